@@ -1,0 +1,49 @@
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test soak lint type bench clean
+
+BIN := .venv/bin
+STAMP := .venv/.installed
+# Succeeds for a Python 3.11-3.13 that can make virtual environments (Debian splits that off as python3-venv).
+CHECK := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell $(p) -c '$(CHECK)' 2>/dev/null && echo $(p))))
+DEMO := synth dfew|prepare dfew --detector retinaface|verify --deep prepared/dfew-retinaface
+
+help:  ## this list
+	@grep -hE '^[a-z]+:.*  ## ' $(MAKEFILE_LIST) | awk -F ':.*  ## ' '{printf "make %-7s %s\n", $$1, $$2}'
+
+setup: $(STAMP)  ## .venv with the pinned packages and dfer, editable (PYTHON=python3.12 picks another Python)
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+	  python='$(PYTHON)'; $${python:-false} -c '$(CHECK)' 2>/dev/null || { \
+	    echo "error: $${python:-python3} is no Python 3.11-3.13 with venv; install one, or name it: make setup PYTHON=/path/to/python3.12" >&2; exit 1; }; \
+	  echo "making .venv with $$python"; $$python -m venv --clear .venv; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup  ## rendered heads -> aligned clips -> verified, in build/demo
+	@rm -rf build/demo && mkdir -p build/demo
+	@cd build/demo && IFS='|' && for line in $$(echo '$(DEMO)'); do \
+	  echo "\$$ dfer $$line"; (IFS=' '; exec ../../$(BIN)/dfer $$line) || exit $$?; done
+
+test: setup  ## the tests, small samples
+	$(BIN)/python -m pytest
+
+soak: setup  ## the tests with full counts (hours)
+	$(BIN)/python -m pytest -m soak
+
+lint: setup  ## ruff and the import rules
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+type: setup  ## mypy, strict
+	$(BIN)/mypy cli dfer_data tests
+
+bench: setup  ## every benchmark
+	@for file in $(wildcard benchmarks/*.py); do echo "\$$ python $$file"; $(BIN)/python $$file || exit 1; done
+
+clean:  ## remove .venv, builds and caches (data, prepared and runs stay)
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dfer.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +

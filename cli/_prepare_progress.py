@@ -1,0 +1,54 @@
+"""The progress bar of `dfer prepare`: videos, frames/s, time left, and how many clips went which way."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from . import _console
+
+if TYPE_CHECKING:
+    from dfer_data.task import VideoDone
+
+
+class PrepareProgress:
+    """Use as a context manager; silent unless stderr is a terminal."""
+
+    def __init__(self, *, total: int) -> None:
+        """`total` is the number of videos of the whole dataset."""
+        self._total = total
+        self._codes: Counter[str] = Counter()
+        self._num_frames = 0
+        self._start = time.monotonic()
+        self._bar = None
+        self._task = None
+
+    def __enter__(self) -> PrepareProgress:
+        """Show the bar."""
+        if sys.stderr.isatty():
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+            columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+            self._bar = Progress(*columns, TextColumn("{task.fields[words]}"), console=_console.console(stderr=True))
+            self._task = self._bar.add_task("preparing", total=self._total, words="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Take the bar away."""
+        if self._bar is not None:
+            self._bar.stop()
+
+    def update(self, event: VideoDone) -> None:
+        """Count one video."""
+        self._codes.update(code if code in ("ok", "partial", "NO_FACE") else "failed" for code in event.codes)
+        self._num_frames += event.num_frames
+        if self._bar is not None and self._task is not None:
+            rate = self._num_frames / max(1e-6, time.monotonic() - self._start)
+            words = " ".join(f"{name} {number}" for name, number in sorted(self._codes.items()))
+            self._bar.update(self._task, advance=1, words=f"{rate:.0f} frames/s  {words}")

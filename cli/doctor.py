@@ -1,0 +1,128 @@
+"""`dfer doctor`: is everything here that the commands need, and what to type where it is not."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import os
+import platform
+from typing import Any
+
+import typer
+
+from . import _console
+from ._exit import ExitCode
+from ._options import JsonFlag, num_cores
+
+CORE = {
+    "numpy": "numpy",
+    "pandas": "pandas",
+    "pyarrow": "pyarrow",
+    "av": "av",
+    "opencv-python-headless": "cv2",
+    "onnxruntime": "onnxruntime",
+    "dlib-bin": "dlib",
+    "simplejpeg": "simplejpeg",
+    "safetensors": "safetensors",
+    "typer": "typer",
+    "rich": "rich",
+    "platformdirs": "platformdirs",
+    "filelock": "filelock",
+}
+"""Distribution -> module, of every core dependency."""
+
+
+def doctor(as_json: JsonFlag = False) -> None:
+    """Check packages, devices and model files.
+
+    Exit code 1 if something that the core needs is missing; every line about a problem ends with the fix.
+    """
+    findings = examine()
+    if as_json:
+        _console.print_json(findings)
+    else:
+        _render(findings)
+    if not findings["ok"]:
+        raise typer.Exit(ExitCode.FAILED)
+
+
+def examine() -> dict[str, Any]:
+    """Return all findings as plain values; `ok` says whether the core can run."""
+    packages = [_package(distribution, module) for distribution, module in CORE.items()]
+    return {
+        "ok": all(package["problem"] is None for package in packages),
+        "dfer": importlib.metadata.version("dfer"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "num_cores": num_cores(),
+        "packages": packages,
+        "devices": _devices(),
+        "onnxruntime_providers": _providers(),
+        "weights": _weights(),
+    }
+
+
+def _package(distribution: str, module: str) -> dict[str, str | None]:
+    """Look for the installed version, then really import: a wheel for another machine is installed and yet useless."""
+    fix = f"pip install '{distribution}'"
+    try:
+        version = importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return {"name": distribution, "version": None, "problem": "missing", "fix": fix}
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        problem = f"cannot be imported: {' '.join(str(error).split())}"
+        return {"name": distribution, "version": version, "problem": problem, "fix": f"{fix} --force-reinstall"}
+    return {"name": distribution, "version": version, "problem": None, "fix": None}
+
+
+def _devices() -> dict[str, Any]:
+    try:
+        import torch
+    except Exception:
+        return {"torch": None, "names": ["cpu"], "fix": "pip install torch"}
+    names = [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
+    names += ["mps"] if torch.backends.mps.is_available() else []
+    return {"torch": torch.__version__, "names": [*names, "cpu"], "fix": None}
+
+
+def _providers() -> list[str]:
+    try:
+        import onnxruntime
+    except Exception:
+        return []
+    return list(onnxruntime.get_available_providers())
+
+
+def _weights() -> dict[str, Any]:
+    try:
+        from dfer_data import weights
+
+        folder = weights.cache_dir()
+        states = {asset.name: weights.state(asset.name) for asset in weights.assets()}
+    except ImportError:  # platformdirs is missing, which the packages already say
+        return {"cache": None, "writable": False, "states": {}}
+    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    return {"cache": str(folder), "writable": os.access(there, os.W_OK), "states": states}
+
+
+def _render(findings: dict[str, Any]) -> None:
+    say = _console.say
+    say(f"dfer {findings['dfer']}, Python {findings['python']}, {findings['platform']}, {findings['num_cores']} cores")
+    for package in findings["packages"]:
+        if package["problem"] is None:
+            say(f"  ok       {package['name']} {package['version']}")
+        else:
+            say(f"  PROBLEM  {package['name']} {package['problem']}: {package['fix']}")
+    devices = findings["devices"]
+    if devices["torch"] is None:
+        say(f"devices: CPU only, torch is not installed (needed to train): {devices['fix']}")
+    else:
+        say(f"devices: {', '.join(devices['names'])} (torch {devices['torch']})")
+    say(f"onnxruntime: {', '.join(findings['onnxruntime_providers']) or 'none'}")
+    found = findings["weights"]
+    for name, state in found["states"].items():
+        say(f"  {state:8} {name}" + ("" if state == "cached" else f": dfer weights fetch {name}"))
+    say(f"cache: {found['cache']}" + ("" if found["writable"] else " (not writable: set DFER_CACHE to another folder)"))
+    say("everything the core needs is here" if findings["ok"] else "the core lacks something, see PROBLEM above")

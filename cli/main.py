@@ -1,0 +1,94 @@
+"""The `dfer` command: its sub-commands, its global options, and the way from an exception to an exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from . import _exit
+from .doctor import doctor
+from .prepare import prepare
+from .synth import synth
+from .verify import verify
+from .weights import weights_app
+
+# Help as plain text: rich would triple the time of `dfer --help`.
+app = typer.Typer(name="dfer", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.command()(prepare)
+app.command()(verify)
+app.command()(synth)
+app.command()(doctor)
+app.add_typer(weights_app, name="weights")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"dfer {version('dfer')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")] = False,
+) -> None:
+    """Raw face videos to WAR/UAR tables for dynamic facial expression recognition.
+
+    Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 finished but some videos failed, 4 damaged data,
+    5 folder locked by another run, 130 interrupted, 141 broken pipe.
+    """
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (default: the process's own) and return its exit code; see `_exit.ExitCode`."""
+    arguments, debug = _take_debug(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop ends as tidily as Ctrl+C
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # file names need not be valid text
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except (Exception, KeyboardInterrupt) as error:
+        code = _exit.report(error, debug=debug)
+    if code == _exit.ExitCode.BROKEN_PIPE:
+        _silence_stdout()
+    return code
+
+
+def _run(arguments: list[str]) -> int:
+    """Hand the arguments to typer, which ends every command with SystemExit."""
+    try:
+        typer.main.get_command(app).main(args=arguments, prog_name="dfer")
+    except SystemExit as stop:
+        # typer turns a broken pipe and Ctrl+C into exits of its own; what it swallowed hangs on the exception.
+        for cause in (stop.__context__, stop.__context__ and stop.__context__.__cause__):
+            if isinstance(cause, BrokenPipeError | KeyboardInterrupt):
+                raise cause from None
+        return stop.code if isinstance(stop.code, int) else _exit.ExitCode.FAILED
+    return _exit.ExitCode.OK
+
+
+def _take_debug(argv: Sequence[str]) -> tuple[list[str], bool]:
+    """Take `--debug` out wherever it stands before a `--`: one adds it to the end of the line that just failed."""
+    end = argv.index("--") if "--" in argv else len(argv)
+    options = [argument for argument in argv[:end] if argument != "--debug"]
+    return [*options, *argv[end:]], len(options) < end
+
+
+def _silence_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter's last flush does not complain about the closed pipe."""
+    with contextlib.suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

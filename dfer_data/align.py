@@ -1,0 +1,101 @@
+"""Landmarks -> template: similarity transforms, smoothing over time, the warp. Pure functions.
+
+The template is ArcFace's (Deng et al., CVPR 2019; 112 px) about its centre, scaled so that brow and chin stay inside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from dfer_data.types import Floats, Image, LandmarkScheme
+
+Matrix = npt.NDArray[np.float64]
+"""(2, 3) float64: maps source pixels (x, y, 1) to aligned pixels."""
+
+_ARCFACE_112 = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
+# dlib's five points in the same 112 px picture: means over frontal faces aligned by RetinaFace (docs/alignment.md).
+_DLIB_112 = ((30.3, 52.3), (46.2, 52.6), (65.7, 52.4), (81.6, 51.9), (56.0, 76.0))
+_TEMPLATES_112: Mapping[LandmarkScheme, tuple[tuple[float, float], ...]] = MappingProxyType(
+    {"eyes-nose-mouth": _ARCFACE_112, "eye-corners-nose-base": _DLIB_112}
+)
+
+
+def template(scheme: LandmarkScheme, *, size_px: int, scale: float) -> Floats:
+    """Return the (5, 2) float32 positions that the landmarks of `scheme` take in an aligned picture of `size_px`."""
+    points = np.array(_TEMPLATES_112[scheme], np.float64)
+    return ((points - 56) * (size_px / 112) * scale + size_px / 2).astype(np.float32)
+
+
+def eye_centres(landmarks: Floats, scheme: LandmarkScheme) -> Floats:
+    """Return the two eye points (..., 2, 2) of landmarks (..., 5, 2), the eye on the picture's left first."""
+    if scheme == "eye-corners-nose-base":
+        corners = landmarks[..., :4, :]
+        return (corners[..., 0::2, :] + corners[..., 1::2, :]) / 2
+    return landmarks[..., :2, :]
+
+
+def similarity(source: Floats, target: Floats) -> Matrix:
+    """Return the (2, 3) rotation, scale and shift, without reflection, that takes source (N, 2) nearest to target.
+
+    Least squares in closed form (Umeyama, PAMI 1991, for two dimensions). Coincident source points give a pure shift.
+    """
+    source_mean, target_mean = source.mean(axis=0, dtype=np.float64), target.mean(axis=0, dtype=np.float64)
+    p, q = source - source_mean, target - target_mean
+    spread = float((p * p).sum())
+    if spread > 0:
+        a = float((p * q).sum()) / spread
+        b = float((p[:, 0] * q[:, 1] - p[:, 1] * q[:, 0]).sum()) / spread
+    else:
+        a, b = 1.0, 0.0
+    linear = np.array([[a, -b], [b, a]])
+    return np.concatenate([linear, (target_mean - linear @ source_mean)[:, None]], axis=1)
+
+
+def smooth(values: Floats, *, window_frames: int, order: int) -> Floats:
+    """Smooth landmarks (N, 5, 2) over time with a Savitzky-Golay filter; the ends take the end windows' polynomials.
+
+    A shorter clip uses the widest odd window that fits; below order + 2 frames nothing is changed.
+    """
+    num_frames = len(values)
+    window = min(window_frames, num_frames if num_frames % 2 else num_frames - 1)
+    if window < order + 2:
+        return values
+    positions = np.arange(window) - window // 2
+    basis = np.vander(positions.astype(np.float64), order + 1, increasing=True)
+    fit = basis @ np.linalg.pinv(basis)  # (window, window): row i gives the polynomial's value at position i
+    flat = values.reshape(num_frames, -1).astype(np.float64)
+    half = window // 2
+    windows = np.lib.stride_tricks.sliding_window_view(flat, window, axis=0)  # (N - window + 1, D, window)
+    smoothed = np.concatenate([fit[:half] @ flat[:window], windows @ fit[half], fit[half + 1 :] @ flat[-window:]])
+    return smoothed.reshape(values.shape).astype(np.float32)
+
+
+def warp(image: Image, matrix: Matrix, *, size_px: int) -> Image:
+    """Return the (size, size, 3) uint8 aligned picture; source pixels outside the frame are black.
+
+    A picture that shrinks to less than half is first averaged down by a power of two, so that it does not alias.
+    """
+    shrink = 2 ** max(0, math.floor(-math.log2(max(math.hypot(matrix[0, 0], matrix[1, 0]), 1e-6))))
+    if shrink > 1:
+        height, width = (max(1, side // shrink) for side in image.shape[:2])
+        scale_x, scale_y = image.shape[1] / width, image.shape[0] / height
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        linear = matrix[:, :2] * (scale_x, scale_y)
+        matrix = np.concatenate([linear, matrix[:, 2:] + linear @ [[0.5], [0.5]] - matrix[:, :2] @ [[0.5], [0.5]]], axis=1)
+    warped = cv2.warpAffine(image, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    return np.asarray(warped, np.uint8)
+
+
+def reaches_outside(matrix: Matrix, *, size_px: int, width_px: int, height_px: int) -> bool:
+    """Whether the aligned picture needs pixels from outside a source frame of the given size."""
+    edge = size_px - 0.5
+    corners = np.array([[-0.5, -0.5], [edge, -0.5], [edge, edge], [-0.5, edge]])
+    source = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+    limit = np.array([width_px - 0.5, height_px - 0.5])
+    return bool((source < -0.5).any() or (source > limit).any())

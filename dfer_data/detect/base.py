@@ -1,0 +1,69 @@
+"""What every detector offers, and the letterbox that scales pictures for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import cv2
+import numpy as np
+
+from dfer_data.types import Detection, Floats, Image, LandmarkScheme
+
+
+class Detector(Protocol):
+    """Finds faces in pictures. Results depend on each picture alone, never on its batch."""
+
+    @property
+    def scheme(self) -> LandmarkScheme:
+        """Meaning of the five landmarks."""
+        ...
+
+    def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
+        """Return the faces of each (H, W, 3) uint8 RGB picture, best score first, in pixels of that picture."""
+        ...
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """How a picture was resized for a detector: x' = (x + 0.5) k - 0.5 on each axis."""
+
+    width_px: int
+    """Of the resized picture."""
+    height_px: int
+    """Of the resized picture."""
+    scale_x: float
+    """Resized width over the source's."""
+    scale_y: float
+    """Resized height over the source's."""
+
+    def to_source(self, points: Floats) -> Floats:
+        """Map (..., 2) points of the resized picture to the source picture."""
+        scale = np.array([self.scale_x, self.scale_y], np.float64)
+        return ((points + 0.5) / scale - 0.5).astype(np.float32)
+
+
+def scaling_to_long_side(image: Image, *, long_side_px: int) -> Scaling:
+    """Return the resize that makes the longer side `long_side_px`, up or down."""
+    height, width = image.shape[:2]
+    scale = long_side_px / max(height, width)
+    new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))
+    return Scaling(new_width, new_height, new_width / width, new_height / height)
+
+
+def resize(image: Image, scaling: Scaling) -> Image:
+    """Resize a picture: area averaging downwards, bilinear upwards."""
+    height, width = image.shape[:2]
+    if (width, height) == (scaling.width_px, scaling.height_px):
+        return image
+    method = cv2.INTER_AREA if scaling.scale_x < 1 else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(image, (scaling.width_px, scaling.height_px), interpolation=method), np.uint8)
+
+def box_iou(box: Floats, others: Floats) -> Floats:
+    """Return the intersection over union of one (4,) box with each of (N, 4)."""
+    overlap = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    intersection = np.clip(overlap, 0, None).prod(axis=1)
+    area, areas = (box[2:] - box[:2]).prod(), (others[:, 2:] - others[:, :2]).prod(axis=1)
+    union = area + areas - intersection
+    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)

@@ -1,0 +1,63 @@
+"""Detectors by name: what each needs, and how to build it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from dfer_data.config import PrepareConfig
+from dfer_data.detect.base import Detector
+from dfer_data.errors import UsageError
+
+
+@dataclass(frozen=True)
+class DetectorSpec:
+    """A detector that `--detector` knows."""
+
+    name: str
+    """On the command line."""
+    backbones: tuple[str, ...]
+    """Networks or methods it can run, the default first."""
+    weights: str
+    """Name of its asset in `dfer_data.weights`; empty where it has none."""
+    score_threshold: float
+    """Default least score, in its own unit."""
+    versions: tuple[str, ...]
+    """Distributions whose version changes what it finds."""
+
+
+DETECTORS: Mapping[str, DetectorSpec] = MappingProxyType(
+    {
+        "retinaface": DetectorSpec(
+            "retinaface", ("mobilenet0.25",), "retinaface-mobilenet0.25", 0.7, ("onnxruntime",)
+        ),
+        "dlib": DetectorSpec("dlib", ("hog-5pt",), "dlib-5-landmarks", 0.0, ("dlib-bin",)),
+        "none": DetectorSpec("none", ("",), "", 0.0, ()),
+    }
+)
+"""`none` stands for a dataset's own crops, taken as they are."""
+
+
+def detector_spec(name: str) -> DetectorSpec:
+    """Return the detector called `name`; UsageError lists the known ones."""
+    try:
+        return DETECTORS[name]
+    except KeyError:
+        raise UsageError(f"unknown detector {name!r}; known: {', '.join(DETECTORS)}") from None
+
+
+def build_detector(config: PrepareConfig, *, weights: Path | None) -> Detector | None:
+    """Build the detector of a config from its local model file; None for `none`."""
+    if config.detector == "none":
+        return None
+    if weights is None:
+        raise UsageError(f"detector {config.detector} needs a model file")
+    if config.detector == "retinaface":
+        from dfer_data.detect.retinaface import RetinaFace
+
+        return RetinaFace(weights, long_side_px=config.det_size_px, score_threshold=config.score_threshold)
+    from dfer_data.detect.dlib import Dlib
+
+    return Dlib(weights, long_side_px=config.det_size_px, score_threshold=config.score_threshold)

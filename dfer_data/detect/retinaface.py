@@ -1,0 +1,135 @@
+"""RetinaFace (Deng et al., CVPR 2020) with a MobileNet 0.25 backbone, on onnxruntime, decoded in floats.
+
+The graph gives raw regressions per anchor; anchors, decoding and non-maximum suppression are here. Other packages round
+landmarks to whole pixels, which alone adds visible jitter to aligned faces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from dfer_data.detect.base import Scaling, box_iou, resize, scaling_to_long_side
+from dfer_data.errors import UsageError
+from dfer_data.types import Detection, Floats, Image, LandmarkScheme
+
+_STRIDES_AND_SIZES_PX = ((8, (16, 32)), (16, (64, 128)), (32, (256, 512)))
+_VARIANCE_CENTRE, _VARIANCE_SIZE = 0.1, 0.2
+_MEAN_RGB = (127.0, 117.0, 104.0)
+_PAD_MULTIPLE_PX = 32
+_MAX_BATCH = 16
+
+
+class RetinaFace:
+    """The detector; one onnxruntime session with `num_threads` threads."""
+
+    def __init__(
+        self,
+        weights: Path,
+        *,
+        long_side_px: int = 640,
+        score_threshold: float = 0.7,
+        nms_iou: float = 0.4,
+        num_threads: int = 1,
+    ) -> None:
+        """Load the ONNX graph; UsageError if `weights` is not such a graph."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = num_threads
+        options.inter_op_num_threads = 1
+        try:
+            self._session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's own classes have no common public base
+            raise UsageError(f"{weights} is not a RetinaFace ONNX graph: {error}") from error
+        self._input = self._session.get_inputs()[0].name
+        self._long_side_px = long_side_px
+        self._score_threshold = score_threshold
+        self._nms_iou = nms_iou
+
+    @property
+    def scheme(self) -> LandmarkScheme:
+        """Eyes, nose tip, mouth corners; the eye on the picture's left comes first."""
+        return "eyes-nose-mouth"
+
+    def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
+        """See Detector.detect."""
+        found: list[list[Detection]] = []
+        start = 0
+        while start < len(images):  # runs of equal size share a batch
+            stop = start + 1
+            while stop < min(len(images), start + _MAX_BATCH) and images[stop].shape == images[start].shape:
+                stop += 1
+            found += self._detect_batch(images[start:stop])
+            start = stop
+        return found
+
+    def _detect_batch(self, images: Sequence[Image]) -> list[list[Detection]]:
+        scaling = scaling_to_long_side(images[0], long_side_px=self._long_side_px)
+        batch = _network_input([resize(image, scaling) for image in images])
+        boxes, scores, landmarks = self._session.run(None, {self._input: batch})
+        anchors = _anchors(batch.shape[2], batch.shape[3])
+        return [
+            self._decode(boxes[i], scores[i, :, 1], landmarks[i], anchors=anchors, scaling=scaling)
+            for i in range(len(images))
+        ]
+
+    def _decode(
+        self, boxes: Floats, scores: Floats, landmarks: Floats, *, anchors: Floats, scaling: Scaling
+    ) -> list[Detection]:
+        """Turn regressions (A, 4), (A,), (A, 10) of one picture into detections in source pixels."""
+        kept = np.flatnonzero(scores >= self._score_threshold)
+        kept = kept[np.argsort(-scores[kept], kind="stable")]
+        xyxy = decode_boxes(boxes[kept], anchors[kept])
+        points = decode_landmarks(landmarks[kept], anchors[kept])
+        detections = []
+        for i in non_maximum_suppression(xyxy, iou=self._nms_iou):
+            box = scaling.to_source(xyxy[i].reshape(2, 2)).reshape(4)
+            detections.append(Detection(box, float(scores[kept[i]]), scaling.to_source(points[i])))
+        return [detection for detection in detections if detection.is_finite]
+
+
+def _network_input(images: Sequence[Image]) -> Floats:
+    """Stack equal-sized RGB pictures as (B, 3, H, W) float32 BGR minus mean; the padding at right and below is 0."""
+    height, width = images[0].shape[:2]
+    padded = [-(-side // _PAD_MULTIPLE_PX) * _PAD_MULTIPLE_PX for side in (height, width)]
+    batch = np.zeros((len(images), 3, *padded), np.float32)
+    for i, image in enumerate(images):
+        for channel, mean in enumerate(_MEAN_RGB):
+            np.subtract(image[:, :, channel], np.float32(mean), out=batch[i, 2 - channel, :height, :width])
+    return batch
+
+
+@lru_cache(maxsize=8)
+def _anchors(height_px: int, width_px: int) -> Floats:
+    """Return anchors (A, 4) float32 in pixels: centre x, centre y, width, height; row by row, small size first."""
+    parts = []
+    for stride, sizes in _STRIDES_AND_SIZES_PX:
+        rows, columns = -(-height_px // stride), -(-width_px // stride)
+        y, x, size = np.meshgrid(np.arange(rows), np.arange(columns), np.array(sizes), indexing="ij")
+        parts.append(np.stack([(x + 0.5) * stride, (y + 0.5) * stride, size, size], axis=-1).reshape(-1, 4))
+    return np.concatenate(parts).astype(np.float32)
+
+
+def decode_boxes(regressions: Floats, anchors: Floats) -> Floats:
+    """(N, 4) regressions on (N, 4) anchors -> (N, 4) float32 left, top, right, bottom in network pixels."""
+    centre = anchors[:, :2] + anchors[:, 2:] * regressions[:, :2] * _VARIANCE_CENTRE
+    half = anchors[:, 2:] * np.exp(regressions[:, 2:] * _VARIANCE_SIZE) / 2
+    return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
+
+
+def decode_landmarks(regressions: Floats, anchors: Floats) -> Floats:
+    """(N, 10) regressions on (N, 4) anchors -> (N, 5, 2) float32 in network pixels."""
+    offsets = regressions.reshape(-1, 5, 2) * _VARIANCE_CENTRE
+    return (anchors[:, None, :2] + anchors[:, None, 2:] * offsets).astype(np.float32)
+
+
+def non_maximum_suppression(boxes: Floats, *, iou: float) -> list[int]:
+    """Return the rows of (N, 4) boxes, best first, that no better kept box overlaps by more than `iou`."""
+    kept: list[int] = []
+    for i in range(len(boxes)):
+        if not kept or float(box_iou(boxes[i], boxes[kept]).max()) <= iou:
+            kept.append(i)
+    return kept

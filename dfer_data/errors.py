@@ -1,0 +1,89 @@
+"""Everything that can go wrong, as one tree; each class carries the process exit code of the command line.
+
+    DferError                      1  the work failed
+    ├── WeightsError               1  a model file could not be fetched, or is not the pinned one
+    ├── WorkerError                1  a worker process ended without finishing its shard
+    ├── UsageError                 2  wrong arguments, configuration, or a dataset that is not there
+    │   ├── AnnotationError        2  faults in annotation files, all of them at once
+    │   ├── ConfigMismatchError    2  the output folder was made with another configuration
+    │   └── FormatVersionError     2  the folder was written by a newer dfer
+    ├── VideoError                 3  one video could not become a clip (becomes a ledger row, never escapes prepare)
+    ├── CorruptDataError           4  bytes on disk are not the ones that were written
+    │   └── CorruptShardError      4  the same, naming shard and clip
+    └── LockedError                5  another run holds the output folder
+
+A message is one line: the fact with its values, the likely cause, the next step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+
+class DferError(Exception):
+    """Base of all errors that dfer raises on purpose; catch it to catch them all."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class WeightsError(DferError):
+    """A model file is missing and could not be fetched, or its hash is not the pinned one."""
+
+
+class WorkerError(DferError):
+    """A worker process died before its shard was finished."""
+
+
+class UsageError(DferError):
+    """The caller asked for something that cannot be done as asked."""
+
+    exit_code = 2
+
+
+class AnnotationError(UsageError):
+    """Annotation files are faulty; `faults` holds every fault found, each with its file and line."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        """Keep `faults`, at least one, each `FILE:LINE: what is wrong`."""
+        self.faults = tuple(faults)
+        count = len(self.faults)
+        super().__init__(f"{count} annotation fault{'s' if count > 1 else ''}: " + "; ".join(self.faults))
+
+
+class ConfigMismatchError(UsageError):
+    """The output folder belongs to another configuration; the message shows the difference."""
+
+
+class FormatVersionError(UsageError):
+    """The dataset on disk has a format version that this dfer does not know."""
+
+
+class VideoError(DferError):
+    """One video cannot become a clip; `code` is its row in the ledger."""
+
+    exit_code = 3
+
+    def __init__(self, code: str, message: str, *, frame: int | None = None, hint: str = "") -> None:
+        """`frame` is the index of the last frame reached, if any; `hint` says what the user can do."""
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.frame = frame
+        self.hint = hint
+
+
+class CorruptDataError(DferError):
+    """A file of a prepared dataset does not hold the bytes that were written."""
+
+    exit_code = 4
+
+
+class CorruptShardError(CorruptDataError):
+    """A shard's bytes are damaged; the message names the shard and, where known, the clip."""
+
+
+class LockedError(DferError):
+    """Another run is writing to the folder."""
+
+    exit_code = 5

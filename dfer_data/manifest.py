@@ -1,0 +1,247 @@
+"""The manifest of a prepared dataset: dataset.json, clips.parquet, folds and ledger; written from sidecars, read with checks."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from dfer_data.config import canonical_json
+from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
+from dfer_data.pipeline import resized
+from dfer_data.plan import PLAN_NAME, Plan
+from dfer_data.shard import FORMAT_VERSION, ShardReader
+from dfer_data.task import PREVIEW, SHARDS, WORK, shard_name, sidecar_path, write_atomically
+from dfer_data.weights import sha256_file
+
+DATASET_NAME, CLIPS_NAME, LEDGER_NAME, FOLDS = "dataset.json", "clips.parquet", "ledger.jsonl", "folds"
+
+_COLUMNS: Mapping[str, str] = {
+    "clip_id": "string",
+    "source_clip_id": "string",
+    "status": "string",
+    "code": "string",
+    "label": "string",
+    "shard": "Int32",
+    "row": "Int32",
+    "num_frames": "int32",
+    "num_source_frames": "int32",
+    "source": "string",
+    "fps": "float64",
+    "duration_seconds": "float64",
+    "width_px": "int32",
+    "height_px": "int32",
+    "detection_rate": "float64",
+    "mean_score": "Float64",
+    "num_interpolated": "int32",
+    "num_tracks": "int32",
+    "ambiguity": "float64",
+    "reason": "string",
+}
+"""Columns of clips.parquet and their pandas types, in order."""
+
+
+def write_manifest(plan: Plan, out: Path) -> dict[str, Any]:
+    """Write ledger, clips, folds and last dataset.json from the sidecars of all shards; return dataset.json's contents."""
+    sidecars = [json.loads(sidecar_path(out, number).read_bytes()) for number in range(len(plan.shards))]
+    labels = {video.clip_id: video.label for video in plan.listing.videos}
+    clips = _clip_rows(sidecars, labels)
+    work = out / WORK
+    failures = [failure for sidecar in sidecars for failure in sidecar["failures"]]
+    write_atomically(out / LEDGER_NAME, b"".join(canonical_json(failure) for failure in failures), work=work)
+    write_atomically(out / CLIPS_NAME, _parquet(clips), work=work)
+    for fold, splits in plan.listing.folds.items():
+        rows = [(clip_id, splits[video]) for clip_id, video in _ids(clips) if video in splits]
+        text = "clip_id,split\n" + "".join(f"{clip_id},{split}\n" for clip_id, split in rows)
+        write_atomically(out / FOLDS / f"fold-{fold}.csv", text.encode("utf-8"), work=work)
+    document = _document(plan, out, sidecars, clips)
+    document["sha256"] = hashlib.sha256(canonical_json(document)).hexdigest()
+    write_atomically(out / DATASET_NAME, canonical_json(document), work=work)
+    return document
+
+
+def _ids(clips: pd.DataFrame) -> Iterable[tuple[str, str]]:
+    return zip(clips["clip_id"], clips["source_clip_id"], strict=True)
+
+
+def _clip_rows(sidecars: list[dict[str, Any]], labels: Mapping[str, str | None]) -> pd.DataFrame:
+    """Return one row a clip, failed ones included, in clip order."""
+    rows = []
+    for number, sidecar in enumerate(sidecars):
+        rows += [clip | {"shard": number, "code": ""} for clip in sidecar["clips"]]
+        rows += [_failed_row(failure) for failure in sidecar["failures"]]
+    for row in rows:
+        row["label"] = labels[row["source_clip_id"]]
+    rows.sort(key=lambda row: str(row["clip_id"]))
+    return pd.DataFrame({name: pd.array([row[name] for row in rows], dtype=kind) for name, kind in _COLUMNS.items()})
+
+
+def _failed_row(failure: Mapping[str, Any]) -> dict[str, Any]:
+    numbers = dict.fromkeys(("num_frames", "num_source_frames", "width_px", "height_px", "num_interpolated"), 0)
+    measures = {"num_tracks": 0, "fps": 0.0, "duration_seconds": 0.0, "detection_rate": 0.0, "ambiguity": 0.0}
+    given = {name: failure[name] for name in ("clip_id", "source_clip_id", "source", "code")}
+    missing = {"shard": None, "row": None, "mean_score": None}
+    return numbers | measures | given | missing | {"status": "failed", "reason": failure["message"]}
+
+
+def _parquet(clips: pd.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    clips.to_parquet(buffer, engine="pyarrow", index=False)
+    return buffer.getvalue()
+
+
+def _document(plan: Plan, out: Path, sidecars: list[dict[str, Any]], clips: pd.DataFrame) -> dict[str, Any]:
+    names = [CLIPS_NAME, LEDGER_NAME, PLAN_NAME, *(f"{FOLDS}/fold-{fold}.csv" for fold in sorted(plan.listing.folds))]
+    files = {name: _file_facts(out / name) for name in names}
+    shards = []
+    for number, sidecar in enumerate(sidecars):
+        name = shard_name(number)
+        files[f"{SHARDS}/{name}.json"] = _file_facts(sidecar_path(out, number))
+        files[f"{PREVIEW}/{name}.jpg"] = sidecar["preview"]
+        files[f"{SHARDS}/{name}.safetensors"] = {key: sidecar[key] for key in ("num_bytes", "sha256")}
+        facts = {key: sidecar[key] for key in ("num_bytes", "sha256", "index_bytes", "index_crc32")}
+        shards.append({"name": name, "num_clips": len(sidecar["clips"]), **facts})
+    synthetic = plan.listing.synthetic or {}
+    return {
+        "format": "dfer-dataset",
+        "format_version": FORMAT_VERSION,
+        "dataset": plan.config.dataset,
+        "config": plan.config.as_dict(),
+        "config_sha256": plan.config.sha256,
+        "class_names": list(plan.listing.class_names),
+        "layout": plan.listing.layout,
+        "synthetic": bool(synthetic.get("synthetic")),
+        "recipe": synthetic.get("recipe", plan.config.dataset),
+        "tool_versions": dict(plan.tool_versions),
+        "counts": _counts(plan, clips),
+        "shards": shards,
+        "files": files,
+    }
+
+
+def _counts(plan: Plan, clips: pd.DataFrame) -> dict[str, Any]:
+    """Count clips by status, class and fold; failed clips are counted like all others."""
+    fold_sizes = {
+        fold: dict(Counter(splits[video] for _, video in _ids(clips) if video in splits))
+        for fold, splits in plan.listing.folds.items()
+    }
+    return {
+        "clips": len(clips),
+        "frames": int(clips["num_frames"].sum()),
+        "status": dict(Counter(clips["status"])),
+        "failures": dict(Counter(clips["code"][clips["code"] != ""])),
+        "classes": {name: int((clips["label"] == name).sum()) for name in plan.listing.class_names},
+        "folds": fold_sizes,
+    }
+
+
+def _file_facts(path: Path) -> dict[str, Any]:
+    return {"num_bytes": path.stat().st_size, "sha256": sha256_file(path)}
+
+
+def read_document(root: Path) -> dict[str, Any]:
+    """Return dataset.json after checking its version and its own hash.
+
+    Raises UsageError where there is none, FormatVersionError for a newer format, CorruptDataError for changed bytes.
+    """
+    path = root / DATASET_NAME
+    if not path.is_file():
+        unfinished = (root / PLAN_NAME).is_file()
+        why = "prepare has not finished here: run it again to go on" if unfinished else "make it with `dfer prepare`"
+        raise UsageError(f"{root} is not a prepared dataset ({DATASET_NAME} is missing); {why}")
+    try:
+        document = json.loads(path.read_bytes())
+        version = int(document["format_version"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptDataError(f"{path} is not a dataset.json of dfer: {error!r}") from error
+    if version > FORMAT_VERSION:
+        raise FormatVersionError(f"{path} has format version {version}, this dfer knows {FORMAT_VERSION}: update dfer")
+    body = {key: value for key, value in document.items() if key != "sha256"}
+    if hashlib.sha256(canonical_json(body)).hexdigest() != document.get("sha256"):
+        raise CorruptDataError(f"{path} does not match its own sha256; restore it or prepare again")
+    return dict(document)
+
+
+class PreparedDataset:
+    """A prepared dataset opened for reading; its small files have been checked against their hashes."""
+
+    def __init__(self, root: Path) -> None:
+        """Open `root`. Raises UsageError, FormatVersionError or CorruptDataError as `read_document` does."""
+        self.root = root
+        self.document = read_document(root)
+        for name, facts in self.document["files"].items():
+            if name == CLIPS_NAME or name.startswith(FOLDS + "/"):
+                path = root / name
+                if not path.is_file() or sha256_file(path) != facts["sha256"]:
+                    raise CorruptDataError(f"{path} is not the file that dataset.json names; restore it or prepare again")
+        self.clips = pd.read_parquet(root / CLIPS_NAME)
+        self._positions = {clip_id: position for position, clip_id in enumerate(self.clips["clip_id"])}
+        self._readers: dict[int, ShardReader] = {}
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Label names in the dataset's own order."""
+        return tuple(self.document["class_names"])
+
+    def fold(self, name: str) -> dict[str, str]:
+        """Return clip id -> split of an official fold; UsageError lists the folds there are."""
+        path = self.root / FOLDS / f"fold-{name}.csv"
+        if f"{FOLDS}/{path.name}" not in self.document["files"]:
+            known = ", ".join(sorted(self.document["counts"]["folds"])) or "none"
+            raise UsageError(f"{self.root} has no fold {name!r}; it has: {known}")
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        return dict(zip(table["clip_id"], table["split"], strict=True))
+
+    def clip(self, clip_id: str) -> dict[str, Any]:
+        """Return the manifest's row of a clip by column name; UsageError for an unknown id."""
+        if clip_id not in self._positions:
+            raise UsageError(f"{self.root} has no clip {clip_id!r}")
+        return {str(name): value for name, value in self.clips.iloc[self._positions[clip_id]].items()}
+
+    def shard(self, number: int) -> ShardReader:
+        """Return the open reader of a shard; its index has been checked."""
+        if number not in self._readers:
+            facts = self.document["shards"][number]
+            path = self.root / SHARDS / f"{facts['name']}.safetensors"
+            reader = ShardReader(path, index_bytes=facts["index_bytes"], index_crc32=facts["index_crc32"])
+            self._readers[number] = reader
+        return self._readers[number]
+
+    def read_clip(self, clip_id: str, *, size_px: int = 224) -> npt.NDArray[np.uint8]:
+        """Return the 16 test frames of a clip as (16, 3, size, size) uint8 RGB.
+
+        Raises UsageError for a clip that is unknown or has no faces, CorruptShardError for damaged bytes.
+        """
+        clip = self.clip(clip_id)
+        if clip["status"] == "failed":
+            raise UsageError(f"clip {clip_id} has no faces: {clip['code']}: {clip['reason']}")
+        reader, row = self.shard(int(clip["shard"])), int(clip["row"])
+        wanted = reader.clip16_index(row).tolist()
+        pictures = {i: resized(reader.frame(row, i, clip_id=clip_id), size_px=size_px) for i in set(wanted)}
+        return np.stack([pictures[i] for i in wanted]).transpose(0, 3, 1, 2).copy()  # (T, H, W, C) -> (T, C, H, W)
+
+
+def open_dataset(root: Path | str) -> PreparedDataset:
+    """Open a prepared dataset and check its small files. See PreparedDataset."""
+    return PreparedDataset(Path(root))
+
+
+@lru_cache(maxsize=4)
+def _opened(root: Path, mtime_ns: int) -> PreparedDataset:
+    return PreparedDataset(root)
+
+
+def read_clip(root: Path | str, clip_id: str, *, size_px: int = 224) -> npt.NDArray[np.uint8]:
+    """Return the 16 test frames of a clip as (16, 3, size, size) uint8 RGB; the dataset stays open for the next call."""
+    path = Path(root).resolve() / DATASET_NAME
+    mtime_ns = path.stat().st_mtime_ns if path.is_file() else 0
+    return _opened(path.parent, mtime_ns).read_clip(clip_id, size_px=size_px)

@@ -1,0 +1,148 @@
+"""The plan of a prepared dataset: which clips, which settings, which shards; written first and never changed.
+
+A run in a folder that has another plan is refused, so one folder never mixes two configurations.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dfer_data.config import PrepareConfig, canonical_json
+from dfer_data.detect.registry import detector_spec
+from dfer_data.errors import ConfigMismatchError, FormatVersionError
+from dfer_data.shard import FORMAT_VERSION
+from dfer_data.sources.base import SourceListing, SourceVideo
+
+PLAN_NAME = "plan.json"
+_MAX_SHARD_VIDEOS = 64
+_MAX_SHARD_BYTES = 256 * 2**20
+_LEAST_SHARDS = 16  # a small dataset is cut finer, so that a few workers share it evenly
+_PIXEL_PACKAGES = ("dfer", "av", "numpy", "opencv-python-headless", "simplejpeg")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A listing, a config and the shards they make."""
+
+    config: PrepareConfig
+    """Settings."""
+    listing: SourceListing
+    """Videos, labels and folds."""
+    shards: tuple[tuple[SourceVideo, ...], ...]
+    """Videos of each shard, in order."""
+    tool_versions: Mapping[str, str]
+    """Packages whose version changes pixels."""
+
+    def as_bytes(self) -> bytes:
+        """Return the plan as canonical JSON; equal plans are equal bytes."""
+        listing = self.listing
+        return canonical_json(
+            {
+                "format": "dfer-plan",
+                "format_version": FORMAT_VERSION,
+                "config": self.config.as_dict(),
+                "config_sha256": self.config.sha256,
+                "tool_versions": dict(self.tool_versions),
+                "class_names": list(listing.class_names),
+                "layout": listing.layout,
+                "synthetic": dict(listing.synthetic) if listing.synthetic else None,
+                "videos": [
+                    {"clip_id": v.clip_id, "path": v.path, "num_bytes": v.num_bytes, "label": v.label}
+                    for v in listing.videos
+                ],
+                "folds": {fold: dict(clips) for fold, clips in listing.folds.items()},
+                "shards": [[video.clip_id for video in shard] for shard in self.shards],
+            }
+        )
+
+
+def make_plan(listing: SourceListing, config: PrepareConfig) -> Plan:
+    """Cut a listing into shards; the cut depends on the listing alone."""
+    packages = (*_PIXEL_PACKAGES, *detector_spec(config.detector).versions)
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return Plan(config, listing, tuple(_cut(listing.videos)), versions)
+
+
+def _cut(videos: Sequence[SourceVideo]) -> list[tuple[SourceVideo, ...]]:
+    """Cut sorted videos into runs of at most 64 files and 256 MiB; a larger file is a shard of its own."""
+    most = min(_MAX_SHARD_VIDEOS, max(1, -(-len(videos) // _LEAST_SHARDS)))
+    shards: list[tuple[SourceVideo, ...]] = []
+    run: list[SourceVideo] = []
+    num_bytes = 0
+    for video in videos:
+        if run and (len(run) == most or num_bytes + video.num_bytes > _MAX_SHARD_BYTES):
+            shards.append(tuple(run))
+            run, num_bytes = [], 0
+        run.append(video)
+        num_bytes += video.num_bytes
+    return [*shards, tuple(run)] if run else shards
+
+
+def commit_plan(plan: Plan, out: Path) -> None:
+    """Create `out/plan.json`, or check that the one there is the same; ConfigMismatchError shows the difference."""
+    path = out / PLAN_NAME
+    wanted = plan.as_bytes()
+    if not path.exists() and _create_exclusively(path, wanted):
+        return
+    found = path.read_bytes()
+    if found != wanted:
+        difference = "; ".join(_differences(_parse(path, found), json.loads(wanted)))
+        raise ConfigMismatchError(
+            f"{out} was made with another configuration ({difference}); choose another --out, or remove that folder"
+        )
+
+
+def _create_exclusively(path: Path, data: bytes) -> bool:
+    """Write a file that appears whole or not at all; False if somebody else's is there first."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".plan-", delete=False) as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary = Path(file.name)
+    try:
+        temporary.chmod(0o644)
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    finally:
+        temporary.unlink()
+    return True
+
+
+def _parse(path: Path, data: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(data)
+    except ValueError as error:
+        raise ConfigMismatchError(f"{path} is not a plan of dfer ({error}); choose another --out") from error
+    version = found.get("format_version", 0) if isinstance(found, dict) else 0
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise FormatVersionError(f"{path} has format version {version}, this dfer knows {FORMAT_VERSION}: update dfer")
+    return dict(found)
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Say in a few words what separates two plans, settings first."""
+    lines = []
+    for part in ("config", "tool_versions"):
+        before, after = old.get(part, {}), new[part]
+        lines += [
+            f"{key}: {before.get(key)!r} there, {after.get(key)!r} now"
+            for key in sorted(before.keys() | after.keys())
+            if before.get(key) != after.get(key)
+        ]
+    before_videos = {json.dumps(video, sort_keys=True) for video in old.get("videos", ())}
+    after_videos = {json.dumps(video, sort_keys=True) for video in new["videos"]}
+    if before_videos != after_videos:
+        gone, fresh = len(before_videos - after_videos), len(after_videos - before_videos)
+        lines.append(f"source videos: {fresh} new or changed, {gone} gone or changed")
+    for part in ("folds", "class_names", "layout", "synthetic", "shards"):
+        if old.get(part) != new[part] and not (part == "shards" and before_videos != after_videos):
+            lines.append(f"{part} differ")
+    return lines or ["unknown fields"]

@@ -1,0 +1,51 @@
+"""Contact sheets: one row a clip, eight of its sixteen test frames, so that a person sees what was prepared."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import simplejpeg
+
+from dfer_data.types import Image
+
+NUM_COLUMNS = 8
+_CELL_PX = 96
+_LABEL_PX = 150
+_BACKGROUND, _TEXT, _FAILED = 24, (230, 230, 230), (255, 170, 60)
+
+
+class ContactSheet:
+    """Collects rows of thumbnails; `encode` gives the sheet as JPEG bytes."""
+
+    def __init__(self) -> None:
+        """Start an empty sheet."""
+        self._rows: list[Image] = []
+
+    def add_clip(self, clip_id: str, thumbnails: list[Image], *, note: str = "") -> None:
+        """Append a row: the clip's id, a note under it, and up to eight pictures."""
+        row = self._blank(clip_id, note, _TEXT)
+        for column, picture in enumerate(thumbnails[:NUM_COLUMNS]):
+            left = _LABEL_PX + column * _CELL_PX
+            row[:, left : left + _CELL_PX] = picture
+        self._rows.append(row)
+
+    def add_failure(self, clip_id: str, code: str) -> None:
+        """Append a row without pictures that shows the code of a failure."""
+        self._rows.append(self._blank(clip_id, code, _FAILED)[: _CELL_PX // 3])
+
+    def encode(self) -> bytes:
+        """Return the sheet as a JPEG."""
+        rows = self._rows or [np.full((8, _LABEL_PX, 3), _BACKGROUND, np.uint8)]
+        return simplejpeg.encode_jpeg(np.ascontiguousarray(np.concatenate(rows)), quality=85)
+
+    def _blank(self, clip_id: str, note: str, colour: tuple[int, int, int]) -> Image:
+        row = np.full((_CELL_PX, _LABEL_PX + NUM_COLUMNS * _CELL_PX, 3), _BACKGROUND, np.uint8)
+        for line, text in enumerate((clip_id[-22:], note)):
+            plain = text.encode("ascii", "replace").decode("ascii")  # OpenCV draws ASCII only
+            cv2.putText(row, plain, (4, 13 + 14 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.38, colour, 1, cv2.LINE_AA)
+        return row
+
+
+def thumbnail(image: Image) -> Image:
+    """Return a face as the (96, 96, 3) uint8 cell of a sheet."""
+    return np.asarray(cv2.resize(image, (_CELL_PX, _CELL_PX), interpolation=cv2.INTER_AREA), np.uint8)

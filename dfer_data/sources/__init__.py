@@ -1,0 +1,1 @@
+"""One adapter a dataset: where its videos, labels and folds lie."""

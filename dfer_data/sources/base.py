@@ -1,0 +1,57 @@
+"""What an adapter delivers: the videos of a dataset with their label names and official folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+Split = Literal["train", "test"]
+
+
+@dataclass(frozen=True)
+class SourceVideo:
+    """One video file, or one folder of frames, of a dataset."""
+
+    clip_id: str
+    """Its name for ever: DFEW's five digits, or the path below the source folder."""
+    path: str
+    """POSIX path below the source folder; empty when the file is missing."""
+    num_bytes: int
+    """Of the file, or of all frame files."""
+    label: str | None
+    """Class name; None where the dataset gives none."""
+
+
+@dataclass(frozen=True)
+class SourceListing:
+    """Everything `prepare` needs to know about a dataset before it opens a video."""
+
+    dataset: str
+    """Adapter's name."""
+    layout: Literal["videos", "frames"]
+    """`videos`: files to decode; `frames`: folders of face crops that the dataset ships."""
+    class_names: tuple[str, ...]
+    """Label names in the dataset's own order."""
+    videos: tuple[SourceVideo, ...]
+    """Sorted by clip id, missing ones included."""
+    folds: Mapping[str, Mapping[str, Split]]
+    """Fold name -> clip id -> split; empty for data without official folds."""
+    synthetic: Mapping[str, Any] | None = None
+    """Contents of the tree's own SYNTHETIC.json; None for real data."""
+    notes: tuple[str, ...] = field(default=())
+    """Things a user should know, one line each."""
+
+    @property
+    def missing(self) -> tuple[SourceVideo, ...]:
+        """Videos that the annotation names and the folder lacks."""
+        return tuple(video for video in self.videos if not video.path)
+
+
+class Source(Protocol):
+    """Lists a dataset; raises AnnotationError with every fault at once, UsageError when it is not there."""
+
+    def __call__(self, root: Path, *, layout: Literal["videos", "frames"]) -> SourceListing:
+        """List the dataset below `root` in the wanted layout."""
+        ...

@@ -1,0 +1,48 @@
+"""A folder of videos: `video.mp4`, or `label/video.mp4` at any depth below the label."""
+
+from __future__ import annotations
+
+import unicodedata
+from pathlib import Path
+from typing import Literal
+
+from dfer_data.errors import AnnotationError, UsageError
+from dfer_data.sources.base import SourceListing, SourceVideo
+from dfer_data.video import VIDEO_EXTENSIONS
+
+
+def list_folder(root: Path, *, layout: Literal["videos", "frames"]) -> SourceListing:
+    """List every video file below `root`; the first folder on the way to it is its label. See Source."""
+    if layout == "frames":
+        raise UsageError("`prepare folder` takes videos; shipped crops (--detector none) are known for dfew only")
+    if not root.is_dir():
+        raise UsageError(f"{root} is not a folder; give the folder of videos with --source DIR")
+    inside = root.resolve()
+    faults, videos, num_ignored = [], [], 0
+    for path in sorted(root.rglob("*")):
+        if path.name.startswith(".") or not path.is_file():
+            continue
+        relative = path.relative_to(root)
+        if path.suffix.lower() not in VIDEO_EXTENSIONS:
+            num_ignored += 1
+        elif not path.resolve().is_relative_to(inside):
+            faults.append(f"{relative}: is a link out of the source folder")
+        else:
+            clip_id = unicodedata.normalize("NFC", relative.as_posix())
+            label = unicodedata.normalize("NFC", relative.parts[0]) if len(relative.parts) > 1 else None
+            videos.append(SourceVideo(clip_id, relative.as_posix(), path.stat().st_size, label))
+    faults += [f"{name}: two files have this name after Unicode normalisation" for name in _repeated(videos)]
+    if faults:
+        raise AnnotationError(faults)
+    if not videos:
+        known = " ".join(sorted(VIDEO_EXTENSIONS))
+        raise UsageError(f"{root} holds no video ({num_ignored} other files; known extensions: {known})")
+    videos.sort(key=lambda video: video.clip_id)
+    class_names = tuple(sorted({video.label for video in videos if video.label is not None}))
+    notes = (f"{num_ignored} files without a video extension are left out",) if num_ignored else ()
+    return SourceListing("folder", "videos", class_names, tuple(videos), {}, notes=notes)
+
+
+def _repeated(videos: list[SourceVideo]) -> list[str]:
+    seen: set[str] = set()
+    return [video.clip_id for video in videos if video.clip_id in seen or seen.add(video.clip_id)]  # type: ignore[func-returns-value]

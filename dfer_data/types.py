@@ -1,0 +1,94 @@
+"""The values that pass between the stages of `prepare`: a frame, a detection in it, a face track over frames.
+
+Pixel convention everywhere: the centre of the top-left pixel is (0, 0); pictures are RGB, height x width x 3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+LandmarkScheme = Literal["eyes-nose-mouth", "eye-corners-nose-base", "none"]
+
+
+class FrameFlag(IntFlag):
+    """What is known about one stored frame; the `flags` array of a shard."""
+
+    DETECTED = 1
+    BETWEEN_KEYFRAMES = 2
+    GAP_FILLED = 4
+    OUTSIDE_BORDER = 8
+    DAMAGED_SOURCE = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One decoded picture of a video, upright and with square pixels."""
+
+    index: int
+    """0-based position in decoding order."""
+    pts_seconds: float
+    """Presentation time."""
+    image: Image
+    """(H, W, 3) uint8 RGB."""
+    is_damaged: bool = False
+    """The decoder reported damaged data and concealed it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Detection:
+    """One face found in one frame."""
+
+    box: Floats
+    """(4,) float32 pixels: left, top, right, bottom."""
+    score: float
+    """Detector's own confidence; higher is surer. RetinaFace: 0..1; dlib: distance from the decision boundary."""
+    landmarks: Floats
+    """(5, 2) float32 pixels, in the order of the detector's landmark scheme."""
+
+    def __post_init__(self) -> None:
+        """Refuse shapes that later stages would misread."""
+        if self.box.shape != (4,) or self.landmarks.shape != (5, 2):
+            raise ValueError(f"box {self.box.shape} and landmarks {self.landmarks.shape}; wanted (4,) and (5, 2)")
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every number is finite and the box has a positive area."""
+        finite = bool(np.isfinite(self.box).all() and np.isfinite(self.landmarks).all() and np.isfinite(self.score))
+        return finite and bool(self.box[2] > self.box[0] and self.box[3] > self.box[1])
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """One face followed over consecutive frames; row i belongs to frame `first_frame + i`."""
+
+    first_frame: int
+    """Index of the first frame."""
+    boxes: Floats
+    """(N, 4) float32 pixels."""
+    landmarks: Floats
+    """(N, 5, 2) float32 pixels."""
+    scores: Floats
+    """(N,) float32; NaN where no detection was made."""
+    is_detected: npt.NDArray[np.bool_]
+    """(N,) False where the row is interpolated over a gap."""
+
+    def __len__(self) -> int:
+        """Return the number of frames, gaps included."""
+        return len(self.boxes)
+
+    @property
+    def num_detected(self) -> int:
+        """Number of frames with a detection of its own."""
+        return int(self.is_detected.sum())
+
+
+Detections = Sequence[Sequence[Detection]]
+"""Detections of each frame of a video, in frame order."""

@@ -1,0 +1,147 @@
+"""Decode a video safely and streaming with PyAV: upright, square-pixel RGB frames with their times."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from dfer_data.errors import VideoError
+from dfer_data.types import Frame, Image
+
+VIDEO_EXTENSIONS = frozenset(
+    ".3gp .avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .mts .m2ts .ogv .ts .webm .wmv .asf".split()
+)
+"""File names that `prepare folder` takes for videos, lower case."""
+
+# Playlist formats (hls, concat, dash...) would open other files by name: only plain containers are let through.
+_FORMATS = "3g2,3gp,asf,avi,flv,gif,m4a,m4v,matroska,mj2,mov,mp4,mpeg,mpegts,mpegvideo,ogg,webm"
+MAX_PIXELS = 8192 * 4320
+"""Largest picture that is decoded (8K); larger ones are refused before memory is taken."""
+_PARTIAL_SHARE = 0.8  # less than this of the declared duration decoded: the file is cut
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What the container declares; counts from decoding are trusted over these."""
+
+    width_px: int
+    """Of the upright, square-pixel picture before rotation metadata (which frames carry) is applied."""
+    height_px: int
+    """As `width_px`."""
+    fps: float
+    """Average frame rate; 0 when unknown."""
+    duration_seconds: float
+    """Declared duration; 0 when unknown."""
+
+
+class VideoReader:
+    """An open video; use as `with open_video(path) as reader`."""
+
+    def __init__(self, container: InputContainer, stream: VideoStream, path: Path) -> None:
+        """Use `open_video`."""
+        self._container = container
+        self._stream = stream
+        self._path = path
+        sar = stream.sample_aspect_ratio
+        self._sar = float(sar) if sar else 1.0
+        width = max(1, round(stream.width * self._sar))
+        self.info = VideoInfo(width, stream.height, _as_float(stream.average_rate), _declared_seconds(container, stream))
+        self.decode_error: str | None = None
+        self.num_frames = 0
+        self._first_seconds = self._last_seconds = 0.0
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield every frame in order. A decoder error ends the stream; `decode_error` then holds its text."""
+        step = 1.0 / self.info.fps if self.info.fps > 0 else 0.04
+        try:
+            for picture in self._container.decode(self._stream):
+                known = picture.time
+                seconds = known if known is not None else self._last_seconds + (step if self.num_frames else 0.0)
+                if not self.num_frames:
+                    self._first_seconds = seconds
+                self._last_seconds = seconds
+                image = _upright(picture.to_ndarray(format="rgb24"), sar=self._sar, rotation_degrees=picture.rotation)
+                yield Frame(self.num_frames, seconds, image, bool(picture.is_corrupt))
+                self.num_frames += 1
+        except (av.error.FFmpegError, ValueError) as error:
+            self.decode_error = str(error)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether decoding ended early: by an error, or well short of the declared duration."""
+        if self.decode_error is not None:
+            return True
+        step = 1.0 / self.info.fps if self.info.fps > 0 else 0.0
+        decoded = self._last_seconds - self._first_seconds + step
+        return decoded < _PARTIAL_SHARE * self.info.duration_seconds
+
+
+@contextlib.contextmanager
+def open_video(path: Path) -> Iterator[VideoReader]:
+    """Open a local video file for decoding in one thread.
+
+    Raises VideoError: MISSING_VIDEO, UNREADABLE, NO_VIDEO_STREAM or TOO_LARGE.
+    """
+    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+    try:
+        container = av.open(str(path.absolute()), options=options)
+    except FileNotFoundError as error:
+        raise VideoError("MISSING_VIDEO", f"{path.name} does not exist", hint="restore the file") from error
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(
+            "UNREADABLE",
+            f"{path.name} ({_size_bytes(path)} bytes) is not a readable video: {_reason(error)}",
+            hint="download or convert it again; a download page or a Git LFS pointer may carry a video's name",
+        ) from error
+    with container:
+        stream = container.streams.best("video")
+        if not isinstance(stream, VideoStream) or stream.disposition & stream.disposition.__class__.attached_pic:
+            raise VideoError("NO_VIDEO_STREAM", f"{path.name} has no video stream", hint="it may be audio only")
+        if stream.width * stream.height > MAX_PIXELS:
+            raise VideoError(
+                "TOO_LARGE",
+                f"{path.name} has {stream.width} x {stream.height} pixels, more than {MAX_PIXELS}",
+                hint="scale it down first",
+            )
+        stream.codec_context.thread_count = 1
+        yield VideoReader(container, stream, path)
+
+
+def _upright(image: Image, *, sar: float, rotation_degrees: int) -> Image:
+    """Make pixels square, then undo the rotation that the container asks a player to undo (PyAV leaves it)."""
+    height, width = image.shape[:2]
+    square_width = max(1, round(width * sar))
+    if square_width != width:
+        image = np.asarray(cv2.resize(image, (square_width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    quarter_turns = rotation_degrees // 90 % 4
+    return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
+
+
+def _declared_seconds(container: InputContainer, stream: VideoStream) -> float:
+    if stream.duration is not None and stream.time_base is not None:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration is not None else 0.0
+
+
+def _as_float(rate: Fraction | None) -> float:
+    return float(rate) if rate else 0.0
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from dfer_cli import _exit, main
+from dfer_data import errors
+
+EXECUTABLE = Path(sys.executable).with_name("dfer")
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (errors.DferError("it failed"), 1, "error: it failed"),
+        (errors.WeightsError("no weights"), 1, "error: no weights"),
+        (errors.UsageError("first\nsecond"), 2, "error: first second"),
+        (errors.VideoError("NO_FACE", "no face"), 3, "error: no face"),
+        (errors.CorruptShardError("shard 3"), 4, "error: shard 3"),
+        (errors.LockedError("locked by pid 7"), 5, "error: locked by pid 7"),
+        (
+            ValueError("surprise"),
+            1,
+            "error: ValueError: surprise (unexpected; the same command with --debug shows where)",
+        ),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
+)
+def test_an_exception_becomes_one_line_and_a_code(
+    error: BaseException, code: int, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    failing = typer.Typer()
+
+    @failing.callback(invoke_without_command=True)
+    def fail() -> None:
+        raise error
+
+    monkeypatch.setattr(main, "app", failing)
+    assert main.main([]) == code
+    assert capsys.readouterr().err == line + "\n"
+    assert main.main(["--debug"]) == code
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_annotation_faults_stand_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    faults = ["a.csv:2: label 8 is not in 1..7", "a.csv:9: no video 00012.mp4"]
+    assert _exit.report(errors.AnnotationError(faults), debug=False) == 2
+    assert capsys.readouterr().err.splitlines() == ["error: 2 annotation faults", *faults]
+
+
+def test_the_codes_of_the_contract() -> None:
+    assert [int(code) for code in _exit.ExitCode] == [0, 1, 2, 3, 4, 5, 130, 141]
+
+
+def test_version_is_the_one_of_pyproject(capsys: pytest.CaptureFixture[str]) -> None:
+    import tomllib
+
+    assert main.main(["--version"]) == 0
+    with (Path(__file__).parents[2] / "pyproject.toml").open("rb") as file:
+        assert capsys.readouterr().out == f"dfer {tomllib.load(file)['project']['version']}\n"
+
+
+def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"\n  {name} " in text for name in ("synth", "doctor", "weights"))
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonsense"], ["doctor", "--nonsense"], ["weights", "path"], ["weights", "path", "x"]]
+)
+def test_wrong_usage_is_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "rror: " in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_debug_after_a_double_dash_is_an_argument(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main.main(["weights", "path", "--", "--debug"]) == 2
+    assert "'--debug'" in capsys.readouterr().err
+
+
+def test_a_closed_pipe_is_141_and_silent() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run([EXECUTABLE, "--help"], stdout=write_end, stderr=subprocess.PIPE, check=False)
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_is_130_in_one_line(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "stub.py").write_text(
+        "import sys, time, typer\nfrom dfer_cli import main\n"
+        "@main.app.command()\ndef wait() -> None:\n    print('waiting', flush=True); time.sleep(60)\n"
+        "sys.exit(main.main())\n"
+    )
+    command = [sys.executable, str(tmp_path / "stub.py"), "wait"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(number)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, err) == (130, "interrupted\n")

