@@ -1,0 +1,61 @@
+"""What the demo dataset is made with, and what came out. Light on purpose: nothing heavy is imported here."""
+
+from dataclasses import dataclass
+
+from dfer_data.errors import UsageError
+
+NUM_FOLDS = 5
+MIN_IDENTITIES = 10
+MIN_WIDTH_PX = 160
+MIN_HEIGHT_PX = 120
+
+
+@dataclass(frozen=True)
+class SynthConfig:
+    """Size and seed of a demo dataset; the same values always give the same bytes.
+
+    Raises:
+        UsageError: one or more values are outside their range; all of them are named.
+    """
+
+    num_identities: int = 20
+    """Rendered people; a multiple of 5 (one block a fold), at least 10."""
+    takes: int = 2
+    """Clips per identity and emotion, at least 1."""
+    seed: int = 0
+    """Start of every random stream, 0 or more."""
+    width_px: int = 640
+    """Width of the videos in pixels: even, at least 160."""
+    height_px: int = 360
+    """Height of the videos in pixels: even, at least 120 and at most the width."""
+
+    def __post_init__(self) -> None:
+        faults = []
+        if self.num_identities < MIN_IDENTITIES or self.num_identities % NUM_FOLDS:
+            faults.append(f"num_identities is {self.num_identities}: give a multiple of {NUM_FOLDS}, at least 10")
+        if self.takes < 1:
+            faults.append(f"takes is {self.takes}: give 1 or more")
+        if self.seed < 0:
+            faults.append(f"seed is {self.seed}: give 0 or more")
+        if self.width_px < MIN_WIDTH_PX or self.width_px % 2:
+            faults.append(f"width_px is {self.width_px}: give an even number, at least {MIN_WIDTH_PX}")
+        if not MIN_HEIGHT_PX <= self.height_px <= self.width_px or self.height_px % 2:
+            faults.append(f"height_px is {self.height_px}: give an even number from {MIN_HEIGHT_PX} to width_px")
+        if faults:
+            raise UsageError("The demo dataset cannot be made: " + "; ".join(faults) + ".")
+
+
+@dataclass(frozen=True)
+class SynthSummary:
+    """Counts of a written demo dataset."""
+
+    num_clips: int
+    """Videos written."""
+    num_frames: int
+    """Frames in all videos together."""
+    num_identities: int
+    """Rendered people."""
+    num_bytes: int
+    """Size of all files together, in bytes."""
+    num_test_clips_by_fold: tuple[int, ...]
+    """Test clips of folds 1 to 5."""
