@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from . import _console
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from dfer_data.task import VideoDone
 
 
@@ -23,16 +25,17 @@ class PrepareProgress:
         self._codes: Counter[str] = Counter()
         self._num_frames = 0
         self._start = time.monotonic()
-        self._bar = None
-        self._task = None
+        self._bar: Progress | None = None
+        self._task: TaskID | None = None
 
     def __enter__(self) -> PrepareProgress:
         """Show the bar."""
         if sys.stderr.isatty():
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+            from rich import progress
 
-            columns = (TextColumn("preparing"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-            self._bar = Progress(*columns, TextColumn("{task.fields[words]}"), console=_console.console(stderr=True))
+            columns = (progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeRemainingColumn())
+            words = progress.TextColumn("{task.fields[words]}")
+            self._bar = progress.Progress("preparing", *columns, words, console=_console.console(stderr=True))
             self._task = self._bar.add_task("preparing", total=self._total, words="")
             self._bar.start()
         return self

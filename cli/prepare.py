@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dfer_data.errors import DferError
-
 from . import _console, _settings
 from ._exit import ExitCode
 from ._options import JsonFlag, NumWorkers, num_cores
@@ -27,7 +25,9 @@ def prepare(
     align: Annotated[str | None, typer.Option(help="template, or given for shipped crops.")] = None,
     det_size: Annotated[int, typer.Option(help="Long side of the picture the detector sees, in pixels.")] = 640,
     jpeg_quality: Annotated[int, typer.Option(help="Of stored faces, 1 to 100.")] = 95,
-    store: Annotated[str, typer.Option(help="frames (all, as JPEG) or clips16 (16 frames as plain tensors).")] = "frames",
+    store: Annotated[
+        str, typer.Option(help="frames (all, as JPEG) or clips16 (16 frames as plain tensors).")
+    ] = "frames",
     clip_seconds: Annotated[float, typer.Option(help="Longer videos of a folder become several clips.")] = 60.0,
     workers: NumWorkers = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
@@ -107,8 +107,8 @@ def _dry_run(resolved: Resolved, *, num_workers: int, as_json: bool) -> None:
     if as_json:
         _console.print_json(document)
     _console.say(
-        f"dry run: about {found.num_frames} frames, {found.output_bytes / 1e6:.0f} MB of faces, {minutes:.1f} minutes on "
-        f"{num_workers} workers (from {found.num_sampled} sample videos); nothing was written",
+        f"dry run: about {found.num_frames} frames, {found.output_bytes / 1e6:.0f} MB of faces, {minutes:.1f} minutes "
+        f"on {num_workers} workers (from {found.num_sampled} sample videos); nothing was written",
         as_json=as_json,
     )
 
@@ -119,13 +119,7 @@ def _run(resolved: Resolved, folder: Path, *, num_workers: int) -> Summary:
     from ._prepare_progress import PrepareProgress
 
     with PrepareProgress(total=len(resolved.plan.listing.videos)) as bar:
-        try:
-            return library.prepare(resolved, folder, num_workers=num_workers, on_event=bar.update)
-        except OSError as error:
-            raise DferError(
-                f"cannot write {folder}: {error.strerror or error}; finished shards are kept, make room or choose another "
-                "--out, then run the same command again"
-            ) from error
+        return library.prepare(resolved, folder, num_workers=num_workers, on_event=bar.update)
 
 
 def _brief(summary: Summary) -> dict[str, Any]:

@@ -32,4 +32,5 @@ def verify(
     state = f"{len(report.damages)} faults" if report.damages else "intact"
     _console.say(f"{root}: {state} ({report.num_files} files, {report.num_clips} clips{done})", as_json=as_json)
     if report.damages:
+        _console.say("next: remove the .json of a damaged shard and run the same `dfer prepare` again", as_json=as_json)
         raise typer.Exit(ExitCode.DAMAGED)

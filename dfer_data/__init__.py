@@ -1,4 +1,4 @@
-"""Raw face videos to a dataset of aligned face clips: decode, detect, track, align, store in hashed shards, read back."""
+"""Raw face videos to a dataset of aligned face clips: decode, detect, track, align, store, read back."""
 
 from __future__ import annotations
 

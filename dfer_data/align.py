@@ -19,8 +19,8 @@ Matrix = npt.NDArray[np.float64]
 """(2, 3) float64: maps source pixels (x, y, 1) to aligned pixels."""
 
 _ARCFACE_112 = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
-# dlib's five points in the same 112 px picture: means over frontal faces aligned by RetinaFace (docs/alignment.md).
-_DLIB_112 = ((30.3, 52.3), (46.2, 52.6), (65.7, 52.4), (81.6, 51.9), (56.0, 76.0))
+# dlib's five points in the same picture: mean over 52 near-frontal frames of three people, aligned by RetinaFace.
+_DLIB_112 = ((30.4, 53.6), (44.9, 53.6), (66.9, 53.6), (81.4, 53.6), (55.9, 79.3))
 _TEMPLATES_112: Mapping[LandmarkScheme, tuple[tuple[float, float], ...]] = MappingProxyType(
     {"eyes-nose-mouth": _ARCFACE_112, "eye-corners-nose-base": _DLIB_112}
 )
@@ -36,7 +36,7 @@ def eye_centres(landmarks: Floats, scheme: LandmarkScheme) -> Floats:
     """Return the two eye points (..., 2, 2) of landmarks (..., 5, 2), the eye on the picture's left first."""
     if scheme == "eye-corners-nose-base":
         corners = landmarks[..., :4, :]
-        return (corners[..., 0::2, :] + corners[..., 1::2, :]) / 2
+        return ((corners[..., 0::2, :] + corners[..., 1::2, :]) / 2).astype(np.float32)
     return landmarks[..., :2, :]
 
 
@@ -87,7 +87,9 @@ def warp(image: Image, matrix: Matrix, *, size_px: int) -> Image:
         scale_x, scale_y = image.shape[1] / width, image.shape[0] / height
         image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         linear = matrix[:, :2] * (scale_x, scale_y)
-        matrix = np.concatenate([linear, matrix[:, 2:] + linear @ [[0.5], [0.5]] - matrix[:, :2] @ [[0.5], [0.5]]], axis=1)
+        matrix = np.concatenate(
+            [linear, matrix[:, 2:] + linear @ [[0.5], [0.5]] - matrix[:, :2] @ [[0.5], [0.5]]], axis=1
+        )
     warped = cv2.warpAffine(image, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     return np.asarray(warped, np.uint8)
 

@@ -42,7 +42,9 @@ class Report:
     """Empty for an intact dataset."""
 
 
-def verify(root: Path, *, deep: bool = False, on_shard: Callable[[int, int], None] = lambda done, total: None) -> Report:
+def verify(
+    root: Path, *, deep: bool = False, on_shard: Callable[[int, int], None] = lambda done, total: None
+) -> Report:
     """Check sizes, the hashes of all small files and every shard's index; `deep`: also hash and decode every shard.
 
     Raises UsageError or FormatVersionError when `root` is not a dataset this dfer can read.

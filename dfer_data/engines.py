@@ -1,7 +1,7 @@
 """Who runs the shards: this process, or a pool of worker processes that end with it.
 
-Workers are started once (spawn, so they inherit no lock and no state), build the detector once, and take one shard after
-the other. A thread in each watches the parent and ends the process when it is gone, whatever the worker is doing.
+Workers are started once (spawn, so they inherit no lock and no state), build the detector once, and take one shard
+after the other. A thread in each watches the parent and ends the process when it is gone, whatever the worker is doing.
 """
 
 from __future__ import annotations
@@ -42,8 +42,8 @@ class Job:
 class Stopped:
     """Last message of a worker that cannot go on."""
 
-    text: str
-    """What went wrong, for people."""
+    error: DferError | OSError
+    """What went wrong."""
     trace: str
     """The worker's traceback."""
 
@@ -60,7 +60,7 @@ def run_inline(tasks: Iterable[ShardTask], job: Job, *, on_event: OnEvent) -> No
 def run_processes(tasks: Iterable[ShardTask], job: Job, *, num_workers: int, on_event: OnEvent) -> None:
     """Run the shards in `num_workers` processes; any exception, Ctrl+C included, ends them all first.
 
-    Raises WorkerError when a worker dies, DferError with the worker's words when a shard cannot be written.
+    Raises WorkerError when a worker dies, else what stopped a worker: OSError when the disk fails, DferError.
     """
     waiting = list(tasks)[::-1]
     workers: dict[Connection, BaseProcess] = {}
@@ -68,7 +68,7 @@ def run_processes(tasks: Iterable[ShardTask], job: Job, *, num_workers: int, on_
         for _ in range(min(num_workers, len(waiting))):
             connection, process = _start_worker(job)
             workers[connection] = process
-            connection.send(waiting.pop())
+            _send(connection, process, waiting.pop())
         while workers:
             for ready in wait(list(workers)):
                 assert isinstance(ready, Connection)
@@ -96,24 +96,33 @@ def _serve(
     try:
         message = connection.recv()
     except (EOFError, ConnectionResetError):
-        process = workers[connection]
-        process.join()
-        raise WorkerError(
-            f"worker process {process.pid} died (exit code {process.exitcode}; -9 is often a lack of memory); "
-            "finished shards are kept, run the same command again to go on"
-        ) from None
+        raise _death(workers[connection]) from None
     if isinstance(message, VideoDone):
         on_event(message)
     elif isinstance(message, Stopped):
-        error = DferError(message.text)
-        error.add_note(message.trace)
-        raise error
+        message.error.add_note(message.trace)
+        raise message.error
     elif waiting:
-        connection.send(waiting.pop())
+        _send(connection, workers[connection], waiting.pop())
     else:
-        connection.send(None)
+        _send(connection, workers[connection], None)
         workers.pop(connection).join()
         connection.close()
+
+
+def _send(connection: Connection, process: BaseProcess, task: ShardTask | None) -> None:
+    try:
+        connection.send(task)
+    except ConnectionError:
+        raise _death(process) from None
+
+
+def _death(process: BaseProcess) -> WorkerError:
+    process.join()
+    return WorkerError(
+        f"worker process {process.pid} died (exit code {process.exitcode}; -9 is often a lack of memory); "
+        "finished shards are kept, run the same command again to go on"
+    )
 
 
 def _work(connection: Connection, job: Job) -> None:
@@ -124,9 +133,15 @@ def _work(connection: Connection, job: Job) -> None:
         tasks = iter(connection.recv, None)
         run_inline(_acknowledged(tasks, connection), job, on_event=connection.send)
     except Exception as error:  # the parent decides what a user sees of it
-        known = isinstance(error, DferError | OSError)
-        text = str(error) if known else f"{type(error).__name__}: {error} (unexpected, in a worker process)"
-        connection.send(Stopped(text, traceback.format_exc()))
+        connection.send(Stopped(_sendable(error), traceback.format_exc()))
+
+
+def _sendable(error: Exception) -> DferError | OSError:
+    if isinstance(error, DferError):
+        return error
+    if isinstance(error, OSError):
+        return OSError(error.errno, error.strerror or str(error))
+    return DferError(f"{type(error).__name__}: {error} (unexpected, in a worker process)")
 
 
 def _acknowledged(tasks: Iterable[ShardTask], connection: Connection) -> Iterable[ShardTask]:

@@ -1,4 +1,4 @@
-"""The manifest of a prepared dataset: dataset.json, clips.parquet, folds and ledger; written from sidecars, read with checks."""
+"""The manifest of a prepared dataset: dataset.json, clips, folds, ledger; written from sidecars, read with checks."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _COLUMNS: Mapping[str, str] = {
 
 
 def write_manifest(plan: Plan, out: Path) -> dict[str, Any]:
-    """Write ledger, clips, folds and last dataset.json from the sidecars of all shards; return dataset.json's contents."""
+    """Write ledger, clips, folds and last dataset.json from the sidecars; return what dataset.json says."""
     sidecars = [json.loads(sidecar_path(out, number).read_bytes()) for number in range(len(plan.shards))]
     labels = {video.clip_id: video.label for video in plan.listing.videos}
     clips = _clip_rows(sidecars, labels)
@@ -161,12 +161,13 @@ def read_document(root: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_bytes())
         version = int(document["format_version"])
-    except (ValueError, KeyError, TypeError) as error:
+        body = {key: value for key, value in document.items() if key != "sha256"}
+        sha256 = hashlib.sha256(canonical_json(body)).hexdigest()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptDataError(f"{path} is not a dataset.json of dfer: {error!r}") from error
     if version > FORMAT_VERSION:
         raise FormatVersionError(f"{path} has format version {version}, this dfer knows {FORMAT_VERSION}: update dfer")
-    body = {key: value for key, value in document.items() if key != "sha256"}
-    if hashlib.sha256(canonical_json(body)).hexdigest() != document.get("sha256"):
+    if sha256 != document.get("sha256"):
         raise CorruptDataError(f"{path} does not match its own sha256; restore it or prepare again")
     return dict(document)
 
@@ -182,7 +183,9 @@ class PreparedDataset:
             if name == CLIPS_NAME or name.startswith(FOLDS + "/"):
                 path = root / name
                 if not path.is_file() or sha256_file(path) != facts["sha256"]:
-                    raise CorruptDataError(f"{path} is not the file that dataset.json names; restore it or prepare again")
+                    raise CorruptDataError(
+                        f"{path} is not the file that dataset.json names; restore it or prepare again"
+                    )
         self.clips = pd.read_parquet(root / CLIPS_NAME)
         self._positions = {clip_id: position for position, clip_id in enumerate(self.clips["clip_id"])}
         self._readers: dict[int, ShardReader] = {}
@@ -241,7 +244,7 @@ def _opened(root: Path, mtime_ns: int) -> PreparedDataset:
 
 
 def read_clip(root: Path | str, clip_id: str, *, size_px: int = 224) -> npt.NDArray[np.uint8]:
-    """Return the 16 test frames of a clip as (16, 3, size, size) uint8 RGB; the dataset stays open for the next call."""
+    """Return the 16 test frames of a clip as (16, 3, size, size) uint8 RGB; the dataset stays open between calls."""
     path = Path(root).resolve() / DATASET_NAME
     mtime_ns = path.stat().st_mtime_ns if path.is_file() else 0
     return _opened(path.parent, mtime_ns).read_clip(clip_id, size_px=size_px)

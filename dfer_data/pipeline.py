@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -23,7 +24,7 @@ from dfer_data.errors import VideoError
 from dfer_data.shard import FrameRecord
 from dfer_data.sources.base import SourceVideo
 from dfer_data.track import Subject, choose_subject, link
-from dfer_data.types import Detection, Frame, FrameFlag, Image, Track
+from dfer_data.types import Detection, Frame, FrameFlag, Image, LandmarkScheme, Track
 from dfer_data.video import open_video
 
 _BATCH_FRAMES = 16
@@ -119,19 +120,20 @@ def clips_of_video(
     """
     scan = _scan(path, config=config, detector=detector)
     parts = _cut(scan, clip_seconds=config.clip_seconds)
-    for number, part in enumerate(parts):
-        clip_id = video.clip_id if len(parts) == 1 else f"{video.clip_id}#{number:04d}"
-        found = scan.detections[part.start : part.stop]
-        tracks = link(found, iou=config.track_iou, max_gap_frames=config.max_gap_frames)
-        subject = choose_subject(tracks, width_px=scan.width_px, height_px=scan.height_px)
-        if subject is None:
-            message = f"no face in {len(part)} frames (frames {part.start} to {part.stop - 1})"
-            hint = "look at the video; a larger --det-size finds smaller faces"
-            yield Failure(clip_id, VideoError("NO_FACE", message, frame=part.stop - 1, hint=hint))
-            continue
-        track = replace(subject.track, first_frame=subject.track.first_frame + part.start)
-        facts = _facts(clip_id, scan, part, replace(subject, track=track), num_tracks=len(tracks))
-        yield facts, _faces(path, scan, track, config=config, detector=detector)
+    with _second_look(path, scan) as frames:
+        for number, part in enumerate(parts):
+            clip_id = video.clip_id if len(parts) == 1 else f"{video.clip_id}#{number:04d}"
+            found = scan.detections[part.start : part.stop]
+            tracks = link(found, iou=config.track_iou, max_gap_frames=config.max_gap_frames)
+            subject = choose_subject(tracks, width_px=scan.width_px, height_px=scan.height_px)
+            if subject is None:
+                message = f"no face in {len(part)} frames (frames {part.start} to {part.stop - 1})"
+                hint = "look at the video; a larger --det-size finds smaller faces"
+                yield Failure(clip_id, VideoError("NO_FACE", message, frame=part.stop - 1, hint=hint))
+                continue
+            track = replace(subject.track, first_frame=subject.track.first_frame + part.start)
+            facts = _facts(clip_id, scan, part, replace(subject, track=track), num_tracks=len(tracks))
+            yield facts, _faces(_frames_of(track, frames), track, config=config, scheme=detector.scheme)
 
 
 def _scan(path: Path, *, config: PrepareConfig, detector: Detector) -> _Scan:
@@ -215,11 +217,11 @@ def _facts(clip_id: str, scan: _Scan, part: range, subject: Subject, *, num_trac
     )
 
 
-def _faces(path: Path, scan: _Scan, track: Track, *, config: PrepareConfig, detector: Detector) -> Iterator[Face]:
-    """Yield the aligned faces of a track in frame order."""
+def _faces(frames: Iterator[Frame], track: Track, *, config: PrepareConfig, scheme: LandmarkScheme) -> Iterator[Face]:
+    """Yield the aligned faces of a track, whose frames these are, in frame order."""
     landmarks = smooth(track.landmarks, window_frames=config.smoothing_window_frames, order=config.smoothing_order)
-    target = template(detector.scheme, size_px=config.size_px, scale=config.template_scale)
-    for frame in _track_frames(path, scan, track):
+    target = template(scheme, size_px=config.size_px, scale=config.template_scale)
+    for frame in frames:
         row = frame.index - track.first_frame
         matrix = similarity(landmarks[row], target)
         height, width = frame.image.shape[:2]
@@ -234,17 +236,24 @@ def _faces(path: Path, scan: _Scan, track: Track, *, config: PrepareConfig, dete
         yield Face(None, warp(frame.image, matrix, size_px=config.size_px), record)
 
 
-def _track_frames(path: Path, scan: _Scan, track: Track) -> Iterator[Frame]:
-    first, stop = track.first_frame, track.first_frame + len(track)
+@contextmanager
+def _second_look(path: Path, scan: _Scan) -> Iterator[Iterator[Frame]]:
+    """Give the frames of a scanned video once more, from memory or by decoding again; all clips of it share them."""
     if scan.frames is not None:
-        yield from scan.frames[first:stop]
+        yield iter(scan.frames)
         return
     with open_video(path) as reader:
-        for frame in reader.frames():
-            if frame.index >= stop:
-                break
-            if frame.index >= first:
-                yield frame
+        yield reader.frames()
+
+
+def _frames_of(track: Track, frames: Iterator[Frame]) -> Iterator[Frame]:
+    """Take a track's frames out of an iterator that has not reached them yet, and nothing after them."""
+    last = track.first_frame + len(track) - 1
+    for frame in frames:
+        if frame.index >= track.first_frame:
+            yield frame
+        if frame.index >= last:
+            return
 
 
 def clip_of_crops(folder: Path, video: SourceVideo, *, config: PrepareConfig) -> Clip:
@@ -252,9 +261,7 @@ def clip_of_crops(folder: Path, video: SourceVideo, *, config: PrepareConfig) ->
 
     Raises VideoError: MISSING_VIDEO, NO_FRAMES or BAD_PICTURE.
     """
-    paths = sorted(
-        (path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg")), key=_last_number
-    )
+    paths = sorted((path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg")), key=_last_number)
     if not paths:
         raise VideoError("NO_FRAMES", f"{folder.name} holds no JPEG", hint="unzip it again")
     faces = [_shipped(path, index) for index, path in enumerate(paths)]
@@ -270,11 +277,12 @@ def _last_number(path: Path) -> tuple[int, str]:
 
 
 def _shipped(path: Path, index: int) -> Face:
-    jpeg = path.read_bytes()
     try:
+        jpeg = path.read_bytes()
         image = simplejpeg.decode_jpeg(jpeg)
-    except ValueError as error:
-        raise VideoError("BAD_PICTURE", f"{path.name} is not a JPEG: {error}", frame=index, hint="unzip it again") from error
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"is not a JPEG: {error}"
+        raise VideoError("BAD_PICTURE", f"{path.name} {reason}", frame=index, hint="unzip it again") from error
     return Face(jpeg, np.asarray(image, np.uint8), FrameRecord(index, np.nan, _NAN_BOX, _NAN_LANDMARKS, np.nan, 0))
 
 

@@ -85,11 +85,14 @@ def _cut(videos: Sequence[SourceVideo]) -> list[tuple[SourceVideo, ...]]:
     return [*shards, tuple(run)] if run else shards
 
 
-def commit_plan(plan: Plan, out: Path) -> None:
-    """Create `out/plan.json`, or check that the one there is the same; ConfigMismatchError shows the difference."""
+def commit_plan(plan: Plan, out: Path, *, work: Path) -> None:
+    """Create `out/plan.json`, or check that the one there is the same; ConfigMismatchError shows the difference.
+
+    `work` is a folder on the same disk for what is not whole yet.
+    """
     path = out / PLAN_NAME
     wanted = plan.as_bytes()
-    if not path.exists() and _create_exclusively(path, wanted):
+    if not path.exists() and _create_exclusively(path, wanted, work=work):
         return
     found = path.read_bytes()
     if found != wanted:
@@ -99,9 +102,9 @@ def commit_plan(plan: Plan, out: Path) -> None:
         )
 
 
-def _create_exclusively(path: Path, data: bytes) -> bool:
+def _create_exclusively(path: Path, data: bytes, *, work: Path) -> bool:
     """Write a file that appears whole or not at all; False if somebody else's is there first."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".plan-", delete=False) as file:
+    with tempfile.NamedTemporaryFile(dir=work, prefix="plan-", delete=False) as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

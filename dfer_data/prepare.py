@@ -9,15 +9,15 @@ import platform
 import shutil
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from dfer_data import weights
 from dfer_data.config import Align, PrepareConfig, Store
 from dfer_data.detect.registry import detector_spec
 from dfer_data.engines import Job, run_inline, run_processes
-from dfer_data.errors import LockedError, UsageError
+from dfer_data.errors import DferError, LockedError, UsageError
 from dfer_data.manifest import DATASET_NAME, FOLDS, write_manifest
 from dfer_data.plan import PLAN_NAME, Plan, commit_plan, make_plan
 from dfer_data.sources.registry import source
@@ -87,24 +87,26 @@ def resolve(request: Request) -> Resolved:
     spec = detector_spec(request.detector)
     backbone = request.backbone if request.backbone is not None else spec.backbones[0]
     if backbone not in spec.backbones:
-        raise UsageError(f"--backbone {backbone}: {spec.name} knows {', '.join(filter(None, spec.backbones)) or 'none'}")
+        raise UsageError(
+            f"--backbone {backbone}: {spec.name} knows {', '.join(filter(None, spec.backbones)) or 'none'}"
+        )
     lister = source(request.dataset)
-    settings = {
-        "dataset": request.dataset,
-        "detector": spec.name,
-        "backbone": backbone,
-        "det_size_px": request.det_size_px,
-        "score_threshold": spec.score_threshold,
-        "align": request.align or ("given" if spec.name == "none" else "template"),
-        "jpeg_quality": request.jpeg_quality,
-        "store": request.store,
-        "clip_seconds": 0.0 if request.dataset == "dfew" else request.clip_seconds,
-    }
-    PrepareConfig(**settings, weights_sha256="")  # faults of the settings come before the dataset is read
-    layout: Literal["videos", "frames"] = "frames" if settings["align"] == "given" else "videos"
-    listing = lister(request.source, layout=layout)
+    config = PrepareConfig(  # faults of the settings come before the dataset is read
+        dataset=request.dataset,
+        detector=spec.name,
+        backbone=backbone,
+        weights_sha256="",
+        det_size_px=request.det_size_px,
+        score_threshold=spec.score_threshold,
+        align=request.align or ("given" if spec.name == "none" else "template"),
+        jpeg_quality=request.jpeg_quality,
+        store=request.store,
+        clip_seconds=0.0 if request.dataset == "dfew" else request.clip_seconds,
+    )
+    listing = lister(request.source, layout="frames" if config.align == "given" else "videos")
     path = weights.resolve(spec.weights, path=request.weights) if spec.weights else None
-    config = PrepareConfig(**settings, weights_sha256=weights.sha256_file(path) if path else "")
+    if path is not None:
+        config = replace(config, weights_sha256=weights.sha256_file(path))
     return Resolved(make_plan(listing, config), path, request.source)
 
 
@@ -115,19 +117,29 @@ def prepare(
 
     Raises ConfigMismatchError, LockedError, WorkerError, or DferError when the disk fails. Finished shards are kept.
     """
+    try:
+        with _output_folder(out) as folder:
+            return _prepare(resolved, folder, num_workers=num_workers, on_event=on_event)
+    except OSError as error:
+        raise DferError(
+            f"cannot write {out}: {error.strerror or error}; finished shards are kept: make room, or choose another "
+            "--out, and run the same command again"
+        ) from error
+
+
+def _prepare(resolved: Resolved, folder: Path, *, num_workers: int, on_event: Callable[[VideoDone], None]) -> Summary:
     plan = resolved.plan
-    with _output_folder(out) as folder:
-        commit_plan(plan, folder)
-        tasks = [ShardTask(number, videos) for number, videos in enumerate(plan.shards) if not is_done(folder, number)]
-        _record_run(folder, resolved, num_workers=num_workers, num_tasks=len(tasks))
-        job = Job(resolved.source, folder, plan.config, resolved.weights)
-        if tasks:
-            (folder / DATASET_NAME).unlink(missing_ok=True)  # never a manifest beside a shard that is being remade
-        if num_workers == 0:
-            run_inline(tasks, job, on_event=on_event)
-        else:
-            run_processes(tasks, job, num_workers=num_workers, on_event=on_event)
-        return Summary(write_manifest(plan, folder), len(tasks))
+    commit_plan(plan, folder, work=folder / WORK)
+    tasks = [ShardTask(number, videos) for number, videos in enumerate(plan.shards) if not is_done(folder, number)]
+    _record_run(folder, resolved, num_workers=num_workers, num_tasks=len(tasks))
+    job = Job(resolved.source, folder, plan.config, resolved.weights)
+    if tasks:
+        (folder / DATASET_NAME).unlink(missing_ok=True)  # never a manifest beside a shard that is being remade
+    if num_workers == 0:
+        run_inline(tasks, job, on_event=on_event)
+    else:
+        run_processes(tasks, job, num_workers=num_workers, on_event=on_event)
+    return Summary(write_manifest(plan, folder), len(tasks))
 
 
 @contextlib.contextmanager
@@ -137,7 +149,7 @@ def _output_folder(out: Path) -> Iterator[Path]:
 
     if out.exists() and not out.is_dir():
         raise UsageError(f"{out} is a file; choose another --out")
-    if out.is_dir() and not (out / PLAN_NAME).exists() and any(path.name != LOCK_NAME for path in out.iterdir()):
+    if out.is_dir() and _is_foreign(out):
         raise UsageError(f"{out} exists and is not a prepared dataset; choose another --out")
     for folder in (SHARDS, PREVIEW, FOLDS):
         (out / folder).mkdir(parents=True, exist_ok=True)
@@ -156,6 +168,15 @@ def _output_folder(out: Path) -> Iterator[Path]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def _is_foreign(out: Path) -> bool:
+    """Whether a folder has no plan, and yet more in it than a run leaves that was stopped before its plan."""
+    if (out / PLAN_NAME).exists():
+        return False
+    folders = (SHARDS, PREVIEW, FOLDS)
+    names = {path.name for path in out.iterdir()} - {LOCK_NAME, LOCK_NAME + ".json", WORK}
+    return not names <= set(folders) or any(any((out / name).iterdir()) for name in names)
 
 
 def _holder(path: Path) -> str:
@@ -179,5 +200,3 @@ def _record_run(out: Path, resolved: Resolved, *, num_workers: int, num_tasks: i
     }
     with (out / LOG_NAME).open("a", encoding="utf-8") as file:
         file.write(json.dumps(line, sort_keys=True) + "\n")
-
-

@@ -11,6 +11,7 @@ from dfer_data.types import Image
 NUM_COLUMNS = 8
 _CELL_PX = 96
 _LABEL_PX = 150
+_MAX_ROWS = 200  # many clips of one long video: a JPEG is at most 65,535 px high
 _BACKGROUND, _TEXT, _FAILED = 24, (230, 230, 230), (255, 170, 60)
 
 
@@ -20,6 +21,7 @@ class ContactSheet:
     def __init__(self) -> None:
         """Start an empty sheet."""
         self._rows: list[Image] = []
+        self._num_left_out = 0
 
     def add_clip(self, clip_id: str, thumbnails: list[Image], *, note: str = "") -> None:
         """Append a row: the clip's id, a note under it, and up to eight pictures."""
@@ -27,16 +29,24 @@ class ContactSheet:
         for column, picture in enumerate(thumbnails[:NUM_COLUMNS]):
             left = _LABEL_PX + column * _CELL_PX
             row[:, left : left + _CELL_PX] = picture
-        self._rows.append(row)
+        self._add(row)
 
     def add_failure(self, clip_id: str, code: str) -> None:
         """Append a row without pictures that shows the code of a failure."""
-        self._rows.append(self._blank(clip_id, code, _FAILED)[: _CELL_PX // 3])
+        self._add(self._blank(clip_id, code, _FAILED)[: _CELL_PX // 3])
 
     def encode(self) -> bytes:
         """Return the sheet as a JPEG."""
         rows = self._rows or [np.full((8, _LABEL_PX, 3), _BACKGROUND, np.uint8)]
-        return simplejpeg.encode_jpeg(np.ascontiguousarray(np.concatenate(rows)), quality=85)
+        if self._num_left_out:
+            rows = [*rows, self._blank("", f"{self._num_left_out} more clips", _TEXT)[: _CELL_PX // 3]]
+        return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(np.concatenate(rows)), quality=85))
+
+    def _add(self, row: Image) -> None:
+        if len(self._rows) < _MAX_ROWS:
+            self._rows.append(row)
+        else:
+            self._num_left_out += 1
 
     def _blank(self, clip_id: str, note: str, colour: tuple[int, int, int]) -> Image:
         row = np.full((_CELL_PX, _LABEL_PX + NUM_COLUMNS * _CELL_PX, 3), _BACKGROUND, np.uint8)

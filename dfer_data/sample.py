@@ -1,7 +1,7 @@
 """Which frames make a 16-frame clip. Pure functions.
 
-`segments-8x2` is the test rule of Former-DFER and LSTPNet: eight equal segments, two consecutive frames at the middle of
-each. Clips shorter than 16 frames repeat their last frame (`edge`).
+`segments-8x2` is the test rule of Former-DFER and LSTPNet: eight equal segments, two consecutive frames at the middle
+of each. Clips shorter than 16 frames repeat their last frame (`edge`).
 """
 
 from __future__ import annotations
@@ -25,4 +25,3 @@ def segments_test(num_frames: int, *, num_segments: int = 8, frames_per_segment:
     step = (num_frames - frames_per_segment + 1) / num_segments
     starts = np.array([int(step / 2 + step * k) for k in range(num_segments)])
     return (starts[:, None] + np.arange(frames_per_segment)).reshape(-1).astype(np.int32)
-

@@ -92,13 +92,14 @@ class ShardWriter:
         num_frames, num_bytes = len(self._records), self._spool.tell()
         try:
             yield
+            clip16 = segments_test(len(self._records) - num_frames)
         except BaseException:
             del self._records[num_frames:], self._crc32[num_frames:], self._frame_ends[num_frames:]
             self._spool.seek(num_bytes)
             self._spool.truncate()
             raise
         self._clip_ends.append(len(self._records))
-        self._clip16.append(segments_test(len(self._records) - num_frames))
+        self._clip16.append(clip16)
 
     def add(self, payload: bytes, record: FrameRecord) -> None:
         """Append one frame: JPEG bytes, or raw (size, size, 3) RGB bytes with `--store clips16`."""
@@ -218,13 +219,18 @@ class ShardReader:
     def frame(self, row: int, index: int, *, clip_id: str = "") -> Image:
         """Return stored frame `index` of the clip in `row` as (H, W, 3) uint8 RGB.
 
-        Raises CorruptShardError naming the shard and `clip_id` when the bytes fail their CRC-32 or do not decode.
+        Raises CorruptShardError naming the shard and `clip_id` when the bytes fail their CRC-32 or do not decode,
+        IndexError for a frame that the clip does not have.
         """
+        if not (0 <= row < self.num_clips and 0 <= index < self.num_frames(row)):
+            raise IndexError(f"{self._path} has no frame {index} in row {row}")
         position = int(self.clip_offsets[row]) + index
         where = f"{self._path}: frame {index} of clip {clip_id or f'in row {row}'}"
         payload = self._frame_bytes(row, index, position)
-        if zlib.crc32(payload) != int(self.crc32[position]):
-            raise CorruptShardError(f"{where} does not match its CRC-32; run `dfer verify --deep`, then remake the shard")
+        if zlib.crc32(payload.data) != int(self.crc32[position]):
+            raise CorruptShardError(
+                f"{where} does not match its CRC-32; run `dfer verify --deep`, then remake the shard"
+            )
         if self.store == "clips16":
             return payload
         try:

@@ -10,7 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from dfer_data.preview import NUM_COLUMNS, ContactSheet, thumbnail
 from dfer_data.sample import segments_test
 from dfer_data.shard import FORMAT_VERSION, ShardFile, ShardWriter
 from dfer_data.sources.base import SourceVideo
+from dfer_data.types import Image
 
 SHARDS, PREVIEW, WORK = "shards", "preview", ".work"
 
@@ -63,12 +64,23 @@ def sidecar_path(out: Path, number: int) -> Path:
 
 
 def is_done(out: Path, number: int) -> bool:
-    """Whether the shard's sidecar is there and its file has the size that the sidecar gives."""
+    """Whether the shard's sidecar is there as it was written, and shard and sheet have the sizes that it gives."""
+    name = shard_name(number)
     try:
         sidecar = json.loads(sidecar_path(out, number).read_bytes())
-        return (out / SHARDS / f"{shard_name(number)}.safetensors").stat().st_size == int(sidecar["num_bytes"])
+        return bool(
+            sidecar["sidecar_sha256"] == _sidecar_sha256(sidecar)
+            and (out / SHARDS / f"{name}.safetensors").stat().st_size == sidecar["num_bytes"]
+            and (out / PREVIEW / f"{name}.jpg").stat().st_size == sidecar["preview"]["num_bytes"]
+        )
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def _sidecar_sha256(sidecar: Mapping[str, Any]) -> str:
+    """Hash a sidecar without its own hash: a damaged one must not be taken over into a new dataset.json."""
+    body = {key: value for key, value in sidecar.items() if key != "sidecar_sha256"}
+    return hashlib.sha256(canonical_json(body)).hexdigest()
 
 
 def run_task(
@@ -111,7 +123,9 @@ def _results(
     try:
         if not video.path or not path.exists():
             raise VideoError(
-                "MISSING_VIDEO", f"no file for clip {video.clip_id}", hint="restore the file, or unzip the part it is in"
+                "MISSING_VIDEO",
+                f"no file for clip {video.clip_id}",
+                hint="restore the file, or unzip the part it is in",
             )
         if detector is None:
             yield clip_of_crops(path, video, config=config)
@@ -147,8 +161,8 @@ def _store(
     return columns | {"row": row, "source_clip_id": video.clip_id, "source": video.path, "status": status}
 
 
-def _jpeg(image: Any, *, quality: int) -> bytes:
-    return simplejpeg.encode_jpeg(image, quality=quality, colorsubsampling="420")
+def _jpeg(image: Image, *, quality: int) -> bytes:
+    return bytes(simplejpeg.encode_jpeg(image, quality=quality, colorsubsampling="420"))
 
 
 def _failure_row(failure: Failure, video: SourceVideo) -> dict[str, Any]:
@@ -168,7 +182,7 @@ def _commit(
     out: Path, name: str, file: ShardFile, sheet: bytes, *, clips: list[dict[str, Any]], failures: list[dict[str, Any]]
 ) -> None:
     """Move the shard, the sheet and last the sidecar into place."""
-    sidecar = {
+    sidecar: dict[str, Any] = {
         "format": "dfer-shard-sidecar",
         "format_version": FORMAT_VERSION,
         "shard": name,
@@ -177,6 +191,7 @@ def _commit(
         "clips": clips,
         "failures": failures,
     }
+    sidecar["sidecar_sha256"] = _sidecar_sha256(sidecar)
     (out / WORK / f"{name}.safetensors").replace(out / SHARDS / f"{name}.safetensors")
     write_atomically(out / PREVIEW / f"{name}.jpg", sheet, work=out / WORK)
     sync_folder(out / SHARDS)  # the shard's name is on disk before its mark

@@ -101,7 +101,8 @@ def choose_subject(tracks: Sequence[Track], *, width_px: int, height_px: int) ->
         return None
     weights = [_subject_weight(track, width_px=width_px, height_px=height_px) for track in tracks]
     order = sorted(range(len(tracks)), key=lambda i: (-weights[i], tracks[i].first_frame, i))
-    ambiguity = weights[order[1]] / weights[order[0]] if len(order) > 1 else 0.0
+    first, second = (weights[i] for i in (order * 2)[:2])
+    ambiguity = 0.0 if len(order) == 1 else second / first if first > 0 else 1.0
     return Subject(tracks[order[0]], ambiguity)
 
 

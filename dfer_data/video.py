@@ -18,7 +18,8 @@ from dfer_data.errors import VideoError
 from dfer_data.types import Frame, Image
 
 VIDEO_EXTENSIONS = frozenset(
-    ".3gp .avi .flv .gif .m4v .mkv .mov .mp4 .mpeg .mpg .mts .m2ts .ogv .ts .webm .wmv .asf".split()
+    {".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv"}
+    | {".ts", ".webm", ".wmv"}
 )
 """File names that `prepare folder` takes for videos, lower case."""
 
@@ -54,7 +55,9 @@ class VideoReader:
         sar = stream.sample_aspect_ratio
         self._sar = float(sar) if sar else 1.0
         width = max(1, round(stream.width * self._sar))
-        self.info = VideoInfo(width, stream.height, _as_float(stream.average_rate), _declared_seconds(container, stream))
+        self.info = VideoInfo(
+            width, stream.height, _as_float(stream.average_rate), _declared_seconds(container, stream)
+        )
         self.decode_error: str | None = None
         self.num_frames = 0
         self._first_seconds = self._last_seconds = 0.0
@@ -69,11 +72,15 @@ class VideoReader:
                 if not self.num_frames:
                     self._first_seconds = seconds
                 self._last_seconds = seconds
-                image = _upright(picture.to_ndarray(format="rgb24"), sar=self._sar, rotation_degrees=picture.rotation)
+                image = _upright(
+                    np.asarray(picture.to_ndarray(format="rgb24"), np.uint8),
+                    sar=self._sar,
+                    rotation_degrees=picture.rotation,
+                )
                 yield Frame(self.num_frames, seconds, image, bool(picture.is_corrupt))
                 self.num_frames += 1
-        except (av.error.FFmpegError, ValueError) as error:
-            self.decode_error = str(error)
+        except (av.error.FFmpegError, ValueError, LookupError) as error:  # LookupError: a stream that was not announced
+            self.decode_error = _reason(error)
 
     @property
     def is_partial(self) -> bool:
@@ -93,7 +100,7 @@ def open_video(path: Path) -> Iterator[VideoReader]:
     """
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
     try:
-        container = av.open(str(path.absolute()), options=options)
+        container = av.open(str(path.absolute()), options=options, metadata_errors="replace")
     except FileNotFoundError as error:
         raise VideoError("MISSING_VIDEO", f"{path.name} does not exist", hint="restore the file") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -106,14 +113,18 @@ def open_video(path: Path) -> Iterator[VideoReader]:
         stream = container.streams.best("video")
         if not isinstance(stream, VideoStream) or stream.disposition & stream.disposition.__class__.attached_pic:
             raise VideoError("NO_VIDEO_STREAM", f"{path.name} has no video stream", hint="it may be audio only")
-        if stream.width * stream.height > MAX_PIXELS:
+        if stream.codec_context is None:
+            raise VideoError("UNREADABLE", f"{path.name}: no decoder for its codec", hint="convert it to H.264")
+        reader = VideoReader(container, stream, path)
+        info = reader.info
+        if max(stream.width, info.width_px) * info.height_px > MAX_PIXELS:
             raise VideoError(
                 "TOO_LARGE",
-                f"{path.name} has {stream.width} x {stream.height} pixels, more than {MAX_PIXELS}",
+                f"{path.name} has {info.width_px} x {info.height_px} square pixels, more than {MAX_PIXELS}",
                 hint="scale it down first",
             )
         stream.codec_context.thread_count = 1
-        yield VideoReader(container, stream, path)
+        yield reader
 
 
 def _upright(image: Image, *, sar: float, rotation_degrees: int) -> Image:

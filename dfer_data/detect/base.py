@@ -60,10 +60,11 @@ def resize(image: Image, scaling: Scaling) -> Image:
     method = cv2.INTER_AREA if scaling.scale_x < 1 else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(image, (scaling.width_px, scaling.height_px), interpolation=method), np.uint8)
 
+
 def box_iou(box: Floats, others: Floats) -> Floats:
     """Return the intersection over union of one (4,) box with each of (N, 4)."""
     overlap = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     intersection = np.clip(overlap, 0, None).prod(axis=1)
     area, areas = (box[2:] - box[:2]).prod(), (others[:, 2:] - others[:, :2]).prod(axis=1)
     union = area + areas - intersection
-    return np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0)
+    return np.asarray(np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0), np.float32)

@@ -65,4 +65,4 @@ class Dlib:
         face = dlib.rectangle(edge, edge, edge + _FACE_PX - 1, edge + _FACE_PX - 1)
         shape = self._predict(np.asarray(cut, np.uint8), face)
         points = np.array([[shape.part(i).x, shape.part(i).y] for i in _ORDER], np.float64)
-        return ((points + 0.5) / scale - 0.5 + (left, top)).astype(np.float32)
+        return np.asarray((points + 0.5) / scale - 0.5 + (left, top), np.float32)

@@ -30,9 +30,7 @@ class DetectorSpec:
 
 DETECTORS: Mapping[str, DetectorSpec] = MappingProxyType(
     {
-        "retinaface": DetectorSpec(
-            "retinaface", ("mobilenet0.25",), "retinaface-mobilenet0.25", 0.7, ("onnxruntime",)
-        ),
+        "retinaface": DetectorSpec("retinaface", ("mobilenet0.25",), "retinaface-mobilenet0.25", 0.7, ("onnxruntime",)),
         "dlib": DetectorSpec("dlib", ("hog-5pt",), "dlib-5-landmarks", 0.0, ("dlib-bin",)),
         "none": DetectorSpec("none", ("",), "", 0.0, ()),
     }

@@ -134,7 +134,8 @@ def _cross_faults(rows: list[_Row]) -> list[str]:
 def _index_videos(root: Path) -> dict[str, tuple[str, int]]:
     """Return clip id -> (path below root, bytes) of the original videos, with or without leading zeros."""
     found: dict[str, tuple[str, int]] = {}
-    for path in sorted(root.rglob("*")):
+    # Other people's conversions (clip_224x224_avi/00001.avi) lie beside the originals and must not stand in for them.
+    for path in sorted(root.rglob("*"), key=lambda path: ("original" not in path.parts, path)):
         if path.suffix.lower() in VIDEO_EXTENSIONS and path.stem.isdecimal() and path.is_file():
             found.setdefault(f"{int(path.stem):05d}", (path.relative_to(root).as_posix(), path.stat().st_size))
     return found
@@ -142,9 +143,8 @@ def _index_videos(root: Path) -> dict[str, tuple[str, int]]:
 
 def _index_frames(root: Path) -> dict[str, tuple[str, int]]:
     """Return clip id -> (folder below root, bytes of its pictures) of the shipped crops."""
-    top = next((path for path in sorted(root.rglob("clip_224x224")) if path.is_dir()), None)
     found: dict[str, tuple[str, int]] = {}
-    for folder in sorted(top.rglob("*")) if top else ():
+    for folder in sorted({folder for top in root.rglob("clip_224x224") for folder in top.rglob("*")}):
         if folder.is_dir() and folder.name.isdecimal():
             sizes = [path.stat().st_size for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg")]
             if sizes:

@@ -20,10 +20,16 @@ def list_folder(root: Path, *, layout: Literal["videos", "frames"]) -> SourceLis
     inside = root.resolve()
     faults, videos, num_ignored = [], [], 0
     for path in sorted(root.rglob("*")):
+        relative = path.relative_to(root)
+        if path.is_dir() and path.is_symlink():
+            faults.append(f"{relative}: is a link to a folder, which is not followed; give that folder as --source")
+        if path.suffix.lower() in VIDEO_EXTENSIONS and path.is_symlink() and not path.exists():
+            faults.append(f"{relative}: is a link to a file that is not there; fetch it, or remove the link")
         if path.name.startswith(".") or not path.is_file():
             continue
-        relative = path.relative_to(root)
-        if path.suffix.lower() not in VIDEO_EXTENSIONS:
+        if not _is_text(str(relative)):
+            faults.append(f"{str(relative)!r}: the name is not UTF-8; rename it")
+        elif path.suffix.lower() not in VIDEO_EXTENSIONS:
             num_ignored += 1
         elif not path.resolve().is_relative_to(inside):
             faults.append(f"{relative}: is a link out of the source folder")
@@ -41,6 +47,11 @@ def list_folder(root: Path, *, layout: Literal["videos", "frames"]) -> SourceLis
     class_names = tuple(sorted({video.label for video in videos if video.label is not None}))
     notes = (f"{num_ignored} files without a video extension are left out",) if num_ignored else ()
     return SourceListing("folder", "videos", class_names, tuple(videos), {}, notes=notes)
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file name can be written as UTF-8; bytes that are none arrive as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _repeated(videos: list[SourceVideo]) -> list[str]:

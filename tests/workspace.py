@@ -1,0 +1,13 @@
+"""Run the installed `dfer` command in a working folder, as a user does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+
+def run_dfer(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """Run one command line and return what it printed; never raises for an exit code."""
+    program = Path(sys.executable).with_name("dfer")
+    return subprocess.run([program, *arguments], cwd=cwd, capture_output=True, text=True, check=False, timeout=600)
