@@ -20,10 +20,10 @@ class PrepareProgress:
     """Use as a context manager; silent unless stderr is a terminal."""
 
     def __init__(self, *, total: int) -> None:
-        """`total` is the number of videos of the whole dataset."""
+        """`total` is the number of videos that this run works on."""
         self._total = total
         self._codes: Counter[str] = Counter()
-        self._num_frames = 0
+        self._num_frames = self._num_videos = 0
         self._start = time.monotonic()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
@@ -52,6 +52,8 @@ class PrepareProgress:
         self._codes.update(code if code in ("ok", "partial", "NO_FACE") else "failed" for code in event.codes)
         self._num_frames += event.num_frames
         if self._bar is not None and self._task is not None:
-            rate = self._num_frames / max(1e-6, time.monotonic() - self._start)
+            self._num_videos += 1
+            seconds = max(1e-6, time.monotonic() - self._start)
+            rates = f"{self._num_videos / seconds:.1f} videos/s {self._num_frames / seconds:.0f} frames/s"
             words = " ".join(f"{name} {number}" for name, number in sorted(self._codes.items()))
-            self._bar.update(self._task, advance=1, words=f"{rate:.0f} frames/s  {words}")
+            self._bar.update(self._task, advance=1, words=f"{rates}  {words}")

@@ -70,8 +70,9 @@ def prepare(
 
 def _introduce(resolved: Resolved, folder: Path, *, num_workers: int, as_json: bool) -> None:
     config, listing = resolved.plan.config, resolved.plan.listing
-    model = f" {config.backbone}, weights sha256 {config.weights_sha256[:12]}" if config.backbone else ""
-    _console.say(f"detector {config.detector}{model}; long side {config.det_size_px} px", as_json=as_json)
+    how = f"{config.backbone}, weights sha256 {config.weights_sha256[:12]}; long side {config.det_size_px} px"
+    crops = "detector none: the dataset's own crops, their bytes untouched"
+    _console.say(f"detector {config.detector} {how}" if config.backbone else crops, as_json=as_json)
     num_bytes = sum(video.num_bytes for video in listing.videos)
     _console.say(
         f"{config.dataset}: {len(listing.videos)} {'videos' if listing.layout == 'videos' else 'clips of crops'} "
@@ -118,7 +119,7 @@ def _run(resolved: Resolved, folder: Path, *, num_workers: int) -> Summary:
 
     from ._prepare_progress import PrepareProgress
 
-    with PrepareProgress(total=len(resolved.plan.listing.videos)) as bar:
+    with PrepareProgress(total=library.num_pending_videos(resolved.plan, folder)) as bar:
         return library.prepare(resolved, folder, num_workers=num_workers, on_event=bar.update)
 
 

@@ -40,7 +40,7 @@ _COLUMNS: Mapping[str, str] = {
     "duration_seconds": "float64",
     "width_px": "int32",
     "height_px": "int32",
-    "detection_rate": "float64",
+    "detection_rate": "Float64",
     "mean_score": "Float64",
     "num_interpolated": "int32",
     "num_tracks": "int32",

@@ -63,8 +63,8 @@ class ClipFacts:
     """Of the upright source frame."""
     num_source_frames: int
     """Frames decoded for this clip."""
-    detection_rate: float
-    """Frames with a detection of the subject over frames decoded."""
+    detection_rate: float | None
+    """Frames with a detection of the subject over frames decoded; None for shipped crops."""
     mean_score: float | None
     """Mean detector score of the subject; None for shipped crops."""
     num_interpolated: int
@@ -256,18 +256,23 @@ def _frames_of(track: Track, frames: Iterator[Frame]) -> Iterator[Frame]:
             return
 
 
-def clip_of_crops(folder: Path, video: SourceVideo, *, config: PrepareConfig) -> Clip:
+def clip_of_crops(folder: Path, video: SourceVideo) -> Clip:
     """Return the clip of a folder of face crops that the dataset ships, their JPEG bytes untouched.
 
     Raises VideoError: MISSING_VIDEO, NO_FRAMES or BAD_PICTURE.
     """
-    paths = sorted((path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg")), key=_last_number)
+    paths = crop_files(folder)
     if not paths:
         raise VideoError("NO_FRAMES", f"{folder.name} holds no JPEG", hint="unzip it again")
     faces = [_shipped(path, index) for index, path in enumerate(paths)]
     height, width = faces[0].image.shape[:2]
-    facts = ClipFacts(video.clip_id, len(faces), 0.0, 0.0, width, height, len(faces), 1.0, None, 0, 1, 0.0, False, "")
+    facts = ClipFacts(video.clip_id, len(faces), 0.0, 0.0, width, height, len(faces), None, None, 0, 1, 0.0, False, "")
     return facts, iter(faces)
+
+
+def crop_files(folder: Path) -> list[Path]:
+    """Return the JPEG files of a folder of crops in the order of their frames."""
+    return sorted((path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg")), key=_last_number)
 
 
 def _last_number(path: Path) -> tuple[int, str]:

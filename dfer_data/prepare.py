@@ -142,6 +142,11 @@ def _prepare(resolved: Resolved, folder: Path, *, num_workers: int, on_event: Ca
     return Summary(write_manifest(plan, folder), len(tasks))
 
 
+def num_pending_videos(plan: Plan, out: Path) -> int:
+    """Return how many videos of a plan lie in shards that `out` does not have yet."""
+    return sum(len(videos) for number, videos in enumerate(plan.shards) if not is_done(out, number))
+
+
 @contextlib.contextmanager
 def _output_folder(out: Path) -> Iterator[Path]:
     """Create and lock the output folder; clear what a killed run left half done."""

@@ -128,7 +128,7 @@ def _results(
                 hint="restore the file, or unzip the part it is in",
             )
         if detector is None:
-            yield clip_of_crops(path, video, config=config)
+            yield clip_of_crops(path, video)
         else:
             yield from clips_of_video(path, video, config=config, detector=detector)
     except VideoError as error:

@@ -171,8 +171,7 @@ def test_a_file_without_a_picture_is_a_failure(tmp_path: Path) -> None:
 
 
 def crops(folder: Path) -> tuple[ClipFacts, list[Face]]:
-    config = replace(CONFIG, detector="none", align="given", dataset="dfew")
-    facts, faces = clip_of_crops(folder, SourceVideo("00001", folder.name, 1, "happy"), config=config)
+    facts, faces = clip_of_crops(folder, SourceVideo("00001", folder.name, 1, "happy"))
     return facts, list(faces)
 
 
