@@ -19,7 +19,7 @@ $(STAMP): pyproject.toml constraints.txt
 	  python='$(PYTHON)'; $${python:-false} -c '$(CHECK)' 2>/dev/null || { \
 	    echo "error: $${python:-python3} is no Python 3.11-3.13 with venv; install one, or name it: make setup PYTHON=/path/to/python3.12" >&2; exit 1; }; \
 	  echo "making .venv with $$python"; $$python -m venv --clear .venv; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
 	@touch $@
 
 demo: setup  ## rendered heads -> aligned clips -> verified, in build/demo
@@ -39,7 +39,7 @@ lint: setup  ## ruff and the import rules
 	$(BIN)/lint-imports
 
 type: setup  ## mypy, strict
-	$(BIN)/mypy cli dfer_data tests
+	$(BIN)/mypy cli dfer_data lstpnet tests benchmarks
 
 bench: setup  ## every benchmark
 	@for file in $(wildcard benchmarks/*.py); do echo "\$$ python $$file"; $(BIN)/python $$file || exit 1; done

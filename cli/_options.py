@@ -7,10 +7,20 @@ from typing import Annotated
 
 import typer
 
+from dfer_data.errors import UsageError
+
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; all else goes to stderr.")]
 NumWorkers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Worker processes.", show_default="one per core")
 ]
+
+
+def require_torch() -> None:
+    """Say in one line what to install where PyTorch is missing. Raises UsageError."""
+    from importlib.util import find_spec
+
+    if find_spec("torch") is None:
+        raise UsageError("training needs PyTorch, which is not installed: pip install 'dfer[train]'")
 
 
 def num_cores() -> int:

@@ -13,9 +13,12 @@ from typing import Annotated
 import typer
 
 from . import _exit
+from .demo import demo
 from .doctor import doctor
 from .prepare import prepare
+from .report import report
 from .synth import synth
+from .train import train
 from .verify import verify
 from .weights import weights_app
 
@@ -23,7 +26,10 @@ from .weights import weights_app
 app = typer.Typer(name="dfer", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command()(prepare)
 app.command()(verify)
+app.command()(train)
+app.command()(report)
 app.command()(synth)
+app.command()(demo)
 app.command()(doctor)
 app.add_typer(weights_app, name="weights")
 

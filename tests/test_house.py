@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LIBRARY = sorted((ROOT / "dfer_data").rglob("*.py"))
+LIBRARY = sorted([*(ROOT / "dfer_data").rglob("*.py"), *(ROOT / "lstpnet").rglob("*.py")])
 HEAVY = "numpy pandas pyarrow av cv2 dlib onnxruntime torch rich"
 
 
@@ -33,6 +33,7 @@ def test_the_command_line_imports_itself_relatively(path: Path) -> None:
     [
         "import dfer_data",
         "import dfer_data.errors, dfer_data.weights",
+        "import lstpnet",
         "from dfer_cli.main import main; main(['--help'])",
         "from dfer_cli.main import main; main(['--version'])",
         "from dfer_cli.main import main; main(['synth', '--help'])",

@@ -1,0 +1,112 @@
+"""`dfer train`: one fold of a prepared dataset, from fresh weights to test predictions."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dfer_data.errors import UsageError
+
+from . import _console, _settings
+from ._options import JsonFlag, require_torch
+
+if TYPE_CHECKING:
+    pass
+
+_LONG_SECONDS = 2 * 3600
+
+
+def train(
+    fold: Annotated[int, typer.Option(help="Official fold whose test part is held out.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Prepared dataset.", show_default="the only one under prepared/")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option(help="Shipped recipe, or a .toml.", show_default="the dataset's own")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the runs.", show_default="runs")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Start of all randomness.")] = 0,
+    val: Annotated[str | None, typer.Option(help="none, or blocks: hold out id blocks and report `best` too.")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe, repeatable.")] = None,
+    init: Annotated[Path | None, typer.Option(help="Start from a .safetensors of the same network.")] = None,
+    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best there is")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Train again what is there.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before hours on a CPU.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Train LSTPNet on a fold and predict its test clips once, at the end.
+
+    By default on the whole train part with a fixed schedule; the last epoch is the result.
+    """
+    require_torch()
+    from dfer_data.manifest import read_document
+    from lstpnet.config import parse_overrides, resolve_recipe
+    from lstpnet.experiment import make_experiment
+    from lstpnet.train import find_finished, train_run
+    from lstpnet.trainer import estimate_seconds, pick_device
+
+    settings = _settings.load().train
+    root = _choose_data(data or settings.data, fold=fold)
+    wanted = recipe or settings.recipe or str(read_document(root)["recipe"])
+    values = parse_overrides(overrides or []) | ({"val": val} if val is not None else {})
+    experiment = make_experiment(root, resolve_recipe(wanted, overrides=values), fold=fold, seed=seed)
+    folder = experiment.run_folder(out or settings.out or Path("runs"))
+    if not force and find_finished(folder, experiment):
+        _console.say(f"{folder}: already done with the same settings (--force trains again)", as_json=as_json)
+        _finish(folder, None, as_json=as_json)
+        return
+    chosen = pick_device(device)
+    seconds = estimate_seconds(experiment, device=chosen)
+    _console.say(f"device {chosen}; about {_duration(seconds)}; recipe {experiment.recipe.name}", as_json=as_json)
+    _console.say(f"protocol: {experiment.protocol()}", as_json=as_json)
+    if chosen.type == "cpu" and seconds > _LONG_SECONDS and not yes:
+        _ask(seconds)
+    with _console.progress("training", unit="epochs") as advance:
+        total = experiment.recipe.frame_epochs + experiment.recipe.epochs
+        num_done = 0
+
+        def on_event(event: Any) -> None:
+            nonlocal num_done
+            num_done += 1
+            advance(num_done, total)
+
+        summary = train_run(experiment, folder, device=chosen, init=init, on_event=on_event)
+    _finish(folder, summary, as_json=as_json)
+
+
+def _choose_data(given: Path | None, *, fold: int) -> Path:
+    """Return the prepared dataset to train on: the one named, else the only one under prepared/."""
+    if given is not None:
+        return given
+    found = sorted(path.parent for path in Path("prepared").glob("*/dataset.json"))
+    if not found:
+        raise UsageError("no prepared dataset under prepared/; make one with `dfer prepare dfew --detector retinaface`")
+    if len(found) > 1:
+        lines = "; ".join(f"dfer train --fold {fold} --data {path}" for path in found)
+        raise UsageError(f"{len(found)} prepared datasets under prepared/, name one: {lines}")
+    return found[0]
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def _ask(seconds: float) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError(f"training would take about {_duration(seconds)} on this CPU; add --yes to go ahead")
+    if not typer.confirm(f"about {_duration(seconds)} on this CPU; go ahead?", err=True):
+        raise typer.Exit(2)
+
+
+def _finish(folder: Path, summary: dict[str, Any] | None, *, as_json: bool) -> None:
+    if as_json:
+        _console.print_json({"run": str(folder), "already_done": summary is None, "result": summary})
+    elif summary is not None:
+        for row in summary["results"]:
+            _console.say(f"{row['checkpoint']}: WAR {100 * row['war']:.2f}  UAR {100 * row['uar']:.2f}  n {row['n']}")
+    _console.say(f"{folder}   next: dfer report", as_json=as_json)

@@ -1,0 +1,58 @@
+"""Logits of a model for clips, as they are or with their time taken away (the controls)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from dfer_data.dataset import FaceClipDataset, collate
+from lstpnet.config import Recipe
+from lstpnet.inputs import normalised
+
+Control = Literal["", "repeated-frame", "shuffled-frames"]
+CONTROLS: tuple[Control, ...] = ("repeated-frame", "shuffled-frames")
+_MIDDLE = 8  # of the sixteen frames
+
+
+def predict_clips(
+    model: nn.Module,
+    root: Path,
+    clip_ids: Sequence[str],
+    *,
+    recipe: Recipe,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    control: Control = "",
+) -> npt.NDArray[np.float32]:
+    """Return logits (N, num_classes) float32 of clips in the given order, from their deterministic test frames.
+
+    `control`: `repeated-frame` shows the middle frame sixteen times, `shuffled-frames` a fixed random order of them.
+    `dtype`: of autocast; None computes in float32.
+    """
+    dataset = FaceClipDataset(root, clip_ids=clip_ids, sampling="test", size_px=recipe.size_px)
+    loader = DataLoader(dataset, batch_size=2 * recipe.batch_size, collate_fn=collate)
+    model.eval()
+    logits = []
+    with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+        for frames, _, ids in loader:
+            shown = _controlled(frames, ids, control=control).to(device)
+            logits.append(model(normalised(shown, norm=recipe.input_norm)).float().cpu().numpy())
+    return np.concatenate(logits) if logits else np.zeros((0, 0), np.float32)
+
+
+def _controlled(frames: torch.Tensor, clip_ids: Sequence[str], *, control: Control) -> torch.Tensor:
+    """Apply a control to frames (B, T, 3, H, W)."""
+    if control == "repeated-frame":
+        return frames[:, _MIDDLE : _MIDDLE + 1].expand_as(frames)
+    if control == "shuffled-frames":
+        orders = [np.random.default_rng(zlib.crc32(i.encode("utf-8"))).permutation(frames.shape[1]) for i in clip_ids]
+        return torch.stack([clip[torch.from_numpy(order)] for clip, order in zip(frames, orders, strict=True)])
+    return frames

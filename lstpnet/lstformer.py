@@ -1,0 +1,151 @@
+"""LSTformer, the long short-term transformer: a vector of each frame, mixed with near and far frames.
+
+Paper: Lu, Jiang, Fu, Zhao, Yang, "Long Short-Term Perception Network for Dynamic Facial Expression Recognition",
+PRCV 2023, doi 10.1007/978-981-99-8469-5_14. Written anew to give the numbers of the authors' code (LLFabiann/LSTPNet,
+commit 6d8364d). There is no positional embedding: the order of the frames enters through the convolutions over time.
+
+Shapes: B clips, T frames each, D dimensions, heads of D / heads dimensions each.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def _over_time(conv: nn.Conv1d, x: Tensor) -> Tensor:
+    """Run a convolution over the frames of x (B, T, D)."""
+    out: Tensor = conv(x.transpose(1, 2))  # (B, D, T)
+    return out.transpose(1, 2)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention between all frames of a clip.
+
+    Args:
+        dim: D.
+        num_heads: must divide D; queries and keys are scaled by (D / num_heads) ** -0.5.
+    """
+
+    def __init__(self, dim: int, *, num_heads: int) -> None:
+        super().__init__()
+        if dim % num_heads:
+            raise ValueError(f"{num_heads} heads do not divide {dim} dimensions")
+        self.num_heads = num_heads
+        self.to_qkv = nn.Linear(dim, 3 * dim, bias=False)
+        self.to_out = nn.Linear(dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, T, D) to (B, T, D)."""
+        query, key, value = self._heads(x)
+        out = F.scaled_dot_product_attention(query, key, value)  # (B, heads, T, D / heads)
+        mixed: Tensor = self.to_out(out.transpose(1, 2).flatten(2))  # (B, T, D)
+        return mixed
+
+    def weights(self, x: Tensor) -> Tensor:
+        """Return how much each frame (row) looks at each (column): (B, heads, T, T), rows of sum 1, for x (B, T, D)."""
+        query, key, _ = self._heads(x)
+        return torch.softmax(query @ key.transpose(2, 3) * query.shape[-1] ** -0.5, dim=-1)
+
+    def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return query, key and value, (B, heads, T, D / heads) each."""
+        batch, num_frames, dim = x.shape
+        qkv = self.to_qkv(x).reshape(batch, num_frames, 3, self.num_heads, dim // self.num_heads)
+        query, key, value = qkv.permute(2, 0, 3, 1, 4)
+        return query, key, value
+
+
+class FeedForward(nn.Module):
+    """Two linear maps with a depth-wise convolution over time between them, normed after each.
+
+    Args:
+        dim: D.
+        hidden_dim: width between the two.
+    """
+
+    def __init__(self, dim: int, *, hidden_dim: int) -> None:
+        super().__init__()
+        self.widen = nn.Linear(dim, hidden_dim)
+        self.norm1 = nn.LayerNorm(hidden_dim)
+        self.conv = nn.Conv1d(hidden_dim, hidden_dim, 3, padding=1, groups=hidden_dim)
+        self.norm2 = nn.LayerNorm(hidden_dim)
+        self.narrow = nn.Linear(hidden_dim, dim)
+        self.norm3 = nn.LayerNorm(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, T, D) to (B, T, D)."""
+        hidden = self.norm1(F.gelu(self.widen(x)))  # (B, T, hidden_dim)
+        hidden = self.norm2(F.gelu(_over_time(self.conv, hidden) + hidden))
+        out: Tensor = self.norm3(self.narrow(hidden))
+        return out
+
+
+class LSTformerLayer(nn.Module):
+    """Attention between all frames, then the feed-forward part, each on the normed input and added to it.
+
+    Args:
+        dim: D.
+        num_heads: must divide D.
+        hidden_dim: width inside the feed-forward part.
+    """
+
+    def __init__(self, dim: int, *, num_heads: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.attention_norm = nn.LayerNorm(dim)
+        self.attention = Attention(dim, num_heads=num_heads)
+        self.feed_forward_norm = nn.LayerNorm(dim)
+        self.feed_forward = FeedForward(dim, hidden_dim=hidden_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, T, D) to (B, T, D)."""
+        x = x + self.attention(self.attention_norm(x))
+        out: Tensor = x + self.feed_forward(self.feed_forward_norm(x))
+        return out
+
+    def attention_weights(self, x: Tensor) -> Tensor:
+        """Return (B, heads, T, T), what each frame looks at, for the layer's input (B, T, D)."""
+        return self.attention.weights(self.attention_norm(x))
+
+
+class LSTformer(nn.Module):
+    """Layers of long-range attention, before each of which near frames are mixed by one shared convolution and norm.
+
+    Weights start from PyTorch's defaults; all norms have eps 1e-5.
+
+    Args:
+        dim: D.
+        num_layers: number of layers.
+        num_heads: must divide D; 8 of D / 8 dimensions each in the paper.
+        hidden_dim: width inside the feed-forward part; 8 D unless given.
+    """
+
+    def __init__(self, dim: int, *, num_layers: int = 2, num_heads: int = 8, hidden_dim: int | None = None) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(dim, dim, 3, padding=1)
+        self.norm = nn.LayerNorm(dim)
+        hidden_dim = 8 * dim if hidden_dim is None else hidden_dim
+        self.layers = nn.ModuleList(
+            LSTformerLayer(dim, num_heads=num_heads, hidden_dim=hidden_dim) for _ in range(num_layers)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, T, D) to (B, T, D)."""
+        for layer in self.layers:
+            x = layer(self._near(x))
+        return x
+
+    def attention_maps(self, x: Tensor) -> Tensor:
+        """Return (layers, B, heads, T, T): how much each frame (row) looks at each (column), for x (B, T, D)."""
+        maps = []
+        for layer in self.layers:
+            assert isinstance(layer, LSTformerLayer)
+            x = self._near(x)
+            maps.append(layer.attention_weights(x))
+            x = layer(x)
+        return torch.stack(maps)
+
+    def _near(self, x: Tensor) -> Tensor:
+        """Mix each frame with the one before and the one after: (B, T, D) to (B, T, D)."""
+        out: Tensor = self.norm(_over_time(self.conv, x) + x)
+        return out

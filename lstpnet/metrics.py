@@ -1,0 +1,104 @@
+"""WAR, UAR and recalls from labels and predictions: pure functions on a confusion matrix.
+
+WAR is accuracy, the average of the recalls weighted by class size. UAR is the plain mean of the recalls over the
+classes that have at least one clip; how many these are belongs to the figure and is always returned with it. A class
+without clips has no recall (None). One clip is enough for all of them; no clip at all is a UsageError. Nothing is NaN.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from dfer_data.errors import UsageError
+
+Confusion = npt.NDArray[np.int64]
+"""(C, C) number of clips; row = label, column = prediction."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The figures of one confusion matrix; all but the counts are fractions 0..1."""
+
+    num_clips: int
+    """Clips that were counted."""
+    war: float
+    """Weighted average recall: the share of clips that are right."""
+    uar: float
+    """Unweighted average recall: the mean of `recalls` over the classes present."""
+    num_classes_present: int
+    """Classes with at least one clip."""
+    recalls: tuple[float | None, ...]
+    """Recall of each class in the order of the class names; None for a class without clips."""
+
+
+def confusion_matrix(labels: npt.ArrayLike, predictions: npt.ArrayLike, *, num_classes: int) -> Confusion:
+    """Count (label, prediction) pairs of 0-based class numbers, (N,) each, into (C, C).
+
+    Raises UsageError for lengths that differ and for numbers outside 0..C-1.
+    """
+    truth, guess = (np.asarray(values) for values in (labels, predictions))
+    if truth.shape != guess.shape or truth.ndim != 1:
+        raise UsageError(f"{truth.shape} labels and {guess.shape} predictions: one prediction a label is needed")
+    for name, values in (("label", truth), ("prediction", guess)):
+        if values.size and (values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= num_classes):
+            raise UsageError(f"a {name} is no class number 0..{num_classes - 1}")
+    cells = truth.astype(np.int64) * num_classes + guess.astype(np.int64)
+    counts: Confusion = np.bincount(cells, minlength=num_classes**2).astype(np.int64)
+    return counts.reshape(num_classes, num_classes)
+
+
+def score(confusion: Confusion) -> Scores:
+    """Return WAR, UAR and recalls of a (C, C) confusion matrix. Raises UsageError if it counts no clip."""
+    num_clips = int(confusion.sum())
+    if num_clips == 0:
+        raise UsageError("WAR and UAR of no clips are not defined: the test part is empty")
+    recalls = tuple(
+        int(row[number]) / int(row.sum()) if row.any() else None for number, row in enumerate(np.asarray(confusion))
+    )
+    present = [recall for recall in recalls if recall is not None]
+    war = int(np.trace(confusion)) / num_clips
+    return Scores(num_clips, war, mean(present), len(present), recalls)
+
+
+def predicted_classes(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
+    """Return the number of the largest logit of each row, (N, C) -> (N,); the first one where several are equal.
+
+    Raises UsageError for NaN.
+    """
+    if np.isnan(logits).any():
+        raise UsageError("a logit is NaN: such a prediction has no class")
+    numbers: npt.NDArray[np.int64] = logits.argmax(axis=1).astype(np.int64)
+    return numbers
+
+
+def prior_logits(class_counts: Sequence[int]) -> npt.NDArray[np.float32]:
+    """Return the log of each class's share of the training clips, (C,): the prediction for a clip without a face.
+
+    A class without training clips gets -inf. Raises UsageError if there is no training clip at all.
+    """
+    counts = np.asarray(class_counts, np.float64)
+    if counts.sum() <= 0:
+        raise UsageError("the train part has no clips: there is no prior to predict from")
+    with np.errstate(divide="ignore"):
+        logs: npt.NDArray[np.float32] = np.log(counts / counts.sum()).astype(np.float32)
+    return logs
+
+
+def mean(values: Sequence[float]) -> float:
+    """Return the mean. Raises UsageError for no values."""
+    if not values:
+        raise UsageError("the mean of no values is not defined")
+    return math.fsum(values) / len(values)
+
+
+def sample_std(values: Sequence[float]) -> float | None:
+    """Return the standard deviation with n - 1 below the root (ddof 1); None for fewer than two values."""
+    if len(values) < 2:
+        return None
+    centre = mean(values)
+    return math.sqrt(math.fsum((value - centre) ** 2 for value in values) / (len(values) - 1))

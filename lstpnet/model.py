@@ -1,0 +1,93 @@
+"""LSTPNet: a clip of a face to logits of emotions.
+
+Paper: Lu, Jiang, Fu, Zhao, Yang, "Long Short-Term Perception Network for Dynamic Facial Expression Recognition",
+PRCV 2023, LNCS 14429, doi 10.1007/978-981-99-8469-5_14; longer in Image and Vision Computing 142 (2024) 104915.
+Written anew to give the numbers of the authors' code (LLFabiann/LSTPNet, commit 6d8364d), whose checkpoints
+`lstpnet.compat` reads. 24,619,686 parameters and 29.6 GMAC for a clip of 16 frames at 224 px.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from lstpnet.lstformer import LSTformer
+from lstpnet.resnet import TemporalResNet18
+
+MIN_SIZE_PX = 32
+
+
+class LSTPNet(nn.Module):
+    """ResNet-18 with temporal channel excitation, then LSTformer, the mean over time, and a linear classifier.
+
+    Any number of frames and any picture of at least 32 x 32 px; the paper uses 16 frames of 224 px. Pictures are RGB
+    divided by 255 and nothing else: no mean is taken off. `model.to(memory_format=torch.channels_last)` makes the
+    convolutions faster and keeps the layout throughout.
+
+    Everything scales with `width_multiplier` w, a multiple of 1/8: stages of 64w, 128w, 256w and 512w channels; a TCE
+    has an eighth of its channels as maps (rounded to multiples of 8, at least 8) and a kernel from their logarithm;
+    the LSTformer has D = 512w dimensions, hidden width 8D, and always 8 heads, so of 64w dimensions each. Parameters:
+    24.6 M at 1, 6.2 M at 0.5, 1.6 M at 0.25.
+
+    Weights start as follows. 2-D convolutions: Kaiming's normal distribution (fan out), biases 0; norms: the identity;
+    all else (TCE, LSTformer, classifier): PyTorch's defaults. The authors state none.
+
+    Args:
+        num_classes: number of logits.
+        width_multiplier: w.
+        num_layers: layers of the LSTformer.
+
+    Raises:
+        ValueError: `num_classes` or `num_layers` is below 1, or `width_multiplier` is no multiple of 1/8.
+    """
+
+    def __init__(self, num_classes: int = 7, *, width_multiplier: float = 1.0, num_layers: int = 2) -> None:
+        super().__init__()
+        if num_classes < 1 or num_layers < 1:
+            raise ValueError(f"num_classes {num_classes} and num_layers {num_layers} must be at least 1")
+        self.num_classes = num_classes
+        self.backbone = TemporalResNet18(width_multiplier)
+        self.dim = self.backbone.dim
+        self.lstformer = LSTformer(self.dim, num_layers=num_layers)
+        self.fc = nn.Linear(self.dim, num_classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of clips.
+
+        Args:
+            x: (B, T, 3, H, W) float RGB in 0..1, H and W at least 32.
+
+        Returns:
+            (B, num_classes) float.
+
+        Raises:
+            ValueError: `x` has another shape, or is not floating-point.
+        """
+        logits: Tensor = self.fc(self.features(x))
+        return logits
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return what the classifier sees, the mean over time, (B, dim) float; `x` as in `forward`."""
+        out: Tensor = self.lstformer(self.frame_features(x))
+        return out.mean(dim=1)
+
+    def attention_maps(self, x: Tensor) -> Tensor:
+        """Return (layers, B, heads, T, T): how much each frame (row) looks at each (column); `x` as in `forward`."""
+        return self.lstformer.attention_maps(self.frame_features(x))
+
+    def frame_features(self, x: Tensor) -> Tensor:
+        """Return the backbone's vector of each frame, (B, T, dim) float; `x` as in `forward`."""
+        _check_clips(x)
+        batch, num_frames = x.shape[:2]
+        vectors: Tensor = self.backbone(x.flatten(0, 1), num_frames)  # (B*T, dim)
+        return vectors.reshape(batch, num_frames, self.dim)
+
+
+def _check_clips(x: Tensor) -> None:
+    """Refuse what would run and mean nothing, or fail far from its cause."""
+    if x.ndim != 5 or x.shape[2] != 3 or 0 in x.shape or min(x.shape[3:]) < MIN_SIZE_PX:
+        raise ValueError(
+            f"clips have shape {tuple(x.shape)}; wanted (batch, frames, 3, height, width) "
+            f"with pictures of at least {MIN_SIZE_PX} px"
+        )
+    if not x.is_floating_point():
+        raise ValueError(f"clips are {x.dtype}; convert to float and divide by 255")

@@ -1,0 +1,135 @@
+"""ResNet-18 with TCE: the frames of a clip to one vector each.
+
+Backbone: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016; parameter names are
+torchvision's, so that its ResNet-18 weights fit by name. TCE blocks: Lu, Jiang, Fu, Zhao, Yang, "Long Short-Term
+Perception Network for Dynamic Facial Expression Recognition", PRCV 2023, doi 10.1007/978-981-99-8469-5_14. Where the
+paper's figure and the authors' code (LLFabiann/LSTPNet, commit 6d8364d) differ, the code is followed, since the
+published checkpoints were trained with it: two TCEs a stage rather than one, and a shortcut which is gated in the first
+block of a stage (it is convolved) and ungated in the second (it is the input itself).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lstpnet.tce import TCE
+
+
+def stage_channels(width_multiplier: float) -> tuple[int, int, int, int]:
+    """Return the channels of the four stages: 64, 128, 256, 512 times `width_multiplier`.
+
+    All other widths follow from these: a TCE's maps and kernel from its channels (`lstpnet.tce`), the LSTformer's
+    dimension from the last stage, its 8 heads and its hidden width of 8 times the dimension from that.
+
+    Raises:
+        ValueError: the first stage would not be a multiple of 8, on which every head and TCE counts.
+    """
+    base = 64 * width_multiplier
+    if base < 8 or base % 8:
+        raise ValueError(f"width_multiplier {width_multiplier} is not a positive multiple of 1/8; try 0.25, 0.5 or 1")
+    return int(base), 2 * int(base), 4 * int(base), 8 * int(base)
+
+
+class BasicBlock(nn.Module):
+    """Residual block of two 3x3 convolutions, its input excited by a TCE where `has_tce`.
+
+    The convolutions have biases, as in the authors' code; before a batch norm they do nothing but take up room.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: 1, or 2 to halve the picture.
+        has_tce: gate the input first.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, has_tce: bool = False) -> None:
+        super().__init__()
+        self.tce = TCE(in_channels) if has_tce else None
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1)
+        self.bn1 = nn.BatchNorm2d(out_channels)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.bn2 = nn.BatchNorm2d(out_channels)
+        is_identity = stride == 1 and in_channels == out_channels
+        self.downsample = (
+            None
+            if is_identity
+            else nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels))
+        )
+
+    def forward(self, x: Tensor, num_frames: int) -> Tensor:
+        """Map (B*T, in_channels, H, W) to (B*T, out_channels, H/stride, W/stride); `num_frames` is T."""
+        gated = x if self.tce is None else x * self.tce(x, num_frames)[:, :, None, None]
+        shortcut = x if self.downsample is None else self.downsample(gated)
+        out = F.relu(self.bn1(self.conv1(gated)))
+        return F.relu(self.bn2(self.conv2(out)) + shortcut)
+
+
+class Stage(nn.ModuleList):
+    """Two BasicBlocks, the first with the stride.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        stride: 1, or 2 to halve the picture.
+        has_tce: whether both blocks have a TCE.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int, has_tce: bool) -> None:
+        first = BasicBlock(in_channels, out_channels, stride=stride, has_tce=has_tce)
+        super().__init__([first, BasicBlock(out_channels, out_channels, has_tce=has_tce)])
+
+    def forward(self, x: Tensor, num_frames: int) -> Tensor:
+        """Map (B*T, in_channels, H, W) to (B*T, out_channels, H/stride, W/stride); `num_frames` is T."""
+        for block in self:
+            x = block(x, num_frames)
+        return x
+
+
+class TemporalResNet18(nn.Module):
+    """ResNet-18 over the frames of clips, with a TCE in each block of stages 2 to 4 and one more before the pooling.
+
+    Convolutions start from Kaiming's normal distribution (fan out) with biases 0 and batch norms as the identity, as in
+    torchvision; a TCE's from PyTorch's default for Conv1d, which puts its gates near 1.
+
+    Args:
+        width_multiplier: scales every channel count; see `stage_channels`.
+    """
+
+    def __init__(self, width_multiplier: float = 1.0) -> None:
+        super().__init__()
+        first, second, third, fourth = stage_channels(width_multiplier)
+        self.dim = fourth
+        self.conv1 = nn.Conv2d(3, first, 7, stride=2, padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(first)
+        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
+        self.layer1 = Stage(first, first, stride=1, has_tce=False)
+        self.layer2 = Stage(first, second, stride=2, has_tce=True)
+        self.layer3 = Stage(second, third, stride=2, has_tce=True)
+        self.layer4 = Stage(third, fourth, stride=2, has_tce=True)
+        self.tce = TCE(fourth)
+        for conv in self._convolutions():
+            nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+            if conv.bias is not None:
+                nn.init.zeros_(conv.bias)
+
+    def forward(self, x: Tensor, num_frames: int) -> Tensor:
+        """Return one vector a frame.
+
+        Args:
+            x: (B*T, 3, H, W) float RGB in 0..1, the frames of a clip in a row.
+            num_frames: T.
+
+        Returns:
+            (B*T, dim) float.
+        """
+        x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            x = stage(x, num_frames)
+        gate: Tensor = self.tce(x, num_frames)
+        return gate * x.mean(dim=(2, 3))  # the mean of the gated map, without making that map
+
+    def _convolutions(self) -> Iterator[nn.Conv2d]:
+        return (module for module in self.modules() if isinstance(module, nn.Conv2d))

@@ -1,0 +1,316 @@
+"""What a run leaves behind, written and read in one place: `run.json` and `predictions.parquet` of a run folder.
+
+    runs/<prepared folder>/<recipe>/fold-3/seed-0/
+      run.json               what was trained on what; canonical JSON, format version 1
+      predictions.parquet    clip_id, label (class name), checkpoint, control, has_face, logits; one row a test clip
+
+Both files appear whole or not at all. A run is finished once its run.json says so, so that one is written last.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dfer_data.config import canonical_json
+from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
+
+if TYPE_CHECKING:
+    pass
+
+FORMAT, FORMAT_VERSION = "dfer-run", 1
+RUN_NAME, PREDICTIONS_NAME = "run.json", "predictions.parquet"
+CHECKPOINTS = ("last", "best")
+"""`last` is the headline; `best` was chosen on a validation part cut from train."""
+CONTROLS = ("", "repeated-frame", "shuffled-frames")
+"""How the test frames were changed; empty: not at all."""
+_MAX_FAULTS_OF_A_KIND = 50
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunInfo:
+    """The content of run.json; every fault in it is told at once, as a UsageError."""
+
+    dataset: str
+    """Name of the dataset, e.g. `dfew`."""
+    prepared: str
+    """Name of the prepared folder, e.g. `dfew-retinaface`."""
+    dataset_sha256: str
+    """The `sha256` of its dataset.json."""
+    recipe: str
+    """Name of the recipe."""
+    fold: int
+    """Official fold, from 1."""
+    seed: int
+    """From 0."""
+    class_names: tuple[str, ...]
+    """In the order of the logits."""
+    n_train: int
+    """Clips trained on."""
+    n_val: int
+    """Clips held out of train."""
+    synthetic: bool
+    """The clips show rendered heads."""
+    protocol: str
+    """One line: selection, sampler, short-clip rule, ..."""
+    checkpoints: tuple[str, ...]
+    """Which of CHECKPOINTS predicted the test part."""
+    finished: bool
+    """False while it trains."""
+
+    def __post_init__(self) -> None:
+        """Collect every fault of the values and raise them as one UsageError."""
+        faults = [
+            f"{name} = {getattr(self, name)!r} must be text"
+            for name in ("dataset", "prepared", "dataset_sha256", "recipe")
+            if not isinstance(getattr(self, name), str) or not getattr(self, name)
+        ]
+        for name, least in (("fold", 1), ("seed", 0), ("n_train", 0), ("n_val", 0)):
+            value = getattr(self, name)
+            if type(value) is not int or value < least:
+                faults.append(f"{name} = {value!r} must be a whole number, {least} or more")
+        for name in ("synthetic", "finished"):
+            if type(getattr(self, name)) is not bool:
+                faults.append(f"{name} = {getattr(self, name)!r} must be true or false")
+        if not isinstance(self.protocol, str) or len(self.protocol.splitlines()) > 1:
+            faults.append(f"protocol = {self.protocol!r} must be one line")
+        faults += _list_faults("class_names", self.class_names, known=None, least=2)
+        faults += _list_faults("checkpoints", self.checkpoints, known=CHECKPOINTS, least=int(self.finished is True))
+        if faults:
+            raise UsageError("; ".join(faults))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return run.json's content."""
+        lists = {name: list(getattr(self, name)) for name in ("class_names", "checkpoints")}
+        return {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self), **lists}
+
+
+def _list_faults(name: str, values: Any, *, known: Sequence[str] | None, least: int) -> list[str]:
+    if not isinstance(values, tuple) or not all(isinstance(value, str) and value for value in values):
+        return [f"{name} = {values!r} must be a list of names"]
+    faults = [f"{name} has no {value!r}; known: {' '.join(known)}" for value in values if known and value not in known]
+    if len(set(values)) < len(values):
+        faults.append(f"{name} names something twice: {' '.join(values)}")
+    if len(values) < least:
+        faults.append(f"{name} has {len(values)} names, {least} or more are needed")
+    return faults
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """What one checkpoint says about each test clip, under one control. Raises UsageError for faulty values."""
+
+    clip_ids: tuple[str, ...]
+    """(N,) without repetition."""
+    labels: tuple[str, ...]
+    """(N,) class names."""
+    logits: npt.NDArray[np.float32]
+    """(N, C); -inf is allowed (the log prior of a class without training clips), NaN and +inf are not."""
+    has_face: npt.NDArray[np.bool_]
+    """(N,) False for a clip without a usable track; its logits are the log of the train prior."""
+    checkpoint: str
+    """One of CHECKPOINTS."""
+    control: str = ""
+    """One of CONTROLS."""
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be scored."""
+        num_clips, faults = len(self.clip_ids), []
+        if self.checkpoint not in CHECKPOINTS:
+            faults.append(f"checkpoint {self.checkpoint!r}; known: {' '.join(CHECKPOINTS)}")
+        if self.control not in CONTROLS:
+            faults.append(f"control {self.control!r}; known: {' '.join(CONTROLS[1:])}, or empty")
+        if not (len(self.labels) == len(self.logits) == len(self.has_face) == num_clips) or self.logits.ndim != 2:
+            shapes = f"{len(self.labels)} labels, logits {self.logits.shape}, has_face {self.has_face.shape}"
+            faults.append(f"{num_clips} clip ids, {shapes}: one of each a clip is needed")
+        elif num_clips == 0:
+            faults.append("no clips")
+        elif np.isnan(self.logits).any() or np.isposinf(self.logits).any() or np.isneginf(self.logits).all(1).any():
+            faults.append("a logit is NaN or +inf, or a clip has nothing but -inf")
+        if repeated := [clip_id for clip_id, number in Counter(self.clip_ids).items() if number > 1]:
+            faults.append(f"clip {repeated[0]} stands there twice")
+        if faults:
+            raise UsageError(f"predictions of {self.checkpoint} {self.control}".rstrip() + ": " + "; ".join(faults))
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished run as read from its folder."""
+
+    folder: Path
+    """The folder, as it was found."""
+    info: RunInfo
+    """Its run.json."""
+    predictions: tuple[Predictions, ...]
+    """One for each checkpoint and control, `last` before `best`, without a control first."""
+
+
+@dataclass(frozen=True)
+class UnfinishedRun:
+    """A run folder without results."""
+
+    folder: Path
+    """The folder, as it was found."""
+    reason: str
+    """Why there is nothing to report."""
+
+
+def write_run(folder: Path, info: RunInfo) -> None:
+    """Write run.json, replacing an older one; finished only after the predictions (UsageError if they are missing)."""
+    if info.finished and not (folder / PREDICTIONS_NAME).is_file():
+        raise UsageError(f"{folder} cannot be marked as finished: {PREDICTIONS_NAME} must be written first")
+    _write(folder / RUN_NAME, canonical_json(info.as_dict()))
+
+
+def write_predictions(folder: Path, parts: Sequence[Predictions]) -> None:
+    """Write predictions.parquet with every part's rows in order, replacing an older one."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    columns: dict[str, list[Any]] = {name: [] for name in _schema().names}
+    for part in parts:
+        columns["clip_id"] += part.clip_ids
+        columns["label"] += part.labels
+        columns["checkpoint"] += [part.checkpoint] * len(part.clip_ids)
+        columns["control"] += [part.control] * len(part.clip_ids)
+        columns["has_face"] += part.has_face.tolist()
+        columns["logits"] += list(part.logits.astype(np.float32))
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(columns, schema=_schema()), buffer, write_page_checksum=True)
+    _write(folder / PREDICTIONS_NAME, buffer.getvalue())
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    texts = [(name, pa.string()) for name in ("clip_id", "label", "checkpoint", "control")]
+    return pa.schema([*texts, ("has_face", pa.bool_()), ("logits", pa.list_(pa.float32()))])
+
+
+def _write(path: Path, data: bytes) -> None:
+    from dfer_data.task import sync_folder, write_atomically  # brings the video stack, which readers can do without
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, data, work=path.parent)
+    sync_folder(path.parent)
+
+
+def read_run(folder: Path) -> RunInfo:
+    """Read run.json. Raises UsageError where it is missing, FormatVersionError or CorruptDataError for its content."""
+    path = folder / RUN_NAME
+    try:
+        content = json.loads(path.read_bytes())
+        if content["format"] != FORMAT:
+            raise ValueError(f"format is {content['format']!r}, not {FORMAT!r}")
+        version = int(content["format_version"])
+        if version > FORMAT_VERSION:
+            raise FormatVersionError(
+                f"{path} has format version {version}, this dfer knows {FORMAT_VERSION}: update dfer"
+            )
+        values = {name: content[name] for name in RunInfo.__dataclass_fields__}
+        lists = {name: _as_tuple(values[name]) for name in ("class_names", "checkpoints")}
+        return RunInfo(**(values | lists))
+    except FileNotFoundError as error:
+        raise UsageError(f"{folder} is not a run ({RUN_NAME} is missing); `dfer train` makes runs") from error
+    except KeyError as error:
+        raise CorruptDataError(f"{path} is damaged: {error} is missing; train this run again") from error
+    except FormatVersionError:
+        raise
+    except (OSError, ValueError, TypeError, UsageError) as error:
+        raise CorruptDataError(f"{path} is damaged: {error}; train this run again") from error
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def read_predictions(folder: Path, info: RunInfo) -> tuple[Predictions, ...]:
+    """Read predictions.parquet of a run, one part a checkpoint and control.
+
+    Raises CorruptDataError where it is missing, damaged or does not fit run.json.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    path = folder / PREDICTIONS_NAME
+    try:
+        table = pq.ParquetFile(io.BytesIO(path.read_bytes()), page_checksum_verification=True).read()
+        missing = [name for name in _schema().names if name not in table.column_names]
+        if missing:
+            raise ValueError(f"no column {', '.join(missing)}")
+        return _parts(table.select(_schema().names).cast(_schema()), info)
+    except FileNotFoundError as error:
+        raise CorruptDataError(f"{path} is missing, though {RUN_NAME} says finished; train this run again") from error
+    except (OSError, ValueError, TypeError, UsageError, pa.ArrowException) as error:
+        raise CorruptDataError(f"{path} is damaged: {error}; train this run again") from error
+
+
+def _parts(table: Any, info: RunInfo) -> tuple[Predictions, ...]:
+    nulls = [name for name in table.column_names if table[name].null_count]
+    if nulls:
+        raise ValueError(f"empty cells in {', '.join(nulls)}")
+    columns = {name: table[name].to_pylist() for name in table.column_names}
+    if unknown := sorted(set(columns["label"]) - set(info.class_names)):
+        raise ValueError(f"label {unknown[0]!r} is no class of {RUN_NAME}")
+    widths = {len(row) for row in columns["logits"]}
+    if widths != {len(info.class_names)}:
+        raise ValueError(f"rows of {sorted(widths)} logits for {len(info.class_names)} classes")
+    places: dict[tuple[str, str], list[int]] = {}
+    for place, key in enumerate(zip(columns["checkpoint"], columns["control"], strict=True)):
+        places.setdefault(key, []).append(place)
+    parts = {key: _part(columns, key, mine) for key, mine in places.items()}
+    absent = [name for name in info.checkpoints if (name, "") not in parts]
+    extra = sorted({name for name, _ in parts} - set(info.checkpoints))
+    if absent or extra:
+        raise ValueError(f"{RUN_NAME} names the checkpoints {info.checkpoints}, rows lack {absent}, have also {extra}")
+    if len({frozenset(parts[name, ""].clip_ids) for name in info.checkpoints}) > 1:
+        raise ValueError("the checkpoints predict different clips")
+    order = sorted(parts, key=lambda key: (CHECKPOINTS.index(key[0]), CONTROLS.index(key[1])))
+    return tuple(parts[key] for key in order)
+
+
+def _part(columns: dict[str, list[Any]], key: tuple[str, str], places: Sequence[int]) -> Predictions:
+    return Predictions(
+        clip_ids=tuple(columns["clip_id"][i] for i in places),
+        labels=tuple(columns["label"][i] for i in places),
+        logits=np.array([columns["logits"][i] for i in places], np.float32),
+        has_face=np.array([columns["has_face"][i] for i in places], np.bool_),
+        checkpoint=key[0],
+        control=key[1],
+    )
+
+
+def find_runs(root: Path) -> list[Path]:
+    """Return the run folders at or below `root` in order: each with a run.json, each `fold-*/seed-*`."""
+    marked = {path.parent for path in root.rglob(RUN_NAME)}
+    started = {path for path in root.rglob("seed-*") if path.is_dir() and path.parent.name.startswith("fold-")}
+    return sorted(marked | started)
+
+
+def load_runs(folders: Sequence[Path]) -> tuple[list[Run], list[UnfinishedRun]]:
+    """Read run folders; the same folder twice counts once.
+
+    Raises FormatVersionError for a run of a newer dfer, CorruptDataError naming every damaged file.
+    """
+    runs, unfinished, faults = [], [], []
+    for folder in {folder.resolve(): folder for folder in folders}.values():
+        try:
+            if not (folder / RUN_NAME).is_file():
+                unfinished.append(UnfinishedRun(folder, f"started, but has no {RUN_NAME} yet"))
+            elif not (info := read_run(folder)).finished:
+                unfinished.append(UnfinishedRun(folder, f"{RUN_NAME} says that it has not finished"))
+            else:
+                runs.append(Run(folder, info, read_predictions(folder, info)))
+        except CorruptDataError as error:
+            faults.append(str(error))
+    if faults:
+        raise CorruptDataError("; ".join(faults))
+    return runs, unfinished

@@ -1,0 +1,161 @@
+"""One run from an experiment to its folder: settings, metrics, checkpoints, test predictions, run.json last."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from dfer_data.config import canonical_json
+from dfer_data.errors import UsageError
+from dfer_data.task import write_atomically
+from lstpnet.checkpoint import save_checkpoint
+from lstpnet.evaluate import CONTROLS, Control, predict_clips
+from lstpnet.experiment import Experiment
+from lstpnet.metrics import confusion_matrix, predicted_classes, score
+from lstpnet.runs import PREDICTIONS_NAME, RUN_NAME, Predictions, RunInfo, read_run, write_predictions, write_run
+from lstpnet.trainer import EpochDone, autocast_dtype, fit
+
+CONFIG_NAME = "config.json"
+
+
+def find_finished(folder: Path, experiment: Experiment) -> bool:
+    """Whether `folder` holds this very run, finished.
+
+    Raises UsageError naming the difference when it holds a finished run with other settings or data.
+    """
+    try:
+        there = json.loads((folder / CONFIG_NAME).read_bytes())
+        if not (folder / RUN_NAME).is_file() or not read_run(folder).finished:
+            return False
+    except (OSError, ValueError):
+        return False
+    old, new = there["settings"], _settings(experiment)
+    names = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
+    if names:
+        changes = "; ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in names)
+        raise UsageError(f"{folder} holds a run with other settings ({changes}); choose another --out, or --force")
+    return True
+
+
+def train_run(
+    experiment: Experiment,
+    folder: Path,
+    *,
+    device: torch.device,
+    init: Path | None = None,
+    on_event: Callable[[EpochDone], None] = lambda event: None,
+) -> dict[str, Any]:
+    """Train, predict the test clips once, write everything below `folder`; what lay there is replaced.
+
+    Returns `results`: per checkpoint `war`, `uar` (0..1) and `n`. Raises what `fit` raises.
+    """
+    if (folder / RUN_NAME).exists() or (folder / PREDICTIONS_NAME).exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / CONFIG_NAME, canonical_json(_config(experiment, device, init)), work=folder)
+    info = _info(experiment, checkpoints=(), finished=False)
+    write_run(folder, info)
+    trained = fit(experiment, folder=folder, device=device, on_event=on_event, init=init)
+    parts = _predict(experiment, trained.model, device, checkpoint="last")
+    checkpoints = ["last"]
+    if trained.best is not None:
+        trained.model.load_state_dict(trained.best)
+        facts = {"stage": "clips", "epoch": trained.best_epoch, "recipe_sha256": experiment.recipe.sha256}
+        save_checkpoint(trained.model, folder / "checkpoints" / "best.safetensors", facts=facts)
+        parts += _predict(experiment, trained.model, device, checkpoint="best")
+        checkpoints.append("best")
+    write_predictions(folder, parts)
+    write_run(folder, _info(experiment, checkpoints=tuple(checkpoints), finished=True))
+    return {"results": [_result(part, experiment) for part in parts if not part.control]}
+
+
+def _predict(
+    experiment: Experiment, model: torch.nn.Module, device: torch.device, *, checkpoint: str
+) -> list[Predictions]:
+    """Predict every test clip; those without a face get the train prior."""
+    data, recipe = experiment.data, experiment.recipe
+    faceless = set(experiment.faceless_test_ids)
+    seen = [clip_id for clip_id in experiment.test_ids if clip_id not in faceless]
+    controls: tuple[Control, ...] = ("", *CONTROLS) if recipe.controls and checkpoint == "last" else ("",)
+    parts = []
+    for control in controls:
+        dtype = autocast_dtype(recipe, device)
+        found = predict_clips(model, data.root, seen, recipe=recipe, device=device, dtype=dtype, control=control)
+        by_id = dict(zip(seen, found, strict=True))
+        logits = np.stack([by_id.get(clip_id, experiment.prior_logits()) for clip_id in experiment.test_ids])
+        parts.append(
+            Predictions(
+                clip_ids=experiment.test_ids,
+                labels=tuple(str(data.clip(clip_id)["label"]) for clip_id in experiment.test_ids),
+                logits=logits.astype(np.float32),
+                has_face=np.array([clip_id not in faceless for clip_id in experiment.test_ids]),
+                checkpoint=checkpoint,
+                control=control,
+            )
+        )
+    return parts
+
+
+def _result(part: Predictions, experiment: Experiment) -> dict[str, Any]:
+    names = experiment.data.class_names
+    labels = [names.index(label) for label in part.labels]
+    scores = score(confusion_matrix(labels, predicted_classes(part.logits), num_classes=len(names)))
+    return {"checkpoint": part.checkpoint, "war": scores.war, "uar": scores.uar, "n": len(part.clip_ids)}
+
+
+def _info(experiment: Experiment, *, checkpoints: tuple[str, ...], finished: bool) -> RunInfo:
+    document = experiment.data.document
+    return RunInfo(
+        dataset=document["dataset"],
+        prepared=experiment.prepared,
+        dataset_sha256=document["sha256"],
+        recipe=experiment.recipe.name,
+        fold=experiment.fold,
+        seed=experiment.seed,
+        class_names=experiment.data.class_names,
+        n_train=len(experiment.train_ids),
+        n_val=len(experiment.val_ids),
+        synthetic=bool(document["synthetic"]),
+        protocol=experiment.protocol(),
+        checkpoints=checkpoints,
+        finished=finished,
+    )
+
+
+def _settings(experiment: Experiment) -> dict[str, Any]:
+    """Return what makes two runs the same experiment."""
+    return asdict(experiment.recipe) | {
+        "dataset_sha256": experiment.data.document["sha256"],
+        "fold": experiment.fold,
+        "seed": experiment.seed,
+    }
+
+
+def _config(experiment: Experiment, device: torch.device, init: Path | None) -> Mapping[str, Any]:
+    return {
+        "settings": _settings(experiment),
+        "origins": dict(experiment.resolved.origins),
+        "device": str(device),
+        "num_threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "init": init.name if init is not None else None,
+        "git_revision": _git_revision(),
+    }
+
+
+def _git_revision() -> str | None:
+    """Return the commit of the working folder, for people who keep their experiments in git."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        line = ["git", "rev-parse", "HEAD"]
+        done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=5)
+        return done.stdout.strip() or None
+    return None

@@ -1,0 +1,250 @@
+"""Train one experiment: a stage on single frames, a stage on clips, the test clips once at the end.
+
+Plain PyTorch on CUDA, MPS or CPU. On a CPU, equal settings and seeds give equal numbers on one machine with the same
+number of threads.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+from torch.utils.data import DataLoader
+
+from dfer_data.config import canonical_json
+from dfer_data.dataset import FaceClipDataset, Sampling, collate
+from dfer_data.errors import DferError
+from lstpnet.checkpoint import load_checkpoint, save_checkpoint
+from lstpnet.config import Recipe
+from lstpnet.evaluate import predict_clips
+from lstpnet.experiment import Experiment
+from lstpnet.inputs import mirrored, normalised
+from lstpnet.model import LSTPNet
+from lstpnet.optim import build_optimizer, build_schedule
+
+_MEMORY_BYTES = 1 << 30  # decoded training clips are kept when they fit into this
+METRICS_NAME = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """Event: an epoch is over; also a line of metrics.jsonl."""
+
+    stage: str
+    """`frames` or `clips`."""
+    epoch: int
+    """From 1, inside the stage."""
+    num_epochs: int
+    """Of the stage."""
+    loss: float
+    """Mean training loss."""
+    train_accuracy: float
+    """0..1, on the augmented training clips as they were seen."""
+    learning_rate: float
+    """At the end of the epoch."""
+    seconds: float
+    """Wall time."""
+    val_accuracy: float | None
+    """0..1 on the held-out clips; None without them or on single frames."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves in memory."""
+
+    model: LSTPNet
+    """With the weights of the last epoch."""
+    best: dict[str, torch.Tensor] | None
+    """Weights of the epoch with the best validation accuracy; None without validation."""
+    best_epoch: int | None
+    """That epoch, from 1."""
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """Return the named device, or CUDA, MPS, CPU in this order of preference. DferError if it is not there."""
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise DferError(f"device {name} cannot be used here: {' '.join(str(error).split())[:200]}") from error
+    return device
+
+
+def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
+    """Return bfloat16 where the recipe and the device want it, else None for float32."""
+    if recipe.precision == "f32":
+        return None
+    if recipe.precision == "bf16":
+        return torch.bfloat16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return torch.bfloat16 if device.type == "cpu" and native() else None
+
+
+def build_model(recipe: Recipe, *, num_classes: int, seed: int) -> LSTPNet:
+    """Return the recipe's network with fresh weights that depend on the seed alone."""
+    torch.manual_seed(seed)
+    return LSTPNet(num_classes=num_classes, width_multiplier=recipe.width_multiplier)
+
+
+def estimate_seconds(experiment: Experiment, *, device: torch.device) -> float:
+    """Time two training steps of each stage on random pixels and scale them up to the whole run."""
+    recipe = experiment.recipe
+    model = build_model(recipe, num_classes=len(experiment.data.class_names), seed=0).to(device)
+    dtype, total = autocast_dtype(recipe, device), 0.0
+    size = min(recipe.batch_size, 2 if recipe.size_px > 112 else 8)
+    for num_frames, num_epochs in ((1, recipe.frame_epochs), (16, recipe.epochs)):
+        if num_epochs == 0:
+            continue
+        frames = torch.randint(0, 256, (size, num_frames, 3, recipe.size_px, recipe.size_px), dtype=torch.uint8)
+        labels = torch.zeros(size, dtype=torch.long, device=device)
+        seconds = []
+        for _ in range(3):  # the first one warms up
+            start = time.perf_counter()
+            with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+                loss = functional.cross_entropy(model(normalised(frames.to(device), norm=recipe.input_norm)), labels)
+            loss.backward()
+            loss.item()
+            seconds.append(time.perf_counter() - start)
+        total += min(seconds[1:]) / size * len(experiment.train_ids) * num_epochs
+    return total
+
+
+def fit(
+    experiment: Experiment,
+    *,
+    folder: Path,
+    device: torch.device,
+    on_event: Callable[[EpochDone], None],
+    init: Path | None,
+) -> Trained:
+    """Train and return the model; writes metrics.jsonl and the checkpoint of each epoch into `folder`.
+
+    Raises DferError when the loss is not finite (the last good checkpoint stays), CorruptShardError for damaged data,
+    CheckpointError for an `init` file that does not fit.
+    """
+    recipe = experiment.recipe
+    model = build_model(recipe, num_classes=len(experiment.data.class_names), seed=experiment.seed)
+    if init is not None:
+        load_checkpoint(model, init)
+    model.to(device)
+    (folder / METRICS_NAME).write_bytes(b"")
+    best: tuple[float, int, dict[str, torch.Tensor]] | None = None
+    stages: tuple[tuple[str, Sampling, int], ...] = (
+        ("frames", "frame", recipe.frame_epochs),
+        ("clips", "train", recipe.epochs),
+    )
+    for stage, sampling, num_epochs in stages:
+        if num_epochs == 0:
+            continue
+        loop = _Stage(experiment, model, stage=stage, sampling=sampling, num_epochs=num_epochs, device=device)
+        for epoch in range(1, num_epochs + 1):
+            done = loop.run_epoch(epoch)
+            if stage == "clips" and done.val_accuracy is not None and (best is None or done.val_accuracy > best[0]):
+                best = (done.val_accuracy, epoch, copy.deepcopy(model.state_dict()))
+            with (folder / METRICS_NAME).open("ab") as file:
+                file.write(canonical_json(asdict(done)))
+            facts = {"stage": stage, "epoch": epoch, "recipe_sha256": recipe.sha256}
+            save_checkpoint(model, folder / "checkpoints" / "last.safetensors", facts=facts)
+            on_event(done)
+    return Trained(model, best[2] if best else None, best[1] if best else None)
+
+
+class _Stage:
+    """The loop over the epochs of one stage."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        model: LSTPNet,
+        *,
+        stage: str,
+        sampling: Sampling,
+        num_epochs: int,
+        device: torch.device,
+    ) -> None:
+        self._experiment, self._model, self._device = experiment, model, device
+        self._recipe, self._stage, self._num_epochs = experiment.recipe, stage, num_epochs
+        self._dtype = autocast_dtype(experiment.recipe, device)
+        self._dataset = FaceClipDataset(
+            experiment.data.root,
+            clip_ids=experiment.train_ids,
+            sampling=sampling,
+            size_px=self._recipe.size_px,
+            seed=experiment.seed,
+            keep_in_memory=_fits_in_memory(experiment),
+        )
+        steps = -(-len(self._dataset) // self._recipe.batch_size)
+        self._optimizer = build_optimizer(model, self._recipe)
+        self._schedule = build_schedule(self._optimizer, self._recipe, num_epochs=num_epochs, steps_per_epoch=steps)
+
+    def run_epoch(self, epoch: int) -> EpochDone:
+        start = time.perf_counter()
+        self._dataset.epoch = epoch + (1_000_000 if self._stage == "frames" else 0)
+        order = np.random.default_rng((self._experiment.seed, self._dataset.epoch, 3)).permutation(len(self._dataset))
+        self._model.train()
+        total_loss, num_right, num_seen = 0.0, 0, 0
+        for batch in self._loader(order.tolist()):
+            loss, right = self._step(*batch)
+            total_loss += loss * len(batch[2])
+            num_right += right
+            num_seen += len(batch[2])
+        return EpochDone(
+            self._stage,
+            epoch,
+            self._num_epochs,
+            total_loss / num_seen,
+            num_right / num_seen,
+            float(self._schedule.get_last_lr()[0]),
+            time.perf_counter() - start,
+            self._validate() if self._stage == "clips" and self._experiment.val_ids else None,
+        )
+
+    def _loader(self, order: Sequence[int]) -> DataLoader[Any]:
+        size = self._recipe.batch_size
+        batches = [list(order[i : i + size]) for i in range(0, len(order), size)]
+        if len(batches) > 1 and len(batches[-1]) == 1:  # batch norm needs two of a kind
+            batches[-2:] = [[*batches[-2], *batches[-1]]]
+        num_workers = 4 if self._device.type == "cuda" else 0
+        return DataLoader(self._dataset, batch_sampler=batches, collate_fn=collate, num_workers=num_workers)
+
+    def _step(self, frames: torch.Tensor, labels: torch.Tensor, clip_ids: Sequence[str]) -> tuple[float, int]:
+        recipe, labels = self._recipe, labels.to(self._device)
+        seed, epoch = self._experiment.seed, self._dataset.epoch
+        frames = mirrored(frames.to(self._device), clip_ids, probability=recipe.flip, seed=seed, epoch=epoch)
+        with torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not None):
+            logits = self._model(normalised(frames, norm=recipe.input_norm))
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+        value = loss.item()
+        if not np.isfinite(value):
+            raise DferError(
+                f"the loss became {value} in the {self._stage} stage; a lower learning_rate helps; "
+                "the checkpoint of the last epoch is intact"
+            )
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimizer.step()
+        self._schedule.step()
+        return value, int((logits.argmax(1) == labels).sum())
+
+    def _validate(self) -> float:
+        ids, data = self._experiment.val_ids, self._experiment.data
+        logits = predict_clips(self._model, data.root, ids, recipe=self._recipe, device=self._device, dtype=self._dtype)
+        wanted = [data.class_names.index(str(data.clip(clip_id)["label"])) for clip_id in ids]
+        return float((logits.argmax(axis=1) == wanted).mean())
+
+
+def _fits_in_memory(experiment: Experiment) -> bool:
+    rows = experiment.data.clips
+    num_frames = int(rows["num_frames"][rows["clip_id"].isin(experiment.train_ids)].sum())
+    return num_frames * 3 * experiment.recipe.size_px**2 <= _MEMORY_BYTES

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+
+from dfer_cli import _console, main
+from dfer_cli.report import report
+from lstpnet.report import build_report, to_json
+from lstpnet.runs import find_runs, load_runs
+from tests.lstpnet.test_report import GUESSES, as_names, write_folds, write_prepared
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty working folder, and an app with the one command, whatever else `dfer` has."""
+    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.command()(report)
+    app.callback()(lambda: None)
+    monkeypatch.setattr(main, "app", app)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    _console.console.cache_clear()
+
+
+def run(*arguments: str) -> int:
+    code: int = main.main(["report", *arguments])
+    return code
+
+
+def test_without_runs_published_figures_and_the_next_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run() == 0
+    text = capsys.readouterr().out
+    for words in ("published, DFEW", "published, FERV39k", "published, AFEW7.0-val", "71.16", "img/DFEW_result.png"):
+        assert words in text
+    assert "* LSTPNet (journal): drops test clips shorter than 16 frames: 11,683 of 11,697" in text
+    assert text.endswith("no finished runs; next: dfer demo   or: dfer train --fold 3\n")
+    assert run("--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["rows"] == []
+    assert "dfer train --fold 3" in captured.err
+
+
+def test_runs_are_found_below_runs_or_where_dfer_toml_says(capsys: pytest.CaptureFixture[str]) -> None:
+    write_folds(Path("runs"), folds=(1, 2), seeds=(0,))
+    assert run() == 0
+    text = capsys.readouterr().out
+    assert text.startswith("dfew-retinaface (dfew, sha256 abababababab): per cent\n")
+    for words in ("mean of 1 2", "pooled of 1 2", "fold std: over", "control, changed test frames", "published, DFEW"):
+        assert words in text
+    Path("runs").rename("elsewhere")
+    Path("dfer.toml").write_text('[train]\nout = "elsewhere"\n')
+    assert run() == 0
+    assert capsys.readouterr().out == text
+    assert run("elsewhere/dfew-retinaface/dfew_100%/fold-2", "--json") == 0
+    assert {row["fold"] for row in json.loads(capsys.readouterr().out)["rows"]} == {2}
+
+
+@pytest.mark.parametrize(
+    ("form", "start"), [("md", "### dfew"), ("latex", "% \\usepackage{booktabs}"), ("csv", "kind,")]
+)
+def test_formats_leave_stdout_to_the_table(form: str, start: str, capsys: pytest.CaptureFixture[str]) -> None:
+    write_folds(Path("runs"), folds=(1,), seeds=(0,))
+    assert run("--format", form) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith(start)
+    assert captured.err == ""
+
+
+def test_json_and_format_json_are_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    write_folds(Path("runs"), folds=(1,), seeds=(0,))
+    outputs = []
+    for arguments in (("--json",), ("--format", "json")):
+        assert run(*arguments) == 0
+        outputs.append(capsys.readouterr().out)
+    assert outputs[0] == outputs[1]
+
+
+def test_on_a_terminal_the_table_is_drawn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    write_folds(Path("runs"), folds=(1, 2), seeds=(0,))
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda self: True, raising=False)
+    assert run() == 0
+    text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert "───" in text
+    assert max(map(len, text[: text.index("protocol")].splitlines())) <= 100
+    table = to_json(build_report(*load_runs(find_runs(Path("runs")))))
+    for row in json.loads(table)["rows"]:
+        assert re.search(rf" {row['n']} +{100 * row['war']:.2f} +{100 * row['uar']:.2f} ", text)
+
+
+def test_a_narrow_terminal_cuts_no_figure(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    write_folds(Path("runs"), folds=(1, 2), seeds=(0,))
+    assert run() == 0
+    plain = capsys.readouterr().out
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda self: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "40")
+    _console.console.cache_clear()
+    assert run() == 0
+    assert capsys.readouterr().out == plain
+
+
+def test_an_unfinished_run_is_said_and_so_is_the_next_command(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("runs/dfew-retinaface/dfew/fold-1/seed-0").mkdir(parents=True)
+    assert run() == 0
+    text = capsys.readouterr().out
+    assert "runs/dfew-retinaface/dfew/fold-1/seed-0  started, but has no run.json yet" in text
+    assert "no finished runs; next: " in text
+
+
+def test_predictions_of_anybody(capsys: pytest.CaptureFixture[str]) -> None:
+    write_prepared(Path("prepared/dfew-x"))
+    Path("mine.csv").write_text(as_names(GUESSES))
+    line = ("--predictions", "mine.csv", "--data", "prepared/dfew-x", "--fold", "3", "--format", "csv")
+    assert run(*line) == 0
+    (row, *_) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert float(row["war"]) == pytest.approx(5 / 7)
+    assert (row["n"], row["n_with_face"]) == ("7", "6")
+    Path("dfer.toml").write_text('[train]\ndata = "prepared/dfew-x"\n')
+    assert run("--predictions", "mine.csv", "--fold", "3") == 0
+    assert "71.43" in capsys.readouterr().out
+
+
+def test_faults_of_a_predictions_file_stand_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    write_prepared(Path("data"))
+    Path("mine.csv").write_text("clip_id,prediction\n00010,joy\n77777,sad\n")
+    assert run("--predictions", "mine.csv", "--data", "data", "--fold", "3") == 2
+    first, *faults = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: 2 ")
+    assert [fault.split(" ")[0] for fault in faults] == ["mine.csv:2:", "mine.csv:3:"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--runs", "nowhere"], ["no folder nowhere"]),
+        (["nowhere"], ["no folder nowhere"]),
+        (["."], [". holds no runs"]),
+        ([".", "--runs", "."], ["run folders and --runs"]),
+        (["--json", "--format", "md"], ["--json and --format md"]),
+        (["--fold", "3", "--data", "x"], ["--data goes with", "--fold goes with"]),
+        (["--predictions", "x.csv", "--runs", "."], ["one report at a time", "needs --data", "needs --fold"]),
+        (["--predictions", "x.csv", "--data", "nowhere", "--fold", "3"], ["nowhere is not a prepared dataset"]),
+        (["--format", "html"], ["html"]),
+    ],
+)
+def test_wrong_usage_is_2_and_says_what_is_wrong(
+    arguments: list[str], words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(*arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    for word in words:
+        assert word in captured.err
+
+
+def test_damage_is_4_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    write_folds(Path("runs"), folds=(1,), seeds=(0,))
+    path = Path("runs/dfew-retinaface/dfew_100%/fold-1/seed-0/predictions.parquet")
+    path.write_bytes(path.read_bytes()[:-100])
+    assert run() == 4
+    captured = capsys.readouterr()
+    assert (captured.out, len(captured.err.splitlines())) == ("", 1)
+    assert captured.err.startswith(f"error: {path} is damaged: ")
