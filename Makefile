@@ -7,7 +7,6 @@ STAMP := .venv/.installed
 # Succeeds for a Python 3.11-3.13 that can make virtual environments (Debian splits that off as python3-venv).
 CHECK := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell $(p) -c '$(CHECK)' 2>/dev/null && echo $(p))))
-DEMO := synth dfew|prepare dfew --detector retinaface|verify --deep prepared/dfew-retinaface
 
 help:  ## this list
 	@grep -hE '^[a-z]+:.*  ## ' $(MAKEFILE_LIST) | awk -F ':.*  ## ' '{printf "make %-7s %s\n", $$1, $$2}'
@@ -22,10 +21,9 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
 	@touch $@
 
-demo: setup  ## rendered heads -> aligned clips -> verified, in build/demo
-	@rm -rf build/demo && mkdir -p build/demo
-	@cd build/demo && IFS='|' && for line in $$(echo '$(DEMO)'); do \
-	  echo "\$$ dfer $$line"; (IFS=' '; exec ../../$(BIN)/dfer $$line) || exit $$?; done
+demo: setup  ## rendered heads -> face clips -> training -> WAR/UAR table, in build/demo
+	@rm -rf build/demo
+	$(BIN)/dfer demo --out build/demo
 
 test: setup  ## the tests, small samples
 	$(BIN)/python -m pytest

@@ -59,7 +59,7 @@ class FaceClipDataset(Dataset[ClipSample]):
 
         `sampling`: `train` draws two consecutive frames in each of eight segments, `test` takes the deterministic ones,
         `frame` draws a single frame (T = 1). `keep_in_memory` decodes each clip once, all its frames, at `size_px`.
-        Raises UsageError for an unknown fold or clip, or a clip without a label;
+        Raises UsageError for an unknown fold or clip, or a clip without a label or a face;
         reading raises CorruptShardError naming shard and clip.
         """
         self.prepared = PreparedDataset(Path(root))
@@ -75,6 +75,9 @@ class FaceClipDataset(Dataset[ClipSample]):
         unlabelled = [str(row["clip_id"]) for row in rows if row["label"] not in numbers]
         if unlabelled:
             raise UsageError(f"{root}: {len(unlabelled)} clips have no label ({', '.join(unlabelled[:3])}...)")
+        faceless = [str(row["clip_id"]) for row in rows if row["status"] == "failed"]
+        if faceless:
+            raise UsageError(f"{root}: {len(faceless)} clips have no face ({', '.join(faceless[:3])}...)")
         self.labels = tuple(numbers[str(row["label"])] for row in rows)
         self._places = [(int(row["shard"]), int(row["row"])) for row in rows]
         self._kept: dict[int, Pictures] | None = {} if keep_in_memory else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ def save_checkpoint(model: nn.Module, path: Path, *, facts: Mapping[str, Any]) -
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(path.name + ".part")
     save_model(model, str(part))
+    with part.open("r+b") as file:
+        os.fsync(file.fileno())
     part.replace(path)
     write_atomically(path.with_suffix(".json"), canonical_json(dict(facts)), work=path.parent)
 
@@ -47,5 +50,5 @@ def checkpoint_facts(path: Path) -> dict[str, Any]:
     """Return the JSON beside a checkpoint; CheckpointError if there is none."""
     try:
         return dict(json.loads(path.with_suffix(".json").read_bytes()))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path.with_suffix('.json')} is missing or damaged: {error}") from error

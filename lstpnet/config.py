@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import math
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -80,8 +81,10 @@ class Recipe:
             f"{key} = {getattr(self, key)}: at least {low}" for key, low in least.items() if getattr(self, key) < low
         ]
         for key in ("learning_rate", "width_multiplier"):
-            if not getattr(self, key) > 0:
+            if not 0 < getattr(self, key) < math.inf:
                 faults.append(f"{key} = {getattr(self, key)}: more than 0 is needed")
+        if self.width_multiplier % 0.125:
+            faults.append(f"width_multiplier = {self.width_multiplier}: a multiple of 0.125 is needed")
         for key in ("flip", "label_smoothing", "weight_decay"):
             if not 0 <= getattr(self, key) <= 1:
                 faults.append(f"{key} = {getattr(self, key)}: 0 to 1 is needed")
@@ -122,7 +125,10 @@ def resolve_recipe(name_or_path: str, *, overrides: Mapping[str, Any] | None = N
     faults = [f"unknown key {key!r}" for key in {**values, **changed} if key not in _fields()]
     if faults:
         raise UsageError(f"recipe {name}: {'; '.join(sorted(faults))}; known: {', '.join(_fields())}")
-    merged = {key: _typed(name, key, value) for key, value in {**values, **changed}.items()}
+    merged = {key: _widened(key, value) for key, value in {**values, **changed}.items()}
+    faults = [f"{key} = {value!r} is not {_word(key)}" for key, value in merged.items() if not _fits(key, value)]
+    if faults:
+        raise UsageError(f"recipe {name}: {'; '.join(faults)}")
     return Resolved(Recipe(name=name, **merged), origins)
 
 
@@ -151,28 +157,30 @@ def _read(name_or_path: str) -> tuple[str, dict[str, Any]]:
         name, source = path.stem, path
         if not path.is_file():
             raise UsageError(f"--recipe {path}: no such file; shipped recipes: {', '.join(recipe_names())}")
-        text = path.read_text(encoding="utf-8")
+        content = path.read_bytes()
     else:
         if name_or_path not in recipe_names():
             raise UsageError(
                 f"unknown recipe {name_or_path!r}; shipped: {', '.join(recipe_names())}, or a path to a .toml"
             )
         name, source = name_or_path, path
-        text = resources.files("lstpnet").joinpath("recipes", f"{name}.toml").read_text(encoding="utf-8")
+        content = resources.files("lstpnet").joinpath("recipes", f"{name}.toml").read_bytes()
     try:
-        return name, tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+        return name, tomllib.loads(content.decode("utf-8-sig"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UsageError(f"{source} is not TOML: {error}") from error
 
 
-def _typed(name: str, key: str, value: Any) -> Any:
-    """Check a value against its field's type; whole numbers pass for floats."""
-    kind = _fields()[key]
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    if kind == "float" and is_number:
-        return float(value)
-    fits = {"float": False, "int": is_number and isinstance(value, int), "bool": isinstance(value, bool)}
-    if not fits.get(kind, isinstance(value, str)):
-        word = kind if kind in fits else "text"
-        raise UsageError(f"recipe {name}: {key} = {value!r} is not {word}")
-    return value
+def _widened(key: str, value: Any) -> Any:
+    """Whole numbers pass for floats."""
+    return float(value) if _fields()[key] == "float" and type(value) is int else value
+
+
+def _fits(key: str, value: Any) -> bool:
+    """Whether a value has its field's type; True is no number."""
+    return type(value) is {"float": float, "int": int, "bool": bool}.get(_fields()[key], str)
+
+
+def _word(key: str) -> str:
+    words = {"float": "a number", "int": "a whole number", "bool": "true or false"}
+    return words.get(_fields()[key], "text")

@@ -84,7 +84,7 @@ class Experiment:
 
 
 def make_experiment(data: Path, resolved: Resolved, *, fold: int, seed: int) -> Experiment:
-    """Open a dataset and split a fold. Raises UsageError: no such fold, no labels, nothing to train on."""
+    """Open a dataset and split a fold. Raises UsageError: no such fold, no labels, nothing to train or test on."""
     dataset = open_dataset(data)
     if not dataset.class_names:
         raise UsageError(f"{data} has no labels: training needs one per clip (label/video.mp4 in a folder)")
@@ -96,6 +96,9 @@ def make_experiment(data: Path, resolved: Resolved, *, fold: int, seed: int) -> 
     usable = [i for i in counted if splits[i] == "train" and dataset.clip(i)["status"] != "failed"]
     if not usable:
         raise UsageError(f"{data}: fold {fold} has no train clip with a face")
+    test_ids = tuple(clip_id for clip_id in counted if splits[clip_id] == "test")
+    if not test_ids:
+        raise UsageError(f"{data}: fold {fold} has no test clip of {least} or more frames")
     held_out = _blocks(dataset, usable, seed=seed) if resolved.recipe.val == "blocks" else set()
     return Experiment(
         dataset,
@@ -104,7 +107,7 @@ def make_experiment(data: Path, resolved: Resolved, *, fold: int, seed: int) -> 
         seed,
         tuple(clip_id for clip_id in usable if clip_id not in held_out),
         tuple(sorted(held_out)),
-        tuple(clip_id for clip_id in counted if splits[clip_id] == "test"),
+        test_ids,
     )
 
 

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 
 from dfer_data.config import canonical_json
-from dfer_data.errors import UsageError
+from dfer_data.errors import CorruptDataError, DferError, UsageError
 from dfer_data.task import write_atomically
 from lstpnet.checkpoint import save_checkpoint
 from lstpnet.evaluate import CONTROLS, Control, predict_clips
 from lstpnet.experiment import Experiment
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
 from lstpnet.runs import PREDICTIONS_NAME, RUN_NAME, Predictions, RunInfo, read_run, write_predictions, write_run
-from lstpnet.trainer import EpochDone, autocast_dtype, fit
+from lstpnet.trainer import EpochDone, autocast_dtype, fit, initial_model
 
 CONFIG_NAME = "config.json"
 
@@ -30,15 +30,18 @@ CONFIG_NAME = "config.json"
 def find_finished(folder: Path, experiment: Experiment) -> bool:
     """Whether `folder` holds this very run, finished.
 
-    Raises UsageError naming the difference when it holds a finished run with other settings or data.
+    Raises UsageError naming the difference when it holds a finished run with other settings or data, CorruptDataError
+    when that run's files are damaged.
     """
-    try:
-        there = json.loads((folder / CONFIG_NAME).read_bytes())
-        if not (folder / RUN_NAME).is_file() or not read_run(folder).finished:
-            return False
-    except (OSError, ValueError):
+    if not (folder / RUN_NAME).is_file() or not read_run(folder).finished:
         return False
-    old, new = there["settings"], _settings(experiment)
+    try:
+        old = dict(json.loads((folder / CONFIG_NAME).read_bytes())["settings"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptDataError(
+            f"{folder} holds a finished run whose {CONFIG_NAME} is missing or damaged ({error!r}); --force trains again"
+        ) from error
+    new = _settings(experiment)
     names = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     if names:
         changes = "; ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in names)
@@ -56,15 +59,18 @@ def train_run(
 ) -> dict[str, Any]:
     """Train, predict the test clips once, write everything below `folder`; what lay there is replaced.
 
-    Returns `results`: per checkpoint `war`, `uar` (0..1) and `n`. Raises what `fit` raises.
+    Returns `results`: per checkpoint `war`, `uar` (0..1) and `n`. Raises what `fit` raises, and CheckpointError
+    for an `init` file that does not fit, before anything is replaced.
     """
+    model = initial_model(experiment, init=init)  # may lie in the folder, or not fit: before anything is removed
     if (folder / RUN_NAME).exists() or (folder / PREDICTIONS_NAME).exists():
+        (folder / RUN_NAME).unlink(missing_ok=True)  # first: half of a run must not count as finished
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / CONFIG_NAME, canonical_json(_config(experiment, device, init)), work=folder)
     info = _info(experiment, checkpoints=(), finished=False)
     write_run(folder, info)
-    trained = fit(experiment, folder=folder, device=device, on_event=on_event, init=init)
+    trained = fit(experiment, model, folder=folder, device=device, on_event=on_event)
     parts = _predict(experiment, trained.model, device, checkpoint="last")
     checkpoints = ["last"]
     if trained.best is not None:
@@ -90,6 +96,8 @@ def _predict(
     for control in controls:
         dtype = autocast_dtype(recipe, device)
         found = predict_clips(model, data.root, seen, recipe=recipe, device=device, dtype=dtype, control=control)
+        if not np.isfinite(found).all():
+            raise DferError(f"the {checkpoint} checkpoint has infinite logits on test clips; lower the learning_rate")
         by_id = dict(zip(seen, found, strict=True))
         logits = np.stack([by_id.get(clip_id, experiment.prior_logits()) for clip_id in experiment.test_ids])
         parts.append(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from dfer_data.config import canonical_json
 from dfer_data.dataset import FaceClipDataset, Sampling, collate
-from dfer_data.errors import DferError
+from dfer_data.errors import CorruptShardError, DferError
 from lstpnet.checkpoint import load_checkpoint, save_checkpoint
 from lstpnet.config import Recipe
 from lstpnet.evaluate import predict_clips
@@ -79,6 +79,11 @@ def pick_device(name: str | None = None) -> torch.device:
     return device
 
 
+def num_workers(device: torch.device) -> int:
+    """Return how many processes decode training clips; where the CPU computes too, none."""
+    return 4 if device.type == "cuda" else 0
+
+
 def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
     """Return bfloat16 where the recipe and the device want it, else None for float32."""
     if recipe.precision == "f32":
@@ -95,6 +100,14 @@ def build_model(recipe: Recipe, *, num_classes: int, seed: int) -> LSTPNet:
     """Return the recipe's network with fresh weights that depend on the seed alone."""
     torch.manual_seed(seed)
     return LSTPNet(num_classes=num_classes, width_multiplier=recipe.width_multiplier)
+
+
+def initial_model(experiment: Experiment, *, init: Path | None) -> LSTPNet:
+    """Return the network that training starts from. CheckpointError for an `init` file that does not fit."""
+    model = build_model(experiment.recipe, num_classes=len(experiment.data.class_names), seed=experiment.seed)
+    if init is not None:
+        load_checkpoint(model, init)
+    return model
 
 
 def estimate_seconds(experiment: Experiment, *, device: torch.device) -> float:
@@ -122,21 +135,17 @@ def estimate_seconds(experiment: Experiment, *, device: torch.device) -> float:
 
 def fit(
     experiment: Experiment,
+    model: LSTPNet,
     *,
     folder: Path,
     device: torch.device,
     on_event: Callable[[EpochDone], None],
-    init: Path | None,
 ) -> Trained:
-    """Train and return the model; writes metrics.jsonl and the checkpoint of each epoch into `folder`.
+    """Train `model` and return it; writes metrics.jsonl and the checkpoint of each epoch into `folder`.
 
-    Raises DferError when the loss is not finite (the last good checkpoint stays), CorruptShardError for damaged data,
-    CheckpointError for an `init` file that does not fit.
+    Raises DferError when loss or weights are not finite (the last good checkpoint stays), CorruptShardError for damage.
     """
     recipe = experiment.recipe
-    model = build_model(recipe, num_classes=len(experiment.data.class_names), seed=experiment.seed)
-    if init is not None:
-        load_checkpoint(model, init)
     model.to(device)
     (folder / METRICS_NAME).write_bytes(b"")
     best: tuple[float, int, dict[str, torch.Tensor]] | None = None
@@ -150,6 +159,11 @@ def fit(
         loop = _Stage(experiment, model, stage=stage, sampling=sampling, num_epochs=num_epochs, device=device)
         for epoch in range(1, num_epochs + 1):
             done = loop.run_epoch(epoch)
+            if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
+                raise DferError(
+                    f"weights became infinite in epoch {epoch} of the {stage} stage; a lower learning_rate helps; "
+                    "checkpoints of earlier epochs are intact"
+                )
             if stage == "clips" and done.val_accuracy is not None and (best is None or done.val_accuracy > best[0]):
                 best = (done.val_accuracy, epoch, copy.deepcopy(model.state_dict()))
             with (folder / METRICS_NAME).open("ab") as file:
@@ -176,13 +190,14 @@ class _Stage:
         self._experiment, self._model, self._device = experiment, model, device
         self._recipe, self._stage, self._num_epochs = experiment.recipe, stage, num_epochs
         self._dtype = autocast_dtype(experiment.recipe, device)
+        self._in_memory = _fits_in_memory(experiment)  # then the decoded clips stay here, not in loader processes
         self._dataset = FaceClipDataset(
             experiment.data.root,
             clip_ids=experiment.train_ids,
             sampling=sampling,
             size_px=self._recipe.size_px,
             seed=experiment.seed,
-            keep_in_memory=_fits_in_memory(experiment),
+            keep_in_memory=num_workers(device) == 0 and _fits_in_memory(experiment),  # workers live for one epoch
         )
         steps = -(-len(self._dataset) // self._recipe.batch_size)
         self._optimizer = build_optimizer(model, self._recipe)
@@ -194,7 +209,7 @@ class _Stage:
         order = np.random.default_rng((self._experiment.seed, self._dataset.epoch, 3)).permutation(len(self._dataset))
         self._model.train()
         total_loss, num_right, num_seen = 0.0, 0, 0
-        for batch in self._loader(order.tolist()):
+        for batch in self._batches(order.tolist()):
             loss, right = self._step(*batch)
             total_loss += loss * len(batch[2])
             num_right += right
@@ -210,13 +225,20 @@ class _Stage:
             self._validate() if self._stage == "clips" and self._experiment.val_ids else None,
         )
 
+    def _batches(self, order: Sequence[int]) -> Iterator[Any]:
+        """Yield the batches of an epoch. The text of a worker's error is a whole traceback, which ours ends."""
+        try:
+            yield from self._loader(order)
+        except CorruptShardError as error:
+            raise CorruptShardError(str(error).strip().rpartition(f"{CorruptShardError.__name__}: ")[2]) from error
+
     def _loader(self, order: Sequence[int]) -> DataLoader[Any]:
         size = self._recipe.batch_size
         batches = [list(order[i : i + size]) for i in range(0, len(order), size)]
         if len(batches) > 1 and len(batches[-1]) == 1:  # batch norm needs two of a kind
             batches[-2:] = [[*batches[-2], *batches[-1]]]
-        num_workers = 4 if self._device.type == "cuda" else 0
-        return DataLoader(self._dataset, batch_sampler=batches, collate_fn=collate, num_workers=num_workers)
+        workers = num_workers(self._device)
+        return DataLoader(self._dataset, batch_sampler=batches, collate_fn=collate, num_workers=workers)
 
     def _step(self, frames: torch.Tensor, labels: torch.Tensor, clip_ids: Sequence[str]) -> tuple[float, int]:
         recipe, labels = self._recipe, labels.to(self._device)
@@ -229,7 +251,7 @@ class _Stage:
         if not np.isfinite(value):
             raise DferError(
                 f"the loss became {value} in the {self._stage} stage; a lower learning_rate helps; "
-                "the checkpoint of the last epoch is intact"
+                "checkpoints of earlier epochs are intact"
             )
         self._optimizer.zero_grad(set_to_none=True)
         loss.backward()

@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from dfer_data import weights
 from tests.videos import fetch_videos
 from tests.workspace import run_dfer
+
+settings.register_profile("dfer", derandomize=True, deadline=None)  # the same examples in every run
+settings.load_profile("dfer")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -1,0 +1,312 @@
+"""`dfer train` as its users meet it: what it chooses by itself, what it says, what it refuses, what it leaves alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+
+from dfer_cli.main import main
+from dfer_data.prepare import Request, prepare, resolve
+from tests.dfer_data import tiny
+from tests.lstpnet.conftest import damage, prepare_crops, write_crops
+
+SMALL = [
+    *("--set", "width_multiplier=0.125", "--set", "size_px=32", "--set", "epochs=1"),
+    *("--set", "frame_epochs=0", "--set", "precision=f32", "--device", "cpu"),
+]
+RUN = Path("runs/dfew-none/dfew/fold-3/seed-0")
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Torch's threads spin while they wait, which on busy cores makes many small calls far slower."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A working folder with one prepared dataset."""
+    root = tmp_path_factory.mktemp("crops")
+    (root / "work/prepared").mkdir(parents=True)
+    prepare_crops(write_crops(root / "source"), root / "work/prepared/dfew-none")
+    return root / "work"
+
+
+@pytest.fixture(scope="module")
+def trained(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with a finished run."""
+    work = Path(shutil.copytree(crops, tmp_path_factory.mktemp("trained") / "work"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(work)
+        assert train() == 0
+    return work
+
+
+@pytest.fixture
+def work(crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the working folder, gone to."""
+    monkeypatch.chdir(shutil.copytree(crops, tmp_path / "work"))
+    return Path()
+
+
+@pytest.fixture
+def done(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the working folder with a finished run, gone to."""
+    monkeypatch.chdir(shutil.copytree(trained, tmp_path / "work"))
+    return Path()
+
+
+def train(*arguments: str, small: bool = True) -> int:
+    code: int = main(["train", "--fold", "3", *(SMALL if small else []), *arguments])
+    return code
+
+
+def error_line(capsys: Capture) -> str:
+    """The one line on stderr."""
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: ")
+    return str(line)
+
+
+def test_the_only_dataset_and_its_own_recipe_are_taken(work: Path, capsys: Capture) -> None:
+    assert train() == 0
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    device, protocol, last, following = captured.out.splitlines()
+    assert device.startswith("device cpu; about ")
+    assert device.endswith("recipe dfew")
+    assert protocol.startswith("protocol: data ")
+    assert "official fold 3; n_train 55; n_test 14 (1 without a face" in protocol
+    assert last.startswith("last: WAR ")
+    assert last.endswith("  n 14")
+    assert following == f"{RUN}   next: dfer report"
+    assert json.loads((RUN / "run.json").read_bytes())["finished"] is True
+    assert main(["report"]) == 0
+    war = last.split("WAR ")[1].split()[0]
+    assert f" {war} " in capsys.readouterr().out
+
+
+def test_rendered_heads_are_trained_by_their_own_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    prepare_crops(write_crops(tmp_path / "source", is_synthetic=True), tmp_path / "prepared/heads")
+    monkeypatch.chdir(tmp_path)
+    assert train("--set", "controls=false") == 0
+    info = json.loads((tmp_path / "runs/heads/demo/fold-3/seed-0/run.json").read_bytes())
+    assert (info["recipe"], info["synthetic"]) == ("demo", True)
+
+
+def test_val_blocks_adds_best(work: Path, capsys: Capture) -> None:
+    assert train("--val", "blocks", "--seed", "2", "--out", "elsewhere") == 0
+    out = capsys.readouterr().out
+    assert [line.split(":")[0] for line in out.splitlines()[2:4]] == ["last", "best"]
+    assert "n_train 48" in out
+    assert (work / "elsewhere/dfew-none/dfew/fold-3/seed-2/checkpoints/best.safetensors").is_file()
+
+
+def test_settings_of_the_folder_are_used_and_flags_beat_them(work: Path) -> None:
+    shutil.move("prepared/dfew-none", "faces")
+    Path("mine.toml").write_text("epochs = 1\nwidth_multiplier = 0.125\nsize_px = 32\n")
+    Path("dfer.toml").write_text('[train]\ndata = "faces"\nrecipe = "mine.toml"\nout = "results"\n')
+    assert main(["train", "--fold", "3", "--device", "cpu", "--set", "precision=f32"]) == 0
+    config = json.loads(Path("results/faces/mine/fold-3/seed-0/config.json").read_bytes())
+    assert (config["origins"]["epochs"], config["origins"]["precision"]) == ("recipe mine", "command line")
+    assert train("--recipe", "demo", "--out", "others", "--set", "controls=false") == 0
+    assert Path("others/faces/demo/fold-3/seed-0/run.json").is_file()
+
+
+def test_json_is_one_document_and_all_else_goes_to_stderr(done: Path, capsys: Capture) -> None:
+    before = tiny.tree(RUN)
+    assert train("--json") == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"run": str(RUN), "already_done": True, "result": None}
+    assert "already done" in captured.err
+    assert tiny.tree(RUN) == before
+    assert train("--json", "--seed", "1") == 0
+    captured = capsys.readouterr()
+    document = json.loads(captured.out)
+    assert (document["already_done"], document["run"]) == (False, str(RUN.with_name("seed-1")))
+    (result,) = document["result"]["results"]
+    assert (result["checkpoint"], result["n"]) == ("last", 14)
+    assert 0 <= result["war"] <= 1
+    assert "protocol: " in captured.err
+
+
+def test_the_same_command_again_says_already_done(done: Path, capsys: Capture) -> None:
+    before = tiny.tree(RUN)
+    assert train() == 0
+    captured = capsys.readouterr()
+    assert f"{RUN}: already done with the same settings (--force trains again)" in captured.out
+    assert captured.err == ""
+    assert tiny.tree(RUN) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--set", "epochs=2"], "epochs: 1 there, 2 now"),
+        (["--val", "blocks"], "val: 'none' there, 'blocks' now"),
+    ],
+)
+def test_other_settings_name_the_difference_and_change_nothing(
+    done: Path, capsys: Capture, arguments: list[str], words: str
+) -> None:
+    before = tiny.tree(RUN)
+    assert train(*arguments) == 2
+    line = error_line(capsys)
+    assert words in line
+    assert "choose another --out, or --force" in line
+    assert tiny.tree(RUN) == before
+
+
+def test_force_trains_again(done: Path, capsys: Capture) -> None:
+    (RUN / "note.txt").write_text("of the old run")
+    before = tiny.tree(RUN)["predictions.parquet"]
+    assert train("--force") == 0
+    assert "already done" not in capsys.readouterr().out
+    assert not (RUN / "note.txt").exists()
+    assert tiny.tree(RUN)["predictions.parquet"] == before
+    assert train("--force", "--set", "learning_rate=0.005") == 0
+    assert json.loads((RUN / "config.json").read_bytes())["settings"]["learning_rate"] == 0.005
+
+
+def test_an_unfinished_run_is_trained_again(done: Path, capsys: Capture) -> None:
+    before = tiny.tree(RUN)["predictions.parquet"]
+    (RUN / "predictions.parquet").unlink()
+    info = json.loads((RUN / "run.json").read_bytes())
+    (RUN / "run.json").write_text(json.dumps(info | {"finished": False, "checkpoints": []}))
+    assert train() == 0
+    assert "last: WAR " in capsys.readouterr().out
+    assert tiny.tree(RUN)["predictions.parquet"] == before
+
+
+def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture) -> None:
+    shutil.copytree("prepared/dfew-none", "prepared/another")
+    assert train() == 2
+    line = error_line(capsys)
+    for name in ("another", "dfew-none"):
+        assert f"dfer train --fold 3 --data prepared/{name}" in line
+    assert not (work / "runs").exists()
+    assert train("--data", "prepared/another") == 0
+    assert (work / "runs/another").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["--fold", "6"], 2, ["prepared/dfew-none has no fold '6'; it has: 1, 2, 3, 4, 5"]),
+        (["--data", "prepared/nowhere"], 2, ["prepared/nowhere is not a prepared dataset", "dfer prepare"]),
+        (["--recipe", "imagenet"], 2, ["unknown recipe 'imagenet'; shipped: demo, dfew"]),
+        (["--recipe", "nowhere.toml"], 2, ["nowhere.toml: no such file"]),
+        (["--val", "random"], 2, ["val = 'random': one of none, blocks"]),
+        (["--set", "epochs"], 2, ["--set epochs: KEY=VALUE is needed"]),
+        (["--set", "epoch=1", "--set", "lr=1"], 2, ["unknown key 'epoch'; unknown key 'lr'; known: "]),
+        (["--set", "width_multiplier=0.3"], 2, ["width_multiplier = 0.3: a multiple of 0.125"]),
+        (["--set", "epochs=x", "--set", "flip=y"], 2, ["epochs = 'x' is not a whole number; flip = 'y' is not a"]),
+        (["--set", "min_frames=99"], 2, ["fold 3 has no train clip"]),
+        (["--device", "tpu9"], 1, ["device tpu9 cannot be used here"]),
+        (["--init", "nowhere.safetensors"], 1, ["no checkpoint at nowhere.safetensors"]),
+    ],
+)
+def test_what_cannot_be_trained_is_one_clear_line(
+    work: Path, capsys: Capture, arguments: list[str], code: int, words: list[str]
+) -> None:
+    assert train(*arguments) == code
+    line = error_line(capsys)
+    for word in words:
+        assert word in line
+    assert not (work / "runs").exists()
+
+
+@pytest.mark.parametrize("arguments", [["--seed", "-1"], ["--fold", "three"]])
+def test_values_that_are_no_numbers_or_too_small(work: Path, capsys: Capture, arguments: list[str]) -> None:
+    assert train(*arguments) == 2
+    assert f"'{arguments[0]}'" in capsys.readouterr().err
+
+
+def test_without_a_dataset_the_next_command_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert train() == 2
+    assert "no prepared dataset under prepared/; make one with `dfer prepare dfew" in error_line(capsys)
+
+
+def test_a_dataset_without_labels(work: Path, tmp_path: Path, capsys: Capture) -> None:
+    tiny.write_video(tmp_path / "source/one.mp4", tiny.pictures(2))
+    request = Request(dataset="folder", source=tmp_path / "source", det_size_px=96)
+    prepare(resolve(request), Path("prepared/mine"), num_workers=0)
+    assert train("--data", "prepared/mine", "--recipe", "demo") == 2
+    assert "prepared/mine has no labels: training needs one per clip" in error_line(capsys)
+
+
+def test_a_flipped_byte_names_shard_and_clip(work: Path, capsys: Capture) -> None:
+    damage(Path("prepared/dfew-none"), clip_id="00001")
+    assert train() == 4
+    line = error_line(capsys)
+    assert "prepared/dfew-none/shards/00000.safetensors: frame " in line
+    assert " of clip 00001 does not match its CRC-32" in line
+    assert json.loads((RUN / "run.json").read_bytes())["finished"] is False
+
+
+def test_a_flipped_byte_leaves_finished_runs_alone(done: Path, capsys: Capture) -> None:
+    before = tiny.tree(RUN)
+    damage(Path("prepared/dfew-none"), clip_id="00001")
+    assert train() == 0
+    assert train("--seed", "1") == 4
+    assert "clip 00001" in error_line(capsys)
+    assert tiny.tree(RUN) == before
+
+
+def test_a_cut_start_is_named_and_the_old_run_stays(done: Path, capsys: Capture) -> None:
+    whole = (RUN / "checkpoints/last.safetensors").read_bytes()
+    Path("start.safetensors").write_bytes(whole[: len(whole) // 2])
+    before = tiny.tree(RUN)
+    assert train("--init", "start.safetensors", "--force") == 1
+    assert "start.safetensors cannot be read as safetensors" in error_line(capsys)
+    assert tiny.tree(RUN) == before
+
+
+def test_a_start_of_another_width_is_named(done: Path, capsys: Capture) -> None:
+    start = str(RUN / "checkpoints/last.safetensors")
+    assert train("--init", start, "--out", "wide", "--set", "width_multiplier=0.25") == 1
+    assert f"{start} holds another network than this recipe's" in error_line(capsys)
+    assert not Path("wide").exists()
+
+
+def test_hours_on_a_cpu_need_a_yes(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.setattr("lstpnet.trainer.estimate_seconds", lambda experiment, device: 3.0 * 3600)
+    assert train() == 2
+    captured = capsys.readouterr()
+    assert captured.err == "error: training would take about 3.0 h on this CPU; add --yes to go ahead\n"
+    assert captured.out.startswith("device cpu; about 3.0 h; recipe dfew\n")
+    assert not (work / "runs").exists()
+    assert train("--yes") == 0
+    assert (RUN / "run.json").is_file()
+
+
+@pytest.mark.parametrize("command", [["train", "--fold", "3"], ["demo", "--out", "new"]])
+def test_without_torch_one_line_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, command: list[str]
+) -> None:
+    original = importlib.util.find_spec
+
+    def find_spec(name: str, package: str | None = None) -> ModuleSpec | None:
+        return None if name == "torch" else original(name, package)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(importlib.util, "find_spec", find_spec)
+    assert main(command) == 2
+    assert error_line(capsys) == "error: training needs PyTorch, which is not installed: pip install 'dfer[train]'"
+    assert list(tmp_path.iterdir()) == []
+    assert isinstance(torch, ModuleType)

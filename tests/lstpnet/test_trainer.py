@@ -1,0 +1,310 @@
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch._utils import ExceptionWrapper
+
+from dfer_data.errors import CorruptShardError, DferError
+from lstpnet import trainer
+from lstpnet.checkpoint import checkpoint_facts, load_checkpoint, save_checkpoint
+from lstpnet.experiment import Experiment, make_experiment
+from lstpnet.inputs import mirrored
+from lstpnet.model import LSTPNet
+from lstpnet.optim import build_optimizer, build_schedule
+from lstpnet.trainer import (
+    EpochDone,
+    Trained,
+    autocast_dtype,
+    build_model,
+    estimate_seconds,
+    fit,
+    initial_model,
+    pick_device,
+)
+from tests.lstpnet.conftest import Done, quick
+
+CPU = torch.device("cpu")
+ONE_STEP = {"frame_epochs": 0, "epochs": 1, "batch_size": 64}
+Listener = Callable[[EpochDone], None]
+
+
+def run(experiment: Experiment, folder: Path, *, on_event: Listener = lambda event: None) -> Trained:
+    model = initial_model(experiment, init=None)
+    return fit(experiment, model, folder=folder, device=CPU, on_event=on_event)
+
+
+def changed(crops: Path, **changes: object) -> Experiment:
+    return make_experiment(crops, quick(**changes), fold=3, seed=0)
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def weights(model: LSTPNet) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def stored(experiment: Experiment, folder: Path, name: str = "last") -> dict[str, torch.Tensor]:
+    model = initial_model(experiment, init=None)
+    load_checkpoint(model, folder / "checkpoints" / f"{name}.safetensors")
+    return weights(model)
+
+
+def test_each_epoch_is_an_event_a_line_and_a_checkpoint(experiment: Experiment, tmp_path: Path) -> None:
+    events: list[EpochDone] = []
+
+    def listen(event: EpochDone) -> None:
+        events.append(event)
+        assert len(metrics(tmp_path)) == len(events)
+        facts = checkpoint_facts(tmp_path / "checkpoints/last.safetensors")
+        assert (facts["stage"], facts["epoch"]) == (event.stage, event.epoch)
+
+    trained = run(experiment, tmp_path, on_event=listen)
+    assert [(event.stage, event.epoch, event.num_epochs) for event in events] == [
+        ("frames", 1, 1),
+        ("clips", 1, 2),
+        ("clips", 2, 2),
+    ]
+    assert metrics(tmp_path) == [dataclasses.asdict(event) for event in events]
+    assert {event.val_accuracy for event in events} == {None}
+    assert (trained.best, trained.best_epoch) == (None, None)
+    assert equal(weights(trained.model), stored(experiment, tmp_path))
+
+
+def test_colours_are_learned(crops: Path, tmp_path: Path) -> None:
+    run(changed(crops, frame_epochs=0, epochs=5), tmp_path)
+    clips = metrics(tmp_path)
+    assert clips[-1]["loss"] < 0.5 * clips[0]["loss"]
+    assert clips[-1]["train_accuracy"] > 0.9
+    assert all(line["seconds"] > 0 for line in clips)
+
+
+def test_validation_keeps_the_first_of_the_best_epochs(crops: Path, tmp_path: Path) -> None:
+    experiment, accuracies, seen = changed(crops, val="blocks", epochs=4), [0.2, 0.6, 0.6, 0.4], []
+
+    def validate(self: Any) -> float:
+        seen.append(weights(self._model))
+        return accuracies[len(seen) - 1]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lstpnet.trainer._Stage._validate", validate)
+        trained = run(experiment, tmp_path)
+    assert [line["val_accuracy"] for line in metrics(tmp_path)] == [None, *accuracies]
+    assert trained.best_epoch == 2
+    assert trained.best is not None
+    assert equal(trained.best, seen[1])
+    assert equal(weights(trained.model), seen[3])
+
+
+def test_validation_accuracy_is_that_of_the_held_out_clips(validated: Done) -> None:
+    lines = [line for line in metrics(validated.folder) if line["stage"] == "clips"]
+    num_clips = len(validated.experiment.val_ids)
+    assert num_clips == 7
+    for line in lines:
+        assert line["val_accuracy"] * num_clips == pytest.approx(round(line["val_accuracy"] * num_clips))
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")  # Python 3.12 on forks
+@pytest.mark.parametrize("changes", [{"num_workers": 2}, {"memory": 0}])
+def test_loader_workers_and_memory_change_nothing(
+    plain: Done, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, int]
+) -> None:
+    if "memory" in changes:
+        monkeypatch.setattr(trainer, "_MEMORY_BYTES", changes["memory"])
+    else:
+        monkeypatch.setattr(trainer, "num_workers", lambda device: changes["num_workers"])
+    trained = run(plain.experiment, tmp_path)
+    assert equal(weights(trained.model), stored(plain.experiment, plain.folder))
+
+
+@pytest.mark.parametrize("batch_size", [3, 11, 27, 54])
+def test_every_clip_is_seen_once_an_epoch_and_never_alone(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, batch_size: int
+) -> None:
+    """55 clips: the last batch would have 1, 0, 1 and 1 clips."""
+    seen: list[list[str]] = []
+
+    def watch(frames: torch.Tensor, clip_ids: list[str], **settings: Any) -> torch.Tensor:
+        seen.append(clip_ids)
+        return mirrored(frames, clip_ids, **settings)
+
+    monkeypatch.setattr(trainer, "mirrored", watch)
+    monkeypatch.setattr(trainer, "build_model", tiny_model)
+    experiment = changed(crops, frame_epochs=0, epochs=2, batch_size=batch_size)
+    run(experiment, tmp_path)
+    half = len(seen) // 2
+    orders = [[clip_id for batch in part for clip_id in batch] for part in (seen[:half], seen[half:])]
+    assert [sorted(order) for order in orders] == [list(experiment.train_ids)] * 2
+    assert orders[0] != orders[1]
+    assert min(len(batch) for batch in seen) >= 2
+
+
+def tiny_model(recipe: Any, *, num_classes: int, seed: int) -> torch.nn.Module:
+    """Takes the mean colour of a clip."""
+
+    class Colour(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = torch.nn.Linear(3, num_classes)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = self.fc(x.mean(dim=(1, 3, 4)))
+            return logits
+
+    return Colour()
+
+
+def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_checkpoint(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before: dict[str, torch.Tensor] = {}
+
+    def poison(event: EpochDone) -> None:
+        if (event.stage, event.epoch) == ("clips", 1):
+            before.update(stored(experiment, tmp_path))
+            monkeypatch.setattr(trainer, "normalised", lambda frames, norm: frames.float() * float("nan"))
+
+    with pytest.raises(DferError, match="loss became nan in the clips stage; a lower learning_rate helps"):
+        run(experiment, tmp_path, on_event=poison)
+    assert equal(stored(experiment, tmp_path), before)
+    assert len(metrics(tmp_path)) == 2
+
+
+def test_a_rate_far_too_high_is_said(crops: Path, tmp_path: Path) -> None:
+    with pytest.raises(DferError, match="a lower learning_rate helps") as caught:
+        run(changed(crops, learning_rate=1e30), tmp_path)
+    assert caught.value.exit_code == 1
+
+
+def test_infinite_weights_are_never_saved(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last step of an epoch has no loss after it that would tell."""
+    original = trainer._Stage.run_epoch
+
+    def run_epoch(self: Any, epoch: int) -> EpochDone:
+        done = original(self, epoch)
+        if epoch == 2:
+            torch.nn.init.constant_(self._model.fc.bias, float("inf"))
+        return done
+
+    monkeypatch.setattr(trainer._Stage, "run_epoch", run_epoch)
+    with pytest.raises(DferError, match="weights became infinite in epoch 2 of the clips stage; a lower learning_rate"):
+        run(experiment, tmp_path)
+    assert checkpoint_facts(tmp_path / "checkpoints/last.safetensors")["epoch"] == 1
+    assert all(tensor.isfinite().all() for tensor in stored(experiment, tmp_path).values())
+    assert len(metrics(tmp_path)) == 2
+
+
+def test_damage_stops_training_and_names_shard_and_clip(damaged_crops: Path, tmp_path: Path) -> None:
+    experiment = make_experiment(damaged_crops, quick(), fold=3, seed=0)
+    with pytest.raises(CorruptShardError, match=r"00000\.safetensors: frame \d+ of clip 00001"):
+        run(experiment, tmp_path)
+
+
+def test_damage_met_in_a_worker_is_told_in_the_same_line(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def loader(self: Any, order: list[int]) -> Iterator[Any]:
+        try:
+            raise CorruptShardError("shards/00000.safetensors: frame 3 of clip 00001 does not match its CRC-32")
+        except CorruptShardError:
+            found = ExceptionWrapper(where="in DataLoader worker process 0")  # with the traceback in its text
+        yield found.reraise()
+
+    monkeypatch.setattr("lstpnet.trainer._Stage._loader", loader)
+    with pytest.raises(CorruptShardError) as caught:
+        run(experiment, tmp_path)
+    assert str(caught.value) == "shards/00000.safetensors: frame 3 of clip 00001 does not match its CRC-32"
+
+
+def test_fresh_weights_depend_on_the_seed_alone() -> None:
+    def fresh(seed: int) -> dict[str, torch.Tensor]:
+        return weights(build_model(quick().recipe, num_classes=7, seed=seed))
+
+    first = fresh(0)
+    torch.rand(100)
+    assert equal(fresh(0), first)
+    assert not equal(fresh(1), first)
+
+
+def test_training_starts_from_an_init_file(plain: Done, tmp_path: Path) -> None:
+    path = tmp_path / "start.safetensors"
+    save_checkpoint(build_model(quick().recipe, num_classes=7, seed=5), path, facts={})
+    started = weights(initial_model(plain.experiment, init=path))
+    assert equal(started, weights(build_model(quick().recipe, num_classes=7, seed=5)))
+    assert not equal(started, weights(initial_model(plain.experiment, init=None)))
+
+
+@pytest.mark.parametrize("name", ["tpu9", "cuda:99", ""])
+def test_a_device_that_is_not_there_is_refused_in_one_line(name: str) -> None:
+    with pytest.raises(DferError, match=rf"device {name} cannot be used here") as caught:
+        pick_device(name)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_the_device_is_chosen_or_named() -> None:
+    assert pick_device("cpu") == CPU
+    best = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    assert pick_device().type == best
+
+
+@pytest.mark.parametrize(
+    ("precision", "has_bf16", "wanted"),
+    [
+        ("f32", True, None),
+        ("bf16", False, torch.bfloat16),
+        ("auto", True, torch.bfloat16),
+        ("auto", False, None),
+    ],
+)
+def test_precision(monkeypatch: pytest.MonkeyPatch, precision: str, has_bf16: bool, wanted: torch.dtype | None) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: has_bf16, raising=False)
+    assert autocast_dtype(quick(precision=precision).recipe, CPU) == wanted
+
+
+def test_bf16_trains(crops: Path, tmp_path: Path) -> None:
+    run(changed(crops, precision="bf16", **ONE_STEP), tmp_path)
+    assert np.isfinite(metrics(tmp_path)[0]["loss"])
+
+
+def test_the_estimate_grows_with_the_epochs(crops: Path) -> None:
+    short, long = (estimate_seconds(changed(crops, epochs=epochs), device=CPU) for epochs in (1, 100))
+    assert 0 < short < long
+    assert long > 10 * short
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "step"])
+def test_schedules_end_low(schedule: str) -> None:
+    """80 epochs of 2 steps: the two falling ones end near 0, the other one falls twice."""
+    recipe = quick(schedule=schedule, learning_rate=1, optimizer="sgd").recipe
+    optimizer = build_optimizer(torch.nn.Linear(1, 1), recipe)
+    plan = build_schedule(optimizer, recipe, num_epochs=81, steps_per_epoch=2)
+    rates = []
+    for _ in range(162):
+        rates.append(plan.get_last_lr()[0])
+        optimizer.step()
+        plan.step()
+    assert max(rates) == pytest.approx(1.0, abs=0.001)
+    if schedule == "step":
+        assert [rates[0], rates[79], rates[80], rates[159], rates[160]] == pytest.approx([1, 1, 0.1, 0.1, 0.01])
+    else:
+        assert rates[-1] < 0.001
+
+
+@pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "step"])
+def test_a_single_step_is_enough_for_every_schedule(crops: Path, tmp_path: Path, schedule: str) -> None:
+    run(changed(crops, schedule=schedule, **ONE_STEP), tmp_path)
+    assert len(metrics(tmp_path)) == 1
