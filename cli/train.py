@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -12,9 +12,6 @@ from dfer_data.errors import UsageError
 
 from . import _console, _settings
 from ._options import JsonFlag, require_torch
-
-if TYPE_CHECKING:
-    pass
 
 _LONG_SECONDS = 2 * 3600
 
@@ -44,17 +41,19 @@ def train(
     require_torch()
     from dfer_data.manifest import read_document
     from lstpnet.config import parse_overrides, resolve_recipe
-    from lstpnet.experiment import make_experiment
+    from lstpnet.experiment import check_trainable, make_experiment
     from lstpnet.train import find_finished, train_run
     from lstpnet.trainer import estimate_seconds, pick_device
 
     settings = _settings.load().train
     root = _choose_data(data or settings.data, fold=fold)
+    check_trainable(root)
     wanted = recipe or settings.recipe or str(read_document(root)["recipe"])
     values = parse_overrides(overrides or []) | ({"val": val} if val is not None else {})
-    experiment = make_experiment(root, resolve_recipe(wanted, overrides=values), fold=fold, seed=seed)
+    resolved = resolve_recipe(wanted, overrides=values)
+    experiment = make_experiment(root, resolved, fold=fold, seed=seed)
     folder = experiment.run_folder(out or settings.out or Path("runs"))
-    if not force and find_finished(folder, experiment):
+    if not force and find_finished(folder, experiment, init=init):
         _console.say(f"{folder}: already done with the same settings (--force trains again)", as_json=as_json)
         _finish(folder, None, as_json=as_json)
         return

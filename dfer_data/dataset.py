@@ -58,7 +58,8 @@ class FaceClipDataset(Dataset[ClipSample]):
         """Open `root`; take `clip_ids`, or all clips of `split` of `fold` that have faces.
 
         `sampling`: `train` draws two consecutive frames in each of eight segments, `test` takes the deterministic ones,
-        `frame` draws a single frame (T = 1). `keep_in_memory` decodes each clip once, all its frames, at `size_px`.
+        `frame` draws a single frame (T = 1); clips stored as `clips16` always give
+        their sixteen frames for `train`. `keep_in_memory` decodes each clip once, all its frames, at `size_px`.
         Raises UsageError for an unknown fold or clip, or a clip without a label or a face;
         reading raises CorruptShardError naming shard and clip.
         """
@@ -91,7 +92,8 @@ class FaceClipDataset(Dataset[ClipSample]):
         shard, row = self._places[index]
         reader = self.prepared.shard(shard)
         clip_id = self.clip_ids[index]
-        wanted = self._frame_indices(reader.num_frames(row), clip_id).tolist()
+        sampling = "test" if reader.store == "clips16" and self.sampling == "train" else self.sampling  # baked frames
+        wanted = self._frame_indices(reader.num_frames(row), clip_id, sampling=sampling).tolist()
         if self._kept is None:
             pictures = self._read(reader, row, set(wanted), clip_id)
         else:
@@ -103,11 +105,11 @@ class FaceClipDataset(Dataset[ClipSample]):
     def _read(self, reader: ShardReader, row: int, wanted: set[int], clip_id: str) -> Pictures:
         return {i: resized(reader.frame(row, i, clip_id=clip_id), size_px=self.size_px) for i in sorted(wanted)}
 
-    def _frame_indices(self, num_frames: int, clip_id: str) -> npt.NDArray[np.int32]:
-        if self.sampling == "test":
+    def _frame_indices(self, num_frames: int, clip_id: str, *, sampling: str) -> npt.NDArray[np.int32]:
+        if sampling == "test":
             return segments_test(num_frames)
         rng = np.random.default_rng((self.seed, self.epoch, zlib.crc32(clip_id.encode("utf-8"))))
-        if self.sampling == "frame":
+        if sampling == "frame":
             return rng.integers(0, num_frames, 1).astype(np.int32)
         return segments_train(num_frames, rng=rng)
 

@@ -190,6 +190,10 @@ class PreparedDataset:
         self._positions = {clip_id: position for position, clip_id in enumerate(self.clips["clip_id"])}
         self._readers: dict[int, ShardReader] = {}
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave open files behind when a copy goes to another process."""
+        return self.__dict__ | {"_readers": {}}
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """Label names in the dataset's own order."""

@@ -85,11 +85,7 @@ class Experiment:
 
 def make_experiment(data: Path, resolved: Resolved, *, fold: int, seed: int) -> Experiment:
     """Open a dataset and split a fold. Raises UsageError: no such fold, no labels, nothing to train or test on."""
-    dataset = open_dataset(data)
-    if not dataset.class_names:
-        raise UsageError(f"{data} has no labels: training needs one per clip (label/video.mp4 in a folder)")
-    if not dataset.document["counts"]["folds"]:
-        raise UsageError(f"{data} has no folds: `dfer train --fold` needs a dataset with official ones, such as dfew")
+    dataset = check_trainable(data)
     splits = dataset.fold(str(fold))
     least = resolved.recipe.min_frames
     counted = [clip_id for clip_id in sorted(splits) if int(dataset.clip(clip_id)["num_frames"]) >= least]
@@ -111,6 +107,16 @@ def make_experiment(data: Path, resolved: Resolved, *, fold: int, seed: int) -> 
     )
 
 
+def check_trainable(data: Path) -> PreparedDataset:
+    """Open a dataset and return it; UsageError unless it has labels and folds."""
+    dataset = open_dataset(data)
+    if not dataset.class_names:
+        raise UsageError(f"{data} has no labels: training needs one per clip (label/video.mp4 in a folder)")
+    if not dataset.document["counts"]["folds"]:
+        raise UsageError(f"{data} has no folds: `dfer train --fold` needs a dataset with official ones, such as dfew")
+    return dataset
+
+
 def _blocks(dataset: PreparedDataset, clip_ids: Sequence[str], *, seed: int) -> set[str]:
     """Choose one run of neighbouring ids in each class, a tenth of it; neighbours come from the same film."""
     by_class: dict[str, list[str]] = defaultdict(list)
@@ -120,7 +126,7 @@ def _blocks(dataset: PreparedDataset, clip_ids: Sequence[str], *, seed: int) -> 
     chosen: set[str] = set()
     for label in sorted(by_class):
         members = by_class[label]
-        length = max(1, round(_VAL_SHARE * len(members)))
+        length = min(max(1, round(_VAL_SHARE * len(members))), len(members) - 1)  # one stays to train on
         start = int(rng.integers(0, len(members) - length + 1))
         chosen.update(members[start : start + length])
     return chosen

@@ -15,16 +15,13 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dfer_data.config import canonical_json
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
-
-if TYPE_CHECKING:
-    pass
 
 FORMAT, FORMAT_VERSION = "dfer-run", 1
 RUN_NAME, PREDICTIONS_NAME = "run.json", "predictions.parquet"
@@ -221,11 +218,11 @@ def read_run(folder: Path) -> RunInfo:
     except FileNotFoundError as error:
         raise UsageError(f"{folder} is not a run ({RUN_NAME} is missing); `dfer train` makes runs") from error
     except KeyError as error:
-        raise CorruptDataError(f"{path} is damaged: {error} is missing; train this run again") from error
+        raise CorruptDataError(f"{path} is damaged: {error} is missing; train this run again with --force") from error
     except FormatVersionError:
         raise
     except (OSError, ValueError, TypeError, UsageError) as error:
-        raise CorruptDataError(f"{path} is damaged: {error}; train this run again") from error
+        raise CorruptDataError(f"{path} is damaged: {error}; train this run again with --force") from error
 
 
 def _as_tuple(value: Any) -> Any:
@@ -248,9 +245,11 @@ def read_predictions(folder: Path, info: RunInfo) -> tuple[Predictions, ...]:
             raise ValueError(f"no column {', '.join(missing)}")
         return _parts(table.select(_schema().names).cast(_schema()), info)
     except FileNotFoundError as error:
-        raise CorruptDataError(f"{path} is missing, though {RUN_NAME} says finished; train this run again") from error
+        raise CorruptDataError(
+            f"{path} is missing, though {RUN_NAME} says finished; train it again with --force"
+        ) from error
     except (OSError, ValueError, TypeError, UsageError, pa.ArrowException) as error:
-        raise CorruptDataError(f"{path} is damaged: {error}; train this run again") from error
+        raise CorruptDataError(f"{path} is damaged: {error}; train this run again with --force") from error
 
 
 def _parts(table: Any, info: RunInfo) -> tuple[Predictions, ...]:

@@ -6,28 +6,32 @@ import contextlib
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import torch
 
 from dfer_data.config import canonical_json
-from dfer_data.errors import CorruptDataError, DferError, UsageError
+from dfer_data.errors import CorruptDataError, DferError, LockedError, UsageError
 from dfer_data.task import write_atomically
+from dfer_data.weights import sha256_file
 from lstpnet.checkpoint import save_checkpoint
+from lstpnet.errors import CheckpointError
 from lstpnet.evaluate import CONTROLS, Control, predict_clips
 from lstpnet.experiment import Experiment
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
+from lstpnet.model import LSTPNet
 from lstpnet.runs import PREDICTIONS_NAME, RUN_NAME, Predictions, RunInfo, read_run, write_predictions, write_run
 from lstpnet.trainer import EpochDone, autocast_dtype, fit, initial_model
 
 CONFIG_NAME = "config.json"
 
 
-def find_finished(folder: Path, experiment: Experiment) -> bool:
+def find_finished(folder: Path, experiment: Experiment, *, init: Path | None = None) -> bool:
     """Whether `folder` holds this very run, finished.
 
     Raises UsageError naming the difference when it holds a finished run with other settings or data, CorruptDataError
@@ -41,7 +45,7 @@ def find_finished(folder: Path, experiment: Experiment) -> bool:
         raise CorruptDataError(
             f"{folder} holds a finished run whose {CONFIG_NAME} is missing or damaged ({error!r}); --force trains again"
         ) from error
-    new = _settings(experiment)
+    new = _settings(experiment, init_sha256=_init_sha256(init))
     names = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     if names:
         changes = "; ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in names)
@@ -63,13 +67,41 @@ def train_run(
     for an `init` file that does not fit, before anything is replaced.
     """
     model = initial_model(experiment, init=init)  # may lie in the folder, or not fit: before anything is removed
+    start = _init_sha256(init)
+    with _locked(folder):
+        return _train_run(experiment, model, folder, device=device, init_sha256=start, on_event=on_event)
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other trainings out of a run folder; LockedError if one is there."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise LockedError(f"another training writes to {folder}; wait for it, or choose another --out") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _train_run(
+    experiment: Experiment,
+    model: LSTPNet,
+    folder: Path,
+    *,
+    device: torch.device,
+    init_sha256: str | None,
+    on_event: Callable[[EpochDone], None],
+) -> dict[str, Any]:
     if (folder / RUN_NAME).exists() or (folder / PREDICTIONS_NAME).exists():
         (folder / RUN_NAME).unlink(missing_ok=True)  # first: half of a run must not count as finished
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / CONFIG_NAME, canonical_json(_config(experiment, device, init)), work=folder)
-    info = _info(experiment, checkpoints=(), finished=False)
-    write_run(folder, info)
+    write_atomically(folder / CONFIG_NAME, canonical_json(_config(experiment, device, init_sha256)), work=folder)
+    write_run(folder, _info(experiment, checkpoints=(), finished=False, init_sha256=init_sha256))
     trained = fit(experiment, model, folder=folder, device=device, on_event=on_event)
     parts = _predict(experiment, trained.model, device, checkpoint="last")
     checkpoints = ["last"]
@@ -80,7 +112,8 @@ def train_run(
         parts += _predict(experiment, trained.model, device, checkpoint="best")
         checkpoints.append("best")
     write_predictions(folder, parts)
-    write_run(folder, _info(experiment, checkpoints=tuple(checkpoints), finished=True))
+    names = tuple(checkpoints)
+    write_run(folder, _info(experiment, checkpoints=names, finished=True, init_sha256=init_sha256))
     return {"results": [_result(part, experiment) for part in parts if not part.control]}
 
 
@@ -120,7 +153,7 @@ def _result(part: Predictions, experiment: Experiment) -> dict[str, Any]:
     return {"checkpoint": part.checkpoint, "war": scores.war, "uar": scores.uar, "n": len(part.clip_ids)}
 
 
-def _info(experiment: Experiment, *, checkpoints: tuple[str, ...], finished: bool) -> RunInfo:
+def _info(experiment: Experiment, *, checkpoints: tuple[str, ...], finished: bool, init_sha256: str | None) -> RunInfo:
     document = experiment.data.document
     return RunInfo(
         dataset=document["dataset"],
@@ -133,29 +166,38 @@ def _info(experiment: Experiment, *, checkpoints: tuple[str, ...], finished: boo
         n_train=len(experiment.train_ids),
         n_val=len(experiment.val_ids),
         synthetic=bool(document["synthetic"]),
-        protocol=experiment.protocol(),
+        protocol=experiment.protocol() + (f"; start weights {init_sha256[:12]}" if init_sha256 else ""),
         checkpoints=checkpoints,
         finished=finished,
     )
 
 
-def _settings(experiment: Experiment) -> dict[str, Any]:
+def _settings(experiment: Experiment, *, init_sha256: str | None) -> dict[str, Any]:
     """Return what makes two runs the same experiment."""
     return asdict(experiment.recipe) | {
         "dataset_sha256": experiment.data.document["sha256"],
         "fold": experiment.fold,
         "seed": experiment.seed,
+        "init_sha256": init_sha256,
     }
 
 
-def _config(experiment: Experiment, device: torch.device, init: Path | None) -> Mapping[str, Any]:
+def _init_sha256(init: Path | None) -> str | None:
+    """Hash the start weights; CheckpointError if they are not there."""
+    if init is None:
+        return None
+    if not init.is_file():
+        raise CheckpointError(f"--init {init}: no such file")
+    return sha256_file(init)
+
+
+def _config(experiment: Experiment, device: torch.device, init_sha256: str | None) -> Mapping[str, Any]:
     return {
-        "settings": _settings(experiment),
+        "settings": _settings(experiment, init_sha256=init_sha256),
         "origins": dict(experiment.resolved.origins),
         "device": str(device),
         "num_threads": torch.get_num_threads(),
         "torch": torch.__version__,
-        "init": init.name if init is not None else None,
         "git_revision": _git_revision(),
     }
 

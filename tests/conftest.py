@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,11 @@ settings.load_profile("dfer")
 
 @pytest.fixture(scope="session", autouse=True)
 def _plain_environment() -> Iterator[None]:
-    """One cache for the whole run, wherever a test changes to, and none of the user's settings."""
+    """One cache for the whole run, wherever a test changes to, and none of the user's settings.
+
+    A run in the background inherits an ignored Ctrl+C, and so would the commands under test: it is taken back.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.MonkeyPatch.context() as patch:
         if cache := os.environ.get("DFER_CACHE"):
             patch.setenv("DFER_CACHE", str(Path(cache).expanduser().resolve()))

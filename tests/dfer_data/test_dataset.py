@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -189,3 +190,10 @@ def test_clips_without_a_label_are_refused(face_folder: Path, retinaface_weights
     assert FaceClipDataset(tmp_path / "out", clip_ids=["happy/two.mp4"]).labels == (0,)
     with pytest.raises(UsageError, match=r"1 clips have no label \(one\.mp4"):
         FaceClipDataset(tmp_path / "out", clip_ids=["happy/two.mp4", "one.mp4"])
+
+
+def test_an_open_dataset_can_go_to_another_process(crops: Path) -> None:
+    clips = FaceClipDataset(crops, fold=1, split="test", size_px=32)
+    first = clips[0]
+    copy = pickle.loads(pickle.dumps(clips))
+    assert torch.equal(copy[0].frames, first.frames)

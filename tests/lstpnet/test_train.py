@@ -10,12 +10,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import filelock
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from dfer_data.errors import CorruptDataError, CorruptShardError, DferError, UsageError
+from dfer_data.errors import CorruptDataError, CorruptShardError, DferError, LockedError, UsageError
+from dfer_data.weights import sha256_file
 from lstpnet import trainer
 from lstpnet.checkpoint import load_checkpoint, save_checkpoint
 from lstpnet.errors import CheckpointError
@@ -82,7 +84,7 @@ def test_the_config_says_what_was_set_and_by_whom(plain: Done) -> None:
     assert config["settings"]["dataset_sha256"] == plain.experiment.data.document["sha256"]
     assert (config["settings"]["fold"], config["settings"]["seed"]) == (3, 0)
     assert (config["origins"]["epochs"], config["origins"]["optimizer"]) == ("command line", "recipe demo")
-    assert (config["device"], config["init"], config["torch"]) == ("cpu", None, torch.__version__)
+    assert (config["device"], config["settings"]["init_sha256"], config["torch"]) == ("cpu", None, torch.__version__)
     assert config["num_threads"] == torch.get_num_threads()
 
 
@@ -150,6 +152,21 @@ def test_the_stored_weights_give_the_stored_logits(validated: Done, checkpoint: 
     table = predictions(validated.folder)
     rows = table[(table["checkpoint"] == checkpoint) & (table["control"] == "") & table["has_face"]]
     assert np.array_equal(np.stack(rows["logits"].tolist()), logits)
+
+
+def test_best_is_the_checkpoint_of_the_best_epoch(crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    accuracies, kept = iter([0.9, 0.1]), []
+
+    def keep(event: EpochDone) -> None:
+        kept.append((tmp_path / "checkpoints/last.safetensors").read_bytes())
+
+    monkeypatch.setattr("lstpnet.trainer._Stage._validate", lambda self: next(accuracies))
+    train_run(experiment_with(crops, val="blocks", frame_epochs=0), tmp_path, device=CPU, on_event=keep)
+    assert (tmp_path / "checkpoints/best.safetensors").read_bytes() == kept[0]
+    assert (tmp_path / "checkpoints/last.safetensors").read_bytes() == kept[1] != kept[0]
+    assert json.loads((tmp_path / "checkpoints/best.json").read_bytes())["epoch"] == 1
+    best, last = (rows["logits"].iloc[0] for _, rows in predictions(tmp_path).groupby("checkpoint"))
+    assert not np.array_equal(best, last)
 
 
 def test_the_report_gives_the_war_and_uar_counted_by_hand(validated: Done) -> None:
@@ -303,7 +320,18 @@ def test_a_run_may_start_from_its_own_old_weights(plain: Done, copy: Path) -> No
     train_run(plain.experiment, copy, device=CPU, init=copy / "checkpoints/last.safetensors")
     assert is_finished(copy)
     assert metrics(copy)[0]["loss"] < metrics(plain.folder)[0]["loss"]
-    assert json.loads((copy / "config.json").read_bytes())["init"] == "last.safetensors"
+    started = sha256_file(plain.folder / "checkpoints/last.safetensors")
+    assert json.loads((copy / "config.json").read_bytes())["settings"]["init_sha256"] == started
+    assert f"start weights {started[:12]}" in json.loads((copy / "run.json").read_bytes())["protocol"]
+    with pytest.raises(UsageError, match="init_sha256"):
+        find_finished(copy, plain.experiment)
+
+
+def test_two_trainings_of_one_run_do_not_mix(plain: Done, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with filelock.FileLock(tmp_path / ".run.lock"), pytest.raises(LockedError, match="another training"):
+        train_run(plain.experiment, folder, device=CPU)
+    assert not folder.exists()
 
 
 def test_a_start_is_used(plain: Done, tmp_path: Path) -> None:

@@ -95,6 +95,8 @@ def test_validation_keeps_the_first_of_the_best_epochs(crops: Path, tmp_path: Pa
     experiment, accuracies, seen = changed(crops, val="blocks", epochs=4), [0.2, 0.6, 0.6, 0.4], []
 
     def validate(self: Any) -> float:
+        assert self._model.training  # again, after the last validation
+        self._model.eval()
         seen.append(weights(self._model))
         return accuracies[len(seen) - 1]
 
