@@ -19,7 +19,7 @@ _LONG_SECONDS = 2 * 3600
 def train(
     fold: Annotated[int, typer.Option(help="Official fold whose test part is held out.")],
     data: Annotated[
-        Path | None, typer.Option(help="Prepared dataset.", show_default="the only one under prepared/")
+        Path | None, typer.Option(help="Prepared dataset.", show_default="the only one with folds under prepared/")
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="Shipped recipe, or a .toml.", show_default="the dataset's own")
@@ -77,16 +77,17 @@ def train(
 
 
 def _choose_data(given: Path | None, *, fold: int) -> Path:
-    """Return the prepared dataset to train on: the one named, else the only one under prepared/."""
+    """Return the prepared dataset to train on: the one named, else the only one with folds under prepared/."""
     if given is not None:
         return given
     found = sorted(path.parent for path in Path("prepared").glob("*/dataset.json"))
     if not found:
         raise UsageError("no prepared dataset under prepared/; make one with `dfer prepare dfew --detector retinaface`")
-    if len(found) > 1:
-        lines = "; ".join(f"dfer train --fold {fold} --data {path}" for path in found)
-        raise UsageError(f"{len(found)} prepared datasets under prepared/, name one: {lines}")
-    return found[0]
+    with_folds = [path for path in found if any((path / "folds").glob("fold-*.csv"))]
+    if len(with_folds) > 1:
+        lines = "; ".join(f"dfer train --fold {fold} --data {path}" for path in with_folds)
+        raise UsageError(f"{len(with_folds)} prepared datasets under prepared/, name one: {lines}")
+    return (with_folds or found)[0]
 
 
 def _duration(seconds: float) -> str:
