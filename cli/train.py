@@ -42,6 +42,7 @@ def train(
     from dfer_data.manifest import read_document
     from lstpnet.config import parse_overrides, resolve_recipe
     from lstpnet.experiment import check_trainable, make_experiment
+    from lstpnet.tables import listed
     from lstpnet.train import find_finished, train_run
     from lstpnet.trainer import estimate_seconds, pick_device
 
@@ -61,6 +62,8 @@ def train(
     seconds = estimate_seconds(experiment, device=chosen)
     _console.say(f"device {chosen}; about {_duration(seconds)}; recipe {experiment.recipe.name}", as_json=as_json)
     _console.say(f"protocol: {experiment.protocol()}", as_json=as_json)
+    if experiment.faceless_test_ids:
+        _console.say(f"test clips without a face: {listed(experiment.faceless_test_ids)}", as_json=as_json)
     if chosen.type == "cpu" and seconds > _LONG_SECONDS and not yes:
         _ask(seconds)
     with _console.progress("training", unit="epochs") as advance:

@@ -128,7 +128,7 @@ def _death(process: BaseProcess) -> WorkerError:
 def _work(connection: Connection, job: Job) -> None:
     """Body of a worker process. Sends VideoDone per video, None per finished shard, Stopped when it must give up."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole group; the parent decides
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         tasks = iter(connection.recv, None)
         run_inline(_acknowledged(tasks, connection), job, on_event=connection.send)
@@ -151,7 +151,12 @@ def _acknowledged(tasks: Iterable[ShardTask], connection: Connection) -> Iterabl
         connection.send(None)
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
+    """Watch this worker's parent from a thread, and end the process when it is gone, whatever it is doing."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         wait([parent.sentinel])

@@ -28,6 +28,8 @@ _MAX_FAULTS_OF_A_KIND = 50
 class GivenPredictions:
     """Somebody's predictions of the official test part of a fold, in the order of the prepared dataset's clips."""
 
+    clip_ids: tuple[str, ...]
+    """(N,) the test clips."""
     labels: npt.NDArray[np.int64]
     """(N,) class numbers."""
     predictions: npt.NDArray[np.int64]
@@ -57,6 +59,7 @@ def read_given_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -
     prior = int(predicted_classes(prior_logits([train[i] for i in range(len(names))])[None])[0])
     given = _GivenFile(path, names, splits, known=set(label_of), fold=fold).read()
     return GivenPredictions(
+        clip_ids=tuple(test),
         labels=np.array([names.index(label_of[clip_id]) for clip_id in test], np.int64),
         predictions=np.array([given.get(clip_id, prior) for clip_id in test], np.int64),
         has_face=np.array([status_of[clip_id] != "failed" for clip_id in test], np.bool_),

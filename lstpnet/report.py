@@ -1,10 +1,7 @@
-"""WAR/UAR rows of runs, or of anybody's predictions, and the tables made of them.
+"""The report on runs, or on anybody's predictions: its tables and formats.
 
     load (runs.py) -> build_report or report_predictions -> Report -> RENDERERS[format](report), or sections(report)
 
-A row is one checkpoint of one run. Folds of one seed get two more rows: `mean` (of the folds' figures, with `fold_std`)
-and `pooled` (all predictions counted together); several seeds one more, with `seed_std` of what each seed's mean row
-says. The two deviations answer different questions (how hard the splits differ; training noise) and are never merged.
 Figures are fractions 0..1 in rows, JSON and CSV, and per cent with two decimals in tables.
 """
 
@@ -13,100 +10,27 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
-
-from dfer_data.errors import UsageError
-from lstpnet import metrics
-from lstpnet.given import read_given_predictions
-from lstpnet.metrics import Confusion
 from lstpnet.published import PublishedRow, published_rows, published_section
-from lstpnet.runs import CHECKPOINTS, CONTROLS, Run, UnfinishedRun
-from lstpnet.tables import Section, per_cent
+from lstpnet.rows import Row, common_parts, grouped, row_of_predictions, rows_of_runs, section_key
+from lstpnet.runs import Run, UnfinishedRun
+from lstpnet.tables import Section, listed, per_cent
 
 if TYPE_CHECKING:
     from dfer_data.manifest import PreparedDataset
 
 NEXT_COMMANDS = ("dfer demo", "dfer train --fold 3")
 """What to type where there is no run yet: without a dataset, and with one."""
-Numbers = npt.NDArray[np.int64]
-_T = TypeVar("_T")
 _DEVIATION_WORDS = {
     "fold_std": "over the folds, how hard the splits differ",
     "seed_std": "over the seeds, training noise",
 }
 _DEVIATIONS = [(kind, name) for kind in _DEVIATION_WORDS for name in ("war", "uar")]
-_SYNTHETIC_NOTE = "synthetic heads: not comparable with published figures"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One line of a table; figures are fractions 0..1."""
-
-    run: str
-    """Run folder, or the folder that holds all runs of the row; the file for predictions from elsewhere."""
-    dataset: str
-    """Name of the dataset."""
-    prepared: str
-    """Name of the prepared folder."""
-    dataset_sha256: str
-    """Hash of the prepared dataset."""
-    recipe: str | None
-    """Name of the recipe; None for predictions from elsewhere."""
-    fold: int | Literal["mean", "pooled"]
-    """Official fold, or how the `folds` are put together."""
-    folds: tuple[int, ...]
-    """Folds that the row rests on."""
-    seed: int | Literal["mean"] | None
-    """Seed, or `mean` of the `seeds`; None for predictions from elsewhere."""
-    seeds: tuple[int, ...]
-    """Seeds that the row rests on."""
-    checkpoint: str | None
-    """`last` or `best`; None for predictions from elsewhere."""
-    control: str
-    """How the test frames were changed; empty: not at all."""
-    n: int
-    """Test clips, those without a face included; of one seed."""
-    war: float
-    """Share of the clips that are right."""
-    uar: float
-    """Mean of the recalls over the classes present."""
-    num_classes_present: int
-    """Classes with test clips; the smallest number among the folds of a mean."""
-    recall: Mapping[str, float | None]
-    """Class name -> recall, None without test clips; in a mean: over the folds that have the class."""
-    n_with_face: int
-    """Test clips with a usable track."""
-    war_with_face: float | None
-    """WAR of these alone; None where they are all clips, or none."""
-    uar_with_face: float | None
-    """UAR of these alone; None where they are all clips, or none."""
-    fold_std: Mapping[str, float | None] | None = None
-    """`war` and `uar`: ddof 1 over the folds of a `mean` of one seed; None elsewhere."""
-    seed_std: Mapping[str, float | None] | None = None
-    """`war` and `uar`: ddof 1 over the seeds' figures; None with one seed."""
-    n_train: int | None = None
-    """Clips trained on; None where the row's runs differ."""
-    n_val: int | None = None
-    """Clips held out of train; None where the row's runs differ."""
-    synthetic: bool
-    """The clips show rendered heads."""
-    protocol: str
-    """One line."""
-    note: str
-    """What to know before comparing; mostly empty."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the row as JSON values."""
-        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
 
 
 @dataclass(frozen=True)
@@ -133,25 +57,9 @@ class Report:
         }
 
 
-@dataclass(frozen=True, eq=False)
-class _Scored:
-    """A row with the counts behind it, so that folds can be pooled."""
-
-    row: Row
-    confusion: Confusion
-    with_face: Confusion
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return list(value)
-    return dict(value) if isinstance(value, Mapping) else value
-
-
 def build_report(runs: Sequence[Run], unfinished: Sequence[UnfinishedRun] = ()) -> Report:
     """Score runs. Raises UsageError if two folders hold the same fold and seed of one recipe on the same data."""
-    scored = [_score_run(run, index) for run in runs for index in range(len(run.predictions))]
-    rows = sorted(_with_summaries(scored), key=_sort_key)
+    rows = rows_of_runs(runs)
     datasets = dict.fromkeys(row.dataset for row in rows if not row.synthetic)
     return Report(
         rows=tuple(row for row in rows if not row.control),
@@ -162,215 +70,20 @@ def build_report(runs: Sequence[Run], unfinished: Sequence[UnfinishedRun] = ()) 
 
 
 def report_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> Report:
-    """Score a CSV of anybody's predictions on an official fold; see `given.read_given_predictions` for its errors.
-
-    All official test clips count: one that the file lacks gets the most frequent class of train, and the row says so.
-    """
-    given = read_given_predictions(path, dataset, fold=fold)
-    document, names = dataset.document, dataset.class_names
-    counts = _count(given.labels, given.predictions, given.has_face, num_classes=len(names))
-    num_test, missing = len(given.labels), ""
-    if given.num_missing:
-        missing = f"{given.num_missing} of {num_test} test clips are not in the file: predicted as {given.prior!r}, "
-        missing += "the most frequent class of train"
-    protocol = (
-        f"predictions from {path.name}, fold {fold}, n_test {num_test}, dataset {document['sha256'][:12]}; "
-        "how they were made is not known"
-    )
-    row = Row(
-        run=path.as_posix(),
-        dataset=document["dataset"],
-        prepared=dataset.root.resolve().name,
-        dataset_sha256=document["sha256"],
-        recipe=None,
-        fold=fold,
-        folds=(fold,),
-        seed=None,
-        seeds=(),
-        checkpoint=None,
-        control="",
-        synthetic=document["synthetic"],
-        protocol=protocol,
-        note="; ".join(filter(None, [missing, _SYNTHETIC_NOTE if document["synthetic"] else ""])),
-        **_figures(*counts, names=names),
-    )
+    """Score a CSV of anybody's predictions on an official fold; see `rows.row_of_predictions`."""
+    row = row_of_predictions(path, dataset, fold=fold)
     return Report((row,), (), (), () if row.synthetic else published_rows((row.dataset,)))
-
-
-def _count(labels: Numbers, guesses: Numbers, has_face: npt.NDArray[np.bool_], *, num_classes: int) -> list[Confusion]:
-    """Return the confusion matrices of all clips and of those with a face."""
-    chosen = (np.ones_like(has_face), has_face)
-    return [metrics.confusion_matrix(labels[some], guesses[some], num_classes=num_classes) for some in chosen]
-
-
-def _score_run(run: Run, index: int) -> _Scored:
-    info, part = run.info, run.predictions[index]
-    numbers = {name: number for number, name in enumerate(info.class_names)}
-    labels = np.array([numbers[label] for label in part.labels], np.int64)
-    guesses = metrics.predicted_classes(part.logits)
-    confusion, with_face = _count(labels, guesses, part.has_face, num_classes=len(numbers))
-    facts = (
-        "dataset",
-        "prepared",
-        "dataset_sha256",
-        "recipe",
-        "fold",
-        "seed",
-        "n_train",
-        "n_val",
-        "synthetic",
-        "protocol",
-    )
-    row = Row(
-        run=run.folder.as_posix(),
-        folds=(info.fold,),
-        seeds=(info.seed,),
-        checkpoint=part.checkpoint,
-        control=part.control,
-        note=_SYNTHETIC_NOTE if info.synthetic else "",
-        **{name: getattr(info, name) for name in facts},
-        **_figures(confusion, with_face, names=info.class_names),
-    )
-    return _Scored(row, confusion, with_face)
-
-
-def _figures(confusion: Confusion, with_face: Confusion, *, names: Sequence[str]) -> dict[str, Any]:
-    scores, num_with_face = metrics.score(confusion), int(with_face.sum())
-    faces = metrics.score(with_face) if 0 < num_with_face < scores.num_clips else None
-    return {
-        "n": scores.num_clips,
-        "war": scores.war,
-        "uar": scores.uar,
-        "num_classes_present": scores.num_classes_present,
-        "recall": dict(zip(names, scores.recalls, strict=True)),
-        "n_with_face": num_with_face,
-        "war_with_face": faces.war if faces else None,
-        "uar_with_face": faces.uar if faces else None,
-    }
-
-
-def _with_summaries(scored: Sequence[_Scored]) -> list[Row]:
-    """Return the rows, then those that put folds and seeds together."""
-    rows = [item.row for item in scored]
-    of_one_seed: list[Row] = []
-    for group in _grouped(scored, lambda item: (*_group_key(item.row), item.row.seed)):
-        _refuse_repeated_folds([item.row for item in group])
-        if len(group) == 1:
-            of_one_seed.append(group[0].row)
-            continue
-        group = sorted(group, key=lambda item: item.row.folds)
-        of_one_seed.append(_mean_of_folds([item.row for item in group]))
-        rows += [of_one_seed[-1], _pooled(group)]
-    for same_folds in _grouped(of_one_seed, lambda row: (*_group_key(row), row.folds)):
-        if len(same_folds) > 1:
-            rows.append(_mean_of_seeds(sorted(same_folds, key=lambda row: row.seeds)))
-    return rows
-
-
-def _grouped(items: Iterable[_T], key: Callable[[_T], Any]) -> list[list[_T]]:
-    groups: defaultdict[Any, list[_T]] = defaultdict(list)
-    for item in items:
-        groups[key(item)].append(item)
-    return list(groups.values())
-
-
-def _group_key(row: Row) -> tuple[Any, ...]:
-    """Return what rows must share to be put together; data prepared anew under an old name is other data."""
-    return (*_section_key(row), row.recipe, row.checkpoint, row.control)
-
-
-def _refuse_repeated_folds(rows: Sequence[Row]) -> None:
-    first: dict[tuple[int, ...], Row] = {}
-    for row in rows:
-        if (other := first.setdefault(row.folds, row)) is not row:
-            what = f"{row.recipe} fold {row.fold} seed {row.seed}"
-            raise UsageError(f"{other.run} and {row.run} are both {what}: name one of them, else it counts twice")
-
-
-def _mean_of_folds(rows: Sequence[Row]) -> Row:
-    return _averaged(rows, fold="mean", n=sum(row.n for row in rows), fold_std=_deviations(rows))
-
-
-def _mean_of_seeds(rows: Sequence[Row]) -> Row:
-    return _averaged(rows, seed="mean", fold_std=None, seed_std=_deviations(rows))
-
-
-def _averaged(rows: Sequence[Row], **changes: Any) -> Row:
-    """Return the mean of each figure; `changes` are fields of the new row. Counts with a face add up over folds."""
-    over_folds = changes.get("fold") == "mean"
-    recall = {name: _mean_present([row.recall[name] for row in rows]) for name in rows[0].recall}
-    figures = {name: metrics.mean([getattr(row, name) for row in rows]) for name in ("war", "uar")}
-    faces = {f"{name}_with_face": _mean_with_face(rows, name) for name in ("war", "uar")}
-    num_with_face = sum(row.n_with_face for row in rows) if over_folds else rows[0].n_with_face
-    num_present = min(row.num_classes_present for row in rows)
-    together = _together(rows) | figures | faces | {"n_with_face": num_with_face, "num_classes_present": num_present}
-    return replace(rows[0], recall=recall, **(together | changes))
-
-
-def _mean_present(values: Sequence[float | None]) -> float | None:
-    present = [value for value in values if value is not None]
-    return metrics.mean(present) if present else None
-
-
-def _mean_with_face(rows: Sequence[Row], name: str) -> float | None:
-    """Return the mean over rows of a figure on the clips with a face; None where it is nowhere another than on all."""
-    if all(row.n_with_face == row.n for row in rows):
-        return None
-    values = [getattr(row, name if row.n_with_face == row.n else f"{name}_with_face") for row in rows]
-    return None if None in values else metrics.mean(values)
-
-
-def _together(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the fields of a row for several runs that are no figures."""
-    try:
-        run = os.path.commonpath([row.run for row in rows]) or "."
-    except ValueError:  # absolute and relative paths
-        run = ""
-    common = _common_parts(row.protocol for row in rows)
-    parts = [*common, "the rest differs between its runs"] if len({row.protocol for row in rows}) > 1 else common
-    return {
-        "run": Path(run).as_posix() if run else "",
-        "folds": tuple(sorted({fold for row in rows for fold in row.folds})),
-        "seeds": tuple(sorted({seed for row in rows for seed in row.seeds})),
-        "n_train": rows[0].n_train if len({row.n_train for row in rows}) == 1 else None,
-        "n_val": rows[0].n_val if len({row.n_val for row in rows}) == 1 else None,
-        "protocol": "; ".join(parts),
-    }
-
-
-def _pooled(group: Sequence[_Scored]) -> Row:
-    rows = [item.row for item in group]
-    confusion = np.sum([item.confusion for item in group], axis=0)
-    with_face = np.sum([item.with_face for item in group], axis=0)
-    figures = _figures(confusion, with_face, names=list(rows[0].recall))
-    return replace(rows[0], fold="pooled", **(_together(rows) | figures))
-
-
-def _deviations(rows: Sequence[Row]) -> dict[str, float | None]:
-    return {name: metrics.sample_std([getattr(row, name) for row in rows]) for name in ("war", "uar")}
-
-
-def _sort_key(row: Row) -> tuple[Any, ...]:
-    checkpoint = CHECKPOINTS.index(row.checkpoint) if row.checkpoint else 0
-    seed = row.seed if isinstance(row.seed, int) else float("inf")
-    fold = row.fold if isinstance(row.fold, int) else float("inf")
-    where = (row.prepared, row.dataset_sha256, row.recipe or "")
-    return (*where, checkpoint, CONTROLS.index(row.control), seed, fold, str(row.fold))
 
 
 def sections(report: Report, *, short: bool = False) -> list[Section]:
     """Return the tables of a report; short ones lack the recalls and most published rows."""
-    found = [_row_section(group, short=short) for group in _grouped(report.rows, _section_key)]
-    found += [_row_section(group, short=short) for group in _grouped(report.controls, _section_key)]
+    found = [_row_section(group, short=short) for group in grouped(report.rows, section_key)]
+    found += [_row_section(group, short=short) for group in grouped(report.controls, section_key)]
     if report.unfinished:
         cells = tuple((run.folder.as_posix(), run.reason) for run in report.unfinished)
         found.append(Section("unfinished runs", ("run", "why"), cells, ()))
-    found += [published_section(group, short=short) for group in _grouped(report.published, lambda row: row.dataset)]
+    found += [published_section(group, short=short) for group in grouped(report.published, lambda row: row.dataset)]
     return found
-
-
-def _section_key(row: Row) -> tuple[Any, ...]:
-    return row.prepared, row.dataset_sha256, tuple(row.recall)
 
 
 def _row_section(rows: Sequence[Row], *, short: bool) -> Section:
@@ -407,8 +120,8 @@ def _of(name: int | str, parts: Sequence[int]) -> str:
 
 
 def _row_notes(rows: Sequence[Row], *, short: bool) -> list[str]:
-    groups = _grouped([row for row in rows if len(row.folds) < 2 and len(row.seeds) < 2], lambda row: row.protocol)
-    common = _common_parts([group[0].protocol for group in groups])
+    groups = grouped([row for row in rows if len(row.folds) < 2 and len(row.seeds) < 2], lambda row: row.protocol)
+    common = common_parts([group[0].protocol for group in groups])
     notes = [f"protocol: {'; '.join(common)}"] if common else []
     for group in groups:
         own = "; ".join(part for part in group[0].protocol.split("; ") if part not in common)
@@ -417,6 +130,9 @@ def _row_notes(rows: Sequence[Row], *, short: bool) -> list[str]:
             if own
             else []
         )
+    faceless = [row for row in rows if len(row.folds) < 2 and row.clips_without_face]
+    for row, *_ in grouped(faceless, lambda row: row.folds):
+        notes.append(f"test clips without a face, fold {row.fold}: {listed(row.clips_without_face)}")
     for kind, words in _DEVIATION_WORDS.items():
         mine = [row for row in rows if getattr(row, kind)]
         notes += [f"{kind.replace('_', ' ')}: {words}; ddof 1, in points"] if mine else []
@@ -425,12 +141,6 @@ def _row_notes(rows: Sequence[Row], *, short: bool) -> list[str]:
             control = f" {row.control}" if row.control else ""
             notes.append(f"  {row.recipe} {row.checkpoint}{control}, {_row_name(row)}: {values}")
     return notes + list(dict.fromkeys(row.note for row in rows if row.note))
-
-
-def _common_parts(protocols: Iterable[str]) -> list[str]:
-    """Return the parts, set apart by semicolons, that stand in all of the protocols."""
-    parts = [protocol.split("; ") for protocol in protocols]
-    return [part for part in parts[0] if all(part in others for others in parts)]
 
 
 def _row_name(row: Row) -> str:

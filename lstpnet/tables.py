@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -57,3 +57,9 @@ _LATEX = MappingProxyType(
 def per_cent(fraction: float | None) -> str:
     """Return a fraction as per cent with two decimals; `-` for None."""
     return "-" if fraction is None else f"{100 * fraction:.2f}"
+
+
+def listed(names: Sequence[str], *, most: int = 20) -> str:
+    """Return names in one line; of a long list the first `most` and how many follow."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

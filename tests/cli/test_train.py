@@ -84,7 +84,8 @@ def test_the_only_dataset_and_its_own_recipe_are_taken(work: Path, capsys: Captu
     assert train() == 0
     captured = capsys.readouterr()
     assert captured.err == ""
-    device, protocol, last, following = captured.out.splitlines()
+    device, protocol, faceless, last, following = captured.out.splitlines()
+    assert faceless == "test clips without a face: 00016"
     assert device.startswith("device cpu; about ")
     assert device.endswith("recipe dfew")
     assert protocol.startswith("protocol: data ")
@@ -95,7 +96,9 @@ def test_the_only_dataset_and_its_own_recipe_are_taken(work: Path, capsys: Captu
     assert json.loads((RUN / "run.json").read_bytes())["finished"] is True
     assert main(["report"]) == 0
     war = last.split("WAR ")[1].split()[0]
-    assert f" {war} " in capsys.readouterr().out
+    table = capsys.readouterr().out
+    assert f" {war} " in table
+    assert "test clips without a face, fold 3: 00016\n" in table
 
 
 def test_rendered_heads_are_trained_by_their_own_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,7 +112,7 @@ def test_rendered_heads_are_trained_by_their_own_recipe(tmp_path: Path, monkeypa
 def test_val_blocks_adds_best(work: Path, capsys: Capture) -> None:
     assert train("--val", "blocks", "--seed", "2", "--out", "elsewhere") == 0
     out = capsys.readouterr().out
-    assert [line.split(":")[0] for line in out.splitlines()[2:4]] == ["last", "best"]
+    assert [line.split(":")[0] for line in out.splitlines()[3:5]] == ["last", "best"]
     assert "n_train 48" in out
     assert (work / "elsewhere/dfew-none/dfew/fold-3/seed-2/checkpoints/best.safetensors").is_file()
 

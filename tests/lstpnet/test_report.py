@@ -25,7 +25,6 @@ from lstpnet.published import published_rows
 from lstpnet.report import (
     NEXT_COMMANDS,
     Report,
-    Row,
     build_report,
     report_predictions,
     sections,
@@ -34,6 +33,7 @@ from lstpnet.report import (
     to_latex,
     to_markdown,
 )
+from lstpnet.rows import Row
 from lstpnet.runs import PREDICTIONS_NAME, Predictions, RunInfo, find_runs, load_runs, write_predictions, write_run
 
 NAMES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
@@ -311,6 +311,21 @@ def test_a_fold_where_no_clip_has_a_face_has_no_figure_on_faces(tmp_path: Path) 
     rows = build_report([replace(runs[0], predictions=(blind,)), runs[1]]).rows
     assert [row.war_with_face is None for row in rows] == [True, False, True, False]  # 1, 2, mean, pooled
     assert rows[0].n_with_face == 0
+
+
+def test_clips_without_a_face_are_listed_by_id(tmp_path: Path) -> None:
+    runs, _ = load_runs(find_runs(write_folds(tmp_path, folds=(1, 2), seeds=(0,), checkpoints=("last",))))
+    parts = [run.predictions[0] for run in runs]
+    hidden = [np.arange(len(part.clip_ids)) >= number for part, number in zip(parts, (2, 25), strict=True)]
+    changed = [replace(part, has_face=seen) for part, seen in zip(parts, hidden, strict=True)]
+    found = build_report([replace(run, predictions=(part,)) for run, part in zip(runs, changed, strict=True)])
+    lost = [tuple(sorted(part.clip_ids[:number])) for part, number in zip(parts, (2, 25), strict=True)]
+    both = tuple(sorted(lost[0] + lost[1]))
+    assert [row.clips_without_face for row in found.rows] == [*lost, both, both]  # folds 1 and 2, mean, pooled
+    assert json.loads(to_json(found))["rows"][1]["clips_without_face"] == list(lost[1])
+    text = to_markdown(found)
+    assert f"test clips without a face, fold 1: {', '.join(lost[0])}\n" in text
+    assert f"test clips without a face, fold 2: {', '.join(lost[1][:20])} and 5 more\n" in text
 
 
 def test_unfinished_runs_are_listed_in_every_format(tmp_path: Path) -> None:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import multiprocessing
+import os
+import signal
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from dfer_data.errors import UsageError
+from dfer_data.errors import UsageError, WorkerError
 from dfer_data.sources.dfew import list_dfew
 from dfer_data.synth import SynthConfig, SynthSummary, write_dfew
 
@@ -110,6 +113,16 @@ def test_an_interrupted_run_leaves_nothing(tmp_path: Path, heads_wheel: Path) ->
 
     with pytest.raises(KeyboardInterrupt):
         write_dfew(tmp_path / "dfew", heads=heads_wheel, config=_CONFIG, num_workers=1, on_clip=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_that_dies_ends_the_run_and_leaves_nothing(tmp_path: Path, heads_wheel: Path) -> None:
+    def kill(done: int, total: int) -> None:
+        for worker in multiprocessing.active_children():
+            os.kill(worker.pid or 0, signal.SIGKILL)
+
+    with pytest.raises(WorkerError, match="a worker process died"):
+        write_dfew(tmp_path / "dfew", heads=heads_wheel, config=_CONFIG, num_workers=2, on_clip=kill)
     assert list(tmp_path.iterdir()) == []
 
 
