@@ -3,7 +3,6 @@ SHELL := /bin/bash
 .PHONY: help setup demo test soak lint type bench clean
 
 BIN := .venv/bin
-STAMP := .venv/.installed
 # Succeeds for a Python 3.11-3.13 that can make virtual environments (Debian splits that off as python3-venv).
 CHECK := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell $(p) -c '$(CHECK)' 2>/dev/null && echo $(p))))
@@ -11,17 +10,28 @@ PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(she
 help:  ## this list
 	@grep -hE '^[a-z]+:.*  ## ' $(MAKEFILE_LIST) | awk -F ':.*  ## ' '{printf "make %-7s %s\n", $$1, $$2}'
 
-setup: $(STAMP)  ## .venv with the pinned packages and dfer, editable (PYTHON=python3.12 picks another Python)
+setup: .venv/.installed  ## .venv with the pinned packages and dfer, editable (PYTHON=python3.12 picks another Python)
 
-$(STAMP): pyproject.toml constraints.txt
-	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
-	  python='$(PYTHON)'; $${python:-false} -c '$(CHECK)' 2>/dev/null || { \
-	    echo "error: $${python:-python3} is no Python 3.11-3.13 with venv; install one, or name it: make setup PYTHON=/path/to/python3.12" >&2; exit 1; }; \
-	  echo "making .venv with $$python"; $$python -m venv --clear .venv; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,dev]'
+# pip compiles what it installs on one core; compileall takes all of them, and the demo does without.
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+define INSTALL
+@$(PIP) --version >/dev/null 2>&1 || { \
+  python='$(PYTHON)'; $${python:-false} -c '$(CHECK)' 2>/dev/null || { \
+    echo "error: $${python:-python3} is no Python 3.11-3.13 with venv; install one, or name it: make setup PYTHON=/path/to/python3.12" >&2; exit 1; }; \
+  echo "making .venv with $$python"; $$python -m venv --clear .venv; }
+$(PIP) install --quiet --no-compile -c constraints.txt -e
+endef
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(INSTALL) '.[train,dev]'
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
+	@touch $@ .venv/.runs
+
+.venv/.runs: pyproject.toml constraints.txt
+	$(INSTALL) '.[train]'
 	@touch $@
 
-demo: setup  ## rendered heads -> face clips -> training -> WAR/UAR table, in build/demo
+demo: .venv/.runs  ## rendered heads -> face clips -> training -> WAR/UAR table, in build/demo
 	@rm -rf build/demo
 	$(BIN)/dfer demo --out build/demo
 

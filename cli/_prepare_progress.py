@@ -1,4 +1,4 @@
-"""The progress bar of `dfer prepare`: videos, frames/s, time left, and how many clips went which way."""
+"""What `dfer prepare` shows while it runs: a bar on a terminal, and a line for each worker that was lost."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from . import _console
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from dfer_data.engines import Event, WorkerLost
+    from dfer_data.prepare import Begun
     from dfer_data.task import VideoDone
+
+_WIDE_COLUMNS = 80  # narrower terminals get the count and the rates, no bar
 
 
 class PrepareProgress:
-    """Use as a context manager; silent unless stderr is a terminal."""
+    """The bar: videos, frames/s, time left, how many clips went which way. On a terminal only; notes always."""
 
-    def __init__(self, *, total: int) -> None:
-        """`total` is the number of videos that this run works on."""
-        self._total = total
+    def __init__(self) -> None:
+        """Show nothing before the run has begun."""
         self._codes: Counter[str] = Counter()
         self._num_frames = self._num_videos = 0
         self._start = time.monotonic()
@@ -29,15 +32,7 @@ class PrepareProgress:
         self._task: TaskID | None = None
 
     def __enter__(self) -> PrepareProgress:
-        """Show the bar."""
-        if sys.stderr.isatty():
-            from rich import progress
-
-            columns = (progress.BarColumn(), progress.MofNCompleteColumn(), progress.TimeRemainingColumn())
-            words = progress.TextColumn("{task.fields[words]}")
-            self._bar = progress.Progress("preparing", *columns, words, console=_console.console(stderr=True))
-            self._task = self._bar.add_task("preparing", total=self._total, words="")
-            self._bar.start()
+        """Return itself."""
         return self
 
     def __exit__(
@@ -47,8 +42,36 @@ class PrepareProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, event: VideoDone) -> None:
-        """Count one video."""
+    def update(self, event: Begun | Event) -> None:
+        """Show an event."""
+        from dfer_data.engines import WorkerLost
+        from dfer_data.prepare import Begun
+        from dfer_data.task import VideoDone
+
+        if isinstance(event, Begun):
+            self._begin(event.num_videos)
+        elif isinstance(event, VideoDone):
+            self._count(event)
+        elif isinstance(event, WorkerLost):
+            _console.say(f"note: {_loss(event)}", as_json=True)
+
+    def _begin(self, num_videos: int) -> None:
+        if sys.stderr.isatty():
+            from rich import progress
+            from rich.table import Column
+
+            console = _console.console(stderr=True)
+            count = progress.MofNCompleteColumn(
+                table_column=Column(no_wrap=True, min_width=2 * len(str(num_videos)) + 1)
+            )
+            wide = (progress.BarColumn(), count, progress.TimeRemainingColumn())
+            words = progress.TextColumn("{task.fields[words]}", table_column=Column(no_wrap=True, overflow="ellipsis"))
+            columns = wide if console.width >= _WIDE_COLUMNS else (count,)
+            self._bar = progress.Progress(*columns, words, console=console)
+            self._task = self._bar.add_task("preparing", total=num_videos, words="")
+            self._bar.start()
+
+    def _count(self, event: VideoDone) -> None:
         self._codes.update(code if code in ("ok", "partial", "NO_FACE") else "failed" for code in event.codes)
         self._num_frames += event.num_frames
         if self._bar is not None and self._task is not None:
@@ -57,3 +80,10 @@ class PrepareProgress:
             rates = f"{self._num_videos / seconds:.1f} videos/s {self._num_frames / seconds:.0f} frames/s"
             words = " ".join(f"{name} {number}" for name, number in sorted(self._codes.items()))
             self._bar.update(self._task, advance=1, words=f"{rates}  {words}")
+
+
+def _loss(event: WorkerLost) -> str:
+    if not event.clip_id:
+        return f"worker {event.pid} was lost ({event.message}) and is replaced"
+    then = "given up" if event.is_final else "tried once more, alone, at the end"
+    return f"worker {event.pid} was lost over {event.clip_id} ({event.message}); the video is {then}"

@@ -28,6 +28,7 @@ CORE = {
     "rich": "rich",
     "platformdirs": "platformdirs",
     "filelock": "filelock",
+    "psutil": "psutil",
 }
 """Distribution -> module, of every core dependency."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -59,6 +60,7 @@ def _root(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's own) and return its exit code; see `_exit.ExitCode`."""
     arguments, debug = _take_debug(sys.argv[1:] if argv is None else argv)
+    arguments = _with_code(arguments)
     if argv is None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop ends as tidily as Ctrl+C
     for stream in (sys.stdout, sys.stderr):
@@ -92,6 +94,16 @@ def _take_debug(argv: Sequence[str]) -> tuple[list[str], bool]:
     end = argv.index("--") if "--" in argv else len(argv)
     options = [argument for argument in argv[:end] if argument != "--debug"]
     return [*options, *argv[end:]], len(options) < end
+
+
+def _with_code(arguments: list[str]) -> list[str]:
+    """Give `--retry-failed` its value ALL where no ledger code follows: typer has no options with optional values."""
+    for place, argument in enumerate(arguments):
+        if argument == "--":
+            break
+        if argument == "--retry-failed" and not re.fullmatch("[A-Z_]+", "".join(arguments[place + 1 : place + 2])):
+            return [*arguments[: place + 1], "ALL", *arguments[place + 1 :]]
+    return arguments
 
 
 def _silence_stdout() -> None:

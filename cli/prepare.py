@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from dfer_data.errors import UsageError
 
 from . import _console, _settings
 from ._exit import ExitCode
 from ._options import JsonFlag, NumWorkers, num_cores
 
 if TYPE_CHECKING:
-    from dfer_data.prepare import Resolved, Summary
+    from dfer_data.prepare import Share
+
+_ENGINES = ("processes", "inline")
 
 
 def prepare(
@@ -29,7 +34,20 @@ def prepare(
         str, typer.Option(help="frames (all, as JPEG) or clips16 (16 frames as plain tensors).")
     ] = "frames",
     clip_seconds: Annotated[float, typer.Option(help="Longer videos of a folder become several clips.")] = 60.0,
+    partial: Annotated[str, typer.Option(help="keep or drop clips whose video ends early or is damaged.")] = "keep",
+    engine: Annotated[str, typer.Option(help="processes, or inline: in this process.")] = "processes",
     workers: NumWorkers = None,
+    task_index: Annotated[int | None, typer.Option(help="Of an array of tasks: make this one's shards only.")] = None,
+    num_tasks: Annotated[int | None, typer.Option(help="Tasks in the array.")] = None,
+    max_stall_seconds: Annotated[float, typer.Option(help="Without a finished frame before a worker is ended.")] = 120,
+    max_video_seconds: Annotated[float, typer.Option(help="For one video before its worker is ended.")] = 14400,
+    max_memory_mb: Annotated[int, typer.Option(help="Of a worker before it is ended, in MiB.")] = 2048,
+    retry_failed: Annotated[
+        str | None, typer.Option(metavar="[CODE]", help="Remake shards with failed clips; with CODE, of that kind.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Remake from nothing what is in the folder; asks.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Leave with 1, not 3, when clips failed.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
@@ -37,10 +55,17 @@ def prepare(
 
     Decodes, detects, tracks, aligns and stores; a second run with the same line goes on where the first one stopped.
     """
+    from dfer_data import output
     from dfer_data import prepare as library
+    from dfer_data.engines import Limits
+
+    from ._prepare_progress import PrepareProgress
+    from ._prepare_view import conclude, introduce, show_dry_run
 
     settings = _settings.load()
     chosen = detector or settings.prepare.detector or "retinaface"
+    share = _share(task_index, num_tasks, engine=engine, force=force)
+    limits = Limits(max_stall_seconds, max_video_seconds, max_memory_mb * 2**20)
     request = library.Request(
         dataset=dataset,
         source=_settings.dataset_folder(dataset, flag=source, settings=settings),
@@ -52,88 +77,53 @@ def prepare(
         jpeg_quality=jpeg_quality,
         store=store,  # type: ignore[arg-type]
         clip_seconds=clip_seconds,
+        partial=partial,  # type: ignore[arg-type]
     )
     resolved = library.resolve(request)
     folder = out or settings.prepare.out or Path("prepared") / f"{dataset}-{chosen}"
-    num_workers = workers or settings.prepare.workers or num_cores()
-    _introduce(resolved, folder, num_workers=num_workers, as_json=as_json)
+    num_workers = 0 if engine == "inline" else workers or settings.prepare.workers or num_cores()
+    introduce(resolved, folder, num_workers=num_workers, as_json=as_json)
     if dry_run:
-        _dry_run(resolved, num_workers=num_workers, as_json=as_json)
+        show_dry_run(resolved, num_workers=num_workers, as_json=as_json)
         return
-    summary = _run(resolved, folder, num_workers=num_workers)
-    if as_json:
-        _console.print_json({"out": str(folder), "shards_made": summary.num_shards_made, **_brief(summary)})
-    _conclude(summary, folder, as_json=as_json)
-    if summary.num_failed:
-        raise typer.Exit(ExitCode.PARTIAL)
-
-
-def _introduce(resolved: Resolved, folder: Path, *, num_workers: int, as_json: bool) -> None:
-    config, listing = resolved.plan.config, resolved.plan.listing
-    how = f"{config.backbone}, weights sha256 {config.weights_sha256[:12]}; long side {config.det_size_px} px"
-    crops = "detector none: the dataset's own crops, their bytes untouched"
-    _console.say(f"detector {config.detector} {how}" if config.backbone else crops, as_json=as_json)
-    num_bytes = sum(video.num_bytes for video in listing.videos)
-    _console.say(
-        f"{config.dataset}: {len(listing.videos)} {'videos' if listing.layout == 'videos' else 'clips of crops'} "
-        f"({num_bytes / 1e6:.1f} MB), {len(listing.class_names)} classes, {len(listing.folds)} folds, "
-        f"{len(resolved.plan.shards)} shards -> {folder}, {num_workers} workers",
-        as_json=as_json,
-    )
-    for note in listing.notes:
-        _console.say(f"note: {note}", as_json=as_json)
-    if listing.missing:
-        first = ", ".join(video.clip_id for video in listing.missing[:3])
-        _console.say(
-            f"note: {len(listing.missing)} of {len(listing.videos)} videos are missing ({first}...)", as_json=as_json
+    if force and folder.exists():
+        _ask(folder, yes=yes)
+        output.discard(folder)
+    with PrepareProgress() as bar:
+        summary = library.prepare(
+            resolved,
+            folder,
+            num_workers=num_workers,
+            limits=limits,
+            share=share,
+            retry_failed=retry_failed,
+            on_event=bar.update,
         )
+    conclude(summary, folder, share=share, as_json=as_json)
+    if summary.num_failed:
+        raise typer.Exit(ExitCode.FAILED if strict else ExitCode.PARTIAL)
 
 
-def _dry_run(resolved: Resolved, *, num_workers: int, as_json: bool) -> None:
-    from dfer_data.estimate import estimate
+def _share(task_index: int | None, num_tasks: int | None, *, engine: str, force: bool) -> Share | None:
+    """Check how the work is divided; every fault as one UsageError."""
+    from dfer_data.prepare import Share
 
-    found = estimate(resolved)
-    minutes = found.cpu_seconds / num_workers / 60
-    listing = resolved.plan.listing
-    document: dict[str, Any] = {
-        "videos": len(listing.videos),
-        "missing": [video.clip_id for video in listing.missing],
-        "source_bytes": sum(video.num_bytes for video in listing.videos),
-        "frames_estimated": found.num_frames,
-        "output_bytes_estimated": found.output_bytes,
-        "minutes_estimated": round(minutes, 2),
-        "shards": len(resolved.plan.shards),
-        "config": resolved.plan.config.as_dict(),
-    }
-    if as_json:
-        _console.print_json(document)
-    _console.say(
-        f"dry run: about {found.num_frames} frames, {found.output_bytes / 1e6:.0f} MB of faces, {minutes:.1f} minutes "
-        f"on {num_workers} workers (from {found.num_sampled} sample videos); nothing was written",
-        as_json=as_json,
-    )
+    faults = [] if engine in _ENGINES else [f"--engine {engine}: {' or '.join(_ENGINES)} is needed"]
+    if (task_index is None) != (num_tasks is None):
+        faults.append("--task-index and --num-tasks go together")
+    if force and task_index is not None:
+        faults.append("--force goes without --task-index: one task must not remove the others' shards")
+    if faults:
+        raise UsageError("; ".join(faults))
+    return None if task_index is None or num_tasks is None else Share(task_index, num_tasks)
 
 
-def _run(resolved: Resolved, folder: Path, *, num_workers: int) -> Summary:
-    from dfer_data import prepare as library
-
-    from ._prepare_progress import PrepareProgress
-
-    with PrepareProgress(total=library.num_pending_videos(resolved.plan, folder)) as bar:
-        return library.prepare(resolved, folder, num_workers=num_workers, on_event=bar.update)
-
-
-def _brief(summary: Summary) -> dict[str, Any]:
-    keys = ("dataset", "format_version", "config_sha256", "sha256", "synthetic", "counts")
-    return {key: summary.document[key] for key in keys}
-
-
-def _conclude(summary: Summary, folder: Path, *, as_json: bool) -> None:
-    counts = summary.document["counts"]
-    words = ", ".join(f"{number} {status}" for status, number in sorted(counts["status"].items()))
-    _console.say(f"{folder}: {counts['clips']} clips ({words}), {counts['frames']} frames", as_json=as_json)
-    for code, number in sorted(counts["failures"].items()):
-        _console.say(f"  {code}: {number}, see {folder / 'ledger.jsonl'}", as_json=as_json)
-    if not summary.num_shards_made:
-        _console.say("everything was there already; nothing was remade", as_json=as_json)
-    _console.say(f"look: {folder / 'preview'}   check: dfer verify --deep {folder}", as_json=as_json)
+def _ask(folder: Path, *, yes: bool) -> None:
+    """Ask before a prepared dataset is removed. UsageError where nobody can answer."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(f"--force would remove what was prepared in {folder}; add --yes to go ahead")
+    if not typer.confirm(f"remove what was prepared in {folder} and make it anew?", err=True):
+        _console.say("nothing was changed", as_json=True)
+        raise typer.Exit(ExitCode.USAGE)

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dfer_data import lock
 from dfer_data.errors import CorruptDataError
 from dfer_data.manifest import DATASET_NAME, read_document
-from dfer_data.prepare import LOCK_NAME, LOG_NAME
+from dfer_data.output import LOG_NAME, WORK
 from dfer_data.shard import ShardReader
-from dfer_data.task import SHARDS, WORK
+from dfer_data.sidecar import SHARDS
 from dfer_data.weights import sha256_file
 
 
@@ -80,9 +81,9 @@ def _check_file(root: Path, name: str, facts: Mapping[str, Any], deep: bool) -> 
 
 
 def _extra_files(root: Path, files: Mapping[str, Any]) -> list[str]:
-    ours = {DATASET_NAME, LOG_NAME, LOCK_NAME, LOCK_NAME + ".json"}
     found = (path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if path.is_file())
-    return [name for name in found if name not in files and name not in ours and not name.startswith(WORK + "/")]
+    known = {*files, DATASET_NAME, LOG_NAME}
+    return [name for name in found if name not in known and not name.startswith((WORK + "/", lock.PREFIX))]
 
 
 def _check_shard(root: Path, name: str, facts: Mapping[str, Any], *, deep: bool) -> tuple[int, list[Damage]]:

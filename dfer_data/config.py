@@ -11,6 +11,7 @@ from dfer_data.errors import UsageError
 
 Align = Literal["template", "given"]
 Store = Literal["frames", "clips16"]
+Partial = Literal["keep", "drop"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,8 @@ class PrepareConfig:
     """`frames`: every aligned frame as JPEG; `clips16`: the 16 test frames as plain uint8 tensors."""
     clip_seconds: float = 60.0
     """Videos longer than this become several clips (0: never)."""
+    partial: Partial = "keep"
+    """What becomes of a clip whose source ends early or has damaged frames: kept and marked, or a ledger row."""
 
     def __post_init__(self) -> None:
         """Collect every fault of the settings and raise them as one UsageError."""
@@ -59,6 +62,8 @@ class PrepareConfig:
             faults.append(f"--jpeg-quality {self.jpeg_quality}: 1 to 100 is needed")
         if self.store not in ("frames", "clips16"):
             faults.append(f"--store {self.store}: frames or clips16 is needed")
+        if self.partial not in ("keep", "drop"):
+            faults.append(f"--partial {self.partial}: keep or drop is needed")
         if self.align not in ("template", "given"):
             faults.append(f"--align {self.align}: template or given is needed")
         elif (self.align == "given") != (self.detector == "none"):

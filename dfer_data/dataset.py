@@ -17,9 +17,9 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
+from dfer_data.align import resized
 from dfer_data.errors import UsageError
 from dfer_data.manifest import PreparedDataset
-from dfer_data.pipeline import resized
 from dfer_data.sample import segments_test, segments_train
 from dfer_data.shard import ShardReader
 from dfer_data.types import Image

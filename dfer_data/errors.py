@@ -59,6 +59,10 @@ class FormatVersionError(UsageError):
     """The dataset on disk has a format version that this dfer does not know."""
 
 
+RETRYABLE_CODES = frozenset({"CRASHED", "TIMEOUT", "OUT_OF_MEMORY", "READ_ERROR", "CHANGED_SOURCE"})
+"""Ledger codes that say more about the machine than about the video: the same video may do another time."""
+
+
 class VideoError(DferError):
     """One video cannot become a clip; `code` is its row in the ledger."""
 
@@ -71,6 +75,11 @@ class VideoError(DferError):
         self.message = message
         self.frame = frame
         self.hint = hint
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether the same video may do another time."""
+        return self.code in RETRYABLE_CODES
 
 
 class CorruptDataError(DferError):

@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass
 from itertools import islice
 
+from dfer_data.crops import crop_files
 from dfer_data.detect.base import Detector
 from dfer_data.detect.registry import build_detector
 from dfer_data.errors import VideoError
-from dfer_data.pipeline import crop_files
 from dfer_data.prepare import Resolved
 from dfer_data.sources.base import SourceVideo
 from dfer_data.video import open_video

@@ -15,12 +15,13 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from dfer_data.align import resized
 from dfer_data.config import canonical_json
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
-from dfer_data.pipeline import resized
+from dfer_data.files import sync_folder, write_atomically
 from dfer_data.plan import PLAN_NAME, Plan
 from dfer_data.shard import FORMAT_VERSION, ShardReader
-from dfer_data.task import PREVIEW, SHARDS, WORK, shard_name, sidecar_path, write_atomically
+from dfer_data.sidecar import PREVIEW, SHARDS, shard_name, sidecar_path
 from dfer_data.weights import sha256_file
 
 DATASET_NAME, CLIPS_NAME, LEDGER_NAME, FOLDS = "dataset.json", "clips.parquet", "ledger.jsonl", "folds"
@@ -36,6 +37,7 @@ _COLUMNS: Mapping[str, str] = {
     "num_frames": "int32",
     "num_source_frames": "int32",
     "source": "string",
+    "source_sha256": "string",
     "fps": "float64",
     "duration_seconds": "float64",
     "width_px": "int32",
@@ -50,12 +52,14 @@ _COLUMNS: Mapping[str, str] = {
 """Columns of clips.parquet and their pandas types, in order."""
 
 
-def write_manifest(plan: Plan, out: Path) -> dict[str, Any]:
-    """Write ledger, clips, folds and last dataset.json from the sidecars; return what dataset.json says."""
+def write_manifest(plan: Plan, out: Path, *, work: Path) -> dict[str, Any]:
+    """Write ledger, clips, folds and last dataset.json from the sidecars; return what dataset.json says.
+
+    `work` is a folder on the same disk for what is not whole yet.
+    """
     sidecars = [json.loads(sidecar_path(out, number).read_bytes()) for number in range(len(plan.shards))]
     labels = {video.clip_id: video.label for video in plan.listing.videos}
     clips = _clip_rows(sidecars, labels)
-    work = out / WORK
     failures = [failure for sidecar in sidecars for failure in sidecar["failures"]]
     write_atomically(out / LEDGER_NAME, b"".join(canonical_json(failure) for failure in failures), work=work)
     write_atomically(out / CLIPS_NAME, _parquet(clips), work=work)
@@ -65,7 +69,10 @@ def write_manifest(plan: Plan, out: Path) -> dict[str, Any]:
         write_atomically(out / FOLDS / f"fold-{fold}.csv", text.encode("utf-8"), work=work)
     document = _document(plan, out, sidecars, clips)
     document["sha256"] = hashlib.sha256(canonical_json(document)).hexdigest()
+    for folder in (out / FOLDS, out):
+        sync_folder(folder)  # everything that dataset.json names is on disk before it
     write_atomically(out / DATASET_NAME, canonical_json(document), work=work)
+    sync_folder(out)
     return document
 
 
@@ -89,7 +96,7 @@ def _failed_row(failure: Mapping[str, Any]) -> dict[str, Any]:
     numbers = dict.fromkeys(("num_frames", "num_source_frames", "width_px", "height_px", "num_interpolated"), 0)
     measures = {"num_tracks": 0, "fps": 0.0, "duration_seconds": 0.0, "detection_rate": 0.0, "ambiguity": 0.0}
     given = {name: failure[name] for name in ("clip_id", "source_clip_id", "source", "code")}
-    missing = {"shard": None, "row": None, "mean_score": None}
+    missing = {"shard": None, "row": None, "mean_score": None, "source_sha256": ""}
     return numbers | measures | given | missing | {"status": "failed", "reason": failure["message"]}
 
 

@@ -1,36 +1,32 @@
 """From one source video to aligned faces: decode, detect, track, choose the subject, align.
 
-Detection needs the whole video before the subject is known, so frames are looked at twice. They are kept in memory in
-between while they fit; a longer video is decoded a second time. Either way the bytes that come out are the same.
+Detection needs the whole clip before its subject is known, so frames are looked at twice. They are kept in memory in
+between while they fit; a longer clip is decoded a second time. Either way the bytes that come out are the same. One
+clip is worked on at a time: memory stays flat over a video of hours that is cut into clips.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import cv2
 import numpy as np
-import simplejpeg
 
 from dfer_data.align import reaches_outside, similarity, smooth, template, warp
 from dfer_data.config import PrepareConfig
 from dfer_data.detect.base import Detector
 from dfer_data.errors import VideoError
-from dfer_data.shard import FrameRecord
 from dfer_data.sources.base import SourceVideo
+from dfer_data.spool import FrameRecord
 from dfer_data.track import Subject, choose_subject, link
 from dfer_data.types import Detection, Frame, FrameFlag, Image, LandmarkScheme, Track
-from dfer_data.video import open_video
+from dfer_data.video import VideoReader, open_video
 
 _BATCH_FRAMES = 16
-_CACHE_BYTES = 256 * 2**20
-_NAN_BOX = np.full(4, np.nan, np.float32)
-_NAN_LANDMARKS = np.full((5, 2), np.nan, np.float32)
+_BATCH_BYTES = 64 * 2**20
+_CACHE_BYTES = 128 * 2**20
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,22 +75,43 @@ class ClipFacts:
     """Why it is partial; empty otherwise."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Scan:
-    """Everything pass one learns about a video."""
+@dataclass(eq=False)
+class _Part:
+    """The frames of one clip while they are decoded and detected; what is known when the last one is in."""
 
-    detections: list[list[Detection]]
-    pts_seconds: list[float]
-    is_damaged: list[bool]
-    frames: list[Frame] | None
-    width_px: int
-    height_px: int
-    fps: float
-    partial_reason: str
+    number: int
+    first_frame: int
+    detections: list[list[Detection]] = field(default_factory=list)
+    pts_seconds: list[float] = field(default_factory=list)
+    num_damaged: int = 0
+    frames: list[Frame] | None = field(default_factory=list)  # None: too many to keep
+    num_kept_bytes: int = 0
+    shape: tuple[int, ...] = ()
+    is_whole: bool = False  # the video is not cut
+    end_reason: str = ""
+
+    def __len__(self) -> int:
+        return len(self.pts_seconds)
 
     @property
-    def step_seconds(self) -> float:
-        return 1 / self.fps if self.fps else 0.0
+    def last_frame(self) -> int:
+        return self.first_frame + len(self) - 1
+
+    @property
+    def partial_reason(self) -> str:
+        return self.end_reason or (f"{self.num_damaged} frames are damaged" if self.num_damaged else "")
+
+    def add(self, batch: list[Frame], found: list[list[Detection]]) -> None:
+        """Take frames with what was detected in them; keep their pictures while they fit."""
+        self.detections += found
+        self.pts_seconds += [frame.pts_seconds for frame in batch]
+        self.num_damaged += sum(frame.is_damaged for frame in batch)
+        self.shape = self.shape or batch[0].image.shape
+        self.num_kept_bytes += sum(frame.image.nbytes for frame in batch)
+        if self.num_kept_bytes > _CACHE_BYTES:
+            self.frames = None
+        elif self.frames is not None:
+            self.frames += batch
 
 
 @dataclass(frozen=True)
@@ -112,108 +129,116 @@ Clip = tuple[ClipFacts, Iterator[Face]]
 
 
 def clips_of_video(
-    path: Path, video: SourceVideo, *, config: PrepareConfig, detector: Detector
+    path: Path,
+    video: SourceVideo,
+    *,
+    config: PrepareConfig,
+    detector: Detector,
+    on_progress: Callable[[], None] = lambda: None,
 ) -> Iterator[Clip | Failure]:
     """Yield each clip of a video, or the reason why there is none; the faces of a clip are consumed before the next.
 
-    Raises VideoError when nothing of the video can be used.
+    `on_progress` is called again and again while frames are decoded. Raises VideoError when nothing of the video can be
+    used, OSError when the file cannot be read, MemoryError.
     """
-    scan = _scan(path, config=config, detector=detector)
-    parts = _cut(scan, clip_seconds=config.clip_seconds)
-    with _second_look(path, scan) as frames:
-        for number, part in enumerate(parts):
-            clip_id = video.clip_id if len(parts) == 1 else f"{video.clip_id}#{number:04d}"
-            found = scan.detections[part.start : part.stop]
-            tracks = link(found, iou=config.track_iou, max_gap_frames=config.max_gap_frames)
-            subject = choose_subject(tracks, width_px=scan.width_px, height_px=scan.height_px)
-            if subject is None:
-                message = f"no face in {len(part)} frames (frames {part.start} to {part.stop - 1})"
-                hint = "look at the video; a larger --det-size finds smaller faces"
-                yield Failure(clip_id, VideoError("NO_FACE", message, frame=part.stop - 1, hint=hint))
-                continue
-            track = replace(subject.track, first_frame=subject.track.first_frame + part.start)
-            facts = _facts(clip_id, scan, part, replace(subject, track=track), num_tracks=len(tracks))
-            yield facts, _faces(_frames_of(track, frames), track, config=config, scheme=detector.scheme)
-
-
-def _scan(path: Path, *, config: PrepareConfig, detector: Detector) -> _Scan:
-    """Decode and detect a whole video; keep the frames if they fit."""
-    detections: list[list[Detection]] = []
-    pts: list[float] = []
-    damaged: list[bool] = []
-    kept: list[Frame] = []
-    num_kept_bytes = 0
-    shape: tuple[int, ...] = ()
-    with open_video(path) as reader:
-        for batch in _batches(reader.frames()):
-            detections += detector.detect([frame.image for frame in batch])
-            pts += [frame.pts_seconds for frame in batch]
-            damaged += [frame.is_damaged for frame in batch]
-            shape = shape or batch[0].image.shape
-            num_kept_bytes += sum(frame.image.nbytes for frame in batch)
-            kept = kept + batch if num_kept_bytes <= _CACHE_BYTES else []
-        if not pts:
+    with open_video(path) as reader, _SecondLook(path, on_progress=on_progress) as again:
+        batches = _batches(reader.frames(), clip_seconds=config.clip_seconds)
+        for part in _parts(batches, reader, detector=detector, on_progress=on_progress):
+            clip_id = video.clip_id if part.is_whole else f"{video.clip_id}#{part.number:04d}"
+            yield _clip(clip_id, part, reader.info.fps, again, config=config, scheme=detector.scheme)
+        if not reader.num_frames:
             reason = reader.decode_error or "it holds no picture"
             raise VideoError("NO_FRAMES", f"{path.name}: no frame could be decoded: {reason}", hint="convert it again")
-        reason = _partial_reason(reader.decode_error, reader.is_partial, len(pts), sum(damaged))
-        return _Scan(
-            detections,
-            pts,
-            damaged,
-            kept if len(kept) == len(pts) else None,
-            shape[1],
-            shape[0],
-            reader.info.fps,
-            reason,
-        )
 
 
-def _batches(frames: Iterator[Frame]) -> Iterator[list[Frame]]:
+def _clip(
+    clip_id: str, part: _Part, fps: float, again: _SecondLook, *, config: PrepareConfig, scheme: LandmarkScheme
+) -> Clip | Failure:
+    """Choose the subject of a clip and make its faces; a Failure where there is no face, or too little of a clip."""
+    if part.partial_reason and config.partial == "drop":
+        hint = "get the whole video; `--partial keep` keeps what there is"
+        return Failure(clip_id, VideoError("PARTIAL", part.partial_reason, frame=part.last_frame, hint=hint))
+    height, width = part.shape[:2]
+    tracks = link(part.detections, iou=config.track_iou, max_gap_frames=config.max_gap_frames)
+    subject = choose_subject(tracks, width_px=width, height_px=height)
+    if subject is None:
+        message = f"no face in {len(part)} frames (frames {part.first_frame} to {part.last_frame})"
+        hint = "look at the video; a larger --det-size finds smaller faces"
+        return Failure(clip_id, VideoError("NO_FACE", message, frame=part.last_frame, hint=hint))
+    track = replace(subject.track, first_frame=subject.track.first_frame + part.first_frame)
+    facts = _facts(clip_id, part, replace(subject, track=track), fps=fps, num_tracks=len(tracks))
+    frames = iter(part.frames) if part.frames is not None else again.frames(track.first_frame)
+    return facts, _faces(_frames_of(track, frames), track, config=config, scheme=scheme)
+
+
+def _batches(frames: Iterator[Frame], *, clip_seconds: float) -> Iterator[tuple[int, list[Frame]]]:
+    """Yield runs of frames with the number of their clip: a video longer than `clip_seconds` is cut by time.
+
+    A run depends on its video alone: at most sixteen frames, of one clip, and not too many bytes.
+    """
     batch: list[Frame] = []
+    number, start_seconds = 0, 0.0
     for frame in frames:
-        batch.append(frame)
-        if len(batch) == _BATCH_FRAMES:
-            yield batch
+        start_seconds = start_seconds if frame.index else frame.pts_seconds
+        slot = int((frame.pts_seconds - start_seconds) / clip_seconds) if clip_seconds else 0
+        is_full = len(batch) == _BATCH_FRAMES or len(batch) * frame.image.nbytes >= _BATCH_BYTES
+        if batch and (is_full or slot > number):
+            yield number, batch
             batch = []
+        number = max(number, slot)
+        batch.append(frame)
     if batch:
-        yield batch
+        yield number, batch
 
 
-def _partial_reason(decode_error: str | None, is_short: bool, num_frames: int, num_damaged: int) -> str:
-    if decode_error is not None:
-        return f"decoding stopped after frame {num_frames - 1}: {decode_error}"
-    if is_short:
-        return f"the file ends early: {num_frames} frames could be decoded"
-    return f"{num_damaged} frames are damaged" if num_damaged else ""
+def _parts(
+    batches: Iterator[tuple[int, list[Frame]]],
+    reader: VideoReader,
+    *,
+    detector: Detector,
+    on_progress: Callable[[], None],
+) -> Iterator[_Part]:
+    """Detect run after run; yield the frames of each clip as soon as its last one is in."""
+    part: _Part | None = None
+    slot = 0
+    for number, batch in batches:
+        if part is not None and number != slot:
+            yield part
+        if part is None or number != slot:
+            part = _Part(0 if part is None else part.number + 1, batch[0].index)
+            slot = number
+        part.add(batch, detector.detect([frame.image for frame in batch]))
+        on_progress()
+    if part is not None:
+        part.is_whole, part.end_reason = part.number == 0, _end_reason(reader)
+        yield part
 
 
-def _cut(scan: _Scan, *, clip_seconds: float) -> list[range]:
-    """Cut the frames of a video longer than `clip_seconds` into clips of that length by presentation time."""
-    num_frames, start = len(scan.pts_seconds), scan.pts_seconds[0]
-    if not clip_seconds or scan.pts_seconds[-1] - start + scan.step_seconds <= clip_seconds:
-        return [range(num_frames)]
-    slots = np.maximum.accumulate([int((seconds - start) / clip_seconds) for seconds in scan.pts_seconds])
-    edges = [0, *(np.flatnonzero(np.diff(slots)) + 1).tolist(), num_frames]
-    return [range(a, b) for a, b in pairwise(edges)]
+def _end_reason(reader: VideoReader) -> str:
+    """Say why a video ended before its end; empty if it did not."""
+    if reader.decode_error is not None:
+        return f"decoding stopped after frame {reader.num_frames - 1}: {reader.decode_error}"
+    return f"the file ends early: {reader.num_frames} frames could be decoded" if reader.is_partial else ""
 
 
-def _facts(clip_id: str, scan: _Scan, part: range, subject: Subject, *, num_tracks: int) -> ClipFacts:
+def _facts(clip_id: str, part: _Part, subject: Subject, *, fps: float, num_tracks: int) -> ClipFacts:
     track = subject.track
+    step_seconds = 1 / fps if fps else 0.0
     return ClipFacts(
         clip_id=clip_id,
         num_frames=len(track),
-        fps=scan.fps,
-        duration_seconds=scan.pts_seconds[part.stop - 1] - scan.pts_seconds[part.start] + scan.step_seconds,
-        width_px=scan.width_px,
-        height_px=scan.height_px,
+        fps=fps,
+        duration_seconds=part.pts_seconds[-1] - part.pts_seconds[0] + step_seconds,
+        width_px=part.shape[1],
+        height_px=part.shape[0],
         num_source_frames=len(part),
         detection_rate=track.num_detected / len(part),
         mean_score=float(np.nanmean(track.scores, dtype=np.float64)),
         num_interpolated=len(track) - track.num_detected,
         num_tracks=num_tracks,
         ambiguity=subject.ambiguity,
-        is_partial=bool(scan.partial_reason),
-        reason=scan.partial_reason,
+        is_partial=bool(part.partial_reason),
+        reason=part.partial_reason,
     )
 
 
@@ -236,65 +261,44 @@ def _faces(frames: Iterator[Frame], track: Track, *, config: PrepareConfig, sche
         yield Face(None, warp(frame.image, matrix, size_px=config.size_px), record)
 
 
-@contextmanager
-def _second_look(path: Path, scan: _Scan) -> Iterator[Iterator[Frame]]:
-    """Give the frames of a scanned video once more, from memory or by decoding again; all clips of it share them."""
-    if scan.frames is not None:
-        yield iter(scan.frames)
-        return
-    with open_video(path) as reader:
-        yield reader.frames()
+class _SecondLook:
+    """Decodes a video once more, for clips whose frames were too many to keep; all clips of it share one pass."""
+
+    def __init__(self, path: Path, *, on_progress: Callable[[], None]) -> None:
+        self._path, self._on_progress = path, on_progress
+        self._files = ExitStack()
+        self._reader: VideoReader | None = None
+        self._frames: Iterator[Frame] = iter(())
+
+    def __enter__(self) -> _SecondLook:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._files.close()
+
+    def frames(self, first: int) -> Iterator[Frame]:
+        """Yield the frames from number `first` on, which the pass has not reached yet; only these are converted."""
+        if self._reader is None:
+            self._reader = self._files.enter_context(open_video(self._path))
+            self._frames = self._reader.frames()  # one iterator: a second one would miss what the decoder holds back
+        self._reader.first_wanted = first
+        for frame in self._frames:
+            if frame.index % _BATCH_FRAMES == 0:
+                self._on_progress()
+            yield frame
 
 
 def _frames_of(track: Track, frames: Iterator[Frame]) -> Iterator[Frame]:
-    """Take a track's frames out of an iterator that has not reached them yet, and nothing after them."""
+    """Take a track's frames out of an iterator that has not reached them yet, and nothing after them.
+
+    Raises VideoError when they are not all there: the file has changed since it was detected.
+    """
     last = track.first_frame + len(track) - 1
     for frame in frames:
         if frame.index >= track.first_frame:
             yield frame
         if frame.index >= last:
             return
-
-
-def clip_of_crops(folder: Path, video: SourceVideo) -> Clip:
-    """Return the clip of a folder of face crops that the dataset ships, their JPEG bytes untouched.
-
-    Raises VideoError: MISSING_VIDEO, NO_FRAMES or BAD_PICTURE.
-    """
-    paths = crop_files(folder)
-    if not paths:
-        raise VideoError("NO_FRAMES", f"{folder.name} holds no JPEG", hint="unzip it again")
-    faces = [_shipped(path, index) for index, path in enumerate(paths)]
-    height, width = faces[0].image.shape[:2]
-    facts = ClipFacts(video.clip_id, len(faces), 0.0, 0.0, width, height, len(faces), None, None, 0, 1, 0.0, False, "")
-    return facts, iter(faces)
-
-
-def crop_files(folder: Path) -> list[Path]:
-    """Return the JPEG files of a folder of crops in the order of their frames."""
-    return sorted((path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg")), key=_last_number)
-
-
-def _last_number(path: Path) -> tuple[int, str]:
-    """Sort key of a frame file: its last number, since names like 1.jpg, 10.jpg, 2.jpg sort wrongly as text."""
-    numbers = re.findall(r"\d+", path.stem)
-    return (int(numbers[-1]) if numbers else -1, path.name)
-
-
-def _shipped(path: Path, index: int) -> Face:
-    try:
-        jpeg = path.read_bytes()
-        image = simplejpeg.decode_jpeg(jpeg)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"is not a JPEG: {error}"
-        raise VideoError("BAD_PICTURE", f"{path.name} {reason}", frame=index, hint="unzip it again") from error
-    return Face(jpeg, np.asarray(image, np.uint8), FrameRecord(index, np.nan, _NAN_BOX, _NAN_LANDMARKS, np.nan, 0))
-
-
-def resized(image: Image, *, size_px: int) -> Image:
-    """Return an (H, W, 3) picture as (size, size, 3), squashed where it is not square, as the field's loaders do."""
-    height, width = image.shape[:2]
-    if (height, width) == (size_px, size_px):
-        return image
-    method = cv2.INTER_AREA if min(height, width) > size_px else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (size_px, size_px), interpolation=method), np.uint8)
+    raise VideoError(
+        "CHANGED_SOURCE", f"frame {last} is not there at the second look", hint="leave the videos alone during a run"
+    )

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
-import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dfer_data import lock
 from dfer_data.config import PrepareConfig, canonical_json
 from dfer_data.detect.registry import detector_spec
 from dfer_data.errors import ConfigMismatchError, FormatVersionError
+from dfer_data.files import write_atomically
 from dfer_data.shard import FORMAT_VERSION
 from dfer_data.sources.base import SourceListing, SourceVideo
 
@@ -90,33 +90,45 @@ def commit_plan(plan: Plan, out: Path, *, work: Path) -> None:
 
     `work` is a folder on the same disk for what is not whole yet.
     """
-    path = out / PLAN_NAME
-    wanted = plan.as_bytes()
-    if not path.exists() and _create_exclusively(path, wanted, work=work):
-        return
+    path, wanted = out / PLAN_NAME, plan.as_bytes()
+    with lock.hold_briefly(out, "plan"):
+        if not path.exists():
+            write_atomically(path, wanted, work=work)
+            return
     found = path.read_bytes()
     if found != wanted:
-        difference = "; ".join(_differences(_parse(path, found), json.loads(wanted)))
-        raise ConfigMismatchError(
-            f"{out} was made with another configuration ({difference}); choose another --out, or remove that folder"
-        )
+        raise _mismatch(out, _differences(_parse(path, found), json.loads(wanted)))
 
 
-def _create_exclusively(path: Path, data: bytes, *, work: Path) -> bool:
-    """Write a file that appears whole or not at all; False if somebody else's is there first."""
-    with tempfile.NamedTemporaryFile(dir=work, prefix="plan-", delete=False) as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary = Path(file.name)
-    try:
-        temporary.chmod(0o644)
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    return True
+def renewed_plan(plan: Plan, out: Path, *, closed_shards: Container[int]) -> Plan:
+    """Return `plan` with the shards that the one in `out` was cut into; `out` must have a plan.
+
+    Videos may be other files than before, but not in `closed_shards`. Raises ConfigMismatchError for any other
+    difference.
+    """
+    path = out / PLAN_NAME
+    old, new = _parse(path, path.read_bytes()), json.loads(plan.as_bytes())
+    videos = {video.clip_id: video for video in plan.listing.videos}
+    if {video["clip_id"] for video in old["videos"]} != videos.keys():
+        raise _mismatch(out, _differences(old, new))
+    before = {video["clip_id"]: video for video in old["videos"]}
+    after = {video["clip_id"]: video for video in new["videos"]}
+    is_open = {clip_id: number not in closed_shards for number, shard in enumerate(old["shards"]) for clip_id in shard}
+    for clip_id, video in before.items():
+        if is_open[clip_id] and video["label"] == after[clip_id]["label"]:
+            before[clip_id] = after[clip_id]
+    old |= {"videos": list(before.values())}
+    new |= {"shards": old["shards"]}
+    if old != new:
+        raise _mismatch(out, _differences(old, new))
+    return replace(plan, shards=tuple(tuple(videos[clip_id] for clip_id in shard) for shard in old["shards"]))
+
+
+def _mismatch(out: Path, differences: list[str]) -> ConfigMismatchError:
+    return ConfigMismatchError(
+        f"{out} was made with another configuration ({'; '.join(differences)}); choose another --out, or remake it "
+        "from nothing with --force"
+    )
 
 
 def _parse(path: Path, data: bytes) -> dict[str, Any]:

@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
 import platform
-import shutil
 import socket
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dfer_data import weights
-from dfer_data.config import Align, PrepareConfig, Store
+from dfer_data.config import Align, Partial, PrepareConfig, Store
 from dfer_data.detect.registry import detector_spec
-from dfer_data.engines import Job, run_inline, run_processes
-from dfer_data.errors import DferError, LockedError, UsageError
-from dfer_data.manifest import DATASET_NAME, FOLDS, write_manifest
-from dfer_data.plan import PLAN_NAME, Plan, commit_plan, make_plan
+from dfer_data.engines import Event, Limits, WorkerLost, run_inline, run_processes
+from dfer_data.errors import DferError, UsageError
+from dfer_data.files import sync_folder, write_atomically
+from dfer_data.manifest import DATASET_NAME, write_manifest
+from dfer_data.output import output_folder, record
+from dfer_data.plan import PLAN_NAME, Plan, commit_plan, make_plan, renewed_plan
+from dfer_data.sidecar import SHARDS, failure_codes, finished_sidecars, read_sidecar, sidecar_path
 from dfer_data.sources.registry import source
-from dfer_data.task import PREVIEW, SHARDS, WORK, ShardTask, VideoDone, is_done
+from dfer_data.task import ShardTask, Workplace
 
-LOCK_NAME, LOG_NAME = ".lock", "prepare.log"
+ALL_CODES = "ALL"
+"""For `retry_failed`: any ledger code."""
+_MOST_TASKS = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +52,8 @@ class Request:
     """What a shard holds."""
     clip_seconds: float = 60.0
     """Longer videos become several clips; DFEW's never do."""
+    partial: Partial = "keep"
+    """What becomes of clips whose source ends early or is damaged."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +69,52 @@ class Resolved:
 
 
 @dataclass(frozen=True)
+class Share:
+    """One task of an array, which makes every `num_tasks`-th shard."""
+
+    index: int
+    """From 0."""
+    num_tasks: int
+    """Tasks in all."""
+
+    def __post_init__(self) -> None:
+        """Refuse an index that is none of the tasks'."""
+        if not 0 <= self.index < self.num_tasks <= _MOST_TASKS:
+            raise UsageError(
+                f"--task-index {self.index} --num-tasks {self.num_tasks}: an index from 0 to one less than the number "
+                f"of tasks, at most {_MOST_TASKS}, is needed"
+            )
+
+    def __contains__(self, shard: int) -> bool:
+        """Whether a shard is this task's."""
+        return shard % self.num_tasks == self.index
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Event: the plan is committed, and this is what is left to do."""
+
+    num_videos: int
+    """Videos in the shards that this run makes."""
+    num_shards: int
+    """Shards that this run makes; the others are there, or another task's."""
+
+
+@dataclass(frozen=True)
 class Summary:
     """What a run did."""
 
-    document: dict[str, Any]
-    """Contents of dataset.json."""
+    document: dict[str, Any] | None
+    """Contents of dataset.json; None for one task of an array, which writes none."""
     num_shards_made: int
     """Shards made by this run; the others were there."""
+    num_clips: Mapping[str, int]
+    """Clips by `ok`, `partial` and ledger code, of this run's shards, made now or before."""
 
     @property
     def num_failed(self) -> int:
         """Clips without faces."""
-        return int(self.document["counts"]["status"].get("failed", 0))
+        return sum(number for code, number in self.num_clips.items() if code not in ("ok", "partial"))
 
 
 def resolve(request: Request) -> Resolved:
@@ -102,6 +140,7 @@ def resolve(request: Request) -> Resolved:
         jpeg_quality=request.jpeg_quality,
         store=request.store,
         clip_seconds=0.0 if request.dataset == "dfew" else request.clip_seconds,
+        partial=request.partial,
     )
     listing = lister(request.source, layout="frames" if config.align == "given" else "videos")
     path = weights.resolve(spec.weights, path=request.weights) if spec.weights else None
@@ -111,15 +150,46 @@ def resolve(request: Request) -> Resolved:
 
 
 def prepare(
-    resolved: Resolved, out: Path, *, num_workers: int = 1, on_event: Callable[[VideoDone], None] = lambda event: None
+    resolved: Resolved,
+    out: Path,
+    *,
+    num_workers: int = 1,
+    limits: Limits | None = None,
+    share: Share | None = None,
+    retry_failed: str | None = None,
+    on_event: Callable[[Begun | Event], None] = lambda event: None,
 ) -> Summary:
     """Make the prepared dataset in `out`, or finish the one begun there; 0 workers: in this process.
 
-    Raises ConfigMismatchError, LockedError, WorkerError, or DferError when the disk fails. Finished shards are kept.
+    `share`: only one task's shards, and no manifest, which a run without `share` writes once all shards are there.
+    `retry_failed`: remake the shards that hold a failure with this ledger code (ALL_CODES: with any); their videos may
+    be other files than they were. Raises ConfigMismatchError, LockedError, WorkerError, UsageError, or DferError when
+    the disk fails. Finished shards are kept.
     """
+    if share is not None and retry_failed is not None:
+        raise UsageError("--retry-failed goes without --task-index: run it once, the tasks then make what is missing")
     try:
-        with _output_folder(out) as folder:
-            return _prepare(resolved, folder, num_workers=num_workers, on_event=on_event)
+        with output_folder(out, task_index=share.index if share else None) as work:
+            place = Workplace(resolved.source, out, work, resolved.plan.config, resolved.weights)
+            plan = _committed_plan(resolved.plan, place, retry_failed=retry_failed)
+            mine = [number for number in range(len(plan.shards)) if share is None or number in share]
+            tasks = [ShardTask(n, plan.shards[n]) for n in mine if read_sidecar(out, n) is None]
+            _record_run(out, resolved, share=share, num_workers=num_workers, num_tasks=len(tasks))
+
+            def tell(event: Begun | Event) -> None:
+                if isinstance(event, WorkerLost):
+                    record(out, event="worker lost", **asdict(event))
+                on_event(event)
+
+            tell(Begun(sum(len(task.videos) for task in tasks), len(tasks)))
+            if tasks:
+                (out / DATASET_NAME).unlink(missing_ok=True)  # never a manifest beside a shard that is being remade
+            if num_workers == 0:
+                run_inline(tasks, place, on_event=tell)
+            else:
+                run_processes(tasks, place, num_workers=num_workers, limits=limits or Limits(), on_event=tell)
+            document = write_manifest(plan, out, work=work) if share is None else None
+            return Summary(document, len(tasks), _num_clips(out, mine))
     except OSError as error:
         raise DferError(
             f"cannot write {out}: {error.strerror or error}; finished shards are kept: make room, or choose another "
@@ -127,81 +197,46 @@ def prepare(
         ) from error
 
 
-def _prepare(resolved: Resolved, folder: Path, *, num_workers: int, on_event: Callable[[VideoDone], None]) -> Summary:
-    plan = resolved.plan
-    commit_plan(plan, folder, work=folder / WORK)
-    tasks = [ShardTask(number, videos) for number, videos in enumerate(plan.shards) if not is_done(folder, number)]
-    _record_run(folder, resolved, num_workers=num_workers, num_tasks=len(tasks))
-    job = Job(resolved.source, folder, plan.config, resolved.weights)
-    if tasks:
-        (folder / DATASET_NAME).unlink(missing_ok=True)  # never a manifest beside a shard that is being remade
-    if num_workers == 0:
-        run_inline(tasks, job, on_event=on_event)
-    else:
-        run_processes(tasks, job, num_workers=num_workers, on_event=on_event)
-    return Summary(write_manifest(plan, folder), len(tasks))
-
-
-def num_pending_videos(plan: Plan, out: Path) -> int:
-    """Return how many videos of a plan lie in shards that `out` does not have yet."""
-    return sum(len(videos) for number, videos in enumerate(plan.shards) if not is_done(out, number))
-
-
-@contextlib.contextmanager
-def _output_folder(out: Path) -> Iterator[Path]:
-    """Create and lock the output folder; clear what a killed run left half done."""
-    import filelock
-
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file; choose another --out")
-    if out.is_dir() and _is_foreign(out):
-        raise UsageError(f"{out} exists and is not a prepared dataset; choose another --out")
-    for folder in (SHARDS, PREVIEW, FOLDS):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(out / LOCK_NAME, timeout=0)
-    holder = out / (LOCK_NAME + ".json")
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise LockedError(f"{out} is in use by {_holder(holder)}; wait for it, or choose another --out") from None
-    try:
-        holder.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}), encoding="utf-8")
-        shutil.rmtree(out / WORK, ignore_errors=True)
-        (out / WORK).mkdir()
-        yield out
-        shutil.rmtree(out / WORK)
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
-
-
-def _is_foreign(out: Path) -> bool:
-    """Whether a folder has no plan, and yet more in it than a run leaves that was stopped before its plan."""
-    if (out / PLAN_NAME).exists():
-        return False
-    folders = (SHARDS, PREVIEW, FOLDS)
-    names = {path.name for path in out.iterdir()} - {LOCK_NAME, LOCK_NAME + ".json", WORK}
-    return not names <= set(folders) or any(any((out / name).iterdir()) for name in names)
-
-
-def _holder(path: Path) -> str:
-    try:
-        known = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {known['pid']} on {known['host']}"
-    except (OSError, ValueError, KeyError):
-        return "another run"
-
-
-def _record_run(out: Path, resolved: Resolved, *, num_workers: int, num_tasks: int) -> None:
-    """Append to prepare.log what must not stand in the hashed files: place, machine, workers."""
-    line = {
-        "source": str(resolved.source.resolve()),
-        "host": socket.gethostname(),
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "num_workers": num_workers,
-        "shards_to_make": num_tasks,
-        "shards": len(resolved.plan.shards),
+def _committed_plan(plan: Plan, place: Workplace, *, retry_failed: str | None) -> Plan:
+    """Write the plan, or check the one there; with `retry_failed` open the shards concerned to be made again."""
+    out, work = place.out, place.work
+    if retry_failed is None or not (out / PLAN_NAME).exists():
+        commit_plan(plan, out, work=work)
+        return plan
+    failed = {number: failure_codes(sidecar) for number, sidecar in finished_sidecars(out).items()}
+    wanted = {
+        number for number, codes in failed.items() if codes & {retry_failed} or (codes and retry_failed == ALL_CODES)
     }
-    with (out / LOG_NAME).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line, sort_keys=True) + "\n")
+    plan = renewed_plan(plan, out, closed_shards=failed.keys() - wanted)
+    if not wanted and retry_failed != ALL_CODES and len(failed) == len(plan.shards):
+        known = ", ".join(sorted({code for codes in failed.values() for code in codes})) or "none failed"
+        raise UsageError(f"--retry-failed {retry_failed}: no clip in {out} failed with that code; there are: {known}")
+    if wanted:
+        (out / DATASET_NAME).unlink(missing_ok=True)
+    for number in wanted:
+        sidecar_path(out, number).unlink()
+    sync_folder(out / SHARDS)
+    write_atomically(out / PLAN_NAME, plan.as_bytes(), work=work)
+    return plan
+
+
+def _num_clips(out: Path, shards: Sequence[int]) -> Counter[str]:
+    """Count the clips of finished shards by `ok`, `partial` and ledger code."""
+    sidecars = [sidecar for number in shards if (sidecar := read_sidecar(out, number)) is not None]
+    made = Counter(str(clip["status"]) for sidecar in sidecars for clip in sidecar["clips"])
+    return made + Counter(str(failure["code"]) for sidecar in sidecars for failure in sidecar["failures"])
+
+
+def _record_run(out: Path, resolved: Resolved, *, share: Share | None, num_workers: int, num_tasks: int) -> None:
+    record(
+        out,
+        event="begun",
+        source=str(resolved.source.resolve()),
+        host=socket.gethostname(),
+        platform=platform.platform(),
+        python=platform.python_version(),
+        num_workers=num_workers,
+        task=asdict(share) if share else None,
+        shards_to_make=num_tasks,
+        shards=len(resolved.plan.shards),
+    )

@@ -9,7 +9,8 @@ import simplejpeg
 from dfer_data.types import Image
 
 NUM_COLUMNS = 8
-_CELL_PX = 96
+THUMBNAIL_PX = 96
+"""Side of a cell."""
 _LABEL_PX = 150
 _MAX_ROWS = 200  # many clips of one long video: a JPEG is at most 65,535 px high
 _BACKGROUND, _TEXT, _FAILED = 24, (230, 230, 230), (255, 170, 60)
@@ -27,19 +28,19 @@ class ContactSheet:
         """Append a row: the clip's id, a note under it, and up to eight pictures."""
         row = self._blank(clip_id, note, _TEXT)
         for column, picture in enumerate(thumbnails[:NUM_COLUMNS]):
-            left = _LABEL_PX + column * _CELL_PX
-            row[:, left : left + _CELL_PX] = picture
+            left = _LABEL_PX + column * THUMBNAIL_PX
+            row[:, left : left + THUMBNAIL_PX] = picture
         self._add(row)
 
     def add_failure(self, clip_id: str, code: str) -> None:
         """Append a row without pictures that shows the code of a failure."""
-        self._add(self._blank(clip_id, code, _FAILED)[: _CELL_PX // 3])
+        self._add(self._blank(clip_id, code, _FAILED)[: THUMBNAIL_PX // 3])
 
     def encode(self) -> bytes:
         """Return the sheet as a JPEG."""
         rows = self._rows or [np.full((8, _LABEL_PX, 3), _BACKGROUND, np.uint8)]
         if self._num_left_out:
-            rows = [*rows, self._blank("", f"{self._num_left_out} more clips", _TEXT)[: _CELL_PX // 3]]
+            rows = [*rows, self._blank("", f"{self._num_left_out} more clips", _TEXT)[: THUMBNAIL_PX // 3]]
         return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(np.concatenate(rows)), quality=85))
 
     def _add(self, row: Image) -> None:
@@ -49,7 +50,7 @@ class ContactSheet:
             self._num_left_out += 1
 
     def _blank(self, clip_id: str, note: str, colour: tuple[int, int, int]) -> Image:
-        row = np.full((_CELL_PX, _LABEL_PX + NUM_COLUMNS * _CELL_PX, 3), _BACKGROUND, np.uint8)
+        row = np.full((THUMBNAIL_PX, _LABEL_PX + NUM_COLUMNS * THUMBNAIL_PX, 3), _BACKGROUND, np.uint8)
         for line, text in enumerate((clip_id[-22:], note)):
             plain = text.encode("ascii", "replace").decode("ascii")  # OpenCV draws ASCII only
             cv2.putText(row, plain, (4, 13 + 14 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.38, colour, 1, cv2.LINE_AA)
@@ -58,4 +59,4 @@ class ContactSheet:
 
 def thumbnail(image: Image) -> Image:
     """Return a face as the (96, 96, 3) uint8 cell of a sheet."""
-    return np.asarray(cv2.resize(image, (_CELL_PX, _CELL_PX), interpolation=cv2.INTER_AREA), np.uint8)
+    return np.asarray(cv2.resize(image, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA), np.uint8)

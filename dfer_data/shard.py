@@ -1,22 +1,20 @@
 """The bytes of one shard: a safetensors file of aligned faces and their measurements, and its reader.
 
 The JPEG (or pixel) payload is the last tensor, so everything before it, the index, is read and checked in one go. The
-file is assembled by streaming from a spool on disk: memory stays flat however long the videos are. docs/formats.md
-describes every field.
+file is put together from finished videos on disk (spool.py) by streaming. docs/formats.md describes every field.
 """
 
 from __future__ import annotations
 
-import contextlib
+import hashlib
 import json
 import os
-import shutil
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -26,30 +24,12 @@ from safetensors import SafetensorError, safe_open
 from dfer_data.config import Store
 from dfer_data.errors import CorruptShardError, FormatVersionError
 from dfer_data.sample import CLIP_FRAMES, segments_test
-from dfer_data.types import Floats, Image
-from dfer_data.weights import sha256_file
+from dfer_data.spool import RECORD, Spooled
+from dfer_data.types import Image
 
 FORMAT_VERSION = 1
 _COPY_BYTES = 1 << 20
 _DTYPE_NAMES = {"<i8": "I64", "<i4": "I32", "<u4": "U32", "<f4": "F32", "|u1": "U8"}
-
-
-@dataclass(frozen=True, eq=False)
-class FrameRecord:
-    """What a shard keeps of one aligned frame besides its picture."""
-
-    frame_index: int
-    """Position in the source video's decoding order."""
-    pts_seconds: float
-    """Presentation time; NaN where the source has none."""
-    box: Floats
-    """(4,) float32 source pixels; NaN for shipped crops."""
-    landmarks: Floats
-    """(5, 2) float32 source pixels after smoothing; NaN for shipped crops."""
-    score: float
-    """Detector's score; NaN for interpolated frames and shipped crops."""
-    flags: int
-    """FrameFlag bits."""
 
 
 @dataclass(frozen=True)
@@ -66,88 +46,52 @@ class ShardFile:
     """CRC-32 of those bytes."""
 
 
-class ShardWriter:
-    """Collects clips into a spool file, then writes the shard. One clip at a time, inside `with writer.clip():`."""
+def write_shard(
+    target: Path,
+    videos: Sequence[Spooled],
+    *,
+    store: Store,
+    size_px: int,
+    on_progress: Callable[[], None] = lambda: None,
+) -> ShardFile:
+    """Write the shard of these finished videos to `target`, synced to disk; return its sizes and hashes."""
+    tensors = _index_tensors(videos, store=store)
+    num_bytes = sum(video.stem.with_suffix(".frames").stat().st_size for video in videos)
+    num_clips = len(tensors["clip_offsets"]) - 1
+    shape = [num_bytes] if store == "frames" else [num_clips, CLIP_FRAMES, size_px, size_px, 3]
+    header = _header(tensors, "jpeg" if store == "frames" else "clips", shape, num_bytes, store=store)
+    index = header + b"".join(array.tobytes() for array in tensors.values())
+    digest = hashlib.sha256(index)
+    with target.open("wb") as file:
+        file.write(index)
+        for video in videos:
+            with video.stem.with_suffix(".frames").open("rb") as payload:
+                while chunk := payload.read(_COPY_BYTES):
+                    digest.update(chunk)
+                    file.write(chunk)
+                    on_progress()
+        file.flush()
+        os.fsync(file.fileno())
+    return ShardFile(len(index) + num_bytes, digest.hexdigest(), len(index), zlib.crc32(index))
 
-    def __init__(self, spool: Path, *, store: Store, size_px: int) -> None:
-        """Start an empty shard with its payload in the new file `spool`."""
-        self._spool_path = spool
-        self._spool: IO[bytes] = spool.open("w+b")
-        self._store = store
-        self._size_px = size_px
-        self._records: list[FrameRecord] = []
-        self._crc32: list[int] = []
-        self._frame_ends: list[int] = []
-        self._clip_ends: list[int] = []
-        self._clip16: list[npt.NDArray[np.int32]] = []
 
-    @property
-    def num_clips(self) -> int:
-        """Number of finished clips; the next clip's row."""
-        return len(self._clip_ends)
+def _index_tensors(videos: Sequence[Spooled], *, store: Store) -> dict[str, npt.NDArray[Any]]:
+    """Return the tensors before the payload, widest items first, so that each lies aligned in the file."""
+    records = np.concatenate([np.empty(0, RECORD), *(video.records() for video in videos)])
+    frames_per_clip = np.array([number for video in videos for number in video.frames_per_clip], "<i8")
+    clip16 = [segments_test(int(number)) for number in frames_per_clip]
+    tensors: dict[str, npt.NDArray[Any]] = {}
+    if store == "frames":
+        tensors["frame_offsets"] = _offsets(records["num_bytes"])
+    tensors["clip_offsets"] = _offsets(frames_per_clip)
+    for name in ("pts_seconds", "box", "landmarks", "score", "crc32", "frame_index"):
+        tensors[name] = np.ascontiguousarray(records[name])
+    tensors["clip16_index"] = np.array(clip16, "<i4").reshape(len(frames_per_clip), CLIP_FRAMES)
+    return tensors | {"flags": np.ascontiguousarray(records["flags"])}
 
-    @contextlib.contextmanager
-    def clip(self) -> Iterator[None]:
-        """Make what is added inside one clip; an exception takes it back whole."""
-        num_frames, num_bytes = len(self._records), self._spool.tell()
-        try:
-            yield
-            clip16 = segments_test(len(self._records) - num_frames)
-        except BaseException:
-            del self._records[num_frames:], self._crc32[num_frames:], self._frame_ends[num_frames:]
-            self._spool.seek(num_bytes)
-            self._spool.truncate()
-            raise
-        self._clip_ends.append(len(self._records))
-        self._clip16.append(clip16)
 
-    def add(self, payload: bytes, record: FrameRecord) -> None:
-        """Append one frame: JPEG bytes, or raw (size, size, 3) RGB bytes with `--store clips16`."""
-        self._spool.write(payload)
-        self._records.append(record)
-        self._crc32.append(zlib.crc32(payload))
-        self._frame_ends.append(self._spool.tell())
-
-    def finish(self, target: Path) -> ShardFile:
-        """Write the shard to `target`, synced to disk, remove the spool, return its sizes and hashes."""
-        tensors = self._index_tensors()
-        payload_name, payload_shape = self._payload()
-        header = _header(tensors, payload_name, payload_shape, self._spool.tell(), store=self._store)
-        index = header + b"".join(array.tobytes() for array in tensors.values())
-        with target.open("wb") as file:
-            file.write(index)
-            self._spool.seek(0)
-            shutil.copyfileobj(self._spool, file, _COPY_BYTES)
-            file.flush()
-            os.fsync(file.fileno())
-        self.close()
-        return ShardFile(target.stat().st_size, sha256_file(target), len(index), zlib.crc32(index))
-
-    def close(self) -> None:
-        """Drop the spool; harmless when done already."""
-        self._spool.close()
-        self._spool_path.unlink(missing_ok=True)
-
-    def _index_tensors(self) -> dict[str, npt.NDArray[Any]]:
-        """Return the tensors before the payload, widest items first, so that each lies aligned in the file."""
-        records, num_frames = self._records, len(self._records)
-        offsets = {"frame_offsets": np.array([0, *self._frame_ends], "<i8")} if self._store == "frames" else {}
-        return offsets | {
-            "clip_offsets": np.array([0, *self._clip_ends], "<i8"),
-            "pts_seconds": np.array([record.pts_seconds for record in records], "<f4"),
-            "box": np.array([record.box for record in records], "<f4").reshape(num_frames, 4),
-            "landmarks": np.array([record.landmarks for record in records], "<f4").reshape(num_frames, 5, 2),
-            "score": np.array([record.score for record in records], "<f4"),
-            "crc32": np.array(self._crc32, "<u4"),
-            "frame_index": np.array([record.frame_index for record in records], "<i4"),
-            "clip16_index": np.array(self._clip16, "<i4").reshape(self.num_clips, CLIP_FRAMES),
-            "flags": np.array([record.flags for record in records], "|u1"),
-        }
-
-    def _payload(self) -> tuple[str, list[int]]:
-        if self._store == "frames":
-            return "jpeg", [self._spool.tell()]
-        return "clips", [self.num_clips, CLIP_FRAMES, self._size_px, self._size_px, 3]
+def _offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype("<i8")
 
 
 def _header(

@@ -1,16 +1,14 @@
-"""One shard from its videos to its files: a pure function of the videos and the config.
+"""The two steps of `prepare`: one video to finished faces in the spool, finished videos to the files of a shard.
 
-The shard, its contact sheet and its sidecar are written aside, synced and renamed; the sidecar comes last and is the
-mark that the shard is done.
+Both are pure functions of the video, or the videos, and the config. A shard, its contact sheet and its sidecar are
+written aside, synced and renamed; the sidecar comes last and is the mark that the shard is done.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import json
-import os
-from collections.abc import Callable, Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -18,27 +16,59 @@ from typing import Any
 import cv2
 import simplejpeg
 
+from dfer_data.align import resized
 from dfer_data.config import PrepareConfig, canonical_json
+from dfer_data.crops import clip_of_crops
 from dfer_data.detect.base import Detector
 from dfer_data.errors import VideoError
-from dfer_data.pipeline import Clip, Failure, clip_of_crops, clips_of_video, resized
+from dfer_data.files import sync_folder, write_atomically
+from dfer_data.pipeline import Clip, Failure, clips_of_video
 from dfer_data.preview import NUM_COLUMNS, ContactSheet, thumbnail
 from dfer_data.sample import segments_test
-from dfer_data.shard import FORMAT_VERSION, ShardFile, ShardWriter
+from dfer_data.shard import FORMAT_VERSION, write_shard
+from dfer_data.sidecar import PREVIEW, SHARDS, read_sidecar, shard_name, sidecar_sha256
 from dfer_data.sources.base import SourceVideo
+from dfer_data.spool import Spooled, SpoolWriter, read_spooled
 from dfer_data.types import Image
-
-SHARDS, PREVIEW, WORK = "shards", "preview", ".work"
+from dfer_data.weights import sha256_file
 
 
 @dataclass(frozen=True)
 class ShardTask:
-    """What a worker is told about one shard."""
+    """The videos of one shard, which is called by the five digits of its number."""
 
     number: int
-    """Its number; the files are called by its five digits."""
+    """From 0."""
     videos: tuple[SourceVideo, ...]
     """In order."""
+
+
+@dataclass(frozen=True)
+class VideoTask:
+    """One video to be worked on."""
+
+    shard: int
+    """Number of its shard."""
+    position: int
+    """Place in the shard, from 0."""
+    video: SourceVideo
+    """The video."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What all steps of a run have in common."""
+
+    source: Path
+    """Folder of the dataset."""
+    out: Path
+    """Output folder."""
+    work: Path
+    """Folder below it for what is not finished, this run's alone."""
+    config: PrepareConfig
+    """Settings."""
+    weights: Path | None
+    """The detector's model file."""
 
 
 @dataclass(frozen=True)
@@ -53,73 +83,49 @@ class VideoDone:
     """`ok`, `partial` or a ledger code for each of its clips."""
 
 
-def shard_name(number: int) -> str:
-    """Return the stem of a shard's files."""
-    return f"{number:05d}"
+def spool_stem(place: Workplace, task: VideoTask) -> Path:
+    """Return where the finished video of a task lies in the spool, without suffix."""
+    return place.work / shard_name(task.shard) / f"{task.position:04d}"
 
 
-def sidecar_path(out: Path, number: int) -> Path:
-    """Return where the sidecar of a shard lies."""
-    return out / SHARDS / f"{shard_name(number)}.json"
+def make_video(
+    task: VideoTask, place: Workplace, *, detector: Detector | None, on_progress: Callable[[], None] = lambda: None
+) -> VideoDone:
+    """Make the faces of one video and leave them in the spool; its faults become ledger rows there.
 
-
-def is_done(out: Path, number: int) -> bool:
-    """Whether the shard's sidecar is there as it was written, and shard and sheet have the sizes that it gives."""
-    name = shard_name(number)
-    try:
-        sidecar = json.loads(sidecar_path(out, number).read_bytes())
-        return bool(
-            sidecar["sidecar_sha256"] == _sidecar_sha256(sidecar)
-            and (out / SHARDS / f"{name}.safetensors").stat().st_size == sidecar["num_bytes"]
-            and (out / PREVIEW / f"{name}.jpg").stat().st_size == sidecar["preview"]["num_bytes"]
-        )
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
-
-
-def _sidecar_sha256(sidecar: Mapping[str, Any]) -> str:
-    """Hash a sidecar without its own hash: a damaged one must not be taken over into a new dataset.json."""
-    body = {key: value for key, value in sidecar.items() if key != "sidecar_sha256"}
-    return hashlib.sha256(canonical_json(body)).hexdigest()
-
-
-def run_task(
-    task: ShardTask,
-    *,
-    source: Path,
-    out: Path,
-    config: PrepareConfig,
-    detector: Detector | None,
-    on_event: Callable[[VideoDone], None],
-) -> None:
-    """Make one shard and commit it. Raises OSError when the disk fails; faults of videos go into the ledger."""
+    Raises OSError when the disk fails, MemoryError.
+    """
     cv2.setNumThreads(1)
-    name = shard_name(task.number)
-    sheet, clips, failures = ContactSheet(), [], []
-    writer = ShardWriter(out / WORK / f"{name}.spool", store=config.store, size_px=config.size_px)
-    with contextlib.closing(writer):
-        for video in task.videos:
-            codes, num_frames = [], 0
-            for result in _results(video, source=source, config=config, detector=detector):
-                row = result if isinstance(result, Failure) else _store(result, video, writer, sheet, config=config)
-                if isinstance(row, Failure):
-                    failures.append(_failure_row(row, video))
-                    sheet.add_failure(row.clip_id, row.error.code)
-                    codes.append(row.error.code)
-                else:
-                    clips.append(row)
-                    codes.append(str(row["status"]))
-                    num_frames += int(row["num_source_frames"])
-            on_event(VideoDone(video.clip_id, num_frames, tuple(codes)))
-        file = writer.finish(out / WORK / f"{name}.safetensors")
-    _commit(out, name, file, sheet.encode(), clips=clips, failures=failures)
+    video, codes, num_frames = task.video, [], 0
+    clips: list[dict[str, Any]] = []
+    failures: list[dict[str, Any]] = []
+    with SpoolWriter(spool_stem(place, task)) as spool:
+        for result in _results(video, place, detector=detector, on_progress=on_progress):
+            row = result if isinstance(result, Failure) else _store(result, video, spool, config=place.config)
+            if isinstance(row, Failure):
+                failures.append(_failure_row(row, video))
+                codes.append(row.error.code)
+            else:
+                clips.append(row)
+                codes.append(str(row["status"]))
+                num_frames += int(row["num_source_frames"])
+        spool.finish(clips=clips, failures=failures)
+    return VideoDone(video.clip_id, num_frames, tuple(codes))
+
+
+def give_up_video(task: VideoTask, place: Workplace, error: VideoError) -> VideoDone:
+    """Leave a ledger row in the place of a video that could not be worked on."""
+    with SpoolWriter(spool_stem(place, task)) as spool:
+        failure = _failure_row(Failure(task.video.clip_id, error), task.video)
+        spool.finish(clips=[], failures=[failure])
+    return VideoDone(task.video.clip_id, 0, (error.code,))
 
 
 def _results(
-    video: SourceVideo, *, source: Path, config: PrepareConfig, detector: Detector | None
-) -> Iterator[Clip | Failure]:
-    """Yield the clips of a video; a fault of the video becomes a Failure."""
-    path = source / video.path
+    video: SourceVideo, place: Workplace, *, detector: Detector | None, on_progress: Callable[[], None]
+) -> Iterator[tuple[Clip, str] | Failure]:
+    """Yield the clips of a video with the hash of its file; a fault of the video becomes a Failure."""
+    path = place.source / video.path
     try:
         if not video.path or not path.exists():
             raise VideoError(
@@ -128,37 +134,54 @@ def _results(
                 hint="restore the file, or unzip the part it is in",
             )
         if detector is None:
-            yield clip_of_crops(path, video)
-        else:
-            yield from clips_of_video(path, video, config=config, detector=detector)
+            yield clip_of_crops(path, video), ""
+            return
+        sha256 = _source_sha256(path, video)
+        made = clips_of_video(path, video, config=place.config, detector=detector, on_progress=on_progress)
+        for one in made:
+            yield one if isinstance(one, Failure) else (one, sha256)
     except VideoError as error:
         yield Failure(video.clip_id, error)
 
 
+def _source_sha256(path: Path, video: SourceVideo) -> str:
+    """Hash a video; VideoError when it cannot be read to its end, or is not the file that was planned."""
+    try:
+        num_bytes = path.stat().st_size
+        sha256 = sha256_file(path)
+    except OSError as error:
+        hint = "make it readable, then `--retry-failed READ_ERROR`"
+        raise VideoError("READ_ERROR", f"{path.name} cannot be read: {error.strerror or error}", hint=hint) from error
+    if num_bytes != video.num_bytes:
+        message = f"{path.name} has {num_bytes} bytes, {video.num_bytes} when the run was planned"
+        hint = "leave the videos alone during a run; `--retry-failed CHANGED_SOURCE` takes the new one"
+        raise VideoError("CHANGED_SOURCE", message, hint=hint)
+    return sha256
+
+
 def _store(
-    clip: Clip, video: SourceVideo, writer: ShardWriter, sheet: ContactSheet, *, config: PrepareConfig
+    made: tuple[Clip, str], video: SourceVideo, spool: SpoolWriter, *, config: PrepareConfig
 ) -> dict[str, Any] | Failure:
     """Write a clip's faces; return its sidecar row, or the failure if the source breaks on the second look."""
-    facts, faces = clip
+    (facts, faces), sha256 = made
     test_frames = segments_test(facts.num_frames).tolist()
-    thumbnails, row = [], writer.num_clips
     try:
-        with writer.clip():
+        with spool.clip():
             for index, face in enumerate(faces):
                 if index in test_frames[:: len(test_frames) // NUM_COLUMNS]:
-                    thumbnails.append(thumbnail(face.image))
+                    spool.add_thumbnail(thumbnail(face.image))
                 if config.store == "frames":
-                    writer.add(face.jpeg or _jpeg(face.image, quality=config.jpeg_quality), face.record)
+                    spool.add(face.jpeg or _jpeg(face.image, quality=config.jpeg_quality), face.record)
                     continue
                 for _ in range(test_frames.count(index)):  # a short clip repeats its last frame
-                    writer.add(resized(face.image, size_px=config.size_px).tobytes(), face.record)
+                    spool.add(resized(face.image, size_px=config.size_px).tobytes(), face.record)
     except VideoError as error:
         return Failure(facts.clip_id, error)
-    status = "partial" if facts.is_partial else "ok"
-    sheet.add_clip(facts.clip_id, thumbnails, note=f"{facts.num_frames} frames" + (" partial" * facts.is_partial))
     columns = asdict(facts)
     del columns["is_partial"]
-    return columns | {"row": row, "source_clip_id": video.clip_id, "source": video.path, "status": status}
+    status = "partial" if facts.is_partial else "ok"
+    origin = {"source_clip_id": video.clip_id, "source": video.path, "source_sha256": sha256}
+    return columns | origin | {"status": status}
 
 
 def _jpeg(image: Image, *, quality: int) -> bytes:
@@ -175,44 +198,51 @@ def _failure_row(failure: Failure, video: SourceVideo) -> dict[str, Any]:
         "message": error.message,
         "frame": error.frame,
         "hint": error.hint,
+        "retryable": error.is_retryable,
     }
 
 
-def _commit(
-    out: Path, name: str, file: ShardFile, sheet: bytes, *, clips: list[dict[str, Any]], failures: list[dict[str, Any]]
-) -> None:
-    """Move the shard, the sheet and last the sidecar into place."""
+def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[], None] = lambda: None) -> None:
+    """Put the finished videos of a shard together, move shard, sheet and last the sidecar into place.
+
+    Does nothing when that was done already. Raises OSError when the disk fails.
+    """
+    if read_sidecar(place.out, task.number) is not None:
+        return
+    name, out, work = shard_name(task.number), place.out, place.work
+    videos = [
+        read_spooled(spool_stem(place, VideoTask(task.number, position, video)))
+        for position, video in enumerate(task.videos)
+    ]
+    sheet = _contact_sheet(videos)
+    shard = work / f"{name}.safetensors"
+    config = place.config
+    file = write_shard(shard, videos, store=config.store, size_px=config.size_px, on_progress=on_progress)
+    clips = [clip for video in videos for clip in video.clips]
     sidecar: dict[str, Any] = {
         "format": "dfer-shard-sidecar",
         "format_version": FORMAT_VERSION,
         "shard": name,
         **asdict(file),
         "preview": {"num_bytes": len(sheet), "sha256": hashlib.sha256(sheet).hexdigest()},
-        "clips": clips,
-        "failures": failures,
+        "clips": [clip | {"row": row} for row, clip in enumerate(clips)],
+        "failures": [failure for video in videos for failure in video.failures],
     }
-    sidecar["sidecar_sha256"] = _sidecar_sha256(sidecar)
-    (out / WORK / f"{name}.safetensors").replace(out / SHARDS / f"{name}.safetensors")
-    write_atomically(out / PREVIEW / f"{name}.jpg", sheet, work=out / WORK)
+    sidecar["sidecar_sha256"] = sidecar_sha256(sidecar)
+    shard.replace(out / SHARDS / f"{name}.safetensors")
+    write_atomically(out / PREVIEW / f"{name}.jpg", sheet, work=work)
     sync_folder(out / SHARDS)  # the shard's name is on disk before its mark
-    write_atomically(out / SHARDS / f"{name}.json", canonical_json(sidecar), work=out / WORK)
+    write_atomically(out / SHARDS / f"{name}.json", canonical_json(sidecar), work=work)
     sync_folder(out / SHARDS)
+    shutil.rmtree(work / name)
 
 
-def write_atomically(path: Path, data: bytes, *, work: Path) -> None:
-    """Write a file that appears under its name whole and synced, or not at all; `work` is on the same disk."""
-    temporary = work / (path.name + ".part")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make renames inside a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+def _contact_sheet(videos: list[Spooled]) -> bytes:
+    sheet = ContactSheet()
+    for video in videos:
+        for clip, thumbnails in zip(video.clips, video.thumbnails(), strict=True):
+            note = f"{clip['num_frames']} frames" + (" partial" if clip["status"] == "partial" else "")
+            sheet.add_clip(str(clip["clip_id"]), thumbnails, note=note)
+        for failure in video.failures:
+            sheet.add_failure(str(failure["clip_id"]), str(failure["code"]))
+    return sheet.encode()

@@ -60,10 +60,15 @@ class VideoReader:
         )
         self.decode_error: str | None = None
         self.num_frames = 0
+        self.first_wanted = 0
         self._first_seconds = self._last_seconds = 0.0
 
     def frames(self) -> Iterator[Frame]:
-        """Yield every frame in order. A decoder error ends the stream; `decode_error` then holds its text."""
+        """Yield every frame in order. A decoder error ends the stream; `decode_error` then holds its text.
+
+        Frames before number `first_wanted`, which may be raised between two frames, are decoded and passed over.
+        Raises MemoryError.
+        """
         step = 1.0 / self.info.fps if self.info.fps > 0 else 0.04
         try:
             for picture in self._container.decode(self._stream):
@@ -72,15 +77,18 @@ class VideoReader:
                 if not self.num_frames:
                     self._first_seconds = seconds
                 self._last_seconds = seconds
-                image = _upright(
-                    np.asarray(picture.to_ndarray(format="rgb24"), np.uint8),
-                    sar=self._sar,
-                    rotation_degrees=picture.rotation,
-                )
-                yield Frame(self.num_frames, seconds, image, bool(picture.is_corrupt))
                 self.num_frames += 1
+                if self.num_frames > self.first_wanted:
+                    yield Frame(self.num_frames - 1, seconds, self._picture(picture), bool(picture.is_corrupt))
         except (av.error.FFmpegError, ValueError, LookupError) as error:  # LookupError: a stream that was not announced
             self.decode_error = _reason(error)
+
+    def _picture(self, picture: av.VideoFrame) -> Image:
+        """Convert a decoded picture; ValueError when it has grown over the cap since the file was opened."""
+        if round(picture.width * self._sar) * picture.height > MAX_PIXELS:
+            raise ValueError(f"a picture of {picture.width} x {picture.height} in the middle of the stream")
+        pixels = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
+        return _upright(pixels, sar=self._sar, rotation_degrees=picture.rotation)
 
     @property
     def is_partial(self) -> bool:
@@ -88,7 +96,8 @@ class VideoReader:
         if self.decode_error is not None:
             return True
         step = 1.0 / self.info.fps if self.info.fps > 0 else 0.0
-        decoded = self._last_seconds - self._first_seconds + step
+        start = 0.0 if "matroska" in self._container.format.name else self._first_seconds  # its duration counts from 0
+        decoded = self._last_seconds - start + step
         return decoded < _PARTIAL_SHARE * self.info.duration_seconds
 
 
@@ -110,8 +119,8 @@ def open_video(path: Path) -> Iterator[VideoReader]:
             hint="download or convert it again; a download page or a Git LFS pointer may carry a video's name",
         ) from error
     with container:
-        stream = container.streams.best("video")
-        if not isinstance(stream, VideoStream) or stream.disposition & stream.disposition.__class__.attached_pic:
+        stream = _largest(container)
+        if stream is None:
             raise VideoError("NO_VIDEO_STREAM", f"{path.name} has no video stream", hint="it may be audio only")
         if stream.codec_context is None:
             raise VideoError("UNREADABLE", f"{path.name}: no decoder for its codec", hint="convert it to H.264")
@@ -124,7 +133,20 @@ def open_video(path: Path) -> Iterator[VideoReader]:
                 hint="scale it down first",
             )
         stream.codec_context.thread_count = 1
+        stream.codec_context.options = {
+            "max_pixels": str(MAX_PIXELS)
+        }  # the decoder's own check, before it takes memory
         yield reader
+
+
+def _largest(container: InputContainer) -> VideoStream | None:
+    """Return the video stream with the largest pictures, as the ffmpeg program does; cover art is none."""
+    streams = [one for one in container.streams.video if not one.disposition & one.disposition.__class__.attached_pic]
+    return max(streams, key=lambda one: (_num_pixels(one), -one.index), default=None)
+
+
+def _num_pixels(stream: VideoStream) -> int:
+    return stream.width * stream.height if stream.codec_context is not None else 0  # none: a codec without decoder
 
 
 def _upright(image: Image, *, sar: float, rotation_degrees: int) -> Image:

@@ -13,7 +13,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from dfer_data.config import canonical_json
-from dfer_data.task import write_atomically
+from dfer_data.files import write_atomically
 from lstpnet.errors import CheckpointError
 
 

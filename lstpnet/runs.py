@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from dfer_data.config import canonical_json
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
+from dfer_data.files import sync_folder, write_atomically
 
 FORMAT, FORMAT_VERSION = "dfer-run", 1
 RUN_NAME, PREDICTIONS_NAME = "run.json", "predictions.parquet"
@@ -193,8 +194,6 @@ def _schema() -> Any:
 
 
 def _write(path: Path, data: bytes) -> None:
-    from dfer_data.task import sync_folder, write_atomically  # brings the video stack, which readers can do without
-
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, data, work=path.parent)
     sync_folder(path.parent)

@@ -17,7 +17,7 @@ import torch
 
 from dfer_data.config import canonical_json
 from dfer_data.errors import CorruptDataError, DferError, LockedError, UsageError
-from dfer_data.task import write_atomically
+from dfer_data.files import write_atomically
 from dfer_data.weights import sha256_file
 from lstpnet.checkpoint import save_checkpoint
 from lstpnet.errors import CheckpointError

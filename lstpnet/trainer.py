@@ -153,10 +153,12 @@ def fit(
         ("frames", "frame", recipe.frame_epochs),
         ("clips", "train", recipe.epochs),
     )
+    dataset = _train_clips(experiment, device=device)
     for stage, sampling, num_epochs in stages:
         if num_epochs == 0:
             continue
-        loop = _Stage(experiment, model, stage=stage, sampling=sampling, num_epochs=num_epochs, device=device)
+        dataset.sampling = sampling
+        loop = _Stage(experiment, model, dataset, stage=stage, num_epochs=num_epochs, device=device)
         for epoch in range(1, num_epochs + 1):
             done = loop.run_epoch(epoch)
             if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
@@ -181,24 +183,15 @@ class _Stage:
         self,
         experiment: Experiment,
         model: LSTPNet,
+        dataset: FaceClipDataset,
         *,
         stage: str,
-        sampling: Sampling,
         num_epochs: int,
         device: torch.device,
     ) -> None:
-        self._experiment, self._model, self._device = experiment, model, device
+        self._experiment, self._model, self._dataset, self._device = experiment, model, dataset, device
         self._recipe, self._stage, self._num_epochs = experiment.recipe, stage, num_epochs
         self._dtype = autocast_dtype(experiment.recipe, device)
-        self._in_memory = _fits_in_memory(experiment)  # then the decoded clips stay here, not in loader processes
-        self._dataset = FaceClipDataset(
-            experiment.data.root,
-            clip_ids=experiment.train_ids,
-            sampling=sampling,
-            size_px=self._recipe.size_px,
-            seed=experiment.seed,
-            keep_in_memory=num_workers(device) == 0 and _fits_in_memory(experiment),  # workers live for one epoch
-        )
         steps = -(-len(self._dataset) // self._recipe.batch_size)
         self._optimizer = build_optimizer(model, self._recipe)
         self._schedule = build_schedule(self._optimizer, self._recipe, num_epochs=num_epochs, steps_per_epoch=steps)
@@ -266,7 +259,14 @@ class _Stage:
         return float((logits.argmax(axis=1) == wanted).mean())
 
 
-def _fits_in_memory(experiment: Experiment) -> bool:
-    rows = experiment.data.clips
+def _train_clips(experiment: Experiment, *, device: torch.device) -> FaceClipDataset:
+    """Open the training clips; decoded once for all stages and kept where no loader process works and they fit."""
+    rows, size_px = experiment.data.clips, experiment.recipe.size_px
     num_frames = int(rows["num_frames"][rows["clip_id"].isin(experiment.train_ids)].sum())
-    return num_frames * 3 * experiment.recipe.size_px**2 <= _MEMORY_BYTES
+    return FaceClipDataset(
+        experiment.data.root,
+        clip_ids=experiment.train_ids,
+        size_px=size_px,
+        seed=experiment.seed,
+        keep_in_memory=num_workers(device) == 0 and num_frames * 3 * size_px**2 <= _MEMORY_BYTES,
+    )

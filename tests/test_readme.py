@@ -9,9 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import dfer_data
+from tests.test_acceptance import landmark_errors
 from tests.workspace import run_dfer
 
 _ROOT = Path(__file__).parents[1]
@@ -42,7 +44,7 @@ def test_every_command_line_runs(workspace: Path, real_videos: dict[str, Path]) 
         program, *arguments = shlex.split(command)
         assert program == "dfer"
         if arguments == ["synth", "dfew"]:
-            continue  # the workspace was made by this very line
+            continue  # the workspace has fewer clips; test_the_demo_at_full_size runs the very line
         done = run_dfer(*arguments, cwd=workspace)
         assert done.returncode == 0, f"{command}: {done.stderr}"
 
@@ -54,10 +56,35 @@ def test_the_python_runs(workspace: Path) -> None:
         assert re.search(r"\(16, 3, 224, 224\)|loss \d", done.stdout)
 
 
-def test_the_output_shown_is_the_output_printed(workspace: Path) -> None:
-    for command in ("verify --deep prepared/dfew-retinaface",):
-        shown = _TEXT.split(f"$ dfer {command}\n")[1].splitlines()[0]
-        assert shown in run_dfer(*command.split(), cwd=workspace).stdout
+def _shown(command: str) -> list[str]:
+    """The lines that the README shows below a command."""
+    return _TEXT.split(f"$ dfer {command}\n")[1].split("```")[0].split("\n$ ")[0].splitlines()
+
+
+def _shape(line: str) -> str:
+    """A line with its numbers taken out."""
+    return re.sub(r"\d+(\.\d+)?", "N", line)
+
+
+@pytest.mark.parametrize("name", ["synth dfew", "prepare dfew --detector retinaface"])
+def test_the_output_shown_has_the_shape_of_the_output_printed(workspace: Path, name: str) -> None:
+    printed = (workspace / f"{name.split()[0]}.txt").read_text().splitlines()
+    assert [_shape(line) for line in _shown(name)] == [_shape(line) for line in printed]
+
+
+@pytest.mark.soak
+def test_the_demo_at_full_size(tmp_path: Path) -> None:
+    """The four lines as they stand in the README, at full size, with the very figures that it shows."""
+    done = run_dfer("demo", "--out", "demo", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    for command in ("synth dfew", "prepare dfew --detector retinaface"):
+        for line in _shown(command):
+            assert line in done.stdout
+    verified = run_dfer("verify", "--deep", "prepared/dfew-retinaface", cwd=tmp_path / "demo").stdout
+    assert _shown("verify --deep prepared/dfew-retinaface")[0] in verified
+    (war,) = re.findall(r"^last: WAR (\S+)", done.stdout, flags=re.MULTILINE)
+    assert float(war) >= 70
+    assert np.percentile(landmark_errors(tmp_path / "demo"), 95) <= 0.10
 
 
 @pytest.mark.parametrize("target", re.findall(r"^    make (\w+)", _TEXT, flags=re.MULTILINE))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -55,3 +55,13 @@ class Source(Protocol):
     def __call__(self, root: Path, *, layout: Literal["videos", "frames"]) -> SourceListing:
         """List the dataset below `root` in the wanted layout."""
         ...
+
+
+def outsiders(root: Path, paths: Iterable[str]) -> list[str]:
+    """Return a fault for each path below `root` that a link or `..` leads out of it: data that nobody chose to read."""
+    inside = root.resolve()
+    return [
+        f"{path}: a link or `..` leads out of the source folder; copy it there, or give a folder that holds it all"
+        for path in paths
+        if not (root / path).resolve().is_relative_to(inside)
+    ]

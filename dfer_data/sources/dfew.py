@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from dfer_data.errors import AnnotationError, UsageError
 from dfer_data.labels import DFEW_NAMES, DFEW_NUMBERS
-from dfer_data.sources.base import SourceListing, SourceVideo, Split
+from dfer_data.sources.base import SourceListing, SourceVideo, Split, outsiders
 from dfer_data.video import VIDEO_EXTENSIONS
 
 _FOLDS = ("1", "2", "3", "4", "5")
@@ -35,10 +35,10 @@ def list_dfew(root: Path, *, layout: Literal["videos", "frames"]) -> SourceListi
     if not root.is_dir():
         raise UsageError(f"no DFEW at {root}: {_HOW_TO}")
     rows, faults = _read_splits(root)
-    faults += _cross_faults(rows)
+    found = _index_videos(root) if layout == "videos" else _index_frames(root)
+    faults += _cross_faults(rows) + outsiders(root, (path for path, _ in found.values()))
     if faults:
         raise AnnotationError(faults)
-    found = _index_videos(root) if layout == "videos" else _index_frames(root)
     if not found:
         other = "Clip/original/*.mp4" if layout == "videos" else "Clip/clip_224x224/*/*.jpg"
         raise UsageError(f"{root} has DFEW's split files but no {other}: {_HOW_TO}")

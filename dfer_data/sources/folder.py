@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from dfer_data.errors import AnnotationError, UsageError
-from dfer_data.sources.base import SourceListing, SourceVideo
+from dfer_data.sources.base import SourceListing, SourceVideo, outsiders
 from dfer_data.video import VIDEO_EXTENSIONS
 
 
@@ -17,7 +17,6 @@ def list_folder(root: Path, *, layout: Literal["videos", "frames"]) -> SourceLis
         raise UsageError("`prepare folder` takes videos; shipped crops (--detector none) are known for dfew only")
     if not root.is_dir():
         raise UsageError(f"{root} is not a folder; give the folder of videos with --source DIR")
-    inside = root.resolve()
     faults, videos, num_ignored = [], [], 0
     for path in sorted(root.rglob("*")):
         relative = path.relative_to(root)
@@ -31,12 +30,11 @@ def list_folder(root: Path, *, layout: Literal["videos", "frames"]) -> SourceLis
             faults.append(f"{str(relative)!r}: the name is not UTF-8; rename it")
         elif path.suffix.lower() not in VIDEO_EXTENSIONS:
             num_ignored += 1
-        elif not path.resolve().is_relative_to(inside):
-            faults.append(f"{relative}: is a link out of the source folder")
         else:
             clip_id = unicodedata.normalize("NFC", relative.as_posix())
             label = unicodedata.normalize("NFC", relative.parts[0]) if len(relative.parts) > 1 else None
             videos.append(SourceVideo(clip_id, relative.as_posix(), path.stat().st_size, label))
+    faults += outsiders(root, (video.path for video in videos))
     faults += [f"{name}: two files have this name after Unicode normalisation" for name in _repeated(videos)]
     if faults:
         raise AnnotationError(faults)

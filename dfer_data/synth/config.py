@@ -26,7 +26,7 @@ class SynthConfig:
     """Start of every random stream, 0 or more."""
     width_px: int = 640
     """Width of the videos in pixels: even, at least 160."""
-    height_px: int = 360
+    height_px: int = 320
     """Height of the videos in pixels: even, at least 120 and at most the width."""
 
     def __post_init__(self) -> None:

@@ -21,7 +21,6 @@ import av
 import cv2
 import numpy as np
 
-from dfer_data.engines import end_with_parent
 from dfer_data.errors import UsageError, WorkerError
 from dfer_data.labels import DFEW_NAMES
 from dfer_data.synth.config import NUM_FOLDS, SynthConfig, SynthSummary
@@ -30,8 +29,9 @@ from dfer_data.synth.heads import load_heads
 from dfer_data.synth.people import Person, sample_person
 from dfer_data.synth.render import Pose, Scene, render
 from dfer_data.types import Floats, Image
+from dfer_data.workers import end_with_parent
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 _VIDEOS, _SPLITS, _TRUTH = Path("Clip/original"), Path("EmoLabel_DataSplit"), Path("ground_truth")
 _STATEMENT = (
     "Synthetic: every face is a rendered CC0 3-D head with sampled features; nobody is real. Made to try dfer out. "
@@ -197,7 +197,7 @@ def _film(
 
 def _scene(rng: np.random.Generator, config: SynthConfig) -> Scene:
     """Draw place, light and background of a clip; sizes scale with the picture's height."""
-    unit = config.height_px / 360
+    unit = config.height_px / 320
     light = np.array([rng.uniform(-0.55, 0.55), rng.uniform(0.15, 0.6), 0.85], np.float32)
     middle = (config.width_px - 1) / 2
     warmth = float(rng.uniform(-0.05, 0.05))

@@ -76,13 +76,17 @@ def perform(emotion: str, rng: np.random.Generator) -> Performance:
 def _course(
     emotion: str, time: npt.NDArray[np.float64], rng: np.random.Generator
 ) -> tuple[float, npt.NDArray[np.float64]]:
-    """Return the onset and the course (T,) 0..1 over time 0..1, with eased ramps."""
+    """Return the onset and the course (T,) 0..1 over time 0..1, with eased ramps.
+
+    Surprise and fear have the same apex, and stand at it in the middle of the clip, so that no frame there tells them
+    apart: surprise is sudden and short, fear comes slowly and stays.
+    """
     if emotion == "surprise":
-        onset = float(rng.uniform(0.1, 0.55))
-        course = _ramp(time, onset, 0.07) * (1 - _ramp(time, onset + 0.2, 0.18))
+        onset = float(rng.uniform(0.30, 0.44))
+        course = _ramp(time, onset, 0.07) * (1 - _ramp(time, onset + 0.26, 0.14))
     elif emotion == "fear":
         onset = float(rng.uniform(0.03, 0.12))
-        course = _ramp(time, onset, float(rng.uniform(0.45, 0.6)))
+        course = _ramp(time, onset, float(rng.uniform(0.36, 0.46)))
     else:
         onset = float(rng.uniform(0.03, 0.3))
         course = _ramp(time, onset, float(rng.uniform(0.12, 0.3))) * (1 - _ramp(time, rng.uniform(0.85, 1.2), 0.15))

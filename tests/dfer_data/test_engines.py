@@ -7,41 +7,44 @@ from pathlib import Path
 
 import pytest
 
-from dfer_data import engines
-from dfer_data.engines import Job, run_processes
+from dfer_data import workers
+from dfer_data.engines import Event, Limits, WorkerLost, run_processes
 from dfer_data.errors import DferError, UsageError, WorkerError
-from dfer_data.task import ShardTask
+from dfer_data.sources.base import SourceVideo
+from dfer_data.task import ShardTask, Workplace
 from tests.dfer_data.tiny import CONFIG
 
-TASKS = [ShardTask(0, ()), ShardTask(1, ())]
+SHARDS = [ShardTask(number, (SourceVideo(str(number), "a.mp4", 1, None),)) for number in range(2)]
 
-_real_work = engines._work
+_real_work = workers._work
 
 
-def run(folder: Path) -> None:
-    job = Job(folder, folder, CONFIG, folder / "garbage.onnx")
+def run(folder: Path, *, shards: list[ShardTask] = SHARDS, events: list[Event] | None = None) -> list[Event]:
+    events = [] if events is None else events
+    place = Workplace(folder, folder, folder / ".work", CONFIG, folder / "garbage.onnx")
     (folder / "garbage.onnx").write_bytes(b"garbage")
-    run_processes(TASKS, job, num_workers=1, on_event=lambda event: None)
+    run_processes(shards, place, num_workers=2, limits=Limits(), on_event=events.append)
+    return events
 
 
-def dies(connection: Connection, job: Job) -> None:
+def dies(connection: Connection, place: Workplace) -> None:
     os._exit(7)
 
 
-def fails_unexpectedly(connection: Connection, job: Job) -> None:
+def fails_unexpectedly(connection: Connection, place: Workplace) -> None:
     def broken(*args: object, **options: object) -> None:
         raise RuntimeError("out of luck")
 
-    engines.run_inline = broken
-    _real_work(connection, job)
+    workers.build_detector = broken  # type: ignore[attr-defined]
+    _real_work(connection, place)
 
 
-def fills_the_disk(connection: Connection, job: Job) -> None:
+def fills_the_disk(connection: Connection, place: Workplace) -> None:
     def broken(*args: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "/somewhere/else")
 
-    engines.run_inline = broken
-    _real_work(connection, job)
+    workers.build_detector = broken  # type: ignore[attr-defined]
+    _real_work(connection, place)
 
 
 def test_a_usage_error_in_a_worker_stays_one(tmp_path: Path) -> None:
@@ -51,25 +54,34 @@ def test_a_usage_error_in_a_worker_stays_one(tmp_path: Path) -> None:
     assert any("Traceback" in note for note in caught.value.__notes__)
 
 
-def test_a_worker_that_dies_at_once_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "_work", dies)
-    with pytest.raises(WorkerError, match=r"worker process \d+ died \(exit code 7;"):
-        run(tmp_path)
+def test_workers_that_die_at_once_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "_work", dies)
+    events: list[Event] = []
+    with pytest.raises(WorkerError, match=r"10 worker processes were lost .* its process ended with exit code 7;"):
+        run(tmp_path, events=events)
+    lost = [event for event in events if isinstance(event, WorkerLost)]
+    assert len(lost) == len(events) == 10
+    assert {(event.clip_id, event.code, event.is_final) for event in lost} == {("", "CRASHED", False)}
 
 
 def test_an_unexpected_error_in_a_worker_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "_work", fails_unexpectedly)
+    monkeypatch.setattr(workers, "_work", fails_unexpectedly)
     with pytest.raises(DferError, match=r"RuntimeError: out of luck \(unexpected, in a worker process\)"):
         run(tmp_path)
 
 
 def test_a_full_disk_in_a_worker_stays_an_oserror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "_work", fills_the_disk)
+    monkeypatch.setattr(workers, "_work", fills_the_disk)
     with pytest.raises(OSError, match="No space left on device") as caught:
         run(tmp_path)
     assert caught.value.errno == errno.ENOSPC
 
 
 def test_nothing_to_do_starts_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engines, "_work", dies)
-    run_processes([], Job(tmp_path, tmp_path, CONFIG, None), num_workers=2, on_event=lambda event: None)
+    monkeypatch.setattr(workers, "_work", dies)
+    assert run(tmp_path, shards=[]) == []
+
+
+def test_impossible_caps_are_refused_all_at_once() -> None:
+    with pytest.raises(UsageError, match=r"--max-stall-seconds 0: .*; --max-memory-mb -1: "):
+        Limits(stall_seconds=0, memory_bytes=-(2**20))

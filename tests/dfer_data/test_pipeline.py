@@ -10,8 +10,9 @@ import pytest
 from dfer_data import pipeline
 from dfer_data.align import similarity, smooth, template, warp
 from dfer_data.config import PrepareConfig
+from dfer_data.crops import clip_of_crops
 from dfer_data.errors import VideoError
-from dfer_data.pipeline import ClipFacts, Face, Failure, clip_of_crops, clips_of_video
+from dfer_data.pipeline import ClipFacts, Face, Failure, clips_of_video
 from dfer_data.sources.base import SourceVideo
 from dfer_data.types import Detection, FrameFlag, Image, LandmarkScheme
 from dfer_data.video import open_video
@@ -140,7 +141,7 @@ def test_a_video_too_large_to_keep_gives_the_same_faces(forty: Path, monkeypatch
 
     config = replace(CONFIG, clip_seconds=0.7)
     kept = run(forty, script, config)
-    monkeypatch.setattr(pipeline, "_CACHE_BYTES", 96 * 96 * 3 * 20)
+    monkeypatch.setattr(pipeline, "_CACHE_BYTES", 96 * 96 * 3 * 10)
     again = run(forty, script, config)
     assert len(kept) == len(again) == 3
     for a, b in zip(kept, again, strict=True):
@@ -198,8 +199,13 @@ def test_crops_that_cannot_be_read_have_codes(tmp_path: Path) -> None:
     (tmp_path / "bad" / "2.jpg").write_bytes(b"GIF89a")
     write_jpegs(tmp_path / "folder", pictures(1), names=["1.jpg"])
     (tmp_path / "folder" / "2.jpg").mkdir()
-    for name, code, frame in [("empty", "NO_FRAMES", None), ("bad", "BAD_PICTURE", 1), ("folder", "BAD_PICTURE", 1)]:
+    write_jpegs(tmp_path / "link", pictures(1), names=["1.jpg"])
+    (tmp_path / "link" / "2.jpg").symlink_to(tmp_path / "folder" / "1.jpg")
+    (tmp_path / "link" / "0.jpg").symlink_to(tmp_path / "link" / "1.jpg")
+    codes = {"bad": "BAD_PICTURE", "folder": "BAD_PICTURE", "link": "BAD_PICTURE", "empty": "NO_FRAMES"}
+    frames = {"bad": 1, "folder": 1, "link": 2, "empty": None}
+    for name, code in codes.items():
         with pytest.raises(VideoError) as caught:
             crops(tmp_path / name)
-        assert (caught.value.code, caught.value.frame) == (code, frame)
+        assert (caught.value.code, caught.value.frame) == (code, frames[name])
         assert str(tmp_path) not in caught.value.message

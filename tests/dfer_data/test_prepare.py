@@ -16,16 +16,19 @@ import simplejpeg
 from safetensors.numpy import load_file
 
 import dfer_data
+from dfer_data.align import resized
 from dfer_data.audit import verify
 from dfer_data.detect.registry import build_detector
+from dfer_data.engines import Event
 from dfer_data.errors import ConfigMismatchError, CorruptDataError, CorruptShardError, LockedError, UsageError
 from dfer_data.estimate import estimate
 from dfer_data.manifest import open_dataset, read_clip
-from dfer_data.pipeline import Failure, clips_of_video, resized
-from dfer_data.prepare import Request, prepare, resolve
+from dfer_data.pipeline import Failure, clips_of_video
+from dfer_data.prepare import Begun, Request, prepare, resolve
 from dfer_data.sample import segments_test
 from dfer_data.sources.base import SourceVideo
 from dfer_data.task import VideoDone
+from dfer_data.weights import sha256_file
 from tests.dfer_data.dfew_tree import IDS, LABELS, TESTED, write_splits
 from tests.dfer_data.tiny import Prepared, pictures, real_pictures, tree, write_jpegs, write_video
 
@@ -40,6 +43,7 @@ COLUMNS = [
     "num_frames",
     "num_source_frames",
     "source",
+    "source_sha256",
     "fps",
     "duration_seconds",
     "width_px",
@@ -94,6 +98,8 @@ def test_the_manifest_has_one_row_a_clip_failed_ones_included(prepared: Prepared
     assert (failed["num_frames"] == 0).all()
     assert failed["code"].tolist() == ["UNREADABLE", "NO_FACE"]
     assert rows["reason"]["sad/cut.mkv"].startswith("the file ends early")
+    hashes = {clip_id: sha256_file(prepared.source / clip_id) for clip_id in USABLE}
+    assert {clip_id: rows["source_sha256"][clip_id] for clip_id in USABLE} == hashes
 
 
 def test_the_counts_of_dataset_json_are_those_of_the_manifest(prepared: Prepared) -> None:
@@ -221,15 +227,13 @@ def test_contact_sheets_show_the_faces(prepared: Prepared) -> None:
 
 
 def test_every_video_is_one_event(prepared: Prepared, tmp_path: Path) -> None:
-    events: list[VideoDone] = []
+    events: list[Begun | Event] = []
     summary = prepare(prepared.resolved, tmp_path / "out", num_workers=0, on_event=events.append)
-    assert [event.clip_id for event in events] == sorted(STATUS)
-    assert Counter(code for event in events for code in event.codes) == {
-        "ok": 4,
-        "partial": 1,
-        "UNREADABLE": 1,
-        "NO_FACE": 1,
-    }
+    assert events[0] == Begun(num_videos=7, num_shards=7)
+    done = [event for event in events[1:] if isinstance(event, VideoDone)]
+    assert [event.clip_id for event in done] == sorted(STATUS)
+    codes = {"ok": 4, "partial": 1, "UNREADABLE": 1, "NO_FACE": 1}
+    assert Counter(code for event in done for code in event.codes) == codes == summary.num_clips
     assert (summary.num_shards_made, summary.num_failed) == (7, 2)
     assert tree(tmp_path / "out") == tree(prepared.out)
 
@@ -316,6 +320,7 @@ def test_a_start_that_was_stopped_before_its_plan_is_taken_up(
         ({"det_size_px": 320}, "det_size_px: 160 there, 320 now"),
         ({"store": "clips16"}, "store: 'frames' there, 'clips16' now"),
         ({"clip_seconds": 1.0}, "clip_seconds: 60.0 there, 1.0 now"),
+        ({"partial": "drop"}, "partial: 'keep' there, 'drop' now"),
         ({"detector": "dlib"}, "detector: 'retinaface' there, 'dlib' now"),
     ],
 )
@@ -378,6 +383,40 @@ def test_videos_without_label_folders(face_folder: Path, tmp_path: Path) -> None
     assert data.clips["label"].isna().all()
     assert document(out)["counts"]["classes"] == {}
     assert data.read_clip("a.mp4").shape == (16, 3, 224, 224)
+
+
+def test_partial_clips_can_be_dropped_into_the_ledger(face_folder: Path, tmp_path: Path) -> None:
+    request = Request(dataset="folder", source=face_folder, det_size_px=160, partial="drop")
+    summary = prepare(resolve(request), tmp_path / "out", num_workers=0)
+    assert summary.num_clips == {"ok": 4, "UNREADABLE": 1, "NO_FACE": 1, "PARTIAL": 1}
+    row = open_dataset(tmp_path / "out").clip("sad/cut.mkv")
+    assert (row["status"], row["code"]) == ("failed", "PARTIAL")
+    assert row["reason"].startswith("the file ends early: ")
+
+
+def test_a_video_that_changed_since_the_plan_is_not_taken_for_the_planned_one(
+    face_folder: Path, tmp_path: Path
+) -> None:
+    source = Path(shutil.copytree(face_folder, tmp_path / "source"))
+    resolved = resolve(Request(dataset="folder", source=source, det_size_px=160))
+    with (source / "happy" / "single.mp4").open("ab") as file:
+        file.write(b"more")
+    assert prepare(resolved, tmp_path / "out", num_workers=0).num_clips["CHANGED_SOURCE"] == 1
+    assert open_dataset(tmp_path / "out").clip("happy/single.mp4")["reason"].endswith("when the run was planned")
+
+
+def test_a_video_that_cannot_be_read_says_so(face_folder: Path, tmp_path: Path) -> None:
+    source = Path(shutil.copytree(face_folder, tmp_path / "source"))
+    resolved = resolve(Request(dataset="folder", source=source, det_size_px=160))
+    (source / "happy" / "single.mp4").unlink()
+    (source / "happy" / "single.mp4").mkdir()
+    prepare(resolved, tmp_path / "out", num_workers=0)
+    rows = [json.loads(line) for line in (tmp_path / "out" / "ledger.jsonl").read_text().splitlines()]
+    assert [(row["code"], row["retryable"]) for row in rows] == [
+        ("READ_ERROR", True),
+        ("UNREADABLE", False),
+        ("NO_FACE", False),
+    ]
 
 
 def test_names_that_are_hard_to_write_survive(face_folder: Path, tmp_path: Path) -> None:
@@ -493,6 +532,7 @@ def test_a_synthetic_tree_is_marked(crops_tree: Path, tmp_path: Path) -> None:
         ({"det_size_px": 100}, "--det-size 100: a multiple of 32"),
         ({"jpeg_quality": 101}, "--jpeg-quality 101"),
         ({"store": "zip"}, "--store zip"),
+        ({"partial": "mend"}, "--partial mend: keep or drop"),
         ({"align": "affine"}, "--align affine"),
         ({"align": "given"}, "--detector retinaface --align given"),
         ({"detector": "none", "align": "template"}, "--detector none --align template"),
@@ -517,7 +557,7 @@ def test_an_estimate_is_near_the_truth(prepared: Prepared) -> None:
 
 
 def test_an_exception_in_a_run_lets_the_lock_go(prepared: Prepared, tmp_path: Path) -> None:
-    def stop(event: VideoDone) -> None:
+    def stop(event: Begun | Event) -> None:
         raise KeyboardInterrupt
 
     out = tmp_path / "out"

@@ -18,7 +18,8 @@ from safetensors.numpy import load_file
 from dfer_data.config import Store
 from dfer_data.errors import CorruptShardError, FormatVersionError
 from dfer_data.sample import segments_test
-from dfer_data.shard import FORMAT_VERSION, FrameRecord, ShardFile, ShardReader, ShardWriter
+from dfer_data.shard import FORMAT_VERSION, ShardFile, ShardReader, write_shard
+from dfer_data.spool import FrameRecord, SpoolWriter, read_spooled
 from dfer_data.types import Image
 from dfer_data.weights import sha256_file
 
@@ -56,13 +57,23 @@ def make_clips(num_frames: list[int], *, store: Store = "frames", seed: int = 0)
     return [[(payload(), make_record(rng, frame_index=i + 3)) for i in range(number)] for number in num_frames]
 
 
+def spool(stem: Path, clips: list[Clip]) -> Path:
+    """Leave clips in the spool as one finished video."""
+    with SpoolWriter(stem) as writer:
+        for clip in clips:
+            with writer.clip():
+                for payload, record in clip:
+                    writer.add(payload, record)
+        writer.finish(clips=[{"clip_id": str(number)} for number in range(len(clips))], failures=[])
+    return stem
+
+
 def write(path: Path, clips: list[Clip], *, store: Store = "frames") -> ShardFile:
-    writer = ShardWriter(path.with_suffix(".spool"), store=store, size_px=SIZE_PX)
-    for clip in clips:
-        with writer.clip():
-            for payload, record in clip:
-                writer.add(payload, record)
-    return writer.finish(path)
+    """Write a shard of two videos: the first clip, and the others."""
+    stems = [
+        spool(path.with_name(f"{path.stem}-spool") / str(i), part) for i, part in enumerate((clips[:1], clips[1:]))
+    ]
+    return write_shard(path, [read_spooled(stem) for stem in stems], store=store, size_px=SIZE_PX)
 
 
 def read(path: Path, file: ShardFile) -> ShardReader:
@@ -81,7 +92,6 @@ def check_round_trip(folder: Path, num_frames: list[int], *, store: Store, seed:
     file = write(path, clips, store=store)
     assert (file.num_bytes, file.sha256) == (path.stat().st_size, sha256_file(path))
     assert zlib.crc32(path.read_bytes()[: file.index_bytes]) == file.index_crc32
-    assert [entry.name for entry in folder.iterdir()] == [path.name]  # the spool is gone
     reader = read(path, file)
     assert (reader.store, reader.num_clips) == (store, len(clips))
     for row, clip in enumerate(clips):
@@ -155,39 +165,15 @@ def test_every_tensor_lies_aligned_and_the_payload_last(tmp_path: Path, num_fram
     assert 8 + header_bytes + header["jpeg"]["data_offsets"][0] == file.index_bytes
 
 
-@pytest.mark.parametrize("num_before", [0, 2])
-@pytest.mark.parametrize("num_added", [0, 1, 3])
-def test_a_clip_that_fails_leaves_no_trace(tmp_path: Path, num_before: int, num_added: int) -> None:
-    before, broken, after = make_clips([2] * num_before), make_clips([num_added], seed=5), make_clips([4], seed=6)
-    wanted = tmp_path / "wanted.safetensors"
-    write(wanted, before + after)
-    writer = ShardWriter(tmp_path / "spool", store="frames", size_px=SIZE_PX)
-
-    def add(clip: Clip, *, fails: bool = False) -> None:
-        with writer.clip():
-            for payload, record in clip:
-                writer.add(payload, record)
-            if fails:
-                raise RuntimeError("the second look at the video fails")
-
-    for clip in before:
-        add(clip)
-    with pytest.raises(RuntimeError, match="second look"):
-        add(broken[0], fails=True)
-    assert writer.num_clips == num_before
-    for clip in after:
-        add(clip)
-    writer.finish(tmp_path / "found.safetensors")
-    assert (tmp_path / "found.safetensors").read_bytes() == wanted.read_bytes()
-
-
-def test_an_empty_clip_is_refused_and_leaves_no_trace(tmp_path: Path) -> None:
-    writer = ShardWriter(tmp_path / "spool", store="frames", size_px=SIZE_PX)
-    with pytest.raises(ValueError, match="at least one frame"), writer.clip():
-        pass
-    assert writer.num_clips == 0
-    writer.close()
-    assert not (tmp_path / "spool").exists()
+def test_the_cut_into_videos_leaves_no_trace(tmp_path: Path) -> None:
+    clips = make_clips([2, 3, 1, 4])
+    shards = []
+    for name, cuts in (("one", [4]), ("four", [1, 2, 3, 4]), ("empty", [0, 2, 2, 4])):
+        parts = [clips[a:b] for a, b in zip([0, *cuts], cuts, strict=False)]
+        videos = [read_spooled(spool(tmp_path / name / str(i), part)) for i, part in enumerate(parts)]
+        write_shard(tmp_path / name / "shard", videos, store="frames", size_px=SIZE_PX)
+        shards.append((tmp_path / name / "shard").read_bytes())
+    assert shards[0] == shards[1] == shards[2]
 
 
 def damage_found(path: Path, file: ShardFile) -> bool:

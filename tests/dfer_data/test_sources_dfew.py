@@ -169,6 +169,18 @@ def test_a_missing_folder_of_split_files_is_a_fault(dfew: Path) -> None:
     assert faults(dfew) == ("train(single-labeled): this folder of split files is missing",)
 
 
+def test_a_video_that_a_link_takes_from_elsewhere_is_a_fault(
+    dfew: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    outside = tmp_path_factory.mktemp("outside") / "secret.mp4"
+    outside.touch()
+    path = dfew / "Clip/original" / f"{IDS[0]}.mp4"
+    path.unlink()
+    path.symlink_to(outside)
+    (fault,) = faults(dfew)
+    assert fault.startswith(f"Clip/original/{IDS[0]}.mp4: a link or `..` leads out of the source folder")
+
+
 def test_a_git_lfs_pointer_instead_of_a_split_file_is_a_fault(dfew: Path) -> None:
     path = split_file(dfew, "test", 1)
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4\n")

@@ -128,6 +128,44 @@ def test_uneven_times_are_kept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "pts",
+    [[0, 40, 40, 40, 80], [-80, -40, 0, 40, 80], [5000, 5040, 9000, 9040, 9080]],
+    ids=["repeated", "below 0", "late"],
+)
+def test_times_that_are_missing_or_repeated_do_no_harm(tmp_path: Path, pts: list[int]) -> None:
+    """Frames are counted by decoding; times that a container refuses to hold may come back shifted, never missing."""
+    path = tmp_path / "a.avi" if len(set(pts)) < len(pts) else tmp_path / "a.mkv"
+    write_video(path, pictures(5), pts=None if path.suffix == ".avi" else pts)
+    if path.suffix == ".avi":
+        data = path.read_bytes()
+        path.write_bytes(data.replace(b"idx1", b"JUNK"))  # no index: times must be guessed
+    frames = decode(path)
+    assert len(frames) == 5
+    times = [frame.pts_seconds for frame in frames]
+    assert times == sorted(times)
+    assert np.isfinite(times).all()
+
+
+def test_the_best_of_two_video_streams_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "two.mkv"
+    small, large = pictures(4, width_px=32, height_px=32), pictures(4, width_px=128, height_px=96)
+    with av.open(str(path), "w") as container:
+        streams = []
+        for images in (small, large):
+            stream = container.add_stream("mpeg4", rate=25)
+            assert isinstance(stream, VideoStream)
+            stream.height, stream.width = images[0].shape[:2]
+            stream.pix_fmt = "yuv420p"
+            streams.append(stream)
+        for pair in zip(small, large, strict=True):
+            for stream, image in zip(streams, pair, strict=True):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        for stream in streams:
+            container.mux(stream.encode())
+    assert [frame.image.shape for frame in decode(path)] == [(96, 128, 3)] * 4
+
+
+@pytest.mark.parametrize(
     ("name", "codec", "options"),
     [("a.mp4", "mpeg4", FASTSTART), ("a.mkv", "mpeg4", {}), ("a.avi", "mpeg4", {}), ("a.flv", "flv", {})],
 )

@@ -1,0 +1,76 @@
+"""What the demo recipe reaches: `last` on a fold for some seeds, the pair that differs in time alone, its control.
+
+    python benchmarks/demo_scores.py [--work DIR] [--seeds 0 1 2] [--fold 3] [--json FILE]
+
+`--work` holds the demo dataset (`dfer synth dfew`) and is filled with what is missing; by default a temporary folder.
+Surprise and fear share every frame and differ in their course; each is scored among these two classes alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from lstpnet.runs import Predictions, read_predictions, read_run
+
+PAIR = ("surprise", "fear")
+
+
+def dfer(line: str, work: Path) -> None:
+    """Run one command line as a user does."""
+    subprocess.run([str(Path(sys.executable).with_name("dfer")), *line.split()], cwd=work, check=True)
+
+
+def pair_accuracy(part: Predictions, class_names: tuple[str, ...]) -> float:
+    """Return how many of the pair's clips go to the right one of the two, 0..1."""
+    columns = [class_names.index(name) for name in PAIR]
+    rows = [number for number, label in enumerate(part.labels) if label in PAIR]
+    wanted = [PAIR.index(part.labels[number]) for number in rows]
+    return float((part.logits[np.ix_(rows, columns)].argmax(axis=1) == wanted).mean())
+
+
+def main() -> None:
+    """Train and print one line a seed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, default=None)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--fold", type=int, default=3)
+    parser.add_argument("--json", type=Path, default=None)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        work = options.work or Path(scratch)
+        if not (work / "data/dfew").is_dir():
+            dfer("synth dfew", work)
+        dfer("prepare dfew --detector retinaface", work)
+        rows = []
+        for seed in options.seeds:
+            dfer(f"train --fold {options.fold} --seed {seed} --data prepared/dfew-retinaface", work)
+            folder = work / f"runs/dfew-retinaface/demo/fold-{options.fold}/seed-{seed}"
+            info = read_run(folder)
+            parts = {part.control: part for part in read_predictions(folder, info) if part.checkpoint == "last"}
+            right = np.array(parts[""].logits).argmax(axis=1) == [info.class_names.index(n) for n in parts[""].labels]
+            rows.append(
+                {
+                    "seed": seed,
+                    "war": float(right.mean()),
+                    "pair": pair_accuracy(parts[""], info.class_names),
+                    "pair_repeated_frame": pair_accuracy(parts["repeated-frame"], info.class_names),
+                }
+            )
+    print("seed  WAR     surprise/fear  the same with one frame repeated")
+    for row in rows:
+        print(f"{row['seed']:4}  {row['war']:.4f}  {row['pair']:.4f}         {row['pair_repeated_frame']:.4f}")
+    means = {key: float(np.mean([row[key] for row in rows])) for key in ("war", "pair", "pair_repeated_frame")}
+    print(f"mean  {means['war']:.4f}  {means['pair']:.4f}         {means['pair_repeated_frame']:.4f}")
+    if options.json:
+        options.json.write_text(json.dumps({"rows": rows, "mean": means}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

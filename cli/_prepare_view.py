@@ -1,0 +1,86 @@
+"""What `dfer prepare` says before and after its run: detector and plan, the dry run, the result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import _console
+
+if TYPE_CHECKING:
+    from dfer_data.prepare import Resolved, Share, Summary
+
+
+def introduce(resolved: Resolved, folder: Path, *, num_workers: int, as_json: bool) -> None:
+    """Say which detector and model file, how much, and where to."""
+    config, listing = resolved.plan.config, resolved.plan.listing
+    how = f"{config.backbone}, weights sha256 {config.weights_sha256[:12]}; long side {config.det_size_px} px"
+    crops = "detector none: the dataset's own crops, their bytes untouched"
+    _console.say(f"detector {config.detector} {how}" if config.backbone else crops, as_json=as_json)
+    num_bytes = sum(video.num_bytes for video in listing.videos)
+    _console.say(
+        f"{config.dataset}: {len(listing.videos)} {'videos' if listing.layout == 'videos' else 'clips of crops'} "
+        f"({num_bytes / 1e6:.1f} MB), {len(listing.class_names)} classes, {len(listing.folds)} folds, "
+        f"{len(resolved.plan.shards)} shards -> {folder}, {f'{num_workers} workers' if num_workers else 'inline'}",
+        as_json=as_json,
+    )
+    for note in listing.notes:
+        _console.say(f"note: {note}", as_json=as_json)
+    if listing.missing:
+        first = ", ".join(video.clip_id for video in listing.missing[:3])
+        _console.say(
+            f"note: {len(listing.missing)} of {len(listing.videos)} videos are missing ({first}...)", as_json=as_json
+        )
+
+
+def show_dry_run(resolved: Resolved, *, num_workers: int, as_json: bool) -> None:
+    """Say what a run would do."""
+    from dfer_data.estimate import estimate
+
+    found = estimate(resolved)
+    minutes = found.cpu_seconds / max(1, num_workers) / 60
+    listing = resolved.plan.listing
+    document: dict[str, Any] = {
+        "videos": len(listing.videos),
+        "missing": [video.clip_id for video in listing.missing],
+        "source_bytes": sum(video.num_bytes for video in listing.videos),
+        "frames_estimated": found.num_frames,
+        "output_bytes_estimated": found.output_bytes,
+        "minutes_estimated": round(minutes, 2),
+        "shards": len(resolved.plan.shards),
+        "config": resolved.plan.config.as_dict(),
+    }
+    if as_json:
+        _console.print_json(document)
+    _console.say(
+        f"dry run: about {found.num_frames} frames, {found.output_bytes / 1e6:.0f} MB of faces, {minutes:.1f} minutes "
+        f"on {num_workers} workers (from {found.num_sampled} sample videos); nothing was written",
+        as_json=as_json,
+    )
+
+
+def conclude(summary: Summary, folder: Path, *, share: Share | None, as_json: bool) -> None:
+    """Say what came out."""
+    if as_json:
+        _console.print_json({"out": str(folder), "shards_made": summary.num_shards_made, **_brief(summary)})
+    num_ok, num_partial = summary.num_clips.get("ok", 0), summary.num_clips.get("partial", 0)
+    words = {"ok": num_ok, "partial": num_partial, "failed": summary.num_failed}
+    counted = ", ".join(f"{number} {word}" for word, number in words.items() if number)
+    frames = f", {summary.document['counts']['frames']} frames" if summary.document else ""
+    part = f", task {share.index} of {share.num_tasks}" if share else ""
+    _console.say(f"{folder}{part}: {sum(words.values())} clips ({counted or 'none'}){frames}", as_json=as_json)
+    for code, number in sorted(summary.num_clips.items()):
+        if code not in words:
+            _console.say(f"  {code}: {number}, see {folder / 'ledger.jsonl'}", as_json=as_json)
+    if not summary.num_shards_made:
+        _console.say("everything was there already; nothing was remade", as_json=as_json)
+    if share:
+        _console.say("when all tasks are done, the same line without --task-index writes the manifest", as_json=as_json)
+    else:
+        _console.say(f"look: {folder / 'preview'}   check: dfer verify --deep {folder}", as_json=as_json)
+
+
+def _brief(summary: Summary) -> dict[str, Any]:
+    keys = ("dataset", "format_version", "config_sha256", "sha256", "synthetic", "counts")
+    document = {key: summary.document[key] for key in keys} if summary.document else {}
+    return document | {"clips": dict(summary.num_clips)}

@@ -1,0 +1,108 @@
+"""A worker process: one pipe to its parent, no lock shared with anybody, an end when the parent ends.
+
+It is told steps, one at a time, and answers each. A parent may kill it at any moment: nothing but its one pipe and its
+own files in the spool is in its hands.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+from dfer_data.detect.base import Detector
+from dfer_data.detect.registry import build_detector
+from dfer_data.errors import DferError
+from dfer_data.schedule import Step
+from dfer_data.task import ShardTask, VideoDone, Workplace, commit_shard, make_video
+
+EXIT_MEMORY = 86
+"""Exit code of a worker that could not get memory."""
+
+
+@dataclass(frozen=True)
+class Ready:
+    """First message: the detector is built."""
+
+
+@dataclass(frozen=True)
+class Beat:
+    """Message: the step in work goes on."""
+
+
+@dataclass(frozen=True)
+class ShardDone:
+    """Message: a shard is written."""
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """Last message of a worker that cannot go on."""
+
+    error: DferError | OSError
+    """What went wrong."""
+    trace: str
+    """The worker's traceback."""
+
+
+Message = Ready | Beat | VideoDone | ShardDone | Stopped
+
+
+def start_worker(place: Workplace) -> tuple[Connection, BaseProcess]:
+    """Start a worker; returns the parent's end of its pipe, on which it will send Ready, and the process."""
+    context = multiprocessing.get_context("spawn")  # inherits no lock and no state
+    ours, theirs = context.Pipe()
+    process = context.Process(target=_work, args=(theirs, place), daemon=True)
+    process.start()
+    theirs.close()
+    return ours, process
+
+
+def _work(connection: Connection, place: Workplace) -> None:
+    """Body of a worker process: answers each step until it is told None."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole group; the parent decides
+    end_with_parent()
+    try:
+        detector = build_detector(place.config, weights=place.weights)
+        connection.send(Ready())
+        for step in iter(connection.recv, None):
+            connection.send(_do(step, place, detector=detector, connection=connection))
+    except MemoryError:
+        os._exit(EXIT_MEMORY)
+    except Exception as error:  # the parent decides what a user sees of it
+        connection.send(Stopped(_sendable(error), traceback.format_exc()))
+
+
+def _do(step: Step, place: Workplace, *, detector: Detector | None, connection: Connection) -> VideoDone | ShardDone:
+    def beat() -> None:
+        connection.send(Beat())
+
+    if isinstance(step, ShardTask):
+        commit_shard(step, place, on_progress=beat)
+        return ShardDone()
+    return make_video(step, place, detector=detector, on_progress=beat)
+
+
+def _sendable(error: Exception) -> DferError | OSError:
+    if isinstance(error, DferError):
+        return error
+    if isinstance(error, OSError):
+        return OSError(error.errno, error.strerror or str(error))
+    return DferError(f"{type(error).__name__}: {error} (unexpected, in a worker process)")
+
+
+def end_with_parent() -> None:
+    """Watch this process's parent from a thread, and end the process when it is gone, whatever it is doing."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)

@@ -1,0 +1,170 @@
+"""A small dataset, runs of `dfer prepare` on it as processes of their own, the tree they must make, a small disk."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from dfer_data import weights
+from dfer_data.audit import verify
+from dfer_data.prepare import Request, Resolved, prepare, resolve
+from tests.dfer_data import tiny
+
+DET_SIZE_PX = 320  # slow enough to be met at work
+EXIT_PARTIAL = 3  # some of the videos are junk or show nobody
+_DFER = str(Path(sys.executable).with_name("dfer"))
+_MARK = "DFER_TEST_RUN"
+
+
+def write_source(root: Path, real_videos: dict[str, Path], *, num_copies: int) -> Path:
+    """Write seven small videos, again and again."""
+    first = tiny.write_faces(root / "copy-00", real_videos)
+    for number in range(1, num_copies):
+        shutil.copytree(first, root / f"copy-{number:02d}")
+    return root
+
+
+@pytest.fixture(scope="session")
+def source(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path]) -> Path:
+    """Seven small videos, three times."""
+    return write_source(tmp_path_factory.mktemp("source"), real_videos, num_copies=3)
+
+
+@pytest.fixture(scope="session")
+def resolved(source: Path) -> Resolved:
+    weights.resolve("retinaface-mobilenet0.25")
+    return resolve(Request(dataset="folder", source=source, det_size_px=DET_SIZE_PX))
+
+
+@pytest.fixture(scope="session")
+def expected(resolved: Resolved, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The tree that an undisturbed run in this process makes."""
+    out = tmp_path_factory.mktemp("expected") / "out"
+    prepare(resolved, out, num_workers=0)
+    assert verify(out, deep=True).damages == ()
+    return tiny.tree(out)
+
+
+class Run:
+    """A `dfer prepare` in a session of its own, whose processes carry a mark in their environment."""
+
+    def __init__(self, source: Path, out: Path, *, num_workers: int = 2, options: tuple[str, ...] = ()) -> None:
+        self.out = out
+        self._mark = f"{_MARK}={uuid.uuid4().hex}"
+        name, _, value = self._mark.partition("=")
+        command = [_DFER, "prepare", "folder", "--source", str(source), "--out", str(out)]
+        command += ["--det-size", str(DET_SIZE_PX), "--workers", str(num_workers), *options]
+        self.process = subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ | {name: value},
+            start_new_session=True,
+        )
+
+    def pids(self) -> dict[int, str]:
+        """The living processes of this run, with their command lines."""
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError):
+                if self._mark.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                    found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return found
+
+    def workers(self) -> list[int]:
+        return [pid for pid, command in self.pids().items() if "spawn_main" in command]
+
+    def num_shards(self) -> int:
+        """Finished shards."""
+        return len(list((self.out / "shards").glob("*.json")))
+
+    def wait_for_shards(self, number: int) -> None:
+        """Wait until so many shards are finished."""
+        self.wait_for(lambda: self.num_shards() >= number)
+
+    def wait_for(self, condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
+        """Wait until the condition holds or the run has ended."""
+        until = time.monotonic() + seconds
+        while not condition() and self.process.poll() is None:
+            assert time.monotonic() < until, "the run makes no progress"
+            time.sleep(0.01)
+
+    def finish(self, *, seconds: float = 60.0) -> tuple[int, str]:
+        _, stderr = self.process.communicate(timeout=seconds)
+        return self.process.returncode, stderr
+
+    def assert_gone(self) -> None:
+        """No process is left two seconds after the first one died."""
+        until = time.monotonic() + 2
+        while self.pids() and time.monotonic() < until:
+            time.sleep(0.02)
+        assert self.pids() == {}
+
+
+Start = Callable[..., Run]
+
+
+@pytest.fixture
+def start(source: Path, tmp_path: Path) -> Iterator[Start]:
+    """Start runs; none outlives the test."""
+    if not Path("/proc/self/environ").exists():
+        pytest.skip("finds processes by /proc")
+    runs: list[Run] = []
+
+    def begin(out: Path = tmp_path / "out", *options: str, num_workers: int = 2, source: Path = source) -> Run:
+        runs.append(Run(source, out, num_workers=num_workers, options=options))
+        return runs[-1]
+
+    yield begin
+    for run in runs:
+        for pid in run.pids():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        run.process.communicate()
+
+
+def assert_only_whole_shards(out: Path, expected: dict[str, str]) -> None:
+    found = {name: digest for name, digest in tiny.tree(out).items() if name.startswith(("shards/", "preview/"))}
+    assert found.items() <= expected.items()
+
+
+def assert_completes(run: Run, expected: dict[str, str]) -> None:
+    """Without a word, with the same bytes, and with nobody left behind."""
+    assert run.finish() == (EXIT_PARTIAL, "")
+    run.assert_gone()
+    assert tiny.tree(run.out) == expected
+
+
+SmallDisk = Callable[[str], Path]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    """A tmpfs whose mount options the test sets, first and again."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small disk")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(options: str) -> Path:
+        again = "remount," if folder.is_mount() else ""
+        command = ["mount", "-t", "tmpfs", "-o", again + options, "tmpfs", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"cannot mount a small disk: {done.stderr.strip()}")
+        return folder
+
+    yield mount
+    if folder.is_mount():
+        subprocess.run(["umount", "-l", str(folder)], check=True)

@@ -1,0 +1,230 @@
+"""Two runs on one folder, arrays of tasks, retries and remakes: each shard is made once, by one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+from dfer_cli.main import main
+from dfer_data.errors import ConfigMismatchError, LockedError, UsageError
+from dfer_data.manifest import open_dataset
+from dfer_data.prepare import Request, Resolved, Share, prepare, resolve
+from tests.dfer_data import tiny
+from tests.faults.conftest import DET_SIZE_PX, EXIT_PARTIAL, Run, Start, assert_completes
+
+
+def test_a_second_run_in_the_same_folder_is_refused(start: Start, expected: dict[str, str]) -> None:
+    first = start()
+    first.wait_for((first.out / ".lock.json").exists)
+    os.kill(first.process.pid, signal.SIGSTOP)
+    code, stderr = start().finish()
+    assert code == 5
+    assert f"in use by process {first.process.pid} on {socket.gethostname()}" in stderr
+    assert stderr.count("\n") == 1
+    os.kill(first.process.pid, signal.SIGCONT)
+    assert_completes(first, expected)
+
+
+def test_the_lock_of_a_killed_run_holds_nobody_up(start: Start, expected: dict[str, str]) -> None:
+    first = start()
+    first.wait_for((first.out / ".lock.json").exists)
+    os.kill(first.process.pid, signal.SIGKILL)
+    first.process.wait()
+    first.assert_gone()
+    assert (first.out / ".lock.json").exists()  # left over, and no more than a note
+    assert_completes(start(), expected)
+
+
+def test_two_runs_at_once_make_the_dataset_once(start: Start, expected: dict[str, str]) -> None:
+    runs = [start(), start()]
+    codes = sorted(run.finish()[0] for run in runs)
+    assert codes == [EXIT_PARTIAL, 5]
+    assert tiny.tree(runs[0].out) == expected
+
+
+def tasks(start: Start, out: Path, *, num_tasks: int) -> list[Run]:
+    return [
+        start(out, "--task-index", str(index), "--num-tasks", str(num_tasks), num_workers=1)
+        for index in range(num_tasks)
+    ]
+
+
+def test_an_array_of_tasks_and_a_merging_run_make_the_same_bytes(
+    start: Start, expected: dict[str, str], tmp_path: Path
+) -> None:
+    """One task is killed on the way, as happens in a cluster; the merging run makes what it left."""
+    out = tmp_path / "out"
+    running = tasks(start, out, num_tasks=3)
+    running[1].wait_for_shards(2)
+    os.killpg(running[1].process.pid, signal.SIGKILL)
+    running[1].process.wait()
+    assert {running[index].finish()[0] for index in (0, 2)} == {EXIT_PARTIAL}
+    assert not (out / "dataset.json").exists()
+    assert 7 <= running[0].num_shards() < 11
+    assert_completes(start(out), expected)
+
+
+def test_tasks_alone_leave_nothing_but_the_manifest_to_do(
+    resolved: Resolved, expected: dict[str, str], tmp_path: Path
+) -> None:
+    for index in range(2):
+        summary = prepare(resolved, tmp_path / "out", num_workers=0, share=Share(index, 2))
+        assert summary.document is None
+        assert summary.num_shards_made == (6, 5)[index]
+    assert prepare(resolved, tmp_path / "out", num_workers=0).num_shards_made == 0
+    assert tiny.tree(tmp_path / "out") == expected
+
+
+def test_one_index_twice_and_a_merging_run_beside_tasks_are_refused(
+    start: Start, expected: dict[str, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    first, second = tasks(start, out, num_tasks=2)
+    first.wait_for(lambda: len(first.workers()) == 1)
+    os.kill(first.process.pid, signal.SIGSTOP)
+    name = f"in use by process {first.process.pid} on"
+    for again in (start(out, "--task-index", "0", "--num-tasks", "2"), start(out)):
+        code, stderr = again.finish()
+        assert code == 5
+        assert name in stderr
+    assert second.finish()[0] == EXIT_PARTIAL  # another index goes on beside it
+    os.kill(first.process.pid, signal.SIGCONT)
+    assert first.finish()[0] == EXIT_PARTIAL
+    assert_completes(start(out), expected)
+
+
+def test_a_task_beside_a_whole_run_is_refused(start: Start, expected: dict[str, str], resolved: Resolved) -> None:
+    run = start()
+    run.wait_for((run.out / ".lock.json").exists)
+    os.kill(run.process.pid, signal.SIGSTOP)
+    with pytest.raises(LockedError, match=f"process {run.process.pid} on"):
+        prepare(resolved, run.out, num_workers=0, share=Share(0, 2))
+    os.kill(run.process.pid, signal.SIGCONT)
+    assert_completes(run, expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--task-index", "2", "--num-tasks", "2"), "--task-index 2 --num-tasks 2: an index from 0"),
+        (("--task-index", "0"), "--task-index and --num-tasks go together"),
+        (("--task-index", "0", "--num-tasks", "2", "--force"), "--force goes without --task-index"),
+        (("--task-index", "0", "--num-tasks", "2", "--retry-failed"), "--retry-failed goes without --task-index"),
+        (("--engine", "ray-gun"), "--engine ray-gun: processes or inline"),
+        (("--max-memory-mb", "0"), "--max-memory-mb 0: more than 0"),
+        (("--partial", "mend"), "--partial mend: keep or drop"),
+    ],
+)
+def test_wrong_divisions_of_work_are_one_line_and_2(
+    source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str
+) -> None:
+    line = ["prepare", "folder", "--source", str(source), "--out", str(tmp_path / "out"), *arguments]
+    assert main(line) == 2
+    (error,) = capsys.readouterr().err.splitlines()
+    assert words in error
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def small(source: Path, tmp_path: Path) -> Path:
+    """A source of one copy, which the test may change."""
+    return Path(shutil.copytree(source / "copy-00", tmp_path / "small"))
+
+
+def run(source: Path, out: Path, *options: str) -> int:
+    line = ["prepare", "folder", "--source", str(source), "--out", str(out), "--det-size", str(DET_SIZE_PX)]
+    code: int = main([*line, "--engine", "inline", *options])
+    return code
+
+
+def test_failed_videos_are_retried_with_the_files_that_are_there_now(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A download page in a video's place; the real video comes; nothing but its shard is made again."""
+    out, wanted = tmp_path / "out", tmp_path / "wanted"
+    assert run(small, out) == EXIT_PARTIAL
+    before = {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}
+    shutil.copy(small / "happy" / "single.mp4", small / "sad" / "junk.mp4")
+    capsys.readouterr()
+    assert run(small, out) == 2  # not without a word
+    assert "source videos: 1 new or changed" in capsys.readouterr().err
+    assert run(small, out, "--retry-failed", "NO_FACE") == 2  # nor under another code
+    assert run(small, out, "--retry-failed", "UNREADABLE") == EXIT_PARTIAL
+    assert open_dataset(out).clip("sad/junk.mp4")["status"] == "ok"
+    after = {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}
+    assert {name for name, time in after.items() if before[name] != time} == {"00005.json", "00005.safetensors"}
+    assert run(small, wanted) == EXIT_PARTIAL
+    assert tiny.tree(out) == tiny.tree(wanted)
+
+
+def test_retrying_all_and_retrying_what_did_not_happen(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(small, out, "--retry-failed") == EXIT_PARTIAL  # a first run
+    wanted = tiny.tree(out)
+    capsys.readouterr()
+    assert run(small, out, "--retry-failed", "NOFACE") == 2
+    assert "no clip in" in (error := capsys.readouterr().err)
+    assert "there are: NO_FACE, UNREADABLE" in error
+    assert run(small, out, "--retry-failed") == EXIT_PARTIAL
+    assert "everything was there already" not in capsys.readouterr().out
+    assert tiny.tree(out) == wanted
+
+
+def test_a_retry_that_is_killed_goes_on(resolved: Resolved, expected: dict[str, str], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    prepare(resolved, out, num_workers=0)
+
+    def stop(event: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(resolved, out, num_workers=0, retry_failed="NO_FACE", on_event=stop)
+    with pytest.raises(UsageError, match="prepare has not finished here"):
+        open_dataset(out)
+    prepare(resolved, out, num_workers=0, retry_failed="NO_FACE")
+    assert tiny.tree(out) == expected
+
+
+def test_force_asks_and_remakes_from_nothing(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    assert run(small, out) == EXIT_PARTIAL
+    wanted = tiny.tree(out)
+    capsys.readouterr()
+    assert run(small, out, "--jpeg-quality", "90", "--force") == 2  # nobody there to say yes
+    assert "add --yes" in capsys.readouterr().err
+    assert tiny.tree(out) == wanted
+    assert run(small, out, "--jpeg-quality", "90", "--force", "--yes") == EXIT_PARTIAL
+    assert open_dataset(out).document["config"]["jpeg_quality"] == 90
+    assert run(small, out, "--force", "--yes") == EXIT_PARTIAL
+    assert tiny.tree(out) == wanted
+
+
+def test_force_leaves_the_folders_of_others_alone(small: Path, tmp_path: Path) -> None:
+    thesis = tmp_path / "thesis"
+    thesis.mkdir()
+    (thesis / "thesis.tex").write_text("years of work")
+    assert run(small, thesis, "--force", "--yes") == 2
+    assert (thesis / "thesis.tex").read_text() == "years of work"
+
+
+def test_strict_turns_3_into_1(small: Path, tmp_path: Path) -> None:
+    assert run(small, tmp_path / "out", "--strict") == 1
+    assert run(small, tmp_path / "out") == EXIT_PARTIAL
+
+
+def test_another_configuration_is_refused_while_retrying(
+    source: Path, resolved: Resolved, expected: dict[str, str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    prepare(resolved, out, num_workers=0)
+    other = resolve(Request(dataset="folder", source=source, det_size_px=DET_SIZE_PX, jpeg_quality=50))
+    with pytest.raises(ConfigMismatchError, match="jpeg_quality: 95 there, 50 now"):
+        prepare(other, out, num_workers=0, retry_failed="ALL")
+    assert tiny.tree(out) == expected
