@@ -26,7 +26,18 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs.", show_default="runs")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Start of all randomness.")] = 0,
-    val: Annotated[str | None, typer.Option(help="none, or blocks: hold out id blocks and report `best` too.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="default, lstpnet, former-dfer, dfer-clip or mae-dfer: what a paper's code does.")
+    ] = None,
+    val: Annotated[
+        str | None, typer.Option(help="none, blocks, groups or random: hold out a tenth of train, report `best` too.")
+    ] = None,
+    select: Annotated[
+        str | None, typer.Option(help="last, val-best, or test-best: as several papers do, and marked so.")
+    ] = None,
+    refit: Annotated[
+        bool, typer.Option("--refit", help="Then train on all of train for the epochs that --val chose.")
+    ] = False,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe, repeatable.")] = None,
     init: Annotated[Path | None, typer.Option(help="Start from a .safetensors of the same network.")] = None,
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best there is")] = None,
@@ -49,9 +60,12 @@ def train(
     settings = _settings.load().train
     root = _choose_data(data or settings.data, fold=fold)
     check_trainable(root)
-    wanted = recipe or settings.recipe or str(read_document(root)["recipe"])
-    values = parse_overrides(overrides or []) | ({"val": val} if val is not None else {})
-    resolved = resolve_recipe(wanted, overrides=values)
+    document = read_document(root)
+    wanted = recipe or settings.recipe or str(document["recipe"])
+    val = val or ("blocks" if select == "val-best" else None)
+    flags = {"protocol": protocol, "val": val, "select": select, "refit": refit or None}
+    values = parse_overrides(overrides or []) | {key: value for key, value in flags.items() if value is not None}
+    resolved = resolve_recipe(wanted, overrides=values, dataset=str(document["dataset"]))
     experiment = make_experiment(root, resolved, fold=fold, seed=seed)
     folder = experiment.run_folder(out or settings.out or Path("runs"))
     if not force and find_finished(folder, experiment, init=init):
@@ -111,5 +125,7 @@ def _finish(folder: Path, summary: dict[str, Any] | None, *, as_json: bool) -> N
         _console.print_json({"run": str(folder), "already_done": summary is None, "result": summary})
     elif summary is not None:
         for row in summary["results"]:
-            _console.say(f"{row['checkpoint']}: WAR {100 * row['war']:.2f}  UAR {100 * row['uar']:.2f}  n {row['n']}")
+            mark = "  (chosen on the test clips)" if row["checkpoint"] == "test-best" else ""
+            figures = f"WAR {100 * row['war']:.2f}  UAR {100 * row['uar']:.2f}  n {row['n']}"
+            _console.say(f"{row['checkpoint']}: {figures}{mark}")
     _console.say(f"{folder}   next: dfer report", as_json=as_json)

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
+from dfer_data import sample
 from dfer_data.align import resized
 from dfer_data.errors import UsageError
 from dfer_data.manifest import PreparedDataset
-from dfer_data.sample import segments_test, segments_train
+from dfer_data.sample import DEFAULT_SAMPLER, DEFAULT_SHORT
 from dfer_data.shard import ShardReader
 from dfer_data.types import Image
 
@@ -33,7 +33,7 @@ class ClipSample:
     """One item of the dataset."""
 
     frames: torch.Tensor
-    """(T, 3, size, size) uint8 RGB."""
+    """(T, 3, size, size) uint8 RGB; (V, T, 3, size, size) where the sampler tests on several views."""
     label: int
     """Index into the dataset's class names."""
     clip_id: str
@@ -51,24 +51,33 @@ class FaceClipDataset(Dataset[ClipSample]):
         fold: int | None = None,
         split: Literal["train", "test"] = "train",
         sampling: Sampling = "test",
+        sampler: str = DEFAULT_SAMPLER,
+        short: str = DEFAULT_SHORT,
         size_px: int = 224,
         seed: int = 0,
         keep_in_memory: bool = False,
     ) -> None:
         """Open `root`; take `clip_ids`, or all clips of `split` of `fold` that have faces.
 
-        `sampling`: `train` draws two consecutive frames in each of eight segments, `test` takes the deterministic ones,
-        `frame` draws a single frame (T = 1); clips stored as `clips16` always give
-        their sixteen frames for `train`. `keep_in_memory` decodes each clip once, all its frames, at `size_px`.
-        Raises UsageError for an unknown fold or clip, or a clip without a label or a face;
-        reading raises CorruptShardError naming shard and clip.
+        `sampling`: `train` draws sixteen frames by the formula of `sampler`, `test` takes its test views, `frame` draws
+        a single frame (T = 1). `short`: what becomes of clips under sixteen frames (`dfer_data.sample.SHORT_RULES`);
+        under `drop` they are left out. Clips stored as `clips16` always give their sixteen frames.
+        `keep_in_memory` decodes each clip once, all its frames, at `size_px`.
+        Raises UsageError for an unknown fold, clip, sampler or rule, a clip without a label or a face, and `clip_ids`
+        that the rule leaves out; reading raises CorruptShardError naming shard and clip.
         """
+        self._sampler, self._short = sample.sampler(sampler).name, sample.checked_short_rule(short)
         self.prepared = PreparedDataset(Path(root))
+        self._refuse_other_policies_for_baked_frames(root)
         if clip_ids is None:
             if fold is None:
                 raise UsageError("FaceClipDataset needs clip_ids or a fold")
             chosen = (clip_id for clip_id, part in self.prepared.fold(str(fold)).items() if part == split)
-            clip_ids = [clip_id for clip_id in chosen if self.prepared.clip(clip_id)["status"] != "failed"]
+            usable = [clip_id for clip_id in chosen if self.prepared.clip(clip_id)["status"] != "failed"]
+            clip_ids = [clip_id for clip_id in usable if not self._is_left_out(clip_id)]
+        elif left_out := [clip_id for clip_id in clip_ids if self._is_left_out(clip_id)]:
+            some = ", ".join(left_out[:3])
+            raise UsageError(f"{root}: {len(left_out)} clips are under 16 frames, left out by short = drop ({some}...)")
         self.clip_ids = tuple(clip_ids)
         self.sampling, self.size_px, self.seed, self.epoch = sampling, size_px, seed, 0
         numbers = {name: number for number, name in enumerate(self.prepared.class_names)}
@@ -92,29 +101,46 @@ class FaceClipDataset(Dataset[ClipSample]):
         shard, row = self._places[index]
         reader = self.prepared.shard(shard)
         clip_id = self.clip_ids[index]
-        sampling = "test" if reader.store == "clips16" and self.sampling == "train" else self.sampling  # baked frames
-        wanted = self._frame_indices(reader.num_frames(row), clip_id, sampling=sampling).tolist()
+        views = self._frame_indices(reader, row, clip_id)
+        wanted = views.reshape(-1).tolist()
         if self._kept is None:
             pictures = self._read(reader, row, set(wanted), clip_id)
         else:
             pictures = self._kept.get(index) or self._read(reader, row, set(range(reader.num_frames(row))), clip_id)
             self._kept[index] = pictures
-        frames = np.stack([pictures[i] for i in wanted]).transpose(0, 3, 1, 2)  # (T, H, W, C) -> (T, C, H, W)
+        black = np.zeros((self.size_px, self.size_px, 3), np.uint8)
+        frames = np.stack([pictures.get(i, black) for i in wanted]).transpose(0, 3, 1, 2)  # (VT, C, H, W)
+        if len(views) > 1:
+            frames = frames.reshape(*views.shape, *frames.shape[1:])  # (V, T, C, H, W)
         return ClipSample(torch.from_numpy(np.ascontiguousarray(frames)), self.labels[index], clip_id)
 
     def _read(self, reader: ShardReader, row: int, wanted: set[int], clip_id: str) -> Pictures:
-        return {i: resized(reader.frame(row, i, clip_id=clip_id), size_px=self.size_px) for i in sorted(wanted)}
+        present = sorted(wanted - {sample.BLACK})
+        return {i: resized(reader.frame(row, i, clip_id=clip_id), size_px=self.size_px) for i in present}
 
-    def _frame_indices(self, num_frames: int, clip_id: str, *, sampling: str) -> npt.NDArray[np.int32]:
-        if sampling == "test":
-            return segments_test(num_frames)
-        rng = np.random.default_rng((self.seed, self.epoch, zlib.crc32(clip_id.encode("utf-8"))))
-        if sampling == "frame":
-            return rng.integers(0, num_frames, 1).astype(np.int32)
-        return segments_train(num_frames, rng=rng)
+    def _frame_indices(self, reader: ShardReader, row: int, clip_id: str) -> sample.Indices:
+        """Return the frames of each view, (V, T) int32."""
+        num_frames = reader.num_frames(row)
+        epoch = 0 if self.sampling == "test" else self.epoch
+        rng = np.random.default_rng((self.seed, epoch, zlib.crc32(clip_id.encode("utf-8"))))
+        if self.sampling == "frame":
+            return rng.integers(0, num_frames, (1, 1)).astype(np.int32)
+        part: Literal["train", "test"] = "test" if reader.store == "clips16" else self.sampling  # baked frames
+        return sample.frames_of_clip(num_frames, part=part, sampler_name=self._sampler, short=self._short, rng=rng)
+
+    def _is_left_out(self, clip_id: str) -> bool:
+        return self._short == "drop" and int(self.prepared.clip(clip_id)["num_frames"]) < sample.CLIP_FRAMES
+
+    def _refuse_other_policies_for_baked_frames(self, root: Path | str) -> None:
+        config = self.prepared.document["config"]
+        if config["store"] == "clips16" and (self._sampler, self._short) != (DEFAULT_SAMPLER, DEFAULT_SHORT):
+            raise UsageError(
+                f"{root} holds sixteen baked frames a clip ({DEFAULT_SAMPLER}, {DEFAULT_SHORT}), not those of "
+                f"{self._sampler}, {self._short}; prepare with --store frames to sample otherwise"
+            )
 
 
 def collate(samples: Sequence[ClipSample]) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
-    """Join samples into frames (B, T, 3, size, size) uint8, labels (B,) int64 and clip ids."""
-    frames = torch.stack([sample.frames for sample in samples])
-    return frames, torch.tensor([sample.label for sample in samples]), [sample.clip_id for sample in samples]
+    """Join samples into frames (B, T, 3, size, size) or (B, V, T, ...) uint8, labels (B,) int64 and clip ids."""
+    frames = torch.stack([one.frames for one in samples])
+    return frames, torch.tensor([one.label for one in samples]), [one.clip_id for one in samples]

@@ -22,6 +22,7 @@ from dfer_data.files import sync_folder, write_atomically
 from dfer_data.plan import PLAN_NAME, Plan
 from dfer_data.shard import FORMAT_VERSION, ShardReader
 from dfer_data.sidecar import PREVIEW, SHARDS, shard_name, sidecar_path
+from dfer_data.sources.base import SourceVideo
 from dfer_data.weights import sha256_file
 
 DATASET_NAME, CLIPS_NAME, LEDGER_NAME, FOLDS = "dataset.json", "clips.parquet", "ledger.jsonl", "folds"
@@ -32,6 +33,7 @@ _COLUMNS: Mapping[str, str] = {
     "status": "string",
     "code": "string",
     "label": "string",
+    "group": "string",
     "shard": "Int32",
     "row": "Int32",
     "num_frames": "int32",
@@ -58,8 +60,7 @@ def write_manifest(plan: Plan, out: Path, *, work: Path) -> dict[str, Any]:
     `work` is a folder on the same disk for what is not whole yet.
     """
     sidecars = [json.loads(sidecar_path(out, number).read_bytes()) for number in range(len(plan.shards))]
-    labels = {video.clip_id: video.label for video in plan.listing.videos}
-    clips = _clip_rows(sidecars, labels)
+    clips = _clip_rows(sidecars, {video.clip_id: video for video in plan.listing.videos})
     failures = [failure for sidecar in sidecars for failure in sidecar["failures"]]
     write_atomically(out / LEDGER_NAME, b"".join(canonical_json(failure) for failure in failures), work=work)
     write_atomically(out / CLIPS_NAME, _parquet(clips), work=work)
@@ -80,14 +81,15 @@ def _ids(clips: pd.DataFrame) -> Iterable[tuple[str, str]]:
     return zip(clips["clip_id"], clips["source_clip_id"], strict=True)
 
 
-def _clip_rows(sidecars: list[dict[str, Any]], labels: Mapping[str, str | None]) -> pd.DataFrame:
+def _clip_rows(sidecars: list[dict[str, Any]], videos: Mapping[str, SourceVideo]) -> pd.DataFrame:
     """Return one row a clip, failed ones included, in clip order."""
     rows = []
     for number, sidecar in enumerate(sidecars):
         rows += [clip | {"shard": number, "code": ""} for clip in sidecar["clips"]]
         rows += [_failed_row(failure) for failure in sidecar["failures"]]
     for row in rows:
-        row["label"] = labels[row["source_clip_id"]]
+        video = videos[row["source_clip_id"]]
+        row["label"], row["group"] = video.label, video.group
     rows.sort(key=lambda row: str(row["clip_id"]))
     return pd.DataFrame({name: pd.array([row[name] for row in rows], dtype=kind) for name, kind in _COLUMNS.items()})
 

@@ -54,7 +54,7 @@ class Plan:
                 "layout": listing.layout,
                 "synthetic": dict(listing.synthetic) if listing.synthetic else None,
                 "videos": [
-                    {"clip_id": v.clip_id, "path": v.path, "num_bytes": v.num_bytes, "label": v.label}
+                    {"clip_id": v.clip_id, "path": v.path, "num_bytes": v.num_bytes, "label": v.label, "group": v.group}
                     for v in listing.videos
                 ],
                 "folds": {fold: dict(clips) for fold, clips in listing.folds.items()},
@@ -115,7 +115,7 @@ def renewed_plan(plan: Plan, out: Path, *, closed_shards: Container[int]) -> Pla
     after = {video["clip_id"]: video for video in new["videos"]}
     is_open = {clip_id: number not in closed_shards for number, shard in enumerate(old["shards"]) for clip_id in shard}
     for clip_id, video in before.items():
-        if is_open[clip_id] and video["label"] == after[clip_id]["label"]:
+        if is_open[clip_id] and all(video[key] == after[clip_id][key] for key in ("label", "group")):
             before[clip_id] = after[clip_id]
     old |= {"videos": list(before.values())}
     new |= {"shards": old["shards"]}

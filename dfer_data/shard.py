@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 
 from dfer_data.config import Store
 from dfer_data.errors import CorruptShardError, FormatVersionError
-from dfer_data.sample import CLIP_FRAMES, segments_test
+from dfer_data.sample import CLIP_FRAMES, baked_frames
 from dfer_data.spool import RECORD, Spooled
 from dfer_data.types import Image
 
@@ -79,7 +79,7 @@ def _index_tensors(videos: Sequence[Spooled], *, store: Store) -> dict[str, npt.
     """Return the tensors before the payload, widest items first, so that each lies aligned in the file."""
     records = np.concatenate([np.empty(0, RECORD), *(video.records() for video in videos)])
     frames_per_clip = np.array([number for video in videos for number in video.frames_per_clip], "<i8")
-    clip16 = [segments_test(int(number)) for number in frames_per_clip]
+    clip16 = [baked_frames(int(number)) for number in frames_per_clip]
     tensors: dict[str, npt.NDArray[Any]] = {}
     if store == "frames":
         tensors["frame_offsets"] = _offsets(records["num_bytes"])

@@ -24,7 +24,7 @@ from dfer_data.errors import VideoError
 from dfer_data.files import sync_folder, write_atomically
 from dfer_data.pipeline import Clip, Failure, clips_of_video
 from dfer_data.preview import NUM_COLUMNS, ContactSheet, thumbnail
-from dfer_data.sample import segments_test
+from dfer_data.sample import baked_frames
 from dfer_data.shard import FORMAT_VERSION, write_shard
 from dfer_data.sidecar import PREVIEW, SHARDS, read_sidecar, shard_name, sidecar_sha256
 from dfer_data.sources.base import SourceVideo
@@ -164,7 +164,7 @@ def _store(
 ) -> dict[str, Any] | Failure:
     """Write a clip's faces; return its sidecar row, or the failure if the source breaks on the second look."""
     (facts, faces), sha256 = made
-    test_frames = segments_test(facts.num_frames).tolist()
+    test_frames = baked_frames(facts.num_frames).tolist()
     try:
         with spool.clip():
             for index, face in enumerate(faces):

@@ -1,6 +1,7 @@
 """Recipe: every setting of a training run, where each value came from, and the shipped recipe files.
 
-A flag beats `--set KEY=VALUE`, which beats the recipe file, which beats the default.
+A flag beats `--set KEY=VALUE`, which beats the protocol asked for, which beats the recipe file, which beats the
+default. A protocol that the recipe file names stands below the file's other keys.
 """
 
 from __future__ import annotations
@@ -17,14 +18,23 @@ from typing import Any, Literal, get_args
 
 from dfer_data.config import canonical_json
 from dfer_data.errors import UsageError
+from dfer_data.sample import CLIP_FRAMES, DEFAULT_SAMPLER, DEFAULT_SHORT, SAMPLERS, SHORT_RULES
+from lstpnet.protocol import PRESETS, preset
 
 InputNorm = Literal["none", "per-frame"]
 Precision = Literal["auto", "bf16", "f32"]
-Validation = Literal["none", "blocks"]
+Validation = Literal["none", "blocks", "groups", "random"]
+Select = Literal["last", "val-best", "test-best"]
+SelectBy = Literal["war", "uar", "war+uar"]
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "input_norm": get_args(InputNorm),
     "precision": get_args(Precision),
     "val": get_args(Validation),
+    "select": get_args(Select),
+    "select_by": get_args(SelectBy),
+    "sampler": tuple(SAMPLERS),
+    "short": tuple(SHORT_RULES),
+    "protocol": tuple(PRESETS),
     "optimizer": ("adamw", "sgd"),
     "schedule": ("one-cycle", "cosine", "step"),
 }
@@ -62,12 +72,27 @@ class Recipe:
     """Probability of mirroring a training clip."""
     precision: Precision = "auto"
     """`auto`: bf16 autocast where the device computes in it, else f32."""
-    val: Validation = "none"
-    """`blocks` holds out one contiguous block of ids per class of the train part and adds the checkpoint `best`."""
     controls: bool = False
     """Also test on one repeated frame and on shuffled frames."""
+    protocol: str = "default"
+    """Preset that the keys below come from; what differs from it stands in the protocol line."""
+    sampler: str = DEFAULT_SAMPLER
+    """Which sixteen frames of a clip are seen: a policy of `dfer_data.sample`."""
+    short: str = DEFAULT_SHORT
+    """What becomes of clips under sixteen frames; `drop` leaves them out, in train and test."""
     min_frames: int = 0
-    """Leave out clips with fewer frames, in train and test (LSTPNet: 16); named in the protocol line."""
+    """Leave out clips with fewer frames, in train and test."""
+    val: Validation = "none"
+    """What is held out of train: one contiguous block of ids per class, whole groups (people), or random clips."""
+    val_share: float = 0.1
+    """How much of it."""
+    select: Select = "last"
+    """`last` epoch; `val-best` adds the epoch that is best on the held-out clips, `test-best` the one that is best on
+    the test clips, which is how several papers choose and is marked wherever it shows."""
+    select_by: SelectBy = "war"
+    """The figure that the best epoch is best in."""
+    refit: bool = False
+    """After a choice on held-out clips, train anew on all of train for the epochs chosen: checkpoint `refit`."""
 
     def __post_init__(self) -> None:
         """Collect every fault and raise them as one UsageError."""
@@ -85,11 +110,26 @@ class Recipe:
                 faults.append(f"{key} = {getattr(self, key)}: more than 0 is needed")
         if self.width_multiplier % 0.125:
             faults.append(f"width_multiplier = {self.width_multiplier}: a multiple of 0.125 is needed")
+        if not 0 < self.val_share < 1:
+            faults.append(f"val_share = {self.val_share}: more than 0 and less than 1 is needed")
+        if self.val == "none" and (self.refit or self.select == "val-best"):
+            what = "refit = true" if self.refit else "select = 'val-best'"
+            faults.append(f"{what} needs held-out clips: val = 'blocks', 'groups' or 'random' (--val blocks)")
         for key in ("flip", "label_smoothing", "weight_decay"):
             if not 0 <= getattr(self, key) <= 1:
                 faults.append(f"{key} = {getattr(self, key)}: 0 to 1 is needed")
         if faults:
             raise UsageError(f"recipe {self.name}: " + "; ".join(faults))
+
+    @property
+    def label(self) -> str:
+        """Name of the recipe, and of its protocol where that is not the default: one part of a run's folder."""
+        return self.name if self.protocol == "default" else f"{self.name}+{self.protocol}"
+
+    @property
+    def least_frames(self) -> int:
+        """Clips with fewer frames are left out."""
+        return max(self.min_frames, CLIP_FRAMES if self.short == "drop" else 0)
 
     @property
     def sha256(self) -> str:
@@ -104,7 +144,7 @@ class Resolved:
     recipe: Recipe
     """Settings."""
     origins: Mapping[str, str]
-    """Key -> `default`, the recipe file, or `command line`."""
+    """Key -> `default`, the recipe file, the protocol, or `command line`."""
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -113,23 +153,35 @@ def recipe_names() -> tuple[str, ...]:
     return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
 
 
-def resolve_recipe(name_or_path: str, *, overrides: Mapping[str, Any] | None = None) -> Resolved:
-    """Read a shipped recipe by name, or a file by path, and put `overrides` on top.
+def resolve_recipe(name_or_path: str, *, overrides: Mapping[str, Any] | None = None, dataset: str = "") -> Resolved:
+    """Read a shipped recipe by name, or a file by path, and put protocol and `overrides` on top.
 
-    Raises UsageError with every unknown key and wrong value at once.
+    `dataset`: some protocols are run differently on some datasets. Raises UsageError with every unknown key and wrong
+    value at once.
     """
     name, values = _read(name_or_path)
-    origins = dict.fromkeys(_fields(), "default") | dict.fromkeys(values, f"recipe {name}")
     changed = dict(overrides or {})
-    origins |= dict.fromkeys(changed, "command line")
     faults = [f"unknown key {key!r}" for key in {**values, **changed} if key not in _fields()]
     if faults:
         raise UsageError(f"recipe {name}: {'; '.join(sorted(faults))}; known: {', '.join(_fields())}")
-    merged = {key: _widened(key, value) for key, value in {**values, **changed}.items()}
+    asked = changed.get("protocol", values.get("protocol"))
+    of_file = (values, f"recipe {name}")
+    of_protocol = (_protocol_values(asked, dataset=dataset), f"protocol {asked}")
+    layers = (of_file, of_protocol) if "protocol" in changed else (of_protocol, of_file)
+    merged: dict[str, Any] = {}
+    origins = dict.fromkeys(_fields(), "default")
+    for layer, origin in (*layers, (changed, "command line")):
+        merged |= {key: _widened(key, value) for key, value in layer.items()}
+        origins |= dict.fromkeys(layer, origin)
     faults = [f"{key} = {value!r} is not {_word(key)}" for key, value in merged.items() if not _fits(key, value)]
     if faults:
         raise UsageError(f"recipe {name}: {'; '.join(faults)}")
     return Resolved(Recipe(name=name, **merged), origins)
+
+
+def _protocol_values(name: Any, *, dataset: str) -> dict[str, Any]:
+    """Return the recipe keys of a protocol; none where no known one is named, which later checks tell."""
+    return dict(preset(name, dataset=dataset).values) if isinstance(name, str) and name in PRESETS else {}
 
 
 def parse_overrides(lines: Sequence[str]) -> dict[str, Any]:

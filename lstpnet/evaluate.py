@@ -32,20 +32,46 @@ def predict_clips(
     dtype: torch.dtype | None,
     control: Control = "",
 ) -> npt.NDArray[np.float32]:
-    """Return logits (N, num_classes) float32 of clips in the given order, from their deterministic test frames.
+    """Return logits (N, num_classes) float32 of clips in the given order, from the test frames of the recipe's sampler.
+
+    Where that has several views, the logarithm of the mean of their probabilities.
 
     `control`: `repeated-frame` shows the middle frame sixteen times, `shuffled-frames` a fixed random order of them.
     `dtype`: of autocast; None computes in float32.
     """
-    dataset = FaceClipDataset(root, clip_ids=clip_ids, sampling="test", size_px=recipe.size_px)
+    dataset = FaceClipDataset(
+        root, clip_ids=clip_ids, sampling="test", sampler=recipe.sampler, short=recipe.short, size_px=recipe.size_px
+    )
     loader = DataLoader(dataset, batch_size=2 * recipe.batch_size, collate_fn=collate)
     model.eval()
     logits = []
     with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
         for frames, _, ids in loader:
-            shown = _controlled(frames, ids, control=control).to(device)
-            logits.append(model(normalised(shown, norm=recipe.input_norm)).float().cpu().numpy())
+            views = frames if frames.dim() == 6 else frames[:, None]  # (B, V, T, 3, H, W)
+            of_views = [_logits_of_view(model, view, ids, recipe, device, control=control) for view in views.unbind(1)]
+            logits.append(_averaged(of_views).cpu().numpy())
     return np.concatenate(logits) if logits else np.zeros((0, 0), np.float32)
+
+
+def _logits_of_view(
+    model: nn.Module,
+    frames: torch.Tensor,
+    clip_ids: Sequence[str],
+    recipe: Recipe,
+    device: torch.device,
+    *,
+    control: Control,
+) -> torch.Tensor:
+    shown = _controlled(frames, clip_ids, control=control).to(device)
+    logits: torch.Tensor = model(normalised(shown, norm=recipe.input_norm)).float()
+    return logits
+
+
+def _averaged(of_views: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return the logits of the only view, or the logarithm of the mean of the views' probabilities."""
+    if len(of_views) == 1:
+        return of_views[0]
+    return torch.stack([logits.softmax(dim=1) for logits in of_views]).mean(dim=0).log()
 
 
 def _controlled(frames: torch.Tensor, clip_ids: Sequence[str], *, control: Control) -> torch.Tensor:

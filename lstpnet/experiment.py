@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +11,11 @@ import numpy.typing as npt
 
 from dfer_data.errors import UsageError
 from dfer_data.manifest import PreparedDataset, open_dataset
+from dfer_data.sample import sampler
 from lstpnet.config import Recipe, Resolved
 from lstpnet.metrics import prior_logits
-
-_VAL_SHARE = 0.1
+from lstpnet.protocol import deviations, preset
+from lstpnet.validation import HOLD_OUT, HOLD_OUT_WORDS
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,8 @@ class Experiment:
     """Clips held out of the train part; empty with `val = none`."""
     test_ids: tuple[str, ...]
     """Every test clip of the fold, those without a face too."""
+    left_out_test_ids: tuple[str, ...] = ()
+    """Test clips that the recipe's least number of frames leaves out."""
 
     @property
     def recipe(self) -> Recipe:
@@ -52,9 +54,15 @@ class Experiment:
         """Test clips without a usable track."""
         return tuple(clip_id for clip_id in self.test_ids if self.data.clip(clip_id)["status"] == "failed")
 
+    @property
+    def seen_test_ids(self) -> tuple[str, ...]:
+        """Test clips with a usable track."""
+        faceless = set(self.faceless_test_ids)
+        return tuple(clip_id for clip_id in self.test_ids if clip_id not in faceless)
+
     def run_folder(self, runs: Path) -> Path:
         """Return where the run is written below `runs`."""
-        return runs / self.prepared / self.recipe.name / f"fold-{self.fold}" / f"seed-{self.seed}"
+        return runs / self.prepared / self.recipe.label / f"fold-{self.fold}" / f"seed-{self.seed}"
 
     def prior_logits(self) -> npt.NDArray[np.float32]:
         """Return the logarithm of the classes' shares in the train clips, (num_classes,) float32."""
@@ -63,31 +71,57 @@ class Experiment:
 
     def protocol(self) -> str:
         """Say in one line what exactly is measured."""
-        config, recipe = self.data.document["config"], self.recipe
-        selection = "last epoch of a fixed schedule"
-        if self.val_ids:
-            selection += f", and best on {len(self.val_ids)} held-out train clips (id blocks)"
+        document, recipe = self.data.document, self.recipe
+        config = document["config"]
+        policy = sampler(recipe.sampler)
+        views = f", {policy.num_views} test views averaged" if policy.num_views > 1 else ""
         parts = [
-            f"data {self.data.document['sha256'][:12]}",
+            f"data {document['sha256'][:12]}",
             f"{config['detector']} {config['backbone']} {config['det_size_px']} px".replace("  ", " "),
             f"official fold {self.fold}",
             f"n_train {len(self.train_ids)}",
             f"n_test {len(self.test_ids)} ({len(self.faceless_test_ids)} without a face, given the train prior)",
-            f"clips under {recipe.min_frames} frames left out" if recipe.min_frames else "all clips count",
-            "sampler segments-8x2",
-            "short clips edge",
+            self._left_out(),
+            f"sampler {recipe.sampler}{views}" + (" (test frames drawn)" if policy.is_test_random else ""),
+            f"short clips {recipe.short}",
             f"{recipe.size_px} px",
-            f"selection: {selection}",
+            f"selection: {self._selection()}",
             f"seed {self.seed}",
         ]
+        if recipe.protocol != "default":
+            found = preset(recipe.protocol, dataset=document["dataset"])
+            parts.append(f"protocol {found.name} ({found.source}; its authors show the {found.averaging})")
+        if others := deviations(recipe.protocol, asdict(recipe), dataset=document["dataset"]):
+            parts.append(f"differs from it in {', '.join(others)}")
         return "; ".join(parts)
+
+    def _left_out(self) -> str:
+        least = self.recipe.least_frames
+        if not least:
+            return "all clips count"
+        return (
+            f"clips under {least} frames left out ({len(self.left_out_test_ids)} of test, "
+            f"{sum(self.data.clip(i)['status'] == 'failed' for i in self.left_out_test_ids)} of them without a face)"
+        )
+
+    def _selection(self) -> str:
+        recipe = self.recipe
+        words = "last epoch of a fixed schedule"
+        if self.val_ids:
+            clips = f"{len(self.val_ids)} held-out train clips ({HOLD_OUT_WORDS[recipe.val]})"
+            words += f", and best {recipe.select_by} on {clips}"
+        if recipe.refit:
+            words += ", and refit on all of train for that many epochs"
+        if recipe.select == "test-best":
+            words += f", and test-best: the epoch with the best {recipe.select_by} ON THE TEST CLIPS, not comparable"
+        return words
 
 
 def make_experiment(data: Path, resolved: Resolved, *, fold: int, seed: int) -> Experiment:
     """Open a dataset and split a fold. Raises UsageError: no such fold, no labels, nothing to train or test on."""
     dataset = check_trainable(data)
     splits = dataset.fold(str(fold))
-    least = resolved.recipe.min_frames
+    least = resolved.recipe.least_frames
     counted = [clip_id for clip_id in sorted(splits) if int(dataset.clip(clip_id)["num_frames"]) >= least]
     usable = [i for i in counted if splits[i] == "train" and dataset.clip(i)["status"] != "failed"]
     if not usable:
@@ -95,7 +129,8 @@ def make_experiment(data: Path, resolved: Resolved, *, fold: int, seed: int) -> 
     test_ids = tuple(clip_id for clip_id in counted if splits[clip_id] == "test")
     if not test_ids:
         raise UsageError(f"{data}: fold {fold} has no test clip of {least} or more frames")
-    held_out = _blocks(dataset, usable, seed=seed) if resolved.recipe.val == "blocks" else set()
+    recipe = resolved.recipe
+    held_out = HOLD_OUT[recipe.val](dataset, usable, share=recipe.val_share, seed=seed)
     return Experiment(
         dataset,
         resolved,
@@ -104,7 +139,13 @@ def make_experiment(data: Path, resolved: Resolved, *, fold: int, seed: int) -> 
         tuple(clip_id for clip_id in usable if clip_id not in held_out),
         tuple(sorted(held_out)),
         test_ids,
+        tuple(sorted(i for i, split in splits.items() if split == "test" and i not in set(test_ids))),
     )
+
+
+def without_validation(experiment: Experiment) -> Experiment:
+    """Return the experiment with the held-out clips back in train."""
+    return replace(experiment, train_ids=tuple(sorted(experiment.train_ids + experiment.val_ids)), val_ids=())
 
 
 def check_trainable(data: Path) -> PreparedDataset:
@@ -115,18 +156,3 @@ def check_trainable(data: Path) -> PreparedDataset:
     if not dataset.document["counts"]["folds"]:
         raise UsageError(f"{data} has no folds: `dfer train --fold` needs a dataset with official ones, such as dfew")
     return dataset
-
-
-def _blocks(dataset: PreparedDataset, clip_ids: Sequence[str], *, seed: int) -> set[str]:
-    """Choose one run of neighbouring ids in each class, a tenth of it; neighbours come from the same film."""
-    by_class: dict[str, list[str]] = defaultdict(list)
-    for clip_id in clip_ids:
-        by_class[str(dataset.clip(clip_id)["label"])].append(clip_id)
-    rng = np.random.default_rng((seed, 7))
-    chosen: set[str] = set()
-    for label in sorted(by_class):
-        members = by_class[label]
-        length = min(max(1, round(_VAL_SHARE * len(members))), len(members) - 1)  # one stays to train on
-        start = int(rng.integers(0, len(members) - length + 1))
-        chosen.update(members[start : start + length])
-    return chosen

@@ -34,6 +34,8 @@ class Scores:
     """Classes with at least one clip."""
     recalls: tuple[float | None, ...]
     """Recall of each class in the order of the class names; None for a class without clips."""
+    precisions: tuple[float | None, ...]
+    """Precision of each class: how many of the clips predicted as it are; None for a class never predicted."""
 
 
 def confusion_matrix(labels: npt.ArrayLike, predictions: npt.ArrayLike, *, num_classes: int) -> Confusion:
@@ -53,16 +55,20 @@ def confusion_matrix(labels: npt.ArrayLike, predictions: npt.ArrayLike, *, num_c
 
 
 def score(confusion: Confusion) -> Scores:
-    """Return WAR, UAR and recalls of a (C, C) confusion matrix. Raises UsageError if it counts no clip."""
+    """Return WAR, UAR, recalls and precisions of a (C, C) confusion matrix. Raises UsageError if it counts no clip."""
     num_clips = int(confusion.sum())
     if num_clips == 0:
         raise UsageError("WAR and UAR of no clips are not defined: the test part is empty")
     recalls = tuple(
         int(row[number]) / int(row.sum()) if row.any() else None for number, row in enumerate(np.asarray(confusion))
     )
+    precisions = tuple(
+        int(column[number]) / int(column.sum()) if column.any() else None
+        for number, column in enumerate(np.asarray(confusion).T)
+    )
     present = [recall for recall in recalls if recall is not None]
     war = int(np.trace(confusion)) / num_clips
-    return Scores(num_clips, war, mean(present), len(present), recalls)
+    return Scores(num_clips, war, mean(present), len(present), recalls, precisions)
 
 
 def predicted_classes(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:

@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from lstpnet.published import PublishedRow, published_rows, published_section
+from lstpnet.resampling import Interval
 from lstpnet.rows import Row, common_parts, grouped, row_of_predictions, rows_of_runs, section_key
 from lstpnet.runs import Run, UnfinishedRun
 from lstpnet.tables import Section, listed, per_cent
@@ -30,6 +31,7 @@ _DEVIATION_WORDS = {
     "fold_std": "over the folds, how hard the splits differ",
     "seed_std": "over the seeds, training noise",
 }
+_NESTED = ("fold_std", "seed_std", "war_interval", "uar_interval")
 _DEVIATIONS = [(kind, name) for kind in _DEVIATION_WORDS for name in ("war", "uar")]
 
 
@@ -98,6 +100,8 @@ def _row_section(rows: Sequence[Row], *, short: bool) -> Section:
         "UAR": [per_cent(row.uar) for row in rows],
         "classes": [f"{row.num_classes_present}/{len(row.recall)}" for row in rows],
     }
+    for name in ("war", "uar") if not short else ():
+        columns[f"{name.upper()} 95 %"] = [_range(getattr(row, f"{name}_interval")) for row in rows]
     for name in () if short else rows[0].recall:
         columns[f"recall {name}"] = [per_cent(row.recall[name]) for row in rows]
     columns["n with face"] = [str(row.n_with_face) if row.n_with_face < row.n else "-" for row in rows]
@@ -109,6 +113,11 @@ def _row_section(rows: Sequence[Row], *, short: bool) -> Section:
     words = "control, changed test frames; " if rows[0].control else ""
     title = f"{rows[0].prepared} ({rows[0].dataset}, sha256 {rows[0].dataset_sha256[:12]}): {words}per cent"
     return Section(title, tuple(kept), tuple(zip(*kept.values(), strict=True)), tuple(_row_notes(rows, short=short)))
+
+
+def _range(intervals: Mapping[str, Interval] | None) -> str:
+    """Return the interval from blocks of neighbours as per cent; `-` where there is none."""
+    return f"{per_cent(intervals['blocks'].low)} to {per_cent(intervals['blocks'].high)}" if intervals else "-"
 
 
 def _deviation(row: Row, kind: str, name: str) -> float | None:
@@ -170,12 +179,14 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     cells: dict[str, Any] = {}
     for name, value in row.items():
         if isinstance(value, Mapping):
-            cells |= {f"{name}_{key}": inner for key, inner in value.items()}
-        elif isinstance(value, list):
-            cells[name] = " ".join(map(str, value))
-        elif name not in ("fold_std", "seed_std"):  # None where other rows have columns `fold_std_war` and so on
-            cells[name] = value
+            cells |= {f"{name}_{key}": _cell(inner) for key, inner in value.items()}
+        elif name not in _NESTED:  # None where other rows have columns `fold_std_war` and so on
+            cells[name] = _cell(value)
     return cells
+
+
+def _cell(value: Any) -> Any:
+    return " ".join(map(str, value)) if isinstance(value, list) else value
 
 
 def to_markdown(report: Report) -> str:

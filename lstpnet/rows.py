@@ -21,13 +21,17 @@ from dfer_data.errors import UsageError
 from lstpnet import metrics
 from lstpnet.given import read_given_predictions
 from lstpnet.metrics import Confusion
-from lstpnet.runs import CHECKPOINTS, CONTROLS, Run
+from lstpnet.resampling import Interval, bootstrap
+from lstpnet.runs import CHECKPOINTS, CONTROLS, Run, RunInfo
 
 if TYPE_CHECKING:
     from dfer_data.manifest import PreparedDataset
 
 Numbers = npt.NDArray[np.int64]
+Strata = Mapping[tuple[int, int], npt.NDArray[np.bool_]]
+"""(fold, class number) -> whether each of its test clips is right, in the order of ids."""
 _T = TypeVar("_T")
+_TEST_BEST_NOTE = "test-best: the epoch was chosen on the test clips; comparable with figures chosen so, and no others"
 _SYNTHETIC_NOTE = "synthetic heads: not comparable with published figures"
 
 
@@ -67,6 +71,8 @@ class Row:
     """Classes with test clips; the smallest number among the folds of a mean."""
     recall: Mapping[str, float | None]
     """Class name -> recall, None without test clips; in a mean: over the folds that have the class."""
+    precision: Mapping[str, float | None]
+    """Class name -> precision, None where it was never predicted; in a mean: over the folds that predict it."""
     n_with_face: int
     """Test clips with a usable track."""
     war_with_face: float | None
@@ -79,6 +85,11 @@ class Row:
     """`war` and `uar`: ddof 1 over the folds of a `mean` of one seed; None elsewhere."""
     seed_std: Mapping[str, float | None] | None = None
     """`war` and `uar`: ddof 1 over the seeds' figures; None with one seed."""
+    war_interval: Mapping[str, Interval] | None = None
+    """`blocks` and `clips`: 95 % bootstrap intervals, resampling runs of neighbouring ids, or clips one by one; None
+    for means."""
+    uar_interval: Mapping[str, Interval] | None = None
+    """The same for UAR."""
     n_train: int | None = None
     """Clips trained on; None where the row's runs differ."""
     n_val: int | None = None
@@ -102,12 +113,15 @@ class _Scored:
     row: Row
     confusion: Confusion
     with_face: Confusion
+    strata: Strata
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Interval):
+        return [value.low, value.high]
     if isinstance(value, tuple):
         return list(value)
-    return dict(value) if isinstance(value, Mapping) else value
+    return {key: _plain(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
 
 
 def rows_of_runs(runs: Sequence[Run]) -> list[Row]:
@@ -151,6 +165,7 @@ def row_of_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> Ro
         protocol=protocol,
         note="; ".join(filter(None, [missing, _SYNTHETIC_NOTE if document["synthetic"] else ""])),
         clips_without_face=_without_face(given.clip_ids, given.has_face),
+        **_intervals(_strata(given.clip_ids, given.labels, given.predictions, fold=fold)),
         **_figures(*counts, names=names),
     )
 
@@ -167,6 +182,7 @@ def _score_run(run: Run, index: int) -> _Scored:
     labels = np.array([numbers[label] for label in part.labels], np.int64)
     guesses = metrics.predicted_classes(part.logits)
     confusion, with_face = _count(labels, guesses, part.has_face, num_classes=len(numbers))
+    strata = _strata(part.clip_ids, labels, guesses, fold=info.fold)
     facts = (
         "dataset",
         "prepared",
@@ -185,12 +201,39 @@ def _score_run(run: Run, index: int) -> _Scored:
         seeds=(info.seed,),
         checkpoint=part.checkpoint,
         control=part.control,
-        note=_SYNTHETIC_NOTE if info.synthetic else "",
+        note="; ".join(_notes(info.synthetic, part.checkpoint)),
         clips_without_face=_without_face(part.clip_ids, part.has_face),
-        **{name: getattr(info, name) for name in facts},
+        **({name: getattr(info, name) for name in facts} | _whole_train(info, part.checkpoint)),
         **_figures(confusion, with_face, names=info.class_names),
+        **_intervals(strata),
     )
-    return _Scored(row, confusion, with_face)
+    return _Scored(row, confusion, with_face, strata)
+
+
+def _whole_train(info: RunInfo, checkpoint: str) -> dict[str, int]:
+    """A refit was trained on the held-out clips too."""
+    return {"n_train": info.n_train + info.n_val, "n_val": 0} if checkpoint == "refit" else {}
+
+
+def _strata(clip_ids: Sequence[str], labels: Numbers, guesses: Numbers, *, fold: int) -> Strata:
+    order = np.argsort(np.array(clip_ids, dtype=object), kind="stable")
+    sorted_labels, right = labels[order], (labels == guesses)[order]
+    return {(fold, int(number)): right[sorted_labels == number] for number in np.unique(labels)}
+
+
+def _intervals(strata: Strata) -> dict[str, Any]:
+    """Return the fields `war_interval` and `uar_interval` of a row."""
+    parts, classes = list(strata.values()), [number for _, number in strata]
+    found = {name: bootstrap(parts, classes, blocks=name == "blocks") for name in ("blocks", "clips")}
+    return {
+        "war_interval": {name: both.war for name, both in found.items()},
+        "uar_interval": {name: both.uar for name, both in found.items()},
+    }
+
+
+def _notes(synthetic: bool, checkpoint: str) -> list[str]:
+    """Return what to know before a row is compared."""
+    return [_TEST_BEST_NOTE] * (checkpoint == "test-best") + [_SYNTHETIC_NOTE] * synthetic
 
 
 def _without_face(clip_ids: Sequence[str], has_face: npt.NDArray[np.bool_]) -> tuple[str, ...]:
@@ -206,6 +249,7 @@ def _figures(confusion: Confusion, with_face: Confusion, *, names: Sequence[str]
         "uar": scores.uar,
         "num_classes_present": scores.num_classes_present,
         "recall": dict(zip(names, scores.recalls, strict=True)),
+        "precision": dict(zip(names, scores.precisions, strict=True)),
         "n_with_face": num_with_face,
         "war_with_face": faces.war if faces else None,
         "uar_with_face": faces.uar if faces else None,
@@ -262,13 +306,17 @@ def _mean_of_seeds(rows: Sequence[Row]) -> Row:
 def _averaged(rows: Sequence[Row], **changes: Any) -> Row:
     """Return the mean of each figure; `changes` are fields of the new row. Counts with a face add up over folds."""
     over_folds = changes.get("fold") == "mean"
-    recall = {name: _mean_present([row.recall[name] for row in rows]) for name in rows[0].recall}
+    by_class = {
+        key: {name: _mean_present([getattr(row, key)[name] for row in rows]) for name in rows[0].recall}
+        for key in ("recall", "precision")
+    }
     figures = {name: metrics.mean([getattr(row, name) for row in rows]) for name in ("war", "uar")}
     faces = {f"{name}_with_face": _mean_with_face(rows, name) for name in ("war", "uar")}
     num_with_face = sum(row.n_with_face for row in rows) if over_folds else rows[0].n_with_face
     num_present = min(row.num_classes_present for row in rows)
     together = _together(rows) | figures | faces | {"n_with_face": num_with_face, "num_classes_present": num_present}
-    return replace(rows[0], recall=recall, **(together | changes))
+    no_intervals = {"war_interval": None, "uar_interval": None}
+    return replace(rows[0], **(by_class | no_intervals | together | changes))
 
 
 def _mean_present(values: Sequence[float | None]) -> float | None:
@@ -308,7 +356,8 @@ def _pooled(group: Sequence[_Scored]) -> Row:
     confusion = np.sum([item.confusion for item in group], axis=0)
     with_face = np.sum([item.with_face for item in group], axis=0)
     figures = _figures(confusion, with_face, names=list(rows[0].recall))
-    return replace(rows[0], fold="pooled", **(_together(rows) | figures))
+    strata = {key: right for item in group for key, right in item.strata.items()}
+    return replace(rows[0], fold="pooled", **(_together(rows) | figures | _intervals(strata)))
 
 
 def _deviations(rows: Sequence[Row]) -> dict[str, float | None]:

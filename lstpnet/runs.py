@@ -26,8 +26,9 @@ from dfer_data.files import sync_folder, write_atomically
 
 FORMAT, FORMAT_VERSION = "dfer-run", 1
 RUN_NAME, PREDICTIONS_NAME = "run.json", "predictions.parquet"
-CHECKPOINTS = ("last", "best")
-"""`last` is the headline; `best` was chosen on a validation part cut from train."""
+CHECKPOINTS = ("last", "best", "refit", "test-best")
+"""`last` is the headline; `best` was chosen on clips held out of train, `refit` trained on all of train for as many
+epochs; `test-best` was chosen on the test clips, so its figure is too good."""
 CONTROLS = ("", "repeated-frame", "shuffled-frames")
 """How the test frames were changed; empty: not at all."""
 _MAX_FAULTS_OF_A_KIND = 50

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import shutil
 import subprocess
@@ -22,11 +23,11 @@ from dfer_data.weights import sha256_file
 from lstpnet.checkpoint import save_checkpoint
 from lstpnet.errors import CheckpointError
 from lstpnet.evaluate import CONTROLS, Control, predict_clips
-from lstpnet.experiment import Experiment
+from lstpnet.experiment import Experiment, without_validation
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
 from lstpnet.model import LSTPNet
 from lstpnet.runs import PREDICTIONS_NAME, RUN_NAME, Predictions, RunInfo, read_run, write_predictions, write_run
-from lstpnet.trainer import EpochDone, autocast_dtype, fit, initial_model
+from lstpnet.trainer import METRICS_NAME, EpochDone, autocast_dtype, fit, initial_model
 
 CONFIG_NAME = "config.json"
 
@@ -102,19 +103,42 @@ def _train_run(
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / CONFIG_NAME, canonical_json(_config(experiment, device, init_sha256)), work=folder)
     write_run(folder, _info(experiment, checkpoints=(), finished=False, init_sha256=init_sha256))
-    trained = fit(experiment, model, folder=folder, device=device, on_event=on_event)
-    parts = _predict(experiment, trained.model, device, checkpoint="last")
-    checkpoints = ["last"]
-    if trained.best is not None:
-        trained.model.load_state_dict(trained.best)
-        facts = {"stage": "clips", "epoch": trained.best_epoch, "recipe_sha256": experiment.recipe.sha256}
-        save_checkpoint(trained.model, folder / "checkpoints" / "best.safetensors", facts=facts)
-        parts += _predict(experiment, trained.model, device, checkpoint="best")
-        checkpoints.append("best")
+    (folder / METRICS_NAME).write_bytes(b"")
+    parts: list[Predictions] = []
+    for name, trained_model in _checkpoints(experiment, model, folder, device=device, on_event=on_event):
+        parts += _predict(experiment, trained_model, device, checkpoint=name)
     write_predictions(folder, parts)
-    names = tuple(checkpoints)
+    names = tuple(dict.fromkeys(part.checkpoint for part in parts))
     write_run(folder, _info(experiment, checkpoints=names, finished=True, init_sha256=init_sha256))
     return {"results": [_result(part, experiment) for part in parts if not part.control]}
+
+
+def _checkpoints(
+    experiment: Experiment,
+    model: LSTPNet,
+    folder: Path,
+    *,
+    device: torch.device,
+    on_event: Callable[[EpochDone], None],
+) -> Iterator[tuple[str, LSTPNet]]:
+    """Train, and yield each checkpoint's name with the model holding its weights, which are on disk."""
+    recipe = experiment.recipe
+    start = copy.deepcopy(model.state_dict()) if recipe.refit else {}
+    trained = fit(experiment, model, folder=folder, device=device, on_event=on_event)
+    yield "last", trained.model
+    for name, chosen in (("best", trained.best), ("test-best", trained.test_best)):
+        if chosen is not None:
+            trained.model.load_state_dict(chosen.weights)
+            facts = {"stage": "clips", "epoch": chosen.epoch, "recipe_sha256": recipe.sha256}
+            save_checkpoint(trained.model, folder / "checkpoints" / f"{name}.safetensors", facts=facts)
+            yield name, trained.model
+    if recipe.refit and trained.best is not None:
+        trained.model.load_state_dict(start)
+        whole, stop = without_validation(experiment), trained.best.epoch
+        again = fit(
+            whole, trained.model, folder=folder, device=device, on_event=on_event, stop_after=stop, name="refit"
+        )
+        yield "refit", again.model
 
 
 def _predict(
@@ -122,8 +146,7 @@ def _predict(
 ) -> list[Predictions]:
     """Predict every test clip; those without a face get the train prior."""
     data, recipe = experiment.data, experiment.recipe
-    faceless = set(experiment.faceless_test_ids)
-    seen = [clip_id for clip_id in experiment.test_ids if clip_id not in faceless]
+    faceless, seen = set(experiment.faceless_test_ids), experiment.seen_test_ids
     controls: tuple[Control, ...] = ("", *CONTROLS) if recipe.controls and checkpoint == "last" else ("",)
     parts = []
     for control in controls:
@@ -159,7 +182,7 @@ def _info(experiment: Experiment, *, checkpoints: tuple[str, ...], finished: boo
         dataset=document["dataset"],
         prepared=experiment.prepared,
         dataset_sha256=document["sha256"],
-        recipe=experiment.recipe.name,
+        recipe=experiment.recipe.label,
         fold=experiment.fold,
         seed=experiment.seed,
         class_names=experiment.data.class_names,

@@ -26,6 +26,7 @@ from lstpnet.config import Recipe
 from lstpnet.evaluate import predict_clips
 from lstpnet.experiment import Experiment
 from lstpnet.inputs import mirrored, normalised
+from lstpnet.metrics import confusion_matrix, predicted_classes, score
 from lstpnet.model import LSTPNet
 from lstpnet.optim import build_optimizer, build_schedule
 
@@ -37,6 +38,8 @@ METRICS_NAME = "metrics.jsonl"
 class EpochDone:
     """Event: an epoch is over; also a line of metrics.jsonl."""
 
+    checkpoint: str
+    """The checkpoint that is being trained: `last`, or `refit`."""
     stage: str
     """`frames` or `clips`."""
     epoch: int
@@ -51,8 +54,26 @@ class EpochDone:
     """At the end of the epoch."""
     seconds: float
     """Wall time."""
-    val_accuracy: float | None
+    val_war: float | None
     """0..1 on the held-out clips; None without them or on single frames."""
+    val_uar: float | None
+    """The same for UAR."""
+    test_war: float | None = None
+    """0..1 on the test clips that show a face; None unless the run selects on them."""
+    test_uar: float | None = None
+    """The same for UAR."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The weights of an epoch that was chosen."""
+
+    epoch: int
+    """From 1, of the stage on clips."""
+    figure: float
+    """Of the recipe's `select_by`, 0..1."""
+    weights: dict[str, torch.Tensor]
+    """State of the model."""
 
 
 @dataclass(frozen=True)
@@ -61,10 +82,10 @@ class Trained:
 
     model: LSTPNet
     """With the weights of the last epoch."""
-    best: dict[str, torch.Tensor] | None
-    """Weights of the epoch with the best validation accuracy; None without validation."""
-    best_epoch: int | None
-    """That epoch, from 1."""
+    best: Chosen | None
+    """The first epoch that was best on the held-out clips; None without them."""
+    test_best: Chosen | None
+    """The same on the test clips; None unless the recipe selects on them."""
 
 
 def pick_device(name: str | None = None) -> torch.device:
@@ -140,15 +161,19 @@ def fit(
     folder: Path,
     device: torch.device,
     on_event: Callable[[EpochDone], None],
+    stop_after: int | None = None,
+    name: str = "last",
 ) -> Trained:
-    """Train `model` and return it; writes metrics.jsonl and the checkpoint of each epoch into `folder`.
+    """Train `model` and return it; adds to metrics.jsonl and writes the checkpoint `name` of each epoch in `folder`.
+
+    `stop_after`: end after that epoch on clips of the schedule.
 
     Raises DferError when loss or weights are not finite (the last good checkpoint stays), CorruptShardError for damage.
     """
     recipe = experiment.recipe
     model.to(device)
-    (folder / METRICS_NAME).write_bytes(b"")
-    best: tuple[float, int, dict[str, torch.Tensor]] | None = None
+    best: Chosen | None = None
+    test_best: Chosen | None = None
     stages: tuple[tuple[str, Sampling, int], ...] = (
         ("frames", "frame", recipe.frame_epochs),
         ("clips", "train", recipe.epochs),
@@ -158,7 +183,7 @@ def fit(
         if num_epochs == 0:
             continue
         dataset.sampling = sampling
-        loop = _Stage(experiment, model, dataset, stage=stage, num_epochs=num_epochs, device=device)
+        loop = _Stage(experiment, model, dataset, name=name, stage=stage, num_epochs=num_epochs, device=device)
         for epoch in range(1, num_epochs + 1):
             done = loop.run_epoch(epoch)
             if not all(bool(tensor.isfinite().all()) for tensor in model.state_dict().values()):
@@ -166,14 +191,29 @@ def fit(
                     f"weights became infinite in epoch {epoch} of the {stage} stage; a lower learning_rate helps; "
                     "checkpoints of earlier epochs are intact"
                 )
-            if stage == "clips" and done.val_accuracy is not None and (best is None or done.val_accuracy > best[0]):
-                best = (done.val_accuracy, epoch, copy.deepcopy(model.state_dict()))
+            if stage == "clips":
+                best = _better(best, done.val_war, done.val_uar, epoch, model, recipe)
+                test_best = _better(test_best, done.test_war, done.test_uar, epoch, model, recipe)
             with (folder / METRICS_NAME).open("ab") as file:
                 file.write(canonical_json(asdict(done)))
             facts = {"stage": stage, "epoch": epoch, "recipe_sha256": recipe.sha256}
-            save_checkpoint(model, folder / "checkpoints" / "last.safetensors", facts=facts)
+            save_checkpoint(model, folder / "checkpoints" / f"{name}.safetensors", facts=facts)
             on_event(done)
-    return Trained(model, best[2] if best else None, best[1] if best else None)
+            if stage == "clips" and epoch == stop_after:
+                break
+    return Trained(model, best, test_best)
+
+
+def _better(
+    best: Chosen | None, war: float | None, uar: float | None, epoch: int, model: LSTPNet, recipe: Recipe
+) -> Chosen | None:
+    """Return this epoch if it is the first or better than the best one, else that."""
+    if war is None or uar is None:
+        return best
+    figure = {"war": war, "uar": uar, "war+uar": (war + uar) / 2}[recipe.select_by]
+    if best is not None and figure <= best.figure:
+        return best
+    return Chosen(epoch, figure, copy.deepcopy(model.state_dict()))
 
 
 class _Stage:
@@ -185,12 +225,13 @@ class _Stage:
         model: LSTPNet,
         dataset: FaceClipDataset,
         *,
+        name: str,
         stage: str,
         num_epochs: int,
         device: torch.device,
     ) -> None:
         self._experiment, self._model, self._dataset, self._device = experiment, model, dataset, device
-        self._recipe, self._stage, self._num_epochs = experiment.recipe, stage, num_epochs
+        self._recipe, self._name, self._stage, self._num_epochs = experiment.recipe, name, stage, num_epochs
         self._dtype = autocast_dtype(experiment.recipe, device)
         steps = -(-len(self._dataset) // self._recipe.batch_size)
         self._optimizer = build_optimizer(model, self._recipe)
@@ -208,6 +249,7 @@ class _Stage:
             num_right += right
             num_seen += len(batch[2])
         return EpochDone(
+            self._name,
             self._stage,
             epoch,
             self._num_epochs,
@@ -215,7 +257,8 @@ class _Stage:
             num_right / num_seen,
             float(self._schedule.get_last_lr()[0]),
             time.perf_counter() - start,
-            self._validate() if self._stage == "clips" and self._experiment.val_ids else None,
+            *self._figures(self._experiment.val_ids),
+            *self._figures(self._experiment.seen_test_ids if self._recipe.select == "test-best" else ()),
         )
 
     def _batches(self, order: Sequence[int]) -> Iterator[Any]:
@@ -252,11 +295,16 @@ class _Stage:
         self._schedule.step()
         return value, int((logits.argmax(1) == labels).sum())
 
-    def _validate(self) -> float:
-        ids, data = self._experiment.val_ids, self._experiment.data
-        logits = predict_clips(self._model, data.root, ids, recipe=self._recipe, device=self._device, dtype=self._dtype)
-        wanted = [data.class_names.index(str(data.clip(clip_id)["label"])) for clip_id in ids]
-        return float((logits.argmax(axis=1) == wanted).mean())
+    def _figures(self, clip_ids: Sequence[str]) -> tuple[float | None, float | None]:
+        """Return WAR and UAR on clips after an epoch on clips; None where there is nothing to measure."""
+        if self._stage != "clips" or not clip_ids:
+            return None, None
+        data, recipe = self._experiment.data, self._recipe
+        logits = predict_clips(self._model, data.root, clip_ids, recipe=recipe, device=self._device, dtype=self._dtype)
+        labels = [data.class_names.index(str(data.clip(clip_id)["label"])) for clip_id in clip_ids]
+        guesses = predicted_classes(np.nan_to_num(logits))
+        scores = score(confusion_matrix(labels, guesses, num_classes=len(data.class_names)))
+        return scores.war, scores.uar
 
 
 def _train_clips(experiment: Experiment, *, device: torch.device) -> FaceClipDataset:
@@ -267,6 +315,8 @@ def _train_clips(experiment: Experiment, *, device: torch.device) -> FaceClipDat
         experiment.data.root,
         clip_ids=experiment.train_ids,
         size_px=size_px,
+        sampler=experiment.recipe.sampler,
+        short=experiment.recipe.short,
         seed=experiment.seed,
         keep_in_memory=num_workers(device) == 0 and num_frames * 3 * size_px**2 <= _MEMORY_BYTES,
     )

@@ -22,6 +22,8 @@ class SourceVideo:
     """Of the file, or of all frame files."""
     label: str | None
     """Class name; None where the dataset gives none."""
+    group: str | None = None
+    """Who or what it belongs with (a person, a film), so that a split can keep it together; None where not known."""
 
 
 @dataclass(frozen=True)

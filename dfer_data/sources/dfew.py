@@ -7,6 +7,7 @@ pictures are really 256 x 256 and whose names sort by number only.
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections import defaultdict
@@ -43,15 +44,17 @@ def list_dfew(root: Path, *, layout: Literal["videos", "frames"]) -> SourceListi
         other = "Clip/original/*.mp4" if layout == "videos" else "Clip/clip_224x224/*/*.jpg"
         raise UsageError(f"{root} has DFEW's split files but no {other}: {_HOW_TO}")
     labels = {row.clip_id: row.label for row in rows}
+    synthetic = _synthetic(root)
+    heads = _heads(root) if synthetic else {}
     videos = tuple(
-        SourceVideo(clip_id, found.get(clip_id, ("", 0))[0], found.get(clip_id, ("", 0))[1], labels[clip_id])
+        SourceVideo(clip_id, *found.get(clip_id, ("", 0)), labels[clip_id], heads.get(clip_id))
         for clip_id in sorted(labels)
     )
     folds: dict[str, dict[str, Split]] = defaultdict(dict)
     for row in rows:
         folds[row.fold][row.clip_id] = row.split
     return SourceListing(
-        "dfew", layout, DFEW_NAMES, videos, dict(folds), synthetic=_synthetic(root), notes=_notes(labels, found)
+        "dfew", layout, DFEW_NAMES, videos, dict(folds), synthetic=synthetic, notes=_notes(labels, found)
     )
 
 
@@ -166,3 +169,12 @@ def _synthetic(root: Path) -> Mapping[str, Any] | None:
     except ValueError as error:
         raise AnnotationError([f"{path.name}: not JSON: {error}"]) from error
     return {"synthetic": True, "recipe": str(contents.get("recipe", "demo"))}
+
+
+def _heads(root: Path) -> dict[str, str]:
+    """Return clip id -> head of a synthetic tree, from its ground truth; real DFEW does not say who is in a clip."""
+    path = root / "ground_truth" / "clips.csv"
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["clip_id"]: f"head-{row['identity']}" for row in csv.DictReader(file)}

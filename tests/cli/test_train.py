@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from importlib.machinery import ModuleSpec
@@ -117,6 +118,26 @@ def test_val_blocks_adds_best(work: Path, capsys: Capture) -> None:
     assert (work / "elsewhere/dfew-none/dfew/fold-3/seed-2/checkpoints/best.safetensors").is_file()
 
 
+def test_select_val_best_holds_out_blocks_and_refit_follows(work: Path, capsys: Capture) -> None:
+    assert train("--select", "val-best", "--refit") == 0
+    out = capsys.readouterr().out
+    assert [line.split(":")[0] for line in out.splitlines()[3:6]] == ["last", "best", "refit"]
+
+
+def test_a_protocol_has_a_folder_of_its_own_and_test_best_says_what_it_is(work: Path, capsys: Capture) -> None:
+    assert train() == 0
+    assert train("--protocol", "former-dfer") == 0
+    out = capsys.readouterr().out
+    assert "protocol former-dfer (zengqunzhao/Former-DFER" in out
+    assert "differs from it in size_px 32 (former-dfer 112)" in out
+    assert re.search(r"^test-best: WAR \S+  UAR \S+  n 14  \(chosen on the test clips\)$", out, flags=re.MULTILINE)
+    assert (work / "runs/dfew-none/dfew+former-dfer/fold-3/seed-0/run.json").is_file()
+    assert main(["report"]) == 0
+    table = capsys.readouterr().out
+    assert "dfew+former-dfer" in table
+    assert "test-best: the epoch was chosen on the test clips" in table
+
+
 def test_settings_of_the_folder_are_used_and_flags_beat_them(work: Path) -> None:
     shutil.move("prepared/dfew-none", "faces")
     Path("mine.toml").write_text("epochs = 1\nwidth_multiplier = 0.125\nsize_px = 32\n")
@@ -211,7 +232,10 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
         (["--data", "prepared/nowhere"], 2, ["prepared/nowhere is not a prepared dataset", "dfer prepare"]),
         (["--recipe", "imagenet"], 2, ["unknown recipe 'imagenet'; shipped: demo, dfew"]),
         (["--recipe", "nowhere.toml"], 2, ["nowhere.toml: no such file"]),
-        (["--val", "random"], 2, ["val = 'random': one of none, blocks"]),
+        (["--val", "fold"], 2, ["val = 'fold': one of none, blocks, groups, random"]),
+        (["--val", "groups"], 2, ["does not say whose clip 00001 is; use --val blocks"]),
+        (["--refit"], 2, ["refit = true needs held-out clips", "--val blocks"]),
+        (["--protocol", "vgg"], 2, ["protocol = 'vgg': one of default, lstpnet"]),
         (["--set", "epochs"], 2, ["--set epochs: KEY=VALUE is needed"]),
         (["--set", "epoch=1", "--set", "lr=1"], 2, ["unknown key 'epoch'; unknown key 'lr'; known: "]),
         (["--set", "width_multiplier=0.3"], 2, ["width_multiplier = 0.3: a multiple of 0.125"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import shutil
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,9 +15,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from dfer_data import open_dataset, read_clip
+from dfer_data.align import resized
 from dfer_data.dataset import FaceClipDataset, Sampling, collate
 from dfer_data.errors import CorruptShardError, UsageError
 from dfer_data.prepare import Request, prepare, resolve
+from dfer_data.sample import SAMPLERS, frames_of_clip
 from tests.lstpnet.conftest import LONG, MISSING, SHORT, damage, fold_of, label_of, prepare_crops, write_crops
 
 IDS = ("00001", "00002", "00008", "00022")
@@ -142,6 +145,50 @@ def test_long_clips_stay_in_order_of_time(crops: Path) -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "test"])
+@pytest.mark.parametrize("name", SAMPLERS)
+@pytest.mark.parametrize("sampling", ["train", "test"])
+def test_each_sampler_gives_the_frames_that_it_names(
+    crops: Path, name: str, sampling: Literal["train", "test"]
+) -> None:
+    options = {"clip_ids": ["00001"], "sampling": sampling, "sampler": name, "size_px": 32, "seed": 4}
+    data = FaceClipDataset(crops, **options)  # type: ignore[arg-type]
+    data.epoch = 2
+    frames = data[0].frames
+    rng = np.random.default_rng((4, 2 if sampling == "train" else 0, zlib.crc32(b"00001")))
+    views = frames_of_clip(LONG, part=sampling, sampler_name=name, rng=rng)
+    reader = data.prepared.shard(0)
+    wanted = [[resized(reader.frame(0, int(i)), size_px=32).transpose(2, 0, 1) for i in view] for view in views]
+    assert np.array_equal(frames.numpy(), np.array(wanted) if len(views) > 1 else np.array(wanted[0]))
+
+
+def test_short_clips_go_by_the_rule_asked_for(crops: Path) -> None:
+    number, num_frames = next(iter(SHORT.items()))
+    clip_id = f"{number:05d}"
+    frames = {
+        rule: FaceClipDataset(crops, clip_ids=[clip_id], short=rule, size_px=32)[0].frames
+        for rule in ("edge", "loop", "zero", "formula")
+    }
+    assert not frames["zero"][num_frames:].any()
+    assert frames["zero"][:num_frames].any()
+    assert torch.equal(frames["loop"][num_frames], frames["edge"][0])
+    assert torch.equal(frames["formula"][14], frames["edge"][0])  # all eight runs begin at frame 0
+    whole = FaceClipDataset(crops, fold=3, size_px=32)
+    dropped = FaceClipDataset(crops, fold=3, short="drop", size_px=32)
+    in_train = {f"{n:05d}" for n in SHORT if fold_of(n) != 3}
+    assert set(whole.clip_ids) - set(dropped.clip_ids) == in_train
+    with pytest.raises(UsageError, match=f"1 clips are under 16 frames, left out by short = drop \\({clip_id}"):
+        FaceClipDataset(crops, clip_ids=[clip_id, "00001"], short="drop")
+
+
+def test_baked_frames_are_not_passed_off_as_others(tmp_path: Path) -> None:
+    source = write_crops(tmp_path / "source")
+    request = Request(dataset="dfew", source=source, detector="none", store="clips16")
+    prepare(resolve(request), tmp_path / "baked", num_workers=0)
+    assert FaceClipDataset(tmp_path / "baked", fold=1, sampling="train")[0].frames.shape == (16, 3, 224, 224)
+    with pytest.raises(UsageError, match=r"sixteen baked frames a clip \(segments-8x2, edge\), not those of uniform"):
+        FaceClipDataset(tmp_path / "baked", fold=1, sampler="uniform")
+
+
 def test_a_fold_leaves_out_clips_without_a_face(crops: Path, split: Literal["train", "test"]) -> None:
     data = FaceClipDataset(crops, fold=3, split=split)
     wanted = [n for n in range(1, 71) if (fold_of(n) == 3) == (split == "test") and n not in MISSING]

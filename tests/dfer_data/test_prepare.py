@@ -25,7 +25,7 @@ from dfer_data.estimate import estimate
 from dfer_data.manifest import open_dataset, read_clip
 from dfer_data.pipeline import Failure, clips_of_video
 from dfer_data.prepare import Begun, Request, prepare, resolve
-from dfer_data.sample import segments_test
+from dfer_data.sample import baked_frames
 from dfer_data.sources.base import SourceVideo
 from dfer_data.task import VideoDone
 from dfer_data.weights import sha256_file
@@ -38,6 +38,7 @@ COLUMNS = [
     "status",
     "code",
     "label",
+    "group",
     "shard",
     "row",
     "num_frames",
@@ -141,7 +142,7 @@ def test_a_clip_is_what_decoding_by_hand_gives(prepared: Prepared, clip_id: str)
     tensors = load_file(prepared.out / "shards" / f"{row['shard']:05d}.safetensors")
     first, stop = tensors["clip_offsets"][row["row"] : row["row"] + 2]
     assert stop - first == row["num_frames"]
-    for picture, index in zip(clip, segments_test(int(row["num_frames"])), strict=True):
+    for picture, index in zip(clip, baked_frames(int(row["num_frames"])), strict=True):
         start, end = tensors["frame_offsets"][first + index : first + index + 2]
         by_hand = simplejpeg.decode_jpeg(tensors["jpeg"][start:end].tobytes())
         np.testing.assert_array_equal(picture, by_hand.transpose(2, 0, 1))
@@ -169,7 +170,7 @@ def test_plain_tensors_are_the_aligned_faces_before_any_jpeg(
     (result,) = clips_of_video(path, SourceVideo(clip_id, clip_id, 1, None), config=config, detector=detector)
     assert not isinstance(result, Failure)
     aligned = np.stack([face.image for face in result[1]])
-    wanted = aligned[segments_test(len(aligned))].transpose(0, 3, 1, 2)
+    wanted = aligned[baked_frames(len(aligned))].transpose(0, 3, 1, 2)
     plain = read_clip(prepared_clips16.out, clip_id)
     np.testing.assert_array_equal(plain, wanted)
     through_jpeg = read_clip(prepared.out, clip_id)
@@ -181,7 +182,7 @@ def test_plain_tensors_hold_sixteen_frames_a_clip(prepared_clips16: Prepared) ->
     row = data.clip("happy/single.mp4")
     reader = data.shard(int(row["shard"]))
     assert reader.tensor("clips").shape == (1, 16, 224, 224, 3)
-    assert reader.tensor("frame_index").tolist() == segments_test(20).tolist()
+    assert reader.tensor("frame_index").tolist() == baked_frames(20).tolist()
     assert row["num_frames"] == 20
     assert reader.tensor("crc32").shape == (16,)
 
@@ -481,7 +482,7 @@ def test_shipped_crops_are_stored_untouched(crops_tree: Path, crops_out: Path) -
     jpegs = [(folder / f"{index}.jpg").read_bytes() for index in range(1, len(list(folder.iterdir())) + 1)]
     assert tensors["jpeg"][first:last].tobytes() == b"".join(jpegs)
     clip = data.read_clip("02522")
-    for picture, index in zip(clip, segments_test(len(jpegs)), strict=True):
+    for picture, index in zip(clip, baked_frames(len(jpegs)), strict=True):
         source = simplejpeg.decode_jpeg(jpegs[index])
         assert source.shape == (256, 256, 3)
         np.testing.assert_array_equal(picture, resized(source, size_px=224).transpose(2, 0, 1))

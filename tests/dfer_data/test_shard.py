@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 
 from dfer_data.config import Store
 from dfer_data.errors import CorruptShardError, FormatVersionError
-from dfer_data.sample import segments_test
+from dfer_data.sample import baked_frames
 from dfer_data.shard import FORMAT_VERSION, ShardFile, ShardReader, write_shard
 from dfer_data.spool import FrameRecord, SpoolWriter, read_spooled
 from dfer_data.types import Image
@@ -96,7 +96,7 @@ def check_round_trip(folder: Path, num_frames: list[int], *, store: Store, seed:
     assert (reader.store, reader.num_clips) == (store, len(clips))
     for row, clip in enumerate(clips):
         assert reader.num_frames(row) == len(clip)
-        assert reader.clip16_index(row).tolist() == segments_test(len(clip)).tolist()
+        assert reader.clip16_index(row).tolist() == baked_frames(len(clip)).tolist()
         for index, (payload, _) in enumerate(clip):
             np.testing.assert_array_equal(reader.frame(row, index), expected_picture(payload, store=store))
     records = [record for clip in clips for _, record in clip]

@@ -85,7 +85,15 @@ def test_an_unknown_recipe_lists_the_shipped_ones(name: str) -> None:
         ({"schedule": 3}, ["schedule = 3 is not text"]),
         ({"val": ["blocks"]}, ["val = ['blocks'] is not text"]),
         ({"epochs": "ten", "flip": "x", "val": 1}, ["epochs = 'ten' is", "flip = 'x' is", "val = 1 is"]),
-        ({"val": "random"}, ["val = 'random': one of none, blocks is needed"]),
+        ({"val": "fold"}, ["val = 'fold': one of none, blocks, groups, random is needed"]),
+        ({"sampler": "random"}, ["sampler = 'random': one of segments-8x2, segments-16x1, "]),
+        ({"short": "pad"}, ["short = 'pad': one of edge, loop, zero, drop, formula"]),
+        ({"select": "best"}, ["select = 'best': one of last, val-best, test-best"]),
+        ({"select_by": "f1"}, ["select_by = 'f1': one of war, uar, war+uar"]),
+        ({"protocol": "nobody"}, ["protocol = 'nobody': one of default, lstpnet, former-dfer, dfer-clip, mae-dfer"]),
+        ({"val_share": 1}, ["val_share = 1.0: more than 0 and less than 1"]),
+        ({"refit": True}, ["refit = true needs held-out clips"]),
+        ({"select": "val-best"}, ["select = 'val-best' needs held-out clips"]),
         ({"precision": "f16"}, ["precision = 'f16': one of auto, bf16, f32"]),
         ({"input_norm": "imagenet"}, ["input_norm = 'imagenet': one of none, per-frame"]),
         ({"optimizer": "adam"}, ["optimizer = 'adam': one of adamw, sgd"]),
@@ -103,7 +111,7 @@ def test_an_unknown_recipe_lists_the_shipped_ones(name: str) -> None:
         ({"flip": 1.5}, ["flip = 1.5: 0 to 1"]),
         ({"label_smoothing": -0.1}, ["label_smoothing = -0.1: 0 to 1"]),
         ({"weight_decay": float("nan")}, ["weight_decay = nan: 0 to 1"]),
-        ({"epochs": 0, "flip": 2, "val": "random"}, ["epochs = 0:", "flip = 2.0:", "val = 'random':"]),
+        ({"epochs": 0, "flip": 2, "val": "fold"}, ["epochs = 0:", "flip = 2.0:", "val = 'fold':"]),
     ],
 )
 def test_all_faults_are_told_at_once(overrides: dict[str, Any], faults: list[str]) -> None:
@@ -165,7 +173,16 @@ OTHER: dict[str, Any] = {
     "val": "blocks",
     "controls": False,
     "min_frames": 16,
+    "protocol": "lstpnet",
+    "sampler": "dense",
+    "short": "loop",
+    "val_share": 0.2,
+    "select": "test-best",
+    "select_by": "uar",
+    "refit": True,
 }
+NEEDS = {"refit": {"val": "blocks"}}
+"""Keys that cannot be changed alone."""
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -173,7 +190,8 @@ def test_every_setting_changes_the_hash(key: str) -> None:
     plain = resolve_recipe("demo").recipe.sha256
     assert re.fullmatch("[0-9a-f]{64}", plain)
     assert resolve_recipe("demo").recipe.sha256 == plain
-    assert resolve_recipe("demo", overrides={key: OTHER[key]}).recipe.sha256 != plain
+    before = resolve_recipe("demo", overrides=NEEDS.get(key, {})).recipe.sha256
+    assert resolve_recipe("demo", overrides={key: OTHER[key], **NEEDS.get(key, {})}).recipe.sha256 != before
 
 
 def test_the_name_changes_the_hash() -> None:

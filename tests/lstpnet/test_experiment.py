@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +11,9 @@ from dfer_data import open_dataset
 from dfer_data.errors import CorruptDataError, UsageError
 from dfer_data.prepare import Request, prepare, resolve
 from lstpnet.experiment import Experiment, make_experiment
+from lstpnet.validation import HOLD_OUT
 from tests.dfer_data import tiny
-from tests.lstpnet.conftest import MISSING, SHORT, fold_of, label_of, quick
+from tests.lstpnet.conftest import MISSING, SHORT, fold_of, label_of, prepare_crops, quick, write_crops
 
 
 def made(data: Path, *, fold: int = 3, seed: int = 0, **changes: object) -> Experiment:
@@ -59,10 +61,54 @@ def test_blocks_depend_on_the_seed_alone(many_crops: Path) -> None:
     assert made(many_crops, val="blocks", seed=0, epochs=9).val_ids == blocks[0]
 
 
+def test_random_clips_come_from_each_class_and_the_line_says_that_they_leak(many_crops: Path) -> None:
+    held = made(many_crops, val="random", seed=1)
+    assert [sum(label_of(int(clip_id)) == label for clip_id in held.val_ids) for label in range(1, 8)] == [4] * 7
+    assert not set(held.val_ids) & {*held.train_ids, *held.test_ids}
+    numbers = sorted(int(clip_id) for clip_id in held.val_ids if label_of(int(clip_id)) == 1)
+    assert np.diff(numbers).max() > 7  # not one run of neighbours
+    assert "drawn at random, so neighbours of train clips: optimistic" in held.protocol()
+    assert made(many_crops, val="random", seed=1).val_ids == held.val_ids
+    assert made(many_crops, val="random", seed=2).val_ids != held.val_ids
+
+
+def test_the_share_held_out_can_be_set(many_crops: Path) -> None:
+    assert len(made(many_crops, val="blocks", val_share=0.25).val_ids) == 7 * 10
+
+
+def test_whole_groups_are_held_out(tmp_path: Path) -> None:
+    source = write_crops(tmp_path / "source", num_clips=140, num_frames=lambda number: 1, size_px=8, is_synthetic=True)
+    rows = "".join(f"{number:05d},{(number - 1) // 7}\n" for number in range(1, 141))
+    (source / "ground_truth").mkdir()
+    (source / "ground_truth/clips.csv").write_text("clip_id,identity\n" + rows)
+    held = made(prepare_crops(source, tmp_path / "dfew-none"), val="groups", seed=3)
+    groups = {name: {(int(i) - 1) // 7 for i in getattr(held, name)} for name in ("train_ids", "val_ids", "test_ids")}
+    assert not groups["train_ids"] & groups["val_ids"]
+    assert len(held.val_ids) == 14  # two people of sixteen
+    assert "(whole groups)" in held.protocol()
+
+
+def test_groups_that_are_not_known_are_one_clear_line(many_crops: Path) -> None:
+    with pytest.raises(UsageError, match=r"does not say whose clip \d{5} is; use --val blocks"):
+        made(many_crops, val="groups")
+
+
+def test_blocks_of_ferv39k_are_cut_in_each_scene_and_class(many_crops: Path) -> None:
+    dataset = open_dataset(many_crops)
+    scenes = {clip_id: ("War", "Crime")[int(clip_id) % 2] for clip_id in dataset.clips["clip_id"]}
+    dataset.document["dataset"] = "ferv39k"
+    dataset.clips["clip_id"] = [f"{scenes[i]}/x/{i}" for i in dataset.clips["clip_id"]]
+    dataset._positions = {clip_id: position for position, clip_id in enumerate(dataset.clips["clip_id"])}
+    chosen = HOLD_OUT["blocks"](dataset, list(dataset.clips["clip_id"]), share=0.1, seed=0)
+    strata = Counter((i.partition("/")[0], label_of(int(i.rpartition("/")[2]))) for i in chosen)
+    assert strata == {(scene, label): 2 for scene in ("War", "Crime") for label in range(1, 8)}
+
+
 def test_short_clips_are_left_out_only_when_asked_for_and_the_protocol_says_so(crops: Path) -> None:
     plain, strict = made(crops), made(crops, min_frames=16)
     assert "all clips count" in plain.protocol()
-    assert "clips under 16 frames left out" in strict.protocol()
+    assert "clips under 16 frames left out (2 of test, 1 of them without a face)" in strict.protocol()
+    assert made(crops, short="drop").test_ids == strict.test_ids
     assert set(ids(list(SHORT))) <= {*plain.train_ids, *plain.test_ids}
     assert not set(ids(list(SHORT))) & {*strict.train_ids, *strict.test_ids}
     assert len(strict.test_ids) == len(plain.test_ids) - 2  # one short clip, and one of no frames at all
@@ -82,7 +128,7 @@ def test_the_protocol_is_one_line_with_everything_that_was_measured(crops: Path)
         "sampler segments-8x2",
         "short clips edge",
         "32 px",
-        "selection: last epoch of a fixed schedule, and best on 7 held-out train clips (id blocks)",
+        "selection: last epoch of a fixed schedule, and best war on 7 held-out train clips (id blocks)",
         "seed 4",
     ):
         assert words in line.split("; ")

@@ -43,8 +43,10 @@ def test_every_figure_is_that_of_scikit_learn(drawn: tuple[int, list[int], list[
     macro = reference.recall_score(labels, guesses, labels=present, average="macro", zero_division=0)
     assert scores.uar == pytest.approx(macro, abs=1e-12)
     recalls = reference.recall_score(labels, guesses, labels=everything, average=None, zero_division=np.nan)
-    for mine, theirs in zip(scores.recalls, recalls, strict=True):
-        assert (mine is None and math.isnan(theirs)) or mine == pytest.approx(theirs, abs=1e-12)
+    precisions = reference.precision_score(labels, guesses, labels=everything, average=None, zero_division=np.nan)
+    for found, wanted in ((scores.recalls, recalls), (scores.precisions, precisions)):
+        for mine, theirs in zip(found, wanted, strict=True):
+            assert (mine is None and math.isnan(theirs)) or mine == pytest.approx(theirs, abs=1e-12)
 
 
 @pytest.mark.parametrize(("guess", "figure"), [(1, 1.0), (0, 0.0)])

@@ -35,6 +35,7 @@ from lstpnet.report import (
 )
 from lstpnet.rows import Row
 from lstpnet.runs import PREDICTIONS_NAME, Predictions, RunInfo, find_runs, load_runs, write_predictions, write_run
+from lstpnet.tables import per_cent
 
 NAMES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 CONTROL = "shuffled-frames"
@@ -311,6 +312,28 @@ def test_a_fold_where_no_clip_has_a_face_has_no_figure_on_faces(tmp_path: Path) 
     rows = build_report([replace(runs[0], predictions=(blind,)), runs[1]]).rows
     assert [row.war_with_face is None for row in rows] == [True, False, True, False]  # 1, 2, mean, pooled
     assert rows[0].n_with_face == 0
+
+
+def test_single_and_pooled_rows_have_intervals_and_means_have_none(report: Report, root: Path) -> None:
+    for row in (*report.rows, *report.controls):
+        if row.fold == "mean" or row.seed == "mean":
+            assert (row.war_interval, row.uar_interval) == (None, None)
+            continue
+        for figure, intervals in ((row.war, row.war_interval), (row.uar, row.uar_interval)):
+            assert intervals is not None
+            assert set(intervals) == {"blocks", "clips"}
+            for interval in intervals.values():
+                assert 0 <= interval.low < interval.high <= 1
+                assert interval.low - 0.05 <= figure <= interval.high + 0.05
+    line = json.loads(to_json(report))["rows"][0]
+    first = report.rows[0].war_interval
+    assert first is not None
+    assert line["war_interval"]["blocks"] == [first["blocks"].low, first["blocks"].high]
+    cells = cells_of_markdown(to_markdown(report))
+    column = cells[0].index("WAR 95 %")
+    assert cells[2][column] == f"{per_cent(first['blocks'].low)} to {per_cent(first['blocks'].high)}"
+    csv_line = next(csv.DictReader(io.StringIO(to_csv(report))))
+    assert csv_line["uar_interval_clips"].count(" ") == 1
 
 
 def test_clips_without_a_face_are_listed_by_id(tmp_path: Path) -> None:

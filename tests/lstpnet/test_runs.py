@@ -125,8 +125,15 @@ def test_a_run_is_not_finished_before_its_predictions(tmp_path: Path) -> None:
 
 def test_all_faults_of_a_run_are_told_at_once() -> None:
     with pytest.raises(UsageError) as caught:
-        replace(INFO, fold=0, seed=True, recipe="", protocol="a\nb", class_names=("x", "x"), checkpoints=("test-best",))
-    for word in ("fold = 0", "seed = True", "recipe = ''", "protocol", "twice: x x", "'test-best'; known: last best"):
+        replace(INFO, fold=0, seed=True, recipe="", protocol="a\nb", class_names=("x", "x"), checkpoints=("first",))
+    for word in (
+        "fold = 0",
+        "seed = True",
+        "recipe = ''",
+        "protocol",
+        "twice: x x",
+        "'first'; known: last best refit test-best",
+    ):
         assert word in str(caught.value)
 
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pandas as pd
 import pytest
 import torch
 
+from dfer_data.dataset import FaceClipDataset
 from dfer_data.errors import CorruptDataError, CorruptShardError, DferError, LockedError, UsageError
 from dfer_data.weights import sha256_file
 from lstpnet import trainer
@@ -23,6 +25,7 @@ from lstpnet.checkpoint import load_checkpoint, save_checkpoint
 from lstpnet.errors import CheckpointError
 from lstpnet.evaluate import predict_clips
 from lstpnet.experiment import Experiment, make_experiment
+from lstpnet.inputs import normalised
 from lstpnet.report import build_report
 from lstpnet.runs import find_runs, load_runs, read_run, write_predictions
 from lstpnet.train import find_finished, train_run
@@ -155,18 +158,86 @@ def test_the_stored_weights_give_the_stored_logits(validated: Done, checkpoint: 
 
 
 def test_best_is_the_checkpoint_of_the_best_epoch(crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    accuracies, kept = iter([0.9, 0.1]), []
+    figures, kept = iter([(0.9, 0.9), (None, None), (0.1, 0.1), (None, None)]), []
 
     def keep(event: EpochDone) -> None:
         kept.append((tmp_path / "checkpoints/last.safetensors").read_bytes())
 
-    monkeypatch.setattr("lstpnet.trainer._Stage._validate", lambda self: next(accuracies))
+    monkeypatch.setattr("lstpnet.trainer._Stage._figures", lambda self, clip_ids: next(figures))
     train_run(experiment_with(crops, val="blocks", frame_epochs=0), tmp_path, device=CPU, on_event=keep)
     assert (tmp_path / "checkpoints/best.safetensors").read_bytes() == kept[0]
     assert (tmp_path / "checkpoints/last.safetensors").read_bytes() == kept[1] != kept[0]
     assert json.loads((tmp_path / "checkpoints/best.json").read_bytes())["epoch"] == 1
     best, last = (rows["logits"].iloc[0] for _, rows in predictions(tmp_path).groupby("checkpoint"))
     assert not np.array_equal(best, last)
+
+
+def test_test_best_is_chosen_on_the_test_clips_and_says_so(crops: Path, tmp_path: Path) -> None:
+    """It is what several papers do; wherever its figure shows, so does the way it was chosen."""
+    experiment = experiment_with(crops, protocol="lstpnet", short="edge", frame_epochs=0, epochs=3, size_px=32)
+    done = train(experiment, tmp_path)
+    assert [row["checkpoint"] for row in done.results] == ["last", "test-best"]
+    lines = metrics(done.folder)
+    both = [line["test_war"] + line["test_uar"] for line in lines]
+    chosen = json.loads((done.folder / "checkpoints/test-best.json").read_bytes())["epoch"]
+    assert both[chosen - 1] == max(both)
+    assert done.folder.parts[-3] == "demo+lstpnet"
+    protocol = read_run(done.folder).protocol
+    assert "test-best: the epoch with the best war+uar ON THE TEST CLIPS" in protocol
+    assert "protocol lstpnet (LLFabiann/LSTPNet 6d8364d; its authors show the mean of folds)" in protocol
+    assert "differs from it in short edge (lstpnet drop), size_px 32 (lstpnet 224)" in protocol
+    row = next(row for row in build_report(*load_runs([done.folder])).rows if row.checkpoint == "test-best")
+    assert "chosen on the test clips" in row.note
+
+
+def test_test_clips_are_not_looked_at_before_the_end_unless_asked_for(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    real = FaceClipDataset._read
+
+    def read(self: FaceClipDataset, reader: Any, row: int, wanted: set[int], clip_id: str) -> Any:
+        seen.append(clip_id)
+        return real(self, reader, row, wanted, clip_id)
+
+    monkeypatch.setattr(FaceClipDataset, "_read", read)
+    experiment = experiment_with(crops, val="blocks", refit=True, frame_epochs=1, epochs=2)
+    train(experiment, tmp_path)
+    tested = [clip_id for clip_id in seen if clip_id in set(experiment.test_ids)]
+    assert Counter(tested) == dict.fromkeys(experiment.seen_test_ids, 3)  # once for last, for best and for refit
+    last_train = max(index for index, clip_id in enumerate(seen) if clip_id not in set(experiment.test_ids))
+    assert seen.index(tested[0]) < last_train  # the refit trains after the first two are predicted, and without them
+
+
+def test_a_refit_trains_on_all_of_train_for_the_epochs_chosen(crops: Path, tmp_path: Path) -> None:
+    experiment = experiment_with(crops, val="blocks", refit=True, frame_epochs=1, epochs=3)
+    done = train(experiment, tmp_path)
+    assert [row["checkpoint"] for row in done.results] == ["last", "best", "refit"]
+    chosen = json.loads((done.folder / "checkpoints/best.json").read_bytes())["epoch"]
+    again = [line for line in metrics(done.folder) if line["checkpoint"] == "refit"]
+    assert [(line["stage"], line["epoch"]) for line in again] == [
+        ("frames", 1),
+        *(("clips", epoch) for epoch in range(1, chosen + 1)),
+    ]
+    rows = {row.checkpoint: row for row in build_report(*load_runs([done.folder])).rows}
+    assert (rows["best"].n_train, rows["best"].n_val) == (48, 7)
+    assert (rows["refit"].n_train, rows["refit"].n_val) == (55, 0)
+    assert "refit on all of train" in rows["refit"].protocol
+
+
+def test_several_views_are_averaged_as_probabilities(plain: Done, crops: Path) -> None:
+    recipe = quick(sampler="strided-window-1", short="formula").recipe
+    model = build_model(recipe, num_classes=7, seed=9)
+    ids = plain.experiment.seen_test_ids
+    logits = predict_clips(model, crops, ids, recipe=recipe, device=CPU, dtype=None)
+    clips = FaceClipDataset(crops, clip_ids=ids, sampler="strided-window-1", short="formula", size_px=recipe.size_px)
+    model.eval()
+    for index, row in enumerate(logits):
+        frames = clips[index].frames
+        assert frames.shape[:2] == (2, 16)
+        with torch.no_grad():
+            probabilities = model(normalised(frames, norm=recipe.input_norm)).softmax(dim=1).mean(dim=0)
+        np.testing.assert_allclose(np.exp(row), probabilities.numpy(), atol=1e-5)
 
 
 def test_the_report_gives_the_war_and_uar_counted_by_hand(validated: Done) -> None:

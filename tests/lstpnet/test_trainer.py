@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +78,10 @@ def test_each_epoch_is_an_event_a_line_and_a_checkpoint(experiment: Experiment, 
         ("clips", 2, 2),
     ]
     assert metrics(tmp_path) == [dataclasses.asdict(event) for event in events]
-    assert {event.val_accuracy for event in events} == {None}
-    assert (trained.best, trained.best_epoch) == (None, None)
+    assert {(event.checkpoint, event.val_war, event.val_uar, event.test_war) for event in events} == {
+        ("last", None, None, None)
+    }
+    assert (trained.best, trained.test_best) == (None, None)
     assert equal(weights(trained.model), stored(experiment, tmp_path))
 
 
@@ -91,31 +93,40 @@ def test_colours_are_learned(crops: Path, tmp_path: Path) -> None:
     assert all(line["seconds"] > 0 for line in clips)
 
 
-def test_validation_keeps_the_first_of_the_best_epochs(crops: Path, tmp_path: Path) -> None:
-    experiment, accuracies, seen = changed(crops, val="blocks", epochs=4), [0.2, 0.6, 0.6, 0.4], []
+@pytest.mark.parametrize(
+    ("select_by", "best_epoch"), [("war", 2), ("uar", 4), ("war+uar", 1)], ids=["war", "uar", "both"]
+)
+def test_the_first_of_the_best_epochs_is_kept(crops: Path, tmp_path: Path, select_by: str, best_epoch: int) -> None:
+    experiment, seen = changed(crops, val="blocks", epochs=4, select_by=select_by), []
+    figures = [(0.5, 0.7), (0.6, 0.5), (0.6, 0.4), (0.1, 0.8)]
 
-    def validate(self: Any) -> float:
+    def measure(self: Any, clip_ids: Sequence[str]) -> tuple[float | None, float | None]:
+        if self._stage != "clips" or not clip_ids:
+            return None, None
         assert self._model.training  # again, after the last validation
+        assert tuple(clip_ids) == experiment.val_ids
         self._model.eval()
         seen.append(weights(self._model))
-        return accuracies[len(seen) - 1]
+        return figures[len(seen) - 1]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("lstpnet.trainer._Stage._validate", validate)
+        patch.setattr("lstpnet.trainer._Stage._figures", measure)
         trained = run(experiment, tmp_path)
-    assert [line["val_accuracy"] for line in metrics(tmp_path)] == [None, *accuracies]
-    assert trained.best_epoch == 2
+    assert [line["val_war"] for line in metrics(tmp_path)] == [None, *(war for war, _ in figures)]
     assert trained.best is not None
-    assert equal(trained.best, seen[1])
+    assert trained.best.epoch == best_epoch
+    assert equal(trained.best.weights, seen[best_epoch - 1])
     assert equal(weights(trained.model), seen[3])
+    assert trained.test_best is None
 
 
-def test_validation_accuracy_is_that_of_the_held_out_clips(validated: Done) -> None:
+def test_validation_figures_are_those_of_the_held_out_clips(validated: Done) -> None:
     lines = [line for line in metrics(validated.folder) if line["stage"] == "clips"]
     num_clips = len(validated.experiment.val_ids)
     assert num_clips == 7
     for line in lines:
-        assert line["val_accuracy"] * num_clips == pytest.approx(round(line["val_accuracy"] * num_clips))
+        assert line["val_war"] * num_clips == pytest.approx(round(line["val_war"] * num_clips))
+        assert line["val_uar"] == pytest.approx(line["val_war"])  # one clip a class
 
 
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")  # Python 3.12 on forks

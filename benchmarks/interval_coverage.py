@@ -1,0 +1,71 @@
+"""How often the 95 % intervals hold the truth, on simulated test sets of DFEW's class sizes with correlated neighbours.
+
+    python benchmarks/interval_coverage.py [--runs 1000] [--correlation 0.3] [--json FILE]
+
+Each class's clips come in films of neighbours; the clips of a film are right with one probability, drawn from a beta
+distribution around the class's recall so that two clips of a film have the given correlation. The truth is the recall.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+
+from dfer_data.official import official
+from lstpnet.resampling import Booleans, Intervals, bootstrap
+
+RECALLS = (0.93, 0.71, 0.68, 0.77, 0.56, 0.14, 0.43)
+"""About LSTPNet's on DFEW."""
+
+
+def simulate(
+    sizes: tuple[int, ...], *, film_clips: int, correlation: float, rng: np.random.Generator
+) -> list[Booleans]:
+    """Draw what is right in each class, neighbours of a film together."""
+    strata = []
+    for size, recall in zip(sizes, RECALLS, strict=True):
+        num_films = -(-size // film_clips)
+        if film_clips == 1 or correlation == 0:
+            chances = np.full(num_films, recall)
+        else:
+            spread = (1 - correlation) / correlation
+            chances = rng.beta(recall * spread, (1 - recall) * spread, num_films)
+        strata.append(rng.random(size) < np.repeat(chances, film_clips)[:size])
+    return strata
+
+
+def main() -> None:
+    """Print one line a film length."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=1000)
+    parser.add_argument("--correlation", type=float, default=0.3)
+    parser.add_argument("--json", type=Path, default=None)
+    options = parser.parse_args()
+    sizes = official("dfew").num_test["3"]
+    truth = {"war": float(np.dot(sizes, RECALLS) / sum(sizes)), "uar": float(np.mean(RECALLS))}
+    rows = []
+    print(f"{options.runs} simulated test sets of {sum(sizes)} clips; correlation {options.correlation} inside a film")
+    print("clips a film  WAR blocks  WAR clips  UAR blocks  UAR clips   (share of intervals that hold the truth)")
+    for film_clips in (1, 3, 5, 10, 20):
+        rng = np.random.default_rng(film_clips)
+        held = {(name, kind): 0 for name in truth for kind in ("blocks", "clips")}
+        for run in range(options.runs):
+            strata = simulate(sizes, film_clips=film_clips, correlation=options.correlation, rng=rng)
+            for kind in ("blocks", "clips"):
+                found: Intervals = bootstrap(strata, range(len(sizes)), blocks=kind == "blocks", seed=run)
+                for name, value in truth.items():
+                    interval = getattr(found, name)
+                    held[name, kind] += interval.low <= value <= interval.high
+        shares = {f"{name} {kind}": count / options.runs for (name, kind), count in held.items()}
+        rows.append({"film_clips": film_clips, **shares})
+        order = ("war blocks", "war clips", "uar blocks", "uar clips")
+        print(f"{film_clips:12}  " + "  ".join(f"{shares[key]:10.3f}" for key in order))
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
