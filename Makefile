@@ -50,7 +50,8 @@ type: setup  ## mypy, strict
 	$(BIN)/mypy cli dfer_data lstpnet tests benchmarks
 
 bench: setup  ## every benchmark
-	@for file in $(wildcard benchmarks/*.py); do echo "\$$ python $$file"; $(BIN)/python $$file || exit 1; done
+	@for name in $(notdir $(basename $(wildcard benchmarks/*.py))); do \
+	  echo "\$$ python -m benchmarks.$$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:  ## remove .venv, builds and caches (data, prepared and runs stay)
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dfer.egg-info

@@ -1,6 +1,6 @@
 """What the demo recipe reaches: `last` on a fold for some seeds, the pair that differs in time alone, its control.
 
-    python benchmarks/demo_scores.py [--work DIR] [--seeds 0 1 2] [--fold 3] [--json FILE]
+    python -m benchmarks.demo_scores [--work DIR] [--seeds 0 1 2] [--fold 3] [--json FILE]
 
 `--work` holds the demo dataset (`dfer synth dfew`) and is filled with what is missing; by default a temporary folder.
 Surprise and fear share every frame and differ in their course; each is scored among these two classes alone.

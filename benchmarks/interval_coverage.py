@@ -1,6 +1,6 @@
 """How often the 95 % intervals hold the truth, on simulated test sets of DFEW's class sizes with correlated neighbours.
 
-    python benchmarks/interval_coverage.py [--runs 1000] [--correlation 0.3] [--json FILE]
+    python -m benchmarks.interval_coverage [--runs 1000] [--correlation 0.3] [--json FILE]
 
 Each class's clips come in films of neighbours; the clips of a film are right with one probability, drawn from a beta
 distribution around the class's recall so that two clips of a film have the given correlation. The truth is the recall.

@@ -1,6 +1,6 @@
 """Wall time of `dfer --help` and `dfer --version`: what every call pays before it does anything.
 
-usage: python benchmarks/startup.py [--runs 10]
+usage: python -m benchmarks.startup [--runs 10]
 Beside them, the same interpreter doing nothing. Prints a table and one JSON line.
 """
 

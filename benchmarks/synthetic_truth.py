@@ -1,6 +1,6 @@
 """How well the detectors find the rendered heads: hit rate and landmark error against the ground truth.
 
-usage: python benchmarks/synthetic_truth.py [--every 4] [--detectors retinaface dlib]
+usage: python -m benchmarks.synthetic_truth [--every 4] [--detectors retinaface dlib]
 Landmark error of a frame: mean distance of the points over the inter-ocular distance. RetinaFace: all five points; dlib
 has no mouth and marks the base of the nose, so its two eyes alone are compared. Prints a table and one JSON line.
 """

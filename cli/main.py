@@ -16,6 +16,7 @@ import typer
 from . import _exit
 from .demo import demo
 from .doctor import doctor
+from .model import model_app
 from .prepare import prepare
 from .report import report
 from .synth import synth
@@ -32,6 +33,7 @@ app.command()(report)
 app.command()(synth)
 app.command()(demo)
 app.command()(doctor)
+app.add_typer(model_app, name="model")
 app.add_typer(weights_app, name="weights")
 
 

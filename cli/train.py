@@ -39,7 +39,9 @@ def train(
         bool, typer.Option("--refit", help="Then train on all of train for the epochs that --val chose.")
     ] = False,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe, repeatable.")] = None,
-    init: Annotated[Path | None, typer.Option(help="Start from a .safetensors of the same network.")] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Start weights: a run's .safetensors, the authors' file, a ResNet-18.")
+    ] = None,
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best there is")] = None,
     force: Annotated[bool, typer.Option("--force", help="Train again what is there.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before hours on a CPU.")] = False,
@@ -55,7 +57,7 @@ def train(
     from lstpnet.experiment import check_trainable, make_experiment
     from lstpnet.tables import listed
     from lstpnet.train import find_finished, train_run
-    from lstpnet.trainer import estimate_seconds, pick_device
+    from lstpnet.trainer import estimate_seconds, initial_model, pick_device
 
     settings = _settings.load().train
     root = _choose_data(data or settings.data, fold=fold)
@@ -78,6 +80,8 @@ def train(
     _console.say(f"protocol: {experiment.protocol()}", as_json=as_json)
     if experiment.faceless_test_ids:
         _console.say(f"test clips without a face: {listed(experiment.faceless_test_ids)}", as_json=as_json)
+    if init is not None:
+        _console.say(f"start weights: {initial_model(experiment, init=init)[1]}", as_json=as_json)
     if chosen.type == "cpu" and seconds > _LONG_SECONDS and not yes:
         _ask(seconds)
     with _console.progress("training", unit="epochs") as advance:

@@ -17,7 +17,7 @@ _BACKGROUND, _TEXT, _FAILED = 24, (230, 230, 230), (255, 170, 60)
 
 
 class ContactSheet:
-    """Collects rows of thumbnails; `encode` gives the sheet as JPEG bytes."""
+    """Collects rows of thumbnails; `encode` gives the sheet as JPEG bytes, once."""
 
     def __init__(self) -> None:
         """Start an empty sheet."""
@@ -38,10 +38,16 @@ class ContactSheet:
 
     def encode(self) -> bytes:
         """Return the sheet as a JPEG."""
-        rows = self._rows or [np.full((8, _LABEL_PX, 3), _BACKGROUND, np.uint8)]
         if self._num_left_out:
-            rows = [*rows, self._blank("", f"{self._num_left_out} more clips", _TEXT)[: THUMBNAIL_PX // 3]]
-        return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(np.concatenate(rows)), quality=85))
+            self._rows.append(self._blank("", f"{self._num_left_out} more clips", _TEXT)[: THUMBNAIL_PX // 3])
+        rows, self._rows = self._rows[::-1] or [np.full((8, _LABEL_PX, 3), _BACKGROUND, np.uint8)], []
+        sheet = np.empty((sum(map(len, rows)), *rows[0].shape[1:]), np.uint8)
+        top = 0
+        while rows:  # a row is let go as soon as it is on the sheet: a long video has many
+            row = rows.pop()
+            sheet[top : top + len(row)] = row
+            top += len(row)
+        return bytes(simplejpeg.encode_jpeg(sheet, quality=85))
 
     def _add(self, row: Image) -> None:
         if len(self._rows) < _MAX_ROWS:

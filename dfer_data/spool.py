@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -80,12 +81,12 @@ class Spooled:
         """Return the measurements of all faces, (F,) of dtype RECORD."""
         return np.fromfile(self.stem.with_suffix(".records"), RECORD)
 
-    def thumbnails(self) -> list[list[Image]]:
-        """Return the thumbnails of each clip, (96, 96, 3) uint8 RGB."""
-        flat = np.fromfile(self.stem.with_suffix(".thumbnails"), np.uint8)
-        pictures = flat.reshape(-1, THUMBNAIL_PX, THUMBNAIL_PX, 3)
-        ends = np.cumsum(self.thumbnails_per_clip)
-        return [list(pictures[end - number : end]) for number, end in zip(self.thumbnails_per_clip, ends, strict=True)]
+    def thumbnails(self) -> Iterator[list[Image]]:
+        """Yield the thumbnails of clip after clip, (96, 96, 3) uint8 RGB."""
+        shape = (THUMBNAIL_PX, THUMBNAIL_PX, 3)
+        with self.stem.with_suffix(".thumbnails").open("rb") as file:
+            for number in self.thumbnails_per_clip:
+                yield list(np.fromfile(file, np.uint8, number * math.prod(shape)).reshape(number, *shape))
 
 
 class SpoolWriter:

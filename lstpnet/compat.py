@@ -15,21 +15,21 @@ import torch
 from torch import Tensor
 
 from lstpnet.errors import CheckpointError
-from lstpnet.model import LSTPNet
+from lstpnet.model import DEFAULTS, LSTPNet
 
 _WRAPPER = "module."
 # Our names to the authors', applied in this order; what no rule changes has the same name (fc, conv1, bn1...).
 _RENAMES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
-        (r"^backbone\.tce\.", "s_former.eca."),
+        (r"^backbone\.excitation\.", "s_former.eca."),
         (r"^backbone\.", "s_former.ir_back."),
-        (r"\.tce\.", ".eca."),
+        (r"\.excitation\.", ".eca."),
         (r"\.expand\.", ".eca_conv_1.0."),
         (r"\.over_time\.", ".action_p2_conv1."),
         (r"\.merge\.", ".eca_conv_2.0."),
-        (r"^lstformer\.conv\.", "t_former.spatial_transformer.TC."),
-        (r"^lstformer\.", "t_former.spatial_transformer."),
+        (r"^head\.conv\.", "t_former.spatial_transformer.TC."),
+        (r"^head\.", "t_former.spatial_transformer."),
         (r"\.attention_norm\.", ".2.fn.norm."),
         (r"\.attention\.to_qkv\.", ".2.fn.fn.to_qkv."),
         (r"\.attention\.to_out\.", ".2.fn.fn.to_out.0."),
@@ -56,6 +56,13 @@ def reference_name(name: str) -> str:
     for pattern, replacement in _RENAMES:
         name = pattern.sub(replacement, name)
     return name
+
+
+def reference_to_ours(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors by the authors' names (without `module.`) by ours; repeated ones and unknown ones are left out."""
+    with torch.device("meta"):
+        ours = {reference_name(name): name for name in LSTPNet().state_dict()}
+    return {ours[name]: tensor for name, tensor in tensors.items() if name in ours}
 
 
 def load_reference(state_dict: Mapping[str, Any]) -> LSTPNet:
@@ -93,12 +100,12 @@ def export_reference(model: LSTPNet) -> dict[str, Tensor]:
     """Return copies of the model's tensors by the authors' names, without `module.`, the 8 repeated ones included.
 
     Raises:
-        CheckpointError: the model is not of width 1 with two layers, the only one that the authors' code has.
+        CheckpointError: the model is another than the only one that the authors' code has.
     """
-    if model.dim != 512 or len(model.lstformer.layers) != 2:
+    if others := [f"{key} {value}" for key, value in model.settings.items() if value != DEFAULTS[key]]:
         raise CheckpointError(
-            f"an LSTPNet of {model.dim} dimensions and {len(model.lstformer.layers)} layers has no counterpart in the "
-            "authors' code, which has 512 and 2; export a model of width_multiplier 1 and num_layers 2"
+            f"an LSTPNet with {', '.join(others)} has no counterpart in the authors' code, which has "
+            f"{', '.join(f'{key} {value}' for key, value in DEFAULTS.items())}"
         )
     tensors = {reference_name(name): tensor.detach().clone() for name, tensor in model.state_dict().items()}
     return tensors | {alias: tensors[original].clone() for alias, original in _ALIASES.items()}

@@ -24,12 +24,16 @@ from lstpnet.protocol import PRESETS, preset
 InputNorm = Literal["none", "per-frame"]
 Precision = Literal["auto", "bf16", "f32"]
 Validation = Literal["none", "blocks", "groups", "random"]
+Attention = Literal["tce", "eca", "se", "cbam", "none"]
+Temporal = Literal["lstformer", "transformer", "lstm", "gru", "mean"]
 Select = Literal["last", "val-best", "test-best"]
 SelectBy = Literal["war", "uar", "war+uar"]
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "input_norm": get_args(InputNorm),
     "precision": get_args(Precision),
     "val": get_args(Validation),
+    "attention": get_args(Attention),
+    "temporal": get_args(Temporal),
     "select": get_args(Select),
     "select_by": get_args(SelectBy),
     "sampler": tuple(SAMPLERS),
@@ -48,6 +52,20 @@ class Recipe:
     """Name of the recipe file."""
     width_multiplier: float = 1.0
     """Of the network's channels; 1 is the paper's."""
+    attention: Attention = "tce"
+    """At the places of the TCE; `none` and other papers' for comparison."""
+    temporal: Temporal = "lstformer"
+    """Over the frames' vectors; others for comparison."""
+    num_layers: int = 2
+    """Of the temporal part."""
+    num_heads: int = 8
+    """Of its attention."""
+    hidden_multiplier: int = 8
+    """Width of its feed-forward part over its own."""
+    near_conv: bool = True
+    """LSTformer's shared convolution over neighbouring frames."""
+    ffn_conv: bool = True
+    """LSTformer's convolution over time in its feed-forward parts."""
     size_px: int = 224
     """Side of the picture the network sees."""
     input_norm: InputNorm = "none"
@@ -72,6 +90,8 @@ class Recipe:
     """Probability of mirroring a training clip."""
     precision: Precision = "auto"
     """`auto`: bf16 autocast where the device computes in it, else f32."""
+    recompute: bool = False
+    """Keep half of the backbone's values in training and compute them again: less memory, more time, same numbers."""
     controls: bool = False
     """Also test on one repeated frame and on shuffled frames."""
     protocol: str = "default"
@@ -102,6 +122,7 @@ class Recipe:
             if getattr(self, key) not in known
         ]
         least = {"epochs": 1, "batch_size": 2, "size_px": 32, "frame_epochs": 0, "min_frames": 0}
+        least |= {"num_layers": 1, "num_heads": 1, "hidden_multiplier": 1}
         faults += [
             f"{key} = {getattr(self, key)}: at least {low}" for key, low in least.items() if getattr(self, key) < low
         ]
@@ -115,11 +136,18 @@ class Recipe:
         if self.val == "none" and (self.refit or self.select == "val-best"):
             what = "refit = true" if self.refit else "select = 'val-best'"
             faults.append(f"{what} needs held-out clips: val = 'blocks', 'groups' or 'random' (--val blocks)")
+        if self.num_heads > 0 and 512 * self.width_multiplier % self.num_heads:
+            faults.append(f"num_heads = {self.num_heads}: must divide {512 * self.width_multiplier:g} dimensions")
         for key in ("flip", "label_smoothing", "weight_decay"):
             if not 0 <= getattr(self, key) <= 1:
                 faults.append(f"{key} = {getattr(self, key)}: 0 to 1 is needed")
         if faults:
             raise UsageError(f"recipe {self.name}: " + "; ".join(faults))
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """The arguments of LSTPNet, but for the number of classes."""
+        return network_of(dataclasses.asdict(self))
 
     @property
     def label(self) -> str:
@@ -135,6 +163,14 @@ class Recipe:
     def sha256(self) -> str:
         """Hash of the canonical JSON of all settings, 64 hex digits."""
         return hashlib.sha256(canonical_json(dataclasses.asdict(self))).hexdigest()
+
+
+_NETWORK = ("width_multiplier", "attention", "temporal", "num_layers", "num_heads", "hidden_multiplier")
+
+
+def network_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of LSTPNet, but for the number of classes, among the settings of a run. KeyError."""
+    return {key: settings[key] for key in (*_NETWORK, "near_conv", "ffn_conv")}
 
 
 @dataclass(frozen=True)

@@ -62,13 +62,14 @@ class FeedForward(nn.Module):
     Args:
         dim: D.
         hidden_dim: width between the two.
+        has_conv: with the convolution.
     """
 
-    def __init__(self, dim: int, *, hidden_dim: int) -> None:
+    def __init__(self, dim: int, *, hidden_dim: int, has_conv: bool = True) -> None:
         super().__init__()
         self.widen = nn.Linear(dim, hidden_dim)
         self.norm1 = nn.LayerNorm(hidden_dim)
-        self.conv = nn.Conv1d(hidden_dim, hidden_dim, 3, padding=1, groups=hidden_dim)
+        self.conv = nn.Conv1d(hidden_dim, hidden_dim, 3, padding=1, groups=hidden_dim) if has_conv else None
         self.norm2 = nn.LayerNorm(hidden_dim)
         self.narrow = nn.Linear(hidden_dim, dim)
         self.norm3 = nn.LayerNorm(dim)
@@ -76,7 +77,9 @@ class FeedForward(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, D) to (B, T, D)."""
         hidden = self.norm1(F.gelu(self.widen(x)))  # (B, T, hidden_dim)
-        hidden = self.norm2(F.gelu(_over_time(self.conv, hidden) + hidden))
+        if self.conv is not None:
+            hidden = _over_time(self.conv, hidden) + hidden
+        hidden = self.norm2(F.gelu(hidden))
         out: Tensor = self.norm3(self.narrow(hidden))
         return out
 
@@ -88,14 +91,15 @@ class LSTformerLayer(nn.Module):
         dim: D.
         num_heads: must divide D.
         hidden_dim: width inside the feed-forward part.
+        ffn_conv: with the convolution over time inside that.
     """
 
-    def __init__(self, dim: int, *, num_heads: int, hidden_dim: int) -> None:
+    def __init__(self, dim: int, *, num_heads: int, hidden_dim: int, ffn_conv: bool = True) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(dim)
         self.attention = Attention(dim, num_heads=num_heads)
         self.feed_forward_norm = nn.LayerNorm(dim)
-        self.feed_forward = FeedForward(dim, hidden_dim=hidden_dim)
+        self.feed_forward = FeedForward(dim, hidden_dim=hidden_dim, has_conv=ffn_conv)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, D) to (B, T, D)."""
@@ -118,15 +122,27 @@ class LSTformer(nn.Module):
         num_layers: number of layers.
         num_heads: must divide D; 8 of D / 8 dimensions each in the paper.
         hidden_dim: width inside the feed-forward part; 8 D unless given.
+        near_conv: with the shared convolution; without it near frames are not mixed, but still normed.
+        ffn_conv: with the convolution over time inside each feed-forward part.
     """
 
-    def __init__(self, dim: int, *, num_layers: int = 2, num_heads: int = 8, hidden_dim: int | None = None) -> None:
+    def __init__(
+        self,
+        dim: int,
+        *,
+        num_layers: int = 2,
+        num_heads: int = 8,
+        hidden_dim: int | None = None,
+        near_conv: bool = True,
+        ffn_conv: bool = True,
+    ) -> None:
         super().__init__()
-        self.conv = nn.Conv1d(dim, dim, 3, padding=1)
+        self.conv = nn.Conv1d(dim, dim, 3, padding=1) if near_conv else None
         self.norm = nn.LayerNorm(dim)
         hidden_dim = 8 * dim if hidden_dim is None else hidden_dim
         self.layers = nn.ModuleList(
-            LSTformerLayer(dim, num_heads=num_heads, hidden_dim=hidden_dim) for _ in range(num_layers)
+            LSTformerLayer(dim, num_heads=num_heads, hidden_dim=hidden_dim, ffn_conv=ffn_conv)
+            for _ in range(num_layers)
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -147,5 +163,5 @@ class LSTformer(nn.Module):
 
     def _near(self, x: Tensor) -> Tensor:
         """Mix each frame with the one before and the one after: (B, T, D) to (B, T, D)."""
-        out: Tensor = self.norm(_over_time(self.conv, x) + x)
+        out: Tensor = self.norm(x if self.conv is None else _over_time(self.conv, x) + x)
         return out

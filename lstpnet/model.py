@@ -8,12 +8,32 @@ Written anew to give the numbers of the authors' code (LLFabiann/LSTPNet, commit
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 from torch import Tensor, nn
 
 from lstpnet.lstformer import LSTformer
-from lstpnet.resnet import TemporalResNet18
+from lstpnet.resnet import EXCITATIONS, TemporalResNet18
+from lstpnet.temporal import HEADS
 
 MIN_SIZE_PX = 32
+
+
+DEFAULTS: Mapping[str, Any] = MappingProxyType(
+    {
+        "width_multiplier": 1.0,
+        "attention": "tce",
+        "temporal": "lstformer",
+        "num_layers": 2,
+        "num_heads": 8,
+        "hidden_multiplier": 8,
+        "near_conv": True,
+        "ffn_conv": True,
+    }
+)
+"""The paper's network, by the names of LSTPNet's arguments."""
 
 
 class LSTPNet(nn.Module):
@@ -25,7 +45,7 @@ class LSTPNet(nn.Module):
 
     Everything scales with `width_multiplier` w, a multiple of 1/8: stages of 64w, 128w, 256w and 512w channels; a TCE
     has an eighth of its channels as maps (rounded to multiples of 8, at least 8) and a kernel from their logarithm;
-    the LSTformer has D = 512w dimensions, hidden width 8D, and always 8 heads, so of 64w dimensions each. Parameters:
+    the LSTformer has D = 512w dimensions, hidden width 8D, and 8 heads, so of 64w dimensions each. Parameters:
     24.6 M at 1, 6.2 M at 0.5, 1.6 M at 0.25.
 
     Weights start as follows. 2-D convolutions: Kaiming's normal distribution (fan out), biases 0; norms: the identity;
@@ -34,20 +54,61 @@ class LSTPNet(nn.Module):
     Args:
         num_classes: number of logits.
         width_multiplier: w.
-        num_layers: layers of the LSTformer.
+        attention: at the places of the TCE: `tce`, `eca`, `se`, `cbam` (`lstpnet.rivals`) or `none`.
+        temporal: over the frames' vectors: `lstformer`, `transformer`, `lstm`, `gru` (`lstpnet.temporal`) or `mean`.
+        num_layers: of the temporal part.
+        num_heads: of its attention; must divide D.
+        hidden_multiplier: its hidden width over D.
+        near_conv: LSTformer's shared convolution over neighbouring frames (the paper's TC).
+        ffn_conv: LSTformer's convolution over time inside its feed-forward parts.
 
     Raises:
-        ValueError: `num_classes` or `num_layers` is below 1, or `width_multiplier` is no multiple of 1/8.
+        ValueError: a number below 1, a name that is not known, heads that do not divide D, or `width_multiplier` no
+            multiple of 1/8.
     """
 
-    def __init__(self, num_classes: int = 7, *, width_multiplier: float = 1.0, num_layers: int = 2) -> None:
+    def __init__(
+        self,
+        num_classes: int = 7,
+        *,
+        width_multiplier: float = 1.0,
+        attention: str = "tce",
+        temporal: str = "lstformer",
+        num_layers: int = 2,
+        num_heads: int = 8,
+        hidden_multiplier: int = 8,
+        near_conv: bool = True,
+        ffn_conv: bool = True,
+    ) -> None:
         super().__init__()
-        if num_classes < 1 or num_layers < 1:
-            raise ValueError(f"num_classes {num_classes} and num_layers {num_layers} must be at least 1")
+        numbers = {"num_classes": num_classes, "num_layers": num_layers, "num_heads": num_heads}
+        numbers |= {"hidden_multiplier": hidden_multiplier}
+        faults = [f"{name} is {value}: at least 1 is needed" for name, value in numbers.items() if value < 1]
+        for name, value, known in (("attention", attention, EXCITATIONS), ("temporal", temporal, HEADS)):
+            faults += [] if value in known else [f"{name} is {value!r}: one of {', '.join(known)} is needed"]
+        if faults:
+            raise ValueError("; ".join(faults))
+        self.settings: dict[str, Any] = {
+            "width_multiplier": width_multiplier,
+            "attention": attention,
+            "temporal": temporal,
+            "num_layers": num_layers,
+            "num_heads": num_heads,
+            "hidden_multiplier": hidden_multiplier,
+            "near_conv": near_conv,
+            "ffn_conv": ffn_conv,
+        }
         self.num_classes = num_classes
-        self.backbone = TemporalResNet18(width_multiplier)
+        self.backbone = TemporalResNet18(width_multiplier, attention=attention)
         self.dim = self.backbone.dim
-        self.lstformer = LSTformer(self.dim, num_layers=num_layers)
+        self.head = HEADS[temporal](
+            self.dim,
+            num_layers=num_layers,
+            num_heads=num_heads,
+            hidden_dim=hidden_multiplier * self.dim,
+            near_conv=near_conv,
+            ffn_conv=ffn_conv,
+        )
         self.fc = nn.Linear(self.dim, num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -62,17 +123,30 @@ class LSTPNet(nn.Module):
         Raises:
             ValueError: `x` has another shape, or is not floating-point.
         """
-        logits: Tensor = self.fc(self.features(x))
+        _check_clips(x)
+        return self.logits(x)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Do what `forward` does without looking at the shape of `x` first, as an exported graph must."""
+        batch, num_frames = x.shape[:2]
+        vectors: Tensor = self.backbone(x.flatten(0, 1), num_frames)  # (B*T, dim)
+        out: Tensor = self.head(vectors.reshape(batch, num_frames, self.dim))
+        logits: Tensor = self.fc(out.mean(dim=1))
         return logits
 
     def features(self, x: Tensor) -> Tensor:
         """Return what the classifier sees, the mean over time, (B, dim) float; `x` as in `forward`."""
-        out: Tensor = self.lstformer(self.frame_features(x))
+        out: Tensor = self.head(self.frame_features(x))
         return out.mean(dim=1)
 
     def attention_maps(self, x: Tensor) -> Tensor:
-        """Return (layers, B, heads, T, T): how much each frame (row) looks at each (column); `x` as in `forward`."""
-        return self.lstformer.attention_maps(self.frame_features(x))
+        """Return (layers, B, heads, T, T): how much each frame (row) looks at each (column); `x` as in `forward`.
+
+        Raises ValueError for another temporal part than the LSTformer.
+        """
+        if not isinstance(self.head, LSTformer):
+            raise ValueError(f"a model with temporal {self.settings['temporal']!r} has no attention maps")
+        return self.head.attention_maps(self.frame_features(x))
 
     def frame_features(self, x: Tensor) -> Tensor:
         """Return the backbone's vector of each frame, (B, T, dim) float; `x` as in `forward`."""

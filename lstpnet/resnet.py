@@ -10,12 +10,23 @@ block of a stage (it is convolved) and ungated in the second (it is the input it
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
+from lstpnet.excitation import Excitation
+from lstpnet.rivals import CBAM, ECA, SE, NoExcitation
 from lstpnet.tce import TCE
+
+MakeExcitation = Callable[[int], Excitation]
+EXCITATIONS: Mapping[str, MakeExcitation] = MappingProxyType(
+    {"tce": TCE, "eca": ECA, "se": SE, "cbam": CBAM, "none": NoExcitation}
+)
+"""Name -> what is made for a number of channels at the places of the TCE."""
 
 
 def stage_channels(width_multiplier: float) -> tuple[int, int, int, int]:
@@ -34,7 +45,7 @@ def stage_channels(width_multiplier: float) -> tuple[int, int, int, int]:
 
 
 class BasicBlock(nn.Module):
-    """Residual block of two 3x3 convolutions, its input excited by a TCE where `has_tce`.
+    """Residual block of two 3x3 convolutions, its input excited where there is an `excitation`.
 
     The convolutions have biases, as in the authors' code; before a batch norm they do nothing but take up room.
 
@@ -42,12 +53,14 @@ class BasicBlock(nn.Module):
         in_channels: channels of the input.
         out_channels: channels of the output.
         stride: 1, or 2 to halve the picture.
-        has_tce: gate the input first.
+        excitation: makes what weighs the input's channels first, given their number; None: nothing does.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1, has_tce: bool = False) -> None:
+    def __init__(
+        self, in_channels: int, out_channels: int, *, stride: int = 1, excitation: MakeExcitation | None = None
+    ) -> None:
         super().__init__()
-        self.tce = TCE(in_channels) if has_tce else None
+        self.excitation = excitation(in_channels) if excitation is not None else None
         self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1)
         self.bn1 = nn.BatchNorm2d(out_channels)
         self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
@@ -61,7 +74,7 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor, num_frames: int) -> Tensor:
         """Map (B*T, in_channels, H, W) to (B*T, out_channels, H/stride, W/stride); `num_frames` is T."""
-        gated = x if self.tce is None else x * self.tce(x, num_frames)[:, :, None, None]
+        gated = x if self.excitation is None else self.excitation(x, num_frames)
         shortcut = x if self.downsample is None else self.downsample(gated)
         out = F.relu(self.bn1(self.conv1(gated)))
         return F.relu(self.bn2(self.conv2(out)) + shortcut)
@@ -74,12 +87,14 @@ class Stage(nn.ModuleList):
         in_channels: channels of the input.
         out_channels: channels of the output.
         stride: 1, or 2 to halve the picture.
-        has_tce: whether both blocks have a TCE.
+        excitation: of both blocks; see BasicBlock.
     """
 
-    def __init__(self, in_channels: int, out_channels: int, *, stride: int, has_tce: bool) -> None:
-        first = BasicBlock(in_channels, out_channels, stride=stride, has_tce=has_tce)
-        super().__init__([first, BasicBlock(out_channels, out_channels, has_tce=has_tce)])
+    def __init__(
+        self, in_channels: int, out_channels: int, *, stride: int, excitation: MakeExcitation | None = None
+    ) -> None:
+        first = BasicBlock(in_channels, out_channels, stride=stride, excitation=excitation)
+        super().__init__([first, BasicBlock(out_channels, out_channels, excitation=excitation)])
 
     def forward(self, x: Tensor, num_frames: int) -> Tensor:
         """Map (B*T, in_channels, H, W) to (B*T, out_channels, H/stride, W/stride); `num_frames` is T."""
@@ -91,25 +106,34 @@ class Stage(nn.ModuleList):
 class TemporalResNet18(nn.Module):
     """ResNet-18 over the frames of clips, with a TCE in each block of stages 2 to 4 and one more before the pooling.
 
+    Or with another excitation at these places.
+
     Convolutions start from Kaiming's normal distribution (fan out) with biases 0 and batch norms as the identity, as in
     torchvision; a TCE's from PyTorch's default for Conv1d, which puts its gates near 1.
 
     Args:
         width_multiplier: scales every channel count; see `stage_channels`.
+        attention: name in EXCITATIONS.
+
+    Attributes:
+        recomputes: in training, keep what goes into each stage alone and compute the rest once more for the gradients:
+            about half the memory for a third more time, and the same numbers.
     """
 
-    def __init__(self, width_multiplier: float = 1.0) -> None:
+    def __init__(self, width_multiplier: float = 1.0, *, attention: str = "tce") -> None:
         super().__init__()
+        self.recomputes = False
         first, second, third, fourth = stage_channels(width_multiplier)
         self.dim = fourth
         self.conv1 = nn.Conv2d(3, first, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(first)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.layer1 = Stage(first, first, stride=1, has_tce=False)
-        self.layer2 = Stage(first, second, stride=2, has_tce=True)
-        self.layer3 = Stage(second, third, stride=2, has_tce=True)
-        self.layer4 = Stage(third, fourth, stride=2, has_tce=True)
-        self.tce = TCE(fourth)
+        make = EXCITATIONS[attention]
+        self.layer1 = Stage(first, first, stride=1)
+        self.layer2 = Stage(first, second, stride=2, excitation=make)
+        self.layer3 = Stage(second, third, stride=2, excitation=make)
+        self.layer4 = Stage(third, fourth, stride=2, excitation=make)
+        self.excitation = make(fourth)
         for conv in self._convolutions():
             nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
             if conv.bias is not None:
@@ -127,9 +151,41 @@ class TemporalResNet18(nn.Module):
         """
         x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x, num_frames)
-        gate: Tensor = self.tce(x, num_frames)
-        return gate * x.mean(dim=(2, 3))  # the mean of the gated map, without making that map
+            x = _recomputed(stage, x, num_frames) if self.recomputes and self.training else stage(x, num_frames)
+        return self.excitation.pooled(x, num_frames)
 
     def _convolutions(self) -> Iterator[nn.Conv2d]:
         return (module for module in self.modules() if isinstance(module, nn.Conv2d))
+
+
+def _recomputed(stage: Stage, x: Tensor, num_frames: int) -> Tensor:
+    """Run a stage whose inner values are not kept for the gradients, but computed again when they are needed."""
+    out: Tensor = checkpoint(
+        stage,
+        x,
+        num_frames,
+        use_reentrant=False,
+        preserve_rng_state=False,  # nothing is drawn at random in a stage
+        context_fn=lambda: (contextlib.nullcontext(), _frozen_norms(stage)),
+    )
+    return out
+
+
+@contextlib.contextmanager
+def _frozen_norms(stage: Stage) -> Iterator[None]:
+    """Keep the running statistics of batch norms as they are: a batch that is computed twice counts once."""
+    norms = [module for module in stage.modules() if isinstance(module, nn.BatchNorm2d)]
+    before = [(norm.momentum, _count(norm).clone()) for norm in norms]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, (momentum, count) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            _count(norm).copy_(count)
+
+
+def _count(norm: nn.BatchNorm2d) -> Tensor:
+    assert norm.num_batches_tracked is not None
+    return norm.num_batches_tracked

@@ -25,7 +25,7 @@ from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.files import sync_folder, write_atomically
 
 FORMAT, FORMAT_VERSION = "dfer-run", 1
-RUN_NAME, PREDICTIONS_NAME = "run.json", "predictions.parquet"
+RUN_NAME, CONFIG_NAME, PREDICTIONS_NAME = "run.json", "config.json", "predictions.parquet"
 CHECKPOINTS = ("last", "best", "refit", "test-best")
 """`last` is the headline; `best` was chosen on clips held out of train, `refit` trained on all of train for as many
 epochs; `test-best` was chosen on the test clips, so its figure is too good."""

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from lstpnet.excitation import Excitation
+
 
 def num_reduced_channels(channels: int) -> int:
     """Return the number of maps of a TCE: an eighth of `channels`, rounded to a multiple of 8, at least 8."""
@@ -25,7 +27,7 @@ def kernel_size(channels: int) -> int:
     return max(3, half if half % 2 else half + 1)
 
 
-class TCE(nn.Module):
+class TCE(Excitation):
     """Gate in (0, 2) for each channel of each frame, from its largest and its mean value and those of its neighbours.
 
     The paper's order: pool, convolve 1 -> R maps along channels, convolve over time, ReLU, convolve R -> 1 maps along
@@ -47,7 +49,7 @@ class TCE(nn.Module):
         self.over_time = nn.Conv1d(channels, channels, 3, padding=1, bias=False)
         self.merge = nn.Conv1d(maps, 1, taps, padding=taps // 2)
 
-    def forward(self, x: Tensor, num_frames: int) -> Tensor:
+    def gate(self, x: Tensor, num_frames: int) -> Tensor:
         """Return the gates of feature maps; the excited maps are `x * gate[:, :, None, None]`.
 
         Args:

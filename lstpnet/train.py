@@ -26,10 +26,17 @@ from lstpnet.evaluate import CONTROLS, Control, predict_clips
 from lstpnet.experiment import Experiment, without_validation
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
 from lstpnet.model import LSTPNet
-from lstpnet.runs import PREDICTIONS_NAME, RUN_NAME, Predictions, RunInfo, read_run, write_predictions, write_run
+from lstpnet.runs import (
+    CONFIG_NAME,
+    PREDICTIONS_NAME,
+    RUN_NAME,
+    Predictions,
+    RunInfo,
+    read_run,
+    write_predictions,
+    write_run,
+)
 from lstpnet.trainer import METRICS_NAME, EpochDone, autocast_dtype, fit, initial_model
-
-CONFIG_NAME = "config.json"
 
 
 def find_finished(folder: Path, experiment: Experiment, *, init: Path | None = None) -> bool:
@@ -67,10 +74,15 @@ def train_run(
     Returns `results`: per checkpoint `war`, `uar` (0..1) and `n`. Raises what `fit` raises, and CheckpointError
     for an `init` file that does not fit, before anything is replaced.
     """
-    model = initial_model(experiment, init=init)  # may lie in the folder, or not fit: before anything is removed
+    model, filled = initial_model(
+        experiment, init=init
+    )  # may lie in the folder, or not fit: before anything is removed
     start = _init_sha256(init)
     with _locked(folder):
-        return _train_run(experiment, model, folder, device=device, init_sha256=start, on_event=on_event)
+        results = _train_run(
+            experiment, model, folder, device=device, init_sha256=start, filled=filled, on_event=on_event
+        )
+    return {"results": results}
 
 
 @contextlib.contextmanager
@@ -95,13 +107,15 @@ def _train_run(
     *,
     device: torch.device,
     init_sha256: str | None,
+    filled: str,
     on_event: Callable[[EpochDone], None],
-) -> dict[str, Any]:
+) -> list[dict[str, Any]]:
     if (folder / RUN_NAME).exists() or (folder / PREDICTIONS_NAME).exists():
         (folder / RUN_NAME).unlink(missing_ok=True)  # first: half of a run must not count as finished
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / CONFIG_NAME, canonical_json(_config(experiment, device, init_sha256)), work=folder)
+    config = {**_config(experiment, device, init_sha256), "start_weights": filled}
+    write_atomically(folder / CONFIG_NAME, canonical_json(config), work=folder)
     write_run(folder, _info(experiment, checkpoints=(), finished=False, init_sha256=init_sha256))
     (folder / METRICS_NAME).write_bytes(b"")
     parts: list[Predictions] = []
@@ -110,7 +124,7 @@ def _train_run(
     write_predictions(folder, parts)
     names = tuple(dict.fromkeys(part.checkpoint for part in parts))
     write_run(folder, _info(experiment, checkpoints=names, finished=True, init_sha256=init_sha256))
-    return {"results": [_result(part, experiment) for part in parts if not part.control]}
+    return [_result(part, experiment) for part in parts if not part.control]
 
 
 def _checkpoints(

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from dfer_data.config import canonical_json
 from dfer_data.dataset import FaceClipDataset, Sampling, collate
 from dfer_data.errors import CorruptShardError, DferError
-from lstpnet.checkpoint import load_checkpoint, save_checkpoint
+from lstpnet.checkpoint import save_checkpoint
 from lstpnet.config import Recipe
 from lstpnet.evaluate import predict_clips
 from lstpnet.experiment import Experiment
@@ -29,6 +29,7 @@ from lstpnet.inputs import mirrored, normalised
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
 from lstpnet.model import LSTPNet
 from lstpnet.optim import build_optimizer, build_schedule
+from lstpnet.start_weights import fill_from
 
 _MEMORY_BYTES = 1 << 30  # decoded training clips are kept when they fit into this
 METRICS_NAME = "metrics.jsonl"
@@ -120,15 +121,18 @@ def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
 def build_model(recipe: Recipe, *, num_classes: int, seed: int) -> LSTPNet:
     """Return the recipe's network with fresh weights that depend on the seed alone."""
     torch.manual_seed(seed)
-    return LSTPNet(num_classes=num_classes, width_multiplier=recipe.width_multiplier)
-
-
-def initial_model(experiment: Experiment, *, init: Path | None) -> LSTPNet:
-    """Return the network that training starts from. CheckpointError for an `init` file that does not fit."""
-    model = build_model(experiment.recipe, num_classes=len(experiment.data.class_names), seed=experiment.seed)
-    if init is not None:
-        load_checkpoint(model, init)
+    model = LSTPNet(num_classes, **recipe.network)
+    model.backbone.recomputes = recipe.recompute
     return model
+
+
+def initial_model(experiment: Experiment, *, init: Path | None) -> tuple[LSTPNet, str]:
+    """Return the network that training starts from, and what of it a file of start weights filled.
+
+    CheckpointError for an `init` file that does not fit.
+    """
+    model = build_model(experiment.recipe, num_classes=len(experiment.data.class_names), seed=experiment.seed)
+    return model, "" if init is None else fill_from(model, init).words
 
 
 def estimate_seconds(experiment: Experiment, *, device: torch.device) -> float:

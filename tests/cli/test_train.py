@@ -242,7 +242,7 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
         (["--set", "epochs=x", "--set", "flip=y"], 2, ["epochs = 'x' is not a whole number; flip = 'y' is not a"]),
         (["--set", "min_frames=99"], 2, ["fold 3 has no train clip"]),
         (["--device", "tpu9"], 1, ["device tpu9 cannot be used here"]),
-        (["--init", "nowhere.safetensors"], 1, ["no checkpoint at nowhere.safetensors"]),
+        (["--init", "nowhere.safetensors"], 1, ["no file of weights at nowhere.safetensors"]),
     ],
 )
 def test_what_cannot_be_trained_is_one_clear_line(
@@ -307,7 +307,9 @@ def test_a_cut_start_is_named_and_the_old_run_stays(done: Path, capsys: Capture)
 def test_a_start_of_another_width_is_named(done: Path, capsys: Capture) -> None:
     start = str(RUN / "checkpoints/last.safetensors")
     assert train("--init", start, "--out", "wide", "--set", "width_multiplier=0.25") == 1
-    assert f"{start} holds another network than this recipe's" in error_line(capsys)
+    line = error_line(capsys)
+    assert f"{start} (lstpnet) does not fit this network (width_multiplier 0.25)" in line
+    assert "backbone.conv1.weight has shape (8, 3, 7, 7), not (16, 3, 7, 7)" in line
     assert not Path("wide").exists()
 
 

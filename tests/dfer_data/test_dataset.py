@@ -144,7 +144,6 @@ def test_long_clips_stay_in_order_of_time(crops: Path) -> None:
     assert LONG > 16
 
 
-@pytest.mark.parametrize("split", ["train", "test"])
 @pytest.mark.parametrize("name", SAMPLERS)
 @pytest.mark.parametrize("sampling", ["train", "test"])
 def test_each_sampler_gives_the_frames_that_it_names(
@@ -189,6 +188,7 @@ def test_baked_frames_are_not_passed_off_as_others(tmp_path: Path) -> None:
         FaceClipDataset(tmp_path / "baked", fold=1, sampler="uniform")
 
 
+@pytest.mark.parametrize("split", ["train", "test"])
 def test_a_fold_leaves_out_clips_without_a_face(crops: Path, split: Literal["train", "test"]) -> None:
     data = FaceClipDataset(crops, fold=3, split=split)
     wanted = [n for n in range(1, 71) if (fold_of(n) == 3) == (split == "test") and n not in MISSING]

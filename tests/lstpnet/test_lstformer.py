@@ -36,6 +36,7 @@ def test_the_layers_share_one_convolution_and_one_norm() -> None:
     assert len(net.layers) == 2
     near = [name for name in net.state_dict() if not name.startswith("layers.")]
     assert near == ["conv.weight", "conv.bias", "norm.weight", "norm.bias"]
+    assert net.conv is not None
     x = torch.randn(2, 4, 16)
     wanted = x
     for layer in net.layers:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import lstpnet
+from benchmarks.peers.plain_lstpnet import plain_lstpnet
 from lstpnet.compat import load_reference, reference_name
+from lstpnet.excitation import Excitation
+from lstpnet.lstformer import LSTformer
 from lstpnet.model import LSTPNet
 from lstpnet.resnet import Stage
 from tests.golden.lstpnet_fill import clips, filled_state_dict, golden
@@ -40,13 +45,14 @@ def filled() -> LSTPNet:
 @contextmanager
 def recorded_stages(model: LSTPNet) -> Iterator[dict[str, Tensor]]:
     """Collect outputs by the golden figures' stage names while the model runs."""
-    net, layers = model.backbone, model.lstformer.layers
-    stages: dict[str, nn.Module] = {"conv1": net.conv1, "stem": net.maxpool, "gate_final": net.tce, "tce_gap": net}
+    net, layers = model.backbone, lstformer(model).layers
+    stages: dict[str, nn.Module] = {"conv1": net.conv1, "stem": net.maxpool, "tce_gap": net}
+    gates: dict[str, Excitation] = {"gate_final": net.excitation}
     for number, stage in enumerate((net.layer1, net.layer2, net.layer3, net.layer4), start=1):
         assert isinstance(stage, Stage)
         stages[f"layer{number}"] = stage
         if number > 1:
-            stages |= {f"gate_layer{number}.{i}": block.get_submodule("tce") for i, block in enumerate(stage)}
+            gates |= {f"gate_layer{number}.{i}": block.excitation for i, block in enumerate(stage)}  # type: ignore[misc]
     for i, layer in enumerate(layers):
         stages[f"lst{i}"] = layer
     outputs: dict[str, Tensor] = {}
@@ -54,6 +60,13 @@ def recorded_stages(model: LSTPNet) -> Iterator[dict[str, Tensor]]:
         module.register_forward_hook(lambda module, inputs, out, name=name: outputs.__setitem__(name, out.detach()))
         for name, module in stages.items()
     ]
+    for name, excitation in gates.items():
+
+        def gate(x: Tensor, num_frames: int, real: Callable[..., Tensor] = excitation.gate, name: str = name) -> Tensor:
+            outputs[name] = real(x, num_frames).detach()
+            return real(x, num_frames)
+
+        excitation.gate = gate  # type: ignore[method-assign]
     for i, layer in enumerate(layers):  # with the residual: what goes into the feed-forward part
         hooks.append(
             layer.get_submodule("feed_forward_norm").register_forward_pre_hook(
@@ -63,6 +76,13 @@ def recorded_stages(model: LSTPNet) -> Iterator[dict[str, Tensor]]:
     yield outputs
     for hook in hooks:
         hook.remove()
+    for excitation in gates.values():
+        del excitation.gate
+
+
+def lstformer(model: LSTPNet) -> LSTformer:
+    assert isinstance(model.head, LSTformer)
+    return model.head
 
 
 def assert_stages(outputs: Mapping[str, Tensor], wanted: Mapping[str, Mapping[str, Any]], *, atol: float) -> None:
@@ -93,7 +113,7 @@ def test_eval_figures(filled: LSTPNet, size_px: int, dtype: str, atol: float) ->
     with torch.no_grad(), recorded_stages(model) as outputs:
         features = model.features(x)
         logits = model.fc(features)
-        last_map = model.lstformer.attention_maps(outputs["tce_gap"].reshape(2, 16, 512))[-1]
+        last_map = lstformer(model).attention_maps(outputs["tce_gap"].reshape(2, 16, 512))[-1]
     outputs["time_mean"] = features
     close(logits, wanted["logits"], atol=atol, what="logits")
     assert_stages(outputs, wanted["stages"], atol=atol)
@@ -144,6 +164,84 @@ def assert_batch_norms(model: LSTPNet, wanted: Mapping[str, Mapping[str, Any]]) 
         close(found, [figures["norm"], *figures["first4"]], atol=1e-11, what=name)
 
 
+def both_forms(width_multiplier: float, *, seed: int, dtype: torch.dtype) -> tuple[LSTPNet, LSTPNet]:
+    """Our network and its plain form with the same weights."""
+    torch.manual_seed(seed)
+    ours = LSTPNet(5, width_multiplier=width_multiplier).to(dtype)
+    plain = plain_lstpnet(5, width_multiplier=width_multiplier).to(dtype)
+    plain.load_state_dict(ours.state_dict())
+    return ours, plain
+
+
+@settings(max_examples=12)
+@given(
+    num_clips=st.integers(1, 2),
+    num_frames=st.integers(1, 8),
+    size_px=st.sampled_from([32, 40, 64]),
+    channels_last=st.booleans(),
+    seed=st.integers(0, 99),
+)
+def test_the_whole_network_is_its_plain_form(
+    num_clips: int, num_frames: int, size_px: int, channels_last: bool, seed: int
+) -> None:
+    ours, plain = both_forms(0.125, seed=seed, dtype=torch.float64)
+    if channels_last:
+        ours.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = torch.rand(num_clips, num_frames, 3, size_px, size_px, dtype=torch.float64)
+    labels = torch.arange(num_clips)
+    logits, gradients = [], []
+    for model in (ours.eval(), plain.eval()):
+        out = model(x)
+        grads = torch.autograd.grad(F.cross_entropy(out, labels), list(model.parameters()))
+        logits.append(out.detach())
+        gradients.append(torch.cat([one.flatten() for one in grads]))
+    torch.testing.assert_close(logits[0], logits[1], rtol=0, atol=1e-12)
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-10, atol=1e-12)
+
+
+def test_the_whole_network_is_its_plain_form_at_full_width_and_size() -> None:
+    ours, plain = both_forms(1.0, seed=3, dtype=torch.float32)
+    ours.eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = torch.rand(1, 4, 3, 224, 224)
+    with torch.no_grad():
+        torch.testing.assert_close(ours(x), plain.eval()(x), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2])
+def test_recomputing_changes_no_number(num_steps: int) -> None:
+    torch.manual_seed(0)
+    models = [LSTPNet(5, width_multiplier=0.125).double() for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    models[1].backbone.recomputes = True
+    x = torch.rand(2, 4, 3, 48, 48, dtype=torch.float64)
+    for model in models:
+        for _ in range(num_steps):
+            model.zero_grad()
+            torch.autograd.backward(F.cross_entropy(model(x), torch.tensor([0, 1])))
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert one.grad is not None
+        assert other.grad is not None
+        assert torch.equal(one.grad, other.grad)
+    for name, buffer in models[0].named_buffers():  # the norms have seen the batch once
+        assert torch.equal(buffer, models[1].get_buffer(name)), name
+
+
+@pytest.mark.parametrize("attention", ["tce", "eca"])
+def test_channels_last_goes_through_the_backbone(attention: str) -> None:
+    model = LSTPNet(width_multiplier=0.25, attention=attention).eval()
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    layouts = []
+    for module in model.backbone.modules():
+        if isinstance(module, nn.Conv2d):
+            module.register_forward_hook(
+                lambda module, inputs, out: layouts.append(out.is_contiguous(memory_format=torch.channels_last))
+            )
+    with torch.no_grad():
+        model(torch.rand(1, 3, 3, 64, 64))
+    assert len(layouts) == 20
+    assert all(layouts)
+
+
 @pytest.mark.parametrize(
     ("width_multiplier", "num_parameters"), [(1, 24_619_686), (0.5, 6_183_222), (0.25, 1_559_990), (0.125, 397_166)]
 )
@@ -185,7 +283,17 @@ def test_other_inputs_are_refused(shape: tuple[int, ...], dtype: torch.dtype, me
         LSTPNet(width_multiplier=0.125)(torch.zeros(shape, dtype=dtype))
 
 
-@pytest.mark.parametrize("arguments", [{"num_classes": 0}, {"num_layers": 0}, {"width_multiplier": 0.3}])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"num_classes": 0},
+        {"num_layers": 0},
+        {"width_multiplier": 0.3},
+        {"attention": "gct"},
+        {"temporal": "tcn"},
+        {"hidden_multiplier": 0},
+    ],
+)
 def test_other_settings_are_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="|".join(arguments)):
         LSTPNet(**arguments)

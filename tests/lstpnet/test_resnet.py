@@ -4,20 +4,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lstpnet.excitation import Excitation
 from lstpnet.resnet import BasicBlock, TemporalResNet18, stage_channels
 
 
-class Closed(nn.Module):
+class Closed(Excitation):
     """A gate that lets nothing through."""
 
-    def forward(self, x: Tensor, num_frames: int) -> Tensor:
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def gate(self, x: Tensor, num_frames: int) -> Tensor:
         return torch.zeros_like(x[:, :, 0, 0])
 
 
 def closed_block(in_channels: int, out_channels: int, stride: int) -> BasicBlock:
-    block = BasicBlock(in_channels, out_channels, stride=stride, has_tce=True).eval()
-    block.tce = Closed()  # type: ignore[assignment]
-    return block
+    return BasicBlock(in_channels, out_channels, stride=stride, excitation=Closed).eval()
 
 
 def test_a_convolved_shortcut_is_gated_and_an_identity_is_not() -> None:
@@ -43,7 +45,9 @@ def test_other_widths_are_refused(multiplier: float) -> None:
 def test_parameter_names_are_those_of_torchvision() -> None:
     names = {name for name, _ in TemporalResNet18(0.125).named_parameters()}
     extra = {
-        name for name in names if "tce." in name or name.endswith(("conv1.bias", "conv2.bias", "downsample.0.bias"))
+        name
+        for name in names
+        if "excitation." in name or name.endswith(("conv1.bias", "conv2.bias", "downsample.0.bias"))
     }
     norms = [f"bn{i}.{kind}" for i in (1, 2) for kind in ("weight", "bias")]
     wanted = {"conv1.weight", "bn1.weight", "bn1.bias"}

@@ -36,7 +36,7 @@ Listener = Callable[[EpochDone], None]
 
 
 def run(experiment: Experiment, folder: Path, *, on_event: Listener = lambda event: None) -> Trained:
-    model = initial_model(experiment, init=None)
+    model, _ = initial_model(experiment, init=None)
     return fit(experiment, model, folder=folder, device=CPU, on_event=on_event)
 
 
@@ -57,7 +57,7 @@ def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 
 
 def stored(experiment: Experiment, folder: Path, name: str = "last") -> dict[str, torch.Tensor]:
-    model = initial_model(experiment, init=None)
+    model, _ = initial_model(experiment, init=None)
     load_checkpoint(model, folder / "checkpoints" / f"{name}.safetensors")
     return weights(model)
 
@@ -256,9 +256,9 @@ def test_fresh_weights_depend_on_the_seed_alone() -> None:
 def test_training_starts_from_an_init_file(plain: Done, tmp_path: Path) -> None:
     path = tmp_path / "start.safetensors"
     save_checkpoint(build_model(quick().recipe, num_classes=7, seed=5), path, facts={})
-    started = weights(initial_model(plain.experiment, init=path))
+    started = weights(initial_model(plain.experiment, init=path)[0])
     assert equal(started, weights(build_model(quick().recipe, num_classes=7, seed=5)))
-    assert not equal(started, weights(initial_model(plain.experiment, init=None)))
+    assert not equal(started, weights(initial_model(plain.experiment, init=None)[0]))
 
 
 @pytest.mark.parametrize("name", ["tpu9", "cuda:99", ""])

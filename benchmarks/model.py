@@ -1,0 +1,311 @@
+"""Ours against the plain form of LSTPNet: time, memory, share of the parts, beside what this CPU's convolutions can do.
+
+    python -m benchmarks.model [--sizes 224 64] [--batches 2 8] [--threads 2] [--rounds 7] [--bf16 auto|yes|no]
+                               [--compile] [--json FILE]
+
+One size of batch goes with each size of picture. The peer is `peers/plain_lstpnet.py`, in float32. All contestants run
+in turn in one process, round after round; a line gives the median of the ratios peer / contestant, pair by pair, with
+their least and greatest. Memory is the greatest resident size of a process of its own over that at rest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import platform
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.peers.plain_lstpnet import plain_lstpnet
+from lstpnet.excitation import Excitation
+from lstpnet.inference import export_onnx, fold_batch_norms
+from lstpnet.model import LSTPNet
+
+Run = Callable[[], object]
+NUM_FRAMES = 16
+_BF16_SECONDS = 6.0  # a contestant slower than this is not repeated: bf16 is emulated on some CPUs
+
+
+def has_fast_bf16() -> bool:
+    """Whether this CPU computes in bf16 itself."""
+    return any(
+        getattr(torch.cpu, name, lambda: False)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    )
+
+
+def channels_last(model: LSTPNet) -> LSTPNet:
+    """Lay the model out for faster convolutions."""
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
+
+
+def forward(model: nn.Module, clips: Tensor, *, bf16: bool = False) -> Run:
+    """Return a forward pass without gradients."""
+
+    def run() -> Tensor:
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            logits: Tensor = model(clips)
+        return logits
+
+    return run
+
+
+def step(model: nn.Module, clips: Tensor, *, bf16: bool = False, optimizer: torch.optim.Optimizer | None = None) -> Run:
+    """Return a forward and backward pass, with the optimiser's step if there is one."""
+    labels = torch.arange(len(clips)) % 7
+
+    def run() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            loss = F.cross_entropy(model(clips).float(), labels)
+        model.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss)
+        if optimizer is not None:
+            optimizer.step()
+
+    return run
+
+
+def onnx_forward(model: LSTPNet, clips: Tensor, folder: Path, *, num_threads: int) -> Run:
+    """Return a forward pass by onnxruntime."""
+    import onnxruntime
+
+    path = folder / f"{clips.shape[-1]}.onnx"
+    if not path.exists():
+        export_onnx(model, path, size_px=clips.shape[-1])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    array = clips.numpy()
+    return lambda: session.run(None, {"clips": array})[0]
+
+
+def contest(runs: Mapping[str, Run], *, rounds: int) -> dict[str, list[float]]:
+    """Run all in turn, `rounds` times after a first one; return seconds of each."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    slow: set[str] = set()
+    for number in range(rounds + 1):
+        for name, run in runs.items():
+            if name in slow:
+                continue
+            start = time.perf_counter()
+            run()
+            spent = time.perf_counter() - start
+            if number or spent > _BF16_SECONDS:
+                seconds[name].append(spent)
+            if "bf16" in name and spent > _BF16_SECONDS:
+                slow.add(name)
+    return seconds
+
+
+def models() -> tuple[LSTPNet, LSTPNet]:
+    """Return ours and the plain form with equal weights."""
+    torch.manual_seed(0)
+    ours, plain = LSTPNet(7), plain_lstpnet(7)
+    plain.load_state_dict(ours.state_dict())
+    return ours, plain
+
+
+def inference(clips: Tensor, folder: Path, *, num_threads: int, bf16: bool, compiled: bool) -> dict[str, Run]:
+    """Return the contestants of a forward pass, the peer first."""
+    ours, plain = models()
+    folded = fold_batch_norms(ours)
+    runs = {
+        "plain f32": forward(plain.eval(), clips),
+        "ours f32": forward(ours.eval(), clips),
+        "ours f32 channels_last": forward(channels_last(models()[0].eval()), clips),
+        "ours f32 channels_last folded": forward(channels_last(fold_batch_norms(ours)), clips),
+        "onnxruntime f32 folded": onnx_forward(folded, clips, folder, num_threads=num_threads),
+    }
+    if bf16:
+        runs["plain bf16"] = forward(plain.eval(), clips, bf16=True)
+        runs["ours bf16 channels_last folded"] = forward(channels_last(fold_batch_norms(ours)), clips, bf16=True)
+    if compiled:
+        whole: nn.Module = torch.compile(channels_last(folded))  # type: ignore[assignment]
+        runs["ours f32 channels_last folded compiled"] = forward(whole, clips)
+    return runs
+
+
+def training(clips: Tensor, *, bf16: bool, with_optimizer: bool) -> dict[str, Run]:
+    """Return the contestants of a training step, the peer first."""
+
+    def made(model: LSTPNet, **options: Any) -> Run:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5) if with_optimizer else None
+        return step(model.train(), clips, optimizer=optimizer, **options)
+
+    ours, plain = models()
+    runs = {
+        "plain f32": made(plain),
+        "ours f32": made(ours),
+        "ours f32 channels_last": made(channels_last(models()[0])),
+    }
+    if bf16:
+        runs["plain bf16"] = made(models()[1], bf16=True)
+        runs["ours bf16 channels_last"] = made(channels_last(models()[0]), bf16=True)
+    return runs
+
+
+def lines(what: str, seconds: Mapping[str, list[float]], *, num_clips: int) -> list[dict[str, Any]]:
+    """Print and return a line a contestant."""
+    peer = seconds["plain f32"]
+    rows = []
+    for name, mine in seconds.items():
+        ratios = [a / b for a, b in zip(peer, mine, strict=False)]
+        row = {
+            "what": what,
+            "name": name,
+            "ms_per_clip": 1000 * statistics.median(mine) / num_clips,
+            "ratio": statistics.median(ratios),
+            "least": min(ratios),
+            "greatest": max(ratios),
+        }
+        rows.append(row)
+        print(
+            f"{what:34} {name:40} {row['ms_per_clip']:9.1f} ms a clip   "
+            f"{row['ratio']:5.2f}x  ({row['least']:.2f} to {row['greatest']:.2f})",
+            flush=True,
+        )
+    return rows
+
+
+def shares(clips: Tensor) -> dict[str, float]:
+    """Return how much of a forward pass each part takes."""
+    model = channels_last(models()[0].eval())
+    net = model.backbone
+    parts: dict[str, nn.Module] = {f"layer{i}": getattr(net, f"layer{i}") for i in (1, 2, 3, 4)}
+    parts |= {"stem": nn.Identity(), "head": model.head}
+    spent: dict[str, float] = dict.fromkeys([*parts, "TCE"], 0.0)
+    starts: dict[int, float] = {}
+
+    def before(module: nn.Module, inputs: object) -> None:
+        starts[id(module)] = time.perf_counter()
+
+    def after(name: str) -> Callable[..., None]:
+        def add(module: nn.Module, inputs: object, out: object) -> None:
+            spent[name] += time.perf_counter() - starts[id(module)]
+
+        return add
+
+    for name, module in parts.items():
+        module.register_forward_pre_hook(before)
+        module.register_forward_hook(after(name))
+    for module in net.modules():
+        if isinstance(module, Excitation):
+            real = module.gate
+
+            def gate(x: Tensor, num_frames: int, real: Callable[..., Tensor] = real) -> Tensor:
+                start = time.perf_counter()
+                out: Tensor = real(x, num_frames)
+                spent["TCE"] += time.perf_counter() - start
+                return out
+
+            module.gate = gate  # type: ignore[method-assign]
+    run = forward(model, clips)
+    run()
+    for name in spent:
+        spent[name] = 0.0
+    start = time.perf_counter()
+    for _ in range(3):
+        run()
+    total = time.perf_counter() - start
+    found = {name: value / total for name, value in spent.items()}
+    found["stem"] = 1 - sum(value for name, value in found.items() if name not in ("TCE", "stem"))
+    return found
+
+
+def convolution_peak() -> float:
+    """Return the billions of multiply-adds a second of a large convolution on this CPU."""
+    conv = nn.Conv2d(256, 256, 3, padding=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = torch.rand(16, 256, 28, 28).to(memory_format=torch.channels_last)
+    gmac = 16 * 28 * 28 * 256 * 256 * 9 / 1e9
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(6):
+            start = time.perf_counter()
+            conv(x)
+            seconds.append(time.perf_counter() - start)
+    return gmac / min(seconds[1:])
+
+
+def _peak_of_step(kind: str, size_px: int, batch: int, queue: Any) -> None:
+    torch.set_num_threads(2)
+    model = plain_lstpnet(7) if kind == "plain" else LSTPNet(7)
+    model.backbone.recomputes = kind == "ours, recomputed"
+    run = step(model.train(), torch.rand(batch, NUM_FRAMES, 3, size_px, size_px))
+    rest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    run()
+    queue.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - rest) / 2**10)
+
+
+def memory(size_px: int, batch: int) -> dict[str, float]:
+    """Return the MiB that a training step takes, each kind in a process of its own."""
+    context = multiprocessing.get_context("spawn")
+    found = {}
+    for kind in ("plain", "ours", "ours, recomputed"):
+        queue = context.Queue()
+        process = context.Process(target=_peak_of_step, args=(kind, size_px, batch, queue))
+        process.start()
+        found[kind] = float(queue.get())
+        process.join()
+    return found
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[224, 64])
+    parser.add_argument("--batches", type=int, nargs="+", default=[2, 8])
+    parser.add_argument("--threads", type=int, nargs="+", default=[2])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--bf16", choices=("auto", "yes", "no"), default="auto")
+    parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--json", type=Path, default=None)
+    options = parser.parse_args()
+    bf16 = has_fast_bf16() if options.bf16 == "auto" else options.bf16 == "yes"
+    print(
+        f"{platform.processor() or platform.machine()}, torch {torch.__version__}; bf16 in hardware: {has_fast_bf16()}"
+    )
+    rows: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for num_threads in options.threads:
+            torch.set_num_threads(num_threads)
+            for size_px, batch in zip(options.sizes, options.batches, strict=True):
+                clips = torch.rand(batch, NUM_FRAMES, 3, size_px, size_px)
+                at = f"{size_px} px x {batch}, {num_threads} threads"
+                runs = inference(clips, Path(folder), num_threads=num_threads, bf16=bf16, compiled=options.compile)
+                wanted = runs["plain f32"]()
+                assert isinstance(wanted, Tensor)
+                for name, run in runs.items():
+                    difference = np.abs(np.asarray(run()) - wanted.numpy()).max()
+                    assert difference < (0.5 if "bf16" in name else 1e-4), (name, difference)
+                    rows.append({"what": f"forward {at}", "name": name, "difference": float(difference)})
+                rows += lines(f"forward {at}", contest(runs, rounds=options.rounds), num_clips=batch)
+                for with_optimizer in (False, True):
+                    what = f"{'step' if with_optimizer else 'fwd+bwd'} {at}"
+                    runs = training(clips, bf16=bf16, with_optimizer=with_optimizer)
+                    rows += lines(what, contest(runs, rounds=options.rounds), num_clips=batch)
+        peak = convolution_peak()
+        parts = shares(torch.rand(1, NUM_FRAMES, 3, 224, 224))
+    print("share of a forward pass at 224 px: " + ", ".join(f"{name} {value:.1%}" for name, value in parts.items()))
+    print(f"a large 3 x 3 convolution: {peak:.0f} GMAC/s with {torch.get_num_threads()} threads")
+    used = memory(224, 4)
+    print("training step, 224 px x 4, MiB over rest: " + ", ".join(f"{k} {v:.0f}" for k, v in used.items()))
+    over = {kind: value / used["plain"] for kind, value in used.items()}
+    print(f"memory over the plain form: ours {over['ours']:.3f}, recomputed {over['ours, recomputed']:.3f}")
+    if options.json:
+        document = {"rows": rows, "shares": parts, "conv_gmac_per_second": peak, "memory_mib": used}
+        options.json.write_text(json.dumps(document, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""`dfer model`: the networks there are and what they cost; the authors' files; a run's model for use elsewhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfer_data.errors import UsageError
+
+from . import _console
+from ._options import JsonFlag, require_torch
+
+model_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="List networks, convert the authors' files, export a run."
+)
+_FORMATS = ("onnx",)
+
+
+@model_app.command("list")
+def list_models(
+    timed: Annotated[bool, typer.Option("--time/--no-time", help="Time a clip on this machine, half a minute.")] = True,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the networks that recipes can ask for: parameters, GMAC and milliseconds a clip of sixteen frames."""
+    require_torch()
+    from lstpnet.variants import SIZES_PX, VARIANTS, cost
+
+    costs = []
+    with _console.progress("counting", unit="networks") as advance:
+        for name in VARIANTS:
+            costs.append(cost(name, is_timed=timed))
+            advance(len(costs), len(VARIANTS))
+    if as_json:
+        _console.print_json([vars(one) for one in costs])
+        return
+    header = ["--set", "parameters", *(f"GMAC {size} px" for size in SIZES_PX)]
+    header += [f"ms {size} px" for size in SIZES_PX] if timed else []
+    rows = [
+        [
+            one.name,
+            f"{one.num_parameters / 1e6:.2f} M",
+            *(f"{one.gmac[size]:.2f}" for size in SIZES_PX),
+            *(f"{one.milliseconds[size]:.0f}" for size in SIZES_PX if timed),
+        ]
+        for one in costs
+    ]
+    _console.print_table(header, rows)
+    if timed:
+        import torch
+
+        _console.say(f"ms: forward pass of one clip, float32, {torch.get_num_threads()} threads of this CPU")
+
+
+@model_app.command("convert")
+def convert(
+    source: Annotated[Path, typer.Argument(metavar="AUTHORS.pth", help="A checkpoint of the authors' LSTPNet.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="File to write.")],
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+) -> None:
+    """Convert a checkpoint of the authors' code; every tensor must fit, and no code in the file is run."""
+    require_torch()
+    if target.suffix != ".safetensors":
+        raise UsageError(f"{target} must end in .safetensors")
+    if target.exists() and not force:
+        raise UsageError(f"{target} is there already; choose another name, or --force")
+    from lstpnet.checkpoint import save_checkpoint
+    from lstpnet.compat import load_reference
+    from lstpnet.weightfile import read_tensors
+
+    model = load_reference(read_tensors(source))
+    save_checkpoint(model, target, facts={"source": source.name, "num_classes": model.num_classes})
+    _console.say(f"{target}: LSTPNet for {model.num_classes} classes, every tensor of {source.name}")
+
+
+@model_app.command("export")
+def export(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    output: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
+    checkpoint: Annotated[str, typer.Option(help="last, best, refit or test-best.")] = "last",
+    out: Annotated[Path | None, typer.Option(help="File to write.", show_default="in the run's folder")] = None,
+) -> None:
+    """Write a run's model as ONNX, with a JSON beside it: classes, frames, size, protocol."""
+    require_torch()
+    if output not in _FORMATS:
+        raise UsageError(f"--format {output}: {' or '.join(_FORMATS)} is needed")
+    from lstpnet.inference import description, export_onnx, fold_batch_norms
+    from lstpnet.trained import load_trained
+
+    trained = load_trained(run, checkpoint=checkpoint)
+    target = out or run / f"{checkpoint}.onnx"
+    export_onnx(fold_batch_norms(trained.model), target, size_px=trained.settings["size_px"])
+    facts = description(
+        trained.model, recipe=trained.settings, class_names=trained.info.class_names, protocol=trained.info.protocol
+    )
+    target.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    _console.say(f"{target}: {checkpoint} of {run}; what it takes and gives: {target.with_suffix('.json')}")

@@ -1,0 +1,102 @@
+"""`dfer model` as its users meet it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+import dfer_data
+from dfer_cli.main import main
+from lstpnet.checkpoint import load_checkpoint
+from lstpnet.compat import export_reference
+from lstpnet.experiment import make_experiment
+from lstpnet.model import LSTPNet
+from lstpnet.runs import read_predictions, read_run
+from tests.lstpnet.conftest import Done, prepare_crops, quick, train, write_crops
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """A finished run of one epoch."""
+    root = tmp_path_factory.mktemp("plain")
+    crops = prepare_crops(write_crops(root / "source"), root / "dfew-none")
+    return train(make_experiment(crops, quick(frame_epochs=0, epochs=1, size_px=40), fold=3, seed=0), root / "runs")
+
+
+def test_the_list_has_parameters_and_multiplications(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert main(["model", "list", "--no-time"]) == 0
+    header, first, *others = capsys.readouterr().out.splitlines()
+    assert header.split("  ")[0] == "--set"
+    assert re.fullmatch(r"lstpnet +24\.62 M +29\.61 +8\.35 +2\.96", first)
+    assert any(line.startswith("attention=cbam ") for line in others)
+    monkeypatch.setattr("lstpnet.variants.VARIANTS", {"lstpnet": {}})
+    assert main(["model", "list", "--no-time", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found[0]["num_parameters"] == 24_619_686
+
+
+def test_the_authors_file_is_converted(tmp_path: Path, capsys: Capture) -> None:
+    torch.manual_seed(0)
+    source = LSTPNet(7).eval()
+    exported = {f"module.{name}": tensor for name, tensor in export_reference(source).items()}
+    torch.save({"model_state_dict": exported, "epoch": 32}, tmp_path / "authors.pth")
+    line = ["model", "convert", str(tmp_path / "authors.pth"), str(tmp_path / "ours.safetensors")]
+    assert main(line) == 0
+    assert "LSTPNet for 7 classes, every tensor of authors.pth" in capsys.readouterr().out
+    model = LSTPNet(7)
+    load_checkpoint(model, tmp_path / "ours.safetensors")
+    assert all(torch.equal(tensor, source.state_dict()[name]) for name, tensor in model.state_dict().items())
+    assert main(line) == 2
+    assert "is there already" in capsys.readouterr().err
+    del exported["module.fc.bias"]
+    torch.save(exported, tmp_path / "less.pth")
+    assert main(["model", "convert", str(tmp_path / "less.pth"), str(tmp_path / "b.safetensors")]) == 1
+    assert "fc.bias is missing" in capsys.readouterr().err
+    assert not (tmp_path / "b.safetensors").exists()
+
+
+def test_a_runs_model_is_exported_and_predicts_what_the_run_predicted(
+    plain: Done, tmp_path: Path, capsys: Capture
+) -> None:
+    folder = Path(shutil.copytree(plain.folder, tmp_path / "run"))
+    assert main(["model", "export", str(folder), "--format", "onnx"]) == 0
+    assert f"{folder / 'last.onnx'}: last of {folder}" in capsys.readouterr().out
+    facts = json.loads((folder / "last.json").read_text())
+    info = read_run(folder)
+    assert facts["class_names"] == list(info.class_names)
+    assert (facts["size_px"], facts["sampler"], facts["protocol"]) == (40, "segments-8x2", info.protocol)
+    session = onnxruntime.InferenceSession(folder / "last.onnx", providers=["CPUExecutionProvider"])
+    (part,) = read_predictions(folder, info)
+    number = next(i for i, seen in enumerate(part.has_face) if seen)
+    clip = dfer_data.read_clip(plain.experiment.data.root, part.clip_ids[number], size_px=facts["size_px"])
+    (logits,) = session.run(None, {"clips": clip[None].astype(np.float32) / 255})
+    np.testing.assert_allclose(logits[0], part.logits[number], atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--format", "tflite"], "--format tflite: onnx is needed"),
+        (["--checkpoint", "best"], "has no checkpoint 'best'; it has: last"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_line_and_2(
+    plain: Done, capsys: Capture, arguments: list[str], words: str
+) -> None:
+    assert main(["model", "export", str(plain.folder), *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+
+
+def test_a_folder_that_is_no_run_is_one_line(tmp_path: Path, capsys: Capture) -> None:
+    assert main(["model", "export", str(tmp_path)]) == 2
+    assert "is not a run" in capsys.readouterr().err
