@@ -1,7 +1,7 @@
 """Ours against the plain form of LSTPNet: time, memory, share of the parts, beside what this CPU's convolutions can do.
 
     python -m benchmarks.model [--sizes 224 64] [--batches 2 8] [--threads 2] [--rounds 7] [--bf16 auto|yes|no]
-                               [--compile] [--json FILE]
+                               [--compile] [--only-times] [--json FILE]
 
 One size of batch goes with each size of picture. The peer is `peers/plain_lstpnet.py`, in float32. All contestants run
 in turn in one process, round after round; a line gives the median of the ratios peer / contestant, pair by pair, with
@@ -13,8 +13,8 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import platform
-import resource
 import statistics
 import tempfile
 import time
@@ -34,6 +34,7 @@ from lstpnet.model import LSTPNet
 
 Run = Callable[[], object]
 NUM_FRAMES = 16
+_GLIBC = "MALLOC_MMAP_THRESHOLD_"
 _BF16_SECONDS = 6.0  # a contestant slower than this is not repeated: bf16 is emulated on some CPUs
 
 
@@ -42,12 +43,6 @@ def has_fast_bf16() -> bool:
     return any(
         getattr(torch.cpu, name, lambda: False)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     )
-
-
-def channels_last(model: LSTPNet) -> LSTPNet:
-    """Lay the model out for faster convolutions."""
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return model
 
 
 def forward(model: nn.Module, clips: Tensor, *, bf16: bool = False) -> Run:
@@ -123,16 +118,15 @@ def inference(clips: Tensor, folder: Path, *, num_threads: int, bf16: bool, comp
     runs = {
         "plain f32": forward(plain.eval(), clips),
         "ours f32": forward(ours.eval(), clips),
-        "ours f32 channels_last": forward(channels_last(models()[0].eval()), clips),
-        "ours f32 channels_last folded": forward(channels_last(fold_batch_norms(ours)), clips),
+        "ours f32 folded": forward(folded, clips),
         "onnxruntime f32 folded": onnx_forward(folded, clips, folder, num_threads=num_threads),
     }
     if bf16:
         runs["plain bf16"] = forward(plain.eval(), clips, bf16=True)
-        runs["ours bf16 channels_last folded"] = forward(channels_last(fold_batch_norms(ours)), clips, bf16=True)
+        runs["ours bf16 folded"] = forward(folded, clips, bf16=True)
     if compiled:
-        whole: nn.Module = torch.compile(channels_last(folded))  # type: ignore[assignment]
-        runs["ours f32 channels_last folded compiled"] = forward(whole, clips)
+        whole: nn.Module = torch.compile(folded)  # type: ignore[assignment]
+        runs["ours f32 folded compiled"] = forward(whole, clips)
     return runs
 
 
@@ -144,14 +138,16 @@ def training(clips: Tensor, *, bf16: bool, with_optimizer: bool) -> dict[str, Ru
         return step(model.train(), clips, optimizer=optimizer, **options)
 
     ours, plain = models()
+    recomputed = models()[0]
+    recomputed.backbone.recomputes = True
     runs = {
         "plain f32": made(plain),
         "ours f32": made(ours),
-        "ours f32 channels_last": made(channels_last(models()[0])),
+        "ours f32 recomputed": made(recomputed),
     }
     if bf16:
         runs["plain bf16"] = made(models()[1], bf16=True)
-        runs["ours bf16 channels_last"] = made(channels_last(models()[0]), bf16=True)
+        runs["ours bf16"] = made(models()[0], bf16=True)
     return runs
 
 
@@ -180,7 +176,7 @@ def lines(what: str, seconds: Mapping[str, list[float]], *, num_clips: int) -> l
 
 def shares(clips: Tensor) -> dict[str, float]:
     """Return how much of a forward pass each part takes."""
-    model = channels_last(models()[0].eval())
+    model = models()[0].eval()
     net = model.backbone
     parts: dict[str, nn.Module] = {f"layer{i}": getattr(net, f"layer{i}") for i in (1, 2, 3, 4)}
     parts |= {"stem": nn.Identity(), "head": model.head}
@@ -237,19 +233,32 @@ def convolution_peak() -> float:
     return gmac / min(seconds[1:])
 
 
+def _peak_mib() -> float:
+    """Return the greatest resident size so far (Linux; `ru_maxrss` would count the parent's as well)."""
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) / 2**10
+
+
 def _peak_of_step(kind: str, size_px: int, batch: int, queue: Any) -> None:
     torch.set_num_threads(2)
     model = plain_lstpnet(7) if kind == "plain" else LSTPNet(7)
     model.backbone.recomputes = kind == "ours, recomputed"
     run = step(model.train(), torch.rand(batch, NUM_FRAMES, 3, size_px, size_px))
-    rest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    rest = _peak_mib()
     run()
-    queue.put((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - rest) / 2**10)
+    queue.put(_peak_mib() - rest)
 
 
-def memory(size_px: int, batch: int) -> dict[str, float]:
-    """Return the MiB that a training step takes, each kind in a process of its own."""
+def memory(size_px: int, batch: int, *, gives_back: bool) -> dict[str, float]:
+    """Return the MiB that a training step takes, each kind in a process of its own.
+
+    `gives_back`: freed blocks return to the system at once, so that it is what the step needs and not what glibc's heap
+    has grown to.
+    """
     context = multiprocessing.get_context("spawn")
+    os.environ.pop(_GLIBC, None)
+    if gives_back:
+        os.environ[_GLIBC] = "1000000"
     found = {}
     for kind in ("plain", "ours", "ours, recomputed"):
         queue = context.Queue()
@@ -258,6 +267,21 @@ def memory(size_px: int, batch: int) -> dict[str, float]:
         found[kind] = float(queue.get())
         process.join()
     return found
+
+
+def whole(*, threads: int) -> dict[str, Any]:
+    """Print and return shares of the parts, what a convolution reaches here, memory."""
+    torch.set_num_threads(threads)
+    peak, parts = convolution_peak(), shares(torch.rand(1, NUM_FRAMES, 3, 224, 224))
+    print("share of a forward pass at 224 px: " + ", ".join(f"{name} {value:.1%}" for name, value in parts.items()))
+    print(f"a large 3 x 3 convolution: {peak:.0f} GMAC/s with {threads} threads")
+    used = {
+        name: memory(224, 4, gives_back=gives_back) for name, gives_back in (("needed", True), ("glibc's heap", False))
+    }
+    for name, found in used.items():
+        figures = ", ".join(f"{kind} {mib:.0f} ({mib / found['plain']:.3f}x)" for kind, mib in found.items())
+        print(f"training step, 224 px x 4, MiB over rest, {name}: {figures}")
+    return {"shares": parts, "conv_gmac_per_second": peak, "memory_mib": used}
 
 
 def main() -> None:
@@ -269,6 +293,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--bf16", choices=("auto", "yes", "no"), default="auto")
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--only-times", action="store_true", help="no shares, peak and memory")
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
     bf16 = has_fast_bf16() if options.bf16 == "auto" else options.bf16 == "yes"
@@ -294,16 +319,10 @@ def main() -> None:
                     what = f"{'step' if with_optimizer else 'fwd+bwd'} {at}"
                     runs = training(clips, bf16=bf16, with_optimizer=with_optimizer)
                     rows += lines(what, contest(runs, rounds=options.rounds), num_clips=batch)
-        peak = convolution_peak()
-        parts = shares(torch.rand(1, NUM_FRAMES, 3, 224, 224))
-    print("share of a forward pass at 224 px: " + ", ".join(f"{name} {value:.1%}" for name, value in parts.items()))
-    print(f"a large 3 x 3 convolution: {peak:.0f} GMAC/s with {torch.get_num_threads()} threads")
-    used = memory(224, 4)
-    print("training step, 224 px x 4, MiB over rest: " + ", ".join(f"{k} {v:.0f}" for k, v in used.items()))
-    over = {kind: value / used["plain"] for kind, value in used.items()}
-    print(f"memory over the plain form: ours {over['ours']:.3f}, recomputed {over['ours, recomputed']:.3f}")
+    document: dict[str, Any] = {"rows": rows}
+    if not options.only_times:
+        document |= whole(threads=options.threads[-1])
     if options.json:
-        document = {"rows": rows, "shares": parts, "conv_gmac_per_second": peak, "memory_mib": used}
         options.json.write_text(json.dumps(document, indent=2) + "\n")
 
 

@@ -14,6 +14,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
@@ -76,8 +77,8 @@ class BasicBlock(nn.Module):
         """Map (B*T, in_channels, H, W) to (B*T, out_channels, H/stride, W/stride); `num_frames` is T."""
         gated = x if self.excitation is None else self.excitation(x, num_frames)
         shortcut = x if self.downsample is None else self.downsample(gated)
-        out = F.relu(self.bn1(self.conv1(gated)))
-        return F.relu(self.bn2(self.conv2(out)) + shortcut)
+        out = F.relu_(self.bn1(self.conv1(gated)))
+        return F.relu_(self.bn2(self.conv2(out)).add_(shortcut))
 
 
 class Stage(nn.ModuleList):
@@ -96,10 +97,10 @@ class Stage(nn.ModuleList):
         first = BasicBlock(in_channels, out_channels, stride=stride, excitation=excitation)
         super().__init__([first, BasicBlock(out_channels, out_channels, excitation=excitation)])
 
-    def forward(self, x: Tensor, num_frames: int) -> Tensor:
+    def forward(self, x: Tensor, num_frames: int, *, recomputes: bool = False) -> Tensor:
         """Map (B*T, in_channels, H, W) to (B*T, out_channels, H/stride, W/stride); `num_frames` is T."""
         for block in self:
-            x = block(x, num_frames)
+            x = _recomputed(block, x, num_frames, norms_of=block) if recomputes else block(x, num_frames)
         return x
 
 
@@ -116,8 +117,8 @@ class TemporalResNet18(nn.Module):
         attention: name in EXCITATIONS.
 
     Attributes:
-        recomputes: in training, keep what goes into each stage alone and compute the rest once more for the gradients:
-            about half the memory for a third more time, and the same numbers.
+        recomputes: in training, keep what goes into each block alone and compute the rest once more for the gradients:
+            less memory, more time (docs/models.md), and the same numbers.
     """
 
     def __init__(self, width_multiplier: float = 1.0, *, attention: str = "tce") -> None:
@@ -149,32 +150,37 @@ class TemporalResNet18(nn.Module):
         Returns:
             (B*T, dim) float.
         """
-        x = self.maxpool(F.relu(self.bn1(self.conv1(x))))
+        recomputes = self.recomputes and self.training
+        x = x.contiguous(memory_format=torch.channels_last)  # the convolutions keep it, and are faster for it
+        x = _recomputed(self._stem, x, norms_of=self.bn1) if recomputes else self._stem(x)
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = _recomputed(stage, x, num_frames) if self.recomputes and self.training else stage(x, num_frames)
+            x = stage(x, num_frames, recomputes=recomputes)
         return self.excitation.pooled(x, num_frames)
+
+    def _stem(self, x: Tensor) -> Tensor:
+        out: Tensor = F.relu_(self.maxpool(self.bn1(self.conv1(x))))  # in this order a quarter of the work, same values
+        return out
 
     def _convolutions(self) -> Iterator[nn.Conv2d]:
         return (module for module in self.modules() if isinstance(module, nn.Conv2d))
 
 
-def _recomputed(stage: Stage, x: Tensor, num_frames: int) -> Tensor:
-    """Run a stage whose inner values are not kept for the gradients, but computed again when they are needed."""
+def _recomputed(run: Callable[..., Tensor], *inputs: Tensor | int, norms_of: nn.Module) -> Tensor:
+    """Run a part whose inner values are not kept for the gradients, but computed again when they are needed."""
     out: Tensor = checkpoint(
-        stage,
-        x,
-        num_frames,
+        run,
+        *inputs,
         use_reentrant=False,
-        preserve_rng_state=False,  # nothing is drawn at random in a stage
-        context_fn=lambda: (contextlib.nullcontext(), _frozen_norms(stage)),
+        preserve_rng_state=False,  # nothing is drawn at random
+        context_fn=lambda: (contextlib.nullcontext(), _frozen_norms(norms_of)),
     )
     return out
 
 
 @contextlib.contextmanager
-def _frozen_norms(stage: Stage) -> Iterator[None]:
+def _frozen_norms(part: nn.Module) -> Iterator[None]:
     """Keep the running statistics of batch norms as they are: a batch that is computed twice counts once."""
-    norms = [module for module in stage.modules() if isinstance(module, nn.BatchNorm2d)]
+    norms = [module for module in part.modules() if isinstance(module, nn.BatchNorm2d)]
     before = [(norm.momentum, _count(norm).clone()) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0

@@ -67,17 +67,12 @@ def test_all_convolutions_but_the_stem_start_with_a_bias_of_zero() -> None:
     assert not any(bias.any() for bias in biases)
 
 
-def test_channels_last_is_kept_and_changes_no_more_than_rounding() -> None:
-    torch.manual_seed(0)
-    net, x = TemporalResNet18(0.25).eval(), torch.rand(4, 3, 64, 64)
-    layouts = []
+def test_every_stage_works_in_channels_last() -> None:
+    net, layouts = TemporalResNet18(0.25).eval(), []
     for stage in (net.layer1, net.layer2, net.layer3, net.layer4):
         stage.register_forward_hook(
             lambda module, inputs, out: layouts.append(out.is_contiguous(memory_format=torch.channels_last))
         )
     with torch.no_grad():
-        plain = net(x, 2)
-        layouts.clear()
-        net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        torch.testing.assert_close(net(x, 2), plain, rtol=1e-5, atol=1e-5)
+        net(torch.rand(4, 3, 64, 64), 2)
     assert layouts == [True] * 4
