@@ -98,28 +98,44 @@ class FaceClipDataset(Dataset[ClipSample]):
 
     def __getitem__(self, index: int) -> ClipSample:
         """Read one clip; with `sampling` train or frame the frames depend on `epoch`."""
+        pixels = np.empty(self.item_shape, np.uint8)
+        self.read_into(index, pixels)
+        frames = pixels.transpose(0, 1, 4, 2, 3)  # (V, T, C, H, W)
+        frames = np.ascontiguousarray(frames if len(frames) > 1 else frames[0])
+        return ClipSample(torch.from_numpy(frames), self.labels[index], self.clip_ids[index])
+
+    @property
+    def item_shape(self) -> tuple[int, int, int, int, int]:
+        """(V, T, size, size, 3): views, frames and pixels of one clip, as `read_into` fills them."""
+        num_views, num_frames = self._frame_indices(0).shape if self.clip_ids else (1, sample.CLIP_FRAMES)
+        return num_views, num_frames, self.size_px, self.size_px, 3
+
+    def read_into(self, index: int, out: Image) -> None:
+        """Read one clip into `out`, uint8 of `item_shape`; several threads may do so at once."""
         shard, row = self._places[index]
-        reader = self.prepared.shard(shard)
-        clip_id = self.clip_ids[index]
-        views = self._frame_indices(reader, row, clip_id)
-        wanted = views.reshape(-1).tolist()
-        if self._kept is None:
-            pictures = self._read(reader, row, set(wanted), clip_id)
-        else:
-            pictures = self._kept.get(index) or self._read(reader, row, set(range(reader.num_frames(row))), clip_id)
-            self._kept[index] = pictures
-        black = np.zeros((self.size_px, self.size_px, 3), np.uint8)
-        frames = np.stack([pictures.get(i, black) for i in wanted]).transpose(0, 3, 1, 2)  # (VT, C, H, W)
-        if len(views) > 1:
-            frames = frames.reshape(*views.shape, *frames.shape[1:])  # (V, T, C, H, W)
-        return ClipSample(torch.from_numpy(np.ascontiguousarray(frames)), self.labels[index], clip_id)
+        reader, clip_id = self.prepared.shard(shard), self.clip_ids[index]
+        wanted = self._frame_indices(index).reshape(-1).tolist()
+        slots = out.reshape(-1, *out.shape[2:])  # (VT, H, W, C)
+        if self._kept is not None and index not in self._kept:
+            self._kept[index] = self._read_all(reader, row, clip_id)
+        filled: dict[int, Image] = {} if self._kept is None else dict(self._kept[index])
+        for number, slot in zip(wanted, slots, strict=True):
+            if number == sample.BLACK:
+                slot[:] = 0
+            elif number in filled:
+                slot[:] = filled[number]
+            else:
+                reader.read_into(row, number, slot, clip_id=clip_id)
+                filled[number] = slot
 
-    def _read(self, reader: ShardReader, row: int, wanted: set[int], clip_id: str) -> Pictures:
-        present = sorted(wanted - {sample.BLACK})
-        return {i: resized(reader.frame(row, i, clip_id=clip_id), size_px=self.size_px) for i in present}
+    def _read_all(self, reader: ShardReader, row: int, clip_id: str) -> Pictures:
+        numbers = range(reader.num_frames(row))
+        return {i: resized(reader.frame(row, i, clip_id=clip_id), size_px=self.size_px) for i in numbers}
 
-    def _frame_indices(self, reader: ShardReader, row: int, clip_id: str) -> sample.Indices:
-        """Return the frames of each view, (V, T) int32."""
+    def _frame_indices(self, index: int) -> sample.Indices:
+        """Return the frames of each view of a clip, (V, T) int32."""
+        shard, row = self._places[index]
+        reader, clip_id = self.prepared.shard(shard), self.clip_ids[index]
         num_frames = reader.num_frames(row)
         epoch = 0 if self.sampling == "test" else self.epoch
         rng = np.random.default_rng((self.seed, epoch, zlib.crc32(clip_id.encode("utf-8"))))

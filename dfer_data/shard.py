@@ -21,6 +21,7 @@ import numpy.typing as npt
 import simplejpeg
 from safetensors import SafetensorError, safe_open
 
+from dfer_data.align import resized
 from dfer_data.config import Store
 from dfer_data.errors import CorruptShardError, FormatVersionError
 from dfer_data.sample import CLIP_FRAMES, baked_frames
@@ -166,6 +167,24 @@ class ShardReader:
         Raises CorruptShardError naming the shard and `clip_id` when the bytes fail their CRC-32 or do not decode,
         IndexError for a frame that the clip does not have.
         """
+        payload, where = self._checked_bytes(row, index, clip_id)
+        return payload if self.store == "clips16" else _decoded(payload, where)
+
+    def read_into(self, row: int, index: int, out: Image, *, clip_id: str = "") -> None:
+        """Put a frame into `out`, (size, size, 3) uint8 and contiguous, resized where it is of another size.
+
+        Raises what `frame` raises.
+        """
+        payload, where = self._checked_bytes(row, index, clip_id)
+        if self.store == "clips16":
+            out[:] = resized(payload, size_px=len(out))
+        elif _jpeg_size(payload, where) == out.shape[:2]:
+            _decoded(payload, where, buffer=out)
+        else:
+            out[:] = resized(_decoded(payload, where), size_px=len(out))
+
+    def _checked_bytes(self, row: int, index: int, clip_id: str) -> tuple[Image, str]:
+        """Return a frame's bytes, or its pixels if they are stored raw, and what to call it in an error."""
         if not (0 <= row < self.num_clips and 0 <= index < self.num_frames(row)):
             raise IndexError(f"{self._path} has no frame {index} in row {row}")
         position = int(self.clip_offsets[row]) + index
@@ -175,12 +194,7 @@ class ShardReader:
             raise CorruptShardError(
                 f"{where} does not match its CRC-32; run `dfer verify --deep`, then remake the shard"
             )
-        if self.store == "clips16":
-            return payload
-        try:
-            return np.asarray(simplejpeg.decode_jpeg(payload), np.uint8)
-        except ValueError as error:
-            raise CorruptShardError(f"{where} is not a readable JPEG: {error}") from error
+        return payload, where
 
     def _frame_bytes(self, row: int, index: int, position: int) -> Image:
         if self._offsets is None:
@@ -188,3 +202,20 @@ class ShardReader:
             return picture
         jpeg: Image = self._payload[int(self._offsets[position]) : int(self._offsets[position + 1])]
         return jpeg
+
+
+def _decoded(jpeg: Image, where: str, *, buffer: Image | None = None) -> Image:
+    """Decode a JPEG, into `buffer` if there is one; CorruptShardError if it cannot be read."""
+    try:
+        return np.asarray(simplejpeg.decode_jpeg(jpeg, buffer=buffer), np.uint8)
+    except ValueError as error:
+        raise CorruptShardError(f"{where} is not a readable JPEG: {error}") from error
+
+
+def _jpeg_size(jpeg: Image, where: str) -> tuple[int, int]:
+    """Return height and width of a JPEG; CorruptShardError if it has none."""
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
+    except ValueError as error:
+        raise CorruptShardError(f"{where} is not a readable JPEG: {error}") from error
+    return int(height), int(width)

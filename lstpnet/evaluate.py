@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
-from dfer_data.dataset import FaceClipDataset, collate
+from dfer_data.dataset import FaceClipDataset
+from dfer_data.loader import ClipLoader
 from lstpnet.config import Recipe
 from lstpnet.inputs import normalised
 
@@ -42,11 +42,12 @@ def predict_clips(
     dataset = FaceClipDataset(
         root, clip_ids=clip_ids, sampling="test", sampler=recipe.sampler, short=recipe.short, size_px=recipe.size_px
     )
-    loader = DataLoader(dataset, batch_size=2 * recipe.batch_size, collate_fn=collate)
+    loader = ClipLoader(dataset, batch_size=2 * recipe.batch_size, shuffles=False)
     model.eval()
     logits = []
     with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
-        for frames, _, ids in loader:
+        for batch in loader.epoch(0):
+            frames, ids = batch.frames.contiguous(), batch.clip_ids
             views = frames if frames.dim() == 6 else frames[:, None]  # (B, V, T, 3, H, W)
             of_views = [_logits_of_view(model, view, ids, recipe, device, control=control) for view in views.unbind(1)]
             logits.append(_averaged(of_views).cpu().numpy())

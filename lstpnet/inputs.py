@@ -13,7 +13,7 @@ from lstpnet.config import InputNorm
 
 def normalised(frames: torch.Tensor, *, norm: InputNorm) -> torch.Tensor:
     """(B, T, 3, H, W) uint8 -> float32 of the same shape: pixels / 255, or each frame to mean 0 and deviation 1."""
-    pixels = frames.float() / 255
+    pixels = frames.float().div_(255)  # in place: fresh memory costs more than the division
     if norm == "none":
         return pixels
     mean = pixels.mean(dim=(2, 3, 4), keepdim=True)

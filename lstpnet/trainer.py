@@ -8,19 +8,18 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
-from torch.utils.data import DataLoader
 
 from dfer_data.config import canonical_json
-from dfer_data.dataset import FaceClipDataset, Sampling, collate
-from dfer_data.errors import CorruptShardError, DferError
+from dfer_data.dataset import FaceClipDataset, Sampling
+from dfer_data.errors import DferError
+from dfer_data.loader import Batch, ClipLoader
 from lstpnet.checkpoint import save_checkpoint
 from lstpnet.config import Recipe
 from lstpnet.evaluate import predict_clips
@@ -101,8 +100,8 @@ def pick_device(name: str | None = None) -> torch.device:
     return device
 
 
-def num_workers(device: torch.device) -> int:
-    """Return how many processes decode training clips; where the CPU computes too, none."""
+def num_threads(device: torch.device) -> int:
+    """Return how many threads read training clips ahead; where the CPU computes too, none."""
     return 4 if device.type == "cuda" else 0
 
 
@@ -237,21 +236,26 @@ class _Stage:
         self._experiment, self._model, self._dataset, self._device = experiment, model, dataset, device
         self._recipe, self._name, self._stage, self._num_epochs = experiment.recipe, name, stage, num_epochs
         self._dtype = autocast_dtype(experiment.recipe, device)
-        steps = -(-len(self._dataset) // self._recipe.batch_size)
+        self._loader = ClipLoader(
+            dataset,
+            batch_size=self._recipe.batch_size,
+            num_threads=num_threads(device),
+            pins=device.type == "cuda",
+        )
+        steps = self._loader.num_batches(1)
         self._optimizer = build_optimizer(model, self._recipe)
         self._schedule = build_schedule(self._optimizer, self._recipe, num_epochs=num_epochs, steps_per_epoch=steps)
 
     def run_epoch(self, epoch: int) -> EpochDone:
         start = time.perf_counter()
-        self._dataset.epoch = epoch + (1_000_000 if self._stage == "frames" else 0)
-        order = np.random.default_rng((self._experiment.seed, self._dataset.epoch, 3)).permutation(len(self._dataset))
+        number = epoch + (1_000_000 if self._stage == "frames" else 0)
         self._model.train()
         total_loss, num_right, num_seen = 0.0, 0, 0
-        for batch in self._batches(order.tolist()):
-            loss, right = self._step(*batch)
-            total_loss += loss * len(batch[2])
+        for batch in self._loader.epoch(number):
+            loss, right = self._step(batch)
+            total_loss += loss * len(batch.clip_ids)
             num_right += right
-            num_seen += len(batch[2])
+            num_seen += len(batch.clip_ids)
         return EpochDone(
             self._name,
             self._stage,
@@ -265,25 +269,11 @@ class _Stage:
             *self._figures(self._experiment.seen_test_ids if self._recipe.select == "test-best" else ()),
         )
 
-    def _batches(self, order: Sequence[int]) -> Iterator[Any]:
-        """Yield the batches of an epoch. The text of a worker's error is a whole traceback, which ours ends."""
-        try:
-            yield from self._loader(order)
-        except CorruptShardError as error:
-            raise CorruptShardError(str(error).strip().rpartition(f"{CorruptShardError.__name__}: ")[2]) from error
-
-    def _loader(self, order: Sequence[int]) -> DataLoader[Any]:
-        size = self._recipe.batch_size
-        batches = [list(order[i : i + size]) for i in range(0, len(order), size)]
-        if len(batches) > 1 and len(batches[-1]) == 1:  # batch norm needs two of a kind
-            batches[-2:] = [[*batches[-2], *batches[-1]]]
-        workers = num_workers(self._device)
-        return DataLoader(self._dataset, batch_sampler=batches, collate_fn=collate, num_workers=workers)
-
-    def _step(self, frames: torch.Tensor, labels: torch.Tensor, clip_ids: Sequence[str]) -> tuple[float, int]:
-        recipe, labels = self._recipe, labels.to(self._device)
+    def _step(self, batch: Batch) -> tuple[float, int]:
+        recipe, labels = self._recipe, batch.labels.to(self._device)
         seed, epoch = self._experiment.seed, self._dataset.epoch
-        frames = mirrored(frames.to(self._device), clip_ids, probability=recipe.flip, seed=seed, epoch=epoch)
+        frames = batch.frames.to(self._device).contiguous()
+        frames = mirrored(frames, batch.clip_ids, probability=recipe.flip, seed=seed, epoch=epoch)
         with torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not None):
             logits = self._model(normalised(frames, norm=recipe.input_norm))
         loss = functional.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
@@ -322,5 +312,5 @@ def _train_clips(experiment: Experiment, *, device: torch.device) -> FaceClipDat
         sampler=experiment.recipe.sampler,
         short=experiment.recipe.short,
         seed=experiment.seed,
-        keep_in_memory=num_workers(device) == 0 and num_frames * 3 * size_px**2 <= _MEMORY_BYTES,
+        keep_in_memory=num_threads(device) == 0 and num_frames * 3 * size_px**2 <= _MEMORY_BYTES,
     )

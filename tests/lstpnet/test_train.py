@@ -19,6 +19,7 @@ import torch
 
 from dfer_data.dataset import FaceClipDataset
 from dfer_data.errors import CorruptDataError, CorruptShardError, DferError, LockedError, UsageError
+from dfer_data.types import Image
 from dfer_data.weights import sha256_file
 from lstpnet import trainer
 from lstpnet.checkpoint import load_checkpoint, save_checkpoint
@@ -194,13 +195,13 @@ def test_test_clips_are_not_looked_at_before_the_end_unless_asked_for(
     crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[str] = []
-    real = FaceClipDataset._read
+    real = FaceClipDataset.read_into
 
-    def read(self: FaceClipDataset, reader: Any, row: int, wanted: set[int], clip_id: str) -> Any:
-        seen.append(clip_id)
-        return real(self, reader, row, wanted, clip_id)
+    def read_into(self: FaceClipDataset, index: int, out: Image) -> None:
+        seen.append(self.clip_ids[index])
+        real(self, index, out)
 
-    monkeypatch.setattr(FaceClipDataset, "_read", read)
+    monkeypatch.setattr(FaceClipDataset, "read_into", read_into)
     experiment = experiment_with(crops, val="blocks", refit=True, frame_epochs=1, epochs=2)
     train(experiment, tmp_path)
     tested = [clip_id for clip_id in seen if clip_id in set(experiment.test_ids)]
