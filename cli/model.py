@@ -19,6 +19,15 @@ model_app = typer.Typer(
 _FORMATS = ("onnx",)
 
 
+def _refuse_existing(*targets: Path, force: bool) -> None:
+    """Refuse to write over files, and into folders that are not there; UsageError naming the first."""
+    for target in targets:
+        if not target.parent.is_dir():
+            raise UsageError(f"there is no folder {target.parent} to write {target.name} into")
+        if target.exists() and not force:
+            raise UsageError(f"{target} is there already; choose another name, or --force")
+
+
 @model_app.command("list")
 def list_models(
     timed: Annotated[bool, typer.Option("--time/--no-time", help="Time a clip on this machine, half a minute.")] = True,
@@ -64,8 +73,7 @@ def convert(
     require_torch()
     if target.suffix != ".safetensors":
         raise UsageError(f"{target} must end in .safetensors")
-    if target.exists() and not force:
-        raise UsageError(f"{target} is there already; choose another name, or --force")
+    _refuse_existing(target, force=force)
     from lstpnet.checkpoint import save_checkpoint
     from lstpnet.compat import load_reference
     from lstpnet.weightfile import read_tensors
@@ -81,6 +89,7 @@ def export(
     output: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
     checkpoint: Annotated[str, typer.Option(help="last, best, refit or test-best.")] = "last",
     out: Annotated[Path | None, typer.Option(help="File to write.", show_default="in the run's folder")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the files if they are there.")] = False,
 ) -> None:
     """Write a run's model as ONNX, with a JSON beside it: classes, frames, size, protocol."""
     require_torch()
@@ -89,8 +98,11 @@ def export(
     from lstpnet.inference import description, export_onnx, fold_batch_norms
     from lstpnet.trained import load_trained
 
-    trained = load_trained(run, checkpoint=checkpoint)
     target = out or run / f"{checkpoint}.onnx"
+    if target.suffix != ".onnx":
+        raise UsageError(f"{target} must end in .onnx")
+    trained = load_trained(run, checkpoint=checkpoint)
+    _refuse_existing(target, target.with_suffix(".json"), force=force)
     export_onnx(fold_batch_norms(trained.model), target, size_px=trained.settings["size_px"])
     facts = description(
         trained.model, recipe=trained.settings, class_names=trained.info.class_names, protocol=trained.info.protocol

@@ -40,8 +40,7 @@ class LSTPNet(nn.Module):
     """ResNet-18 with temporal channel excitation, then LSTformer, the mean over time, and a linear classifier.
 
     Any number of frames and any picture of at least 32 x 32 px; the paper uses 16 frames of 224 px. Pictures are RGB
-    divided by 255 and nothing else: no mean is taken off. `model.to(memory_format=torch.channels_last)` makes the
-    convolutions faster and keeps the layout throughout.
+    divided by 255 and nothing else: no mean is taken off. The backbone works in channels_last by itself.
 
     Everything scales with `width_multiplier` w, a multiple of 1/8: stages of 64w, 128w, 256w and 512w channels; a TCE
     has an eighth of its channels as maps (rounded to multiples of 8, at least 8) and a kernel from their logarithm;

@@ -57,7 +57,7 @@ def fill_from(model: LSTPNet, path: Path) -> Filled:
     """Fill what fits. Raises CheckpointError for a file that cannot be read, or whose backbone does not fit whole."""
     tensors = read_tensors(path)
     own = model.state_dict()
-    kind, named = _by_our_names(tensors)
+    kind, named = _by_our_names(tensors, path)
     wanted = [name for name in own if name.startswith(_BACKBONE) and _is_needed(name, kind=kind)]
     faults = [f"{name} is missing" for name in wanted if name not in named]
     faults += [
@@ -83,7 +83,7 @@ def fill_from(model: LSTPNet, path: Path) -> Filled:
     return Filled(kind, tuple(fitting), kept, tuple(name for name in named if name not in own))
 
 
-def _by_our_names(tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]]:
+def _by_our_names(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, dict[str, Tensor]]:
     """Recognise a file by its names and return its tensors by ours."""
     if any(name.startswith(_BACKBONE) for name in tensors):
         return "lstpnet", dict(tensors)
@@ -93,7 +93,7 @@ def _by_our_names(tensors: Mapping[str, Tensor]) -> tuple[str, dict[str, Tensor]
         return "resnet18", {_BACKBONE + name: tensor for name, tensor in tensors.items()}
     some = ", ".join(list(tensors)[:3])
     raise CheckpointError(
-        f"the file holds neither an LSTPNet nor a ResNet-18 by torchvision's names (its tensors: {some}...)"
+        f"--init {path} holds neither an LSTPNet nor a ResNet-18 by torchvision's names (its tensors: {some}...)"
     )
 
 

@@ -80,6 +80,8 @@ def test_a_runs_model_is_exported_and_predicts_what_the_run_predicted(
     clip = dfer_data.read_clip(plain.experiment.data.root, part.clip_ids[number], size_px=facts["size_px"])
     (logits,) = session.run(None, {"clips": clip[None].astype(np.float32) / 255})
     np.testing.assert_allclose(logits[0], part.logits[number], atol=1e-4)
+    assert main(["model", "export", str(folder)]) == 2
+    assert "last.onnx is there already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,8 @@ def test_a_runs_model_is_exported_and_predicts_what_the_run_predicted(
     [
         (["--format", "tflite"], "--format tflite: onnx is needed"),
         (["--checkpoint", "best"], "has no checkpoint 'best'; it has: last"),
+        (["--out", "model.json"], "model.json must end in .onnx"),
+        (["--out", "nowhere/model.onnx"], "there is no folder nowhere to write model.onnx into"),
     ],
 )
 def test_what_cannot_be_exported_is_one_line_and_2(
@@ -95,6 +99,13 @@ def test_what_cannot_be_exported_is_one_line_and_2(
     assert main(["model", "export", str(plain.folder), *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert words in line
+
+
+def test_an_export_does_not_write_over_the_settings_of_its_run(plain: Done, capsys: Capture) -> None:
+    before = (plain.folder / "config.json").read_bytes()
+    assert main(["model", "export", str(plain.folder), "--out", str(plain.folder / "config.onnx")]) == 2
+    assert "config.json is there already" in capsys.readouterr().err
+    assert (plain.folder / "config.json").read_bytes() == before
 
 
 def test_a_folder_that_is_no_run_is_one_line(tmp_path: Path, capsys: Capture) -> None:
