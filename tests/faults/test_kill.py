@@ -69,6 +69,10 @@ def test_a_run_outlives_its_workers(start: Start, expected: dict[str, str]) -> N
     run = start()
     run.wait_for_shards(1)
     worker = run.workers()[0]
+    os.kill(
+        worker, signal.SIGSTOP
+    )  # between two videos it would be lost over none: it is handed its next one, and holds it
+    time.sleep(0.5)
     os.kill(worker, signal.SIGKILL)
     code, stderr = run.finish()
     assert code == EXIT_PARTIAL
