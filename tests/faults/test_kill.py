@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import re
 import shutil
 import signal
 import time
@@ -69,16 +70,15 @@ def test_a_run_outlives_its_workers(start: Start, expected: dict[str, str]) -> N
     run = start()
     run.wait_for_shards(1)
     worker = run.workers()[0]
-    os.kill(
-        worker, signal.SIGSTOP
-    )  # between two videos it would be lost over none: it is handed its next one, and holds it
-    time.sleep(0.5)
     os.kill(worker, signal.SIGKILL)
     code, stderr = run.finish()
     assert code == EXIT_PARTIAL
     (line,) = stderr.splitlines()
-    assert line.startswith(f"note: worker {worker} was lost over ")
-    assert line.endswith("(its process was killed by SIGKILL); the video is tried once more, alone, at the end")
+    assert line.startswith(f"note: worker {worker} was lost ")
+    # what it was killed over, if it was not between two videos: which is chance
+    assert re.search(
+        r"\(its process was killed by SIGKILL\)( and is replaced|; the video is tried once more, alone)", line
+    )
     run.assert_gone()
     assert tiny.tree(run.out) == expected
     assert '"event": "worker lost"' in (run.out / "prepare.log").read_text()
