@@ -13,6 +13,9 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch.utils.data import Dataset
 
@@ -69,27 +72,18 @@ class FaceClipDataset(Dataset[ClipSample]):
         self._sampler, self._short = sample.sampler(sampler).name, sample.checked_short_rule(short)
         self.prepared = PreparedDataset(Path(root))
         self._refuse_other_policies_for_baked_frames(root)
+        rows = self._fold_rows(fold, split) if clip_ids is None else self.prepared.index(clip_ids)
         if clip_ids is None:
-            if fold is None:
-                raise UsageError("FaceClipDataset needs clip_ids or a fold")
-            chosen = (clip_id for clip_id, part in self.prepared.fold(str(fold)).items() if part == split)
-            usable = [clip_id for clip_id in chosen if self.prepared.clip(clip_id)["status"] != "failed"]
-            clip_ids = [clip_id for clip_id in usable if not self._is_left_out(clip_id)]
-        elif left_out := [clip_id for clip_id in clip_ids if self._is_left_out(clip_id)]:
-            some = ", ".join(left_out[:3])
-            raise UsageError(f"{root}: {len(left_out)} clips are under 16 frames, left out by short = drop ({some}...)")
-        self.clip_ids = tuple(clip_ids)
+            rows = rows.filter(pc.and_not(pc.not_equal(rows["status"], "failed"), self._is_left_out(rows)))
+        self._refuse(rows, self._is_left_out(rows), "are under 16 frames, left out by short = drop")
+        self._refuse(rows, rows["label"].is_null(), "have no label")
+        self._refuse(rows, pc.equal(rows["status"], "failed"), "have no face")
+        names = pa.array(self.prepared.class_names, pa.string())
+        self.clip_ids: tuple[str, ...] = tuple(rows["clip_id"].to_pylist())
+        labels = pc.index_in(rows["label"].cast(pa.string()), value_set=names)
+        self.labels: npt.NDArray[np.int64] = labels.to_numpy().astype(np.int64)
+        self._shards, self._rows = (rows[name].to_numpy() for name in ("shard", "row"))
         self.sampling, self.size_px, self.seed, self.epoch = sampling, size_px, seed, 0
-        numbers = {name: number for number, name in enumerate(self.prepared.class_names)}
-        rows = [self.prepared.clip(clip_id) for clip_id in self.clip_ids]
-        unlabelled = [str(row["clip_id"]) for row in rows if row["label"] not in numbers]
-        if unlabelled:
-            raise UsageError(f"{root}: {len(unlabelled)} clips have no label ({', '.join(unlabelled[:3])}...)")
-        faceless = [str(row["clip_id"]) for row in rows if row["status"] == "failed"]
-        if faceless:
-            raise UsageError(f"{root}: {len(faceless)} clips have no face ({', '.join(faceless[:3])}...)")
-        self.labels = tuple(numbers[str(row["label"])] for row in rows)
-        self._places = [(int(row["shard"]), int(row["row"])) for row in rows]
         self._kept: dict[int, Pictures] | None = {} if keep_in_memory else None
 
     def __len__(self) -> int:
@@ -102,7 +96,7 @@ class FaceClipDataset(Dataset[ClipSample]):
         self.read_into(index, pixels)
         frames = pixels.transpose(0, 1, 4, 2, 3)  # (V, T, C, H, W)
         frames = np.ascontiguousarray(frames if len(frames) > 1 else frames[0])
-        return ClipSample(torch.from_numpy(frames), self.labels[index], self.clip_ids[index])
+        return ClipSample(torch.from_numpy(frames), int(self.labels[index]), self.clip_ids[index])
 
     @property
     def item_shape(self) -> tuple[int, int, int, int, int]:
@@ -112,8 +106,7 @@ class FaceClipDataset(Dataset[ClipSample]):
 
     def read_into(self, index: int, out: Image) -> None:
         """Read one clip into `out`, uint8 of `item_shape`; several threads may do so at once."""
-        shard, row = self._places[index]
-        reader, clip_id = self.prepared.shard(shard), self.clip_ids[index]
+        reader, row, clip_id = self._place(index)
         wanted = self._frame_indices(index).reshape(-1).tolist()
         slots = out.reshape(-1, *out.shape[2:])  # (VT, H, W, C)
         if self._kept is not None and index not in self._kept:
@@ -134,8 +127,7 @@ class FaceClipDataset(Dataset[ClipSample]):
 
     def _frame_indices(self, index: int) -> sample.Indices:
         """Return the frames of each view of a clip, (V, T) int32."""
-        shard, row = self._places[index]
-        reader, clip_id = self.prepared.shard(shard), self.clip_ids[index]
+        reader, row, clip_id = self._place(index)
         num_frames = reader.num_frames(row)
         epoch = 0 if self.sampling == "test" else self.epoch
         rng = np.random.default_rng((self.seed, epoch, zlib.crc32(clip_id.encode("utf-8"))))
@@ -144,8 +136,25 @@ class FaceClipDataset(Dataset[ClipSample]):
         part: Literal["train", "test"] = "test" if reader.store == "clips16" else self.sampling  # baked frames
         return sample.frames_of_clip(num_frames, part=part, sampler_name=self._sampler, short=self._short, rng=rng)
 
-    def _is_left_out(self, clip_id: str) -> bool:
-        return self._short == "drop" and int(self.prepared.clip(clip_id)["num_frames"]) < sample.CLIP_FRAMES
+    def _place(self, index: int) -> tuple[ShardReader, int, str]:
+        """Return where a clip is stored, and its id."""
+        return self.prepared.shard(int(self._shards[index])), int(self._rows[index]), self.clip_ids[index]
+
+    def _fold_rows(self, fold: int | None, split: str) -> pa.Table:
+        if fold is None:
+            raise UsageError("FaceClipDataset needs clip_ids or a fold")
+        return self.prepared.fold_index(str(fold), split)
+
+    def _is_left_out(self, rows: pa.Table) -> pa.ChunkedArray:
+        least = sample.CLIP_FRAMES if self._short == "drop" else 0
+        return pc.less(rows["num_frames"], least)
+
+    def _refuse(self, rows: pa.Table, faulty: pa.ChunkedArray, fault: str) -> None:
+        """Raise UsageError if there are faulty rows, naming the first ones."""
+        ids = rows.filter(faulty)["clip_id"]
+        if len(ids):
+            some = ", ".join(ids.slice(0, 3).to_pylist())
+            raise UsageError(f"{self.prepared.root}: {len(ids)} clips {fault} ({some}...)")
 
     def _refuse_other_policies_for_baked_frames(self, root: Path | str) -> None:
         config = self.prepared.document["config"]

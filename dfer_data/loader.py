@@ -119,10 +119,9 @@ class ClipLoader:
 
     def _batch(self, indices: Numbers, buffer: torch.Tensor, *, next_position: int) -> Batch:
         views = buffer[: len(indices)].permute(0, 1, 2, 5, 3, 4)  # (B, V, T, 3, size, size)
-        chosen = indices.tolist()
         return Batch(
             frames=views if views.shape[1] > 1 else views[:, 0],
-            labels=torch.tensor([self.dataset.labels[index] for index in chosen]),
-            clip_ids=tuple(self.dataset.clip_ids[index] for index in chosen),
+            labels=torch.from_numpy(self.dataset.labels[indices]),
+            clip_ids=tuple(self.dataset.clip_ids[index] for index in indices.tolist()),
             next_position=next_position,
         )

@@ -6,14 +6,18 @@ import hashlib
 import io
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import csv
 
 from dfer_data.align import resized
 from dfer_data.config import canonical_json
@@ -27,7 +31,7 @@ from dfer_data.weights import sha256_file
 
 DATASET_NAME, CLIPS_NAME, LEDGER_NAME, FOLDS = "dataset.json", "clips.parquet", "ledger.jsonl", "folds"
 
-_COLUMNS: Mapping[str, str] = {
+COLUMNS: Mapping[str, str] = {
     "clip_id": "string",
     "source_clip_id": "string",
     "status": "string",
@@ -52,6 +56,7 @@ _COLUMNS: Mapping[str, str] = {
     "reason": "string",
 }
 """Columns of clips.parquet and their pandas types, in order."""
+_INDEX = ("clip_id", "status", "label", "shard", "row", "num_frames")
 
 
 def write_manifest(plan: Plan, out: Path, *, work: Path) -> dict[str, Any]:
@@ -91,7 +96,7 @@ def _clip_rows(sidecars: list[dict[str, Any]], videos: Mapping[str, SourceVideo]
         video = videos[row["source_clip_id"]]
         row["label"], row["group"] = video.label, video.group
     rows.sort(key=lambda row: str(row["clip_id"]))
-    return pd.DataFrame({name: pd.array([row[name] for row in rows], dtype=kind) for name, kind in _COLUMNS.items()})
+    return pd.DataFrame({name: pd.array([row[name] for row in rows], dtype=kind) for name, kind in COLUMNS.items()})
 
 
 def _failed_row(failure: Mapping[str, Any]) -> dict[str, Any]:
@@ -195,13 +200,48 @@ class PreparedDataset:
                     raise CorruptDataError(
                         f"{path} is not the file that dataset.json names; restore it or prepare again"
                     )
-        self.clips = pd.read_parquet(root / CLIPS_NAME)
-        self._positions = {clip_id: position for position, clip_id in enumerate(self.clips["clip_id"])}
         self._readers: dict[int, ShardReader] = {}
+
+    @cached_property
+    def clips(self) -> pd.DataFrame:
+        """The manifest whole, one row a clip in the order of ids; read when it is first asked for."""
+        return pd.read_parquet(self.root / CLIPS_NAME)
+
+    def _index(self) -> pa.Table:
+        """The columns that say where clips are and what they are; small for a million clips."""
+        file = pq.ParquetFile(self.root / CLIPS_NAME, memory_map=True, read_dictionary=["status", "label"])
+        return file.read(columns=list(_INDEX), use_threads=False)
+
+    @cached_property
+    def _columns(self) -> dict[str, pa.Array]:
+        table = pq.read_table(self.root / CLIPS_NAME)
+        return {name: table[name].combine_chunks() for name in table.column_names}
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {clip_id: position for position, clip_id in enumerate(self._columns["clip_id"].to_pylist())}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave open files behind when a copy goes to another process."""
         return self.__dict__ | {"_readers": {}}
+
+    def index(self, clip_ids: Sequence[str]) -> pa.Table:
+        """Return clip_id, status, label, shard, row, num_frames of clips, in their order; UsageError for unknown ids.
+
+        Label, shard and row are null where there is none.
+        """
+        return self._index_of(pa.chunked_array([pa.array(clip_ids, pa.large_string())]))
+
+    def _index_of(self, clip_ids: pa.ChunkedArray) -> pa.Table:
+        index = self._index()
+        if clip_ids.equals(index["clip_id"]):
+            return index
+        positions = pc.index_in(clip_ids, value_set=index["clip_id"])
+        if positions.null_count:
+            unknown = clip_ids.filter(positions.is_null())
+            more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+            raise UsageError(f"{self.root} has no clip {unknown[0].as_py()!r}{more}")
+        return index.take(positions)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -210,18 +250,29 @@ class PreparedDataset:
 
     def fold(self, name: str) -> dict[str, str]:
         """Return clip id -> split of an official fold; UsageError lists the folds there are."""
+        table = self._fold_table(name)
+        return dict(zip(table["clip_id"].to_pylist(), table["split"].to_pylist(), strict=True))
+
+    def fold_index(self, name: str, split: str) -> pa.Table:
+        """Return what `index` does of a fold's `split`; UsageError as `fold`."""
+        table = self._fold_table(name)
+        return self._index_of(table["clip_id"]).filter(pc.equal(table["split"], split))
+
+    def _fold_table(self, name: str) -> pa.Table:
         path = self.root / FOLDS / f"fold-{name}.csv"
         if f"{FOLDS}/{path.name}" not in self.document["files"]:
             known = ", ".join(sorted(self.document["counts"]["folds"])) or "none"
             raise UsageError(f"{self.root} has no fold {name!r}; it has: {known}")
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        return dict(zip(table["clip_id"], table["split"], strict=True))
+        kinds = {"clip_id": pa.large_string(), "split": pa.dictionary(pa.int32(), pa.string())}
+        options = csv.ConvertOptions(column_types=kinds, strings_can_be_null=False)
+        return csv.read_csv(path, read_options=csv.ReadOptions(use_threads=False), convert_options=options)
 
     def clip(self, clip_id: str) -> dict[str, Any]:
         """Return the manifest's row of a clip by column name; UsageError for an unknown id."""
         if clip_id not in self._positions:
             raise UsageError(f"{self.root} has no clip {clip_id!r}")
-        return {str(name): value for name, value in self.clips.iloc[self._positions[clip_id]].items()}
+        position = self._positions[clip_id]
+        return {name: column[position].as_py() for name, column in self._columns.items()}
 
     def shard(self, number: int) -> ShardReader:
         """Return the open reader of a shard; its index has been checked."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 
 from dfer_data.errors import UsageError
 from dfer_data.manifest import PreparedDataset, open_dataset
@@ -52,7 +54,11 @@ class Experiment:
     @property
     def faceless_test_ids(self) -> tuple[str, ...]:
         """Test clips without a usable track."""
-        return tuple(clip_id for clip_id in self.test_ids if self.data.clip(clip_id)["status"] == "failed")
+        return self._failed(self.test_ids)
+
+    def _failed(self, clip_ids: Sequence[str]) -> tuple[str, ...]:
+        rows = self.data.index(clip_ids)
+        return tuple(rows.filter(pc.equal(rows["status"], "failed"))["clip_id"].to_pylist())
 
     @property
     def seen_test_ids(self) -> tuple[str, ...]:
@@ -66,7 +72,7 @@ class Experiment:
 
     def prior_logits(self) -> npt.NDArray[np.float32]:
         """Return the logarithm of the classes' shares in the train clips, (num_classes,) float32."""
-        counts = Counter(str(self.data.clip(clip_id)["label"]) for clip_id in self.train_ids)
+        counts = Counter(self.data.index(self.train_ids)["label"].to_pylist())
         return prior_logits([counts[name] for name in self.data.class_names])
 
     def protocol(self) -> str:
@@ -101,7 +107,7 @@ class Experiment:
             return "all clips count"
         return (
             f"clips under {least} frames left out ({len(self.left_out_test_ids)} of test, "
-            f"{sum(self.data.clip(i)['status'] == 'failed' for i in self.left_out_test_ids)} of them without a face)"
+            f"{len(self._failed(self.left_out_test_ids))} of them without a face)"
         )
 
     def _selection(self) -> str:
@@ -122,11 +128,14 @@ def make_experiment(data: Path, resolved: Resolved, *, fold: int, seed: int) -> 
     dataset = check_trainable(data)
     splits = dataset.fold(str(fold))
     least = resolved.recipe.least_frames
-    counted = [clip_id for clip_id in sorted(splits) if int(dataset.clip(clip_id)["num_frames"]) >= least]
-    usable = [i for i in counted if splits[i] == "train" and dataset.clip(i)["status"] != "failed"]
+    index = dataset.index(sorted(splits))
+    counted = index.filter(pc.greater_equal(index["num_frames"], least))
+    faces = counted.filter(pc.not_equal(counted["status"], "failed"))["clip_id"].to_pylist()
+    usable = [clip_id for clip_id in faces if splits[clip_id] == "train"]
     if not usable:
         raise UsageError(f"{data}: fold {fold} has no train clip with a face")
-    test_ids = tuple(clip_id for clip_id in counted if splits[clip_id] == "test")
+    test_ids = tuple(clip_id for clip_id in counted["clip_id"].to_pylist() if splits[clip_id] == "test")
+    in_test = set(test_ids)
     if not test_ids:
         raise UsageError(f"{data}: fold {fold} has no test clip of {least} or more frames")
     recipe = resolved.recipe
@@ -139,7 +148,7 @@ def make_experiment(data: Path, resolved: Resolved, *, fold: int, seed: int) -> 
         tuple(clip_id for clip_id in usable if clip_id not in held_out),
         tuple(sorted(held_out)),
         test_ids,
-        tuple(sorted(i for i, split in splits.items() if split == "test" and i not in set(test_ids))),
+        tuple(sorted(i for i, split in splits.items() if split == "test" and i not in in_test)),
     )
 
 

@@ -173,7 +173,7 @@ def _predict(
         parts.append(
             Predictions(
                 clip_ids=experiment.test_ids,
-                labels=tuple(str(data.clip(clip_id)["label"]) for clip_id in experiment.test_ids),
+                labels=tuple(data.index(experiment.test_ids)["label"].to_pylist()),
                 logits=logits.astype(np.float32),
                 has_face=np.array([clip_id not in faceless for clip_id in experiment.test_ids]),
                 checkpoint=checkpoint,

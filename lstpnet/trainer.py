@@ -295,7 +295,7 @@ class _Stage:
             return None, None
         data, recipe = self._experiment.data, self._recipe
         logits = predict_clips(self._model, data.root, clip_ids, recipe=recipe, device=self._device, dtype=self._dtype)
-        labels = [data.class_names.index(str(data.clip(clip_id)["label"])) for clip_id in clip_ids]
+        labels = [data.class_names.index(label) for label in data.index(clip_ids)["label"].to_pylist()]
         guesses = predicted_classes(np.nan_to_num(logits))
         scores = score(confusion_matrix(labels, guesses, num_classes=len(data.class_names)))
         return scores.war, scores.uar

@@ -83,9 +83,10 @@ def _strata(dataset: PreparedDataset, clip_ids: Sequence[str]) -> list[list[str]
     """Return the clips of each class, of FERV39k of each scene and class, in the order of ids."""
     strata: dict[tuple[str, ...], list[str]] = defaultdict(list)
     has_scenes = dataset.document["dataset"] == "ferv39k"  # whose ids are scene/emotion/number
-    for clip_id in sorted(clip_ids):
+    rows = dataset.index(sorted(clip_ids))
+    for clip_id, label in zip(rows["clip_id"].to_pylist(), rows["label"].to_pylist(), strict=True):
         scene = clip_id.partition("/")[0] if has_scenes else ""
-        strata[str(dataset.clip(clip_id)["label"]), scene].append(clip_id)
+        strata[str(label), scene].append(clip_id)
     return [strata[key] for key in sorted(strata)]
 
 

@@ -93,13 +93,14 @@ def test_groups_that_are_not_known_are_one_clear_line(many_crops: Path) -> None:
         made(many_crops, val="groups")
 
 
-def test_blocks_of_ferv39k_are_cut_in_each_scene_and_class(many_crops: Path) -> None:
-    dataset = open_dataset(many_crops)
-    scenes = {clip_id: ("War", "Crime")[int(clip_id) % 2] for clip_id in dataset.clips["clip_id"]}
+def test_blocks_of_ferv39k_are_cut_in_each_scene_and_class(many_crops: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(shutil.copytree(many_crops, tmp_path / "copy"))
     dataset.document["dataset"] = "ferv39k"
-    dataset.clips["clip_id"] = [f"{scenes[i]}/x/{i}" for i in dataset.clips["clip_id"]]
-    dataset._positions = {clip_id: position for position, clip_id in enumerate(dataset.clips["clip_id"])}
-    chosen = HOLD_OUT["blocks"](dataset, list(dataset.clips["clip_id"]), share=0.1, seed=0)
+    named = dataset.clips.assign(
+        clip_id=[f"{('War', 'Crime')[int(clip_id) % 2]}/x/{clip_id}" for clip_id in dataset.clips["clip_id"]]
+    )
+    named.to_parquet(dataset.root / "clips.parquet", index=False)
+    chosen = HOLD_OUT["blocks"](dataset, list(named["clip_id"]), share=0.1, seed=0)
     strata = Counter((i.partition("/")[0], label_of(int(i.rpartition("/")[2]))) for i in chosen)
     assert strata == {(scene, label): 2 for scene in ("War", "Crime") for label in range(1, 8)}
 

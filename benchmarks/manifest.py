@@ -1,0 +1,136 @@
+"""Opening a prepared dataset of a million clips and shuffling an epoch of it; the manifest is made up, no pictures.
+
+    python -m benchmarks.manifest [--clips 1000000] [--rounds 5] [--json FILE]
+
+Every round is a process of its own, so nothing is warm but the disk. Memory is the process's greatest, and what of it
+was there after the imports.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dfer_data.config import canonical_json
+from dfer_data.manifest import CLIPS_NAME, COLUMNS, DATASET_NAME, FOLDS
+from dfer_data.shard import FORMAT_VERSION
+from dfer_data.weights import sha256_file
+
+CLIPS_PER_SHARD = 64
+NAMES = ["happy", "sad", "neutral", "angry", "surprise", "disgust", "fear"]
+
+
+def write(root: Path, *, num_clips: int) -> None:
+    """Write the small files of a dataset of so many clips in `root`, with one fold that tests a fifth of them."""
+    rng = np.random.default_rng(0)
+    numbers = np.arange(num_clips)
+    ids = [f"{number:07d}" for number in numbers]
+    values: dict[str, Any] = {
+        "clip_id": ids,
+        "source_clip_id": ids,
+        "status": "ok",
+        "code": "",
+        "label": np.array(NAMES)[rng.integers(0, 7, num_clips)],
+        "group": None,
+        "shard": numbers // CLIPS_PER_SHARD,
+        "row": numbers % CLIPS_PER_SHARD,
+        "num_frames": rng.integers(8, 200, num_clips),
+        "source": [f"videos/{one}.mp4" for one in ids],
+        "source_sha256": [rng.bytes(32).hex() for _ in ids],
+        "reason": "",
+    }
+    frame = pd.DataFrame(
+        {
+            name: pd.array(np.broadcast_to(values.get(name, 1), num_clips), dtype=kind)
+            if np.isscalar(values.get(name, 1)) or values.get(name, 1) is None
+            else pd.array(values[name], dtype=kind)
+            for name, kind in COLUMNS.items()
+        }
+    )
+    (root / FOLDS).mkdir(parents=True)
+    frame.to_parquet(root / CLIPS_NAME, engine="pyarrow", index=False)
+    splits = np.where(rng.random(num_clips) < 0.2, "test", "train")
+    lines = (f"{one},{split}\n" for one, split in zip(ids, splits, strict=True))
+    (root / FOLDS / "fold-1.csv").write_text("clip_id,split\n" + "".join(lines))
+    shards, files = [], {}
+    for number in range(-(-num_clips // CLIPS_PER_SHARD)):
+        facts: dict[str, Any] = {"num_bytes": 1 << 28, "sha256": rng.bytes(32).hex()}
+        files[f"shards/{number:05d}.safetensors"] = dict(facts)
+        files[f"shards/{number:05d}.json"] = {"num_bytes": 1 << 14, "sha256": rng.bytes(32).hex()}
+        files[f"preview/{number:05d}.jpg"] = {"num_bytes": 1 << 17, "sha256": rng.bytes(32).hex()}
+        more = {"name": f"{number:05d}", "num_clips": CLIPS_PER_SHARD, "index_bytes": 1 << 16, "index_crc32": number}
+        shards.append(facts | more)
+    for name in (CLIPS_NAME, f"{FOLDS}/fold-1.csv"):
+        files[name] = {"num_bytes": (root / name).stat().st_size, "sha256": sha256_file(root / name)}
+    document = {
+        "format": "dfer-dataset",
+        "format_version": FORMAT_VERSION,
+        "dataset": "folder",
+        "config": {"store": "frames", "size_px": 224},
+        "class_names": NAMES,
+        "counts": {"clips": num_clips, "folds": {"1": {}}},
+        "shards": shards,
+        "files": files,
+    }
+    document["sha256"] = hashlib.sha256(canonical_json(document)).hexdigest()
+    (root / DATASET_NAME).write_bytes(canonical_json(document))
+
+
+def measure(root: Path) -> dict[str, float]:
+    """Open, choose a fold's clips and shuffle them, in this process."""
+    from dfer_data.dataset import FaceClipDataset
+    from dfer_data.loader import ClipLoader
+
+    imported = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    begun = time.perf_counter()
+    loader = ClipLoader(FaceClipDataset(root, fold=1, sampling="train"), batch_size=32)
+    opened = time.perf_counter()
+    loader.num_batches(1)
+    shuffled = time.perf_counter()
+    return {
+        "open_seconds": opened - begun,
+        "shuffle_seconds": shuffled - opened,
+        "imports_mib": imported,
+        "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def main() -> None:
+    """Print a line a figure."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clips", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--root", type=Path, default=None, help=argparse.SUPPRESS)  # a round of its own
+    options = parser.parse_args()
+    if options.root is not None:
+        print(json.dumps(measure(options.root)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder) / "data", num_clips=options.clips)
+        command = [sys.executable, "-m", "benchmarks.manifest", "--root", str(Path(folder) / "data")]
+        rounds = [
+            json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+            for _ in range(options.rounds)
+        ]
+    for name in rounds[0]:
+        found = [one[name] for one in rounds]
+        print(f"{name:18} {statistics.median(found):8.2f} ({min(found):.2f} to {max(found):.2f})")
+    if options.json:
+        options.json.write_text(json.dumps(rounds, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
