@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +41,38 @@ class ClipSample:
     """Index into the dataset's class names."""
     clip_id: str
     """Its name in the manifest."""
+
+
+class Clips(Protocol):
+    """What `ClipLoader` reads: one dataset, or several as one."""
+
+    seed: int
+    """Start of all randomness."""
+    epoch: int
+    """Number of the epoch that training frames are drawn for."""
+
+    @property
+    def clip_ids(self) -> tuple[str, ...]:
+        """One name a clip, all different."""
+        ...
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """(num_clips,) indices into the class names."""
+        ...
+
+    @property
+    def item_shape(self) -> tuple[int, int, int, int, int]:
+        """(V, T, size, size, 3): views, frames and pixels of one clip."""
+        ...
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        ...
+
+    def read_into(self, index: int, out: Image) -> None:
+        """Read one clip into `out`, uint8 of `item_shape`; several threads may do so at once."""
+        ...
 
 
 class FaceClipDataset(Dataset[ClipSample]):

@@ -7,15 +7,15 @@ changes nothing, and an epoch goes on from any batch.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from dfer_data.dataset import FaceClipDataset
-from dfer_data.order import Numbers, batches, shuffled
+from dfer_data.dataset import Clips
+from dfer_data.order import Numbers, batches, resampled, shuffled
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,11 +44,12 @@ class ClipLoader:
         ahead: batches that are read ahead.
         rank, world_size: which part of each step; see `dfer_data.order.batches`.
         pins: page-locked buffers, for copies to a GPU.
+        shares: (num_classes,) how much of an epoch each class is, `dfer_data.order.resampled`; None: every clip once.
     """
 
     def __init__(
         self,
-        dataset: FaceClipDataset,
+        dataset: Clips,
         *,
         batch_size: int,
         shuffles: bool = True,
@@ -57,11 +58,12 @@ class ClipLoader:
         rank: int = 0,
         world_size: int = 1,
         pins: bool = False,
+        shares: Sequence[float] | None = None,
     ) -> None:
         self.dataset = dataset
         self._batch_size, self._shuffles, self._num_threads, self._pins = batch_size, shuffles, num_threads, pins
         self._ahead = ahead if num_threads else 0
-        self._rank, self._world_size = rank, world_size
+        self._rank, self._world_size, self._shares = rank, world_size, shares
         self._free: list[torch.Tensor] = []
 
     def epoch(self, number: int, *, start: int = 0) -> Iterator[Batch]:
@@ -93,15 +95,20 @@ class ClipLoader:
         return len(self._plan(number))
 
     def _plan(self, number: int) -> list[Numbers]:
-        count = len(self.dataset)
-        order = shuffled(count, seed=self.dataset.seed, epoch=number) if self._shuffles else np.arange(count)
         return batches(
-            order,
+            self._order(number),
             batch_size=self._batch_size,
             rank=self._rank,
             world_size=self._world_size,
             min_clips=2 if self._shuffles else 1,
         )
+
+    def _order(self, number: int) -> Numbers:
+        if not self._shuffles:
+            return np.arange(len(self.dataset))
+        if self._shares is not None:
+            return resampled(self.dataset.labels, self._shares, seed=self.dataset.seed, epoch=number)
+        return shuffled(len(self.dataset), seed=self.dataset.seed, epoch=number)
 
     def _begin(
         self, indices: Numbers, most: int, pool: ThreadPoolExecutor | None

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import settings
 
 from dfer_data import weights
+from tests.crops import prepare_crops, write_crops
 from tests.videos import fetch_videos
 from tests.workspace import run_dfer
 
@@ -51,6 +52,13 @@ def heads_wheel(_plain_environment: None) -> Path:
 def real_videos(_plain_environment: None) -> dict[str, Path]:
     """Videos of real people by file name: single_face.mp4, face_noface.mov, carphone_pristine.mp4..."""
     return fetch_videos()
+
+
+@pytest.fixture(scope="session")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """70 clips of seven classes; a test that changes the folder works on a copy."""
+    root = tmp_path_factory.mktemp("crops")
+    return prepare_crops(write_crops(root / "source"), root / "dfew-none")
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,8 @@ from lstpnet.compat import export_reference
 from lstpnet.experiment import make_experiment
 from lstpnet.model import LSTPNet
 from lstpnet.runs import read_predictions, read_run
-from tests.lstpnet.conftest import Done, prepare_crops, quick, train, write_crops
+from tests.crops import prepare_crops, write_crops
+from tests.lstpnet.conftest import Done, quick, train
 
 Capture = pytest.CaptureFixture[str]
 

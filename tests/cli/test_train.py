@@ -16,8 +16,8 @@ import torch
 
 from dfer_cli.main import main
 from dfer_data.prepare import Request, prepare, resolve
+from tests.crops import damage, prepare_crops, write_crops
 from tests.dfer_data import tiny
-from tests.lstpnet.conftest import damage, prepare_crops, write_crops
 
 SMALL = [
     *("--set", "width_multiplier=0.125", "--set", "size_px=32", "--set", "epochs=1"),

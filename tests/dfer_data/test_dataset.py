@@ -20,17 +20,10 @@ from dfer_data.dataset import FaceClipDataset, Sampling, collate
 from dfer_data.errors import CorruptShardError, UsageError
 from dfer_data.prepare import Request, prepare, resolve
 from dfer_data.sample import SAMPLERS, frames_of_clip
-from tests.lstpnet.conftest import LONG, MISSING, SHORT, damage, fold_of, label_of, prepare_crops, write_crops
+from tests.crops import LONG, MISSING, SHORT, damage, fold_of, label_of, write_crops
 
 IDS = ("00001", "00002", "00008", "00022")
 Frames = dict[str, torch.Tensor]
-
-
-@pytest.fixture(scope="module")
-def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """70 clips of seven classes; a test that changes the folder works on a copy."""
-    root = tmp_path_factory.mktemp("crops")
-    return prepare_crops(write_crops(root / "source"), root / "dfew-none")
 
 
 def dataset(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,10 @@ import torch
 from dfer_data.dataset import FaceClipDataset
 from dfer_data.errors import CorruptShardError
 from dfer_data.loader import Batch, ClipLoader
-from tests.lstpnet.conftest import damage, prepare_crops, write_crops
+from dfer_data.order import class_shares
+from tests.crops import damage
 
 Seen = list[tuple[tuple[str, ...], list[int], torch.Tensor]]
-
-
-@pytest.fixture(scope="module")
-def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """70 clips of seven classes."""
-    root = tmp_path_factory.mktemp("loader")
-    return prepare_crops(write_crops(root / "source"), root / "dfew-none")
 
 
 def clips(root: Path, **options: Any) -> FaceClipDataset:
@@ -121,3 +116,13 @@ def test_damage_names_shard_and_clip_and_leaves_no_thread(crops: Path, tmp_path:
     with pytest.raises(CorruptShardError, match=r"00000\.safetensors: frame \d+ of clip 00001"):
         seen(ClipLoader(clips(root), batch_size=8, num_threads=num_threads), 1)
     assert threading.active_count() == before
+
+
+def test_an_epoch_by_shares_has_its_classes_in_equal_parts(crops: Path) -> None:
+    data = clips(crops)
+    shares = class_shares(data.labels, num_classes=7, power=0)
+    counted = Counter(
+        label for batch in ClipLoader(data, batch_size=8, shares=shares).epoch(2) for label in batch.labels.tolist()
+    )
+    assert sum(counted.values()) == len(data)
+    assert max(counted.values()) - min(counted.values()) <= 1

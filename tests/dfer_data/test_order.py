@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfer_data.order import batches, shuffled
+from dfer_data.order import batches, class_shares, resampled, shuffled
 
 
 def test_an_order_is_a_function_of_seed_and_epoch() -> None:
@@ -64,3 +64,46 @@ def test_several_ranks_see_what_one_with_a_larger_batch_sees() -> None:
 def test_nonsense_is_refused(batch_size: int, rank: int, world_size: int) -> None:
     with pytest.raises(ValueError, match="batch_size"):
         batches(np.arange(9), batch_size=batch_size, rank=rank, world_size=world_size)
+
+
+@given(
+    counts=st.lists(st.integers(0, 30), min_size=1, max_size=6).filter(any),
+    power=st.sampled_from([0.0, 0.5, 1.0]),
+    epoch=st.integers(0, 50),
+)
+def test_classes_get_their_shares_and_clips_take_turns(counts: list[int], power: float, epoch: int) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    shares = class_shares(labels, num_classes=len(counts), power=power)
+    assert sum(shares) == pytest.approx(1)
+    found = [resampled(labels, shares, seed=3, epoch=epoch + i) for i in range(3)]
+    for one in found:
+        assert len(one) == len(labels)
+        got = np.bincount(labels[one], minlength=len(counts))
+        assert np.abs(got - np.array(shares) * len(labels)).max() < 1
+        assert (got[np.array(counts) == 0] == 0).all()
+    times = np.bincount(np.concatenate(found), minlength=len(labels))
+    for number in range(len(counts)):
+        mine = times[labels == number]
+        assert mine.size == 0 or mine.max() - mine.min() <= 2
+    if power == 1:
+        assert all(sorted(one.tolist()) == list(range(len(labels))) for one in found)
+
+
+def test_balanced_means_equal_and_an_epoch_differs_from_the_next() -> None:
+    labels = np.repeat([0, 1, 2], [60, 30, 6])
+    shares = class_shares(labels, num_classes=4, power=0)
+    assert shares == pytest.approx((1 / 3, 1 / 3, 1 / 3, 0))
+    first, second = (resampled(labels, shares, seed=0, epoch=epoch) for epoch in (1, 2))
+    assert np.bincount(labels[first]).tolist() == [32, 32, 32]
+    assert not np.array_equal(first, second)
+    fifteen = np.concatenate([resampled(labels, shares, seed=0, epoch=epoch) for epoch in range(15)])
+    assert (np.bincount(fifteen)[:60] == 8).all()  # 15 x 32 places for 60 clips
+    assert class_shares(labels, num_classes=3, power=0.5) == pytest.approx(
+        np.sqrt([60, 30, 6]) / np.sqrt([60, 30, 6]).sum()
+    )
+
+
+@pytest.mark.parametrize("shares", [(1.0,), (1.0, -1.0), (0.0, 0.5, 0.5)])
+def test_shares_that_cannot_be_are_refused(shares: tuple[float, ...]) -> None:
+    with pytest.raises(ValueError, match="shares"):
+        resampled(np.array([0, 1, 1]), shares, seed=0, epoch=0)

@@ -12,8 +12,9 @@ from dfer_data.errors import CorruptDataError, UsageError
 from dfer_data.prepare import Request, prepare, resolve
 from lstpnet.experiment import Experiment, make_experiment
 from lstpnet.validation import HOLD_OUT
+from tests.crops import MISSING, SHORT, fold_of, label_of, prepare_crops, write_crops
 from tests.dfer_data import tiny
-from tests.lstpnet.conftest import MISSING, SHORT, fold_of, label_of, prepare_crops, quick, write_crops
+from tests.lstpnet.conftest import quick
 
 
 def made(data: Path, *, fold: int = 3, seed: int = 0, **changes: object) -> Experiment:

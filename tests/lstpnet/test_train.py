@@ -31,8 +31,9 @@ from lstpnet.report import build_report
 from lstpnet.runs import find_runs, load_runs, read_run, write_predictions
 from lstpnet.train import find_finished, train_run
 from lstpnet.trainer import EpochDone, build_model
+from tests.crops import MISSING, label_of
 from tests.dfer_data.tiny import tree
-from tests.lstpnet.conftest import MISSING, QUICK, Done, label_of, quick, train
+from tests.lstpnet.conftest import QUICK, Done, quick, train
 
 CPU = torch.device("cpu")
 FACELESS = f"{MISSING[0]:05d}"
