@@ -27,6 +27,7 @@ Validation = Literal["none", "blocks", "groups", "random"]
 Attention = Literal["tce", "eca", "se", "cbam", "none"]
 Temporal = Literal["lstformer", "transformer", "lstm", "gru", "mean"]
 Select = Literal["last", "val-best", "test-best"]
+ClassSampling = Literal["natural", "sqrt", "balanced"]
 SelectBy = Literal["war", "uar", "war+uar"]
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "input_norm": get_args(InputNorm),
@@ -36,6 +37,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "temporal": get_args(Temporal),
     "select": get_args(Select),
     "select_by": get_args(SelectBy),
+    "class_sampling": get_args(ClassSampling),
     "sampler": tuple(SAMPLERS),
     "short": tuple(SHORT_RULES),
     "protocol": tuple(PRESETS),
@@ -88,6 +90,24 @@ class Recipe:
     """Share of the target spread over all classes."""
     flip: float = 0.5
     """Probability of mirroring a training clip."""
+    crop: float = 1.0
+    """Least share of the area that a random crop of a training clip keeps; 1: no crop."""
+    rotation_degrees: float = 0.0
+    """Greatest random turn of a training clip, either way."""
+    brightness: float = 0.0
+    """Random factor on a training clip, between 1 - x and 1 + x."""
+    contrast: float = 0.0
+    """The same for contrast."""
+    saturation: float = 0.0
+    """The same for saturation."""
+    erasing: float = 0.0
+    """Probability of blackening a random rectangle of a training clip."""
+    mixup: float = 0.0
+    """Alpha of mixup; 0: none."""
+    cutmix: float = 0.0
+    """Alpha of CutMix; 0: none."""
+    class_sampling: ClassSampling = "natural"
+    """How much of an epoch each class is: as the clips are, by the square root of their number, or all alike."""
     precision: Precision = "auto"
     """`auto`: bf16 autocast where the device computes in it, else f32."""
     recompute: bool = False
@@ -138,7 +158,14 @@ class Recipe:
             faults.append(f"{what} needs held-out clips: val = 'blocks', 'groups' or 'random' (--val blocks)")
         if self.num_heads > 0 and 512 * self.width_multiplier % self.num_heads:
             faults.append(f"num_heads = {self.num_heads}: must divide {512 * self.width_multiplier:g} dimensions")
-        for key in ("flip", "label_smoothing", "weight_decay"):
+        if not 0 < self.crop <= 1:
+            faults.append(f"crop = {self.crop}: more than 0 and at most 1 is needed")
+        if not 0 <= self.rotation_degrees <= 180:
+            faults.append(f"rotation_degrees = {self.rotation_degrees}: 0 to 180 is needed")
+        for key in ("mixup", "cutmix"):
+            if not 0 <= getattr(self, key) < math.inf:
+                faults.append(f"{key} = {getattr(self, key)}: 0 or more is needed")
+        for key in ("flip", "label_smoothing", "weight_decay", "brightness", "contrast", "saturation", "erasing"):
             if not 0 <= getattr(self, key) <= 1:
                 faults.append(f"{key} = {getattr(self, key)}: 0 to 1 is needed")
         if faults:
@@ -148,6 +175,11 @@ class Recipe:
     def network(self) -> dict[str, Any]:
         """The arguments of LSTPNet, but for the number of classes."""
         return network_of(dataclasses.asdict(self))
+
+    @property
+    def class_power(self) -> float:
+        """Power of a class's number of clips that its share of an epoch goes by."""
+        return {"natural": 1.0, "sqrt": 0.5, "balanced": 0.0}[self.class_sampling]
 
     @property
     def label(self) -> str:

@@ -19,12 +19,15 @@ from torch.nn import functional
 from dfer_data.config import canonical_json
 from dfer_data.dataset import FaceClipDataset, Sampling
 from dfer_data.errors import DferError
-from dfer_data.loader import Batch, ClipLoader
+from dfer_data.loader import ClipLoader
+from dfer_data.order import class_shares
+from lstpnet.augment import Augmentation, augmented, mixed
 from lstpnet.checkpoint import save_checkpoint
 from lstpnet.config import Recipe
 from lstpnet.evaluate import predict_clips
 from lstpnet.experiment import Experiment
-from lstpnet.inputs import mirrored, normalised
+from lstpnet.feed import on_device
+from lstpnet.inputs import normalised
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
 from lstpnet.model import LSTPNet
 from lstpnet.optim import build_optimizer, build_schedule
@@ -236,11 +239,14 @@ class _Stage:
         self._experiment, self._model, self._dataset, self._device = experiment, model, dataset, device
         self._recipe, self._name, self._stage, self._num_epochs = experiment.recipe, name, stage, num_epochs
         self._dtype = autocast_dtype(experiment.recipe, device)
+        num_classes = len(experiment.data.class_names)
+        shares = class_shares(dataset.labels, num_classes=num_classes, power=self._recipe.class_power)
         self._loader = ClipLoader(
             dataset,
             batch_size=self._recipe.batch_size,
             num_threads=num_threads(device),
             pins=device.type == "cuda",
+            shares=None if self._recipe.class_sampling == "natural" else shares,
         )
         steps = self._loader.num_batches(1)
         self._optimizer = build_optimizer(model, self._recipe)
@@ -251,8 +257,8 @@ class _Stage:
         number = epoch + (1_000_000 if self._stage == "frames" else 0)
         self._model.train()
         total_loss, num_right, num_seen = 0.0, 0, 0
-        for batch in self._loader.epoch(number):
-            loss, right = self._step(batch)
+        for frames, labels, batch in on_device(self._loader.epoch(number), self._device):
+            loss, right = self._step(frames, labels, batch.clip_ids)
             total_loss += loss * len(batch.clip_ids)
             num_right += right
             num_seen += len(batch.clip_ids)
@@ -269,14 +275,14 @@ class _Stage:
             *self._figures(self._experiment.seen_test_ids if self._recipe.select == "test-best" else ()),
         )
 
-    def _step(self, batch: Batch) -> tuple[float, int]:
-        recipe, labels = self._recipe, batch.labels.to(self._device)
-        seed, epoch = self._experiment.seed, self._dataset.epoch
-        frames = batch.frames.to(self._device).contiguous()
-        frames = mirrored(frames, batch.clip_ids, probability=recipe.flip, seed=seed, epoch=epoch)
+    def _step(self, frames: torch.Tensor, labels: torch.Tensor, clip_ids: Sequence[str]) -> tuple[float, int]:
+        recipe, seed, epoch = self._recipe, self._experiment.seed, self._dataset.epoch
+        changes, num_classes = Augmentation.of(recipe), len(self._experiment.data.class_names)
+        pixels = normalised(augmented(frames, clip_ids, changes, seed=seed, epoch=epoch), norm=recipe.input_norm)
+        pixels, targets = mixed(pixels, labels, clip_ids, changes, num_classes=num_classes, seed=seed, epoch=epoch)
         with torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not None):
-            logits = self._model(normalised(frames, norm=recipe.input_norm))
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+            logits = self._model(pixels)
+        loss = functional.cross_entropy(logits.float(), targets, label_smoothing=recipe.label_smoothing)
         value = loss.item()
         if not np.isfinite(value):
             raise DferError(

@@ -192,6 +192,15 @@ OTHER: dict[str, Any] = {
     "select": "test-best",
     "select_by": "uar",
     "refit": True,
+    "crop": 0.5,
+    "rotation_degrees": 10.0,
+    "brightness": 0.1,
+    "contrast": 0.1,
+    "saturation": 0.1,
+    "erasing": 0.1,
+    "mixup": 0.1,
+    "cutmix": 0.1,
+    "class_sampling": "sqrt",
 }
 NEEDS = {"refit": {"val": "blocks"}}
 """Keys that cannot be changed alone."""

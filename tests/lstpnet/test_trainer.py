@@ -12,9 +12,9 @@ import torch
 
 from dfer_data.errors import CorruptShardError, DferError
 from lstpnet import trainer
+from lstpnet.augment import augmented
 from lstpnet.checkpoint import checkpoint_facts, load_checkpoint, save_checkpoint
 from lstpnet.experiment import Experiment, make_experiment
-from lstpnet.inputs import mirrored
 from lstpnet.model import LSTPNet
 from lstpnet.optim import build_optimizer, build_schedule
 from lstpnet.trainer import (
@@ -147,11 +147,11 @@ def test_every_clip_is_seen_once_an_epoch_and_never_alone(
     """55 clips: the last batch would have 1, 0, 1 and 1 clips."""
     seen: list[list[str]] = []
 
-    def watch(frames: torch.Tensor, clip_ids: list[str], **settings: Any) -> torch.Tensor:
+    def watch(frames: torch.Tensor, clip_ids: list[str], *changes: Any, **settings: Any) -> torch.Tensor:
         seen.append(clip_ids)
-        return mirrored(frames, clip_ids, **settings)
+        return augmented(frames, clip_ids, *changes, **settings)
 
-    monkeypatch.setattr(trainer, "mirrored", watch)
+    monkeypatch.setattr(trainer, "augmented", watch)
     monkeypatch.setattr(trainer, "build_model", tiny_model)
     experiment = changed(crops, frame_epochs=0, epochs=2, batch_size=batch_size)
     run(experiment, tmp_path)
@@ -303,3 +303,11 @@ def test_schedules_end_low(schedule: str) -> None:
 def test_a_single_step_is_enough_for_every_schedule(crops: Path, tmp_path: Path, schedule: str) -> None:
     run(changed(crops, schedule=schedule, **ONE_STEP), tmp_path)
     assert len(metrics(tmp_path)) == 1
+
+
+def test_training_with_every_augmentation_is_reproducible(crops: Path, tmp_path: Path) -> None:
+    settings = {"crop": 0.6, "rotation_degrees": 10, "brightness": 0.3, "erasing": 0.3, "mixup": 0.2, "cutmix": 1.0}
+    experiment = changed(crops, frame_epochs=0, epochs=1, class_sampling="balanced", **settings)
+    one, other = (weights(run(experiment, tmp_path).model) for _ in range(2))
+    assert equal(one, other)
+    assert not equal(one, weights(run(changed(crops, frame_epochs=0, epochs=1), tmp_path).model))
