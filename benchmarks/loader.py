@@ -75,13 +75,11 @@ def unpacked(data: FaceClipDataset, folder: Path) -> list[list[Path]]:
     for number, clip_id in enumerate(data.clip_ids):
         row = data.prepared.clip(clip_id)
         reader = data.prepared.shard(int(row["shard"]))
-        offsets, jpegs = reader.tensor("frame_offsets"), reader.tensor("jpeg")
-        first, last = reader.clip_offsets[int(row["row"])], reader.clip_offsets[int(row["row"]) + 1]
         paths = []
-        for frame in range(first, last):
-            path = folder / f"{number:05d}" / f"{frame - first:05d}.jpg"
+        for frame in range(reader.num_frames(int(row["row"]))):
+            path = folder / f"{number:05d}" / f"{frame:05d}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(jpegs[offsets[frame] : offsets[frame + 1]].tobytes())
+            path.write_bytes(reader.jpeg(int(row["row"]), frame).tobytes())
             paths.append(path)
         clips.append(paths)
     return clips

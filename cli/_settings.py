@@ -35,8 +35,8 @@ class PrepareSettings:
 class TrainSettings:
     """The table `[train]`; None where the file says nothing. Paths are relative to the working folder."""
 
-    data: Path | None = None
-    """Folder of the prepared dataset."""
+    data: Path | str | None = None
+    """Folder or URL of the prepared dataset."""
     recipe: str | None = None
     """Name of a shipped recipe, or a path to one."""
     out: Path | None = None
@@ -79,6 +79,8 @@ def load(folder: Path | None = None) -> Settings:
 
 def _read_table(kind: type[_T], table: str, content: Any, *, faults: list[str]) -> _T:
     """Return the table as its dataclass; what is wrong with it is added to `faults`."""
+    from dfer_data.remote import is_url
+
     if not isinstance(content, dict):
         faults.append(f"{table} must be a table, [{table}]")
         return kind()
@@ -91,7 +93,8 @@ def _read_table(kind: type[_T], table: str, content: Any, *, faults: list[str]) 
         elif not _fits(value, words[key]):
             faults.append(f"[{table}] {key} = {value!r} must be {_TYPE_WORDS[words[key]]}")
         else:
-            values[key] = Path(value).expanduser() if words[key] == "Path" else value
+            is_path = words[key] == "Path" and not is_url(value)
+            values[key] = Path(value).expanduser() if is_path else value
     return kind(**values)
 
 

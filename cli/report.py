@@ -30,7 +30,9 @@ def report(
         Path | None,
         typer.Option(help="CSV of anybody's predictions: clip_id and prediction, logits, or a column per class."),
     ] = None,
-    data: Annotated[Path | None, typer.Option(help="Prepared dataset that --predictions is about.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Prepared dataset, folder or URL, that --predictions is about.")
+    ] = None,
     fold: Annotated[int | None, typer.Option(min=1, help="Official fold that --predictions is about.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -41,11 +43,11 @@ def report(
     from lstpnet.report import NEXT_COMMANDS, RENDERERS
 
     settings = _settings.load()
-    data = data or (settings.train.data if predictions else None)
-    _check(folders, runs, output, predictions, data, fold, as_json=as_json)
+    about = data or (settings.train.data if predictions else None)
+    _check(folders, runs, output, predictions, about, fold, as_json=as_json)
     chosen = "json" if as_json else output or "console"
-    if predictions is not None and data is not None and fold is not None:
-        found = _of_predictions(predictions, data, fold=fold)
+    if predictions is not None and about is not None and fold is not None:
+        found = _of_predictions(predictions, about, fold=fold)
     else:
         found = _of_runs(folders or [], runs, default=settings.train.out or Path("runs"))
     if chosen == "console":
@@ -62,7 +64,7 @@ def _check(
     runs: Path | None,
     output: Format | None,
     predictions: Path | None,
-    data: Path | None,
+    data: Path | str | None,
     fold: int | None,
     *,
     as_json: bool,
@@ -86,7 +88,7 @@ def _check(
         raise UsageError("; ".join(faults))
 
 
-def _of_predictions(path: Path, data: Path, *, fold: int) -> Report:
+def _of_predictions(path: Path, data: Path | str, *, fold: int) -> Report:
     import dfer_data
     from lstpnet.report import report_predictions
 

@@ -19,7 +19,8 @@ _LONG_SECONDS = 2 * 3600
 def train(
     fold: Annotated[int, typer.Option(help="Official fold whose test part is held out.")],
     data: Annotated[
-        Path | None, typer.Option(help="Prepared dataset.", show_default="the only one with folds under prepared/")
+        str | None,
+        typer.Option(help="Prepared dataset, a folder or URL.", show_default="the only one with folds under prepared/"),
     ] = None,
     recipe: Annotated[
         str | None, typer.Option(help="Shipped recipe, or a .toml.", show_default="the dataset's own")
@@ -97,10 +98,12 @@ def train(
     _finish(folder, summary, as_json=as_json)
 
 
-def _choose_data(given: Path | None, *, fold: int) -> Path:
+def _choose_data(given: Path | str | None, *, fold: int) -> Path:
     """Return the prepared dataset to train on: the one named, else the only one with folds under prepared/."""
+    from dfer_data.remote import located
+
     if given is not None:
-        return given
+        return located(given)[0]
     found = sorted(path.parent for path in Path("prepared").glob("*/dataset.json"))
     if not found:
         raise UsageError("no prepared dataset under prepared/; make one with `dfer prepare dfew --detector retinaface`")

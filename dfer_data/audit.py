@@ -12,7 +12,7 @@ from dfer_data import lock
 from dfer_data.errors import CorruptDataError
 from dfer_data.manifest import DATASET_NAME, read_document
 from dfer_data.output import LOG_NAME, WORK
-from dfer_data.shard import ShardReader
+from dfer_data.reader import LocalBytes, ShardReader
 from dfer_data.sidecar import SHARDS
 from dfer_data.weights import sha256_file
 
@@ -89,7 +89,9 @@ def _extra_files(root: Path, files: Mapping[str, Any]) -> list[str]:
 def _check_shard(root: Path, name: str, facts: Mapping[str, Any], *, deep: bool) -> tuple[int, list[Damage]]:
     """Open a shard, which checks its index; with `deep` decode each frame. Returns (frames decoded, damages)."""
     try:
-        reader = ShardReader(root / name, index_bytes=facts["index_bytes"], index_crc32=facts["index_crc32"])
+        reader = ShardReader(
+            LocalBytes(root / name), index_bytes=facts["index_bytes"], index_crc32=facts["index_crc32"]
+        )
     except CorruptDataError as error:
         return 0, [Damage(name, "", str(error))]
     if not deep:

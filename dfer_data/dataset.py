@@ -23,8 +23,8 @@ from dfer_data import sample
 from dfer_data.align import resized
 from dfer_data.errors import UsageError
 from dfer_data.manifest import PreparedDataset
+from dfer_data.reader import ShardReader
 from dfer_data.sample import DEFAULT_SAMPLER, DEFAULT_SHORT
-from dfer_data.shard import ShardReader
 from dfer_data.types import Image
 
 Sampling = Literal["train", "test", "frame"]
@@ -102,7 +102,7 @@ class FaceClipDataset(Dataset[ClipSample]):
         that the rule leaves out; reading raises CorruptShardError naming shard and clip.
         """
         self._sampler, self._short = sample.sampler(sampler).name, sample.checked_short_rule(short)
-        self.prepared = PreparedDataset(Path(root))
+        self.prepared = PreparedDataset(root)
         self._refuse_other_policies_for_baked_frames(root)
         rows = self._fold_rows(fold, split) if clip_ids is None else self.prepared.index(clip_ids)
         if clip_ids is None:

@@ -2,6 +2,7 @@
 
     DferError                      1  the work failed
     ├── WeightsError               1  a model file could not be fetched, or is not the pinned one
+    ├── RemoteError                1  a dataset behind a URL could not be read
     ├── WorkerError                1  a worker process ended without finishing its shard
     ├── UsageError                 2  wrong arguments, configuration, or a dataset that is not there
     │   ├── AnnotationError        2  faults in annotation files, all of them at once
@@ -29,6 +30,10 @@ class DferError(Exception):
 
 class WeightsError(DferError):
     """A model file is missing and could not be fetched, or its hash is not the pinned one."""
+
+
+class RemoteError(DferError):
+    """A file behind a URL could not be read, or what was read could not be kept."""
 
 
 class WorkerError(DferError):

@@ -24,7 +24,9 @@ from dfer_data.config import canonical_json
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.files import sync_folder, write_atomically
 from dfer_data.plan import PLAN_NAME, Plan
-from dfer_data.shard import FORMAT_VERSION, ShardReader
+from dfer_data.reader import LocalBytes, ShardBytes, ShardReader
+from dfer_data.remote import RemoteBytes, is_url, located
+from dfer_data.shard import FORMAT_VERSION
 from dfer_data.sidecar import PREVIEW, SHARDS, shard_name, sidecar_path
 from dfer_data.sources.base import SourceVideo
 from dfer_data.weights import sha256_file
@@ -189,13 +191,18 @@ def read_document(root: Path) -> dict[str, Any]:
 class PreparedDataset:
     """A prepared dataset opened for reading; its small files have been checked against their hashes."""
 
-    def __init__(self, root: Path) -> None:
-        """Open `root`. Raises UsageError, FormatVersionError or CorruptDataError as `read_document` does."""
-        self.root = root
-        self.document = read_document(root)
+    def __init__(self, root: Path | str) -> None:
+        """Open a folder, or a URL such as s3://bucket/dfew-retinaface, of which clips are fetched as they are read.
+
+        Raises UsageError, FormatVersionError or CorruptDataError as `read_document` does, RemoteError for a URL.
+        """
+        self.root, self._remote = located(root)
+        self.document = read_document(self.root)
         for name, facts in self.document["files"].items():
             if name == CLIPS_NAME or name.startswith(FOLDS + "/"):
-                path = root / name
+                path = self.root / name
+                if self._remote is not None:
+                    self._remote.fetch(name, sha256=facts["sha256"])
                 if not path.is_file() or sha256_file(path) != facts["sha256"]:
                     raise CorruptDataError(
                         f"{path} is not the file that dataset.json names; restore it or prepare again"
@@ -278,8 +285,11 @@ class PreparedDataset:
         """Return the open reader of a shard; its index has been checked."""
         if number not in self._readers:
             facts = self.document["shards"][number]
-            path = self.root / SHARDS / f"{facts['name']}.safetensors"
-            reader = ShardReader(path, index_bytes=facts["index_bytes"], index_crc32=facts["index_crc32"])
+            name = f"{SHARDS}/{facts['name']}.safetensors"
+            source: ShardBytes = LocalBytes(self.root / name)
+            if self._remote is not None:
+                source = RemoteBytes(self._remote, name)
+            reader = ShardReader(source, index_bytes=facts["index_bytes"], index_crc32=facts["index_crc32"])
             self._readers[number] = reader
         return self._readers[number]
 
@@ -299,16 +309,18 @@ class PreparedDataset:
 
 def open_dataset(root: Path | str) -> PreparedDataset:
     """Open a prepared dataset and check its small files. See PreparedDataset."""
-    return PreparedDataset(Path(root))
+    return PreparedDataset(root)
 
 
 @lru_cache(maxsize=4)
-def _opened(root: Path, mtime_ns: int) -> PreparedDataset:
+def _opened(root: Path | str, mtime_ns: int) -> PreparedDataset:
     return PreparedDataset(root)
 
 
 def read_clip(root: Path | str, clip_id: str, *, size_px: int = 224) -> npt.NDArray[np.uint8]:
     """Return the 16 test frames of a clip as (16, 3, size, size) uint8 RGB; the dataset stays open between calls."""
+    if is_url(root):
+        return _opened(root, 0).read_clip(clip_id, size_px=size_px)
     path = Path(root).resolve() / DATASET_NAME
     mtime_ns = path.stat().st_mtime_ns if path.is_file() else 0
     return _opened(path.parent, mtime_ns).read_clip(clip_id, size_px=size_px)

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dfer_data.cache import cache_root
 from dfer_data.errors import UsageError, WeightsError
 
 
@@ -110,13 +111,8 @@ def asset(name: str) -> Asset:
 
 
 def cache_dir() -> Path:
-    """Return the cache folder of model files: `$DFER_CACHE/weights`, else the platform's; it may not exist yet."""
-    root = os.environ.get("DFER_CACHE")
-    if root:
-        return Path(root).expanduser() / "weights"
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("dfer")) / "weights"
+    """Return the cache folder of model files, which may not exist yet."""
+    return cache_root() / "weights"
 
 
 def cached_path(name: str) -> Path:

@@ -181,7 +181,7 @@ def test_plain_tensors_hold_sixteen_frames_a_clip(prepared_clips16: Prepared) ->
     data = open_dataset(prepared_clips16.out)
     row = data.clip("happy/single.mp4")
     reader = data.shard(int(row["shard"]))
-    assert reader.tensor("clips").shape == (1, 16, 224, 224, 3)
+    assert load_file(prepared_clips16.out / "shards/00000.safetensors")["clips"].shape == (1, 16, 224, 224, 3)
     assert reader.tensor("frame_index").tolist() == baked_frames(20).tolist()
     assert row["num_frames"] == 20
     assert reader.tensor("crc32").shape == (16,)

@@ -17,8 +17,9 @@ from safetensors.numpy import load_file
 
 from dfer_data.config import Store
 from dfer_data.errors import CorruptShardError, FormatVersionError
+from dfer_data.reader import LocalBytes, ShardReader
 from dfer_data.sample import baked_frames
-from dfer_data.shard import FORMAT_VERSION, ShardFile, ShardReader, write_shard
+from dfer_data.shard import FORMAT_VERSION, ShardFile, write_shard
 from dfer_data.spool import FrameRecord, SpoolWriter, read_spooled
 from dfer_data.types import Image
 from dfer_data.weights import sha256_file
@@ -77,7 +78,7 @@ def write(path: Path, clips: list[Clip], *, store: Store = "frames") -> ShardFil
 
 
 def read(path: Path, file: ShardFile) -> ShardReader:
-    return ShardReader(path, index_bytes=file.index_bytes, index_crc32=file.index_crc32)
+    return ShardReader(LocalBytes(path), index_bytes=file.index_bytes, index_crc32=file.index_crc32)
 
 
 def expected_picture(payload: bytes, *, store: Store) -> Image:
