@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from typing import TypeVar
 
 import torch
 
 from dfer_data.loader import Batch
+
+_T = TypeVar("_T")
+
+
+class Waiting:
+    """How long a loop waits for what it is given."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def timed(self, source: Iterator[_T]) -> Iterator[_T]:
+        """Yield what `source` does and add up the time that takes."""
+        while True:
+            start = time.perf_counter()
+            found = next(source, None)
+            self.seconds += time.perf_counter() - start
+            if found is None:
+                return
+            yield found
 
 
 def on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor, Batch]]:

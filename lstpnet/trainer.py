@@ -26,7 +26,7 @@ from lstpnet.checkpoint import save_checkpoint
 from lstpnet.config import Recipe
 from lstpnet.evaluate import predict_clips
 from lstpnet.experiment import Experiment
-from lstpnet.feed import on_device
+from lstpnet.feed import Waiting, on_device
 from lstpnet.inputs import normalised
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
 from lstpnet.model import LSTPNet
@@ -57,6 +57,8 @@ class EpochDone:
     """At the end of the epoch."""
     seconds: float
     """Wall time."""
+    waiting_seconds: float
+    """Part of it in which the model waited for clips."""
     val_war: float | None
     """0..1 on the held-out clips; None without them or on single frames."""
     val_uar: float | None
@@ -257,7 +259,8 @@ class _Stage:
         number = epoch + (1_000_000 if self._stage == "frames" else 0)
         self._model.train()
         total_loss, num_right, num_seen = 0.0, 0, 0
-        for frames, labels, batch in on_device(self._loader.epoch(number), self._device):
+        waiting = Waiting()
+        for frames, labels, batch in waiting.timed(on_device(self._loader.epoch(number), self._device)):
             loss, right = self._step(frames, labels, batch.clip_ids)
             total_loss += loss * len(batch.clip_ids)
             num_right += right
@@ -271,6 +274,7 @@ class _Stage:
             num_right / num_seen,
             float(self._schedule.get_last_lr()[0]),
             time.perf_counter() - start,
+            waiting.seconds,
             *self._figures(self._experiment.val_ids),
             *self._figures(self._experiment.seen_test_ids if self._recipe.select == "test-best" else ()),
         )
