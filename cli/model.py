@@ -96,12 +96,15 @@ def export(
     if output not in _FORMATS:
         raise UsageError(f"--format {output}: {' or '.join(_FORMATS)} is needed")
     from lstpnet.inference import description, export_onnx, fold_batch_norms
+    from lstpnet.model import LSTPNet
     from lstpnet.trained import load_trained
 
     target = out or run / f"{checkpoint}.onnx"
     if target.suffix != ".onnx":
         raise UsageError(f"{target} must end in .onnx")
     trained = load_trained(run, checkpoint=checkpoint)
+    if not isinstance(trained.model, LSTPNet):
+        raise UsageError(f"{run} holds a model of your own; only LSTPNet is exported")
     _refuse_existing(target, target.with_suffix(".json"), force=force)
     export_onnx(fold_batch_norms(trained.model), target, size_px=trained.settings["size_px"])
     facts = description(

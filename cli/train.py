@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,11 +13,15 @@ from dfer_data.errors import UsageError
 from . import _console, _settings
 from ._options import JsonFlag, require_torch
 
+if TYPE_CHECKING:
+    from lstpnet.distributed import Group
+    from lstpnet.experiment import Experiment
+
 _LONG_SECONDS = 2 * 3600
 
 
 def train(
-    fold: Annotated[int, typer.Option(help="Official fold whose test part is held out.")],
+    fold: Annotated[str, typer.Option(help="Official fold whose test part is held out: 3, or 1,3, or all.")],
     data: Annotated[
         str | None,
         typer.Option(help="Prepared dataset, a folder or URL.", show_default="the only one with folds under prepared/"),
@@ -27,6 +31,10 @@ def train(
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs.", show_default="runs")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Start of all randomness.")] = 0,
+    seeds: Annotated[str | None, typer.Option(help="Several, one run each: 0,1,2.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="package.module:build of a model of your own.", show_default="LSTPNet")
+    ] = None,
     protocol: Annotated[
         str | None, typer.Option(help="default, lstpnet, former-dfer, dfer-clip or mae-dfer: what a paper's code does.")
     ] = None,
@@ -44,21 +52,28 @@ def train(
         Path | None, typer.Option(help="Start weights: a run's .safetensors, the authors' file, a ResNet-18.")
     ] = None,
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best there is")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Train again what is there.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Fail where there is no unfinished run to go on with.")
+    ] = False,
+    save_minutes: Annotated[
+        float, typer.Option(min=0, help="How often the state is saved inside an epoch; it is after each one.")
+    ] = 10.0,
+    force: Annotated[bool, typer.Option("--force", help="Train from the start again.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before hours on a CPU.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Train LSTPNet on a fold and predict its test clips once, at the end.
+    """Train LSTPNet on folds and predict their test clips once, at the end.
 
-    By default on the whole train part with a fixed schedule; the last epoch is the result.
+    By default on the whole train part with a fixed schedule; the last epoch is the result. What was finished with the
+    same settings is left as it is, an interrupted run goes on where it stopped. Several processes: torchrun.
     """
     require_torch()
     from dfer_data.manifest import read_document
     from lstpnet.config import parse_overrides, resolve_recipe
+    from lstpnet.distributed import joined_group
     from lstpnet.experiment import check_trainable, make_experiment
-    from lstpnet.tables import listed
-    from lstpnet.train import find_finished, train_run
-    from lstpnet.trainer import estimate_seconds, initial_model, pick_device
+    from lstpnet.train import standing
+    from lstpnet.trainer import pick_device
 
     settings = _settings.load().train
     root = _choose_data(data or settings.data, fold=fold)
@@ -66,25 +81,95 @@ def train(
     document = read_document(root)
     wanted = recipe or settings.recipe or str(document["recipe"])
     val = val or ("blocks" if select == "val-best" else None)
-    flags = {"protocol": protocol, "val": val, "select": select, "refit": refit or None}
+    flags = {"protocol": protocol, "val": val, "select": select, "refit": refit or None, "model": model}
     values = parse_overrides(overrides or []) | {key: value for key, value in flags.items() if value is not None}
     resolved = resolve_recipe(wanted, overrides=values, dataset=str(document["dataset"]))
-    experiment = make_experiment(root, resolved, fold=fold, seed=seed)
-    folder = experiment.run_folder(out or settings.out or Path("runs"))
-    if not force and find_finished(folder, experiment, init=init):
-        _console.say(f"{folder}: already done with the same settings (--force trains again)", as_json=as_json)
-        _finish(folder, None, as_json=as_json)
-        return
-    chosen = pick_device(device)
-    seconds = estimate_seconds(experiment, device=chosen)
-    _console.say(f"device {chosen}; about {_duration(seconds)}; recipe {experiment.recipe.name}", as_json=as_json)
-    _console.say(f"protocol: {experiment.protocol()}", as_json=as_json)
-    if experiment.faceless_test_ids:
-        _console.say(f"test clips without a face: {listed(experiment.faceless_test_ids)}", as_json=as_json)
+    pairs = _folds_and_seeds(fold, seeds or str(seed), known=list(document["counts"]["folds"]))
+    runs = out or settings.out or Path("runs")
+    planned = []
+    for one_fold, one_seed in pairs:
+        experiment = make_experiment(root, resolved, fold=one_fold, seed=one_seed)
+        folder = experiment.run_folder(runs)
+        planned.append((experiment, folder, "absent" if force else standing(folder, experiment, init=init)))
+    if resume and not any(state == "begun" for _, _, state in planned):
+        raise UsageError(f"--resume: there is no unfinished run with these settings ({planned[0][1]})")
+    with joined_group(pick_device(device)) as (group, chosen):
+        pending = [experiment for experiment, _, state in planned if state != "finished"]
+        if pending and group.is_first:
+            _announce(pending, init=init, device=chosen, yes=yes, as_json=as_json)
+        summaries = []
+        for experiment, folder, state in planned:
+            summary = None
+            if state != "finished":
+                summary = _train_one(
+                    experiment,
+                    folder,
+                    state,
+                    init=init,
+                    device=chosen,
+                    save_minutes=save_minutes,
+                    group=group,
+                    as_json=as_json,
+                )
+            elif group.is_first:
+                again = "already done with the same settings (--force trains again)"
+                _console.say(f"{folder}: {again}", as_json=as_json)
+            summaries.append({"run": str(folder), "already_done": state == "finished", "result": summary})
+        if group.is_first:
+            if as_json:
+                _console.print_json(summaries[0] if len(summaries) == 1 else {"runs": summaries})
+            _console.say(f"{planned[-1][1]}   next: dfer report", as_json=as_json)
+
+
+def _folds_and_seeds(folds: str, seeds: str, *, known: list[str]) -> list[tuple[int, int]]:
+    """Return every fold with every seed; UsageError with all that is no number."""
+    faults = []
+    numbers: list[list[int]] = []
+    for option, text in (("--fold", ",".join(sorted(known, key=int)) if folds == "all" else folds), ("--seeds", seeds)):
+        words = [word.strip() for word in text.split(",")]
+        faults += [f"{option} {word!r} is no whole number" for word in words if not word.isdecimal()]
+        numbers.append(sorted({int(word) for word in words if word.isdecimal()}))
+    if faults:
+        raise UsageError("; ".join(faults) + "; as in --fold 3, --fold 1,3, --fold all, --seeds 0,1,2")
+    return [(fold, seed) for fold in numbers[0] for seed in numbers[1]]
+
+
+def _announce(pending: list[Experiment], *, init: Path | None, device: Any, yes: bool, as_json: bool) -> None:
+    """Say what is about to be trained and how long it takes; ask before hours on a CPU."""
+    from lstpnet.tables import listed
+    from lstpnet.trainer import estimate_seconds, initial_model
+
+    first = pending[0]
+    filled = initial_model(first, init=init)[1]
+    seconds = estimate_seconds(first, device=device) * len(pending)
+    many = f"; {len(pending)} runs" if len(pending) > 1 else ""
+    _console.say(f"device {device}; about {_duration(seconds)}{many}; recipe {first.recipe.name}", as_json=as_json)
+    for experiment in pending:
+        _console.say(f"protocol: {experiment.protocol()}", as_json=as_json)
+        if experiment.faceless_test_ids:
+            _console.say(f"test clips without a face: {listed(experiment.faceless_test_ids)}", as_json=as_json)
     if init is not None:
-        _console.say(f"start weights: {initial_model(experiment, init=init)[1]}", as_json=as_json)
-    if chosen.type == "cpu" and seconds > _LONG_SECONDS and not yes:
+        _console.say(f"start weights: {filled}", as_json=as_json)
+    if device.type == "cpu" and seconds > _LONG_SECONDS and not yes:
         _ask(seconds)
+
+
+def _train_one(
+    experiment: Experiment,
+    folder: Path,
+    state: str,
+    *,
+    init: Path | None,
+    device: Any,
+    save_minutes: float,
+    group: Group,
+    as_json: bool,
+) -> dict[str, Any]:
+    """Train a run and say what came out; returns what `train_run` does."""
+    from lstpnet.train import train_run
+
+    if state == "begun" and group.is_first:
+        _console.say(f"{folder}: goes on where it stopped", as_json=as_json)
     with _console.progress("training", unit="epochs") as advance:
         total = experiment.recipe.frame_epochs + experiment.recipe.epochs
         num_done = 0
@@ -94,11 +179,24 @@ def train(
             num_done += 1
             advance(num_done, total)
 
-        summary = train_run(experiment, folder, device=chosen, init=init, on_event=on_event)
-    _finish(folder, summary, as_json=as_json)
+        summary = train_run(
+            experiment,
+            folder,
+            device=device,
+            init=init,
+            continues=state == "begun",
+            save_seconds=60 * save_minutes,
+            group=group,
+            on_event=on_event,
+        )
+    for row in summary["results"]:
+        mark = "  (chosen on the test clips)" if row["checkpoint"] == "test-best" else ""
+        figures = f"WAR {100 * row['war']:.2f}  UAR {100 * row['uar']:.2f}  n {row['n']}"
+        _console.say(f"{row['checkpoint']}: {figures}{mark}", as_json=as_json)
+    return summary
 
 
-def _choose_data(given: Path | str | None, *, fold: int) -> Path:
+def _choose_data(given: Path | str | None, *, fold: str) -> Path:
     """Return the prepared dataset to train on: the one named, else the only one with folds under prepared/."""
     from dfer_data.remote import located
 
@@ -125,14 +223,3 @@ def _ask(seconds: float) -> None:
         raise UsageError(f"training would take about {_duration(seconds)} on this CPU; add --yes to go ahead")
     if not typer.confirm(f"about {_duration(seconds)} on this CPU; go ahead?", err=True):
         raise typer.Exit(2)
-
-
-def _finish(folder: Path, summary: dict[str, Any] | None, *, as_json: bool) -> None:
-    if as_json:
-        _console.print_json({"run": str(folder), "already_done": summary is None, "result": summary})
-    elif summary is not None:
-        for row in summary["results"]:
-            mark = "  (chosen on the test clips)" if row["checkpoint"] == "test-best" else ""
-            figures = f"WAR {100 * row['war']:.2f}  UAR {100 * row['uar']:.2f}  n {row['n']}"
-            _console.say(f"{row['checkpoint']}: {figures}{mark}")
-    _console.say(f"{folder}   next: dfer report", as_json=as_json)

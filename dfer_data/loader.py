@@ -15,7 +15,8 @@ import numpy as np
 import torch
 
 from dfer_data.dataset import Clips
-from dfer_data.order import Numbers, batches, resampled, shuffled
+from dfer_data.order import Numbers, of_rank, resampled, shuffled
+from dfer_data.order import steps as cut_into_steps
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,8 @@ class Batch:
     """(B,) int64, indices into the class names."""
     clip_ids: tuple[str, ...]
     """Names in the manifest."""
+    num_clips_of_all: int
+    """Clips that all ranks together have in this step."""
     next_position: int
     """Where the epoch goes on after this batch: `ClipLoader.epoch(number, start=next_position)`."""
 
@@ -42,7 +45,7 @@ class ClipLoader:
         shuffles: each epoch in an order of its own; else in the dataset's order, the last batch as small as it comes.
         num_threads: threads that read ahead; 0 reads when a batch is asked for.
         ahead: batches that are read ahead.
-        rank, world_size: which part of each step; see `dfer_data.order.batches`.
+        rank, world_size: which part of each step; see `dfer_data.order.steps`.
         pins: page-locked buffers, for copies to a GPU.
         shares: (num_classes,) how much of an epoch each class is, `dfer_data.order.resampled`; None: every clip once.
     """
@@ -72,7 +75,8 @@ class ClipLoader:
         A batch's frames are valid until the next one is asked for. Raises CorruptShardError naming shard and clip.
         """
         self.dataset.epoch = number
-        plan = self._plan(number)
+        steps = self._steps(number)
+        plan = [of_rank(step, rank=self._rank, world_size=self._world_size) for step in steps]
         pool = ThreadPoolExecutor(self._num_threads) if self._num_threads else None
         waiting: deque[tuple[torch.Tensor, list[Future[None]]]] = deque()
         begun = start
@@ -84,7 +88,7 @@ class ClipLoader:
                 buffer, futures = waiting.popleft()
                 for future in futures:
                     future.result()
-                yield self._batch(plan[position], buffer, next_position=position + 1)
+                yield self._batch(plan[position], buffer, len(steps[position]), next_position=position + 1)
                 self._free.append(buffer)
         finally:
             if pool is not None:
@@ -92,13 +96,12 @@ class ClipLoader:
 
     def num_batches(self, number: int) -> int:
         """Return how many batches an epoch has."""
-        return len(self._plan(number))
+        return len(self._steps(number))
 
-    def _plan(self, number: int) -> list[Numbers]:
-        return batches(
+    def _steps(self, number: int) -> list[Numbers]:
+        return cut_into_steps(
             self._order(number),
             batch_size=self._batch_size,
-            rank=self._rank,
             world_size=self._world_size,
             min_clips=2 if self._shuffles else 1,
         )
@@ -124,11 +127,12 @@ class ClipLoader:
             self.dataset.read_into(index, out)
         return buffer, []
 
-    def _batch(self, indices: Numbers, buffer: torch.Tensor, *, next_position: int) -> Batch:
+    def _batch(self, indices: Numbers, buffer: torch.Tensor, num_clips_of_all: int, *, next_position: int) -> Batch:
         views = buffer[: len(indices)].permute(0, 1, 2, 5, 3, 4)  # (B, V, T, 3, size, size)
         return Batch(
             frames=views if views.shape[1] > 1 else views[:, 0],
             labels=torch.from_numpy(self.dataset.labels[indices]),
             clip_ids=tuple(self.dataset.clip_ids[index] for index in indices.tolist()),
+            num_clips_of_all=num_clips_of_all,
             next_position=next_position,
         )

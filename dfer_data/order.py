@@ -57,20 +57,22 @@ def _next_of_class(members: Numbers, wanted: int, stream: tuple[int, ...], *, ep
     return row[first - passes.start * len(members) :][:wanted]
 
 
-def batches(
-    order: Numbers, *, batch_size: int, rank: int = 0, world_size: int = 1, min_clips: int = 1
-) -> list[Numbers]:
-    """Cut an order into this rank's batches.
+def steps(order: Numbers, *, batch_size: int, world_size: int = 1, min_clips: int = 1) -> list[Numbers]:
+    """Cut an order into steps, of which each rank takes every `world_size`-th clip as its batch (`of_rank`).
 
-    A step takes the next `batch_size * world_size` clips, of which each rank takes every `world_size`-th: the steps of
-    several ranks see what one rank with a batch as many times as large sees. The last step may have fewer, and one rank
-    a clip more than another. If it has fewer than `min_clips` clips a rank (batch norm needs two), it joins the step
-    before it.
+    A step takes the next `batch_size * world_size` clips: the steps of several ranks see what one rank with a batch as
+    many times as large sees. The last step may have fewer, and one rank a clip more than another. If it has fewer than
+    `min_clips` clips a rank (batch norm needs two), it joins the step before it.
     """
-    if batch_size < 1 or not 0 <= rank < world_size:
-        raise ValueError(f"batch_size {batch_size}, rank {rank} of {world_size}")
+    if batch_size < 1 or world_size < 1:
+        raise ValueError(f"batch_size {batch_size}, {world_size} ranks")
     size = batch_size * world_size
     starts = list(range(0, len(order), size))
     if len(starts) > 1 and len(order) - starts[-1] < min_clips * world_size:
         starts.pop()
-    return [order[a:b][rank::world_size] for a, b in itertools.pairwise([*starts, len(order)])]
+    return [order[a:b] for a, b in itertools.pairwise([*starts, len(order)])]
+
+
+def of_rank(step: Numbers, *, rank: int, world_size: int) -> Numbers:
+    """Return a rank's batch of a step."""
+    return step[rank::world_size]

@@ -22,7 +22,8 @@ from dfer_data.sample import CLIP_FRAMES, DEFAULT_SAMPLER, DEFAULT_SHORT, SAMPLE
 from lstpnet.protocol import PRESETS, preset
 
 InputNorm = Literal["none", "per-frame"]
-Precision = Literal["auto", "bf16", "f32"]
+Precision = Literal["auto", "bf16", "f16", "f32"]
+ClassWeights = Literal["none", "inverse", "effective"]
 Validation = Literal["none", "blocks", "groups", "random"]
 Attention = Literal["tce", "eca", "se", "cbam", "none"]
 Temporal = Literal["lstformer", "transformer", "lstm", "gru", "mean"]
@@ -38,6 +39,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "select": get_args(Select),
     "select_by": get_args(SelectBy),
     "class_sampling": get_args(ClassSampling),
+    "class_weights": get_args(ClassWeights),
     "sampler": tuple(SAMPLERS),
     "short": tuple(SHORT_RULES),
     "protocol": tuple(PRESETS),
@@ -85,7 +87,33 @@ class Recipe:
     weight_decay: float = 1e-4
     """Of all weights."""
     schedule: str = "step"
-    """`one-cycle` and `cosine` over each stage; `step`: x 0.1 every 40 epochs."""
+    """`one-cycle` and `cosine` over each stage; `step`: times `step_factor` every `step_epochs`."""
+    step_epochs: int = 40
+    """Of the schedule `step`."""
+    step_factor: float = 0.1
+    """Of the schedule `step`."""
+    warmup_epochs: int = 0
+    """In which the rate climbs from near 0 to its peak; `one-cycle` has a climb of its own."""
+    layer_decay: float = 1.0
+    """The learning rate of each part of the model over that of the part after it."""
+    accumulate: int = 1
+    """Batches that make one step."""
+    clip_norm: float = 0.0
+    """Greatest norm of all gradients together; 0: any."""
+    ema: float = 0.0
+    """Decay of an exponential moving average of the weights, which is then what is tested and kept; 0: none."""
+    freeze_norms: bool = False
+    """Batch norms keep the statistics they start with."""
+    class_weights: ClassWeights = "none"
+    """Of each class in the loss: `inverse` to its clips, or by their `effective` number."""
+    class_beta: float = 0.999
+    """Of the effective number."""
+    focal_gamma: float = 0.0
+    """Of the focal loss; 0: plain cross-entropy."""
+    intensity: float = 0.0
+    """Weight of the intensity-aware loss; its authors take 0.1."""
+    clustered: float = 0.0
+    """Weight of the expression-clustered loss; its authors take 10."""
     label_smoothing: float = 0.0
     """Share of the target spread over all classes."""
     flip: float = 0.5
@@ -109,7 +137,11 @@ class Recipe:
     class_sampling: ClassSampling = "natural"
     """How much of an epoch each class is: as the clips are, by the square root of their number, or all alike."""
     precision: Precision = "auto"
-    """`auto`: bf16 autocast where the device computes in it, else f32."""
+    """`auto`: bf16 autocast where the device computes in it, else f32. `f16` scales the loss."""
+    compile: bool = False
+    """Whether torch.compile makes the model's training steps; the first ones then take a minute."""
+    model: str = ""
+    """`package.module:build` of a model of one's own; empty: LSTPNet."""
     recompute: bool = False
     """Keep half of the backbone's values in training and compute them again: less memory, more time, same numbers."""
     controls: bool = False
@@ -142,13 +174,24 @@ class Recipe:
             if getattr(self, key) not in known
         ]
         least = {"epochs": 1, "batch_size": 2, "size_px": 32, "frame_epochs": 0, "min_frames": 0}
+        least |= {"step_epochs": 1, "warmup_epochs": 0, "accumulate": 1}
         least |= {"num_layers": 1, "num_heads": 1, "hidden_multiplier": 1}
         faults += [
             f"{key} = {getattr(self, key)}: at least {low}" for key, low in least.items() if getattr(self, key) < low
         ]
-        for key in ("learning_rate", "width_multiplier"):
+        for key in ("learning_rate", "width_multiplier", "step_factor", "layer_decay"):
             if not 0 < getattr(self, key) < math.inf:
                 faults.append(f"{key} = {getattr(self, key)}: more than 0 is needed")
+        for key in ("ema", "class_beta"):
+            if not 0 <= getattr(self, key) < 1:
+                faults.append(f"{key} = {getattr(self, key)}: 0 or more and less than 1 is needed")
+        if self.schedule == "one-cycle" and self.warmup_epochs > 0:
+            faults.append("warmup_epochs: the schedule one-cycle has a climb of its own; use cosine or step")
+        for key in ("intensity", "clustered"):
+            if getattr(self, key) > 0 and (self.mixup > 0 or self.cutmix > 0):
+                faults.append(f"{key} needs one label a clip, and mixup and cutmix mix them")
+        if self.model and (self.clustered > 0 or self.recompute):
+            faults.append("clustered and recompute work on LSTPNet, not on a model of one's own")
         if self.width_multiplier % 0.125:
             faults.append(f"width_multiplier = {self.width_multiplier}: a multiple of 0.125 is needed")
         if not 0 < self.val_share < 1:
@@ -162,7 +205,7 @@ class Recipe:
             faults.append(f"crop = {self.crop}: more than 0 and at most 1 is needed")
         if not 0 <= self.rotation_degrees <= 180:
             faults.append(f"rotation_degrees = {self.rotation_degrees}: 0 to 180 is needed")
-        for key in ("mixup", "cutmix"):
+        for key in ("mixup", "cutmix", "clip_norm", "focal_gamma", "intensity", "clustered"):
             if not 0 <= getattr(self, key) < math.inf:
                 faults.append(f"{key} = {getattr(self, key)}: 0 or more is needed")
         for key in ("flip", "label_smoothing", "weight_decay", "brightness", "contrast", "saturation", "erasing"):

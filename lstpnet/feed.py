@@ -17,14 +17,19 @@ class Waiting:
     """How long a loop waits for what it is given."""
 
     def __init__(self) -> None:
-        self.seconds = 0.0
+        self._seconds = 0.0
+
+    def taken(self) -> float:
+        """Return the seconds since this was last asked."""
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds
 
     def timed(self, source: Iterator[_T]) -> Iterator[_T]:
         """Yield what `source` does and add up the time that takes."""
         while True:
             start = time.perf_counter()
             found = next(source, None)
-            self.seconds += time.perf_counter() - start
+            self._seconds += time.perf_counter() - start
             if found is None:
                 return
             yield found

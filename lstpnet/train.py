@@ -7,28 +7,29 @@ import copy
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import filelock
 import numpy as np
 import torch
+from torch import nn
 
 from dfer_data.config import canonical_json
 from dfer_data.errors import CorruptDataError, DferError, LockedError, UsageError
 from dfer_data.files import write_atomically
 from dfer_data.weights import sha256_file
 from lstpnet.checkpoint import save_checkpoint
+from lstpnet.distributed import ALONE, Group
 from lstpnet.errors import CheckpointError
 from lstpnet.evaluate import CONTROLS, Control, predict_clips
 from lstpnet.experiment import Experiment, without_validation
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
-from lstpnet.model import LSTPNet
+from lstpnet.own_models import source_sha256
 from lstpnet.runs import (
     CONFIG_NAME,
-    PREDICTIONS_NAME,
     RUN_NAME,
     Predictions,
     RunInfo,
@@ -36,29 +37,34 @@ from lstpnet.runs import (
     write_predictions,
     write_run,
 )
-from lstpnet.trainer import METRICS_NAME, EpochDone, autocast_dtype, fit, initial_model
+from lstpnet.state import FOLDER as STATES
+from lstpnet.trainer import METRICS_NAME, EpochDone, Trained, autocast_dtype, fit, initial_model
+
+Standing = Literal["absent", "begun", "finished"]
 
 
-def find_finished(folder: Path, experiment: Experiment, *, init: Path | None = None) -> bool:
-    """Whether `folder` holds this very run, finished.
+def standing(folder: Path, experiment: Experiment, *, init: Path | None = None) -> Standing:
+    """Whether `folder` holds this very run: not at all, with a state that it can go on from, or finished.
 
-    Raises UsageError naming the difference when it holds a finished run with other settings or data, CorruptDataError
-    when that run's files are damaged.
+    Raises UsageError naming the difference when it holds a run with other settings or data, CorruptDataError when that
+    run's files are damaged.
     """
-    if not (folder / RUN_NAME).is_file() or not read_run(folder).finished:
-        return False
+    is_finished = (folder / RUN_NAME).is_file() and read_run(folder).finished
+    if not is_finished and not any((folder / STATES).glob("*.pt")):
+        return "absent"
+    kind = "finished" if is_finished else "begun"
     try:
         old = dict(json.loads((folder / CONFIG_NAME).read_bytes())["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptDataError(
-            f"{folder} holds a finished run whose {CONFIG_NAME} is missing or damaged ({error!r}); --force trains again"
+            f"{folder} holds a {kind} run whose {CONFIG_NAME} is missing or damaged ({error!r}); --force trains again"
         ) from error
     new = _settings(experiment, init_sha256=_init_sha256(init))
     names = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     if names:
         changes = "; ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in names)
         raise UsageError(f"{folder} holds a run with other settings ({changes}); choose another --out, or --force")
-    return True
+    return "finished" if is_finished else "begun"
 
 
 def train_run(
@@ -67,21 +73,30 @@ def train_run(
     *,
     device: torch.device,
     init: Path | None = None,
+    continues: bool = False,
+    save_seconds: float = 600.0,
+    group: Group = ALONE,
     on_event: Callable[[EpochDone], None] = lambda event: None,
 ) -> dict[str, Any]:
-    """Train, predict the test clips once, write everything below `folder`; what lay there is replaced.
+    """Train, predict the test clips once, write everything below `folder`.
 
-    Returns `results`: per checkpoint `war`, `uar` (0..1) and `n`. Raises what `fit` raises, and CheckpointError
-    for an `init` file that does not fit, before anything is replaced.
+    What lay there is replaced, or gone on from where it `continues`. Returns `results`: per checkpoint `war`, `uar`
+    (0..1) and `n`; of several processes from the first alone. Raises what `fit` does, and CheckpointError for an `init`
+    file that does not fit, before anything is replaced.
     """
     model, filled = initial_model(
         experiment, init=init
     )  # may lie in the folder, or not fit: before anything is removed
     start = _init_sha256(init)
+    run = _Run(experiment, folder, device, start, filled, continues, save_seconds, group, on_event)
+    if not group.is_first:
+        group.wait()  # for the folder
+        for _ in run.checkpoints(model):
+            pass
+        group.wait()  # for the predictions
+        return {"results": []}
     with _locked(folder):
-        results = _train_run(
-            experiment, model, folder, device=device, init_sha256=start, filled=filled, on_event=on_event
-        )
+        results = run.write(model)
     return {"results": results}
 
 
@@ -100,59 +115,96 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _train_run(
-    experiment: Experiment,
-    model: LSTPNet,
-    folder: Path,
-    *,
-    device: torch.device,
-    init_sha256: str | None,
-    filled: str,
-    on_event: Callable[[EpochDone], None],
-) -> list[dict[str, Any]]:
-    if (folder / RUN_NAME).exists() or (folder / PREDICTIONS_NAME).exists():
-        (folder / RUN_NAME).unlink(missing_ok=True)  # first: half of a run must not count as finished
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    config = {**_config(experiment, device, init_sha256), "start_weights": filled}
-    write_atomically(folder / CONFIG_NAME, canonical_json(config), work=folder)
-    write_run(folder, _info(experiment, checkpoints=(), finished=False, init_sha256=init_sha256))
-    (folder / METRICS_NAME).write_bytes(b"")
-    parts: list[Predictions] = []
-    for name, trained_model in _checkpoints(experiment, model, folder, device=device, on_event=on_event):
-        parts += _predict(experiment, trained_model, device, checkpoint=name)
-    write_predictions(folder, parts)
-    names = tuple(dict.fromkeys(part.checkpoint for part in parts))
-    write_run(folder, _info(experiment, checkpoints=names, finished=True, init_sha256=init_sha256))
-    return [_result(part, experiment) for part in parts if not part.control]
+@dataclass(frozen=True)
+class _Run:
+    """One run on its way to its folder; the fields are the arguments of `train_run`."""
 
+    experiment: Experiment
+    folder: Path
+    device: torch.device
+    init_sha256: str | None
+    filled: str
+    continues: bool
+    save_seconds: float
+    group: Group
+    on_event: Callable[[EpochDone], None]
 
-def _checkpoints(
-    experiment: Experiment,
-    model: LSTPNet,
-    folder: Path,
-    *,
-    device: torch.device,
-    on_event: Callable[[EpochDone], None],
-) -> Iterator[tuple[str, LSTPNet]]:
-    """Train, and yield each checkpoint's name with the model holding its weights, which are on disk."""
-    recipe = experiment.recipe
-    start = copy.deepcopy(model.state_dict()) if recipe.refit else {}
-    trained = fit(experiment, model, folder=folder, device=device, on_event=on_event)
-    yield "last", trained.model
-    for name, chosen in (("best", trained.best), ("test-best", trained.test_best)):
-        if chosen is not None:
-            trained.model.load_state_dict(chosen.weights)
-            facts = {"stage": "clips", "epoch": chosen.epoch, "recipe_sha256": recipe.sha256}
-            save_checkpoint(trained.model, folder / "checkpoints" / f"{name}.safetensors", facts=facts)
-            yield name, trained.model
-    if recipe.refit and trained.best is not None:
-        trained.model.load_state_dict(start)
-        whole, stop = without_validation(experiment), trained.best.epoch
-        again = fit(
-            whole, trained.model, folder=folder, device=device, on_event=on_event, stop_after=stop, name="refit"
+    def write(self, model: nn.Module) -> list[dict[str, Any]]:
+        """Write the whole folder, run.json as finished last."""
+        folder, experiment = self.folder, self.experiment
+        if not self.continues and folder.exists():
+            (folder / RUN_NAME).unlink(missing_ok=True)  # first: half of a run must not count as finished
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / CONFIG_NAME, canonical_json(self._config()), work=folder)
+        write_run(folder, self._info(checkpoints=(), finished=False))
+        (folder / METRICS_NAME).touch()
+        self.group.wait()
+        parts: list[Predictions] = []
+        for name, trained in self.checkpoints(model):
+            parts += _predict(experiment, trained, self.device, checkpoint=name)
+        write_predictions(folder, parts)
+        names = tuple(dict.fromkeys(part.checkpoint for part in parts))
+        write_run(folder, self._info(checkpoints=names, finished=True))
+        shutil.rmtree(folder / STATES, ignore_errors=True)
+        self.group.wait()
+        return [_result(part, experiment) for part in parts if not part.control]
+
+    def checkpoints(self, model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+        """Train, and yield each checkpoint's name with the model holding its weights, which are on disk."""
+        recipe = self.experiment.recipe
+        start = copy.deepcopy(model.state_dict()) if recipe.refit else {}
+        trained = self._fit(self.experiment, model)
+        yield "last", trained.model
+        for name, chosen in (("best", trained.best), ("test-best", trained.test_best)):
+            if chosen is not None:
+                trained.model.load_state_dict(chosen.weights)
+                if self.group.is_first:
+                    facts = {"stage": "clips", "epoch": chosen.epoch, "recipe_sha256": recipe.sha256}
+                    save_checkpoint(trained.model, self.folder / "checkpoints" / f"{name}.safetensors", facts=facts)
+                yield name, trained.model
+        if recipe.refit and trained.best is not None:
+            model.load_state_dict(start)
+            torch.manual_seed(self.experiment.seed)
+            whole = without_validation(self.experiment)
+            yield "refit", self._fit(whole, model, stop_after=trained.best.epoch, name="refit").model
+
+    def _fit(
+        self, experiment: Experiment, model: nn.Module, *, stop_after: int | None = None, name: str = "last"
+    ) -> Trained:
+        return fit(
+            experiment,
+            model,
+            folder=self.folder,
+            device=self.device,
+            on_event=self.on_event,
+            stop_after=stop_after,
+            name=name,
+            save_seconds=self.save_seconds,
+            group=self.group,
         )
-        yield "refit", again.model
+
+    def _config(self) -> dict[str, Any]:
+        """Return what config.json says: of a run that goes on, what it said and who goes on."""
+        session = {
+            "device": str(self.device),
+            "num_threads": torch.get_num_threads(),
+            "world_size": self.group.world_size,
+            "torch": torch.__version__,
+        }
+        if self.continues:
+            old = dict(json.loads((self.folder / CONFIG_NAME).read_bytes()))
+            return {**old, "resumed": [*old.get("resumed", []), session]}
+        return {
+            "settings": _settings(self.experiment, init_sha256=self.init_sha256),
+            "origins": dict(self.experiment.resolved.origins),
+            **session,
+            "git_revision": _git_revision(),
+            "start_weights": self.filled,
+        }
+
+    def _info(self, *, checkpoints: tuple[str, ...], finished: bool) -> RunInfo:
+        return _info(self.experiment, checkpoints=checkpoints, finished=finished, init_sha256=self.init_sha256)
 
 
 def _predict(
@@ -216,6 +268,7 @@ def _settings(experiment: Experiment, *, init_sha256: str | None) -> dict[str, A
         "fold": experiment.fold,
         "seed": experiment.seed,
         "init_sha256": init_sha256,
+        "model_sha256": source_sha256(experiment.recipe.model),
     }
 
 
@@ -226,17 +279,6 @@ def _init_sha256(init: Path | None) -> str | None:
     if not init.is_file():
         raise CheckpointError(f"--init {init}: no such file")
     return sha256_file(init)
-
-
-def _config(experiment: Experiment, device: torch.device, init_sha256: str | None) -> Mapping[str, Any]:
-    return {
-        "settings": _settings(experiment, init_sha256=init_sha256),
-        "origins": dict(experiment.resolved.origins),
-        "device": str(device),
-        "num_threads": torch.get_num_threads(),
-        "torch": torch.__version__,
-        "git_revision": _git_revision(),
-    }
 
 
 def _git_revision() -> str | None:

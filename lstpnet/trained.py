@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from dfer_data.errors import CorruptDataError, UsageError
 from lstpnet.checkpoint import load_checkpoint
 from lstpnet.config import network_of
 from lstpnet.model import LSTPNet
+from lstpnet.own_models import build_own
 from lstpnet.runs import CONFIG_NAME, RunInfo, read_run
 
 
@@ -19,8 +22,8 @@ from lstpnet.runs import CONFIG_NAME, RunInfo, read_run
 class Trained:
     """A model out of a run."""
 
-    model: LSTPNet
-    """In eval mode, on the CPU."""
+    model: nn.Module
+    """In eval mode, on the CPU; LSTPNet, or what the run's own model builds."""
     info: RunInfo
     """What run.json says."""
     settings: Mapping[str, Any]
@@ -40,11 +43,12 @@ def load_trained(folder: Path, *, checkpoint: str = "last") -> Trained:
         raise UsageError(f"{folder} has no checkpoint {checkpoint!r}; it has: {', '.join(info.checkpoints)}")
     try:
         settings = dict(json.loads((folder / CONFIG_NAME).read_bytes())["settings"])
-        network = network_of(settings)
+        own, network = str(settings.get("model", "")), network_of(settings)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptDataError(
             f"{folder / CONFIG_NAME} is missing or damaged ({error!r}); --force trains again"
         ) from error
-    model = LSTPNet(len(info.class_names), **network)
+    num_classes = len(info.class_names)
+    model = build_own(own, num_classes=num_classes) if own else LSTPNet(num_classes, **network)
     load_checkpoint(model, folder / "checkpoints" / f"{checkpoint}.safetensors")
     return Trained(model.eval(), info, settings)

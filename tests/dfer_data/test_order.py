@@ -7,7 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfer_data.order import batches, class_shares, resampled, shuffled
+from dfer_data.order import Numbers, class_shares, of_rank, resampled, shuffled, steps
+
+
+def batches(order: Numbers, *, rank: int = 0, world_size: int = 1, **options: int) -> list[Numbers]:
+    return [of_rank(step, rank=rank, world_size=world_size) for step in steps(order, world_size=world_size, **options)]
 
 
 def test_an_order_is_a_function_of_seed_and_epoch() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from torch import nn
 
 from dfer_data import read_clip
 from dfer_data.errors import CorruptShardError
@@ -20,12 +21,12 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def model() -> LSTPNet:
+def model() -> nn.Module:
     return build_model(quick().recipe, num_classes=7, seed=0)
 
 
 def predict(
-    model: LSTPNet, crops: Path, *, ids: tuple[str, ...] = IDS, control: Control = "", batch_size: int = 2
+    model: nn.Module, crops: Path, *, ids: tuple[str, ...] = IDS, control: Control = "", batch_size: int = 2
 ) -> npt.NDArray[np.float32]:
     recipe = quick(batch_size=batch_size).recipe
     return predict_clips(model, crops, ids, recipe=recipe, device=CPU, dtype=None, control=control)

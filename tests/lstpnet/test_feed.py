@@ -43,4 +43,5 @@ def test_only_waiting_is_counted() -> None:
     waiting = Waiting()
     for _ in waiting.timed(slow()):
         time.sleep(0.1)
-    assert waiting.seconds >= 0.15
+    assert waiting.taken() >= 0.15
+    assert waiting.taken() == 0

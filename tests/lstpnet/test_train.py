@@ -29,7 +29,7 @@ from lstpnet.experiment import Experiment, make_experiment
 from lstpnet.inputs import normalised
 from lstpnet.report import build_report
 from lstpnet.runs import find_runs, load_runs, read_run, write_predictions
-from lstpnet.train import find_finished, train_run
+from lstpnet.train import standing, train_run
 from lstpnet.trainer import EpochDone, build_model
 from tests.crops import MISSING, label_of
 from tests.dfer_data.tiny import tree
@@ -297,8 +297,8 @@ def test_a_fold_with_no_face_in_its_test_part_gets_the_prior_throughout(
 
 
 def test_the_same_finished_run_is_found(plain: Done, crops: Path) -> None:
-    assert find_finished(plain.folder, plain.experiment)
-    assert find_finished(plain.folder, experiment_with(crops))
+    assert standing(plain.folder, plain.experiment) == "finished"
+    assert standing(plain.folder, experiment_with(crops)) == "finished"
 
 
 @pytest.mark.parametrize(
@@ -314,12 +314,12 @@ def test_a_finished_run_with_other_settings_is_not_overwritten(
     plain: Done, crops: Path, changes: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(UsageError, match=rf"other settings \({words}\); choose another --out, or --force"):
-        find_finished(plain.folder, experiment_with(crops, **changes))
+        standing(plain.folder, experiment_with(crops, **changes))
 
 
 def test_a_finished_run_on_other_data_is_not_overwritten(plain: Done, many_crops: Path) -> None:
     with pytest.raises(UsageError, match=r"other settings \(dataset_sha256: '\w{64}' there, '\w{64}' now\)"):
-        find_finished(plain.folder, experiment_with(many_crops))
+        standing(plain.folder, experiment_with(many_crops))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"[]", b'{"settings": 3}'])
@@ -330,14 +330,14 @@ def test_a_finished_run_with_a_damaged_config_is_not_overwritten(
     if content is not None:
         (copy / "config.json").write_bytes(content)
     with pytest.raises(CorruptDataError, match=r"finished run whose config\.json is missing or damaged .*--force"):
-        find_finished(copy, plain.experiment)
+        standing(copy, plain.experiment)
 
 
 @pytest.mark.parametrize("left", [(), ("config.json",), ("config.json", "metrics.jsonl")])
 def test_what_is_not_finished_is_not_found(plain: Done, tmp_path: Path, left: tuple[str, ...]) -> None:
     for name in left:
         shutil.copy(plain.folder / name, tmp_path)
-    assert not find_finished(tmp_path, plain.experiment)
+    assert standing(tmp_path, plain.experiment) == "absent"
 
 
 KILLED = """
@@ -365,7 +365,7 @@ def test_a_killed_run_starts_again_and_ends_as_if_nothing_had_happened(plain: Do
     done = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False, capture_output=True, timeout=120)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert len(metrics(folder)) == 2
-    assert not find_finished(folder, plain.experiment)
+    assert standing(folder, plain.experiment) == "begun"
     assert [run.folder for run in load_runs(find_runs(tmp_path))[1]] == [folder]
     train(plain.experiment, tmp_path)
     assert metrics(folder) == metrics(plain.folder)
@@ -397,7 +397,7 @@ def test_a_run_may_start_from_its_own_old_weights(plain: Done, copy: Path) -> No
     assert json.loads((copy / "config.json").read_bytes())["settings"]["init_sha256"] == started
     assert f"start weights {started[:12]}" in json.loads((copy / "run.json").read_bytes())["protocol"]
     with pytest.raises(UsageError, match="init_sha256"):
-        find_finished(copy, plain.experiment)
+        standing(copy, plain.experiment)
 
 
 def test_two_trainings_of_one_run_do_not_mix(plain: Done, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from dfer_data.errors import CorruptShardError, DferError
 from lstpnet import trainer
 from lstpnet.augment import augmented
 from lstpnet.checkpoint import checkpoint_facts, load_checkpoint, save_checkpoint
 from lstpnet.experiment import Experiment, make_experiment
-from lstpnet.model import LSTPNet
 from lstpnet.optim import build_optimizer, build_schedule
 from lstpnet.trainer import (
     EpochDone,
@@ -35,6 +36,8 @@ Listener = Callable[[EpochDone], None]
 
 
 def run(experiment: Experiment, folder: Path, *, on_event: Listener = lambda event: None) -> Trained:
+    """Train from the start, whatever state an earlier training left in the folder."""
+    shutil.rmtree(folder / "state", ignore_errors=True)
     model, _ = initial_model(experiment, init=None)
     return fit(experiment, model, folder=folder, device=CPU, on_event=on_event)
 
@@ -47,7 +50,7 @@ def metrics(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def weights(model: LSTPNet) -> dict[str, torch.Tensor]:
+def weights(model: nn.Module) -> dict[str, torch.Tensor]:
     return {name: tensor.clone() for name, tensor in model.state_dict().items()}
 
 
@@ -205,8 +208,8 @@ def test_infinite_weights_are_never_saved(
     """The last step of an epoch has no loss after it that would tell."""
     original = trainer._Stage.run_epoch
 
-    def run_epoch(self: Any, epoch: int) -> EpochDone:
-        done = original(self, epoch)
+    def run_epoch(self: Any, epoch: int, **options: Any) -> EpochDone:
+        done = original(self, epoch, **options)
         if epoch == 2:
             torch.nn.init.constant_(self._model.fc.bias, float("inf"))
         return done
