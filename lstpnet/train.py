@@ -30,6 +30,7 @@ from lstpnet.metrics import confusion_matrix, predicted_classes, score
 from lstpnet.own_models import source_sha256
 from lstpnet.runs import (
     CONFIG_NAME,
+    PREDICTIONS_NAME,
     RUN_NAME,
     Predictions,
     RunInfo,
@@ -132,7 +133,7 @@ class _Run:
     def write(self, model: nn.Module) -> list[dict[str, Any]]:
         """Write the whole folder, run.json as finished last."""
         folder, experiment = self.folder, self.experiment
-        if not self.continues and folder.exists():
+        if not self.continues and any((folder / name).exists() for name in (RUN_NAME, PREDICTIONS_NAME, STATES)):
             (folder / RUN_NAME).unlink(missing_ok=True)  # first: half of a run must not count as finished
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)

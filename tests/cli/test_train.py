@@ -255,10 +255,17 @@ def test_what_cannot_be_trained_is_one_clear_line(
     assert not (work / "runs").exists()
 
 
-@pytest.mark.parametrize("arguments", [["--seed", "-1"], ["--fold", "three"]])
+@pytest.mark.parametrize("arguments", [["--seed", "-1"], ["--save-minutes", "-1"]])
 def test_values_that_are_no_numbers_or_too_small(work: Path, capsys: Capture, arguments: list[str]) -> None:
     assert train(*arguments) == 2
     assert f"'{arguments[0]}'" in capsys.readouterr().err
+
+
+def test_folds_and_seeds_that_are_no_numbers(crops: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    monkeypatch.chdir(crops)
+    assert main(["train", "--fold", "3,x", "--seeds", "0,-1"]) == 2
+    line = error_line(capsys)
+    assert line.startswith("error: --fold 'x' is no whole number; --seeds '-1' is no whole number; as in --fold 3, ")
 
 
 def test_without_a_dataset_the_next_command_is_named(
@@ -339,3 +346,78 @@ def test_without_torch_one_line_says_what_to_install(
     assert error_line(capsys) == "error: training needs PyTorch, which is not installed: pip install 'dfer[train]'"
     assert list(tmp_path.iterdir()) == []
     assert isinstance(torch, ModuleType)
+
+
+def test_several_folds_and_seeds_are_runs_of_their_own(work: Path, capsys: Capture) -> None:
+    assert main(["train", "--fold", "1,3", "--seeds", "0,1", *SMALL, "--json"]) == 0
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    folders = [f"runs/dfew-none/dfew/fold-{fold}/seed-{seed}" for fold in (1, 3) for seed in (0, 1)]
+    assert [run["run"] for run in runs] == folders
+    assert all(run["result"]["results"][0]["n"] == 14 for run in runs)
+    assert main(["train", "--fold", "1,2,3", "--seeds", "0,1", *SMALL, "--json"]) == 0
+    again = json.loads(capsys.readouterr().out)["runs"]
+    assert [run["already_done"] for run in again] == [True, True, False, False, True, True]
+
+
+def test_all_folds_is_every_official_one(work: Path, capsys: Capture) -> None:
+    assert main(["train", "--fold", "all", "--resume", *SMALL]) == 2
+    assert "--resume: there is no unfinished run with these settings (runs/dfew-none/dfew/fold-1/seed-0)" in error_line(
+        capsys
+    )
+
+
+MINE = """
+import torch
+
+class Colours(torch.nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.fc = torch.nn.Linear(3, num_classes)
+
+    def forward(self, x):
+        return self.fc(x.mean(dim=(1, 3, 4)))
+
+def build(num_classes):
+    return Colours(num_classes)
+
+def wrong(num_classes):
+    return Colours(num_classes + 1)
+
+def refuses(num_classes):
+    return torch.nn.Linear(5, num_classes)
+
+number = 3
+"""
+
+
+def test_a_model_of_ones_own_gets_loader_protocol_and_report(work: Path, capsys: Capture) -> None:
+    (work / "my_models.py").write_text(MINE)
+    assert train("--model", "my_models:build", "--out", "mine") == 0
+    capsys.readouterr()
+    assert main(["report", "mine", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert rows[0]["n"] == 14
+    (folder,) = (path.parent for path in Path("mine").rglob("run.json"))
+    settings = json.loads((folder / "config.json").read_bytes())["settings"]
+    assert settings["model"] == "my_models:build"
+    assert len(settings["model_sha256"]) == 64
+    assert main(["model", "export", str(folder)]) == 2
+    assert "holds a model of your own" in error_line(capsys)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("my_models", "package.module:build is needed"),
+        ("nowhere:build", "there is no module 'nowhere' here or installed"),
+        ("my_models:nothing", "has no attribute 'nothing'"),
+        ("my_models:number", "number cannot be called"),
+        ("my_models:wrong", "gives (2, 8) for two clips; logits of shape (2, 7) are needed"),
+        ("my_models:refuses", "does not take clips of shape (2, 16, 3, 32, 32)"),
+    ],
+)
+def test_a_model_of_ones_own_that_does_not_do(work: Path, capsys: Capture, name: str, words: str) -> None:
+    (work / "my_models.py").write_text(MINE)
+    assert train("--model", name) == 2
+    assert words in error_line(capsys)
+    assert not (work / "runs").exists()

@@ -54,7 +54,10 @@ def test_a_file_may_start_with_a_byte_order_mark(tmp_path: Path) -> None:
     [
         (b"epochs = \n", ["mine.toml is not TOML"]),
         (b"# caf\xe9\nepochs = 1\n", ["mine.toml is not TOML"]),
-        (b"epoch = 1\nbatchsize = 2\n[model]\nwidth = 1\n", ["'batchsize'", "'epoch'", "'model'", "known: width_mul"]),
+        (
+            b"epoch = 1\nbatchsize = 2\n[network]\nwidth = 1\n",
+            ["'batchsize'", "'epoch'", "'network'", "known: width_mul"],
+        ),
         (b'name = "x"\n', ["unknown key 'name'"]),
     ],
 )
@@ -98,7 +101,7 @@ def test_an_unknown_recipe_lists_the_shipped_ones(name: str) -> None:
         ({"num_layers": 0, "num_heads": 0}, ["num_layers = 0: at least 1", "num_heads = 0: at least 1"]),
         ({"refit": True}, ["refit = true needs held-out clips"]),
         ({"select": "val-best"}, ["select = 'val-best' needs held-out clips"]),
-        ({"precision": "f16"}, ["precision = 'f16': one of auto, bf16, f32"]),
+        ({"precision": "f8"}, ["precision = 'f8': one of auto, bf16, f16, f32"]),
         ({"input_norm": "imagenet"}, ["input_norm = 'imagenet': one of none, per-frame"]),
         ({"optimizer": "adam"}, ["optimizer = 'adam': one of adamw, sgd"]),
         ({"schedule": "linear"}, ["schedule = 'linear': one of one-cycle, cosine, step"]),
@@ -115,6 +118,14 @@ def test_an_unknown_recipe_lists_the_shipped_ones(name: str) -> None:
         ({"flip": 1.5}, ["flip = 1.5: 0 to 1"]),
         ({"label_smoothing": -0.1}, ["label_smoothing = -0.1: 0 to 1"]),
         ({"weight_decay": float("nan")}, ["weight_decay = nan: 0 to 1"]),
+        ({"crop": 0}, ["crop = 0.0: more than 0 and at most 1"]),
+        ({"rotation_degrees": 200}, ["rotation_degrees = 200.0: 0 to 180"]),
+        ({"mixup": -1}, ["mixup = -1.0: 0 or more"]),
+        ({"ema": 1}, ["ema = 1.0: 0 or more and less than 1"]),
+        ({"accumulate": 0}, ["accumulate = 0: at least 1"]),
+        ({"warmup_epochs": 2}, ["warmup_epochs: the schedule one-cycle has a climb of its own"]),
+        ({"intensity": 0.1, "mixup": 1}, ["intensity needs one label a clip"]),
+        ({"model": "m:b", "clustered": 10}, ["clustered and recompute work on LSTPNet"]),
         ({"epochs": 0, "flip": 2, "val": "fold"}, ["epochs = 0:", "flip = 2.0:", "val = 'fold':"]),
     ],
 )
@@ -201,8 +212,23 @@ OTHER: dict[str, Any] = {
     "mixup": 0.1,
     "cutmix": 0.1,
     "class_sampling": "sqrt",
+    "step_epochs": 7,
+    "step_factor": 0.5,
+    "warmup_epochs": 1,
+    "layer_decay": 0.9,
+    "accumulate": 2,
+    "clip_norm": 1.0,
+    "ema": 0.9,
+    "freeze_norms": True,
+    "class_weights": "inverse",
+    "class_beta": 0.9,
+    "focal_gamma": 2.0,
+    "intensity": 0.1,
+    "clustered": 10.0,
+    "compile": True,
+    "model": "mine:build",
 }
-NEEDS = {"refit": {"val": "blocks"}}
+NEEDS: dict[str, dict[str, Any]] = {"refit": {"val": "blocks"}, "warmup_epochs": {"schedule": "cosine"}}
 """Keys that cannot be changed alone."""
 
 

@@ -44,9 +44,9 @@ def experiment_with(crops: Path, *, fold: int = 3, seed: int = 0, **changes: obj
 
 
 def metrics(folder: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl without the wall time."""
+    """The lines of metrics.jsonl without the times."""
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+    return [{key: value for key, value in line.items() if "seconds" not in key} for line in lines]
 
 
 def predictions(folder: Path) -> pd.DataFrame:
