@@ -18,6 +18,7 @@ from .demo import demo
 from .doctor import doctor
 from .model import model_app
 from .prepare import prepare
+from .recipes import recipes_app
 from .report import report
 from .synth import synth
 from .train import train
@@ -34,6 +35,7 @@ app.command()(synth)
 app.command()(demo)
 app.command()(doctor)
 app.add_typer(model_app, name="model")
+app.add_typer(recipes_app, name="recipes")
 app.add_typer(weights_app, name="weights")
 
 

@@ -314,10 +314,10 @@ def _fields() -> dict[str, str]:
     return {field.name: str(field.type) for field in dataclasses.fields(Recipe) if field.name != "name"}
 
 
-def _read(name_or_path: str) -> tuple[str, dict[str, Any]]:
+def recipe_text(name_or_path: str) -> str:
+    """Return the file of a shipped recipe, or of one by path; UsageError where there is none or it is no text."""
     path = Path(name_or_path)
     if path.suffix == ".toml":
-        name, source = path.stem, path
         if not path.is_file():
             raise UsageError(f"--recipe {path}: no such file; shipped recipes: {', '.join(recipe_names())}")
         content = path.read_bytes()
@@ -326,12 +326,19 @@ def _read(name_or_path: str) -> tuple[str, dict[str, Any]]:
             raise UsageError(
                 f"unknown recipe {name_or_path!r}; shipped: {', '.join(recipe_names())}, or a path to a .toml"
             )
-        name, source = name_or_path, path
-        content = resources.files("lstpnet").joinpath("recipes", f"{name}.toml").read_bytes()
+        content = resources.files("lstpnet").joinpath("recipes", f"{name_or_path}.toml").read_bytes()
     try:
-        return name, tomllib.loads(content.decode("utf-8-sig"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{source} is not TOML: {error}") from error
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+
+
+def _read(name_or_path: str) -> tuple[str, dict[str, Any]]:
+    text, path = recipe_text(name_or_path), Path(name_or_path)
+    try:
+        return path.stem if path.suffix == ".toml" else name_or_path, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
 
 
 def _widened(key: str, value: Any) -> Any:

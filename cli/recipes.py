@@ -1,0 +1,51 @@
+"""`dfer recipes`: the shipped recipes, and every setting of one."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Annotated
+
+import typer
+
+from . import _console
+from ._options import JsonFlag, require_torch
+
+recipes_app = typer.Typer(no_args_is_help=True, help="The shipped recipes, and every setting of one.")
+
+
+@recipes_app.command("list")
+def list_recipes(as_json: JsonFlag = False) -> None:
+    """List the shipped recipes, each with the first line of its file."""
+    require_torch()
+    from lstpnet.config import recipe_names, recipe_text
+
+    heads = {name: recipe_text(name).splitlines()[0].removeprefix("# ") for name in recipe_names()}
+    if as_json:
+        _console.print_json({"recipes": heads})
+        return
+    for name, head in heads.items():
+        _console.say(f"{name:8}  {head}")
+
+
+@recipes_app.command("show")
+def show(
+    name: Annotated[str, typer.Argument(help="A shipped recipe, or a path to a .toml.")],
+    is_full: Annotated[
+        bool, typer.Option("--all", help="Every setting, the defaults too, and where it is from.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print a recipe's file, with what is known and what was chosen."""
+    require_torch()
+    from lstpnet.config import recipe_text, resolve_recipe
+
+    resolved = resolve_recipe(name)
+    values = {key: value for key, value in dataclasses.asdict(resolved.recipe).items() if key != "name"}
+    if as_json:
+        _console.print_json({"name": resolved.recipe.name, "settings": values, "origins": dict(resolved.origins)})
+    elif is_full:
+        _console.print_table(
+            ("setting", "value", "from"), [(key, str(value), resolved.origins[key]) for key, value in values.items()]
+        )
+    else:
+        _console.say(recipe_text(name).rstrip())

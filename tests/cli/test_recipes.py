@@ -1,0 +1,38 @@
+"""`dfer recipes` says what each shipped recipe is."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from dfer_cli.main import main
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_each_recipe_is_listed_with_its_first_line(capsys: Capture) -> None:
+    assert main(["recipes", "list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == ["afew", "demo", "dfew", "ferv39k"]
+    assert all(len(line) > 40 for line in lines)
+
+
+def test_show_prints_the_file_or_every_setting(capsys: Capture) -> None:
+    assert main(["recipes", "show", "afew"]) == 0
+    out = capsys.readouterr().out
+    assert "their score is not promised" in out.replace("\n#            ", " ")
+    assert 'schedule = "cosine"          # chosen' in out
+    assert main(["recipes", "show", "afew", "--all"]) == 0
+    rows = {line.split()[0]: line.split()[1:] for line in capsys.readouterr().out.splitlines() if len(line.split()) > 2}
+    assert rows["epochs"] == ["50", "recipe", "afew"]
+    assert rows["label_smoothing"] == ["0.0", "default"]
+    assert main(["recipes", "show", "afew", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["settings"]["warmup_epochs"] == 5
+    assert document["origins"]["warmup_epochs"] == "recipe afew"
+
+
+def test_an_unknown_recipe(capsys: Capture) -> None:
+    assert main(["recipes", "show", "mafw"]) == 2
+    assert "unknown recipe 'mafw'; shipped: afew, demo, dfew, ferv39k" in capsys.readouterr().err
