@@ -16,6 +16,7 @@ import typer
 from . import _exit
 from .demo import demo
 from .doctor import doctor
+from .evaluate import evaluate, features
 from .model import model_app
 from .prepare import prepare
 from .recipes import recipes_app
@@ -31,6 +32,8 @@ app.command()(prepare)
 app.command()(verify)
 app.command()(train)
 app.command()(report)
+app.command()(evaluate)
+app.command()(features)
 app.command()(synth)
 app.command()(demo)
 app.command()(doctor)

@@ -1,0 +1,191 @@
+"""`dfer evaluate` and `dfer features`: a trained model on any prepared dataset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dfer_data.errors import UsageError
+
+from . import _console
+from ._options import JsonFlag, require_torch
+
+if TYPE_CHECKING:
+    from dfer_data.manifest import PreparedDataset
+    from lstpnet.cross_dataset import CrossResult, Opened
+
+Source = Annotated[Path, typer.Argument(help="Folder of a finished run, or a checkpoint of the authors' code.")]
+Data = Annotated[str, typer.Option(help="Prepared dataset, a folder or URL.")]
+Fold = Annotated[
+    str | None, typer.Option(help="Test clips of official folds: 3, or 1,3, or all.", show_default="every clip")
+]
+Checkpoint = Annotated[str, typer.Option(help="Of a run: last, best, refit or test-best.")]
+TrainedOn = Annotated[str | None, typer.Option(help="Of the authors' checkpoint: dfew, ferv39k or afew.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="KEY=VALUE: sampler, short, min_frames, batch_size.")
+]
+Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best there is")]
+
+
+def evaluate(
+    source: Source,
+    data: Data,
+    fold: Fold = None,
+    checkpoint: Checkpoint = "last",
+    trained_on: TrainedOn = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="lstpnet, former-dfer, dfer-clip or mae-dfer: a paper's test clips and frames.")
+    ] = None,
+    overrides: Overrides = None,
+    is_masked: Annotated[bool, typer.Option("--mask", help="Predict only classes that the dataset has.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="CSV of the predictions, as `dfer report --predictions` reads.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the CSV.")] = False,
+    device: Device = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Test a trained model on any prepared dataset, classes matched by name.
+
+    Clips of classes that the model does not know are left out and counted; a clip without a face counts as wrong.
+    """
+    require_torch()
+    from lstpnet.cross_dataset import evaluate_on
+    from lstpnet.trainer import pick_device
+
+    opened, dataset, clip_ids = _open(source, data, fold, checkpoint, trained_on, protocol, overrides)
+    if out is not None and out.exists() and not force:
+        raise UsageError(f"{out} exists; choose another --out, or --force")
+    result = evaluate_on(opened, dataset, clip_ids, is_masked=is_masked, device=pick_device(device))
+    if out is not None:
+        same = set(opened.class_names) == set(dataset.class_names)
+        _write(out, result, opened.class_names, has_same_classes=same)
+    _show(source, dataset, opened, result, is_masked=is_masked, as_json=as_json)
+
+
+def features(
+    source: Source,
+    data: Data,
+    out: Annotated[Path, typer.Option(help="File to write, .npz or .parquet.")],
+    fold: Fold = None,
+    checkpoint: Checkpoint = "last",
+    trained_on: TrainedOn = None,
+    overrides: Overrides = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
+    device: Device = None,
+) -> None:
+    """Write the vectors of clips (what the classifier sees) and of their frames (the backbone's)."""
+    require_torch()
+    import numpy as np
+
+    from lstpnet.features import features_of
+    from lstpnet.model import LSTPNet
+    from lstpnet.trainer import pick_device
+
+    if out.suffix not in (".npz", ".parquet"):
+        raise UsageError(f"{out} must end in .npz or .parquet")
+    if out.exists() and not force:
+        raise UsageError(f"{out} exists; choose another --out, or --force")
+    opened, dataset, clip_ids = _open(source, data, fold, checkpoint, trained_on, None, overrides)
+    if not isinstance(opened.model, LSTPNet):
+        raise UsageError(f"{source} holds a model of your own; features are LSTPNet's")
+    rows = dataset.index(clip_ids)
+    seen = [i for i, status in zip(clip_ids, rows["status"].to_pylist(), strict=True) if status != "failed"]
+    found = features_of(opened.model, dataset, seen, recipe=opened.recipe, device=pick_device(device))
+    if out.suffix == ".npz":
+        np.savez(out, clip_ids=found.clip_ids, labels=found.labels, clips=found.clips, frames=found.frames)
+    else:
+        import pandas as pd
+
+        columns = {"clip_id": found.clip_ids, "label": found.labels, "clip": list(found.clips)}
+        pd.DataFrame(columns | {"frames": [list(one) for one in found.frames]}).to_parquet(out, index=False)
+    num_left_out = len(clip_ids) - len(seen)
+    words = f"{len(seen)} clips of {found.frames.shape[1]} frames, vectors of {found.clips.shape[1]}"
+    _console.say(f"{out}: {words}" + (f"; {num_left_out} clips without a face left out" if num_left_out else ""))
+
+
+def _open(
+    source: Path,
+    data: str,
+    fold: str | None,
+    checkpoint: str,
+    trained_on: str | None,
+    protocol: str | None,
+    overrides: list[str] | None,
+) -> tuple[Opened, PreparedDataset, tuple[str, ...]]:
+    """Open model and dataset, and choose the clips."""
+    from dfer_data.manifest import open_dataset
+    from lstpnet.config import parse_overrides
+    from lstpnet.cross_dataset import CHANGEABLE, open_model, tested_clips, with_changes
+    from lstpnet.protocol import preset
+
+    if not source.exists():
+        raise UsageError(f"{source}: no such run or checkpoint")
+    dataset = open_dataset(data)
+    known = sorted(dataset.document["counts"]["folds"], key=int)
+    folds = known if fold == "all" else [word.strip() for word in fold.split(",")] if fold else []
+    clip_ids = tested_clips(dataset, folds=folds)
+    changes = {}
+    if protocol is not None:
+        values = preset(protocol, dataset=str(dataset.document["dataset"])).values
+        changes = {key: value for key, value in values.items() if key in CHANGEABLE}
+    opened = open_model(source, checkpoint=checkpoint, trained_on=trained_on)
+    return with_changes(opened, changes | parse_overrides(overrides or [])), dataset, clip_ids
+
+
+def _write(out: Path, result: CrossResult, class_names: tuple[str, ...], *, has_same_classes: bool) -> None:
+    """Write logits where they are those of the dataset's classes, else the classes predicted."""
+    import pandas as pd
+
+    table = pd.DataFrame({"clip_id": result.clip_ids})
+    if has_same_classes:
+        table = table.assign(**{name: result.logits[:, number] for number, name in enumerate(class_names)})
+    else:
+        table = table.assign(prediction=result.predictions)
+    table[[prediction != "" for prediction in result.predictions]].to_csv(out, index=False)
+
+
+def _show(
+    source: Path, dataset: PreparedDataset, opened: Opened, result: CrossResult, *, is_masked: bool, as_json: bool
+) -> None:
+    scores, names = result.scores, opened.class_names
+    recalls = dict(zip(names, scores.recalls, strict=True))
+    faceless = sum(prediction == "" for prediction in result.predictions)
+    document = {
+        "source": str(source),
+        "data": str(dataset.root),
+        "dataset_sha256": dataset.document["sha256"],
+        "war": scores.war,
+        "uar": scores.uar,
+        "n": scores.num_clips,
+        "recall": recalls,
+        "clips_without_face": faceless,
+        "left_out": result.left_out,
+        "classes_without_clips": list(result.unused),
+        "masked": is_masked,
+        "sampler": opened.recipe.sampler,
+        "short": opened.recipe.short,
+        "least_frames": opened.recipe.least_frames,
+        "size_px": opened.recipe.size_px,
+    }
+    if as_json:
+        _console.print_json(document)
+        return
+    _console.say(f"WAR {100 * scores.war:.2f}  UAR {100 * scores.uar:.2f}  n {scores.num_clips}")
+    shown = (f"{name} {100 * recall:.2f}" for name, recall in recalls.items() if recall is not None)
+    _console.say("recall: " + "  ".join(shown))
+    if faceless:
+        _console.say(f"without a face, counted as wrong: {faceless}")
+    if result.left_out:
+        words = (f"{name} ({number} clips)" for name, number in result.left_out.items())
+        _console.say(f"classes that the model does not know, left out: {', '.join(words)}")
+    if result.unused:
+        may = "cannot be predicted" if is_masked else "can be predicted, and are wrong"
+        _console.say(f"classes of the model without clips, which {may}: {', '.join(result.unused)}")
+    recipe = opened.recipe
+    _console.say(
+        f"protocol: data {dataset.document['sha256'][:12]}; sampler {recipe.sampler}; short clips {recipe.short}; "
+        f"at least {recipe.least_frames} frames; {recipe.size_px} px; logits {'masked' if is_masked else 'not masked'}"
+    )

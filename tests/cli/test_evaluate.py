@@ -1,0 +1,148 @@
+"""A run, and a checkpoint of the authors' code, on a dataset with other classes; and vectors of its clips."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from dfer_cli.main import main
+from dfer_data import open_dataset
+from dfer_data.config import canonical_json
+from lstpnet.compat import export_reference
+from lstpnet.cross_dataset import evaluate_on, open_model
+from lstpnet.model import LSTPNet
+from lstpnet.runs import read_predictions, read_run
+from tests.crops import MISSING
+from tests.lstpnet.conftest import Done, plain
+
+__all__ = ["plain"]
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(scope="module")
+def other(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The crops with "fear" called "contempt", as a dataset with a class that the run does not know."""
+    root = Path(shutil.copytree(crops, tmp_path_factory.mktemp("other") / "mafw-none"))
+    clips = open_dataset(root).clips
+    clips.assign(label=clips["label"].replace("fear", "contempt")).to_parquet(root / "clips.parquet", index=False)
+    document = json.loads((root / "dataset.json").read_bytes())
+    del document["sha256"]
+    document["class_names"] = ["contempt", *document["class_names"][:-1]]
+    document["files"]["clips.parquet"]["sha256"] = hashlib.sha256((root / "clips.parquet").read_bytes()).hexdigest()
+    document["sha256"] = hashlib.sha256(canonical_json(document)).hexdigest()
+    (root / "dataset.json").write_bytes(canonical_json(document))
+    return root
+
+
+def evaluated(capsys: Capture, *arguments: str) -> dict[str, Any]:
+    assert main(["evaluate", *arguments, "--json"]) == 0
+    return dict(json.loads(capsys.readouterr().out))
+
+
+def test_on_its_own_test_part_it_says_what_the_run_says(
+    plain: Done, crops: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    out = tmp_path / "p.csv"
+    found = evaluated(capsys, str(plain.folder), "--data", str(crops), "--fold", "3", "--out", str(out))
+    (part,) = read_predictions(plain.folder, read_run(plain.folder))
+    classes = open_dataset(crops).class_names
+    right = [classes[int(row.argmax())] == label for row, label in zip(part.logits, part.labels, strict=True)]
+    faceless = (~part.has_face).nonzero()[0]
+    assert found["n"] == len(right) == 14
+    assert found["clips_without_face"] == len(faceless) == 1
+    assert found["war"] == pytest.approx(sum(r for i, r in enumerate(right) if i not in faceless) / 14)
+    assert main(["report", "--predictions", str(out), "--data", str(crops), "--fold", "3", "--json"]) == 0
+    (row,) = [r for r in json.loads(capsys.readouterr().out)["rows"] if r["fold"] == 3][:1]
+    assert row["war"] == pytest.approx(found["war"])
+
+
+def test_classes_are_matched_by_name_and_what_is_left_out_is_counted(
+    plain: Done, other: Path, crops: Path, capsys: Capture
+) -> None:
+    found = evaluated(capsys, str(plain.folder), "--data", str(other))
+    assert found["left_out"] == {"contempt": 10}
+    assert found["n"] == 60
+    assert found["classes_without_clips"] == ["fear"]
+    assert found["recall"]["fear"] is None
+    same = evaluated(capsys, str(plain.folder), "--data", str(crops))
+    for name in ("happy", "sad", "disgust"):
+        assert found["recall"][name] == same["recall"][name]
+    masked = evaluated(capsys, str(plain.folder), "--data", str(other), "--mask")
+    assert masked["war"] >= found["war"]
+    assert main(["evaluate", str(plain.folder), "--data", str(other)]) == 0
+    assert "classes that the model does not know, left out: contempt (10 clips)" in capsys.readouterr().out
+
+
+def test_several_views_and_other_rules_by_option(plain: Done, crops: Path, capsys: Capture) -> None:
+    run, data = str(plain.folder), str(crops)
+    views = evaluated(capsys, run, "--data", data, "--fold", "3", "--set", "sampler=strided-window-1")
+    assert (views["sampler"], views["n"]) == ("strided-window-1", 14)
+    strict = evaluated(capsys, run, "--data", data, "--fold", "3", "--protocol", "lstpnet")
+    assert (strict["n"], strict["least_frames"], strict["clips_without_face"]) == (12, 16, 0)
+    assert main(["evaluate", run, "--data", data, "--set", "size_px=64"]) == 2
+    assert "size_px cannot be changed after training; can be: sampler, short," in capsys.readouterr().err
+
+
+def test_the_authors_checkpoint_follows_the_classes_of_its_dataset(
+    crops: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    torch.manual_seed(0)
+    torch.save(export_reference(LSTPNet(7)), tmp_path / "theirs.pth")
+    data, path = open_dataset(crops), tmp_path / "theirs.pth"
+    found = {}
+    for name in ("dfew", "ferv39k"):
+        opened = open_model(path, trained_on=name)
+        result = evaluate_on(opened, data, ["00001", "00002"], is_masked=False, device=torch.device("cpu"))
+        found[name] = dict(zip(opened.class_names, result.logits.T.tolist(), strict=True))
+    assert found["dfew"]["happy"] == found["ferv39k"]["neutral"]
+    assert found["dfew"]["fear"] == found["ferv39k"]["angry"]
+    assert main(["evaluate", str(path), "--data", str(crops)]) == 2
+    assert "name the dataset it was trained on" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suffix", ["npz", "parquet"])
+def test_features_lead_to_the_runs_logits(
+    plain: Done, crops: Path, tmp_path: Path, capsys: Capture, suffix: str
+) -> None:
+    from lstpnet.trained import load_trained
+
+    out = tmp_path / f"f.{suffix}"
+    assert main(["features", str(plain.folder), "--data", str(crops), "--fold", "3", "--out", str(out)]) == 0
+    assert "13 clips of 16 frames, vectors of 64; 1 clips without a face left out" in capsys.readouterr().out
+    if suffix == "npz":
+        with np.load(out) as found:
+            ids, clips, frames = found["clip_ids"].tolist(), found["clips"], found["frames"]
+    else:
+        table = pd.read_parquet(out)
+        ids, clips = table["clip_id"].tolist(), np.stack(table["clip"].tolist())
+        frames = np.stack([np.stack(one) for one in table["frames"]])
+    assert frames.shape == (13, 16, 64)
+    assert f"{MISSING[0]:05d}" not in ids
+    model = load_trained(plain.folder).model
+    assert isinstance(model, LSTPNet)
+    (part,) = read_predictions(plain.folder, read_run(plain.folder))
+    logits = dict(zip(part.clip_ids, part.logits, strict=True))
+    mine = model.fc(torch.from_numpy(clips)).detach().numpy()
+    assert np.allclose(mine, np.stack([logits[i] for i in ids]), atol=1e-4)
+
+
+def test_wrong_input(plain: Done, crops: Path, tmp_path: Path, capsys: Capture) -> None:
+    (tmp_path / "there.csv").write_text("x")
+    run, data = str(plain.folder), str(crops)
+    for arguments, words in (
+        (["evaluate", "nowhere", "--data", data], "nowhere: no such run or checkpoint"),
+        (["evaluate", run, "--data", data, "--out", str(tmp_path / "there.csv")], "exists; choose another --out"),
+        (["evaluate", run, "--data", data, "--fold", "9"], "has no fold '9'; it has: 1, 2, 3, 4, 5"),
+        (["evaluate", run, "--data", data, "--checkpoint", "best"], "has no checkpoint 'best'; it has: last"),
+        (["features", run, "--data", data, "--out", "f.txt"], "f.txt must end in .npz or .parquet"),
+    ):
+        assert main(arguments) == 2
+        assert words in capsys.readouterr().err
