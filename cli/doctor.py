@@ -23,7 +23,6 @@ CORE = {
     "onnxruntime": "onnxruntime",
     "dlib-bin": "dlib",
     "simplejpeg": "simplejpeg",
-    "safetensors": "safetensors",
     "typer": "typer",
     "rich": "rich",
     "platformdirs": "platformdirs",

@@ -21,6 +21,7 @@ from .model import model_app
 from .prepare import prepare
 from .recipes import recipes_app
 from .report import report
+from .sweep import sweep
 from .synth import synth
 from .train import train
 from .verify import verify
@@ -31,6 +32,7 @@ app = typer.Typer(name="dfer", no_args_is_help=True, rich_markup_mode=None, pret
 app.command()(prepare)
 app.command()(verify)
 app.command()(train)
+app.command()(sweep)
 app.command()(report)
 app.command()(evaluate)
 app.command()(features)

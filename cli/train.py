@@ -32,6 +32,9 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Folder of the runs.", show_default="runs")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Start of all randomness.")] = 0,
     seeds: Annotated[str | None, typer.Option(help="Several, one run each: 0,1,2.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Of the run's folder and its row.", show_default="the recipe's")
+    ] = None,
     model: Annotated[
         str | None, typer.Option(help="package.module:build of a model of your own.", show_default="LSTPNet")
     ] = None,
@@ -69,14 +72,14 @@ def train(
     """
     require_torch()
     from dfer_data.manifest import read_document
-    from lstpnet.config import parse_overrides, resolve_recipe
+    from lstpnet.config import parse_overrides, renamed, resolve_recipe
     from lstpnet.distributed import joined_group
     from lstpnet.experiment import check_trainable, make_experiment
     from lstpnet.train import standing
     from lstpnet.trainer import pick_device
 
     settings = _settings.load().train
-    root = _choose_data(data or settings.data, fold=fold)
+    root = choose_data(data or settings.data, fold=fold)
     check_trainable(root)
     document = read_document(root)
     wanted = recipe or settings.recipe or str(document["recipe"])
@@ -84,7 +87,9 @@ def train(
     flags = {"protocol": protocol, "val": val, "select": select, "refit": refit or None, "model": model}
     values = parse_overrides(overrides or []) | {key: value for key, value in flags.items() if value is not None}
     resolved = resolve_recipe(wanted, overrides=values, dataset=str(document["dataset"]))
-    pairs = _folds_and_seeds(fold, seeds or str(seed), known=list(document["counts"]["folds"]))
+    if name is not None:
+        resolved = renamed(resolved, name)
+    pairs = folds_and_seeds(fold, seeds or str(seed), known=list(document["counts"]["folds"]))
     runs = out or settings.out or Path("runs")
     planned = []
     for one_fold, one_seed in pairs:
@@ -121,7 +126,7 @@ def train(
             _console.say(f"{planned[-1][1]}   next: dfer report", as_json=as_json)
 
 
-def _folds_and_seeds(folds: str, seeds: str, *, known: list[str]) -> list[tuple[int, int]]:
+def folds_and_seeds(folds: str, seeds: str, *, known: list[str]) -> list[tuple[int, int]]:
     """Return every fold with every seed; UsageError with all that is no number."""
     faults = []
     numbers: list[list[int]] = []
@@ -196,7 +201,7 @@ def _train_one(
     return summary
 
 
-def _choose_data(given: Path | str | None, *, fold: str) -> Path:
+def choose_data(given: Path | str | None, *, fold: str) -> Path:
     """Return the prepared dataset to train on: the one named, else the only one with folds under prepared/."""
     from dfer_data.remote import located
 

@@ -74,5 +74,7 @@ def steps(order: Numbers, *, batch_size: int, world_size: int = 1, min_clips: in
 
 
 def of_rank(step: Numbers, *, rank: int, world_size: int) -> Numbers:
-    """Return a rank's batch of a step."""
+    """Return a rank's batch of a step. ValueError for a rank that there is not."""
+    if not 0 <= rank < world_size:
+        raise ValueError(f"rank {rank} of {world_size}")
     return step[rank::world_size]

@@ -314,6 +314,13 @@ def _fields() -> dict[str, str]:
     return {field.name: str(field.type) for field in dataclasses.fields(Recipe) if field.name != "name"}
 
 
+def renamed(resolved: Resolved, name: str) -> Resolved:
+    """Return the recipe under another name, that of its runs' folder and rows; UsageError for no name of a folder."""
+    if not name.strip() or "/" in name or "\\" in name or name.startswith("."):
+        raise UsageError(f"--name {name!r}: a name of a folder is needed, without slashes")
+    return dataclasses.replace(resolved, recipe=dataclasses.replace(resolved.recipe, name=name))
+
+
 def recipe_text(name_or_path: str) -> str:
     """Return the file of a shipped recipe, or of one by path; UsageError where there is none or it is no text."""
     path = Path(name_or_path)

@@ -19,6 +19,7 @@ from lstpnet.compat import export_reference
 from lstpnet.experiment import make_experiment
 from lstpnet.model import LSTPNet
 from lstpnet.runs import read_predictions, read_run
+from lstpnet.trained import load_trained
 from tests.crops import prepare_crops, write_crops
 from tests.lstpnet.conftest import Done, quick, train
 
@@ -81,6 +82,18 @@ def test_a_runs_model_is_exported_and_predicts_what_the_run_predicted(
     clip = dfer_data.read_clip(plain.experiment.data.root, part.clip_ids[number], size_px=facts["size_px"])
     (logits,) = session.run(None, {"clips": clip[None].astype(np.float32) / 255})
     np.testing.assert_allclose(logits[0], part.logits[number], atol=1e-4)
+    assert {path.name for path in folder.iterdir()} - {path.name for path in plain.folder.iterdir()} == {
+        "last.onnx",
+        "last.json",
+    }
+    (clips,) = session.get_inputs()
+    assert (clips.name, clips.shape) == ("clips", ["batch", "frames", 3, "height", "width"])
+    model = load_trained(folder).model
+    for shape in ((1, 16, 3, 64, 64), (2, 5, 3, 40, 48), (3, 2, 3, 33, 33)):
+        x = torch.rand(shape)
+        (logits,) = session.run(["logits"], {"clips": x.numpy()})
+        with torch.no_grad():
+            np.testing.assert_allclose(logits, model(x).numpy(), rtol=0, atol=1e-4)
     assert main(["model", "export", str(folder)]) == 2
     assert "last.onnx is there already" in capsys.readouterr().err
 

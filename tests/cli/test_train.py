@@ -230,7 +230,7 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
     [
         (["--fold", "6"], 2, ["prepared/dfew-none has no fold '6'; it has: 1, 2, 3, 4, 5"]),
         (["--data", "prepared/nowhere"], 2, ["prepared/nowhere is not a prepared dataset", "dfer prepare"]),
-        (["--recipe", "imagenet"], 2, ["unknown recipe 'imagenet'; shipped: demo, dfew"]),
+        (["--recipe", "imagenet"], 2, ["unknown recipe 'imagenet'; shipped: afew, demo, dfew, ferv39k"]),
         (["--recipe", "nowhere.toml"], 2, ["nowhere.toml: no such file"]),
         (["--val", "fold"], 2, ["val = 'fold': one of none, blocks, groups, random"]),
         (["--val", "groups"], 2, ["does not say whose clip 00001 is; use --val blocks"]),
@@ -239,7 +239,7 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
         (["--set", "epochs"], 2, ["--set epochs: KEY=VALUE is needed"]),
         (["--set", "epoch=1", "--set", "lr=1"], 2, ["unknown key 'epoch'; unknown key 'lr'; known: "]),
         (["--set", "width_multiplier=0.3"], 2, ["width_multiplier = 0.3: a multiple of 0.125"]),
-        (["--set", "epochs=x", "--set", "flip=y"], 2, ["epochs = 'x' is not a whole number; flip = 'y' is not a"]),
+        (["--set", "epochs=x", "--set", "flip=y"], 2, ["epochs = 'x' is not a whole number", "flip = 'y' is not a"]),
         (["--set", "min_frames=99"], 2, ["fold 3 has no train clip"]),
         (["--device", "tpu9"], 1, ["device tpu9 cannot be used here"]),
         (["--init", "nowhere.safetensors"], 1, ["no file of weights at nowhere.safetensors"]),

@@ -66,7 +66,7 @@ def test_several_ranks_see_what_one_with_a_larger_batch_sees() -> None:
 
 @pytest.mark.parametrize(("batch_size", "rank", "world_size"), [(0, 0, 1), (4, 2, 2), (4, -1, 2)])
 def test_nonsense_is_refused(batch_size: int, rank: int, world_size: int) -> None:
-    with pytest.raises(ValueError, match="batch_size"):
+    with pytest.raises(ValueError, match=r"batch_size|rank"):
         batches(np.arange(9), batch_size=batch_size, rank=rank, world_size=world_size)
 
 

@@ -18,7 +18,6 @@ import torch
 from safetensors.torch import load_file
 
 from dfer_data.errors import DferError, UsageError
-from lstpnet import state as states
 from lstpnet import trainer
 from lstpnet.errors import CheckpointError
 from lstpnet.experiment import Experiment, make_experiment
@@ -46,7 +45,7 @@ EVERYTHING: dict[str, Any] = {
     "val": "blocks",
     "refit": True,
 }
-NUM_KILLS, NUM_KILLS_SOAK = 2, 100
+NUM_KILLS_SOAK = 100
 
 
 class Stop(Exception):
@@ -100,7 +99,7 @@ def stop_after_steps(monkeypatch: pytest.MonkeyPatch, number: int) -> Callable[[
     return lambda: monkeypatch.setattr(trainer._Stage, "_step", original)
 
 
-@pytest.mark.parametrize("num_steps", [1, 3, 6, 10])
+@pytest.mark.parametrize("num_steps", [1, 3, 10])
 def test_it_goes_on_from_any_step(
     whole: tuple[Experiment, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_steps: int
 ) -> None:
@@ -110,6 +109,10 @@ def test_it_goes_on_from_any_step(
         go_on(experiment, tmp_path / "run")
     undo()
     assert standing(tmp_path / "run", experiment) == ("begun" if num_steps > 1 else "absent")
+    if num_steps == 3:  # steps of two batches: saved inside the epoch, after the first
+        state = load_state(state_path(tmp_path / "run", "last"))
+        assert state is not None
+        assert (state["stage"], state["epoch"], state["position"]) == (0, 1, 2)
     go_on(experiment, tmp_path / "run")
     assert outcome(tmp_path / "run") == wanted
     assert len(json.loads((tmp_path / "run/config.json").read_bytes()).get("resumed", [])) == (num_steps > 1)
@@ -181,11 +184,6 @@ def kill_again_and_again(crops: Path, folder: Path, experiment: Experiment, want
     return ends + 1
 
 
-def test_kills_at_random_moments(whole: tuple[Experiment, Any], crops: Path, tmp_path: Path) -> None:
-    experiment, wanted = whole
-    assert kill_again_and_again(crops, tmp_path / "run", experiment, wanted, num_kills=NUM_KILLS)
-
-
 @pytest.mark.soak
 def test_a_hundred_kills_at_random_moments(whole: tuple[Experiment, Any], crops: Path, tmp_path: Path) -> None:
     experiment, wanted = whole
@@ -239,22 +237,3 @@ def test_a_damaged_state_is_named(
     path.write_bytes(path.read_bytes()[:5000] if content is None else content)
     with pytest.raises(CheckpointError, match=r"last\.pt is damaged \(.*\); --force trains from the start"):
         go_on(experiment, tmp_path / "run")
-
-
-def test_states_are_saved_inside_an_epoch_as_often_as_asked(
-    whole: tuple[Experiment, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    positions = []
-    original = states.save_state
-
-    def watch(path: Path, state: Any) -> None:
-        positions.append(state["position"])
-        original(path, state)
-
-    monkeypatch.setattr(trainer, "save_state", watch)
-    experiment, _ = whole
-    train_run(experiment, tmp_path / "seldom", device=CPU, save_seconds=1e9)
-    assert set(positions) == {0}
-    positions.clear()
-    train_run(experiment, tmp_path / "often", device=CPU, save_seconds=0)
-    assert len(set(positions)) > 3

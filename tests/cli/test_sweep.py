@@ -1,0 +1,75 @@
+"""`dfer sweep` is a list of trainings, each with a folder of its own."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from dfer_cli.main import main
+from tests.cli.test_train import crops, work
+
+__all__ = ["crops", "work"]
+TINY = """
+width_multiplier = 0.125
+size_px = 32
+epochs = 1
+optimizer = "adamw"
+learning_rate = 1e-3
+precision = "f32"
+"""
+Capture = pytest.CaptureFixture[str]
+
+
+def test_the_commands_are_every_combination(work: Path, capsys: Capture) -> None:
+    line = ["sweep", "demo", "--set", "attention=tce,none", "--set", "epochs=1,2", "--seeds", "0,1", "--fold", "all"]
+    assert main([*line, "--print"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == len(set(lines)) == 2 * 2 * 2 * 5
+    assert lines[0] == (
+        "dfer train --recipe demo --name demo,attention=tce,epochs=1 --set attention=tce --set epochs=1 "
+        "--fold 1 --seed 0"
+    )
+
+
+def test_a_sweep_trains_and_goes_on_and_the_report_tells_rows_apart(
+    work: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (work / "tiny.toml").write_text(TINY)
+    line = ["sweep", "tiny.toml", "--set", "attention=tce,none", "--fold", "3"]
+    assert main(line) == 0
+    assert "next: dfer report" in capfd.readouterr().out
+    assert main([*line, "--print"]) == 0
+    first = shlex.split(capfd.readouterr().out.splitlines()[0])
+    assert main(first[1:]) == 0
+    assert "already done with the same settings" in capfd.readouterr().out
+    assert main(["report", "--json"]) == 0
+    rows = json.loads(capfd.readouterr().out)["rows"]
+    assert {row["recipe"] for row in rows} == {"tiny,attention=tce", "tiny,attention=none"}
+
+
+def test_a_printed_command_is_the_run_itself(work: Path, capsys: Capture) -> None:
+    (work / "tiny.toml").write_text(TINY)
+    assert main(["sweep", "tiny.toml", "--set", "flip=0,1", "--fold", "3", "--print"]) == 0
+    first = shlex.split(capsys.readouterr().out.splitlines()[0])
+    assert main(first[1:]) == 0
+    assert (work / "runs/dfew-none/tiny,flip=0/fold-3/seed-0/predictions.parquet").is_file()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--set", "attention"], "--set attention: KEY=A,B,C is needed"),
+        (["--set", "attention=tce,gct"], "attention = 'gct': one of tce"),
+        (["--set", "wings=2"], "unknown key 'wings'"),
+        (["--fold", "x"], "--fold 'x' is no whole number"),
+    ],
+)
+def test_faults_are_told_before_anything_is_trained(
+    work: Path, capsys: Capture, arguments: list[str], words: str
+) -> None:
+    assert main(["sweep", "demo", "--fold", "3", *arguments]) == 2
+    assert words in capsys.readouterr().err
+    assert not (work / "runs").exists()
