@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +10,7 @@ import typer
 from dfer_data.errors import DferError, UsageError
 
 from . import _console
+from ._child import run_line
 from ._options import require_torch
 
 _LINES = (
@@ -20,7 +19,6 @@ _LINES = (
     "train --fold 3",
     "report",
 )
-_RUN = "from dfer_cli.main import main; raise SystemExit(main())"
 
 
 def demo(out: Annotated[Path, typer.Option(help="New folder to work in.")] = Path("dfer-demo")) -> None:
@@ -35,10 +33,8 @@ def demo(out: Annotated[Path, typer.Option(help="New folder to work in.")] = Pat
     _console.say(f"working in {out}")
     for line in _LINES:
         _console.say(f"\n$ dfer {line}")
-        sys.stdout.flush()
-        done = subprocess.run([sys.executable, "-c", _RUN, *line.split()], cwd=out, check=False)
-        if done.returncode:
-            raise DferError(f"`dfer {line}` ended with exit code {done.returncode}; the lines above say why")
+        if code := run_line(line.split(), cwd=out):
+            raise DferError(f"`dfer {line}` ended with exit code {code}; the lines above say why")
     _console.say(
         "\nThe faces are rendered: this score says that decoding, detection, shards, training and metrics work "
         "together, and nothing about real expressions.\nmade, below " + str(out) + ":"

@@ -56,8 +56,8 @@ def evaluate(
     from lstpnet.trainer import pick_device
 
     opened, dataset, clip_ids = _open(source, data, fold, checkpoint, trained_on, protocol, overrides)
-    if out is not None and out.exists() and not force:
-        raise UsageError(f"{out} exists; choose another --out, or --force")
+    if out is not None:
+        _check_target(out, force=force)
     result = evaluate_on(opened, dataset, clip_ids, is_masked=is_masked, device=pick_device(device))
     if out is not None:
         same = set(opened.class_names) == set(dataset.class_names)
@@ -86,8 +86,7 @@ def features(
 
     if out.suffix not in (".npz", ".parquet"):
         raise UsageError(f"{out} must end in .npz or .parquet")
-    if out.exists() and not force:
-        raise UsageError(f"{out} exists; choose another --out, or --force")
+    _check_target(out, force=force)
     opened, dataset, clip_ids = _open(source, data, fold, checkpoint, trained_on, None, overrides)
     if not isinstance(opened.model, LSTPNet):
         raise UsageError(f"{source} holds a model of your own; features are LSTPNet's")
@@ -104,6 +103,14 @@ def features(
     num_left_out = len(clip_ids) - len(seen)
     words = f"{len(seen)} clips of {found.frames.shape[1]} frames, vectors of {found.clips.shape[1]}"
     _console.say(f"{out}: {words}" + (f"; {num_left_out} clips without a face left out" if num_left_out else ""))
+
+
+def _check_target(out: Path, *, force: bool) -> None:
+    """Refuse before the work what would be refused after it."""
+    if not out.parent.is_dir():
+        raise UsageError(f"there is no folder {out.parent} to write {out.name} into")
+    if out.is_dir() or (out.exists() and not force):
+        raise UsageError(f"{out} exists; choose another --out, or --force")
 
 
 def _open(
@@ -125,6 +132,8 @@ def _open(
         raise UsageError(f"{source}: no such run or checkpoint")
     dataset = open_dataset(data)
     known = sorted(dataset.document["counts"]["folds"], key=int)
+    if fold == "all" and not known:
+        raise UsageError(f"{dataset.root} has no folds; without --fold every clip is taken")
     folds = known if fold == "all" else [word.strip() for word in fold.split(",")] if fold else []
     clip_ids = tested_clips(dataset, folds=folds)
     changes = {}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import shlex
-import subprocess
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,9 +12,8 @@ import typer
 from dfer_data.errors import DferError, UsageError
 
 from . import _console
+from ._child import run_line
 from ._options import require_torch
-
-_RUN = "from dfer_cli.main import main; raise SystemExit(main())"
 
 
 def sweep(
@@ -45,11 +42,9 @@ def sweep(
         return
     for number, line in enumerate(lines, start=1):
         _console.say(f"\n[{number}/{len(lines)}] $ {shlex.join(['dfer', *line])}")
-        sys.stdout.flush()
-        done = subprocess.run([sys.executable, "-c", _RUN, *line, "--yes"], check=False)
-        if done.returncode:
+        if code := run_line(line):
             raise DferError(
-                f"run {number} of {len(lines)} ended with exit code {done.returncode}, the lines above say why; "
+                f"run {number} of {len(lines)} ended with exit code {code}, the lines above say why; "
                 "what is finished is kept: type the sweep again to go on"
             )
     _console.say("\nnext: dfer report")
@@ -89,5 +84,5 @@ def _commands(
         words = [word for setting in chosen for word in ("--set", setting)]
         for one_fold, one_seed in pairs:
             place = ["--fold", str(one_fold), "--seed", str(one_seed)]
-            lines.append(["train", "--recipe", recipe, "--name", name, *words, *place, *rest])
+            lines.append(["train", "--recipe", recipe, "--name", name, *words, *place, *rest, "--yes"])
     return lines

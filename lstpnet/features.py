@@ -37,12 +37,14 @@ def features_of(
 ) -> Features:
     """Return the features of clips that have faces and labels, from the test frames of the recipe's sampler.
 
-    Raises UsageError for a sampler with several views, and for what FaceClipDataset refuses.
+    Raises UsageError for no clips, a sampler with several views, and what FaceClipDataset refuses.
     """
+    if not clip_ids:
+        raise UsageError(f"{data.root} has no labelled clip with a face among those that were asked for")
     dataset = FaceClipDataset(
         data.root, clip_ids=clip_ids, sampler=recipe.sampler, short=recipe.short, size_px=recipe.size_px
     )
-    if len(dataset) and dataset.item_shape[0] > 1:
+    if dataset.item_shape[0] > 1:
         raise UsageError(f"the sampler {recipe.sampler} tests on several views; features are of one: --set sampler=...")
     model.to(device).eval()
     clips, frames = [], []

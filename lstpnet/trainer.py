@@ -123,11 +123,11 @@ def num_threads(device: torch.device) -> int:
 
 
 def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
-    """Return bfloat16 where the recipe and the device want it, else None for float32."""
+    """Return the type that the recipe names, bfloat16 for `auto` where the device computes in it; None for float32."""
     if recipe.precision == "f32":
         return None
-    if recipe.precision == "bf16":
-        return torch.bfloat16
+    if recipe.precision in ("bf16", "f16"):
+        return torch.bfloat16 if recipe.precision == "bf16" else torch.float16
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
@@ -224,6 +224,8 @@ def _readable_failures(recipe: Recipe, folder: Path, device: torch.device) -> It
             raise DferError(_out_of_memory(recipe, device)) from error
         if "PytorchStreamWriter" in str(error) or "unexpected pos" in str(error):
             raise DferError(f"cannot write {folder}: is the disk full? {kept}; make room and run again") from error
+        raise
+    except BrokenPipeError:  # of whoever listens to the events
         raise
     except (OSError, SafetensorError) as error:
         raise DferError(f"cannot write {folder}: {error}; {kept}; make room and run again") from error
@@ -504,9 +506,12 @@ class _Stage:
         if self._recipe.clip_norm > 0:
             self._scaler.unscale_(self._optimizer)
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._recipe.clip_norm)
+        scale = self._scaler.get_scale()
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self._optimizer.zero_grad(set_to_none=True)
+        if self._scaler.get_scale() < scale:
+            return  # too large a scale for f16: the optimiser took no step
         self._schedule.step()
         if self._training._average is not None:
             self._training._average.update_parameters(self._model)
@@ -549,7 +554,8 @@ def _rewind(path: Path, name: str, num_bytes: int | None) -> None:
     lines = path.read_bytes()
     kept = lines[:num_bytes]
     if num_bytes is None:
-        kept = b"".join(line for line in lines.splitlines(keepends=True) if json.loads(line)["checkpoint"] != name)
+        whole = [line for line in lines.splitlines(keepends=True) if line.endswith(b"\n")]  # a kill cuts the last one
+        kept = b"".join(line for line in whole if json.loads(line)["checkpoint"] != name)
     if kept != lines:
         path.write_bytes(kept)
 

@@ -142,6 +142,10 @@ def test_wrong_input(plain: Done, crops: Path, tmp_path: Path, capsys: Capture) 
         (["evaluate", run, "--data", data, "--out", str(tmp_path / "there.csv")], "exists; choose another --out"),
         (["evaluate", run, "--data", data, "--fold", "9"], "has no fold '9'; it has: 1, 2, 3, 4, 5"),
         (["evaluate", run, "--data", data, "--checkpoint", "best"], "has no checkpoint 'best'; it has: last"),
+        (["evaluate", run, "--data", data, "--out", "nowhere/p.csv"], "there is no folder nowhere to write p.csv into"),
+        (["evaluate", str(tmp_path), "--data", data], str(tmp_path)),
+        (["evaluate", run, "--data", str(tmp_path)], "is not a prepared dataset"),
+        (["features", run, "--data", data, "--out", "nowhere/f.npz"], "there is no folder nowhere"),
         (["features", run, "--data", data, "--out", "f.txt"], "f.txt must end in .npz or .parquet"),
     ):
         assert main(arguments) == 2

@@ -30,7 +30,7 @@ def test_the_commands_are_every_combination(work: Path, capsys: Capture) -> None
     assert len(lines) == len(set(lines)) == 2 * 2 * 2 * 5
     assert lines[0] == (
         "dfer train --recipe demo --name demo,attention=tce,epochs=1 --set attention=tce --set epochs=1 "
-        "--fold 1 --seed 0"
+        "--fold 1 --seed 0 --yes"
     )
 
 

@@ -237,3 +237,11 @@ def test_a_damaged_state_is_named(
     path.write_bytes(path.read_bytes()[:5000] if content is None else content)
     with pytest.raises(CheckpointError, match=r"last\.pt is damaged \(.*\); --force trains from the start"):
         go_on(experiment, tmp_path / "run")
+
+
+def test_a_line_of_metrics_that_a_kill_cut_is_taken_back(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    kept, other = b'{"checkpoint": "last"}\n', b'{"checkpoint": "refit"}\n'
+    path.write_bytes(kept + other + other[:9])
+    trainer._rewind(path, "refit", None)
+    assert path.read_bytes() == kept

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -273,9 +272,13 @@ def test_precision(monkeypatch: pytest.MonkeyPatch, precision: str, has_bf16: bo
     assert autocast_dtype(quick(precision=precision).recipe, CPU) == wanted
 
 
-def test_bf16_trains(crops: Path, tmp_path: Path) -> None:
-    run(changed(crops, precision="bf16", **ONE_STEP), tmp_path)
-    assert np.isfinite(metrics(tmp_path)[0]["loss"])
+@pytest.mark.parametrize("precision", ["bf16", "f16"])
+def test_lower_precisions_train(crops: Path, tmp_path: Path, precision: str) -> None:
+    experiment = changed(crops, precision=precision, frame_epochs=0, epochs=2)
+    before = weights(initial_model(experiment, init=None)[0])
+    after = weights(run(experiment, tmp_path).model)
+    assert metrics(tmp_path)[1]["loss"] < metrics(tmp_path)[0]["loss"]
+    assert not torch.equal(after["fc.weight"], before["fc.weight"])
 
 
 def test_the_estimate_grows_with_the_epochs(crops: Path) -> None:
