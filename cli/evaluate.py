@@ -53,7 +53,7 @@ def evaluate(
     """
     require_torch()
     from lstpnet.cross_dataset import evaluate_on
-    from lstpnet.trainer import pick_device
+    from lstpnet.device import pick_device
 
     opened, dataset, clip_ids = _open(source, data, fold, checkpoint, trained_on, protocol, overrides)
     if out is not None:
@@ -80,9 +80,9 @@ def features(
     require_torch()
     import numpy as np
 
+    from lstpnet.device import pick_device
     from lstpnet.features import features_of
     from lstpnet.model import LSTPNet
-    from lstpnet.trainer import pick_device
 
     if out.suffix not in (".npz", ".parquet"):
         raise UsageError(f"{out} must end in .npz or .parquet")

@@ -73,10 +73,10 @@ def train(
     require_torch()
     from dfer_data.manifest import read_document
     from lstpnet.config import parse_overrides, renamed, resolve_recipe
+    from lstpnet.device import pick_device
     from lstpnet.distributed import joined_group
     from lstpnet.experiment import check_trainable, make_experiment
     from lstpnet.train import standing
-    from lstpnet.trainer import pick_device
 
     settings = _settings.load().train
     root = choose_data(data or settings.data, fold=fold)
@@ -141,8 +141,8 @@ def folds_and_seeds(folds: str, seeds: str, *, known: list[str]) -> list[tuple[i
 
 def _announce(pending: list[Experiment], *, init: Path | None, device: Any, yes: bool, as_json: bool) -> None:
     """Say what is about to be trained and how long it takes; ask before hours on a CPU."""
+    from lstpnet.initial import estimate_seconds, initial_model
     from lstpnet.tables import listed
-    from lstpnet.trainer import estimate_seconds, initial_model
 
     first = pending[0]
     filled = initial_model(first, init=init)[1]

@@ -40,6 +40,7 @@ COLUMNS: Mapping[str, str] = {
     "code": "string",
     "label": "string",
     "group": "string",
+    "votes": "object",
     "shard": "Int32",
     "row": "Int32",
     "num_frames": "int32",
@@ -96,7 +97,7 @@ def _clip_rows(sidecars: list[dict[str, Any]], videos: Mapping[str, SourceVideo]
         rows += [_failed_row(failure) for failure in sidecar["failures"]]
     for row in rows:
         video = videos[row["source_clip_id"]]
-        row["label"], row["group"] = video.label, video.group
+        row["label"], row["group"], row["votes"] = video.label, video.group, video.votes
     rows.sort(key=lambda row: str(row["clip_id"]))
     return pd.DataFrame({name: pd.array([row[name] for row in rows], dtype=kind) for name, kind in COLUMNS.items()})
 
@@ -110,8 +111,11 @@ def _failed_row(failure: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parquet(clips: pd.DataFrame) -> bytes:
+    table = pa.Table.from_pandas(clips, preserve_index=False)
+    votes = table["votes"].cast(pa.list_(pa.int32()))  # of no type where there are none
+    table = table.set_column(table.column_names.index("votes"), "votes", votes)
     buffer = io.BytesIO()
-    clips.to_parquet(buffer, engine="pyarrow", index=False)
+    pq.write_table(table, buffer)
     return buffer.getvalue()
 
 
@@ -243,12 +247,30 @@ class PreparedDataset:
         index = self._index()
         if clip_ids.equals(index["clip_id"]):
             return index
-        positions = pc.index_in(clip_ids, value_set=index["clip_id"])
-        if positions.null_count:
-            unknown = clip_ids.filter(positions.is_null())
+        return index.take(self._places(clip_ids, index["clip_id"]))
+
+    def _places(self, clip_ids: pa.ChunkedArray, known: pa.ChunkedArray) -> pa.Array:
+        places = pc.index_in(clip_ids, value_set=known.cast(clip_ids.type))
+        if places.null_count:
+            unknown = clip_ids.filter(places.is_null())
             more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
             raise UsageError(f"{self.root} has no clip {unknown[0].as_py()!r}{more}")
-        return index.take(positions)
+        return places
+
+    def votes(self, clip_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return how many annotators chose each class, (num_clips, num_classes); all 0 where the dataset says nothing.
+
+        UsageError for an unknown clip.
+        """
+        counts = np.zeros((len(clip_ids), len(self.class_names)), np.int64)
+        path = self.root / CLIPS_NAME
+        if "votes" not in pq.read_schema(path).names:  # made before there were any
+            return counts
+        table = pq.read_table(path, columns=["clip_id", "votes"])
+        places = self._places(pa.chunked_array([pa.array(clip_ids, pa.large_string())]), table["clip_id"])
+        for number, row in enumerate(table["votes"].take(places).to_pylist()):
+            counts[number] = 0 if row is None else row
+        return counts
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ PLAN_NAME = "plan.json"
 _MAX_SHARD_VIDEOS = 64
 _MAX_SHARD_BYTES = 256 * 2**20
 _LEAST_SHARDS = 16  # a small dataset is cut finer, so that a few workers share it evenly
+_ANNOTATED = ("label", "group", "votes")
 _PIXEL_PACKAGES = ("dfer", "av", "numpy", "opencv-python-headless", "simplejpeg")
 
 
@@ -53,14 +54,19 @@ class Plan:
                 "class_names": list(listing.class_names),
                 "layout": listing.layout,
                 "synthetic": dict(listing.synthetic) if listing.synthetic else None,
-                "videos": [
-                    {"clip_id": v.clip_id, "path": v.path, "num_bytes": v.num_bytes, "label": v.label, "group": v.group}
-                    for v in listing.videos
-                ],
+                "videos": [_facts(video) for video in listing.videos],
                 "folds": {fold: dict(clips) for fold, clips in listing.folds.items()},
                 "shards": [[video.clip_id for video in shard] for shard in self.shards],
             }
         )
+
+
+def _facts(video: SourceVideo) -> dict[str, Any]:
+    """Return a video's fields; votes only where there are some, so that plans without them stay what they were."""
+    facts = asdict(video)
+    if video.votes is None:
+        del facts["votes"]
+    return facts
 
 
 def make_plan(listing: SourceListing, config: PrepareConfig) -> Plan:
@@ -115,7 +121,7 @@ def renewed_plan(plan: Plan, out: Path, *, closed_shards: Container[int]) -> Pla
     after = {video["clip_id"]: video for video in new["videos"]}
     is_open = {clip_id: number not in closed_shards for number, shard in enumerate(old["shards"]) for clip_id in shard}
     for clip_id, video in before.items():
-        if is_open[clip_id] and all(video[key] == after[clip_id][key] for key in ("label", "group")):
+        if is_open[clip_id] and all(video.get(key) == after[clip_id].get(key) for key in _ANNOTATED):
             before[clip_id] = after[clip_id]
     old |= {"videos": list(before.values())}
     new |= {"shards": old["shards"]}

@@ -103,7 +103,8 @@ def mixed(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mix clips (B, T, 3, H, W) float with each other; return them and targets.
 
-    Targets are `labels` (B,) int64 where nothing is mixed, else (B, num_classes) float32, rows that sum to 1.
+    `labels` are (B,) int64, or (B, num_classes) float32, rows that sum to 1; targets are the same where nothing is
+    mixed, else such rows.
     """
     if changes.mixup == 0 and changes.cutmix == 0:
         return pixels, labels
@@ -122,8 +123,8 @@ def mixed(
         patch.copy_(others)
     else:
         pixels = torch.lerp(pixels[partner], pixels, share)
-    one_hot = functional.one_hot(labels, num_classes).float()
-    return pixels, share * one_hot + (1 - share) * one_hot[partner]
+    rows = functional.one_hot(labels, num_classes).float() if labels.ndim == 1 else labels
+    return pixels, share * rows + (1 - share) * rows[partner]
 
 
 def _draw(clip_ids: Sequence[str], changes: Augmentation, *, seed: int, epoch: int) -> _Draws:

@@ -28,6 +28,7 @@ Validation = Literal["none", "blocks", "groups", "random"]
 Attention = Literal["tce", "eca", "se", "cbam", "none"]
 Temporal = Literal["lstformer", "transformer", "lstm", "gru", "mean"]
 Select = Literal["last", "val-best", "test-best"]
+Targets = Literal["label", "votes"]
 ClassSampling = Literal["natural", "sqrt", "balanced"]
 SelectBy = Literal["war", "uar", "war+uar"]
 _CHOICES: Mapping[str, tuple[str, ...]] = {
@@ -40,6 +41,7 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
     "select_by": get_args(SelectBy),
     "class_sampling": get_args(ClassSampling),
     "class_weights": get_args(ClassWeights),
+    "targets": get_args(Targets),
     "sampler": tuple(SAMPLERS),
     "short": tuple(SHORT_RULES),
     "protocol": tuple(PRESETS),
@@ -114,6 +116,8 @@ class Recipe:
     """Weight of the intensity-aware loss; its authors take 0.1."""
     clustered: float = 0.0
     """Weight of the expression-clustered loss; its authors take 10."""
+    targets: Targets = "label"
+    """What a training clip should be taken for: its label, or its annotators' `votes`, as shares of the classes."""
     label_smoothing: float = 0.0
     """Share of the target spread over all classes."""
     flip: float = 0.5
@@ -190,6 +194,8 @@ class Recipe:
         for key in ("intensity", "clustered"):
             if getattr(self, key) > 0 and (self.mixup > 0 or self.cutmix > 0):
                 faults.append(f"{key} needs one label a clip, and mixup and cutmix mix them")
+            if getattr(self, key) > 0 and self.targets == "votes":
+                faults.append(f"{key} needs one label a clip, and targets = 'votes' has several")
         if self.model and (self.clustered > 0 or self.recompute):
             faults.append("clustered and recompute work on LSTPNet, not on a model of one's own")
         if self.width_multiplier % 0.125:

@@ -19,10 +19,10 @@ from dfer_data.errors import UsageError
 from dfer_data.manifest import PreparedDataset
 from lstpnet.compat import load_reference
 from lstpnet.config import Recipe
+from lstpnet.device import autocast_dtype
 from lstpnet.evaluate import predict_clips
 from lstpnet.metrics import Scores, confusion_matrix, score
 from lstpnet.trained import load_trained
-from lstpnet.trainer import autocast_dtype
 from lstpnet.weightfile import read_tensors
 
 _DFEW = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")

@@ -75,6 +75,18 @@ class Experiment:
         counts = Counter(self.data.index(self.train_ids)["label"].to_pylist())
         return prior_logits([counts[name] for name in self.data.class_names])
 
+    def soft_targets(self, clip_ids: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
+        """Return clip id -> share of the votes that each class got, (num_classes,) float32.
+
+        A clip without votes has its label for certain.
+        """
+        votes = self.data.votes(clip_ids).astype(np.float64)
+        labels = self.data.index(clip_ids)["label"].to_pylist()
+        certain = np.eye(len(self.data.class_names))[[self.data.class_names.index(label) for label in labels]]
+        num_votes = votes.sum(axis=1, keepdims=True)
+        shares = np.where(num_votes > 0, votes / np.maximum(num_votes, 1), certain)
+        return dict(zip(clip_ids, shares.astype(np.float32), strict=True))
+
     def protocol(self) -> str:
         """Say in one line what exactly is measured."""
         document, recipe = self.data.document, self.recipe
@@ -139,6 +151,8 @@ def make_experiment(data: Path, resolved: Resolved, *, fold: int, seed: int) -> 
     if not test_ids:
         raise UsageError(f"{data}: fold {fold} has no test clip of {least} or more frames")
     recipe = resolved.recipe
+    if recipe.targets == "votes" and not dataset.votes(usable).any():
+        raise UsageError(f"{data} has no votes of annotators: targets = 'votes' needs them (DFEW's annotation.xlsx)")
     held_out = HOLD_OUT[recipe.val](dataset, usable, share=recipe.val_share, seed=seed)
     return Experiment(
         dataset,

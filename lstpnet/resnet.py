@@ -28,6 +28,7 @@ EXCITATIONS: Mapping[str, MakeExcitation] = MappingProxyType(
     {"tce": TCE, "eca": ECA, "se": SE, "cbam": CBAM, "none": NoExcitation}
 )
 """Name -> what is made for a number of channels at the places of the TCE."""
+_FULL_BLOCK = 16  # channels that oneDNN's widest kernels take at once
 
 
 def stage_channels(width_multiplier: float) -> tuple[int, int, int, int]:
@@ -43,6 +44,19 @@ def stage_channels(width_multiplier: float) -> tuple[int, int, int, int]:
     if base < 8 or base % 8:
         raise ValueError(f"width_multiplier {width_multiplier} is not a positive multiple of 1/8; try 0.25, 0.5 or 1")
     return int(base), 2 * int(base), 4 * int(base), 8 * int(base)
+
+
+class Pointwise(nn.Conv2d):
+    """A 1 x 1 convolution that leaves pixels out by itself where oneDNN must not be asked to.
+
+    Its gradients of strided ones with few channels are wrong or crash on x86 CPUs (uxlfoundation/oneDNN#6035).
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (N, in_channels, H, W) to (N, out_channels, H/stride, W/stride)."""
+        if self.in_channels >= _FULL_BLOCK or self.stride == (1, 1):
+            return super().forward(x)
+        return F.conv2d(x[:, :, :: self.stride[0], :: self.stride[1]], self.weight, self.bias)
 
 
 class BasicBlock(nn.Module):
@@ -70,7 +84,7 @@ class BasicBlock(nn.Module):
         self.downsample = (
             None
             if is_identity
-            else nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels))
+            else nn.Sequential(Pointwise(in_channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels))
         )
 
     def forward(self, x: Tensor, num_frames: int) -> Tensor:

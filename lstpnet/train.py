@@ -22,10 +22,12 @@ from dfer_data.errors import CorruptDataError, DferError, LockedError, UsageErro
 from dfer_data.files import write_atomically
 from dfer_data.weights import sha256_file
 from lstpnet.checkpoint import save_checkpoint
+from lstpnet.device import autocast_dtype
 from lstpnet.distributed import ALONE, Group
 from lstpnet.errors import CheckpointError
 from lstpnet.evaluate import CONTROLS, Control, predict_clips
 from lstpnet.experiment import Experiment, without_validation
+from lstpnet.initial import initial_model
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
 from lstpnet.own_models import source_sha256
 from lstpnet.runs import (
@@ -39,7 +41,7 @@ from lstpnet.runs import (
     write_run,
 )
 from lstpnet.state import FOLDER as STATES
-from lstpnet.trainer import METRICS_NAME, EpochDone, Trained, autocast_dtype, fit, initial_model
+from lstpnet.trainer import METRICS_NAME, EpochDone, Trained, fit
 
 Standing = Literal["absent", "begun", "finished"]
 

@@ -19,18 +19,18 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dfer_data.config import canonical_json
 from dfer_data.dataset import FaceClipDataset, Sampling
-from dfer_data.errors import DferError, UsageError
+from dfer_data.errors import DferError
 from dfer_data.loader import Batch, ClipLoader
 from dfer_data.order import class_shares
 from lstpnet.augment import Augmentation, augmented, mixed
 from lstpnet.checkpoint import save_checkpoint
 from lstpnet.config import Recipe
+from lstpnet.device import autocast_dtype, num_threads
 from lstpnet.distributed import ALONE, Group
 from lstpnet.errors import CheckpointError
 from lstpnet.evaluate import predict_clips
@@ -41,8 +41,6 @@ from lstpnet.losses import TrainingLoss
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
 from lstpnet.model import LSTPNet
 from lstpnet.optim import build_optimizer, build_schedule
-from lstpnet.own_models import build_own, check_own
-from lstpnet.start_weights import fill_from
 from lstpnet.state import load_state, save_state, state_path
 
 _MEMORY_BYTES = 1 << 30  # decoded training clips are kept when they fit into this
@@ -103,84 +101,6 @@ class Trained:
     """The first epoch that was best on the held-out clips; None without them."""
     test_best: Chosen | None
     """The same on the test clips; None unless the recipe selects on them."""
-
-
-def pick_device(name: str | None = None) -> torch.device:
-    """Return the named device, or CUDA, MPS, CPU in this order of preference. DferError if it is not there."""
-    if name is None:
-        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise DferError(f"device {name} cannot be used here: {' '.join(str(error).split())[:200]}") from error
-    return device
-
-
-def num_threads(device: torch.device) -> int:
-    """Return how many threads read training clips ahead; where the CPU computes too, none."""
-    return 4 if device.type == "cuda" else 0
-
-
-def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
-    """Return the type that the recipe names, bfloat16 for `auto` where the device computes in it; None for float32."""
-    if recipe.precision == "f32":
-        return None
-    if recipe.precision in ("bf16", "f16"):
-        return torch.bfloat16 if recipe.precision == "bf16" else torch.float16
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
-    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
-    return torch.bfloat16 if device.type == "cpu" and native() else None
-
-
-def build_model(recipe: Recipe, *, num_classes: int, seed: int) -> nn.Module:
-    """Return the recipe's network with fresh weights that depend on the seed alone."""
-    torch.manual_seed(seed)
-    if recipe.model:
-        return build_own(recipe.model, num_classes=num_classes)
-    model = LSTPNet(num_classes, **recipe.network)
-    model.backbone.recomputes = recipe.recompute
-    return model
-
-
-def initial_model(experiment: Experiment, *, init: Path | None) -> tuple[nn.Module, str]:
-    """Return the network that training starts from, and what of it a file of start weights filled.
-
-    CheckpointError for an `init` file that does not fit, UsageError for a model of one's own that does not.
-    """
-    recipe, num_classes = experiment.recipe, len(experiment.data.class_names)
-    model = build_model(recipe, num_classes=num_classes, seed=experiment.seed)
-    if not isinstance(model, LSTPNet):
-        check_own(recipe.model, model, num_classes=num_classes, size_px=recipe.size_px)
-        if init is not None:
-            raise UsageError("--init fills LSTPNet; a model of one's own loads its start weights itself")
-        torch.manual_seed(experiment.seed)  # the trial may have drawn
-        return model, ""
-    return model, "" if init is None else fill_from(model, init).words
-
-
-def estimate_seconds(experiment: Experiment, *, device: torch.device) -> float:
-    """Time two training steps of each stage on random pixels and scale them up to the whole run."""
-    recipe = experiment.recipe
-    model = build_model(recipe, num_classes=len(experiment.data.class_names), seed=0).to(device)
-    dtype, total = autocast_dtype(recipe, device), 0.0
-    size = min(recipe.batch_size, 2 if recipe.size_px > 112 else 8)
-    for num_frames, num_epochs in ((1, recipe.frame_epochs), (16, recipe.epochs)):
-        if num_epochs == 0:
-            continue
-        frames = torch.randint(0, 256, (size, num_frames, 3, recipe.size_px, recipe.size_px), dtype=torch.uint8)
-        labels = torch.zeros(size, dtype=torch.long, device=device)
-        seconds = []
-        for _ in range(3):  # the first one warms up
-            start = time.perf_counter()
-            with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
-                loss = functional.cross_entropy(model(normalised(frames.to(device), norm=recipe.input_norm)), labels)
-            loss.backward()
-            loss.item()
-            seconds.append(time.perf_counter() - start)
-        total += min(seconds[1:]) / size * len(experiment.train_ids) * num_epochs
-    return total
 
 
 def fit(
@@ -405,6 +325,7 @@ class _Stage:
             shares=None if recipe.class_sampling == "natural" else shares,
         )
         self._loss = TrainingLoss(recipe, counts=counts.tolist(), device=device)
+        self._targets = experiment.soft_targets(self._dataset.clip_ids) if recipe.targets == "votes" else None
         self._num_batches = self._loader.num_batches(1)
         steps = -(-self._num_batches // recipe.accumulate)
         self._optimizer = build_optimizer(self._model, recipe)
@@ -473,7 +394,11 @@ class _Stage:
         changes, clip_ids = Augmentation.of(recipe), batch.clip_ids
         pixels = normalised(augmented(frames, clip_ids, changes, seed=seed, epoch=epoch), norm=recipe.input_norm)
         num_classes = len(self._experiment.data.class_names)
-        pixels, targets = mixed(pixels, labels, clip_ids, changes, num_classes=num_classes, seed=seed, epoch=epoch)
+        targets = labels
+        if self._targets is not None:
+            rows = np.stack([self._targets[clip_id] for clip_id in clip_ids])
+            targets = torch.from_numpy(rows).to(labels.device)  # (B, num_classes)
+        pixels, targets = mixed(pixels, targets, clip_ids, changes, num_classes=num_classes, seed=seed, epoch=epoch)
         ends = self._ends_step(batch.next_position)
         with contextlib.nullcontext() if ends else self._unsynced():
             with torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not None):

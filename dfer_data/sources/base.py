@@ -24,6 +24,8 @@ class SourceVideo:
     """Class name; None where the dataset gives none."""
     group: str | None = None
     """Who or what it belongs with (a person, a film), so that a split can keep it together; None where not known."""
+    votes: tuple[int, ...] | None = None
+    """How many annotators chose each class, in the listing's order of classes; None where the dataset does not say."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Split files: `EmoLabel_DataSplit/{train,test}(single-labeled)/set_K.csv`, header `video_name,label`, ids without leading
 zeros, labels from 1. Videos: `Clip/original/00001.mp4` (or `1.mp4`). Crops: `Clip/clip_224x224/00001/*.jpg`, whose
-pictures are really 256 x 256 and whose names sort by number only.
+pictures are really 256 x 256 and whose names sort by number only. Votes: `dfew_votes.py`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any, Literal
 from dfer_data.errors import AnnotationError, UsageError
 from dfer_data.labels import DFEW_NAMES, DFEW_NUMBERS
 from dfer_data.sources.base import SourceListing, SourceVideo, Split, outsiders
+from dfer_data.sources.dfew_votes import Votes, read_votes
 from dfer_data.video import VIDEO_EXTENSIONS
 
 _FOLDS = ("1", "2", "3", "4", "5")
@@ -38,7 +39,8 @@ def list_dfew(root: Path, *, layout: Literal["videos", "frames"]) -> SourceListi
     rows, faults = _read_splits(root)
     found = _index_videos(root) if layout == "videos" else _index_frames(root)
     faults += _cross_faults(rows) + outsiders(root, (path for path, _ in found.values()))
-    if faults:
+    votes, more_faults = read_votes(root)
+    if faults := faults + more_faults:
         raise AnnotationError(faults)
     if not found:
         other = "Clip/original/*.mp4" if layout == "videos" else "Clip/clip_224x224/*/*.jpg"
@@ -47,14 +49,20 @@ def list_dfew(root: Path, *, layout: Literal["videos", "frames"]) -> SourceListi
     synthetic = _synthetic(root)
     heads = _heads(root) if synthetic else {}
     videos = tuple(
-        SourceVideo(clip_id, *found.get(clip_id, ("", 0)), labels[clip_id], heads.get(clip_id))
+        SourceVideo(
+            clip_id,
+            *found.get(clip_id, ("", 0)),
+            labels[clip_id],
+            heads.get(clip_id),
+            votes.get(clip_id, (None, ""))[0],
+        )
         for clip_id in sorted(labels)
     )
     folds: dict[str, dict[str, Split]] = defaultdict(dict)
     for row in rows:
         folds[row.fold][row.clip_id] = row.split
     return SourceListing(
-        "dfew", layout, DFEW_NAMES, videos, dict(folds), synthetic=synthetic, notes=_notes(labels, found)
+        "dfew", layout, DFEW_NAMES, videos, dict(folds), synthetic=synthetic, notes=_notes(labels, found, votes)
     )
 
 
@@ -155,9 +163,17 @@ def _index_frames(root: Path) -> dict[str, tuple[str, int]]:
     return found
 
 
-def _notes(labels: Mapping[str, str], found: Mapping[str, Any]) -> tuple[str, ...]:
-    num_extra = len(found.keys() - labels.keys())
-    return (f"{num_extra} videos stand in no split file (not single-labelled) and are left out",) if num_extra else ()
+def _notes(labels: Mapping[str, str], found: Mapping[str, Any], votes: Mapping[str, Votes]) -> tuple[str, ...]:
+    notes = []
+    if num_extra := len(found.keys() - labels.keys()):
+        notes.append(f"{num_extra} videos stand in no split file (not single-labelled) and are left out")
+    if votes and (num_without := len(labels.keys() - votes.keys())):
+        notes.append(f"{num_without} clips have no votes in annotation.xlsx")
+    others = [clip_id for clip_id, (_, label) in sorted(votes.items()) if labels.get(clip_id, label) != label]
+    if others:
+        what = f"{len(others)} clips another label than the split files"
+        notes.append(f"annotation.xlsx gives {what}, which count ({others[0]}...)")
+    return tuple(notes)
 
 
 def _synthetic(root: Path) -> Mapping[str, Any] | None:

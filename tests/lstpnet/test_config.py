@@ -125,6 +125,7 @@ def test_an_unknown_recipe_lists_the_shipped_ones(name: str) -> None:
         ({"accumulate": 0}, ["accumulate = 0: at least 1"]),
         ({"warmup_epochs": 2}, ["warmup_epochs: the schedule one-cycle has a climb of its own"]),
         ({"intensity": 0.1, "mixup": 1}, ["intensity needs one label a clip"]),
+        ({"clustered": 10, "targets": "votes"}, ["clustered needs one label a clip, and targets"]),
         ({"model": "m:b", "clustered": 10}, ["clustered and recompute work on LSTPNet"]),
         ({"epochs": 0, "flip": 2, "val": "fold"}, ["epochs = 0:", "flip = 2.0:", "val = 'fold':"]),
     ],
@@ -227,6 +228,7 @@ OTHER: dict[str, Any] = {
     "clustered": 10.0,
     "compile": True,
     "model": "mine:build",
+    "targets": "votes",
 }
 NEEDS: dict[str, dict[str, Any]] = {"refit": {"val": "blocks"}, "warmup_epochs": {"schedule": "cosine"}}
 """Keys that cannot be changed alone."""

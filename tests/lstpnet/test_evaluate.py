@@ -11,9 +11,9 @@ from torch import nn
 from dfer_data import read_clip
 from dfer_data.errors import CorruptShardError
 from lstpnet.evaluate import Control, predict_clips
+from lstpnet.initial import build_model
 from lstpnet.inputs import normalised
 from lstpnet.model import LSTPNet
-from lstpnet.trainer import build_model
 from tests.lstpnet.conftest import quick
 
 IDS = ("00015", "00003", "00050", "00004", "00022")

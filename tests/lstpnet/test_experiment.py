@@ -9,6 +9,7 @@ import pytest
 
 from dfer_data import open_dataset
 from dfer_data.errors import CorruptDataError, UsageError
+from dfer_data.manifest import PreparedDataset
 from dfer_data.prepare import Request, prepare, resolve
 from lstpnet.experiment import Experiment, make_experiment
 from lstpnet.validation import HOLD_OUT
@@ -194,3 +195,19 @@ def test_a_folder_of_videos_without_labels_or_folds(tmp_path: Path, name: str, w
     prepare(resolve(request), tmp_path / "out", num_workers=0)
     with pytest.raises(UsageError, match=words):
         made(tmp_path / "out")
+
+
+def test_votes_are_targets_and_clips_without_votes_have_their_label(
+    crops: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = make_experiment(crops, quick(), fold=3, seed=0)
+    votes = {"00001": [7, 3, 0, 0, 0, 0, 0], "00002": [0] * 7}
+    monkeypatch.setattr(PreparedDataset, "votes", lambda self, ids: np.array([votes[clip_id] for clip_id in ids]))
+    found = experiment.soft_targets(["00002", "00001"])
+    assert found["00001"].tolist() == pytest.approx([0.7, 0.3, 0, 0, 0, 0, 0])
+    assert found["00002"].tolist() == [0, 1, 0, 0, 0, 0, 0]
+
+
+def test_votes_that_are_not_there_are_refused_before_training(crops: Path) -> None:
+    with pytest.raises(UsageError, match="has no votes of annotators"):
+        make_experiment(crops, quick(targets="votes"), fold=3, seed=0)

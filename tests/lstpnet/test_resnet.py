@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -76,3 +80,25 @@ def test_every_stage_works_in_channels_last() -> None:
     with torch.no_grad():
         net(torch.rand(4, 3, 64, 64), 2)
     assert layouts == [True] * 4
+
+
+def test_the_narrowest_network_has_right_gradients_on_large_pictures(tmp_path: Path) -> None:
+    """In a process of its own: a strided 1 x 1 convolution of oneDNN with eight channels crashed here."""
+    script = """
+import torch
+from lstpnet.resnet import TemporalResNet18
+torch.manual_seed(0)
+torch.set_num_threads(1)
+net = TemporalResNet18(0.125).eval()
+frames = torch.rand(4, 3, 224, 224)
+gradients = []
+for mkldnn in (True, False):
+    torch.backends.mkldnn.set_flags(mkldnn)
+    net.zero_grad()
+    net(frames, 1).square().sum().backward()
+    gradients.append(net.layer2[0].downsample[0].weight.grad.clone())
+torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-4 * float(gradients[1].abs().max()))
+print("equal")
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "equal\n"), done.stderr

@@ -26,11 +26,12 @@ from lstpnet.checkpoint import load_checkpoint, save_checkpoint
 from lstpnet.errors import CheckpointError
 from lstpnet.evaluate import predict_clips
 from lstpnet.experiment import Experiment, make_experiment
+from lstpnet.initial import build_model
 from lstpnet.inputs import normalised
 from lstpnet.report import build_report
 from lstpnet.runs import find_runs, load_runs, read_run, write_predictions
 from lstpnet.train import standing, train_run
-from lstpnet.trainer import EpochDone, build_model
+from lstpnet.trainer import EpochDone
 from tests.crops import MISSING, label_of
 from tests.dfer_data.tiny import tree
 from tests.lstpnet.conftest import QUICK, Done, quick, train

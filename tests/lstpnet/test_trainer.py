@@ -2,31 +2,31 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from dfer_data.errors import CorruptShardError, DferError
-from lstpnet import trainer
+from dfer_data.manifest import PreparedDataset
+from lstpnet import initial, trainer
 from lstpnet.augment import augmented
 from lstpnet.checkpoint import checkpoint_facts, load_checkpoint, save_checkpoint
+from lstpnet.device import autocast_dtype, pick_device
+from lstpnet.evaluate import predict_clips
 from lstpnet.experiment import Experiment, make_experiment
+from lstpnet.initial import build_model, estimate_seconds, initial_model
 from lstpnet.optim import build_optimizer, build_schedule
-from lstpnet.trainer import (
-    EpochDone,
-    Trained,
-    autocast_dtype,
-    build_model,
-    estimate_seconds,
-    fit,
-    initial_model,
-    pick_device,
-)
+from lstpnet.state import load_state, state_path
+from lstpnet.trainer import EpochDone, Trained, fit
 from tests.lstpnet.conftest import Done, quick
 
 CPU = torch.device("cpu")
@@ -154,7 +154,7 @@ def test_every_clip_is_seen_once_an_epoch_and_never_alone(
         return augmented(frames, clip_ids, *changes, **settings)
 
     monkeypatch.setattr(trainer, "augmented", watch)
-    monkeypatch.setattr(trainer, "build_model", tiny_model)
+    monkeypatch.setattr(initial, "build_model", tiny_model)
     experiment = changed(crops, frame_epochs=0, epochs=2, batch_size=batch_size)
     run(experiment, tmp_path)
     half = len(seen) // 2
@@ -317,3 +317,54 @@ def test_training_with_every_augmentation_is_reproducible(crops: Path, tmp_path:
     one, other = (weights(run(experiment, tmp_path).model) for _ in range(2))
     assert equal(one, other)
     assert not equal(one, weights(run(changed(crops, frame_epochs=0, epochs=1), tmp_path).model))
+
+
+def test_votes_change_what_is_learned_and_mixing_takes_them(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every annotator says class 2, whatever the label: so does the model then."""
+
+    def votes(self: PreparedDataset, clip_ids: Sequence[str]) -> Any:
+        return np.tile([0, 0, 10, 0, 0, 0, 0], (len(clip_ids), 1))
+
+    monkeypatch.setattr(PreparedDataset, "votes", votes)
+    experiment = changed(crops, targets="votes", mixup=0.2, epochs=3)
+    model = run(experiment, tmp_path).model
+    recipe, data = experiment.recipe, experiment.data
+    logits = predict_clips(model, data.root, experiment.seen_test_ids, recipe=recipe, device=CPU, dtype=None)
+    assert set(logits.argmax(axis=1).tolist()) == {2}
+
+
+def test_memory_that_is_full_is_one_line_and_leaves_the_last_state(tmp_path: Path, crops: Path) -> None:
+    """A real lack of memory, in a process that may not take more than it has after its first epoch."""
+    script = """
+import resource, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from lstpnet.experiment import make_experiment
+from lstpnet.initial import initial_model
+from lstpnet.trainer import fit
+from tests.lstpnet.conftest import quick
+
+experiment = make_experiment(Path(sys.argv[1]), quick(frame_epochs=1, epochs=1, size_px=224), fold=3, seed=0)
+
+def on_event(event):
+    print("epoch", event.stage, flush=True)
+    taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (taken + 2**24, resource.RLIM_INFINITY))
+
+model = initial_model(experiment, init=None)[0]
+fit(experiment, model, folder=Path(sys.argv[2]), device=torch.device("cpu"), on_event=on_event)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    line = [sys.executable, "-c", script, str(crops), str(tmp_path)]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, env=environment)
+    assert done.stdout.split() == ["epoch", "frames"], done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert "out of memory on cpu with batch_size 8 at 224 px; halve batch_size" in last
+    assert last.startswith("dfer_data.errors.DferError")
+    state = load_state(state_path(tmp_path, "last"))
+    assert state is not None
+    assert (state["stage"], state["epoch"]) == (1, 1)
+    assert checkpoint_facts(tmp_path / "checkpoints/last.safetensors")["stage"] == "frames"

@@ -1,0 +1,38 @@
+"""Rows of an Excel file, each with its line number; annotation files come as such."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from dfer_data.errors import AnnotationError
+
+Row = tuple[int, tuple[str, ...]]
+
+
+def read_rows(path: Path, name: str) -> Iterator[Row]:
+    """Yield (line, cells as text without outer spaces) of the first sheet; empty lines are left out.
+
+    Whole numbers are written without a decimal point, whichever way the file stores them. Raises AnnotationError
+    naming the file `name` for anything but an Excel file.
+    """
+    from openpyxl import load_workbook
+    from openpyxl.utils.exceptions import InvalidFileException
+
+    try:
+        book = load_workbook(path, read_only=True, data_only=True)
+        rows = list(book.worksheets[0].iter_rows(values_only=True))
+        book.close()
+    except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, IndexError, OSError, SyntaxError) as error:
+        raise AnnotationError([f"{name}: not an Excel file that can be read: {error}"]) from error
+    for number, cells in enumerate(rows, start=1):
+        words = tuple(_text(cell) for cell in cells)
+        if any(words):
+            yield number, words
+
+
+def _text(cell: object) -> str:
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return "" if cell is None else str(cell).strip()

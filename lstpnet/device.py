@@ -1,0 +1,37 @@
+"""Where a model is trained and tested: the device, its number type, how many threads read for it."""
+
+from __future__ import annotations
+
+import torch
+
+from dfer_data.errors import DferError
+from lstpnet.config import Recipe
+
+
+def pick_device(name: str | None = None) -> torch.device:
+    """Return the named device, or CUDA, MPS, CPU in this order of preference. DferError if it is not there."""
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise DferError(f"device {name} cannot be used here: {' '.join(str(error).split())[:200]}") from error
+    return device
+
+
+def num_threads(device: torch.device) -> int:
+    """Return how many threads read training clips ahead; where the CPU computes too, none."""
+    return 4 if device.type == "cuda" else 0
+
+
+def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
+    """Return the type that the recipe names, bfloat16 for `auto` where the device computes in it; None for float32."""
+    if recipe.precision == "f32":
+        return None
+    if recipe.precision in ("bf16", "f16"):
+        return torch.bfloat16 if recipe.precision == "bf16" else torch.float16
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
+    native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return torch.bfloat16 if device.type == "cpu" and native() else None
