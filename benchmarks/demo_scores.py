@@ -3,7 +3,8 @@
     python -m benchmarks.demo_scores [--work DIR] [--seeds 0 1 2] [--fold 3] [--json FILE]
 
 `--work` holds the demo dataset (`dfer synth dfew`) and is filled with what is missing; by default a temporary folder.
-Surprise and fear share every frame and differ in their course; each is scored among these two classes alone.
+Surprise and fear share every frame and differ in their course; each is scored among these two classes alone, and, as
+`within`, among all seven. `outside` is the accuracy on the clips of the other five classes.
 """
 
 from __future__ import annotations
@@ -55,19 +56,24 @@ def main() -> None:
             info = read_run(folder)
             parts = {part.control: part for part in read_predictions(folder, info) if part.checkpoint == "last"}
             right = np.array(parts[""].logits).argmax(axis=1) == [info.class_names.index(n) for n in parts[""].labels]
+            is_pair = np.isin(parts[""].labels, PAIR)
+            metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
             rows.append(
                 {
                     "seed": seed,
                     "war": float(right.mean()),
+                    "outside": float(right[~is_pair].mean()),
+                    "within": float(right[is_pair].mean()),
+                    "seconds": sum(epoch["seconds"] for epoch in metrics),
                     "pair": pair_accuracy(parts[""], info.class_names),
                     "pair_repeated_frame": pair_accuracy(parts["repeated-frame"], info.class_names),
                 }
             )
-    print("seed  WAR     surprise/fear  the same with one frame repeated")
-    for row in rows:
-        print(f"{row['seed']:4}  {row['war']:.4f}  {row['pair']:.4f}         {row['pair_repeated_frame']:.4f}")
-    means = {key: float(np.mean([row[key] for row in rows])) for key in ("war", "pair", "pair_repeated_frame")}
-    print(f"mean  {means['war']:.4f}  {means['pair']:.4f}         {means['pair_repeated_frame']:.4f}")
+    names = ("war", "outside", "within", "pair", "pair_repeated_frame", "seconds")
+    means = {name: float(np.mean([row[name] for row in rows])) for name in names}
+    print("seed  " + "  ".join(f"{name:>{max(7, len(name))}}" for name in names))
+    for row in (*rows, {"seed": "mean", **means}):
+        print(f"{row['seed']:>4}  " + "  ".join(f"{row[name]:{max(7, len(name))}.3f}" for name in names))
     if options.json:
         options.json.write_text(json.dumps({"rows": rows, "mean": means}, indent=2) + "\n")
 

@@ -23,6 +23,14 @@ def require_torch() -> None:
         raise UsageError("training needs PyTorch, which is not installed: pip install 'dfer[train]'")
 
 
+def require_tensorboard() -> None:
+    """Say in one line what to install where TensorBoard is missing. Raises UsageError."""
+    from importlib.util import find_spec
+
+    if find_spec("tensorboard") is None:
+        raise UsageError("--tensorboard needs a package that is not installed: pip install 'dfer[tensorboard]'")
+
+
 def num_cores() -> int:
     """Return how many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):

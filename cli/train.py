@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +12,7 @@ import typer
 from dfer_data.errors import UsageError
 
 from . import _console, _settings
-from ._options import JsonFlag, require_torch
+from ._options import JsonFlag, require_tensorboard, require_torch
 
 if TYPE_CHECKING:
     from lstpnet.distributed import Group
@@ -61,6 +62,9 @@ def train(
     save_minutes: Annotated[
         float, typer.Option(min=0, help="How often the state is saved inside an epoch; it is after each one.")
     ] = 10.0,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write each epoch's figures to RUN/tensorboard too.")
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Train from the start again.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before hours on a CPU.")] = False,
     as_json: JsonFlag = False,
@@ -71,6 +75,8 @@ def train(
     same settings is left as it is, an interrupted run goes on where it stopped. Several processes: torchrun.
     """
     require_torch()
+    if tensorboard:
+        require_tensorboard()
     from dfer_data.manifest import read_document
     from lstpnet.config import parse_overrides, renamed, resolve_recipe
     from lstpnet.device import pick_device
@@ -114,6 +120,7 @@ def train(
                     device=chosen,
                     save_minutes=save_minutes,
                     group=group,
+                    tensorboard=tensorboard,
                     as_json=as_json,
                 )
             elif group.is_first:
@@ -168,14 +175,18 @@ def _train_one(
     device: Any,
     save_minutes: float,
     group: Group,
+    tensorboard: bool,
     as_json: bool,
 ) -> dict[str, Any]:
     """Train a run and say what came out; returns what `train_run` does."""
+    from lstpnet.curves import board
     from lstpnet.train import train_run
 
     if state == "begun" and group.is_first:
         _console.say(f"{folder}: goes on where it stopped", as_json=as_json)
-    with _console.progress("training", unit="epochs") as advance:
+    with contextlib.ExitStack() as stack:
+        advance = stack.enter_context(_console.progress("training", unit="epochs"))
+        write = stack.enter_context(board(folder)) if tensorboard else None
         total = experiment.recipe.frame_epochs + experiment.recipe.epochs
         num_done = 0
 
@@ -183,6 +194,8 @@ def _train_one(
             nonlocal num_done
             num_done += 1
             advance(num_done, total)
+            if write is not None:
+                write(event)
 
         summary = train_run(
             experiment,

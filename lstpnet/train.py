@@ -22,6 +22,7 @@ from dfer_data.errors import CorruptDataError, DferError, LockedError, UsageErro
 from dfer_data.files import write_atomically
 from dfer_data.weights import sha256_file
 from lstpnet.checkpoint import save_checkpoint
+from lstpnet.curves import draw_curves
 from lstpnet.device import autocast_dtype
 from lstpnet.distributed import ALONE, Group
 from lstpnet.errors import CheckpointError
@@ -148,6 +149,7 @@ class _Run:
             parts += _predict(experiment, trained, self.device, checkpoint=name)
         write_predictions(folder, parts)
         names = tuple(dict.fromkeys(part.checkpoint for part in parts))
+        draw_curves(folder)
         write_run(folder, self._info(checkpoints=names, finished=True))
         shutil.rmtree(folder / STATES, ignore_errors=True)
         self.group.wait()
