@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak lint type bench clean
+.PHONY: help setup demo test soak lint type gpu-check bench clean
 
 BIN := .venv/bin
 # Succeeds for a Python 3.11-3.13 that can make virtual environments (Debian splits that off as python3-venv).
@@ -8,7 +8,7 @@ CHECK := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= 
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell $(p) -c '$(CHECK)' 2>/dev/null && echo $(p))))
 
 help:  ## this list
-	@grep -hE '^[a-z]+:.*  ## ' $(MAKEFILE_LIST) | awk -F ':.*  ## ' '{printf "make %-7s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | awk -F ':.*  ## ' '{printf "make %-9s %s\n", $$1, $$2}'
 
 setup: .venv/.installed  ## .venv with the pinned packages and dfer, editable (PYTHON=python3.12 picks another Python)
 
@@ -49,8 +49,12 @@ lint: setup  ## ruff and the import rules
 type: setup  ## mypy, strict
 	$(BIN)/mypy cli dfer_data lstpnet tests benchmarks
 
+gpu-check: setup  ## what a CUDA GPU does: speed, precision, agreement with the CPU; build/gpu-check.json
+	@mkdir -p build
+	$(BIN)/python -m benchmarks.gpu_check --json build/gpu-check.json
+
 bench: setup  ## every benchmark
-	@for name in $(notdir $(basename $(wildcard benchmarks/*.py))); do \
+	@for name in $(filter-out gpu_check,$(notdir $(basename $(wildcard benchmarks/*.py)))); do \
 	  echo "\$$ python -m benchmarks.$$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:  ## remove .venv, builds and caches (data, prepared and runs stay)

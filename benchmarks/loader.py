@@ -15,14 +15,14 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
+from benchmarks.peers.contestant import Contestant, prepared
 from benchmarks.peers.environment import python_with
 from dfer_data.dataset import FaceClipDataset
 from dfer_data.sample import frames_of_clip
@@ -37,43 +37,6 @@ CONTESTANTS = {
     ],
     "float32": [("folder-pil-float", 0), ("folder-pil-float", 2), ("loader-float", 0), ("loader-float", 2)],
 }
-
-
-class Contestant:
-    """A process that reads all clips when it is told to."""
-
-    def __init__(self, python: Path, name: str, num_workers: int, work: Path) -> None:
-        script = Path(__file__).parent / "peers" / "clip_readers.py"
-        self._process = subprocess.Popen(
-            [str(python), str(script), name, str(num_workers), str(work)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        while (line := self._pipe(self._process.stdout).readline()) != "ready\n":
-            if not line:
-                raise SystemExit(f"{name} with {num_workers} workers could not start")
-
-    def do(self, word: str) -> dict[str, float]:
-        """Say `go` or `check`; return what comes back."""
-        stdin = self._pipe(self._process.stdin)
-        stdin.write(word + "\n")
-        stdin.flush()
-        while not (line := self._pipe(self._process.stdout).readline()).startswith("{"):
-            if not line:
-                raise SystemExit(f"{self._process.args!r} ended")
-        return dict(json.loads(line))
-
-    def end(self) -> None:
-        """End the process."""
-        self._pipe(self._process.stdin).close()
-        self._process.wait()
-
-    @staticmethod
-    def _pipe(pipe: IO[str] | None) -> IO[str]:
-        assert pipe is not None
-        return pipe
 
 
 def unpack(data: FaceClipDataset, work: Path) -> None:
@@ -94,15 +57,6 @@ def unpack(data: FaceClipDataset, work: Path) -> None:
     (work / "prepared.json").write_text(json.dumps(facts))
 
 
-def prepared(work: Path) -> Path:
-    """Return the prepared demo dataset below `work`, made where it is missing."""
-    root = work / "prepared" / "dfew-retinaface"
-    if not root.is_dir():
-        for line in ("synth dfew", "prepare dfew --detector retinaface"):
-            subprocess.run([str(Path(sys.executable).with_name("dfer")), *line.split()], cwd=work, check=True)
-    return root
-
-
 def main() -> None:
     """Print a line a contestant."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -112,7 +66,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
-    peers = python_with("loader", LIBRARIES)
+    peers, script = python_with("loader", LIBRARIES), Path(__file__).parent / "peers" / "clip_readers.py"
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         root = prepared(options.work or work)
@@ -121,7 +75,7 @@ def main() -> None:
         unpack(data, work)
         contestants = {
             (kind, name, n): Contestant(
-                peers if name in ("webdataset", "litdata") else Path(sys.executable), name, n, work
+                peers if name in ("webdataset", "litdata") else sys.executable, script, name, n, work
             )
             for kind, members in CONTESTANTS.items()
             for name, n in members

@@ -81,14 +81,15 @@ def test_unlabelled_and_absent_clips_and_other_labels_are_notes(dfew: Path) -> N
 
 
 def test_every_broken_line_is_named(dfew: Path) -> None:
-    broken = [
+    broken: list[Sequence[object]] = [
         [1, 2, 3, 4, 0, 0, 0, 1],
         [0] * 7 + [1, 1],
         ["many", *ROWS[0][1:]],
         [*ROWS[0][:-1], 8],
         [-1, *ROWS[0][1:]],
     ]
-    write_sheet(dfew, [*ROWS, ROWS[0], *broken])
+    rows: list[Sequence[object]] = [*ROWS, ROWS[0]]
+    write_sheet(dfew, rows + broken)
     found = faults(dfew)
     assert [fault.split(": ")[0] for fault in found] == [f"{SHEET}:{line}" for line in range(9, 15)]
     assert found[0].endswith("clip 1 stands there twice")

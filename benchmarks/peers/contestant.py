@@ -1,0 +1,55 @@
+"""Contestants of a benchmark: processes that take turns, and the dataset they work on."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO
+
+
+class Contestant:
+    """A process that works when it is told to, on standard input, and answers with a line of JSON."""
+
+    def __init__(self, *command: object) -> None:
+        """Start `command`; it says `ready` when it is."""
+        self._process = subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+        while (line := self._pipe(self._process.stdout).readline()) != "ready\n":
+            if not line:
+                raise SystemExit(f"{self._process.args!r} could not start")
+
+    def do(self, word: str) -> dict[str, float]:
+        """Say `go` or `check`; return what comes back."""
+        stdin = self._pipe(self._process.stdin)
+        stdin.write(word + "\n")
+        stdin.flush()
+        while not (line := self._pipe(self._process.stdout).readline()).startswith("{"):
+            if not line:
+                raise SystemExit(f"{self._process.args!r} ended")
+        return dict(json.loads(line))
+
+    def end(self) -> None:
+        """End the process."""
+        self._pipe(self._process.stdin).close()
+        self._process.wait()
+
+    @staticmethod
+    def _pipe(pipe: IO[str] | None) -> IO[str]:
+        assert pipe is not None
+        return pipe
+
+
+def prepared(work: Path) -> Path:
+    """Return the prepared demo dataset below `work`, made where it is missing."""
+    root = work / "prepared" / "dfew-retinaface"
+    if not root.is_dir():
+        for line in ("synth dfew", "prepare dfew --detector retinaface"):
+            subprocess.run([str(Path(sys.executable).with_name("dfer")), *line.split()], cwd=work, check=True)
+    return root

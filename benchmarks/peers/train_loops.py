@@ -1,0 +1,122 @@
+"""Training loops that take turns, an epoch at a time; benchmarks/train.py runs them.
+
+    python -m benchmarks.peers.train_loops LOOP WORKERS WORK SIZE_PX BATCH CLIPS
+
+`ours` is dfer's trainer. `plain` is what papers' code does: folders of JPEG files read with PIL into float32 by a
+DataLoader, LSTPNet as its authors wrote it, cross-entropy, SGD, all in float32. `WORK` holds clips.json and
+prepared.json as benchmarks/loader.py writes them. Each line on stdin is an epoch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+CPU = torch.device("cpu")
+
+
+class FolderOfFrames(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
+    """Clips as folders of JPEG files: eight times two neighbouring frames of each, drawn anew each time."""
+
+    def __init__(self, work: Path, *, size_px: int, num_clips: int) -> None:
+        self._work, self._size_px = work, size_px
+        self._clips = [paths for paths, _ in json.loads((work / "clips.json").read_text())][:num_clips]
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self._clips)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        """Return (16, 3, size, size) float32 in 0..1, mirrored or not, and a label."""
+        import PIL.Image
+
+        paths = self._clips[index]
+        longest = (len(paths) - 1) // 8
+        offsets = [k * longest + random.randrange(longest) for k in range(8)]
+        pictures = [PIL.Image.open(self._work / paths[i + j]).convert("RGB") for i in offsets for j in (0, 1)]
+        size = (self._size_px, self._size_px)
+        resized = [np.asarray(picture.resize(size, PIL.Image.Resampling.BILINEAR)) for picture in pictures]
+        stacked = torch.from_numpy(np.concatenate(resized, axis=2)).permute(2, 0, 1).contiguous().float().div(255)
+        frames = stacked.reshape(16, 3, *size)
+        return frames.flip(-1) if random.random() < 0.5 else frames, index % 7
+
+
+def plain(work: Path, *, num_workers: int, size_px: int, batch: int, num_clips: int, turn: Callable[..., None]) -> None:
+    """Train as papers' code does."""
+    from benchmarks.peers.plain_lstpnet import plain_lstpnet
+
+    torch.manual_seed(0)
+    model = plain_lstpnet(7).train()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    data = FolderOfFrames(work, size_px=size_px, num_clips=num_clips)
+    loader = torch.utils.data.DataLoader(data, batch_size=batch, shuffle=True, num_workers=num_workers)
+    while True:
+        turn_start = time.perf_counter()
+        waiting, start = 0.0, turn_start
+        for frames, labels in loader:
+            waiting += time.perf_counter() - start
+            loss = functional.cross_entropy(model(frames), labels)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            loss.item()
+            start = time.perf_counter()
+        turn(time.perf_counter() - turn_start, waiting)
+
+
+def ours(work: Path, *, size_px: int, batch: int, num_clips: int, turn: Callable[..., None]) -> None:
+    """Train with dfer's trainer, checkpoints and state included but not counted."""
+    from lstpnet.config import resolve_recipe
+    from lstpnet.experiment import make_experiment
+    from lstpnet.initial import initial_model
+    from lstpnet.trainer import EpochDone, fit
+
+    settings = {"size_px": size_px, "batch_size": batch, "frame_epochs": 0, "epochs": 1000, "optimizer": "sgd"}
+    settings |= {"learning_rate": 0.01, "weight_decay": 1e-4, "schedule": "step", "label_smoothing": 0.0}
+    given = json.loads((work / "prepared.json").read_text())
+    experiment = make_experiment(Path(given["root"]), resolve_recipe("dfew", overrides=settings), fold=1, seed=0)
+    experiment = dataclasses.replace(experiment, train_ids=tuple(given["clip_ids"][:num_clips]))
+
+    def on_event(event: EpochDone) -> None:
+        turn(event.seconds, event.waiting_seconds)
+
+    with tempfile.TemporaryDirectory() as folder:
+        fit(experiment, initial_model(experiment, init=None)[0], folder=Path(folder), device=CPU, on_event=on_event)
+
+
+def turn(seconds: float, waiting_seconds: float) -> None:
+    """Say what the epoch took, and wait until the next one is asked for."""
+    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    peak_mib = int(status["VmHWM"].split()[0]) / 1024
+    print(json.dumps({"seconds": seconds, "waiting_seconds": waiting_seconds, "peak_mib": peak_mib}), flush=True)
+    if not sys.stdin.readline():
+        raise SystemExit
+
+
+def main() -> None:
+    """Wait for the first turn, then train."""
+    name, num_workers, work, *numbers = sys.argv[1:]
+    size_px, batch, num_clips = map(int, numbers)
+    sizes: dict[str, Any] = {"size_px": size_px, "batch": batch, "num_clips": num_clips, "turn": turn}
+    print("ready", flush=True)
+    if not sys.stdin.readline():
+        return
+    if name == "ours":
+        ours(Path(work), **sizes)
+    else:
+        plain(Path(work), num_workers=int(num_workers), **sizes)
+
+
+if __name__ == "__main__":
+    main()
