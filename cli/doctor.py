@@ -27,6 +27,7 @@ CORE = {
     "rich": "rich",
     "platformdirs": "platformdirs",
     "filelock": "filelock",
+    "openpyxl": "openpyxl",
     "psutil": "psutil",
 }
 """Distribution -> module, of every core dependency."""

@@ -47,14 +47,14 @@ def stage_channels(width_multiplier: float) -> tuple[int, int, int, int]:
 
 
 class Pointwise(nn.Conv2d):
-    """A 1 x 1 convolution that leaves pixels out by itself where oneDNN must not be asked to.
+    """A 1 x 1 convolution that leaves pixels out by itself where oneDNN must not be asked for gradients.
 
     Its gradients of strided ones with few channels are wrong or crash on x86 CPUs (uxlfoundation/oneDNN#6035).
     """
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, in_channels, H, W) to (N, out_channels, H/stride, W/stride)."""
-        if self.in_channels >= _FULL_BLOCK or self.stride == (1, 1):
+        if self.in_channels >= _FULL_BLOCK or self.stride == (1, 1) or not torch.is_grad_enabled():
             return super().forward(x)
         return F.conv2d(x[:, :, :: self.stride[0], :: self.stride[1]], self.weight, self.bias)
 

@@ -58,7 +58,7 @@ def plain(work: Path, *, num_workers: int, size_px: int, batch: int, num_clips: 
 
     torch.manual_seed(0)
     model = plain_lstpnet(7).train()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1e-4, momentum=0.9, weight_decay=1e-4)
     data = FolderOfFrames(work, size_px=size_px, num_clips=num_clips)
     loader = torch.utils.data.DataLoader(data, batch_size=batch, shuffle=True, num_workers=num_workers)
     while True:
@@ -83,7 +83,7 @@ def ours(work: Path, *, size_px: int, batch: int, num_clips: int, turn: Callable
     from lstpnet.trainer import EpochDone, fit
 
     settings = {"size_px": size_px, "batch_size": batch, "frame_epochs": 0, "epochs": 1000, "optimizer": "sgd"}
-    settings |= {"learning_rate": 0.01, "weight_decay": 1e-4, "schedule": "step", "label_smoothing": 0.0}
+    settings |= {"learning_rate": 1e-4, "weight_decay": 1e-4, "schedule": "step", "label_smoothing": 0.0}
     given = json.loads((work / "prepared.json").read_text())
     experiment = make_experiment(Path(given["root"]), resolve_recipe("dfew", overrides=settings), fold=1, seed=0)
     experiment = dataclasses.replace(experiment, train_ids=tuple(given["clip_ids"][:num_clips]))

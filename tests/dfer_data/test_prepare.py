@@ -39,6 +39,7 @@ COLUMNS = [
     "code",
     "label",
     "group",
+    "votes",
     "shard",
     "row",
     "num_frames",

@@ -73,6 +73,7 @@ def test_the_folder_of_a_run(validated: Done) -> None:
         "checkpoints/last.json",
         "checkpoints/last.safetensors",
         "config.json",
+        "curves.png",
         "metrics.jsonl",
         "predictions.parquet",
         "run.json",
