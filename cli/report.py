@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,14 +11,15 @@ import typer
 
 from dfer_data.errors import UsageError
 
-from . import _console, _settings
+from . import _console, _report_view, _settings
 from ._options import JsonFlag
 
 if TYPE_CHECKING:
     from lstpnet.report import Report
-    from lstpnet.tables import Section
+    from lstpnet.runs import Run, UnfinishedRun
 
-Format = Literal["console", "md", "json", "csv", "latex"]
+Format = Literal["console", "md", "json", "csv", "latex", "html"]
+_ENDINGS: dict[str, Format] = {".html": "html", ".md": "md", ".json": "json", ".csv": "csv", ".tex": "latex"}
 
 
 def report(
@@ -26,78 +28,112 @@ def report(
     ] = None,
     runs: Annotated[Path | None, typer.Option(help="Folder of all runs.", show_default="runs")] = None,
     output: Annotated[Format | None, typer.Option("--format", help="How to print.", show_default="console")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help=f"Write a file; its ending says the format: {' '.join(_ENDINGS)}.")
+    ] = None,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DATASET", help="Stand among all published figures of DFEW, FERV39k, AFEW, MAFW..."),
+    ] = None,
+    baseline: Annotated[
+        str | None, typer.Option(metavar="SYSTEM", help="Test the others against this line of `side by side`.")
+    ] = None,
     predictions: Annotated[
         Path | None,
         typer.Option(help="CSV of anybody's predictions: clip_id and prediction, logits, or a column per class."),
     ] = None,
     data: Annotated[
-        str | None, typer.Option(help="Prepared dataset, folder or URL, that --predictions is about.")
+        str | None,
+        typer.Option(help="Prepared dataset, folder or URL: what --predictions is about; pictures of clips in HTML."),
     ] = None,
     fold: Annotated[int | None, typer.Option(min=1, help="Official fold that --predictions is about.")] = None,
+    filmstrips: Annotated[
+        int | None, typer.Option(min=0, help="Clips with pictures in HTML, errors first.", show_default="2000")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Print WAR and UAR tables: per fold, mean, pooled, beside the published ones.
+    """Print WAR and UAR tables: per fold, mean, pooled, side by side, beside the published ones; or one HTML file.
 
     Without runs: the published figures, and the next command.
     """
-    from lstpnet.report import NEXT_COMMANDS, RENDERERS
+    from lstpnet.published import dataset_named
+    from lstpnet.report import NEXT_COMMANDS, build_report
 
     settings = _settings.load()
+    chosen = _chosen(output, out, as_json=as_json)
     about = data or (settings.train.data if predictions else None)
-    _check(folders, runs, output, predictions, about, fold, as_json=as_json)
-    chosen = "json" if as_json else output or "console"
+    _check(folders, runs, predictions, about, fold, baseline, filmstrips, is_page=chosen == "html")
+    datasets = [dataset_named(name) for name in against or []]
+    found_runs: list[Run] = []
     if predictions is not None and about is not None and fold is not None:
-        found = _of_predictions(predictions, about, fold=fold)
+        found = _of_predictions(predictions, about, fold=fold, against=datasets)
     else:
-        found = _of_runs(folders or [], runs, default=settings.train.out or Path("runs"))
+        found_runs, unfinished = _read(folders or [], runs, default=settings.train.out or Path("runs"))
+        found = build_report(found_runs, unfinished, against=datasets, baseline=baseline)
     if chosen == "console":
-        _draw(found)
+        _report_view.draw(found)
     else:
-        sys.stdout.write(RENDERERS[chosen](found))
+        text = _text(found, found_runs, chosen, data=about, filmstrips=filmstrips)
+        _write(text, out)
     if not found.rows:
         commands = "   or: ".join(NEXT_COMMANDS)
-        _console.say(f"no finished runs; next: {commands}", as_json=chosen != "console")
+        _console.say(f"no finished runs; next: {commands}", as_json=chosen != "console" and out is None)
+
+
+def _chosen(output: Format | None, out: Path | None, *, as_json: bool) -> Format:
+    """Return the format that the flags ask for. Raises UsageError where they contradict each other."""
+    if as_json and output not in (None, "json"):
+        raise UsageError(f"--json and --format {output}: give one of them")
+    named: Format | None = "json" if as_json else output
+    if out is None:
+        return named or "console"
+    if named == "console":
+        raise UsageError("--format console goes to the screen: leave --out away, or choose another format")
+    if named is None and out.suffix.lower() not in _ENDINGS:
+        raise UsageError(f"--out {out}: the ending says no format; use one of {' '.join(_ENDINGS)}, or add --format")
+    return named or _ENDINGS[out.suffix.lower()]
 
 
 def _check(
     folders: list[Path] | None,
     runs: Path | None,
-    output: Format | None,
     predictions: Path | None,
     data: Path | str | None,
     fold: int | None,
+    baseline: str | None,
+    filmstrips: int | None,
     *,
-    as_json: bool,
+    is_page: bool,
 ) -> None:
     """Raise every contradiction between the flags as one UsageError."""
     faults = []
-    if as_json and output not in (None, "json"):
-        faults.append(f"--json and --format {output}: give one of them")
     if folders and runs is not None:
         faults.append("run folders and --runs: give one of them")
     if predictions is None:
-        faults += [f"{flag} goes with --predictions" for flag, value in (("--data", data), ("--fold", fold)) if value]
+        faults += ["--data goes with --predictions or an HTML file"] if data is not None and not is_page else []
+        faults += ["--fold goes with --predictions"] if fold is not None else []
     else:
-        if folders or runs is not None:
-            faults.append("--predictions and runs: one report at a time")
+        faults += ["--predictions and runs: one report at a time"] if folders or runs is not None else []
+        faults += ["--baseline compares runs, not --predictions"] if baseline is not None else []
         if data is None:
             faults.append("--predictions needs --data, the prepared dataset (as in --data prepared/dfew-retinaface)")
         if fold is None:
             faults.append("--predictions needs --fold, the official fold that was tested")
+    if filmstrips is not None and not is_page:
+        faults.append("--filmstrips goes with an HTML file (--out report.html)")
     if faults:
         raise UsageError("; ".join(faults))
 
 
-def _of_predictions(path: Path, data: Path | str, *, fold: int) -> Report:
+def _of_predictions(path: Path, data: Path | str, *, fold: int, against: Sequence[str]) -> Report:
     import dfer_data
     from lstpnet.report import report_predictions
 
-    return report_predictions(path, dfer_data.open_dataset(data), fold=fold)
+    return report_predictions(path, dfer_data.open_dataset(data), fold=fold, against=against)
 
 
-def _of_runs(folders: list[Path], runs: Path | None, *, default: Path) -> Report:
-    """Report the folders named; without any, all runs below `runs` or the default, where there may be none yet."""
-    from lstpnet.report import build_report
+def _read(folders: list[Path], runs: Path | None, *, default: Path) -> tuple[list[Run], list[UnfinishedRun]]:
+    """Read the folders named; without any, all runs below `runs` or the default, where there may be none yet."""
     from lstpnet.runs import find_runs, load_runs
 
     for folder in [*folders, *([runs] if runs else [])]:
@@ -109,39 +145,27 @@ def _of_runs(folders: list[Path], runs: Path | None, *, default: Path) -> Report
         if folders and not here:
             raise UsageError(f"{folder} holds no runs (no run.json below it); `dfer train` makes them")
         found += here
-    return build_report(*load_runs(found))
+    return load_runs(found)
 
 
-def _draw(found: Report) -> None:
-    from lstpnet.report import sections
+def _text(found: Report, runs: list[Run], chosen: Format, *, data: Path | str | None, filmstrips: int | None) -> str:
+    from lstpnet.report import RENDERERS
 
-    for number, section in enumerate(sections(found, short=True)):
-        if number:
-            _console.say("")
-        if not (sys.stdout.isatty() and _draw_with_rich(section)):
-            _console.say(section.title)
-            _console.print_table(section.header, section.cells)
-        for note in section.notes:
-            _console.say(note)
+    if chosen == "html":
+        return _report_view.page(found, runs, data=data, filmstrips=filmstrips)
+    return RENDERERS[chosen](found)
 
 
-def _draw_with_rich(section: Section) -> bool:
-    """Draw a table and return True, or do nothing and return False if the terminal would cut words or figures."""
-    from rich import box
-    from rich.table import Table
+def _write(text: str, out: Path | None) -> None:
+    """Write a file whole or not at all, and say so; without one, print."""
+    from dfer_data.files import write_atomically
 
-    table = Table(title=section.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    columns = list(zip(section.header, *section.cells, strict=True))
-    widths = [max(len(word) for cell in column for word in cell.split()) for column in columns]
-    widths = [
-        min(width, 24) if column[0] in ("source", "why", "run") else width
-        for column, width in zip(columns, widths, strict=True)
-    ]
-    if sum(widths) + 2 * len(widths) > _console.console().width:
-        return False
-    for name, width, is_number in zip(section.header, widths, section.are_numbers(), strict=True):
-        table.add_column(name, justify="right" if is_number else "left", min_width=width, overflow="fold")
-    for row in section.cells:
-        table.add_row(*row)
-    _console.console().print(table, soft_wrap=False)
-    return True
+    if out is None:
+        sys.stdout.write(text)
+        return
+    content = text.encode("utf-8", "backslashreplace")  # names of files need not be valid text
+    try:
+        write_atomically(out, content, work=out.parent)
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be written: {error.strerror or error}") from error
+    _console.say(f"{out}: {len(content) / 1e6:.1f} MB")

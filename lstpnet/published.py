@@ -1,7 +1,6 @@
 """Published WAR and UAR with their sources, as package data, and their table: what one's own stands beside.
 
-Figures are cited as they were printed, not merged: where two sources disagree there are two rows, or a word in
-`source`.
+Figures are cited as they were printed, not merged: where two sources disagree, `conflict` says what the other one has.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from dfer_data.errors import UsageError
 from lstpnet.tables import Section, per_cent
 
 SETS = MappingProxyType(
@@ -29,6 +29,8 @@ SETS = MappingProxyType(
 """Dataset as `dfer prepare` knows it -> the set that papers report on."""
 DEFAULT_DATASETS = ("dfew", "ferv39k", "afew")
 """What a report without runs shows."""
+DAGGER = "\N{DAGGER}"
+"""Marks a figure that another source prints otherwise."""
 _CLASSES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 _SHORT = ("Former-DFER", "NR-DFERNet", "M3DFEL", "LSTPNet", "DFER-CLIP", "MAE-DFER", "S2D (no", "FineCLIPER", "MSCM")
 """Beginnings of the names of the methods that a short table shows."""
@@ -58,8 +60,16 @@ class PublishedRow:
     """Where the figures were read."""
     mismatch: str
     """How its protocol is known to differ from `all test clips, the test part chooses nothing`; empty: not known."""
+    conflict: str
+    """What another source has for the same method; empty: nothing else is known."""
     note: str
     """What to know before using the row; mostly empty."""
+
+    @property
+    def marked_method(self) -> str:
+        """The method with `*` where its protocol is known to differ and a dagger where sources disagree."""
+        marks = "*" * bool(self.mismatch) + DAGGER * bool(self.conflict)
+        return f"{self.method} {marks}".rstrip()
 
 
 @functools.cache
@@ -81,6 +91,7 @@ def _row(cells: dict[str, str], *, dataset: str) -> PublishedRow:
         recall={name: _fraction(cells[name]) for name in _CLASSES},
         source=cells["source"],
         mismatch=cells["mismatch"],
+        conflict=cells["conflict"],
         note=cells["note"],
     )
 
@@ -94,11 +105,26 @@ def published_rows(datasets: Sequence[str] = DEFAULT_DATASETS) -> tuple[Publishe
     return tuple(row for dataset in datasets for row in _all_rows() if row.dataset == dataset)
 
 
+def dataset_named(name: str) -> str:
+    """Return the dataset, as `dfer prepare` knows it, that people call `name`: DFEW, dfew, AFEW, AFEW7.0-val...
+
+    Raises UsageError for a dataset without published rows.
+    """
+    wanted = name.lower().replace("-", "")
+    for dataset, test_set in SETS.items():
+        if wanted in (dataset, test_set.lower().replace("-", "")):
+            return dataset
+    raise UsageError(f"no published figures on {name!r}; there are some on {', '.join(SETS)}")
+
+
 def published_section(rows: Sequence[PublishedRow], *, short: bool = False) -> Section:
-    """Return the table of one dataset's rows, `*` where the protocol is known to differ; `short`: a selection."""
+    """Return the table of one dataset's rows; `short`: a selection.
+
+    Marks: `*` where the protocol is known to differ, a dagger where another source has other figures.
+    """
     shown = [row for row in rows if row.method.startswith(_SHORT)] if short else list(rows)
     columns = {
-        "method": [f"{row.method} *" if row.mismatch else row.method for row in shown],
+        "method": [row.marked_method for row in shown],
         "year": [str(row.year) for row in shown],
         "WAR": [per_cent(row.war) for row in shown],
         "UAR": [per_cent(row.uar) for row in shown],
@@ -106,10 +132,16 @@ def published_section(rows: Sequence[PublishedRow], *, short: bool = False) -> S
     for name in () if short else rows[0].recall:
         columns[f"recall {name}"] = [per_cent(row.recall[name]) for row in shown]
     columns["source"] = [row.source for row in shown]
+    title = f"published, {SETS[rows[0].dataset]}: per cent"
     notes = ["DFEW's figures are of all five folds, mean or pooled"] if rows[0].dataset == "dfew" else []
-    notes += [f"* {row.method}: {row.mismatch}" for row in shown if row.mismatch]
-    notes += [f"{row.method}: {row.note}" for row in shown if row.note]
+    notes += published_notes(shown)
     if len(shown) < len(rows):
         notes.append(f"{len(shown)} of {len(rows)} published rows; --format md shows all, with recalls")
-    title = f"published, {SETS[rows[0].dataset]}: per cent"
     return Section(title, tuple(columns), tuple(zip(*columns.values(), strict=True)), tuple(notes))
+
+
+def published_notes(rows: Sequence[PublishedRow]) -> list[str]:
+    """Return what the marks of these rows stand for, and their notes."""
+    notes = [f"* {row.method}: {row.mismatch}" for row in rows if row.mismatch]
+    notes += [f"{DAGGER} {row.method}: {row.conflict}" for row in rows if row.conflict]
+    return notes + [f"{row.method}: {row.note}" for row in rows if row.note]

@@ -1,6 +1,7 @@
-"""The report on runs, or on anybody's predictions: its tables and formats.
+"""The report on runs, or on anybody's predictions, and its formats.
 
     load (runs.py) -> build_report or report_predictions -> Report -> RENDERERS[format](report), or sections(report)
+                                                                      page.py makes one HTML file of it
 
 Figures are fractions 0..1 in rows, JSON and CSV, and per cent with two decimals in tables.
 """
@@ -16,23 +17,20 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from lstpnet.published import PublishedRow, published_rows, published_section
-from lstpnet.resampling import Interval
-from lstpnet.rows import Row, common_parts, grouped, row_of_predictions, rows_of_runs, section_key
+from lstpnet.paired import PairedTest, paired_tests
+from lstpnet.published import PublishedRow, published_rows
+from lstpnet.rows import Row, row_of_predictions, rows_of_runs
 from lstpnet.runs import Run, UnfinishedRun
-from lstpnet.tables import Section, listed, per_cent
+from lstpnet.sections import sections
+from lstpnet.systems import System, systems_of
 
 if TYPE_CHECKING:
     from dfer_data.manifest import PreparedDataset
 
 NEXT_COMMANDS = ("dfer demo", "dfer train --fold 3")
 """What to type where there is no run yet: without a dataset, and with one."""
-_DEVIATION_WORDS = {
-    "fold_std": "over the folds, how hard the splits differ",
-    "seed_std": "over the seeds, training noise",
-}
+_TABLES_A_BATCH = 12  # LaTeX keeps a limited number of tables in mind until it places them
 _NESTED = ("fold_std", "seed_std", "war_interval", "uar_interval")
-_DEVIATIONS = [(kind, name) for kind in _DEVIATION_WORDS for name in ("war", "uar")]
 
 
 @dataclass(frozen=True)
@@ -46,7 +44,14 @@ class Report:
     unfinished: tuple[UnfinishedRun, ...]
     """Run folders without results."""
     published: tuple[PublishedRow, ...]
-    """Published figures of the datasets of the rows that are not synthetic; without rows: of three datasets."""
+    """Published figures: of the datasets asked for, else of those of the rows that are not synthetic; without rows: of
+    three datasets."""
+    systems: tuple[System, ...] = ()
+    """A line for each recipe, data and checkpoint; empty for predictions from elsewhere."""
+    paired: tuple[PairedTest, ...] = ()
+    """Tests between systems on the same clips."""
+    against: tuple[str, ...] = ()
+    """Datasets whose published figures were asked for: their tables hold the report's own lines too."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON values; `next` says what to type where there are no rows."""
@@ -55,106 +60,49 @@ class Report:
             "controls": [row.as_dict() for row in self.controls],
             "unfinished": [{"run": run.folder.as_posix(), "reason": run.reason} for run in self.unfinished],
             "published": [asdict(row) for row in self.published],
+            "systems": [system.as_dict() for system in self.systems],
+            "paired": [test.as_dict() for test in self.paired],
             "next": [] if self.rows else list(NEXT_COMMANDS),
         }
 
 
-def build_report(runs: Sequence[Run], unfinished: Sequence[UnfinishedRun] = ()) -> Report:
-    """Score runs. Raises UsageError if two folders hold the same fold and seed of one recipe on the same data."""
+def build_report(
+    runs: Sequence[Run],
+    unfinished: Sequence[UnfinishedRun] = (),
+    *,
+    against: Sequence[str] = (),
+    baseline: str | None = None,
+) -> Report:
+    """Score runs; `against` names datasets, `baseline` the system that the others are tested against.
+
+    Raises UsageError if two folders hold the same fold and seed of one recipe on the same data, or for an unknown
+    baseline; CorruptDataError for a damaged config.json.
+    """
     rows = rows_of_runs(runs)
-    datasets = dict.fromkeys(row.dataset for row in rows if not row.synthetic)
+    plain = tuple(row for row in rows if not row.control)
+    systems = systems_of(plain, runs)
     return Report(
-        rows=tuple(row for row in rows if not row.control),
+        rows=plain,
         controls=tuple(row for row in rows if row.control),
         unfinished=tuple(unfinished),
-        published=published_rows(tuple(datasets)) if rows else published_rows(),
+        published=_published(rows, against),
+        systems=systems,
+        paired=paired_tests(systems, runs, baseline=baseline),
+        against=tuple(against),
     )
 
 
-def report_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> Report:
+def _published(rows: Sequence[Row], against: Sequence[str]) -> tuple[PublishedRow, ...]:
+    if against:
+        return published_rows(tuple(dict.fromkeys(against)))
+    datasets = dict.fromkeys(row.dataset for row in rows if not row.synthetic)
+    return published_rows(tuple(datasets)) if rows else published_rows()
+
+
+def report_predictions(path: Path, dataset: PreparedDataset, *, fold: int, against: Sequence[str] = ()) -> Report:
     """Score a CSV of anybody's predictions on an official fold; see `rows.row_of_predictions`."""
     row = row_of_predictions(path, dataset, fold=fold)
-    return Report((row,), (), (), () if row.synthetic else published_rows((row.dataset,)))
-
-
-def sections(report: Report, *, short: bool = False) -> list[Section]:
-    """Return the tables of a report; short ones lack the recalls and most published rows."""
-    found = [_row_section(group, short=short) for group in grouped(report.rows, section_key)]
-    found += [_row_section(group, short=short) for group in grouped(report.controls, section_key)]
-    if report.unfinished:
-        cells = tuple((run.folder.as_posix(), run.reason) for run in report.unfinished)
-        found.append(Section("unfinished runs", ("run", "why"), cells, ()))
-    found += [published_section(group, short=short) for group in grouped(report.published, lambda row: row.dataset)]
-    return found
-
-
-def _row_section(rows: Sequence[Row], *, short: bool) -> Section:
-    columns: dict[str, list[str]] = {
-        "recipe": [row.recipe or "-" for row in rows],
-        "checkpoint": [row.checkpoint or "-" for row in rows],
-        "control": [row.control or "-" for row in rows],
-        "seed": ["-" if row.seed is None else _of(row.seed, row.seeds) for row in rows],
-        "fold": [_of(row.fold, row.folds) for row in rows],
-        "n": [str(row.n) for row in rows],
-        "WAR": [per_cent(row.war) for row in rows],
-        "UAR": [per_cent(row.uar) for row in rows],
-        "classes": [f"{row.num_classes_present}/{len(row.recall)}" for row in rows],
-    }
-    for name in ("war", "uar") if not short else ():
-        columns[f"{name.upper()} 95 %"] = [_range(getattr(row, f"{name}_interval")) for row in rows]
-    for name in () if short else rows[0].recall:
-        columns[f"recall {name}"] = [per_cent(row.recall[name]) for row in rows]
-    columns["n with face"] = [str(row.n_with_face) if row.n_with_face < row.n else "-" for row in rows]
-    columns["WAR with face"] = [per_cent(row.war_with_face) for row in rows]
-    columns["UAR with face"] = [per_cent(row.uar_with_face) for row in rows]
-    for kind, name in () if short else _DEVIATIONS:
-        columns[f"{name.upper()} {kind.replace('_', ' ')}"] = [per_cent(_deviation(row, kind, name)) for row in rows]
-    kept = {name: cells for name, cells in columns.items() if name.startswith("recall") or set(cells) != {"-"}}
-    words = "control, changed test frames; " if rows[0].control else ""
-    title = f"{rows[0].prepared} ({rows[0].dataset}, sha256 {rows[0].dataset_sha256[:12]}): {words}per cent"
-    return Section(title, tuple(kept), tuple(zip(*kept.values(), strict=True)), tuple(_row_notes(rows, short=short)))
-
-
-def _range(intervals: Mapping[str, Interval] | None) -> str:
-    """Return the interval from blocks of neighbours as per cent; `-` where there is none."""
-    return f"{per_cent(intervals['blocks'].low)} to {per_cent(intervals['blocks'].high)}" if intervals else "-"
-
-
-def _deviation(row: Row, kind: str, name: str) -> float | None:
-    return (getattr(row, kind) or {}).get(name)
-
-
-def _of(name: int | str, parts: Sequence[int]) -> str:
-    return str(name) if len(parts) < 2 or name in parts else f"{name} of {' '.join(map(str, parts))}"
-
-
-def _row_notes(rows: Sequence[Row], *, short: bool) -> list[str]:
-    groups = grouped([row for row in rows if len(row.folds) < 2 and len(row.seeds) < 2], lambda row: row.protocol)
-    common = common_parts([group[0].protocol for group in groups])
-    notes = [f"protocol: {'; '.join(common)}"] if common else []
-    for group in groups:
-        own = "; ".join(part for part in group[0].protocol.split("; ") if part not in common)
-        notes += (
-            [f"protocol of {', '.join(dict.fromkeys(f'{row.recipe} {_row_name(row)}' for row in group))}: {own}"]
-            if own
-            else []
-        )
-    faceless = [row for row in rows if len(row.folds) < 2 and row.clips_without_face]
-    for row, *_ in grouped(faceless, lambda row: row.folds):
-        notes.append(f"test clips without a face, fold {row.fold}: {listed(row.clips_without_face)}")
-    for kind, words in _DEVIATION_WORDS.items():
-        mine = [row for row in rows if getattr(row, kind)]
-        notes += [f"{kind.replace('_', ' ')}: {words}; ddof 1, in points"] if mine else []
-        for row in mine if short else ():
-            values = ", ".join(f"{name.upper()} {per_cent(_deviation(row, kind, name))}" for name in ("war", "uar"))
-            control = f" {row.control}" if row.control else ""
-            notes.append(f"  {row.recipe} {row.checkpoint}{control}, {_row_name(row)}: {values}")
-    return notes + list(dict.fromkeys(row.note for row in rows if row.note))
-
-
-def _row_name(row: Row) -> str:
-    seed = "" if row.seed is None else f" seed {_of(row.seed, row.seeds)}"
-    return f"fold {_of(row.fold, row.folds)}{seed}"
+    return Report((row,), (), (), _published([row], against), against=tuple(against))
 
 
 def to_json(report: Report) -> str:
@@ -163,9 +111,10 @@ def to_json(report: Report) -> str:
 
 
 def to_csv(report: Report) -> str:
-    """Return all rows as one CSV table; `kind` is row, control, unfinished or published."""
+    """Return all rows as one CSV table; `kind` is row, control, unfinished, published, system or paired."""
     document = report.as_dict()
     kinds = {"row": "rows", "control": "controls", "unfinished": "unfinished", "published": "published"}
+    kinds |= {"system": "systems", "paired": "paired"}
     lines = [{"kind": kind, **_flat(row)} for kind, key in kinds.items() for row in document[key]]
     header = list(dict.fromkeys(name for line in lines for name in line)) or ["kind"]
     text = io.StringIO()
@@ -186,6 +135,9 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cell(value: Any) -> Any:
+    """Return a list as words; one of lists (the confusion matrix) with a semicolon after each row."""
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        return "; ".join(_cell(inner) for inner in value)
     return " ".join(map(str, value)) if isinstance(value, list) else value
 
 
@@ -195,8 +147,12 @@ def to_markdown(report: Report) -> str:
 
 
 def to_latex(report: Report) -> str:
-    r"""Return the tables as LaTeX; the preamble needs \usepackage{booktabs}."""
-    return "\n".join(["% \\usepackage{booktabs}\n", *(section.as_latex() for section in sections(report))])
+    r"""Return the tables as LaTeX; the preamble needs \usepackage{booktabs} and \usepackage{graphicx}."""
+    lines = ["% \\usepackage{booktabs}", "% \\usepackage{graphicx}", ""]
+    for number, section in enumerate(sections(report)):
+        lines += ["\\clearpage"] if number and number % _TABLES_A_BATCH == 0 else []
+        lines.append(section.as_latex())
+    return "\n".join(lines)
 
 
 RENDERERS: Mapping[str, Callable[[Report], str]] = MappingProxyType(

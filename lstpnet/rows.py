@@ -32,6 +32,7 @@ Strata = Mapping[tuple[int, int], npt.NDArray[np.bool_]]
 """(fold, class number) -> whether each of its test clips is right, in the order of ids."""
 _T = TypeVar("_T")
 _TEST_BEST_NOTE = "test-best: the epoch was chosen on the test clips; comparable with figures chosen so, and no others"
+_DIFFERS = "the rest differs between its runs"
 _SYNTHETIC_NOTE = "synthetic heads: not comparable with published figures"
 
 
@@ -73,6 +74,8 @@ class Row:
     """Class name -> recall, None without test clips; in a mean: over the folds that have the class."""
     precision: Mapping[str, float | None]
     """Class name -> precision, None where it was never predicted; in a mean: over the folds that predict it."""
+    confusion: tuple[tuple[int, ...], ...] | None
+    """Clips by label (rows) and prediction (columns), in the order of `recall`; None for means."""
     n_with_face: int
     """Test clips with a usable track."""
     war_with_face: float | None
@@ -120,7 +123,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Interval):
         return [value.low, value.high]
     if isinstance(value, tuple):
-        return list(value)
+        return [_plain(inner) for inner in value]
     return {key: _plain(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
 
 
@@ -250,6 +253,7 @@ def _figures(confusion: Confusion, with_face: Confusion, *, names: Sequence[str]
         "num_classes_present": scores.num_classes_present,
         "recall": dict(zip(names, scores.recalls, strict=True)),
         "precision": dict(zip(names, scores.precisions, strict=True)),
+        "confusion": tuple(map(tuple, confusion.tolist())),
         "n_with_face": num_with_face,
         "war_with_face": faces.war if faces else None,
         "uar_with_face": faces.uar if faces else None,
@@ -315,8 +319,8 @@ def _averaged(rows: Sequence[Row], **changes: Any) -> Row:
     num_with_face = sum(row.n_with_face for row in rows) if over_folds else rows[0].n_with_face
     num_present = min(row.num_classes_present for row in rows)
     together = _together(rows) | figures | faces | {"n_with_face": num_with_face, "num_classes_present": num_present}
-    no_intervals = {"war_interval": None, "uar_interval": None}
-    return replace(rows[0], **(by_class | no_intervals | together | changes))
+    without: dict[str, Any] = dict.fromkeys(("war_interval", "uar_interval", "confusion"))
+    return replace(rows[0], **(by_class | without | together | changes))
 
 
 def _mean_present(values: Sequence[float | None]) -> float | None:
@@ -339,14 +343,15 @@ def _together(rows: Sequence[Row]) -> dict[str, Any]:
     except ValueError:  # absolute and relative paths
         run = ""
     common = common_parts(row.protocol for row in rows)
-    parts = [*common, "the rest differs between its runs"] if len({row.protocol for row in rows}) > 1 else common
+    if len({row.protocol for row in rows}) > 1 and _DIFFERS not in common:
+        common = [*common, _DIFFERS]
     return {
         "run": Path(run).as_posix() if run else "",
         "folds": tuple(sorted({fold for row in rows for fold in row.folds})),
         "seeds": tuple(sorted({seed for row in rows for seed in row.seeds})),
         "n_train": rows[0].n_train if len({row.n_train for row in rows}) == 1 else None,
         "n_val": rows[0].n_val if len({row.n_val for row in rows}) == 1 else None,
-        "protocol": "; ".join(parts),
+        "protocol": "; ".join(common),
         "clips_without_face": tuple(sorted({clip_id for row in rows for clip_id in row.clips_without_face})),
     }
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
+
+_SHRINK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
+_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,7 @@ class Section:
     def are_numbers(self) -> list[bool]:
         """Return for each column whether it holds numbers only; these stand flush right."""
         columns = zip(*self.cells, strict=True)
-        return [all(cell == "-" or cell.replace(".", "", 1).isdigit() for cell in column) for column in columns]
+        return [all(cell == "-" or _NUMBER.fullmatch(cell) for cell in column) for column in columns]
 
     def as_markdown(self) -> str:
         """Return a heading, the table and a list of the notes, for GitHub."""
@@ -33,12 +37,15 @@ class Section:
         return "\n".join([f"### {_escape(self.title, _MARKDOWN)}", "", *lines, *notes, ""])
 
     def as_latex(self) -> str:
-        """Return a table environment for the package booktabs, the title as its caption."""
+        """Return a table environment for the packages booktabs and graphicx, the title as its caption.
+
+        A table wider than the line is shrunk to it.
+        """
         header, *rows = (" & ".join(_escape(cell, _LATEX) for cell in line) for line in (self.header, *self.cells))
         align = "".join("r" if right else "l" for right in self.are_numbers())
         lines = [r"\begin{table}", r"\centering", rf"\caption{{{_escape(self.title, _LATEX)}}}"]
-        lines += [rf"\begin{{tabular}}{{{align}}}", r"\toprule", rf"{header} \\", r"\midrule"]
-        lines += [*(rf"{row} \\" for row in rows), r"\bottomrule", r"\end{tabular}"]
+        lines += [_SHRINK, rf"\begin{{tabular}}{{{align}}}", r"\toprule", rf"{header} \\", r"\midrule"]
+        lines += [*(rf"{row} \\" for row in rows), r"\bottomrule", r"\end{tabular}}"]
         lines += [rf"\par\footnotesize {_escape(note.strip(), _LATEX)}" for note in self.notes]
         return "\n".join([*lines, r"\end{table}", ""])
 
@@ -51,6 +58,7 @@ _MARKDOWN = MappingProxyType({ord(letter): f"\\{letter}" for letter in "\\`*_<>[
 _LATEX = MappingProxyType(
     {ord(letter): f"\\{letter}" for letter in "&%$#_{}"}
     | {ord("["): "{[}", ord("\\"): r"\textbackslash{}", ord("~"): r"\textasciitilde{}", ord("^"): r"\textasciicircum{}"}
+    | {ord("<"): r"\textless{}", ord(">"): r"\textgreater{}", ord("|"): r"\textbar{}", ord("\N{DAGGER}"): r"\dag{}"}
 )
 
 

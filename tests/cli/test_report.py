@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import sys
 from pathlib import Path
 
@@ -12,8 +13,10 @@ import typer
 
 from dfer_cli import _console, main
 from dfer_cli.report import report
+from lstpnet.experiment import make_experiment
 from lstpnet.report import build_report, to_json
 from lstpnet.runs import find_runs, load_runs
+from tests.lstpnet.conftest import quick, train
 from tests.lstpnet.test_report import GUESSES, as_names, write_folds, write_prepared
 
 
@@ -144,9 +147,16 @@ def test_faults_of_a_predictions_file_stand_one_a_line(capsys: pytest.CaptureFix
         ([".", "--runs", "."], ["run folders and --runs"]),
         (["--json", "--format", "md"], ["--json and --format md"]),
         (["--fold", "3", "--data", "x"], ["--data goes with", "--fold goes with"]),
+        (["--out", "x.docx"], ["x.docx: the ending says no format", ".html .md .json .csv .tex"]),
+        (["--out", "x.md", "--format", "console"], ["--format console goes to the screen"]),
+        (["--out", "nowhere/x.md"], ["--out nowhere/x.md cannot be written: No such file"]),
+        (["--out", "x.md", "--filmstrips", "3"], ["--filmstrips goes with an HTML file"]),
+        (["--against", "imagenet"], ["no published figures on 'imagenet'", "dfew, ferv39k, afew, mafw"]),
+        (["--baseline", "mine"], ["no system 'mine'"]),
+        (["--predictions", "x.csv", "--baseline", "a", "--data", "x", "--fold", "3"], ["--baseline compares runs"]),
         (["--predictions", "x.csv", "--runs", "."], ["one report at a time", "needs --data", "needs --fold"]),
         (["--predictions", "x.csv", "--data", "nowhere", "--fold", "3"], ["nowhere is not a prepared dataset"]),
-        (["--format", "html"], ["html"]),
+        (["--format", "pdf"], ["pdf"]),
     ],
 )
 def test_wrong_usage_is_2_and_says_what_is_wrong(
@@ -157,6 +167,66 @@ def test_wrong_usage_is_2_and_says_what_is_wrong(
     assert captured.out == ""
     for word in words:
         assert word in captured.err
+
+
+def test_the_ending_of_a_file_says_its_format(capsys: pytest.CaptureFixture[str]) -> None:
+    write_folds(Path("runs"), folds=(1,), seeds=(0,))
+    for form, name in (("md", "a.md"), ("json", "a.json"), ("csv", "a.csv"), ("latex", "a.tex"), ("html", "a.html")):
+        assert run("--format", form) == 0
+        printed = capsys.readouterr().out
+        assert run("--out", name) == 0
+        assert capsys.readouterr().out.startswith(f"{name}: ")
+        assert Path(name).read_text(encoding="utf-8") == printed
+    assert run("--out", "b.txt", "--format", "csv") == 0
+    assert Path("b.txt").read_bytes() == Path("a.csv").read_bytes()
+
+
+def test_against_puts_the_runs_among_all_published_figures(capsys: pytest.CaptureFixture[str]) -> None:
+    write_folds(Path("runs"), folds=(1, 2), seeds=(0,), checkpoints=("last",))
+    assert run("--against", "DFEW", "--against", "MAFW") == 0
+    text = capsys.readouterr().out
+    assert "beside the published, DFEW: per cent" in text
+    assert "beside the published, MAFW-11: per cent" in text
+    assert re.search(r"^> dfew_100% \* +-  ", text, flags=re.MULTILINE)
+    assert "* > dfew_100%: official folds 3, 4, 5 are missing; 101 test clips, official are 4,682" in text
+    assert "no line of this report is about this dataset" in text
+
+
+def test_systems_are_tested_against_the_baseline_named(capsys: pytest.CaptureFixture[str]) -> None:
+    write_folds(Path("runs"), folds=(1,), seeds=(0,))
+    assert run("--baseline", "dfew_100% best") == 0
+    text = capsys.readouterr().out
+    assert re.search(r"^dfew_100% last +dfew_100% best +0 ", text, flags=re.MULTILINE)
+
+
+def test_a_page_takes_the_prepared_folder_that_the_runs_were_made_with(
+    crops: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    experiment = train(make_experiment(crops, quick(), fold=3, seed=0), Path("runs")).experiment
+    assert run("--out", "without.html") == 0
+    assert "is not on this machine" in Path("without.html").read_text(encoding="utf-8")
+    shutil.copytree(crops, Path("prepared") / experiment.prepared)
+    for name, more in {
+        "with.html": (),
+        "named.html": ("--data", str(crops)),
+        "none.html": ("--filmstrips", "0"),
+    }.items():
+        assert run("--out", name, *more) == 0
+        page = Path(name).read_text(encoding="utf-8")
+        assert "is not on this machine" not in page
+        assert ('id="strip-0-0"' in page) == (name != "none.html")
+    assert Path("with.html").read_bytes() == Path("named.html").read_bytes()
+    capsys.readouterr()
+    Path("prepared", experiment.prepared, "dataset.json").write_text("{}")
+    assert run("--out", "again.html") == 0
+    assert "without prepared/dfew-none: " in capsys.readouterr().err
+
+
+def test_another_dataset_than_that_of_the_runs_is_refused(crops: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_folds(Path("runs"), folds=(1,), seeds=(0,))
+    assert run("--out", "a.html", "--data", str(crops)) == 2
+    assert "the runs were made with dfew-retinaface abababababab" in capsys.readouterr().err
+    assert not Path("a.html").exists()
 
 
 def test_damage_is_4_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,8 +8,11 @@ import hashlib
 import io
 import json
 import re
+import shutil
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +24,13 @@ from sklearn import metrics as reference
 import dfer_data
 from dfer_data.config import canonical_json
 from dfer_data.errors import AnnotationError, UsageError
+from lstpnet.page import to_html
 from lstpnet.published import published_rows
 from lstpnet.report import (
     NEXT_COMMANDS,
     Report,
     build_report,
     report_predictions,
-    sections,
     to_csv,
     to_json,
     to_latex,
@@ -35,6 +38,7 @@ from lstpnet.report import (
 )
 from lstpnet.rows import Row
 from lstpnet.runs import PREDICTIONS_NAME, Predictions, RunInfo, find_runs, load_runs, write_predictions, write_run
+from lstpnet.sections import sections
 from lstpnet.tables import per_cent
 
 NAMES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
@@ -105,8 +109,17 @@ def figures(table: pd.DataFrame) -> dict[str, Any]:
     macro = reference.recall_score(table["label"], table["guess"], labels=present, average="macro", zero_division=0)
     each = reference.recall_score(table["label"], table["guess"], labels=present, average=None, zero_division=0)
     recall = dict.fromkeys(NAMES) | dict(zip(present, each.tolist(), strict=True))
-    war = float(reference.accuracy_score(table["label"], table["guess"]))
-    return {"n": len(table), "war": war, "uar": float(macro), "recall": recall, "num_classes_present": len(present)}
+    guessed = sorted(set(table["guess"]))
+    each = reference.precision_score(table["label"], table["guess"], labels=guessed, average=None, zero_division=0)
+    return {
+        "n": len(table),
+        "war": float(reference.accuracy_score(table["label"], table["guess"])),
+        "uar": float(macro),
+        "recall": recall,
+        "precision": dict.fromkeys(NAMES) | dict(zip(guessed, each.tolist(), strict=True)),
+        "num_classes_present": len(present),
+        "confusion": reference.confusion_matrix(table["label"], table["guess"], labels=NAMES).tolist(),
+    }
 
 
 def one(root: Path, fold: int, seed: int, checkpoint: str, control: str = "") -> pd.DataFrame:
@@ -117,12 +130,11 @@ def one(root: Path, fold: int, seed: int, checkpoint: str, control: str = "") ->
 
 
 def mean_figures(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    recall = {name: [part["recall"][name] for part in parts if part["recall"][name] is not None] for name in NAMES}
-    return {
-        "war": float(np.mean([part["war"] for part in parts])),
-        "uar": float(np.mean([part["uar"] for part in parts])),
-        "recall": {name: float(np.mean(values)) for name, values in recall.items()},
-    }
+    found: dict[str, Any] = {name: float(np.mean([part[name] for part in parts])) for name in ("war", "uar")}
+    for key in ("recall", "precision"):
+        there = {name: [part[key][name] for part in parts if part[key][name] is not None] for name in NAMES}
+        found[key] = {name: float(np.mean(values)) if values else None for name, values in there.items()}
+    return found | {"confusion": None}
 
 
 @functools.cache
@@ -142,16 +154,18 @@ def expected(root: Path, fold: Any, seed: Any, checkpoint: str, control: str, *,
 
 
 def check(row: Mapping[str, Any], root: Path, *, tolerance: float, scale: float = 1.0) -> None:
-    """Compare WAR, UAR, recalls and the figures on clips with a face of one row."""
+    """Compare WAR, UAR, recalls, precisions, confusion and the figures on clips with a face of one row."""
     where = (row["fold"], row["seed"], row["checkpoint"], row.get("control") or "")
     wanted, faces = expected(root, *where), expected(root, *where, faces=True)
     for name in ("war", "uar"):
         assert row[name] == pytest.approx(scale * wanted[name], abs=tolerance), (where, name)
         assert row[f"{name}_with_face"] == pytest.approx(scale * faces[name], abs=tolerance), (where, name)
-    for name, recall in row["recall"].items():
-        reference_recall = wanted["recall"][name]
-        assert (recall is None) == (reference_recall is None), (where, name)
-        assert recall is None or recall == pytest.approx(scale * reference_recall, abs=tolerance), (where, name)
+    for key in ("recall", "precision"):
+        for name, value in row[key].items():
+            assert (value is None) == (wanted[key][name] is None), (where, key, name)
+            assert value is None or value == pytest.approx(scale * wanted[key][name], abs=tolerance), (where, key, name)
+    if "confusion" in row:
+        assert row["confusion"] == wanted["confusion"], where
 
 
 def test_there_is_a_row_for_each_run_its_folds_and_its_seeds(report: Report) -> None:
@@ -208,10 +222,16 @@ def test_json_holds_every_figure(report: Report, root: Path) -> None:
 def test_csv_holds_every_figure(report: Report, root: Path) -> None:
     lines = list(csv.DictReader(io.StringIO(to_csv(report))))
     kinds = [line["kind"] for line in lines]
-    assert {kind: kinds.count(kind) for kind in kinds} == {"row": 22, "control": 11, "published": 53}
+    assert {kind: kinds.count(kind) for kind in kinds} == {
+        **{"row": 22, "control": 11, "published": 53},
+        **{"system": 2, "paired": 2},
+    }
     for line in lines[:33]:
         row: dict[str, Any] = {name: float(line[name]) for name in ("war", "uar", "war_with_face", "uar_with_face")}
-        row["recall"] = {name: float(line[f"recall_{name}"]) if line[f"recall_{name}"] else None for name in NAMES}
+        for key in ("recall", "precision"):
+            row[key] = {name: float(line[f"{key}_{name}"]) if line[f"{key}_{name}"] else None for name in NAMES}
+        counts = [[int(word) for word in part.split()] for part in line["confusion"].split(";") if part]
+        row["confusion"] = counts or None
         numbers = {name: int(line[name]) if line[name].isdigit() else line[name] for name in ("fold", "seed")}
         check(row | numbers | {name: line[name] for name in ("checkpoint", "control")}, root, tolerance=1e-12)
     with_deviation = [line for line in lines if line.get("fold_std_war")]
@@ -229,32 +249,101 @@ def cells_of_latex(text: str) -> list[list[str]]:
     return [[cell.replace("\\", "") for cell in row] for row in rows]
 
 
-@pytest.mark.parametrize("form", ["md", "latex", "sections"])
-def test_tables_hold_every_figure_in_per_cent(report: Report, root: Path, form: str) -> None:
+class _Tables(HTMLParser):
+    """Gathers the cells of all tables, row by row."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self._is_cell = False
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+            self._is_cell = True
+
+    def handle_endtag(self, tag: str) -> None:
+        self._is_cell = self._is_cell and tag not in ("td", "th")
+
+    def handle_data(self, data: str) -> None:
+        if self._is_cell:
+            self.rows[-1][-1] += data
+
+
+def cells_of_html(text: str) -> list[list[str]]:
+    parser = _Tables()
+    parser.feed(text)
+    return parser.rows
+
+
+def lines_of(form: str, report: Report) -> list[list[str]]:
+    """All lines of all tables, headers among them."""
     if form == "sections":
-        tables = [[list(row) for row in (section.header, *section.cells)] for section in sections(report)]
-        lines = [line for table in tables for line in table]
-    else:
-        lines = cells_of_markdown(to_markdown(report)) if form == "md" else cells_of_latex(to_latex(report))
+        return [list(row) for section in sections(report) for row in (section.header, *section.cells)]
+    if form == "html":
+        return cells_of_html(to_html(report))
+    return cells_of_markdown(to_markdown(report)) if form == "md" else cells_of_latex(to_latex(report))
+
+
+FORMS = pytest.mark.parametrize("form", ["md", "latex", "html", "sections"])
+
+
+def named(cells: Mapping[str, str]) -> dict[str, Any]:
+    """What a line of a table is about."""
+    words = {name: cells[name].partition(" of ")[0] for name in ("fold", "seed")}
+    row: dict[str, Any] = {name: int(word) if word.isdigit() else word for name, word in words.items()}
+    return row | {"checkpoint": cells["checkpoint"], "control": cells.get("control", "")}
+
+
+def shown(cells: Mapping[str, str], key: str) -> dict[str, float | None]:
+    """The recalls or precisions of a line of a table."""
+    found = {name: cells[f"{key} {name}"] for name in NAMES}
+    return {name: None if cell == "-" else float(cell) for name, cell in found.items()}
+
+
+@FORMS
+def test_tables_hold_every_figure_in_per_cent(report: Report, root: Path, form: str) -> None:
     header: list[str] = []
-    num_checked = 0
-    for line in lines:
-        if line[0] in ("recipe", "method"):
+    num_checked = num_precise = 0
+    for line in lines_of(form, report):
+        if line[0] in ("recipe", "method", "system", "A", "label", "label \\ prediction", "clip"):
             header = line
-        elif header[0] == "recipe" and line[0] == "dfew_100%":
+        elif line[0] == "dfew_100%" and "precision sad" in header:
             cells = dict(zip(header, line, strict=True))
-            words = {name: cells[name].partition(" of ")[0] for name in ("fold", "seed")}
-            row: dict[str, Any] = {name: int(word) if word.isdigit() else word for name, word in words.items()}
-            row |= {"checkpoint": cells["checkpoint"], "control": cells.get("control", "")}
+            row = named(cells)
+            wanted = expected(root, row["fold"], row["seed"], row["checkpoint"], "")["precision"]
+            for name, value in shown(cells, "precision").items():
+                right = None if wanted[name] is None else 100 * wanted[name]
+                assert value == (right and pytest.approx(right, abs=0.005 + 1e-9))
+            num_precise += 1
+        elif line[0] == "dfew_100%":
+            cells = dict(zip(header, line, strict=True))
+            row = named(cells)
             for name in ("war", "uar"):
                 row[name] = float(cells[name.upper()])
                 row[f"{name}_with_face"] = float(cells[f"{name.upper()} with face"])
-            shown = {name: cells[f"recall {name}"] for name in NAMES}
-            row["recall"] = {name: None if cell == "-" else float(cell) for name, cell in shown.items()}
+            row |= {"recall": shown(cells, "recall"), "precision": {}}
             assert all(re.fullmatch(r"\d+\.\d\d", cells[name]) for name in ("WAR", "UAR"))
             check(row, root, tolerance=0.005 + 1e-9, scale=100)
             num_checked += 1
-    assert num_checked == 33
+    assert (num_checked, num_precise) == (33, 22)
+
+
+@FORMS
+def test_tables_hold_the_confusion_pooled_over_folds(report: Report, root: Path, form: str) -> None:
+    found, inside = [], False
+    for line in lines_of(form, report):
+        if line[1:] == list(NAMES):
+            inside, counts = True, list[list[int]]()
+            found.append(counts)
+        elif inside and line[0] in NAMES:
+            counts.append([int(cell.split()[0]) for cell in line[1:]])
+        elif line[0] != "---":  # Markdown's line below the header
+            inside = False
+    wanted = [expected(root, "pooled", seed, name, "")["confusion"] for name in ("last", "best") for seed in (0, 1)]
+    assert found == wanted
 
 
 @pytest.mark.parametrize("text", [to_json, to_csv, to_markdown, to_latex])
@@ -396,7 +485,19 @@ def test_latex_and_markdown_escape_what_they_would_interpret(tmp_path: Path) -> 
     found = report_of(write_folds(tmp_path, folds=(1,), seeds=(0,), checkpoints=("last",)))
     assert r"dfew\_100\% & last" in to_latex(found)
     assert r"selection: last \| best" in to_markdown(found)
-    assert to_latex(found).count(r"\toprule") == to_latex(found).count(r"\end{table}") == 3
+    assert to_latex(found).count(r"\toprule") == to_latex(found).count(r"\end{table}") == 5
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="apt-get install texlive-latex-recommended")
+def test_latex_compiles(report: Report, tmp_path: Path) -> None:
+    many = build_report([], against=("dfew",))
+    (tmp_path / "tables.tex").write_text(to_latex(report) + 5 * to_latex(many), encoding="utf-8")
+    preamble = r"\documentclass{article}\usepackage{booktabs}\usepackage{graphicx}"
+    (tmp_path / "paper.tex").write_text(preamble + r"\begin{document}\input{tables}\end{document}")
+    line = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "paper.pdf").stat().st_size > 10_000
 
 
 # ---- predictions from elsewhere
