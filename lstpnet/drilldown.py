@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 MAX_FILMSTRIPS = 2000
 """Filmstrips in a page unless somebody asks for another number."""
-MAX_FILMSTRIP_BYTES = 27_000_000
-"""All filmstrips together, in base 64: with them a page stays under 30 MB."""
+MAX_BYTES = 28_500_000
+"""Filmstrips and predictions of a page together, in characters: with its tables it stays under 30 MB."""
 _FRACTIONS = 1000  # probabilities are stored in thousandths
 
 
@@ -132,18 +132,19 @@ def filmstrips(
     datasets: Mapping[str, PreparedDataset],
     *,
     most: int = MAX_FILMSTRIPS,
+    max_bytes: int = MAX_BYTES,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[dict[str, str], list[str]]:
     """Return `dataset-clip` -> filmstrip in base 64, and what could not be shown.
 
-    Where there are more clips than `most`, or than fit, those that the first system has wrong come first, the most
-    confident ones before all.
+    Where there are more clips than `most`, or than fit into `max_bytes`, those that the first system has wrong come
+    first, the most confident ones before all.
     """
     wanted = _in_order(drilldown, datasets)
     strips, notes, num_bytes = dict[str, str](), list[str](), 0
     for number, (place, clip) in enumerate(wanted):
         table = drilldown.datasets[place]
-        if len(strips) == most or num_bytes > MAX_FILMSTRIP_BYTES:
+        if len(strips) == most or num_bytes > max_bytes:
             notes.append(f"filmstrips of {len(strips)} of {len(wanted)} clips: confident errors first")
             break
         try:

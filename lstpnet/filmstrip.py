@@ -13,7 +13,7 @@ from dfer_data.types import Image
 if TYPE_CHECKING:
     from dfer_data.manifest import PreparedDataset
 
-FRAME_PX, FRAMES_A_LINE, QUALITY = 56, 8, 60
+FRAME_PX, FRAMES_A_LINE, QUALITY = 56, 8, 50
 WIDTH_PX, HEIGHT_PX = FRAME_PX * FRAMES_A_LINE, FRAME_PX * 2
 """Size of a filmstrip."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from dfer_data.errors import CorruptDataError, UsageError
 from lstpnet import charts, filmstrip
 from lstpnet.against import own_lines
-from lstpnet.drilldown import MAX_FILMSTRIPS, drilldown_of, filmstrips
+from lstpnet.drilldown import MAX_BYTES, MAX_FILMSTRIPS, drilldown_of, filmstrips
 from lstpnet.reliability import reliability_sections
 from lstpnet.rows import Row, grouped, section_key
 from lstpnet.sections import (
@@ -122,7 +123,9 @@ def to_html(
     """
     found = datasets or {}
     drilldown = drilldown_of(report.systems, runs)
-    strips, strip_notes = filmstrips(drilldown, found, most=max_filmstrips, on_progress=on_progress)
+    clips = drilldown.as_dict()
+    room = MAX_BYTES - len(json.dumps(clips, separators=(",", ":")))
+    strips, notes = filmstrips(drilldown, found, most=max_filmstrips, max_bytes=room, on_progress=on_progress)
     style, script = _text("report.css"), _text("report.js")
     absent = sorted({table.prepared for table in drilldown.datasets if table.sha256 not in found})
     return str(
@@ -140,10 +143,10 @@ def to_html(
             curves=_curves(runs),
             reliability=_reliability(found),
             absent=absent,
-            clips=drilldown.as_dict(),
+            clips=clips,
             num_clips=sum(len(table.ids) for table in drilldown.datasets),
             strips=strips,
-            strip_notes=strip_notes,
+            strip_notes=notes,
             strip_size=(filmstrip.WIDTH_PX, filmstrip.HEIGHT_PX),
             style=style,
             script=script,

@@ -61,6 +61,7 @@
   const body = table.tBodies[0];
   const section = byId("clips");
   for (const part of section.querySelectorAll("[hidden]")) part.hidden = false;
+  byId("scriptless").remove();
   const percent = (share) => (share / 10).toFixed(1);
   const said = data.views.map((view) => new Map(view.clips.map((clip) => [clip[0], clip])));
 

@@ -156,6 +156,18 @@ def test_of_too_many_clips_the_confident_errors_are_shown(crops: Path, plain: Do
     assert f"filmstrips of 2 of {len(made)} clips: confident errors first" in page
 
 
+def test_filmstrips_stop_where_the_page_would_grow_too_large(crops: Path, plain: Done) -> None:
+    dataset = dfer_data.open_dataset(crops)
+    runs, _ = load_runs([plain.folder])
+    found = drilldown.drilldown_of(build_report(runs).systems, runs)
+    datasets = {dataset.document["sha256"]: dataset}
+    every, _ = drilldown.filmstrips(found, datasets)
+    sizes = [len(strip) for strip in every.values()]
+    some, notes = drilldown.filmstrips(found, datasets, max_bytes=sum(sizes[:3]) - 1)
+    assert list(some) == list(every)[:3]
+    assert notes == [f"filmstrips of 3 of {len(every)} clips: confident errors first"]
+
+
 def test_a_damaged_clip_has_no_filmstrip_and_the_page_is_made(damaged_crops: Path, plain: Done) -> None:
     dataset = dfer_data.open_dataset(damaged_crops)
     runs, _ = load_runs([plain.folder])
