@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from lstpnet.report import Report
     from lstpnet.runs import Run
 
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 SHADES = 10
 """Steps of a confusion matrix's shading."""
 
@@ -156,6 +158,12 @@ def to_html(
     )
 
 
+def visible(value: Any) -> Any:
+    """Return text with the characters that would hide or turn round what stands beside them written as escapes."""
+    is_text = isinstance(value, str) and not hasattr(value, "__html__")
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value) if is_text else value
+
+
 def _template() -> Any:
     """Return the compiled template. Raises UsageError without jinja2."""
     try:
@@ -165,6 +173,7 @@ def _template() -> Any:
     environment = jinja2.Environment(
         loader=jinja2.FunctionLoader(_text),
         autoescape=True,
+        finalize=visible,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

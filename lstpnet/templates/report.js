@@ -5,9 +5,14 @@
   const collator = new Intl.Collator("en", { numeric: true });
   const byId = (id) => document.getElementById(id);
 
+  // Characters that would hide or turn round what stands beside them are shown as escapes.
+  const unseen = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+  const visible = (text) =>
+    String(text).replace(unseen, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
   function make(name, text, className) {
     const element = document.createElement(name);
-    if (text !== undefined) element.textContent = text;
+    if (text !== undefined) element.textContent = visible(text);
     if (className) element.className = className;
     return element;
   }
@@ -190,7 +195,7 @@
       meter.max = 1000;
       meter.value = share;
       meter.setAttribute("aria-label", name);
-      item.append(meter, `${percent(share)} % ${name}`);
+      item.append(meter, visible(`${percent(share)} % ${name}`));
       list.append(item);
     }
     part.append(make("h4", "Probabilities"), list);

@@ -14,7 +14,7 @@ import pytest
 import dfer_data
 from lstpnet.drilldown import softmax
 from lstpnet.filmstrip import HEIGHT_PX, WIDTH_PX
-from lstpnet.page import to_html
+from lstpnet.page import to_html, visible
 from lstpnet.report import build_report
 from lstpnet.runs import find_runs, load_runs
 from tests.lstpnet.conftest import Done
@@ -316,8 +316,14 @@ def test_hostile_names_are_shown_and_do_nothing(browser: Browser, tmp_path: Path
         assert page.locator("script").count() == 3
         assert page.locator("img").count() == 0
         text = page.locator("body").evaluate("body => body.textContent")
-        assert all(name in text for name in HOSTILE)
-        assert page.get_by_label("Label").locator("option").all_inner_texts()[1:] == [name.strip() for name in HOSTILE]
+        assert all(visible(name) in text for name in HOSTILE)
+        options = page.locator("#filters").get_by_label("Label").locator("option").all_inner_texts()
+        assert options[1:] == [visible(name) for name in HOSTILE]
+        page.get_by_role("button", name="Show all").click()
+        page.get_by_label("Clip id contains").fill("exe/005")
+        shown = page.evaluate("document.body.innerText")
+        assert "\\u202egpj.exe/005" in shown
+        assert "\u202e" not in shown
         assert page.locator("#summary .card").is_visible()
 
 
