@@ -146,5 +146,8 @@ def mcnemar(only_a: int, only_b: int) -> float:
     total, fewer = only_a + only_b, min(only_a, only_b)
     if total == 0:
         return 1.0
-    tail = sum(math.comb(total, k) for k in range(fewer + 1))
+    tail = term = 1  # exact: each binomial coefficient out of the one before it
+    for k in range(1, fewer + 1):
+        term = term * (total - k + 1) // k
+        tail += term
     return float(min(1.0, 2 * tail / 2**total))

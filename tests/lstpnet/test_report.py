@@ -481,6 +481,48 @@ def test_published_rows_are_cited_and_lstpnet_is_marked() -> None:
     assert all("source" in section.header for section in sections(build_report([]), short=True))
 
 
+def test_sources_that_disagree_name_each_other() -> None:
+    rows = published_rows(("dfew", "ferv39k", "afew", "mafw"))
+    marked = [row for row in rows if row.conflict]
+    assert len(marked) == 32
+    assert all(row.marked_method.endswith("\N{DAGGER}") for row in marked)
+    others = {(row.dataset, f"{100 * row.war:.2f}/{100 * row.uar:.2f}") for row in rows if row.war and row.uar}
+    named = [
+        (row.dataset, figures[0]) for row in marked if (figures := re.findall(r"^\d\d\.\d\d/\d\d\.\d\d", row.conflict))
+    ]
+    assert len(named) == 26
+    assert set(named) <= others
+
+
+@FORMS
+def test_the_systems_side_by_side_have_the_figures_of_their_seeds(report: Report, root: Path, form: str) -> None:
+    wanted = {name: expected(root, "mean", "mean", name, "") for name in ("last", "best")}
+    header: list[str] = []
+    found = {}
+    for line in lines_of(form, report):
+        if line[0] == "system":
+            header = line
+        elif header and line[0].startswith("dfew_100% ") and len(line) == len(header):
+            found[line[0].split()[1]] = dict(zip(header, line, strict=True))
+    assert set(found) == set(wanted)
+    for name, cells in found.items():
+        for figure in ("war", "uar"):
+            assert float(cells[figure.upper()]) == pytest.approx(100 * wanted[name][figure], abs=0.005 + 1e-9)
+            seeds = [expected(root, "mean", seed, name, "")[figure] for seed in (0, 1)]
+            std = float(cells[f"{figure.upper()} seed std"])
+            assert std == pytest.approx(100 * np.std(seeds, ddof=1), abs=0.005 + 1e-9)
+
+
+def test_the_cards_of_the_page_have_the_figures_of_their_seeds(report: Report, root: Path) -> None:
+    figures = re.findall(r"<dt>(WAR|UAR)</dt><dd>([\d.]+)</dd>", to_html(report))
+    wanted = [
+        (figure, f"{100 * expected(root, 'mean', 'mean', name, '')[figure.lower()]:.2f}")
+        for name in ("last", "best")
+        for figure in ("WAR", "UAR")
+    ]
+    assert figures == wanted
+
+
 def test_latex_and_markdown_escape_what_they_would_interpret(tmp_path: Path) -> None:
     found = report_of(write_folds(tmp_path, folds=(1,), seeds=(0,), checkpoints=("last",)))
     assert r"dfew\_100\% & last" in to_latex(found)

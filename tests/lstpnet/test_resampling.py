@@ -64,7 +64,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says() -> None:
     assert held[False] / 150 <= 0.75
 
 
-@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (5, 0), (7, 7), (12, 4), (30, 60), (1, 2)])
+@pytest.mark.parametrize(("only_a", "only_b"), [(0, 0), (5, 0), (7, 7), (12, 4), (30, 60), (1, 2), (2400, 2550)])
 def test_mcnemar_is_the_binomial_test(only_a: int, only_b: int) -> None:
     wanted = stats.binomtest(only_a, only_a + only_b).pvalue if only_a + only_b else 1.0
     assert mcnemar(only_a, only_b) == pytest.approx(wanted, abs=1e-12)
