@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dfer_data.errors import UsageError
 from dfer_data.official import official
 from lstpnet.published import SETS, PublishedRow, published_notes
-from lstpnet.rows import Row
+from lstpnet.rows import Row, protocol_notes
 from lstpnet.tables import Section, per_cent
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ def against_section(rows: Sequence[PublishedRow], lines: Sequence[OwnLine], *, s
     ranked.sort(key=lambda item: -item[0])
     notes = [f"{OWN}: this report"] if mine else ["no line of this report is about this dataset"]
     notes += [f"* {OWN} {line.name}: {'; '.join(own_mismatch(line.row))}" for line in mine if own_mismatch(line.row)]
+    notes += protocol_notes([(f"{OWN} {line.name}", line.row.protocol) for line in mine])
     title = f"beside the published, {SETS[rows[0].dataset]}: per cent"
     return Section(title, tuple(header), tuple(tuple(cells) for _, cells in ranked), (*notes, *published_notes(rows)))
 

@@ -386,3 +386,14 @@ def common_parts(protocols: Iterable[str]) -> list[str]:
     """Return the parts, set apart by semicolons, that stand in all of the protocols."""
     parts = [protocol.split("; ") for protocol in protocols]
     return [part for part in parts[0] if all(part in others for others in parts)]
+
+
+def protocol_notes(named: Sequence[tuple[str, str]]) -> list[str]:
+    """Return the lines below a table that say what (name, protocol) have in common, and what some have besides."""
+    groups = grouped(named, lambda item: item[1])
+    common = common_parts(protocol for _, protocol in named) if named else []
+    notes = [f"protocol: {'; '.join(common)}"] if common else []
+    for group in groups:
+        own = "; ".join(part for part in group[0][1].split("; ") if part not in common)
+        notes += [f"protocol of {', '.join(dict.fromkeys(name for name, _ in group))}: {own}"] if own else []
+    return notes

@@ -9,7 +9,7 @@ from lstpnet.against import against_section, own_lines
 from lstpnet.paired import paired_section
 from lstpnet.published import published_section
 from lstpnet.resampling import Interval
-from lstpnet.rows import Row, common_parts, grouped, section_key
+from lstpnet.rows import Row, grouped, protocol_notes, section_key
 from lstpnet.runs import UnfinishedRun
 from lstpnet.systems import system_key, systems_section
 from lstpnet.tables import Section, listed, per_cent
@@ -67,9 +67,9 @@ def precision_section(rows: Sequence[Row]) -> Section:
     for name in rows[0].precision:
         columns[f"precision {name}"] = [per_cent(row.precision[name]) for row in rows]
     kept = {name: cells for name, cells in columns.items() if name.startswith("precision") or set(cells) != {"-"}}
-    notes = ("without a figure: never predicted; in a mean: over the folds that predict the class",)
+    notes = ["without a figure: never predicted; in a mean: over the folds that predict the class", *_protocols(rows)]
     title = f"{_title(rows[0])}: precision, per cent"
-    return Section(title, tuple(kept), tuple(zip(*kept.values(), strict=True)), notes)
+    return Section(title, tuple(kept), tuple(zip(*kept.values(), strict=True)), tuple(notes))
 
 
 def confusion_rows(rows: Sequence[Row]) -> list[Row]:
@@ -85,7 +85,8 @@ def confusion_section(row: Row) -> Section:
     names = list(row.recall)
     cells = tuple((name, *map(str, counts)) for name, counts in zip(names, row.confusion or (), strict=True))
     what = " ".join(filter(None, [row.recipe, row.checkpoint, row_name(row)]))
-    return Section(f"{_title(row)}: confusion of {what}, clips", ("label \\ prediction", *names), cells, ())
+    notes = tuple(protocol_notes([(what, row.protocol)]))
+    return Section(f"{_title(row)}: confusion of {what}, clips", ("label \\ prediction", *names), cells, notes)
 
 
 def _title(row: Row) -> str:
@@ -140,16 +141,7 @@ def _of(name: int | str, parts: Sequence[int]) -> str:
 
 
 def _row_notes(rows: Sequence[Row], *, short: bool) -> list[str]:
-    groups = grouped([row for row in rows if len(row.folds) < 2 and len(row.seeds) < 2], lambda row: row.protocol)
-    common = common_parts([group[0].protocol for group in groups])
-    notes = [f"protocol: {'; '.join(common)}"] if common else []
-    for group in groups:
-        own = "; ".join(part for part in group[0].protocol.split("; ") if part not in common)
-        notes += (
-            [f"protocol of {', '.join(dict.fromkeys(f'{row.recipe} {row_name(row)}' for row in group))}: {own}"]
-            if own
-            else []
-        )
+    notes = _protocols(rows)
     faceless = [row for row in rows if len(row.folds) < 2 and row.clips_without_face]
     for row, *_ in grouped(faceless, lambda row: row.folds):
         notes.append(f"test clips without a face, fold {row.fold}: {listed(row.clips_without_face)}")
@@ -161,6 +153,11 @@ def _row_notes(rows: Sequence[Row], *, short: bool) -> list[str]:
             control = f" {row.control}" if row.control else ""
             notes.append(f"  {row.recipe} {row.checkpoint}{control}, {row_name(row)}: {values}")
     return notes + list(dict.fromkeys(row.note for row in rows if row.note))
+
+
+def _protocols(rows: Sequence[Row]) -> list[str]:
+    singles = [row for row in rows if len(row.folds) < 2 and len(row.seeds) < 2]
+    return protocol_notes([(f"{row.recipe} {row_name(row)}", row.protocol) for row in singles])
 
 
 def row_name(row: Row) -> str:

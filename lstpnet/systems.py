@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dfer_data.errors import CorruptDataError
-from lstpnet.rows import Row, grouped
+from lstpnet.rows import Row, grouped, protocol_notes
 from lstpnet.runs import CONFIG_NAME, Run
 from lstpnet.tables import Section, per_cent
 
@@ -168,7 +168,8 @@ def systems_section(systems: Sequence[System], *, short: bool = False) -> Sectio
 
 def _notes(systems: Sequence[System]) -> list[str]:
     names = list(systems[0].settings)
-    notes = [f"settings that differ: {', '.join(names)}"] if names else []
+    notes = protocol_notes([(system.name, system.row.protocol) for system in systems])
+    notes += [f"settings that differ: {', '.join(names)}"] if names else []
     if not names and all(system.is_stated for system in systems):
         notes.append("no setting differs")
     if silent := [system.name for system in systems if not system.is_stated]:

@@ -13,7 +13,7 @@ from dfer_data.errors import CorruptDataError, UsageError
 from lstpnet.report import Report, build_report, to_json
 from lstpnet.resampling import block_length
 from lstpnet.runs import CONFIG_NAME, Run, RunInfo, find_runs, load_runs, write_predictions, write_run
-from lstpnet.sections import comparison_sections
+from lstpnet.sections import comparison_sections, sections
 from tests.lstpnet.test_report import NAMES, one, write_folds
 
 SETTINGS = {"name": "x", "fold": 1, "seed": 0, "dataset_sha256": "ab", "attention": "tce", "epochs": 8, "model": ""}
@@ -99,6 +99,23 @@ def test_a_damaged_config_is_named(last: list[Run], tmp_path: Path, text: str) -
     (run.folder / CONFIG_NAME).write_text(text)
     with pytest.raises(CorruptDataError, match=r"config\.json is damaged: .*--force"):
         build_report([run])
+
+
+def test_every_table_of_runs_carries_a_protocol_line(last: list[Run], tmp_path: Path) -> None:
+    dropped = "short clips drop; official fold 1"
+    runs = [
+        copied(last[0], tmp_path / "runs", SETTINGS, recipe="a", protocol="short clips edge; official fold 1"),
+        copied(last[0], tmp_path / "runs", SETTINGS, recipe="b", protocol=dropped),
+    ]
+    for section in sections(build_report(runs, against=("dfew",))):
+        if not section.title.startswith("paired"):
+            assert any(note.startswith("protocol: ") for note in section.notes), section.title
+    section, _ = comparison_sections(build_report(runs))
+    assert section.notes[:3] == (
+        "protocol: official fold 1",
+        "protocol of a: short clips edge",
+        "protocol of b: short clips drop",
+    )
 
 
 def test_a_single_system_has_no_comparison(last: list[Run]) -> None:
