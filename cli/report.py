@@ -168,4 +168,5 @@ def _write(text: str, out: Path | None) -> None:
         write_atomically(out, content, work=out.parent)
     except OSError as error:
         raise UsageError(f"--out {out} cannot be written: {error.strerror or error}") from error
-    _console.say(f"{out}: {len(content) / 1e6:.1f} MB")
+    size = f"{len(content) / 1e6:.1f} MB" if len(content) >= 1e6 else f"{max(1, round(len(content) / 1e3))} kB"
+    _console.say(f"{out}: {size}")

@@ -21,7 +21,7 @@ from lstpnet.paired import PairedTest, paired_tests
 from lstpnet.published import PublishedRow, published_rows
 from lstpnet.rows import Row, row_of_predictions, rows_of_runs
 from lstpnet.runs import Run, UnfinishedRun
-from lstpnet.sections import sections
+from lstpnet.sections import narrowed, sections
 from lstpnet.systems import System, systems_of
 
 if TYPE_CHECKING:
@@ -149,7 +149,8 @@ def to_markdown(report: Report) -> str:
 def to_latex(report: Report) -> str:
     r"""Return the tables as LaTeX; the preamble needs \usepackage{booktabs} and \usepackage{graphicx}."""
     lines = ["% \\usepackage{booktabs}", "% \\usepackage{graphicx}", ""]
-    for number, section in enumerate(sections(report)):
+    parts = [part for section in sections(report) for part in narrowed(section)]
+    for number, section in enumerate(parts):
         lines += ["\\clearpage"] if number and number % _TABLES_A_BATCH == 0 else []
         lines.append(section.as_latex())
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from lstpnet.against import against_section, own_lines
@@ -17,6 +18,7 @@ from lstpnet.tables import Section, listed, per_cent
 if TYPE_CHECKING:
     from lstpnet.report import Report
 
+_NAMES = ("recipe", "checkpoint", "control", "seed", "fold")
 _DEVIATION_WORDS = {
     "fold_std": "over the folds, how hard the splits differ",
     "seed_std": "over the seeds, training noise",
@@ -35,6 +37,24 @@ def sections(report: Report, *, short: bool = False) -> list[Section]:
     if report.unfinished:
         found.append(unfinished_section(report.unfinished))
     return found + published_sections(report, short=short)
+
+
+def narrowed(section: Section) -> list[Section]:
+    """Return a table of rows with its recalls in a table of their own, as printed pages need it; others as they are."""
+    recalls = [name for name in section.header if name.startswith("recall ")]
+    names = [name for name in section.header if name in _NAMES]
+    if not recalls or not names:
+        return [section]
+    rest = [name for name in section.header if name not in recalls]
+    by_class = [*names, *(name for name in ("n", "WAR", "UAR") if name in rest), *recalls]
+    return [_picked(section, rest), replace(_picked(section, by_class), title=f"{section.title}, by class")]
+
+
+def _picked(section: Section, names: Sequence[str]) -> Section:
+    """Return the columns of these names."""
+    places = [section.header.index(name) for name in names]
+    cells = tuple(tuple(line[place] for place in places) for line in section.cells)
+    return replace(section, header=tuple(names), cells=cells)
 
 
 def comparison_sections(report: Report, *, short: bool = False) -> list[Section]:

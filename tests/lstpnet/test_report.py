@@ -305,30 +305,32 @@ def shown(cells: Mapping[str, str], key: str) -> dict[str, float | None]:
 
 @FORMS
 def test_tables_hold_every_figure_in_per_cent(report: Report, root: Path, form: str) -> None:
+    rows: dict[tuple[str, ...], dict[str, str]] = {}  # LaTeX has the recalls of a line in a table of their own
     header: list[str] = []
-    num_checked = num_precise = 0
     for line in lines_of(form, report):
-        if line[0] in ("recipe", "method", "system", "A", "label", "label \\ prediction", "clip"):
+        if line[0] in ("recipe", "method", "system", "A"):
             header = line
-        elif line[0] == "dfew_100%" and "precision sad" in header:
+        elif line[0] == "dfew_100%" and header[0] == "recipe":
             cells = dict(zip(header, line, strict=True))
-            row = named(cells)
+            kind = "precision" if "precision sad" in cells else ""
+            key = (kind, *(cells.get(name, "") for name in ("checkpoint", "control", "seed", "fold")))
+            rows.setdefault(key, {}).update(cells)
+    for key, cells in rows.items():
+        row = named(cells)
+        if key[0]:
             wanted = expected(root, row["fold"], row["seed"], row["checkpoint"], "")["precision"]
             for name, value in shown(cells, "precision").items():
                 right = None if wanted[name] is None else 100 * wanted[name]
                 assert value == (right and pytest.approx(right, abs=0.005 + 1e-9))
-            num_precise += 1
-        elif line[0] == "dfew_100%":
-            cells = dict(zip(header, line, strict=True))
-            row = named(cells)
-            for name in ("war", "uar"):
-                row[name] = float(cells[name.upper()])
-                row[f"{name}_with_face"] = float(cells[f"{name.upper()} with face"])
-            row |= {"recall": shown(cells, "recall"), "precision": {}}
-            assert all(re.fullmatch(r"\d+\.\d\d", cells[name]) for name in ("WAR", "UAR"))
-            check(row, root, tolerance=0.005 + 1e-9, scale=100)
-            num_checked += 1
-    assert (num_checked, num_precise) == (33, 22)
+            continue
+        for name in ("war", "uar"):
+            row[name] = float(cells[name.upper()])
+            row[f"{name}_with_face"] = float(cells[f"{name.upper()} with face"])
+        row |= {"recall": shown(cells, "recall"), "precision": {}}
+        assert all(re.fullmatch(r"\d+\.\d\d", cells[name]) for name in ("WAR", "UAR"))
+        check(row, root, tolerance=0.005 + 1e-9, scale=100)
+    kinds = [key[0] for key in rows]
+    assert (kinds.count(""), kinds.count("precision")) == (33, 22)
 
 
 @FORMS
@@ -527,7 +529,7 @@ def test_latex_and_markdown_escape_what_they_would_interpret(tmp_path: Path) -> 
     found = report_of(write_folds(tmp_path, folds=(1,), seeds=(0,), checkpoints=("last",)))
     assert r"dfew\_100\% & last" in to_latex(found)
     assert r"selection: last \| best" in to_markdown(found)
-    assert to_latex(found).count(r"\toprule") == to_latex(found).count(r"\end{table}") == 5
+    assert to_latex(found).count(r"\toprule") == to_latex(found).count(r"\end{table}") == 7
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="apt-get install texlive-latex-recommended")
