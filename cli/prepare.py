@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dfer_data.prepare import Share
 
 _ENGINES = ("processes", "inline")
+_FAST = 5
 
 
 def prepare(
@@ -27,8 +28,24 @@ def prepare(
     out: Annotated[Path | None, typer.Option(help="Folder to write.", show_default="prepared/DATASET-DETECTOR")] = None,
     backbone: Annotated[str | None, typer.Option(help="The detector's network.")] = None,
     weights: Annotated[Path | None, typer.Option(help="A model file of your own for the detector.")] = None,
-    align: Annotated[str | None, typer.Option(help="template, or given for shipped crops.")] = None,
     det_size: Annotated[int, typer.Option(help="Long side of the picture the detector sees, in pixels.")] = 640,
+    detect_every: Annotated[
+        int | None, typer.Option(help="Detect every K-th frame, and those between where faces come, go or move far.")
+    ] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="The same as --detect-every 5.")] = False,
+    precision: Annotated[str, typer.Option(help="f32, or bf16 (on a CPU that has it: dfer[openvino]).")] = "f32",
+    device: Annotated[str, typer.Option(help="cpu, or cuda (dfer[gpu]).")] = "cpu",
+    subject: Annotated[
+        str, typer.Option(help="The track a clip is about: balanced, largest, central, longest or score.")
+    ] = "balanced",
+    subjects: Annotated[Path | None, typer.Option(help="CSV (clip_id, track) of subjects chosen by hand.")] = None,
+    all_tracks: Annotated[bool, typer.Option("--all-tracks", help="Every person a clip of its own.")] = False,
+    undetected: Annotated[str, typer.Option(help="Frames in a gap of a track: interpolate or drop.")] = "interpolate",
+    align: Annotated[str | None, typer.Option(help="template, box, or given for shipped crops.")] = None,
+    size: Annotated[int, typer.Option(help="Side of an aligned face, in pixels.")] = 224,
+    template_scale: Annotated[float, typer.Option(help="Size of the face in it; 1 is ArcFace's.")] = 0.8,
+    box_padding: Annotated[float, typer.Option(help="For box: share of its side added on each side.")] = 0.2,
+    smoothing_window: Annotated[int, typer.Option(help="Frames of the landmarks' filter; 1: none.")] = 7,
     jpeg_quality: Annotated[int, typer.Option(help="Of stored faces, 1 to 100.")] = 95,
     store: Annotated[
         str, typer.Option(help="frames (all, as JPEG) or clips16 (16 frames as plain tensors).")
@@ -74,6 +91,17 @@ def prepare(
         weights=weights,
         align=align,  # type: ignore[arg-type]  # the library checks the word and names the known ones
         det_size_px=det_size,
+        detect_every=_detect_every(detect_every, fast=fast),
+        precision=precision,  # type: ignore[arg-type]
+        device=device,  # type: ignore[arg-type]
+        subject=subject,  # type: ignore[arg-type]
+        subjects=subjects,
+        all_tracks=all_tracks,
+        undetected=undetected,  # type: ignore[arg-type]
+        size_px=size,
+        template_scale=template_scale,
+        box_padding=box_padding,
+        smoothing_window_frames=smoothing_window,
         jpeg_quality=jpeg_quality,
         store=store,  # type: ignore[arg-type]
         clip_seconds=clip_seconds,
@@ -102,6 +130,12 @@ def prepare(
     conclude(summary, folder, share=share, as_json=as_json)
     if summary.num_failed:
         raise typer.Exit(ExitCode.FAILED if strict else ExitCode.PARTIAL)
+
+
+def _detect_every(detect_every: int | None, *, fast: bool) -> int:
+    if fast and detect_every not in (None, _FAST):
+        raise UsageError(f"--fast is --detect-every {_FAST}; give one of the two")
+    return _FAST if fast else 1 if detect_every is None else detect_every
 
 
 def _share(task_index: int | None, num_tasks: int | None, *, engine: str, force: bool) -> Share | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 
 import cv2
@@ -57,23 +58,48 @@ def similarity(source: Floats, target: Floats) -> Matrix:
     return np.concatenate([linear, (target_mean - linear @ source_mean)[:, None]], axis=1)
 
 
-def smooth(values: Floats, *, window_frames: int, order: int) -> Floats:
-    """Smooth landmarks (N, 5, 2) over time with a Savitzky-Golay filter; the ends take the end windows' polynomials.
+def box_corners(boxes: Floats) -> Floats:
+    """Return boxes (N, 4) as points (N, 2, 2): left top, right bottom."""
+    return boxes.reshape(-1, 2, 2)
 
-    A shorter clip uses the widest odd window that fits; below order + 2 frames nothing is changed.
+
+def square(corners: Floats, *, size_px: int, padding: float) -> Matrix:
+    """Return the (2, 3) transform that takes a box, by its two corners (2, 2), to an upright square picture.
+
+    The square has the box's middle; its side is the longer one of the box and `padding` of that on both sides.
+    """
+    middle, sides = corners.mean(axis=0, dtype=np.float64), np.ptp(corners.astype(np.float64), axis=0)
+    scale = size_px / max(float(sides.max()) * (1 + 2 * padding), 1e-6)
+    shift = (size_px - 1) / 2 - scale * middle
+    return np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+
+
+def smooth(values: Floats, *, window_frames: int, order: int) -> Floats:
+    """Smooth points (N, ...) over time with a Savitzky-Golay filter; the ends take the end windows' polynomials.
+
+    A shorter clip uses the widest odd window that fits; below order + 2 frames nothing is changed. A row between the
+    ends depends, bit for bit, on the rows of its window alone.
     """
     num_frames = len(values)
     window = min(window_frames, num_frames if num_frames % 2 else num_frames - 1)
     if window < order + 2:
         return values
-    positions = np.arange(window) - window // 2
-    basis = np.vander(positions.astype(np.float64), order + 1, increasing=True)
-    fit = basis @ np.linalg.pinv(basis)  # (window, window): row i gives the polynomial's value at position i
+    fit = _savitzky_golay(window, order)
     flat = values.reshape(num_frames, -1).astype(np.float64)
     half = window // 2
-    windows = np.lib.stride_tricks.sliding_window_view(flat, window, axis=0)  # (N - window + 1, D, window)
-    smoothed = np.concatenate([fit[:half] @ flat[:window], windows @ fit[half], fit[half + 1 :] @ flat[-window:]])
-    return smoothed.reshape(values.shape).astype(np.float32)
+    inner = sum(fit[half, j] * flat[j : num_frames - window + 1 + j] for j in range(window))
+    ends = [
+        sum(rows[:, j, None] * end[j] for j in range(window))
+        for rows, end in ((fit[:half], flat[:window]), (fit[half + 1 :], flat[-window:]))
+    ]
+    return np.concatenate([ends[0], inner, ends[1]]).reshape(values.shape).astype(np.float32)
+
+
+@lru_cache(maxsize=16)
+def _savitzky_golay(window: int, order: int) -> npt.NDArray[np.float64]:
+    """Return (window, window): row i gives the value at position i of the polynomial fitted to a window."""
+    basis = np.vander(np.arange(window, dtype=np.float64) - window // 2, order + 1, increasing=True)
+    return np.asarray(basis @ np.linalg.pinv(basis), np.float64)
 
 
 def warp(image: Image, matrix: Matrix, *, size_px: int) -> Image:

@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from dfer_data.errors import UsageError
 
-Align = Literal["template", "given"]
+Align = Literal["template", "box", "given"]
+SubjectRule = Literal["balanced", "largest", "central", "longest", "score"]
+Undetected = Literal["interpolate", "drop"]
+Precision = Literal["f32", "bf16"]
+Device = Literal["cpu", "cuda"]
 Store = Literal["frames", "clips16"]
 Partial = Literal["keep", "drop"]
+MOST_DETECT_EVERY = 8
+"""Further apart, landmarks between keyframes are off by more than what they are used for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +36,29 @@ class PrepareConfig:
     """Long side of the picture the detector sees."""
     score_threshold: float = 0.7
     """Least score of a detection, in the detector's own unit."""
+    detect_every: int = 1
+    """Frames from one that is surely detected to the next; those between are where the two disagree (keyframes.py)."""
+    precision: Precision = "f32"
+    """What the detector computes in."""
+    device: Device = "cpu"
+    """What it computes on."""
     track_iou: float = 0.3
     """Least overlap of two boxes in neighbouring frames of one track."""
     max_gap_frames: int = 12
     """Longest run of frames without detection that is interpolated inside a track; a longer one splits it."""
+    subject: SubjectRule = "balanced"
+    """Which track a clip is about; see `choose_subject`."""
+    all_tracks: bool = False
+    """Every person a clip of its own, instead of one subject."""
+    undetected: Undetected = "interpolate"
+    """Frames of a gap: kept with interpolated landmarks, or left out."""
     align: Align = "template"
-    """`template`: warp the landmarks to a template; `given`: keep the dataset's own crops untouched."""
+    """`template`: warp the landmarks to a template; `box`: the detector's box, made square and padded, not turned;
+    `given`: keep the dataset's own crops untouched."""
     size_px: int = 224
     """Side of the aligned picture."""
+    box_padding: float = 0.2
+    """For `box`: what is added on each side, as a share of the longer side of the box."""
     template_scale: float = 0.8
     """1 puts the eyes where ArcFace's template has them; smaller keeps more of brow and chin."""
     smoothing_window_frames: int = 7
@@ -60,16 +81,36 @@ class PrepareConfig:
             faults.append(f"--det-size {self.det_size_px}: a multiple of 32 from 64 to 4096 is needed")
         if not 1 <= self.jpeg_quality <= 100:
             faults.append(f"--jpeg-quality {self.jpeg_quality}: 1 to 100 is needed")
+        if not 1 <= self.detect_every <= MOST_DETECT_EVERY:
+            faults.append(f"--detect-every {self.detect_every}: 1 to {MOST_DETECT_EVERY} is needed")
+        if not 32 <= self.size_px <= 1024:
+            faults.append(f"--size {self.size_px}: 32 to 1024 pixels are needed")
+        if not 0.2 <= self.template_scale <= 1.5:
+            faults.append(f"--template-scale {self.template_scale:g}: 0.2 to 1.5 is needed")
+        if not 0 <= self.box_padding <= 2:
+            faults.append(f"--box-padding {self.box_padding:g}: 0 to 2 is needed")
+        if self.smoothing_window_frames < 1 or self.smoothing_window_frames % 2 == 0:
+            faults.append(
+                f"--smoothing-window {self.smoothing_window_frames}: an odd number of frames, 1: none, is needed"
+            )
+        for flag, value, words in (
+            ("subject", self.subject, get_args(SubjectRule)),
+            ("undetected", self.undetected, get_args(Undetected)),
+            ("precision", self.precision, get_args(Precision)),
+            ("device", self.device, get_args(Device)),
+        ):
+            if value not in words:
+                faults.append(f"--{flag} {value}: {', '.join(words[:-1])} or {words[-1]} is needed")
         if self.store not in ("frames", "clips16"):
             faults.append(f"--store {self.store}: frames or clips16 is needed")
         if self.partial not in ("keep", "drop"):
             faults.append(f"--partial {self.partial}: keep or drop is needed")
-        if self.align not in ("template", "given"):
-            faults.append(f"--align {self.align}: template or given is needed")
+        if self.align not in get_args(Align):
+            faults.append(f"--align {self.align}: template, box or given is needed")
         elif (self.align == "given") != (self.detector == "none"):
             faults.append(
                 f"--detector {self.detector} --align {self.align}: shipped crops are taken as they are by "
-                "`--detector none --align given`; every other detector aligns with `--align template`"
+                "`--detector none --align given`; every other detector aligns with `--align template` or `box`"
             )
         if self.clip_seconds < 0:
             faults.append(f"--clip-seconds {self.clip_seconds:g}: 0 (never cut) or more is needed")

@@ -8,8 +8,11 @@ from pathlib import Path
 import numpy as np
 import simplejpeg
 
+from dfer_data.align import resized
+from dfer_data.config import PrepareConfig
 from dfer_data.errors import VideoError
-from dfer_data.pipeline import Clip, ClipFacts, Face
+from dfer_data.faces import Face, encoder
+from dfer_data.pipeline import Clip, ClipFacts
 from dfer_data.sources.base import SourceVideo
 from dfer_data.spool import FrameRecord
 
@@ -17,18 +20,20 @@ _NAN_BOX = np.full(4, np.nan, np.float32)
 _NAN_LANDMARKS = np.full((5, 2), np.nan, np.float32)
 
 
-def clip_of_crops(folder: Path, video: SourceVideo) -> Clip:
+def clip_of_crops(folder: Path, video: SourceVideo, *, config: PrepareConfig) -> Clip:
     """Return the clip of a folder of face crops that the dataset ships, their JPEG bytes untouched.
+
+    With `store` clips16 they are decoded and resized.
 
     Raises VideoError: MISSING_VIDEO, NO_FRAMES or BAD_PICTURE.
     """
     paths = crop_files(folder)
     if not paths:
         raise VideoError("NO_FRAMES", f"{folder.name} holds no JPEG", hint="unzip it again")
-    faces = [_shipped(path, index) for index, path in enumerate(paths)]
-    height, width = faces[0].image.shape[:2]
-    facts = ClipFacts(video.clip_id, len(faces), 0.0, 0.0, width, height, len(faces), None, None, 0, 1, 0.0, False, "")
-    return facts, iter(faces)
+    faces, shapes = zip(*(_shipped(path, index, config=config) for index, path in enumerate(paths)), strict=True)
+    (height, width), number = shapes[0], len(faces)
+    facts = ClipFacts(video.clip_id, number, 0.0, 0.0, width, height, number, None, None, 0, 1, 0, 0.0, False, "")
+    return Clip(facts, iter(faces))
 
 
 def crop_files(folder: Path) -> list[Path]:
@@ -42,15 +47,18 @@ def _last_number(path: Path) -> tuple[int, str]:
     return (int(numbers[-1]) if numbers else -1, path.name)
 
 
-def _shipped(path: Path, index: int) -> Face:
+def _shipped(path: Path, index: int, *, config: PrepareConfig) -> tuple[Face, tuple[int, int]]:
+    """Return a crop and its height and width."""
     if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
         raise VideoError(
             "BAD_PICTURE", f"{path.name} is a link out of its folder", frame=index, hint="copy the file there"
         )
     try:
         jpeg = path.read_bytes()
-        image = simplejpeg.decode_jpeg(jpeg)
+        image = np.asarray(simplejpeg.decode_jpeg(jpeg), np.uint8)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"is not a JPEG: {error}"
         raise VideoError("BAD_PICTURE", f"{path.name} {reason}", frame=index, hint="unzip it again") from error
-    return Face(jpeg, np.asarray(image, np.uint8), FrameRecord(index, np.nan, _NAN_BOX, _NAN_LANDMARKS, np.nan, 0))
+    payload = jpeg if config.store == "frames" else encoder(config)(resized(image, size_px=config.size_px))
+    record = FrameRecord(index, np.nan, _NAN_BOX, _NAN_LANDMARKS, np.nan, 0)
+    return Face(payload, record), (image.shape[0], image.shape[1])

@@ -32,6 +32,7 @@ from dfer_data.sources.base import SourceVideo
 from dfer_data.weights import sha256_file
 
 DATASET_NAME, CLIPS_NAME, LEDGER_NAME, FOLDS = "dataset.json", "clips.parquet", "ledger.jsonl", "folds"
+AMBIGUOUS_NAME = "ambiguous.csv"
 
 COLUMNS: Mapping[str, str] = {
     "clip_id": "string",
@@ -55,6 +56,7 @@ COLUMNS: Mapping[str, str] = {
     "mean_score": "Float64",
     "num_interpolated": "int32",
     "num_tracks": "int32",
+    "track": "Int32",
     "ambiguity": "float64",
     "reason": "string",
 }
@@ -72,6 +74,7 @@ def write_manifest(plan: Plan, out: Path, *, work: Path) -> dict[str, Any]:
     failures = [failure for sidecar in sidecars for failure in sidecar["failures"]]
     write_atomically(out / LEDGER_NAME, b"".join(canonical_json(failure) for failure in failures), work=work)
     write_atomically(out / CLIPS_NAME, _parquet(clips), work=work)
+    write_atomically(out / AMBIGUOUS_NAME, _ambiguous(sidecars).encode("utf-8"), work=work)
     for fold, splits in plan.listing.folds.items():
         rows = [(clip_id, splits[video]) for clip_id, video in _ids(clips) if video in splits]
         text = "clip_id,split\n" + "".join(f"{clip_id},{split}\n" for clip_id, split in rows)
@@ -83,6 +86,15 @@ def write_manifest(plan: Plan, out: Path, *, work: Path) -> dict[str, Any]:
     write_atomically(out / DATASET_NAME, canonical_json(document), work=work)
     sync_folder(out)
     return document
+
+
+def _ambiguous(sidecars: list[dict[str, Any]]) -> str:
+    """Return a CSV of the clips that could be about somebody else too, the most doubtful first."""
+    clips = [clip for sidecar in sidecars for clip in sidecar["clips"] if clip["rivals"]]
+    clips.sort(key=lambda clip: (-clip["ambiguity"], clip["clip_id"]))
+    rows = [(clip["clip_id"], clip["track"], clip["rivals"][0], f"{clip['ambiguity']:.3f}") for clip in clips]
+    table = pd.DataFrame(rows, columns=["clip_id", "track", "runner_up", "ambiguity"])
+    return str(table.to_csv(index=False, lineterminator="\n"))
 
 
 def _ids(clips: pd.DataFrame) -> Iterable[tuple[str, str]]:
@@ -106,7 +118,7 @@ def _failed_row(failure: Mapping[str, Any]) -> dict[str, Any]:
     numbers = dict.fromkeys(("num_frames", "num_source_frames", "width_px", "height_px", "num_interpolated"), 0)
     measures = {"num_tracks": 0, "fps": 0.0, "duration_seconds": 0.0, "detection_rate": 0.0, "ambiguity": 0.0}
     given = {name: failure[name] for name in ("clip_id", "source_clip_id", "source", "code")}
-    missing = {"shard": None, "row": None, "mean_score": None, "source_sha256": ""}
+    missing = {"shard": None, "row": None, "mean_score": None, "track": None, "source_sha256": ""}
     return numbers | measures | given | missing | {"status": "failed", "reason": failure["message"]}
 
 
@@ -120,7 +132,13 @@ def _parquet(clips: pd.DataFrame) -> bytes:
 
 
 def _document(plan: Plan, out: Path, sidecars: list[dict[str, Any]], clips: pd.DataFrame) -> dict[str, Any]:
-    names = [CLIPS_NAME, LEDGER_NAME, PLAN_NAME, *(f"{FOLDS}/fold-{fold}.csv" for fold in sorted(plan.listing.folds))]
+    names = [
+        CLIPS_NAME,
+        LEDGER_NAME,
+        AMBIGUOUS_NAME,
+        PLAN_NAME,
+        *(f"{FOLDS}/fold-{fold}.csv" for fold in sorted(plan.listing.folds)),
+    ]
     files = {name: _file_facts(out / name) for name in names}
     shards = []
     for number, sidecar in enumerate(sidecars):

@@ -11,7 +11,7 @@ from typing import Any
 
 from dfer_data import lock
 from dfer_data.errors import UsageError
-from dfer_data.manifest import CLIPS_NAME, DATASET_NAME, FOLDS, LEDGER_NAME
+from dfer_data.manifest import AMBIGUOUS_NAME, CLIPS_NAME, DATASET_NAME, FOLDS, LEDGER_NAME
 from dfer_data.plan import PLAN_NAME
 from dfer_data.sidecar import PREVIEW, SHARDS
 
@@ -27,7 +27,7 @@ def discard(out: Path) -> None:
         return
     _refuse_foreign(out)
     with lock.hold(out):
-        for name in (DATASET_NAME, CLIPS_NAME, LEDGER_NAME):
+        for name in (DATASET_NAME, CLIPS_NAME, LEDGER_NAME, AMBIGUOUS_NAME):
             (out / name).unlink(missing_ok=True)
         for name in (SHARDS, PREVIEW, FOLDS, WORK):
             shutil.rmtree(out / name, ignore_errors=True)

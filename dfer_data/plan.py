@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 from dfer_data import lock
 from dfer_data.config import PrepareConfig, canonical_json
 from dfer_data.detect.registry import detector_spec
-from dfer_data.errors import ConfigMismatchError, FormatVersionError
+from dfer_data.errors import ConfigMismatchError, FormatVersionError, UsageError
 from dfer_data.files import write_atomically
 from dfer_data.shard import FORMAT_VERSION
 from dfer_data.sources.base import SourceListing, SourceVideo
@@ -25,6 +26,7 @@ _MAX_SHARD_VIDEOS = 64
 _MAX_SHARD_BYTES = 256 * 2**20
 _LEAST_SHARDS = 16  # a small dataset is cut finer, so that a few workers share it evenly
 _ANNOTATED = ("label", "group", "votes")
+_RARE = ("votes", "subjects")  # so that plans without them stay what they were
 _PIXEL_PACKAGES = ("dfer", "av", "numpy", "opencv-python-headless", "simplejpeg")
 
 
@@ -62,16 +64,13 @@ class Plan:
 
 
 def _facts(video: SourceVideo) -> dict[str, Any]:
-    """Return a video's fields; votes only where there are some, so that plans without them stay what they were."""
-    facts = asdict(video)
-    if video.votes is None:
-        del facts["votes"]
-    return facts
+    """Return a video's fields; votes and chosen subjects only where there are some."""
+    return {key: value for key, value in asdict(video).items() if value is not None or key not in _RARE}
 
 
 def make_plan(listing: SourceListing, config: PrepareConfig) -> Plan:
     """Cut a listing into shards; the cut depends on the listing alone."""
-    packages = (*_PIXEL_PACKAGES, *detector_spec(config.detector).versions)
+    packages = (*_PIXEL_PACKAGES, *detector_spec(config.detector).packages(config))
     versions = {name: importlib.metadata.version(name) for name in packages}
     return Plan(config, listing, tuple(_cut(listing.videos)), versions)
 
@@ -89,6 +88,32 @@ def _cut(videos: Sequence[SourceVideo]) -> list[tuple[SourceVideo, ...]]:
         run.append(video)
         num_bytes += video.num_bytes
     return [*shards, tuple(run)] if run else shards
+
+
+def with_subjects(plan: Plan, subjects: Mapping[str, int]) -> Plan:
+    """Return `plan` with tracks chosen by hand, clip id -> track; UsageError for clips that it does not have.
+
+    The clips of a video that is cut are `ID#0000` and so on.
+    """
+    by_video: dict[str, dict[str, int]] = {}
+    for clip_id, track in subjects.items():
+        by_video.setdefault(re.sub(r"#\d{4,}$", "", clip_id), {})[clip_id] = track
+    known = {video.clip_id for video in plan.listing.videos}
+    if unknown := sorted(by_video.keys() - known):
+        raise UsageError(f"--subjects names {len(unknown)} clips that are not there: {', '.join(unknown[:5])}")
+
+    def changed(videos: Sequence[SourceVideo]) -> tuple[SourceVideo, ...]:
+        return tuple(replace(video, subjects=by_video.get(video.clip_id)) for video in videos)
+
+    listing = replace(plan.listing, videos=changed(plan.listing.videos))
+    return replace(plan, listing=listing, shards=tuple(changed(shard) for shard in plan.shards))
+
+
+def planned_subjects(out: Path) -> dict[str, dict[str, int]]:
+    """Return video id -> clip id -> track of the choices by hand in the plan of `out`; empty without a plan."""
+    path = out / PLAN_NAME
+    videos = _parse(path, path.read_bytes()).get("videos", ()) if path.exists() else ()
+    return {video["clip_id"]: video["subjects"] for video in videos if video.get("subjects")}
 
 
 def commit_plan(plan: Plan, out: Path, *, work: Path) -> None:

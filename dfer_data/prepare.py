@@ -5,22 +5,31 @@ from __future__ import annotations
 import platform
 import socket
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from dfer_data import weights
-from dfer_data.config import Align, Partial, PrepareConfig, Store
+from dfer_data.config import Align, Device, Partial, Precision, PrepareConfig, Store, SubjectRule, Undetected
 from dfer_data.detect.registry import detector_spec
 from dfer_data.engines import Event, Limits, WorkerLost, run_inline, run_processes
 from dfer_data.errors import DferError, UsageError
 from dfer_data.files import sync_folder, write_atomically
 from dfer_data.manifest import DATASET_NAME, write_manifest
 from dfer_data.output import output_folder, record
-from dfer_data.plan import PLAN_NAME, Plan, commit_plan, make_plan, renewed_plan
+from dfer_data.plan import (
+    PLAN_NAME,
+    Plan,
+    commit_plan,
+    make_plan,
+    planned_subjects,
+    renewed_plan,
+    with_subjects,
+)
 from dfer_data.sidecar import SHARDS, failure_codes, finished_sidecars, read_sidecar, sidecar_path
 from dfer_data.sources.registry import source
+from dfer_data.subject import read_subjects
 from dfer_data.task import ShardTask, Workplace
 
 ALL_CODES = "ALL"
@@ -46,6 +55,28 @@ class Request:
     """None: `given` for detector none, else `template`."""
     det_size_px: int = 640
     """Long side of the picture the detector sees."""
+    detect_every: int = 1
+    """Frames from one that is surely detected to the next."""
+    precision: Precision = "f32"
+    """What the detector computes in."""
+    device: Device = "cpu"
+    """What it computes on."""
+    subject: SubjectRule = "balanced"
+    """Which track a clip is about."""
+    subjects: Path | None = None
+    """A CSV of tracks chosen by hand; None: those of the plan that is there, if any."""
+    all_tracks: bool = False
+    """Every person a clip of its own."""
+    undetected: Undetected = "interpolate"
+    """What becomes of frames in a gap of the track."""
+    size_px: int = 224
+    """Side of the aligned picture."""
+    template_scale: float = 0.8
+    """How large the face stands in it."""
+    box_padding: float = 0.2
+    """For `box` alignment."""
+    smoothing_window_frames: int = 7
+    """Of landmarks over time; 1: none."""
     jpeg_quality: int = 95
     """Of stored faces."""
     store: Store = "frames"
@@ -66,6 +97,8 @@ class Resolved:
     """The detector's model file."""
     source: Path
     """Folder of the dataset."""
+    subjects: Mapping[str, int] | None = None
+    """Clip id -> track chosen by hand; None: those of the plan that is there, if any."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +168,16 @@ def resolve(request: Request) -> Resolved:
         backbone=backbone,
         weights_sha256="",
         det_size_px=request.det_size_px,
+        detect_every=request.detect_every,
+        precision=request.precision,
+        device=request.device,
+        subject=request.subject,
+        all_tracks=request.all_tracks,
+        undetected=request.undetected,
+        size_px=request.size_px,
+        template_scale=request.template_scale,
+        box_padding=request.box_padding,
+        smoothing_window_frames=request.smoothing_window_frames,
         score_threshold=spec.score_threshold,
         align=request.align or ("given" if spec.name == "none" else "template"),
         jpeg_quality=request.jpeg_quality,
@@ -142,11 +185,15 @@ def resolve(request: Request) -> Resolved:
         clip_seconds=0.0 if request.dataset == "dfew" else request.clip_seconds,
         partial=request.partial,
     )
+    spec.check(config)
     listing = lister(request.source, layout="frames" if config.align == "given" else "videos")
     path = weights.resolve(spec.weights, path=request.weights) if spec.weights else None
     if path is not None:
         config = replace(config, weights_sha256=weights.sha256_file(path))
-    return Resolved(make_plan(listing, config), path, request.source)
+    subjects = read_subjects(request.subjects) if request.subjects is not None else None
+    plan = make_plan(listing, config)
+    with_subjects(plan, subjects or {})  # unknown clips are told now
+    return Resolved(plan, path, request.source, subjects)
 
 
 def prepare(
@@ -171,7 +218,7 @@ def prepare(
     try:
         with output_folder(out, task_index=share.index if share else None) as work:
             place = Workplace(resolved.source, out, work, resolved.plan.config, resolved.weights)
-            plan = _committed_plan(resolved.plan, place, retry_failed=retry_failed)
+            plan = _committed_plan(resolved, place, retry_failed=retry_failed, share=share)
             mine = [number for number in range(len(plan.shards)) if share is None or number in share]
             tasks = [ShardTask(n, plan.shards[n]) for n in mine if read_sidecar(out, n) is None]
             _record_run(out, resolved, share=share, num_workers=num_workers, num_tasks=len(tasks))
@@ -197,18 +244,34 @@ def prepare(
         ) from error
 
 
-def _committed_plan(plan: Plan, place: Workplace, *, retry_failed: str | None) -> Plan:
-    """Write the plan, or check the one there; with `retry_failed` open the shards concerned to be made again."""
+def _committed_plan(resolved: Resolved, place: Workplace, *, retry_failed: str | None, share: Share | None) -> Plan:
+    """Write the plan, or check the one there; open the shards to be made again: failed ones, other subjects."""
     out, work = place.out, place.work
-    if retry_failed is None or not (out / PLAN_NAME).exists():
+    there = planned_subjects(out)
+    subjects = resolved.subjects
+    if subjects is None:
+        subjects = {clip_id: track for chosen in there.values() for clip_id, track in chosen.items()}
+    plan = with_subjects(resolved.plan, subjects)
+    others = {video.clip_id for video in plan.listing.videos if (video.subjects or {}) != there.get(video.clip_id, {})}
+    if not (out / PLAN_NAME).exists() or (retry_failed is None and not others):
         commit_plan(plan, out, work=work)
         return plan
-    failed = {number: failure_codes(sidecar) for number, sidecar in finished_sidecars(out).items()}
+    if share is not None:
+        raise UsageError("other --subjects go without --task-index: run it once, the tasks then make what is missing")
+    return _reopened_plan(plan, place, retry_failed=retry_failed, others=others)
+
+
+def _reopened_plan(plan: Plan, place: Workplace, *, retry_failed: str | None, others: Container[str]) -> Plan:
+    """Replace the plan that is there; remove the marks of shards with such failures, or with one of `others`."""
+    out, work = place.out, place.work
+    sidecars = finished_sidecars(out)
+    failed = {number: failure_codes(sidecar) for number, sidecar in sidecars.items()}
     wanted = {
         number for number, codes in failed.items() if codes & {retry_failed} or (codes and retry_failed == ALL_CODES)
     }
+    wanted |= {number for number, sidecar in sidecars.items() if any(video in others for video in _videos(sidecar))}
     plan = renewed_plan(plan, out, closed_shards=failed.keys() - wanted)
-    if not wanted and retry_failed != ALL_CODES and len(failed) == len(plan.shards):
+    if not wanted and retry_failed not in (None, ALL_CODES) and len(failed) == len(plan.shards):
         known = ", ".join(sorted({code for codes in failed.values() for code in codes})) or "none failed"
         raise UsageError(f"--retry-failed {retry_failed}: no clip in {out} failed with that code; there are: {known}")
     if wanted:
@@ -218,6 +281,12 @@ def _committed_plan(plan: Plan, place: Workplace, *, retry_failed: str | None) -
     sync_folder(out / SHARDS)
     write_atomically(out / PLAN_NAME, plan.as_bytes(), work=work)
     return plan
+
+
+def _videos(sidecar: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the ids of the videos of a shard, some more than once."""
+    for row in (*sidecar["clips"], *sidecar["failures"]):
+        yield row["source_clip_id"]
 
 
 def _num_clips(out: Path, shards: Sequence[int]) -> Counter[str]:

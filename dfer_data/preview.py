@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import cv2
 import numpy as np
 import simplejpeg
@@ -30,6 +32,17 @@ class ContactSheet:
         for column, picture in enumerate(thumbnails[:NUM_COLUMNS]):
             left = _LABEL_PX + column * THUMBNAIL_PX
             row[:, left : left + THUMBNAIL_PX] = picture
+        self._add(row)
+
+    def add_rivals(self, portraits: Mapping[int, Image]) -> None:
+        """Append a row with the other faces that the clip above could be about, by the numbers of their tracks."""
+        row = self._blank("", "or", _TEXT)
+        for column, (track, picture) in enumerate(list(portraits.items())[:NUM_COLUMNS]):
+            left = _LABEL_PX + column * THUMBNAIL_PX
+            row[:, left : left + THUMBNAIL_PX] = picture
+            row[-18:, left : left + THUMBNAIL_PX] //= 3
+            place = (left + 4, THUMBNAIL_PX - 5)
+            cv2.putText(row, f"track {track}", place, cv2.FONT_HERSHEY_SIMPLEX, 0.4, _TEXT, 1, cv2.LINE_AA)
         self._add(row)
 
     def add_failure(self, clip_id: str, code: str) -> None:

@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import simplejpeg
 
-from dfer_data.align import resized
 from dfer_data.config import PrepareConfig, canonical_json
 from dfer_data.crops import clip_of_crops
 from dfer_data.detect.base import Detector
 from dfer_data.errors import VideoError
+from dfer_data.faces import decode
 from dfer_data.files import sync_folder, write_atomically
 from dfer_data.pipeline import Clip, Failure, clips_of_video
 from dfer_data.preview import NUM_COLUMNS, ContactSheet, thumbnail
@@ -29,7 +28,6 @@ from dfer_data.shard import FORMAT_VERSION, write_shard
 from dfer_data.sidecar import PREVIEW, SHARDS, read_sidecar, shard_name, sidecar_sha256
 from dfer_data.sources.base import SourceVideo
 from dfer_data.spool import Spooled, SpoolWriter, read_spooled
-from dfer_data.types import Image
 from dfer_data.weights import sha256_file
 
 
@@ -134,7 +132,7 @@ def _results(
                 hint="restore the file, or unzip the part it is in",
             )
         if detector is None:
-            yield clip_of_crops(path, video), ""
+            yield clip_of_crops(path, video, config=place.config), ""
             return
         sha256 = _source_sha256(path, video)
         made = clips_of_video(path, video, config=place.config, detector=detector, on_progress=on_progress)
@@ -163,29 +161,28 @@ def _store(
     made: tuple[Clip, str], video: SourceVideo, spool: SpoolWriter, *, config: PrepareConfig
 ) -> dict[str, Any] | Failure:
     """Write a clip's faces; return its sidecar row, or the failure if the source breaks on the second look."""
-    (facts, faces), sha256 = made
+    clip, sha256 = made
+    facts = clip.facts
     test_frames = baked_frames(facts.num_frames).tolist()
     try:
         with spool.clip():
-            for index, face in enumerate(faces):
+            for index, face in enumerate(clip.faces):
                 if index in test_frames[:: len(test_frames) // NUM_COLUMNS]:
-                    spool.add_thumbnail(thumbnail(face.image))
-                if config.store == "frames":
-                    spool.add(face.jpeg or _jpeg(face.image, quality=config.jpeg_quality), face.record)
-                    continue
-                for _ in range(test_frames.count(index)):  # a short clip repeats its last frame
-                    spool.add(resized(face.image, size_px=config.size_px).tobytes(), face.record)
+                    spool.add_thumbnail(thumbnail(decode(face.payload, config)))
+                repeats = (
+                    1 if config.store == "frames" else test_frames.count(index)
+                )  # a short clip repeats its last frame
+                for _ in range(repeats):
+                    spool.add(face.payload, face.record)
+            for rival in clip.rivals:
+                spool.add_thumbnail(rival.portrait)
     except VideoError as error:
         return Failure(facts.clip_id, error)
     columns = asdict(facts)
     del columns["is_partial"]
     status = "partial" if facts.is_partial else "ok"
     origin = {"source_clip_id": video.clip_id, "source": video.path, "source_sha256": sha256}
-    return columns | origin | {"status": status}
-
-
-def _jpeg(image: Image, *, quality: int) -> bytes:
-    return bytes(simplejpeg.encode_jpeg(image, quality=quality, colorsubsampling="420"))
+    return columns | origin | {"status": status, "rivals": [rival.track for rival in clip.rivals]}
 
 
 def _failure_row(failure: Failure, video: SourceVideo) -> dict[str, Any]:
@@ -242,7 +239,12 @@ def _contact_sheet(videos: list[Spooled]) -> bytes:
     for video in videos:
         for clip, thumbnails in zip(video.clips, video.thumbnails(), strict=True):
             note = f"{clip['num_frames']} frames" + (" partial" if clip["status"] == "partial" else "")
-            sheet.add_clip(str(clip["clip_id"]), thumbnails, note=note)
+            rivals = clip["rivals"]
+            note += f", track {clip['track']}" if rivals else ""
+            faces = len(thumbnails) - len(rivals)
+            sheet.add_clip(str(clip["clip_id"]), thumbnails[:faces], note=note)
+            if rivals:
+                sheet.add_rivals(dict(zip(rivals, thumbnails[faces:], strict=True)))
         for failure in video.failures:
             sheet.add_failure(str(failure["clip_id"]), str(failure["code"]))
     return sheet.encode()

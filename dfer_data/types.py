@@ -52,6 +52,8 @@ class Detection:
     """Detector's own confidence; higher is surer. RetinaFace: 0..1; dlib: distance from the decision boundary."""
     landmarks: Floats
     """(5, 2) float32 pixels, in the order of the detector's landmark scheme."""
+    appearance: Floats | None = None
+    """(16, 16, 3) float32, what the face looks like; see `dfer_data.appearance`."""
 
     def __post_init__(self) -> None:
         """Refuse shapes that later stages would misread."""
@@ -69,6 +71,8 @@ class Detection:
 class Track:
     """One face followed over consecutive frames; row i belongs to frame `first_frame + i`."""
 
+    number: int
+    """In order of appearance among the tracks of its clip, from 0."""
     first_frame: int
     """Index of the first frame."""
     boxes: Floats
@@ -77,12 +81,17 @@ class Track:
     """(N, 5, 2) float32 pixels."""
     scores: Floats
     """(N,) float32; NaN where no detection was made."""
-    is_detected: npt.NDArray[np.bool_]
-    """(N,) False where the row is interpolated over a gap."""
+    flags: npt.NDArray[np.uint8]
+    """(N,) FrameFlag: DETECTED; GAP_FILLED where it was looked for in vain; BETWEEN_KEYFRAMES where it was not."""
 
     def __len__(self) -> int:
         """Return the number of frames, gaps included."""
         return len(self.boxes)
+
+    @property
+    def is_detected(self) -> npt.NDArray[np.bool_]:
+        """(N,) whether each row has a detection of its own."""
+        return np.asarray(self.flags == FrameFlag.DETECTED, np.bool_)
 
     @property
     def num_detected(self) -> int:
@@ -90,5 +99,5 @@ class Track:
         return int(self.is_detected.sum())
 
 
-Detections = Sequence[Sequence[Detection]]
-"""Detections of each frame of a video, in frame order."""
+Detections = Sequence[Sequence[Detection] | None]
+"""Detections of each frame of a video, in frame order; None: the frame was not looked at."""

