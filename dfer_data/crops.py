@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 import numpy as np
-import simplejpeg
 
 from dfer_data.errors import VideoError
+from dfer_data.pictures import picture_files, read_picture
 from dfer_data.pipeline import Clip, ClipFacts, Face
 from dfer_data.sources.base import SourceVideo
 from dfer_data.spool import FrameRecord
@@ -20,9 +19,10 @@ _NAN_LANDMARKS = np.full((5, 2), np.nan, np.float32)
 def clip_of_crops(folder: Path, video: SourceVideo) -> Clip:
     """Return the clip of a folder of face crops that the dataset ships, their JPEG bytes untouched.
 
-    Raises VideoError: MISSING_VIDEO, NO_FRAMES or BAD_PICTURE.
+    PNG files (MAFW's) are stored as JPEG, like every other face. Raises VideoError: MISSING_VIDEO, NO_FRAMES or
+    BAD_PICTURE.
     """
-    paths = crop_files(folder)
+    paths = picture_files(folder)
     if not paths:
         raise VideoError("NO_FRAMES", f"{folder.name} holds no JPEG", hint="unzip it again")
     faces = [_shipped(path, index) for index, path in enumerate(paths)]
@@ -31,26 +31,6 @@ def clip_of_crops(folder: Path, video: SourceVideo) -> Clip:
     return facts, iter(faces)
 
 
-def crop_files(folder: Path) -> list[Path]:
-    """Return the JPEG files of a folder of crops in the order of their frames."""
-    return sorted((path for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg")), key=_last_number)
-
-
-def _last_number(path: Path) -> tuple[int, str]:
-    """Sort key of a frame file: its last number, since names like 1.jpg, 10.jpg, 2.jpg sort wrongly as text."""
-    numbers = re.findall(r"\d+", path.stem)
-    return (int(numbers[-1]) if numbers else -1, path.name)
-
-
 def _shipped(path: Path, index: int) -> Face:
-    if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
-        raise VideoError(
-            "BAD_PICTURE", f"{path.name} is a link out of its folder", frame=index, hint="copy the file there"
-        )
-    try:
-        jpeg = path.read_bytes()
-        image = simplejpeg.decode_jpeg(jpeg)
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"is not a JPEG: {error}"
-        raise VideoError("BAD_PICTURE", f"{path.name} {reason}", frame=index, hint="unzip it again") from error
-    return Face(jpeg, np.asarray(image, np.uint8), FrameRecord(index, np.nan, _NAN_BOX, _NAN_LANDMARKS, np.nan, 0))
+    jpeg, image = read_picture(path, index)
+    return Face(jpeg, image, FrameRecord(index, np.nan, _NAN_BOX, _NAN_LANDMARKS, np.nan, 0))

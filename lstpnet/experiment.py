@@ -90,13 +90,13 @@ class Experiment:
     def protocol(self) -> str:
         """Say in one line what exactly is measured."""
         document, recipe = self.data.document, self.recipe
-        config = document["config"]
+        config, rule = document["config"], document.get("fold_rule")
         policy = sampler(recipe.sampler)
         views = f", {policy.num_views} test views averaged" if policy.num_views > 1 else ""
         parts = [
             f"data {document['sha256'][:12]}",
             f"{config['detector']} {config['backbone']} {config['det_size_px']} px".replace("  ", " "),
-            f"official fold {self.fold}",
+            f"official fold {self.fold}" if rule is None else f"fold {self.fold} ({rule})",
             f"n_train {len(self.train_ids)}",
             f"n_test {len(self.test_ids)} ({len(self.faceless_test_ids)} without a face, given the train prior)",
             self._left_out(),
@@ -177,5 +177,7 @@ def check_trainable(data: Path) -> PreparedDataset:
     if not dataset.class_names:
         raise UsageError(f"{data} has no labels: training needs one per clip (label/video.mp4 in a folder)")
     if not dataset.document["counts"]["folds"]:
-        raise UsageError(f"{data} has no folds: `dfer train --fold` needs a dataset with official ones, such as dfew")
+        raise UsageError(
+            f"{data} has no folds: prepare it again with --folds 5 (and --group-by subject where it is known)"
+        )
     return dataset

@@ -1,22 +1,22 @@
-"""A folder of videos: `video.mp4`, or `label/video.mp4` at any depth below the label."""
+"""A folder of videos, `video.mp4` or `label/video.mp4` at any depth, or of crops, `label/clip/*.jpg`."""
 
 from __future__ import annotations
 
 import unicodedata
 from pathlib import Path
-from typing import Literal
 
 from dfer_data.errors import AnnotationError, UsageError
-from dfer_data.sources.base import SourceListing, SourceVideo, outsiders
+from dfer_data.sources.base import Layout, SourceListing, SourceVideo, outsiders
+from dfer_data.sources.tree import by_clip, of_kind, scan
 from dfer_data.video import VIDEO_EXTENSIONS
 
 
-def list_folder(root: Path, *, layout: Literal["videos", "frames"]) -> SourceListing:
-    """List every video file below `root`; the first folder on the way to it is its label. See Source."""
-    if layout == "frames":
-        raise UsageError("`prepare folder` takes videos; shipped crops (--detector none) are known for dfew only")
+def list_folder(root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
+    """List every video file, or folder of pictures, below `root`; its first folder is the label. See Source."""
     if not root.is_dir():
         raise UsageError(f"{root} is not a folder; give the folder of videos with --source DIR")
+    if layout == "frames":
+        return _list_crops(root, crops=crops)
     faults, videos, num_ignored = [], [], 0
     for path in sorted(root.rglob("*")):
         relative = path.relative_to(root)
@@ -45,6 +45,24 @@ def list_folder(root: Path, *, layout: Literal["videos", "frames"]) -> SourceLis
     class_names = tuple(sorted({video.label for video in videos if video.label is not None}))
     notes = (f"{num_ignored} files without a video extension are left out",) if num_ignored else ()
     return SourceListing("folder", "videos", class_names, tuple(videos), {}, notes=notes)
+
+
+def _list_crops(root: Path, *, crops: str | None) -> SourceListing:
+    tree = scan(root, dataset="folder")
+    faults = list(tree.faults)
+    found = by_clip(
+        tree, of_kind(tree, "frames", crops=crops), lambda one: unicodedata.normalize("NFC", one.path), faults
+    )
+    if faults:
+        raise AnnotationError(faults)
+    if not found:
+        raise UsageError(f"{root} holds no folder of JPEG or PNG files; videos are taken without --detector none")
+    videos = tuple(
+        SourceVideo(clip_id, one.path, one.num_bytes, clip_id.partition("/")[0] if "/" in clip_id else None)
+        for clip_id, one in sorted(found.items())
+    )
+    class_names = tuple(sorted({video.label for video in videos if video.label is not None}))
+    return SourceListing("folder", "frames", class_names, videos, {})
 
 
 def _is_text(name: str) -> bool:

@@ -186,7 +186,7 @@ def test_a_changed_fold_file_is_noticed(crops: Path, tmp_path: Path) -> None:
     ("name", "words"),
     [
         ("one.mp4", r"has no labels: training needs one per clip \(label/video\.mp4 in a folder\)"),
-        ("happy/one.mp4", "has no folds: `dfer train --fold` needs a dataset with official ones, such as dfew"),
+        ("happy/one.mp4", "has no folds: prepare it again with --folds 5"),
     ],
 )
 def test_a_folder_of_videos_without_labels_or_folds(tmp_path: Path, name: str, words: str) -> None:
