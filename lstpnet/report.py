@@ -20,6 +20,7 @@ from lstpnet.published import PublishedRow, published_rows, published_section
 from lstpnet.resampling import Interval
 from lstpnet.rows import Row, common_parts, grouped, row_of_predictions, rows_of_runs, section_key
 from lstpnet.runs import Run, UnfinishedRun
+from lstpnet.scenes import SceneRow, scene_rows, scene_sections
 from lstpnet.tables import Section, listed, per_cent
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ class Report:
     """Run folders without results."""
     published: tuple[PublishedRow, ...]
     """Published figures of the datasets of the rows that are not synthetic; without rows: of three datasets."""
+    scenes: tuple[SceneRow, ...] = ()
+    """FERV39k's runs by scene; empty for other datasets."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON values; `next` says what to type where there are no rows."""
@@ -55,6 +58,7 @@ class Report:
             "controls": [row.as_dict() for row in self.controls],
             "unfinished": [{"run": run.folder.as_posix(), "reason": run.reason} for run in self.unfinished],
             "published": [asdict(row) for row in self.published],
+            "scenes": [row.as_dict() for row in self.scenes],
             "next": [] if self.rows else list(NEXT_COMMANDS),
         }
 
@@ -68,6 +72,7 @@ def build_report(runs: Sequence[Run], unfinished: Sequence[UnfinishedRun] = ()) 
         controls=tuple(row for row in rows if row.control),
         unfinished=tuple(unfinished),
         published=published_rows(tuple(datasets)) if rows else published_rows(),
+        scenes=scene_rows(runs),
     )
 
 
@@ -81,6 +86,7 @@ def sections(report: Report, *, short: bool = False) -> list[Section]:
     """Return the tables of a report; short ones lack the recalls and most published rows."""
     found = [_row_section(group, short=short) for group in grouped(report.rows, section_key)]
     found += [_row_section(group, short=short) for group in grouped(report.controls, section_key)]
+    found += scene_sections(report.scenes)
     if report.unfinished:
         cells = tuple((run.folder.as_posix(), run.reason) for run in report.unfinished)
         found.append(Section("unfinished runs", ("run", "why"), cells, ()))
@@ -163,9 +169,15 @@ def to_json(report: Report) -> str:
 
 
 def to_csv(report: Report) -> str:
-    """Return all rows as one CSV table; `kind` is row, control, unfinished or published."""
+    """Return all rows as one CSV table; `kind` is row, control, unfinished, published or scene."""
     document = report.as_dict()
-    kinds = {"row": "rows", "control": "controls", "unfinished": "unfinished", "published": "published"}
+    kinds = {
+        "row": "rows",
+        "control": "controls",
+        "unfinished": "unfinished",
+        "published": "published",
+        "scene": "scenes",
+    }
     lines = [{"kind": kind, **_flat(row)} for kind, key in kinds.items() for row in document[key]]
     header = list(dict.fromkeys(name for line in lines for name in line)) or ["kind"]
     text = io.StringIO()

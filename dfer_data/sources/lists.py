@@ -17,7 +17,7 @@ from dfer_data.sources.classes import CLASSES_NAME
 from dfer_data.sources.listed import Line, list_lines
 from dfer_data.sources.tree import scan
 
-_LINE = re.compile(r"(?P<path>.*\S)\s*[ \t,](?:(?P<frames>\d+)[ \t,])?(?P<label>\S+)")
+_LINE = re.compile(r"(?P<path>.+?)[ \t,]+(?:(?P<frames>\d+)[ \t,]+)?(?P<label>[^\s,]+)")
 _SPLITS: dict[str, Split] = {"train": "train", "test": "test", "val": "test"}
 
 
@@ -52,6 +52,4 @@ def _lines(root: Path, name: str, fold: str, split: Split, faults: list[str]) ->
             faults.append(f"{where}: {text!r} is not a path, perhaps a number of frames, and a label")
             continue
         frames = match["frames"]
-        yield Line(
-            match["path"].rstrip(" \t,"), match["label"], fold, split, where, None, int(frames) if frames else None
-        )
+        yield Line(match["path"], match["label"], fold, split, where, None, int(frames) if frames else None)

@@ -20,7 +20,7 @@ from dfer_data.synth.studio import appearing, encode, film, person_of, refuse_fi
 from dfer_data.types import Floats, Image
 
 TREE_VERSION = 1
-_EVERY = 5  # of a performance's frames: 4 to 6 are enough for a tree that shows how files lie
+_EVERY = 6  # of a performance's frames: 3 to 5 are enough for a tree that shows how files lie
 _CROP_PX, _CROP_EYE_DISTANCES = 112, 3.4
 _CODECS = {".mp4": "libx264", ".avi": "mpeg4", ".flv": "flv"}
 _ACTED = {"contempt": "disgust", "anxiety": "fear", "helplessness": "sad", "disappointment": "sad", "calm": "neutral"}
