@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -58,9 +60,14 @@ def _samples(root: Path, listing: SourceListing) -> tuple[list[Image], bool]:
     return images, are_png
 
 
-def _is_face_crop(image: Image) -> bool:
+@cache
+def _face_finder() -> Any:
     import dlib
 
+    return dlib.get_frontal_face_detector()
+
+
+def _is_face_crop(image: Image) -> bool:
     height, width = image.shape[:2]
     if not 1 / _MOST_ASPECT <= width / height <= _MOST_ASPECT:
         return False
@@ -68,5 +75,5 @@ def _is_face_crop(image: Image) -> bool:
     small = cv2.resize(image, (round(width * scale), round(height * scale)), interpolation=cv2.INTER_AREA)
     margin = _LONG_SIDE_PX // 4  # the detector wants to see around a face, which a tight crop does not show
     wide = cv2.copyMakeBorder(small, margin, margin, margin, margin, cv2.BORDER_REPLICATE)
-    boxes = dlib.get_frontal_face_detector()(np.ascontiguousarray(wide), 0)
+    boxes = _face_finder()(np.ascontiguousarray(wide), 0)
     return any(box.width() >= _LEAST_SHARE * small.shape[1] for box in boxes)

@@ -13,6 +13,8 @@ from lstpnet.runs import Predictions, Run
 from lstpnet.tables import Section, per_cent
 
 _DATASET = "ferv39k"
+_Key = tuple[str, str, str, str, int]
+"""Prepared folder, its hash, recipe, checkpoint, fold."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class SceneRow:
 
 def scene_rows(runs: Iterable[Run]) -> tuple[SceneRow, ...]:
     """Score FERV39k's runs scene by scene; other datasets, and controls, have no rows."""
-    scored: dict[tuple[Any, ...], dict[int, Mapping[str, metrics.Scores]]] = {}
+    scored: dict[_Key, dict[int, Mapping[str, metrics.Scores]]] = {}
     for run in runs:
         info = run.info
         for part in run.predictions if info.dataset == _DATASET else ():
@@ -71,19 +73,12 @@ def _scores(part: Predictions, names: Sequence[str]) -> dict[str, metrics.Scores
     return found
 
 
-def _rows(key: tuple[Any, ...], by_seed: Mapping[int, Mapping[str, metrics.Scores]]) -> Iterable[SceneRow]:
+def _rows(key: _Key, by_seed: Mapping[int, Mapping[str, metrics.Scores]]) -> Iterable[SceneRow]:
     seeds = tuple(sorted(by_seed))
     for scene in by_seed[seeds[0]]:
         scores = [by_seed[seed][scene] for seed in seeds]
-        yield SceneRow(
-            *key,
-            seeds,
-            scene,
-            scores[0].num_clips,
-            metrics.mean([one.war for one in scores]),
-            metrics.mean([one.uar for one in scores]),
-            scores[0].num_classes_present,
-        )
+        war, uar = metrics.mean([one.war for one in scores]), metrics.mean([one.uar for one in scores])
+        yield SceneRow(*key, seeds, scene, scores[0].num_clips, war, uar, scores[0].num_classes_present)
 
 
 def scene_sections(rows: Sequence[SceneRow]) -> list[Section]:

@@ -48,7 +48,7 @@ def prepared(tree: tuple[str, Path], forest: Path) -> tuple[str, Path]:
     how = {"detector": "none", "crops": CROPS[name]} if name in CROPS else {"det_size_px": 160}
     folding = Folding(3, "folder") if name == "folder" else None
     out = forest / "prepared" / name
-    prepare(resolve(Request(dataset=name, source=source, folding=folding, **how)), out, num_workers=0)  # type: ignore[arg-type]
+    prepare(resolve(Request(dataset=name, source=source, folding=folding, **how)), out, num_workers=0)
     return name, out
 
 
