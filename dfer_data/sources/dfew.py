@@ -20,7 +20,7 @@ from dfer_data.labels import DFEW_NAMES, DFEW_NUMBERS
 from dfer_data.sources.annotation import Entry, assemble, read_lines
 from dfer_data.sources.base import Layout, SourceListing, Split
 from dfer_data.sources.dfew_votes import NO_VOTES, Votes, read_votes
-from dfer_data.sources.tree import Found, Tree, by_clip, scan
+from dfer_data.sources.tree import Found, Tree, by_clip, five_digits, scan
 
 _FOLDS = ("1", "2", "3", "4", "5")
 _SPLITS: tuple[Split, ...] = ("train", "test")
@@ -90,7 +90,7 @@ def _videos(tree: Tree, faults: list[str]) -> dict[str, Found]:
     Other people's conversions (clip_224x224_avi/00001.avi) lie beside the originals and must not stand in for them.
     """
     originals = [one for one in tree.videos if "original" in one.parts[:-1]]
-    return by_clip(tree, originals or tree.videos, _clip_id, faults)
+    return by_clip(tree, originals or tree.videos, five_digits, faults)
 
 
 def _frames(tree: Tree, crops: str | None, faults: list[str]) -> dict[str, Found]:
@@ -105,11 +105,7 @@ def _frames(tree: Tree, crops: str | None, faults: list[str]) -> dict[str, Found
         raise UsageError(
             f"{tree.root} holds crops of several kinds, which are not mixed: {there}; --crops NAME takes one"
         )
-    return by_clip(tree, next(iter(kinds.values()), []), _clip_id, faults)
-
-
-def _clip_id(one: Found) -> str | None:
-    return f"{int(one.stem):05d}" if one.stem.isdecimal() else None
+    return by_clip(tree, next(iter(kinds.values()), []), five_digits, faults)
 
 
 def _annotated(listing: SourceListing, votes: Mapping[str, Votes], *, heads: Mapping[str, str]) -> SourceListing:

@@ -59,6 +59,10 @@ class Tree:
         wanted = {name.lower() for name in names}
         return next((path for path in self.files if PurePosixPath(path).name.lower() in wanted), None)
 
+    def ending(self, end: str) -> str | None:
+        """Return the first path of a file that ends with these folders and name, upper or lower case; None: none."""
+        return next((path for path in self.files if f"/{path}".lower().endswith(f"/{end}".lower())), None)
+
 
 def scan(root: Path, *, dataset: str) -> Tree:
     """Look at everything below `root`; UsageError says how to get the dataset where there is no such folder."""
@@ -127,6 +131,11 @@ def by_clip(
     faults += outsiders(tree.root, (one.path for one in places.values()))
     faults += _pointer_faults(tree, places.values())
     return places
+
+
+def five_digits(one: Found) -> str | None:
+    """Return the id of a clip whose file or folder is called by a number, with or without leading zeros."""
+    return f"{int(one.stem):05d}" if one.stem.isdecimal() else None
 
 
 def _pointer_faults(tree: Tree, found: Iterable[Found]) -> list[str]:

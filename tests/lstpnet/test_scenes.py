@@ -44,7 +44,8 @@ def test_a_scene_is_scored_on_its_own_clips_and_classes() -> None:
     rows = {row.scene: row for row in scene_rows([run("1011", control="repeated-frame")])}
     assert list(rows) == ["Action", "War"]
     war = rows["War"]  # sad right, sad wrong, happy wrong
-    assert (war.n, war.war, war.uar, war.num_classes_present) == (3, pytest.approx(1 / 3), pytest.approx(0.25), 2)
+    assert (war.n, war.num_classes_present) == (3, 2)
+    assert [war.war, war.uar] == pytest.approx([1 / 3, 0.25])
     assert (rows["Action"].war, rows["Action"].num_classes_present) == (0, 1)
 
 

@@ -58,11 +58,11 @@ def test_the_quirks_are_there() -> None:
 
 
 def test_what_cannot_be_rendered_is_refused_before_anything_is_written(tmp_path: Path, heads_wheel: Path) -> None:
-    for name, options, fault in (
-        ("casme", {}, "synth knows no dataset 'casme'; known: dfew, ferv39k"),
-        ("afew", {"takes": 0}, "--takes 0"),
-        ("afew", {"seed": -1}, "--seed -1"),
+    for name, takes, seed, fault in (
+        ("casme", 1, 0, "synth knows no dataset 'casme'; known: dfew, ferv39k"),
+        ("afew", 0, 0, "--takes 0"),
+        ("afew", 1, -1, "--seed -1"),
     ):
         with pytest.raises(UsageError, match=fault):
-            write_tree(name, tmp_path / "out", heads=heads_wheel, **options)
+            write_tree(name, tmp_path / "out", heads=heads_wheel, takes=takes, seed=seed)
     assert not (tmp_path / "out").exists()
