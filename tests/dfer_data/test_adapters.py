@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,7 +17,7 @@ from dfer_cli.main import main
 from dfer_data import open_dataset
 from dfer_data.catalog import catalog
 from dfer_data.dataset import FaceClipDataset, collate
-from dfer_data.errors import UsageError
+from dfer_data.errors import AnnotationError, UsageError
 from dfer_data.folding import Folding
 from dfer_data.prepare import Request, prepare, resolve
 from dfer_data.sources.registry import SOURCES
@@ -144,3 +146,27 @@ def test_adapters_are_short() -> None:
     folder = Path(__file__).parents[2] / "dfer_data/sources"
     for name in SOURCES.keys() - {"dfew", "folder", "csv"}:
         assert len((folder / f"{name}.py").read_text().splitlines()) < 60, name
+
+
+def test_the_guides_adapter_is_short_and_works(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/adapters.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    assert len(code.splitlines()) < 60
+    names: dict[str, Any] = {}
+    exec(compile(code, "adapters.md", "exec"), names)
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "deep/labels.txt").write_text("4 happiness\r\n5 Sad\r\n6 sad")
+    for number in (4, 5):
+        (tmp_path / f"deep/{number}.mp4").touch()
+    found = names["list_mine"](tmp_path, layout="videos")
+    assert [(video.clip_id, video.label) for video in found.videos] == [
+        ("00004", "happy"),
+        ("00005", "sad"),
+        ("00006", "sad"),
+    ]
+    assert found.folds == {"1": {"00004": "train", "00005": "test", "00006": "train"}}
+    assert [video.clip_id for video in found.missing] == ["00006"]
+    (tmp_path / "deep/labels.txt").write_text("4 joyful\nx sad\n5 sad\n5 sad\n")
+    with pytest.raises(AnnotationError) as caught:
+        names["list_mine"](tmp_path, layout="videos")
+    assert len(caught.value.faults) == 3
