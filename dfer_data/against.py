@@ -68,16 +68,15 @@ def compare_official(root: Path) -> Comparison:
     facts = official(str(dataset.document["dataset"]))
     clips = {str(clip["source_clip_id"]): clip for clip in dataset.clips.to_dict("records")}
     folds = {fold: dataset.fold(fold) for fold in dataset.document["counts"]["folds"]}
-    differing = [
-        *_failed(clips),
-        *_absent(facts, clips),
-        *_short(facts, dataset, clips),
-        *_misplaced(facts, clips, folds),
-    ]
+    numbers = list(_numbers(facts, clips, folds))
+    differing = [*_failed(clips), *_absent(facts, clips), *_misplaced(facts, clips, folds)]
+    if _are_counted_crops(facts, dataset, clips):
+        numbers += _num_short(facts, clips, folds)
+        differing += _short(facts, clips)
     return Comparison(
         facts.dataset,
         facts.source,
-        tuple(_numbers(facts, clips, folds)),
+        tuple(numbers),
         tuple(sorted(differing, key=lambda one: one.clip_id)),
         tuple(_notes(facts, dataset, clips)),
     )
@@ -115,24 +114,32 @@ def _absent(facts: Official, clips: Mapping[str, Any]) -> Iterator[Differing]:
         yield Differing(clip_id, "is not there")
 
 
-def _short(facts: Official, dataset: PreparedDataset, clips: Mapping[str, Any]) -> Iterator[Differing]:
-    """Yield shipped crops whose number of frames is not the known one; own detection may find fewer faces.
+def _num_short(facts: Official, clips: Mapping[str, Any], folds: Mapping[str, Mapping[str, str]]) -> Iterator[Number]:
+    """Yield how many test clips of each fold are short, where that is known of the shipped crops."""
+    for fold, counts in facts.num_short.items():
+        test = [clips[clip] for clip, split in folds.get(fold, {}).items() if split == "test" and clip in clips]
+        found = sum(clip["status"] != "failed" and int(clip["num_frames"]) < _FEW_FRAMES for clip in test)
+        yield Number(f"fold {fold} test, under {_FEW_FRAMES} frames", sum(counts), found)
 
-    Crops that were all interpolated to sixteen frames are left out.
-    """
+
+def _are_counted_crops(facts: Official, dataset: PreparedDataset, clips: Mapping[str, Any]) -> bool:
+    """Whether frames can be compared: of crops as they were shipped, not all interpolated to sixteen."""
     lengths = {int(clip["num_frames"]) for clip in clips.values() if clip["status"] != "failed"}
-    is_shipped = dataset.document["layout"] == "frames" and facts.short_clips_are_shipped
-    if not is_shipped or not facts.short_clips or lengths == {_FEW_FRAMES}:
-        return
-    for clip_id, clip in clips.items():
-        found = int(clip["num_frames"])
+    is_known = bool(facts.short_clips) or any(map(sum, facts.num_short.values()))
+    is_shipped = dataset.document["config"]["align"] == "given" and facts.short_clips_are_shipped
+    return is_known and is_shipped and lengths != {_FEW_FRAMES}
+
+
+def _short(facts: Official, clips: Mapping[str, Any]) -> Iterator[Differing]:
+    """Yield clips whose number of frames is not the known one; nothing where no short clip is known by name."""
+    for clip_id, clip in clips.items() if facts.short_clips else ():
+        if clip["status"] == "failed":
+            continue
+        found, is_short = int(clip["num_frames"]), clip_id in facts.short_clips
         expected = facts.short_clips.get(clip_id)
-        if clip_id in facts.short_clips and found >= _FEW_FRAMES:
-            yield Differing(clip_id, f"has {found} frames, {expected or f'fewer than {_FEW_FRAMES}'} officially")
-        elif expected is not None and found != expected:
-            yield Differing(clip_id, f"has {found} frames, {expected} officially")
-        elif clip_id not in facts.short_clips and clip["status"] != "failed" and found < _FEW_FRAMES:
-            yield Differing(clip_id, f"has {found} frames, {_FEW_FRAMES} or more officially")
+        if is_short != (found < _FEW_FRAMES) or (expected is not None and found != expected):
+            words = expected or (f"fewer than {_FEW_FRAMES}" if is_short else f"{_FEW_FRAMES} or more")
+            yield Differing(clip_id, f"has {found} frames, {words} officially")
 
 
 def _misplaced(

@@ -95,13 +95,17 @@ def official(dataset: str) -> Official:
     names = tuple(facts["class_names"])
     test = {fold: tuple(counts) for fold, counts in facts.get("test", {}).items()}
     train = {fold: tuple(counts) for fold, counts in facts.get("train_by_class", {}).items()}
+    if len(test) > 1 and not train:  # each clip is tested once, and trained on in the other folds
+        whole = [sum(counts) for counts in zip(*test.values(), strict=True)]
+        train = {fold: tuple(a - b for a, b in zip(whole, test[fold], strict=True)) for fold in test}
     short = {fold: [0] * len(names) for fold in test} | facts.get("num_short_test_clips", {})
     for clip in facts.get("short_test_clips", ()):
         short[clip["fold"]][names.index(clip["label"])] += 1
     short_clips = dict.fromkeys(facts.get("short_clips", ()))
     for clip in (*facts.get("short_test_clips", ()), *facts.get("short_train_clips", ())):
         short_clips[clip["clip_id"]] = clip["num_frames"]
-    totals = facts.get("classes") or [sum(counts) for counts in zip(*test.values(), *train.values(), strict=True)]
+    parts = test.values() if len(test) > 1 else (*test.values(), *train.values())
+    totals = facts.get("classes") or [sum(counts) for counts in zip(*parts, strict=True)]
     return Official(
         dataset=dataset,
         class_names=names,

@@ -91,11 +91,12 @@ class Experiment:
         """Say in one line what exactly is measured."""
         document, recipe = self.data.document, self.recipe
         config, rule = document["config"], document.get("fold_rule")
+        detector = f"{config['detector']} {config['backbone']} {config['det_size_px']} px"
         policy = sampler(recipe.sampler)
         views = f", {policy.num_views} test views averaged" if policy.num_views > 1 else ""
         parts = [
             f"data {document['sha256'][:12]}",
-            f"{config['detector']} {config['backbone']} {config['det_size_px']} px".replace("  ", " "),
+            "shipped crops as they are" if config["align"] == "given" else detector.replace("  ", " "),
             f"official fold {self.fold}" if rule is None else f"fold {self.fold} ({rule})",
             f"n_train {len(self.train_ids)}",
             f"n_test {len(self.test_ids)} ({len(self.faceless_test_ids)} without a face, given the train prior)",

@@ -118,7 +118,8 @@ def assemble(
         raise AnnotationError(faults)
     labels = {entry.clip_id: entry for entry in entries}
     if not found.keys() & labels.keys():
-        raise not_there(dataset, f"{tree.root} holds no {wanted or WORDS[layout]} of {catalog()[dataset].title}")
+        fact = f"{tree.root} holds no {wanted or WORDS[layout]} of {catalog()[dataset].title}"
+        raise not_there(dataset, fact + _hint(tree, layout))
     videos = [_video(entry, found.get(clip_id)) for clip_id, entry in sorted(labels.items())]
     folds: defaultdict[str, dict[str, Split]] = defaultdict(dict)
     for entry in entries:
@@ -136,6 +137,15 @@ def assemble(
         notes=notes,
         fold_rule=fold_rule,
     )
+
+
+def _hint(tree: Tree, layout: Layout) -> str:
+    """Say how to take what is there in the place of what was looked for."""
+    if layout == "videos" and tree.pictures:
+        return f", but {len(tree.pictures)} folders of pictures: --detector none takes crops"
+    if layout == "frames" and tree.videos:
+        return f", but {len(tree.videos)} videos: --detector retinaface takes them"
+    return ""
 
 
 def _video(entry: Entry, found: Found | None) -> SourceVideo:

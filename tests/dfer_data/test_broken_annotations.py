@@ -448,3 +448,14 @@ def test_numbers_count_from_0_or_1_whichever_fits(numbers: tuple[int, int], labe
     (tmp_path / "set_1_train.txt").write_text(f"a/00001 {numbers[0]}\na/00002 {numbers[1]}\n")
     (tmp_path / "set_1_test.txt").write_text(f"b/00003 {numbers[1]}\n")
     assert [video.label for video in listed("lists", tmp_path).videos] == [*labels, "sad"]
+
+
+def test_what_is_there_instead_is_named(tmp_path: Path) -> None:
+    mafw(tmp_path)
+    with pytest.raises(UsageError, match=r"holds no folders of crops of MAFW, but 5 videos: --detector retinaface"):
+        SOURCES["mafw"].list(tmp_path, layout="frames")
+    for path in sorted(tmp_path.rglob("*.mp4")):
+        path.unlink()
+        write(tmp_path, f"data/frames/{path.stem}/1.png")
+    with pytest.raises(UsageError, match=r"holds no videos of MAFW, but 5 folders of pictures: --detector none"):
+        SOURCES["mafw"].list(tmp_path, layout="videos")

@@ -58,6 +58,11 @@ def test_the_sizes_of_folds_and_classes(name: str) -> None:
     assert len(facts.num_train) == 1 or sum(facts.num_test_all.values()) == total
 
 
+def test_the_train_part_is_what_the_other_folds_test() -> None:
+    assert official("dfew").num_train_by_class["1"] == (1956, 1515, 2135, 1738, 1175, 116, 721)
+    assert official("ravdess").num_train_by_class["6"] == (80, *[160] * 7)
+
+
 def test_known_short_clips_and_those_that_others_lack() -> None:
     assert len(official("dfew").short_clips) == 14
     assert official("dfew").short_clips["04561"] == 11
@@ -135,6 +140,7 @@ def test_every_number_and_clip_that_differs_is_told(tmp_path: Path) -> None:
     assert numbers["fold 3 test, disgust"] == (29, 1)
     assert numbers["fold 3 train"] == (9357, 28)
     assert numbers["folds"] == (5, 5)
+    assert numbers["fold 3 test, under 16 frames"] == (2, 1)  # 00015; 00016 has none at all
     clips = {(one.clip_id, one.what) for one in found.clips}
     assert ("00016", "MISSING_VIDEO: no file for clip 00016") in clips
     assert ("00008", "has 5 frames, 16 or more officially") in clips
