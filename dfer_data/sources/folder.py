@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dfer_data.errors import AnnotationError, UsageError
 from dfer_data.sources.base import Layout, SourceListing, SourceVideo, outsiders
-from dfer_data.sources.tree import by_clip, of_kind, scan
+from dfer_data.sources.tree import by_clip, is_text, of_kind, scan
 from dfer_data.video import VIDEO_EXTENSIONS
 
 
@@ -26,7 +26,7 @@ def list_folder(root: Path, *, layout: Layout, crops: str | None = None) -> Sour
             faults.append(f"{relative}: is a link to a file that is not there; fetch it, or remove the link")
         if path.name.startswith(".") or not path.is_file():
             continue
-        if not _is_text(str(relative)):
+        if not is_text(str(relative)):
             faults.append(f"{str(relative)!r}: the name is not UTF-8; rename it")
         elif path.suffix.lower() not in VIDEO_EXTENSIONS:
             num_ignored += 1
@@ -63,11 +63,6 @@ def _list_crops(root: Path, *, crops: str | None) -> SourceListing:
     )
     class_names = tuple(sorted({video.label for video in videos if video.label is not None}))
     return SourceListing("folder", "frames", class_names, videos, {})
-
-
-def _is_text(name: str) -> bool:
-    """Whether a file name can be written as UTF-8; bytes that are none arrive as lone surrogates."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _repeated(videos: list[SourceVideo]) -> list[str]:

@@ -67,7 +67,8 @@ class Tree:
 def scan(root: Path, *, dataset: str) -> Tree:
     """Look at everything below `root`; UsageError says how to get the dataset where there is no such folder."""
     if not root.is_dir():
-        raise not_there(dataset, f"no {catalog()[dataset].title} at {root}")
+        is_own = catalog()[dataset].terms == "yours"
+        raise not_there(dataset, f"{root} is not a folder" if is_own else f"no {catalog()[dataset].title} at {root}")
     videos: list[Found] = []
     pictures: list[Found] = []
     files: list[str] = []
@@ -82,7 +83,14 @@ def scan(root: Path, *, dataset: str) -> Tree:
                 videos.append(Found(path, entry.stat().st_size))
             elif suffix not in PICTURE_EXTENSIONS:
                 files.append(path)
+    unreadable = [one.path for one in (*videos, *pictures) if not is_text(one.path)]
+    faults += [f"{path!r}: the name is not UTF-8; rename it" for path in unreadable]
     return Tree(root, tuple(sorted(videos, key=_path)), tuple(sorted(pictures, key=_path)), tuple(files), tuple(faults))
+
+
+def is_text(name: str) -> bool:
+    """Whether a name can be written as UTF-8; other bytes, of an archive made in GBK, arrive as lone surrogates."""
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _path(found: Found) -> str:

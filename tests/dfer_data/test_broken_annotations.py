@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -459,3 +460,20 @@ def test_what_is_there_instead_is_named(tmp_path: Path) -> None:
         write(tmp_path, f"data/frames/{path.stem}/1.png")
     with pytest.raises(UsageError, match=r"holds no videos of MAFW, but 5 folders of pictures: --detector none"):
         SOURCES["mafw"].list(tmp_path, layout="videos")
+
+
+def test_names_that_are_not_utf8_are_a_fault_and_can_be_printed(tmp_path: Path) -> None:
+    mafw(tmp_path)
+    folder = os.fsencode(tmp_path) + "/片段".encode("gbk")
+    os.mkdir(folder)
+    Path(os.fsdecode(folder + b"/00077.mp4")).touch()
+    with pytest.raises(AnnotationError) as caught:
+        listed("mafw", tmp_path)
+    assert [fault.rpartition(": ")[2] for fault in caught.value.faults] == ["the name is not UTF-8; rename it"]
+    str(caught.value).encode("utf-8")
+
+
+def test_one_s_own_data_that_is_not_there(tmp_path: Path) -> None:
+    for name in ("csv", "lists"):
+        with pytest.raises(UsageError, match=r"nowhere is not a folder; "):
+            SOURCES[name].list(tmp_path / "nowhere", layout="videos")
