@@ -28,7 +28,7 @@ from tests.dfer_data.trees import make_tree
 
 NUM_TEST = {"dfew": 7, "ferv39k": 22, "afew": 7, "mafw": 11, "cremad": 6, "ravdess": 8, "csv": 7, "lists": 7}
 """Test clips of fold 1; `folder` has folds by request only."""
-CROPS = {"dfew": None, "ferv39k": None, "lists": "Faces"}
+CROPS = {"dfew": None, "ferv39k": None, "mafw": None, "lists": "Faces"}
 """Adapters whose crops are taken here, and from folders of which name; the others' videos go through a detector."""
 Capture = pytest.CaptureFixture[str]
 
