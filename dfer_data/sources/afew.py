@@ -46,9 +46,9 @@ def list_afew(root: Path, *, layout: Layout, crops: str | None = None) -> Source
 
 
 def _split(one: Found) -> Split | None:
-    """Return the part that a clip is in, by the first folder that says so; None elsewhere, in Test too."""
+    """Return the part that a clip is in, by the nearest folder that says so; None elsewhere, in Test too."""
     words = [word for part in one.parts[:-1] for word in re.findall("train|val|test", part.lower())]
-    return {"train": "train", "val": "test"}.get(words[0]) if words else None  # type: ignore[return-value]
+    return {"train": "train", "val": "test"}.get(words[-1]) if words else None  # type: ignore[return-value]
 
 
 def _clip_id(one: Found) -> str | None:

@@ -132,7 +132,7 @@ def assemble(
         layout,
         class_names,
         tuple(videos),
-        {fold: dict(folds[fold]) for fold in sorted(folds)},
+        {fold: dict(folds[fold]) for fold in sorted(folds, key=lambda fold: (len(fold), fold))},
         synthetic=synthetic_of(tree.root),
         notes=notes,
         fold_rule=fold_rule,

@@ -35,7 +35,7 @@ def list_dfew(root: Path, *, layout: Layout, crops: str | None = None) -> Source
     votes, more_faults = read_votes(root)
     faults += more_faults
     found = _videos(tree, faults) if layout == "videos" else _frames(tree, crops, faults)
-    wanted = "Clip/original/*.mp4" if layout == "videos" else f"Clip/{crops or _CROPS[0]}/*/*.jpg"
+    wanted = "Clip/original/*.mp4" if layout == "videos" else f"Clip/{crops or _CROPS[0]}/*/*.jpg{_others(tree)}"
     listing = assemble(
         "dfew", tree, layout=layout, class_names=DFEW_NAMES, entries=entries, found=found, faults=faults, wanted=wanted
     )
@@ -106,6 +106,12 @@ def _frames(tree: Tree, crops: str | None, faults: list[str]) -> dict[str, Found
             f"{tree.root} holds crops of several kinds, which are not mixed: {there}; --crops NAME takes one"
         )
     return by_clip(tree, next(iter(kinds.values()), []), five_digits, faults)
+
+
+def _others(tree: Tree) -> str:
+    """Name folders that hold somebody else's crops, for the error where the shipped ones are not there."""
+    kinds = sorted({one.parts[-2] for one in tree.pictures if five_digits(one) and len(one.parts) > 1})
+    return f" (there are {', '.join(kinds)}: --crops NAME takes one)" if kinds else ""
 
 
 def _annotated(listing: SourceListing, votes: Mapping[str, Votes], *, heads: Mapping[str, str]) -> SourceListing:

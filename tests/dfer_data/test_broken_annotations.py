@@ -435,6 +435,21 @@ def test_a_fold_alone_is_the_one_that_tests(tmp_path: Path) -> None:
     assert folds["2"] == {"a/1.mp4": "train", "a/2.mp4": "test", "b/1.mp4": "test"}
 
 
+def test_folds_stand_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    csv(tmp_path)
+    rows = [f"c/{number}.mp4,sad,{number}" for number in range(12, 0, -1)]
+    for row in rows:
+        write(tmp_path, row.partition(",")[0])
+    write(tmp_path, "mine.csv", "\n".join(["path,label,fold", *rows]))
+    assert list(listed("csv", tmp_path).folds) == [str(fold) for fold in range(1, 13)]
+
+
+def test_the_nearest_folder_says_which_part_of_afew_it_is(tmp_path: Path) -> None:
+    wanted = listed("afew", afew(tmp_path / "a"))
+    found = listed("afew", afew(tmp_path / "b/AFEW_train_val").parent)
+    assert found.folds == wanted.folds
+
+
 def test_a_validation_part_beside_a_test_part_is_for_training(tmp_path: Path) -> None:
     csv(tmp_path)
     (tmp_path / "mine.csv").write_text("path,label,split\na/1.mp4,sad,train\na/2.mp4,sad,test\nb/1.mp4,joy,val\n")

@@ -246,6 +246,14 @@ def test_crops_unzipped_part_by_part_are_all_found(crops: Path) -> None:
     assert found.videos[-1].path == "Clip/part_2/clip_224x224/16372"
 
 
+def test_somebody_elses_crops_are_taken_by_name_alone(crops: Path) -> None:
+    (crops / "Clip/clip_224x224").rename(crops / "Clip/clip_jpg_256")
+    with pytest.raises(UsageError, match=r"\(there are clip_jpg_256: --crops NAME takes one\)"):
+        list_dfew(crops, layout="frames")
+    found = list_dfew(crops, layout="frames", crops="clip_jpg_256")
+    assert found.videos[0].path == "Clip/clip_jpg_256/00001"
+
+
 def test_crops_that_are_not_there_are_named(dfew: Path) -> None:
     with pytest.raises(UsageError, match=r"holds no Clip/clip_224x224/\*/\*\.jpg"):
         list_dfew(dfew, layout="frames")
