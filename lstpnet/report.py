@@ -20,7 +20,7 @@ from lstpnet.published import PublishedRow, published_rows, published_section
 from lstpnet.resampling import Interval
 from lstpnet.rows import Row, common_parts, grouped, row_of_predictions, rows_of_runs, section_key
 from lstpnet.runs import Run, UnfinishedRun
-from lstpnet.scenes import SceneRow, scene_rows, scene_sections
+from lstpnet.scenes import SceneRow, scene_rows, scene_rows_of_predictions, scene_sections
 from lstpnet.tables import Section, listed, per_cent
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def build_report(runs: Sequence[Run], unfinished: Sequence[UnfinishedRun] = ()) 
 def report_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> Report:
     """Score a CSV of anybody's predictions on an official fold; see `rows.row_of_predictions`."""
     row = row_of_predictions(path, dataset, fold=fold)
-    return Report((row,), (), (), () if row.synthetic else published_rows((row.dataset,)))
+    scenes = scene_rows_of_predictions(path, dataset, fold=fold)
+    return Report((row,), (), (), () if row.synthetic else published_rows((row.dataset,)), scenes)
 
 
 def sections(report: Report, *, short: bool = False) -> list[Section]:

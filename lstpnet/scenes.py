@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from lstpnet import metrics
-from lstpnet.runs import Predictions, Run
+from lstpnet.given import read_given_predictions
+from lstpnet.runs import Run
 from lstpnet.tables import Section, per_cent
+
+if TYPE_CHECKING:
+    from dfer_data.manifest import PreparedDataset
 
 _DATASET = "ferv39k"
 _Key = tuple[str, str, str, str, int]
 """Prepared folder, its hash, recipe, checkpoint, fold."""
+_Numbers = npt.NDArray[np.int64]
+_Scores = Mapping[str, metrics.Scores]
 
 
 @dataclass(frozen=True)
@@ -26,9 +34,9 @@ class SceneRow:
     dataset_sha256: str
     """Hash of the prepared dataset."""
     recipe: str
-    """Name of the recipe."""
+    """Name of the recipe; of the file for predictions from elsewhere."""
     checkpoint: str
-    """One of runs.CHECKPOINTS."""
+    """One of runs.CHECKPOINTS; empty for predictions from elsewhere."""
     fold: int
     """Number of the fold."""
     seeds: tuple[int, ...]
@@ -51,32 +59,46 @@ class SceneRow:
 
 def scene_rows(runs: Iterable[Run]) -> tuple[SceneRow, ...]:
     """Score FERV39k's runs scene by scene; other datasets, and controls, have no rows."""
-    scored: dict[_Key, dict[int, Mapping[str, metrics.Scores]]] = {}
+    scored: dict[_Key, dict[int, _Scores]] = {}
     for run in runs:
         info = run.info
         for part in run.predictions if info.dataset == _DATASET else ():
             if not part.control:
                 key = (info.prepared, info.dataset_sha256, info.recipe, part.checkpoint, info.fold)
-                scored.setdefault(key, {})[info.seed] = _scores(part, info.class_names)
-    return tuple(row for key, by_seed in sorted(scored.items()) for row in _rows(key, by_seed))
+                labels = np.array([info.class_names.index(label) for label in part.labels], np.int64)
+                guesses = metrics.predicted_classes(part.logits)
+                scores = _scores(part.clip_ids, labels, guesses, num_classes=len(info.class_names))
+                scored.setdefault(key, {})[info.seed] = scores
+    rows = [
+        _rows(key, [by_seed[seed] for seed in sorted(by_seed)], seeds=tuple(sorted(by_seed)))
+        for key, by_seed in sorted(scored.items())
+    ]
+    return tuple(row for group in rows for row in group)
 
 
-def _scores(part: Predictions, names: Sequence[str]) -> dict[str, metrics.Scores]:
-    scenes = np.array([clip_id.partition("/")[0] for clip_id in part.clip_ids])
-    labels = np.array([names.index(label) for label in part.labels], np.int64)
-    guesses = metrics.predicted_classes(part.logits)
+def scene_rows_of_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> tuple[SceneRow, ...]:
+    """Score anybody's predictions of FERV39k scene by scene; see `given.read_given_predictions` for its errors."""
+    document = dataset.document
+    if document["dataset"] != _DATASET:
+        return ()
+    given = read_given_predictions(path, dataset, fold=fold)
+    scores = _scores(given.clip_ids, given.labels, given.predictions, num_classes=len(dataset.class_names))
+    return tuple(_rows((dataset.root.resolve().name, document["sha256"], path.name, "", fold), [scores], seeds=()))
+
+
+def _scores(clip_ids: Sequence[str], labels: _Numbers, guesses: _Numbers, *, num_classes: int) -> _Scores:
+    scenes = np.array([clip_id.partition("/")[0] for clip_id in clip_ids])
     found = {}
     for scene in sorted(set(scenes.tolist())):
         mine = scenes == scene
-        confusion = metrics.confusion_matrix(labels[mine], guesses[mine], num_classes=len(names))
-        found[scene] = metrics.score(confusion)
+        found[scene] = metrics.score(metrics.confusion_matrix(labels[mine], guesses[mine], num_classes=num_classes))
     return found
 
 
-def _rows(key: _Key, by_seed: Mapping[int, Mapping[str, metrics.Scores]]) -> Iterable[SceneRow]:
-    seeds = tuple(sorted(by_seed))
-    for scene in by_seed[seeds[0]]:
-        scores = [by_seed[seed][scene] for seed in seeds]
+def _rows(key: _Key, parts: Sequence[_Scores], *, seeds: tuple[int, ...]) -> Iterable[SceneRow]:
+    """Yield the rows of one checkpoint; `parts`: of each seed, or of the one file."""
+    for scene in parts[0]:
+        scores = [part[scene] for part in parts]
         war, uar = metrics.mean([one.war for one in scores]), metrics.mean([one.uar for one in scores])
         yield SceneRow(*key, seeds, scene, scores[0].num_clips, war, uar, scores[0].num_classes_present)
 
@@ -85,7 +107,9 @@ def scene_sections(rows: Sequence[SceneRow]) -> list[Section]:
     """Return a table for each recipe and checkpoint."""
     groups: dict[tuple[Any, ...], list[SceneRow]] = {}
     for row in rows:
-        groups.setdefault((row.prepared, row.recipe, row.checkpoint, row.fold, row.seeds), []).append(row)
+        groups.setdefault(
+            (row.prepared, row.dataset_sha256, row.recipe, row.checkpoint, row.fold, row.seeds), []
+        ).append(row)
     return [_section(group) for group in groups.values()]
 
 
@@ -94,10 +118,9 @@ def _section(rows: Sequence[SceneRow]) -> Section:
     cells = tuple(
         (row.scene, str(row.n), per_cent(row.war), per_cent(row.uar), str(row.num_classes_present)) for row in rows
     )
-    many = len(first.seeds) > 1
-    seeds = f"mean of seeds {' '.join(map(str, first.seeds))}" if many else f"seed {first.seeds[0]}"
-    title = (
-        f"{first.prepared}, {len(rows)} scenes: {first.recipe} {first.checkpoint}, fold {first.fold}, {seeds}: per cent"
-    )
+    words = " ".join(map(str, first.seeds))
+    seeds = f", mean of seeds {words}" if len(first.seeds) > 1 else f", seed {words}" if words else ""
+    name = f"{first.recipe} {first.checkpoint}".rstrip()
+    title = f"{first.prepared}, {len(rows)} scenes: {name}, fold {first.fold}{seeds}: per cent"
     notes = ("UAR over the classes that a scene has test clips of",)
     return Section(title, ("scene", "n", "WAR", "UAR", "classes"), cells, notes)

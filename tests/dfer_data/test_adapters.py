@@ -103,6 +103,10 @@ def test_a_tree_is_trained_on_and_reported(
     assert document["rows"][0]["dataset"] == name
     assert sum(row["n"] for row in document["scenes"]) == (22 if name == "ferv39k" else 0)
     if name == "ferv39k":
+        clips = [clip for clip, split in open_dataset(root).fold("1").items() if split == "test"]
+        Path("mine.csv").write_text("clip_id,prediction\n" + "".join(f"{clip},happy\n" for clip in clips))
+        assert main(["report", "--predictions", "mine.csv", "--data", str(root), "--fold", "1"]) == 0
+        assert "ferv39k, 22 scenes: mine.csv, fold 1: per cent" in capsys.readouterr().out
         assert main(["report"]) == 0
         out = capsys.readouterr().out
         assert "ferv39k, 22 scenes: demo last, fold 1, seed 0: per cent" in out
