@@ -96,10 +96,11 @@ def _videos(tree: Tree, faults: list[str]) -> dict[str, Found]:
 def _frames(tree: Tree, crops: str | None, faults: list[str]) -> dict[str, Found]:
     """Return the shipped crops of one kind by clip id; UsageError where there are several and none was named."""
     kinds: dict[str, list[Found]] = {}
+    wanted = _CROPS if crops is None else (crops,)
     for one in tree.pictures:
-        for kind in one.parts[:-1]:
-            if kind in _CROPS if crops is None else kind == crops:
-                kinds.setdefault(kind, []).append(one)
+        nearest = next((name for name in reversed(one.parts[:-1]) if name in (*_CROPS, *wanted)), None)
+        if nearest in wanted:
+            kinds.setdefault(str(nearest), []).append(one)
     if len(kinds) > 1:
         there = ", ".join(f"{kind} ({len(found)} clips)" for kind, found in kinds.items())
         raise UsageError(

@@ -126,6 +126,16 @@ def test_two_kinds_of_crops_are_not_mixed(tmp_path: Path) -> None:
         prepare(chosen[1], tmp_path / "out", num_workers=0)
 
 
+def test_one_kind_inside_the_other_is_still_of_its_own_kind(tmp_path: Path) -> None:
+    source = write_crops(tmp_path / "source", num_clips=35, num_frames=lambda number: 2)
+    inner = source / "Clip/clip_224x224/clip_224x224_16f/00001"
+    inner.mkdir(parents=True)
+    (inner / "1.jpg").write_bytes((source / "Clip/clip_224x224/00001/1.jpg").read_bytes())
+    found = SOURCES["dfew"].list(source, layout="frames", crops="clip_224x224")
+    assert found.videos[0].path == "Clip/clip_224x224/00001"
+    assert len(SOURCES["dfew"].list(source, layout="frames", crops="clip_224x224_16f").missing) == 34
+
+
 def test_the_command_line_takes_crops_where_there_is_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
@@ -135,7 +145,10 @@ def test_the_command_line_takes_crops_where_there_is_nothing_else(
     assert Path("prepared/dfew-none-clip_224x224/dataset.json").is_file()
     assert "detector none: the dataset's own crops" in capsys.readouterr().out
     assert main(["prepare", "dfew", "--dry-run", "--crops", "nothing"]) == 2
-    assert "holds no Clip/nothing/*/*.jpg of DFEW" in capsys.readouterr().err
+    assert (
+        "holds no Clip/nothing/*/*.jpg (there are clip_224x224: --crops NAME takes one) of DFEW"
+        in capsys.readouterr().err
+    )
 
 
 def test_folds_are_made_from_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
