@@ -68,7 +68,7 @@ def compare_official(root: Path) -> Comparison:
     facts = official(str(dataset.document["dataset"]))
     clips = {str(clip["source_clip_id"]): clip for clip in dataset.clips.to_dict("records")}
     folds = {fold: dataset.fold(fold) for fold in dataset.document["counts"]["folds"]}
-    numbers = list(_numbers(facts, clips, folds))
+    numbers = [*_numbers(facts, clips, folds), *_num_in_groups(facts, clips, folds)]
     differing = [*_failed(clips), *_absent(facts, clips), *_misplaced(facts, clips, folds)]
     if _are_counted_crops(facts, dataset, clips):
         numbers += _num_short(facts, clips, folds)
@@ -99,6 +99,16 @@ def _numbers(facts: Official, clips: Mapping[str, Any], folds: Mapping[str, Mapp
             yield Number(f"fold {fold} {split}", whole[fold], sizes[split])
             for name, expected in zip(facts.class_names, by_class.get(fold, ()), strict=False):
                 yield Number(f"fold {fold} {split}, {name}", expected, parts[split, name])
+
+
+def _num_in_groups(
+    facts: Official, clips: Mapping[str, Any], folds: Mapping[str, Mapping[str, str]]
+) -> Iterator[Number]:
+    for fold, groups in facts.num_test_by_group.items():
+        test = (clip for clip, split in folds.get(fold, {}).items() if split == "test" and clip in clips)
+        found = Counter(clips[clip]["group"] for clip in test)
+        for group, expected in groups.items():
+            yield Number(f"fold {fold} test, {group}", expected, found[group])
 
 
 def _failed(clips: Mapping[str, Any]) -> Iterator[Differing]:

@@ -31,6 +31,8 @@ class Official:
     """Fold -> test clips."""
     num_test: Mapping[str, tuple[int, ...]]
     """Fold -> test clips of each class, where known."""
+    num_test_by_group: Mapping[str, Mapping[str, int]]
+    """Fold -> group (a scene) -> test clips, of the groups whose number is known."""
     num_clips: Mapping[str, int]
     """Class -> clips of the whole dataset, or of train and test."""
     num_short: Mapping[str, tuple[int, ...]]
@@ -113,6 +115,7 @@ def official(dataset: str) -> Official:
         num_train_by_class=train,
         num_test_all=facts.get("test_sizes") or {fold: sum(counts) for fold, counts in test.items()},
         num_test=test,
+        num_test_by_group=facts.get("test_by_group", {}),
         num_clips=dict(zip(names, totals, strict=True)),
         num_short={fold: tuple(counts) for fold, counts in short.items()},
         short_clips=short_clips,

@@ -165,7 +165,9 @@ def test_a_clip_in_the_wrong_fold_is_named(tmp_path: Path) -> None:
         write_jpegs(folder, pictures(2, width_px=32, height_px=32), names=["1.jpg", "2.jpg"])
     out = tmp_path / "out"
     prepare(resolve(Request(dataset="ferv39k", source=root, detector="none")), out, num_workers=0)
-    wrong = [one for one in compare_official(out).clips if "interrupts" in one.what]
+    compared = compare_official(out)
+    assert (113, 0) in {(one.expected, one.found) for one in compared.numbers if one.what == "fold 1 test, Experiment"}
+    wrong = [one for one in compared.clips if "interrupts" in one.what]
     assert [one.clip_id for one in wrong] == ["Action/Happy/0003"]
 
 
