@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from . import _exit
+from .datasets import datasets
 from .demo import demo
 from .doctor import doctor
 from .evaluate import evaluate, features
@@ -36,6 +37,7 @@ app.command()(sweep)
 app.command()(report)
 app.command()(evaluate)
 app.command()(features)
+app.command()(datasets)
 app.command()(synth)
 app.command()(demo)
 app.command()(doctor)

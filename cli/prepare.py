@@ -10,7 +10,7 @@ import typer
 
 from dfer_data.errors import UsageError
 
-from . import _console, _settings
+from . import _console, _folds, _settings
 from ._exit import ExitCode
 from ._options import JsonFlag, NumWorkers, num_cores
 
@@ -22,7 +22,7 @@ _FAST = 5
 
 
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="dfew, or folder for any folder of videos.")],
+    dataset: Annotated[str, typer.Argument(help="dfew, ferv39k, afew... (`dfer datasets` lists all), or folder.")],
     detector: Annotated[str | None, typer.Option(help="retinaface, dlib, or none for shipped crops.")] = None,
     source: Annotated[Path | None, typer.Option(help="Folder of the dataset.", show_default="data/DATASET")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write.", show_default="prepared/DATASET-DETECTOR")] = None,
@@ -52,6 +52,13 @@ def prepare(
     ] = "frames",
     clip_seconds: Annotated[float, typer.Option(help="Longer videos of a folder become several clips.")] = 60.0,
     partial: Annotated[str, typer.Option(help="keep or drop clips whose video ends early or is damaged.")] = "keep",
+    crops: Annotated[str | None, typer.Option(help="Take shipped crops, those in folders of this name.")] = None,
+    folds: Annotated[int | None, typer.Option(help="Make this many folds, of data that has none.")] = None,
+    group_by: Annotated[
+        str | None, typer.Option(help="What a fold keeps together: subject, folder or clip.", show_default="subject")
+    ] = None,
+    stratify: Annotated[bool, typer.Option("--stratify", help="Spread each class evenly over the folds.")] = False,
+    seed: Annotated[int, typer.Option(help="Of the order in which groups are dealt to folds.")] = 0,
     engine: Annotated[str, typer.Option(help="processes, or inline: in this process.")] = "processes",
     workers: NumWorkers = None,
     task_index: Annotated[int | None, typer.Option(help="Of an array of tasks: make this one's shards only.")] = None,
@@ -80,7 +87,7 @@ def prepare(
     from ._prepare_view import conclude, introduce, show_dry_run
 
     settings = _settings.load()
-    chosen = detector or settings.prepare.detector or "retinaface"
+    chosen = detector or _folds.default_detector(dataset, crops=crops, settings=settings.prepare)
     share = _share(task_index, num_tasks, engine=engine, force=force)
     limits = Limits(max_stall_seconds, max_video_seconds, max_memory_mb * 2**20)
     request = library.Request(
@@ -106,9 +113,11 @@ def prepare(
         store=store,  # type: ignore[arg-type]
         clip_seconds=clip_seconds,
         partial=partial,  # type: ignore[arg-type]
+        crops=crops,
+        folding=_folds.folding(folds, group_by=group_by, stratify=stratify, seed=seed),
     )
     resolved = library.resolve(request)
-    folder = out or settings.prepare.out or Path("prepared") / f"{dataset}-{chosen}"
+    folder = out or settings.prepare.out or Path("prepared") / _folds.folder_name(dataset, chosen, crops=crops)
     num_workers = 0 if engine == "inline" else workers or settings.prepare.workers or num_cores()
     introduce(resolved, folder, num_workers=num_workers, as_json=as_json)
     if dry_run:

@@ -10,34 +10,54 @@ from typing import Annotated
 import typer
 
 from dfer_data.errors import UsageError
+from dfer_data.synth.config import SHAPES
 
 from . import _console, _settings
 from ._options import JsonFlag, NumWorkers, num_cores
 
 
 def synth(
-    dataset: Annotated[str, typer.Argument(help="The dataset whose shape is taken: dfew.")],
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("data/dfew"),
-    identities: Annotated[int, typer.Option(help="Rendered people; a multiple of 5, at least 10.")] = 20,
-    takes: Annotated[int, typer.Option(help="Clips per person and emotion.")] = 2,
+    dataset: Annotated[str, typer.Argument(help="The dataset whose shape is taken: dfew, ferv39k, afew, mafw...")],
+    out: Annotated[Path | None, typer.Option(help="Folder to write.", show_default="data/DATASET")] = None,
+    identities: Annotated[
+        int | None, typer.Option(help="Rendered people; a multiple of 5, at least 10; dfew only.", show_default="20")
+    ] = None,
+    takes: Annotated[
+        int | None, typer.Option(help="Clips per person and emotion.", show_default="2, other datasets 1")
+    ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
     workers: NumWorkers = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Render a small dataset of 3-D heads.
 
-    Nobody is real: the heads are CC0 meshes with posed expressions, in the folder layout of the dataset named.
+    Nobody is real: the heads are CC0 meshes with posed expressions, in the folder layout of the dataset named, with its
+    annotation files. dfew's clips make a demo; the others are fewer, shorter and smaller, to try how files are read.
     """
-    if dataset != "dfew":
-        raise UsageError(f"synth knows no dataset {dataset!r}; known: dfew")
+    if dataset not in SHAPES:
+        raise UsageError(f"synth knows no dataset {dataset!r}; known: {', '.join(SHAPES)}")
+    if identities is not None and dataset != "dfew":
+        raise UsageError(f"--identities goes with dfew alone; {dataset} grows by --takes")
     from dfer_data import weights
-    from dfer_data.synth import SynthConfig, write_dfew
+    from dfer_data.synth import SynthConfig, write_dfew, write_tree
 
     source_by_default = _settings.dataset_folder(dataset, settings=_settings.load())
-    config = SynthConfig(num_identities=identities, takes=takes, seed=seed)
-    heads = weights.resolve("heads")
+    out = out or Path("data") / dataset
+    heads, num_workers = weights.resolve("heads"), workers or num_cores()
     with _console.progress("rendering", unit="clips") as advance:
-        summary = write_dfew(out, heads=heads, config=config, num_workers=workers or num_cores(), on_clip=advance)
+        if dataset == "dfew":
+            config = SynthConfig(num_identities=identities or 20, takes=2 if takes is None else takes, seed=seed)
+            summary = write_dfew(out, heads=heads, config=config, num_workers=num_workers, on_clip=advance)
+        else:
+            summary = write_tree(
+                dataset,
+                out,
+                heads=heads,
+                takes=1 if takes is None else takes,
+                seed=seed,
+                num_workers=num_workers,
+                on_clip=advance,
+            )
     if as_json:
         _console.print_json({"out": str(out), "synthetic": True, **dataclasses.asdict(summary)})
     _console.say(
@@ -47,4 +67,5 @@ def synth(
         as_json=as_json,
     )
     source = "" if out == source_by_default else f" --source {shlex.quote(str(out))}"
-    _console.say(f"next: dfer prepare dfew --detector retinaface{source}", as_json=as_json)
+    detector = "" if dataset == "ferv39k" else " --detector retinaface"  # it ships crops alone
+    _console.say(f"next: dfer prepare {dataset}{detector}{source}", as_json=as_json)

@@ -78,7 +78,7 @@ def train(
     if tensorboard:
         require_tensorboard()
     from dfer_data.manifest import read_document
-    from lstpnet.config import parse_overrides, renamed, resolve_recipe
+    from lstpnet.config import parse_overrides, recipe_of, renamed, resolve_recipe
     from lstpnet.device import pick_device
     from lstpnet.distributed import joined_group
     from lstpnet.experiment import check_trainable, make_experiment
@@ -88,7 +88,7 @@ def train(
     root = choose_data(data or settings.data, fold=fold)
     check_trainable(root)
     document = read_document(root)
-    wanted = recipe or settings.recipe or str(document["recipe"])
+    wanted = recipe or settings.recipe or recipe_of(str(document["recipe"]))
     val = val or ("blocks" if select == "val-best" else None)
     flags = {"protocol": protocol, "val": val, "select": select, "refit": refit or None, "model": model}
     values = parse_overrides(overrides or []) | {key: value for key, value in flags.items() if value is not None}

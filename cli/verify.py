@@ -4,27 +4,45 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from dfer_data.errors import UsageError
 
 from . import _console
 from ._exit import ExitCode
 from ._options import JsonFlag
 
+if TYPE_CHECKING:
+    from dfer_data.against import Comparison
+
 
 def verify(
     root: Annotated[Path, typer.Argument(help="Folder of a prepared dataset.")],
     deep: Annotated[bool, typer.Option("--deep", help="Also hash every shard and decode every frame.")] = False,
+    against: Annotated[
+        str | None, typer.Option(help="official: hold counts and clips against the dataset's own numbers.")
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check a prepared dataset against the hashes it was written with; exit code 4 names every damaged file."""
+    """Check a prepared dataset against the hashes it was written with; exit code 4 names every damaged file.
+
+    With --against official: also what was expected and what was found, with every clip that differs; exit code 1.
+    """
+    from dfer_data.against import compare_official
     from dfer_data.audit import verify as audit
 
+    if against not in (None, "official"):
+        raise UsageError(f"--against {against}: official is the only thing to compare with")
     with _console.progress("verifying", unit="shards") as advance:
         report = audit(root, deep=deep, on_shard=advance)
+    comparison = compare_official(root) if against and not report.damages else None
     if as_json:
-        _console.print_json({"root": str(root), "deep": deep, "intact": not report.damages, **asdict(report)})
+        compared = {"official": _as_document(comparison)} if comparison else {}
+        _console.print_json(
+            {"root": str(root), "deep": deep, "intact": not report.damages, **asdict(report), **compared}
+        )
     for damage in report.damages:
         clip = f" clip {damage.clip_id}:" if damage.clip_id else ""
         _console.say(f"damaged: {damage.file}:{clip} {damage.message}", as_json=as_json)
@@ -34,3 +52,28 @@ def verify(
     if report.damages:
         _console.say("next: remove the .json of a damaged shard and run the same `dfer prepare` again", as_json=as_json)
         raise typer.Exit(ExitCode.DAMAGED)
+    if comparison is not None:
+        _tell(comparison, as_json=as_json)
+        if not comparison.is_equal:
+            raise typer.Exit(ExitCode.FAILED)
+
+
+def _as_document(comparison: Comparison) -> dict[str, Any]:
+    return {"equal": comparison.is_equal, **asdict(comparison)}
+
+
+def _tell(comparison: Comparison, *, as_json: bool) -> None:
+    """Say which numbers and clips differ from the official ones."""
+    wrong = [number for number in comparison.numbers if number.expected != number.found]
+    num_equal = len(comparison.numbers) - len(wrong)
+    _console.say(
+        f"official {comparison.dataset}: {num_equal} of {len(comparison.numbers)} numbers as expected", as_json=as_json
+    )
+    if wrong:
+        cells = [(number.what, str(number.expected), str(number.found)) for number in wrong]
+        _console.print_table(("what", "expected", "found"), cells, as_json=as_json)
+    for clip in comparison.clips:
+        _console.say(f"differs: clip {clip.clip_id} {clip.what}", as_json=as_json)
+    for note in comparison.notes:
+        _console.say(f"note: {note}", as_json=as_json)
+    _console.say(f"numbers from: {comparison.source}", as_json=as_json)

@@ -6,10 +6,10 @@ import time
 from dataclasses import dataclass
 from itertools import islice
 
-from dfer_data.crops import crop_files
 from dfer_data.detect.base import Detector
 from dfer_data.detect.registry import build_detector
 from dfer_data.errors import VideoError
+from dfer_data.pictures import picture_files
 from dfer_data.prepare import Resolved
 from dfer_data.sources.base import SourceVideo
 from dfer_data.video import open_video
@@ -41,7 +41,7 @@ def estimate(resolved: Resolved) -> Estimate:
     present = [video for video in listing.videos if video.path]
     total_bytes = sum(video.num_bytes for video in present)
     if config.detector == "none":
-        num_frames = sum(len(crop_files(resolved.source / video.path)) for video in present)
+        num_frames = sum(len(picture_files(resolved.source / video.path)) for video in present)
         return Estimate(len(present), num_frames, total_bytes, num_frames * _CROP_SECONDS)
     detector = build_detector(config, weights=resolved.weights)
     assert detector is not None

@@ -1,6 +1,7 @@
 """Emotion vocabularies by NAME, and the numbers that each dataset's own files use for them.
 
-Numberings differ between datasets and between papers on one dataset, so everything after an adapter speaks names only.
+Numberings differ between datasets and between papers on one dataset, so everything after an adapter speaks names only;
+one emotion has one name in all datasets (`happy`, also where a dataset writes `happiness`), so that classes match.
 """
 
 from __future__ import annotations
@@ -13,3 +14,33 @@ DFEW_NAMES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 
 DFEW_NUMBERS: Mapping[int, str] = MappingProxyType(dict(enumerate(DFEW_NAMES, start=1)))
 """Label numbers of the official split CSVs; they start at 1."""
+
+MAFW_NAMES = (
+    *("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"),
+    *("contempt", "anxiety", "helplessness", "disappointment"),
+)
+"""MAFW's eleven classes in the order of its paper."""
+
+CREMAD_NAMES = ("angry", "disgust", "fear", "happy", "neutral", "sad")
+"""CREMA-D's six classes in the order of their codes ANG DIS FEA HAP NEU SAD."""
+
+RAVDESS_NAMES = ("neutral", "calm", "happy", "sad", "angry", "fear", "disgust", "surprise")
+"""RAVDESS' eight classes in the order of their codes 01 to 08."""
+
+_SAME = MappingProxyType(
+    {
+        "anger": "angry",
+        "disgusted": "disgust",
+        "fearful": "fear",
+        "happiness": "happy",
+        "joy": "happy",
+        "sadness": "sad",
+        "surprised": "surprise",
+    }
+)
+
+
+def emotion(word: str) -> str:
+    """Return the one name of an emotion: `Happiness` -> `happy`; unknown words come back in lower case."""
+    name = word.strip().lower()
+    return _SAME.get(name, name)

@@ -23,7 +23,7 @@ from dfer_data.align import resized
 from dfer_data.config import canonical_json
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.files import sync_folder, write_atomically
-from dfer_data.plan import PLAN_NAME, Plan
+from dfer_data.plan import PLAN_NAME, Plan, fold_rule
 from dfer_data.reader import LocalBytes, ShardBytes, ShardReader
 from dfer_data.remote import RemoteBytes, is_url, located
 from dfer_data.shard import FORMAT_VERSION
@@ -161,6 +161,7 @@ def _document(plan: Plan, out: Path, sidecars: list[dict[str, Any]], clips: pd.D
         "recipe": synthetic.get("recipe", plan.config.dataset),
         "tool_versions": dict(plan.tool_versions),
         "counts": _counts(plan, clips),
+        **fold_rule(plan.listing),
         "shards": shards,
         "files": files,
     }

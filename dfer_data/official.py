@@ -1,4 +1,4 @@
-"""Official sizes of the datasets' test parts, as package data: per fold and class, and clips under sixteen frames."""
+"""Official sizes of the datasets, as package data: per fold and class, short clips, clips that others lack."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from typing import Literal
 
 from dfer_data.errors import UsageError
+
+Blocks = Literal["", "label", "scene and label"]
 
 
 @dataclass(frozen=True)
@@ -22,10 +25,32 @@ class Official:
     """In the order of the counts."""
     num_train: Mapping[str, int]
     """Fold -> train clips."""
+    num_train_by_class: Mapping[str, tuple[int, ...]]
+    """Fold -> train clips of each class, where known."""
+    num_test_all: Mapping[str, int]
+    """Fold -> test clips."""
     num_test: Mapping[str, tuple[int, ...]]
-    """Fold -> test clips of each class."""
+    """Fold -> test clips of each class, where known."""
+    num_test_by_group: Mapping[str, Mapping[str, int]]
+    """Fold -> group (a scene) -> test clips, of the groups whose number is known."""
+    num_clips: Mapping[str, int]
+    """Class -> clips of the whole dataset, or of train and test."""
     num_short: Mapping[str, tuple[int, ...]]
-    """Fold -> test clips of each class that have fewer than sixteen frames."""
+    """Fold -> test clips of each class that have fewer than sixteen frames; where `num_test` is known."""
+    short_clips: Mapping[str, int | None]
+    """Clip -> its frames, of clips known to have fewer than sixteen; None: how many is not known."""
+    short_clips_are_shipped: bool
+    """Whether these are numbers of the crops that the dataset ships, and not of somebody else's."""
+    test_ids: Mapping[str, tuple[str, str]]
+    """Fold -> first and last id of its test clips, where known."""
+    test_groups: Mapping[str, tuple[str, str]]
+    """Fold -> first and last person of its test clips, where folds are cut by people."""
+    blocks: Blocks
+    """Inside what the folds are runs of neighbouring ids; empty: not known."""
+    fold_rule: str
+    """Who cut the folds; `official`: the owners."""
+    absent_elsewhere: Mapping[str, tuple[str, ...]]
+    """Whose lists -> clips that these lack."""
     source: str
     """Where the numbers come from."""
 
@@ -36,6 +61,10 @@ class Official:
         """
         if least_frames not in (0, 16):
             raise UsageError(f"official counts are known for all clips and for 16 frames, not for {least_frames}")
+        if not self.num_test:
+            if least_frames:
+                raise UsageError(f"how many clips of {self.dataset} have 16 frames is not known by class")
+            return dict(self.num_clips)
         total = Counter(dict.fromkeys(self.class_names, 0))
         for fold, counts in self.num_test.items():
             short = self.num_short[fold] if least_frames else (0,) * len(counts)
@@ -43,23 +72,58 @@ class Official:
                 total[name] += count - fewer
         return dict(total)
 
+    def fold_of(self, group: str) -> str:
+        """Return the fold that tests a person; empty where none does."""
+        return next((fold for fold, (first, last) in self.test_groups.items() if first <= group <= last), "")
+
+
+def official_names() -> tuple[str, ...]:
+    """Return the datasets whose official sizes are known."""
+    return tuple(_contents())
+
+
+@cache
+def _contents() -> Mapping[str, Mapping[str, object]]:
+    text = resources.files("dfer_data").joinpath("data", "official.json").read_text(encoding="utf-8")
+    return dict(json.loads(text))
+
 
 @cache
 def official(dataset: str) -> Official:
     """Return the official sizes of a dataset; UsageError lists those that are known."""
-    content = json.loads(resources.files("dfer_data").joinpath("data", "official.json").read_text(encoding="utf-8"))
-    if dataset not in content:
-        raise UsageError(f"no official counts of {dataset!r}; known: {', '.join(content)}")
-    facts = content[dataset]
+    if dataset not in _contents():
+        raise UsageError(f"no official counts of {dataset!r}; known: {', '.join(_contents())}")
+    facts: dict = dict(_contents()[dataset])  # type: ignore[type-arg]  # package data, held to this shape by tests
     names = tuple(facts["class_names"])
-    short = {fold: [0] * len(names) for fold in facts["test"]} | facts.get("num_short_test_clips", {})
+    test = {fold: tuple(counts) for fold, counts in facts.get("test", {}).items()}
+    train = {fold: tuple(counts) for fold, counts in facts.get("train_by_class", {}).items()}
+    if len(test) > 1 and not train:  # each clip is tested once, and trained on in the other folds
+        whole = [sum(counts) for counts in zip(*test.values(), strict=True)]
+        train = {fold: tuple(a - b for a, b in zip(whole, test[fold], strict=True)) for fold in test}
+    short = {fold: [0] * len(names) for fold in test} | facts.get("num_short_test_clips", {})
     for clip in facts.get("short_test_clips", ()):
         short[clip["fold"]][names.index(clip["label"])] += 1
+    short_clips = dict.fromkeys(facts.get("short_clips", ()))
+    for clip in (*facts.get("short_test_clips", ()), *facts.get("short_train_clips", ())):
+        short_clips[clip["clip_id"]] = clip["num_frames"]
+    parts = test.values() if len(test) > 1 else (*test.values(), *train.values())
+    totals = facts.get("classes") or [sum(counts) for counts in zip(*parts, strict=True)]
     return Official(
-        dataset,
-        names,
-        facts["train"],
-        {fold: tuple(counts) for fold, counts in facts["test"].items()},
-        {fold: tuple(counts) for fold, counts in short.items()},
-        facts["source"],
+        dataset=dataset,
+        class_names=names,
+        num_train=facts["train"],
+        num_train_by_class=train,
+        num_test_all=facts.get("test_sizes") or {fold: sum(counts) for fold, counts in test.items()},
+        num_test=test,
+        num_test_by_group=facts.get("test_by_group", {}),
+        num_clips=dict(zip(names, totals, strict=True)),
+        num_short={fold: tuple(counts) for fold, counts in short.items()},
+        short_clips=short_clips,
+        short_clips_are_shipped=facts.get("short_clips_are_shipped", True),
+        test_ids={fold: tuple(ends) for fold, ends in facts.get("test_ids", {}).items()},
+        test_groups={fold: tuple(ends) for fold, ends in facts.get("test_groups", {}).items()},
+        blocks=facts.get("blocks", ""),
+        fold_rule=facts.get("fold_rule", "official"),
+        absent_elsewhere={whose: tuple(clips) for whose, clips in facts.get("absent_elsewhere", {}).items()},
+        source=facts["source"],
     )

@@ -19,7 +19,7 @@ from dfer_data.detect.registry import detector_spec
 from dfer_data.errors import ConfigMismatchError, FormatVersionError, UsageError
 from dfer_data.files import write_atomically
 from dfer_data.shard import FORMAT_VERSION
-from dfer_data.sources.base import SourceListing, SourceVideo
+from dfer_data.sources.base import OFFICIAL, SourceListing, SourceVideo
 
 PLAN_NAME = "plan.json"
 _MAX_SHARD_VIDEOS = 64
@@ -58,9 +58,15 @@ class Plan:
                 "synthetic": dict(listing.synthetic) if listing.synthetic else None,
                 "videos": [_facts(video) for video in listing.videos],
                 "folds": {fold: dict(clips) for fold, clips in listing.folds.items()},
+                **fold_rule(listing),
                 "shards": [[video.clip_id for video in shard] for shard in self.shards],
             }
         )
+
+
+def fold_rule(listing: SourceListing) -> dict[str, str]:
+    """Say who cut the folds; nothing where there are none, or the owners did."""
+    return {"fold_rule": listing.fold_rule} if listing.folds and listing.fold_rule != OFFICIAL else {}
 
 
 def _facts(video: SourceVideo) -> dict[str, Any]:
@@ -188,7 +194,7 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     if before_videos != after_videos:
         gone, fresh = len(before_videos - after_videos), len(after_videos - before_videos)
         lines.append(f"source videos: {fresh} new or changed, {gone} gone or changed")
-    for part in ("folds", "class_names", "layout", "synthetic", "shards"):
-        if old.get(part) != new[part] and not (part == "shards" and before_videos != after_videos):
+    for part in ("folds", "fold_rule", "class_names", "layout", "synthetic", "shards"):
+        if old.get(part) != new.get(part) and not (part == "shards" and before_videos != after_videos):
             lines.append(f"{part} differ")
     return lines or ["unknown fields"]

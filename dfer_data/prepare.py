@@ -12,10 +12,12 @@ from typing import Any
 
 from dfer_data import weights
 from dfer_data.config import Align, Device, Partial, Precision, PrepareConfig, Store, SubjectRule, Undetected
+from dfer_data.crop_check import crop_notes
 from dfer_data.detect.registry import detector_spec
 from dfer_data.engines import Event, Limits, WorkerLost, run_inline, run_processes
 from dfer_data.errors import DferError, UsageError
 from dfer_data.files import sync_folder, write_atomically
+from dfer_data.folding import Folding, with_folds
 from dfer_data.manifest import DATASET_NAME, write_manifest
 from dfer_data.output import output_folder, record
 from dfer_data.plan import (
@@ -28,7 +30,8 @@ from dfer_data.plan import (
     with_subjects,
 )
 from dfer_data.sidecar import SHARDS, failure_codes, finished_sidecars, read_sidecar, sidecar_path
-from dfer_data.sources.registry import source
+from dfer_data.sources.base import Layout
+from dfer_data.sources.registry import Adapter, adapter
 from dfer_data.subject import read_subjects
 from dfer_data.task import ShardTask, Workplace
 
@@ -82,9 +85,13 @@ class Request:
     store: Store = "frames"
     """What a shard holds."""
     clip_seconds: float = 60.0
-    """Longer videos become several clips; DFEW's never do."""
+    """Longer videos become several clips; those of published datasets never do."""
     partial: Partial = "keep"
     """What becomes of clips whose source ends early or is damaged."""
+    crops: str | None = None
+    """Name of the folder whose crops are taken, where there are several kinds; with a detector: aligned anew."""
+    folding: Folding | None = None
+    """How folds are made, for data without folds of its own."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +168,7 @@ def resolve(request: Request) -> Resolved:
         raise UsageError(
             f"--backbone {backbone}: {spec.name} knows {', '.join(filter(None, spec.backbones)) or 'none'}"
         )
-    lister = source(request.dataset)
+    dataset = adapter(request.dataset)
     config = PrepareConfig(  # faults of the settings come before the dataset is read
         dataset=request.dataset,
         detector=spec.name,
@@ -182,18 +189,29 @@ def resolve(request: Request) -> Resolved:
         align=request.align or ("given" if spec.name == "none" else "template"),
         jpeg_quality=request.jpeg_quality,
         store=request.store,
-        clip_seconds=0.0 if request.dataset == "dfew" else request.clip_seconds,
+        clip_seconds=request.clip_seconds if dataset.is_users_own else 0.0,
         partial=request.partial,
     )
     spec.check(config)
-    listing = lister(request.source, layout="frames" if config.align == "given" else "videos")
+    root = request.source.parent if request.source.is_file() else request.source  # a table may be named itself
+    listing = dataset.list(request.source, layout=_layout(request, config, dataset), crops=request.crops)
+    if request.folding is not None:
+        listing = with_folds(listing, request.folding)
+    if listing.layout == "frames":
+        listing = replace(listing, notes=(*listing.notes, *crop_notes(root, listing, detector=config.detector)))
     path = weights.resolve(spec.weights, path=request.weights) if spec.weights else None
     if path is not None:
         config = replace(config, weights_sha256=weights.sha256_file(path))
     subjects = read_subjects(request.subjects) if request.subjects is not None else None
     plan = make_plan(listing, config)
     with_subjects(plan, subjects or {})  # unknown clips are told now
-    return Resolved(plan, path, request.source, subjects)
+    return Resolved(plan, path, root, subjects)
+
+
+def _layout(request: Request, config: PrepareConfig, dataset: Adapter) -> Layout:
+    """Return what is read: crops where the dataset ships nothing else, where they are kept as they are, or named."""
+    wants_crops = config.align == "given" or request.crops is not None or "videos" not in dataset.layouts
+    return "frames" if wants_crops else "videos"
 
 
 def prepare(

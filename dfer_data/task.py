@@ -21,6 +21,7 @@ from dfer_data.detect.base import Detector
 from dfer_data.errors import VideoError
 from dfer_data.faces import decode
 from dfer_data.files import sync_folder, write_atomically
+from dfer_data.pictures import hash_of_pictures, picture_files
 from dfer_data.pipeline import Clip, Failure, clips_of_video
 from dfer_data.preview import NUM_COLUMNS, ContactSheet, thumbnail
 from dfer_data.sample import baked_frames
@@ -145,8 +146,8 @@ def _results(
 def _source_sha256(path: Path, video: SourceVideo) -> str:
     """Hash a video; VideoError when it cannot be read to its end, or is not the file that was planned."""
     try:
-        num_bytes = path.stat().st_size
-        sha256 = sha256_file(path)
+        is_crops = path.is_dir() and bool(picture_files(path))
+        num_bytes, sha256 = hash_of_pictures(path) if is_crops else (path.stat().st_size, sha256_file(path))
     except OSError as error:
         hint = "make it readable, then `--retry-failed READ_ERROR`"
         raise VideoError("READ_ERROR", f"{path.name} cannot be read: {error.strerror or error}", hint=hint) from error

@@ -15,6 +15,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from dfer_data.errors import VideoError
+from dfer_data.pictures import picture_files, read_picture
 from dfer_data.types import Frame, Image
 
 VIDEO_EXTENSIONS = frozenset(
@@ -27,6 +28,7 @@ VIDEO_EXTENSIONS = frozenset(
 _FORMATS = "3g2,3gp,asf,avi,flv,gif,m4a,m4v,matroska,mj2,mov,mp4,mpeg,mpegts,mpegvideo,ogg,webm"
 MAX_PIXELS = 8192 * 4320
 """Largest picture that is decoded (8K); larger ones are refused before memory is taken."""
+_UNKNOWN_STEP_SECONDS = 0.04
 _PARTIAL_SHARE = 0.8  # less than this of the declared duration decoded: the file is cut
 
 
@@ -69,7 +71,7 @@ class VideoReader:
         Frames before number `first_wanted`, which may be raised between two frames, are decoded and passed over.
         Raises MemoryError.
         """
-        step = 1.0 / self.info.fps if self.info.fps > 0 else 0.04
+        step = 1.0 / self.info.fps if self.info.fps > 0 else _UNKNOWN_STEP_SECONDS
         try:
             for picture in self._container.decode(self._stream):
                 known = picture.time
@@ -101,12 +103,48 @@ class VideoReader:
         return decoded < _PARTIAL_SHARE * self.info.duration_seconds
 
 
+class PictureReader(VideoReader):
+    """A folder of pictures as if it were a video of 25 frames a second, whose rate nobody knows."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        """Take pictures in the order of their frames; VideoError BAD_PICTURE for the first of them."""
+        self._paths = paths
+        height, width = read_picture(self._paths[0], 0)[1].shape[:2]
+        self.info = VideoInfo(width, height, 0.0, 0.0)
+        self.decode_error: str | None = None
+        self.num_frames = 0
+        self.first_wanted = 0
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield every picture in order; one that cannot be read, or has another size, ends the stream."""
+        for path in self._paths:
+            try:
+                _, image = read_picture(path, self.num_frames)
+            except VideoError as error:
+                self.decode_error = error.message
+                return
+            if image.shape[:2] != (self.info.height_px, self.info.width_px):
+                self.decode_error = f"{path.name} has another size than the pictures before it"
+                return
+            self.num_frames += 1
+            if self.num_frames > self.first_wanted:
+                yield Frame(self.num_frames - 1, (self.num_frames - 1) * _UNKNOWN_STEP_SECONDS, image)
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether a picture could not be read."""
+        return self.decode_error is not None
+
+
 @contextlib.contextmanager
 def open_video(path: Path) -> Iterator[VideoReader]:
-    """Open a local video file for decoding in one thread.
+    """Open a local video file for decoding in one thread, or a folder of pictures.
 
-    Raises VideoError: MISSING_VIDEO, UNREADABLE, NO_VIDEO_STREAM or TOO_LARGE.
+    Raises VideoError: MISSING_VIDEO, UNREADABLE, NO_VIDEO_STREAM or TOO_LARGE; BAD_PICTURE for a folder.
     """
+    if path.is_dir() and (paths := picture_files(path)):
+        yield PictureReader(paths)
+        return
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
     try:
         container = av.open(str(path.absolute()), options=options, metadata_errors="replace")

@@ -270,6 +270,11 @@ def recipe_names() -> tuple[str, ...]:
     return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
 
 
+def recipe_of(dataset: str) -> str:
+    """Return the recipe that a dataset is trained by where none is named: its own, else DFEW's."""
+    return dataset if dataset in recipe_names() else "dfew"
+
+
 def resolve_recipe(name_or_path: str, *, overrides: Mapping[str, Any] | None = None, dataset: str = "") -> Resolved:
     """Read a shipped recipe by name, or a file by path, and put protocol and `overrides` on top.
 

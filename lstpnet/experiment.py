@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +21,7 @@ from lstpnet.metrics import prior_logits
 from lstpnet.protocol import deviations, preset
 from lstpnet.validation import HOLD_OUT, HOLD_OUT_WORDS
 
+_USUAL: Mapping[str, str] = MappingProxyType({"precision": "f32", "subject": "balanced", "align": "template"})
 
 @dataclass(frozen=True, eq=False)
 class Experiment:
@@ -90,13 +93,13 @@ class Experiment:
     def protocol(self) -> str:
         """Say in one line what exactly is measured."""
         document, recipe = self.data.document, self.recipe
-        config = document["config"]
+        config, rule = document["config"], document.get("fold_rule")
         policy = sampler(recipe.sampler)
         views = f", {policy.num_views} test views averaged" if policy.num_views > 1 else ""
         parts = [
             f"data {document['sha256'][:12]}",
-            f"{config['detector']} {config['backbone']} {config['det_size_px']} px".replace("  ", " "),
-            f"official fold {self.fold}",
+            _how_prepared(config),
+            f"official fold {self.fold}" if rule is None else f"fold {self.fold} ({rule})",
             f"n_train {len(self.train_ids)}",
             f"n_test {len(self.test_ids)} ({len(self.faceless_test_ids)} without a face, given the train prior)",
             self._left_out(),
@@ -133,6 +136,17 @@ class Experiment:
         if recipe.select == "test-best":
             words += f", and test-best: the epoch with the best {recipe.select_by} ON THE TEST CLIPS, not comparable"
         return words
+
+
+def _how_prepared(config: Mapping[str, Any]) -> str:
+    """Say how faces were found and cut out; what is as by default is left out."""
+    if config["align"] == "given":
+        return "shipped crops as they are"
+    words = [f"{config['detector']} {config['backbone']} {config['det_size_px']} px".replace("  ", " ")]
+    words += [f"keyframes {config['detect_every']} apart"] if config["detect_every"] > 1 else []
+    words += [f"{key} {config[key]}" for key, usual in _USUAL.items() if config[key] != usual]
+    words += ["every track a clip"] if config["all_tracks"] else []
+    return ", ".join(words + (["undetected frames dropped"] if config["undetected"] == "drop" else []))
 
 
 def make_experiment(data: Path, resolved: Resolved, *, fold: int, seed: int) -> Experiment:
@@ -177,5 +191,7 @@ def check_trainable(data: Path) -> PreparedDataset:
     if not dataset.class_names:
         raise UsageError(f"{data} has no labels: training needs one per clip (label/video.mp4 in a folder)")
     if not dataset.document["counts"]["folds"]:
-        raise UsageError(f"{data} has no folds: `dfer train --fold` needs a dataset with official ones, such as dfew")
+        raise UsageError(
+            f"{data} has no folds: prepare it again with --folds 5 (and --group-by subject where it is known)"
+        )
     return dataset

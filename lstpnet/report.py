@@ -21,6 +21,7 @@ from lstpnet.paired import PairedTest, paired_tests
 from lstpnet.published import PublishedRow, published_rows
 from lstpnet.rows import Row, row_of_predictions, rows_of_runs
 from lstpnet.runs import Run, UnfinishedRun
+from lstpnet.scenes import SceneRow, scene_rows, scene_rows_of_predictions
 from lstpnet.sections import narrowed, sections
 from lstpnet.systems import System, systems_of
 
@@ -52,6 +53,8 @@ class Report:
     """Tests between systems on the same clips."""
     against: tuple[str, ...] = ()
     """Datasets whose published figures were asked for: their tables hold the report's own lines too."""
+    scenes: tuple[SceneRow, ...] = ()
+    """FERV39k's runs by scene; empty for other datasets."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON values; `next` says what to type where there are no rows."""
@@ -62,6 +65,7 @@ class Report:
             "published": [asdict(row) for row in self.published],
             "systems": [system.as_dict() for system in self.systems],
             "paired": [test.as_dict() for test in self.paired],
+            "scenes": [row.as_dict() for row in self.scenes],
             "next": [] if self.rows else list(NEXT_COMMANDS),
         }
 
@@ -89,6 +93,7 @@ def build_report(
         systems=systems,
         paired=paired_tests(systems, runs, baseline=baseline),
         against=tuple(against),
+        scenes=scene_rows(runs),
     )
 
 
@@ -102,7 +107,8 @@ def _published(rows: Sequence[Row], against: Sequence[str]) -> tuple[PublishedRo
 def report_predictions(path: Path, dataset: PreparedDataset, *, fold: int, against: Sequence[str] = ()) -> Report:
     """Score a CSV of anybody's predictions on an official fold; see `rows.row_of_predictions`."""
     row = row_of_predictions(path, dataset, fold=fold)
-    return Report((row,), (), (), _published([row], against), against=tuple(against))
+    scenes = scene_rows_of_predictions(path, dataset, fold=fold)
+    return Report((row,), (), (), _published([row], against), against=tuple(against), scenes=scenes)
 
 
 def to_json(report: Report) -> str:
@@ -111,10 +117,10 @@ def to_json(report: Report) -> str:
 
 
 def to_csv(report: Report) -> str:
-    """Return all rows as one CSV table; `kind` is row, control, unfinished, published, system or paired."""
+    """Return all rows as one CSV table; `kind` is row, control, unfinished, published, system, paired or scene."""
     document = report.as_dict()
     kinds = {"row": "rows", "control": "controls", "unfinished": "unfinished", "published": "published"}
-    kinds |= {"system": "systems", "paired": "paired"}
+    kinds |= {"system": "systems", "paired": "paired", "scene": "scenes"}
     lines = [{"kind": kind, **_flat(row)} for kind, key in kinds.items() for row in document[key]]
     header = list(dict.fromkeys(name for line in lines for name in line)) or ["kind"]
     text = io.StringIO()

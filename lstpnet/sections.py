@@ -12,6 +12,7 @@ from lstpnet.published import published_section
 from lstpnet.resampling import Interval
 from lstpnet.rows import Row, grouped, protocol_notes, section_key
 from lstpnet.runs import UnfinishedRun
+from lstpnet.scenes import scene_sections
 from lstpnet.systems import system_key, systems_section
 from lstpnet.tables import Section, listed, per_cent
 
@@ -34,6 +35,7 @@ def sections(report: Report, *, short: bool = False) -> list[Section]:
         found += [confusion_section(row) for row in confusion_rows(report.rows)]
     found += comparison_sections(report, short=short)
     found += [row_section(group, short=short) for group in grouped(report.controls, section_key)]
+    found += scene_sections(report.scenes)
     if report.unfinished:
         found.append(unfinished_section(report.unfinished))
     return found + published_sections(report, short=short)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 Split = Literal["train", "test"]
+Layout = Literal["videos", "frames"]
+OFFICIAL = "official"
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class SourceListing:
 
     dataset: str
     """Adapter's name."""
-    layout: Literal["videos", "frames"]
+    layout: Layout
     """`videos`: files to decode; `frames`: folders of face crops that the dataset ships."""
     class_names: tuple[str, ...]
     """Label names in the dataset's own order."""
@@ -48,6 +50,8 @@ class SourceListing:
     """Contents of the tree's own SYNTHETIC.json; None for real data."""
     notes: tuple[str, ...] = field(default=())
     """Things a user should know, one line each."""
+    fold_rule: str = OFFICIAL
+    """Who cut the folds, in a few words; `official`: the dataset's owners."""
 
     @property
     def missing(self) -> tuple[SourceVideo, ...]:
@@ -58,8 +62,8 @@ class SourceListing:
 class Source(Protocol):
     """Lists a dataset; raises AnnotationError with every fault at once, UsageError when it is not there."""
 
-    def __call__(self, root: Path, *, layout: Literal["videos", "frames"]) -> SourceListing:
-        """List the dataset below `root` in the wanted layout."""
+    def __call__(self, root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
+        """List the dataset below `root` in the wanted layout; `crops`: of the folders of this name alone."""
         ...
 
 

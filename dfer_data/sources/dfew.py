@@ -2,189 +2,134 @@
 
 Split files: `EmoLabel_DataSplit/{train,test}(single-labeled)/set_K.csv`, header `video_name,label`, ids without leading
 zeros, labels from 1. Videos: `Clip/original/00001.mp4` (or `1.mp4`). Crops: `Clip/clip_224x224/00001/*.jpg`, whose
-pictures are really 256 x 256 and whose names sort by number only. Votes: `dfew_votes.py`.
+pictures are really 256 x 256 and whose names sort by number only; `clip_224x224_16f` holds them interpolated to 16
+frames. Votes: `dfew_votes.py`.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import re
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
-from dfer_data.errors import AnnotationError, UsageError
+from dfer_data.catalog import not_there
+from dfer_data.errors import UsageError
 from dfer_data.labels import DFEW_NAMES, DFEW_NUMBERS
-from dfer_data.sources.base import SourceListing, SourceVideo, Split, outsiders
-from dfer_data.sources.dfew_votes import Votes, read_votes
-from dfer_data.video import VIDEO_EXTENSIONS
+from dfer_data.sources.annotation import Entry, assemble, read_lines
+from dfer_data.sources.base import Layout, SourceListing, Split
+from dfer_data.sources.dfew_votes import NO_VOTES, Votes, read_votes
+from dfer_data.sources.tree import Found, Tree, by_clip, five_digits, scan
 
 _FOLDS = ("1", "2", "3", "4", "5")
 _SPLITS: tuple[Split, ...] = ("train", "test")
 _HEADER = "video_name,label"
-_HOW_TO = (
-    "DFEW is given out by its owners (dfew-dataset.github.io); unzip it so that this folder holds "
-    "EmoLabel_DataSplit/{train,test}(single-labeled)/set_1..5.csv and Clip/original/*.mp4 "
-    "(or Clip/clip_224x224/*/*.jpg with --detector none --align given), or name its place with --source DIR; "
-    "`dfer synth dfew` renders a small synthetic one"
-)
+_CROPS = ("clip_224x224", "clip_224x224_16f", "clip_224x16f")
 
 
-def list_dfew(root: Path, *, layout: Literal["videos", "frames"]) -> SourceListing:
+def list_dfew(root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
     """List DFEW's single-labelled clips. See Source."""
-    if not root.is_dir():
-        raise UsageError(f"no DFEW at {root}: {_HOW_TO}")
-    rows, faults = _read_splits(root)
-    found = _index_videos(root) if layout == "videos" else _index_frames(root)
-    faults += _cross_faults(rows) + outsiders(root, (path for path, _ in found.values()))
+    tree = scan(root, dataset="dfew")
+    entries, faults = _read_splits(tree)
     votes, more_faults = read_votes(root)
-    if faults := faults + more_faults:
-        raise AnnotationError(faults)
-    if not found:
-        other = "Clip/original/*.mp4" if layout == "videos" else "Clip/clip_224x224/*/*.jpg"
-        raise UsageError(f"{root} has DFEW's split files but no {other}: {_HOW_TO}")
-    labels = {row.clip_id: row.label for row in rows}
-    synthetic = _synthetic(root)
-    heads = _heads(root) if synthetic else {}
-    videos = tuple(
-        SourceVideo(
-            clip_id,
-            *found.get(clip_id, ("", 0)),
-            labels[clip_id],
-            heads.get(clip_id),
-            votes.get(clip_id, (None, ""))[0],
-        )
-        for clip_id in sorted(labels)
+    faults += more_faults
+    found = _videos(tree, faults) if layout == "videos" else _frames(tree, crops, faults)
+    wanted = "Clip/original/*.mp4" if layout == "videos" else f"Clip/{crops or _CROPS[0]}/*/*.jpg{_others(tree)}"
+    listing = assemble(
+        "dfew", tree, layout=layout, class_names=DFEW_NAMES, entries=entries, found=found, faults=faults, wanted=wanted
     )
-    folds: dict[str, dict[str, Split]] = defaultdict(dict)
-    for row in rows:
-        folds[row.fold][row.clip_id] = row.split
-    return SourceListing(
-        "dfew", layout, DFEW_NAMES, videos, dict(folds), synthetic=synthetic, notes=_notes(labels, found, votes)
-    )
+    return _annotated(listing, votes, heads=_heads(root) if listing.synthetic else {})
 
 
-class _Row:
-    """One line of a split file."""
-
-    def __init__(self, clip_id: str, label: str, fold: str, split: Split, where: str) -> None:
-        self.clip_id, self.label, self.fold, self.split, self.where = clip_id, label, fold, split, where
-
-
-def _read_splits(root: Path) -> tuple[list[_Row], list[str]]:
-    """Read all ten split files; return their rows and every fault with file and line."""
-    folders = {split: _split_folder(root, split) for split in _SPLITS}
+def _read_splits(tree: Tree) -> tuple[list[Entry], list[str]]:
+    """Read all ten split files; return their entries and every fault with file and line."""
+    folders = {split: _split_folder(tree, split) for split in _SPLITS}
     if not any(folders.values()):
-        raise UsageError(f"no DFEW split files below {root}: {_HOW_TO}")
-    rows: list[_Row] = []
+        raise not_there("dfew", f"no split files of DFEW below {tree.root}")
+    entries: list[Entry] = []
     faults: list[str] = []
     for split, folder in folders.items():
         if folder is None:
             faults.append(f"{split}(single-labeled): this folder of split files is missing")
             continue
         for fold in _FOLDS:
-            path = folder / f"set_{fold}.csv"
-            name = path.relative_to(root).as_posix()
-            if path.is_file():
-                rows += _read_split(path, name, fold=fold, split=split, faults=faults)
+            name = f"{folder}/set_{fold}.csv"
+            if name in tree.files:
+                entries += _read_split(tree.root, name, fold=fold, split=split, faults=faults)
             else:
                 faults.append(f"{name}: missing")
-    return rows, faults
+    return entries, faults
 
 
-def _split_folder(root: Path, split: str) -> Path | None:
+def _split_folder(tree: Tree, split: str) -> str | None:
     pattern = re.compile(rf"{split}\(single[-_]labeled\)", re.IGNORECASE)
-    return next((path for path in sorted(root.rglob("*")) if pattern.fullmatch(path.name) and path.is_dir()), None)
+    folders = (str(PurePosixPath(path).parent) for path in tree.files if path.lower().endswith(".csv"))
+    return next((folder for folder in folders if pattern.fullmatch(PurePosixPath(folder).name)), None)
 
 
-def _read_split(path: Path, name: str, *, fold: str, split: Split, faults: list[str]) -> Iterator[_Row]:
-    lines = path.read_bytes().decode("utf-8-sig", "replace").splitlines()
-    if not lines or lines[0].strip().replace(" ", "") != _HEADER:
-        faults.append(f"{name}:1: header is {(lines or [''])[0]!r}, wanted {_HEADER!r}")
-    first_line: dict[str, int] = {}
-    for number, line in enumerate(lines[1:], start=2):
-        where = f"{name}:{number}"
-        if not line.strip():
-            continue
+def _read_split(root: Path, name: str, *, fold: str, split: Split, faults: list[str]) -> Iterator[Entry]:
+    lines = list(read_lines(root, name, faults))
+    if not lines:
+        return
+    if lines[0][1].replace(" ", "") != _HEADER:
+        faults.append(f"{lines[0][0]}: header is {lines[0][1]!r}, wanted {_HEADER!r}")
+    for where, line in lines[1:]:
         fields = [field.strip() for field in line.split(",")]
         if len(fields) != 2 or not fields[0].isdecimal():
             faults.append(f"{where}: {line!r} is not a video number and a label")
-            continue
-        clip_id = f"{int(fields[0]):05d}"
-        if not fields[1].isdecimal() or int(fields[1]) not in DFEW_NUMBERS:
+        elif not fields[1].isdecimal() or int(fields[1]) not in DFEW_NUMBERS:
             faults.append(f"{where}: label {fields[1]!r} of video {fields[0]}; wanted 1 to {len(DFEW_NUMBERS)}")
-        elif clip_id in first_line:
-            faults.append(f"{where}: video {fields[0]} stands in line {first_line[clip_id]} already")
         else:
-            first_line[clip_id] = number
-            yield _Row(clip_id, DFEW_NUMBERS[int(fields[1])], fold, split, where)
+            yield Entry(f"{int(fields[0]):05d}", DFEW_NUMBERS[int(fields[1])], fold, split, where)
 
 
-def _cross_faults(rows: list[_Row]) -> list[str]:
-    """Return faults between files: a clip in train and test of one fold, in two test sets, or with two labels."""
-    faults = []
-    by_fold: dict[tuple[str, str], _Row] = {}
-    first: dict[str, _Row] = {}
-    tested: dict[str, _Row] = {}
-    for row in rows:
-        other = by_fold.setdefault((row.fold, row.clip_id), row)
-        if other.split != row.split:
-            faults.append(f"{row.where}: video {row.clip_id} of {row.split} is in {other.split} too ({other.where})")
-        known = first.setdefault(row.clip_id, row)
-        if known.label != row.label:
-            faults.append(f"{row.where}: video {row.clip_id} is {row.label}, but {known.label} in {known.where}")
-        if row.split == "test":
-            before = tested.setdefault(row.clip_id, row)
-            if before.fold != row.fold:
-                faults.append(f"{row.where}: video {row.clip_id} is tested in fold {before.fold} too ({before.where})")
-    return faults
+def _videos(tree: Tree, faults: list[str]) -> dict[str, Found]:
+    """Return the original videos by clip id.
+
+    Other people's conversions (clip_224x224_avi/00001.avi) lie beside the originals and must not stand in for them.
+    """
+    originals = [one for one in tree.videos if "original" in one.parts[:-1]]
+    return by_clip(tree, originals or tree.videos, five_digits, faults)
 
 
-def _index_videos(root: Path) -> dict[str, tuple[str, int]]:
-    """Return clip id -> (path below root, bytes) of the original videos, with or without leading zeros."""
-    found: dict[str, tuple[str, int]] = {}
-    # Other people's conversions (clip_224x224_avi/00001.avi) lie beside the originals and must not stand in for them.
-    for path in sorted(root.rglob("*"), key=lambda path: ("original" not in path.parts, path)):
-        if path.suffix.lower() in VIDEO_EXTENSIONS and path.stem.isdecimal() and path.is_file():
-            found.setdefault(f"{int(path.stem):05d}", (path.relative_to(root).as_posix(), path.stat().st_size))
-    return found
+def _frames(tree: Tree, crops: str | None, faults: list[str]) -> dict[str, Found]:
+    """Return the shipped crops of one kind by clip id; UsageError where there are several and none was named."""
+    kinds: dict[str, list[Found]] = {}
+    wanted = _CROPS if crops is None else (crops,)
+    for one in tree.pictures:
+        nearest = next((name for name in reversed(one.parts[:-1]) if name in (*_CROPS, *wanted)), None)
+        if nearest in wanted:
+            kinds.setdefault(str(nearest), []).append(one)
+    if len(kinds) > 1:
+        there = ", ".join(f"{kind} ({len(found)} clips)" for kind, found in kinds.items())
+        raise UsageError(
+            f"{tree.root} holds crops of several kinds, which are not mixed: {there}; --crops NAME takes one"
+        )
+    return by_clip(tree, next(iter(kinds.values()), []), five_digits, faults)
 
 
-def _index_frames(root: Path) -> dict[str, tuple[str, int]]:
-    """Return clip id -> (folder below root, bytes of its pictures) of the shipped crops."""
-    found: dict[str, tuple[str, int]] = {}
-    for folder in sorted({folder for top in root.rglob("clip_224x224") for folder in top.rglob("*")}):
-        if folder.is_dir() and folder.name.isdecimal():
-            sizes = [path.stat().st_size for path in folder.iterdir() if path.suffix.lower() in (".jpg", ".jpeg")]
-            if sizes:
-                found.setdefault(f"{int(folder.name):05d}", (folder.relative_to(root).as_posix(), sum(sizes)))
-    return found
+def _others(tree: Tree) -> str:
+    """Name folders that hold somebody else's crops, for the error where the shipped ones are not there."""
+    kinds = sorted({one.parts[-2] for one in tree.pictures if five_digits(one) and len(one.parts) > 1})
+    return f" (there are {', '.join(kinds)}: --crops NAME takes one)" if kinds else ""
 
 
-def _notes(labels: Mapping[str, str], found: Mapping[str, Any], votes: Mapping[str, Votes]) -> tuple[str, ...]:
-    notes = []
-    if num_extra := len(found.keys() - labels.keys()):
-        notes.append(f"{num_extra} videos stand in no split file (not single-labelled) and are left out")
+def _annotated(listing: SourceListing, votes: Mapping[str, Votes], *, heads: Mapping[str, str]) -> SourceListing:
+    """Add what annotation.xlsx and the ground truth of a synthetic tree say about clips."""
+    videos = [
+        replace(video, votes=votes.get(video.clip_id, NO_VOTES)[0], group=heads.get(video.clip_id))
+        for video in listing.videos
+    ]
+    labels = {video.clip_id: video.label for video in videos}
+    notes = list(listing.notes)
     if votes and (num_without := len(labels.keys() - votes.keys())):
         notes.append(f"{num_without} clips have no votes in annotation.xlsx")
     others = [clip_id for clip_id, (_, label) in sorted(votes.items()) if labels.get(clip_id, label) != label]
     if others:
         what = f"{len(others)} clips another label than the split files"
         notes.append(f"annotation.xlsx gives {what}, which count ({others[0]}...)")
-    return tuple(notes)
-
-
-def _synthetic(root: Path) -> Mapping[str, Any] | None:
-    path = root / "SYNTHETIC.json"
-    if not path.is_file():
-        return None
-    try:
-        contents = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise AnnotationError([f"{path.name}: not JSON: {error}"]) from error
-    return {"synthetic": True, "recipe": str(contents.get("recipe", "demo"))}
+    return replace(listing, videos=tuple(videos), notes=tuple(notes))
 
 
 def _heads(root: Path) -> dict[str, str]:

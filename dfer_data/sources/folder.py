@@ -1,22 +1,22 @@
-"""A folder of videos: `video.mp4`, or `label/video.mp4` at any depth below the label."""
+"""A folder of videos, `video.mp4` or `label/video.mp4` at any depth, or of crops, `label/clip/*.jpg`."""
 
 from __future__ import annotations
 
 import unicodedata
 from pathlib import Path
-from typing import Literal
 
 from dfer_data.errors import AnnotationError, UsageError
-from dfer_data.sources.base import SourceListing, SourceVideo, outsiders
+from dfer_data.sources.base import Layout, SourceListing, SourceVideo, outsiders
+from dfer_data.sources.tree import by_clip, is_text, of_kind, scan
 from dfer_data.video import VIDEO_EXTENSIONS
 
 
-def list_folder(root: Path, *, layout: Literal["videos", "frames"]) -> SourceListing:
-    """List every video file below `root`; the first folder on the way to it is its label. See Source."""
-    if layout == "frames":
-        raise UsageError("`prepare folder` takes videos; shipped crops (--detector none) are known for dfew only")
+def list_folder(root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
+    """List every video file, or folder of pictures, below `root`; its first folder is the label. See Source."""
     if not root.is_dir():
         raise UsageError(f"{root} is not a folder; give the folder of videos with --source DIR")
+    if layout == "frames":
+        return _list_crops(root, crops=crops)
     faults, videos, num_ignored = [], [], 0
     for path in sorted(root.rglob("*")):
         relative = path.relative_to(root)
@@ -26,7 +26,7 @@ def list_folder(root: Path, *, layout: Literal["videos", "frames"]) -> SourceLis
             faults.append(f"{relative}: is a link to a file that is not there; fetch it, or remove the link")
         if path.name.startswith(".") or not path.is_file():
             continue
-        if not _is_text(str(relative)):
+        if not is_text(str(relative)):
             faults.append(f"{str(relative)!r}: the name is not UTF-8; rename it")
         elif path.suffix.lower() not in VIDEO_EXTENSIONS:
             num_ignored += 1
@@ -47,9 +47,22 @@ def list_folder(root: Path, *, layout: Literal["videos", "frames"]) -> SourceLis
     return SourceListing("folder", "videos", class_names, tuple(videos), {}, notes=notes)
 
 
-def _is_text(name: str) -> bool:
-    """Whether a file name can be written as UTF-8; bytes that are none arrive as lone surrogates."""
-    return not any("\ud800" <= character <= "\udfff" for character in name)
+def _list_crops(root: Path, *, crops: str | None) -> SourceListing:
+    tree = scan(root, dataset="folder")
+    faults = list(tree.faults)
+    found = by_clip(
+        tree, of_kind(tree, "frames", crops=crops), lambda one: unicodedata.normalize("NFC", one.path), faults
+    )
+    if faults:
+        raise AnnotationError(faults)
+    if not found:
+        raise UsageError(f"{root} holds no folder of JPEG or PNG files; videos are taken without --detector none")
+    videos = tuple(
+        SourceVideo(clip_id, one.path, one.num_bytes, clip_id.partition("/")[0] if "/" in clip_id else None)
+        for clip_id, one in sorted(found.items())
+    )
+    class_names = tuple(sorted({video.label for video in videos if video.label is not None}))
+    return SourceListing("folder", "frames", class_names, videos, {})
 
 
 def _repeated(videos: list[SourceVideo]) -> list[str]:

@@ -2,18 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
 from dfer_data.errors import UsageError
-from dfer_data.sources.base import Source
+from dfer_data.sources.afew import list_afew
+from dfer_data.sources.base import Layout, Source
+from dfer_data.sources.cremad import list_cremad
 from dfer_data.sources.dfew import list_dfew
+from dfer_data.sources.ferv39k import list_ferv39k
 from dfer_data.sources.folder import list_folder
+from dfer_data.sources.lists import list_lists
+from dfer_data.sources.mafw import list_mafw
+from dfer_data.sources.ravdess import list_ravdess, ravdess_ids
+from dfer_data.sources.table import list_table
 
-SOURCES: Mapping[str, Source] = MappingProxyType({"dfew": list_dfew, "folder": list_folder})
+
+@dataclass(frozen=True)
+class Adapter:
+    """One dataset that `prepare` knows."""
+
+    list: Source
+    """Lists its clips, labels and folds."""
+    layouts: tuple[Layout, ...] = ("videos", "frames")
+    """What it ships; the first is taken where nothing else is asked for."""
+    is_users_own: bool = False
+    """Videos of any length, which `prepare` cuts into clips."""
+    clip_ids: Callable[[], frozenset[str]] | None = None
+    """All ids of the dataset, where a rule gives them."""
 
 
-def source(name: str) -> Source:
+SOURCES: Mapping[str, Adapter] = MappingProxyType(
+    {
+        "dfew": Adapter(list_dfew),
+        "ferv39k": Adapter(list_ferv39k, layouts=("frames",)),
+        "afew": Adapter(list_afew),
+        "mafw": Adapter(list_mafw),
+        "cremad": Adapter(list_cremad),
+        "ravdess": Adapter(list_ravdess, clip_ids=ravdess_ids),
+        "folder": Adapter(list_folder, is_users_own=True),
+        "csv": Adapter(list_table, is_users_own=True),
+        "lists": Adapter(list_lists, is_users_own=True),
+    }
+)
+
+
+def adapter(name: str) -> Adapter:
     """Return the adapter called `name`; UsageError lists the known ones."""
     try:
         return SOURCES[name]

@@ -5,34 +5,22 @@ from __future__ import annotations
 import csv
 import io
 import json
-import multiprocessing
 import re
-import shutil
-import signal
-import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 from openpyxl import Workbook
 
-from dfer_data.errors import UsageError, WorkerError
 from dfer_data.labels import DFEW_NAMES
 from dfer_data.synth.config import NUM_FOLDS, SynthConfig, SynthSummary
-from dfer_data.synth.expressions import APEX, FPS, Performance, perform
+from dfer_data.synth.expressions import perform
 from dfer_data.synth.heads import load_heads
-from dfer_data.synth.people import Person, sample_person
-from dfer_data.synth.render import Pose, Scene, render
-from dfer_data.types import Floats, Image
-from dfer_data.workers import end_with_parent
+from dfer_data.synth.studio import appearing, encode, film, person_of, refuse_filled, run_all
 
 GENERATOR_VERSION = 3
 _VIDEOS, _SPLITS, _TRUTH = Path("Clip/original"), Path("EmoLabel_DataSplit"), Path("ground_truth")
@@ -81,15 +69,14 @@ def write_dfew(
     Nothing stays behind after an error.
     """
     config = config or SynthConfig()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"{out} exists and is not an empty folder; remove it or choose another --out")
+    refuse_filled(out)
     load_heads(heads)  # a wrong wheel is refused before anything is written
     clips = _clips(config)
-    with _appearing(out) as folder:
+    with appearing(out) as folder:
         for name in (_VIDEOS, _TRUTH / "landmarks"):
             (folder / name).mkdir(parents=True)
         rows: list[dict[str, object]] = []
-        for row in _run(clips, _Studio(config, heads, folder), num_workers=num_workers):
+        for row in run_all(partial(_make_clip, studio=_Studio(config, heads, folder)), clips, num_workers=num_workers):
             rows.append(row)
             if on_clip is not None:
                 on_clip(len(rows), len(clips))
@@ -105,60 +92,16 @@ def _clips(config: SynthConfig) -> list[_Clip]:
     return [_Clip(number, *place) for number, place in enumerate(places, start=1)]
 
 
-@contextmanager
-def _appearing(out: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `out` when the block succeeds, and disappears when it does not."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    try:
-        temporary.chmod(0o755)
-        yield temporary
-        if out.exists():
-            out.rmdir()
-        temporary.rename(out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _run(clips: Sequence[_Clip], studio: _Studio, *, num_workers: int) -> Iterator[dict[str, object]]:
-    """Make the clips and yield their rows in order. Raises WorkerError when a worker dies."""
-    make = partial(_make_clip, studio=studio)
-    if num_workers <= 1:
-        yield from map(make, clips)
-        return
-    context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(num_workers, context, initializer=_start_worker)
-    try:
-        yield from executor.map(make, clips)
-    except BrokenProcessPool as error:
-        raise WorkerError(
-            "a worker process died while it rendered (often a lack of memory); nothing was written, run it again, "
-            "perhaps with fewer --workers"
-        ) from error
-    finally:
-        executor.shutdown(cancel_futures=True)  # waits for the clip in work, a fraction of a second
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole group; the parent decides
-    end_with_parent()
-
-
-@lru_cache(maxsize=2)
-def _person(heads: Path, identity: int, seed: int) -> Person:
-    return sample_person(load_heads(heads), identity=identity, seed=seed)
-
-
 def _make_clip(clip: _Clip, *, studio: _Studio) -> dict[str, object]:
     """Render and encode one clip, write its landmarks, return its row of the ground-truth table."""
     cv2.setNumThreads(1)
     config = studio.config
     rng = np.random.default_rng((config.seed, 2, clip.identity, clip.take, DFEW_NAMES.index(clip.emotion)))
-    person = _person(studio.heads, clip.identity, config.seed)
+    person = person_of(studio.heads, clip.identity, config.seed)
     performance = perform(clip.emotion, rng)
-    pictures, landmarks = _film(person, clip.emotion, performance, rng, config)
+    pictures, landmarks = film(person, clip.emotion, performance, rng, config)
     crf = int(rng.integers(19, 28))
-    _encode(studio.folder / _VIDEOS / f"{clip.clip_id}.mp4", pictures, crf=crf)
+    encode(studio.folder / _VIDEOS / f"{clip.clip_id}.mp4", pictures, crf=crf)
     np.save(studio.folder / _TRUTH / "landmarks" / f"{clip.clip_id}.npy", landmarks)
     return {
         "clip_id": clip.clip_id,
@@ -170,78 +113,6 @@ def _make_clip(clip: _Clip, *, studio: _Studio) -> dict[str, object]:
         "peak": round(float(performance.intensity.max()), 4),
         "crf": crf,
     }
-
-
-def _film(
-    person: Person, emotion: str, performance: Performance, rng: np.random.Generator, config: SynthConfig
-) -> tuple[list[Image], Floats]:
-    """Return the pictures of a clip and its landmarks (T, 5, 2) float32 pixels."""
-    scene = _scene(rng, config)
-    drift = np.cumsum(rng.normal(0, 0.25, (len(performance.intensity), 2)), axis=0)
-    grain = rng.normal(0, rng.uniform(1.5, 4.0), (config.height_px + 32, config.width_px + 32, 3)).astype(np.int16)
-    pictures, landmarks = [], []
-    for t, intensity in enumerate(performance.intensity):
-        units = {unit: strength * float(intensity) for unit, strength in APEX[emotion].items()}
-        for side in ("eyeBlinkLeft", "eyeBlinkRight"):
-            units[side] = float(performance.blink[t])
-        pose = Pose(
-            units,
-            float(performance.yaw[t]),
-            float(performance.pitch[t]),
-            float(performance.roll[t]),
-            (float(drift[t, 0]), float(drift[t, 1])),
-        )
-        picture, points = render(person, scene, pose)
-        top, left = (int(value) for value in rng.integers(0, 32, 2))
-        noise = grain[top : top + config.height_px, left : left + config.width_px]
-        pictures.append(np.asarray(cv2.add(picture, noise, dtype=cv2.CV_8U), np.uint8))
-        landmarks.append(points)
-    return pictures, np.stack(landmarks)
-
-
-def _scene(rng: np.random.Generator, config: SynthConfig) -> Scene:
-    """Draw place, light and background of a clip; sizes scale with the picture's height."""
-    unit = config.height_px / 320
-    light = np.array([rng.uniform(-0.55, 0.55), rng.uniform(0.15, 0.6), 0.85], np.float32)
-    middle = (config.width_px - 1) / 2
-    warmth = float(rng.uniform(-0.05, 0.05))
-    return Scene(
-        _background(rng, config),
-        (middle + float(rng.uniform(-70, 70)) * unit, (160 + float(rng.uniform(-10, 18))) * unit),
-        float(rng.uniform(72, 96)) * unit,
-        light / np.linalg.norm(light),
-        float(rng.uniform(0.4, 0.58)),
-        np.array([1.08 + warmth, 1.06, 1.06 - warmth], np.float32),
-    )
-
-
-def _background(rng: np.random.Generator, config: SynthConfig) -> Image:
-    """Paint a blurred room: a gradient with a few soft shapes of similar colours."""
-    height, width = config.height_px // 4, config.width_px // 4
-    colours = rng.uniform(60, 170) + rng.uniform(-22, 22, 3) + rng.uniform(-25, 25, (5, 3))
-    ramp = np.linspace(0, 1, height)[:, None, None]
-    small = np.ascontiguousarray(
-        np.broadcast_to(colours[0] * (1 - ramp) + colours[1] * ramp, (height, width, 3)), np.float32
-    )
-    for colour in colours[2:]:
-        centre = (int(rng.integers(0, width)), int(rng.integers(0, height)))
-        size = (int(rng.integers(width // 12, width // 4)), int(rng.integers(height // 8, height // 2)))
-        cv2.ellipse(small, centre, size, float(rng.uniform(0, 90)), 0, 360, colour.tolist(), -1)
-    blurred = cv2.GaussianBlur(small, (0, 0), height / 24)
-    full = cv2.resize(blurred, (config.width_px, config.height_px), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(np.clip(full, 0, 255), np.uint8)
-
-
-def _encode(path: Path, pictures: Sequence[Image], *, crf: int) -> None:
-    """Write an H.264 file whose bytes depend on the pictures alone."""
-    height, width = pictures[0].shape[:2]
-    with av.open(str(path), "w", container_options={"fflags": "+bitexact", "movflags": "+faststart"}) as container:
-        stream = container.add_stream("libx264", rate=FPS, options={"crf": str(crf), "preset": "ultrafast"})
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.codec_context.thread_count = 1
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
 
 
 def _write_tables(

@@ -230,7 +230,7 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
     [
         (["--fold", "6"], 2, ["prepared/dfew-none has no fold '6'; it has: 1, 2, 3, 4, 5"]),
         (["--data", "prepared/nowhere"], 2, ["prepared/nowhere is not a prepared dataset", "dfer prepare"]),
-        (["--recipe", "imagenet"], 2, ["unknown recipe 'imagenet'; shipped: afew, demo, dfew, ferv39k"]),
+        (["--recipe", "imagenet"], 2, ["unknown recipe 'imagenet'; shipped: afew, cremad, demo, dfew, ferv39k"]),
         (["--recipe", "nowhere.toml"], 2, ["nowhere.toml: no such file"]),
         (["--val", "fold"], 2, ["val = 'fold': one of none, blocks, groups, random"]),
         (["--val", "groups"], 2, ["does not say whose clip 00001 is; use --val blocks"]),

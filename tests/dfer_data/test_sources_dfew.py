@@ -8,7 +8,7 @@ from dfer_data.errors import AnnotationError, UsageError
 from dfer_data.labels import DFEW_NAMES
 from dfer_data.sources.base import SourceListing
 from dfer_data.sources.dfew import list_dfew
-from dfer_data.sources.registry import source
+from dfer_data.sources.registry import adapter
 from dfer_data.types import Image
 from tests.dfer_data.dfew_tree import FOLDS, IDS, LABELS, TESTED, write_splits
 from tests.dfer_data.tiny import pictures, write_jpegs
@@ -111,7 +111,7 @@ def test_videos_in_no_split_file_are_noted(dfew: Path) -> None:
     touch(dfew, "Clip/original/00009.mp4", "Clip/original/9999.mp4", "Clip/original/cover.mp4")
     found = listed(dfew)
     assert [video.clip_id for video in found.videos] == IDS
-    assert found.notes == ("2 videos stand in no split file (not single-labelled) and are left out",)
+    assert found.notes == ("2 videos stand in no list and are left out (00009...)",)
 
 
 def test_all_faults_are_told_at_once_with_file_and_line(dfew: Path) -> None:
@@ -122,14 +122,14 @@ def test_all_faults_are_told_at_once_with_file_and_line(dfew: Path) -> None:
     split_file(dfew, "train", 5).write_text("name;label\n1,1\n2,2\n17,3\n300,4\n")
     place = "EmoLabel_DataSplit/{}(single-labeled)/set_{}.csv"
     wanted = [
-        f"{place.format('train', 1)}:3: video 2 stands in line 2 already",
+        f"{place.format('train', 1)}:3: clip 00002 stands there twice ({place.format('train', 1)}:2)",
         f"{place.format('train', 1)}:4: label '8' of video 17; wanted 1 to 7",
         f"{place.format('train', 1)}:5: 'x7,4' is not a video number and a label",
         f"{place.format('train', 5)}:1: header is 'name;label', wanted 'video_name,label'",
         f"{place.format('test', 4)}: missing",
-        f"{place.format('test', 1)}:2: video 00001 of test is in train too ({place.format('train', 1)}:11)",
-        f"{place.format('test', 2)}:2: video 00001 of test is in train too ({place.format('train', 2)}:2)",
-        f"{place.format('test', 2)}:2: video 00001 is tested in fold 1 too ({place.format('test', 1)}:2)",
+        f"{place.format('test', 1)}:2: clip 00001 of test is in train too ({place.format('train', 1)}:11)",
+        f"{place.format('test', 2)}:2: clip 00001 of test is in train too ({place.format('train', 2)}:2)",
+        f"{place.format('test', 2)}:2: clip 00001 is tested in fold 1 too ({place.format('test', 1)}:2)",
     ]
     assert sorted(faults(dfew)) == sorted(wanted)
 
@@ -158,7 +158,7 @@ def test_one_video_with_two_labels_is_a_fault(dfew: Path) -> None:
     split_file(dfew, "test", 1).write_text("video_name,label\n1,2\n")
     found = faults(dfew)
     assert found
-    assert all("video 00001 is " in fault for fault in found)
+    assert all("clip 00001 is " in fault for fault in found)
     assert any("test(single-labeled)/set_1.csv:2" in fault for fault in found)
 
 
@@ -184,9 +184,8 @@ def test_a_video_that_a_link_takes_from_elsewhere_is_a_fault(
 def test_a_git_lfs_pointer_instead_of_a_split_file_is_a_fault(dfew: Path) -> None:
     path = split_file(dfew, "test", 1)
     path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4\n")
-    assert any(
-        fault.startswith("EmoLabel_DataSplit/test(single-labeled)/set_1.csv:1: header") for fault in faults(dfew)
-    )
+    wanted = "EmoLabel_DataSplit/test(single-labeled)/set_1.csv: a Git LFS pointer, not the file"
+    assert any(fault.startswith(wanted) for fault in faults(dfew))
 
 
 def test_no_dataset_says_how_to_get_it(tmp_path: Path) -> None:
@@ -195,8 +194,8 @@ def test_no_dataset_says_how_to_get_it(tmp_path: Path) -> None:
     only_splits = write_splits(tmp_path / "splits")
     for root, fact in [
         (tmp_path / "none", "no DFEW at "),
-        (empty, "no DFEW split files below "),
-        (only_splits, "has DFEW's split files but no Clip/original/*.mp4"),
+        (empty, "no split files of DFEW below "),
+        (only_splits, "holds no Clip/original/*.mp4 of DFEW"),
     ]:
         with pytest.raises(UsageError) as caught:
             listed(root)
@@ -247,11 +246,19 @@ def test_crops_unzipped_part_by_part_are_all_found(crops: Path) -> None:
     assert found.videos[-1].path == "Clip/part_2/clip_224x224/16372"
 
 
+def test_somebody_elses_crops_are_taken_by_name_alone(crops: Path) -> None:
+    (crops / "Clip/clip_224x224").rename(crops / "Clip/clip_jpg_256")
+    with pytest.raises(UsageError, match=r"\(there are clip_jpg_256: --crops NAME takes one\)"):
+        list_dfew(crops, layout="frames")
+    found = list_dfew(crops, layout="frames", crops="clip_jpg_256")
+    assert found.videos[0].path == "Clip/clip_jpg_256/00001"
+
+
 def test_crops_that_are_not_there_are_named(dfew: Path) -> None:
-    with pytest.raises(UsageError, match=r"no Clip/clip_224x224/\*/\*\.jpg"):
+    with pytest.raises(UsageError, match=r"holds no Clip/clip_224x224/\*/\*\.jpg"):
         list_dfew(dfew, layout="frames")
 
 
 def test_an_unknown_dataset_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="unknown dataset 'ferv'; known: dfew, folder"):
-        source("ferv")
+    with pytest.raises(UsageError, match="unknown dataset 'ferv'; known: dfew, ferv39k, afew"):
+        adapter("ferv")

@@ -129,5 +129,5 @@ def test_no_videos_says_what_was_there(tmp_path: Path) -> None:
 def test_no_folder_and_the_wrong_layout(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none is not a folder; .*--source DIR"):
         listed(tmp_path / "none")
-    with pytest.raises(UsageError, match=r"takes videos; shipped crops .* are known for dfew only"):
+    with pytest.raises(UsageError, match=r"holds no folder of JPEG or PNG files"):
         list_folder(tmp_path, layout="frames")

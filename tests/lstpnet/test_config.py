@@ -32,7 +32,7 @@ def test_shipped_recipes_say_what_they_are_for_and_what_they_cost(name: str) -> 
 
 
 def test_the_recipes_of_the_datasets_are_shipped() -> None:
-    assert {"demo", "dfew", "ferv39k", "afew"} <= set(recipe_names())
+    assert {"demo", "dfew", "ferv39k", "afew", "mafw", "cremad", "ravdess"} == set(recipe_names())
 
 
 def test_origins_say_where_each_value_came_from(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from dfer_data import open_dataset
 from dfer_data.errors import CorruptDataError, UsageError
 from dfer_data.manifest import PreparedDataset
 from dfer_data.prepare import Request, prepare, resolve
-from lstpnet.experiment import Experiment, make_experiment
+from lstpnet.experiment import Experiment, _how_prepared, make_experiment
 from lstpnet.validation import HOLD_OUT
 from tests.crops import MISSING, SHORT, fold_of, label_of, prepare_crops, write_crops
 from tests.dfer_data import tiny
@@ -186,7 +186,7 @@ def test_a_changed_fold_file_is_noticed(crops: Path, tmp_path: Path) -> None:
     ("name", "words"),
     [
         ("one.mp4", r"has no labels: training needs one per clip \(label/video\.mp4 in a folder\)"),
-        ("happy/one.mp4", "has no folds: `dfer train --fold` needs a dataset with official ones, such as dfew"),
+        ("happy/one.mp4", "has no folds: prepare it again with --folds 5"),
     ],
 )
 def test_a_folder_of_videos_without_labels_or_folds(tmp_path: Path, name: str, words: str) -> None:
@@ -211,3 +211,16 @@ def test_votes_are_targets_and_clips_without_votes_have_their_label(
 def test_votes_that_are_not_there_are_refused_before_training(crops: Path) -> None:
     with pytest.raises(UsageError, match="has no votes of annotators"):
         make_experiment(crops, quick(targets="votes"), fold=3, seed=0)
+
+
+def test_the_protocol_line_names_what_is_not_usual_about_the_faces() -> None:
+    usual = {"detector": "retinaface", "backbone": "mobilenet0.25", "det_size_px": 640, "detect_every": 1}
+    usual |= {"precision": "f32", "subject": "balanced", "align": "template", "all_tracks": False}
+    usual |= {"undetected": "interpolate"}
+    assert _how_prepared(usual) == "retinaface mobilenet0.25 640 px"
+    other = {"detect_every": 5, "precision": "bf16", "align": "box", "all_tracks": True, "undetected": "drop"}
+    assert _how_prepared(usual | other) == (
+        "retinaface mobilenet0.25 640 px, keyframes 5 apart, precision bf16, align box, every track a clip, "
+        "undetected frames dropped"
+    )
+    assert _how_prepared(usual | {"align": "given"}) == "shipped crops as they are"

@@ -1,0 +1,41 @@
+"""What `dfer prepare` reads of a dataset and how its folds are cut, from its flags."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dfer_data.errors import UsageError
+
+if TYPE_CHECKING:
+    from dfer_data.folding import Folding
+
+    from ._settings import PrepareSettings
+
+
+def default_detector(dataset: str, *, crops: str | None, settings: PrepareSettings) -> str:
+    """Return the detector where no flag names one: none for a dataset that ships crops alone, or where crops are named.
+
+    A detector on crops aligns anew what was aligned before, so that one is asked for by name.
+    """
+    from dfer_data.sources.registry import adapter
+
+    if crops is not None or "videos" not in adapter(dataset).layouts:
+        return "none"
+    return settings.detector or "retinaface"
+
+
+def folding(num_folds: int | None, *, group_by: str | None, stratify: bool, seed: int) -> Folding | None:
+    """Return how folds are made; None without --folds. Raises UsageError for flags that go with --folds."""
+    from dfer_data.folding import Folding
+
+    if num_folds is not None:
+        return Folding(num_folds, group_by or "subject", stratify, seed)  # type: ignore[arg-type]  # it checks the word
+    flags = (("--group-by", group_by), ("--stratify", stratify), ("--seed", seed))
+    if given := [flag for flag, value in flags if value]:
+        raise UsageError(f"{', '.join(given)} {'go' if len(given) > 1 else 'goes'} with --folds")
+    return None
+
+
+def folder_name(dataset: str, detector: str, *, crops: str | None) -> str:
+    """Return the name of the prepared folder: one for each source, so that two are never mixed."""
+    return f"{dataset}-{detector}" + (f"-{crops}" if crops else "")

@@ -1,0 +1,143 @@
+"""How the files of each dataset lie and are spelt: clips to render, annotation files to write, of a few clips each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from dfer_data.labels import CREMAD_NAMES, DFEW_NAMES, MAFW_NAMES, RAVDESS_NAMES
+
+_SCENES = (
+    *("Action", "Argue", "Business", "Conflict", "Contest", "Crime", "Crisis", "DailyLife", "ElegantArt", "Experiment"),
+    *("History", "Interview", "Liveshow", "Medicine", "OfficialEvent", "ScholarReport", "School", "Social", "Speech"),
+    *("Talkshow", "Terror", "War"),
+)
+_MAFW_WORDS = {"angry": "anger", "happy": "happiness", "sad": "sadness"}
+_CREMAD_CODES = dict(zip(CREMAD_NAMES, ("ANG", "DIS", "FEA", "HAP", "NEU", "SAD"), strict=True))
+
+
+@dataclass(frozen=True)
+class Take:
+    """One clip to render."""
+
+    number: int
+    """From 0; all its randomness comes from it."""
+    emotion: str
+    """Class name."""
+    identity: int
+    """Number of the person."""
+    videos: tuple[str, ...] = ()
+    """Paths of the same video, POSIX below the tree."""
+    crops: str = ""
+    """Folder of its face crops; empty: none are shipped."""
+    frame_name: str = "{:05d}.jpg"
+    """Name of a frame of the crops, by its number from 1."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A dataset in small."""
+
+    takes: tuple[Take, ...]
+    """Clips; neighbours are of one person where possible, who is then made once."""
+    texts: Mapping[str, bytes]
+    """Path -> content of annotation files."""
+    num_test_clips_by_fold: tuple[int, ...]
+    """Test clips of each fold."""
+    width_px: int = 192
+    """Of the videos."""
+    height_px: int = 128
+    """Of the videos."""
+
+
+def _ferv39k(takes: int) -> Tree:
+    """22 scenes; per scene one emotion with train clips and a test clip; nested as its download is; no header."""
+    clips, lines = list[Take](), {"train": list[str](), "test": list[str]()}
+    for place, scene in enumerate(_SCENES):
+        emotion = DFEW_NAMES[place % len(DFEW_NAMES)]
+        for take in range(2 * takes):
+            folder = f"{scene}/{emotion.capitalize()}/{place + take + 1:04d}"
+            lines["test" if take >= takes else "train"].append(f"{folder} {emotion.capitalize()}")
+            crops = f"2_ClipsforFaceCrop-002/2_ClipsforFaceCrop/{folder}"
+            clips.append(Take(len(clips), emotion, place % 5, crops=crops, frame_name="{}.jpg"))
+    lists = {f"4_setups/All_scenes/{name}_All.csv": "\n".join(rows).encode() for name, rows in lines.items()}
+    return _tree(clips, lists, num_test=[len(lines["test"])])
+
+
+def _afew(takes: int) -> Tree:
+    """Train and Val by emotion, videos as AVI, the organisers' crops beside the emotions."""
+    clips: list[Take] = []
+    for part, points, num_each in (("Train", "", 2 * takes), ("Val", "_Val", takes)):
+        for emotion in DFEW_NAMES:
+            for _ in range(num_each):
+                name = f"{7 * len(clips) + 1046280:09d}"
+                faces = f"{part}_AFEW/AlignedFaces_LBPTOP_Points{points}/Faces/{name}"
+                video = f"{part}_AFEW/{emotion.capitalize()}/{name}.avi"
+                clips.append(Take(len(clips), emotion, len(clips) % 4, (video,), faces, name + "-{:03d}.jpg"))
+    return _tree(clips, {}, num_test=[takes * len(DFEW_NAMES)])
+
+
+def _mafw(takes: int) -> Tree:
+    """Five folds of eleven emotions, ids with holes, lists without a last line end, and with captions in GBK."""
+    clips, ids = list[Take](), dict[int, list[str]]()
+    for fold in range(1, 6):
+        for emotion in MAFW_NAMES:
+            for _ in range(takes):
+                name = f"{19 + 7 * len(clips):05d}"
+                ids.setdefault(fold, []).append(f"{name}.mp4 {_MAFW_WORDS.get(emotion, emotion)}")
+                crops, video = f"data/frames/{name}", f"data/clips/{name}.mp4"
+                clips.append(Take(len(clips), emotion, fold - 1, (video,), crops, name + "_{:04d}.png"))
+    texts = {}
+    for fold in ids:
+        parts = {"test": ids[fold], "train": [line for other in ids if other != fold for line in ids[other]]}
+        for split, lines in parts.items():
+            captions = [line.replace(" ", "\t") + "\t他笑了。\tHe moves his face." for line in lines[1:]]
+            place = "Train & Test Set/single/{}/set_" + f"{fold}/{split}.txt"
+            texts[place.format("no_caption")] = "\n".join(lines).encode()
+            texts[place.format("with_caption")] = "\r\n".join(captions).encode("gbk")
+    return _tree(clips, texts, num_test=[len(lines) for lines in ids.values()])
+
+
+def _cremad(takes: int) -> Tree:
+    """One actor a fold, Flash videos, the list of all names."""
+    clips, names = list[Take](), list[str]()
+    for person, actor in enumerate((1001, 1019, 1037, 1055, 1073)):
+        for emotion, code in _CREMAD_CODES.items():
+            for sentence in ("IEO", "DFA", "ITH", "TIE", "MTI", "IWW")[:takes]:
+                level = "XX" if emotion == "neutral" or sentence != "IEO" else "HI"
+                names.append(f"{actor}_{sentence}_{code}_{level}")
+                clips.append(Take(len(clips), emotion, person, (f"VideoFlash/{names[-1]}.flv",)))
+    rows = "".join(f'{number},"{name}"\n' for number, name in enumerate(names, start=1))
+    people = "".join(f'{actor},51,"Male","Caucasian","Not Hispanic"\n' for actor in (1001, 1019, 1037, 1055, 1073))
+    texts = {
+        "SentenceFilenames.csv": f'"Stimulus_Number","Filename"\n{rows}'.encode(),
+        "VideoDemographics.csv": f'"ActorID","Age","Sex","Race","Ethnicity"\n{people}'.encode(),
+    }
+    return _tree(clips, texts, num_test=[6 * min(takes, 6)] * 5)
+
+
+def _ravdess(takes: int) -> Tree:
+    """One actor a fold, video-only speech, and of each actor one clip with sound in its name and one of song."""
+    clips: list[Take] = []
+    for person, actor in enumerate((1, 5, 9, 13, 17, 21)):
+        for code, emotion in enumerate(RAVDESS_NAMES, start=1):
+            for take in range(min(takes, 4)):
+                sentence, repetition = 1 + take // 2, 1 + take % 2
+                name = f"-01-{code:02d}-01-{sentence:02d}-{repetition:02d}-{actor:02d}.mp4"
+                others = [f"01{name}", f"02-02{name[3:]}"] if code == 1 and take == 0 else []
+                videos = tuple(f"Actor_{actor:02d}/{one}" for one in (f"02{name}", *others))
+                clips.append(Take(len(clips), emotion, person, videos))
+    return _tree(clips, {}, num_test=[len(RAVDESS_NAMES) * min(takes, 4)] * 6)
+
+
+def _tree(clips: list[Take], texts: Mapping[str, bytes], *, num_test: list[int]) -> Tree:
+    """Put the clips of one person together: a person is made once, and takes longer than a clip."""
+    ordered = sorted(clips, key=lambda take: (take.identity, take.number))
+    return Tree(tuple(ordered), texts, tuple(num_test))
+
+
+TREES: Mapping[str, Callable[[int], Tree]] = MappingProxyType(
+    {"ferv39k": _ferv39k, "afew": _afew, "mafw": _mafw, "cremad": _cremad, "ravdess": _ravdess}
+)
+"""Dataset -> its tree, by the number of takes."""
