@@ -23,6 +23,7 @@ from lstpnet.validation import HOLD_OUT, HOLD_OUT_WORDS
 
 _USUAL: Mapping[str, str] = MappingProxyType({"precision": "f32", "subject": "balanced", "align": "template"})
 
+
 @dataclass(frozen=True, eq=False)
 class Experiment:
     """One fold, one seed, one recipe on one prepared dataset."""

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lstpnet.report import RENDERERS, build_report, sections
+from lstpnet.report import RENDERERS, build_report
 from lstpnet.runs import Predictions, Run, RunInfo
 from lstpnet.scenes import scene_rows
+from lstpnet.sections import sections
 
 NAMES = ("happy", "sad")
 CLIPS = {"War/Sad/0001": "sad", "War/Sad/0002": "sad", "War/Happy/0001": "happy", "Action/Happy/0001": "happy"}
