@@ -72,6 +72,8 @@ def conclude(summary: Summary, folder: Path, *, share: Share | None, as_json: bo
     for code, number in sorted(summary.num_clips.items()):
         if code not in words:
             _console.say(f"  {code}: {number}, see {folder / 'ledger.jsonl'}", as_json=as_json)
+    if not share and (number := len((folder / "ambiguous.csv").read_text(encoding="utf-8").splitlines()) - 1):
+        _console.say(f"  could be about another person: {number}, see {folder / 'ambiguous.csv'}", as_json=as_json)
     if not summary.num_shards_made:
         _console.say("everything was there already; nothing was remade", as_json=as_json)
     if share:

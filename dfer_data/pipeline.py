@@ -197,7 +197,7 @@ def _clips(
         yield Failure(clip_id, VideoError("PARTIAL", part.partial_reason, frame=part.last_frame, hint=hint))
         return
     tracks = part.finish()
-    chosen = (video.subjects or {}).get(clip_id)
+    chosen = dict(video.subjects or ()).get(clip_id)
     try:
         subject = choose_subject(tracks, width_px=part.width, height_px=part.height, rule=config.subject, chosen=chosen)
     except ValueError as error:

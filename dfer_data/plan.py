@@ -109,17 +109,21 @@ def with_subjects(plan: Plan, subjects: Mapping[str, int]) -> Plan:
         raise UsageError(f"--subjects names {len(unknown)} clips that are not there: {', '.join(unknown[:5])}")
 
     def changed(videos: Sequence[SourceVideo]) -> tuple[SourceVideo, ...]:
-        return tuple(replace(video, subjects=by_video.get(video.clip_id)) for video in videos)
+        return tuple(replace(video, subjects=_chosen(by_video.get(video.clip_id))) for video in videos)
 
     listing = replace(plan.listing, videos=changed(plan.listing.videos))
     return replace(plan, listing=listing, shards=tuple(changed(shard) for shard in plan.shards))
+
+
+def _chosen(subjects: Mapping[str, int] | None) -> tuple[tuple[str, int], ...] | None:
+    return tuple(sorted(subjects.items())) if subjects else None
 
 
 def planned_subjects(out: Path) -> dict[str, dict[str, int]]:
     """Return video id -> clip id -> track of the choices by hand in the plan of `out`; empty without a plan."""
     path = out / PLAN_NAME
     videos = _parse(path, path.read_bytes()).get("videos", ()) if path.exists() else ()
-    return {video["clip_id"]: video["subjects"] for video in videos if video.get("subjects")}
+    return {video["clip_id"]: dict(video["subjects"]) for video in videos if video.get("subjects")}
 
 
 def commit_plan(plan: Plan, out: Path, *, work: Path) -> None:

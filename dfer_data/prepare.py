@@ -270,7 +270,9 @@ def _committed_plan(resolved: Resolved, place: Workplace, *, retry_failed: str |
     if subjects is None:
         subjects = {clip_id: track for chosen in there.values() for clip_id, track in chosen.items()}
     plan = with_subjects(resolved.plan, subjects)
-    others = {video.clip_id for video in plan.listing.videos if (video.subjects or {}) != there.get(video.clip_id, {})}
+    others = {
+        video.clip_id for video in plan.listing.videos if dict(video.subjects or ()) != there.get(video.clip_id, {})
+    }
     if not (out / PLAN_NAME).exists() or (retry_failed is None and not others):
         commit_plan(plan, out, work=work)
         return plan

@@ -28,8 +28,8 @@ class SourceVideo:
     """Who or what it belongs with (a person, a film), so that a split can keep it together; None where not known."""
     votes: tuple[int, ...] | None = None
     """How many annotators chose each class, in the listing's order of classes; None where the dataset does not say."""
-    subjects: Mapping[str, int] | None = None
-    """Clip id -> number of the track that a person chose for it; None where nobody did."""
+    subjects: tuple[tuple[str, int], ...] | None = None
+    """Clip id, and number of the track that a person chose for it; None where nobody did."""
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,8 @@ def test_an_ambiguous_clip_is_listed_shown_and_chosen_by_hand(two: Path, tmp_pat
     assert made(two, out).num_shards_made == 0  # a run without --subjects keeps the choice
     assert open_dataset(out).clip(CLIP)["track"] == chosen["track"]
     again = tmp_path / "again"
-    made(two, again, subjects=choice)
+    request = Request(dataset="folder", source=two, det_size_px=320, subjects=choice)
+    prepare(resolve(request), again, num_workers=2)
     assert tree(again) == tree(out)
 
     choice.write_text("clip_id,track\n")
