@@ -107,7 +107,7 @@ def test_dlib_finds_the_demo_heads_where_they_are(workspace: Path) -> None:
     [
         (("prepare", "dfew", "--source", "nowhere"), ("dfew-dataset.github.io", "set_1..5.csv", "dfer synth dfew")),
         (("prepare", "dfew", "--detector", "mtcnn"), ("unknown detector 'mtcnn'", "retinaface, dlib")),
-        (("prepare", "imagenet"), ("unknown dataset 'imagenet'", "dfew, folder")),
+        (("prepare", "imagenet"), ("unknown dataset 'imagenet'", "dfew, ferv39k, afew")),
         (("prepare", "dfew", "--det-size", "320"), ("det_size_px: 640 there, 320 now", "--out")),
         (("prepare", "dfew", "--align", "given"), ("--detector none --align given",)),
         (
@@ -145,9 +145,9 @@ def test_five_planted_faults_are_named_at_once(workspace: Path, tmp_path: Path) 
     assert done.returncode == 2
     for words in (
         "set_1.csv:3: label '9'",
-        "set_1.csv:4: video",
+        "set_1.csv:4: clip",
         "set_1.csv:5: 'clip,1'",
-        ":2: video 00001 of test",
+        ":2: clip 00001 of test",
         "set_4.csv: missing",
     ):
         assert words in done.stderr
