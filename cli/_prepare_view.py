@@ -15,6 +15,8 @@ def introduce(resolved: Resolved, folder: Path, *, num_workers: int, as_json: bo
     """Say which detector and model file, how much, and where to."""
     config, listing = resolved.plan.config, resolved.plan.listing
     how = f"{config.backbone}, weights sha256 {config.weights_sha256[:12]}; long side {config.det_size_px} px"
+    how += f"; keyframes {config.detect_every} apart" if config.detect_every > 1 else ""
+    how += f"; {config.precision} on {config.device}" if (config.precision, config.device) != ("f32", "cpu") else ""
     crops = "detector none: the dataset's own crops, their bytes untouched"
     _console.say(f"detector {config.detector} {how}" if config.backbone else crops, as_json=as_json)
     num_bytes = sum(video.num_bytes for video in listing.videos)

@@ -51,8 +51,9 @@ def estimate(resolved: Resolved) -> Estimate:
     sampled_frames = sum(num_frames for _, num_frames, _ in measured)
     num_frames = round(total_bytes * sampled_frames / sampled_bytes) if sampled_bytes else 0
     seconds_per_frame = sum(seconds for _, _, seconds in measured) / max(1, len(measured))
+    scale = (config.size_px / 224) ** 2
     output = len(present) * _CLIP16_BYTES if config.store == "clips16" else num_frames * _FACE_BYTES
-    return Estimate(len(measured), num_frames, output, num_frames * seconds_per_frame)
+    return Estimate(len(measured), num_frames, round(output * scale), num_frames * seconds_per_frame)
 
 
 def _measure(resolved: Resolved, video: SourceVideo, detector: Detector) -> tuple[int, int, float] | None:
@@ -61,7 +62,7 @@ def _measure(resolved: Resolved, video: SourceVideo, detector: Detector) -> tupl
         with open_video(resolved.source / video.path) as reader:
             start = time.perf_counter()
             frames = list(islice(reader.frames(), _TIMED_FRAMES))
-            detector.detect([frame.image for frame in frames])
+            detector.detect([frame.image for frame in frames[:: resolved.plan.config.detect_every]])
             seconds = time.perf_counter() - start
             declared = round(reader.info.duration_seconds * reader.info.fps)
             return video.num_bytes, max(declared, len(frames)), seconds / max(1, len(frames))
