@@ -19,6 +19,7 @@ from .demo import demo
 from .doctor import doctor
 from .evaluate import evaluate, features
 from .model import model_app
+from .predict import predict
 from .prepare import prepare
 from .recipes import recipes_app
 from .report import report
@@ -37,6 +38,7 @@ app.command()(sweep)
 app.command()(report)
 app.command()(evaluate)
 app.command()(features)
+app.command()(predict)
 app.command()(datasets)
 app.command()(synth)
 app.command()(demo)

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from dfer_cli.main import main
+from tests.lstpnet.conftest import Done, plain
+
+__all__ = ["plain"]
+Capture = pytest.CaptureFixture[str]
+
+
+def test_a_folder_of_videos(plain: Done, real_videos: dict[str, Path], tmp_path: Path, capsys: Capture) -> None:
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    for name in ("single_face.mp4", "no_face.mp4"):
+        shutil.copy(real_videos[name], videos)
+    (videos / "junk.mp4").write_bytes(b"<html>")
+    line = ["predict", str(videos), "--model", str(plain.folder), "--csv", str(tmp_path / "p.csv")]
+    assert main([*line, "--json"]) == 3
+    document = json.loads(capsys.readouterr().out)
+    junk, nobody, single = document["videos"]
+    assert "is not a readable video" in junk["problem"]
+    assert nobody["problem"] == "no face in it"
+    (person,) = single["persons"]
+    assert person["frames"] == 72
+    assert [window["start_seconds"] for window in person["windows"]] == [0.0, pytest.approx(0.4, abs=0.05)]
+    assert set(person["mean"]) == set(document["class_names"])
+    assert sum(person["mean"].values()) == pytest.approx(1, abs=1e-3)
+    table = pd.read_csv(tmp_path / "p.csv")
+    assert len(table) == 2
+    assert table[document["class_names"]].sum(axis=1).tolist() == pytest.approx([1, 1], abs=1e-3)
+    assert main(line) == 2
+    assert "p.csv exists; choose another --csv, or --force" in capsys.readouterr().err
+    assert main([*line[:1], str(videos / "single_face.mp4"), *line[2:4]]) == 0
+    assert "  person 0, 0.0 to 2.4 s, 2 windows: " in capsys.readouterr().out
+
+
+def test_what_cannot_be_predicted_is_told_in_one_line(plain: Done, tmp_path: Path, capsys: Capture) -> None:
+    model = ["--model", str(plain.folder)]
+    for arguments, message in [
+        ([str(tmp_path / "none.mp4"), *model], "none.mp4 does not exist"),
+        ([str(tmp_path), *model], "no video in "),
+        ([str(tmp_path), *model, "--stride-seconds", "0"], "--stride-seconds 0: more than 0 is needed"),
+    ]:
+        assert main(["predict", *arguments]) == 2
+        assert message in capsys.readouterr().err
+    (tmp_path / "v.mp4").write_bytes(b"")
+    assert main(["predict", str(tmp_path), *model, "--detector", "none"]) == 2
+    assert "--detector none: a video needs one, retinaface or dlib" in capsys.readouterr().err
