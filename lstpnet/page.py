@@ -25,6 +25,7 @@ from lstpnet.against import own_lines
 from lstpnet.drilldown import MAX_BYTES, MAX_FILMSTRIPS, drilldown_of, filmstrips
 from lstpnet.reliability import reliability_sections
 from lstpnet.rows import Row, grouped, section_key
+from lstpnet.scenes import scene_sections
 from lstpnet.sections import (
     comparison_sections,
     confusion_rows,
@@ -138,6 +139,7 @@ def to_html(
             own_tables=[row_section(rows) for rows in grouped(report.rows, section_key)],
             precision_tables=[precision_section(rows) for rows in grouped(report.rows, section_key)],
             control_tables=[row_section(rows) for rows in grouped(report.controls, section_key)],
+            scene_tables=scene_sections(report.scenes),
             comparisons=comparison_sections(report),
             unfinished=[unfinished_section(report.unfinished)] if report.unfinished else [],
             published=published_sections(report),

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lstpnet.page import to_html
 from lstpnet.report import RENDERERS, build_report
 from lstpnet.runs import Predictions, Run, RunInfo
 from lstpnet.scenes import scene_rows
@@ -68,4 +69,5 @@ def test_the_report_has_the_table_in_every_format() -> None:
     assert section.cells == (("Action", "1", "100.00", "100.00", "1"), ("War", "3", "100.00", "100.00", "2"))
     assert [row["scene"] for row in json.loads(RENDERERS["json"](found))["scenes"]] == ["Action", "War"]
     assert "| War | 3 | 100.00 |" in RENDERERS["md"](found)
+    assert "2 scenes: ferv39k last, fold 1" in to_html(found, [])
     assert sum(line.startswith("scene,") for line in RENDERERS["csv"](found).splitlines()) == 2
