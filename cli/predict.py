@@ -30,7 +30,8 @@ def predict(
     detector: Annotated[str, typer.Option(help="retinaface or dlib.")] = "retinaface",
     detect_every: Annotated[int, typer.Option(help="Detect every K-th frame, and those where faces change.")] = _FAST,
     csv: Annotated[Path | None, typer.Option(help="CSV to write: a line a window.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the CSV.")] = False,
+    plots: Annotated[Path | None, typer.Option(help="Folder for a picture over time of each video.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the CSV and pictures.")] = False,
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best there is")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -43,11 +44,11 @@ def predict(
     from lstpnet.cross_dataset import open_model
     from lstpnet.device import pick_device
     from lstpnet.predict import Windows, predict_video
+    from lstpnet.timeline import draw_timeline
 
     windows = Windows(window_seconds, stride_seconds)
     paths = _videos(sources)
-    if csv is not None and csv.exists() and not force:
-        raise UsageError(f"{csv} exists; choose another --csv, or --force")
+    _check_targets(csv, plots, paths, force=force)
     opened = open_model(model, checkpoint=checkpoint, trained_on=trained_on)
     config, weights = _how_to_detect(detector, detect_every)
     finder = build_detector(config, weights=weights)
@@ -63,6 +64,8 @@ def predict(
             persons, problem = [], error.message
         problem = problem or ("" if persons else "no face in it")
         num_failed += bool(problem)
+        if plots is not None and persons:
+            draw_timeline(persons, opened.class_names, plots / f"{path.name}.png", title=path.name)
         documents.append(_document(path, persons, opened.class_names, problem=problem))
         _tell(documents[-1], as_json=as_json)
     if as_json:
@@ -86,6 +89,22 @@ def _videos(sources: Sequence[Path]) -> list[Path]:
             raise UsageError(f"no video in {source}")
         paths += inside if source.is_dir() else [source]
     return paths
+
+
+def _check_targets(csv: Path | None, plots: Path | None, paths: Sequence[Path], *, force: bool) -> None:
+    """Refuse before the work what would be refused after it; make the folder of the pictures."""
+    targets = [csv] if csv is not None else []
+    if plots is not None:
+        plots.mkdir(parents=True, exist_ok=True)
+        targets += [plots / f"{path.name}.png" for path in paths]
+    for path, other in zip(sorted(targets), sorted(targets)[1:], strict=False):
+        if path == other:
+            raise UsageError(f"two videos would be drawn into {path}; predict them one after the other")
+    for target in targets:
+        if not target.parent.is_dir():
+            raise UsageError(f"there is no folder {target.parent} to write {target.name} into")
+        if target.exists() and not force:
+            raise UsageError(f"{target} exists; choose another place, or --force")
 
 
 def _how_to_detect(detector: str, detect_every: int) -> tuple[Any, Path | None]:

@@ -35,9 +35,12 @@ def test_a_folder_of_videos(plain: Done, real_videos: dict[str, Path], tmp_path:
     assert len(table) == 2
     assert table[document["class_names"]].sum(axis=1).tolist() == pytest.approx([1, 1], abs=1e-3)
     assert main(line) == 2
-    assert "p.csv exists; choose another --csv, or --force" in capsys.readouterr().err
-    assert main([*line[:1], str(videos / "single_face.mp4"), *line[2:4]]) == 0
+    assert "p.csv exists; choose another place, or --force" in capsys.readouterr().err
+    assert main([*line[:1], str(videos / "single_face.mp4"), *line[2:4], "--plots", str(tmp_path / "plots")]) == 0
     assert "  person 0, 0.0 to 2.4 s, 2 windows: " in capsys.readouterr().out
+    picture = (tmp_path / "plots/single_face.mp4.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 10_000
 
 
 def test_what_cannot_be_predicted_is_told_in_one_line(plain: Done, tmp_path: Path, capsys: Capture) -> None:
