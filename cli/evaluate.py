@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from dfer_data.manifest import PreparedDataset
     from lstpnet.cross_dataset import CrossResult, Opened
 
-Source = Annotated[Path, typer.Argument(help="Folder of a finished run, or a checkpoint of the authors' code.")]
+Source = Annotated[
+    Path, typer.Argument(help="Folder of a finished run, exported .onnx, or a checkpoint of the authors' code.")
+]
 Data = Annotated[str, typer.Option(help="Prepared dataset, a folder or URL.")]
 Fold = Annotated[
     str | None, typer.Option(help="Test clips of official folds: 3, or 1,3, or all.", show_default="every clip")

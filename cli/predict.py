@@ -22,7 +22,9 @@ _FAST = 5
 
 def predict(
     sources: Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.")],
-    model: Annotated[Path, typer.Option(help="Folder of a finished run, or a checkpoint of the authors' code.")],
+    model: Annotated[
+        Path, typer.Option(help="Folder of a finished run, exported .onnx, or a checkpoint of the authors' code.")
+    ],
     checkpoint: Annotated[str, typer.Option(help="Of a run: last, best, refit or test-best.")] = "last",
     trained_on: Annotated[str | None, typer.Option(help="Of the authors' checkpoint: dfew, ferv39k or afew.")] = None,
     window_seconds: Annotated[float, typer.Option(help="What the model sees at a time.")] = 2.0,
@@ -49,6 +51,8 @@ def predict(
     windows = Windows(window_seconds, stride_seconds)
     paths = _videos(sources)
     _check_targets(csv, plots, paths, force=force)
+    if not model.exists():
+        raise UsageError(f"{model}: no such run or model")
     opened = open_model(model, checkpoint=checkpoint, trained_on=trained_on)
     config, weights = _how_to_detect(detector, detect_every)
     finder = build_detector(config, weights=weights)

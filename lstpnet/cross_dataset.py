@@ -21,6 +21,7 @@ from lstpnet.compat import load_reference
 from lstpnet.config import Recipe
 from lstpnet.device import autocast_dtype
 from lstpnet.evaluate import predict_clips
+from lstpnet.exported import load_exported
 from lstpnet.metrics import Scores, confusion_matrix, score
 from lstpnet.trained import load_trained
 from lstpnet.weightfile import read_tensors
@@ -66,15 +67,18 @@ class CrossResult:
 
 
 def open_model(source: Path, *, checkpoint: str = "last", trained_on: str | None = None) -> Opened:
-    """Open a finished run (a folder), or a checkpoint of the authors' code (a file), which was `trained_on` a dataset.
+    """Open a finished run (a folder), an exported model (.onnx), or a checkpoint of the authors' code (another file).
 
-    Raises UsageError, CheckpointError and CorruptDataError as `load_trained` and `load_reference` do.
+    `trained_on`: the dataset of such a checkpoint. Raises UsageError, CheckpointError and CorruptDataError as
+    `load_trained`, `load_exported` and `load_reference` do.
     """
     if source.is_dir():
         trained = load_trained(source, checkpoint=checkpoint)
         known = {each.name for each in dataclasses.fields(Recipe)}
         settings = {key: value for key, value in trained.settings.items() if key in known}
         return Opened(trained.model, trained.info.class_names, Recipe(**settings))
+    if source.suffix == ".onnx":
+        return Opened(*load_exported(source))
     if trained_on is None or trained_on not in AUTHORS_CLASSES:
         raise UsageError(
             f"{source} is a checkpoint of the authors' code: name the dataset it was trained on, by which the order of "

@@ -135,7 +135,13 @@ def start(source: Path, tmp_path: Path) -> Iterator[Start]:
 
 
 def assert_only_whole_shards(out: Path, expected: dict[str, str]) -> None:
-    found = {name: digest for name, digest in tiny.tree(out).items() if name.startswith(("shards/", "preview/"))}
+    """Shards are as expected, but for those where a video was given up because its worker was killed twice over it."""
+    given_up = {path.stem for path in (out / "shards").glob("*.json") if '"CRASHED"' in path.read_text()}
+    found = {
+        name: digest
+        for name, digest in tiny.tree(out).items()
+        if name.startswith(("shards/", "preview/")) and Path(name).stem not in given_up
+    }
     assert found.items() <= expected.items()
 
 
