@@ -45,7 +45,7 @@ def predict(
     from dfer_data.detect.registry import build_detector
     from lstpnet.cross_dataset import open_model
     from lstpnet.device import pick_device
-    from lstpnet.predict import Windows, predict_video
+    from lstpnet.predict import Windows, predict_video, quickened
     from lstpnet.timeline import draw_timeline
 
     windows = Windows(window_seconds, stride_seconds)
@@ -53,7 +53,7 @@ def predict(
     _check_targets(csv, plots, paths, force=force)
     if not model.exists():
         raise UsageError(f"{model}: no such run or model")
-    opened = open_model(model, checkpoint=checkpoint, trained_on=trained_on)
+    opened = quickened(open_model(model, checkpoint=checkpoint, trained_on=trained_on))
     config, weights = _how_to_detect(detector, detect_every)
     finder = build_detector(config, weights=weights)
     assert finder is not None

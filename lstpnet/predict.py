@@ -23,7 +23,9 @@ from dfer_data.sources.base import SourceVideo
 from dfer_data.types import Image
 from lstpnet.cross_dataset import Opened
 from lstpnet.device import autocast_dtype
+from lstpnet.inference import fold_batch_norms
 from lstpnet.inputs import normalised
+from lstpnet.model import LSTPNet
 
 _KEPT_PICTURES = 256  # decoded faces; neighbouring windows share most of theirs
 _BATCH = 4
@@ -74,6 +76,12 @@ class Person:
     def mean_probabilities(self) -> npt.NDArray[np.float32]:
         """(num_classes,) mean over its moments."""
         return np.asarray(np.mean([moment.probabilities for moment in self.moments], axis=0), np.float32)
+
+
+def quickened(opened: Opened) -> Opened:
+    """Return a model that says the same with less work: LSTPNet's batch norms are folded, others stay as they are."""
+    model = opened.model
+    return replace(opened, model=fold_batch_norms(model)) if isinstance(model, LSTPNet) else opened
 
 
 def predict_video(

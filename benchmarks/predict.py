@@ -1,0 +1,77 @@
+"""How fast `predict` is on a video of one person at 640 x 360, with LSTPNet at full width and 224 px: seconds a second.
+
+    python -m benchmarks.predict [--rounds 5] [--stride-seconds 0.5] [--json FILE]
+
+The video is real (a test video, there and back until it is ten seconds long), the network's weights are random: its
+time does not depend on them. A round is the whole of `predict_video`, models loaded; the ratio is the video's length
+over it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from benchmarks.prepare import encode
+from dfer_data import weights
+from dfer_data.config import PrepareConfig
+from dfer_data.detect.registry import build_detector
+from dfer_data.video import open_video
+from lstpnet import LSTPNet
+from lstpnet.config import Recipe
+from lstpnet.cross_dataset import Opened
+from lstpnet.predict import Windows, predict_video, quickened
+from tests.videos import fetch_videos
+
+_NUM_FRAMES, _FPS = 250, 25
+
+
+def long_video(path: Path) -> None:
+    """Write ten seconds of a real face."""
+    with open_video(fetch_videos()["single_face.mp4"]) as reader:
+        there = [frame.image for frame in reader.frames()]
+    loop = [*there, *there[-2:0:-1]]
+    encode(path, [loop[i % len(loop)] for i in range(_NUM_FRAMES)])
+
+
+def main() -> None:
+    """Print how many seconds of video are predicted in one."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--stride-seconds", type=float, default=0.5)
+    parser.add_argument("--json", type=Path, default=None)
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    opened = quickened(Opened(LSTPNet(num_classes=7), tuple("abcdefg"), Recipe(name="dfew")))
+    config = PrepareConfig(
+        dataset="folder", detector="retinaface", backbone="mobilenet0.25", weights_sha256="", detect_every=5
+    )
+    detector = build_detector(config, weights=weights.resolve("retinaface-mobilenet0.25"))
+    assert detector is not None
+    windows = Windows(stride_seconds=arguments.stride_seconds)
+    with tempfile.TemporaryDirectory() as temporary:
+        path = Path(temporary) / "long.mp4"
+        long_video(path)
+        found = []
+        for _ in range(arguments.rounds + 1):
+            start = time.perf_counter()
+            made = predict_video(
+                path, opened, detector=detector, config=config, windows=windows, device=torch.device("cpu")
+            )
+            (person,) = made
+            found.append(_NUM_FRAMES / _FPS / (time.perf_counter() - start))
+    ratios = found[1:]  # the first round warms up
+    words = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    print(f"{len(person.moments)} windows in {_NUM_FRAMES / _FPS:.0f} s of video: {words} times as fast as real time")
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"ratios": ratios, "num_windows": len(person.moments)}))
+
+
+if __name__ == "__main__":
+    main()
