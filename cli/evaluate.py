@@ -10,7 +10,7 @@ import typer
 from dfer_data.errors import UsageError
 
 from . import _console
-from ._options import JsonFlag, require_torch
+from ._options import JsonFlag, refuse_targets, require_torch
 
 if TYPE_CHECKING:
     from dfer_data.manifest import PreparedDataset
@@ -59,7 +59,7 @@ def evaluate(
 
     opened, dataset, clip_ids = _open(source, data, fold, checkpoint, trained_on, protocol, overrides)
     if out is not None:
-        _check_target(out, force=force)
+        refuse_targets(out, force=force)
     result = evaluate_on(opened, dataset, clip_ids, is_masked=is_masked, device=pick_device(device))
     if out is not None:
         same = set(opened.class_names) == set(dataset.class_names)
@@ -88,7 +88,7 @@ def features(
 
     if out.suffix not in (".npz", ".parquet"):
         raise UsageError(f"{out} must end in .npz or .parquet")
-    _check_target(out, force=force)
+    refuse_targets(out, force=force)
     opened, dataset, clip_ids = _open(source, data, fold, checkpoint, trained_on, None, overrides)
     if not isinstance(opened.model, LSTPNet):
         raise UsageError(f"{source} holds a model of your own; features are LSTPNet's")
@@ -105,14 +105,6 @@ def features(
     num_left_out = len(clip_ids) - len(seen)
     words = f"{len(seen)} clips of {found.frames.shape[1]} frames, vectors of {found.clips.shape[1]}"
     _console.say(f"{out}: {words}" + (f"; {num_left_out} clips without a face left out" if num_left_out else ""))
-
-
-def _check_target(out: Path, *, force: bool) -> None:
-    """Refuse before the work what would be refused after it."""
-    if not out.parent.is_dir():
-        raise UsageError(f"there is no folder {out.parent} to write {out.name} into")
-    if out.is_dir() or (out.exists() and not force):
-        raise UsageError(f"{out} exists; choose another --out, or --force")
 
 
 def _open(

@@ -11,21 +11,12 @@ import typer
 from dfer_data.errors import UsageError
 
 from . import _console
-from ._options import JsonFlag, require_torch
+from ._options import JsonFlag, refuse_targets, require_torch
 
 model_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="List networks, convert the authors' files, export a run."
 )
 _FORMATS = ("onnx",)
-
-
-def _refuse_existing(*targets: Path, force: bool) -> None:
-    """Refuse to write over files, and into folders that are not there; UsageError naming the first."""
-    for target in targets:
-        if not target.parent.is_dir():
-            raise UsageError(f"there is no folder {target.parent} to write {target.name} into")
-        if target.exists() and not force:
-            raise UsageError(f"{target} is there already; choose another name, or --force")
 
 
 @model_app.command("list")
@@ -73,7 +64,7 @@ def convert(
     require_torch()
     if target.suffix != ".safetensors":
         raise UsageError(f"{target} must end in .safetensors")
-    _refuse_existing(target, force=force)
+    refuse_targets(target, force=force)
     from lstpnet.checkpoint import save_checkpoint
     from lstpnet.compat import load_reference
     from lstpnet.weightfile import read_tensors
@@ -105,7 +96,7 @@ def export(
     trained = load_trained(run, checkpoint=checkpoint)
     if not isinstance(trained.model, LSTPNet):
         raise UsageError(f"{run} holds a model of your own; only LSTPNet is exported")
-    _refuse_existing(target, target.with_suffix(".json"), force=force)
+    refuse_targets(target, target.with_suffix(".json"), force=force)
     export_onnx(fold_batch_norms(trained.model), target, size_px=trained.settings["size_px"])
     facts = description(
         trained.model, recipe=trained.settings, class_names=trained.info.class_names, protocol=trained.info.protocol

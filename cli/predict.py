@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,12 +13,10 @@ from dfer_data.errors import UsageError, VideoError
 
 from . import _console
 from ._exit import ExitCode
-from ._options import JsonFlag, require_torch
+from ._options import FAST_DETECT_EVERY, JsonFlag, refuse_targets, require_torch
 
 if TYPE_CHECKING:
     from lstpnet.predict import Person
-
-_FAST = 5
 
 
 def predict(
@@ -30,7 +29,9 @@ def predict(
     window_seconds: Annotated[float, typer.Option(help="What the model sees at a time.")] = 2.0,
     stride_seconds: Annotated[float, typer.Option(help="From one window to the next.")] = 0.5,
     detector: Annotated[str, typer.Option(help="retinaface or dlib.")] = "retinaface",
-    detect_every: Annotated[int, typer.Option(help="Detect every K-th frame, and those where faces change.")] = _FAST,
+    detect_every: Annotated[
+        int, typer.Option(help="Detect every K-th frame, and those where faces change.")
+    ] = FAST_DETECT_EVERY,
     csv: Annotated[Path | None, typer.Option(help="CSV to write: a line a window.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for a picture over time of each video.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the CSV and pictures.")] = False,
@@ -45,14 +46,14 @@ def predict(
     from dfer_data.detect.registry import build_detector
     from lstpnet.cross_dataset import open_model
     from lstpnet.device import pick_device
-    from lstpnet.predict import Windows, predict_video, quickened
+    from lstpnet.predict import LEAST_FRAMES, Windows, predict_video, quickened
     from lstpnet.timeline import draw_timeline
 
     windows = Windows(window_seconds, stride_seconds)
-    paths = _videos(sources)
-    _check_targets(csv, plots, paths, force=force)
     if not model.exists():
         raise UsageError(f"{model}: no such run or model")
+    paths, chosen = _videos(sources), pick_device(device)
+    _check_targets(csv, plots, paths, force=force)
     opened = quickened(open_model(model, checkpoint=checkpoint, trained_on=trained_on))
     config, weights = _how_to_detect(detector, detect_every)
     finder = build_detector(config, weights=weights)
@@ -60,13 +61,11 @@ def predict(
     documents, num_failed = [], 0
     for path in paths:
         try:
-            made = predict_video(
-                path, opened, detector=finder, config=config, windows=windows, device=pick_device(device)
-            )
+            made = predict_video(path, opened, detector=finder, config=config, windows=windows, device=chosen)
             persons, problem = list(made), ""
         except VideoError as error:
             persons, problem = [], error.message
-        problem = problem or ("" if persons else "no face in it")
+        problem = problem or ("" if persons else f"no face in {LEAST_FRAMES} frames of it")
         num_failed += bool(problem)
         if plots is not None and persons:
             draw_timeline(persons, opened.class_names, plots / f"{path.name}.png", title=path.name)
@@ -97,18 +96,15 @@ def _videos(sources: Sequence[Path]) -> list[Path]:
 
 def _check_targets(csv: Path | None, plots: Path | None, paths: Sequence[Path], *, force: bool) -> None:
     """Refuse before the work what would be refused after it; make the folder of the pictures."""
-    targets = [csv] if csv is not None else []
+    names = Counter(path.name for path in paths) if plots is not None else Counter()
+    if twice := sorted(name for name, number in names.items() if number > 1):
+        raise UsageError(f"--plots: {len(twice)} names stand for several videos ({twice[0]}); predict them apart")
     if plots is not None:
+        if plots.exists() and not plots.is_dir():
+            raise UsageError(f"--plots {plots} is no folder")
         plots.mkdir(parents=True, exist_ok=True)
-        targets += [plots / f"{path.name}.png" for path in paths]
-    for path, other in zip(sorted(targets), sorted(targets)[1:], strict=False):
-        if path == other:
-            raise UsageError(f"two videos would be drawn into {path}; predict them one after the other")
-    for target in targets:
-        if not target.parent.is_dir():
-            raise UsageError(f"there is no folder {target.parent} to write {target.name} into")
-        if target.exists() and not force:
-            raise UsageError(f"{target} exists; choose another place, or --force")
+    drawn = [plots / f"{name}.png" for name in names] if plots is not None else []
+    refuse_targets(*([csv] if csv is not None else []), *drawn, force=force)
 
 
 def _how_to_detect(detector: str, detect_every: int) -> tuple[Any, Path | None]:
@@ -144,6 +140,7 @@ def _document(path: Path, persons: Sequence[Person], names: Sequence[str], *, pr
             {
                 "person": person.number,
                 "frames": person.num_frames,
+                "partial": person.partial_reason or None,
                 "mean": shares(person.mean_probabilities),
                 "windows": [
                     {
@@ -167,7 +164,8 @@ def _tell(document: dict[str, Any], *, as_json: bool) -> None:
         words = ", ".join(f"{name} {100 * share:.0f} %" for name, share in best)
         windows = person["windows"]
         when = f"{windows[0]['start_seconds']:.1f} to {windows[-1]['end_seconds']:.1f} s"
-        _console.say(f"  person {person['person']}, {when}, {len(windows)} windows: {words}", as_json=as_json)
+        note = f" ({person['partial']})" if person["partial"] else ""
+        _console.say(f"  person {person['person']}, {when}, {len(windows)} windows: {words}{note}", as_json=as_json)
 
 
 def _write(csv: Path, documents: Sequence[dict[str, Any]], names: Sequence[str]) -> None:

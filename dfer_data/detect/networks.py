@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -39,10 +40,9 @@ def openvino_network(weights: Path) -> Network:
 
     Each shape of batch is compiled once, which takes some tenths of a second.
     """
-    openvino = _imported("openvino", "--precision bf16", extra="openvino")
+    import openvino
+
     core = openvino.Core()
-    if "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise UsageError("--precision bf16: this CPU does not compute in bf16 (AVX-512 BF16 or AMX); take f32")
     settings = {
         "INFERENCE_NUM_THREADS": 1,
         "NUM_STREAMS": 1,
@@ -64,51 +64,45 @@ def openvino_network(weights: Path) -> Network:
     return compute
 
 
-def torch_network(weights: Path, *, device: Device = "cuda", precision: Precision = "f32") -> Network:
-    """Return the graph as PyTorch operations on a GPU (or, for comparison, on the CPU)."""
-    torch = _imported("torch", f"--device {device}", extra="gpu")
-    _imported("onnx", f"--device {device}", extra="gpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UsageError("--device cuda: PyTorch finds no CUDA GPU here; `dfer doctor` says more")
-    from dfer_data.detect.torch_graph import TorchGraph
+def _torch_network(weights: Path, *, precision: Precision = "f32") -> Network:
+    """Return the graph on a GPU."""
+    from dfer_data.detect.torch_graph import torch_network
 
-    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
-    graph = TorchGraph(weights, device=device, dtype=dtype)
-
-    def compute(batch: Floats) -> tuple[Floats, Floats, Floats]:
-        with torch.inference_mode():
-            boxes, scores, landmarks = graph(torch.from_numpy(batch).to(device))
-        return _array(boxes), _array(scores), _array(landmarks)
-
-    def _array(tensor: Any) -> Floats:
-        return np.asarray(tensor.float().cpu().numpy(), np.float32)
-
-    return compute
+    return torch_network(weights, device="cuda", precision=precision)
 
 
 _NETWORKS: Mapping[tuple[Device, Precision], Callable[[Path], Network]] = MappingProxyType(
     {
         ("cpu", "f32"): onnxruntime_network,
         ("cpu", "bf16"): openvino_network,
-        ("cuda", "f32"): torch_network,
-        ("cuda", "bf16"): lambda weights: torch_network(weights, precision="bf16"),
+        ("cuda", "f32"): _torch_network,
+        ("cuda", "bf16"): lambda weights: _torch_network(weights, precision="bf16"),
     }
 )
 
 
 def network(weights: Path, *, device: Device, precision: Precision) -> Network:
     """Load the graph; UsageError if `weights` is not such a graph, or package or hardware is missing."""
+    check_hardware(device, precision)
     try:
         return _NETWORKS[device, precision](weights)
-    except UsageError:
-        raise
     except Exception as error:  # the runtimes' own classes have no common public base
         raise UsageError(f"{weights} is not a RetinaFace ONNX graph: {error}") from error
 
 
-def _imported(name: str, flag: str, *, extra: str) -> Any:
-    import importlib
+def check_hardware(device: Device, precision: Precision) -> None:
+    """Raise UsageError where this machine lacks the packages or the hardware for a device and a precision."""
+    if device == "cuda":
+        torch, _ = (_imported(name, "--device cuda", extra="gpu") for name in ("torch", "onnx"))
+        if not torch.cuda.is_available():
+            raise UsageError("--device cuda: PyTorch finds no CUDA GPU here; `dfer doctor` says more")
+    elif precision == "bf16":
+        openvino = _imported("openvino", "--precision bf16", extra="openvino")
+        if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+            raise UsageError("--precision bf16: this CPU does not compute in bf16 (AVX-512 BF16 or AMX); take f32")
 
+
+def _imported(name: str, flag: str, *, extra: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -30,9 +30,14 @@ class DetectorSpec:
     """Whether it can compute in bf16, and on a GPU."""
 
     def check(self, config: PrepareConfig) -> None:
-        """UsageError for a device or precision that it does not know."""
-        if not self.is_network and (config.device, config.precision) != ("cpu", "f32"):
+        """UsageError for a device or precision that it does not know, or that this machine lacks."""
+        if (config.device, config.precision) == ("cpu", "f32"):
+            return
+        if not self.is_network:
             raise UsageError(f"--detector {self.name} knows --device cpu with --precision f32 alone")
+        from dfer_data.detect.networks import check_hardware
+
+        check_hardware(config.device, config.precision)
 
     def packages(self, config: PrepareConfig) -> tuple[str, ...]:
         """Return the distributions whose version changes what it finds with these settings."""

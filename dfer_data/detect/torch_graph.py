@@ -14,6 +14,10 @@ import torch.nn.functional as F
 from onnx import numpy_helper
 from torch import Tensor
 
+from dfer_data.config import Device, Precision
+from dfer_data.detect.networks import Network
+from dfer_data.types import Floats
+
 Attributes = Mapping[str, Any]
 
 
@@ -48,6 +52,22 @@ class TorchGraph:
             return tensor
         layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
         return tensor.to(device, self._dtype).contiguous(memory_format=layout)
+
+
+def torch_network(weights: Path, *, device: Device, precision: Precision = "f32") -> Network:
+    """Return RetinaFace's graph as PyTorch operations on a GPU, or, for comparison, on the CPU."""
+    graph = TorchGraph(weights, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+
+    def compute(batch: Floats) -> tuple[Floats, Floats, Floats]:
+        with torch.inference_mode():
+            boxes, scores, landmarks = graph(torch.from_numpy(batch).to(device))
+        return _array(boxes), _array(scores), _array(landmarks)
+
+    return compute
+
+
+def _array(tensor: Tensor) -> Floats:
+    return np.asarray(tensor.float().cpu().numpy(), np.float32)
 
 
 def _attributes(node: Any) -> Attributes:

@@ -25,7 +25,7 @@ def test_a_folder_of_videos(plain: Done, real_videos: dict[str, Path], tmp_path:
     document = json.loads(capsys.readouterr().out)
     junk, nobody, single = document["videos"]
     assert "is not a readable video" in junk["problem"]
-    assert nobody["problem"] == "no face in it"
+    assert nobody["problem"] == "no face in 8 frames of it"
     (person,) = single["persons"]
     assert person["frames"] == 72
     assert [window["start_seconds"] for window in person["windows"]] == [0.0, pytest.approx(0.4, abs=0.05)]
@@ -35,7 +35,7 @@ def test_a_folder_of_videos(plain: Done, real_videos: dict[str, Path], tmp_path:
     assert len(table) == 2
     assert table[document["class_names"]].sum(axis=1).tolist() == pytest.approx([1, 1], abs=1e-3)
     assert main(line) == 2
-    assert "p.csv exists; choose another place, or --force" in capsys.readouterr().err
+    assert "p.csv is there already; choose another name, or --force" in capsys.readouterr().err
     assert main([*line[:1], str(videos / "single_face.mp4"), *line[2:4], "--plots", str(tmp_path / "plots")]) == 0
     assert "  person 0, 0.0 to 2.4 s, 2 windows: " in capsys.readouterr().out
     picture = (tmp_path / "plots/single_face.mp4.png").read_bytes()
@@ -53,5 +53,15 @@ def test_what_cannot_be_predicted_is_told_in_one_line(plain: Done, tmp_path: Pat
         assert main(["predict", *arguments]) == 2
         assert message in capsys.readouterr().err
     (tmp_path / "v.mp4").write_bytes(b"")
+    video = str(tmp_path / "v.mp4")
+    for arguments, message in [
+        ([video, "--model", str(tmp_path / "none")], "none: no such run or model"),
+        ([video, *model, "--plots", video], "v.mp4 is no folder"),
+        ([video, *model, "--csv", str(tmp_path), "--force"], "is there already; choose another name"),
+        ([video, *model, "--csv", str(tmp_path / "no/x.csv")], "to write x.csv into"),
+        ([video, video, *model, "--plots", str(tmp_path / "p")], "--plots: 1 names stand for several videos (v.mp4)"),
+    ]:
+        assert main(["predict", *arguments]) == 2
+        assert message in capsys.readouterr().err
     assert main(["predict", str(tmp_path), *model, "--detector", "none"]) == 2
     assert "--detector none: a video needs one, retinaface or dlib" in capsys.readouterr().err

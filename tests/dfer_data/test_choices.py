@@ -156,6 +156,7 @@ def test_box_alignment_and_size(two: Path, tmp_path: Path) -> None:
         (["--align", "tight", "--size", "8"], "--size 8: 32 to 1024 pixels are needed; --align tight: template, box"),
         (["--smoothing-window", "4"], "--smoothing-window 4: an odd number of frames, 1: none, is needed"),
         (["--undetected", "keep"], "--undetected keep: interpolate or drop is needed"),
+        (["--all-tracks", "--subjects", "x.csv"], "--subjects goes without --all-tracks"),
         (
             ["--detector", "dlib", "--precision", "bf16"],
             "--detector dlib knows --device cpu with --precision f32 alone",

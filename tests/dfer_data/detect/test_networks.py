@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dfer_data.detect import networks
 from dfer_data.detect.retinaface import RetinaFace
+from dfer_data.detect.torch_graph import TorchGraph, torch_network
 from dfer_data.errors import UsageError
 from dfer_data.types import Floats, Image
 from tests.dfer_data.tiny import real_pictures
@@ -34,15 +34,13 @@ def test_the_graph_in_pytorch_gives_the_same_landmarks(
 ) -> None:
     reference = RetinaFace(retinaface_weights, long_side_px=320)
     ported = RetinaFace(retinaface_weights, long_side_px=320)
-    monkeypatch.setattr(ported, "_network", networks.torch_network(retinaface_weights, device="cpu"))
+    monkeypatch.setattr(ported, "_network", torch_network(retinaface_weights, device="cpu"))
     np.testing.assert_allclose(landmarks(ported, images), landmarks(reference, images), atol=WITHIN_PX)
 
 
 def test_an_operation_that_is_not_known_is_named(tmp_path: Path) -> None:
     import onnx
     from onnx import TensorProto, helper
-
-    from dfer_data.detect.torch_graph import TorchGraph
 
     values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in ("x", "y")]
     graph = helper.make_graph([helper.make_node("Tan", ["x"], ["y"])], "g", values[:1], values[1:])
