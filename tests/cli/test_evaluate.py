@@ -139,7 +139,7 @@ def test_wrong_input(plain: Done, crops: Path, tmp_path: Path, capsys: Capture) 
     run, data = str(plain.folder), str(crops)
     for arguments, words in (
         (["evaluate", "nowhere", "--data", data], "nowhere: no such run or checkpoint"),
-        (["evaluate", run, "--data", data, "--out", str(tmp_path / "there.csv")], "is there already; choose another name"),
+        (["evaluate", run, "--data", data, "--out", str(tmp_path / "there.csv")], "there.csv is there already"),
         (["evaluate", run, "--data", data, "--fold", "9"], "has no fold '9'; it has: 1, 2, 3, 4, 5"),
         (["evaluate", run, "--data", data, "--checkpoint", "best"], "has no checkpoint 'best'; it has: last"),
         (["evaluate", run, "--data", data, "--out", "nowhere/p.csv"], "there is no folder nowhere to write p.csv into"),
