@@ -18,6 +18,7 @@ from .datasets import datasets
 from .demo import demo
 from .doctor import doctor
 from .evaluate import evaluate, features
+from .inspect import inspect
 from .model import model_app
 from .predict import predict
 from .prepare import prepare
@@ -33,6 +34,7 @@ from .weights import weights_app
 app = typer.Typer(name="dfer", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command()(prepare)
 app.command()(verify)
+app.command()(inspect)
 app.command()(train)
 app.command()(sweep)
 app.command()(report)

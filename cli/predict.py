@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from lstpnet.predict import Person
 
 
+_FLAGS = {".png": "--plots", ".mp4": "--annotate"}
+
+
 def predict(
-    sources: Annotated[list[Path], typer.Argument(help="Videos, or folders of videos.")],
+    sources: Annotated[list[str], typer.Argument(help="Videos, folders of videos, or patterns such as 'in/*.mp4'.")],
     model: Annotated[
         Path, typer.Option(help="Folder of a finished run, exported .onnx, or a checkpoint of the authors' code.")
     ],
@@ -34,7 +37,10 @@ def predict(
     ] = FAST_DETECT_EVERY,
     csv: Annotated[Path | None, typer.Option(help="CSV to write: a line a window.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for a picture over time of each video.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the CSV and pictures.")] = False,
+    annotate: Annotated[
+        Path | None, typer.Option(help="Folder for each video with what is seen drawn into it, its sound kept.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the CSV, pictures and videos.")] = False,
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best there is")] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -43,7 +49,9 @@ def predict(
     Exit code 3 if a video shows no face or cannot be read; the others are done.
     """
     require_torch()
+    from dfer_data.annotate import write_annotated
     from dfer_data.detect.registry import build_detector
+    from lstpnet.annotated import marks_of
     from lstpnet.cross_dataset import open_model
     from lstpnet.device import pick_device
     from lstpnet.predict import LEAST_FRAMES, Windows, predict_video, quickened
@@ -53,7 +61,8 @@ def predict(
     if not model.exists():
         raise UsageError(f"{model}: no such run or model")
     paths, chosen = _videos(sources), pick_device(device)
-    _check_targets(csv, plots, paths, force=force)
+    targets = {".png": plots, ".mp4": annotate}
+    _check_targets(csv, {end: folder for end, folder in targets.items() if folder is not None}, paths, force=force)
     opened = quickened(open_model(model, checkpoint=checkpoint, trained_on=trained_on))
     config, weights = _how_to_detect(detector, detect_every)
     finder = build_detector(config, weights=weights)
@@ -69,6 +78,8 @@ def predict(
         num_failed += bool(problem)
         if plots is not None and persons:
             draw_timeline(persons, opened.class_names, plots / f"{path.name}.png", title=path.name)
+        if annotate is not None and persons:
+            write_annotated(path, annotate / f"{path.name}.mp4", marks_of(persons, opened.class_names))
         documents.append(_document(path, persons, opened.class_names, problem=problem))
         _tell(documents[-1], as_json=as_json)
     if as_json:
@@ -79,32 +90,42 @@ def predict(
         raise typer.Exit(ExitCode.PARTIAL)
 
 
-def _videos(sources: Sequence[Path]) -> list[Path]:
-    """Return the videos named, and those in the folders named; UsageError for what is not there."""
+def _videos(sources: Sequence[str]) -> list[Path]:
+    """Return the videos named, those in the folders named, and what patterns stand for; UsageError for nothing."""
+    import glob
+
     from dfer_data.video import VIDEO_EXTENSIONS
 
     paths: list[Path] = []
     for source in sources:
-        if not source.exists():
-            raise UsageError(f"{source} does not exist")
-        inside = sorted(path for path in source.rglob("*") if path.suffix.lower() in VIDEO_EXTENSIONS)
-        if source.is_dir() and not inside:
-            raise UsageError(f"no video in {source}")
-        paths += inside if source.is_dir() else [source]
-    return paths
+        named = [Path(source)] if Path(source).exists() else sorted(map(Path, glob.glob(source, recursive=True)))
+        if not named:
+            raise UsageError(f"{source} " + ("stands for nothing" if glob.has_magic(source) else "does not exist"))
+        for path in named:
+            inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in VIDEO_EXTENSIONS)
+            if path.is_dir() and not inside:
+                raise UsageError(f"no video in {path}")
+            paths += inside if path.is_dir() else [path]
+    return list(dict.fromkeys(paths))
 
 
-def _check_targets(csv: Path | None, plots: Path | None, paths: Sequence[Path], *, force: bool) -> None:
-    """Refuse before the work what would be refused after it; make the folder of the pictures."""
-    names = Counter(path.name for path in paths) if plots is not None else Counter()
+def _check_targets(csv: Path | None, folders: Mapping[str, Path], paths: Sequence[Path], *, force: bool) -> None:
+    """Refuse before the work what would be refused after it; make the folders of pictures and videos.
+
+    `folders`: ending of the files -> where they go.
+    """
+    names = Counter(path.name for path in paths) if folders else Counter()
     if twice := sorted(name for name, number in names.items() if number > 1):
-        raise UsageError(f"--plots: {len(twice)} names stand for several videos ({twice[0]}); predict them apart")
-    if plots is not None:
-        if plots.exists() and not plots.is_dir():
-            raise UsageError(f"--plots {plots} is no folder")
-        plots.mkdir(parents=True, exist_ok=True)
-    drawn = [plots / f"{name}.png" for name in names] if plots is not None else []
-    refuse_targets(*([csv] if csv is not None else []), *drawn, force=force)
+        flags = " ".join(_FLAGS[end] for end in folders)
+        raise UsageError(f"{flags}: {len(twice)} names stand for several videos ({twice[0]}); predict them apart")
+    for end, folder in folders.items():
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{_FLAGS[end]} {folder} is no folder")
+        folder.mkdir(parents=True, exist_ok=True)
+    made = [folder / f"{name}{end}" for end, folder in folders.items() for name in names]
+    if own := {path.resolve() for path in made} & {path.resolve() for path in paths}:
+        raise UsageError(f"{own.pop()} is one of the videos: name another folder")
+    refuse_targets(*([csv] if csv is not None else []), *made, force=force)
 
 
 def _how_to_detect(detector: str, detect_every: int) -> tuple[Any, Path | None]:

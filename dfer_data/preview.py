@@ -21,17 +21,18 @@ _BACKGROUND, _TEXT, _FAILED = 24, (230, 230, 230), (255, 170, 60)
 class ContactSheet:
     """Collects rows of thumbnails; `encode` gives the sheet as JPEG bytes, once."""
 
-    def __init__(self) -> None:
-        """Start an empty sheet."""
+    def __init__(self, *, num_columns: int = NUM_COLUMNS, cell_width_px: int = THUMBNAIL_PX) -> None:
+        """Start an empty sheet; its cells are as high as a thumbnail."""
+        self._num_columns, self._cell_px = num_columns, cell_width_px
         self._rows: list[Image] = []
         self._num_left_out = 0
 
-    def add_clip(self, clip_id: str, thumbnails: list[Image], *, note: str = "") -> None:
-        """Append a row: the clip's id, a note under it, and up to eight pictures."""
-        row = self._blank(clip_id, note, _TEXT)
-        for column, picture in enumerate(thumbnails[:NUM_COLUMNS]):
-            left = _LABEL_PX + column * THUMBNAIL_PX
-            row[:, left : left + THUMBNAIL_PX] = picture
+    def add_clip(self, clip_id: str, pictures: list[Image], *, note: str = "", is_failed: bool = False) -> None:
+        """Append a row: the clip's id, a note under it, and as many pictures as there are columns."""
+        row = self._blank(clip_id, note, _FAILED if is_failed else _TEXT)
+        for column, picture in enumerate(pictures[: self._num_columns]):
+            left = _LABEL_PX + column * self._cell_px
+            row[:, left : left + self._cell_px] = picture
         self._add(row)
 
     def add_rivals(self, portraits: Mapping[int, Image]) -> None:
@@ -69,11 +70,22 @@ class ContactSheet:
             self._num_left_out += 1
 
     def _blank(self, clip_id: str, note: str, colour: tuple[int, int, int]) -> Image:
-        row = np.full((THUMBNAIL_PX, _LABEL_PX + NUM_COLUMNS * THUMBNAIL_PX, 3), _BACKGROUND, np.uint8)
+        width = _LABEL_PX + self._num_columns * self._cell_px
+        row = np.full((THUMBNAIL_PX, width, 3), _BACKGROUND, np.uint8)
         for line, text in enumerate((clip_id[-22:], note)):
             plain = text.encode("ascii", "replace").decode("ascii")  # OpenCV draws ASCII only
             cv2.putText(row, plain, (4, 13 + 14 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.38, colour, 1, cv2.LINE_AA)
         return row
+
+
+def letterboxed(image: Image, *, width_px: int, height_px: int = THUMBNAIL_PX) -> Image:
+    """Return a whole frame as a (height, width, 3) uint8 cell, with bars where its shape is another."""
+    scale = min(width_px / image.shape[1], height_px / image.shape[0])
+    width, height = (max(1, round(side * scale)) for side in (image.shape[1], image.shape[0]))
+    cell = np.full((height_px, width_px, 3), _BACKGROUND, np.uint8)
+    top, left = (height_px - height) // 2, (width_px - width) // 2
+    cell[top : top + height, left : left + width] = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    return cell
 
 
 def thumbnail(image: Image) -> Image:

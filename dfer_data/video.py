@@ -145,18 +145,7 @@ def open_video(path: Path) -> Iterator[VideoReader]:
     if path.is_dir() and (paths := picture_files(path)):
         yield PictureReader(paths)
         return
-    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
-    try:
-        container = av.open(str(path.absolute()), options=options, metadata_errors="replace")
-    except FileNotFoundError as error:
-        raise VideoError("MISSING_VIDEO", f"{path.name} does not exist", hint="restore the file") from error
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(
-            "UNREADABLE",
-            f"{path.name} ({_size_bytes(path)} bytes) is not a readable video: {_reason(error)}",
-            hint="download or convert it again; a download page or a Git LFS pointer may carry a video's name",
-        ) from error
-    with container:
+    with open_container(path) as container:
         stream = _largest(container)
         if stream is None:
             raise VideoError("NO_VIDEO_STREAM", f"{path.name} has no video stream", hint="it may be audio only")
@@ -175,6 +164,21 @@ def open_video(path: Path) -> Iterator[VideoReader]:
             "max_pixels": str(MAX_PIXELS)
         }  # the decoder's own check, before it takes memory
         yield reader
+
+
+def open_container(path: Path) -> InputContainer:
+    """Open a local file of a plain format, and no other one through it. Raises VideoError MISSING_VIDEO, UNREADABLE."""
+    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+    try:
+        return av.open(str(path.absolute()), options=options, metadata_errors="replace")
+    except FileNotFoundError as error:
+        raise VideoError("MISSING_VIDEO", f"{path.name} does not exist", hint="restore the file") from error
+    except (av.error.FFmpegError, OSError, ValueError) as error:
+        raise VideoError(
+            "UNREADABLE",
+            f"{path.name} ({_size_bytes(path)} bytes) is not a readable video: {_reason(error)}",
+            hint="download or convert it again; a download page or a Git LFS pointer may carry a video's name",
+        ) from error
 
 
 def _largest(container: InputContainer) -> VideoStream | None:

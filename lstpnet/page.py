@@ -129,10 +129,10 @@ def to_html(
     clips = drilldown.as_dict()
     room = MAX_BYTES - len(json.dumps(clips, separators=(",", ":")))
     strips, notes = filmstrips(drilldown, found, most=max_filmstrips, max_bytes=room, on_progress=on_progress)
-    style, script = _text("report.css"), _text("report.js")
+    style, script = read_text("report.css"), read_text("report.js")
     absent = sorted({table.prepared for table in drilldown.datasets if table.sha256 not in found})
     return str(
-        _template().render(
+        template("report.html.j2").render(
             version=version("dfer"),
             report=report,
             cards=_cards(report),
@@ -154,8 +154,7 @@ def to_html(
             strip_size=(filmstrip.WIDTH_PX, filmstrip.HEIGHT_PX),
             style=style,
             script=script,
-            policy=f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; "
-            "base-uri 'none'; form-action 'none'",
+            policy=policy(style, script, images="data:"),
         )
     )
 
@@ -166,14 +165,14 @@ def visible(value: Any) -> Any:
     return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value) if is_text else value
 
 
-def _template() -> Any:
-    """Return the compiled template. Raises UsageError without jinja2."""
+def template(name: str) -> Any:
+    """Return a compiled template of this package. Raises UsageError without jinja2."""
     try:
         import jinja2
     except ImportError as error:
         raise UsageError("the page needs jinja2, which is not installed: pip install 'dfer[report]'") from error
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(_text),
+        loader=jinja2.FunctionLoader(read_text),
         autoescape=True,
         finalize=visible,
         undefined=jinja2.StrictUndefined,
@@ -181,10 +180,19 @@ def _template() -> Any:
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    return environment.get_template("report.html.j2")
+    return environment.get_template(name)
 
 
-def _text(name: str) -> str:
+def policy(style: str, script: str, *, images: str) -> str:
+    """Return the content security policy of a page: pictures from `images`, this style and script, nothing else."""
+    return (
+        f"default-src 'none'; img-src {images}; style-src {_hash(style)}; script-src {_hash(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def read_text(name: str) -> str:
+    """Return a file of this package's templates."""
     return (resources.files("lstpnet") / "templates" / name).read_text(encoding="utf-8")
 
 

@@ -20,6 +20,7 @@ from dfer_data.faces import Face, decode
 from dfer_data.pipeline import Clip, clips_of_video
 from dfer_data.sample import BLACK, frames_of_clip
 from dfer_data.sources.base import SourceVideo
+from dfer_data.spool import FrameRecord
 from dfer_data.types import Image
 from lstpnet.cross_dataset import Opened
 from lstpnet.device import autocast_dtype
@@ -69,10 +70,15 @@ class Person:
     """In order of appearance in the video."""
     moments: tuple[Moment, ...]
     """In order of time; a face seen for less than a window has one."""
-    num_frames: int
-    """Frames in which it is followed."""
+    records: tuple[FrameRecord, ...]
+    """Where the face is in each frame in which it is followed."""
     partial_reason: str = ""
     """Why the video is not whole where it is shown: it ends early, or frames are damaged; empty otherwise."""
+
+    @property
+    def num_frames(self) -> int:
+        """Frames in which it is followed."""
+        return len(self.records)
 
     @property
     def mean_probabilities(self) -> npt.NDArray[np.float32]:
@@ -111,7 +117,7 @@ def predict_video(
             continue
         faces = list(clip.faces)
         moments = tuple(_moments(faces, opened, wanted, windows=windows, device=device))
-        yield Person(number, moments, len(faces), clip.facts.reason)
+        yield Person(number, moments, tuple(face.record for face in faces), clip.facts.reason)
         number += 1
 
 

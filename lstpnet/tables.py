@@ -26,7 +26,7 @@ class Section:
 
     def are_numbers(self) -> list[bool]:
         """Return for each column whether it holds numbers only; these stand flush right."""
-        columns = zip(*self.cells, strict=True)
+        columns = list(zip(*self.cells, strict=True)) or [()] * len(self.header)
         return [all(cell == "-" or _NUMBER.fullmatch(cell) for cell in column) for column in columns]
 
     def as_markdown(self) -> str:

@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import av
 import pandas as pd
 import pytest
 
@@ -36,8 +37,12 @@ def test_a_folder_of_videos(plain: Done, real_videos: dict[str, Path], tmp_path:
     assert table[document["class_names"]].sum(axis=1).tolist() == pytest.approx([1, 1], abs=1e-3)
     assert main(line) == 2
     assert "p.csv is there already; choose another name, or --force" in capsys.readouterr().err
-    assert main([*line[:1], str(videos / "single_face.mp4"), *line[2:4], "--plots", str(tmp_path / "plots")]) == 0
+    pictures = ["--plots", str(tmp_path / "plots"), "--annotate", str(tmp_path / "plots")]
+    assert main([*line[:1], str(videos / "single*.mp4"), *line[2:4], *pictures]) == 0
     assert "  person 0, 0.0 to 2.4 s, 2 windows: " in capsys.readouterr().out
+    with av.open(str(tmp_path / "plots/single_face.mp4.mp4")) as container:
+        assert [stream.type for stream in container.streams] == ["video", "audio"]
+        assert sum(1 for _ in container.decode(video=0)) == 72
     picture = (tmp_path / "plots/single_face.mp4.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 10_000
@@ -47,19 +52,23 @@ def test_what_cannot_be_predicted_is_told_in_one_line(plain: Done, tmp_path: Pat
     model = ["--model", str(plain.folder)]
     for arguments, message in [
         ([str(tmp_path / "none.mp4"), *model], "none.mp4 does not exist"),
+        ([str(tmp_path / "*.mp4"), *model], "*.mp4 stands for nothing"),
         ([str(tmp_path), *model], "no video in "),
         ([str(tmp_path), *model, "--stride-seconds", "0"], "--stride-seconds 0: more than 0 is needed"),
     ]:
         assert main(["predict", *arguments]) == 2
         assert message in capsys.readouterr().err
-    (tmp_path / "v.mp4").write_bytes(b"")
-    video = str(tmp_path / "v.mp4")
+    (tmp_path / "other").mkdir()
+    for name in ("v.mp4", "v.mp4.mp4", "other/v.mp4"):
+        (tmp_path / name).write_bytes(b"")
+    video, other, named = (str(tmp_path / name) for name in ("v.mp4", "other/v.mp4", "v*.mp4"))
     for arguments, message in [
         ([video, "--model", str(tmp_path / "none")], "none: no such run or model"),
         ([video, *model, "--plots", video], "v.mp4 is no folder"),
         ([video, *model, "--csv", str(tmp_path), "--force"], "is there already; choose another name"),
         ([video, *model, "--csv", str(tmp_path / "no/x.csv")], "to write x.csv into"),
-        ([video, video, *model, "--plots", str(tmp_path / "p")], "--plots: 1 names stand for several videos (v.mp4)"),
+        ([video, other, *model, "--plots", str(tmp_path / "p")], "--plots: 1 names stand for several videos (v.mp4)"),
+        ([named, *model, "--annotate", str(tmp_path)], "v.mp4.mp4 is one of the videos: name another folder"),
     ]:
         assert main(["predict", *arguments]) == 2
         assert message in capsys.readouterr().err

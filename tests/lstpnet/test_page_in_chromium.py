@@ -14,6 +14,7 @@ import pytest
 import dfer_data
 from lstpnet.drilldown import softmax
 from lstpnet.filmstrip import HEIGHT_PX, WIDTH_PX
+from lstpnet.gallery import write_gallery
 from lstpnet.page import to_html, visible
 from lstpnet.report import build_report
 from lstpnet.runs import find_runs, load_runs
@@ -335,3 +336,22 @@ def test_without_scripts_the_tables_are_there(browser: Browser, folds: Path) -> 
     assert page.get_by_text("The list of clips needs JavaScript").is_visible()
     assert not page.locator("#filters").is_visible()
     context.close()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_gallery_shows_its_pictures_and_asks_for_nothing_else(
+    browser: Browser, crops: Path, tmp_path: Path, theme: Theme
+) -> None:
+    folder = tmp_path / "a gallery"
+    gallery = write_gallery(dfer_data.open_dataset(crops), folder, most=3)
+    opened = Opened(browser, gallery.page, theme=theme)
+    with opened as page:
+        page.evaluate("for (const image of document.images) image.loading = 'eager'")
+        page.wait_for_function("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+        assert len(page.locator("img").all()) == len(gallery.sheets) + 1
+        assert page.evaluate("document.documentElement.scrollWidth") == 1400
+        page.locator("#statistics th button", has_text="measure").first.click()
+        low = [text for ratio, text in page.evaluate(CONTRASTS) if ratio < 4.5]
+        assert low == []
+    assert opened.messages == []
+    assert all(url.startswith(folder.as_uri()) or url == "data:," for url in opened.requests)

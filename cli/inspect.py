@@ -1,0 +1,228 @@
+"""`dfer inspect`: a prepared dataset to look at, whole or clip by clip."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import quote
+
+import typer
+
+from dfer_data.errors import UsageError, VideoError
+
+from . import _console, _settings
+from ._exit import ExitCode
+from ._options import JsonFlag, refuse_targets
+
+if TYPE_CHECKING:
+    from dfer_data.manifest import PreparedDataset
+    from dfer_data.retrace import Retraced
+
+_MOST_NAME_BYTES = 200
+
+
+def inspect(
+    data: Annotated[
+        str | None, typer.Argument(metavar="DATA", help="Prepared dataset: a folder or URL.", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write.", show_default="inspect/NAME")] = None,
+    clips: Annotated[
+        list[str] | None,
+        typer.Option("--clip", metavar="ID", help="This clip instead: frame by frame, and its video with all faces."),
+    ] = None,
+    source: Annotated[
+        Path | None, typer.Option(help="Folder of the videos.", show_default="where they were when prepared")
+    ] = None,
+    rows: Annotated[int, typer.Option(min=1, help="Clips on a contact sheet.")] = 24,
+    weights: Annotated[Path | None, typer.Option(help="The detector's model file, where it is not the usual.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace what was written before.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write contact sheets per class and per failure code, plots, and a page over them; print the statistics.
+
+    With --clip ID: its sixteen frames, and its video with boxes, landmarks, tracks, the chosen subject and scores.
+    Exit code 3 if the video of a clip cannot be decoded.
+    """
+    import dfer_data
+
+    place = data or _settings.load().train.data or _only_one()
+    dataset = dfer_data.open_dataset(place)
+    folder = out or Path("inspect") / dataset.root.resolve().name
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out {folder} is a file; name a folder")
+    videos = source or _source_of(dataset)
+    if source is not None and not source.is_dir():
+        raise UsageError(f"--source {source}: there is no such folder")
+    if clips:
+        _inspect_clips(dataset, clips, folder, source=videos, weights=weights, force=force, as_json=as_json)
+    else:
+        _inspect_all(dataset, folder, source=videos, rows=rows, force=force, as_json=as_json)
+
+
+def _only_one() -> str:
+    """Return the one prepared dataset below the working folder. Raises UsageError where there are none or several."""
+    found = sorted(path.parent for path in Path("prepared").glob("*/dataset.json"))
+    if len(found) == 1:
+        return str(found[0])
+    names = ", ".join(map(str, found)) or "none below prepared/"
+    raise UsageError(f"which prepared dataset? there are: {names}")
+
+
+def _source_of(dataset: PreparedDataset) -> Path | None:
+    """Return the folder that the dataset's videos were in when it was made, if it is there; prepare.log knows."""
+    from dfer_data.output import LOG_NAME
+
+    try:
+        lines = (dataset.root / LOG_NAME).read_text(encoding="utf-8").splitlines()
+        places = [Path(fact["source"]) for line in lines if (fact := json.loads(line)).get("event") == "begun"]
+    except (OSError, ValueError, KeyError):
+        return None
+    return next((place for place in reversed(places) if place.is_dir()), None)
+
+
+def _inspect_all(
+    dataset: PreparedDataset, folder: Path, *, source: Path | None, rows: int, force: bool, as_json: bool
+) -> None:
+    from lstpnet.gallery import PAGE_NAME, write_gallery
+
+    if (folder / PAGE_NAME).exists() and not force:
+        raise UsageError(f"{folder / PAGE_NAME} is there already; choose another --out, or --force")
+    with _console.progress("sheets", unit="sheets") as advance:
+        made = write_gallery(dataset, folder, source=source, most=rows, on_progress=advance)
+    if as_json:
+        sheets = [
+            {"name": sheet.name, "title": sheet.title, "clips": sheet.num_clips, "shown": list(sheet.clip_ids)}
+            for sheet in made.sheets
+        ]
+        tables = [
+            {"title": section.title, "rows": [dict(zip(section.header, cells, strict=True)) for cells in section.cells]}
+            for section in made.sections
+        ]
+        _console.print_json({"page": str(made.page), "sheets": sheets, "tables": tables})
+        return
+    for section in made.sections:
+        _console.say(section.title)
+        _console.print_table(section.header, section.cells)
+        _console.say("")
+    if source is None and any(sheet.name.startswith("code-") for sheet in made.sheets):
+        _console.say("clips without faces are shown without frames: --source FOLDER says where their videos are")
+    _console.say(f"{made.page}: {len(made.sheets)} contact sheets; one clip: dfer inspect --clip ID")
+
+
+def _inspect_clips(
+    dataset: PreparedDataset,
+    clip_ids: list[str],
+    folder: Path,
+    *,
+    source: Path | None,
+    weights: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    found = [dataset.clip(clip_id) for clip_id in dict.fromkeys(clip_ids)]  # unknown ones are told now
+    folder.mkdir(parents=True, exist_ok=True)
+    stems = {clip["clip_id"]: folder / _file_name(clip["clip_id"]) for clip in found}
+    refuse_targets(*(Path(f"{stem}.{end}") for stem in stems.values() for end in ("png", "mp4")), force=force)
+    documents = []
+    for clip in found:
+        stem, document = stems[clip["clip_id"]], dict(clip)
+        if clip["status"] != "failed":
+            document["picture"] = _write_picture(dataset, clip["clip_id"], Path(f"{stem}.png"))
+        document |= _write_video(dataset, clip, Path(f"{stem}.mp4"), source=source, weights=weights)
+        documents.append(document)
+        _tell(document, as_json=as_json)
+    if as_json:
+        _console.print_json({"clips": documents})
+    if any(document["problem"] for document in documents):
+        raise typer.Exit(ExitCode.PARTIAL)
+
+
+def _file_name(clip_id: str) -> str:
+    """Return a name for files of a clip, whose id may be a path; no two ids share one."""
+    import hashlib
+
+    name = quote(clip_id, safe=" #@()[]+=,")
+    if len(name) <= _MOST_NAME_BYTES:
+        return name
+    return name[:_MOST_NAME_BYTES] + hashlib.sha256(clip_id.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+
+def _write_picture(dataset: PreparedDataset, clip_id: str, path: Path) -> str:
+    import cv2
+
+    from dfer_data.files import write_atomically
+    from dfer_data.sheets import clip_picture
+
+    _, png = cv2.imencode(".png", clip_picture(dataset, clip_id)[:, :, ::-1])
+    write_atomically(path, png.tobytes(), work=path.parent)
+    return str(path)
+
+
+def _write_video(
+    dataset: PreparedDataset, clip: dict[str, Any], path: Path, *, source: Path | None, weights: Path | None
+) -> dict[str, Any]:
+    """Write the annotated video of a clip; return its path and what was found, or the problem."""
+    from dfer_data.annotate import write_annotated
+
+    if dataset.document["config"]["detector"] == "none":
+        return {"video": None, "problem": None}  # shipped crops: nothing was detected, so there is nothing to draw
+    if source is None or not clip["source"]:
+        return {"video": None, "problem": "its video is not at hand: --source FOLDER says where"}
+    video = source / clip["source"]
+    name = clip["clip_id"]
+    try:
+        with _console.progress(f"looking at {name}", unit="steps") as advance:
+            found = _retraced(dataset, clip, video, weights=weights, advance=advance)
+        with _console.progress(f"drawing {name}", unit="frames") as advance:
+            num_frames = write_annotated(
+                video,
+                path,
+                found.marks,
+                frames=found.frames,
+                caption=lambda frame: f"{name}  frame {frame.index}  {frame.pts_seconds:.2f} s",
+                on_progress=lambda number: advance(number, clip["num_source_frames"] or number),
+            )
+    except VideoError as error:
+        return {"video": None, "problem": error.message}
+    return {"video": str(path), "video_frames": num_frames, "tracks_found": found.num_tracks, "problem": None}
+
+
+def _retraced(
+    dataset: PreparedDataset, clip: dict[str, Any], video: Path, *, weights: Path | None, advance: _console.Advance
+) -> Retraced:
+    from dfer_data.retrace import config_of, detector_of, retrace
+
+    config = config_of(dataset.document)
+    num_steps = 0
+
+    def step() -> None:
+        nonlocal num_steps
+        num_steps += 1
+        advance(num_steps, max(num_steps, clip["num_source_frames"] // 16))
+
+    return retrace(clip, video, config=config, detector=detector_of(config, path=weights), on_progress=step)
+
+
+def _tell(document: dict[str, Any], *, as_json: bool) -> None:
+    """Print what is known about a clip."""
+    label = f", {document['label']}" if document["label"] else ""
+    _console.say(f"{document['clip_id']}{label}: {document['status']} {document['code']}".rstrip(), as_json=as_json)
+    if document["reason"]:
+        _console.say(f"  {document['reason']}", as_json=as_json)
+    if document["status"] != "failed":
+        seen = document["detection_rate"]
+        found = (
+            f", found in {100 * seen:.0f} %, mean score {document['mean_score']:.2f}, {document['num_interpolated']} "
+            f"filled; track {document['track']} of {document['num_tracks']}, ambiguity {document['ambiguity']:.2f}"
+            if seen is not None
+            else ", shipped crops"
+        )
+        _console.say(
+            f"  {document['num_frames']} of {document['num_source_frames']} frames, {document['width_px']} x "
+            f"{document['height_px']} at {document['fps']:.4g} a second{found}",
+            as_json=as_json,
+        )
+    for name in ("picture", "video", "problem"):
+        if document.get(name):
+            _console.say(f"  {name}: {document[name]}", as_json=as_json)
