@@ -81,7 +81,9 @@ def compare(
         if out is not None:
             files.write(out, result, content)
     except OSError as error:
-        raise DferError(f"cannot write {out}: {error.strerror or error}; choose another --out") from error
+        if out is None:
+            raise
+        raise DferError(f"cannot write {out}: {error.strerror or error}; make room, or choose another --out") from error
     if as_json:
         _console.print_json(content)
     else:

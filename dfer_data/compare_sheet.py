@@ -65,7 +65,7 @@ class SheetFolder:
 
     def _draw(self, row: ClipRow, seen: Mapping[str, Seen], glance: Glance) -> Image:
         frames = glance.frames()
-        height, width = frames[0][1].shape[:2]
+        height, width = (max(picture.shape[axis] for _, picture, _ in frames) for axis in (0, 1))
         title = f"{row.clip_id}: {row.num_frames} frames looked at" + (", partial" if row.is_partial else "")
         people = "; ".join(f"{one.one} and {one.other} follow different faces" for one in row.suspects)
         across = NUM_COLUMNS * (width + _GAP_PX) - _GAP_PX
@@ -75,8 +75,9 @@ class SheetFolder:
             strips.append(_strip(f"{name}: a face in {row.hits[name]} frames, {subject}", across, self._colours[name]))
             cells = np.full((height, across, 3), _BACKGROUND, np.uint8)
             for column, (index, picture, scale) in enumerate(frames):
+                cell = self._cell(name, one, index=index, picture=picture, scale=scale)
                 left = column * (width + _GAP_PX)
-                cells[:, left : left + width] = self._cell(name, one, index=index, picture=picture, scale=scale)
+                cells[: len(cell), left : left + cell.shape[1]] = cell  # a video may change its size
             strips.append(cells)
         return np.concatenate(strips)
 

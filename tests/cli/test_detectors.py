@@ -74,6 +74,10 @@ def test_what_is_wrong_is_told_in_one_line(videos: Path, tmp_path: Path, capsys:
         assert main(["detectors", "compare", *line.split(), "--out", str(out)]) == 2
         assert message in capsys.readouterr().err
     assert not out.exists()
+    out.touch()
+    line = f"{videos} --det-size 160 --detectors retinaface --out {out / 'below'}"
+    assert main(["detectors", "compare", *line.split()]) == 1
+    assert f"cannot write {out / 'below'}: Not a directory" in capsys.readouterr().err
 
 
 @without_resnet50

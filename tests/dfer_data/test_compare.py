@@ -13,11 +13,13 @@ import simplejpeg
 from dfer_data import compare as module
 from dfer_data import comparison_files as files
 from dfer_data.compare import compare, videos_of
+from dfer_data.compare_sheet import Glance, SheetFolder
+from dfer_data.comparison import ClipRow, Seen
 from dfer_data.detect.base import Detector
 from dfer_data.detect.choices import Contestant, choice, ready
 from dfer_data.errors import UsageError
-from dfer_data.types import Detection, Image, LandmarkScheme
-from tests.dfer_data.tiny import write_video
+from dfer_data.types import Detection, Frame, Image, LandmarkScheme
+from tests.dfer_data.tiny import face, write_video
 from tests.scenes import HEIGHT_PX, WIDTH_PX, rendered
 
 
@@ -174,6 +176,21 @@ def test_what_cannot_be_compared_is_told(tmp_path: Path, retinaface: Contestant)
             compare(folder, [retinaface], **settings)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="unknown detector 'mtcnn'; known: retinaface, retinaface-resnet50, dlib"):
         choice("mtcnn")
+
+
+def test_a_sheet_takes_frames_of_several_sizes_evenly(tmp_path: Path) -> None:
+    glance = Glance()
+    for index in range(100):
+        side = 40 if index < 50 else 80
+        glance.add(Frame(index, index / 25, np.full((side, 2 * side if index < 50 else side, 3), 90, np.uint8)))
+    frames = [index for index, _, _ in glance.frames()]
+    assert len(frames) == 4
+    np.testing.assert_allclose(frames, [12.5, 37.5, 62.5, 87.5], atol=8)  # the middles of four parts
+    seen = {"one": Seen({index: [face(5, 5)] for index in range(100)}, None, 0.0)}
+    row = ClipRow("a/b c.mp4", 100, False, {"one": 100}, {"one": 0}, ())
+    name = SheetFolder(tmp_path, ["one"]).add(row, seen, glance)
+    assert name == "0001-b_c.mp4.jpg"
+    assert simplejpeg.decode_jpeg((tmp_path / name).read_bytes()).shape == (2 * 20 + 320, 4 * 320 + 3 * 4, 3)
 
 
 def test_the_folder_holds_tables_and_a_document(two_heads: Path, retinaface: Contestant, tmp_path: Path) -> None:
