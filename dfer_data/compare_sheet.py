@@ -86,9 +86,14 @@ class SheetFolder:
         cell = picture.copy()
         faces = sorted(seen.found[index], key=lambda face: _is_subject(face, seen.subject, index))
         for face in faces:
-            colour = self._colours[name] if _is_subject(face, seen.subject, index) else _OTHERS
-            box, landmarks = _scaled(face.box.reshape(2, 2), scale).reshape(4), _scaled(face.landmarks, scale)
-            draw_face(cell, box=box, landmarks=landmarks, colour=colour)
+            is_subject = _is_subject(face, seen.subject, index)
+            draw_face(
+                cell,
+                box=_scaled(face.box.reshape(2, 2), scale).reshape(4),
+                landmarks=_scaled(face.landmarks, scale),
+                colour=self._colours[name] if is_subject else _OTHERS,
+                is_strong=is_subject,
+            )
         draw_text(cell, f"frame {index}", at=(0, cell.shape[0] - 1))
         return cell
 
