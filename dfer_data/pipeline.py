@@ -258,7 +258,7 @@ def _parts(
     part: _Part | None = None
     keyframes = Keyframes(detect, every=config.detect_every)
     slot = 0
-    for number, run in _runs(reader.frames(), clip_seconds=config.clip_seconds):
+    for number, run in runs(reader.frames(), clip_seconds=config.clip_seconds):
         if part is not None and number != slot:
             _take(part, keyframes.finish())
             yield part
@@ -278,7 +278,7 @@ def _take(part: _Part, looks: Iterator[Look]) -> None:
         part.add(look)
 
 
-def _runs(frames: Iterator[Frame], *, clip_seconds: float) -> Iterator[tuple[int, list[Frame]]]:
+def runs(frames: Iterator[Frame], *, clip_seconds: float) -> Iterator[tuple[int, list[Frame]]]:
     """Yield runs of frames with the number of their clip: a video longer than `clip_seconds` is cut by time.
 
     A run depends on its video alone: at most sixteen frames, of one clip, and not too many bytes.

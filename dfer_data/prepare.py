@@ -164,10 +164,7 @@ def resolve(request: Request) -> Resolved:
     """
     spec = detector_spec(request.detector)
     backbone = request.backbone if request.backbone is not None else spec.backbones[0]
-    if backbone not in spec.backbones:
-        raise UsageError(
-            f"--backbone {backbone}: {spec.name} knows {', '.join(filter(None, spec.backbones)) or 'none'}"
-        )
+    model_file = spec.weights_of(backbone)
     dataset = adapter(request.dataset)
     config = PrepareConfig(  # faults of the settings come before the dataset is read
         dataset=request.dataset,
@@ -199,7 +196,7 @@ def resolve(request: Request) -> Resolved:
         listing = with_folds(listing, request.folding)
     if listing.layout == "frames":
         listing = replace(listing, notes=(*listing.notes, *crop_notes(root, listing, detector=config.detector)))
-    path = weights.resolve(spec.weights, path=request.weights) if spec.weights else None
+    path = weights.resolve(model_file, path=request.weights) if model_file else None
     if path is not None:
         config = replace(config, weights_sha256=weights.sha256_file(path))
     if request.all_tracks and request.subjects is not None:

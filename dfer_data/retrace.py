@@ -51,7 +51,7 @@ def detector_of(config: PrepareConfig, *, path: Path | None = None) -> Detector:
     spec = detector_spec(config.detector)
     if not spec.weights:
         raise UsageError("its crops were taken as they are: no face was detected, so none can be drawn")
-    found = weights.resolve(spec.weights, path=path)
+    found = weights.resolve(spec.weights_of(config.backbone), path=path)
     if (sha256 := sha256_file(found)) != config.weights_sha256:
         raise UsageError(
             f"{found} has sha256 {sha256[:12]}, the dataset was made with {config.weights_sha256[:12]}: name that file "

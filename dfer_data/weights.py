@@ -23,6 +23,7 @@ from typing import Literal
 
 from dfer_data.cache import cache_root
 from dfer_data.errors import UsageError, WeightsError
+from dfer_data.releases import RELEASES, release
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,14 @@ def asset(name: str) -> Asset:
     for candidate in _ASSETS:
         if candidate.name == name:
             return candidate
-    known = ", ".join(a.name for a in _ASSETS)
+    known = ", ".join(one.name for one in (*_ASSETS, *RELEASES))
     raise UsageError(f"unknown weights {name!r}; known: {known}")
+
+
+def check_name(name: str) -> None:
+    """UsageError unless there is an asset or a release called `name`."""
+    if release(name) is None:
+        asset(name)
 
 
 def cache_dir() -> Path:
@@ -135,7 +142,7 @@ def sha256_file(path: Path) -> str:
 
 
 def resolve(name: str, *, path: Path | None = None) -> Path:
-    """Return a local file for the asset, fetching it on first use.
+    """Return a local file for the asset, fetching it on first use, or for the release, which was put there by hand.
 
     `path` overrides the cache with a file of the user's own; its hash is recorded by the caller, not enforced.
     Raises UsageError if `path` is not a file, WeightsError if the asset cannot be had.
@@ -144,16 +151,15 @@ def resolve(name: str, *, path: Path | None = None) -> Path:
         if not path.is_file():
             raise UsageError(f"--weights {path}: no such file")
         return path
-    wanted = asset(name)
-    target = cached_path(name)
-    if _is_intact(target, wanted):
-        return target
+    if release(name) is None and _is_intact(cached_path(name), asset(name)):
+        return cached_path(name)
     return fetch(name)
 
 
 def fetch(name: str) -> Path:
-    """Fetch the asset into the cache unless an intact copy is there; see `fetch_asset`."""
-    return fetch_asset(asset(name), folder=cache_dir())
+    """Fetch the asset into the cache unless an intact copy is there; see `fetch_asset`. A release must be there."""
+    by_hand = release(name)
+    return by_hand.find(cache_dir()) if by_hand is not None else fetch_asset(asset(name), folder=cache_dir())
 
 
 def fetch_asset(wanted: Asset, *, folder: Path) -> Path:

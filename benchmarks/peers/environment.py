@@ -9,13 +9,19 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def python_with(name: str, requirements: tuple[str, ...]) -> Path:
-    """Return the Python of build/peers/NAME, made with these packages where it is missing; versions as ours."""
+def python_with(name: str, requirements: tuple[str, ...], *, alone: tuple[str, ...] = ()) -> Path:
+    """Return the Python of build/peers/NAME, made with these packages where it is missing; versions as ours.
+
+    Of the packages `alone`, what they depend on is not installed.
+    """
     folder = ROOT / "build" / "peers" / name
     python, mark = folder / "bin" / "python", folder / ".installed"
-    if not mark.is_file() or mark.read_text() != "\n".join(requirements):
+    wanted = "\n".join([*requirements, "alone:", *alone] if alone else requirements)
+    if not mark.is_file() or mark.read_text() != wanted:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         pip = [str(python), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt")]
         subprocess.run([*pip, *requirements], check=True)
-        mark.write_text("\n".join(requirements))
+        if alone:
+            subprocess.run([*pip, "--no-deps", *alone], check=True)
+        mark.write_text(wanted)
     return python

@@ -21,26 +21,38 @@ class DetectorSpec:
     backbones: tuple[str, ...]
     """Networks or methods it can run, the default first."""
     weights: str
-    """Name of its asset in `dfer_data.weights`; empty where it has none."""
+    """Name of the default backbone's file in `dfer_data.weights`; empty where it has none."""
     score_threshold: float
     """Default least score, in its own unit."""
     versions: tuple[str, ...]
-    """Distributions whose version changes what it finds, on a CPU in float32."""
+    """Distributions whose version changes what the default backbone finds, on a CPU in float32."""
     is_network: bool = False
     """Whether it can compute in bf16, and on a GPU."""
 
+    def weights_of(self, backbone: str) -> str:
+        """Return the name of a backbone's file in `dfer_data.weights`; UsageError lists the known backbones."""
+        if backbone not in self.backbones:
+            known = ", ".join(filter(None, self.backbones)) or "none"
+            raise UsageError(f"--backbone {backbone}: {self.name} knows {known}")
+        return self.weights if backbone == self.backbones[0] else f"{self.name}-{backbone}"
+
     def check(self, config: PrepareConfig) -> None:
-        """UsageError for a device or precision that it does not know, or that this machine lacks."""
-        if (config.device, config.precision) == ("cpu", "f32"):
+        """UsageError for a device or precision that it does not know, or packages that this machine lacks."""
+        is_default = config.backbone == self.backbones[0]
+        if is_default and (config.device, config.precision) == ("cpu", "f32"):
             return
         if not self.is_network:
             raise UsageError(f"--detector {self.name} knows --device cpu with --precision f32 alone")
         from dfer_data.detect.networks import check_hardware
 
-        check_hardware(config.device, config.precision)
+        check_hardware(config.device, config.precision, backbone=config.backbone)
 
     def packages(self, config: PrepareConfig) -> tuple[str, ...]:
         """Return the distributions whose version changes what it finds with these settings."""
+        if config.backbone == "resnet50":
+            from dfer_data.detect.networks import RESNET50_PACKAGES
+
+            return tuple(RESNET50_PACKAGES)
         if config.device == "cuda":
             return ("torch",)
         return ("openvino",) if config.precision == "bf16" else self.versions
@@ -49,7 +61,12 @@ class DetectorSpec:
 DETECTORS: Mapping[str, DetectorSpec] = MappingProxyType(
     {
         "retinaface": DetectorSpec(
-            "retinaface", ("mobilenet0.25",), "retinaface-mobilenet0.25", 0.7, ("onnxruntime",), is_network=True
+            "retinaface",
+            ("mobilenet0.25", "resnet50"),
+            "retinaface-mobilenet0.25",
+            0.7,
+            ("onnxruntime",),
+            is_network=True,
         ),
         "dlib": DetectorSpec("dlib", ("hog-5pt",), "dlib-5-landmarks", 0.0, ("dlib-bin",)),
         "none": DetectorSpec("none", ("",), "", 0.0, ()),
@@ -79,6 +96,7 @@ def build_detector(config: PrepareConfig, *, weights: Path | None) -> Detector |
             weights,
             long_side_px=config.det_size_px,
             score_threshold=config.score_threshold,
+            backbone="resnet50" if config.backbone == "resnet50" else "mobilenet0.25",
             device=config.device,
             precision=config.precision,
         )

@@ -1,27 +1,63 @@
-"""RetinaFace (Deng et al., CVPR 2020) with a MobileNet 0.25 backbone, decoded in floats.
+"""RetinaFace (Deng et al., CVPR 2020) with a MobileNet 0.25 or a ResNet-50 backbone, decoded in floats.
 
-The graph gives raw regressions per anchor; anchors, decoding and non-maximum suppression are here. Other packages round
-landmarks to whole pixels, which alone adds visible jitter to aligned faces.
+The network gives raw regressions per anchor; anchors, decoding and non-maximum suppression are here. Other packages
+round landmarks to whole pixels, which alone adds visible jitter to aligned faces.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from dfer_data.config import Device, Precision
 from dfer_data.detect.base import Scaling, box_iou, resize, scaling_to_long_side
-from dfer_data.detect.networks import network
+from dfer_data.detect.networks import Backbone, network
 from dfer_data.types import Detection, Floats, Image, LandmarkScheme
 
 _STRIDES_AND_SIZES_PX = ((8, (16, 32)), (16, (64, 128)), (32, (256, 512)))
 _VARIANCE_CENTRE, _VARIANCE_SIZE = 0.1, 0.2
-_MEAN_RGB = (127.0, 117.0, 104.0)
 _PAD_MULTIPLE_PX = 32
-_MAX_BATCH = {"cpu": 2, "cuda": 16}  # one CPU thread is no faster with more, and each picture takes 14 MiB
+
+
+@dataclass(frozen=True)
+class _Backbone:
+    """What a backbone is given."""
+
+    mean_rgb: tuple[float, float, float]
+    """Subtracted from each channel, 0..255."""
+    scale_rgb: tuple[float, float, float] | None
+    """What is left is multiplied by; None: nothing."""
+    is_bgr: bool
+    """Order of the channels."""
+    max_batch: Mapping[Device, int]
+    """Pictures at a time."""
+    is_fixed: bool
+    """Whether there are always so many, since results could change with the size of the batch."""
+
+
+_BACKBONES: Mapping[Backbone, _Backbone] = MappingProxyType(
+    {
+        "mobilenet0.25": _Backbone(
+            mean_rgb=(127.0, 117.0, 104.0),
+            scale_rgb=None,
+            is_bgr=True,
+            max_batch={"cpu": 2, "cuda": 16},  # one CPU thread is no faster with more; each picture takes 14 MiB
+            is_fixed=False,
+        ),
+        "resnet50": _Backbone(  # ImageNet's mean and standard deviation
+            mean_rgb=(0.485 * 255, 0.456 * 255, 0.406 * 255),
+            scale_rgb=(1 / (0.229 * 255), 1 / (0.224 * 255), 1 / (0.225 * 255)),
+            is_bgr=False,
+            max_batch={"cpu": 1, "cuda": 16},
+            is_fixed=True,
+        ),
+    }
+)
 
 
 class RetinaFace:
@@ -34,13 +70,15 @@ class RetinaFace:
         long_side_px: int = 640,
         score_threshold: float = 0.7,
         nms_iou: float = 0.4,
+        backbone: Backbone = "mobilenet0.25",
         device: Device = "cpu",
         precision: Precision = "f32",
     ) -> None:
-        """Load the ONNX graph; UsageError if `weights` is not such a graph, or package or hardware is missing."""
-        self._network = network(weights, device=device, precision=precision)
-        self._max_batch = _MAX_BATCH[device]
-        self._is_fixed = precision == "bf16"  # results of a network in bf16 could change with the size of the batch
+        """Load the network; UsageError if `weights` are not its weights, or package or hardware is missing."""
+        self._network = network(weights, backbone=backbone, device=device, precision=precision)
+        self._backbone = _BACKBONES[backbone]
+        self._max_batch = self._backbone.max_batch[device]
+        self._is_fixed = self._backbone.is_fixed or precision == "bf16"
         self._long_side_px = long_side_px
         self._score_threshold = score_threshold
         self._nms_iou = nms_iou
@@ -65,7 +103,8 @@ class RetinaFace:
     def _detect_batch(self, images: Sequence[Image]) -> list[list[Detection]]:
         scaling = scaling_to_long_side(images[0], long_side_px=self._long_side_px)
         num_pictures = self._max_batch if self._is_fixed else len(images)
-        batch = _network_input([resize(image, scaling) for image in images], num_pictures=num_pictures)
+        resized = [resize(image, scaling) for image in images]
+        batch = _network_input(resized, num_pictures=num_pictures, backbone=self._backbone)
         boxes, scores, landmarks = self._network(batch)
         anchors = _anchors(batch.shape[2], batch.shape[3])
         return [
@@ -88,14 +127,17 @@ class RetinaFace:
         return [detection for detection in detections if detection.is_finite]
 
 
-def _network_input(images: Sequence[Image], *, num_pictures: int) -> Floats:
-    """Stack equal-sized RGB pictures as (B, 3, H, W) float32 BGR minus mean; padded with 0 at right, below, behind."""
+def _network_input(images: Sequence[Image], *, num_pictures: int, backbone: _Backbone) -> Floats:
+    """Stack equal-sized RGB pictures as (B, 3, H, W) float32, scaled; padded with 0 at right, below, behind."""
     height, width = images[0].shape[:2]
     padded = [-(-side // _PAD_MULTIPLE_PX) * _PAD_MULTIPLE_PX for side in (height, width)]
     batch = np.zeros((num_pictures, 3, *padded), np.float32)
     for i, image in enumerate(images):
-        for channel, mean in enumerate(_MEAN_RGB):
-            np.subtract(image[:, :, channel], np.float32(mean), out=batch[i, 2 - channel, :height, :width])
+        for channel, mean in enumerate(backbone.mean_rgb):
+            plane = batch[i, 2 - channel if backbone.is_bgr else channel, :height, :width]
+            np.subtract(image[:, :, channel], np.float32(mean), out=plane)
+            if backbone.scale_rgb is not None:
+                plane *= np.float32(backbone.scale_rgb[channel])
     return batch
 
 

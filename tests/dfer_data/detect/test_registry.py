@@ -9,6 +9,7 @@ from dfer_data import weights
 from dfer_data.detect.registry import DETECTORS, build_detector, detector_spec
 from dfer_data.errors import UsageError
 from dfer_data.prepare import Request, resolve
+from dfer_data.releases import release
 from tests.dfer_data.tiny import CONFIG
 
 
@@ -21,7 +22,8 @@ def test_an_unknown_detector_lists_the_known_ones() -> None:
 def test_every_detector_names_an_asset_that_exists(name: str) -> None:
     spec = detector_spec(name)
     assert spec.name == name
-    assert spec.weights == "" or weights.asset(spec.weights).name == spec.weights
+    for file in {spec.weights_of(backbone) for backbone in spec.backbones} - {""}:
+        assert release(file) is not None or weights.asset(file).name == file
 
 
 def test_a_detector_is_built_from_a_config(retinaface_weights: Path) -> None:
@@ -35,7 +37,7 @@ def test_a_detector_is_built_from_a_config(retinaface_weights: Path) -> None:
 
 
 def test_an_unknown_backbone_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--backbone vgg: retinaface knows mobilenet0\.25"):
+    with pytest.raises(UsageError, match=r"--backbone vgg: retinaface knows mobilenet0\.25, resnet50"):
         resolve(Request(dataset="folder", source=tmp_path, backbone="vgg"))
     with pytest.raises(UsageError, match="--backbone vgg: none knows none"):
         resolve(Request(dataset="folder", source=tmp_path, detector="none", backbone="vgg"))

@@ -1,0 +1,169 @@
+"""`dfer detectors`: which face detectors can run here, and how they do on one's own videos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from dfer_data.errors import DferError, UsageError
+
+from . import _console
+from ._exit import ExitCode
+from ._options import JsonFlag
+
+if TYPE_CHECKING:
+    from dfer_data.comparison import Comparison
+    from dfer_data.detect.choices import Contestant
+
+detectors_app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="List face detectors; compare them on your own videos."
+)
+_MOST_NAMED = 10
+
+
+@detectors_app.command("list")
+def list_detectors(as_json: JsonFlag = False) -> None:
+    """List the detectors, how `dfer prepare` takes each, and whether it can run here."""
+    from dfer_data.detect.choices import CHOICES, problem
+
+    rows = [
+        {"name": one.name, "flags": f"--detector {one.detector} --backbone {one.backbone}", "problem": problem(one)}
+        for one in CHOICES.values()
+    ]
+    if as_json:
+        _console.print_json({"detectors": [row | {"problem": row["problem"] or None} for row in rows]})
+        return
+    cells = [(row["name"], row["flags"], "cannot run" if row["problem"] else "can run") for row in rows]
+    _console.print_table(("name", "for dfer prepare", "here"), cells)
+    for row in rows:
+        if row["problem"]:
+            _console.say(f"{row['name']}: {row['problem']}")
+
+
+@detectors_app.command("compare")
+def compare(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of videos, at any depth.")],
+    detectors: Annotated[
+        str | None, typer.Option(metavar="A,B", help="By the names of `list`.", show_default="all that can run")
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="Look at every K-th frame.")] = 1,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many videos, spread over the folder.", show_default="all")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for tables, JSON and a contact sheet of each clip.")] = None,
+    det_size: Annotated[int, typer.Option(help="Long side of the picture that a detector sees, in pixels.")] = 640,
+    resnet50_weights: Annotated[
+        Path | None, typer.Option(help="The ResNet-50's file.", show_default="the one in the cache")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the comparison in --out.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run detectors over the same frames: hit rate, agreement, jitter, different subjects, speed.
+
+    docs/detectors.md defines each figure. Exit code 3 if a video cannot be read; the others are compared.
+    """
+    from dfer_data import comparison_files as files
+    from dfer_data.compare import compare as run
+    from dfer_data.compare import videos_of
+
+    videos_of(folder, limit=limit)  # what is wrong with the folder is told before a detector is loaded
+    contestants = _contestants(detectors, det_size_px=det_size, resnet50_weights=resnet50_weights, as_json=as_json)
+    try:
+        if out is not None:
+            files.claim(out, force=force)
+        with _console.progress("comparing", unit="videos") as advance:
+            sheets = out / files.SHEETS if out is not None else None
+            result = run(folder, contestants, every=every, limit=limit, sheets=sheets, on_video=advance)
+        content = files.document(result, root=folder, every=every, det_size_px=det_size)
+        if out is not None:
+            files.write(out, result, content)
+    except OSError as error:
+        if out is None:
+            raise
+        raise DferError(f"cannot write {out}: {error.strerror or error}; make room, or choose another --out") from error
+    if as_json:
+        _console.print_json(content)
+    else:
+        _show(result, every=every, out=out)
+    for video in result.unread:
+        _console.say(f"{video.video}: {video.message}", as_json=as_json)
+    if result.unread:
+        raise typer.Exit(ExitCode.PARTIAL)
+
+
+def _contestants(
+    names: str | None, *, det_size_px: int, resnet50_weights: Path | None, as_json: bool
+) -> list[Contestant]:
+    """Return the detectors named, or all that can run here with a note on each other one; say which they are."""
+    from dfer_data.detect.choices import CHOICES, choice, problem, ready
+
+    if names is None:
+        chosen = list(CHOICES.values())
+        for one in [one for one in chosen if one.is_optional and resnet50_weights is None]:
+            if reason := problem(one):
+                _console.say(f"note: without {one.name}: {reason}", as_json=as_json)
+                chosen.remove(one)
+    else:
+        wanted = [name.strip() for name in names.split(",") if name.strip()]
+        if not wanted or len(set(wanted)) < len(wanted):
+            raise UsageError(f"--detectors {names}: each of them once, with commas between")
+        chosen = [choice(name) for name in wanted]
+    contestants = []
+    for one in chosen:
+        ready_one = ready(one, det_size_px=det_size_px, path=resnet50_weights if one.is_optional else None)
+        contestants.append(ready_one)
+        sha256 = ready_one.config.weights_sha256[:12]
+        how = f"{one.backbone}, weights sha256 {sha256}; long side {det_size_px} px"
+        _console.say(f"detector {one.name}: {how}", as_json=as_json)
+    return contestants
+
+
+def _show(result: Comparison, *, every: int, out: Path | None) -> None:
+    """Print the tables, the clips with different subjects, and where more is to be seen."""
+    counts = f"{len(result.clips)} clips, {result.detectors[0].num_frames} frames"
+    counts += f", one in {every}: jitter holds the motion between them too" if every > 1 else ""
+    _console.say(f"{counts}; lengths in % of the distance of the eyes\n")
+    header = (
+        "detector",
+        "frames with a face",
+        "clips with a subject",
+        "jitter",
+        "jitter, shared frames",
+        "frames/s of CPU time",
+    )
+    _console.print_table(header, [_detector_cells(row) for row in result.detectors])
+    if result.pairs:
+        _console.say("")
+        header = ("pair", "same face", "landmarks apart, median", "95th percentile", "over", "different subjects")
+        _console.print_table(header, [_pair_cells(row) for row in result.pairs])
+    _console.say("")
+    _show_suspects(result)
+    if out is not None:
+        _console.say(f"look: {out / 'sheets'}   tables: {out}")
+
+
+def _detector_cells(row: Any) -> Sequence[str]:
+    hits = f"{100 * row.hit_rate:.1f} % ({row.num_hits})"
+    jitter = (_percent(row.jitter), _percent(row.shared_jitter))
+    return row.name, hits, str(row.num_subjects), *jitter, f"{row.frames_per_second:.1f}"
+
+
+def _pair_cells(row: Any) -> Sequence[str]:
+    same = f"{_percent(row.agreement, digits=1)} ({row.num_same} of {row.num_either})"
+    apart = (_percent(row.distance_median), _percent(row.distance_p95))
+    return f"{row.one}, {row.other}", same, *apart, row.points, str(row.num_suspects)
+
+
+def _percent(share: float | None, *, digits: int = 2) -> str:
+    return "-" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def _show_suspects(result: Comparison) -> None:
+    for one in result.suspects[:_MOST_NAMED]:
+        how = "never in the same frame" if one.overlap is None else f"overlap {one.overlap:.2f}"
+        _console.say(f"different subjects: {one.clip_id}: {one.one} and {one.other} ({how})")
+    if (more := len(result.suspects) - _MOST_NAMED) > 0:
+        _console.say(f"and {more} more, in clips.csv of --out")
