@@ -18,6 +18,7 @@ import torch
 from torch import nn
 
 from dfer_data.config import canonical_json
+from dfer_data.dataset_card import CARD_NAME
 from dfer_data.errors import CorruptDataError, DferError, LockedError, UsageError
 from dfer_data.files import write_atomically
 from dfer_data.weights import sha256_file
@@ -30,6 +31,7 @@ from lstpnet.evaluate import CONTROLS, Control, predict_clips
 from lstpnet.experiment import Experiment, without_validation
 from lstpnet.initial import initial_model
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
+from lstpnet.model_card import model_card
 from lstpnet.own_models import source_sha256
 from lstpnet.runs import (
     CONFIG_NAME,
@@ -150,7 +152,11 @@ class _Run:
         write_predictions(folder, parts)
         names = tuple(dict.fromkeys(part.checkpoint for part in parts))
         draw_curves(folder)
-        write_run(folder, self._info(checkpoints=names, finished=True))
+        info = self._info(checkpoints=names, finished=True)
+        num_parameters = sum(parameter.numel() for parameter in model.parameters())
+        card = model_card(experiment, info, parts, num_parameters=num_parameters)
+        write_atomically(folder / CARD_NAME, card.encode("utf-8"), work=folder)
+        write_run(folder, info)
         shutil.rmtree(folder / STATES, ignore_errors=True)
         self.group.wait()
         return [_result(part, experiment) for part in parts if not part.control]
