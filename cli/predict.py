@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,7 +18,10 @@ from ._exit import ExitCode
 from ._options import FAST_DETECT_EVERY, JsonFlag, refuse_targets, require_torch
 
 if TYPE_CHECKING:
-    from lstpnet.predict import Person
+    from lstpnet.cross_dataset import Opened
+    from lstpnet.predict import Moment, Person
+
+_STRIP = re.compile(r"-person-\d+\.png$")
 
 
 def predict(
@@ -34,6 +39,9 @@ def predict(
     ] = FAST_DETECT_EVERY,
     csv: Annotated[Path | None, typer.Option(help="CSV to write: a line a window.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for a picture over time of each video.")] = None,
+    attention: Annotated[
+        Path | None, typer.Option(help="Folder for a filmstrip of each person: which frames the LSTformer looks at.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the CSV and pictures.")] = False,
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best there is")] = None,
     as_json: JsonFlag = False,
@@ -44,6 +52,7 @@ def predict(
     """
     require_torch()
     from dfer_data.detect.registry import build_detector
+    from lstpnet.attention_strip import MOST_WINDOWS
     from lstpnet.cross_dataset import open_model
     from lstpnet.device import pick_device
     from lstpnet.predict import LEAST_FRAMES, Windows, predict_video, quickened
@@ -55,14 +64,23 @@ def predict(
     paths, chosen = _videos(sources), pick_device(device)
     _check_targets(csv, plots, paths, force=force)
     opened = quickened(open_model(model, checkpoint=checkpoint, trained_on=trained_on))
+    strips = _folder_of_strips(attention, opened, paths, force=force, as_json=as_json)
     config, weights = _how_to_detect(detector, detect_every)
     finder = build_detector(config, weights=weights)
     assert finder is not None
     documents, num_failed = [], 0
     for path in paths:
         try:
-            made = predict_video(path, opened, detector=finder, config=config, windows=windows, device=chosen)
-            persons, problem = list(made), ""
+            made = predict_video(
+                path,
+                opened,
+                detector=finder,
+                config=config,
+                windows=windows,
+                device=chosen,
+                num_filmstrips=MOST_WINDOWS if strips else 0,
+            )
+            persons, problem = [_drawn(person, opened.class_names, path, strips=strips) for person in made], ""
         except VideoError as error:
             persons, problem = [], error.message
         problem = problem or ("" if persons else f"no face in {LEAST_FRAMES} frames of it")
@@ -107,6 +125,40 @@ def _check_targets(csv: Path | None, plots: Path | None, paths: Sequence[Path], 
     refuse_targets(*([csv] if csv is not None else []), *drawn, force=force)
 
 
+def _folder_of_strips(
+    attention: Path | None, opened: Opened, paths: Sequence[Path], *, force: bool, as_json: bool
+) -> Path | None:
+    """Return the folder of the filmstrips, made and without those of an earlier run; None where there will be none."""
+    from lstpnet.attention import why_no_attention
+
+    if attention is None:
+        return None
+    if why := why_no_attention(opened.model, opened.recipe):
+        _console.say(f"--attention: no filmstrips: {why}", as_json=as_json)
+        return None
+    if attention.exists() and not attention.is_dir():
+        raise UsageError(f"--attention {attention} is no folder")
+    names = Counter(path.name for path in paths)
+    if twice := sorted(name for name, number in names.items() if number > 1):
+        raise UsageError(f"--attention: {len(twice)} names stand for several videos ({twice[0]}); predict them apart")
+    attention.mkdir(parents=True, exist_ok=True)
+    before = [old for old in attention.iterdir() if _STRIP.sub("", old.name) in names and _STRIP.search(old.name)]
+    refuse_targets(*before, force=force)
+    for old in before:
+        old.unlink()
+    return attention
+
+
+def _drawn(person: Person, class_names: Sequence[str], path: Path, *, strips: Path | None) -> Person:
+    """Draw the filmstrip of a person, where one is wanted, and return the person without the frames."""
+    if strips is None:
+        return person
+    from lstpnet.attention_strip import draw_attention
+
+    draw_attention(person, class_names, strips / f"{path.name}-person-{person.number}.png", title=path.name)
+    return replace(person, moments=tuple(replace(moment, frames=None) for moment in person.moments))
+
+
 def _how_to_detect(detector: str, detect_every: int) -> tuple[Any, Path | None]:
     """Return the settings of `prepare` that faces are found by, and the model file."""
     from dfer_data import weights
@@ -147,6 +199,7 @@ def _document(path: Path, persons: Sequence[Person], names: Sequence[str], *, pr
                         "start_seconds": round(moment.start_seconds, 3),
                         "end_seconds": round(moment.end_seconds, 3),
                         "probabilities": shares(moment.probabilities),
+                        **_attention(moment),
                     }
                     for moment in person.moments
                 ],
@@ -154,6 +207,11 @@ def _document(path: Path, persons: Sequence[Person], names: Sequence[str], *, pr
             for person in persons
         ],
     }
+
+
+def _attention(moment: Moment) -> dict[str, list[float]]:
+    """Return the attention to the sixteen frames of a window, where it was asked for."""
+    return {} if moment.attention is None else {"attention": [round(float(share), 4) for share in moment.attention]}
 
 
 def _tell(document: dict[str, Any], *, as_json: bool) -> None:
