@@ -117,7 +117,8 @@ def _counts(document: Mapping[str, Any]) -> list[str]:
     folds = [(fold, sizes.get("train", 0), sizes.get("test", 0)) for fold, sizes in by_number]
     if not folds:
         return [*lines, "No folds.", ""]
-    rule = document.get("fold_rule", "those of the dataset's owners")
+    owners = "as the dataset's owners cut theirs" if document["synthetic"] else "those of the dataset's owners"
+    rule = document.get("fold_rule", owners)
     return [*lines, *table(("fold", "train clips", "test clips"), folds), f"Folds: {escaped(rule)}.", ""]
 
 
