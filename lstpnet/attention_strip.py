@@ -47,7 +47,11 @@ def draw_attention(person: Person, class_names: Sequence[str], path: Path, *, ti
     top = max([_LEAST_TOP, *(float(moment.attention.max()) for moment in shown if moment.attention is not None)])
     for row, moment in enumerate(shown):
         _draw_moment(figure, HEAD_PX + ROW_PX * row, moment, class_names, top=top)
-    few = f"{len(shown)} of {len(person.moments)} windows. " if len(shown) < len(person.moments) else ""
+    few = (
+        f"{len(shown)} of {len(person.moments)} windows, which do not overlap. "
+        if len(shown) < len(person.moments)
+        else ""
+    )
     note = "Per cent of the attention, mean over layers, heads and frames; dashed: an even share. Not an explanation."
     _write(figure, _LEFT_PX, height_px - 18, few + note, fontsize=7.5)
     figure.savefig(path, dpi=_DPI)
