@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,13 +13,11 @@ from dfer_data.errors import UsageError, VideoError
 
 from . import _console
 from ._exit import ExitCode
-from ._options import FAST_DETECT_EVERY, JsonFlag, refuse_targets, require_torch
+from ._options import FAST_DETECT_EVERY, JsonFlag, require_torch
+from ._predict_files import check_targets, folder_of_strips, videos_named
 
 if TYPE_CHECKING:
-    from lstpnet.predict import Person
-
-
-_FLAGS = {".png": "--plots", ".mp4": "--annotate"}
+    from lstpnet.predict import Moment, Person
 
 
 def predict(
@@ -40,6 +38,9 @@ def predict(
     annotate: Annotated[
         Path | None, typer.Option(help="Folder for each video with what is seen drawn into it, its sound kept.")
     ] = None,
+    attention: Annotated[
+        Path | None, typer.Option(help="Folder for a filmstrip of each person: which frames the LSTformer looks at.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the CSV, pictures and videos.")] = False,
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best there is")] = None,
     as_json: JsonFlag = False,
@@ -52,6 +53,7 @@ def predict(
     from dfer_data.annotate import write_annotated
     from dfer_data.detect.registry import build_detector
     from lstpnet.annotated import marks_of
+    from lstpnet.attention_strip import MOST_WINDOWS
     from lstpnet.cross_dataset import open_model
     from lstpnet.device import pick_device
     from lstpnet.predict import LEAST_FRAMES, Windows, predict_video, quickened
@@ -60,18 +62,27 @@ def predict(
     windows = Windows(window_seconds, stride_seconds)
     if not model.exists():
         raise UsageError(f"{model}: no such run or model")
-    paths, chosen = _videos(sources), pick_device(device)
+    paths, chosen = videos_named(sources), pick_device(device)
     targets = {".png": plots, ".mp4": annotate}
-    _check_targets(csv, {end: folder for end, folder in targets.items() if folder is not None}, paths, force=force)
+    check_targets(csv, {end: folder for end, folder in targets.items() if folder is not None}, paths, force=force)
     opened = quickened(open_model(model, checkpoint=checkpoint, trained_on=trained_on))
+    strips = folder_of_strips(attention, opened, paths, force=force, as_json=as_json)
     config, weights = _how_to_detect(detector, detect_every)
     finder = build_detector(config, weights=weights)
     assert finder is not None
     documents, num_failed = [], 0
     for path in paths:
         try:
-            made = predict_video(path, opened, detector=finder, config=config, windows=windows, device=chosen)
-            persons, problem = list(made), ""
+            made = predict_video(
+                path,
+                opened,
+                detector=finder,
+                config=config,
+                windows=windows,
+                device=chosen,
+                num_filmstrips=MOST_WINDOWS if strips else 0,
+            )
+            persons, problem = [_drawn(person, opened.class_names, path, strips=strips) for person in made], ""
         except VideoError as error:
             persons, problem = [], error.message
         problem = problem or ("" if persons else f"no face in {LEAST_FRAMES} frames of it")
@@ -90,42 +101,14 @@ def predict(
         raise typer.Exit(ExitCode.PARTIAL)
 
 
-def _videos(sources: Sequence[str]) -> list[Path]:
-    """Return the videos named, those in the folders named, and what patterns stand for; UsageError for nothing."""
-    import glob
+def _drawn(person: Person, class_names: Sequence[str], path: Path, *, strips: Path | None) -> Person:
+    """Draw the filmstrip of a person, where one is wanted, and return the person without the frames."""
+    if strips is None:
+        return person
+    from lstpnet.attention_strip import draw_attention
 
-    from dfer_data.video import VIDEO_EXTENSIONS
-
-    paths: list[Path] = []
-    for source in sources:
-        named = [Path(source)] if Path(source).exists() else sorted(map(Path, glob.glob(source, recursive=True)))
-        if not named:
-            raise UsageError(f"{source} " + ("stands for nothing" if glob.has_magic(source) else "does not exist"))
-        for path in named:
-            inside = sorted(one for one in path.rglob("*") if one.suffix.lower() in VIDEO_EXTENSIONS)
-            if path.is_dir() and not inside:
-                raise UsageError(f"no video in {path}")
-            paths += inside if path.is_dir() else [path]
-    return list(dict.fromkeys(paths))
-
-
-def _check_targets(csv: Path | None, folders: Mapping[str, Path], paths: Sequence[Path], *, force: bool) -> None:
-    """Refuse before the work what would be refused after it; make the folders of pictures and videos.
-
-    `folders`: ending of the files -> where they go.
-    """
-    names = Counter(path.name for path in paths) if folders else Counter()
-    if twice := sorted(name for name, number in names.items() if number > 1):
-        flags = " ".join(_FLAGS[end] for end in folders)
-        raise UsageError(f"{flags}: {len(twice)} names stand for several videos ({twice[0]}); predict them apart")
-    for end, folder in folders.items():
-        if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{_FLAGS[end]} {folder} is no folder")
-        folder.mkdir(parents=True, exist_ok=True)
-    made = [folder / f"{name}{end}" for end, folder in folders.items() for name in names]
-    if own := {path.resolve() for path in made} & {path.resolve() for path in paths}:
-        raise UsageError(f"{own.pop()} is one of the videos: name another folder")
-    refuse_targets(*([csv] if csv is not None else []), *made, force=force)
+    draw_attention(person, class_names, strips / f"{path.name}-person-{person.number}.png", title=path.name)
+    return replace(person, moments=tuple(replace(moment, frames=None) for moment in person.moments))
 
 
 def _how_to_detect(detector: str, detect_every: int) -> tuple[Any, Path | None]:
@@ -168,6 +151,7 @@ def _document(path: Path, persons: Sequence[Person], names: Sequence[str], *, pr
                         "start_seconds": round(moment.start_seconds, 3),
                         "end_seconds": round(moment.end_seconds, 3),
                         "probabilities": shares(moment.probabilities),
+                        **_attention(moment),
                     }
                     for moment in person.moments
                 ],
@@ -175,6 +159,11 @@ def _document(path: Path, persons: Sequence[Person], names: Sequence[str], *, pr
             for person in persons
         ],
     }
+
+
+def _attention(moment: Moment) -> dict[str, list[float]]:
+    """Return the attention to the sixteen frames of a window, where it was asked for."""
+    return {} if moment.attention is None else {"attention": [round(float(share), 4) for share in moment.attention]}
 
 
 def _tell(document: dict[str, Any], *, as_json: bool) -> None:

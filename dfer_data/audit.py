@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from dfer_data import lock
+from dfer_data.dataset_card import CARD_NAME
 from dfer_data.errors import CorruptDataError
 from dfer_data.manifest import DATASET_NAME, read_document
 from dfer_data.output import LOG_NAME, WORK
@@ -82,7 +83,7 @@ def _check_file(root: Path, name: str, facts: Mapping[str, Any], deep: bool) -> 
 
 def _extra_files(root: Path, files: Mapping[str, Any]) -> list[str]:
     found = (path.relative_to(root).as_posix() for path in sorted(root.rglob("*")) if path.is_file())
-    known = {*files, DATASET_NAME, LOG_NAME}
+    known = {*files, DATASET_NAME, LOG_NAME, CARD_NAME}
     return [name for name in found if name not in known and not name.startswith((WORK + "/", lock.PREFIX))]
 
 

@@ -27,6 +27,10 @@ class Facts:
     """How to get it."""
     terms: str
     """Under which terms, as far as known."""
+    licence: str
+    """The same in Hugging Face's vocabulary of licences: `other` for a signed form, `unknown` for one's own."""
+    home: str
+    """Where its owners speak of it; empty where no such page is known."""
     layouts: Mapping[str, str]
     """Where its files lie, and what they are."""
 

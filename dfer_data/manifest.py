@@ -21,6 +21,7 @@ from pyarrow import csv
 
 from dfer_data.align import resized
 from dfer_data.config import canonical_json
+from dfer_data.dataset_card import write_card
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.files import sync_folder, write_atomically
 from dfer_data.plan import PLAN_NAME, Plan, fold_rule
@@ -65,7 +66,7 @@ _INDEX = ("clip_id", "status", "label", "shard", "row", "num_frames")
 
 
 def write_manifest(plan: Plan, out: Path, *, work: Path) -> dict[str, Any]:
-    """Write ledger, clips, folds and last dataset.json from the sidecars; return what dataset.json says.
+    """Write ledger, clips, folds, the card and last dataset.json from the sidecars; return what dataset.json says.
 
     `work` is a folder on the same disk for what is not whole yet.
     """
@@ -81,6 +82,7 @@ def write_manifest(plan: Plan, out: Path, *, work: Path) -> dict[str, Any]:
         write_atomically(out / FOLDS / f"fold-{fold}.csv", text.encode("utf-8"), work=work)
     document = _document(plan, out, sidecars, clips)
     document["sha256"] = hashlib.sha256(canonical_json(document)).hexdigest()
+    write_card(document, out, work=work)
     for folder in (out / FOLDS, out):
         sync_folder(folder)  # everything that dataset.json names is on disk before it
     write_atomically(out / DATASET_NAME, canonical_json(document), work=work)

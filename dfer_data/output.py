@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dfer_data import lock
+from dfer_data.dataset_card import CARD_NAME
 from dfer_data.errors import UsageError
 from dfer_data.manifest import AMBIGUOUS_NAME, CLIPS_NAME, DATASET_NAME, FOLDS, LEDGER_NAME
 from dfer_data.plan import PLAN_NAME
@@ -27,7 +28,7 @@ def discard(out: Path) -> None:
         return
     _refuse_foreign(out)
     with lock.hold(out):
-        for name in (DATASET_NAME, CLIPS_NAME, LEDGER_NAME, AMBIGUOUS_NAME):
+        for name in (DATASET_NAME, CLIPS_NAME, LEDGER_NAME, AMBIGUOUS_NAME, CARD_NAME):
             (out / name).unlink(missing_ok=True)
         for name in (SHARDS, PREVIEW, FOLDS, WORK):
             shutil.rmtree(out / name, ignore_errors=True)

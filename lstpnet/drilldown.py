@@ -34,7 +34,8 @@ class View:
     dataset: int
     """Place of its clips in `Drilldown.datasets`."""
     clips: list[list[Any]]
-    """One a clip: place of the clip, fold, predicted class, 1 with a face else 0, probabilities in thousandths."""
+    """One a clip: place of the clip, fold, predicted class, 1 with a face else 0, probabilities in thousandths, and the
+    attention to each of its sixteen frames in thousandths where there is any."""
 
 
 @dataclass
@@ -118,7 +119,15 @@ def _clips(table: ClipTable, run: Run, part: Predictions) -> Iterator[list[Any]]
     shares = np.rint(_FRACTIONS * softmax(part.logits)).astype(int)
     for place, (clip_id, label) in enumerate(zip(part.clip_ids, part.labels, strict=True)):
         clip = table.place(clip_id, numbers[label])
-        yield [clip, run.info.fold, int(guesses[place]), int(part.has_face[place]), shares[place].tolist()]
+        facts = [clip, run.info.fold, int(guesses[place]), int(part.has_face[place]), shares[place].tolist()]
+        yield facts + _attention(part, place)
+
+
+def _attention(part: Predictions, place: int) -> list[list[int]]:
+    """Return the attention to the frames of a clip, if any."""
+    if part.attention is None or np.isnan(part.attention[place]).any():
+        return []
+    return [np.rint(_FRACTIONS * part.attention[place]).astype(int).tolist()]
 
 
 def softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
@@ -163,7 +172,7 @@ def _in_order(drilldown: Drilldown, datasets: Mapping[str, PreparedDataset]) -> 
     ranks: dict[tuple[int, int], tuple[int, int]] = {}
     for view in drilldown.views:
         table = drilldown.datasets[view.dataset]
-        for clip, _, guess, has_face, shares in view.clips:
+        for clip, _, guess, has_face, shares, *_ in view.clips:
             if has_face and table.sha256 in datasets:
                 is_right = int(guess == table.labels[clip])
                 ranks.setdefault((view.dataset, clip), (is_right, -max(shares)))

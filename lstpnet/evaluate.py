@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -14,12 +14,15 @@ from torch import nn
 
 from dfer_data.dataset import FaceClipDataset
 from dfer_data.loader import ClipLoader
+from lstpnet.attention import logits_and_weights
 from lstpnet.config import Recipe
 from lstpnet.inputs import normalised
+from lstpnet.model import LSTPNet
 
 Control = Literal["", "repeated-frame", "shuffled-frames"]
 CONTROLS: tuple[Control, ...] = ("repeated-frame", "shuffled-frames")
 _MIDDLE = 8  # of the sixteen frames
+_NOTHING = np.zeros((0, 0), np.float32)
 
 
 def predict_clips(
@@ -39,33 +42,61 @@ def predict_clips(
     `control`: `repeated-frame` shows the middle frame sixteen times, `shuffled-frames` a fixed random order of them.
     `dtype`: of autocast; None computes in float32.
     """
+
+    def of_views(views: torch.Tensor, ids: Sequence[str]) -> tuple[torch.Tensor]:
+        shown = (_controlled(view, ids, control=control).to(device) for view in views.unbind(1))
+        return (_averaged([model(normalised(view, norm=recipe.input_norm)).float() for view in shown]),)
+
+    (logits,) = _of_batches(of_views, model, root, clip_ids, recipe=recipe, device=device, dtype=dtype) or (_NOTHING,)
+    return logits
+
+
+def predict_attending(
+    model: LSTPNet,
+    root: Path,
+    clip_ids: Sequence[str],
+    *,
+    recipe: Recipe,
+    device: torch.device,
+    dtype: torch.dtype | None,
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return the logits of `predict_clips`, and the attention to each frame, (N, T) float32, of an LSTformer.
+
+    The sampler must show one view of a clip.
+    """
+
+    def of_only_view(views: torch.Tensor, ids: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        logits, weights = logits_and_weights(model, normalised(views[:, 0].to(device), norm=recipe.input_norm))
+        return logits.float(), weights
+
+    found = _of_batches(of_only_view, model, root, clip_ids, recipe=recipe, device=device, dtype=dtype)
+    logits, weights = found or (_NOTHING, _NOTHING)
+    return logits, weights
+
+
+def _of_batches(
+    of_views: Callable[[torch.Tensor, Sequence[str]], tuple[torch.Tensor, ...]],
+    model: nn.Module,
+    root: Path,
+    clip_ids: Sequence[str],
+    *,
+    recipe: Recipe,
+    device: torch.device,
+    dtype: torch.dtype | None,
+) -> list[npt.NDArray[np.float32]]:
+    """Run (views (B, V, T, 3, H, W), ids) -> tensors (B, ...) over clips; return each joined, none for no clips."""
     dataset = FaceClipDataset(
         root, clip_ids=clip_ids, sampling="test", sampler=recipe.sampler, short=recipe.short, size_px=recipe.size_px
     )
     loader = ClipLoader(dataset, batch_size=2 * recipe.batch_size, shuffles=False)
     model.eval()
-    logits = []
+    found = []
     with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
         for batch in loader.epoch(0):
-            frames, ids = batch.frames.contiguous(), batch.clip_ids
+            frames = batch.frames.contiguous()
             views = frames if frames.dim() == 6 else frames[:, None]  # (B, V, T, 3, H, W)
-            of_views = [_logits_of_view(model, view, ids, recipe, device, control=control) for view in views.unbind(1)]
-            logits.append(_averaged(of_views).cpu().numpy())
-    return np.concatenate(logits) if logits else np.zeros((0, 0), np.float32)
-
-
-def _logits_of_view(
-    model: nn.Module,
-    frames: torch.Tensor,
-    clip_ids: Sequence[str],
-    recipe: Recipe,
-    device: torch.device,
-    *,
-    control: Control,
-) -> torch.Tensor:
-    shown = _controlled(frames, clip_ids, control=control).to(device)
-    logits: torch.Tensor = model(normalised(shown, norm=recipe.input_norm)).float()
-    return logits
+            found.append([part.cpu().numpy() for part in of_views(views, batch.clip_ids)])
+    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
 
 
 def _averaged(of_views: Sequence[torch.Tensor]) -> torch.Tensor:

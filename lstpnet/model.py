@@ -129,7 +129,11 @@ class LSTPNet(nn.Module):
         """Do what `forward` does without looking at the shape of `x` first, as an exported graph must."""
         batch, num_frames = x.shape[:2]
         vectors: Tensor = self.backbone(x.flatten(0, 1), num_frames)  # (B*T, dim)
-        out: Tensor = self.head(vectors.reshape(batch, num_frames, self.dim))
+        return self.logits_of_frames(vectors.reshape(batch, num_frames, self.dim))
+
+    def logits_of_frames(self, vectors: Tensor) -> Tensor:
+        """Return the logits (B, num_classes) of `frame_features` (B, T, dim)."""
+        out: Tensor = self.head(vectors)
         logits: Tensor = self.fc(out.mean(dim=1))
         return logits
 
@@ -143,9 +147,13 @@ class LSTPNet(nn.Module):
 
         Raises ValueError for another temporal part than the LSTformer.
         """
+        return self.maps_of_frames(self.frame_features(x))
+
+    def maps_of_frames(self, vectors: Tensor) -> Tensor:
+        """Return what `attention_maps` does of `frame_features` (B, T, dim)."""
         if not isinstance(self.head, LSTformer):
             raise ValueError(f"a model with temporal {self.settings['temporal']!r} has no attention maps")
-        return self.head.attention_maps(self.frame_features(x))
+        return self.head.attention_maps(vectors)
 
     def frame_features(self, x: Tensor) -> Tensor:
         """Return the backbone's vector of each frame, (B, T, dim) float; `x` as in `forward`."""

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +21,7 @@ from dfer_data.sample import BLACK, frames_of_clip
 from dfer_data.sources.base import SourceVideo
 from dfer_data.spool import FrameRecord
 from dfer_data.types import Image
+from lstpnet.attention import logits_and_weights
 from lstpnet.cross_dataset import Opened
 from lstpnet.device import autocast_dtype
 from lstpnet.inference import fold_batch_norms
@@ -60,6 +60,10 @@ class Moment:
     """Time of its last frame."""
     probabilities: npt.NDArray[np.float32]
     """(num_classes,) of the model's classes, in its order."""
+    attention: npt.NDArray[np.float32] | None = None
+    """(16,) share of the attention that each frame gets (lstpnet/attention.py); None unless asked for."""
+    frames: npt.NDArray[np.uint8] | None = None
+    """(16, 3, H, W) what the model saw; None unless asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,11 +104,14 @@ def predict_video(
     config: PrepareConfig,
     windows: Windows,
     device: torch.device,
+    num_filmstrips: int = 0,
     on_progress: Callable[[], None] = lambda: None,
 ) -> Iterator[Person]:
     """Yield the persons of a video, shot after shot; none where no face is seen for LEAST_FRAMES frames.
 
-    Faces are found and aligned as `prepare` does by `config`. Raises VideoError when nothing of the video can be used.
+    Faces are found and aligned as `prepare` does by `config`. With `num_filmstrips`, moments hold the attention to
+    their frames, and so many of each person, which do not overlap, the frames themselves; the model must have attention
+    (`why_no_attention`). Raises VideoError when nothing of the video can be used.
     """
     wanted = replace(config, all_tracks=True, store="frames")
     opened.model.to(device).eval()
@@ -116,7 +123,7 @@ def predict_video(
         if not isinstance(clip, Clip) or clip.facts.num_frames < LEAST_FRAMES:
             continue
         faces = list(clip.faces)
-        moments = tuple(_moments(faces, opened, wanted, windows=windows, device=device))
+        moments = tuple(_moments(faces, opened, wanted, windows=windows, device=device, num_filmstrips=num_filmstrips))
         yield Person(number, moments, tuple(face.record for face in faces), clip.facts.reason)
         number += 1
 
@@ -134,8 +141,24 @@ def cut(times_seconds: Sequence[float], windows: Windows) -> list[tuple[int, int
     return [(first, stop) for first, stop in dict.fromkeys(bounds) if stop > first]
 
 
+def apart(bounds: Sequence[tuple[int, int]], *, most: int) -> list[tuple[int, int]]:
+    """Return windows that do not overlap, the first among them; of more than `most` some from beginning to end."""
+    chosen: list[tuple[int, int]] = []
+    for first, stop in bounds:
+        if not chosen or first >= chosen[-1][1]:
+            chosen.append((first, stop))
+    places = np.linspace(0, len(chosen) - 1, min(most, len(chosen))).round().astype(int)
+    return [chosen[place] for place in places]
+
+
 def _moments(
-    faces: Sequence[Face], opened: Opened, config: PrepareConfig, *, windows: Windows, device: torch.device
+    faces: Sequence[Face],
+    opened: Opened,
+    config: PrepareConfig,
+    *,
+    windows: Windows,
+    device: torch.device,
+    num_filmstrips: int,
 ) -> Iterator[Moment]:
     recipe = opened.recipe
     times = [face.record.pts_seconds for face in faces]
@@ -152,12 +175,16 @@ def _moments(
         return np.asarray(np.array(rows).transpose(0, 1, 4, 2, 3), np.uint8)
 
     bounds = cut(times, windows)
+    shown = set(apart(bounds, most=num_filmstrips))
     for start in range(0, len(bounds), _BATCH):
         batch = bounds[start : start + _BATCH]
         clips = np.concatenate([views(first, stop) for first, stop in batch])
-        found = _probabilities(clips, opened, device=device)
-        for (first, stop), mean in zip(batch, found.reshape(len(batch), -1, found.shape[1]).mean(axis=1), strict=True):
-            yield Moment(times[first], times[stop - 1], np.asarray(mean, np.float32))
+        found, weights = _looked_at(clips, opened, device=device, attends=num_filmstrips > 0)
+        means = found.reshape(len(batch), -1, found.shape[1]).mean(axis=1)
+        for number, (first, stop) in enumerate(batch):
+            frames = clips[number] if (first, stop) in shown else None
+            attention = None if weights is None else weights[number]
+            yield Moment(times[first], times[stop - 1], np.asarray(means[number], np.float32), attention, frames)
 
 
 def _short(rule: str) -> str:
@@ -165,9 +192,17 @@ def _short(rule: str) -> str:
     return "edge" if rule == "drop" else rule
 
 
-def _probabilities(clips: npt.NDArray[np.uint8], opened: Opened, *, device: torch.device) -> npt.NDArray[np.float32]:
+def _looked_at(
+    clips: npt.NDArray[np.uint8], opened: Opened, *, device: torch.device, attends: bool
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
+    """Return the probabilities of clips (N, 16, 3, H, W), (N, num_classes), and the attention to frames, (N, 16)."""
+    weights: torch.Tensor | None = None
     dtype = autocast_dtype(opened.recipe, device)
     with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
         frames = normalised(torch.from_numpy(clips).to(device), norm=opened.recipe.input_norm)
-        logits: Any = opened.model(frames)
-    return np.asarray(torch.softmax(logits.float(), dim=1).cpu().numpy(), np.float32)
+        if attends and isinstance(opened.model, LSTPNet):
+            logits, weights = logits_and_weights(opened.model, frames)
+        else:
+            logits = opened.model(frames)
+    shares = torch.softmax(logits.float(), dim=1).cpu().numpy()
+    return np.asarray(shares, np.float32), None if weights is None else weights.cpu().numpy()

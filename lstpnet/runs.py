@@ -2,7 +2,8 @@
 
     runs/<prepared folder>/<recipe>/fold-3/seed-0/
       run.json               what was trained on what; canonical JSON, format version 1
-      predictions.parquet    clip_id, label (class name), checkpoint, control, has_face, logits; one row a test clip
+      predictions.parquet    clip_id, label (class name), checkpoint, control, has_face, logits; one row a test clip;
+                             attention where the model has it
 
 Both files appear whole or not at all. A run is finished once its run.json says so, so that one is written last.
 """
@@ -26,11 +27,14 @@ from dfer_data.files import sync_folder, write_atomically
 
 FORMAT, FORMAT_VERSION = "dfer-run", 1
 RUN_NAME, CONFIG_NAME, PREDICTIONS_NAME = "run.json", "config.json", "predictions.parquet"
+ATTENTION = "attention"
+"""A column of predictions that only models with attention over time have."""
 CHECKPOINTS = ("last", "best", "refit", "test-best")
 """`last` is the headline; `best` was chosen on clips held out of train, `refit` trained on all of train for as many
 epochs; `test-best` was chosen on the test clips, so its figure is too good."""
 CONTROLS = ("", "repeated-frame", "shuffled-frames")
 """How the test frames were changed; empty: not at all."""
+_SHARES_ATOL = 1e-2
 _MAX_FAULTS_OF_A_KIND = 50
 
 
@@ -119,6 +123,9 @@ class Predictions:
     """One of CHECKPOINTS."""
     control: str = ""
     """One of CONTROLS."""
+    attention: npt.NDArray[np.float32] | None = None
+    """(N, 16) share of the attention that each of a clip's frames gets (lstpnet/attention.py), of sum 1; NaN for a clip
+    without a face; None for a model without attention over time."""
 
     def __post_init__(self) -> None:
         """Refuse what could not be scored."""
@@ -134,10 +141,21 @@ class Predictions:
             faults.append("no clips")
         elif np.isnan(self.logits).any() or np.isposinf(self.logits).any() or np.isneginf(self.logits).all(1).any():
             faults.append("a logit is NaN or +inf, or a clip has nothing but -inf")
+        if self.attention is not None and (fault := _attention_fault(self.attention, num_clips=num_clips)):
+            faults.append(fault)
         if repeated := [clip_id for clip_id, number in Counter(self.clip_ids).items() if number > 1]:
             faults.append(f"clip {repeated[0]} stands there twice")
         if faults:
             raise UsageError(f"predictions of {self.checkpoint} {self.control}".rstrip() + ": " + "; ".join(faults))
+
+
+def _attention_fault(attention: npt.NDArray[np.float32], *, num_clips: int) -> str:
+    """Say what is wrong with shares of attention; empty: nothing."""
+    if attention.ndim != 2 or len(attention) != num_clips:
+        return f"attention {attention.shape}: a row a clip is needed"
+    shares = attention[~np.isnan(attention).all(axis=1)]
+    is_right = (shares >= 0).all() and (np.abs(shares.sum(axis=1) - 1) < _SHARES_ATOL).all()
+    return "" if is_right else "attention that is negative or does not sum to 1"
 
 
 @dataclass(frozen=True)
@@ -174,7 +192,8 @@ def write_predictions(folder: Path, parts: Sequence[Predictions]) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    columns: dict[str, list[Any]] = {name: [] for name in _schema().names}
+    schema = _schema(with_attention=any(part.attention is not None for part in parts))
+    columns: dict[str, list[Any]] = {name: [] for name in schema.names}
     for part in parts:
         columns["clip_id"] += part.clip_ids
         columns["label"] += part.labels
@@ -182,16 +201,26 @@ def write_predictions(folder: Path, parts: Sequence[Predictions]) -> None:
         columns["control"] += [part.control] * len(part.clip_ids)
         columns["has_face"] += part.has_face.tolist()
         columns["logits"] += list(part.logits.astype(np.float32))
+        if ATTENTION in columns:
+            columns[ATTENTION] += _rows_or_nulls(part)
     buffer = io.BytesIO()
-    pq.write_table(pa.table(columns, schema=_schema()), buffer, write_page_checksum=True)
+    pq.write_table(pa.table(columns, schema=schema), buffer, write_page_checksum=True)
     _write(folder / PREDICTIONS_NAME, buffer.getvalue())
 
 
-def _schema() -> Any:
+def _schema(*, with_attention: bool = False) -> Any:
     import pyarrow as pa
 
     texts = [(name, pa.string()) for name in ("clip_id", "label", "checkpoint", "control")]
-    return pa.schema([*texts, ("has_face", pa.bool_()), ("logits", pa.list_(pa.float32()))])
+    attention = [(ATTENTION, pa.list_(pa.float32()))] if with_attention else []
+    return pa.schema([*texts, ("has_face", pa.bool_()), ("logits", pa.list_(pa.float32())), *attention])
+
+
+def _rows_or_nulls(part: Predictions) -> list[npt.NDArray[np.float32] | None]:
+    """Return the attention of each clip, None where there is none."""
+    if part.attention is None:
+        return [None] * len(part.clip_ids)
+    return [None if np.isnan(row).all() else row.astype(np.float32) for row in part.attention]
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -243,7 +272,8 @@ def read_predictions(folder: Path, info: RunInfo) -> tuple[Predictions, ...]:
         missing = [name for name in _schema().names if name not in table.column_names]
         if missing:
             raise ValueError(f"no column {', '.join(missing)}")
-        return _parts(table.select(_schema().names).cast(_schema()), info)
+        schema = _schema(with_attention=ATTENTION in table.column_names)
+        return _parts(table.select(schema.names).cast(schema), info)
     except FileNotFoundError as error:
         raise CorruptDataError(
             f"{path} is missing, though {RUN_NAME} says finished; train it again with --force"
@@ -253,7 +283,7 @@ def read_predictions(folder: Path, info: RunInfo) -> tuple[Predictions, ...]:
 
 
 def _parts(table: Any, info: RunInfo) -> tuple[Predictions, ...]:
-    nulls = [name for name in table.column_names if table[name].null_count]
+    nulls = [name for name in table.column_names if name != ATTENTION and table[name].null_count]
     if nulls:
         raise ValueError(f"empty cells in {', '.join(nulls)}")
     columns = {name: table[name].to_pylist() for name in table.column_names}
@@ -284,7 +314,19 @@ def _part(columns: dict[str, list[Any]], key: tuple[str, str], places: Sequence[
         has_face=np.array([columns["has_face"][i] for i in places], np.bool_),
         checkpoint=key[0],
         control=key[1],
+        attention=_attention([columns[ATTENTION][i] for i in places] if ATTENTION in columns else []),
     )
+
+
+def _attention(rows: Sequence[list[float] | None]) -> npt.NDArray[np.float32] | None:
+    """Return (N, T), NaN for None; None where no row has any."""
+    widths = {len(row) for row in rows if row is not None}
+    if not widths:
+        return None
+    if len(widths) > 1:
+        raise ValueError(f"attention to {sorted(widths)} frames")
+    nothing = [np.nan] * widths.pop()
+    return np.array([nothing if row is None else row for row in rows], np.float32)
 
 
 def find_runs(root: Path) -> list[Path]:

@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from dfer_data.markdown import escaped
+
 _SHRINK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
@@ -31,10 +33,10 @@ class Section:
 
     def as_markdown(self) -> str:
         """Return a heading, the table and a list of the notes, for GitHub."""
-        lines = [f"| {' | '.join(_escape(cell, _MARKDOWN) for cell in line)} |" for line in (self.header, *self.cells)]
+        lines = [f"| {' | '.join(escaped(cell) for cell in line)} |" for line in (self.header, *self.cells)]
         lines.insert(1, f"| {' | '.join('---:' if right else '---' for right in self.are_numbers())} |")
-        notes = ["", *(f"- {_escape(note.strip(), _MARKDOWN)}" for note in self.notes)] if self.notes else []
-        return "\n".join([f"### {_escape(self.title, _MARKDOWN)}", "", *lines, *notes, ""])
+        notes = ["", *(f"- {escaped(note.strip())}" for note in self.notes)] if self.notes else []
+        return "\n".join([f"### {escaped(self.title)}", "", *lines, *notes, ""])
 
     def as_latex(self) -> str:
         """Return a table environment for the packages booktabs and graphicx, the title as its caption.
@@ -54,7 +56,6 @@ def _escape(text: str, special: Mapping[int, str]) -> str:
     return " ".join(text.splitlines()).translate(special)
 
 
-_MARKDOWN = MappingProxyType({ord(letter): f"\\{letter}" for letter in "\\`*_<>[]|"})
 _LATEX = MappingProxyType(
     {ord(letter): f"\\{letter}" for letter in "&%$#_{}"}
     | {ord("["): "{[}", ord("\\"): r"\textbackslash{}", ord("~"): r"\textasciitilde{}", ord("^"): r"\textasciicircum{}"}

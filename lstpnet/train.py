@@ -18,18 +18,24 @@ import torch
 from torch import nn
 
 from dfer_data.config import canonical_json
+from dfer_data.dataset_card import CARD_NAME
 from dfer_data.errors import CorruptDataError, DferError, LockedError, UsageError
 from dfer_data.files import write_atomically
+from dfer_data.sample import CLIP_FRAMES
+from dfer_data.types import Floats
 from dfer_data.weights import sha256_file
+from lstpnet.attention import sees_stored_frames, why_no_attention
 from lstpnet.checkpoint import save_checkpoint
 from lstpnet.curves import draw_curves
 from lstpnet.device import autocast_dtype
 from lstpnet.distributed import ALONE, Group
 from lstpnet.errors import CheckpointError
-from lstpnet.evaluate import CONTROLS, Control, predict_clips
+from lstpnet.evaluate import CONTROLS, Control, predict_attending, predict_clips
 from lstpnet.experiment import Experiment, without_validation
 from lstpnet.initial import initial_model
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
+from lstpnet.model import LSTPNet
+from lstpnet.model_card import model_card
 from lstpnet.own_models import source_sha256
 from lstpnet.runs import (
     CONFIG_NAME,
@@ -45,6 +51,7 @@ from lstpnet.state import FOLDER as STATES
 from lstpnet.trainer import METRICS_NAME, EpochDone, Trained, fit
 
 Standing = Literal["absent", "begun", "finished"]
+_NO_ATTENTION = np.full(CLIP_FRAMES, np.nan, np.float32)
 
 
 def standing(folder: Path, experiment: Experiment, *, init: Path | None = None) -> Standing:
@@ -150,7 +157,11 @@ class _Run:
         write_predictions(folder, parts)
         names = tuple(dict.fromkeys(part.checkpoint for part in parts))
         draw_curves(folder)
-        write_run(folder, self._info(checkpoints=names, finished=True))
+        info = self._info(checkpoints=names, finished=True)
+        num_parameters = sum(parameter.numel() for parameter in model.parameters())
+        card = model_card(experiment, info, parts, num_parameters=num_parameters)
+        write_atomically(folder / CARD_NAME, card.encode("utf-8"), work=folder)
+        write_run(folder, info)
         shutil.rmtree(folder / STATES, ignore_errors=True)
         self.group.wait()
         return [_result(part, experiment) for part in parts if not part.control]
@@ -216,28 +227,44 @@ def _predict(
     experiment: Experiment, model: torch.nn.Module, device: torch.device, *, checkpoint: str
 ) -> list[Predictions]:
     """Predict every test clip; those without a face get the train prior."""
-    data, recipe = experiment.data, experiment.recipe
-    faceless, seen = set(experiment.faceless_test_ids), experiment.seen_test_ids
+    recipe, faceless = experiment.recipe, set(experiment.faceless_test_ids)
     controls: tuple[Control, ...] = ("", *CONTROLS) if recipe.controls and checkpoint == "last" else ("",)
     parts = []
     for control in controls:
-        dtype = autocast_dtype(recipe, device)
-        found = predict_clips(model, data.root, seen, recipe=recipe, device=device, dtype=dtype, control=control)
+        found, weights = _of_seen_clips(experiment, model, device, control=control)
         if not np.isfinite(found).all():
             raise DferError(f"the {checkpoint} checkpoint has infinite logits on test clips; lower the learning_rate")
-        by_id = dict(zip(seen, found, strict=True))
-        logits = np.stack([by_id.get(clip_id, experiment.prior_logits()) for clip_id in experiment.test_ids])
+        logits = _spread(experiment, found, otherwise=experiment.prior_logits())
         parts.append(
             Predictions(
                 clip_ids=experiment.test_ids,
-                labels=tuple(data.index(experiment.test_ids)["label"].to_pylist()),
+                labels=tuple(experiment.data.index(experiment.test_ids)["label"].to_pylist()),
                 logits=logits.astype(np.float32),
                 has_face=np.array([clip_id not in faceless for clip_id in experiment.test_ids]),
                 checkpoint=checkpoint,
                 control=control,
+                attention=None if weights is None else _spread(experiment, weights, otherwise=_NO_ATTENTION),
             )
         )
     return parts
+
+
+def _of_seen_clips(
+    experiment: Experiment, model: torch.nn.Module, device: torch.device, *, control: Control
+) -> tuple[Floats, Floats | None]:
+    """Return the logits of test clips with a face, and the attention to the frames of their filmstrips, if any."""
+    root, seen, recipe = experiment.data.root, experiment.seen_test_ids, experiment.recipe
+    dtype = autocast_dtype(recipe, device)
+    is_shown = not control and sees_stored_frames(recipe) and not why_no_attention(model, recipe)
+    if isinstance(model, LSTPNet) and is_shown:
+        return predict_attending(model, root, seen, recipe=recipe, device=device, dtype=dtype)
+    return predict_clips(model, root, seen, recipe=recipe, device=device, dtype=dtype, control=control), None
+
+
+def _spread(experiment: Experiment, rows: Floats, *, otherwise: Floats) -> Floats:
+    """Return a row for every test clip: of those with a face from `rows`, else `otherwise`."""
+    by_id = dict(zip(experiment.seen_test_ids, rows, strict=True))
+    return np.stack([by_id.get(clip_id, otherwise) for clip_id in experiment.test_ids])
 
 
 def _result(part: Predictions, experiment: Experiment) -> dict[str, Any]:

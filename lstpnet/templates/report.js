@@ -2,6 +2,8 @@
 // Sorting, themes and the list of clips. Nothing is fetched; what comes from elsewhere is set as text, never as markup.
 (() => {
   const PAGE = 50;
+  const FILM_LINES = 2; // of a filmstrip
+  const ATTENTION_TOP = 150; // thousandths at the top of a bar
   const collator = new Intl.Collator("en", { numeric: true });
   const byId = (id) => document.getElementById(id);
 
@@ -105,8 +107,8 @@
       form.elements[name].value = before[place];
       if (form.elements[name].selectedIndex < 0) form.elements[name].value = "";
     });
-    rows = view().clips.map(([clip, fold, guess, face, shares]) => ({
-      clip, fold, face, shares, id: ids[clip], label: classes[labels[clip]], guess: classes[guess],
+    rows = view().clips.map(([clip, fold, guess, face, shares, attention]) => ({
+      clip, fold, face, shares, attention, id: ids[clip], label: classes[labels[clip]], guess: classes[guess],
       labelNumber: labels[clip], guessNumber: guess, right: labels[clip] === guess, confidence: Math.max(...shares),
     }));
     update();
@@ -169,20 +171,63 @@
     cell.colSpan = 5;
     const inside = make("div", undefined, "inside"); // stays in sight where the table is wider than the window
     cell.append(inside);
-    const strip = byId(`strip-${view().dataset}-${row.clip}`);
-    if (strip) {
-      const image = make("img");
-      image.width = stripWidth;
-      image.height = stripHeight;
-      image.alt = `The sixteen aligned frames of clip ${row.id}, eight a line`;
-      image.src = `data:image/jpeg;base64,${strip.textContent.trim()}`;
-      inside.append(image);
-    } else inside.append(make("p", "No filmstrip of this clip in this file.", "hint"));
+    inside.append(filmOf(row));
     const sides = make("div", undefined, "sides");
     sides.append(probabilities(row), others(row));
     inside.append(sides);
     line.append(cell);
     return line;
+  }
+
+  function filmOf(row) { // the frames, and under each line of them how much attention they get
+    const strip = byId(`strip-${view().dataset}-${row.clip}`);
+    const film = make("div", undefined, "film");
+    if (!strip) film.append(make("p", "No filmstrip of this clip in this file.", "hint"));
+    const numLines = row.attention ? FILM_LINES : 1; // without it the two lines stay one picture
+    for (let line = 0; line < numLines; line += 1) {
+      if (strip) film.append(frames(strip, row, line, numLines));
+      if (row.attention) film.append(weights(row.attention, line));
+    }
+    if (row.attention) {
+      const even = (100 / row.attention.length).toFixed(1);
+      const text = `Per cent of the attention that each frame gets (dashed: an even share, ${even}). It is not an explanation.`;
+      film.append(make("p", text, "hint"));
+    }
+    return film;
+  }
+
+  function frames(strip, row, line, numLines) { // a line of the filmstrip, or all of it
+    const part = make("div", undefined, numLines > 1 ? "frames line" : "frames");
+    const image = make("img");
+    image.width = stripWidth;
+    image.height = stripHeight;
+    if (line) image.className = "second";
+    const which = numLines > 1 ? `Frames ${8 * line + 1} to ${8 * line + 8} of the sixteen` : "The sixteen aligned frames";
+    image.alt = `${which} of clip ${row.id}${numLines > 1 ? "" : ", eight a line"}`;
+    image.src = `data:image/jpeg;base64,${strip.textContent.trim()}`;
+    part.append(image);
+    return part;
+  }
+
+  function weights(attention, line) { // bars of one scale for all clips, unless one frame gets more
+    const top = Math.max(ATTENTION_TOP, ...attention);
+    const length = attention.length / FILM_LINES;
+    const list = make("ol", undefined, "weights");
+    list.start = line * length + 1;
+    list.setAttribute("aria-label", `Attention to frames ${line * length + 1} to ${(line + 1) * length}`);
+    const even = `${(100 * 1000) / attention.length / top}%`;
+    for (const share of attention.slice(line * length, (line + 1) * length)) {
+      const item = make("li");
+      const room = make("span", undefined, "room");
+      const bar = make("span", undefined, "bar");
+      bar.style.height = `${(100 * share) / top}%`;
+      const mark = make("span", undefined, "even");
+      mark.style.bottom = even;
+      room.append(bar, mark);
+      item.append(room, make("span", percent(share)));
+      list.append(item);
+    }
+    return list;
   }
 
   function probabilities(row) {

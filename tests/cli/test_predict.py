@@ -5,10 +5,13 @@ import shutil
 from pathlib import Path
 
 import av
+import cv2
 import pandas as pd
 import pytest
 
 from dfer_cli.main import main
+from lstpnet.attention_strip import FOOT_PX, HEAD_PX, ROW_PX, WIDTH_PX
+from tests.dfer_data.tiny import real_pictures, write_video
 from tests.lstpnet.conftest import Done, plain
 
 __all__ = ["plain"]
@@ -46,6 +49,45 @@ def test_a_folder_of_videos(plain: Done, real_videos: dict[str, Path], tmp_path:
     picture = (tmp_path / "plots/single_face.mp4.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 10_000
+
+
+def test_a_filmstrip_of_each_person_shows_what_is_attended_to(
+    plain: Done, real_videos: dict[str, Path], tmp_path: Path, capsys: Capture
+) -> None:
+    strips = tmp_path / "strips"
+    video = write_video(tmp_path / "v.mp4", real_pictures(real_videos["single_face.mp4"], stop=20, width_px=240))
+    line = ["predict", str(video), "--model", str(plain.folder), "--attention", str(strips)]
+    assert main([*line, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    (person,) = document["videos"][0]["persons"]
+    for window in person["windows"]:
+        assert len(window["attention"]) == 16
+        assert sum(window["attention"]) == pytest.approx(1, abs=2e-3)
+    (path,) = strips.iterdir()
+    assert path.name == "v.mp4-person-0.png"
+    picture = cv2.imread(str(path))
+    assert picture is not None
+    assert picture.shape == (HEAD_PX + ROW_PX + FOOT_PX, WIDTH_PX, 3)
+    assert main(line) == 2
+    assert "v.mp4-person-0.png is there already; choose another name, or --force" in capsys.readouterr().err
+    (strips / "v.mp4-person-7.png").write_bytes(b"of another run")
+    (strips / "mine.png").write_bytes(b"")
+    assert main([*line, "--force"]) == 0
+    assert sorted(each.name for each in strips.iterdir()) == ["mine.png", "v.mp4-person-0.png"]
+    assert main([*line[:-1], str(video)]) == 2
+    assert "v.mp4 is no folder" in capsys.readouterr().err
+
+
+def test_a_model_without_attention_says_so_in_one_line_and_predicts(
+    plain: Done, real_videos: dict[str, Path], tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lstpnet.attention.LSTformer", type(None))
+    line = ["predict", str(real_videos["single_face.mp4"]), "--model", str(plain.folder)]
+    assert main([*line, "--attention", str(tmp_path / "strips")]) == 0
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "--attention: no filmstrips: a model with temporal 'lstformer' has no attention over time"
+    assert "  person 0, " in out[2]
+    assert not (tmp_path / "strips").exists()
 
 
 def test_what_cannot_be_predicted_is_told_in_one_line(plain: Done, tmp_path: Path, capsys: Capture) -> None:

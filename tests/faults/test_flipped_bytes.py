@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from dfer_data.audit import verify
 from dfer_data.dataset import FaceClipDataset, collate
+from dfer_data.dataset_card import CARD_NAME
 from dfer_data.errors import DferError
 from dfer_data.manifest import open_dataset
 from dfer_data.output import LOG_NAME
@@ -63,7 +64,7 @@ def flip_bytes(out: Path, copy: Path, *, number: int, seed: int) -> Counter[str]
     files = sorted(
         path
         for path in copy.rglob("*")
-        if path.is_file() and path.name != LOG_NAME and not path.name.startswith(".lock")
+        if path.is_file() and path.name not in (LOG_NAME, CARD_NAME) and not path.name.startswith(".lock")
     )
     assert {path.suffix for path in files} == {".safetensors", ".json", ".jsonl", ".parquet", ".csv", ".jpg"}
     wanted = batches(copy)

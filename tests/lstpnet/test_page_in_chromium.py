@@ -250,10 +250,13 @@ def test_a_clip_opens_with_its_frames_and_what_the_runs_say(browser: Browser, fo
         button = page.locator("#clip-table .clip").first
         button.press("Enter")
         assert button.get_attribute("aria-expanded") == "true"
-        image = page.locator(".detail img")
-        image.evaluate("image => image.decode()")
-        assert image.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [WIDTH_PX, HEIGHT_PX]
-        assert button.inner_text() in (image.get_attribute("alt") or "")
+        lines = page.locator(".detail img")
+        assert lines.count() == 2  # with the attention under each
+        for number, image in enumerate(lines.all()):
+            image.evaluate("image => image.decode()")
+            assert image.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [WIDTH_PX, HEIGHT_PX]
+            alt = f"Frames {8 * number + 1} to {8 * number + 8} of the sixteen of clip {button.inner_text()}"
+            assert image.get_attribute("alt") == alt
         meters = page.locator(".detail meter")
         assert meters.count() == len(NAMES)
         assert sum(meters.evaluate_all("each => each.map((meter) => meter.value)")) == pytest.approx(1000, abs=4)
@@ -267,6 +270,27 @@ def test_a_clip_opens_with_its_frames_and_what_the_runs_say(browser: Browser, fo
         for checkpoint, seed in (("last", 1), ("best", 0), ("best", 1)):
             said = predictions(folds, checkpoint=checkpoint, seed=seed).set_index("clip_id").loc["03001"]
             assert f"dfew_100% {checkpoint} seed {seed}: {said['guess']}, {said['confidence']:.1f} %" in text
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_the_attention_to_each_frame_stands_under_it(browser: Browser, real: Path, plain: Done, width: int) -> None:
+    table = pd.read_parquet(plain.folder / "predictions.parquet").set_index("clip_id")
+    with Opened(browser, real, width_px=width) as page:
+        button = page.locator("#clip-table .clip").first
+        button.click()
+        shares = 100 * table.loc[button.inner_text()]["attention"]
+        items = page.locator(".detail .weights li")
+        assert [float(text) for text in items.all_inner_texts()] == pytest.approx(shares, abs=0.051)
+        boxes = "all => all.map((each) => each.getBoundingClientRect()).map((box) => [box.left, box.top, box.height])"
+        heights = [box[2] for box in page.locator(".detail .bar").evaluate_all(boxes)]
+        room = page.locator(".detail .room").first.evaluate("each => each.clientHeight")
+        assert heights == pytest.approx(list(shares / 15 * room), abs=0.3)  # 15 %: the top of a bar
+        frames = page.locator(".detail .frames").evaluate_all(boxes)
+        for number, (left, top, _) in enumerate(items.evaluate_all(boxes)):
+            frame_left, frame_top, height_px = frames[number // 8]
+            assert frame_top + height_px - 1 <= top < frame_top + height_px + 10
+            assert left == pytest.approx(frame_left + number % 8 * height_px, abs=1.5)  # frames are square
+        assert "It is not an explanation." in page.locator(".detail .film").inner_text()
 
 
 def test_a_field_of_the_confusion_matrix_shows_its_clips(browser: Browser, folds: Path) -> None:

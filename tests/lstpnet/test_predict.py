@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +15,8 @@ from dfer_data.errors import UsageError
 from dfer_data.types import Detection, Image, LandmarkScheme
 from lstpnet.config import Recipe
 from lstpnet.cross_dataset import Opened
-from lstpnet.predict import Person, Windows, cut, predict_video
+from lstpnet.model import LSTPNet
+from lstpnet.predict import Person, Windows, apart, cut, predict_video, quickened
 from tests.dfer_data.tiny import CONFIG, face, pictures, write_video
 
 CPU = torch.device("cpu")
@@ -103,6 +106,39 @@ def test_windows_cover_all_of_a_face_and_none_is_longer(steps: list[float], wind
     assert all(times[stop - 1] - times[first] <= window + 1e-6 for first, stop in bounds)
     if stride <= window:
         assert {row for first, stop in bounds for row in range(first, stop)} == set(range(len(times)))
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), min_size=1, max_size=30), st.integers(0, 5))
+def test_filmstrips_are_of_windows_that_do_not_overlap(pieces: list[tuple[int, int]], most: int) -> None:
+    bounds = sorted({(first, first + length) for first, length in pieces})
+    chosen = apart(bounds, most=most)
+    assert len(chosen) <= most
+    assert chosen == [pair for pair in bounds if pair in chosen]
+    assert chosen[:1] == bounds[: min(1, most)]
+    assert all(stop <= first for (_, stop), (first, _) in pairwise(chosen))
+    widest = apart(bounds, most=100)
+    assert all(any(first < stop and begin < end for begin, end in widest) for first, stop in bounds)
+
+
+def test_attention_is_there_when_it_is_asked_for(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    recipe = Recipe(name="own", size_px=48, input_norm="none", precision="f32")
+    opened = quickened(Opened(LSTPNet(2, width_multiplier=0.125).eval(), ("a", "b"), recipe))
+    path = write_video(tmp_path / "v.mp4", pictures(50))
+    options: dict[str, Any] = {"detector": Standing(), "config": CONFIG, "windows": Windows(0.6, 0.2), "device": CPU}
+    plain = list(predict_video(path, opened, **options))
+    asked = list(predict_video(path, opened, **options, num_filmstrips=2))
+    assert len(plain) == len(asked) == 2
+    for before, after in zip(plain, asked, strict=True):
+        assert all(moment.attention is None and moment.frames is None for moment in before.moments)
+        for one, other in zip(before.moments, after.moments, strict=True):
+            np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
+            assert other.attention is not None
+            assert float(other.attention.sum()) == pytest.approx(1, abs=1e-5)
+        shown = [moment for moment in after.moments if moment.frames is not None]
+        assert len(shown) == 2
+        assert shown[0].end_seconds < shown[1].start_seconds
+        assert {moment.frames.shape for moment in shown if moment.frames is not None} == {(16, 3, 48, 48)}
 
 
 def test_windows_of_no_length_are_refused() -> None:

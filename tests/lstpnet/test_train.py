@@ -56,7 +56,7 @@ def predictions(folder: Path) -> pd.DataFrame:
 
 def results_of(folder: Path) -> dict[str, str]:
     """Hashes of what must be the same for the same run."""
-    names = ("predictions.parquet", "run.json", "checkpoints/last.safetensors")
+    names = ("predictions.parquet", "run.json", "README.md", "checkpoints/last.safetensors")
     return {name: digest for name, digest in tree(folder).items() if name in names}
 
 
@@ -68,6 +68,7 @@ def copy(plain: Done, tmp_path: Path) -> Path:
 
 def test_the_folder_of_a_run(validated: Done) -> None:
     assert sorted(tree(validated.folder)) == [
+        "README.md",
         "checkpoints/best.json",
         "checkpoints/best.safetensors",
         "checkpoints/last.json",
@@ -99,7 +100,7 @@ def test_equal_settings_give_equal_bytes(plain: Done, tmp_path: Path) -> None:
     again = train(plain.experiment, tmp_path)
     assert metrics(again.folder) == metrics(plain.folder)
     assert results_of(again.folder) == results_of(plain.folder)
-    assert len(results_of(again.folder)) == 3
+    assert len(results_of(again.folder)) == 4
     assert again.results == plain.results
 
 
