@@ -58,6 +58,8 @@ class Lease:
     """A lock that this process holds, renewed from a thread."""
 
     def __init__(self, files: UrlFiles, name: str, holder: Holder) -> None:
+        self.mark = name, holder.token
+        """Says to other processes of this run which lock is theirs; see `confirm`."""
         self._files, self._name, self._holder = files, name, holder
         self._end = threading.Event()
         self._taken_by = ""
@@ -65,12 +67,9 @@ class Lease:
         self._thread.start()
 
     def confirm(self) -> None:
-        """Raise LockedError if the lock is another's by now."""
+        """Raise LockedError if the lock was another's at the last renewal."""
         if self._taken_by:
-            raise LockedError(
-                f"the lock of {self._files.url} is held by {self._taken_by} by now: this run stood still for too long, "
-                "or its lock was removed; finished shards are kept, run the same command again later"
-            )
+            raise _lost(self._files, self._taken_by)
 
     def release(self) -> None:
         """End the renewals and remove the lock, if it is still this one."""
@@ -88,6 +87,20 @@ class Lease:
                     return
                 self._holder = replace(self._holder, num_beats=self._holder.num_beats + 1)
                 self._files.put(self._name, _content(self._holder))
+
+
+def confirm(files: UrlFiles, mark: tuple[str, str]) -> None:
+    """Raise LockedError if the lock is another's now."""
+    name, token = mark
+    if taken_by := _owner(files, name, token):
+        raise _lost(files, taken_by)
+
+
+def _lost(files: UrlFiles, taken_by: str) -> LockedError:
+    return LockedError(
+        f"the lock of {files.url} is held by {taken_by} by now: this run stood still for too long, or its lock was "
+        "removed; finished shards are kept, run the same command again later"
+    )
 
 
 @contextlib.contextmanager

@@ -225,13 +225,14 @@ class UrlTarget(UrlFiles):
         name = hashlib.sha256(self.url.encode("utf-8")).hexdigest()[:16]
         self.work, self.stale = _work(self.disk / name / socket.gethostname(), task_index)
         self._lease: lease.Lease | None = None
+        self._mark: tuple[str, str] | None = None
 
     def __str__(self) -> str:
         """Return the URL."""
         return self.url
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave the lock with the process that holds it."""
+        """Leave the renewing of the lock with the process that holds it."""
         return super().__getstate__() | {"_lease": None}
 
     @contextlib.contextmanager
@@ -258,12 +259,15 @@ class UrlTarget(UrlFiles):
     def hold(self, *, task_index: int | None, on_wait: OnWait) -> Iterator[None]:
         """Hold the lock object."""
         with lease.hold(self, task_index=task_index, on_wait=on_wait) as self._lease:
+            self._mark = self._lease.mark
             yield
 
     def confirm(self) -> None:
         """Raise LockedError if another run has taken the lock since."""
         if self._lease is not None:
             self._lease.confirm()
+        elif self._mark is not None:  # in a worker
+            lease.confirm(self, self._mark)
 
     def append(self, name: str, line: bytes) -> None:
         """Add to a log, by writing it anew: of two runs that add at the same moment one line is lost."""

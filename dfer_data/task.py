@@ -203,8 +203,10 @@ def _failure_row(failure: Failure, video: SourceVideo) -> dict[str, Any]:
 def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[], None] = lambda: None) -> None:
     """Put the finished videos of a shard together, move shard, sheet and last the sidecar into place.
 
-    Does nothing when that was done already. Raises OSError when the disk fails.
+    Does nothing when that was done already. Raises OSError when the disk fails, LockedError when the place is another
+    run's by now, RemoteError.
     """
+    place.out.confirm()
     if read_sidecar(place.out, task.number) is not None:
         return
     name, out, work = shard_name(task.number), place.out, place.work

@@ -60,8 +60,8 @@ class Bucket:
 
 
 @contextlib.contextmanager
-def serve() -> Iterator[Bucket]:
-    """Serve an empty bucket, to this process and to those it starts."""
+def serve(*, max_attempts: int = 1) -> Iterator[Bucket]:
+    """Serve an empty bucket, to this process and to those it starts; `max_attempts`: of each request of theirs."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -71,7 +71,7 @@ def serve() -> Iterator[Bucket]:
             "AWS_ACCESS_KEY_ID": "a",
             "AWS_SECRET_ACCESS_KEY": "b",
             "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_MAX_ATTEMPTS": "1",
+            "AWS_MAX_ATTEMPTS": str(max_attempts),
         }.items():
             patch.setenv(name, value)
         S3FileSystem.clear_instance_cache()  # of the server before

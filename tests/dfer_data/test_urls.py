@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import shutil
 import socket
 import subprocess
@@ -32,9 +33,9 @@ from tests.workspace import run_dfer
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six clips of crops, so six shards; the second has no pictures."""
+    """Four clips of crops, so four shards; the second has no pictures."""
     folder = tmp_path_factory.mktemp("crops") / "source"
-    return write_crops(folder, num_clips=6, num_frames=lambda number: 0 if number == 2 else 16 + number)
+    return write_crops(folder, num_clips=4, num_frames=lambda number: 0 if number == 2 else 16 + number)
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +101,8 @@ def test_verify_finds_in_a_bucket_what_it_finds_in_a_folder(
 ) -> None:
     root = damage(Path(shutil.copytree(folder, tmp_path / "dfew-none")), clip_id="00001")
     (root / "ledger.jsonl").write_bytes(b"x" * (root / "ledger.jsonl").stat().st_size)
-    (root / "preview/00003.jpg").unlink()
-    (root / "shards/00004.safetensors").write_bytes(b"short")
+    (root / "preview/00002.jpg").unlink()
+    (root / "shards/00003.safetensors").write_bytes(b"short")
     (root / "mine.txt").write_text("not of the dataset")
     bucket.upload(root)
 
@@ -112,9 +113,9 @@ def test_verify_finds_in_a_bucket_what_it_finds_in_a_folder(
     assert found(bucket.url) == found(root)
     assert {name for name, _, _ in found(root)} == {
         "ledger.jsonl",
-        "preview/00003.jpg",
+        "preview/00002.jpg",
         "shards/00000.safetensors",
-        "shards/00004.safetensors",
+        "shards/00003.safetensors",
         "mine.txt",
     }
     assert main(["verify", bucket.url]) == 4
@@ -145,7 +146,7 @@ def test_the_mark_of_a_shard_is_written_last(
         real(files, name, content)
 
     whole = tiny.tree(folder)
-    for good in (0, 2, 6, 12):  # before the log, before a mark, in the middle, in the manifest
+    for good in (0, 2, 5, 8):  # before the log, before a mark, in the middle, in the manifest
         num_good = good
         with monkeypatch.context() as patch:
             patch.setattr(UrlFiles, "put", put)
@@ -275,6 +276,16 @@ def test_a_run_that_lost_its_lock_ends(resolved: Resolved, bucket: Bucket, folde
     assert "dataset.json" not in bucket.names()
     make(resolved, bucket)
     assert bucket.tree() == tiny.tree(folder)
+
+
+def test_a_worker_puts_nothing_once_the_lock_is_lost(bucket: Bucket) -> None:
+    target = target_at(bucket.url)
+    with target.hold(task_index=None, on_wait=lambda holder: None):
+        worker = pickle.loads(pickle.dumps(target))
+        worker.confirm()
+        lock(bucket, ELSEWHERE)
+        with pytest.raises(LockedError, match=f"the lock of {bucket.url} is held by process 4321 on alpha"):
+            worker.confirm()
 
 
 def test_a_lock_of_a_process_of_this_machine_holds_while_it_lives(
