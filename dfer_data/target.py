@@ -249,8 +249,9 @@ class UrlTarget(UrlFiles):
         return RangeBytes(self / name, lambda start, stop: self.read(name, start=start, stop=stop))
 
     def check(self) -> None:
-        """See that the store answers."""
-        self.reach()
+        """See that the store answers. UsageError where the URL is a file's."""
+        if self.is_file():
+            raise UsageError(f"{self.url} is a file; choose another --out")
 
     def make_folders(self, *names: str) -> None:
         """Do nothing: a store has no folders, but names with slashes."""

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -61,12 +61,15 @@ class UrlFiles:
         """Return the URL of a file."""
         return f"{self.url}/{name}"
 
-    def reach(self) -> None:
-        """Ask for one thing, so that a store that cannot be reached is told soon. Raises RemoteError."""
+    def is_file(self) -> bool:
+        """Whether the URL is that of a file; the first question, so that a silent store is told soon. RemoteError."""
         with self._faults("", "read"):
             files, path = self._opened
-            with suppress(FileNotFoundError):
-                answered(lambda: files.info(path), limit_seconds=FIRST_ANSWER_SECONDS)
+            try:
+                entry = answered(lambda: files.info(path), limit_seconds=FIRST_ANSWER_SECONDS)
+            except FileNotFoundError:
+                return False
+            return bool(entry["type"] == "file" and entry["size"])
 
     def listing(self, folder: str = "") -> dict[str, int]:
         """Return name -> bytes of what lies in a folder; empty if there is none."""
@@ -74,14 +77,12 @@ class UrlFiles:
             files, where = self._opened[0], self._at(folder)
             files.invalidate_cache()
             try:
-                entries = {
-                    str(entry["name"]).rstrip("/"): int(entry["size"] or 0) for entry in files.ls(where, detail=True)
-                }
+                entries = files.ls(where, detail=True)
             except FileNotFoundError:
                 return {}
-            if not entries.get(where, 1):
-                del entries[where]  # an empty object that some tools put in a folder's place
-            return {name.rpartition("/")[2]: num_bytes for name, num_bytes in entries.items()}
+            sizes = {str(entry["name"]).rstrip("/"): int(entry["size"] or 0) for entry in entries}
+            sizes.pop(where, None)  # an empty object that some tools put in a folder's place
+            return {name.rpartition("/")[2]: num_bytes for name, num_bytes in sizes.items()}
 
     def files(self) -> dict[str, int]:
         """Return path -> bytes of all files, however deep."""

@@ -187,6 +187,8 @@ def test_what_is_somebody_elses_is_left_alone(resolved: Resolved, bucket: Bucket
         make(resolved, bucket)
     with pytest.raises(UsageError, match="exists and is not a prepared dataset"):
         discard(target_at(bucket.url))
+    with pytest.raises(UsageError, match=f"{bucket.url}/shards/mine.txt is a file; choose another --out"):
+        prepare(resolved, f"{bucket.url}/shards/mine.txt", num_workers=0)
     assert bucket.names() == ["shards/mine.txt"]
 
 
