@@ -236,11 +236,14 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("name", [".lock.json", ".lock-task-0003.json"])
-def test_a_lock_that_nobody_renews_is_taken_over(resolved: Resolved, bucket: Bucket, folder: Path, name: str) -> None:
+def test_a_lock_that_nobody_renews_is_taken_over(
+    source: Path, bucket: Bucket, folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
     lock(bucket, ELSEWHERE, name=name)
-    watched: list[Holder] = []
-    make(resolved, bucket, on_wait=watched.append)
-    assert watched == [ELSEWHERE]
+    line = ["prepare", "dfew", "--source", str(source), "--detector", "none", "--out", bucket.url]
+    assert main([*line, "--engine", "inline"]) == 3
+    said = "note: locked by process 4321 on alpha; watching for up to a minute whether it still lives\n"
+    assert capsys.readouterr().err == said
     assert bucket.tree() == tiny.tree(folder)
     assert [name for name in bucket.names() if name.startswith(".lock")] == []
 
