@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from dfer_data.engines import Event, WorkerLost
+    from dfer_data.lease import Holder
     from dfer_data.prepare import Begun
     from dfer_data.task import VideoDone
 
@@ -54,6 +55,10 @@ class PrepareProgress:
             self._count(event)
         elif isinstance(event, WorkerLost):
             _console.say(f"note: {_loss(event)}", as_json=True)
+
+    def watch(self, holder: Holder) -> None:
+        """Say whose lock was found."""
+        _console.say(f"note: locked by {holder}; watching for up to a minute whether it still lives", as_json=True)
 
     def _begin(self, num_videos: int) -> None:
         if sys.stderr.isatty():

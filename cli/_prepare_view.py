@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import _console
@@ -11,7 +10,7 @@ if TYPE_CHECKING:
     from dfer_data.prepare import Resolved, Share, Summary
 
 
-def introduce(resolved: Resolved, folder: Path, *, num_workers: int, as_json: bool) -> None:
+def introduce(resolved: Resolved, folder: str, *, num_workers: int, as_json: bool) -> None:
     """Say which detector and model file, how much, and where to."""
     config, listing = resolved.plan.config, resolved.plan.listing
     how = f"{config.backbone}, weights sha256 {config.weights_sha256[:12]}; long side {config.det_size_px} px"
@@ -61,10 +60,10 @@ def show_dry_run(resolved: Resolved, *, num_workers: int, as_json: bool) -> None
     )
 
 
-def conclude(summary: Summary, folder: Path, *, share: Share | None, as_json: bool) -> None:
+def conclude(summary: Summary, folder: str, *, share: Share | None, as_json: bool) -> None:
     """Say what came out."""
     if as_json:
-        _console.print_json({"out": str(folder), "shards_made": summary.num_shards_made, **_brief(summary)})
+        _console.print_json({"out": folder, "shards_made": summary.num_shards_made, **_brief(summary)})
     num_ok, num_partial = summary.num_clips.get("ok", 0), summary.num_clips.get("partial", 0)
     words = {"ok": num_ok, "partial": num_partial, "failed": summary.num_failed}
     counted = ", ".join(f"{number} {word}" for word, number in words.items() if number)
@@ -73,15 +72,15 @@ def conclude(summary: Summary, folder: Path, *, share: Share | None, as_json: bo
     _console.say(f"{folder}{part}: {sum(words.values())} clips ({counted or 'none'}){frames}", as_json=as_json)
     for code, number in sorted(summary.num_clips.items()):
         if code not in words:
-            _console.say(f"  {code}: {number}, see {folder / 'ledger.jsonl'}", as_json=as_json)
-    if not share and (number := len((folder / "ambiguous.csv").read_text(encoding="utf-8").splitlines()) - 1):
-        _console.say(f"  could be about another person: {number}, see {folder / 'ambiguous.csv'}", as_json=as_json)
+            _console.say(f"  {code}: {number}, see {folder}/ledger.jsonl", as_json=as_json)
+    if number := summary.num_ambiguous:
+        _console.say(f"  could be about another person: {number}, see {folder}/ambiguous.csv", as_json=as_json)
     if not summary.num_shards_made:
         _console.say("everything was there already; nothing was remade", as_json=as_json)
     if share:
         _console.say("when all tasks are done, the same line without --task-index writes the manifest", as_json=as_json)
     else:
-        _console.say(f"look: {folder / 'preview'}   check: dfer verify --deep {folder}", as_json=as_json)
+        _console.say(f"look: {folder}/preview   check: dfer verify --deep {folder}", as_json=as_json)
 
 
 def _brief(summary: Summary) -> dict[str, Any]:

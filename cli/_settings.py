@@ -21,8 +21,8 @@ class PrepareSettings:
 
     source: Path | None = None
     """Folder of the dataset's videos and annotations."""
-    out: Path | None = None
-    """Folder of the prepared dataset."""
+    out: Path | str | None = None
+    """Folder or URL of the prepared dataset."""
     detector: str | None = None
     """Name of the face detector."""
     backbone: str | None = None
@@ -79,7 +79,7 @@ def load(folder: Path | None = None) -> Settings:
 
 def _read_table(kind: type[_T], table: str, content: Any, *, faults: list[str]) -> _T:
     """Return the table as its dataclass; what is wrong with it is added to `faults`."""
-    from dfer_data.remote import is_url
+    from dfer_data.urls import is_url
 
     if not isinstance(content, dict):
         faults.append(f"{table} must be a table, [{table}]")

@@ -24,7 +24,12 @@ def prepare(
     dataset: Annotated[str, typer.Argument(help="dfew, ferv39k, afew... (`dfer datasets` lists all), or folder.")],
     detector: Annotated[str | None, typer.Option(help="retinaface, dlib, or none for shipped crops.")] = None,
     source: Annotated[Path | None, typer.Option(help="Folder of the dataset.", show_default="data/DATASET")] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write.", show_default="prepared/DATASET-DETECTOR")] = None,
+    out: Annotated[
+        str | None, typer.Option(help="Folder or URL to write.", show_default="prepared/DATASET-DETECTOR")
+    ] = None,
+    work: Annotated[
+        Path | None, typer.Option(help="Of a URL: folder for unfinished shards.", show_default="in the cache")
+    ] = None,
     backbone: Annotated[str | None, typer.Option(help="Of retinaface: mobilenet0.25 or resnet50.")] = None,
     weights: Annotated[Path | None, typer.Option(help="A model file of your own for the detector.")] = None,
     det_size: Annotated[int, typer.Option(help="Long side of the picture the detector sees, in pixels.")] = 640,
@@ -81,6 +86,7 @@ def prepare(
     from dfer_data import output
     from dfer_data import prepare as library
     from dfer_data.engines import Limits
+    from dfer_data.target import target_at
 
     from ._prepare_progress import PrepareProgress
     from ._prepare_view import conclude, introduce, show_dry_run
@@ -88,6 +94,8 @@ def prepare(
     settings = _settings.load()
     chosen = detector or _folds.default_detector(dataset, crops=crops, settings=settings.prepare)
     share = _share(task_index, num_tasks, engine=engine, force=force)
+    folder = out or settings.prepare.out or Path("prepared") / _folds.folder_name(dataset, chosen, crops=crops)
+    target = target_at(folder, work=work)
     limits = Limits(max_stall_seconds, max_video_seconds, max_memory_mb * 2**20)
     request = library.Request(
         dataset=dataset,
@@ -115,17 +123,19 @@ def prepare(
         crops=crops,
         folding=_folds.folding(folds, group_by=group_by, stratify=stratify, seed=seed),
     )
+    if not dry_run:
+        target.check()  # before a large dataset is listed
     resolved = library.resolve(request)
-    folder = out or settings.prepare.out or Path("prepared") / _folds.folder_name(dataset, chosen, crops=crops)
     num_workers = 0 if engine == "inline" else workers or settings.prepare.workers or num_cores()
-    introduce(resolved, folder, num_workers=num_workers, as_json=as_json)
+    introduce(resolved, str(folder), num_workers=num_workers, as_json=as_json)
     if dry_run:
         show_dry_run(resolved, num_workers=num_workers, as_json=as_json)
         return
-    if force and folder.exists():
-        _ask(folder, yes=yes)
-        output.discard(folder)
-    with PrepareProgress() as bar:
+    bar = PrepareProgress()
+    if force and output.is_there(target):
+        _ask(str(folder), yes=yes)
+        output.discard(target, on_wait=bar.watch)
+    with bar:
         summary = library.prepare(
             resolved,
             folder,
@@ -133,9 +143,11 @@ def prepare(
             limits=limits,
             share=share,
             retry_failed=retry_failed,
+            scratch=work,
             on_event=bar.update,
+            on_wait=bar.watch,
         )
-    conclude(summary, folder, share=share, as_json=as_json)
+    conclude(summary, str(folder), share=share, as_json=as_json)
     if summary.num_failed:
         raise typer.Exit(ExitCode.FAILED if strict else ExitCode.PARTIAL)
 
@@ -160,7 +172,7 @@ def _share(task_index: int | None, num_tasks: int | None, *, engine: str, force:
     return None if task_index is None or num_tasks is None else Share(task_index, num_tasks)
 
 
-def _ask(folder: Path, *, yes: bool) -> None:
+def _ask(folder: str, *, yes: bool) -> None:
     """Ask before a prepared dataset is removed. UsageError where nobody can answer."""
     if yes:
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def verify(
-    root: Annotated[Path, typer.Argument(help="Folder of a prepared dataset.")],
+    root: Annotated[str, typer.Argument(help="Folder or URL of a prepared dataset.")],
     deep: Annotated[bool, typer.Option("--deep", help="Also hash every shard and decode every frame.")] = False,
     against: Annotated[
         str | None, typer.Option(help="official: hold counts and clips against the dataset's own numbers.")
@@ -40,9 +39,7 @@ def verify(
     comparison = compare_official(root) if against and not report.damages else None
     if as_json:
         compared = {"official": _as_document(comparison)} if comparison else {}
-        _console.print_json(
-            {"root": str(root), "deep": deep, "intact": not report.damages, **asdict(report), **compared}
-        )
+        _console.print_json({"root": root, "deep": deep, "intact": not report.damages, **asdict(report), **compared})
     for damage in report.damages:
         clip = f" clip {damage.clip_id}:" if damage.clip_id else ""
         _console.say(f"damaged: {damage.file}:{clip} {damage.message}", as_json=as_json)

@@ -59,7 +59,7 @@ class Comparison:
         return not self.clips and all(number.expected == number.found for number in self.numbers)
 
 
-def compare_official(root: Path) -> Comparison:
+def compare_official(root: Path | str) -> Comparison:
     """Hold a prepared dataset against the official numbers of its dataset.
 
     Raises UsageError where none are known, and as `open_dataset`.

@@ -7,13 +7,14 @@ It names the hash of dataset.json, which therefore cannot hold the card's: the c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dfer_data import weights
 from dfer_data.catalog import catalog
-from dfer_data.files import write_atomically
 from dfer_data.markdown import escaped, front_matter, table
+
+if TYPE_CHECKING:
+    from dfer_data.target import Target
 
 CARD_NAME = "README.md"
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -26,14 +27,11 @@ clip = data.read_clip(ids[0])  # its 16 test frames: uint8 (16, 3, 224, 224), RG
 """
 
 
-def write_card(document: Mapping[str, Any], out: Path, *, work: Path) -> None:
-    """Write the card of a dataset.json into `out`; one that names this dataset's hash already is left as it is.
-
-    `work` is a folder on the same disk for what is not whole yet.
-    """
-    path = out / CARD_NAME
-    if not path.is_file() or str(document["sha256"]).encode("ascii") not in path.read_bytes():
-        write_atomically(path, dataset_card(document).encode("utf-8"), work=work)
+def write_card(document: Mapping[str, Any], out: Target) -> None:
+    """Write the card of a dataset.json into `out`; one that names this dataset's hash already is left as it is."""
+    is_there = out.size(CARD_NAME) is not None
+    if not is_there or str(document["sha256"]).encode("ascii") not in out.read(CARD_NAME):
+        out.put(CARD_NAME, dataset_card(document).encode("utf-8"))
 
 
 def dataset_card(document: Mapping[str, Any]) -> str:

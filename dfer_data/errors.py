@@ -2,7 +2,7 @@
 
     DferError                      1  the work failed
     ├── WeightsError               1  a model file could not be fetched, or is not the pinned one
-    ├── RemoteError                1  a dataset behind a URL could not be read
+    ├── RemoteError                1  a place behind a URL could not be read or written
     ├── WorkerError                1  a worker process ended without finishing its shard
     ├── UsageError                 2  wrong arguments, configuration, or a dataset that is not there
     │   ├── AnnotationError        2  faults in annotation files, all of them at once
@@ -33,7 +33,7 @@ class WeightsError(DferError):
 
 
 class RemoteError(DferError):
-    """A file behind a URL could not be read, or what was read could not be kept."""
+    """A file behind a URL could not be read or written, or what was read could not be kept."""
 
 
 class WorkerError(DferError):

@@ -22,14 +22,15 @@ from pyarrow import csv
 from dfer_data.align import resized
 from dfer_data.config import canonical_json
 from dfer_data.dataset_card import write_card
-from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
-from dfer_data.files import sync_folder, write_atomically
+from dfer_data.errors import CorruptDataError, DferError, FormatVersionError, UsageError
 from dfer_data.plan import PLAN_NAME, Plan, fold_rule
 from dfer_data.reader import LocalBytes, ShardBytes, ShardReader
-from dfer_data.remote import RemoteBytes, is_url, located
+from dfer_data.remote import RemoteBytes, located
 from dfer_data.shard import FORMAT_VERSION
-from dfer_data.sidecar import PREVIEW, SHARDS, shard_name, sidecar_path
+from dfer_data.sidecar import PREVIEW, SHARDS, finished_sidecars, shard_name, sidecar_name
 from dfer_data.sources.base import SourceVideo
+from dfer_data.target import Target
+from dfer_data.urls import is_url
 from dfer_data.weights import sha256_file
 
 DATASET_NAME, CLIPS_NAME, LEDGER_NAME, FOLDS = "dataset.json", "clips.parquet", "ledger.jsonl", "folds"
@@ -65,29 +66,35 @@ COLUMNS: Mapping[str, str] = {
 _INDEX = ("clip_id", "status", "label", "shard", "row", "num_frames")
 
 
-def write_manifest(plan: Plan, out: Path, *, work: Path) -> dict[str, Any]:
-    """Write ledger, clips, folds, the card and last dataset.json from the sidecars; return what dataset.json says.
-
-    `work` is a folder on the same disk for what is not whole yet.
-    """
-    sidecars = [json.loads(sidecar_path(out, number).read_bytes()) for number in range(len(plan.shards))]
+def write_manifest(plan: Plan, out: Target) -> dict[str, Any]:
+    """Write ledger, clips, folds, the card and last dataset.json from the sidecars; return what dataset.json says."""
+    sidecars = _all_sidecars(plan, out)
     clips = _clip_rows(sidecars, {video.clip_id: video for video in plan.listing.videos})
     failures = [failure for sidecar in sidecars for failure in sidecar["failures"]]
-    write_atomically(out / LEDGER_NAME, b"".join(canonical_json(failure) for failure in failures), work=work)
-    write_atomically(out / CLIPS_NAME, _parquet(clips), work=work)
-    write_atomically(out / AMBIGUOUS_NAME, _ambiguous(sidecars).encode("utf-8"), work=work)
+    out.put(LEDGER_NAME, b"".join(canonical_json(failure) for failure in failures))
+    out.put(CLIPS_NAME, _parquet(clips))
+    out.put(AMBIGUOUS_NAME, _ambiguous(sidecars).encode("utf-8"))
     for fold, splits in plan.listing.folds.items():
         rows = [(clip_id, splits[video]) for clip_id, video in _ids(clips) if video in splits]
         text = "clip_id,split\n" + "".join(f"{clip_id},{split}\n" for clip_id, split in rows)
-        write_atomically(out / FOLDS / f"fold-{fold}.csv", text.encode("utf-8"), work=work)
+        out.put(f"{FOLDS}/fold-{fold}.csv", text.encode("utf-8"))
     document = _document(plan, out, sidecars, clips)
     document["sha256"] = hashlib.sha256(canonical_json(document)).hexdigest()
-    write_card(document, out, work=work)
-    for folder in (out / FOLDS, out):
-        sync_folder(folder)  # everything that dataset.json names is on disk before it
-    write_atomically(out / DATASET_NAME, canonical_json(document), work=work)
-    sync_folder(out)
+    write_card(document, out)
+    out.sync(FOLDS, "")  # everything that dataset.json names is on disk before it
+    out.put(DATASET_NAME, canonical_json(document))
+    out.sync("")
     return document
+
+
+def _all_sidecars(plan: Plan, out: Target) -> list[dict[str, Any]]:
+    """Return the sidecars in order; DferError where another hand has taken one away."""
+    found = finished_sidecars(out)
+    if missing := [number for number in range(len(plan.shards)) if number not in found]:
+        raise DferError(
+            f"{out}: shard {shard_name(missing[0])} was removed or changed during the run; run the same command again"
+        )
+    return [found[number] for number in range(len(plan.shards))]
 
 
 def _ambiguous(sidecars: list[dict[str, Any]]) -> str:
@@ -133,7 +140,7 @@ def _parquet(clips: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _document(plan: Plan, out: Path, sidecars: list[dict[str, Any]], clips: pd.DataFrame) -> dict[str, Any]:
+def _document(plan: Plan, out: Target, sidecars: list[dict[str, Any]], clips: pd.DataFrame) -> dict[str, Any]:
     names = [
         CLIPS_NAME,
         LEDGER_NAME,
@@ -141,11 +148,11 @@ def _document(plan: Plan, out: Path, sidecars: list[dict[str, Any]], clips: pd.D
         PLAN_NAME,
         *(f"{FOLDS}/fold-{fold}.csv" for fold in sorted(plan.listing.folds)),
     ]
-    files = {name: _file_facts(out / name) for name in names}
+    names += [sidecar_name(number) for number in range(len(sidecars))]
+    files = {name: _file_facts(content) for name, content in zip(names, out.read_all(names), strict=True)}
     shards = []
     for number, sidecar in enumerate(sidecars):
         name = shard_name(number)
-        files[f"{SHARDS}/{name}.json"] = _file_facts(sidecar_path(out, number))
         files[f"{PREVIEW}/{name}.jpg"] = sidecar["preview"]
         files[f"{SHARDS}/{name}.safetensors"] = {key: sidecar[key] for key in ("num_bytes", "sha256")}
         facts = {key: sidecar[key] for key in ("num_bytes", "sha256", "index_bytes", "index_crc32")}
@@ -185,8 +192,8 @@ def _counts(plan: Plan, clips: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _file_facts(path: Path) -> dict[str, Any]:
-    return {"num_bytes": path.stat().st_size, "sha256": sha256_file(path)}
+def _file_facts(content: bytes) -> dict[str, Any]:
+    return {"num_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def read_document(root: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The output folder of `prepare`: recognised, locked, cleared of what a killed run left, discarded on request."""
+"""The place that `prepare` writes to: recognised, locked, cleared of what a killed run left, discarded on request."""
 
 from __future__ import annotations
 
@@ -15,56 +15,55 @@ from dfer_data.errors import UsageError
 from dfer_data.manifest import AMBIGUOUS_NAME, CLIPS_NAME, DATASET_NAME, FOLDS, LEDGER_NAME
 from dfer_data.plan import PLAN_NAME
 from dfer_data.sidecar import PREVIEW, SHARDS
+from dfer_data.target import WORK, OnWait, Target
 
-LOG_NAME, WORK = "prepare.log", ".work"
+LOG_NAME = "prepare.log"
 
 
-def discard(out: Path) -> None:
+def is_there(out: Target) -> bool:
+    """Whether anything lies in the place. Raises UsageError or RemoteError where nothing can."""
+    out.check()
+    return bool(out.listing())
+
+
+def discard(out: Target, *, on_wait: OnWait = lambda holder: None) -> None:
     """Remove a prepared dataset, finished or not, but for its log.
 
-    Raises UsageError for a folder that is none, LockedError.
+    Raises UsageError for a place that holds something else, LockedError.
     """
-    if not out.is_dir():
+    if not is_there(out):
         return
     _refuse_foreign(out)
-    with lock.hold(out):
-        for name in (DATASET_NAME, CLIPS_NAME, LEDGER_NAME, AMBIGUOUS_NAME, CARD_NAME):
-            (out / name).unlink(missing_ok=True)
+    with out.hold(task_index=None, on_wait=on_wait):
+        out.remove(DATASET_NAME, CLIPS_NAME, LEDGER_NAME, AMBIGUOUS_NAME, CARD_NAME)
         for name in (SHARDS, PREVIEW, FOLDS, WORK):
-            shutil.rmtree(out / name, ignore_errors=True)
-        (out / PLAN_NAME).unlink(missing_ok=True)  # last: it tells what the folder is
+            out.remove_folder(name)
+        out.remove(PLAN_NAME)  # last: it tells what the place is
 
 
 @contextlib.contextmanager
-def output_folder(out: Path, *, task_index: int | None) -> Iterator[Path]:
-    """Create and lock the output folder; yield an empty folder below it for what is not finished, gone afterwards."""
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out} is a file; choose another --out")
-    if out.is_dir():
-        _refuse_foreign(out)
-    for folder in (SHARDS, PREVIEW, FOLDS):
-        (out / folder).mkdir(parents=True, exist_ok=True)
-    with lock.hold(out, task_index=task_index):
-        work = out / WORK / ("all" if task_index is None else f"task-{task_index:04d}")
-        stale = out / WORK if task_index is None else work  # what a killed run left half done
-        shutil.rmtree(stale, ignore_errors=True)
-        work.mkdir(parents=True)
+def output_folder(out: Target, *, task_index: int | None, on_wait: OnWait = lambda holder: None) -> Iterator[Path]:
+    """Create and lock the output; yield an empty folder on this machine for what is not finished, gone afterwards."""
+    out.check()
+    _refuse_foreign(out)
+    out.make_folders(SHARDS, PREVIEW, FOLDS)
+    with out.hold(task_index=task_index, on_wait=on_wait):
+        shutil.rmtree(out.stale, ignore_errors=True)  # what a killed run left half done
+        out.work.mkdir(parents=True)
         try:
-            yield work
+            yield out.work
         finally:
-            shutil.rmtree(stale, ignore_errors=True)
+            shutil.rmtree(out.stale, ignore_errors=True)
 
 
-def _refuse_foreign(out: Path) -> None:
-    """Raise UsageError for a folder without a plan that holds more than a run stopped before its plan leaves."""
-    folders = (SHARDS, PREVIEW, FOLDS)
-    names = {path.name for path in out.iterdir() if not path.name.startswith(lock.PREFIX)} - {WORK, LOG_NAME}
-    is_begun = names <= set(folders) and not any(any((out / name).iterdir()) for name in names)
-    if not is_begun and not (out / PLAN_NAME).exists():
+def _refuse_foreign(out: Target) -> None:
+    """Raise UsageError for a place without a plan that holds more than a run stopped before its plan leaves."""
+    names = {name for name in out.listing() if not name.startswith(lock.PREFIX)} - {WORK, LOG_NAME}
+    is_begun = names <= {SHARDS, PREVIEW, FOLDS} and not any(out.listing(name) for name in names)
+    if not is_begun and PLAN_NAME not in names:
         raise UsageError(f"{out} exists and is not a prepared dataset; choose another --out")
 
 
-def record(out: Path, **facts: Any) -> None:
+def record(out: Target, **facts: Any) -> None:
     """Append to prepare.log what must not stand in the hashed files: place, machine, workers and what befell them."""
-    with (out / LOG_NAME).open("a", encoding="utf-8") as file:
-        file.write(json.dumps(facts, sort_keys=True) + "\n")
+    out.append(LOG_NAME, json.dumps(facts, sort_keys=True).encode("utf-8") + b"\n")

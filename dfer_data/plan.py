@@ -10,16 +10,14 @@ import json
 import re
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from dfer_data import lock
 from dfer_data.config import PrepareConfig, canonical_json
 from dfer_data.detect.registry import detector_spec
 from dfer_data.errors import ConfigMismatchError, FormatVersionError, UsageError
-from dfer_data.files import write_atomically
 from dfer_data.shard import FORMAT_VERSION
 from dfer_data.sources.base import OFFICIAL, SourceListing, SourceVideo
+from dfer_data.target import Target
 
 PLAN_NAME = "plan.json"
 _MAX_SHARD_VIDEOS = 64
@@ -119,36 +117,30 @@ def _chosen(subjects: Mapping[str, int] | None) -> tuple[tuple[str, int], ...] |
     return tuple(sorted(subjects.items())) if subjects else None
 
 
-def planned_subjects(out: Path) -> dict[str, dict[str, int]]:
+def planned_subjects(out: Target) -> dict[str, dict[str, int]]:
     """Return video id -> clip id -> track of the choices by hand in the plan of `out`; empty without a plan."""
-    path = out / PLAN_NAME
-    videos = _parse(path, path.read_bytes()).get("videos", ()) if path.exists() else ()
+    is_there = out.size(PLAN_NAME) is not None
+    videos = _parse(out, out.read(PLAN_NAME)).get("videos", ()) if is_there else ()
     return {video["clip_id"]: dict(video["subjects"]) for video in videos if video.get("subjects")}
 
 
-def commit_plan(plan: Plan, out: Path, *, work: Path) -> None:
-    """Create `out/plan.json`, or check that the one there is the same; ConfigMismatchError shows the difference.
-
-    `work` is a folder on the same disk for what is not whole yet.
-    """
-    path, wanted = out / PLAN_NAME, plan.as_bytes()
-    with lock.hold_briefly(out, "plan"):
-        if not path.exists():
-            write_atomically(path, wanted, work=work)
-            return
-    found = path.read_bytes()
+def commit_plan(plan: Plan, out: Target) -> None:
+    """Create `out/plan.json`, or check that the one there is the same; ConfigMismatchError shows the difference."""
+    wanted = plan.as_bytes()
+    if out.create(PLAN_NAME, wanted):
+        return
+    found = out.read(PLAN_NAME)
     if found != wanted:
-        raise _mismatch(out, _differences(_parse(path, found), json.loads(wanted)))
+        raise _mismatch(out, _differences(_parse(out, found), json.loads(wanted)))
 
 
-def renewed_plan(plan: Plan, out: Path, *, closed_shards: Container[int]) -> Plan:
+def renewed_plan(plan: Plan, out: Target, *, closed_shards: Container[int]) -> Plan:
     """Return `plan` with the shards that the one in `out` was cut into; `out` must have a plan.
 
     Videos may be other files than before, but not in `closed_shards`. Raises ConfigMismatchError for any other
     difference.
     """
-    path = out / PLAN_NAME
-    old, new = _parse(path, path.read_bytes()), json.loads(plan.as_bytes())
+    old, new = _parse(out, out.read(PLAN_NAME)), json.loads(plan.as_bytes())
     videos = {video.clip_id: video for video in plan.listing.videos}
     if {video["clip_id"] for video in old["videos"]} != videos.keys():
         raise _mismatch(out, _differences(old, new))
@@ -165,14 +157,15 @@ def renewed_plan(plan: Plan, out: Path, *, closed_shards: Container[int]) -> Pla
     return replace(plan, shards=tuple(tuple(videos[clip_id] for clip_id in shard) for shard in old["shards"]))
 
 
-def _mismatch(out: Path, differences: list[str]) -> ConfigMismatchError:
+def _mismatch(out: Target, differences: list[str]) -> ConfigMismatchError:
     return ConfigMismatchError(
         f"{out} was made with another configuration ({'; '.join(differences)}); choose another --out, or remake it "
         "from nothing with --force"
     )
 
 
-def _parse(path: Path, data: bytes) -> dict[str, Any]:
+def _parse(out: Target, data: bytes) -> dict[str, Any]:
+    path = f"{out}/{PLAN_NAME}"
     try:
         found = json.loads(data)
     except ValueError as error:

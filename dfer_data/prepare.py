@@ -16,9 +16,8 @@ from dfer_data.crop_check import crop_notes
 from dfer_data.detect.registry import detector_spec
 from dfer_data.engines import Event, Limits, WorkerLost, run_inline, run_processes
 from dfer_data.errors import DferError, UsageError
-from dfer_data.files import sync_folder, write_atomically
 from dfer_data.folding import Folding, with_folds
-from dfer_data.manifest import DATASET_NAME, write_manifest
+from dfer_data.manifest import AMBIGUOUS_NAME, DATASET_NAME, write_manifest
 from dfer_data.output import output_folder, record
 from dfer_data.plan import (
     PLAN_NAME,
@@ -29,10 +28,11 @@ from dfer_data.plan import (
     renewed_plan,
     with_subjects,
 )
-from dfer_data.sidecar import SHARDS, failure_codes, finished_sidecars, read_sidecar, sidecar_path
+from dfer_data.sidecar import SHARDS, failure_codes, finished_sidecars, sidecar_name
 from dfer_data.sources.base import Layout
 from dfer_data.sources.registry import Adapter, adapter
 from dfer_data.subject import read_subjects
+from dfer_data.target import OnWait, Target, target_at
 from dfer_data.task import ShardTask, Workplace
 
 ALL_CODES = "ALL"
@@ -150,6 +150,8 @@ class Summary:
     """Shards made by this run; the others were there."""
     num_clips: Mapping[str, int]
     """Clips by `ok`, `partial` and ledger code, of this run's shards, made now or before."""
+    num_ambiguous: int
+    """Clips that could be about another person; 0 for one task of an array."""
 
     @property
     def num_failed(self) -> int:
@@ -215,55 +217,65 @@ def _layout(request: Request, config: PrepareConfig, dataset: Adapter) -> Layout
 
 def prepare(
     resolved: Resolved,
-    out: Path,
+    out: Path | str,
     *,
     num_workers: int = 1,
     limits: Limits | None = None,
     share: Share | None = None,
     retry_failed: str | None = None,
+    scratch: Path | None = None,
     on_event: Callable[[Begun | Event], None] = lambda event: None,
+    on_wait: OnWait = lambda holder: None,
 ) -> Summary:
     """Make the prepared dataset in `out`, or finish the one begun there; 0 workers: in this process.
 
+    `out`: a folder, or a URL, for which `scratch` holds what is not finished (None: the cache).
     `share`: only one task's shards, and no manifest, which a run without `share` writes once all shards are there.
+    `on_wait`: told whose lock behind a URL is being watched, which takes up to a minute.
     `retry_failed`: remake the shards that hold a failure with this ledger code (ALL_CODES: with any); their videos may
-    be other files than they were. Raises ConfigMismatchError, LockedError, WorkerError, UsageError, or DferError when
-    the disk fails. Finished shards are kept.
+    be other files than they were. Raises ConfigMismatchError, LockedError, WorkerError, UsageError, RemoteError, or
+    DferError when the disk fails. Finished shards are kept.
     """
     if share is not None and retry_failed is not None:
         raise UsageError("--retry-failed goes without --task-index: run it once, the tasks then make what is missing")
+    task_index = share.index if share else None
+    target = target_at(out, work=scratch, task_index=task_index)
     try:
-        with output_folder(out, task_index=share.index if share else None) as work:
-            place = Workplace(resolved.source, out, work, resolved.plan.config, resolved.weights)
+        with output_folder(target, task_index=task_index, on_wait=on_wait) as work:
+            place = Workplace(resolved.source, target, work, resolved.plan.config, resolved.weights)
             plan = _committed_plan(resolved, place, retry_failed=retry_failed, share=share)
             mine = [number for number in range(len(plan.shards)) if share is None or number in share]
-            tasks = [ShardTask(n, plan.shards[n]) for n in mine if read_sidecar(out, n) is None]
-            _record_run(out, resolved, share=share, num_workers=num_workers, num_tasks=len(tasks))
+            done = finished_sidecars(target)
+            tasks = [ShardTask(n, plan.shards[n]) for n in mine if n not in done]
+            _record_run(target, resolved, share=share, num_workers=num_workers, num_tasks=len(tasks))
 
             def tell(event: Begun | Event) -> None:
+                target.confirm()
                 if isinstance(event, WorkerLost):
-                    record(out, event="worker lost", **asdict(event))
+                    record(target, event="worker lost", **asdict(event))
                 on_event(event)
 
             tell(Begun(sum(len(task.videos) for task in tasks), len(tasks)))
             if tasks:
-                (out / DATASET_NAME).unlink(missing_ok=True)  # never a manifest beside a shard that is being remade
+                target.remove(DATASET_NAME)  # never a manifest beside a shard that is being remade
             if num_workers == 0:
                 run_inline(tasks, place, on_event=tell)
             else:
                 run_processes(tasks, place, num_workers=num_workers, limits=limits or Limits(), on_event=tell)
-            document = write_manifest(plan, out, work=work) if share is None else None
-            return Summary(document, len(tasks), _num_clips(out, mine))
+            target.confirm()
+            document = write_manifest(plan, target) if share is None else None
+            num_ambiguous = len(target.read(AMBIGUOUS_NAME).splitlines()) - 1 if document else 0
+            return Summary(document, len(tasks), _num_clips(target, mine), num_ambiguous)
     except OSError as error:
         raise DferError(
-            f"cannot write {out}: {error.strerror or error}; finished shards are kept: make room, or choose another "
-            "--out, and run the same command again"
+            f"cannot write {target.disk}: {error.strerror or error}; finished shards are kept: make room, or choose "
+            f"another {target.flag}, and run the same command again"
         ) from error
 
 
 def _committed_plan(resolved: Resolved, place: Workplace, *, retry_failed: str | None, share: Share | None) -> Plan:
     """Write the plan, or check the one there; open the shards to be made again: failed ones, other subjects."""
-    out, work = place.out, place.work
+    out = place.out
     there = planned_subjects(out)
     subjects = resolved.subjects
     if subjects is None:
@@ -272,8 +284,8 @@ def _committed_plan(resolved: Resolved, place: Workplace, *, retry_failed: str |
     others = {
         video.clip_id for video in plan.listing.videos if dict(video.subjects or ()) != there.get(video.clip_id, {})
     }
-    if not (out / PLAN_NAME).exists() or (retry_failed is None and not others):
-        commit_plan(plan, out, work=work)
+    if out.size(PLAN_NAME) is None or (retry_failed is None and not others):
+        commit_plan(plan, out)
         return plan
     if share is not None:
         raise UsageError("other --subjects go without --task-index: run it once, the tasks then make what is missing")
@@ -282,7 +294,7 @@ def _committed_plan(resolved: Resolved, place: Workplace, *, retry_failed: str |
 
 def _reopened_plan(plan: Plan, place: Workplace, *, retry_failed: str | None, others: Container[str]) -> Plan:
     """Replace the plan that is there; remove the marks of shards with such failures, or with one of `others`."""
-    out, work = place.out, place.work
+    out = place.out
     sidecars = finished_sidecars(out)
     failed = {number: failure_codes(sidecar) for number, sidecar in sidecars.items()}
     wanted = {
@@ -294,11 +306,10 @@ def _reopened_plan(plan: Plan, place: Workplace, *, retry_failed: str | None, ot
         known = ", ".join(sorted({code for codes in failed.values() for code in codes})) or "none failed"
         raise UsageError(f"--retry-failed {retry_failed}: no clip in {out} failed with that code; there are: {known}")
     if wanted:
-        (out / DATASET_NAME).unlink(missing_ok=True)
-    for number in wanted:
-        sidecar_path(out, number).unlink()
-    sync_folder(out / SHARDS)
-    write_atomically(out / PLAN_NAME, plan.as_bytes(), work=work)
+        out.remove(DATASET_NAME)
+    out.remove(*map(sidecar_name, sorted(wanted)))
+    out.sync(SHARDS)
+    out.put(PLAN_NAME, plan.as_bytes())
     return plan
 
 
@@ -308,14 +319,15 @@ def _videos(sidecar: Mapping[str, Any]) -> Iterator[str]:
         yield row["source_clip_id"]
 
 
-def _num_clips(out: Path, shards: Sequence[int]) -> Counter[str]:
+def _num_clips(out: Target, shards: Sequence[int]) -> Counter[str]:
     """Count the clips of finished shards by `ok`, `partial` and ledger code."""
-    sidecars = [sidecar for number in shards if (sidecar := read_sidecar(out, number)) is not None]
+    found = finished_sidecars(out)
+    sidecars = [found[number] for number in shards if number in found]
     made = Counter(str(clip["status"]) for sidecar in sidecars for clip in sidecar["clips"])
     return made + Counter(str(failure["code"]) for sidecar in sidecars for failure in sidecar["failures"])
 
 
-def _record_run(out: Path, resolved: Resolved, *, share: Share | None, num_workers: int, num_tasks: int) -> None:
+def _record_run(out: Target, resolved: Resolved, *, share: Share | None, num_workers: int, num_tasks: int) -> None:
     record(
         out,
         event="begun",

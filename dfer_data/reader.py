@@ -52,8 +52,8 @@ class ShardBytes(Protocol):
 class LocalBytes:
     """A shard on a disk, mapped into memory."""
 
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
+    def __init__(self, path: Path, *, name: str | None = None) -> None:
+        self.name = name or str(path)
         self._path = path
         self._mapped: Image | None = None
 
@@ -72,6 +72,25 @@ class LocalBytes:
             with self._path.open("rb") as file:
                 self._mapped = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
         return self._mapped[start:stop]
+
+
+class RangeBytes:
+    """A shard that is read in pieces as they are asked for, and not kept."""
+
+    def __init__(self, name: str, read: Callable[[int, int], bytes]) -> None:
+        self.name = name
+        self._read = read
+
+    def index(self, num_bytes: int, crc32: int) -> bytes:
+        """Return the first bytes."""
+        return self._read(0, num_bytes)
+
+    def size(self) -> None:
+        """Return nothing: it is asked for all files at once."""
+
+    def clip(self, start: int, stop: int, is_intact: Callable[[Image], bool]) -> Image:
+        """Return the bytes of a clip."""
+        return np.frombuffer(self._read(start, stop), np.uint8)
 
 
 class ShardReader:

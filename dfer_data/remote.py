@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import os
-import re
 import threading
 import zlib
 from collections.abc import Callable
@@ -22,16 +21,12 @@ import numpy as np
 from dfer_data.cache import cache_root
 from dfer_data.errors import CorruptDataError, CorruptShardError, RemoteError, UsageError
 from dfer_data.types import Image
+from dfer_data.urls import FIRST_ANSWER_SECONDS, UrlFiles, is_url
 
 ORIGIN_NAME = ".origin.json"
 BOUND_VARIABLE = "DFER_DATASET_CACHE_GB"
 DEFAULT_GB = 50.0
 _CLIP_SUFFIX = ".clip"
-
-
-def is_url(root: Path | str) -> bool:
-    """Whether `root` names something that fsspec opens, such as s3://bucket/dfew-retinaface."""
-    return isinstance(root, str) and re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", root) is not None
 
 
 def located(root: Path | str) -> tuple[Path, Remote | None]:
@@ -53,29 +48,31 @@ class Remote:
 
     def __init__(self, url: str, *, folder: Path | None = None) -> None:
         """Fetch dataset.json, unless `folder` has it already."""
-        self.url = url.rstrip("/")
+        self._files = UrlFiles(url)
+        self.url = self._files.url
         if folder is None:
-            document = self.read("dataset.json")
+            document = self.read("dataset.json", limit_seconds=FIRST_ANSWER_SECONDS)
             folder = datasets_folder() / hashlib.sha256(document).hexdigest()[:16] / PurePosixPath(self.url).name
             folder.mkdir(parents=True, exist_ok=True)
             _write(folder / ORIGIN_NAME, json.dumps({"url": self.url}).encode("utf-8"))
             _write(folder / "dataset.json", document)
         self.folder = folder
 
-    def read(self, name: str, *, start: int | None = None, stop: int | None = None) -> bytes:
+    def read(
+        self,
+        name: str,
+        *,
+        start: int | None = None,
+        stop: int | None = None,
+        limit_seconds: float | None = None,
+    ) -> bytes:
         """Return a file's bytes, or some of them; RemoteError naming the URL if they cannot be had."""
-        where = f"{self.url}/{name}"
         try:
-            from fsspec.core import url_to_fs
-
-            files, path = url_to_fs(where)
-            return bytes(files.cat_file(path, start=start, end=stop))
-        except ImportError as error:
-            raise UsageError(f"reading {where} needs a package: pip install 'dfer[remote]' ({error})") from error
+            return self._files.read(name, start=start, stop=stop, limit_seconds=limit_seconds)
         except FileNotFoundError as error:
-            raise RemoteError(f"{where}: no such file; is this the URL of a prepared dataset?") from error
-        except Exception as error:  # every kind of store has errors of its own
-            raise RemoteError(f"{where} cannot be read: {' '.join(str(error).split()) or repr(error)}") from error
+            if name == "dataset.json" and self._files.size("plan.json") is not None:
+                raise UsageError(f"{self.url}: prepare has not finished here: run it again to go on") from error
+            raise RemoteError(f"{self.url}/{name}: no such file; is this the URL of a prepared dataset?") from error
 
     def fetch(self, name: str, *, sha256: str) -> None:
         """Have a file in the folder, with these bytes; CorruptDataError if others arrive."""

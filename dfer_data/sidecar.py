@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from dfer_data.config import canonical_json
+from dfer_data.target import Target
 
 SHARDS, PREVIEW = "shards", "preview"
 
@@ -18,23 +18,31 @@ def shard_name(number: int) -> str:
     return f"{number:05d}"
 
 
-def sidecar_path(out: Path, number: int) -> Path:
-    """Return where the sidecar of a shard lies."""
-    return out / SHARDS / f"{shard_name(number)}.json"
+def sidecar_name(number: int) -> str:
+    """Return the name of a shard's sidecar."""
+    return f"{SHARDS}/{shard_name(number)}.json"
 
 
-def read_sidecar(out: Path, number: int) -> dict[str, Any] | None:
+def read_sidecar(out: Target, number: int) -> dict[str, Any] | None:
     """Return the sidecar of a finished shard; None unless it is as written and shard and sheet have its sizes."""
     name = shard_name(number)
     try:
-        sidecar = json.loads(sidecar_path(out, number).read_bytes())
+        content = out.read(sidecar_name(number))
+    except OSError:
+        return None
+    return _finished(content, out.size(f"{SHARDS}/{name}.safetensors"), out.size(f"{PREVIEW}/{name}.jpg"))
+
+
+def _finished(content: bytes, num_bytes: int | None, num_sheet_bytes: int | None) -> dict[str, Any] | None:
+    try:
+        sidecar = json.loads(content)
         is_done = bool(
             sidecar["sidecar_sha256"] == sidecar_sha256(sidecar)
-            and (out / SHARDS / f"{name}.safetensors").stat().st_size == sidecar["num_bytes"]
-            and (out / PREVIEW / f"{name}.jpg").stat().st_size == sidecar["preview"]["num_bytes"]
+            and num_bytes == sidecar["num_bytes"]
+            and num_sheet_bytes == sidecar["preview"]["num_bytes"]
         )
         return dict(sidecar) if is_done else None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 
@@ -44,10 +52,16 @@ def sidecar_sha256(sidecar: Mapping[str, Any]) -> str:
     return hashlib.sha256(canonical_json(body)).hexdigest()
 
 
-def finished_sidecars(out: Path) -> dict[int, dict[str, Any]]:
+def finished_sidecars(out: Target) -> dict[int, dict[str, Any]]:
     """Return the sidecars of all finished shards by number."""
-    names = sorted(path.stem for path in (out / SHARDS).glob("*.json"))
-    found = {int(name): read_sidecar(out, int(name)) for name in names if name.isdecimal()}
+    sizes, sheets = out.listing(SHARDS), out.listing(PREVIEW)
+    names = sorted(name.removesuffix(".json") for name in sizes if name.endswith(".json"))
+    numbered = [name for name in names if name.isdecimal()]
+    contents = out.read_all([f"{SHARDS}/{name}.json" for name in numbered])
+    found = {
+        int(name): _finished(content, sizes.get(f"{name}.safetensors"), sheets.get(f"{name}.jpg"))
+        for name, content in zip(numbered, contents, strict=True)
+    }
     return {number: sidecar for number, sidecar in found.items() if sidecar is not None}
 
 

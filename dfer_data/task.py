@@ -1,7 +1,7 @@
 """The two steps of `prepare`: one video to finished faces in the spool, finished videos to the files of a shard.
 
-Both are pure functions of the video, or the videos, and the config. A shard, its contact sheet and its sidecar are
-written aside, synced and renamed; the sidecar comes last and is the mark that the shard is done.
+Both are pure functions of the video, or the videos, and the config. A shard, its contact sheet and its sidecar
+appear whole (target.py); the sidecar comes last and is the mark that the shard is done.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from dfer_data.crops import clip_of_crops
 from dfer_data.detect.base import Detector
 from dfer_data.errors import VideoError
 from dfer_data.faces import decode
-from dfer_data.files import sync_folder, write_atomically
 from dfer_data.pictures import hash_of_pictures, picture_files
 from dfer_data.pipeline import Clip, Failure, clips_of_video
 from dfer_data.preview import NUM_COLUMNS, ContactSheet, thumbnail
 from dfer_data.sample import baked_frames
 from dfer_data.shard import FORMAT_VERSION, write_shard
-from dfer_data.sidecar import PREVIEW, SHARDS, read_sidecar, shard_name, sidecar_sha256
+from dfer_data.sidecar import PREVIEW, SHARDS, read_sidecar, shard_name, sidecar_name, sidecar_sha256
 from dfer_data.sources.base import SourceVideo
 from dfer_data.spool import Spooled, SpoolWriter, read_spooled
+from dfer_data.target import Target
 from dfer_data.weights import sha256_file
 
 
@@ -60,10 +60,10 @@ class Workplace:
 
     source: Path
     """Folder of the dataset."""
-    out: Path
-    """Output folder."""
+    out: Target
+    """Where the dataset is written."""
     work: Path
-    """Folder below it for what is not finished, this run's alone."""
+    """Folder on this machine for what is not finished, this run's alone."""
     config: PrepareConfig
     """Settings."""
     weights: Path | None
@@ -203,8 +203,10 @@ def _failure_row(failure: Failure, video: SourceVideo) -> dict[str, Any]:
 def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[], None] = lambda: None) -> None:
     """Put the finished videos of a shard together, move shard, sheet and last the sidecar into place.
 
-    Does nothing when that was done already. Raises OSError when the disk fails.
+    Does nothing when that was done already. Raises OSError when the disk fails, LockedError when the place is another
+    run's by now, RemoteError.
     """
+    place.out.confirm()
     if read_sidecar(place.out, task.number) is not None:
         return
     name, out, work = shard_name(task.number), place.out, place.work
@@ -227,11 +229,12 @@ def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[],
         "failures": [failure for video in videos for failure in video.failures],
     }
     sidecar["sidecar_sha256"] = sidecar_sha256(sidecar)
-    shard.replace(out / SHARDS / f"{name}.safetensors")
-    write_atomically(out / PREVIEW / f"{name}.jpg", sheet, work=work)
-    sync_folder(out / SHARDS)  # the shard's name is on disk before its mark
-    write_atomically(out / SHARDS / f"{name}.json", canonical_json(sidecar), work=work)
-    sync_folder(out / SHARDS)
+    out.put_file(f"{SHARDS}/{name}.safetensors", shard, on_progress=on_progress)
+    out.put(f"{PREVIEW}/{name}.jpg", sheet)
+    out.sync(SHARDS)  # the shard's name is on disk before its mark
+    out.put(sidecar_name(task.number), canonical_json(sidecar))
+    out.sync(SHARDS)
+    shard.unlink(missing_ok=True)
     shutil.rmtree(work / name)
 
 

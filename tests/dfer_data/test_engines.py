@@ -11,6 +11,7 @@ from dfer_data import workers
 from dfer_data.engines import Event, Limits, WorkerLost, run_processes
 from dfer_data.errors import DferError, UsageError, WorkerError
 from dfer_data.sources.base import SourceVideo
+from dfer_data.target import FolderTarget
 from dfer_data.task import ShardTask, Workplace
 from tests.dfer_data.tiny import CONFIG
 
@@ -21,7 +22,7 @@ _real_work = workers._work
 
 def run(folder: Path, *, shards: list[ShardTask] = SHARDS, events: list[Event] | None = None) -> list[Event]:
     events = [] if events is None else events
-    place = Workplace(folder, folder, folder / ".work", CONFIG, folder / "garbage.onnx")
+    place = Workplace(folder, FolderTarget(folder), folder / ".work", CONFIG, folder / "garbage.onnx")
     (folder / "garbage.onnx").write_bytes(b"garbage")
     run_processes(shards, place, num_workers=2, limits=Limits(), on_event=events.append)
     return events

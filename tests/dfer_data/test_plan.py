@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from dfer_data.errors import ConfigMismatchError, FormatVersionError
 from dfer_data.plan import Plan, commit_plan, make_plan
 from dfer_data.sources.base import SourceListing, SourceVideo
+from dfer_data.target import FolderTarget
 from tests.dfer_data.tiny import CONFIG
 
 MEBIBYTE = 2**20
@@ -40,9 +41,10 @@ def test_many_small_videos_fill_shards() -> None:
 
 
 def commit(made: Plan, folder: Path) -> None:
-    (folder / "work").mkdir(exist_ok=True)
-    commit_plan(made, folder, work=folder / "work")
-    assert not list((folder / "work").iterdir())
+    target = FolderTarget(folder)
+    target.work.mkdir(parents=True, exist_ok=True)
+    commit_plan(made, target)
+    assert not list(target.work.iterdir())
 
 
 def test_a_plan_is_written_once_and_the_same_plan_is_accepted(tmp_path: Path) -> None:

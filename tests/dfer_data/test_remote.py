@@ -6,58 +6,25 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 import torch
-from moto.server import ThreadedMotoServer
-from s3fs import S3FileSystem
 
 from dfer_data import open_dataset, read_clip, remote
 from dfer_data.dataset import FaceClipDataset
 from dfer_data.errors import CorruptDataError, CorruptShardError, RemoteError, UsageError
 from dfer_data.loader import ClipLoader
+from tests.buckets import Bucket, serve
 from tests.crops import damage
 from tests.workspace import run_dfer
-
-BUCKET = "faces"
-
-
-class Bucket:
-    """A bucket of a server on this machine."""
-
-    def __init__(self, server: ThreadedMotoServer) -> None:
-        self._server, self._client = server, boto3.client("s3")
-        self._client.create_bucket(Bucket=BUCKET)
-        self.url = f"s3://{BUCKET}/dfew-none"
-
-    def upload(self, root: Path) -> None:
-        for path in (path for path in root.rglob("*") if path.is_file()):
-            self._client.upload_file(str(path), BUCKET, f"dfew-none/{path.relative_to(root).as_posix()}")
-
-    def stop(self) -> None:
-        self._server.stop()
 
 
 @pytest.fixture
 def bucket(crops: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """The crops in a bucket, and an empty cache."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {
-        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
-        "AWS_ACCESS_KEY_ID": "a",
-        "AWS_SECRET_ACCESS_KEY": "b",
-        "AWS_DEFAULT_REGION": "us-east-1",
-        "AWS_MAX_ATTEMPTS": "1",
-    }.items():
-        monkeypatch.setenv(name, value)
     monkeypatch.setattr(remote, "_BOUND", remote._Bound())
-    S3FileSystem.clear_instance_cache()  # of the server before
-    found = Bucket(server)
-    found.upload(crops)
-    yield found
-    server.stop()
+    with serve() as found:
+        found.upload(crops)
+        yield found
 
 
 def clips(root: Path | str) -> FaceClipDataset:
@@ -149,7 +116,7 @@ def test_no_dataset_there(bucket: Bucket) -> None:
 
 
 def test_a_store_whose_package_is_missing(empty_cache: Path) -> None:
-    with pytest.raises(UsageError, match=r"reading gs://faces/x/dataset\.json needs a package: pip install"):
+    with pytest.raises(UsageError, match=r"gs://faces/x needs a package: pip install"):
         open_dataset("gs://faces/x")
 
 

@@ -58,8 +58,8 @@ def expected(resolved: Resolved, tmp_path_factory: pytest.TempPathFactory) -> di
 class Run:
     """A `dfer prepare` in a session of its own, whose processes carry a mark in their environment."""
 
-    def __init__(self, source: Path, out: Path, *, num_workers: int = 2, options: tuple[str, ...] = ()) -> None:
-        self.out = out
+    def __init__(self, source: Path, out: Path | str, *, num_workers: int = 2, options: tuple[str, ...] = ()) -> None:
+        self.out = Path(out)
         self._mark = f"{_MARK}={uuid.uuid4().hex}"
         name, _, value = self._mark.partition("=")
         command = [_DFER, "prepare", "folder", "--source", str(source), "--out", str(out)]
@@ -104,9 +104,9 @@ class Run:
         _, stderr = self.process.communicate(timeout=seconds)
         return self.process.returncode, stderr
 
-    def assert_gone(self) -> None:
-        """No process is left two seconds after the first one died."""
-        until = time.monotonic() + 2
+    def assert_gone(self, *, seconds: float = 2.0) -> None:
+        """No process is left two seconds after the first one died; longer where one may have been starting."""
+        until = time.monotonic() + seconds
         while self.pids() and time.monotonic() < until:
             time.sleep(0.02)
         assert self.pids() == {}

@@ -1,0 +1,213 @@
+"""Files behind a URL, through fsspec: listed, read, written whole, created by one alone; a fault is one line."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+from dfer_data.errors import DferError, RemoteError, UsageError
+
+FIRST_ANSWER_SECONDS = 45.0
+"""A store that has not answered by then is told; its own retries can go on for minutes."""
+_SIGN_SECONDS = 5.0
+_NUM_AT_ONCE = 8
+_NEXT = "look at network, endpoint and credentials, then run the same command again"
+
+_T = TypeVar("_T")
+
+
+def is_url(root: Path | str) -> bool:
+    """Whether `root` names something that fsspec opens, such as s3://bucket/dfew-retinaface."""
+    return isinstance(root, str) and re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", root) is not None
+
+
+class UrlFiles:
+    """The files below a URL; names are paths below it. A copy for another process opens its own connections.
+
+    Raises UsageError for a URL that cannot be opened here, RemoteError for one that cannot be read or written, and
+    FileNotFoundError where that is an answer.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave connections behind."""
+        return {key: value for key, value in self.__dict__.items() if key != "_opened"}
+
+    @cached_property
+    def _opened(self) -> tuple[Any, str]:
+        try:
+            from fsspec.core import url_to_fs
+
+            files, path = url_to_fs(self.url)
+        except ImportError as error:
+            raise UsageError(f"{self.url} needs a package: pip install 'dfer[remote]' ({error})") from error
+        except ValueError as error:
+            raise UsageError(f"{self.url} cannot be opened: {error}; s3://, gs://, az:// and others can") from error
+        return files, str(path).rstrip("/")
+
+    def _at(self, name: str) -> str:
+        return f"{self._opened[1]}/{name}" if name else self._opened[1]
+
+    def __truediv__(self, name: str) -> str:
+        """Return the URL of a file."""
+        return f"{self.url}/{name}"
+
+    def is_file(self) -> bool:
+        """Whether the URL is that of a file; the first question, so that a silent store is told soon. RemoteError."""
+        with self._faults("", "read"):
+            files, path = self._opened
+            try:
+                entry = answered(lambda: files.info(path), limit_seconds=FIRST_ANSWER_SECONDS)
+            except FileNotFoundError:
+                return False
+            return bool(entry["type"] == "file" and entry["size"])
+
+    def listing(self, folder: str = "") -> dict[str, int]:
+        """Return name -> bytes of what lies in a folder; empty if there is none."""
+        with self._faults(folder, "read"):
+            files, where = self._opened[0], self._at(folder)
+            files.invalidate_cache()
+            try:
+                entries = files.ls(where, detail=True)
+            except FileNotFoundError:
+                return {}
+            sizes = {str(entry["name"]).rstrip("/"): int(entry["size"] or 0) for entry in entries}
+            sizes.pop(where, None)  # an empty object that some tools put in a folder's place
+            return {name.rpartition("/")[2]: num_bytes for name, num_bytes in sizes.items()}
+
+    def files(self) -> dict[str, int]:
+        """Return path -> bytes of all files, however deep."""
+        with self._faults("", "read"):
+            files, path = self._opened
+            files.invalidate_cache()
+            found = files.find(path, detail=True)
+            sizes = {str(name)[len(path) + 1 :]: int(entry["size"]) for name, entry in sorted(found.items())}
+            return {name: num_bytes for name, num_bytes in sizes.items() if name and not name.endswith("/")}
+
+    def size(self, name: str) -> int | None:
+        """Return a file's bytes; None if there is none."""
+        with self._faults(name, "read"):
+            files, _ = self._opened
+            files.invalidate_cache()
+            try:
+                return int(files.info(self._at(name))["size"])
+            except FileNotFoundError:
+                return None
+
+    def read(
+        self,
+        name: str,
+        *,
+        start: int | None = None,
+        stop: int | None = None,
+        limit_seconds: float | None = None,
+    ) -> bytes:
+        """Return a file's bytes, or some of them; FileNotFoundError. `limit_seconds`: for the answer."""
+        with self._faults(name, "read"):
+            files, where = self._opened[0], self._at(name)
+            if limit_seconds is None:
+                return bytes(files.cat_file(where, start=start, end=stop))
+            return bytes(answered(lambda: files.cat_file(where, start=start, end=stop), limit_seconds=limit_seconds))
+
+    def read_all(self, names: Sequence[str]) -> list[bytes]:
+        """Return the bytes of many small files, in their order; FileNotFoundError."""
+        with ThreadPoolExecutor(_NUM_AT_ONCE) as pool:
+            return list(pool.map(self.read, names))
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a file that must not be there yet; False, and nothing written, if it is."""
+        with self._faults(name, "written"):
+            files, _ = self._opened
+            try:
+                files.pipe_file(self._at(name), content, mode="create")
+            except FileNotFoundError:
+                raise
+            except OSError:  # not every store that refuses says so by FileExistsError
+                if self.size(name) is None:
+                    raise
+                return False
+            return True
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a file, which appears whole or not at all."""
+        with self._faults(name, "written"):
+            self._opened[0].pipe_file(self._at(name), content)
+
+    def put_file(self, name: str, path: Path, *, on_progress: Callable[[], None] = lambda: None) -> None:
+        """Write a file from a disk in one request, or, from 100 MB on, in parts that appear together."""
+        with self._faults(name, "written"):
+            files, _ = self._opened
+            answered(lambda: files.put_file(str(path), self._at(name)), on_wait=on_progress)
+        num_bytes, num_wanted = self.size(name), path.stat().st_size
+        if num_bytes != num_wanted:
+            raise RemoteError(f"{self / name} has {num_bytes} bytes after {num_wanted} were written; {_NEXT}")
+
+    def fetch_file(self, name: str, path: Path) -> None:
+        """Copy a file to a disk; FileNotFoundError."""
+        with self._faults(name, "read"):
+            self._opened[0].get_file(self._at(name), str(path))
+
+    def remove(self, *names: str) -> None:
+        """Remove files; those that are not there are none to remove."""
+        with ThreadPoolExecutor(_NUM_AT_ONCE) as pool:
+            list(pool.map(self._remove, names))
+
+    def _remove(self, name: str) -> None:
+        with self._faults(name, "removed"):
+            try:
+                self._opened[0].rm_file(self._at(name))
+            except FileNotFoundError:
+                return
+
+    @contextmanager
+    def _faults(self, name: str, what: str) -> Iterator[None]:
+        """Turn what a store raises into one line; each kind of store has errors of its own."""
+        where = self / name if name else self.url
+        try:
+            yield
+        except DferError:
+            raise
+        except FileNotFoundError as error:
+            if what == "written":
+                raise UsageError(f"{where} cannot be written: {_words(error)}; make the bucket first") from error
+            raise
+        except Exception as error:
+            raise RemoteError(f"{where} cannot be {what}: {_words(error)}; {_NEXT}") from error
+
+
+def _words(error: Exception) -> str:
+    return " ".join(str(error).split()).rstrip(".") or repr(error)
+
+
+def answered(
+    call: Callable[[], _T], *, limit_seconds: float = float("inf"), on_wait: Callable[[], None] = lambda: None
+) -> _T:
+    """Return what a slow call returns, or raise what it raises; `on_wait` every few seconds meanwhile. TimeoutError."""
+    future: Future[_T] = Future()
+
+    def body() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=body, daemon=True).start()  # the process may end before a call that hangs
+    end = time.monotonic() + limit_seconds
+    while True:
+        try:
+            return future.result(timeout=min(_SIGN_SECONDS, max(0.0, end - time.monotonic())))
+        except TimeoutError:
+            if future.done():
+                raise
+            if time.monotonic() >= end:
+                raise TimeoutError(f"no answer in {limit_seconds:.0f} s") from None
+            on_wait()
