@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,9 +16,8 @@ from ._exit import ExitCode
 from ._options import FAST_DETECT_EVERY, JsonFlag, NumWorkers, num_cores
 
 if TYPE_CHECKING:
+    from dfer_data.engines import Cluster
     from dfer_data.prepare import Share
-
-_ENGINES = ("processes", "inline")
 
 
 def prepare(
@@ -58,8 +58,16 @@ def prepare(
     ] = None,
     stratify: Annotated[bool, typer.Option("--stratify", help="Spread each class evenly over the folds.")] = False,
     seed: Annotated[int, typer.Option(help="Of the order in which groups are dealt to folds.")] = 0,
-    engine: Annotated[str, typer.Option(help="processes, or inline: in this process.")] = "processes",
+    engine: Annotated[
+        str, typer.Option(help="processes; inline: in this process; ray: on a Ray cluster (dfer[ray]).")
+    ] = "processes",
     workers: NumWorkers = None,
+    address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of the Ray cluster's head, or auto.", show_default="$RAY_ADDRESS")
+    ] = None,
+    ray_gpus: Annotated[
+        float | None, typer.Option(help="GPUs of a Ray worker, e.g. 0.5.", show_default="1 with --device cuda")
+    ] = None,
     task_index: Annotated[int | None, typer.Option(help="Of an array of tasks: make this one's shards only.")] = None,
     num_tasks: Annotated[int | None, typer.Option(help="Tasks in the array.")] = None,
     max_stall_seconds: Annotated[float, typer.Option(help="Without a finished frame before a worker is ended.")] = 120,
@@ -80,14 +88,16 @@ def prepare(
     """
     from dfer_data import output
     from dfer_data import prepare as library
-    from dfer_data.engines import Limits
+    from dfer_data.engines import Cluster, Limits
 
     from ._prepare_progress import PrepareProgress
     from ._prepare_view import conclude, introduce, show_dry_run
 
     settings = _settings.load()
     chosen = detector or _folds.default_detector(dataset, crops=crops, settings=settings.prepare)
-    share = _share(task_index, num_tasks, engine=engine, force=force)
+    share = _share(task_index, num_tasks, force=force)
+    _check_engine(engine, address=address, ray_gpus=ray_gpus)
+    cluster = Cluster(address, ray_gpus)
     limits = Limits(max_stall_seconds, max_video_seconds, max_memory_mb * 2**20)
     request = library.Request(
         dataset=dataset,
@@ -115,22 +125,24 @@ def prepare(
         crops=crops,
         folding=_folds.folding(folds, group_by=group_by, stratify=stratify, seed=seed),
     )
-    resolved = library.resolve(request)
+    resolved = library.resolve(request, has_hardware=engine != "ray")
     folder = out or settings.prepare.out or Path("prepared") / _folds.folder_name(dataset, chosen, crops=crops)
-    num_workers = 0 if engine == "inline" else workers or settings.prepare.workers or num_cores()
-    introduce(resolved, folder, num_workers=num_workers, as_json=as_json)
+    num_workers = workers or settings.prepare.workers or (None if engine == "ray" else num_cores())
+    introduce(resolved, folder, engine=engine, num_workers=num_workers, as_json=as_json)
     if dry_run:
-        show_dry_run(resolved, num_workers=num_workers, as_json=as_json)
+        show_dry_run(resolved, num_workers=num_workers or 1, as_json=as_json)
         return
-    if force and folder.exists():
-        _ask(folder, yes=yes)
-        output.discard(folder)
-    with PrepareProgress() as bar:
+    with _at_hand(engine, cluster), PrepareProgress() as bar:
+        if force and folder.exists():
+            _ask(folder, yes=yes)
+            output.discard(folder)
         summary = library.prepare(
             resolved,
             folder,
+            engine=engine,  # type: ignore[arg-type]
             num_workers=num_workers,
             limits=limits,
+            cluster=cluster,
             share=share,
             retry_failed=retry_failed,
             on_event=bar.update,
@@ -146,11 +158,30 @@ def _detect_every(detect_every: int | None, *, fast: bool) -> int:
     return FAST_DETECT_EVERY if fast else 1 if detect_every is None else detect_every
 
 
-def _share(task_index: int | None, num_tasks: int | None, *, engine: str, force: bool) -> Share | None:
+def _check_engine(engine: str, *, address: str | None, ray_gpus: float | None) -> None:
+    """Refuse an unknown engine, and options of another one."""
+    from dfer_data.engines import check_engine
+
+    check_engine(engine)
+    given = {"--address": address, "--ray-gpus": ray_gpus}
+    if engine != "ray" and (flags := [flag for flag, value in given.items() if value is not None]):
+        raise UsageError(f"{' and '.join(flags)} goes with --engine ray alone")
+
+
+def _at_hand(engine: str, cluster: Cluster) -> contextlib.AbstractContextManager[None]:
+    """Connect to the cluster of `--engine ray`: a fault there is told before `--force` removes anything."""
+    if engine != "ray":
+        return contextlib.nullcontext()
+    from dfer_data.ray_engine import connected
+
+    return connected(cluster)
+
+
+def _share(task_index: int | None, num_tasks: int | None, *, force: bool) -> Share | None:
     """Check how the work is divided; every fault as one UsageError."""
     from dfer_data.prepare import Share
 
-    faults = [] if engine in _ENGINES else [f"--engine {engine}: {' or '.join(_ENGINES)} is needed"]
+    faults = []
     if (task_index is None) != (num_tasks is None):
         faults.append("--task-index and --num-tasks go together")
     if force and task_index is not None:

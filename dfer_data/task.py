@@ -200,14 +200,17 @@ def _failure_row(failure: Failure, video: SourceVideo) -> dict[str, Any]:
     }
 
 
-def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[], None] = lambda: None) -> None:
+def commit_shard(
+    task: ShardTask, place: Workplace, *, desk: Path | None = None, on_progress: Callable[[], None] = lambda: None
+) -> None:
     """Put the finished videos of a shard together, move shard, sheet and last the sidecar into place.
 
-    Does nothing when that was done already. Raises OSError when the disk fails.
+    Does nothing when that was done already. `desk`: a folder of the worker's own on the same disk for what is half
+    written, where another worker that was taken for lost may still be writing. Raises OSError when the disk fails.
     """
     if read_sidecar(place.out, task.number) is not None:
         return
-    name, out, work = shard_name(task.number), place.out, place.work
+    name, out, work = shard_name(task.number), place.out, desk or place.work
     videos = [
         read_spooled(spool_stem(place, VideoTask(task.number, position, video)))
         for position, video in enumerate(task.videos)
@@ -232,7 +235,7 @@ def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[],
     sync_folder(out / SHARDS)  # the shard's name is on disk before its mark
     write_atomically(out / SHARDS / f"{name}.json", canonical_json(sidecar), work=work)
     sync_folder(out / SHARDS)
-    shutil.rmtree(work / name)
+    shutil.rmtree(place.work / name)
 
 
 def _contact_sheet(videos: list[Spooled]) -> bytes:

@@ -92,14 +92,23 @@ def network(weights: Path, *, device: Device, precision: Precision) -> Network:
 
 def check_hardware(device: Device, precision: Precision) -> None:
     """Raise UsageError where this machine lacks the packages or the hardware for a device and a precision."""
+    modules = check_packages(device, precision)
     if device == "cuda":
-        torch, _ = (_imported(name, "--device cuda", extra="gpu") for name in ("torch", "onnx"))
-        if not torch.cuda.is_available():
+        if not modules["torch"].cuda.is_available():
             raise UsageError("--device cuda: PyTorch finds no CUDA GPU here; `dfer doctor` says more")
-    elif precision == "bf16":
-        openvino = _imported("openvino", "--precision bf16", extra="openvino")
-        if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise UsageError("--precision bf16: this CPU does not compute in bf16 (AVX-512 BF16 or AMX); take f32")
+    elif precision == "bf16" and "BF16" not in modules["openvino"].Core().get_property(
+        "CPU", "OPTIMIZATION_CAPABILITIES"
+    ):
+        raise UsageError("--precision bf16: this CPU does not compute in bf16 (AVX-512 BF16 or AMX); take f32")
+
+
+def check_packages(device: Device, precision: Precision) -> Mapping[str, Any]:
+    """Return the modules for a device and a precision by name; UsageError where one is not installed."""
+    if device == "cuda":
+        return {name: _imported(name, "--device cuda", extra="gpu") for name in ("torch", "onnx")}
+    if precision == "bf16":
+        return {"openvino": _imported("openvino", "--precision bf16", extra="openvino")}
+    return {}
 
 
 def _imported(name: str, flag: str, *, extra: str) -> Any:

@@ -29,15 +29,20 @@ class DetectorSpec:
     is_network: bool = False
     """Whether it can compute in bf16, and on a GPU."""
 
-    def check(self, config: PrepareConfig) -> None:
-        """UsageError for a device or precision that it does not know, or that this machine lacks."""
+    def check(self, config: PrepareConfig, *, has_hardware: bool = True) -> None:
+        """UsageError for a device or precision that it does not know, or that this machine lacks.
+
+        Not `has_hardware`: only the packages must be here, whose versions the plan names.
+        """
         if (config.device, config.precision) == ("cpu", "f32"):
             return
         if not self.is_network:
             raise UsageError(f"--detector {self.name} knows --device cpu with --precision f32 alone")
-        from dfer_data.detect.networks import check_hardware
+        from dfer_data.detect.networks import check_hardware, check_packages
 
-        check_hardware(config.device, config.precision)
+        check_packages(config.device, config.precision)
+        if has_hardware:
+            check_hardware(config.device, config.precision)
 
     def packages(self, config: PrepareConfig) -> tuple[str, ...]:
         """Return the distributions whose version changes what it finds with these settings."""
