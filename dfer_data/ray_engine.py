@@ -59,12 +59,16 @@ def connected(cluster: Cluster) -> Iterator[None]:
 
 
 def _connect(cluster: Cluster) -> None:
+    ray = _ray()
     try:
-        _ray().init(cluster.address, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
-    except (OSError, RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())
+        ray.init(cluster.address, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         where = f"--address {cluster.address}" if cluster.address else "--engine ray"
-        raise UsageError(f"{where}: no Ray cluster to work with: {reason}") from error
+        reason = " ".join(str(error).split())
+        raise UsageError(
+            f"{where}: no Ray cluster to work with: {reason}; is it up, this machine one of its nodes, and Ray of one "
+            "version? One that asks for a token wants RAY_AUTH_MODE=token beside HOST:PORT"
+        ) from error
 
 
 def run_ray(
@@ -254,9 +258,9 @@ def _expect_answer(address: str | None) -> None:
     """Raise UsageError where nothing answers at HOST:PORT: Ray itself would try for minutes."""
     if address is None or address in ("auto", "local"):
         return
-    host, _, port = address.rpartition("://")[2].rpartition(":")
-    if not host or not port.isdecimal():
-        raise UsageError(f"--address {address}: HOST:PORT of the cluster's head is needed, or auto")
+    host, _, port = address.rpartition(":")
+    if not host or "://" in address or not port.isdecimal():
+        raise UsageError(f"--address {address}: HOST:PORT of the cluster's head is needed, or auto on one of its nodes")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS).close()
     except (OSError, OverflowError) as error:

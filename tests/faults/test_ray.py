@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -56,19 +57,22 @@ class Node:
 @pytest.fixture(scope="module")
 def node() -> Iterator[Node]:
     """One node with two CPUs, and two GPUs that only Ray believes in; this process is connected to it."""
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    import ray
+    own_token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": uuid.uuid4().hex}  # Ray would leave one in the home folder
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in ({"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."} | own_token).items():
+            patch.setenv(name, value)
+        import ray
 
-    context = ray.init(
-        address="local",
-        num_cpus=NUM_CPUS,
-        num_gpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        object_store_memory=100 * 2**20,
-    )
-    yield Node(Cluster(context.address_info["gcs_address"]))
-    ray.shutdown()
+        context = ray.init(
+            address="local",
+            num_cpus=NUM_CPUS,
+            num_gpus=2,
+            include_dashboard=False,
+            log_to_driver=False,
+            object_store_memory=100 * 2**20,
+        )
+        yield Node(Cluster(context.address_info["gcs_address"]))
+        ray.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -94,16 +98,35 @@ def run(resolved: Resolved, out: Path, node: Node, **options: Any) -> Any:
     return prepare(resolved, out, engine="ray", **({"cluster": node.cluster} | options))
 
 
-def test_the_same_bytes_with_more_workers_than_cpus(
+def test_the_same_bytes_with_more_workers_than_fit(
     node: Node, resolved: Resolved, expected: dict[str, str], tmp_path: Path
 ) -> None:
+    """Five where two fit, each with three quarters of a GPU."""
+    import ray
+
     events: list[Begun | Event] = []
-    run(resolved, tmp_path / "out", node, num_workers=5, on_event=events.append)
+    free_gpus: list[float] = []
+
+    def note(event: Begun | Event) -> None:
+        events.append(event)
+        if isinstance(event, VideoStarted):
+            free_gpus.append(ray.available_resources().get("GPU", 0.0))
+
+    run(resolved, tmp_path / "out", node, cluster=replace(node.cluster, num_gpus=0.75), num_workers=5, on_event=note)
     assert tiny.tree(tmp_path / "out") == expected
     started = [event for event in events if isinstance(event, VideoStarted)]
     assert len(started) == sum(isinstance(event, VideoDone) for event in events) == 7
     assert 1 <= len({event.pid for event in started}) <= NUM_CPUS  # each keeps its detector
+    assert 0.5 in free_gpus
     assert not (tmp_path / "out" / ".work").exists()
+
+
+def test_gpus_that_no_node_has_are_one_line(node: Node, resolved: Resolved, tmp_path: Path) -> None:
+    words = r"1 CPU and 3 GPUs \(--ray-gpus\), and no node .* 1 nodes with at most 2 CPUs and 2 GPUs"
+    with pytest.raises(UsageError, match=words):
+        run(resolved, tmp_path / "out", node, cluster=replace(node.cluster, num_gpus=3))
+    with pytest.raises(UsageError, match=r"--ray-gpus 1.5: a share of a GPU from 0 to 1, or a whole number"):
+        Cluster(num_gpus=1.5)
 
 
 def test_an_actor_that_hangs_once_is_forgiven(
@@ -152,22 +175,6 @@ def test_actors_killed_while_shards_are_written_change_no_byte(
     assert losses
 
 
-def test_workers_take_their_share_of_the_gpus(node: Node, resolved: Resolved, tmp_path: Path) -> None:
-    import ray
-
-    free: list[float] = []
-
-    def look(event: Begun | Event) -> None:
-        if isinstance(event, VideoStarted):
-            free.append(ray.available_resources().get("GPU", 0.0))
-
-    run(resolved, tmp_path / "out", node, cluster=replace(node.cluster, num_gpus=0.75), on_event=look)
-    assert 0.5 in free  # two of them, each on a GPU of its own
-    words = r"1 CPU and 3 GPUs \(--ray-gpus\), and no node .* 1 nodes with at most 2 CPUs and 2 GPUs"
-    with pytest.raises(UsageError, match=words):
-        run(resolved, tmp_path / "other", node, cluster=replace(node.cluster, num_gpus=3))
-
-
 def test_the_machine_a_run_is_started_on_needs_no_gpu(source: Path) -> None:
     """A head node often has none; its workers' nodes are asked when they start."""
     request = Request(dataset="folder", source=source, device="cuda")
@@ -210,6 +217,7 @@ def test_runs_that_are_stopped_and_killed_leave_nobody_and_go_on(
     [
         ("127.0.0.1:1", "--address 127.0.0.1:1: nothing answers there"),
         ("head-node", "--address head-node: HOST:PORT of the cluster's head is needed, or auto"),
+        ("ray://head:10001", "--address ray://head:10001: HOST:PORT of the cluster's head is needed"),
     ],
 )
 def test_an_address_out_of_reach_is_one_line_at_once(
