@@ -88,7 +88,8 @@ class PrepareProgress:
 
 
 def _loss(event: WorkerLost) -> str:
+    worker = f"worker {event.pid}" if event.pid else "a worker"
     if not event.clip_id:
-        return f"worker {event.pid} was lost ({event.message}) and is replaced"
+        return f"{worker} was lost ({event.message}) and is replaced"
     then = "given up" if event.is_final else "tried once more, alone, at the end"
-    return f"worker {event.pid} was lost over {event.clip_id} ({event.message}); the video is {then}"
+    return f"{worker} was lost over {event.clip_id} ({event.message}); the video is {then}"

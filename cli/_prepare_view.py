@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from dfer_data.prepare import Resolved, Share, Summary
 
 
-def introduce(resolved: Resolved, folder: str, *, num_workers: int, as_json: bool) -> None:
+def introduce(resolved: Resolved, folder: str, *, engine: str, num_workers: int | None, as_json: bool) -> None:
     """Say which detector and model file, how much, and where to."""
     config, listing = resolved.plan.config, resolved.plan.listing
     how = f"{config.backbone}, weights sha256 {config.weights_sha256[:12]}; long side {config.det_size_px} px"
@@ -22,7 +22,7 @@ def introduce(resolved: Resolved, folder: str, *, num_workers: int, as_json: boo
     _console.say(
         f"{config.dataset}: {len(listing.videos)} {'videos' if listing.layout == 'videos' else 'clips of crops'} "
         f"({num_bytes / 1e6:.1f} MB), {len(listing.class_names)} classes, {len(listing.folds)} folds, "
-        f"{len(resolved.plan.shards)} shards -> {folder}, {f'{num_workers} workers' if num_workers else 'inline'}",
+        f"{len(resolved.plan.shards)} shards -> {folder}, {_staff(engine, num_workers)}",
         as_json=as_json,
     )
     for note in listing.notes:
@@ -32,6 +32,13 @@ def introduce(resolved: Resolved, folder: str, *, num_workers: int, as_json: boo
         _console.say(
             f"note: {len(listing.missing)} of {len(listing.videos)} videos are missing ({first}...)", as_json=as_json
         )
+
+
+def _staff(engine: str, num_workers: int | None) -> str:
+    if engine == "inline":
+        return engine
+    workers = "as many workers as fit" if num_workers is None else f"{num_workers} workers"
+    return f"{workers} on Ray" if engine == "ray" else workers
 
 
 def show_dry_run(resolved: Resolved, *, num_workers: int, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -15,9 +16,8 @@ from ._exit import ExitCode
 from ._options import FAST_DETECT_EVERY, JsonFlag, NumWorkers, num_cores
 
 if TYPE_CHECKING:
+    from dfer_data.engines import Cluster
     from dfer_data.prepare import Share
-
-_ENGINES = ("processes", "inline")
 
 
 def prepare(
@@ -63,8 +63,16 @@ def prepare(
     ] = None,
     stratify: Annotated[bool, typer.Option("--stratify", help="Spread each class evenly over the folds.")] = False,
     seed: Annotated[int, typer.Option(help="Of the order in which groups are dealt to folds.")] = 0,
-    engine: Annotated[str, typer.Option(help="processes, or inline: in this process.")] = "processes",
+    engine: Annotated[
+        str, typer.Option(help="processes; inline: in this process; ray: on a Ray cluster (dfer[ray]).")
+    ] = "processes",
     workers: NumWorkers = None,
+    address: Annotated[
+        str | None, typer.Option(help="HOST:PORT of the Ray cluster's head, or auto.", show_default="$RAY_ADDRESS")
+    ] = None,
+    ray_gpus: Annotated[
+        float | None, typer.Option(help="GPUs of a Ray worker, e.g. 0.5.", show_default="1 with --device cuda")
+    ] = None,
     task_index: Annotated[int | None, typer.Option(help="Of an array of tasks: make this one's shards only.")] = None,
     num_tasks: Annotated[int | None, typer.Option(help="Tasks in the array.")] = None,
     max_stall_seconds: Annotated[float, typer.Option(help="Without a finished frame before a worker is ended.")] = 120,
@@ -85,7 +93,7 @@ def prepare(
     """
     from dfer_data import output
     from dfer_data import prepare as library
-    from dfer_data.engines import Limits
+    from dfer_data.engines import Cluster, Limits
     from dfer_data.target import target_at
 
     from ._prepare_progress import PrepareProgress
@@ -93,7 +101,9 @@ def prepare(
 
     settings = _settings.load()
     chosen = detector or _folds.default_detector(dataset, crops=crops, settings=settings.prepare)
-    share = _share(task_index, num_tasks, engine=engine, force=force)
+    share = _share(task_index, num_tasks, force=force)
+    _check_engine(engine, address=address, ray_gpus=ray_gpus)
+    cluster = Cluster(address, ray_gpus)
     folder = out or settings.prepare.out or Path("prepared") / _folds.folder_name(dataset, chosen, crops=crops)
     target = target_at(folder, work=work)
     limits = Limits(max_stall_seconds, max_video_seconds, max_memory_mb * 2**20)
@@ -125,28 +135,31 @@ def prepare(
     )
     if not dry_run:
         target.check()  # before a large dataset is listed
-    resolved = library.resolve(request)
-    num_workers = 0 if engine == "inline" else workers or settings.prepare.workers or num_cores()
-    introduce(resolved, str(folder), num_workers=num_workers, as_json=as_json)
+    resolved = library.resolve(request, has_hardware=engine != "ray")
+    num_workers = workers or settings.prepare.workers or (None if engine == "ray" else num_cores())
+    introduce(resolved, str(folder), engine=engine, num_workers=num_workers, as_json=as_json)
     if dry_run:
-        show_dry_run(resolved, num_workers=num_workers, as_json=as_json)
+        show_dry_run(resolved, num_workers=num_workers or 1, as_json=as_json)
         return
     bar = PrepareProgress()
-    if force and output.is_there(target):
-        _ask(str(folder), yes=yes)
-        output.discard(target, on_wait=bar.watch)
-    with bar:
-        summary = library.prepare(
-            resolved,
-            folder,
-            num_workers=num_workers,
-            limits=limits,
-            share=share,
-            retry_failed=retry_failed,
-            scratch=work,
-            on_event=bar.update,
-            on_wait=bar.watch,
-        )
+    with _at_hand(engine, cluster):
+        if force and output.is_there(target):
+            _ask(str(folder), yes=yes)
+            output.discard(target, on_wait=bar.watch)
+        with bar:
+            summary = library.prepare(
+                resolved,
+                folder,
+                engine=engine,  # type: ignore[arg-type]
+                num_workers=num_workers,
+                limits=limits,
+                cluster=cluster,
+                share=share,
+                retry_failed=retry_failed,
+                scratch=work,
+                on_event=bar.update,
+                on_wait=bar.watch,
+            )
     conclude(summary, str(folder), share=share, as_json=as_json)
     if summary.num_failed:
         raise typer.Exit(ExitCode.FAILED if strict else ExitCode.PARTIAL)
@@ -158,11 +171,30 @@ def _detect_every(detect_every: int | None, *, fast: bool) -> int:
     return FAST_DETECT_EVERY if fast else 1 if detect_every is None else detect_every
 
 
-def _share(task_index: int | None, num_tasks: int | None, *, engine: str, force: bool) -> Share | None:
+def _check_engine(engine: str, *, address: str | None, ray_gpus: float | None) -> None:
+    """Refuse an unknown engine, and options of another one."""
+    from dfer_data.engines import check_engine
+
+    check_engine(engine)
+    given = {"--address": address, "--ray-gpus": ray_gpus}
+    if engine != "ray" and (flags := [flag for flag, value in given.items() if value is not None]):
+        raise UsageError(f"{' and '.join(flags)} goes with --engine ray alone")
+
+
+def _at_hand(engine: str, cluster: Cluster) -> contextlib.AbstractContextManager[None]:
+    """Connect to the cluster of `--engine ray`: a fault there is told before `--force` removes anything."""
+    if engine != "ray":
+        return contextlib.nullcontext()
+    from dfer_data.ray_engine import connected
+
+    return connected(cluster)
+
+
+def _share(task_index: int | None, num_tasks: int | None, *, force: bool) -> Share | None:
     """Check how the work is divided; every fault as one UsageError."""
     from dfer_data.prepare import Share
 
-    faults = [] if engine in _ENGINES else [f"--engine {engine}: {' or '.join(_ENGINES)} is needed"]
+    faults = []
     if (task_index is None) != (num_tasks is None):
         faults.append("--task-index and --num-tasks go together")
     if force and task_index is not None:

@@ -14,7 +14,7 @@ from dfer_data import weights
 from dfer_data.config import Align, Device, Partial, Precision, PrepareConfig, Store, SubjectRule, Undetected
 from dfer_data.crop_check import crop_notes
 from dfer_data.detect.registry import detector_spec
-from dfer_data.engines import Event, Limits, WorkerLost, run_inline, run_processes
+from dfer_data.engines import Cluster, EngineName, Event, Limits, WorkerLost, started
 from dfer_data.errors import DferError, UsageError
 from dfer_data.folding import Folding, with_folds
 from dfer_data.manifest import AMBIGUOUS_NAME, DATASET_NAME, write_manifest
@@ -159,9 +159,10 @@ class Summary:
         return sum(number for code, number in self.num_clips.items() if code not in ("ok", "partial"))
 
 
-def resolve(request: Request) -> Resolved:
+def resolve(request: Request, *, has_hardware: bool = True) -> Resolved:
     """List the dataset, fetch the model file and make the plan.
 
+    `has_hardware`: this machine detects, so it must have what `device` and `precision` need; False: others do.
     Raises UsageError and its kinds for anything wrong with the request or the dataset, WeightsError.
     """
     spec = detector_spec(request.detector)
@@ -191,7 +192,7 @@ def resolve(request: Request) -> Resolved:
         clip_seconds=request.clip_seconds if dataset.is_users_own else 0.0,
         partial=request.partial,
     )
-    spec.check(config)
+    spec.check(config, has_hardware=has_hardware)
     root = request.source.parent if request.source.is_file() else request.source  # a table may be named itself
     listing = dataset.list(request.source, layout=_layout(request, config, dataset), crops=request.crops)
     if request.folding is not None:
@@ -219,17 +220,21 @@ def prepare(
     resolved: Resolved,
     out: Path | str,
     *,
-    num_workers: int = 1,
+    engine: EngineName = "processes",
+    num_workers: int | None = None,
     limits: Limits | None = None,
+    cluster: Cluster | None = None,
     share: Share | None = None,
     retry_failed: str | None = None,
     scratch: Path | None = None,
     on_event: Callable[[Begun | Event], None] = lambda event: None,
     on_wait: OnWait = lambda holder: None,
 ) -> Summary:
-    """Make the prepared dataset in `out`, or finish the one begun there; 0 workers: in this process.
+    """Make the prepared dataset in `out`, or finish the one begun there.
 
     `out`: a folder, or a URL, for which `scratch` holds what is not finished (None: the cache).
+    `engine`: worker processes, one where `num_workers` does not say how many; `inline`, or 0 workers: this process;
+    `ray`: as many actors as fit into `cluster`, or `num_workers`.
     `share`: only one task's shards, and no manifest, which a run without `share` writes once all shards are there.
     `on_wait`: told whose lock behind a URL is being watched, which takes up to a minute.
     `retry_failed`: remake the shards that hold a failure with this ledger code (ALL_CODES: with any); their videos may
@@ -240,14 +245,21 @@ def prepare(
         raise UsageError("--retry-failed goes without --task-index: run it once, the tasks then make what is missing")
     task_index = share.index if share else None
     target = target_at(out, work=scratch, task_index=task_index)
+    staffed = started(
+        engine,
+        num_workers=num_workers,
+        limits=limits or Limits(),
+        cluster=cluster or Cluster(),
+        tool_versions=resolved.plan.tool_versions,
+    )
     try:
-        with output_folder(target, task_index=task_index, on_wait=on_wait) as work:
+        with staffed as run, output_folder(target, task_index=task_index, on_wait=on_wait) as work:
             place = Workplace(resolved.source, target, work, resolved.plan.config, resolved.weights)
             plan = _committed_plan(resolved, place, retry_failed=retry_failed, share=share)
             mine = [number for number in range(len(plan.shards)) if share is None or number in share]
             done = finished_sidecars(target)
             tasks = [ShardTask(n, plan.shards[n]) for n in mine if n not in done]
-            _record_run(target, resolved, share=share, num_workers=num_workers, num_tasks=len(tasks))
+            _record_run(target, resolved, share=share, engine=engine, num_workers=num_workers, num_tasks=len(tasks))
 
             def tell(event: Begun | Event) -> None:
                 target.confirm()
@@ -258,10 +270,7 @@ def prepare(
             tell(Begun(sum(len(task.videos) for task in tasks), len(tasks)))
             if tasks:
                 target.remove(DATASET_NAME)  # never a manifest beside a shard that is being remade
-            if num_workers == 0:
-                run_inline(tasks, place, on_event=tell)
-            else:
-                run_processes(tasks, place, num_workers=num_workers, limits=limits or Limits(), on_event=tell)
+                run(tasks, place, on_event=tell)
             target.confirm()
             document = write_manifest(plan, target) if share is None else None
             num_ambiguous = len(target.read(AMBIGUOUS_NAME).splitlines()) - 1 if document else 0
@@ -327,7 +336,15 @@ def _num_clips(out: Target, shards: Sequence[int]) -> Counter[str]:
     return made + Counter(str(failure["code"]) for sidecar in sidecars for failure in sidecar["failures"])
 
 
-def _record_run(out: Target, resolved: Resolved, *, share: Share | None, num_workers: int, num_tasks: int) -> None:
+def _record_run(
+    out: Target,
+    resolved: Resolved,
+    *,
+    share: Share | None,
+    engine: EngineName,
+    num_workers: int | None,
+    num_tasks: int,
+) -> None:
     record(
         out,
         event="begun",
@@ -335,6 +352,7 @@ def _record_run(out: Target, resolved: Resolved, *, share: Share | None, num_wor
         host=socket.gethostname(),
         platform=platform.platform(),
         python=platform.python_version(),
+        engine=engine,
         num_workers=num_workers,
         task=asdict(share) if share else None,
         shards_to_make=num_tasks,

@@ -168,3 +168,13 @@ def read_spooled(stem: Path) -> Spooled:
     """Open a finished video."""
     facts = json.loads(stem.with_suffix(".json").read_bytes())
     return Spooled(stem, **{name: tuple(values) for name, values in facts.items()})
+
+
+def move_spooled(stem: Path, target: Path) -> None:
+    """Move a finished video to other files on the same disk; its mark comes last.
+
+    Raises FileNotFoundError when the folder above the target's is gone: the run that wanted the video is over.
+    """
+    target.parent.mkdir(exist_ok=True)
+    for suffix in (".frames", ".records", ".thumbnails", ".json"):
+        stem.with_suffix(suffix).replace(target.with_suffix(suffix))

@@ -6,6 +6,7 @@ What is not finished lies on this machine's disk in any case. A file appears und
 from __future__ import annotations
 
 import contextlib
+import copy
 import hashlib
 import shutil
 import socket
@@ -37,6 +38,10 @@ class Target(Protocol):
     """Folder for what is not finished, of one run."""
     stale: Path
     """`work`, or the folder above it that holds those of all tasks; cleared by who holds the lock."""
+
+    def with_work(self, work: Path) -> Target:
+        """Return the same place for another process, with a folder of its own for what is not finished."""
+        ...
 
     def listing(self, folder: str = "") -> dict[str, int]:
         """Return name -> bytes of what lies in a folder; empty if there is none."""
@@ -123,6 +128,12 @@ class FolderTarget:
     def __str__(self) -> str:
         """Return the path."""
         return str(self.root)
+
+    def with_work(self, work: Path) -> FolderTarget:
+        """Return the same folder, by its absolute path."""
+        other = FolderTarget(self.root.absolute())
+        other.work = work
+        return other
 
     def listing(self, folder: str = "") -> dict[str, int]:
         """Return what lies there; see Target."""
@@ -234,6 +245,12 @@ class UrlTarget(UrlFiles):
     def __getstate__(self) -> dict[str, object]:
         """Leave the renewing of the lock with the process that holds it."""
         return super().__getstate__() | {"_lease": None}
+
+    def with_work(self, work: Path) -> UrlTarget:
+        """Return the same place, whose lock is held here and looked at there."""
+        other = copy.copy(self)
+        other.work = work
+        return other
 
     @contextlib.contextmanager
     def local(self, name: str) -> Iterator[Path]:

@@ -203,13 +203,13 @@ def _failure_row(failure: Failure, video: SourceVideo) -> dict[str, Any]:
 def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[], None] = lambda: None) -> None:
     """Put the finished videos of a shard together, move shard, sheet and last the sidecar into place.
 
-    Does nothing when that was done already. Raises OSError when the disk fails, LockedError when the place is another
-    run's by now, RemoteError.
+    Half-written files lie in `place.out.work`. Does nothing when that was done already. Raises OSError when the disk
+    fails, LockedError when the place is another run's by now, RemoteError.
     """
     place.out.confirm()
     if read_sidecar(place.out, task.number) is not None:
         return
-    name, out, work = shard_name(task.number), place.out, place.work
+    name, out, work = shard_name(task.number), place.out, place.out.work
     videos = [
         read_spooled(spool_stem(place, VideoTask(task.number, position, video)))
         for position, video in enumerate(task.videos)
@@ -235,7 +235,7 @@ def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[],
     out.put(sidecar_name(task.number), canonical_json(sidecar))
     out.sync(SHARDS)
     shard.unlink(missing_ok=True)
-    shutil.rmtree(work / name)
+    shutil.rmtree(place.work / name)
 
 
 def _contact_sheet(videos: list[Spooled]) -> bytes:

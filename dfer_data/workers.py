@@ -75,7 +75,7 @@ def _work(connection: Connection, place: Workplace) -> None:
     except MemoryError:
         os._exit(EXIT_MEMORY)
     except Exception as error:  # the parent decides what a user sees of it
-        connection.send(Stopped(_sendable(error), traceback.format_exc()))
+        connection.send(stopped(error))
 
 
 def _do(step: Step, place: Workplace, *, detector: Detector | None, connection: Connection) -> VideoDone | ShardDone:
@@ -88,12 +88,16 @@ def _do(step: Step, place: Workplace, *, detector: Detector | None, connection: 
     return make_video(step, place, detector=detector, on_progress=beat)
 
 
-def _sendable(error: Exception) -> DferError | OSError:
+def stopped(error: Exception) -> Stopped:
+    """Return the last message of a worker in whose hands `error` is, as something that can be sent."""
+    sendable: DferError | OSError
     if isinstance(error, DferError):
-        return error
-    if isinstance(error, OSError):
-        return OSError(error.errno, error.strerror or str(error))
-    return DferError(f"{type(error).__name__}: {error} (unexpected, in a worker process)")
+        sendable = error
+    elif isinstance(error, OSError):
+        sendable = OSError(error.errno, error.strerror or str(error))
+    else:
+        sendable = DferError(f"{type(error).__name__}: {error} (unexpected, in a worker process)")
+    return Stopped(sendable, traceback.format_exc())
 
 
 def end_with_parent() -> None:

@@ -108,18 +108,27 @@ def network(weights: Path, *, backbone: Backbone = "mobilenet0.25", device: Devi
 
 def check_hardware(device: Device, precision: Precision, *, backbone: str = "mobilenet0.25") -> None:
     """Raise UsageError where this machine lacks the packages or the hardware for a network."""
+    modules = check_packages(device, precision, backbone=backbone)
+    if device == "cuda":
+        if not modules["torch"].cuda.is_available():
+            raise UsageError("--device cuda: PyTorch finds no CUDA GPU here; `dfer doctor` says more")
+    elif precision == "bf16" and "BF16" not in modules["openvino"].Core().get_property(
+        "CPU", "OPTIMIZATION_CAPABILITIES"
+    ):
+        raise UsageError("--precision bf16: this CPU does not compute in bf16 (AVX-512 BF16 or AMX); take f32")
+
+
+def check_packages(device: Device, precision: Precision, *, backbone: str = "mobilenet0.25") -> Mapping[str, Any]:
+    """Return the modules for a network by name; UsageError where one is not installed."""
     is_resnet50 = backbone == "resnet50"
     if is_resnet50:
         _check_resnet50(device, precision)
     if device == "cuda":
         needed = ("torch",) if is_resnet50 else ("torch", "onnx")
-        torch, *_ = (_imported(name, "--device cuda", extra="gpu") for name in needed)
-        if not torch.cuda.is_available():
-            raise UsageError("--device cuda: PyTorch finds no CUDA GPU here; `dfer doctor` says more")
-    elif precision == "bf16":
-        openvino = _imported("openvino", "--precision bf16", extra="openvino")
-        if "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-            raise UsageError("--precision bf16: this CPU does not compute in bf16 (AVX-512 BF16 or AMX); take f32")
+        return {name: _imported(name, "--device cuda", extra="gpu") for name in needed}
+    if precision == "bf16":
+        return {"openvino": _imported("openvino", "--precision bf16", extra="openvino")}
+    return {}
 
 
 def _check_resnet50(device: Device, precision: Precision) -> None:

@@ -36,16 +36,21 @@ class DetectorSpec:
             raise UsageError(f"--backbone {backbone}: {self.name} knows {known}")
         return self.weights if backbone == self.backbones[0] else f"{self.name}-{backbone}"
 
-    def check(self, config: PrepareConfig) -> None:
-        """UsageError for a device or precision that it does not know, or packages that this machine lacks."""
+    def check(self, config: PrepareConfig, *, has_hardware: bool = True) -> None:
+        """UsageError for a device or precision that it does not know, or that this machine lacks.
+
+        Not `has_hardware`: only the packages must be here, whose versions the plan names.
+        """
         is_default = config.backbone == self.backbones[0]
         if is_default and (config.device, config.precision) == ("cpu", "f32"):
             return
         if not self.is_network:
             raise UsageError(f"--detector {self.name} knows --device cpu with --precision f32 alone")
-        from dfer_data.detect.networks import check_hardware
+        from dfer_data.detect.networks import check_hardware, check_packages
 
-        check_hardware(config.device, config.precision, backbone=config.backbone)
+        check_packages(config.device, config.precision, backbone=config.backbone)
+        if has_hardware:
+            check_hardware(config.device, config.precision, backbone=config.backbone)
 
     def packages(self, config: PrepareConfig) -> tuple[str, ...]:
         """Return the distributions whose version changes what it finds with these settings."""
