@@ -66,7 +66,7 @@ class Cluster:
     """Which Ray cluster does the steps, and what a worker takes of it besides one CPU."""
 
     address: str | None = None
-    """`HOST:PORT` of its head, or `auto` for the one on this machine; None: $RAY_ADDRESS, else the one on this machine,
+    """`HOST:PORT` of its head, or `auto` for the one on this machine; None: $RAY_ADDRESS,
     else one that is started on this machine and ends with the run."""
     num_gpus: float | None = None
     """GPUs of a worker, which may be a fraction; None: one where the detector runs on a GPU, else none."""

@@ -61,7 +61,8 @@ def connected(cluster: Cluster) -> Iterator[None]:
 def _connect(cluster: Cluster) -> None:
     ray = _ray()
     try:
-        ray.init(cluster.address, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
+        address = cluster.address or os.environ.get("RAY_ADDRESS") or "local"
+        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         where = f"--address {cluster.address}" if cluster.address else "--engine ray"
         reason = " ".join(str(error).split())

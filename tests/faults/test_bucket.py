@@ -140,3 +140,8 @@ def test_two_writers_are_harmless(
     assert code == 5, stderr
     assert f"the lock of {bucket.url} is held by process {second.process.pid} on" in stderr
     assert_completes(second, expected)
+
+
+def test_actors_fill_a_bucket(start_in: BucketStart, expected: dict[str, str]) -> None:
+    """What is not finished lies in `--work`, which they all see."""
+    assert_completes(start_in("--engine", "ray"), expected)
