@@ -40,6 +40,8 @@ class Node:
     """The cluster that all tests here share."""
 
     cluster: Cluster
+    nodes: Any
+    """Ray's own handle for tests, which can start more nodes on this machine."""
 
     def actors(self) -> dict[int, str]:
         """Living actors with what they are doing, such as `ray::RayActor.do`."""
@@ -63,17 +65,13 @@ def node() -> Iterator[Node]:
         for name, value in ({"RAY_USAGE_STATS_ENABLED": "0", "RAY_DEDUP_LOGS_SKIP_REGEX": "."} | own_token).items():
             patch.setenv(name, value)
         import ray
+        from ray.cluster_utils import Cluster as Nodes
 
-        context = ray.init(
-            address="local",
-            num_cpus=NUM_CPUS,
-            num_gpus=2,
-            include_dashboard=False,
-            log_to_driver=False,
-            object_store_memory=100 * 2**20,
-        )
-        yield Node(Cluster(context.address_info["gcs_address"]))
+        head = {"num_cpus": NUM_CPUS, "num_gpus": 2, "include_dashboard": False, "object_store_memory": 100 * 2**20}
+        nodes = Nodes(initialize_head=True, connect=True, head_node_args=head)
+        yield Node(Cluster(nodes.address), nodes)
         ray.shutdown()
+        nodes.shutdown()
 
 
 @pytest.fixture(scope="module")
@@ -319,3 +317,33 @@ def test_marks_that_cannot_be_seen_here_end_the_run(orders: Orders, monkeypatch:
     orders.place.out.make_folders("shards")
     with pytest.raises(WorkerError, match=r"00003\.json was written by a node .* and cannot be seen here"):
         ray_engine._wait_for_sidecars([ShardTask(3, ())], orders.place)
+
+
+@pytest.mark.soak
+def test_a_node_that_is_lost_changes_no_byte(node: Node, real_videos: dict[str, Path], tmp_path: Path) -> None:
+    """A second node on this machine goes, and with it the worker that it has.
+
+    The last test: Ray takes a while to see that the node is gone, and gives it actors until then.
+    """
+    source = write_source(tmp_path / "source", real_videos, num_copies=3)
+    resolved = resolve(Request(dataset="folder", source=source))
+    second = node.nodes.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+    raylet = second.all_processes["raylet"][0].process.pid
+    struck: list[str] = []
+    losses: list[WorkerLost] = []
+
+    def strike(event: Begun | Event) -> None:
+        if isinstance(event, VideoStarted) and not struck and psutil.Process(event.pid).ppid() == raylet:
+            struck.append(event.clip_id)
+            kill(raylet)
+            kill(event.pid)
+        elif isinstance(event, WorkerLost):
+            losses.append(event)
+
+    try:
+        run(resolved, tmp_path / "out", node, on_event=strike)
+    finally:
+        node.nodes.remove_node(second)
+    assert [(event.clip_id, event.is_final) for event in losses if event.clip_id] == [(*struck, False)]
+    prepare(resolved, tmp_path / "alone", engine="inline")
+    assert tiny.tree(tmp_path / "out") == tiny.tree(tmp_path / "alone")
