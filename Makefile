@@ -35,8 +35,9 @@ demo: .venv/.runs  ## rendered heads -> face clips -> training -> WAR/UAR table,
 	@rm -rf build/demo
 	$(BIN)/dfer demo --out build/demo
 
+# Two files at a time; threads that wait for each other's work sleep instead of spinning on the other's core.
 test: setup  ## the tests, small samples
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
 
 soak: setup  ## the tests with full counts (hours)
 	$(BIN)/python -m pytest -m soak
