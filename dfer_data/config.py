@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
-from dfer_data.errors import UsageError
+from dfer_data.errors import FormatVersionError, UsageError
 
 Align = Literal["template", "box", "given"]
 SubjectRule = Literal["balanced", "largest", "central", "longest", "score"]
@@ -116,6 +117,18 @@ class PrepareConfig:
             faults.append(f"--clip-seconds {self.clip_seconds:g}: 0 (never cut) or more is needed")
         if faults:
             raise UsageError("; ".join(faults))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> PrepareConfig:
+        """Return settings as a dataset.json has them; what was no setting yet when it was made is as by default.
+
+        Raises FormatVersionError for settings that this dfer does not know.
+        """
+        if unknown := sorted(values.keys() - {field.name for field in fields(cls)}):
+            raise FormatVersionError(
+                f"the dataset was made with settings of a newer dfer ({', '.join(unknown)}): update"
+            )
+        return cls(**values)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as JSON values."""

@@ -36,7 +36,7 @@ class Retraced:
 
 def config_of(document: Mapping[str, Any]) -> PrepareConfig:
     """Return the settings that a dataset was prepared with, from its dataset.json; on this machine's CPU."""
-    return PrepareConfig(**{**document["config"], "device": "cpu"})
+    return replace(PrepareConfig.from_dict(document["config"]), device="cpu")
 
 
 def detector_of(config: PrepareConfig, *, path: Path | None = None) -> Detector:

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow.compute as pc
 
+from dfer_data.config import PrepareConfig
 from dfer_data.errors import UsageError
 from dfer_data.manifest import PreparedDataset, open_dataset
 from dfer_data.sample import sampler
@@ -94,12 +94,12 @@ class Experiment:
     def protocol(self) -> str:
         """Say in one line what exactly is measured."""
         document, recipe = self.data.document, self.recipe
-        config, rule = document["config"], document.get("fold_rule")
+        rule = document.get("fold_rule")
         policy = sampler(recipe.sampler)
         views = f", {policy.num_views} test views averaged" if policy.num_views > 1 else ""
         parts = [
             f"data {document['sha256'][:12]}",
-            _how_prepared(config),
+            _how_prepared(PrepareConfig.from_dict(document["config"])),
             f"official fold {self.fold}" if rule is None else f"fold {self.fold} ({rule})",
             f"n_train {len(self.train_ids)}",
             f"n_test {len(self.test_ids)} ({len(self.faceless_test_ids)} without a face, given the train prior)",
@@ -139,15 +139,15 @@ class Experiment:
         return words
 
 
-def _how_prepared(config: Mapping[str, Any]) -> str:
+def _how_prepared(config: PrepareConfig) -> str:
     """Say how faces were found and cut out; what is as by default is left out."""
-    if config["align"] == "given":
+    if config.align == "given":
         return "shipped crops as they are"
-    words = [f"{config['detector']} {config['backbone']} {config['det_size_px']} px".replace("  ", " ")]
-    words += [f"keyframes {config['detect_every']} apart"] if config["detect_every"] > 1 else []
-    words += [f"{key} {config[key]}" for key, usual in _USUAL.items() if config[key] != usual]
-    words += ["every track a clip"] if config["all_tracks"] else []
-    return ", ".join(words + (["undetected frames dropped"] if config["undetected"] == "drop" else []))
+    words = [f"{config.detector} {config.backbone} {config.det_size_px} px".replace("  ", " ")]
+    words += [f"keyframes {config.detect_every} apart"] if config.detect_every > 1 else []
+    words += [f"{key} {value}" for key, usual in _USUAL.items() if (value := getattr(config, key)) != usual]
+    words += ["every track a clip"] if config.all_tracks else []
+    return ", ".join(words + (["undetected frames dropped"] if config.undetected == "drop" else []))
 
 
 def make_experiment(data: Path, resolved: Resolved, *, fold: int, seed: int) -> Experiment:

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dfer_data.config import PrepareConfig
 from dfer_data.files import write_atomically
 from dfer_data.sheets import MOST_ROWS, Sheet, sheets_of
 from lstpnet.page import policy, read_text, template
@@ -100,14 +101,13 @@ def _figures(counts: dict[str, Any]) -> list[tuple[str, str]]:
 
 def _provenance(document: dict[str, Any]) -> str:
     """Say in a line how the faces were made."""
-    config = document["config"]
-    if config["detector"] == "none":
+    config = PrepareConfig.from_dict(document["config"])
+    if config.align == "given":
         return "Shipped crops, taken as they are."
-    weights = f"weights sha256 {config['weights_sha256'][:12]}"
-    every = config["detect_every"]
+    every = config.detect_every
     frames = "all frames" if every == 1 else f"one frame in {every}, and more where faces change"
     return (
-        f"Faces by {config['detector']} {config['backbone']} ({weights}), long side {config['det_size_px']} px, in "
-        f"{frames}; {config['align']} alignment to {config['size_px']} px; subject: "
-        f"{config['subject']}."
+        f"Faces by {config.detector} {config.backbone} (weights sha256 {config.weights_sha256[:12]}), long side "
+        f"{config.det_size_px} px, in {frames}; {config.align} alignment to {config.size_px} px; subject: "
+        f"{config.subject}."
     )

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dfer_data import open_dataset
-from dfer_data.errors import CorruptDataError, UsageError
+from dfer_data.config import PrepareConfig
+from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.manifest import PreparedDataset
 from dfer_data.prepare import Request, prepare, resolve
 from lstpnet.experiment import Experiment, _how_prepared, make_experiment
@@ -214,13 +216,14 @@ def test_votes_that_are_not_there_are_refused_before_training(crops: Path) -> No
 
 
 def test_the_protocol_line_names_what_is_not_usual_about_the_faces() -> None:
-    usual = {"detector": "retinaface", "backbone": "mobilenet0.25", "det_size_px": 640, "detect_every": 1}
-    usual |= {"precision": "f32", "subject": "balanced", "align": "template", "all_tracks": False}
-    usual |= {"undetected": "interpolate"}
+    given = {"dataset": "dfew", "detector": "retinaface", "backbone": "mobilenet0.25", "weights_sha256": ""}
+    usual = PrepareConfig.from_dict(given)  # of a time when there were no other settings
     assert _how_prepared(usual) == "retinaface mobilenet0.25 640 px"
-    other = {"detect_every": 5, "precision": "bf16", "align": "box", "all_tracks": True, "undetected": "drop"}
-    assert _how_prepared(usual | other) == (
+    other = replace(usual, detect_every=5, precision="bf16", align="box", all_tracks=True, undetected="drop")
+    assert _how_prepared(other) == (
         "retinaface mobilenet0.25 640 px, keyframes 5 apart, precision bf16, align box, every track a clip, "
         "undetected frames dropped"
     )
-    assert _how_prepared(usual | {"align": "given"}) == "shipped crops as they are"
+    assert _how_prepared(replace(usual, detector="none", align="given")) == "shipped crops as they are"
+    with pytest.raises(FormatVersionError, match=r"settings of a newer dfer \(aura\)"):
+        PrepareConfig.from_dict({**given, "aura": 3})
