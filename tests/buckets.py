@@ -14,6 +14,8 @@ import pytest
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
+from dfer_data import manifest
+
 BUCKET = "faces"
 
 
@@ -75,6 +77,7 @@ def serve(*, max_attempts: int = 1) -> Iterator[Bucket]:
         }.items():
             patch.setenv(name, value)
         S3FileSystem.clear_instance_cache()  # of the server before
+        manifest._opened.cache_clear()  # read_clip keeps what it has opened by URL, which is the same here
         urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()  # so are its buckets
         bucket = Bucket(server)
         try:
