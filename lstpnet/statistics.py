@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _QUANTILES: Mapping[str, float] = {"least": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "most": 1.0}
 _BINS = 30
+NO_LABEL = "no label"
+"""Stands beside the classes for clips without one."""
 _MOST_BARS = 26
 
 
@@ -63,27 +65,31 @@ def measures_section(clips: pd.DataFrame) -> Section:
 
 
 def balance_of(dataset: PreparedDataset) -> dict[str, dict[str, int]]:
-    """Return `all` and `fold N train|test` -> class -> clips, failed ones included."""
-    labels = dict(zip(dataset.clips["clip_id"], dataset.clips["label"], strict=True))
+    """Return `all` and `fold N train|test` -> class -> clips, failed ones included; `no label` where there are such."""
+    names = dataset.class_names
+    given = [label if label in names else NO_LABEL for label in dataset.clips["label"].fillna(NO_LABEL)]
+    labels = dict(zip(dataset.clips["clip_id"], given, strict=True))
+    columns = (*names, NO_LABEL) if NO_LABEL in given else names
     parts = {"all": list(labels)}
     for fold in sorted(dataset.document["counts"]["folds"], key=lambda name: (len(name), name)):
         splits = dataset.fold(fold)
         for split in ("train", "test"):
             parts[f"fold {fold} {split}"] = [clip_id for clip_id, mine in splits.items() if mine == split]
     return {
-        part: {name: sum(labels[clip_id] == name for clip_id in clip_ids) for name in dataset.class_names}
+        part: {name: sum(labels[clip_id] == name for clip_id in clip_ids) for name in columns}
         for part, clip_ids in parts.items()
     }
 
 
 def balance_section(dataset: PreparedDataset) -> Section:
     """Return the clips of each class in all parts of all folds."""
-    cells = []
-    for part, counts in balance_of(dataset).items():
-        most, least = max(counts.values(), default=0), min(counts.values(), default=0)
+    cells, balance = [], balance_of(dataset)
+    for part, counts in balance.items():
+        classes = [number for name, number in counts.items() if name != NO_LABEL]
+        most, least = max(classes, default=0), min(classes, default=0)
         ratio = f"{most / least:.1f}" if least else "-"
         cells.append((part, str(sum(counts.values())), *map(str, counts.values()), ratio))
-    header = ("part", "clips", *dataset.class_names, "largest / smallest")
+    header = ("part", "clips", *balance["all"], "largest / smallest")
     return Section("classes in folds", header, tuple(cells), ("failed clips count like all others",))
 
 
@@ -106,7 +112,7 @@ def draw_statistics(dataset: PreparedDataset, path: Path, *, title: str) -> None
     panels: Sequence[Any] = top.subplots(1, 3)
     for panel, name in zip(panels, ("frames", "mean score", "interpolated %"), strict=True):
         _draw_histogram(panel, name, measures.get(name))
-    _draw_balance(bottom.subplots(1, 1), balance, dataset.class_names)
+    _draw_balance(bottom.subplots(1, 1), balance)
     figure.savefig(path, dpi=110)
 
 
@@ -144,9 +150,9 @@ def _draw_histogram(panel: Axes, name: str, values: pd.Series[float] | None) -> 
     panel.set_ylabel("clips", fontsize=8)
 
 
-def _draw_balance(panel: Axes, balance: Mapping[str, Mapping[str, int]], class_names: Sequence[str]) -> None:
+def _draw_balance(panel: Axes, balance: Mapping[str, Mapping[str, int]]) -> None:
     """Draw a bar a part, cut into the shares of its classes, with their counts where there is room."""
-    parts = list(balance)
+    parts, class_names = list(balance), list(balance["all"])
     left = np.zeros(len(parts))
     totals = np.array([max(1, sum(counts.values())) for counts in balance.values()])
     for number, name in enumerate(class_names):

@@ -9,7 +9,7 @@ import pandas as pd
 import dfer_data
 from dfer_data.prepare import Request, prepare, resolve
 from lstpnet.gallery import write_gallery
-from lstpnet.statistics import balance_section, measures_section
+from lstpnet.statistics import balance_section, draw_statistics, measures_section
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -86,6 +86,20 @@ def test_the_page_names_files_that_are_there(crops: Path, tmp_path: Path) -> Non
     write_gallery(dataset, tmp_path / "g", most=3)
     assert gallery.page.read_text() == text
     assert len(list((tmp_path / "g/sheets").iterdir())) == len(gallery.sheets)
+
+
+def test_clips_without_a_label_are_counted(tmp_path: Path) -> None:
+    (tmp_path / "videos/b").mkdir(parents=True)
+    for name in ("a.mp4", "b/c.mp4", "b/d.mp4"):
+        (tmp_path / "videos" / name).write_text("junk")
+    for source, wanted in (("videos", ["3", "2", "1"]), ("videos/b", ["2", "2"])):
+        out = tmp_path / "prepared" / source
+        prepare(resolve(Request(dataset="folder", source=tmp_path / source)), out, num_workers=0)
+        dataset = dfer_data.open_dataset(out)
+        table = balance_section(dataset)
+        assert table.header[-2] == "no label"
+        assert numbers(table, "all")[1:-1] == wanted
+        draw_statistics(dataset, tmp_path / "s.png", title="$t$")
 
 
 def test_a_dataset_without_a_single_face_has_a_page_too(tmp_path: Path) -> None:
