@@ -9,6 +9,7 @@ import random
 import signal
 import socket
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -142,6 +143,8 @@ def test_two_writers_are_harmless(
     assert_completes(second, expected)
 
 
-def test_actors_fill_a_bucket(start_in: BucketStart, expected: dict[str, str]) -> None:
+def test_actors_fill_a_bucket(start_in: BucketStart, expected: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     """What is not finished lies in `--work`, which they all see."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", uuid.uuid4().hex)  # Ray would leave one in the home folder
     assert_completes(start_in("--engine", "ray"), expected)
