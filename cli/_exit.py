@@ -11,9 +11,18 @@ PARTIAL (some videos failed, the rest is there) is returned by commands with `ra
 from __future__ import annotations
 
 import enum
+import errno
 import sys
 
 from dfer_data.errors import AnnotationError, DferError
+
+_OF_THE_DISK = {
+    errno.ENOSPC: "make room, or write elsewhere",
+    errno.EDQUOT: "make room, or write elsewhere",
+    errno.EROFS: "write elsewhere",
+    errno.EACCES: "see whose it is, or write elsewhere",
+}
+"""What a user can do about what the library does not name itself."""
 
 
 class ExitCode(enum.IntEnum):
@@ -52,6 +61,9 @@ def _lines(error: BaseException, *, debug: bool) -> list[str]:
         return [f"error: {count} annotation fault{'s' if count > 1 else ''}", *map(_one_line, error.faults)]
     if isinstance(error, DferError):
         return [f"error: {_one_line(str(error))}"]
+    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
+        where = f"{error.filename}: " if error.filename else ""
+        return [f"error: {_one_line(f'{where}{error.strerror}')}: {_OF_THE_DISK[error.errno]}"]
     more = "" if debug else " (unexpected; the same command with --debug shows where)"
     return [f"error: {type(error).__name__}: {_one_line(str(error))}{more}"]
 

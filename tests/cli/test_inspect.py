@@ -11,8 +11,9 @@ import pytest
 from dfer_cli.main import main
 from tests.dfer_data.conftest import face_folder, prepared
 from tests.dfer_data.tiny import Prepared
+from tests.faults.conftest import SmallDisk, small_disk
 
-__all__ = ["face_folder", "prepared"]
+__all__ = ["face_folder", "prepared", "small_disk"]
 Capture = pytest.CaptureFixture[str]
 
 
@@ -87,3 +88,12 @@ def test_several_datasets_are_named(here: Path, capsys: Capture) -> None:
     shutil.copytree(here / "prepared/faces", here / "prepared/others")
     assert main(["inspect"]) == 2
     assert "which prepared dataset? there are: prepared/faces, prepared/others" in capsys.readouterr().err
+
+
+def test_a_full_disk_is_one_line_and_gets_its_room_back(
+    small_disk: SmallDisk, crops: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    disk = small_disk("size=24k")
+    assert main(["inspect", str(crops), "--clip", "00001", "--out", str(disk)]) == 1
+    assert capsys.readouterr().err.endswith("No space left on device: make room, or write elsewhere\n")
+    assert list(disk.iterdir()) == []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -28,6 +29,11 @@ EXECUTABLE = Path(sys.executable).with_name("dfer")
             ValueError("surprise"),
             1,
             "error: ValueError: surprise (unexpected; the same command with --debug shows where)",
+        ),
+        (
+            OSError(errno.ENOSPC, "No space left on device", "a/b.png"),
+            1,
+            "error: a/b.png: No space left on device: make room, or write elsewhere",
         ),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],

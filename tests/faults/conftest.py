@@ -118,15 +118,22 @@ Start = Callable[..., Run]
 @pytest.fixture
 def start(source: Path, tmp_path: Path) -> Iterator[Start]:
     """Start runs; none outlives the test."""
+    with mortal_runs() as runs:
+
+        def begin(out: Path = tmp_path / "out", *options: str, num_workers: int = 2, source: Path = source) -> Run:
+            runs.append(Run(source, out, num_workers=num_workers, options=options))
+            return runs[-1]
+
+        yield begin
+
+
+@contextlib.contextmanager
+def mortal_runs() -> Iterator[list[Run]]:
+    """Yield a list; the runs put into it end with the block, whatever they are doing."""
     if not Path("/proc/self/environ").exists():
         pytest.skip("finds processes by /proc")
     runs: list[Run] = []
-
-    def begin(out: Path = tmp_path / "out", *options: str, num_workers: int = 2, source: Path = source) -> Run:
-        runs.append(Run(source, out, num_workers=num_workers, options=options))
-        return runs[-1]
-
-    yield begin
+    yield runs
     for run in runs:
         for pid in run.pids():
             with contextlib.suppress(ProcessLookupError):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
@@ -16,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.buckets import Bucket, serve
-from tests.faults.conftest import EXIT_PARTIAL, Run
+from tests.faults.conftest import EXIT_PARTIAL, Run, mortal_runs
 
 NUM_KILLS = 2
 NUM_KILLS_SOAK = 25
@@ -47,20 +46,14 @@ def bucket() -> Iterator[Bucket]:
 @pytest.fixture
 def start_in(bucket: Bucket, source: Path, tmp_path: Path) -> Iterator[BucketStart]:
     """Start runs; none outlives the test."""
-    if not Path("/proc/self/environ").exists():
-        pytest.skip("finds processes by /proc")
-    runs: list[BucketRun] = []
+    with mortal_runs() as runs:
 
-    def begin(*options: str, work: Path = tmp_path / "work") -> BucketRun:
-        runs.append(BucketRun(source, bucket, work, *options))
-        return runs[-1]
+        def begin(*options: str, work: Path = tmp_path / "work") -> BucketRun:
+            run = BucketRun(source, bucket, work, *options)
+            runs.append(run)
+            return run
 
-    yield begin
-    for run in runs:
-        for pid in run.pids():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        run.process.communicate()
+        yield begin
 
 
 def assert_completes(run: BucketRun, expected: dict[str, str]) -> None:
