@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak lint type gpu-check bench clean
+.PHONY: help setup demo test soak lint type gpu-wheels gpu-check bench clean
 
 BIN := .venv/bin
 # Succeeds for a Python 3.11-3.13 that can make virtual environments (Debian splits that off as python3-venv).
@@ -8,7 +8,7 @@ CHECK := import ensurepip, sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= 
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell $(p) -c '$(CHECK)' 2>/dev/null && echo $(p))))
 
 help:  ## this list
-	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | awk -F ':.*  ## ' '{printf "make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*  ## ' $(MAKEFILE_LIST) | awk -F ':.*  ## ' '{printf "make %-10s %s\n", $$1, $$2}'
 
 setup: .venv/.installed  ## .venv with the pinned packages and dfer, editable (PYTHON=python3.12 picks another Python)
 
@@ -50,9 +50,23 @@ lint: setup  ## ruff and the import rules
 type: setup  ## mypy, strict
 	$(BIN)/mypy cli dfer_data lstpnet tests benchmarks
 
-gpu-check: setup  ## what a CUDA GPU does: speed, precision, agreement with the CPU; build/gpu-check.json
+# A machine with a GPU and no package index: its own torch, numpy, pandas and OpenCV, and these.
+GPU_PYTHON ?= python3
+GPU_PLATFORMS := $(foreach v,2014_x86_64 _2_17_x86_64 _2_27_x86_64 _2_28_x86_64,--platform manylinux$(v))
+GPU_PACKAGES := av simplejpeg dlib-bin platformdirs openpyxl et_xmlfile
+
+gpu-wheels: setup  ## .whl/: what `make gpu-check` needs on a machine without a package index (Python 3.12, x86-64)
+	$(PIP) download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp $(GPU_PLATFORMS) \
+	  --dest .whl $(shell grep -xE '($(subst $() $(),|,$(GPU_PACKAGES)))==.*' constraints.txt)
+	$(PIP) wheel --quiet --no-deps --wheel-dir .whl .
+	DFER_CACHE=.whl/cache $(BIN)/python -c "from dfer_data import weights; from tests.videos import fetch_videos; \
+	  weights.fetch('retinaface-mobilenet0.25'); fetch_videos()"
+	rm -f .whl/cache/*/*.whl .whl/cache/*/*.lock
+
+gpu-check:  ## what a CUDA GPU does, in eight minutes; build/gpu-check.json (GPU_PYTHON names a Python with torch)
 	@mkdir -p build
-	$(BIN)/python -m benchmarks.gpu_check --json build/gpu-check.json
+	$(GPU_PYTHON) -m pip install --quiet --no-index --no-deps --no-compile --upgrade --target build/gpu-site .whl/*.whl
+	PYTHONPATH=build/gpu-site DFER_CACHE=.whl/cache $(GPU_PYTHON) -m benchmarks.gpu_check --json build/gpu-check.json
 
 bench: setup  ## every benchmark
 	@for name in $(filter-out gpu_check,$(notdir $(basename $(wildcard benchmarks/*.py)))); do \

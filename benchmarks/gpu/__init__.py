@@ -1,0 +1,1 @@
+"""Sections of the GPU check; see benchmarks/gpu_check.py."""
