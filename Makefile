@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak lint type gpu-wheels gpu-check bench clean
+.PHONY: help setup demo test installed soak lint type gpu-wheels gpu-check bench clean
 
 BIN := .venv/bin
 # Succeeds for a Python 3.11-3.13 that can make virtual environments (Debian splits that off as python3-venv).
@@ -39,8 +39,12 @@ demo: .venv/.runs  ## rendered heads -> face clips -> training -> WAR/UAR table,
 test: setup  ## the tests, small samples
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
 
+installed: setup  ## the built wheel in empty environments: newest packages, newest with torch, oldest
+	.ci/installed
+
 soak: setup  ## the tests with full counts (hours)
 	$(BIN)/python -m pytest -m soak
+	.ci/installed oldest-train
 
 lint: setup  ## ruff and the import rules
 	$(BIN)/ruff check

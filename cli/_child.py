@@ -13,4 +13,4 @@ _RUN = "from dfer_cli.main import main; raise SystemExit(main())"
 def run_line(arguments: Sequence[str], *, cwd: Path | None = None) -> int:
     """Run `dfer` with these arguments, its output going where this one's goes; return its exit code."""
     sys.stdout.flush()
-    return subprocess.run([sys.executable, "-c", _RUN, *arguments], cwd=cwd, check=False).returncode
+    return subprocess.run([sys.executable, "-P", "-c", _RUN, *arguments], cwd=cwd, check=False).returncode

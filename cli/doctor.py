@@ -6,6 +6,7 @@ import importlib
 import importlib.metadata
 import os
 import platform
+from dataclasses import asdict
 from typing import Any
 
 import typer
@@ -33,10 +34,16 @@ CORE = {
 """Distribution -> module, of every core dependency."""
 
 
-def doctor(as_json: JsonFlag = False) -> None:
-    """Check packages, devices and model files.
+_OF_STEP = {"decode": "av", "detect": "onnxruntime", "shard": "simplejpeg"}
+"""Step -> the package that does most of it."""
+_OTHER_VERSION = "another version of {} may work"
 
-    Exit code 1 if something that the core needs is missing; every line about a problem ends with the fix.
+
+def doctor(as_json: JsonFlag = False) -> None:
+    """Check packages, devices and model files, and try the steps of `prepare`.
+
+    Decodes a rendered head that comes with dfer, detects its face, writes and reads a shard. Exit code 1 if something
+    that the core needs is missing or a step fails; every line about a problem ends with the fix.
     """
     findings = examine()
     if as_json:
@@ -50,13 +57,15 @@ def doctor(as_json: JsonFlag = False) -> None:
 def examine() -> dict[str, Any]:
     """Return all findings as plain values; `ok` says whether the core can run."""
     packages = [_package(distribution, module) for distribution, module in CORE.items()]
+    trials = _trials() if all(package["problem"] is None for package in packages) else []
     return {
-        "ok": all(package["problem"] is None for package in packages),
+        "ok": all(one["problem"] is None for one in (*packages, *trials)) and bool(trials),
         "dfer": importlib.metadata.version("dfer"),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "num_cores": num_cores(),
         "packages": packages,
+        "trials": trials,
         "devices": _devices(),
         "onnxruntime_providers": _providers(),
         "weights": _weights(),
@@ -76,6 +85,13 @@ def _package(distribution: str, module: str) -> dict[str, str | None]:
         problem = f"cannot be imported: {' '.join(str(error).split())}"
         return {"name": distribution, "version": version, "problem": problem, "fix": f"{fix} --force-reinstall"}
     return {"name": distribution, "version": version, "problem": None, "fix": None}
+
+
+def _trials() -> list[dict[str, str | None]]:
+    """Try each step of `prepare` where all packages are here."""
+    from dfer_data.self_check import self_check
+
+    return [asdict(trial) for trial in self_check()]
 
 
 def _devices() -> dict[str, Any]:
@@ -116,6 +132,13 @@ def _render(findings: dict[str, Any]) -> None:
             say(f"  ok       {package['name']} {package['version']}")
         else:
             say(f"  PROBLEM  {package['name']} {package['problem']}: {package['fix']}")
+    for trial in findings["trials"]:
+        if trial["skipped"] is not None:
+            say(f"  skipped  {trial['name']}: {trial['skipped']}")
+        elif trial["problem"] is not None:
+            say(f"  PROBLEM  {trial['name']}: {trial['problem']}; {_OTHER_VERSION.format(_OF_STEP[trial['name']])}")
+        else:
+            say(f"  works    {trial['name']}")
     devices = findings["devices"]
     if devices["torch"] is None:
         say(f"devices: CPU only, torch is not installed (needed to train): {devices['fix']}")
@@ -126,4 +149,8 @@ def _render(findings: dict[str, Any]) -> None:
     for name, state in found["states"].items():
         say(f"  {state:8} {name}" + ("" if state == "cached" else f": dfer weights fetch {name}"))
     say(f"cache: {found['cache']}" + ("" if found["writable"] else " (not writable: set DFER_CACHE to another folder)"))
-    say("everything the core needs is here" if findings["ok"] else "the core lacks something, see PROBLEM above")
+    say(
+        "everything the core needs is here and works"
+        if findings["ok"]
+        else "the core lacks something or fails, see PROBLEM above"
+    )

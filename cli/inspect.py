@@ -164,12 +164,13 @@ def _write_video(
 ) -> dict[str, Any]:
     """Write the annotated video of a clip; return its path and what was found, or the problem."""
     from dfer_data.annotate import write_annotated
+    from dfer_data.sources.base import source_file
 
     if dataset.document["config"]["detector"] == "none":
         return {"video": None, "problem": None}  # shipped crops: nothing was detected, so there is nothing to draw
     if source is None or not clip["source"]:
         return {"video": None, "problem": "its video is not at hand: --source FOLDER says where"}
-    video = source / clip["source"]
+    video = source_file(source, str(clip["source"]))
     name = clip["clip_id"]
     try:
         with _console.progress(f"looking at {name}", unit="steps") as advance:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from math import inf
 from pathlib import Path
 
 import av
@@ -133,6 +134,11 @@ def _even(picture: Image) -> Image:
     return np.asarray(cv2.copyMakeBorder(picture, 0, down, 0, right, cv2.BORDER_REPLICATE), np.uint8)
 
 
+def _seconds(packet: Packet[AudioStream], *, default: float) -> float:
+    """Return a packet's time; `default` where it has none. An unknown time base is None, from PyAV 19 on 0."""
+    return float(packet.pts * packet.time_base) if packet.pts is not None and packet.time_base else default
+
+
 class _Sound:
     """The sound of the source from a moment on: copied where mp4 takes its codec, else encoded as AAC."""
 
@@ -162,7 +168,7 @@ class _Sound:
             packet, self._held = self._held or self._next(), None
             if packet is None:
                 return
-            if packet.pts is not None and float(packet.pts * packet.time_base) > seconds:
+            if _seconds(packet, default=0.0) > seconds:
                 self._held = packet
                 return
             self._take(packet)
@@ -181,7 +187,7 @@ class _Sound:
             return None
 
     def _take(self, packet: Packet[AudioStream]) -> None:
-        if packet.pts is None or float(packet.pts * packet.time_base) < self._start:
+        if packet.pts is None or _seconds(packet, default=-inf) < self._start:
             return
         if self._encoded is None:
             shift = round(self._start / packet.time_base)

@@ -8,7 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -217,7 +217,19 @@ def read_document(root: Path) -> dict[str, Any]:
         raise FormatVersionError(f"{path} has format version {version}, this dfer knows {FORMAT_VERSION}: update dfer")
     if sha256 != document.get("sha256"):
         raise CorruptDataError(f"{path} does not match its own sha256; restore it or prepare again")
+    if strange := [name for name in _named_files(document) if not _is_below(name)]:
+        raise CorruptDataError(f"{path} names a file outside its folder: {strange[0]!r}; do not use this dataset")
     return dict(document)
+
+
+def _named_files(document: Mapping[str, Any]) -> list[str]:
+    """Return every path that dataset.json leads to, relative to its folder."""
+    return [*document["files"], *(f"{SHARDS}/{facts['name']}" for facts in document["shards"])]
+
+
+def _is_below(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not (path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name)
 
 
 class PreparedDataset:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import os
 import threading
 import zlib
@@ -28,18 +29,23 @@ BOUND_VARIABLE = "DFER_DATASET_CACHE_GB"
 DEFAULT_GB = 50.0
 _CLIP_SUFFIX = ".clip"
 
+_log = logging.getLogger(__name__)
+
 
 def located(root: Path | str) -> tuple[Path, Remote | None]:
     """Return the folder of a dataset on this machine, and where it comes from if that is a URL.
 
-    Fetches dataset.json of a URL. Raises RemoteError when it cannot be read, UsageError without fsspec.
+    Fetches dataset.json of a URL. Only a folder of dfer's own cache says itself where it comes from; in any other
+    folder that is ignored with a warning. Raises RemoteError when a URL cannot be read, UsageError without fsspec.
     """
     if is_url(root):
         remote = Remote(str(root))
         return remote.folder, remote
     folder = Path(root)
     if (folder / ORIGIN_NAME).is_file():
-        return folder, Remote(str(json.loads((folder / ORIGIN_NAME).read_bytes())["url"]), folder=folder)
+        if folder.resolve().is_relative_to(datasets_folder().resolve()):
+            return folder, Remote(str(json.loads((folder / ORIGIN_NAME).read_bytes())["url"]), folder=folder)
+        _log.warning("%s is ignored: only dfer's own cache may name another place", folder / ORIGIN_NAME)
     return folder, None
 
 
@@ -77,8 +83,6 @@ class Remote:
     def fetch(self, name: str, *, sha256: str) -> None:
         """Have a file in the folder, with these bytes; CorruptDataError if others arrive."""
         path = self.folder / name
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-            raise CorruptDataError(f"{self.url}/dataset.json names a file outside its folder: {name!r}")
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
             return
         content = self.read(name)

@@ -15,6 +15,7 @@ from dfer_data.drawing import draw_text
 from dfer_data.errors import VideoError
 from dfer_data.pipeline import AMBIGUOUS
 from dfer_data.preview import NUM_COLUMNS, ContactSheet, letterboxed, thumbnail
+from dfer_data.sources.base import source_file
 from dfer_data.types import FrameFlag, Image
 from dfer_data.video import open_video
 
@@ -131,7 +132,7 @@ def _note(clip: dict[str, Any]) -> str:
 def _failed_sheet(rows: pd.DataFrame, source: Path | None) -> bytes:
     sheet = ContactSheet(num_columns=_FRAME_COLUMNS, cell_width_px=_FRAME_PX)
     for clip in rows.to_dict("records"):
-        path = source / str(clip["source"]) if source is not None and clip["source"] else None
+        path = source_file(source, str(clip["source"])) if source is not None and clip["source"] else None
         frames = frames_of_source(path, most=_FRAME_COLUMNS) if path is not None else []
         cells = [letterboxed(image, width_px=_FRAME_PX) for image in frames]
         if cells:

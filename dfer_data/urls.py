@@ -14,6 +14,9 @@ from typing import Any, TypeVar
 
 from dfer_data.errors import DferError, RemoteError, UsageError
 
+SCHEMES = frozenset({"s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https"})
+"""What a URL may start with. Other protocols of fsspec read files of this machine, or open what the URL's content
+names."""
 FIRST_ANSWER_SECONDS = 45.0
 """A store that has not answered by then is told; its own retries can go on for minutes."""
 _SIGN_SECONDS = 5.0
@@ -24,8 +27,18 @@ _T = TypeVar("_T")
 
 
 def is_url(root: Path | str) -> bool:
-    """Whether `root` names something that fsspec opens, such as s3://bucket/dfew-retinaface."""
+    """Whether `root` is a URL, such as s3://bucket/dfew-retinaface, rather than a path."""
     return isinstance(root, str) and re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", root) is not None
+
+
+def check_url(url: str) -> None:
+    """UsageError unless the URL starts with one of SCHEMES and names one place, with no `..` and no chain of them."""
+    scheme = url.partition("://")[0].lower()
+    if scheme not in SCHEMES:
+        known = ", ".join(f"{name}://" for name in sorted(SCHEMES))
+        raise UsageError(f"{url[:200]} cannot be opened: one of {known} is needed")
+    if "::" in url or ".." in url.split("/"):
+        raise UsageError(f"{url[:200]} cannot be opened: a URL of one place is needed, without `::` and `..`")
 
 
 class UrlFiles:
@@ -36,6 +49,7 @@ class UrlFiles:
     """
 
     def __init__(self, url: str) -> None:
+        check_url(url)
         self.url = url.rstrip("/")
 
     def __getstate__(self) -> dict[str, Any]:

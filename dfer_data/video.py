@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -29,6 +30,8 @@ _FORMATS = "3g2,3gp,asf,avi,flv,gif,m4a,m4v,matroska,mj2,mov,mp4,mpeg,mpegts,mpe
 MAX_PIXELS = 8192 * 4320
 """Largest picture that is decoded (8K); larger ones are refused before memory is taken."""
 _UNKNOWN_STEP_SECONDS = 0.04
+# PyAV 19 decodes any bytes in metadata by itself; older versions raise an error unless told otherwise.
+_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
 _PARTIAL_SHARE = 0.8  # less than this of the declared duration decoded: the file is cut
 
 
@@ -168,9 +171,11 @@ def open_video(path: Path) -> Iterator[VideoReader]:
 
 def open_container(path: Path) -> InputContainer:
     """Open a local file of a plain format, and no other one through it. Raises VideoError MISSING_VIDEO, UNREADABLE."""
+    # As options of the container alone: PyAV before 17.1 frees those of streams wrongly where a demuxer adds streams.
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
     try:
-        return av.open(str(path.absolute()), options=options, metadata_errors="replace")
+        container: InputContainer = av.open(str(path.absolute()), container_options=options, **_METADATA)
+        return container
     except FileNotFoundError as error:
         raise VideoError("MISSING_VIDEO", f"{path.name} does not exist", hint="restore the file") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
@@ -202,7 +207,7 @@ def _upright(image: Image, *, sar: float, rotation_degrees: int) -> Image:
 
 
 def _declared_seconds(container: InputContainer, stream: VideoStream) -> float:
-    if stream.duration is not None and stream.time_base is not None:
+    if stream.duration is not None and stream.time_base:
         return float(stream.duration * stream.time_base)
     return container.duration / av.time_base if container.duration is not None else 0.0
 

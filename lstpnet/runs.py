@@ -76,6 +76,11 @@ class RunInfo:
             for name in ("dataset", "prepared", "dataset_sha256", "recipe")
             if not isinstance(getattr(self, name), str) or not getattr(self, name)
         ]
+        faults += [
+            f"{name} = {getattr(self, name)!r} must be the name of a folder"
+            for name in ("prepared", "recipe")
+            if isinstance(getattr(self, name), str) and set(getattr(self, name)) & {"/", "\\", "\0"}
+        ]
         for name, least in (("fold", 1), ("seed", 0), ("n_train", 0), ("n_val", 0)):
             value = getattr(self, name)
             if type(value) is not int or value < least:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+from dfer_data.errors import UsageError
+
 Split = Literal["train", "test"]
 Layout = Literal["videos", "frames"]
 OFFICIAL = "official"
@@ -65,6 +67,13 @@ class Source(Protocol):
     def __call__(self, root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
         """List the dataset below `root` in the wanted layout; `crops`: of the folders of this name alone."""
         ...
+
+
+def source_file(root: Path, relative: str) -> Path:
+    """Return the path below `root` of a video that a file names. UsageError if a link or `..` leads out of it."""
+    if faults := outsiders(root, [relative]):
+        raise UsageError(faults[0])
+    return root / relative
 
 
 def outsiders(root: Path, paths: Iterable[str]) -> list[str]:

@@ -6,10 +6,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import fsspec
 import pytest
 import torch
 
-from dfer_data import open_dataset, read_clip, remote
+from dfer_data import open_dataset, read_clip, remote, urls
 from dfer_data.dataset import FaceClipDataset
 from dfer_data.errors import CorruptDataError, CorruptShardError, RemoteError, UsageError
 from dfer_data.loader import ClipLoader
@@ -120,8 +121,12 @@ def test_a_store_whose_package_is_missing(empty_cache: Path) -> None:
         open_dataset("gs://faces/x")
 
 
-def test_other_kinds_of_url(crops: Path, empty_cache: Path) -> None:
-    assert same(epoch(f"file://{crops}"), epoch(crops))
+def test_other_kinds_of_url(crops: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(urls, "SCHEMES", urls.SCHEMES | {"memory"})
+    files = fsspec.filesystem("memory")
+    files.put(f"{crops}/", "/faces/dfew-none/", recursive=True)
+    assert same(epoch("memory://faces/dfew-none"), epoch(crops))
+    files.rm("/faces", recursive=True)
 
 
 def test_training_takes_a_url(bucket: Bucket, tmp_path: Path) -> None:

@@ -316,7 +316,7 @@ def test_a_lock_of_a_process_of_this_machine_holds_while_it_lives(
 @pytest.mark.parametrize(
     ("url", "code", "words"),
     [
-        ("xyz://faces/x", 2, "xyz://faces/x cannot be opened: Protocol not known: xyz"),
+        ("xyz://faces/x", 2, "xyz://faces/x cannot be opened: one of abfs://, abfss://, az://, gcs://, gs://, "),
         ("gs://faces/x", 2, "gs://faces/x needs a package: pip install 'dfer[remote]'"),
         ("s3://nobody/x", 2, "s3://nobody/x/.lock.json cannot be written: The specified bucket does not exist"),
     ],

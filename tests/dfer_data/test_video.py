@@ -199,7 +199,7 @@ def write_audio(path: Path, *, cover: Image | None = None) -> None:
             assert isinstance(picture, VideoStream)
             picture.height, picture.width = cover.shape[:2]
             picture.pix_fmt = "yuvj420p"
-            picture.disposition = Disposition.attached_pic
+            picture.disposition = Disposition.attached_pic.value  # type: ignore[assignment]  # PyAV before 18
             container.mux(picture.encode(av.VideoFrame.from_ndarray(cover, format="rgb24")))
             container.mux(picture.encode())
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
@@ -312,20 +312,17 @@ def test_flipped_bytes_never_raise_anything_but_video_error(tmp_path: Path, name
     check()
 
 
-def test_a_stream_that_appears_late_ends_the_clip_there(tmp_path: Path) -> None:
-    """FFmpeg adds streams to an MPEG-TS while it reads; PyAV then meets one that it does not know."""
+def test_a_stream_that_appears_late_costs_its_packet_at_most(tmp_path: Path) -> None:
+    """FFmpeg adds streams to an MPEG-TS while it reads; PyAV 18 then raises IndexError, others pass the packet over."""
     images = pictures(6)
     path = write_video(tmp_path / "late.ts", images)
     data = bytearray(path.read_bytes())
     data[-188 + 2] = 0x25  # the last packet, which starts a picture, now belongs to a stream of another number
     path.write_bytes(data)
-    with av.open(str(path)) as container, pytest.raises(IndexError):
-        list(container.decode(video=0))
     with open_video(path) as reader:
         frames = list(reader.frames())
-        assert reader.decode_error
-        assert reader.is_partial
-    assert len(frames) >= 3
+        assert reader.decode_error is None or reader.is_partial
+    assert 3 <= len(frames) < len(images)
     assert_close(frames[0].image, images[0])
 
 
