@@ -78,7 +78,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: the process's own) and return its exit code; see `_exit.ExitCode`."""
     arguments, debug = _take_debug(sys.argv[1:] if argv is None else argv)
     arguments = _with_code(arguments)
-    os.environ.setdefault("PYTHONSAFEPATH", "1")  # worker processes import nothing from the working folder
     if argv is None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop ends as tidily as Ctrl+C
     for stream in (sys.stdout, sys.stderr):

@@ -224,7 +224,7 @@ def read_document(root: Path) -> dict[str, Any]:
 
 def _named_files(document: Mapping[str, Any]) -> list[str]:
     """Return every path that dataset.json leads to, relative to its folder."""
-    return [*document["files"], *(f"{SHARDS}/{facts['name']}" for facts in document["shards"])]
+    return [*document["files"], *(f"{SHARDS}/{facts['name']}" for facts in document.get("shards", ()))]
 
 
 def _is_below(name: str) -> bool:

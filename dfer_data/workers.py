@@ -9,15 +9,15 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import threading
 import traceback
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from dfer_data.detect.base import Detector
 from dfer_data.detect.registry import build_detector
 from dfer_data.errors import DferError
+from dfer_data.processes import end_with_parent, safe_imports
 from dfer_data.schedule import Step
 from dfer_data.task import ShardTask, VideoDone, Workplace, commit_shard, make_video
 
@@ -58,7 +58,8 @@ def start_worker(place: Workplace) -> tuple[Connection, BaseProcess]:
     context = multiprocessing.get_context("spawn")  # inherits no lock and no state
     ours, theirs = context.Pipe()
     process = context.Process(target=_work, args=(theirs, place), daemon=True)
-    process.start()
+    with safe_imports():
+        process.start()
     theirs.close()
     return ours, process
 
@@ -98,15 +99,3 @@ def stopped(error: Exception) -> Stopped:
     else:
         sendable = DferError(f"{type(error).__name__}: {error} (unexpected, in a worker process)")
     return Stopped(sendable, traceback.format_exc())
-
-
-def end_with_parent() -> None:
-    """Watch this process's parent from a thread, and end the process when it is gone, whatever it is doing."""
-    threading.Thread(target=_wait_for_parent, daemon=True).start()
-
-
-def _wait_for_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        wait([parent.sentinel])
-        os._exit(1)

@@ -76,11 +76,8 @@ class RunInfo:
             for name in ("dataset", "prepared", "dataset_sha256", "recipe")
             if not isinstance(getattr(self, name), str) or not getattr(self, name)
         ]
-        faults += [
-            f"{name} = {getattr(self, name)!r} must be the name of a folder"
-            for name in ("prepared", "recipe")
-            if isinstance(getattr(self, name), str) and set(getattr(self, name)) & {"/", "\\", "\0"}
-        ]
+        if isinstance(self.prepared, str) and set(self.prepared) & {"/", "\\", "\0"}:
+            faults.append(f"prepared = {self.prepared!r} must be the name of a folder")
         for name, least in (("fold", 1), ("seed", 0), ("n_train", 0), ("n_val", 0)):
             value = getattr(self, name)
             if type(value) is not int or value < least:

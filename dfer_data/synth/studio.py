@@ -20,13 +20,13 @@ import numpy as np
 from av.video.stream import VideoStream
 
 from dfer_data.errors import UsageError, WorkerError
+from dfer_data.processes import end_with_parent, safe_imports
 from dfer_data.synth.config import SynthConfig
 from dfer_data.synth.expressions import APEX, FPS, Performance
 from dfer_data.synth.heads import load_heads
 from dfer_data.synth.people import Person, sample_person
 from dfer_data.synth.render import Pose, Scene, render
 from dfer_data.types import Floats, Image
-from dfer_data.workers import end_with_parent
 
 _Clip = TypeVar("_Clip")
 _Row = TypeVar("_Row")
@@ -59,9 +59,11 @@ def run_all(make: Callable[[_Clip], _Row], clips: Sequence[_Clip], *, num_worker
         yield from map(make, clips)
         return
     context = multiprocessing.get_context("spawn")
-    executor = ProcessPoolExecutor(num_workers, context, initializer=_start_worker)
+    with safe_imports():
+        executor = ProcessPoolExecutor(num_workers, context, initializer=_start_worker)
+        rows = executor.map(make, clips)  # starts them
     try:
-        yield from executor.map(make, clips)
+        yield from rows
     except BrokenProcessPool as error:
         raise WorkerError(
             "a worker process died while it rendered (often a lack of memory); nothing was written, run it again, "

@@ -20,8 +20,8 @@ def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str, Path
     lines: list[tuple[str, Path]] = []
 
     def run(command: list[str], *, cwd: Path, **settings: Any) -> subprocess.CompletedProcess[str]:
-        lines.append((" ".join(command[3:]), cwd))
-        is_bad = cwd.name == "bad" and command[3] == "prepare"
+        lines.append((" ".join(command[4:]), cwd))
+        is_bad = cwd.name == "bad" and command[4] == "prepare"
         return subprocess.CompletedProcess(command, 5 if is_bad else 0)
 
     monkeypatch.chdir(tmp_path)

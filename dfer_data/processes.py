@@ -1,0 +1,41 @@
+"""Processes that dfer starts: they import nothing from the working folder, and end with the one that started them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import wait
+
+_SAFE_PATH = "PYTHONSAFEPATH"
+
+
+@contextmanager
+def safe_imports() -> Iterator[None]:
+    """Processes started in the block import nothing from the working folder, which may be a stranger's.
+
+    multiprocessing starts them as `python -c`, which would look there first.
+    """
+    before = os.environ.get(_SAFE_PATH)
+    os.environ[_SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SAFE_PATH]
+        else:
+            os.environ[_SAFE_PATH] = before
+
+
+def end_with_parent() -> None:
+    """Watch this process's parent from a thread, and end the process when it is gone, whatever it is doing."""
+    threading.Thread(target=_wait_for_parent, daemon=True).start()
+
+
+def _wait_for_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
