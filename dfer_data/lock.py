@@ -65,7 +65,9 @@ def _held(path: Path, out: Path) -> Iterator[None]:
     except filelock.Timeout:
         raise LockedError(f"{out} is in use by {_holder(holder)}; wait for it, or choose another --out") from None
     try:
-        holder.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}), encoding="utf-8")
+        part = holder.with_suffix(".part")
+        part.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}), encoding="utf-8")
+        part.replace(holder)  # another run reads it whole or not at all
         yield
     finally:
         holder.unlink(missing_ok=True)
