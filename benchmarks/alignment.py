@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from dfer_data.align import eye_centres
 from dfer_data.detect.registry import build_detector
-from dfer_data.faces import decode
-from dfer_data.pipeline import Clip, clips_of_video
-from dfer_data.plan import Plan
-from dfer_data.prepare import Request, resolve
+from dfer_data.faces.align import eye_centres
+from dfer_data.faces.aligned_faces import decode
+from dfer_data.faces.pipeline import Clip, clips_of_video
+from dfer_data.preparation.plan import Plan
+from dfer_data.preparation.run import Request, resolve
 from dfer_data.types import Floats, Image
 from tests.videos import fetch_videos
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dfer_data.official import official
-from lstpnet.resampling import Booleans, Intervals, bootstrap
+from dfer_data.sources.official_counts import official
+from lstpnet.reporting.significance import Booleans, Intervals, bootstrap
 
 RECALLS = (0.93, 0.71, 0.68, 0.77, 0.56, 0.14, 0.43)
 """About LSTPNet's on DFEW."""

@@ -24,8 +24,8 @@ import numpy as np
 
 from benchmarks.peers.contestant import Contestant, prepared
 from benchmarks.peers.environment import python_with
-from dfer_data.dataset import FaceClipDataset
-from dfer_data.sample import frames_of_clip
+from dfer_data.frame_sampling import frames_of_clip
+from dfer_data.loading.clip_dataset import FaceClipDataset
 
 LIBRARIES = ("webdataset==1.0.2", "litdata==0.2.76", "torch==2.13.0", "numpy", "simplejpeg", "setuptools")
 PAPERS = {"uint8": "folder-pil", "float32": "folder-pil-float"}

@@ -23,9 +23,9 @@ import numpy as np
 import pandas as pd
 
 from dfer_data.config import canonical_json
-from dfer_data.manifest import CLIPS_NAME, COLUMNS, DATASET_NAME, FOLDS
-from dfer_data.shard import FORMAT_VERSION
-from dfer_data.weights import sha256_file
+from dfer_data.preparation.manifest import CLIPS_NAME, COLUMNS, DATASET_NAME, FOLDS
+from dfer_data.shards.writer import FORMAT_VERSION
+from dfer_data.weights.fetch import sha256_file
 
 CLIPS_PER_SHARD = 64
 NAMES = ["happy", "sad", "neutral", "angry", "surprise", "disgust", "fear"]
@@ -89,8 +89,8 @@ def write(root: Path, *, num_clips: int) -> None:
 
 def measure(root: Path) -> dict[str, float]:
     """Open, choose a fold's clips and shuffle them, in this process."""
-    from dfer_data.dataset import FaceClipDataset
-    from dfer_data.loader import ClipLoader
+    from dfer_data.loading.clip_dataset import FaceClipDataset
+    from dfer_data.loading.loader import ClipLoader
 
     imported = peak_mib()
     begun = time.perf_counter()

@@ -28,9 +28,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.peers.plain_lstpnet import plain_lstpnet
-from lstpnet.excitation import Excitation
-from lstpnet.inference import export_onnx, fold_batch_norms
-from lstpnet.model import LSTPNet
+from lstpnet.checkpoints.export import export_onnx, fold_batch_norms
+from lstpnet.models.excitation import Excitation
+from lstpnet.models.lstpnet import LSTPNet
 
 Run = Callable[[], object]
 NUM_FRAMES = 16

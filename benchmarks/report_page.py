@@ -27,11 +27,11 @@ import simplejpeg
 
 from benchmarks.peers.contestant import prepared
 from dfer_data import open_dataset
-from dfer_data.manifest import PreparedDataset
-from dfer_data.prepare import Request, prepare, resolve
+from dfer_data.preparation.manifest import PreparedDataset
+from dfer_data.preparation.run import Request, prepare, resolve
 from dfer_data.types import Image
-from lstpnet.page import to_html
-from lstpnet.report import build_report
+from lstpnet.reporting.build import build_report
+from lstpnet.reporting.html.page import to_html
 from lstpnet.runs import Predictions, Run, RunInfo
 
 SIZE_PX, GRAIN = 112, 28.0

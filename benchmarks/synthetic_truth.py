@@ -15,12 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dfer_data import weights
-from dfer_data.align import eye_centres
 from dfer_data.config import PrepareConfig
 from dfer_data.detect.registry import build_detector, detector_spec
+from dfer_data.faces.align import eye_centres
 from dfer_data.synth import write_dfew
-from dfer_data.video import open_video
+from dfer_data.video.reader import open_video
+from dfer_data.weights import fetch as weights
 
 
 def main() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.loader import unpack
 from benchmarks.peers.contestant import Contestant, prepared
-from dfer_data.dataset import FaceClipDataset
+from dfer_data.loading.clip_dataset import FaceClipDataset
 
 CONTESTANTS = (("plain", 0), ("plain", 2), ("ours", 0))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dfer_data.errors import UsageError
 
 if TYPE_CHECKING:
-    from dfer_data.folding import Folding
+    from dfer_data.sources.make_folds import Folding
 
     from ._settings import PrepareSettings
 
@@ -26,7 +26,7 @@ def default_detector(dataset: str, *, crops: str | None, settings: PrepareSettin
 
 def folding(num_folds: int | None, *, group_by: str | None, stratify: bool, seed: int) -> Folding | None:
     """Return how folds are made; None without --folds. Raises UsageError for flags that go with --folds."""
-    from dfer_data.folding import Folding
+    from dfer_data.sources.make_folds import Folding
 
     if num_folds is not None:
         return Folding(num_folds, group_by or "subject", stratify, seed)  # type: ignore[arg-type]  # it checks the word

@@ -14,7 +14,7 @@ from . import _console
 from ._options import refuse_targets
 
 if TYPE_CHECKING:
-    from lstpnet.cross_dataset import Opened
+    from lstpnet.evaluation.cross_dataset import Opened
 
 _FLAGS = {".png": "--plots", ".mp4": "--annotate"}
 _STRIP = re.compile(r"-person-\d+\.png$")
@@ -24,7 +24,7 @@ def videos_named(sources: Sequence[str]) -> list[Path]:
     """Return the videos named, those in the folders named, and what patterns stand for; UsageError for nothing."""
     import glob
 
-    from dfer_data.video import VIDEO_EXTENSIONS
+    from dfer_data.video.reader import VIDEO_EXTENSIONS
 
     paths: list[Path] = []
     for source in sources:
@@ -67,7 +67,7 @@ def folder_of_strips(
     attention: Path | None, opened: Opened, paths: Sequence[Path], *, force: bool, as_json: bool
 ) -> Path | None:
     """Return the folder of the filmstrips, made and without those of an earlier run; None where there will be none."""
-    from lstpnet.attention import why_no_attention
+    from lstpnet.evaluation.frame_attention import why_no_attention
 
     if attention is None:
         return None

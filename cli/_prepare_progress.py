@@ -13,10 +13,10 @@ from . import _console
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from dfer_data.engines import Event, WorkerLost
-    from dfer_data.lease import Holder
-    from dfer_data.prepare import Begun
-    from dfer_data.task import VideoDone
+    from dfer_data.preparation.engines import Event, WorkerLost
+    from dfer_data.preparation.run import Begun
+    from dfer_data.preparation.steps import VideoDone
+    from dfer_data.storage.url_lock import Holder
 
 _WIDE_COLUMNS = 80  # narrower terminals get the count and the rates, no bar
 
@@ -45,9 +45,9 @@ class PrepareProgress:
 
     def update(self, event: Begun | Event) -> None:
         """Show an event."""
-        from dfer_data.engines import WorkerLost
-        from dfer_data.prepare import Begun
-        from dfer_data.task import VideoDone
+        from dfer_data.preparation.engines import WorkerLost
+        from dfer_data.preparation.run import Begun
+        from dfer_data.preparation.steps import VideoDone
 
         if isinstance(event, Begun):
             self._begin(event.num_videos)

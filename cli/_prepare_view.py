@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from . import _console
 
 if TYPE_CHECKING:
-    from dfer_data.prepare import Resolved, Share, Summary
+    from dfer_data.preparation.run import Resolved, Share, Summary
 
 
 def introduce(resolved: Resolved, folder: str, *, engine: str, num_workers: int | None, as_json: bool) -> None:
@@ -43,7 +43,7 @@ def _staff(engine: str, num_workers: int | None) -> str:
 
 def show_dry_run(resolved: Resolved, *, num_workers: int, as_json: bool) -> None:
     """Say what a run would do."""
-    from dfer_data.estimate import estimate
+    from dfer_data.preparation.estimate import estimate
 
     found = estimate(resolved)
     minutes = found.cpu_seconds / max(1, num_workers) / 60

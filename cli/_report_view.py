@@ -12,16 +12,16 @@ from dfer_data.errors import DferError, UsageError
 from . import _console
 
 if TYPE_CHECKING:
-    from dfer_data.manifest import PreparedDataset
-    from lstpnet.report import Report
+    from dfer_data.preparation.manifest import PreparedDataset
+    from dfer_data.render.tables import Section
+    from lstpnet.reporting.build import Report
     from lstpnet.runs import Run
-    from lstpnet.tables import Section
 
 
 def page(found: Report, runs: Sequence[Run], *, data: Path | str | None, filmstrips: int | None) -> str:
     """Return the report as HTML, with what the prepared datasets on this machine add to it."""
-    from lstpnet.drilldown import MAX_FILMSTRIPS
-    from lstpnet.page import to_html
+    from lstpnet.reporting.html.clip_table import MAX_FILMSTRIPS
+    from lstpnet.reporting.html.page import to_html
 
     datasets = prepared_datasets(found, data)
     most = MAX_FILMSTRIPS if filmstrips is None else filmstrips
@@ -61,7 +61,7 @@ def prepared_datasets(found: Report, data: Path | str | None) -> Mapping[str, Pr
 
 def draw(found: Report) -> None:
     """Print the short tables."""
-    from lstpnet.sections import sections
+    from lstpnet.reporting.sections import sections
 
     for number, section in enumerate(sections(found, short=True)):
         if number:

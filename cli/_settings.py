@@ -79,7 +79,7 @@ def load(folder: Path | None = None) -> Settings:
 
 def _read_table(kind: type[_T], table: str, content: Any, *, faults: list[str]) -> _T:
     """Return the table as its dataclass; what is wrong with it is added to `faults`."""
-    from dfer_data.urls import is_url
+    from dfer_data.storage.url_files import is_url
 
     if not isinstance(content, dict):
         faults.append(f"{table} must be a table, [{table}]")

@@ -18,7 +18,7 @@ def datasets(
     as_json: JsonFlag = False,
 ) -> None:
     """List the datasets that `dfer prepare` knows, or say all about one: how to get it, terms, layouts, counts."""
-    from dfer_data.catalog import catalog
+    from dfer_data.sources.catalog import catalog
 
     if name is not None and name not in catalog():
         raise UsageError(f"unknown dataset {name!r}; known: {', '.join(catalog())}")
@@ -32,8 +32,8 @@ def datasets(
 
 
 def _document(name: str) -> dict[str, Any]:
-    from dfer_data.catalog import catalog
-    from dfer_data.official import official, official_names
+    from dfer_data.sources.catalog import catalog
+    from dfer_data.sources.official_counts import official, official_names
     from dfer_data.sources.registry import adapter
     from dfer_data.synth.config import SHAPES
 

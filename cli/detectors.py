@@ -15,8 +15,8 @@ from ._exit import ExitCode
 from ._options import JsonFlag
 
 if TYPE_CHECKING:
-    from dfer_data.comparison import Comparison
     from dfer_data.detect.choices import Contestant
+    from dfer_data.detector_comparison.totals import Comparison
 
 detectors_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="List face detectors; compare them on your own videos."
@@ -65,9 +65,9 @@ def compare(
 
     docs/detectors.md defines each figure. Exit code 3 if a video cannot be read; the others are compared.
     """
-    from dfer_data import comparison_files as files
-    from dfer_data.compare import compare as run
-    from dfer_data.compare import videos_of
+    from dfer_data.detector_comparison import files
+    from dfer_data.detector_comparison.run import compare as run
+    from dfer_data.detector_comparison.run import videos_of
 
     videos_of(folder, limit=limit)  # what is wrong with the folder is told before a detector is loaded
     contestants = _contestants(detectors, det_size_px=det_size, resnet50_weights=resnet50_weights, as_json=as_json)

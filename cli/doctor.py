@@ -89,7 +89,7 @@ def _package(distribution: str, module: str) -> dict[str, str | None]:
 
 def _trials() -> list[dict[str, str | None]]:
     """Try each step of `prepare` where all packages are here."""
-    from dfer_data.self_check import self_check
+    from dfer_data.inspection.self_check import self_check
 
     return [asdict(trial) for trial in self_check()]
 
@@ -114,7 +114,7 @@ def _providers() -> list[str]:
 
 def _weights() -> dict[str, Any]:
     try:
-        from dfer_data import weights
+        from dfer_data.weights import fetch as weights
 
         folder = weights.cache_dir()
         states = {asset.name: weights.state(asset.name) for asset in weights.assets()}

@@ -13,8 +13,8 @@ from . import _console
 from ._options import JsonFlag, refuse_targets, require_torch
 
 if TYPE_CHECKING:
-    from dfer_data.manifest import PreparedDataset
-    from lstpnet.cross_dataset import CrossResult, Opened
+    from dfer_data.preparation.manifest import PreparedDataset
+    from lstpnet.evaluation.cross_dataset import CrossResult, Opened
 
 Source = Annotated[
     Path, typer.Argument(help="Folder of a finished run, exported .onnx, or a checkpoint of the authors' code.")
@@ -54,8 +54,8 @@ def evaluate(
     Clips of classes that the model does not know are left out and counted; a clip without a face counts as wrong.
     """
     require_torch()
-    from lstpnet.cross_dataset import evaluate_on
     from lstpnet.device import pick_device
+    from lstpnet.evaluation.cross_dataset import evaluate_on
 
     opened, dataset, clip_ids = _open(source, data, fold, checkpoint, trained_on, protocol, overrides)
     if out is not None:
@@ -83,8 +83,8 @@ def features(
     import numpy as np
 
     from lstpnet.device import pick_device
-    from lstpnet.features import features_of
-    from lstpnet.model import LSTPNet
+    from lstpnet.evaluation.features import features_of
+    from lstpnet.models.lstpnet import LSTPNet
 
     if out.suffix not in (".npz", ".parquet"):
         raise UsageError(f"{out} must end in .npz or .parquet")
@@ -117,10 +117,10 @@ def _open(
     overrides: list[str] | None,
 ) -> tuple[Opened, PreparedDataset, tuple[str, ...]]:
     """Open model and dataset, and choose the clips."""
-    from dfer_data.manifest import open_dataset
-    from lstpnet.config import parse_overrides
-    from lstpnet.cross_dataset import CHANGEABLE, open_model, tested_clips, with_changes
+    from dfer_data.preparation.manifest import open_dataset
+    from lstpnet.evaluation.cross_dataset import CHANGEABLE, open_model, tested_clips, with_changes
     from lstpnet.protocol import preset
+    from lstpnet.recipe import parse_overrides
 
     if not source.exists():
         raise UsageError(f"{source}: no such run or checkpoint")

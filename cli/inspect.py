@@ -16,8 +16,8 @@ from ._exit import ExitCode
 from ._options import JsonFlag, refuse_targets
 
 if TYPE_CHECKING:
-    from dfer_data.manifest import PreparedDataset
-    from dfer_data.retrace import Retraced
+    from dfer_data.inspection.redetect import Retraced
+    from dfer_data.preparation.manifest import PreparedDataset
 
 _MOST_NAME_BYTES = 200
 
@@ -71,7 +71,7 @@ def _only_one() -> str:
 
 def _source_of(dataset: PreparedDataset) -> Path | None:
     """Return the folder that the dataset's videos were in when it was made, if it is there; prepare.log knows."""
-    from dfer_data.output import LOG_NAME
+    from dfer_data.preparation.output_folder import LOG_NAME
 
     try:
         lines = (dataset.root / LOG_NAME).read_text(encoding="utf-8").splitlines()
@@ -84,7 +84,7 @@ def _source_of(dataset: PreparedDataset) -> Path | None:
 def _inspect_all(
     dataset: PreparedDataset, folder: Path, *, source: Path | None, rows: int, force: bool, as_json: bool
 ) -> None:
-    from lstpnet.gallery import PAGE_NAME, write_gallery
+    from dfer_data.inspection.dataset_page import PAGE_NAME, write_gallery
 
     if (folder / PAGE_NAME).exists() and not force:
         raise UsageError(f"{folder / PAGE_NAME} is there already; choose another --out, or --force")
@@ -151,8 +151,8 @@ def _file_name(clip_id: str) -> str:
 def _write_picture(dataset: PreparedDataset, clip_id: str, path: Path) -> str:
     import cv2
 
-    from dfer_data.files import write_atomically
-    from dfer_data.sheets import clip_picture
+    from dfer_data.inspection.dataset_sheets import clip_picture
+    from dfer_data.storage.files import write_atomically
 
     _, png = cv2.imencode(".png", clip_picture(dataset, clip_id)[:, :, ::-1])
     write_atomically(path, png.tobytes(), work=path.parent)
@@ -163,7 +163,7 @@ def _write_video(
     dataset: PreparedDataset, clip: dict[str, Any], path: Path, *, source: Path | None, weights: Path | None
 ) -> dict[str, Any]:
     """Write the annotated video of a clip; return its path and what was found, or the problem."""
-    from dfer_data.annotate import write_annotated
+    from dfer_data.draw.annotated_video import write_annotated
     from dfer_data.sources.base import source_file
 
     if dataset.document["config"]["detector"] == "none":
@@ -192,7 +192,7 @@ def _write_video(
 def _retraced(
     dataset: PreparedDataset, clip: dict[str, Any], video: Path, *, weights: Path | None, advance: _console.Advance
 ) -> Retraced:
-    from dfer_data.retrace import config_of, detector_of, retrace
+    from dfer_data.inspection.redetect import config_of, detector_of, retrace
 
     config = config_of(dataset.document)
     num_steps = 0

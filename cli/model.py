@@ -26,7 +26,7 @@ def list_models(
 ) -> None:
     """List the networks that recipes can ask for: parameters, GMAC and milliseconds a clip of sixteen frames."""
     require_torch()
-    from lstpnet.variants import SIZES_PX, VARIANTS, cost
+    from lstpnet.models.variants import SIZES_PX, VARIANTS, cost
 
     costs = []
     with _console.progress("counting", unit="networks") as advance:
@@ -65,9 +65,9 @@ def convert(
     if target.suffix != ".safetensors":
         raise UsageError(f"{target} must end in .safetensors")
     refuse_targets(target, force=force)
-    from lstpnet.checkpoint import save_checkpoint
-    from lstpnet.compat import load_reference
-    from lstpnet.weightfile import read_tensors
+    from lstpnet.checkpoints.checkpoint import save_checkpoint
+    from lstpnet.checkpoints.reference import load_reference
+    from lstpnet.checkpoints.tensor_files import read_tensors
 
     model = load_reference(read_tensors(source))
     save_checkpoint(model, target, facts={"source": source.name, "num_classes": model.num_classes})
@@ -86,9 +86,9 @@ def export(
     require_torch()
     if output not in _FORMATS:
         raise UsageError(f"--format {output}: {' or '.join(_FORMATS)} is needed")
-    from lstpnet.inference import description, export_onnx, fold_batch_norms
-    from lstpnet.model import LSTPNet
-    from lstpnet.trained import load_trained
+    from lstpnet.checkpoints.export import description, export_onnx, fold_batch_norms
+    from lstpnet.checkpoints.trained_run import load_trained
+    from lstpnet.models.lstpnet import LSTPNet
 
     target = out or run / f"{checkpoint}.onnx"
     if target.suffix != ".onnx":

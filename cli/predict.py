@@ -17,7 +17,7 @@ from ._options import FAST_DETECT_EVERY, JsonFlag, require_torch
 from ._predict_files import check_targets, folder_of_strips, videos_named
 
 if TYPE_CHECKING:
-    from lstpnet.predict import Moment, Person
+    from lstpnet.prediction.video import Moment, Person
 
 
 def predict(
@@ -50,14 +50,14 @@ def predict(
     Exit code 3 if a video shows no face or cannot be read; the others are done.
     """
     require_torch()
-    from dfer_data.annotate import write_annotated
     from dfer_data.detect.registry import build_detector
-    from lstpnet.annotated import marks_of
-    from lstpnet.attention_strip import MOST_WINDOWS
-    from lstpnet.cross_dataset import open_model
+    from dfer_data.draw.annotated_video import write_annotated
     from lstpnet.device import pick_device
-    from lstpnet.predict import LEAST_FRAMES, Windows, predict_video, quickened
-    from lstpnet.timeline import draw_timeline
+    from lstpnet.evaluation.cross_dataset import open_model
+    from lstpnet.prediction.attention_figure import MOST_WINDOWS
+    from lstpnet.prediction.face_marks import marks_of
+    from lstpnet.prediction.timeline import draw_timeline
+    from lstpnet.prediction.video import LEAST_FRAMES, Windows, predict_video, quickened
 
     windows = Windows(window_seconds, stride_seconds)
     if not model.exists():
@@ -105,7 +105,7 @@ def _drawn(person: Person, class_names: Sequence[str], path: Path, *, strips: Pa
     """Draw the filmstrip of a person, where one is wanted, and return the person without the frames."""
     if strips is None:
         return person
-    from lstpnet.attention_strip import draw_attention
+    from lstpnet.prediction.attention_figure import draw_attention
 
     draw_attention(person, class_names, strips / f"{path.name}-person-{person.number}.png", title=path.name)
     return replace(person, moments=tuple(replace(moment, frames=None) for moment in person.moments))
@@ -113,9 +113,9 @@ def _drawn(person: Person, class_names: Sequence[str], path: Path, *, strips: Pa
 
 def _how_to_detect(detector: str, detect_every: int) -> tuple[Any, Path | None]:
     """Return the settings of `prepare` that faces are found by, and the model file."""
-    from dfer_data import weights
     from dfer_data.config import PrepareConfig
     from dfer_data.detect.registry import detector_spec
+    from dfer_data.weights import fetch as weights
 
     spec = detector_spec(detector)
     if not spec.weights:

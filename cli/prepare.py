@@ -16,8 +16,8 @@ from ._exit import ExitCode
 from ._options import FAST_DETECT_EVERY, JsonFlag, NumWorkers, num_cores
 
 if TYPE_CHECKING:
-    from dfer_data.engines import Cluster
-    from dfer_data.prepare import Share
+    from dfer_data.preparation.engines import Cluster
+    from dfer_data.preparation.run import Share
 
 
 def prepare(
@@ -91,10 +91,10 @@ def prepare(
 
     Decodes, detects, tracks, aligns and stores; a second run with the same line goes on where the first one stopped.
     """
-    from dfer_data import output
-    from dfer_data import prepare as library
-    from dfer_data.engines import Cluster, Limits
-    from dfer_data.target import target_at
+    from dfer_data.preparation import output_folder as output
+    from dfer_data.preparation import run as library
+    from dfer_data.preparation.engines import Cluster, Limits
+    from dfer_data.storage.target import target_at
 
     from ._prepare_progress import PrepareProgress
     from ._prepare_view import conclude, introduce, show_dry_run
@@ -173,7 +173,7 @@ def _detect_every(detect_every: int | None, *, fast: bool) -> int:
 
 def _check_engine(engine: str, *, address: str | None, ray_gpus: float | None) -> None:
     """Refuse an unknown engine, and options of another one."""
-    from dfer_data.engines import check_engine
+    from dfer_data.preparation.engines import check_engine
 
     check_engine(engine)
     given = {"--address": address, "--ray-gpus": ray_gpus}
@@ -185,14 +185,14 @@ def _at_hand(engine: str, cluster: Cluster) -> contextlib.AbstractContextManager
     """Connect to the cluster of `--engine ray`: a fault there is told before `--force` removes anything."""
     if engine != "ray":
         return contextlib.nullcontext()
-    from dfer_data.ray_engine import connected
+    from dfer_data.preparation.ray_pool import connected
 
     return connected(cluster)
 
 
 def _share(task_index: int | None, num_tasks: int | None, *, force: bool) -> Share | None:
     """Check how the work is divided; every fault as one UsageError."""
-    from dfer_data.prepare import Share
+    from dfer_data.preparation.run import Share
 
     faults = []
     if (task_index is None) != (num_tasks is None):

@@ -15,7 +15,7 @@ from . import _console, _report_view, _settings
 from ._options import JsonFlag
 
 if TYPE_CHECKING:
-    from lstpnet.report import Report
+    from lstpnet.reporting.build import Report
     from lstpnet.runs import Run, UnfinishedRun
 
 Format = Literal["console", "md", "json", "csv", "latex", "html"]
@@ -56,8 +56,8 @@ def report(
 
     Without runs: the published figures, and the next command.
     """
-    from lstpnet.published import dataset_named
-    from lstpnet.report import NEXT_COMMANDS, build_report
+    from lstpnet.reporting.build import NEXT_COMMANDS, build_report
+    from lstpnet.reporting.published_results import dataset_named
 
     settings = _settings.load()
     chosen = _chosen(output, out, as_json=as_json)
@@ -127,7 +127,7 @@ def _check(
 
 def _of_predictions(path: Path, data: Path | str, *, fold: int, against: Sequence[str]) -> Report:
     import dfer_data
-    from lstpnet.report import report_predictions
+    from lstpnet.reporting.build import report_predictions
 
     return report_predictions(path, dfer_data.open_dataset(data), fold=fold, against=against)
 
@@ -149,7 +149,7 @@ def _read(folders: list[Path], runs: Path | None, *, default: Path) -> tuple[lis
 
 
 def _text(found: Report, runs: list[Run], chosen: Format, *, data: Path | str | None, filmstrips: int | None) -> str:
-    from lstpnet.report import RENDERERS
+    from lstpnet.reporting.build import RENDERERS
 
     if chosen == "html":
         return _report_view.page(found, runs, data=data, filmstrips=filmstrips)
@@ -158,7 +158,7 @@ def _text(found: Report, runs: list[Run], chosen: Format, *, data: Path | str | 
 
 def _write(text: str, out: Path | None) -> None:
     """Write a file whole or not at all, and say so; without one, print."""
-    from dfer_data.files import write_atomically
+    from dfer_data.storage.files import write_atomically
 
     if out is None:
         sys.stdout.write(text)

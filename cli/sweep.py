@@ -61,8 +61,8 @@ def _commands(
     device: str | None,
 ) -> list[list[str]]:
     """Return the arguments of each `dfer train`; UsageError for what every one of them would refuse."""
-    from dfer_data.manifest import open_dataset
-    from lstpnet.config import parse_overrides, resolve_recipe
+    from dfer_data.preparation.manifest import open_dataset
+    from lstpnet.recipe import parse_overrides, resolve_recipe
 
     from . import _settings
     from .train import choose_data, folds_and_seeds

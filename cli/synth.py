@@ -38,8 +38,8 @@ def synth(
         raise UsageError(f"synth knows no dataset {dataset!r}; known: {', '.join(SHAPES)}")
     if identities is not None and dataset != "dfew":
         raise UsageError(f"--identities goes with dfew alone; {dataset} grows by --takes")
-    from dfer_data import weights
     from dfer_data.synth import SynthConfig, write_dfew, write_tree
+    from dfer_data.weights import fetch as weights
 
     source_by_default = _settings.dataset_folder(dataset, settings=_settings.load())
     out = out or Path("data") / dataset

@@ -15,8 +15,8 @@ from . import _console, _settings
 from ._options import JsonFlag, require_tensorboard, require_torch
 
 if TYPE_CHECKING:
-    from lstpnet.distributed import Group
-    from lstpnet.experiment import Experiment
+    from lstpnet.training.distributed import Group
+    from lstpnet.training.experiment import Experiment
 
 _LONG_SECONDS = 2 * 3600
 
@@ -77,12 +77,12 @@ def train(
     require_torch()
     if tensorboard:
         require_tensorboard()
-    from dfer_data.manifest import read_document
-    from lstpnet.config import parse_overrides, recipe_of, renamed, resolve_recipe
+    from dfer_data.preparation.manifest import read_document
     from lstpnet.device import pick_device
-    from lstpnet.distributed import joined_group
-    from lstpnet.experiment import check_trainable, make_experiment
-    from lstpnet.train import standing
+    from lstpnet.recipe import parse_overrides, recipe_of, renamed, resolve_recipe
+    from lstpnet.training.distributed import joined_group
+    from lstpnet.training.experiment import check_trainable, make_experiment
+    from lstpnet.training.run import standing
 
     settings = _settings.load().train
     root = choose_data(data or settings.data, fold=fold)
@@ -148,8 +148,8 @@ def folds_and_seeds(folds: str, seeds: str, *, known: list[str]) -> list[tuple[i
 
 def _announce(pending: list[Experiment], *, init: Path | None, device: Any, yes: bool, as_json: bool) -> None:
     """Say what is about to be trained and how long it takes; ask before hours on a CPU."""
-    from lstpnet.initial import estimate_seconds, initial_model
-    from lstpnet.tables import listed
+    from dfer_data.render.tables import listed
+    from lstpnet.training.initial_model import estimate_seconds, initial_model
 
     first = pending[0]
     filled = initial_model(first, init=init)[1]
@@ -179,8 +179,8 @@ def _train_one(
     as_json: bool,
 ) -> dict[str, Any]:
     """Train a run and say what came out; returns what `train_run` does."""
-    from lstpnet.curves import board
-    from lstpnet.train import train_run
+    from lstpnet.training.curves import board
+    from lstpnet.training.run import train_run
 
     if state == "begun" and group.is_first:
         _console.say(f"{folder}: goes on where it stopped", as_json=as_json)
@@ -216,7 +216,7 @@ def _train_one(
 
 def choose_data(given: Path | str | None, *, fold: str) -> Path:
     """Return the prepared dataset to train on: the one named, else the only one with folds under prepared/."""
-    from dfer_data.remote import located
+    from dfer_data.storage.url_cache import located
 
     if given is not None:
         return located(given)[0]

@@ -14,7 +14,7 @@ from ._exit import ExitCode
 from ._options import JsonFlag
 
 if TYPE_CHECKING:
-    from dfer_data.against import Comparison
+    from dfer_data.inspection.official_check import Comparison
 
 
 def verify(
@@ -29,8 +29,8 @@ def verify(
 
     With --against official: also what was expected and what was found, with every clip that differs; exit code 1.
     """
-    from dfer_data.against import compare_official
-    from dfer_data.audit import verify as audit
+    from dfer_data.inspection.official_check import compare_official
+    from dfer_data.inspection.verify import verify as audit
 
     if against not in (None, "official"):
         raise UsageError(f"--against {against}: official is the only thing to compare with")

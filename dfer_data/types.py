@@ -53,7 +53,7 @@ class Detection:
     landmarks: Floats
     """(5, 2) float32 pixels, in the order of the detector's landmark scheme."""
     appearance: Floats | None = None
-    """(16, 16, 3) float32, what the face looks like; see `dfer_data.appearance`."""
+    """(16, 16, 3) float32, what the face looks like; see `dfer_data.faces.appearance`."""
 
     def __post_init__(self) -> None:
         """Refuse shapes that later stages would misread."""

@@ -6,10 +6,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lstpnet.compat import load_reference as load_reference
-    from lstpnet.model import LSTPNet as LSTPNet
+    from lstpnet.checkpoints.reference import load_reference as load_reference
+    from lstpnet.models.lstpnet import LSTPNet as LSTPNet
 
-_LAZY = {"LSTPNet": "lstpnet.model", "load_reference": "lstpnet.compat"}
+_LAZY = {"LSTPNet": "lstpnet.models.lstpnet", "load_reference": "lstpnet.checkpoints.reference"}
 __all__ = ["LSTPNet", "load_reference"]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from dfer_data.errors import DferError
-from lstpnet.config import Recipe
+from lstpnet.recipe import Recipe
 
 
 def pick_device(name: str | None = None) -> torch.device:

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from dfer_data.config import canonical_json
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
-from dfer_data.files import sync_folder, write_atomically
+from dfer_data.storage.files import sync_folder, write_atomically
 
 FORMAT, FORMAT_VERSION = "dfer-run", 1
 RUN_NAME, CONFIG_NAME, PREDICTIONS_NAME = "run.json", "config.json", "predictions.parquet"
@@ -126,7 +126,7 @@ class Predictions:
     control: str = ""
     """One of CONTROLS."""
     attention: npt.NDArray[np.float32] | None = None
-    """(N, 16) share of the attention that each of a clip's frames gets (lstpnet/attention.py), of sum 1; NaN for a clip
+    """(N, 16) share of the attention that each of a clip's frames gets (frame_attention.py), of sum 1; NaN for a clip
     without a face; None for a model without attention over time."""
 
     def __post_init__(self) -> None:

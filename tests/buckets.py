@@ -14,7 +14,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
-from dfer_data import manifest
+from dfer_data.preparation import manifest
 
 BUCKET = "faces"
 

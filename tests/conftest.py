@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from dfer_data import weights
+from dfer_data.weights import fetch as weights
 from tests.crops import prepare_crops, write_crops
 from tests.videos import fetch_videos
 from tests.workspace import run_dfer

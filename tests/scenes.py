@@ -13,7 +13,7 @@ from dfer_data.synth.heads import load_heads
 from dfer_data.synth.people import sample_person
 from dfer_data.synth.render import Pose, Scene, render
 from dfer_data.types import Image
-from dfer_data.video import open_video
+from dfer_data.video.reader import open_video
 
 WIDTH_PX, HEIGHT_PX = 640, 360
 _MIDDLES = {"ann": (86, 150), "carl": (127, 150)}  # of the faces in their cut-outs

@@ -11,11 +11,11 @@ import numpy.typing as npt
 import pytest
 
 import dfer_data
-from dfer_data import weights
-from dfer_data.align import eye_centres, template
 from dfer_data.detect.dlib import Dlib
 from dfer_data.detect.retinaface import RetinaFace
-from dfer_data.video import open_video
+from dfer_data.faces.align import eye_centres, template
+from dfer_data.video.reader import open_video
+from dfer_data.weights import fetch as weights
 from tests.workspace import run_dfer
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.workspace import ROOT
+
 LIBRARY = sorted([*(ROOT / "dfer_data").rglob("*.py"), *(ROOT / "lstpnet").rglob("*.py")])
 HEAVY = "numpy pandas pyarrow av cv2 dlib onnxruntime torch rich"
 
@@ -33,7 +34,7 @@ def test_the_command_line_imports_itself_relatively(path: Path) -> None:
     "code",
     [
         "import dfer_data",
-        "import dfer_data.errors, dfer_data.weights",
+        "import dfer_data.errors, dfer_data.weights.fetch",
         "import lstpnet",
         "from dfer_cli.main import main; main(['--help'])",
         "from dfer_cli.main import main; main(['--version'])",

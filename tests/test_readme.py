@@ -14,10 +14,9 @@ import pytest
 
 import dfer_data
 from tests.test_acceptance import landmark_errors
-from tests.workspace import run_dfer
+from tests.workspace import ROOT, run_dfer
 
-_ROOT = Path(__file__).parents[1]
-_TEXT = (_ROOT / "README.md").read_text(encoding="utf-8")
+_TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def _blocks(language: str) -> list[str]:
@@ -89,9 +88,9 @@ def test_the_demo_at_full_size(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", re.findall(r"^    make (\w+)", _TEXT, flags=re.MULTILINE))
 def test_make_targets_exist(target: str) -> None:
-    assert re.search(rf"^{target}:", (_ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(((?!http)[^)#]+)\)", _TEXT))))
 def test_links_lead_somewhere(path: str) -> None:
-    assert (_ROOT / path).exists()
+    assert (ROOT / path).exists()

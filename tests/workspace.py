@@ -6,6 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+ROOT = Path(__file__).parents[1]
+"""Folder of the repository."""
+
 
 def run_dfer(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run one command line and return what it printed; never raises for an exit code."""

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from benchmarks.gpu.check import Check
 from benchmarks.peers.plain_lstpnet import plain_lstpnet
-from lstpnet.model import LSTPNet
-from lstpnet.tce import TCE
+from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.models.tce import TCE
 
 _GMAC_PER_CLIP: Mapping[int, float] = {224: 29.61, 112: 8.35, 64: 2.96}  # forward, 16 frames
 _CONVOLUTIONS = (

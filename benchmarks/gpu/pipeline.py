@@ -17,26 +17,26 @@ import simplejpeg
 import torch
 
 from benchmarks.gpu.check import Check
-from dfer_data import weights
 from dfer_data.config import PrepareConfig
-from dfer_data.dataset import FaceClipDataset
 from dfer_data.detect.registry import build_detector
 from dfer_data.detect.retinaface import RetinaFace
-from dfer_data.engines import Limits
-from dfer_data.loader import ClipLoader
-from dfer_data.prepare import Request, prepare, resolve
+from dfer_data.loading.clip_dataset import FaceClipDataset
+from dfer_data.loading.loader import ClipLoader
+from dfer_data.preparation.engines import Limits
+from dfer_data.preparation.run import Request, prepare, resolve
 from dfer_data.types import Image
-from dfer_data.video import open_video
-from lstpnet import trainer
-from lstpnet.config import Recipe, resolve_recipe
-from lstpnet.cross_dataset import Opened
+from dfer_data.video.reader import open_video
+from dfer_data.weights import fetch as weights
+from lstpnet.batches.device_prefetch import on_device
 from lstpnet.device import autocast_dtype
-from lstpnet.evaluate import predict_clips
-from lstpnet.experiment import make_experiment
-from lstpnet.feed import on_device
-from lstpnet.initial import initial_model
-from lstpnet.model import LSTPNet
-from lstpnet.predict import Windows, predict_video, quickened
+from lstpnet.evaluation.clip_logits import predict_clips
+from lstpnet.evaluation.cross_dataset import Opened
+from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.prediction.video import Windows, predict_video, quickened
+from lstpnet.recipe import Recipe, resolve_recipe
+from lstpnet.training import trainer
+from lstpnet.training.experiment import make_experiment
+from lstpnet.training.initial_model import initial_model
 from tests.videos import fetch_videos
 
 _NUM_FRAMES, _CLASSES = 24, 7
@@ -153,7 +153,7 @@ def _frames(path: Path, *, most: int) -> list[Image]:
 
 def detection(check: Check) -> dict[str, Any]:
     """Time the detector's network and all of `detect`; compare with onnxruntime, and a batch with single pictures."""
-    from dfer_data.detect.torch_graph import TorchGraph
+    from dfer_data.detect.torch_backend import TorchGraph
 
     path = weights.resolve("retinaface-mobilenet0.25")
     figures: dict[str, Any] = {}

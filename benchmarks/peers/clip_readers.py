@@ -137,7 +137,7 @@ def litdata(work: Path, num_workers: int) -> Read:
 
 def ours(work: Path, num_workers: int, *, is_float: bool = False) -> Read:
     """Read shards by ClipLoader; workers are threads."""
-    from dfer_data.loader import ClipLoader
+    from dfer_data.loading.loader import ClipLoader
 
     loader = ClipLoader(_dataset(work), batch_size=BATCH, shuffles=False, num_threads=num_workers)
 
@@ -156,7 +156,7 @@ def ours(work: Path, num_workers: int, *, is_float: bool = False) -> Read:
 
 def ours_mapped(work: Path, num_workers: int) -> Read:
     """Read shards by FaceClipDataset in a DataLoader, as people with a training loop of their own do."""
-    from dfer_data.dataset import collate
+    from dfer_data.loading.clip_dataset import collate
 
     dataset = _dataset(work)
     return lambda: (
@@ -168,7 +168,7 @@ def ours_mapped(work: Path, num_workers: int) -> Read:
 
 
 def _dataset(work: Path) -> Any:
-    from dfer_data.dataset import FaceClipDataset
+    from dfer_data.loading.clip_dataset import FaceClipDataset
 
     given = json.loads((work / "prepared.json").read_text())
     return FaceClipDataset(given["root"], clip_ids=given["clip_ids"], size_px=given["size_px"])

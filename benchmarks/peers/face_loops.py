@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from dfer_data.align import similarity, template
+from dfer_data.faces.align import similarity, template
 from dfer_data.types import Floats, Image
 
 _TARGET = template("eyes-nose-mouth", size_px=224, scale=0.8)

@@ -1,8 +1,8 @@
 """LSTPNet in the order in which the paper and the authors compute it: the reference of tests and the peer to time.
 
 Written anew from the description (docs of `lstpnet`, Lu et al., PRCV 2023). It holds the same parameters under the same
-names as `lstpnet.model.LSTPNet`, so that one state dict fits both, and differs in how they are used: the TCE expands to
-all its maps before it convolves over time, each branch by itself; the last one makes the gated map before it pools;
+names as `lstpnet.LSTPNet`, so that one state dict fits both, and differs in how they are used: the TCE expands to all
+its maps before it convolves over time, each branch by itself; the last one makes the gated map before it pools;
 attention is written out; nothing is channels_last.
 """
 
@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lstpnet.lstformer import Attention, LSTformer
-from lstpnet.model import LSTPNet
-from lstpnet.tce import TCE
+from lstpnet.models.lstformer import Attention, LSTformer
+from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.models.tce import TCE
 
 
 def plain_gate(tce: TCE, x: Tensor, num_frames: int) -> Tensor:

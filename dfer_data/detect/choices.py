@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from dfer_data import weights
 from dfer_data.config import PrepareConfig
 from dfer_data.detect.base import Detector
 from dfer_data.detect.registry import DETECTORS, build_detector, detector_spec
 from dfer_data.errors import UsageError, WeightsError
-from dfer_data.releases import release
+from dfer_data.weights import fetch as weights
+from dfer_data.weights.manual import release
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Choice:
 
     @property
     def weights_name(self) -> str:
-        """Name of its file in `dfer_data.weights`."""
+        """Name of its file in `dfer_data.weights.fetch`."""
         return detector_spec(self.detector).weights_of(self.backbone)
 
     @property

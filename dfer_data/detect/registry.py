@@ -21,7 +21,7 @@ class DetectorSpec:
     backbones: tuple[str, ...]
     """Networks or methods it can run, the default first."""
     weights: str
-    """Name of the default backbone's file in `dfer_data.weights`; empty where it has none."""
+    """Name of the default backbone's file in `dfer_data.weights.fetch`; empty where it has none."""
     score_threshold: float
     """Default least score, in its own unit."""
     versions: tuple[str, ...]
@@ -30,7 +30,7 @@ class DetectorSpec:
     """Whether it can compute in bf16, and on a GPU."""
 
     def weights_of(self, backbone: str) -> str:
-        """Return the name of a backbone's file in `dfer_data.weights`; UsageError lists the known backbones."""
+        """Return the name of a backbone's file in `dfer_data.weights.fetch`; UsageError lists the known backbones."""
         if backbone not in self.backbones:
             known = ", ".join(filter(None, self.backbones)) or "none"
             raise UsageError(f"--backbone {backbone}: {self.name} knows {known}")
@@ -46,7 +46,7 @@ class DetectorSpec:
             return
         if not self.is_network:
             raise UsageError(f"--detector {self.name} knows --device cpu with --precision f32 alone")
-        from dfer_data.detect.networks import check_hardware, check_packages
+        from dfer_data.detect.backends import check_hardware, check_packages
 
         check_packages(config.device, config.precision, backbone=config.backbone)
         if has_hardware:
@@ -55,7 +55,7 @@ class DetectorSpec:
     def packages(self, config: PrepareConfig) -> tuple[str, ...]:
         """Return the distributions whose version changes what it finds with these settings."""
         if config.backbone == "resnet50":
-            from dfer_data.detect.networks import RESNET50_PACKAGES
+            from dfer_data.detect.backends import RESNET50_PACKAGES
 
             return tuple(RESNET50_PACKAGES)
         if config.device == "cuda":

@@ -15,8 +15,8 @@ from types import MappingProxyType
 import numpy as np
 
 from dfer_data.config import Device, Precision
+from dfer_data.detect.backends import Backbone, network
 from dfer_data.detect.base import Scaling, box_iou, resize, scaling_to_long_side
-from dfer_data.detect.networks import Backbone, network
 from dfer_data.types import Detection, Floats, Image, LandmarkScheme
 
 _STRIDES_AND_SIZES_PX = ((8, (16, 32)), (16, (64, 128)), (32, (256, 512)))

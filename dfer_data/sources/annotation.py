@@ -10,9 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from dfer_data.catalog import catalog, not_there
 from dfer_data.errors import AnnotationError
 from dfer_data.sources.base import OFFICIAL, Layout, SourceListing, SourceVideo, Split
+from dfer_data.sources.catalog import catalog, not_there
 from dfer_data.sources.tree import Found, Tree
 
 WORDS: Mapping[Layout, str] = MappingProxyType({"videos": "videos", "frames": "folders of crops"})

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from dfer_data.errors import UsageError
-from dfer_data.sources.afew import list_afew
+from dfer_data.sources.adapters.afew import list_afew
+from dfer_data.sources.adapters.cremad import list_cremad
+from dfer_data.sources.adapters.csv_table import list_table
+from dfer_data.sources.adapters.dfew import list_dfew
+from dfer_data.sources.adapters.ferv39k import list_ferv39k
+from dfer_data.sources.adapters.folder import list_folder
+from dfer_data.sources.adapters.lists import list_lists
+from dfer_data.sources.adapters.mafw import list_mafw
+from dfer_data.sources.adapters.ravdess import list_ravdess, ravdess_ids
 from dfer_data.sources.base import Layout, Source
-from dfer_data.sources.cremad import list_cremad
-from dfer_data.sources.dfew import list_dfew
-from dfer_data.sources.ferv39k import list_ferv39k
-from dfer_data.sources.folder import list_folder
-from dfer_data.sources.lists import list_lists
-from dfer_data.sources.mafw import list_mafw
-from dfer_data.sources.ravdess import list_ravdess, ravdess_ids
-from dfer_data.sources.table import list_table
 
 
 @dataclass(frozen=True)

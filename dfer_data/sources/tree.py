@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from dfer_data.catalog import catalog, not_there
-from dfer_data.pictures import PICTURE_EXTENSIONS
 from dfer_data.sources.base import Layout, outsiders
-from dfer_data.video import VIDEO_EXTENSIONS
+from dfer_data.sources.catalog import catalog, not_there
+from dfer_data.video.image_folder import PICTURE_EXTENSIONS
+from dfer_data.video.reader import VIDEO_EXTENSIONS
 
 _LFS_POINTER = b"version https://git-lfs"
 _LFS_BYTES = 200  # a pointer has about 130

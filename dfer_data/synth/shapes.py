@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from dfer_data.labels import CREMAD_NAMES, DFEW_NAMES, MAFW_NAMES, RAVDESS_NAMES
+from dfer_data.sources.class_labels import CREMAD_NAMES, DFEW_NAMES, MAFW_NAMES, RAVDESS_NAMES
 
 _SCENES = (
     *("Action", "Argue", "Business", "Conflict", "Contest", "Crime", "Crisis", "DailyLife", "ElegantArt", "Experiment"),

@@ -12,7 +12,8 @@ import pytest
 
 from dfer_cli import doctor
 from dfer_cli.main import main
-from dfer_data import weights
+from dfer_data.weights import fetch as weights
+from tests.workspace import ROOT
 
 
 def test_doctor_in_json(capsys: pytest.CaptureFixture[str]) -> None:
@@ -24,7 +25,7 @@ def test_doctor_in_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_doctor_knows_exactly_the_core_dependencies() -> None:
-    with (Path(__file__).parents[2] / "pyproject.toml").open("rb") as file:
+    with (ROOT / "pyproject.toml").open("rb") as file:
         required = tomllib.load(file)["project"]["dependencies"]
     assert {re.split(r"[<>=!~\[; ]", line)[0] for line in required} == set(doctor.CORE)
 

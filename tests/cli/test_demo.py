@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from dfer_cli.main import main
+from tests.workspace import ROOT
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 LINES = ["synth dfew", "prepare dfew --detector retinaface", "train --fold 3", "report"]
 
 

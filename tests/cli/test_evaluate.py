@@ -16,9 +16,9 @@ import torch
 from dfer_cli.main import main
 from dfer_data import open_dataset
 from dfer_data.config import canonical_json
-from lstpnet.compat import export_reference
-from lstpnet.cross_dataset import evaluate_on, open_model
-from lstpnet.model import LSTPNet
+from lstpnet.checkpoints.reference import export_reference
+from lstpnet.evaluation.cross_dataset import evaluate_on, open_model
+from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.runs import read_predictions, read_run
 from tests.crops import MISSING
 from tests.lstpnet.conftest import Done, plain
@@ -112,7 +112,7 @@ def test_the_authors_checkpoint_follows_the_classes_of_its_dataset(
 def test_features_lead_to_the_runs_logits(
     plain: Done, crops: Path, tmp_path: Path, capsys: Capture, suffix: str
 ) -> None:
-    from lstpnet.trained import load_trained
+    from lstpnet.checkpoints.trained_run import load_trained
 
     out = tmp_path / f"f.{suffix}"
     assert main(["features", str(plain.folder), "--data", str(crops), "--fold", "3", "--out", str(out)]) == 0

@@ -12,6 +12,7 @@ import typer
 
 from dfer_cli import _exit, main
 from dfer_data import errors
+from tests.workspace import ROOT
 
 EXECUTABLE = Path(sys.executable).with_name("dfer")
 
@@ -68,7 +69,7 @@ def test_version_is_the_one_of_pyproject(capsys: pytest.CaptureFixture[str]) -> 
     import tomllib
 
     assert main.main(["--version"]) == 0
-    with (Path(__file__).parents[2] / "pyproject.toml").open("rb") as file:
+    with (ROOT / "pyproject.toml").open("rb") as file:
         assert capsys.readouterr().out == f"dfer {tomllib.load(file)['project']['version']}\n"
 
 

@@ -14,12 +14,12 @@ import torch
 
 import dfer_data
 from dfer_cli.main import main
-from lstpnet.checkpoint import load_checkpoint
-from lstpnet.compat import export_reference
-from lstpnet.experiment import make_experiment
-from lstpnet.model import LSTPNet
+from lstpnet.checkpoints.checkpoint import load_checkpoint
+from lstpnet.checkpoints.reference import export_reference
+from lstpnet.checkpoints.trained_run import load_trained
+from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.runs import read_predictions, read_run
-from lstpnet.trained import load_trained
+from lstpnet.training.experiment import make_experiment
 from tests.crops import prepare_crops, write_crops
 from tests.lstpnet.conftest import Done, quick, train
 
@@ -40,7 +40,7 @@ def test_the_list_has_parameters_and_multiplications(capsys: Capture, monkeypatc
     assert header.split("  ")[0] == "--set"
     assert re.fullmatch(r"lstpnet +24\.62 M +29\.61 +8\.35 +2\.96", first)
     assert any(line.startswith("attention=cbam ") for line in others)
-    monkeypatch.setattr("lstpnet.variants.VARIANTS", {"lstpnet": {}})
+    monkeypatch.setattr("lstpnet.models.variants.VARIANTS", {"lstpnet": {}})
     assert main(["model", "list", "--no-time", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found[0]["num_parameters"] == 24_619_686

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from dfer_cli.main import main
-from lstpnet.attention_strip import FOOT_PX, HEAD_PX, ROW_PX, WIDTH_PX
+from lstpnet.prediction.attention_figure import FOOT_PX, HEAD_PX, ROW_PX, WIDTH_PX
 from tests.dfer_data.tiny import real_pictures, write_video
 from tests.lstpnet.conftest import Done, plain
 
@@ -81,7 +81,7 @@ def test_a_filmstrip_of_each_person_shows_what_is_attended_to(
 def test_a_model_without_attention_says_so_in_one_line_and_predicts(
     plain: Done, real_videos: dict[str, Path], tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lstpnet.attention.LSTformer", type(None))
+    monkeypatch.setattr("lstpnet.evaluation.frame_attention.LSTformer", type(None))
     line = ["predict", str(real_videos["single_face.mp4"]), "--model", str(plain.folder)]
     assert main([*line, "--attention", str(tmp_path / "strips")]) == 0
     out = capsys.readouterr().out.splitlines()

@@ -13,11 +13,11 @@ import typer
 
 from dfer_cli import _console, main
 from dfer_cli.report import report
-from lstpnet.experiment import make_experiment
-from lstpnet.report import build_report, to_json
+from lstpnet.reporting.build import build_report, to_json
 from lstpnet.runs import find_runs, load_runs
+from lstpnet.training.experiment import make_experiment
 from tests.lstpnet.conftest import quick, train
-from tests.lstpnet.test_report import GUESSES, as_names, write_folds, write_prepared
+from tests.lstpnet.reporting.test_build import GUESSES, as_names, write_folds, write_prepared
 
 
 @pytest.fixture(autouse=True)

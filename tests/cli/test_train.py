@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from dfer_cli.main import main
-from dfer_data.prepare import Request, prepare, resolve
+from dfer_data.preparation.run import Request, prepare, resolve
 from tests.crops import damage, prepare_crops, write_crops
 from tests.dfer_data import tiny
 
@@ -321,7 +321,7 @@ def test_a_start_of_another_width_is_named(done: Path, capsys: Capture) -> None:
 
 
 def test_hours_on_a_cpu_need_a_yes(work: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
-    monkeypatch.setattr("lstpnet.initial.estimate_seconds", lambda experiment, device: 3.0 * 3600)
+    monkeypatch.setattr("lstpnet.training.initial_model.estimate_seconds", lambda experiment, device: 3.0 * 3600)
     assert train() == 2
     captured = capsys.readouterr()
     assert captured.err == "error: training would take about 3.0 h on this CPU; add --yes to go ahead\n"

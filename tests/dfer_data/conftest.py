@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dfer_data import weights
-from dfer_data.prepare import Request, prepare, resolve
+from dfer_data.preparation.run import Request, prepare, resolve
+from dfer_data.weights import fetch as weights
 from tests.dfer_data import tiny
 from tests.dfer_data.tiny import Prepared
 

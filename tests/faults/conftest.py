@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from dfer_data import weights
-from dfer_data.audit import verify
-from dfer_data.prepare import Request, Resolved, prepare, resolve
+from dfer_data.inspection.verify import verify
+from dfer_data.preparation.run import Request, Resolved, prepare, resolve
+from dfer_data.weights import fetch as weights
 from tests.dfer_data import tiny
 
 DET_SIZE_PX = 320  # slow enough to be met at work

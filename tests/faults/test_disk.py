@@ -9,9 +9,9 @@ from typing import IO
 
 import pytest
 
-from dfer_data.audit import verify
 from dfer_data.errors import DferError
-from dfer_data.prepare import Resolved, prepare
+from dfer_data.inspection.verify import verify
+from dfer_data.preparation.run import Resolved, prepare
 from tests.dfer_data import tiny
 from tests.faults.conftest import SmallDisk, Start, assert_only_whole_shards
 

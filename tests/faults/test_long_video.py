@@ -10,9 +10,9 @@ import numpy as np
 import psutil
 import pytest
 
-from dfer_data.engines import Event, VideoStarted
-from dfer_data.manifest import open_dataset
-from dfer_data.prepare import Begun, Request, prepare, resolve
+from dfer_data.preparation.engines import Event, VideoStarted
+from dfer_data.preparation.manifest import open_dataset
+from dfer_data.preparation.run import Begun, Request, prepare, resolve
 from tests.dfer_data import tiny
 
 HOURS_SOAK = 2.0

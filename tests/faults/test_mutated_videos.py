@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from dfer_data.audit import verify
-from dfer_data.engines import Event, Limits, WorkerLost
-from dfer_data.manifest import open_dataset
-from dfer_data.prepare import Begun, Request, prepare, resolve
+from dfer_data.inspection.verify import verify
+from dfer_data.preparation.engines import Event, Limits, WorkerLost
+from dfer_data.preparation.manifest import open_dataset
+from dfer_data.preparation.run import Begun, Request, prepare, resolve
 from tests.dfer_data import tiny
 
 NUM_MUTATIONS = 50

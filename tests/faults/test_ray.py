@@ -17,16 +17,16 @@ import psutil
 import pytest
 
 from dfer_cli.main import main
-from dfer_data import ray_engine
-from dfer_data.engines import Cluster, Event, Limits, VideoStarted, WorkerLost
 from dfer_data.errors import UsageError, WorkerError
-from dfer_data.manifest import open_dataset
-from dfer_data.prepare import Begun, Request, Resolved, prepare, resolve
-from dfer_data.ray_actor import Arrived, Orders, RayActor
+from dfer_data.preparation import ray_pool as ray_engine
+from dfer_data.preparation.engines import Cluster, Event, Limits, VideoStarted, WorkerLost
+from dfer_data.preparation.manifest import open_dataset
+from dfer_data.preparation.process_worker import Stopped
+from dfer_data.preparation.ray_worker import Arrived, Orders, RayActor
+from dfer_data.preparation.run import Begun, Request, Resolved, prepare, resolve
+from dfer_data.preparation.steps import ShardTask, VideoDone, VideoTask, Workplace
 from dfer_data.sources.base import SourceVideo
-from dfer_data.target import FolderTarget
-from dfer_data.task import ShardTask, VideoDone, VideoTask, Workplace
-from dfer_data.workers import Stopped
+from dfer_data.storage.target import FolderTarget
 from tests.dfer_data import tiny
 from tests.faults.conftest import DET_SIZE_PX, Run, Start, write_source
 from tests.faults.test_suspects import Blows, hang, kill

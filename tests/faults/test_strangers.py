@@ -14,10 +14,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from dfer_data import open_dataset, read_clip, remote
-from dfer_data.audit import verify
+from dfer_data import open_dataset, read_clip
 from dfer_data.config import canonical_json
 from dfer_data.errors import CorruptDataError, UsageError
+from dfer_data.inspection.verify import verify
+from dfer_data.storage import url_cache as remote
 from lstpnet.runs import read_run
 from tests.buckets import serve
 from tests.workspace import run_dfer

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 import pytest
 
-from dfer_data.audit import verify
-from dfer_data.engines import Event, Limits, VideoStarted, WorkerLost
 from dfer_data.errors import WorkerError
-from dfer_data.manifest import open_dataset
-from dfer_data.prepare import Begun, Request, Resolved, prepare, resolve
+from dfer_data.inspection.verify import verify
+from dfer_data.preparation.engines import Event, Limits, VideoStarted, WorkerLost
+from dfer_data.preparation.manifest import open_dataset
+from dfer_data.preparation.run import Begun, Request, Resolved, prepare, resolve
 from tests.dfer_data import tiny
 
 SUSPECT = "copy-01/happy/single.mp4"

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 import dfer_data
-from dfer_data import weights
 from dfer_data.synth.config import SynthConfig
 from dfer_data.synth.expressions import perform
 from dfer_data.synth.studio import encode, film, person_of
+from dfer_data.weights import fetch as weights
 
 NUM_FRAMES = 4
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from lstpnet.config import Resolved, resolve_recipe
-from lstpnet.experiment import Experiment, make_experiment
+from lstpnet.recipe import Resolved, resolve_recipe
+from lstpnet.training.experiment import Experiment, make_experiment
 from tests.crops import damage, prepare_crops, write_crops
 
 QUICK = {
@@ -44,7 +44,7 @@ def train(experiment: Experiment, runs: Path) -> Done:
     """Train on the CPU."""
     import torch
 
-    from lstpnet.train import train_run
+    from lstpnet.training.run import train_run
 
     folder = experiment.run_folder(runs)
     return Done(experiment, folder, train_run(experiment, folder, device=torch.device("cpu"))["results"])

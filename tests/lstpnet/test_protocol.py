@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from dfer_data.errors import UsageError
-from dfer_data.official import official
-from lstpnet.config import resolve_recipe
+from dfer_data.render.tables import per_cent
+from dfer_data.sources.official_counts import official
 from lstpnet.protocol import PRESETS, deviations, preset
-from lstpnet.tables import per_cent
+from lstpnet.recipe import resolve_recipe
+from tests.workspace import ROOT
 
-DOCS = (Path(__file__).parents[2] / "docs/protocol.md").read_text(encoding="utf-8")
+DOCS = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
 NAMES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 
 

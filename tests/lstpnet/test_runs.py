@@ -26,6 +26,7 @@ from lstpnet.runs import (
     write_predictions,
     write_run,
 )
+from tests.workspace import ROOT
 
 INFO = RunInfo(
     dataset="dfew",
@@ -266,10 +267,11 @@ def test_predictions_of_a_wrong_shape_are_refused(changes: dict[str, Any]) -> No
 
 
 def test_reading_runs_and_reporting_needs_no_torch() -> None:
-    code = "import lstpnet.report, lstpnet.runs, sys; print([m for m in ('torch', 'cv2', 'rich') if m in sys.modules])"
+    code = "import lstpnet.reporting.build, lstpnet.runs, sys"
+    code += "; print([m for m in ('torch', 'cv2', 'rich') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_with_root())
     assert done.stdout == "[]\n"
 
 
 def _with_root() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    return {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dfer_data import weights
-from dfer_data.align import eye_centres
 from dfer_data.detect.dlib import Dlib
 from dfer_data.detect.retinaface import RetinaFace
 from dfer_data.errors import UsageError
+from dfer_data.faces.align import eye_centres
 from dfer_data.types import Image
+from dfer_data.weights import fetch as weights
 from tests.dfer_data.tiny import real_pictures
 
 WITHIN_PX = 1e-3

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from dfer_data import weights
 from dfer_data.detect.registry import DETECTORS, build_detector, detector_spec
 from dfer_data.errors import UsageError
-from dfer_data.prepare import Request, resolve
-from dfer_data.releases import release
+from dfer_data.preparation.run import Request, resolve
+from dfer_data.weights import fetch as weights
+from dfer_data.weights.manual import release
 from tests.dfer_data.tiny import CONFIG
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from dfer_data.errors import UsageError, WorkerError
-from dfer_data.sources.dfew import list_dfew
+from dfer_data.sources.adapters.dfew import list_dfew
 from dfer_data.synth import SynthConfig, SynthSummary, write_dfew
 
 _CONFIG = SynthConfig(num_identities=10, takes=1, width_px=192, height_px=128)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfer_data.labels import DFEW_NAMES
+from dfer_data.sources.class_labels import DFEW_NAMES
 from dfer_data.synth.expressions import APEX, Performance, perform
 
 seeds = st.integers(0, 2**32 - 1)

@@ -1,0 +1,131 @@
+"""RetinaFace's ResNet-50: the network of retinaface-pytorch 0.0.7, its weights read as tensors alone.
+
+The package's own prediction takes one picture at a time, pads it to a square and truncates landmarks to whole pixels;
+of the package only the network is taken, and its input and output are those of `dfer_data.detect.retinaface`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import pickle
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dfer_data.config import Device, Precision
+from dfer_data.detect.backends import Network
+from dfer_data.errors import UsageError
+from dfer_data.types import Floats
+
+_LAYERS = {"layer2": 1, "layer3": 2, "layer4": 3}  # strides 8, 16 and 32
+_MOST_BYTES = 2**30  # of an unpacked file; the network has 110 MB of weights
+
+
+def resnet50_network(weights: Path, *, device: Device, precision: Precision = "f32") -> Network:
+    """Return the network on a GPU, or on one CPU thread; UsageError if `weights` are not its weights."""
+    model = build()
+    fill(model, read_tensors(weights), name=str(weights))
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    model = model.eval().to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def compute(batch: Floats) -> tuple[Floats, Floats, Floats]:
+        with torch.inference_mode(), _one_thread():
+            pictures = torch.from_numpy(batch).to(device, dtype).contiguous(memory_format=torch.channels_last)
+            boxes, scores, landmarks = model(pictures)
+            return _array(boxes), _array(scores.float().softmax(dim=-1)), _array(landmarks)
+
+    return compute
+
+
+def build() -> nn.Module:
+    """Return retinaface-pytorch's network with fresh weights, as its own prediction builds it."""
+    package = importlib.import_module("retinaface.network")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the package calls torchvision by parameters that have new names by now
+        model = package.RetinaFace(
+            "Resnet50", pretrained=False, return_layers=_LAYERS, in_channels=256, out_channels=256
+        )
+    assert isinstance(model, nn.Module)
+    return model
+
+
+def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, name: str) -> None:
+    """Put tensors into a network, all of them and nothing else; UsageError says how many do not fit."""
+    wanted = model.state_dict()
+    optional = {key for key in wanted if key.endswith("num_batches_tracked")}  # of use in training alone
+    missing, unknown = wanted.keys() - tensors.keys() - optional, tensors.keys() - wanted.keys()
+    others = [key for key in wanted.keys() & tensors.keys() if wanted[key].shape != tensors[key].shape]
+    if missing or unknown or others:
+        first = min(missing or unknown or others)
+        raise UsageError(
+            f"{name} does not hold the weights of RetinaFace's ResNet-50: {len(missing)} tensors are missing, "
+            f"{len(unknown)} are unknown, {len(others)} have another shape ({first}); give the released file"
+        )
+    model.load_state_dict(dict(tensors), strict=False)
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors or PyTorch file, or of the only PyTorch file in a zip; no code is run.
+
+    Raises UsageError: the file is cut, is something else, or holds more than tensors.
+    """
+    try:
+        content = _content(path)
+    except pickle.UnpicklingError as error:
+        raise UsageError(
+            f"{path} holds code or objects besides tensors, which are not loaded: they could do anything; give a file "
+            "with the state dict alone"
+        ) from error
+    except Exception as error:  # of zipfile, torch, safetensors, which have no common public base
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UsageError(f"{path} is no file of weights that PyTorch can read ({reason}); it may be cut") from error
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise UsageError(f"{path} holds something else than tensors by name; give the released file")
+    return {str(key).removeprefix("module."): value for key, value in content.items()}
+
+
+def _content(path: Path) -> Any:
+    if path.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    if zipfile.is_zipfile(path):  # what PyTorch writes is a zip of many members
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if len(members) == 1:
+                return _loaded(_unpacked(archive, members[0]))
+    return _loaded(path)
+
+
+def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> io.BytesIO:
+    if member.file_size > _MOST_BYTES:
+        raise ValueError(f"{member.filename} unpacks to {member.file_size} bytes")
+    return io.BytesIO(archive.read(member))
+
+
+def _loaded(file: Path | io.BytesIO) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about pickles of other making, which are refused
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute on one CPU thread, as every detector here: there is a process for each core."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _array(tensor: Tensor) -> Floats:
+    return tensor.float().cpu().numpy()

@@ -1,0 +1,131 @@
+"""An ONNX graph as PyTorch operations: those that RetinaFace has, no others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+import torch.nn.functional as F
+from onnx import numpy_helper
+from torch import Tensor
+
+from dfer_data.config import Device, Precision
+from dfer_data.detect.backends import Network
+from dfer_data.types import Floats
+
+Attributes = Mapping[str, Any]
+
+
+class TorchGraph:
+    """The nodes of an ONNX file, run one after the other; shapes are computed on the CPU, pictures on `device`."""
+
+    def __init__(self, path: Path, *, device: str, dtype: torch.dtype) -> None:
+        """Read the file; ValueError for an operation that is not known here."""
+        graph = onnx.load(path).graph
+        unknown = sorted({node.op_type for node in graph.node} - _OPERATIONS.keys())
+        if unknown:
+            raise ValueError(f"operations that are not known: {', '.join(unknown)}")
+        self._dtype = dtype
+        self._input = graph.input[0].name
+        self._outputs = [output.name for output in graph.output]
+        self._weights = {one.name: self._tensor(numpy_helper.to_array(one), device) for one in graph.initializer}
+        self._nodes = [
+            (_OPERATIONS[node.op_type], list(node.input), node.output[0], _attributes(node)) for node in graph.node
+        ]
+
+    def __call__(self, batch: Tensor) -> list[Tensor]:
+        """Map (B, 3, H, W) to the graph's outputs."""
+        values: dict[str, Any] = {**self._weights, "": None}
+        values[self._input] = batch.to(self._dtype).contiguous(memory_format=torch.channels_last)
+        for operation, inputs, output, attributes in self._nodes:
+            values[output] = operation([values[name] for name in inputs], attributes)
+        return [values[name] for name in self._outputs]
+
+    def _tensor(self, array: np.ndarray, device: str) -> Tensor:
+        tensor = torch.from_numpy(array.copy())
+        if not tensor.is_floating_point():
+            return tensor
+        layout = torch.channels_last if tensor.ndim == 4 else torch.contiguous_format
+        return tensor.to(device, self._dtype).contiguous(memory_format=layout)
+
+
+def torch_network(weights: Path, *, device: Device, precision: Precision = "f32") -> Network:
+    """Return RetinaFace's graph as PyTorch operations on a GPU, or, for comparison, on the CPU."""
+    graph = TorchGraph(weights, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+
+    def compute(batch: Floats) -> tuple[Floats, Floats, Floats]:
+        with torch.inference_mode():
+            boxes, scores, landmarks = graph(torch.from_numpy(batch).to(device))
+        return _array(boxes), _array(scores), _array(landmarks)
+
+    return compute
+
+
+def _array(tensor: Tensor) -> Floats:
+    return np.asarray(tensor.float().cpu().numpy(), np.float32)
+
+
+def _attributes(node: Any) -> Attributes:
+    found = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
+    if "value" in found:
+        found["value"] = torch.from_numpy(numpy_helper.to_array(found["value"]).copy())
+    return found
+
+
+def _conv(inputs: Sequence[Any], attributes: Attributes) -> Tensor:
+    x, weight, *bias = inputs
+    top, left, bottom, right = attributes["pads"]
+    if (top, left) != (bottom, right):
+        raise ValueError("uneven padding")
+    return F.conv2d(
+        x,
+        weight,
+        bias[0] if bias else None,
+        stride=attributes["strides"],
+        padding=(top, left),
+        dilation=attributes["dilations"],
+        groups=attributes["group"],
+    )
+
+
+def _resize(inputs: Sequence[Any], attributes: Attributes) -> Tensor:
+    if attributes["mode"] != b"nearest":
+        raise ValueError(f"resizing by {attributes['mode']!r}")
+    height, width = inputs[3][2:].tolist()
+    return F.interpolate(inputs[0], size=(height, width), mode="nearest")
+
+
+def _slice(inputs: Sequence[Any], attributes: Attributes) -> Tensor:
+    data, start, stop, axis = inputs
+    return torch.narrow(data, int(axis), int(start), min(int(stop), data.shape[int(axis)]) - int(start))
+
+
+def _gather(inputs: Sequence[Any], attributes: Attributes) -> Tensor:
+    return torch.select(inputs[0], attributes.get("axis", 0), int(inputs[1]))
+
+
+_OPERATIONS: Mapping[str, Callable[[Sequence[Any], Attributes], Tensor]] = MappingProxyType(
+    {
+        "Add": lambda x, _: x[0] + x[1],
+        "Cast": lambda x, _: x[0].to(torch.int64),  # shapes alone are cast
+        "Concat": lambda x, a: torch.cat(list(x), dim=a["axis"]),
+        "Constant": lambda _, a: a["value"],
+        "Conv": _conv,
+        "Gather": _gather,
+        "Identity": lambda x, _: x[0],
+        "LeakyRelu": lambda x, a: F.leaky_relu(x[0], a.get("alpha", 0.01)),
+        "Relu": lambda x, _: F.relu(x[0]),
+        "Reshape": lambda x, _: x[0].reshape(x[1].tolist()),
+        "Resize": _resize,
+        "Shape": lambda x, _: torch.tensor(x[0].shape),
+        "Slice": _slice,
+        "Softmax": lambda x, a: F.softmax(x[0].float(), dim=a["axis"]),
+        "Transpose": lambda x, a: x[0].permute(a["perm"]),
+        "Unsqueeze": lambda x, a: x[0].reshape([1, *x[0].shape]),  # of a number of a shape
+    }
+)

@@ -1,0 +1,1 @@
+"""Compare detectors on a folder of videos."""

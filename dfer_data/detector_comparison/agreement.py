@@ -1,0 +1,68 @@
+"""What two detectors agree on, and how steady one is: pure functions of detections and tracks.
+
+Lengths are shares of the IOD, the distance of the two eye points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from dfer_data.detect.base import box_iou
+from dfer_data.faces.align import eye_centres
+from dfer_data.types import Detection, Floats, LandmarkScheme, Track
+
+SAME_FACE_IOU = 0.3
+"""Least overlap of two boxes of one face in one frame: that of the tracker. Detectors draw boxes differently."""
+
+
+def same_face(one: Sequence[Detection], other: Sequence[Detection]) -> tuple[Detection, Detection] | None:
+    """Return the two detections of a frame, one of each detector, that overlap most; None below SAME_FACE_IOU."""
+    if not one or not other:
+        return None
+    overlap = np.stack([box_iou(face.box, np.stack([each.box for each in other])) for face in one])
+    row, column = divmod(int(overlap.argmax()), len(other))
+    return (one[row], other[column]) if overlap[row, column] >= SAME_FACE_IOU else None
+
+
+def landmark_distance(one: Detection, other: Detection, *, schemes: tuple[LandmarkScheme, LandmarkScheme]) -> float:
+    """Return the mean distance of the landmarks that two schemes share, over the mean of the two IODs.
+
+    Detectors of one scheme share all five points; otherwise the two eyes are compared.
+    """
+    points = [one.landmarks, other.landmarks]
+    eyes = [eye_centres(each, scheme) for each, scheme in zip(points, schemes, strict=True)]
+    iod = np.mean([_iod(each) for each in eyes])
+    a, b = points if schemes[0] == schemes[1] else eyes
+    return float(np.linalg.norm(a - b, axis=1).mean() / iod)
+
+
+def second_differences(track: Track, *, scheme: LandmarkScheme, step: int) -> dict[int, float]:
+    """Return frame -> mean square over the landmarks of |p(t - step) - 2 p(t) + p(t + step)| / IOD(t).
+
+    For the frames that were detected at all three times. The square root of the mean over frames is the jitter.
+    """
+    rows = np.flatnonzero(track.is_detected)
+    rows = rows[np.isin(rows - step, rows) & np.isin(rows + step, rows)]
+    points = track.landmarks.astype(np.float64)
+    change = points[rows - step] - 2 * points[rows] + points[rows + step]  # (N, 5, 2)
+    iod = _iod(eye_centres(track.landmarks[rows], scheme))
+    squares = (change**2).sum(axis=2).mean(axis=1) / iod**2
+    return dict(zip((rows + track.first_frame).tolist(), squares.tolist(), strict=True))
+
+
+def overlaps(one: Track, other: Track) -> Floats:
+    """Return the intersection over union (N,) of two tracks in each frame in which both were detected."""
+    boxes = [_detected(track) for track in (one, other)]
+    shared = sorted(boxes[0].keys() & boxes[1].keys())
+    return np.array([box_iou(boxes[0][i], boxes[1][i][None])[0] for i in shared], np.float32)
+
+
+def _detected(track: Track) -> dict[int, Floats]:
+    return {track.first_frame + row: track.boxes[row] for row in np.flatnonzero(track.is_detected).tolist()}
+
+
+def _iod(eyes: Floats) -> Floats:
+    """(..., 2, 2) eye points -> (...) distance, at least a thousandth of a pixel."""
+    return np.asarray(np.maximum(np.linalg.norm(eyes[..., 1, :] - eyes[..., 0, :], axis=-1), 1e-3), np.float32)

@@ -1,0 +1,78 @@
+"""The folder of a comparison: comparison.json, three tables, and a contact sheet a clip below sheets/."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from dfer_data.detector_comparison.totals import Comparison
+from dfer_data.errors import UsageError
+
+SHEETS = "sheets"
+"""Folder of the contact sheets."""
+_DOCUMENT = "comparison.json"
+_TABLES = ("detectors.csv", "pairs.csv", "clips.csv")
+
+
+def claim(folder: Path, *, force: bool) -> None:
+    """Make the folder, or with `force` take out what an earlier comparison left there.
+
+    Raises UsageError for a folder that holds anything else, OSError.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out {folder} is no folder")
+    there = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    others = [name for name in there if name not in (_DOCUMENT, SHEETS, *_TABLES)]
+    if others or (there and not force):
+        what = f"holds {others[0]}, which is no comparison" if others else "holds a comparison already"
+        raise UsageError(f"--out {folder} {what}; choose another folder" + ("" if others else ", or --force"))
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in (folder / _DOCUMENT, *(folder / name for name in _TABLES), *(folder / SHEETS).glob("*.jpg")):
+        path.unlink(missing_ok=True)
+
+
+def document(comparison: Comparison, *, root: Path, every: int, det_size_px: int) -> dict[str, Any]:
+    """Return everything as JSON values; shares are 0..1, lengths shares of the distance of the eyes."""
+    return {
+        "format": "dfer-detector-comparison",
+        "format_version": 1,
+        "folder": str(root),
+        "every": every,
+        "det_size_px": det_size_px,
+        **comparison.as_dict(),
+    }
+
+
+def write(folder: Path, comparison: Comparison, content: dict[str, Any]) -> None:
+    """Write the tables, then the document. Raises OSError."""
+    _write_table(folder / "detectors.csv", [asdict(row) for row in comparison.detectors])
+    _write_table(folder / "pairs.csv", [asdict(row) for row in comparison.pairs])
+    names = [row.name for row in comparison.detectors]
+    _write_table(folder / "clips.csv", list(_clip_rows(comparison, names)))
+    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+    (folder / _DOCUMENT).write_text(text, encoding="utf-8")
+
+
+def _clip_rows(comparison: Comparison, names: Sequence[str]) -> Iterable[dict[str, Any]]:
+    for clip in comparison.clips:
+        yield {
+            "clip_id": clip.clip_id,
+            "num_frames": clip.num_frames,
+            "is_partial": clip.is_partial,
+            **{f"hits {name}": clip.hits[name] for name in names},
+            **{f"subject frames {name}": clip.subject_frames[name] for name in names},
+            "different subjects": "; ".join(f"{one.one} {one.other}" for one in clip.suspects),
+            "sheet": clip.sheet,
+        }
+
+
+def _write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if rows:
+            writer = csv.DictWriter(file, list(rows[0]))
+            writer.writeheader()
+            writer.writerows(rows)

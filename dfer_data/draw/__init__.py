@@ -1,0 +1,1 @@
+"""Faces drawn into pictures, contact sheets, annotated videos."""

@@ -1,0 +1,206 @@
+"""A video with faces drawn into it, its times and its sound kept: H.264 and AAC in mp4, which browsers play."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from math import inf
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from dfer_data.draw.faces import Mark, draw_mark, draw_text
+from dfer_data.errors import VideoError
+from dfer_data.types import Frame, Image
+from dfer_data.video.reader import open_container, open_video
+
+_CLOCK = Fraction(1, 90_000)
+_COPIED_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac"})  # what mp4 takes and players know
+_OPTIONS = {"preset": "veryfast", "crf": "20"}
+_UNKNOWN_FPS = 25
+
+Marks = Mapping[int, Sequence[Mark]]
+"""Number of a frame of the source -> its faces."""
+
+
+def write_annotated(
+    source: Path,
+    out: Path,
+    marks: Marks,
+    *,
+    frames: range | None = None,
+    caption: Callable[[Frame], str] | None = None,
+    on_progress: Callable[[int], None] = lambda number: None,
+) -> int:
+    """Write `source` with faces drawn into its frames to `out`, an mp4; return the number of frames.
+
+    Args:
+        source: a video, or a folder of pictures.
+        out: appears whole or not at all.
+        marks: what is drawn.
+        frames: numbers of the frames that are written; None: all there are.
+        caption: what stands in the lower left corner.
+        on_progress: called with the number of frames written.
+
+    Raises VideoError when the source cannot be decoded or has none of the frames, OSError when the disk fails.
+    """
+    partial = out.with_name(f".{out.name}.part")
+    try:
+        with open_video(source) as reader, av.open(str(partial), "w", format="mp4") as container:
+            reader.first_wanted = frames.start if frames else 0
+            pictures = _drawn(_within(reader.frames(), frames), marks, caption=caption)
+            num_frames = _write(source, pictures, container, fps=reader.info.fps, on_progress=on_progress)
+        if not num_frames:
+            raise VideoError("NO_FRAMES", f"{source.name}: no such frame could be decoded", hint="convert it again")
+        partial.replace(out)
+    finally:
+        partial.unlink(missing_ok=True)
+    return num_frames
+
+
+def _within(frames: Iterator[Frame], wanted: range | None) -> Iterator[Frame]:
+    for frame in frames:
+        if wanted is not None and frame.index >= wanted.stop:
+            return
+        yield frame
+
+
+def _drawn(
+    frames: Iterable[Frame], marks: Marks, *, caption: Callable[[Frame], str] | None
+) -> Iterator[tuple[float, Image]]:
+    for frame in frames:
+        picture = np.ascontiguousarray(frame.image)
+        for mark in sorted(marks.get(frame.index, ()), key=lambda mark: mark.is_strong):
+            draw_mark(picture, mark)
+        if caption is not None:
+            draw_text(picture, caption(frame), at=(0, len(picture)))
+        yield frame.pts_seconds, picture
+
+
+def _write(
+    source: Path,
+    pictures: Iterator[tuple[float, Image]],
+    container: OutputContainer,
+    *,
+    fps: float,
+    on_progress: Callable[[int], None],
+) -> int:
+    first = next(pictures, None)
+    if first is None:
+        return 0
+    start_seconds, picture = first
+    stream = _video_stream(container, picture, fps=fps)
+    sound = _Sound(source, container, start_seconds)
+    clock, number = -1, 0
+    for seconds, picture in _chained(first, pictures):
+        clock = max(clock + 1, round((seconds - start_seconds) / _CLOCK))  # times go up, whatever the source says
+        sound.write_until(seconds)
+        frame = av.VideoFrame.from_ndarray(_even(picture), format="rgb24")
+        frame.pts, frame.time_base = clock, _CLOCK
+        container.mux(stream.encode(frame))
+        number += 1
+        on_progress(number)
+    container.mux(stream.encode(None))
+    sound.write_until(seconds + 1 / (fps or _UNKNOWN_FPS))
+    sound.close()
+    return number
+
+
+def _chained(first: tuple[float, Image], rest: Iterator[tuple[float, Image]]) -> Iterator[tuple[float, Image]]:
+    yield first
+    yield from rest
+
+
+def _video_stream(container: OutputContainer, picture: Image, *, fps: float) -> VideoStream:
+    rate = Fraction(fps).limit_denominator(1001) if fps else Fraction(_UNKNOWN_FPS)
+    stream = container.add_stream("libx264", rate=rate, options=_OPTIONS)
+    stream.height, stream.width = _even(picture).shape[:2]
+    stream.pix_fmt = "yuv420p"
+    stream.codec_context.time_base = _CLOCK
+    return stream
+
+
+def _even(picture: Image) -> Image:
+    """Return a picture of even sides, as yuv420p wants it, its last row and column repeated."""
+    down, right = picture.shape[0] % 2, picture.shape[1] % 2
+    if not (down or right):
+        return picture
+    return np.asarray(cv2.copyMakeBorder(picture, 0, down, 0, right, cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _seconds(packet: Packet[AudioStream], *, default: float) -> float:
+    """Return a packet's time; `default` where it has none. An unknown time base is None, from PyAV 19 on 0."""
+    return float(packet.pts * packet.time_base) if packet.pts is not None and packet.time_base else default
+
+
+class _Sound:
+    """The sound of the source from a moment on: copied where mp4 takes its codec, else encoded as AAC."""
+
+    def __init__(self, source: Path, container: OutputContainer, start_seconds: float) -> None:
+        """Add a stream for it; there is none where the source has none, or none that can be decoded."""
+        self._container, self._start = container, start_seconds
+        self._input: InputContainer | None = None
+        self._packets: Iterator[Packet[AudioStream]] = iter(())
+        self._held: Packet[AudioStream] | None = None
+        self._encoded: AudioStream | None = None
+        if source.is_dir():
+            return
+        self._input = open_container(source)
+        streams = [one for one in self._input.streams.audio if one.codec_context is not None]
+        if not streams:
+            return
+        self._packets = self._input.demux(streams[0])
+        if streams[0].codec_context.codec.canonical_name in _COPIED_SOUND:
+            self._stream = container.add_stream_from_template(streams[0])
+        else:
+            rate = streams[0].codec_context.sample_rate
+            self._encoded = self._stream = container.add_stream("aac", rate=rate)
+
+    def write_until(self, seconds: float) -> None:
+        """Write the sound from where it stands up to a moment of the source."""
+        while True:
+            packet, self._held = self._held or self._next(), None
+            if packet is None:
+                return
+            if _seconds(packet, default=0.0) > seconds:
+                self._held = packet
+                return
+            self._take(packet)
+
+    def close(self) -> None:
+        """Write what the encoder still holds."""
+        if self._encoded is not None:
+            self._container.mux(self._encoded.encode(None))
+        if self._input is not None:
+            self._input.close()
+
+    def _next(self) -> Packet[AudioStream] | None:
+        try:
+            return next(self._packets, None)
+        except av.error.FFmpegError:  # the sound ends in damage, the pictures go on
+            return None
+
+    def _take(self, packet: Packet[AudioStream]) -> None:
+        if packet.pts is None or _seconds(packet, default=-inf) < self._start:
+            return
+        if self._encoded is None:
+            shift = round(self._start / packet.time_base)
+            packet.pts, packet.dts = packet.pts - shift, (packet.dts or packet.pts) - shift
+            packet.stream = self._stream
+            self._container.mux(packet)
+            return
+        try:
+            decoded = packet.decode()
+        except av.error.FFmpegError:
+            return
+        for frame in decoded:
+            assert isinstance(frame, av.AudioFrame)
+            if frame.pts is not None and frame.time_base:
+                frame.pts -= round(self._start / frame.time_base)
+            self._container.mux(self._encoded.encode(frame))

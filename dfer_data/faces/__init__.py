@@ -1,0 +1,1 @@
+"""From detections to aligned faces: keyframes, tracks, the subject, alignment, clips of a video."""

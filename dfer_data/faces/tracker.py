@@ -1,0 +1,181 @@
+"""Identity over frames: link detections to tracks as frames come, and fill what lies between detections."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dfer_data.detect.base import box_iou
+from dfer_data.faces.appearance import distance
+from dfer_data.types import Detection, Detections, Floats, FrameFlag, Track
+
+_MOTION_DETECTIONS = 5  # the last ones, which say how a face moves
+_LOOK_RANGE = 0.25  # of appearance: further apart says no more
+_MOST_CHANGE = 0.22  # of appearance from one frame to the next where nothing else could be meant
+_MOST_CHANGE_IN_DOUBT = 0.15  # after a gap, or where several faces could be meant
+
+
+@dataclass(eq=False)
+class OpenTrack:
+    """A face that is being followed; its rows are known up to its last detection."""
+
+    number: int
+    """In order of appearance."""
+    first_frame: int
+    """Index of its first frame."""
+    boxes: list[Floats] = field(default_factory=list)
+    """(4,) of each row."""
+    landmarks: list[Floats] = field(default_factory=list)
+    """(5, 2) of each row."""
+    scores: list[float] = field(default_factory=list)
+    """Of each row; NaN between detections."""
+    flags: list[FrameFlag] = field(default_factory=list)
+    """DETECTED, GAP_FILLED or BETWEEN_KEYFRAMES for each row."""
+    is_closed: bool = False
+    """Whether no row will be added any more."""
+    appearance: Floats | None = None
+    """Of the last detection."""
+    num_missed: int = 0
+    """Frames since the last detection that were looked at in vain."""
+    _detected: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.boxes)
+
+    @property
+    def last_frame(self) -> int:
+        """Index of the last row's frame, which has a detection."""
+        return self.first_frame + len(self) - 1
+
+    def add(self, index: int, detection: Detection) -> None:
+        """Add a detection in frame `index`, and by interpolation the rows between it and the one before."""
+        if self.boxes:
+            self._fill(index - self.last_frame, detection)
+        self.boxes.append(detection.box)
+        self.landmarks.append(detection.landmarks)
+        self.scores.append(detection.score)
+        self.flags.append(FrameFlag.DETECTED)
+        self.appearance = detection.appearance
+        self.num_missed = 0
+        self._detected.append(len(self) - 1)
+
+    def _fill(self, num_steps: int, detection: Detection) -> None:
+        flag = FrameFlag.GAP_FILLED if self.num_missed else FrameFlag.BETWEEN_KEYFRAMES
+        box, landmarks = self.boxes[-1], self.landmarks[-1]
+        for share in np.arange(1, num_steps) / np.float32(num_steps):
+            self.boxes.append(box + np.float32(share) * (detection.box - box))
+            self.landmarks.append(landmarks + np.float32(share) * (detection.landmarks - landmarks))
+            self.scores.append(np.nan)
+            self.flags.append(flag)
+
+    def shift(self, index: int) -> Floats:
+        """Return how far (2,) its centre will have moved by frame `index`, as it moved lately."""
+        recent = self._detected[-_MOTION_DETECTIONS:]
+        if len(recent) < 2:
+            return np.zeros(2, np.float32)
+        first, last = (self.boxes[row] for row in (recent[0], recent[-1]))
+        moved = (last[:2] + last[2:] - first[:2] - first[2:]) / 2
+        return np.asarray(moved * ((index - self.last_frame) / (recent[-1] - recent[0])), np.float32)
+
+    def as_track(self) -> Track:
+        """Return the rows so far."""
+        return Track(
+            self.number,
+            self.first_frame,
+            np.stack(self.boxes).astype(np.float32),
+            np.stack(self.landmarks).astype(np.float32),
+            np.array(self.scores, np.float32),
+            np.array(self.flags, np.uint8),
+        )
+
+
+class Tracker:
+    """Links the detections of frame after frame.
+
+    In each frame the pairs (open track, detection) are joined by falling affinity: overlap of the boxes, nearness of
+    the landmarks, likeness of the faces. A pair needs an overlap of at least `iou`, where the track is or where it
+    moves to, and faces that could be the same. A track not found in more than `max_gap_frames` frames ends, and all end
+    at a cut; what lies between two detections of a track is interpolated.
+    """
+
+    def __init__(self, *, iou: float, max_gap_frames: int) -> None:
+        """Start before the first frame."""
+        self._iou, self._max_gap_frames = iou, max_gap_frames
+        self.open: list[OpenTrack] = []
+        self.tracks: list[OpenTrack] = []
+
+    def add(self, index: int, found: Sequence[Detection] | None, *, is_cut: bool = False) -> None:
+        """Take the detections of frame `index`; None: it was not looked at. `is_cut`: it begins another shot."""
+        if is_cut:
+            self.close()
+        if found is None:
+            return
+        matches = self._match(index, found)
+        joined = set(matches.values())
+        for number, track in enumerate(self.open):
+            if number not in joined:
+                track.num_missed += 1
+        for number, detection in enumerate(found):
+            if number in matches:
+                self.open[matches[number]].add(index, detection)
+            else:
+                self._begin(index, detection)
+        for track in self.open:
+            track.is_closed = track.num_missed > self._max_gap_frames
+        self.open = [track for track in self.open if not track.is_closed]
+
+    def close(self) -> None:
+        """End all open tracks."""
+        for track in self.open:
+            track.is_closed = True
+        self.open = []
+
+    def _begin(self, index: int, detection: Detection) -> None:
+        track = OpenTrack(len(self.tracks), index)
+        track.add(index, detection)
+        self.tracks.append(track)
+        self.open.append(track)
+
+    def _match(self, index: int, found: Sequence[Detection]) -> dict[int, int]:
+        """Return detection number -> number of the open track, each used once; ties go to the lower numbers."""
+        if not found or not self.open:
+            return {}
+        overlap, affinity, change = (np.stack(rows) for rows in zip(*self._compare(index, found), strict=True))
+        could = overlap >= self._iou
+        rivals = np.maximum(could.sum(axis=0, keepdims=True), could.sum(axis=1, keepdims=True)) > 1
+        missed = np.array([track.num_missed > 0 for track in self.open])[:, None]
+        could &= change <= np.where(rivals | missed, _MOST_CHANGE_IN_DOUBT, _MOST_CHANGE)
+        matches: dict[int, int] = {}
+        for flat in np.argsort(-affinity, axis=None, kind="stable"):
+            track, detection = divmod(int(flat), len(found))
+            if could[track, detection] and detection not in matches and track not in matches.values():
+                matches[detection] = track
+        return matches
+
+    def _compare(self, index: int, found: Sequence[Detection]) -> list[tuple[Floats, Floats, Floats]]:
+        """Return for each open track overlap, affinity and change of appearance with each detection, (D,) each."""
+        boxes = np.stack([detection.box for detection in found])
+        landmarks = np.stack([detection.landmarks for detection in found])
+        rows = []
+        for track in self.open:
+            box, shift = track.boxes[-1], track.shift(index)
+            ahead = box_iou(box + np.tile(shift, 2), boxes)
+            overlap = np.maximum(box_iou(box, boxes), ahead)
+            apart = np.linalg.norm(landmarks - track.landmarks[-1] - shift, axis=2).mean(axis=1)
+            near = np.clip(1 - apart / np.sqrt(max(float((box[2:] - box[:2]).prod()), 1e-6)), 0, 1)
+            change = np.array([distance(track.appearance, one.appearance) for one in found], np.float32)
+            like = np.clip(1 - change / _LOOK_RANGE, 0, 1)
+            rows.append((overlap, np.asarray(overlap + ahead + near + like, np.float32), change))
+        return rows
+
+
+def link(detections: Detections, *, iou: float, max_gap_frames: int, cuts: Sequence[int] = ()) -> list[Track]:
+    """Link the detections of consecutive frames into tracks, in order of their first frame; see Tracker."""
+    tracker = Tracker(iou=iou, max_gap_frames=max_gap_frames)
+    for index, found in enumerate(detections):
+        tracker.add(index, found, is_cut=index in cuts)
+    tracker.close()
+    return [track.as_track() for track in tracker.tracks]

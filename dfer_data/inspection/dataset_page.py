@@ -1,0 +1,113 @@
+"""A prepared dataset to look at: contact sheets, plots and one static page over them, in a folder.
+
+    FOLDER/index.html  statistics.png  statistics.json  sheets/class-1-Happy.jpg ...
+
+The page needs no network and no server; it is rendered like the report, by jinja2 with autoescaping.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dfer_data.config import PrepareConfig
+from dfer_data.inspection.dataset_sheets import MOST_ROWS, Sheet, sheets_of
+from dfer_data.inspection.dataset_statistics import draw_statistics, statistics_sections
+from dfer_data.render.html import policy, read_text, template
+from dfer_data.render.tables import Section
+from dfer_data.storage.files import write_atomically
+
+if TYPE_CHECKING:
+    from dfer_data.preparation.manifest import PreparedDataset
+
+PAGE_NAME, PLOT_NAME, NUMBERS_NAME, SHEETS = "index.html", "statistics.png", "statistics.json", "sheets"
+_FIGURES = ("clips", "frames", "ok", "partial", "failed")
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """What was written."""
+
+    page: Path
+    """To be opened first."""
+    sections: tuple[Section, ...]
+    """Its tables."""
+    sheets: tuple[Sheet, ...]
+    """Its contact sheets."""
+
+
+def write_gallery(
+    dataset: PreparedDataset,
+    folder: Path,
+    *,
+    source: Path | None = None,
+    most: int = MOST_ROWS,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Gallery:
+    """Write the gallery of a dataset; files of an earlier one are replaced.
+
+    Args:
+        dataset: the dataset.
+        folder: made where it is not there.
+        source: folder of the videos, for frames of clips without faces; None: it is not at hand.
+        most: rows of a contact sheet.
+        on_progress: called with the number of sheets made and of all.
+
+    Raises UsageError without jinja2 or matplotlib, CorruptShardError for damaged bytes, OSError when the disk fails.
+    """
+    page = template("dataset.html.j2", package="dfer_data.inspection")
+    (folder / SHEETS).mkdir(parents=True, exist_ok=True)
+    title = _title(dataset)
+    sections = tuple(statistics_sections(dataset))
+    draw_statistics(dataset, folder / PLOT_NAME, title=title)
+    sheets = tuple(sheets_of(dataset, source=source, most=most, on_progress=on_progress))
+    for stale in (folder / SHEETS).glob("*.jpg"):
+        stale.unlink()
+    for sheet in sheets:
+        write_atomically(folder / SHEETS / f"{sheet.name}.jpg", sheet.jpeg, work=folder / SHEETS)
+    numbers = json.dumps({"sections": [asdict(section) for section in sections]}, indent=1)
+    write_atomically(folder / NUMBERS_NAME, numbers.encode("utf-8"), work=folder)
+    style, script = read_text("page.css"), read_text("page.js")
+    text = page.render(
+        version=version("dfer"),
+        title=title,
+        synthetic=dataset.document["synthetic"],
+        figures=_figures(dataset.document["counts"]),
+        provenance=_provenance(dataset.document),
+        plot=PLOT_NAME,
+        sections=sections,
+        sheets=sheets,
+        has_source=source is not None,
+        style=style,
+        script=script,
+        policy=policy(style, script, images="'self' file: data:"),
+    )
+    write_atomically(folder / PAGE_NAME, str(text).encode("utf-8", "backslashreplace"), work=folder)
+    return Gallery(folder / PAGE_NAME, sections, sheets)
+
+
+def _title(dataset: PreparedDataset) -> str:
+    return f"{dataset.root.resolve().name} ({dataset.document['dataset']}, sha256 {dataset.document['sha256'][:12]})"
+
+
+def _figures(counts: dict[str, Any]) -> list[tuple[str, str]]:
+    numbers = {"clips": counts["clips"], "frames": counts["frames"], **counts["status"]}
+    return [(name, f"{numbers[name]:,}") for name in _FIGURES if numbers.get(name)]
+
+
+def _provenance(document: dict[str, Any]) -> str:
+    """Say in a line how the faces were made."""
+    config = PrepareConfig.from_dict(document["config"])
+    if config.align == "given":
+        return "Shipped crops, taken as they are."
+    every = config.detect_every
+    frames = "all frames" if every == 1 else f"one frame in {every}, and more where faces change"
+    return (
+        f"Faces by {config.detector} {config.backbone} (weights sha256 {config.weights_sha256[:12]}), long side "
+        f"{config.det_size_px} px, in {frames}; {config.align} alignment to {config.size_px} px; subject: "
+        f"{config.subject}."
+    )

@@ -1,0 +1,1 @@
+"""Prepared datasets for training: opened, read clip by clip, in batches."""

@@ -1,0 +1,87 @@
+"""Several prepared datasets as one, their classes matched by name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import chain, pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from dfer_data.errors import UsageError
+from dfer_data.loading.clip_dataset import FaceClipDataset
+from dfer_data.types import Image
+
+
+class JoinedClips:
+    """The clips of several datasets one after the other; a clip is called `folder:clip id`.
+
+    Frames are drawn as each dataset alone draws them.
+    """
+
+    def __init__(self, parts: Sequence[FaceClipDataset], *, class_names: Sequence[str] | None = None) -> None:
+        """Join `parts`; classes are all names there are, in the order in which they come, or `class_names`.
+
+        Clips of other classes than `class_names` are left out and counted in `left_out`. Raises UsageError for parts
+        that are sampled differently, lie in folders of one name, or have no clip of these classes.
+        """
+        if not parts:
+            raise UsageError("JoinedClips needs a dataset")
+        shapes = {(part.item_shape, part.sampling, part.seed) for part in parts}
+        if len(shapes) > 1:
+            raise UsageError(f"datasets of different size, sampling or seed cannot be one: {sorted(map(str, shapes))}")
+        folders = [part.prepared.root.resolve().name for part in parts]
+        if len(set(folders)) < len(folders):
+            raise UsageError(f"the folders of joined datasets need names of their own: {', '.join(sorted(folders))}")
+        named = [np.array(part.prepared.class_names)[part.labels] for part in parts]
+        if class_names is None:
+            class_names = tuple(dict.fromkeys(chain.from_iterable(part.prepared.class_names for part in parts)))
+        self.class_names = tuple(class_names)
+        numbers = {name: number for number, name in enumerate(self.class_names)}
+        kept = [[i for i, name in enumerate(names) if str(name) in numbers] for names in named]
+        self.left_out = dict(Counter(str(name) for names in named for name in names if str(name) not in numbers))
+        """Class name -> number of clips left out."""
+        if not any(kept):
+            raise UsageError(f"no clip is of the classes {', '.join(self.class_names)}")
+        self._parts, self._kept = tuple(parts), [np.array(indices, np.int64) for indices in kept]
+        self._starts = np.cumsum([0, *map(len, kept)])
+        self.labels: npt.NDArray[np.int64] = np.array(
+            [numbers[str(names[i])] for names, indices in zip(named, kept, strict=True) for i in indices], np.int64
+        )
+        self.clip_ids = tuple(
+            f"{folder}:{part.clip_ids[i]}"
+            for folder, part, indices in zip(folders, parts, kept, strict=True)
+            for i in indices
+        )
+        self.seed, self.epoch = parts[0].seed, 0
+
+    def __len__(self) -> int:
+        """Return the number of clips."""
+        return len(self.clip_ids)
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch that training frames are drawn for; setting it sets that of every part."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, number: int) -> None:
+        self._epoch = number
+        for part in self._parts:
+            part.epoch = number
+
+    @property
+    def item_shape(self) -> tuple[int, int, int, int, int]:
+        """(V, T, size, size, 3): views, frames and pixels of one clip."""
+        return self._parts[0].item_shape
+
+    @property
+    def num_clips_of_parts(self) -> tuple[int, ...]:
+        """Clips taken from each dataset."""
+        return tuple(int(stop - start) for start, stop in pairwise(self._starts))
+
+    def read_into(self, index: int, out: Image) -> None:
+        """Read one clip into `out`, uint8 of `item_shape`; several threads may do so at once."""
+        number = int(np.searchsorted(self._starts, index, side="right")) - 1
+        self._parts[number].read_into(int(self._kept[number][index - self._starts[number]]), out)

@@ -1,0 +1,69 @@
+"""The place that `prepare` writes to: recognised, locked, cleared of what a killed run left, discarded on request."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from dfer_data.errors import UsageError
+from dfer_data.preparation.manifest import AMBIGUOUS_NAME, CLIPS_NAME, DATASET_NAME, FOLDS, LEDGER_NAME
+from dfer_data.preparation.plan import PLAN_NAME
+from dfer_data.shards.dataset_card import CARD_NAME
+from dfer_data.shards.sidecar import PREVIEW, SHARDS
+from dfer_data.storage import folder_lock as lock
+from dfer_data.storage.target import WORK, OnWait, Target
+
+LOG_NAME = "prepare.log"
+
+
+def is_there(out: Target) -> bool:
+    """Whether anything lies in the place. Raises UsageError or RemoteError where nothing can."""
+    out.check()
+    return bool(out.listing())
+
+
+def discard(out: Target, *, on_wait: OnWait = lambda holder: None) -> None:
+    """Remove a prepared dataset, finished or not, but for its log.
+
+    Raises UsageError for a place that holds something else, LockedError.
+    """
+    if not is_there(out):
+        return
+    _refuse_foreign(out)
+    with out.hold(task_index=None, on_wait=on_wait):
+        out.remove(DATASET_NAME, CLIPS_NAME, LEDGER_NAME, AMBIGUOUS_NAME, CARD_NAME)
+        for name in (SHARDS, PREVIEW, FOLDS, WORK):
+            out.remove_folder(name)
+        out.remove(PLAN_NAME)  # last: it tells what the place is
+
+
+@contextlib.contextmanager
+def output_folder(out: Target, *, task_index: int | None, on_wait: OnWait = lambda holder: None) -> Iterator[Path]:
+    """Create and lock the output; yield an empty folder on this machine for what is not finished, gone afterwards."""
+    out.check()
+    _refuse_foreign(out)
+    out.make_folders(SHARDS, PREVIEW, FOLDS)
+    with out.hold(task_index=task_index, on_wait=on_wait):
+        shutil.rmtree(out.stale, ignore_errors=True)  # what a killed run left half done
+        out.work.mkdir(parents=True)
+        try:
+            yield out.work
+        finally:
+            shutil.rmtree(out.stale, ignore_errors=True)
+
+
+def _refuse_foreign(out: Target) -> None:
+    """Raise UsageError for a place without a plan that holds more than a run stopped before its plan leaves."""
+    names = {name for name in out.listing() if not name.startswith(lock.PREFIX)} - {WORK, LOG_NAME}
+    is_begun = names <= {SHARDS, PREVIEW, FOLDS} and not any(out.listing(name) for name in names)
+    if not is_begun and PLAN_NAME not in names:
+        raise UsageError(f"{out} exists and is not a prepared dataset; choose another --out")
+
+
+def record(out: Target, **facts: Any) -> None:
+    """Append to prepare.log what must not stand in the hashed files: place, machine, workers and what befell them."""
+    out.append(LOG_NAME, json.dumps(facts, sort_keys=True).encode("utf-8") + b"\n")

@@ -1,0 +1,197 @@
+"""The plan of a prepared dataset: which clips, which settings, which shards; written first and never changed.
+
+A run in a folder that has another plan is refused, so one folder never mixes two configurations.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import re
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from dfer_data.config import PrepareConfig, canonical_json
+from dfer_data.detect.registry import detector_spec
+from dfer_data.errors import ConfigMismatchError, FormatVersionError, UsageError
+from dfer_data.shards.writer import FORMAT_VERSION
+from dfer_data.sources.base import OFFICIAL, SourceListing, SourceVideo
+from dfer_data.storage.target import Target
+
+PLAN_NAME = "plan.json"
+_MAX_SHARD_VIDEOS = 64
+_MAX_SHARD_BYTES = 256 * 2**20
+_LEAST_SHARDS = 16  # a small dataset is cut finer, so that a few workers share it evenly
+_ANNOTATED = ("label", "group", "votes")
+_RARE = ("votes", "subjects")  # so that plans without them stay what they were
+_PIXEL_PACKAGES = ("dfer", "av", "numpy", "opencv-python-headless", "simplejpeg")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A listing, a config and the shards they make."""
+
+    config: PrepareConfig
+    """Settings."""
+    listing: SourceListing
+    """Videos, labels and folds."""
+    shards: tuple[tuple[SourceVideo, ...], ...]
+    """Videos of each shard, in order."""
+    tool_versions: Mapping[str, str]
+    """Packages whose version changes pixels."""
+
+    def as_bytes(self) -> bytes:
+        """Return the plan as canonical JSON; equal plans are equal bytes."""
+        listing = self.listing
+        return canonical_json(
+            {
+                "format": "dfer-plan",
+                "format_version": FORMAT_VERSION,
+                "config": self.config.as_dict(),
+                "config_sha256": self.config.sha256,
+                "tool_versions": dict(self.tool_versions),
+                "class_names": list(listing.class_names),
+                "layout": listing.layout,
+                "synthetic": dict(listing.synthetic) if listing.synthetic else None,
+                "videos": [_facts(video) for video in listing.videos],
+                "folds": {fold: dict(clips) for fold, clips in listing.folds.items()},
+                **fold_rule(listing),
+                "shards": [[video.clip_id for video in shard] for shard in self.shards],
+            }
+        )
+
+
+def fold_rule(listing: SourceListing) -> dict[str, str]:
+    """Say who cut the folds; nothing where there are none, or the owners did."""
+    return {"fold_rule": listing.fold_rule} if listing.folds and listing.fold_rule != OFFICIAL else {}
+
+
+def _facts(video: SourceVideo) -> dict[str, Any]:
+    """Return a video's fields; votes and chosen subjects only where there are some."""
+    return {key: value for key, value in asdict(video).items() if value is not None or key not in _RARE}
+
+
+def make_plan(listing: SourceListing, config: PrepareConfig) -> Plan:
+    """Cut a listing into shards; the cut depends on the listing alone."""
+    packages = (*_PIXEL_PACKAGES, *detector_spec(config.detector).packages(config))
+    versions = {name: importlib.metadata.version(name) for name in packages}
+    return Plan(config, listing, tuple(_cut(listing.videos)), versions)
+
+
+def _cut(videos: Sequence[SourceVideo]) -> list[tuple[SourceVideo, ...]]:
+    """Cut sorted videos into runs of at most 64 files and 256 MiB; a larger file is a shard of its own."""
+    most = min(_MAX_SHARD_VIDEOS, max(1, -(-len(videos) // _LEAST_SHARDS)))
+    shards: list[tuple[SourceVideo, ...]] = []
+    run: list[SourceVideo] = []
+    num_bytes = 0
+    for video in videos:
+        if run and (len(run) == most or num_bytes + video.num_bytes > _MAX_SHARD_BYTES):
+            shards.append(tuple(run))
+            run, num_bytes = [], 0
+        run.append(video)
+        num_bytes += video.num_bytes
+    return [*shards, tuple(run)] if run else shards
+
+
+def with_subjects(plan: Plan, subjects: Mapping[str, int]) -> Plan:
+    """Return `plan` with tracks chosen by hand, clip id -> track; UsageError for clips that it does not have.
+
+    The clips of a video that is cut are `ID#0000` and so on.
+    """
+    by_video: dict[str, dict[str, int]] = {}
+    for clip_id, track in subjects.items():
+        by_video.setdefault(re.sub(r"#\d{4,}$", "", clip_id), {})[clip_id] = track
+    known = {video.clip_id for video in plan.listing.videos}
+    if unknown := sorted(by_video.keys() - known):
+        raise UsageError(f"--subjects names {len(unknown)} clips that are not there: {', '.join(unknown[:5])}")
+
+    def changed(videos: Sequence[SourceVideo]) -> tuple[SourceVideo, ...]:
+        return tuple(replace(video, subjects=_chosen(by_video.get(video.clip_id))) for video in videos)
+
+    listing = replace(plan.listing, videos=changed(plan.listing.videos))
+    return replace(plan, listing=listing, shards=tuple(changed(shard) for shard in plan.shards))
+
+
+def _chosen(subjects: Mapping[str, int] | None) -> tuple[tuple[str, int], ...] | None:
+    return tuple(sorted(subjects.items())) if subjects else None
+
+
+def planned_subjects(out: Target) -> dict[str, dict[str, int]]:
+    """Return video id -> clip id -> track of the choices by hand in the plan of `out`; empty without a plan."""
+    is_there = out.size(PLAN_NAME) is not None
+    videos = _parse(out, out.read(PLAN_NAME)).get("videos", ()) if is_there else ()
+    return {video["clip_id"]: dict(video["subjects"]) for video in videos if video.get("subjects")}
+
+
+def commit_plan(plan: Plan, out: Target) -> None:
+    """Create `out/plan.json`, or check that the one there is the same; ConfigMismatchError shows the difference."""
+    wanted = plan.as_bytes()
+    if out.create(PLAN_NAME, wanted):
+        return
+    found = out.read(PLAN_NAME)
+    if found != wanted:
+        raise _mismatch(out, _differences(_parse(out, found), json.loads(wanted)))
+
+
+def renewed_plan(plan: Plan, out: Target, *, closed_shards: Container[int]) -> Plan:
+    """Return `plan` with the shards that the one in `out` was cut into; `out` must have a plan.
+
+    Videos may be other files than before, but not in `closed_shards`. Raises ConfigMismatchError for any other
+    difference.
+    """
+    old, new = _parse(out, out.read(PLAN_NAME)), json.loads(plan.as_bytes())
+    videos = {video.clip_id: video for video in plan.listing.videos}
+    if {video["clip_id"] for video in old["videos"]} != videos.keys():
+        raise _mismatch(out, _differences(old, new))
+    before = {video["clip_id"]: video for video in old["videos"]}
+    after = {video["clip_id"]: video for video in new["videos"]}
+    is_open = {clip_id: number not in closed_shards for number, shard in enumerate(old["shards"]) for clip_id in shard}
+    for clip_id, video in before.items():
+        if is_open[clip_id] and all(video.get(key) == after[clip_id].get(key) for key in _ANNOTATED):
+            before[clip_id] = after[clip_id]
+    old |= {"videos": list(before.values())}
+    new |= {"shards": old["shards"]}
+    if old != new:
+        raise _mismatch(out, _differences(old, new))
+    return replace(plan, shards=tuple(tuple(videos[clip_id] for clip_id in shard) for shard in old["shards"]))
+
+
+def _mismatch(out: Target, differences: list[str]) -> ConfigMismatchError:
+    return ConfigMismatchError(
+        f"{out} was made with another configuration ({'; '.join(differences)}); choose another --out, or remake it "
+        "from nothing with --force"
+    )
+
+
+def _parse(out: Target, data: bytes) -> dict[str, Any]:
+    path = f"{out}/{PLAN_NAME}"
+    try:
+        found = json.loads(data)
+    except ValueError as error:
+        raise ConfigMismatchError(f"{path} is not a plan of dfer ({error}); choose another --out") from error
+    version = found.get("format_version", 0) if isinstance(found, dict) else 0
+    if not isinstance(version, int) or version > FORMAT_VERSION:
+        raise FormatVersionError(f"{path} has format version {version}, this dfer knows {FORMAT_VERSION}: update dfer")
+    return dict(found)
+
+
+def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
+    """Say in a few words what separates two plans, settings first."""
+    lines = []
+    for part in ("config", "tool_versions"):
+        before, after = old.get(part, {}), new[part]
+        lines += [
+            f"{key}: {before.get(key)!r} there, {after.get(key)!r} now"
+            for key in sorted(before.keys() | after.keys())
+            if before.get(key) != after.get(key)
+        ]
+    before_videos = {json.dumps(video, sort_keys=True) for video in old.get("videos", ())}
+    after_videos = {json.dumps(video, sort_keys=True) for video in new["videos"]}
+    if before_videos != after_videos:
+        gone, fresh = len(before_videos - after_videos), len(after_videos - before_videos)
+        lines.append(f"source videos: {fresh} new or changed, {gone} gone or changed")
+    for part in ("folds", "fold_rule", "class_names", "layout", "synthetic", "shards"):
+        if old.get(part) != new.get(part) and not (part == "shards" and before_videos != after_videos):
+            lines.append(f"{part} differ")
+    return lines or ["unknown fields"]

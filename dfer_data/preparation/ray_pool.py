@@ -1,0 +1,293 @@
+"""The steps of `prepare` on a Ray cluster: the crew of engines.py, with actors in the place of processes.
+
+Retries, caps and their rules are the crew's; Ray is asked to retry nothing. Each actor has one step in hands at most,
+and keeps its detector. The detector's model file goes to the actors by its bytes, through Ray's object store: nodes
+need neither the cache of the machine that the run was started on nor a network. Ray is imported when it is used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import uuid4
+
+from dfer_data.errors import UsageError, VideoError, WorkerError
+from dfer_data.preparation.engines import Cluster, Limits, OnEvent, Worker, crashed, out_of_memory, run_crew
+from dfer_data.preparation.process_worker import Beat, Message
+from dfer_data.preparation.ray_worker import Arrived, NoMemory, Orders, Pulse, RayActor
+from dfer_data.preparation.schedule import Step
+from dfer_data.preparation.steps import ShardTask, Workplace
+from dfer_data.shards.sidecar import SHARDS, sidecar_name
+
+_PULSE_SECONDS = 2.0
+_REACH_SECONDS = 5.0
+_SEEN_SECONDS = 120.0  # longer than network file systems keep the contents of a folder in mind
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what Ray says of workers that died: it goes to stdout, and the crew says it too
+}
+_BRIEF = {"RAY_NUM_REDIS_GET_RETRIES": "1"}  # to find a head; the twenty of its default take a quarter of an hour
+_MISSING = "--engine ray needs a package that is not installed: pip install 'dfer[ray]'"
+
+
+@contextlib.contextmanager
+def connected(cluster: Cluster) -> Iterator[None]:
+    """Be connected to the cluster; a connection that this process has already is used, and left as it is.
+
+    Raises UsageError without Ray, and for a cluster that cannot be reached or is another version's.
+    """
+    address = cluster.address or os.environ.get("RAY_ADDRESS")
+    with _environment(_QUIET | (_BRIEF if address else {})), _kept_sigterm():
+        ray = _ray()
+        _expect_answer(address)
+        was_connected = bool(ray.is_initialized())
+        if not was_connected:
+            _connect(cluster)
+    try:
+        yield
+    finally:
+        if not was_connected:
+            ray.shutdown()
+
+
+def _connect(cluster: Cluster) -> None:
+    ray = _ray()
+    try:
+        address = cluster.address or os.environ.get("RAY_ADDRESS") or "local"
+        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.CRITICAL)
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        where = f"--address {cluster.address}" if cluster.address else "--engine ray"
+        reason = " ".join(str(error).split())
+        raise UsageError(
+            f"{where}: no Ray cluster to work with: {reason}; is it up, this machine one of its nodes, and Ray of one "
+            "version? One that asks for a token wants RAY_AUTH_MODE=token beside HOST:PORT"
+        ) from error
+
+
+def run_ray(
+    shards: Sequence[ShardTask],
+    place: Workplace,
+    *,
+    cluster: Cluster,
+    num_workers: int | None,
+    tool_versions: Mapping[str, str],
+    limits: Limits,
+    on_event: OnEvent,
+) -> None:
+    """Run the shards by up to `num_workers` actors of the cluster connected to; None: as many as fit at once.
+
+    Raises what `run_processes` does, and UsageError when a node lacks what a worker needs.
+    """
+    num_gpus = cluster.num_gpus if cluster.num_gpus is not None else float(place.config.device == "cuda")
+    num_places = _num_places(num_gpus)
+    work = place.work.absolute() / uuid4().hex
+    place = replace(place, source=place.source.absolute(), out=place.out.with_work(work), work=work)
+    place.work.mkdir()
+    actors = _Actors(Orders(place, _first_video(shards, place), tool_versions), num_gpus=num_gpus, limits=limits)
+    run_crew(shards, place, actors, num_workers=num_workers or num_places, limits=limits, on_event=on_event)
+    _wait_for_sidecars(shards, place)
+
+
+def _num_places(num_gpus: float) -> int:
+    """Return how many workers fit into the cluster at once; UsageError where none does."""
+    found = [node["Resources"] for node in _ray().nodes() if node["Alive"]]
+    cpus, gpus = ([int(resources.get(kind, 0)) for resources in found] for kind in ("CPU", "GPU"))
+    fits = [min(cpu, _num_shares(gpu, num_gpus)) if num_gpus else cpu for cpu, gpu in zip(cpus, gpus, strict=True)]
+    if not sum(fits):
+        raise UsageError(
+            f"a worker takes 1 CPU and {num_gpus:g} GPUs (--ray-gpus), and no node of the Ray cluster has them: "
+            f"{len(found)} nodes with at most {max(cpus, default=0)} CPUs and {max(gpus, default=0)} GPUs"
+        )
+    return sum(fits)
+
+
+def _num_shares(num_gpus: int, share: float) -> int:
+    """Return how many workers may have their share of these GPUs; a share below 1 is one of a single GPU."""
+    return num_gpus // int(share) if share >= 1 else num_gpus * int(1 / share + 1e-6)
+
+
+def _first_video(shards: Sequence[ShardTask], place: Workplace) -> str:
+    paths = (video.path for shard in shards for video in shard.videos)
+    return next((path for path in paths if path and (place.source / path).exists()), "")
+
+
+def _wait_for_sidecars(shards: Sequence[ShardTask], place: Workplace) -> None:
+    """Wait until this machine sees the marks that others wrote: a network file system may take a while.
+
+    Raises WorkerError when they do not appear.
+    """
+    until = time.monotonic() + _SEEN_SECONDS
+    while True:
+        names = place.out.listing(SHARDS)  # opening a folder makes NFS look again
+        missing = [name for shard in shards if (name := sidecar_name(shard.number)).rpartition("/")[2] not in names]
+        if not missing:
+            return
+        if time.monotonic() > until:
+            raise WorkerError(
+                f"{place.out}/{missing[0]} was written by a node of the cluster and cannot be seen here after "
+                f"{_SEEN_SECONDS:.0f} s; is --out on a file system that all nodes share?"
+            )
+        time.sleep(0.5)
+
+
+class _Actors:
+    """Workers that are actors of the cluster."""
+
+    def __init__(self, orders: Orders, *, num_gpus: float, limits: Limits) -> None:
+        ray = _ray()
+        self._orders, self._num_gpus = orders, num_gpus
+        self._pulse_seconds = min(_PULSE_SECONDS, limits.stall_seconds / 4)
+        weights = orders.place.weights
+        self._model = ray.put(weights.read_bytes() if weights else None)
+        self._hire = ray.remote(
+            num_cpus=1,
+            num_gpus=num_gpus,
+            max_restarts=0,
+            max_task_retries=0,
+            scheduling_strategy="SPREAD",
+            concurrency_groups={"watch": 1},
+        )(RayActor).remote
+
+    def hire(self) -> Worker:
+        return _Actor(self._hire(self._orders), model=self._model, pulse_seconds=self._pulse_seconds)
+
+    def wait(self, workers: Sequence[Worker], *, timeout_seconds: float) -> Sequence[Worker]:
+        ray = _ray()
+        by_reference = {ref: worker for worker in workers if isinstance(worker, _Actor) for ref in worker.awaited}
+        references = list(by_reference)
+        first, _ = ray.wait(references, timeout=timeout_seconds) if references else ((), ())
+        arrived, _ = ray.wait(references, num_returns=len(references), timeout=0) if first else ((), ())
+        return [worker for worker in dict.fromkeys(by_reference[reference] for reference in arrived)]
+
+    def why_nobody_starts(self) -> str:
+        return (
+            f"each takes 1 CPU and {self._num_gpus:g} GPUs; `ray status` says whether others have them, and whether "
+            "nodes come up"
+        )
+
+
+class _Actor(Worker):
+    """One actor: the answer it owes, and its pulse while it has a step in hands."""
+
+    def __init__(self, actor: Any, *, model: Any, pulse_seconds: float) -> None:
+        super().__init__()
+        self._actor, self._pulse_seconds = actor, pulse_seconds
+        self._pid, self._node, self._num_beats, self._resident_bytes = 0, "", 0, 0
+        self._answer: Any = actor.start.remote(model)
+        self._pulse: Any = None
+
+    @property
+    def pid(self) -> int:
+        return self._pid
+
+    @property
+    def resident_bytes(self) -> int:
+        return self._resident_bytes
+
+    @property
+    def awaited(self) -> list[Any]:
+        """References to what it will say."""
+        return [reference for reference in (self._answer, self._pulse) if reference is not None]
+
+    def tell(self, step: Step) -> None:
+        self._answer = self._actor.do.remote(step)
+        if self._pulse is None:
+            self._feel()
+
+    def hear(self) -> Message | VideoError | None:
+        ray = _ray()
+        (reference,), _ = ray.wait(self.awaited)
+        try:
+            said = ray.get(reference)
+        except ray.exceptions.RayError as error:
+            return self._loss(error)
+        if isinstance(said, Pulse):
+            return self._felt(said)
+        self._answer = None
+        if isinstance(said, Arrived):
+            self._pid, self._node = said.pid, said.node
+        if isinstance(said, NoMemory):
+            return out_of_memory(f"could not get memory on node {self._node}")
+        message: Message = said
+        return message
+
+    def kill(self) -> None:
+        _ray().kill(self._actor)
+
+    def _feel(self) -> None:
+        self._pulse = self._actor.pulse.options(concurrency_group="watch").remote(self._pulse_seconds)
+
+    def _felt(self, pulse: Pulse) -> Beat | None:
+        self._pulse = None
+        if self.step is not None:
+            self._feel()
+        has_moved, self._num_beats = pulse.num_beats > self._num_beats, pulse.num_beats
+        self._resident_bytes = pulse.resident_bytes
+        return Beat() if has_moved else None
+
+    def _loss(self, error: Exception) -> VideoError:
+        """Say what an actor died of; WorkerError for one that could not be made at all."""
+        words = " ".join(str(error).split())
+        if not self.is_ready and getattr(error, "actor_init_failed", True):
+            raise WorkerError(
+                f"a worker on the Ray cluster could not be made; is this dfer installed on every node? {words[-300:]}"
+            )
+        if "low on memory" in words:  # Ray ends workers before the node's own kernel does
+            return out_of_memory(f"Ray ended its process on node {self._node}, which ran low on memory")
+        return crashed(f"its process on node {self._node} ended" if self._node else "its process ended as it started")
+
+
+def _ray() -> Any:
+    """Return the module; UsageError where it is not installed."""
+    try:
+        import ray
+    except ImportError as error:
+        raise UsageError(_MISSING) from error
+    return ray
+
+
+def _expect_answer(address: str | None) -> None:
+    """Raise UsageError where nothing answers at HOST:PORT: Ray itself would try for minutes."""
+    if address is None or address in ("auto", "local"):
+        return
+    host, _, port = address.rpartition(":")
+    if not host or "://" in address or not port.isdecimal():
+        raise UsageError(f"--address {address}: HOST:PORT of the cluster's head is needed, or auto on one of its nodes")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UsageError(
+            f"--address {address}: nothing answers there ({error}); is the head of the Ray cluster up, and the port "
+            "the one that `ray start --head` said (6379)?"
+        ) from error
+
+
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set those variables that are not set while the block runs."""
+    added = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(added)
+    try:
+        yield
+    finally:
+        for name in added:
+            os.environ.pop(name, None)
+
+
+@contextlib.contextmanager
+def _kept_sigterm() -> Iterator[None]:
+    """Give SIGTERM back what it did: Ray sets a handler of its own as it connects."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)

@@ -1,0 +1,160 @@
+"""A worker on a node of a Ray cluster: told steps, one at a time, as the processes of workers.py are.
+
+Its node shares the source and the output folder with the machine that the run was started on, and nothing else. A run
+may take it for lost while it still works (a node out of reach, a disk that hangs), so it writes at a desk of its own
+and moves what is finished; once the run's folder is gone, so is the desk, and nothing more can come of it.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib.metadata
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+from uuid import uuid4
+
+import psutil
+
+from dfer_data.detect.base import Detector
+from dfer_data.detect.registry import build_detector
+from dfer_data.errors import UsageError
+from dfer_data.preparation.process_worker import Ready, ShardDone, Stopped, stopped
+from dfer_data.preparation.schedule import Step
+from dfer_data.preparation.steps import ShardTask, VideoDone, Workplace, commit_shard, make_video, spool_stem
+from dfer_data.shards.staging import move_spooled
+
+_Answer = TypeVar("_Answer")
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What a worker has to know, and to find on its node, before its first step."""
+
+    place: Workplace
+    """With absolute paths; its `work` has a name that no other run has."""
+    first_video: str
+    """Path below the source of a video that is there; empty where all are missing."""
+    tool_versions: Mapping[str, str]
+    """Packages whose version changes pixels."""
+
+
+@dataclass(frozen=True)
+class Arrived(Ready):
+    """First answer: the detector is built."""
+
+    pid: int
+    """Of the worker's process."""
+    node: str
+    """Name of its machine."""
+
+
+@dataclass(frozen=True)
+class NoMemory:
+    """Answer: the step needs more memory than there is; the worker should be ended."""
+
+
+@dataclass(frozen=True)
+class Pulse:
+    """How a worker is doing, asked beside its step."""
+
+    num_beats: int
+    """Signs of progress since it started."""
+    resident_bytes: int
+    """Memory of its process."""
+
+
+class RayActor:
+    """One worker. Nothing but memory that gives out raises here: what goes wrong is an answer, like what goes well."""
+
+    def __init__(self, orders: Orders) -> None:
+        """Take the orders; the work begins with `start`."""
+        self._orders = orders
+        self._desk = orders.place.work / f"desk-{uuid4().hex}"
+        self._place = replace(orders.place, out=orders.place.out.with_work(self._desk))
+        self._detector: Detector | None = None
+        self._num_beats = 0
+
+    def start(self, model: bytes | None) -> Arrived | NoMemory | Stopped:
+        """Look whether everything is here, and build the detector from the bytes of its model file."""
+        return _answered(lambda: self._start(model))
+
+    def do(self, step: Step) -> VideoDone | ShardDone | NoMemory | Stopped:
+        """Do one step."""
+        return _answered(lambda: self._do(step))
+
+    def pulse(self, after_seconds: float) -> Pulse:
+        """Say after a moment how it goes; called beside `do`."""
+        time.sleep(after_seconds)
+        return Pulse(self._num_beats, int(psutil.Process().memory_info().rss))
+
+    def _start(self, model: bytes | None) -> Arrived:
+        _expect_shared_folders(self._orders)
+        _expect_versions(self._orders.tool_versions)
+        place = self._orders.place
+        with tempfile.TemporaryDirectory(prefix="dfer-model-") as folder:
+            weights = None if model is None or place.weights is None else Path(folder) / place.weights.name
+            if weights is not None and model is not None:
+                weights.write_bytes(model)
+            self._detector = build_detector(place.config, weights=weights)
+        self._desk.mkdir()
+        return Arrived(os.getpid(), socket.gethostname())
+
+    def _do(self, step: Step) -> VideoDone | ShardDone:
+        place = self._place
+        if not self._desk.is_dir():
+            raise FileNotFoundError(errno.ENOENT, "the run is over", str(self._desk))
+        if isinstance(step, ShardTask):
+            commit_shard(step, place, on_progress=self._beat)
+            return ShardDone()
+        at_desk = replace(place, work=self._desk)
+        done = make_video(step, at_desk, detector=self._detector, on_progress=self._beat)
+        move_spooled(spool_stem(at_desk, step), spool_stem(place, step))
+        return done
+
+    def _beat(self) -> None:
+        self._num_beats += 1
+
+
+def _answered(work: Callable[[], _Answer]) -> _Answer | NoMemory | Stopped:
+    try:
+        return work()
+    except MemoryError:
+        return NoMemory()
+    except Exception as error:  # the run decides what a user sees of it
+        return stopped(error)
+
+
+def _expect_shared_folders(orders: Orders) -> None:
+    """Raise UsageError naming node and path where source or output cannot be seen."""
+    place = orders.place
+    wanted = {"--source": place.source / orders.first_video, place.out.flag: place.work}
+    for flag, path in wanted.items():
+        if not path.exists():
+            raise UsageError(
+                f"node {socket.gethostname()} of the cluster does not see {path}; {flag} must lie on a file system "
+                "that all nodes share, under the same path on each"
+            )
+
+
+def _expect_versions(wanted: Mapping[str, str]) -> None:
+    """Raise UsageError naming the packages of this node that would make other bytes."""
+    found = {name: _version(name) for name in wanted}
+    others = [f"{name} {found[name]} instead of {wanted[name]}" for name in wanted if found[name] != wanted[name]]
+    if others:
+        raise UsageError(
+            f"node {socket.gethostname()} of the cluster has {', '.join(others)}; install the same versions on every "
+            "node, or the bytes would depend on who made them"
+        )
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"

@@ -1,0 +1,360 @@
+"""`prepare`: plan, shards in parallel, manifest. A second run goes on where the first one stopped."""
+
+from __future__ import annotations
+
+import platform
+import socket
+from collections import Counter
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from dfer_data.config import Align, Device, Partial, Precision, PrepareConfig, Store, SubjectRule, Undetected
+from dfer_data.detect.registry import detector_spec
+from dfer_data.errors import DferError, UsageError
+from dfer_data.faces.crop_check import crop_notes
+from dfer_data.faces.subject import read_subjects
+from dfer_data.preparation.engines import Cluster, EngineName, Event, Limits, WorkerLost, started
+from dfer_data.preparation.manifest import AMBIGUOUS_NAME, DATASET_NAME, write_manifest
+from dfer_data.preparation.output_folder import output_folder, record
+from dfer_data.preparation.plan import (
+    PLAN_NAME,
+    Plan,
+    commit_plan,
+    make_plan,
+    planned_subjects,
+    renewed_plan,
+    with_subjects,
+)
+from dfer_data.preparation.steps import ShardTask, Workplace
+from dfer_data.shards.sidecar import SHARDS, failure_codes, finished_sidecars, sidecar_name
+from dfer_data.sources.base import Layout
+from dfer_data.sources.make_folds import Folding, with_folds
+from dfer_data.sources.registry import Adapter, adapter
+from dfer_data.storage.target import OnWait, Target, target_at
+from dfer_data.weights import fetch as weights
+
+ALL_CODES = "ALL"
+"""For `retry_failed`: any ledger code."""
+_MOST_TASKS = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What a user asks of `prepare`; `resolve` turns it into a plan."""
+
+    dataset: str
+    """Adapter's name."""
+    source: Path
+    """Folder of the dataset."""
+    detector: str = "retinaface"
+    """Registered detector."""
+    backbone: str | None = None
+    """None: the detector's default."""
+    weights: Path | None = None
+    """A model file of the user's own instead of the pinned one."""
+    align: Align | None = None
+    """None: `given` for detector none, else `template`."""
+    det_size_px: int = 640
+    """Long side of the picture the detector sees."""
+    detect_every: int = 1
+    """Frames from one that is surely detected to the next."""
+    precision: Precision = "f32"
+    """What the detector computes in."""
+    device: Device = "cpu"
+    """What it computes on."""
+    subject: SubjectRule = "balanced"
+    """Which track a clip is about."""
+    subjects: Path | None = None
+    """A CSV of tracks chosen by hand; None: those of the plan that is there, if any."""
+    all_tracks: bool = False
+    """Every person a clip of its own."""
+    undetected: Undetected = "interpolate"
+    """What becomes of frames in a gap of the track."""
+    size_px: int = 224
+    """Side of the aligned picture."""
+    template_scale: float = 0.8
+    """How large the face stands in it."""
+    box_padding: float = 0.2
+    """For `box` alignment."""
+    smoothing_window_frames: int = 7
+    """Of landmarks over time; 1: none."""
+    jpeg_quality: int = 95
+    """Of stored faces."""
+    store: Store = "frames"
+    """What a shard holds."""
+    clip_seconds: float = 60.0
+    """Longer videos become several clips; those of published datasets never do."""
+    partial: Partial = "keep"
+    """What becomes of clips whose source ends early or is damaged."""
+    crops: str | None = None
+    """Name of the folder whose crops are taken, where there are several kinds; with a detector: aligned anew."""
+    folding: Folding | None = None
+    """How folds are made, for data without folds of its own."""
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A request checked against the disk: everything is known before the first video is opened."""
+
+    plan: Plan
+    """Videos, settings, shards."""
+    weights: Path | None
+    """The detector's model file."""
+    source: Path
+    """Folder of the dataset."""
+    subjects: Mapping[str, int] | None = None
+    """Clip id -> track chosen by hand; None: those of the plan that is there, if any."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """One task of an array, which makes every `num_tasks`-th shard."""
+
+    index: int
+    """From 0."""
+    num_tasks: int
+    """Tasks in all."""
+
+    def __post_init__(self) -> None:
+        """Refuse an index that is none of the tasks'."""
+        if not 0 <= self.index < self.num_tasks <= _MOST_TASKS:
+            raise UsageError(
+                f"--task-index {self.index} --num-tasks {self.num_tasks}: an index from 0 to one less than the number "
+                f"of tasks, at most {_MOST_TASKS}, is needed"
+            )
+
+    def __contains__(self, shard: int) -> bool:
+        """Whether a shard is this task's."""
+        return shard % self.num_tasks == self.index
+
+
+@dataclass(frozen=True)
+class Begun:
+    """Event: the plan is committed, and this is what is left to do."""
+
+    num_videos: int
+    """Videos in the shards that this run makes."""
+    num_shards: int
+    """Shards that this run makes; the others are there, or another task's."""
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run did."""
+
+    document: dict[str, Any] | None
+    """Contents of dataset.json; None for one task of an array, which writes none."""
+    num_shards_made: int
+    """Shards made by this run; the others were there."""
+    num_clips: Mapping[str, int]
+    """Clips by `ok`, `partial` and ledger code, of this run's shards, made now or before."""
+    num_ambiguous: int
+    """Clips that could be about another person; 0 for one task of an array."""
+
+    @property
+    def num_failed(self) -> int:
+        """Clips without faces."""
+        return sum(number for code, number in self.num_clips.items() if code not in ("ok", "partial"))
+
+
+def resolve(request: Request, *, has_hardware: bool = True) -> Resolved:
+    """List the dataset, fetch the model file and make the plan.
+
+    `has_hardware`: this machine detects, so it must have what `device` and `precision` need; False: others do.
+    Raises UsageError and its kinds for anything wrong with the request or the dataset, WeightsError.
+    """
+    spec = detector_spec(request.detector)
+    backbone = request.backbone if request.backbone is not None else spec.backbones[0]
+    model_file = spec.weights_of(backbone)
+    dataset = adapter(request.dataset)
+    config = PrepareConfig(  # faults of the settings come before the dataset is read
+        dataset=request.dataset,
+        detector=spec.name,
+        backbone=backbone,
+        weights_sha256="",
+        det_size_px=request.det_size_px,
+        detect_every=request.detect_every,
+        precision=request.precision,
+        device=request.device,
+        subject=request.subject,
+        all_tracks=request.all_tracks,
+        undetected=request.undetected,
+        size_px=request.size_px,
+        template_scale=request.template_scale,
+        box_padding=request.box_padding,
+        smoothing_window_frames=request.smoothing_window_frames,
+        score_threshold=spec.score_threshold,
+        align=request.align or ("given" if spec.name == "none" else "template"),
+        jpeg_quality=request.jpeg_quality,
+        store=request.store,
+        clip_seconds=request.clip_seconds if dataset.is_users_own else 0.0,
+        partial=request.partial,
+    )
+    spec.check(config, has_hardware=has_hardware)
+    root = request.source.parent if request.source.is_file() else request.source  # a table may be named itself
+    listing = dataset.list(request.source, layout=_layout(request, config, dataset), crops=request.crops)
+    if request.folding is not None:
+        listing = with_folds(listing, request.folding)
+    if listing.layout == "frames":
+        listing = replace(listing, notes=(*listing.notes, *crop_notes(root, listing, detector=config.detector)))
+    path = weights.resolve(model_file, path=request.weights) if model_file else None
+    if path is not None:
+        config = replace(config, weights_sha256=weights.sha256_file(path))
+    if request.all_tracks and request.subjects is not None:
+        raise UsageError("--subjects goes without --all-tracks, which makes every person a clip")
+    subjects = read_subjects(request.subjects) if request.subjects is not None else None
+    plan = make_plan(listing, config)
+    with_subjects(plan, subjects or {})  # unknown clips are told now
+    return Resolved(plan, path, root, subjects)
+
+
+def _layout(request: Request, config: PrepareConfig, dataset: Adapter) -> Layout:
+    """Return what is read: crops where the dataset ships nothing else, where they are kept as they are, or named."""
+    wants_crops = config.align == "given" or request.crops is not None or "videos" not in dataset.layouts
+    return "frames" if wants_crops else "videos"
+
+
+def prepare(
+    resolved: Resolved,
+    out: Path | str,
+    *,
+    engine: EngineName = "processes",
+    num_workers: int | None = None,
+    limits: Limits | None = None,
+    cluster: Cluster | None = None,
+    share: Share | None = None,
+    retry_failed: str | None = None,
+    scratch: Path | None = None,
+    on_event: Callable[[Begun | Event], None] = lambda event: None,
+    on_wait: OnWait = lambda holder: None,
+) -> Summary:
+    """Make the prepared dataset in `out`, or finish the one begun there.
+
+    `out`: a folder, or a URL, for which `scratch` holds what is not finished (None: the cache).
+    `engine`: worker processes, one where `num_workers` does not say how many; `inline`, or 0 workers: this process;
+    `ray`: as many actors as fit into `cluster`, or `num_workers`.
+    `share`: only one task's shards, and no manifest, which a run without `share` writes once all shards are there.
+    `on_wait`: told whose lock behind a URL is being watched, which takes up to a minute.
+    `retry_failed`: remake the shards that hold a failure with this ledger code (ALL_CODES: with any); their videos may
+    be other files than they were. Raises ConfigMismatchError, LockedError, WorkerError, UsageError, RemoteError, or
+    DferError when the disk fails. Finished shards are kept.
+    """
+    if share is not None and retry_failed is not None:
+        raise UsageError("--retry-failed goes without --task-index: run it once, the tasks then make what is missing")
+    task_index = share.index if share else None
+    target = target_at(out, work=scratch, task_index=task_index)
+    staffed = started(
+        engine,
+        num_workers=num_workers,
+        limits=limits or Limits(),
+        cluster=cluster or Cluster(),
+        tool_versions=resolved.plan.tool_versions,
+    )
+    try:
+        with staffed as run, output_folder(target, task_index=task_index, on_wait=on_wait) as work:
+            place = Workplace(resolved.source, target, work, resolved.plan.config, resolved.weights)
+            plan = _committed_plan(resolved, place, retry_failed=retry_failed, share=share)
+            mine = [number for number in range(len(plan.shards)) if share is None or number in share]
+            done = finished_sidecars(target)
+            tasks = [ShardTask(n, plan.shards[n]) for n in mine if n not in done]
+            _record_run(target, resolved, share=share, engine=engine, num_workers=num_workers, num_tasks=len(tasks))
+
+            def tell(event: Begun | Event) -> None:
+                target.confirm()
+                if isinstance(event, WorkerLost):
+                    record(target, event="worker lost", **asdict(event))
+                on_event(event)
+
+            tell(Begun(sum(len(task.videos) for task in tasks), len(tasks)))
+            if tasks:
+                target.remove(DATASET_NAME)  # never a manifest beside a shard that is being remade
+                run(tasks, place, on_event=tell)
+            target.confirm()
+            document = write_manifest(plan, target) if share is None else None
+            num_ambiguous = len(target.read(AMBIGUOUS_NAME).splitlines()) - 1 if document else 0
+            return Summary(document, len(tasks), _num_clips(target, mine), num_ambiguous)
+    except OSError as error:
+        raise DferError(
+            f"cannot write {target.disk}: {error.strerror or error}; finished shards are kept: make room, or choose "
+            f"another {target.flag}, and run the same command again"
+        ) from error
+
+
+def _committed_plan(resolved: Resolved, place: Workplace, *, retry_failed: str | None, share: Share | None) -> Plan:
+    """Write the plan, or check the one there; open the shards to be made again: failed ones, other subjects."""
+    out = place.out
+    there = planned_subjects(out)
+    subjects = resolved.subjects
+    if subjects is None:
+        subjects = {clip_id: track for chosen in there.values() for clip_id, track in chosen.items()}
+    plan = with_subjects(resolved.plan, subjects)
+    others = {
+        video.clip_id for video in plan.listing.videos if dict(video.subjects or ()) != there.get(video.clip_id, {})
+    }
+    if out.size(PLAN_NAME) is None or (retry_failed is None and not others):
+        commit_plan(plan, out)
+        return plan
+    if share is not None:
+        raise UsageError("other --subjects go without --task-index: run it once, the tasks then make what is missing")
+    return _reopened_plan(plan, place, retry_failed=retry_failed, others=others)
+
+
+def _reopened_plan(plan: Plan, place: Workplace, *, retry_failed: str | None, others: Container[str]) -> Plan:
+    """Replace the plan that is there; remove the marks of shards with such failures, or with one of `others`."""
+    out = place.out
+    sidecars = finished_sidecars(out)
+    failed = {number: failure_codes(sidecar) for number, sidecar in sidecars.items()}
+    wanted = {
+        number for number, codes in failed.items() if codes & {retry_failed} or (codes and retry_failed == ALL_CODES)
+    }
+    wanted |= {number for number, sidecar in sidecars.items() if any(video in others for video in _videos(sidecar))}
+    plan = renewed_plan(plan, out, closed_shards=failed.keys() - wanted)
+    if not wanted and retry_failed not in (None, ALL_CODES) and len(failed) == len(plan.shards):
+        known = ", ".join(sorted({code for codes in failed.values() for code in codes})) or "none failed"
+        raise UsageError(f"--retry-failed {retry_failed}: no clip in {out} failed with that code; there are: {known}")
+    if wanted:
+        out.remove(DATASET_NAME)
+    out.remove(*map(sidecar_name, sorted(wanted)))
+    out.sync(SHARDS)
+    out.put(PLAN_NAME, plan.as_bytes())
+    return plan
+
+
+def _videos(sidecar: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the ids of the videos of a shard, some more than once."""
+    for row in (*sidecar["clips"], *sidecar["failures"]):
+        yield row["source_clip_id"]
+
+
+def _num_clips(out: Target, shards: Sequence[int]) -> Counter[str]:
+    """Count the clips of finished shards by `ok`, `partial` and ledger code."""
+    found = finished_sidecars(out)
+    sidecars = [found[number] for number in shards if number in found]
+    made = Counter(str(clip["status"]) for sidecar in sidecars for clip in sidecar["clips"])
+    return made + Counter(str(failure["code"]) for sidecar in sidecars for failure in sidecar["failures"])
+
+
+def _record_run(
+    out: Target,
+    resolved: Resolved,
+    *,
+    share: Share | None,
+    engine: EngineName,
+    num_workers: int | None,
+    num_tasks: int,
+) -> None:
+    record(
+        out,
+        event="begun",
+        source=str(resolved.source.resolve()),
+        host=socket.gethostname(),
+        platform=platform.platform(),
+        python=platform.python_version(),
+        engine=engine,
+        num_workers=num_workers,
+        task=asdict(share) if share else None,
+        shards_to_make=num_tasks,
+        shards=len(resolved.plan.shards),
+    )

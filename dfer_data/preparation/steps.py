@@ -1,0 +1,254 @@
+"""The two steps of `prepare`: one video to finished faces in the spool, finished videos to the files of a shard.
+
+Both are pure functions of the video, or the videos, and the config. A shard, its contact sheet and its sidecar
+appear whole (target.py); the sidecar comes last and is the mark that the shard is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from dfer_data.config import PrepareConfig, canonical_json
+from dfer_data.detect.base import Detector
+from dfer_data.draw.contact_sheet import NUM_COLUMNS, ContactSheet, thumbnail
+from dfer_data.errors import VideoError
+from dfer_data.faces.aligned_faces import decode
+from dfer_data.faces.pipeline import Clip, Failure, clips_of_video
+from dfer_data.faces.shipped_crops import clip_of_crops
+from dfer_data.frame_sampling import baked_frames
+from dfer_data.shards.sidecar import PREVIEW, SHARDS, read_sidecar, shard_name, sidecar_name, sidecar_sha256
+from dfer_data.shards.staging import Spooled, SpoolWriter, read_spooled
+from dfer_data.shards.writer import FORMAT_VERSION, write_shard
+from dfer_data.sources.base import SourceVideo
+from dfer_data.storage.target import Target
+from dfer_data.video.image_folder import hash_of_pictures, picture_files
+from dfer_data.weights.fetch import sha256_file
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """The videos of one shard, which is called by the five digits of its number."""
+
+    number: int
+    """From 0."""
+    videos: tuple[SourceVideo, ...]
+    """In order."""
+
+
+@dataclass(frozen=True)
+class VideoTask:
+    """One video to be worked on."""
+
+    shard: int
+    """Number of its shard."""
+    position: int
+    """Place in the shard, from 0."""
+    video: SourceVideo
+    """The video."""
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What all steps of a run have in common."""
+
+    source: Path
+    """Folder of the dataset."""
+    out: Target
+    """Where the dataset is written."""
+    work: Path
+    """Folder on this machine for what is not finished, this run's alone."""
+    config: PrepareConfig
+    """Settings."""
+    weights: Path | None
+    """The detector's model file."""
+
+
+@dataclass(frozen=True)
+class VideoDone:
+    """Event: a video has been worked on."""
+
+    clip_id: str
+    """Id of the video."""
+    num_frames: int
+    """Frames decoded."""
+    codes: tuple[str, ...]
+    """`ok`, `partial` or a ledger code for each of its clips."""
+
+
+def spool_stem(place: Workplace, task: VideoTask) -> Path:
+    """Return where the finished video of a task lies in the spool, without suffix."""
+    return place.work / shard_name(task.shard) / f"{task.position:04d}"
+
+
+def make_video(
+    task: VideoTask, place: Workplace, *, detector: Detector | None, on_progress: Callable[[], None] = lambda: None
+) -> VideoDone:
+    """Make the faces of one video and leave them in the spool; its faults become ledger rows there.
+
+    Raises OSError when the disk fails, MemoryError.
+    """
+    cv2.setNumThreads(1)
+    video, codes, num_frames = task.video, [], 0
+    clips: list[dict[str, Any]] = []
+    failures: list[dict[str, Any]] = []
+    with SpoolWriter(spool_stem(place, task)) as spool:
+        for result in _results(video, place, detector=detector, on_progress=on_progress):
+            row = result if isinstance(result, Failure) else _store(result, video, spool, config=place.config)
+            if isinstance(row, Failure):
+                failures.append(_failure_row(row, video))
+                codes.append(row.error.code)
+            else:
+                clips.append(row)
+                codes.append(str(row["status"]))
+                num_frames += int(row["num_source_frames"])
+        spool.finish(clips=clips, failures=failures)
+    return VideoDone(video.clip_id, num_frames, tuple(codes))
+
+
+def give_up_video(task: VideoTask, place: Workplace, error: VideoError) -> VideoDone:
+    """Leave a ledger row in the place of a video that could not be worked on."""
+    with SpoolWriter(spool_stem(place, task)) as spool:
+        failure = _failure_row(Failure(task.video.clip_id, error), task.video)
+        spool.finish(clips=[], failures=[failure])
+    return VideoDone(task.video.clip_id, 0, (error.code,))
+
+
+def _results(
+    video: SourceVideo, place: Workplace, *, detector: Detector | None, on_progress: Callable[[], None]
+) -> Iterator[tuple[Clip, str] | Failure]:
+    """Yield the clips of a video with the hash of its file; a fault of the video becomes a Failure."""
+    path = place.source / video.path
+    try:
+        if not video.path or not path.exists():
+            raise VideoError(
+                "MISSING_VIDEO",
+                f"no file for clip {video.clip_id}",
+                hint="restore the file, or unzip the part it is in",
+            )
+        if detector is None:
+            yield clip_of_crops(path, video, config=place.config), ""
+            return
+        sha256 = _source_sha256(path, video)
+        made = clips_of_video(path, video, config=place.config, detector=detector, on_progress=on_progress)
+        for one in made:
+            yield one if isinstance(one, Failure) else (one, sha256)
+    except VideoError as error:
+        yield Failure(video.clip_id, error)
+
+
+def _source_sha256(path: Path, video: SourceVideo) -> str:
+    """Hash a video; VideoError when it cannot be read to its end, or is not the file that was planned."""
+    try:
+        is_crops = path.is_dir() and bool(picture_files(path))
+        num_bytes, sha256 = hash_of_pictures(path) if is_crops else (path.stat().st_size, sha256_file(path))
+    except OSError as error:
+        hint = "make it readable, then `--retry-failed READ_ERROR`"
+        raise VideoError("READ_ERROR", f"{path.name} cannot be read: {error.strerror or error}", hint=hint) from error
+    if num_bytes != video.num_bytes:
+        message = f"{path.name} has {num_bytes} bytes, {video.num_bytes} when the run was planned"
+        hint = "leave the videos alone during a run; `--retry-failed CHANGED_SOURCE` takes the new one"
+        raise VideoError("CHANGED_SOURCE", message, hint=hint)
+    return sha256
+
+
+def _store(
+    made: tuple[Clip, str], video: SourceVideo, spool: SpoolWriter, *, config: PrepareConfig
+) -> dict[str, Any] | Failure:
+    """Write a clip's faces; return its sidecar row, or the failure if the source breaks on the second look."""
+    clip, sha256 = made
+    facts = clip.facts
+    test_frames = baked_frames(facts.num_frames).tolist()
+    try:
+        with spool.clip():
+            for index, face in enumerate(clip.faces):
+                if index in test_frames[:: len(test_frames) // NUM_COLUMNS]:
+                    spool.add_thumbnail(thumbnail(decode(face.payload, config)))
+                repeats = (
+                    1 if config.store == "frames" else test_frames.count(index)
+                )  # a short clip repeats its last frame
+                for _ in range(repeats):
+                    spool.add(face.payload, face.record)
+            for rival in clip.rivals:
+                spool.add_thumbnail(rival.portrait)
+    except VideoError as error:
+        return Failure(facts.clip_id, error)
+    columns = asdict(facts)
+    del columns["is_partial"]
+    status = "partial" if facts.is_partial else "ok"
+    origin = {"source_clip_id": video.clip_id, "source": video.path, "source_sha256": sha256}
+    return columns | origin | {"status": status, "rivals": [rival.track for rival in clip.rivals]}
+
+
+def _failure_row(failure: Failure, video: SourceVideo) -> dict[str, Any]:
+    error = failure.error
+    return {
+        "clip_id": failure.clip_id,
+        "source_clip_id": video.clip_id,
+        "source": video.path,
+        "code": error.code,
+        "message": error.message,
+        "frame": error.frame,
+        "hint": error.hint,
+        "retryable": error.is_retryable,
+    }
+
+
+def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[], None] = lambda: None) -> None:
+    """Put the finished videos of a shard together, move shard, sheet and last the sidecar into place.
+
+    Half-written files lie in `place.out.work`. Does nothing when that was done already. Raises OSError when the disk
+    fails, LockedError when the place is another run's by now, RemoteError.
+    """
+    place.out.confirm()
+    if read_sidecar(place.out, task.number) is not None:
+        return
+    name, out, work = shard_name(task.number), place.out, place.out.work
+    videos = [
+        read_spooled(spool_stem(place, VideoTask(task.number, position, video)))
+        for position, video in enumerate(task.videos)
+    ]
+    sheet = _contact_sheet(videos)
+    shard = work / f"{name}.safetensors"
+    config = place.config
+    file = write_shard(shard, videos, store=config.store, size_px=config.size_px, on_progress=on_progress)
+    clips = [clip for video in videos for clip in video.clips]
+    sidecar: dict[str, Any] = {
+        "format": "dfer-shard-sidecar",
+        "format_version": FORMAT_VERSION,
+        "shard": name,
+        **asdict(file),
+        "preview": {"num_bytes": len(sheet), "sha256": hashlib.sha256(sheet).hexdigest()},
+        "clips": [clip | {"row": row} for row, clip in enumerate(clips)],
+        "failures": [failure for video in videos for failure in video.failures],
+    }
+    sidecar["sidecar_sha256"] = sidecar_sha256(sidecar)
+    out.put_file(f"{SHARDS}/{name}.safetensors", shard, on_progress=on_progress)
+    out.put(f"{PREVIEW}/{name}.jpg", sheet)
+    out.sync(SHARDS)  # the shard's name is on disk before its mark
+    out.put(sidecar_name(task.number), canonical_json(sidecar))
+    out.sync(SHARDS)
+    shard.unlink(missing_ok=True)
+    shutil.rmtree(place.work / name)
+
+
+def _contact_sheet(videos: list[Spooled]) -> bytes:
+    sheet = ContactSheet()
+    for video in videos:
+        for clip, thumbnails in zip(video.clips, video.thumbnails(), strict=True):
+            note = f"{clip['num_frames']} frames" + (" partial" if clip["status"] == "partial" else "")
+            rivals = clip["rivals"]
+            note += f", track {clip['track']}" if rivals else ""
+            faces = len(thumbnails) - len(rivals)
+            sheet.add_clip(str(clip["clip_id"]), thumbnails[:faces], note=note)
+            if rivals:
+                sheet.add_rivals(dict(zip(rivals, thumbnails[faces:], strict=True)))
+        for failure in video.failures:
+            sheet.add_failure(str(failure["clip_id"]), str(failure["code"]))
+    return sheet.encode()

@@ -1,0 +1,63 @@
+"""HTML pages of one file: Jinja templates with autoescaping, and a content security policy."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from importlib import resources
+from typing import Any
+
+from dfer_data.errors import UsageError
+
+_PACKAGE = "dfer_data.render"
+_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(value: Any) -> Any:
+    """Return text with the characters that would hide or turn round what stands beside them written as escapes."""
+    is_text = isinstance(value, str) and not hasattr(value, "__html__")
+    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value) if is_text else value
+
+
+def template(name: str, *, package: str) -> Any:
+    """Return a compiled template from the folder `templates` of a package; it may import the shared parts.html.j2.
+
+    Raises UsageError without jinja2.
+    """
+    try:
+        import jinja2
+    except ImportError as error:
+        raise UsageError("the page needs jinja2, which is not installed: pip install 'dfer[report]'") from error
+    environment = jinja2.Environment(
+        loader=jinja2.FunctionLoader(lambda wanted: _template_text(wanted, package if wanted == name else _PACKAGE)),
+        autoescape=True,
+        finalize=visible,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return environment.get_template(name)
+
+
+def policy(style: str, script: str, *, images: str) -> str:
+    """Return the content security policy of a page: pictures from `images`, this style and script, nothing else."""
+    return (
+        f"default-src 'none'; img-src {images}; style-src {_hash(style)}; script-src {_hash(script)}; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def read_text(name: str) -> str:
+    """Return a file that all pages share: `page.css` or `page.js`."""
+    return _template_text(name, _PACKAGE)
+
+
+def _template_text(name: str, package: str) -> str:
+    return (resources.files(package) / "templates" / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    """Return a source of a content security policy."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}'"

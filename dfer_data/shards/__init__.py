@@ -1,0 +1,1 @@
+"""The shard format: names, staging, writer, reader, sidecar."""

@@ -1,0 +1,70 @@
+"""The sidecar of a shard: what is in it, and the mark that it is done."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from dfer_data.config import canonical_json
+from dfer_data.storage.target import Target
+
+SHARDS, PREVIEW = "shards", "preview"
+
+
+def shard_name(number: int) -> str:
+    """Return the stem of a shard's files."""
+    return f"{number:05d}"
+
+
+def sidecar_name(number: int) -> str:
+    """Return the name of a shard's sidecar."""
+    return f"{SHARDS}/{shard_name(number)}.json"
+
+
+def read_sidecar(out: Target, number: int) -> dict[str, Any] | None:
+    """Return the sidecar of a finished shard; None unless it is as written and shard and sheet have its sizes."""
+    name = shard_name(number)
+    try:
+        content = out.read(sidecar_name(number))
+    except OSError:
+        return None
+    return _finished(content, out.size(f"{SHARDS}/{name}.safetensors"), out.size(f"{PREVIEW}/{name}.jpg"))
+
+
+def _finished(content: bytes, num_bytes: int | None, num_sheet_bytes: int | None) -> dict[str, Any] | None:
+    try:
+        sidecar = json.loads(content)
+        is_done = bool(
+            sidecar["sidecar_sha256"] == sidecar_sha256(sidecar)
+            and num_bytes == sidecar["num_bytes"]
+            and num_sheet_bytes == sidecar["preview"]["num_bytes"]
+        )
+        return dict(sidecar) if is_done else None
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def sidecar_sha256(sidecar: Mapping[str, Any]) -> str:
+    """Hash a sidecar without its own hash: a damaged one must not be taken over into a new dataset.json."""
+    body = {key: value for key, value in sidecar.items() if key != "sidecar_sha256"}
+    return hashlib.sha256(canonical_json(body)).hexdigest()
+
+
+def finished_sidecars(out: Target) -> dict[int, dict[str, Any]]:
+    """Return the sidecars of all finished shards by number."""
+    sizes, sheets = out.listing(SHARDS), out.listing(PREVIEW)
+    names = sorted(name.removesuffix(".json") for name in sizes if name.endswith(".json"))
+    numbered = [name for name in names if name.isdecimal()]
+    contents = out.read_all([f"{SHARDS}/{name}.json" for name in numbered])
+    found = {
+        int(name): _finished(content, sizes.get(f"{name}.safetensors"), sheets.get(f"{name}.jpg"))
+        for name, content in zip(numbered, contents, strict=True)
+    }
+    return {number: sidecar for number, sidecar in found.items() if sidecar is not None}
+
+
+def failure_codes(sidecar: Mapping[str, Any]) -> set[str]:
+    """Return the ledger codes in a sidecar."""
+    return {str(failure["code"]) for failure in sidecar["failures"]}

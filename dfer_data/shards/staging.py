@@ -1,0 +1,180 @@
+"""Finished videos on their way into a shard: their faces, measurements and facts, on disk until the shard is written.
+
+A shard is made of many videos. Each lies by itself here as soon as it is done, so that the death of a worker loses the
+one video in its hands, and memory stays flat however long a video is.
+
+    .work/00003/0017.json        marks the video as done: its clips, or why there are none
+    .work/00003/0017.frames      encoded faces, one after the other
+    .work/00003/0017.records     one RECORD a face
+    .work/00003/0017.thumbnails  (K, 96, 96, 3) uint8 RGB for the contact sheet
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import zlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dfer_data.config import canonical_json
+from dfer_data.draw.contact_sheet import THUMBNAIL_PX
+from dfer_data.types import Floats, Image
+
+RECORD = np.dtype(
+    [
+        ("num_bytes", "<i8"),
+        ("pts_seconds", "<f4"),
+        ("box", "<f4", (4,)),
+        ("landmarks", "<f4", (5, 2)),
+        ("score", "<f4"),
+        ("crc32", "<u4"),
+        ("frame_index", "<i4"),
+        ("flags", "|u1"),
+    ]
+)
+"""One stored face: the length and CRC-32 of its bytes in `.frames`, and the fields of FrameRecord."""
+Records = npt.NDArray[np.void]
+"""(F,) of dtype RECORD."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameRecord:
+    """What a shard keeps of one aligned frame besides its picture."""
+
+    frame_index: int
+    """Position in the source video's decoding order."""
+    pts_seconds: float
+    """Presentation time; NaN where the source has none."""
+    box: Floats
+    """(4,) float32 source pixels; NaN for shipped crops."""
+    landmarks: Floats
+    """(5, 2) float32 source pixels after smoothing; NaN for shipped crops."""
+    score: float
+    """Detector's score; NaN for interpolated frames and shipped crops."""
+    flags: int
+    """FrameFlag bits."""
+
+
+@dataclass(frozen=True)
+class Spooled:
+    """A finished video on disk."""
+
+    stem: Path
+    """Its files without their suffix."""
+    clips: tuple[dict[str, Any], ...]
+    """Facts of each clip, in the order of its faces."""
+    failures: tuple[dict[str, Any], ...]
+    """Ledger rows of the clips that could not be made."""
+    frames_per_clip: tuple[int, ...]
+    """Stored faces of each clip."""
+    thumbnails_per_clip: tuple[int, ...]
+    """Thumbnails of each clip."""
+
+    def records(self) -> Records:
+        """Return the measurements of all faces, (F,) of dtype RECORD."""
+        return np.fromfile(self.stem.with_suffix(".records"), RECORD)
+
+    def thumbnails(self) -> Iterator[list[Image]]:
+        """Yield the thumbnails of clip after clip, (96, 96, 3) uint8 RGB."""
+        shape = (THUMBNAIL_PX, THUMBNAIL_PX, 3)
+        with self.stem.with_suffix(".thumbnails").open("rb") as file:
+            for number in self.thumbnails_per_clip:
+                yield list(np.fromfile(file, np.uint8, number * math.prod(shape)).reshape(number, *shape))
+
+
+class SpoolWriter:
+    """Collects the clips of one video; use as a context manager. What was not finished leaves no mark."""
+
+    def __init__(self, stem: Path) -> None:
+        """Start anew in the files `stem`.*; an earlier try is overwritten."""
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        self._stem = stem
+        self._files: dict[str, IO[bytes]] = {
+            name: stem.with_suffix(f".{name}").open("w+b") for name in ("frames", "records", "thumbnails")
+        }
+        self._frames_per_clip: list[int] = []
+        self._thumbnails_per_clip: list[int] = []
+        self._num_frames = self._num_thumbnails = 0
+
+    def __enter__(self) -> SpoolWriter:
+        """Return itself."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Close the files."""
+        for file in self._files.values():
+            file.close()
+
+    @contextlib.contextmanager
+    def clip(self) -> Iterator[None]:
+        """Make what is added inside one clip; an exception, or no face at all, takes it back whole."""
+        starts = {file: file.tell() for file in self._files.values()}
+        self._num_frames = self._num_thumbnails = 0
+        try:
+            yield
+            if not self._num_frames:
+                raise ValueError("a clip needs at least one frame")
+        except BaseException:
+            for file, start in starts.items():
+                file.seek(start)
+                file.truncate()
+            raise
+        self._frames_per_clip.append(self._num_frames)
+        self._thumbnails_per_clip.append(self._num_thumbnails)
+
+    def add(self, payload: bytes, record: FrameRecord) -> None:
+        """Append one face: JPEG bytes, or raw (size, size, 3) RGB bytes with `--store clips16`."""
+        row = np.zeros((), RECORD)
+        row["num_bytes"], row["crc32"] = len(payload), zlib.crc32(payload)
+        for name in ("pts_seconds", "box", "landmarks", "score", "frame_index", "flags"):
+            row[name] = getattr(record, name)
+        self._files["frames"].write(payload)
+        self._files["records"].write(row.tobytes())
+        self._num_frames += 1
+
+    def add_thumbnail(self, picture: Image) -> None:
+        """Append one cell of the contact sheet, (96, 96, 3) uint8 RGB."""
+        self._files["thumbnails"].write(picture.tobytes())
+        self._num_thumbnails += 1
+
+    def finish(self, *, clips: Sequence[dict[str, Any]], failures: Sequence[dict[str, Any]]) -> None:
+        """Mark the video as done: `clips` are the facts of the clips added, `failures` the ledger rows of others."""
+        for file in self._files.values():
+            file.flush()
+        facts = {
+            "clips": list(clips),
+            "failures": list(failures),
+            "frames_per_clip": self._frames_per_clip,
+            "thumbnails_per_clip": self._thumbnails_per_clip,
+        }
+        part = self._stem.with_suffix(".part")
+        part.write_bytes(canonical_json(facts))
+        part.replace(self._stem.with_suffix(".json"))
+
+
+def is_spooled(stem: Path) -> bool:
+    """Whether the video of these files is done."""
+    return stem.with_suffix(".json").exists()
+
+
+def read_spooled(stem: Path) -> Spooled:
+    """Open a finished video."""
+    facts = json.loads(stem.with_suffix(".json").read_bytes())
+    return Spooled(stem, **{name: tuple(values) for name, values in facts.items()})
+
+
+def move_spooled(stem: Path, target: Path) -> None:
+    """Move a finished video to other files on the same disk; its mark comes last.
+
+    Raises FileNotFoundError when the folder above the target's is gone: the run that wanted the video is over.
+    """
+    target.parent.mkdir(exist_ok=True)
+    for suffix in (".frames", ".records", ".thumbnails", ".json"):
+        stem.with_suffix(suffix).replace(target.with_suffix(suffix))

@@ -1,0 +1,112 @@
+"""Writes one shard: a safetensors file of aligned faces and their measurements. reader.py reads it.
+
+The JPEG (or pixel) payload is the last tensor, so everything before it, the index, is read and checked in one go. The
+file is put together from finished videos on disk (spool.py) by streaming. docs/formats.md describes every field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import struct
+import zlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dfer_data.config import Store
+from dfer_data.frame_sampling import CLIP_FRAMES, baked_frames
+from dfer_data.shards.staging import RECORD, Spooled
+
+FORMAT_VERSION = 1
+_COPY_BYTES = 1 << 20
+_DTYPE_NAMES = {"<i8": "I64", "<i4": "I32", "<u4": "U32", "<f4": "F32", "|u1": "U8"}
+
+
+@dataclass(frozen=True)
+class ShardFile:
+    """Size and hashes of a finished shard, as its sidecar and dataset.json repeat them."""
+
+    num_bytes: int
+    """Of the whole file."""
+    sha256: str
+    """Of the whole file."""
+    index_bytes: int
+    """Length of the header and all tensors before the payload."""
+    index_crc32: int
+    """CRC-32 of those bytes."""
+
+
+def write_shard(
+    target: Path,
+    videos: Sequence[Spooled],
+    *,
+    store: Store,
+    size_px: int,
+    on_progress: Callable[[], None] = lambda: None,
+) -> ShardFile:
+    """Write the shard of these finished videos to `target`, synced to disk; return its sizes and hashes."""
+    tensors = _index_tensors(videos, store=store)
+    num_bytes = sum(video.stem.with_suffix(".frames").stat().st_size for video in videos)
+    num_clips = len(tensors["clip_offsets"]) - 1
+    shape = [num_bytes] if store == "frames" else [num_clips, CLIP_FRAMES, size_px, size_px, 3]
+    header = _header(tensors, "jpeg" if store == "frames" else "clips", shape, num_bytes, store=store)
+    index = header + b"".join(array.tobytes() for array in tensors.values())
+    digest = hashlib.sha256(index)
+    with target.open("wb") as file:
+        file.write(index)
+        for video in videos:
+            with video.stem.with_suffix(".frames").open("rb") as payload:
+                while chunk := payload.read(_COPY_BYTES):
+                    digest.update(chunk)
+                    file.write(chunk)
+                    on_progress()
+        file.flush()
+        os.fsync(file.fileno())
+    return ShardFile(len(index) + num_bytes, digest.hexdigest(), len(index), zlib.crc32(index))
+
+
+def _index_tensors(videos: Sequence[Spooled], *, store: Store) -> dict[str, npt.NDArray[Any]]:
+    """Return the tensors before the payload, widest items first, so that each lies aligned in the file."""
+    records = np.concatenate([np.empty(0, RECORD), *(video.records() for video in videos)])
+    frames_per_clip = np.array([number for video in videos for number in video.frames_per_clip], "<i8")
+    clip16 = [baked_frames(int(number)) for number in frames_per_clip]
+    tensors: dict[str, npt.NDArray[Any]] = {}
+    if store == "frames":
+        tensors["frame_offsets"] = _offsets(records["num_bytes"])
+    tensors["clip_offsets"] = _offsets(frames_per_clip)
+    for name in ("pts_seconds", "box", "landmarks", "score", "crc32", "frame_index"):
+        tensors[name] = np.ascontiguousarray(records[name])
+    tensors["clip16_index"] = np.array(clip16, "<i4").reshape(len(frames_per_clip), CLIP_FRAMES)
+    return tensors | {"flags": np.ascontiguousarray(records["flags"])}
+
+
+def _offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    return np.concatenate([[0], np.cumsum(lengths)]).astype("<i8")
+
+
+def _header(
+    tensors: dict[str, npt.NDArray[Any]], payload_name: str, payload_shape: list[int], payload_bytes: int, *, store: str
+) -> bytes:
+    """Return the safetensors header: u64 length, JSON padded with spaces to a multiple of 8."""
+    entries: dict[str, Any] = {
+        "__metadata__": {"format": "dfer-shard", "format_version": str(FORMAT_VERSION), "store": store}
+    }
+    start = 0
+    for name, array in tensors.items():
+        stop = start + array.nbytes
+        entries[name] = {
+            "dtype": _DTYPE_NAMES[array.dtype.str],
+            "shape": list(array.shape),
+            "data_offsets": [start, stop],
+        }
+        start = stop
+    entries[payload_name] = {"dtype": "U8", "shape": payload_shape, "data_offsets": [start, start + payload_bytes]}
+    text = json.dumps(entries, separators=(",", ":")).encode("utf-8")
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text

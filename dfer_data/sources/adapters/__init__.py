@@ -1,0 +1,1 @@
+"""One file per dataset: its annotation files to a listing of videos."""

@@ -1,0 +1,94 @@
+"""A table of one's own: a CSV file with path and label, and perhaps split, fold and subject."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from dfer_data.sources.annotation import decoded
+from dfer_data.sources.base import Layout, SourceListing
+from dfer_data.sources.catalog import not_there
+from dfer_data.sources.listed_paths import SPLITS, VALIDATION, Line, list_lines
+from dfer_data.sources.tree import Tree, scan
+
+_COLUMNS: Mapping[str, tuple[str, ...]] = {
+    "path": ("path", "video", "file", "filename", "video_name", "clip"),
+    "label": ("label", "emotion", "class"),
+    "split": ("split", "part", "set"),
+    "fold": ("fold",),
+    "subject": ("subject", "group", "person", "actor"),
+}
+_Row = tuple[str, Mapping[str, str]]
+
+
+def list_table(root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
+    """List what a CSV file names; `root`: the file, or the folder that holds it alone. See Source.
+
+    `fold` alone: the fold that tests a clip, all others train on it. `split` alone: one fold. Neither: no folds.
+    """
+    tree, name = _table_of(root)
+    faults: list[str] = []
+    rows = list(_rows(tree.root, name, faults))
+    lines = list(_lines(rows, faults))
+    return list_lines("csv", tree, lines, layout=layout, crops=crops, faults=faults, fold_rule=f"as {name} says")
+
+
+def _table_of(root: Path) -> tuple[Tree, str]:
+    if root.is_file():
+        return scan(root.parent, dataset="csv"), root.name
+    tree = scan(root, dataset="csv")
+    tables = [path for path in tree.files if "/" not in path and path.lower().endswith((".csv", ".tsv"))]
+    if len(tables) != 1:
+        raise not_there("csv", f"{root} holds {len(tables)} tables ({', '.join(tables) or 'no .csv or .tsv'})")
+    return tree, tables[0]
+
+
+def _rows(root: Path, name: str, faults: list[str]) -> Iterator[_Row]:
+    """Yield (`file:line`, column -> cell) of each row; faults of the header and of rows are told."""
+    text = decoded((root / name).read_bytes())
+    if text is None:
+        faults.append(f"{name}: neither UTF-8 nor GBK text; save it as UTF-8")
+        return
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=text.partition("\n")[0].count))
+    header = [cell.strip().lower() for cell in next(reader, [])]
+    places = {column: [i for i, word in enumerate(header) if word in words] for column, words in _COLUMNS.items()}
+    columns = ", ".join(header) or "(nothing)"
+    faults += [f"{name}:1: no column {column} in: {columns}" for column in ("path", "label") if not places[column]]
+    faults += [f"{name}:1: two columns say {column}: {columns}" for column, where in places.items() if len(where) > 1]
+    line = reader.line_num + 1
+    for cells in [] if faults else reader:
+        where, line = f"{name}:{line}", reader.line_num + 1
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) != len(header):
+            faults.append(f"{where}: {len(cells)} cells, the header has {len(header)}")
+            continue
+        row = {column: cells[found[0]].strip() for column, found in places.items() if found}
+        if empty := [column for column in row if column != "subject" and not row[column]]:
+            faults.append(f"{where}: {' and '.join(empty)} missing")
+        else:
+            yield where, row
+
+
+def _lines(rows: Sequence[_Row], faults: list[str]) -> Iterator[Line]:
+    """Yield a line for each fold that a row stands for."""
+    has_test = any(SPLITS.get(row.get("split", "").lower()) == "test" for _, row in rows)
+    folds = sorted({row["fold"] for _, row in rows if "fold" in row})
+    for where, row in rows:
+        fold, word = row.get("fold", ""), row.get("split", "").lower()
+        split = SPLITS.get(
+            word, "train" if has_test else "test"
+        )  # a validation part beside a test part is for training
+        if "fold" in row and not (fold.isdecimal() and int(fold) >= 1):
+            faults.append(f"{where}: fold {fold!r}; a whole number from 1 is needed")
+        elif "split" in row and word not in (*SPLITS, *VALIDATION):
+            faults.append(f"{where}: split {row['split']!r}; known: train, test, val")
+        elif "split" in row or "fold" not in row:
+            name = fold or ("1" if "split" in row else "")
+            yield Line(row["path"], row["label"], name, split, where, row.get("subject") or None)
+        else:
+            for one in folds:
+                part = SPLITS["test" if one == fold else "train"]
+                yield Line(row["path"], row["label"], one, part, where, row.get("subject") or None)

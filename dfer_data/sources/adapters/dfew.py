@@ -1,0 +1,141 @@
+"""DFEW (Jiang et al., ACM MM 2020): original videos or shipped crops, official five folds, label names.
+
+Split files: `EmoLabel_DataSplit/{train,test}(single-labeled)/set_K.csv`, header `video_name,label`, ids without leading
+zeros, labels from 1. Videos: `Clip/original/00001.mp4` (or `1.mp4`). Crops: `Clip/clip_224x224/00001/*.jpg`, whose
+pictures are really 256 x 256 and whose names sort by number only; `clip_224x224_16f` holds them interpolated to 16
+frames. Votes: `dfew_votes.py`.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from dfer_data.errors import UsageError
+from dfer_data.sources.adapters.dfew_votes import NO_VOTES, Votes, read_votes
+from dfer_data.sources.annotation import Entry, assemble, read_lines
+from dfer_data.sources.base import Layout, SourceListing, Split
+from dfer_data.sources.catalog import not_there
+from dfer_data.sources.class_labels import DFEW_NAMES, DFEW_NUMBERS
+from dfer_data.sources.tree import Found, Tree, by_clip, five_digits, scan
+
+_FOLDS = ("1", "2", "3", "4", "5")
+_SPLITS: tuple[Split, ...] = ("train", "test")
+_HEADER = "video_name,label"
+_CROPS = ("clip_224x224", "clip_224x224_16f", "clip_224x16f")
+
+
+def list_dfew(root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
+    """List DFEW's single-labelled clips. See Source."""
+    tree = scan(root, dataset="dfew")
+    entries, faults = _read_splits(tree)
+    votes, more_faults = read_votes(root)
+    faults += more_faults
+    found = _videos(tree, faults) if layout == "videos" else _frames(tree, crops, faults)
+    wanted = "Clip/original/*.mp4" if layout == "videos" else f"Clip/{crops or _CROPS[0]}/*/*.jpg{_others(tree)}"
+    listing = assemble(
+        "dfew", tree, layout=layout, class_names=DFEW_NAMES, entries=entries, found=found, faults=faults, wanted=wanted
+    )
+    return _annotated(listing, votes, heads=_heads(root) if listing.synthetic else {})
+
+
+def _read_splits(tree: Tree) -> tuple[list[Entry], list[str]]:
+    """Read all ten split files; return their entries and every fault with file and line."""
+    folders = {split: _split_folder(tree, split) for split in _SPLITS}
+    if not any(folders.values()):
+        raise not_there("dfew", f"no split files of DFEW below {tree.root}")
+    entries: list[Entry] = []
+    faults: list[str] = []
+    for split, folder in folders.items():
+        if folder is None:
+            faults.append(f"{split}(single-labeled): this folder of split files is missing")
+            continue
+        for fold in _FOLDS:
+            name = f"{folder}/set_{fold}.csv"
+            if name in tree.files:
+                entries += _read_split(tree.root, name, fold=fold, split=split, faults=faults)
+            else:
+                faults.append(f"{name}: missing")
+    return entries, faults
+
+
+def _split_folder(tree: Tree, split: str) -> str | None:
+    pattern = re.compile(rf"{split}\(single[-_]labeled\)", re.IGNORECASE)
+    folders = (str(PurePosixPath(path).parent) for path in tree.files if path.lower().endswith(".csv"))
+    return next((folder for folder in folders if pattern.fullmatch(PurePosixPath(folder).name)), None)
+
+
+def _read_split(root: Path, name: str, *, fold: str, split: Split, faults: list[str]) -> Iterator[Entry]:
+    lines = list(read_lines(root, name, faults))
+    if not lines:
+        return
+    if lines[0][1].replace(" ", "") != _HEADER:
+        faults.append(f"{lines[0][0]}: header is {lines[0][1]!r}, wanted {_HEADER!r}")
+    for where, line in lines[1:]:
+        fields = [field.strip() for field in line.split(",")]
+        if len(fields) != 2 or not fields[0].isdecimal():
+            faults.append(f"{where}: {line!r} is not a video number and a label")
+        elif not fields[1].isdecimal() or int(fields[1]) not in DFEW_NUMBERS:
+            faults.append(f"{where}: label {fields[1]!r} of video {fields[0]}; wanted 1 to {len(DFEW_NUMBERS)}")
+        else:
+            yield Entry(f"{int(fields[0]):05d}", DFEW_NUMBERS[int(fields[1])], fold, split, where)
+
+
+def _videos(tree: Tree, faults: list[str]) -> dict[str, Found]:
+    """Return the original videos by clip id.
+
+    Other people's conversions (clip_224x224_avi/00001.avi) lie beside the originals and must not stand in for them.
+    """
+    originals = [one for one in tree.videos if "original" in one.parts[:-1]]
+    return by_clip(tree, originals or tree.videos, five_digits, faults)
+
+
+def _frames(tree: Tree, crops: str | None, faults: list[str]) -> dict[str, Found]:
+    """Return the shipped crops of one kind by clip id; UsageError where there are several and none was named."""
+    kinds: dict[str, list[Found]] = {}
+    wanted = _CROPS if crops is None else (crops,)
+    for one in tree.pictures:
+        nearest = next((name for name in reversed(one.parts[:-1]) if name in (*_CROPS, *wanted)), None)
+        if nearest in wanted:
+            kinds.setdefault(str(nearest), []).append(one)
+    if len(kinds) > 1:
+        there = ", ".join(f"{kind} ({len(found)} clips)" for kind, found in kinds.items())
+        raise UsageError(
+            f"{tree.root} holds crops of several kinds, which are not mixed: {there}; --crops NAME takes one"
+        )
+    return by_clip(tree, next(iter(kinds.values()), []), five_digits, faults)
+
+
+def _others(tree: Tree) -> str:
+    """Name folders that hold somebody else's crops, for the error where the shipped ones are not there."""
+    kinds = sorted({one.parts[-2] for one in tree.pictures if five_digits(one) and len(one.parts) > 1})
+    return f" (there are {', '.join(kinds)}: --crops NAME takes one)" if kinds else ""
+
+
+def _annotated(listing: SourceListing, votes: Mapping[str, Votes], *, heads: Mapping[str, str]) -> SourceListing:
+    """Add what annotation.xlsx and the ground truth of a synthetic tree say about clips."""
+    videos = [
+        replace(video, votes=votes.get(video.clip_id, NO_VOTES)[0], group=heads.get(video.clip_id))
+        for video in listing.videos
+    ]
+    labels = {video.clip_id: video.label for video in videos}
+    notes = list(listing.notes)
+    if votes and (num_without := len(labels.keys() - votes.keys())):
+        notes.append(f"{num_without} clips have no votes in annotation.xlsx")
+    others = [clip_id for clip_id, (_, label) in sorted(votes.items()) if labels.get(clip_id, label) != label]
+    if others:
+        what = f"{len(others)} clips another label than the split files"
+        notes.append(f"annotation.xlsx gives {what}, which count ({others[0]}...)")
+    return replace(listing, videos=tuple(videos), notes=tuple(notes))
+
+
+def _heads(root: Path) -> dict[str, str]:
+    """Return clip id -> head of a synthetic tree, from its ground truth; real DFEW does not say who is in a clip."""
+    path = root / "ground_truth" / "clips.csv"
+    if not path.is_file():
+        return {}
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["clip_id"]: f"head-{row['identity']}" for row in csv.DictReader(file)}

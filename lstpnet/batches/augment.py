@@ -1,0 +1,200 @@
+"""Random changes to a training batch, on its device: the same change over all frames of a clip.
+
+What is drawn for a clip is a function of (seed, epoch, clip id), so it does not depend on batches, threads or devices;
+mixing is the exception, as it joins the clips that a batch happens to hold. Rotation and crop are one resampling, all
+of colour is one linear map.
+"""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from lstpnet.recipe import Recipe
+
+_CLIP_STREAM, _BATCH_STREAM = 1, 5  # keep these draws apart from the frames' and the order's
+_GRAY = (0.299, 0.587, 0.114)
+_CROP_ASPECT = (3 / 4, 4 / 3)
+_ERASED_AREA, _ERASED_ASPECT = (0.02, 0.33), (0.3, 3.3)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """What is changed at random, and how much; the defaults change nothing."""
+
+    flip: float = 0.0
+    """Probability of mirroring left to right."""
+    crop: float = 1.0
+    """Least share of the area that a crop keeps before it is resized to the whole; its sides' ratio is 3:4 to 4:3."""
+    rotation_degrees: float = 0.0
+    """Greatest turn about the middle, either way; corners are filled with black."""
+    brightness: float = 0.0
+    """A factor between 1 - x and 1 + x."""
+    contrast: float = 0.0
+    """The same for the distance from the clip's mean grey."""
+    saturation: float = 0.0
+    """The same for the distance from each pixel's grey."""
+    erasing: float = 0.0
+    """Probability of blackening a rectangle of 2 to 33 % of the picture (Zhong et al., AAAI 2020)."""
+    mixup: float = 0.0
+    """Alpha of mixup (Zhang et al., ICLR 2018); 0: none."""
+    cutmix: float = 0.0
+    """Alpha of CutMix (Yun et al., ICCV 2019); 0: none. With mixup too, each batch has one of them, by chance."""
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> Augmentation:
+        """Take these settings from a recipe, which has them by the same names."""
+        return cls(**{each.name: getattr(recipe, each.name) for each in fields(cls)})
+
+
+@dataclass(frozen=True)
+class _Draws:
+    """What was drawn for the clips of a batch, (B,) each unless said."""
+
+    is_mirrored: list[bool]
+    crops: list[tuple[float, float, float, float]]
+    """Width, height, and middle x, y of the crop, as shares of the picture."""
+    radians: list[float]
+    colours: list[tuple[float, float, float]]
+    """Factors of brightness, contrast, saturation."""
+    erased: list[tuple[float, float, float, float] | None]
+    """Left, top, right, bottom as shares of the picture."""
+
+
+def augmented(
+    frames: torch.Tensor, clip_ids: Sequence[str], changes: Augmentation, *, seed: int, epoch: int
+) -> torch.Tensor:
+    """(B, T, 3, H, W) uint8 -> the same shape: uint8 if clips are mirrored at most, else float32 in 0..1.
+
+    Leaves `frames` as they are. Mixing is `mixed`.
+    """
+    draws = _draw(clip_ids, changes, seed=seed, epoch=epoch)
+    frames = _mirrored(frames, draws.is_mirrored)
+    is_warped = changes.crop < 1 or changes.rotation_degrees > 0
+    is_coloured = changes.brightness > 0 or changes.contrast > 0 or changes.saturation > 0
+    if not (is_warped or is_coloured or changes.erasing > 0):
+        return frames
+    pixels = frames.float().div_(255)
+    if is_warped:
+        pixels = _warped(pixels, draws)
+    if is_coloured:
+        pixels = _coloured(pixels, draws)
+    for clip, box in zip(pixels, draws.erased, strict=True):
+        if box is not None:
+            _patch(clip, box).zero_()
+    return pixels
+
+
+def mixed(
+    pixels: torch.Tensor,
+    labels: torch.Tensor,
+    clip_ids: Sequence[str],
+    changes: Augmentation,
+    *,
+    num_classes: int,
+    seed: int,
+    epoch: int,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mix clips (B, T, 3, H, W) float with each other; return them and targets.
+
+    `labels` are (B,) int64, or (B, num_classes) float32, rows that sum to 1; targets are the same where nothing is
+    mixed, else such rows.
+    """
+    if changes.mixup == 0 and changes.cutmix == 0:
+        return pixels, labels
+    rng = np.random.default_rng((seed, epoch, zlib.crc32("\n".join(clip_ids).encode("utf-8")), _BATCH_STREAM))
+    partner = torch.from_numpy(rng.permutation(len(clip_ids))).to(pixels.device)
+    cuts = changes.cutmix > 0 and (changes.mixup == 0 or rng.random() < 0.5)
+    alpha = changes.cutmix if cuts else changes.mixup
+    share = float(rng.beta(alpha, alpha))
+    if cuts:
+        side = math.sqrt(1 - share)
+        x, y = rng.random(2)
+        box = (max(0.0, x - side / 2), max(0.0, y - side / 2), min(1.0, x + side / 2), min(1.0, y + side / 2))
+        others = _patch(pixels[partner], box)  # a copy: the clips below are written to
+        patch = _patch(pixels, box)
+        share = 1 - patch[0, 0, 0].numel() / pixels[0, 0, 0].numel()
+        patch.copy_(others)
+    else:
+        pixels = torch.lerp(pixels[partner], pixels, share)
+    rows = functional.one_hot(labels, num_classes).float() if labels.ndim == 1 else labels
+    return pixels, share * rows + (1 - share) * rows[partner]
+
+
+def _draw(clip_ids: Sequence[str], changes: Augmentation, *, seed: int, epoch: int) -> _Draws:
+    draws = _Draws([], [], [], [], [])
+    for clip_id in clip_ids:
+        rng = np.random.default_rng((seed, epoch, zlib.crc32(clip_id.encode("utf-8")), _CLIP_STREAM))
+        draws.is_mirrored.append(bool(rng.random() < changes.flip))
+        draws.crops.append(_crop(rng, least=changes.crop))
+        draws.radians.append(math.radians(changes.rotation_degrees) * rng.uniform(-1, 1))
+        strengths = (changes.brightness, changes.contrast, changes.saturation)
+        brightness, contrast, saturation = (1 + strength * rng.uniform(-1, 1) for strength in strengths)
+        draws.colours.append((brightness, contrast, saturation))
+        is_erased = rng.random() < changes.erasing
+        width, height, x, y = _box(rng, area=_ERASED_AREA, aspect=_ERASED_ASPECT)
+        draws.erased.append((x - width / 2, y - height / 2, x + width / 2, y + height / 2) if is_erased else None)
+    return draws
+
+
+def _crop(rng: np.random.Generator, *, least: float) -> tuple[float, float, float, float]:
+    found = _box(rng, area=(least, 1.0), aspect=_CROP_ASPECT)
+    return found if least < 1 else (1.0, 1.0, 0.5, 0.5)
+
+
+def _box(
+    rng: np.random.Generator, *, area: tuple[float, float], aspect: tuple[float, float]
+) -> tuple[float, float, float, float]:
+    """Draw width, height, middle x, y of a box inside the unit square; a side that would not fit is cut to it."""
+    size = rng.uniform(*area)
+    ratio = math.exp(rng.uniform(math.log(aspect[0]), math.log(aspect[1])))
+    width, height = min(1.0, math.sqrt(size * ratio)), min(1.0, math.sqrt(size / ratio))
+    return width, height, width / 2 + (1 - width) * rng.random(), height / 2 + (1 - height) * rng.random()
+
+
+def _mirrored(frames: torch.Tensor, is_mirrored: Sequence[bool]) -> torch.Tensor:
+    if not any(is_mirrored):
+        return frames
+    chosen = torch.tensor(is_mirrored, device=frames.device)
+    return torch.where(chosen[:, None, None, None, None], frames.flip(-1), frames)
+
+
+def _warped(pixels: torch.Tensor, draws: _Draws) -> torch.Tensor:
+    """Turn about the middle, then cut out: one bilinear resampling with one grid a clip."""
+    batch, num_frames, channels, height_px, width_px = pixels.shape
+    rows = []
+    for (width, height, x, y), angle in zip(draws.crops, draws.radians, strict=True):
+        cos, sin = math.cos(angle), math.sin(angle)
+        scale = torch.tensor([[width, 0, 2 * x - 1], [0, height, 2 * y - 1]], dtype=torch.float64)
+        aspect = width_px / height_px  # coordinates run from -1 to 1 whatever the sides
+        turn = torch.tensor([[cos, -sin / aspect], [sin * aspect, cos]], dtype=torch.float64)
+        rows.append(turn @ scale)
+    theta = torch.stack(rows).to(pixels)
+    grid = functional.affine_grid(theta, [batch, 1, height_px, width_px], align_corners=False)
+    flat = pixels.reshape(batch, num_frames * channels, height_px, width_px)
+    return functional.grid_sample(flat, grid, align_corners=False).reshape(pixels.shape)
+
+
+def _coloured(pixels: torch.Tensor, draws: _Draws) -> torch.Tensor:
+    """Brightness, contrast, saturation, in this order, and cut to 0..1; writes into `pixels`."""
+    factors = torch.tensor(draws.colours, device=pixels.device)[:, :, None, None, None, None]  # (B, 3, 1, 1, 1, 1)
+    brightness, contrast, saturation = factors.unbind(1)
+    weights = torch.tensor(_GRAY, device=pixels.device)[:, None, None]
+    gray = (pixels * weights).sum(dim=2, keepdim=True)  # (B, T, 1, H, W)
+    mean = gray.mean(dim=(1, 2, 3, 4), keepdim=True)
+    offset = gray.mul_((1 - saturation) * contrast * brightness).add_((1 - contrast) * brightness * mean)
+    return pixels.mul_(saturation * contrast * brightness).add_(offset).clamp_(0, 1)
+
+
+def _patch(pixels: torch.Tensor, box: tuple[float, float, float, float]) -> torch.Tensor:
+    """Return the part of (..., H, W) inside left, top, right, bottom, given as shares."""
+    height_px, width_px = pixels.shape[-2:]
+    left, right = (round(share * width_px) for share in (box[0], box[2]))
+    top, bottom = (round(share * height_px) for share in (box[1], box[3]))
+    return pixels[..., top:bottom, left:right]

@@ -1,0 +1,76 @@
+"""Batches on the device that computes; on CUDA the next one is copied while this one is computed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TypeVar
+
+import torch
+
+from dfer_data.loading.loader import Batch
+
+_T = TypeVar("_T")
+
+
+class Waiting:
+    """How long a loop waits for what it is given."""
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+
+    def taken(self) -> float:
+        """Return the seconds since this was last asked."""
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds
+
+    def timed(self, source: Iterator[_T]) -> Iterator[_T]:
+        """Yield what `source` does and add up the time that takes."""
+        while True:
+            start = time.perf_counter()
+            found = next(source, None)
+            self._seconds += time.perf_counter() - start
+            if found is None:
+                return
+            yield found
+
+
+def on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor, Batch]]:
+    """Yield frames and labels of each batch on `device`, contiguous, and the batch they came from.
+
+    Frames (B, T, 3, size, size) or (B, V, T, ...) uint8, labels (B,) int64. On a CPU they may share the batch's buffer
+    and are valid as long. On CUDA copies run beside the computation where the loader's buffers are page-locked.
+    """
+    if device.type == "cuda":
+        yield from _copied_ahead(batches, device)
+        return
+    for batch in batches:
+        yield batch.frames.to(device).contiguous(), batch.labels.to(device), batch
+
+
+def _copied_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor, Batch]]:
+    stream = torch.cuda.Stream(device)
+    ready: tuple[torch.Tensor, torch.Tensor, Batch, torch.cuda.Event] | None = None
+    for batch in batches:
+        with torch.cuda.stream(stream):
+            frames = batch.frames.to(device, non_blocking=True).contiguous()
+            labels = batch.labels.to(device, non_blocking=True)
+            event = torch.cuda.Event()
+            event.record(stream)
+        if ready is not None:
+            yield _handed_over(*ready[:3], event=ready[3], device=device)
+        event.synchronize()  # the loader writes into this buffer when it is asked for the next batch
+        ready = frames, labels, batch, event
+    if ready is not None:
+        yield _handed_over(*ready[:3], event=ready[3], device=device)
+
+
+def _handed_over(
+    frames: torch.Tensor, labels: torch.Tensor, batch: Batch, *, event: torch.cuda.Event, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor, Batch]:
+    """Let the computing stream wait for the copy, and keep the memory until it is done with it."""
+    current = torch.cuda.current_stream(device)
+    current.wait_event(event)
+    for tensor in (frames, labels):
+        tensor.record_stream(current)
+    return frames, labels, batch

@@ -1,0 +1,1 @@
+"""Weights on disk: checkpoints, the authors' files, ONNX, start weights, custom models."""

@@ -1,0 +1,148 @@
+"""A trained model made ready to be used elsewhere: batch norms folded away, exported to ONNX, a JSON beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import logging
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from dfer_data.errors import UsageError
+from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.models.resnet import BasicBlock
+
+OPSET = 18
+MIN_EXPORT_PX = 33
+"""At 32 px the last feature map is a single pixel, and a graph that allows for that cannot be traced."""
+_MAX_SIDE_PX = 4096
+_MAX_FRAMES = 4096
+
+
+def fold_batch_norms(model: LSTPNet) -> LSTPNet:
+    """Return a copy in eval mode whose backbone's batch norms are folded into the convolutions before them.
+
+    The same function to rounding, with fewer passes over the feature maps; it can no longer be trained as it was.
+    """
+    folded = copy.deepcopy(model).eval()
+    _fold(folded.backbone, "conv1", "bn1")
+    for block in folded.backbone.modules():
+        if isinstance(block, BasicBlock):
+            _fold(block, "conv1", "bn1")
+            _fold(block, "conv2", "bn2")
+            if block.downsample is not None:
+                _fold(block.downsample, "0", "1")
+    return folded
+
+
+def _fold(module: nn.Module, conv: str, norm: str) -> None:
+    """Put a convolution and the batch norm after it, children of `module` by these names, into the convolution."""
+    first, second = module.get_submodule(conv), module.get_submodule(norm)
+    assert isinstance(first, nn.Conv2d)
+    assert isinstance(second, nn.BatchNorm2d)
+    setattr(module, conv, fuse_conv_bn_eval(first, second))
+    setattr(module, norm, nn.Identity())
+
+
+class _Logits(nn.Module):
+    """The model as one function of clips, without the checks that an exported graph cannot hold."""
+
+    def __init__(self, model: LSTPNet) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, clips: Tensor) -> Tensor:
+        """Map (B, T, 3, H, W) float to logits (B, num_classes)."""
+        return self.model.logits(clips)
+
+
+def exported_program(model: LSTPNet, *, num_frames: int = 16, size_px: int = 224) -> torch.export.ExportedProgram:
+    """Return the model as a program of torch.export, for any number of clips and of frames, 2 or more, and any size.
+
+    `num_frames`, `size_px`: of the example that it is traced with.
+    """
+    dims = {
+        0: torch.export.Dim("batch", min=1, max=4096),
+        1: torch.export.Dim("frames", min=2, max=_MAX_FRAMES),
+        3: torch.export.Dim("height", min=MIN_EXPORT_PX, max=_MAX_SIDE_PX),
+        4: torch.export.Dim("width", min=MIN_EXPORT_PX, max=_MAX_SIDE_PX),
+    }
+    example = torch.zeros(2, num_frames, 3, size_px, size_px)
+    with torch.no_grad():
+        return torch.export.export(_Logits(model).eval(), (example,), dynamic_shapes=(dims,))
+
+
+def export_onnx(model: LSTPNet, path: Path, *, num_frames: int = 16, size_px: int = 224) -> None:
+    """Write the model as ONNX: input `clips` (batch, frames, 3, height, width) float32, output `logits`.
+
+    Raises UsageError where the packages for it are not installed, and for a size that a graph for any size cannot have.
+    """
+    if size_px < MIN_EXPORT_PX:
+        raise UsageError(f"a model for {size_px} px cannot be exported: {MIN_EXPORT_PX} px or more are needed")
+    try:
+        import onnx
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise UsageError(
+            f"ONNX export needs {error.name}, which is not installed: pip install 'dfer[export]'"
+        ) from error
+    program = exported_program(model, num_frames=num_frames, size_px=size_px)
+    with _quiet("torch.onnx"), warnings.catch_warnings():  # it names every operator of torchvision that is not there
+        warnings.simplefilter("ignore")
+        onnx_program = torch.onnx.export(
+            program, input_names=["clips"], output_names=["logits"], opset_version=OPSET, dynamo=True, verbose=False
+        )
+    assert onnx_program is not None
+    proto = onnx_program.model_proto
+    _name_axes(proto, ("batch", "frames", "", "height", "width"))
+    part = path.with_name(path.name + ".part")
+    onnx.save_model(proto, str(part))
+    part.replace(path)
+
+
+@contextlib.contextmanager
+def _quiet(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
+
+
+def _name_axes(proto: Any, names: Sequence[str]) -> None:
+    """Give the free axes of the input, and wherever they come again, names that a person can read."""
+    axes = proto.graph.input[0].type.tensor_type.shape.dim
+    readable = {axis.dim_param: name for axis, name in zip(axes, names, strict=True) if axis.dim_param}
+    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.dim_param in readable:
+                axis.dim_param = readable[axis.dim_param]
+
+
+def description(
+    model: LSTPNet, *, recipe: Mapping[str, Any], class_names: Sequence[str], protocol: str
+) -> dict[str, Any]:
+    """Return what the JSON beside an exported model says: classes, frames, size, input, protocol."""
+    return {
+        "format": "dfer-model",
+        "format_version": 1,
+        "class_names": list(class_names),
+        "network": model.settings,
+        "sampler": recipe["sampler"],
+        "short": recipe["short"],
+        "num_frames": 16,
+        "size_px": recipe["size_px"],
+        "input": "clips: (batch, frames, 3, height, width) float32, RGB divided by 255"
+        + ("; each frame to mean 0 and deviation 1" if recipe["input_norm"] == "per-frame" else ""),
+        "input_norm": recipe["input_norm"],
+        "output": "logits: (batch, classes) float32, in the order of class_names",
+        "protocol": protocol,
+    }

@@ -1,0 +1,148 @@
+"""Checkpoints of the authors' code (LLFabiann/LSTPNet, commit 6d8364d): read into LSTPNet and written back, strictly.
+
+Paper: Lu, Jiang, Fu, Zhao, Yang, PRCV 2023, doi 10.1007/978-981-99-8469-5_14. A checkpoint there is
+{"model_state_dict": {"module.KEY": tensor}}, 226 keys, of which 8 repeat a tensor under a second name. The authors'
+loader passes over what does not match; this one names every fault and loads nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lstpnet.errors import CheckpointError
+from lstpnet.models.lstpnet import DEFAULTS, LSTPNet
+
+_WRAPPER = "module."
+# Our names to the authors', applied in this order; what no rule changes has the same name (fc, conv1, bn1...).
+_RENAMES = tuple(
+    (re.compile(pattern), replacement)
+    for pattern, replacement in (
+        (r"^backbone\.excitation\.", "s_former.eca."),
+        (r"^backbone\.", "s_former.ir_back."),
+        (r"\.excitation\.", ".eca."),
+        (r"\.expand\.", ".eca_conv_1.0."),
+        (r"\.over_time\.", ".action_p2_conv1."),
+        (r"\.merge\.", ".eca_conv_2.0."),
+        (r"^head\.conv\.", "t_former.spatial_transformer.TC."),
+        (r"^head\.", "t_former.spatial_transformer."),
+        (r"\.attention_norm\.", ".2.fn.norm."),
+        (r"\.attention\.to_qkv\.", ".2.fn.fn.to_qkv."),
+        (r"\.attention\.to_out\.", ".2.fn.fn.to_out.0."),
+        (r"\.feed_forward_norm\.", ".3.fn.norm."),
+        (r"\.feed_forward\.widen\.", ".3.fn.fn.linear1.0."),
+        (r"\.feed_forward\.norm1\.", ".3.fn.fn.linear1.2."),
+        (r"\.feed_forward\.conv\.", ".3.fn.fn.TC."),
+        (r"\.feed_forward\.norm2\.", ".3.fn.fn.norm."),
+        (r"\.feed_forward\.narrow\.", ".3.fn.fn.linear2.0."),
+        (r"\.feed_forward\.norm3\.", ".3.fn.fn.linear2.1."),
+    )
+)
+# The convolution and the norm that all layers share appear again under each layer.
+_ALIASES = {
+    f"t_former.spatial_transformer.layers.{layer}.{position}.{kind}": f"t_former.spatial_transformer.{name}.{kind}"
+    for layer in (0, 1)
+    for position, name in ((0, "TC"), (1, "norm"))
+    for kind in ("weight", "bias")
+}
+
+
+def reference_name(name: str) -> str:
+    """Return the authors' name, without `module.`, of a parameter or buffer of LSTPNet."""
+    for pattern, replacement in _RENAMES:
+        name = pattern.sub(replacement, name)
+    return name
+
+
+def reference_to_ours(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors by the authors' names (without `module.`) by ours; repeated ones and unknown ones are left out."""
+    with torch.device("meta"):
+        ours = {reference_name(name): name for name in LSTPNet().state_dict()}
+    return {ours[name]: tensor for name, tensor in tensors.items() if name in ours}
+
+
+def load_reference(state_dict: Mapping[str, Any]) -> LSTPNet:
+    """Return an LSTPNet with the authors' weights, in eval mode, on the CPU.
+
+    Args:
+        state_dict: the 226 tensors by the authors' names, with or without `module.`, or a checkpoint which holds them
+            under "model_state_dict". The number of classes is that of `fc.weight`. Nothing is shared with the model.
+
+    Raises:
+        CheckpointError: names all at once what is missing, extra, of another shape or dtype, not finite, or unequal to
+            the tensor that it should repeat.
+    """
+    if not isinstance(state_dict, Mapping):
+        raise CheckpointError(f"a {type(state_dict).__name__} is no state dict; pass what torch.load returned, a dict")
+    tensors, faults = _unwrap(state_dict.get("model_state_dict", state_dict))
+    with torch.device("meta"):
+        model = LSTPNet(_num_classes(tensors.get("fc.weight")))
+    ours = {reference_name(name): name for name in model.state_dict()}
+    wanted = {reference_name(name): tensor for name, tensor in model.state_dict().items()}
+    wanted |= {alias: wanted[original] for alias, original in _ALIASES.items()}
+    faults += _faults(tensors, wanted)
+    if faults:
+        count = len(faults)
+        raise CheckpointError(
+            f"not a checkpoint of the authors' LSTPNet (LLFabiann/LSTPNet), {count} fault{'s' if count > 1 else ''}",
+            faults,
+        )
+    model.to_empty(device="cpu")
+    model.load_state_dict({name: tensors[theirs] for theirs, name in ours.items()})
+    return model.eval()
+
+
+def export_reference(model: LSTPNet) -> dict[str, Tensor]:
+    """Return copies of the model's tensors by the authors' names, without `module.`, the 8 repeated ones included.
+
+    Raises:
+        CheckpointError: the model is another than the only one that the authors' code has.
+    """
+    if others := [f"{key} {value}" for key, value in model.settings.items() if value != DEFAULTS[key]]:
+        raise CheckpointError(
+            f"an LSTPNet with {', '.join(others)} has no counterpart in the authors' code, which has "
+            f"{', '.join(f'{key} {value}' for key, value in DEFAULTS.items())}"
+        )
+    tensors = {reference_name(name): tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    return tensors | {alias: tensors[original].clone() for alias, original in _ALIASES.items()}
+
+
+def _unwrap(state_dict: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
+    """Return the tensors without the prefix that DataParallel puts before their names, and what is not a tensor."""
+    tensors: dict[str, Tensor] = {}
+    faults = []
+    for key, value in state_dict.items():
+        name = str(key).removeprefix(_WRAPPER)
+        if not isinstance(value, Tensor):
+            faults.append(f"{key} is a {type(value).__name__}, not a tensor")
+        elif name in tensors:
+            faults.append(f"{name} comes twice, with and without {_WRAPPER!r}")
+        else:
+            tensors[name] = value
+    return tensors, faults
+
+
+def _num_classes(weight: Tensor | None) -> int:
+    """Return the rows of the classifier's weight; 7 where there is none, which is a fault found later."""
+    return weight.shape[0] if weight is not None and weight.ndim == 2 and len(weight) else 7
+
+
+def _faults(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:
+    """Yield what is wrong with `tensors`, given one tensor of the right shape and dtype for each name."""
+    yield from (f"{name} is missing" for name in wanted if name not in tensors)
+    yield from (f"{name} does not belong to it" for name in tensors if name not in wanted)
+    for name in (name for name in wanted if name in tensors):
+        found, right = tensors[name], wanted[name]
+        original = _ALIASES.get(name, name)
+        if found.shape != right.shape:
+            yield f"{name} has shape {tuple(found.shape)}, not {tuple(right.shape)}"
+        elif found.dtype != right.dtype:
+            yield f"{name} is {found.dtype}, not {right.dtype}"
+        elif not bool(torch.isfinite(found).all()):
+            yield f"{name} holds NaN or infinity"
+        elif original in tensors and not torch.equal(found, tensors[original]):
+            yield f"{name} differs from {original}, which it should repeat"

@@ -1,0 +1,54 @@
+"""A finished run as a model: its network with the weights of one of its checkpoints, and the settings of the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from dfer_data.errors import CorruptDataError, UsageError
+from lstpnet.checkpoints.checkpoint import load_checkpoint
+from lstpnet.checkpoints.custom_model import build_own
+from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.recipe import network_of
+from lstpnet.runs import CONFIG_NAME, RunInfo, read_run
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A model out of a run."""
+
+    model: nn.Module
+    """In eval mode, on the CPU; LSTPNet, or what the run's own model builds."""
+    info: RunInfo
+    """What run.json says."""
+    settings: Mapping[str, Any]
+    """The recipe as resolved, and data, fold and seed."""
+
+
+def load_trained(folder: Path, *, checkpoint: str = "last") -> Trained:
+    """Load a checkpoint of a finished run.
+
+    Raises UsageError for a folder that is no finished run or has no such checkpoint, CheckpointError and
+    CorruptDataError for damaged files.
+    """
+    info = read_run(folder)
+    if not info.finished:
+        raise UsageError(f"{folder} has not finished; train it to its end first")
+    if checkpoint not in info.checkpoints:
+        raise UsageError(f"{folder} has no checkpoint {checkpoint!r}; it has: {', '.join(info.checkpoints)}")
+    try:
+        settings = dict(json.loads((folder / CONFIG_NAME).read_bytes())["settings"])
+        own, network = str(settings.get("model", "")), network_of(settings)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CorruptDataError(
+            f"{folder / CONFIG_NAME} is missing or damaged ({error!r}); --force trains again"
+        ) from error
+    num_classes = len(info.class_names)
+    model = build_own(own, num_classes=num_classes) if own else LSTPNet(num_classes, **network)
+    load_checkpoint(model, folder / "checkpoints" / f"{checkpoint}.safetensors")
+    return Trained(model.eval(), info, settings)

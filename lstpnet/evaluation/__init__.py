@@ -1,0 +1,1 @@
+"""Logits of clips, metrics, features, attention, other datasets."""

@@ -1,0 +1,93 @@
+"""Attention of other papers, to stand where LSTPNet has its TCE. All of it looks at each frame alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lstpnet.models.excitation import Excitation
+from lstpnet.models.tce import kernel_size
+
+_REDUCTION = 16  # of SE and CBAM, as in their papers
+_SPATIAL_TAPS = 7
+
+
+class NoExcitation(Excitation):
+    """Every channel as it is: the backbone without attention."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+
+    def excite(self, x: Tensor, num_frames: int) -> Tensor:
+        """See Excitation."""
+        return x
+
+    def pooled(self, x: Tensor, num_frames: int) -> Tensor:
+        """See Excitation."""
+        return x.mean(dim=(2, 3))
+
+
+class ECA(Excitation):
+    """Efficient channel attention: a convolution along the channels of the mean. Gates in (0, 1).
+
+    Wang et al., "ECA-Net", CVPR 2020: the kernel is the odd number next to (log2 C + 1) / 2, here at least 3.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        taps = kernel_size(channels)
+        self.conv = nn.Conv1d(1, 1, taps, padding=taps // 2, bias=False)
+
+    def gate(self, x: Tensor, num_frames: int) -> Tensor:
+        """See Excitation."""
+        scores: Tensor = self.conv(x.mean(dim=(2, 3))[:, None])  # (B*T, 1, C)
+        return torch.sigmoid(scores[:, 0])
+
+
+class SE(Excitation):
+    """Squeeze and excitation: two linear maps over the mean. Gates in (0, 1).
+
+    Hu, Shen, Sun, "Squeeze-and-Excitation Networks", CVPR 2018; reduction 16, at least one channel.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mlp = _bottleneck(channels)
+
+    def gate(self, x: Tensor, num_frames: int) -> Tensor:
+        """See Excitation."""
+        scores: Tensor = self.mlp(x.mean(dim=(2, 3)))
+        return torch.sigmoid(scores)
+
+
+class CBAM(Excitation):
+    """Channel attention over mean and maximum, then attention over places. Weights in (0, 1).
+
+    Woo et al., "CBAM", ECCV 2018; reduction 16, a 7 x 7 convolution with batch norm over places.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.mlp = _bottleneck(channels)
+        self.conv = nn.Conv2d(2, 1, _SPATIAL_TAPS, padding=_SPATIAL_TAPS // 2, bias=False)
+        self.norm = nn.BatchNorm2d(1)
+
+    def gate(self, x: Tensor, num_frames: int) -> Tensor:
+        """Return the weights of the channels alone."""
+        scores: Tensor = self.mlp(x.mean(dim=(2, 3))) + self.mlp(x.amax(dim=(2, 3)))
+        return torch.sigmoid(scores)
+
+    def excite(self, x: Tensor, num_frames: int) -> Tensor:
+        """See Excitation."""
+        x = x * self.gate(x, num_frames)[:, :, None, None]
+        places = torch.stack([x.amax(dim=1), x.mean(dim=1)], dim=1)  # (B*T, 2, H, W)
+        return x * torch.sigmoid(self.norm(self.conv(places)))
+
+    def pooled(self, x: Tensor, num_frames: int) -> Tensor:
+        """See Excitation."""
+        return self.excite(x, num_frames).mean(dim=(2, 3))
+
+
+def _bottleneck(channels: int) -> nn.Sequential:
+    hidden = max(1, channels // _REDUCTION)
+    return nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels))

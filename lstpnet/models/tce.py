@@ -1,0 +1,86 @@
+"""TCE, temporal channel excitation: how strongly each channel of each frame speaks, seen from the frames around it.
+
+Paper: Lu, Jiang, Fu, Zhao, Yang, "Long Short-Term Perception Network for Dynamic Facial Expression Recognition",
+PRCV 2023, doi 10.1007/978-981-99-8469-5_14. Written anew to give the numbers of the authors' code (LLFabiann/LSTPNet,
+commit 6d8364d), after ECA-Net (Wang et al., CVPR 2020) and ACTION-Net (Wang et al., CVPR 2021).
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from lstpnet.models.excitation import Excitation
+
+
+def num_reduced_channels(channels: int) -> int:
+    """Return the number of maps of a TCE: an eighth of `channels`, rounded to a multiple of 8, at least 8."""
+    return max(8, (channels // 8 + 4) // 8 * 8)
+
+
+def kernel_size(channels: int) -> int:
+    """Return the width of the convolutions along the channel axis: odd, about log2(channels) / 2, at least 3."""
+    half = int(abs(math.log2(channels) + 1) / 2)
+    return max(3, half if half % 2 else half + 1)
+
+
+class TCE(Excitation):
+    """Gate in (0, 2) for each channel of each frame, from its largest and its mean value and those of its neighbours.
+
+    The paper's order: pool, convolve 1 -> R maps along channels, convolve over time, ReLU, convolve R -> 1 maps along
+    channels. Nothing but sums stands before the ReLU, so the first two commute: here the convolution over time runs on
+    the K shifted copies of the pooled values instead of on the R maps (K is 3 or 5, R is 8 to 64). The same function,
+    to rounding, at 6 % of the multiplications; the plain order is the reference in the tests.
+
+    Shapes: B clips, T frames each, C channels, H x W pixels, R maps, K taps along channels.
+
+    Args:
+        channels: C.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+        maps, taps = num_reduced_channels(channels), kernel_size(channels)
+        self.expand = nn.Conv1d(1, maps, taps, padding=taps // 2)
+        self.over_time = nn.Conv1d(channels, channels, 3, padding=1, bias=False)
+        self.merge = nn.Conv1d(maps, 1, taps, padding=taps // 2)
+
+    def gate(self, x: Tensor, num_frames: int) -> Tensor:
+        """Return the gates of feature maps; the excited maps are `x * gate[:, :, None, None]`.
+
+        Args:
+            x: (B*T, C, H, W) float feature maps, the frames of a clip in a row.
+            num_frames: T.
+
+        Returns:
+            (B*T, C) float, 0 to 2; 1 changes nothing.
+        """
+        largest = F.adaptive_max_pool2d(x, 1)  # amax would split the gradient between equal pixels
+        mean = F.adaptive_avg_pool2d(x, 1)
+        pooled = torch.cat([largest, mean]).reshape(-1, num_frames, self.channels)  # (2B, T, C)
+        maps = F.relu(self._maps(pooled))
+        scores = self.merge(maps).reshape(2, -1, self.channels)  # (2, B*T, C): one of each branch
+        gate: Tensor = 2 * torch.sigmoid(scores[0] + scores[1])
+        return gate
+
+    def _maps(self, pooled: Tensor) -> Tensor:
+        """Return over_time(expand(pooled)): pooled (G, T, C) -> (G*T, R, C), with the temporal convolution first."""
+        num_groups, num_frames, channels = pooled.shape
+        taps = self.expand.kernel_size[0]
+        padded = F.pad(pooled.transpose(1, 2), (0, 0, taps // 2, taps // 2))  # (G, C + K - 1, T)
+        shifted = torch.stack([padded[:, tap : tap + channels] for tap in range(taps)], dim=1)  # (G, K, C, T)
+        # The bias of `expand` passes through time as well, and feels the zero padding at both ends of the clip: it
+        # weighs one more copy, of all ones, whose response is the same for every group.
+        ones = torch.ones_like(shifted[:1, 0])  # (1, C, T)
+        responses = self.over_time(torch.cat([shifted.flatten(0, 1), ones]))  # (G*K + 1, C, T)
+        copies = responses[:-1].reshape(num_groups, taps, channels, num_frames)
+        constant = responses[-1:, None].expand(num_groups, 1, channels, num_frames)
+        inputs = torch.cat([copies, constant], dim=1).permute(0, 3, 1, 2)  # (G, T, K + 1, C)
+        bias = self.expand.bias
+        assert bias is not None
+        weights = torch.cat([self.expand.weight[:, 0], bias[:, None]], dim=1)  # (R, K + 1)
+        return torch.matmul(weights, inputs.flatten(0, 1))  # (G*T, R, C)

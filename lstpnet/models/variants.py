@@ -1,0 +1,81 @@
+"""The networks that the paper compares, and what each costs: parameters, multiplications, time on this machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from lstpnet.models.lstpnet import LSTPNet
+
+VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "lstpnet": {},
+        "attention=eca": {"attention": "eca"},
+        "attention=se": {"attention": "se"},
+        "attention=cbam": {"attention": "cbam"},
+        "attention=none": {"attention": "none"},
+        "temporal=transformer": {"temporal": "transformer"},
+        "temporal=lstm": {"temporal": "lstm"},
+        "temporal=gru": {"temporal": "gru"},
+        "temporal=mean": {"temporal": "mean"},
+        "near_conv=false": {"near_conv": False},
+        "ffn_conv=false": {"ffn_conv": False},
+        "near_conv=false ffn_conv=false": {"near_conv": False, "ffn_conv": False},
+        "num_layers=1": {"num_layers": 1},
+        "num_layers=3": {"num_layers": 3},
+        "hidden_multiplier=4": {"hidden_multiplier": 4},
+        "width_multiplier=0.5": {"width_multiplier": 0.5},
+        "width_multiplier=0.25": {"width_multiplier": 0.25},
+    }
+)
+"""Recipe settings -> arguments of LSTPNet; `dfer train --set KEY=VALUE` for each of them."""
+SIZES_PX = (224, 112, 64)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network costs for one clip of sixteen frames."""
+
+    name: str
+    """Of the variant."""
+    num_parameters: int
+    """Trainable numbers."""
+    gmac: Mapping[int, float]
+    """Side of the picture in pixels -> billions of multiply-adds."""
+    milliseconds: Mapping[int, float]
+    """Side of the picture in pixels -> forward pass of one clip here, in float32; empty where it was not timed."""
+
+
+def cost(name: str, *, num_frames: int = 16, sizes_px: Sequence[int] = SIZES_PX, is_timed: bool = True) -> Cost:
+    """Count and time one of the VARIANTS, for seven classes."""
+    with torch.device("meta"):
+        model = LSTPNet(7, **VARIANTS[name]).eval()
+        gmac = {size: _gmac(model, num_frames=num_frames, size_px=size) for size in sizes_px}
+    num_parameters = sum(parameter.numel() for parameter in model.parameters())
+    timed = LSTPNet(7, **VARIANTS[name]).eval() if is_timed else None
+    times = {size: _milliseconds(timed, num_frames, size) for size in sizes_px} if timed is not None else {}
+    return Cost(name, num_parameters, gmac, times)
+
+
+def _gmac(model: LSTPNet, *, num_frames: int, size_px: int) -> float:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.empty(1, num_frames, 3, size_px, size_px, device="meta"))
+    return float(counter.get_total_flops() / 2e9)
+
+
+def _milliseconds(model: LSTPNet, num_frames: int, size_px: int) -> float:
+    """Return the least of three passes after a first one."""
+    clip = torch.rand(1, num_frames, 3, size_px, size_px)
+    seconds = []
+    with torch.inference_mode():
+        for _ in range(4):
+            start = time.perf_counter()
+            model(clip)
+            seconds.append(time.perf_counter() - start)
+    return 1000 * min(seconds[1:])

@@ -1,0 +1,1 @@
+"""Models on videos: windows, persons, timelines, figures."""

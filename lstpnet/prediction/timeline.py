@@ -1,0 +1,37 @@
+"""What was seen in the faces of a video over time, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lstpnet.prediction.video import Person
+
+_MOST_PERSONS = 12
+_HEIGHT_INCHES = 1.7
+
+
+def draw_timeline(persons: Sequence[Person], class_names: Sequence[str], path: Path, *, title: str) -> None:
+    """Draw the probabilities of all classes over the seconds of a video as PNG, a strip a person.
+
+    A moment stands at the middle of its window. Persons beyond the first twelve are left out, and counted in the title.
+    """
+    from matplotlib.figure import Figure  # no pyplot: nothing global, no display
+
+    shown = persons[:_MOST_PERSONS]
+    more = f" (and {len(persons) - len(shown)} more persons)" if len(persons) > len(shown) else ""
+    figure = Figure(figsize=(10, 0.9 + _HEIGHT_INCHES * len(shown)), layout="constrained")
+    figure.suptitle((title + more).replace("$", r"\$"), fontsize=10)
+    strips = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
+    for strip, person in zip(strips, shown, strict=True):
+        middles = [(moment.start_seconds + moment.end_seconds) / 2 for moment in person.moments]
+        for number, name in enumerate(class_names):
+            shares = [float(moment.probabilities[number]) for moment in person.moments]
+            strip.plot(middles, shares, marker="o", markersize=2.5, label=name, color=f"C{number}")
+        strip.axvspan(person.moments[0].start_seconds, person.moments[-1].end_seconds, color="0.95", zorder=0)
+        strip.set_ylim(0, 1.02)
+        strip.set_ylabel(f"person {person.number}")
+        strip.grid(alpha=0.3)
+    strips[-1].set_xlabel("seconds")
+    strips[0].legend(ncols=len(class_names), fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
+    figure.savefig(path, dpi=110)

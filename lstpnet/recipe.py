@@ -1,0 +1,374 @@
+"""Recipe: every setting of a training run, where each value came from, and the shipped recipe files.
+
+A flag beats `--set KEY=VALUE`, which beats the protocol asked for, which beats the recipe file, which beats the
+default. A protocol that the recipe file names stands below the file's other keys.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from dfer_data.config import canonical_json
+from dfer_data.errors import UsageError
+from dfer_data.frame_sampling import CLIP_FRAMES, DEFAULT_SAMPLER, DEFAULT_SHORT, SAMPLERS, SHORT_RULES
+from lstpnet.protocol import PRESETS, preset
+
+InputNorm = Literal["none", "per-frame"]
+Precision = Literal["auto", "bf16", "f16", "f32"]
+ClassWeights = Literal["none", "inverse", "effective"]
+Validation = Literal["none", "blocks", "groups", "random"]
+Attention = Literal["tce", "eca", "se", "cbam", "none"]
+Temporal = Literal["lstformer", "transformer", "lstm", "gru", "mean"]
+Select = Literal["last", "val-best", "test-best"]
+Targets = Literal["label", "votes"]
+ClassSampling = Literal["natural", "sqrt", "balanced"]
+SelectBy = Literal["war", "uar", "war+uar"]
+_CHOICES: Mapping[str, tuple[str, ...]] = {
+    "input_norm": get_args(InputNorm),
+    "precision": get_args(Precision),
+    "val": get_args(Validation),
+    "attention": get_args(Attention),
+    "temporal": get_args(Temporal),
+    "select": get_args(Select),
+    "select_by": get_args(SelectBy),
+    "class_sampling": get_args(ClassSampling),
+    "class_weights": get_args(ClassWeights),
+    "targets": get_args(Targets),
+    "sampler": tuple(SAMPLERS),
+    "short": tuple(SHORT_RULES),
+    "protocol": tuple(PRESETS),
+    "optimizer": ("adamw", "sgd"),
+    "schedule": ("one-cycle", "cosine", "step"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Settings of a run; two runs with equal recipes, data, fold and seed are the same experiment."""
+
+    name: str
+    """Name of the recipe file."""
+    width_multiplier: float = 1.0
+    """Of the network's channels; 1 is the paper's."""
+    attention: Attention = "tce"
+    """At the places of the TCE; `none` and other papers' for comparison."""
+    temporal: Temporal = "lstformer"
+    """Over the frames' vectors; others for comparison."""
+    num_layers: int = 2
+    """Of the temporal part."""
+    num_heads: int = 8
+    """Of its attention."""
+    hidden_multiplier: int = 8
+    """Width of its feed-forward part over its own."""
+    near_conv: bool = True
+    """LSTformer's shared convolution over neighbouring frames."""
+    ffn_conv: bool = True
+    """LSTformer's convolution over time in its feed-forward parts."""
+    size_px: int = 224
+    """Side of the picture the network sees."""
+    input_norm: InputNorm = "none"
+    """`none`: pixels / 255, as LSTPNet; `per-frame`: each frame to zero mean and unit deviation."""
+    frame_epochs: int = 0
+    """Epochs of a first stage on single frames."""
+    epochs: int = 100
+    """Epochs on clips."""
+    batch_size: int = 32
+    """Clips a step."""
+    optimizer: str = "sgd"
+    """`adamw` or `sgd` (momentum 0.9)."""
+    learning_rate: float = 0.01
+    """Peak rate of each stage."""
+    weight_decay: float = 1e-4
+    """Of all weights."""
+    schedule: str = "step"
+    """`one-cycle` and `cosine` over each stage; `step`: times `step_factor` every `step_epochs`."""
+    step_epochs: int = 40
+    """Of the schedule `step`."""
+    step_factor: float = 0.1
+    """Of the schedule `step`."""
+    warmup_epochs: int = 0
+    """In which the rate climbs from near 0 to its peak; `one-cycle` has a climb of its own."""
+    layer_decay: float = 1.0
+    """The learning rate of each part of the model over that of the part after it."""
+    accumulate: int = 1
+    """Batches that make one step."""
+    clip_norm: float = 0.0
+    """Greatest norm of all gradients together; 0: any."""
+    ema: float = 0.0
+    """Decay of an exponential moving average of the weights, which is then what is tested and kept; 0: none."""
+    freeze_norms: bool = False
+    """Batch norms keep the statistics they start with."""
+    class_weights: ClassWeights = "none"
+    """Of each class in the loss: `inverse` to its clips, or by their `effective` number."""
+    class_beta: float = 0.999
+    """Of the effective number."""
+    focal_gamma: float = 0.0
+    """Of the focal loss; 0: plain cross-entropy."""
+    intensity: float = 0.0
+    """Weight of the intensity-aware loss; its authors take 0.1."""
+    clustered: float = 0.0
+    """Weight of the expression-clustered loss; its authors take 10."""
+    targets: Targets = "label"
+    """What a training clip should be taken for: its label, or its annotators' `votes`, as shares of the classes."""
+    label_smoothing: float = 0.0
+    """Share of the target spread over all classes."""
+    flip: float = 0.5
+    """Probability of mirroring a training clip."""
+    crop: float = 1.0
+    """Least share of the area that a random crop of a training clip keeps; 1: no crop."""
+    rotation_degrees: float = 0.0
+    """Greatest random turn of a training clip, either way."""
+    brightness: float = 0.0
+    """Random factor on a training clip, between 1 - x and 1 + x."""
+    contrast: float = 0.0
+    """The same for contrast."""
+    saturation: float = 0.0
+    """The same for saturation."""
+    erasing: float = 0.0
+    """Probability of blackening a random rectangle of a training clip."""
+    mixup: float = 0.0
+    """Alpha of mixup; 0: none."""
+    cutmix: float = 0.0
+    """Alpha of CutMix; 0: none."""
+    class_sampling: ClassSampling = "natural"
+    """How much of an epoch each class is: as the clips are, by the square root of their number, or all alike."""
+    precision: Precision = "auto"
+    """`auto`: bf16 autocast where the device computes in it, else f32. `f16` scales the loss."""
+    compile: bool = False
+    """Whether torch.compile makes the model's training steps; the first ones then take a minute."""
+    model: str = ""
+    """`package.module:build` of a model of one's own; empty: LSTPNet."""
+    recompute: bool = False
+    """Keep half of the backbone's values in training and compute them again: less memory, more time, same numbers."""
+    controls: bool = False
+    """Also test on one repeated frame and on shuffled frames."""
+    protocol: str = "default"
+    """Preset that the keys below come from; what differs from it stands in the protocol line."""
+    sampler: str = DEFAULT_SAMPLER
+    """Which sixteen frames of a clip are seen: a policy of `dfer_data.frame_sampling`."""
+    short: str = DEFAULT_SHORT
+    """What becomes of clips under sixteen frames; `drop` leaves them out, in train and test."""
+    min_frames: int = 0
+    """Leave out clips with fewer frames, in train and test."""
+    val: Validation = "none"
+    """What is held out of train: one contiguous block of ids per class, whole groups (people), or random clips."""
+    val_share: float = 0.1
+    """How much of it."""
+    select: Select = "last"
+    """`last` epoch; `val-best` adds the epoch that is best on the held-out clips, `test-best` the one that is best on
+    the test clips, which is how several papers choose and is marked wherever it shows."""
+    select_by: SelectBy = "war"
+    """The figure that the best epoch is best in."""
+    refit: bool = False
+    """After a choice on held-out clips, train anew on all of train for the epochs chosen: checkpoint `refit`."""
+
+    def __post_init__(self) -> None:
+        """Collect every fault and raise them as one UsageError."""
+        faults = [
+            f"{key} = {getattr(self, key)!r}: one of {', '.join(known)} is needed"
+            for key, known in _CHOICES.items()
+            if getattr(self, key) not in known
+        ]
+        least = {"epochs": 1, "batch_size": 2, "size_px": 32, "frame_epochs": 0, "min_frames": 0}
+        least |= {"step_epochs": 1, "warmup_epochs": 0, "accumulate": 1}
+        least |= {"num_layers": 1, "num_heads": 1, "hidden_multiplier": 1}
+        faults += [
+            f"{key} = {getattr(self, key)}: at least {low}" for key, low in least.items() if getattr(self, key) < low
+        ]
+        for key in ("learning_rate", "width_multiplier", "step_factor", "layer_decay"):
+            if not 0 < getattr(self, key) < math.inf:
+                faults.append(f"{key} = {getattr(self, key)}: more than 0 is needed")
+        for key in ("ema", "class_beta"):
+            if not 0 <= getattr(self, key) < 1:
+                faults.append(f"{key} = {getattr(self, key)}: 0 or more and less than 1 is needed")
+        if self.schedule == "one-cycle" and self.warmup_epochs > 0:
+            faults.append("warmup_epochs: the schedule one-cycle has a climb of its own; use cosine or step")
+        for key in ("intensity", "clustered"):
+            if getattr(self, key) > 0 and (self.mixup > 0 or self.cutmix > 0):
+                faults.append(f"{key} needs one label a clip, and mixup and cutmix mix them")
+            if getattr(self, key) > 0 and self.targets == "votes":
+                faults.append(f"{key} needs one label a clip, and targets = 'votes' has several")
+        if self.model and (self.clustered > 0 or self.recompute):
+            faults.append("clustered and recompute work on LSTPNet, not on a model of one's own")
+        if self.width_multiplier % 0.125:
+            faults.append(f"width_multiplier = {self.width_multiplier}: a multiple of 0.125 is needed")
+        if not 0 < self.val_share < 1:
+            faults.append(f"val_share = {self.val_share}: more than 0 and less than 1 is needed")
+        if self.val == "none" and (self.refit or self.select == "val-best"):
+            what = "refit = true" if self.refit else "select = 'val-best'"
+            faults.append(f"{what} needs held-out clips: val = 'blocks', 'groups' or 'random' (--val blocks)")
+        if self.num_heads > 0 and 512 * self.width_multiplier % self.num_heads:
+            faults.append(f"num_heads = {self.num_heads}: must divide {512 * self.width_multiplier:g} dimensions")
+        if not 0 < self.crop <= 1:
+            faults.append(f"crop = {self.crop}: more than 0 and at most 1 is needed")
+        if not 0 <= self.rotation_degrees <= 180:
+            faults.append(f"rotation_degrees = {self.rotation_degrees}: 0 to 180 is needed")
+        for key in ("mixup", "cutmix", "clip_norm", "focal_gamma", "intensity", "clustered"):
+            if not 0 <= getattr(self, key) < math.inf:
+                faults.append(f"{key} = {getattr(self, key)}: 0 or more is needed")
+        for key in ("flip", "label_smoothing", "weight_decay", "brightness", "contrast", "saturation", "erasing"):
+            if not 0 <= getattr(self, key) <= 1:
+                faults.append(f"{key} = {getattr(self, key)}: 0 to 1 is needed")
+        if faults:
+            raise UsageError(f"recipe {self.name}: " + "; ".join(faults))
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """The arguments of LSTPNet, but for the number of classes."""
+        return network_of(dataclasses.asdict(self))
+
+    @property
+    def class_power(self) -> float:
+        """Power of a class's number of clips that its share of an epoch goes by."""
+        return {"natural": 1.0, "sqrt": 0.5, "balanced": 0.0}[self.class_sampling]
+
+    @property
+    def label(self) -> str:
+        """Name of the recipe, and of its protocol where that is not the default: one part of a run's folder."""
+        return self.name if self.protocol == "default" else f"{self.name}+{self.protocol}"
+
+    @property
+    def least_frames(self) -> int:
+        """Clips with fewer frames are left out."""
+        return max(self.min_frames, CLIP_FRAMES if self.short == "drop" else 0)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the canonical JSON of all settings, 64 hex digits."""
+        return hashlib.sha256(canonical_json(dataclasses.asdict(self))).hexdigest()
+
+
+_NETWORK = ("width_multiplier", "attention", "temporal", "num_layers", "num_heads", "hidden_multiplier")
+
+
+def network_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of LSTPNet, but for the number of classes, among the settings of a run. KeyError."""
+    return {key: settings[key] for key in (*_NETWORK, "near_conv", "ffn_conv")}
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A recipe and where each of its values came from."""
+
+    recipe: Recipe
+    """Settings."""
+    origins: Mapping[str, str]
+    """Key -> `default`, the recipe file, the protocol, or `command line`."""
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Return the names of the shipped recipes."""
+    files = resources.files("lstpnet").joinpath("recipes").iterdir()
+    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+
+
+def recipe_of(dataset: str) -> str:
+    """Return the recipe that a dataset is trained by where none is named: its own, else DFEW's."""
+    return dataset if dataset in recipe_names() else "dfew"
+
+
+def resolve_recipe(name_or_path: str, *, overrides: Mapping[str, Any] | None = None, dataset: str = "") -> Resolved:
+    """Read a shipped recipe by name, or a file by path, and put protocol and `overrides` on top.
+
+    `dataset`: some protocols are run differently on some datasets. Raises UsageError with every unknown key and wrong
+    value at once.
+    """
+    name, values = _read(name_or_path)
+    changed = dict(overrides or {})
+    faults = [f"unknown key {key!r}" for key in {**values, **changed} if key not in _fields()]
+    if faults:
+        raise UsageError(f"recipe {name}: {'; '.join(sorted(faults))}; known: {', '.join(_fields())}")
+    asked = changed.get("protocol", values.get("protocol"))
+    of_file = (values, f"recipe {name}")
+    of_protocol = (_protocol_values(asked, dataset=dataset), f"protocol {asked}")
+    layers = (of_file, of_protocol) if "protocol" in changed else (of_protocol, of_file)
+    merged: dict[str, Any] = {}
+    origins = dict.fromkeys(_fields(), "default")
+    for layer, origin in (*layers, (changed, "command line")):
+        merged |= {key: _widened(key, value) for key, value in layer.items()}
+        origins |= dict.fromkeys(layer, origin)
+    faults = [f"{key} = {value!r} is not {_word(key)}" for key, value in merged.items() if not _fits(key, value)]
+    if faults:
+        raise UsageError(f"recipe {name}: {'; '.join(faults)}")
+    return Resolved(Recipe(name=name, **merged), origins)
+
+
+def _protocol_values(name: Any, *, dataset: str) -> dict[str, Any]:
+    """Return the recipe keys of a protocol; none where no known one is named, which later checks tell."""
+    return dict(preset(name, dataset=dataset).values) if isinstance(name, str) and name in PRESETS else {}
+
+
+def parse_overrides(lines: Sequence[str]) -> dict[str, Any]:
+    """Turn `KEY=VALUE` texts into values as TOML reads them; a bare word is a string. UsageError without `=`."""
+    values: dict[str, Any] = {}
+    for line in lines:
+        key, separator, text = line.partition("=")
+        if not separator:
+            raise UsageError(f"--set {line}: KEY=VALUE is needed, for example --set epochs=10")
+        try:
+            values[key.strip()] = tomllib.loads(f"v = {text}")["v"]
+        except tomllib.TOMLDecodeError:
+            values[key.strip()] = text.strip()
+    return values
+
+
+def _fields() -> dict[str, str]:
+    """Return settable keys and the names of their types; `name` is the file's."""
+    return {field.name: str(field.type) for field in dataclasses.fields(Recipe) if field.name != "name"}
+
+
+def renamed(resolved: Resolved, name: str) -> Resolved:
+    """Return the recipe under another name, that of its runs' folder and rows; UsageError for no name of a folder."""
+    if not name.strip() or "/" in name or "\\" in name or name.startswith("."):
+        raise UsageError(f"--name {name!r}: a name of a folder is needed, without slashes")
+    return dataclasses.replace(resolved, recipe=dataclasses.replace(resolved.recipe, name=name))
+
+
+def recipe_text(name_or_path: str) -> str:
+    """Return the file of a shipped recipe, or of one by path; UsageError where there is none or it is no text."""
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise UsageError(f"--recipe {path}: no such file; shipped recipes: {', '.join(recipe_names())}")
+        content = path.read_bytes()
+    else:
+        if name_or_path not in recipe_names():
+            raise UsageError(
+                f"unknown recipe {name_or_path!r}; shipped: {', '.join(recipe_names())}, or a path to a .toml"
+            )
+        content = resources.files("lstpnet").joinpath("recipes", f"{name_or_path}.toml").read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+
+
+def _read(name_or_path: str) -> tuple[str, dict[str, Any]]:
+    text, path = recipe_text(name_or_path), Path(name_or_path)
+    try:
+        return path.stem if path.suffix == ".toml" else name_or_path, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+
+
+def _widened(key: str, value: Any) -> Any:
+    """Whole numbers pass for floats."""
+    return float(value) if _fields()[key] == "float" and type(value) is int else value
+
+
+def _fits(key: str, value: Any) -> bool:
+    """Whether a value has its field's type; True is no number."""
+    return type(value) is {"float": float, "int": int, "bool": bool}.get(_fields()[key], str)
+
+
+def _word(key: str) -> str:
+    words = {"float": "a number", "int": "a whole number", "bool": "true or false"}
+    return words.get(_fields()[key], "text")

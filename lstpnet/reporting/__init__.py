@@ -1,0 +1,1 @@
+"""Runs and published rows to tables: rows, systems, tests of significance, formats."""

@@ -1,0 +1,147 @@
+"""Published WAR and UAR with their sources, as package data, and their table: what one's own stands beside.
+
+Figures are cited as they were printed, not merged: where two sources disagree, `conflict` says what the other one has.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import importlib.resources
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from dfer_data.errors import UsageError
+from dfer_data.render.tables import Section, per_cent
+
+SETS = MappingProxyType(
+    {
+        "dfew": "DFEW",
+        "ferv39k": "FERV39k",
+        "afew": "AFEW7.0-val",
+        "mafw": "MAFW-11",
+        "cremad": "CREMA-D-6",
+        "ravdess": "RAVDESS-8",
+    }
+)
+"""Dataset as `dfer prepare` knows it -> the set that papers report on."""
+DEFAULT_DATASETS = ("dfew", "ferv39k", "afew")
+"""What a report without runs shows."""
+DAGGER = "\N{DAGGER}"
+"""Marks a figure that another source prints otherwise."""
+_CLASSES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
+_SHORT = ("Former-DFER", "NR-DFERNet", "M3DFEL", "LSTPNet", "DFER-CLIP", "MAE-DFER", "S2D (no", "FineCLIPER", "MSCM")
+"""Beginnings of the names of the methods that a short table shows."""
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One method on one dataset, as printed by its source."""
+
+    dataset: str
+    """Name as `dfer prepare` knows it."""
+    test_set: str
+    """What was tested on, e.g. `AFEW7.0-val`."""
+    method: str
+    """Name, with the variant where several were printed."""
+    year: int
+    """Of the publication."""
+    venue: str
+    """Where it was published; may be empty."""
+    war: float | None
+    """Fraction 0..1; None where it was not printed."""
+    uar: float | None
+    """Fraction 0..1; None where it was not printed."""
+    recall: dict[str, float | None]
+    """Class name -> fraction 0..1; None where it was not printed."""
+    source: str
+    """Where the figures were read."""
+    mismatch: str
+    """How its protocol is known to differ from `all test clips, the test part chooses nothing`; empty: not known."""
+    conflict: str
+    """What another source has for the same method; empty: nothing else is known."""
+    note: str
+    """What to know before using the row; mostly empty."""
+
+    @property
+    def marked_method(self) -> str:
+        """The method with `*` where its protocol is known to differ and a dagger where sources disagree."""
+        marks = "*" * bool(self.mismatch) + DAGGER * bool(self.conflict)
+        return f"{self.method} {marks}".rstrip()
+
+
+@functools.cache
+def _all_rows() -> tuple[PublishedRow, ...]:
+    text = (importlib.resources.files("lstpnet") / "data" / "published_results.csv").read_text(encoding="utf-8")
+    datasets = {test_set: dataset for dataset, test_set in SETS.items()}
+    return tuple(_row(cells, dataset=datasets[cells["dataset"]]) for cells in csv.DictReader(io.StringIO(text)))
+
+
+def _row(cells: dict[str, str], *, dataset: str) -> PublishedRow:
+    return PublishedRow(
+        dataset=dataset,
+        test_set=cells["dataset"],
+        method=cells["method"],
+        year=int(cells["year"]),
+        venue=cells["venue"],
+        war=_fraction(cells["war"]),
+        uar=_fraction(cells["uar"]),
+        recall={name: _fraction(cells[name]) for name in _CLASSES},
+        source=cells["source"],
+        mismatch=cells["mismatch"],
+        conflict=cells["conflict"],
+        note=cells["note"],
+    )
+
+
+def _fraction(per_cent: str) -> float | None:
+    return round(float(per_cent) / 100, 6) if per_cent else None
+
+
+def published_rows(datasets: Sequence[str] = DEFAULT_DATASETS) -> tuple[PublishedRow, ...]:
+    """Return the rows of some datasets in the order of the names given; a dataset nobody reported on has none."""
+    return tuple(row for dataset in datasets for row in _all_rows() if row.dataset == dataset)
+
+
+def dataset_named(name: str) -> str:
+    """Return the dataset, as `dfer prepare` knows it, that people call `name`: DFEW, dfew, AFEW, AFEW7.0-val...
+
+    Raises UsageError for a dataset without published rows.
+    """
+    wanted = name.lower().replace("-", "")
+    for dataset, test_set in SETS.items():
+        if wanted in (dataset, test_set.lower().replace("-", "")):
+            return dataset
+    raise UsageError(f"no published figures on {name!r}; there are some on {', '.join(SETS)}")
+
+
+def published_section(rows: Sequence[PublishedRow], *, short: bool = False) -> Section:
+    """Return the table of one dataset's rows; `short`: a selection.
+
+    Marks: `*` where the protocol is known to differ, a dagger where another source has other figures.
+    """
+    shown = [row for row in rows if row.method.startswith(_SHORT)] if short else list(rows)
+    columns = {
+        "method": [row.marked_method for row in shown],
+        "year": [str(row.year) for row in shown],
+        "WAR": [per_cent(row.war) for row in shown],
+        "UAR": [per_cent(row.uar) for row in shown],
+    }
+    for name in () if short else rows[0].recall:
+        columns[f"recall {name}"] = [per_cent(row.recall[name]) for row in shown]
+    columns["source"] = [row.source for row in shown]
+    title = f"published, {SETS[rows[0].dataset]}: per cent"
+    notes = ["DFEW's figures are of all five folds, mean or pooled"] if rows[0].dataset == "dfew" else []
+    notes += published_notes(shown)
+    if len(shown) < len(rows):
+        notes.append(f"{len(shown)} of {len(rows)} published rows; --format md shows all, with recalls")
+    return Section(title, tuple(columns), tuple(zip(*columns.values(), strict=True)), tuple(notes))
+
+
+def published_notes(rows: Sequence[PublishedRow]) -> list[str]:
+    """Return what the marks of these rows stand for, and their notes."""
+    notes = [f"* {row.method}: {row.mismatch}" for row in rows if row.mismatch]
+    notes += [f"{DAGGER} {row.method}: {row.conflict}" for row in rows if row.conflict]
+    return notes + [f"{row.method}: {row.note}" for row in rows if row.note]

@@ -1,0 +1,1 @@
+"""Training runs: experiment, optimiser, losses, the trainer, resuming."""

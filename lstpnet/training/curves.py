@@ -1,0 +1,93 @@
+"""Learning curves of a run: a picture of what metrics.jsonl says, and the same numbers for TensorBoard as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lstpnet.training.trainer import METRICS_NAME, EpochDone
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+CURVES_NAME = "curves.png"
+BOARD_NAME = "tensorboard"
+_RATIOS = {
+    "train_accuracy": "train, as augmented",
+    "val_war": "held-out WAR",
+    "val_uar": "held-out UAR",
+    "test_war": "TEST WAR (chosen on)",
+    "test_uar": "TEST UAR (chosen on)",
+}
+_FIGURES = ("loss", "learning_rate", "seconds", "waiting_seconds", *_RATIOS)
+Epochs = Sequence[Mapping[str, Any]]
+
+
+def draw_curves(folder: Path) -> Path:
+    """Draw loss, accuracies and learning rate over the epochs into `folder`/curves.png; needs a finished epoch.
+
+    The stages follow each other from left to right, a refit after them.
+    """
+    from matplotlib.figure import Figure  # no pyplot: nothing global, no display
+
+    epochs = [json.loads(line) for line in (folder / METRICS_NAME).read_bytes().splitlines()]
+    figure = Figure(figsize=(12, 3.4), layout="constrained")
+    loss, accuracy, rate = figure.subplots(1, 3)
+    _draw(loss, epochs, {"loss": "train"}, title="loss")
+    _draw(accuracy, epochs, _RATIOS, title="accuracy, 0 to 1")
+    accuracy.set_ylim(0, 1.02)
+    _draw(rate, epochs, {"learning_rate": "at the end of the epoch"}, title="learning rate")
+    path = folder / CURVES_NAME
+    figure.savefig(path, dpi=100)
+    return path
+
+
+def _draw(axes: Axes, epochs: Epochs, names: Mapping[str, str], *, title: str) -> None:
+    """Draw the figures that were taken, with a line where one stage ends and another begins."""
+    for name, label in names.items():
+        points = [(number, epoch[name]) for number, epoch in enumerate(epochs, start=1) if epoch[name] is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker=".", label=label)
+    stages = [f"{epoch['checkpoint']}: {epoch['stage']}" for epoch in epochs]
+    starts = [0, *(i for i in range(1, len(stages)) if stages[i] != stages[i - 1])]
+    for start in starts:
+        if start:
+            axes.axvline(start + 0.5, color="0.6", linewidth=1, linestyle="--")
+        note = axes.annotate(stages[start], (start + 0.6, 1.0), xycoords=("data", "axes fraction"), fontsize=8)
+        note.set_in_layout(False)
+    axes.set_title(title, pad=16)
+    axes.set_xlabel("epoch")
+    axes.set_xlim(0.5, len(epochs) + 0.5)
+    axes.locator_params(axis="x", integer=True)
+    axes.grid(visible=True, color="0.92")
+    axes.legend(fontsize=8)
+
+
+@contextlib.contextmanager
+def board(folder: Path) -> Iterator[Callable[[EpochDone], None]]:
+    """Yield what writes an epoch's figures to `folder`/tensorboard; a run that goes on adds to what is there.
+
+    ImportError without the package tensorboard.
+    """
+    from torch.utils.tensorboard import SummaryWriter
+
+    writers: list[SummaryWriter] = []
+
+    def write(event: EpochDone) -> None:
+        if not writers:  # not before training has made its folder anew
+            writers.append(SummaryWriter(str(folder / BOARD_NAME)))
+        values = asdict(event)
+        for name in _FIGURES:
+            if values[name] is not None:
+                writers[0].add_scalar(f"{event.checkpoint} {event.stage}/{name}", values[name], event.epoch)
+        writers[0].flush()
+
+    try:
+        yield write
+    finally:
+        for writer in writers:
+            writer.close()

@@ -1,0 +1,198 @@
+"""What a run is about: data, fold, which clips train, validate and test, the train prior, the protocol line."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.compute as pc
+
+from dfer_data.config import PrepareConfig
+from dfer_data.errors import UsageError
+from dfer_data.frame_sampling import sampler
+from dfer_data.preparation.manifest import PreparedDataset, open_dataset
+from lstpnet.evaluation.metrics import prior_logits
+from lstpnet.protocol import deviations, preset
+from lstpnet.recipe import Recipe, Resolved
+from lstpnet.training.holdout import HOLD_OUT, HOLD_OUT_WORDS
+
+_USUAL: Mapping[str, str] = MappingProxyType({"precision": "f32", "subject": "balanced", "align": "template"})
+
+
+@dataclass(frozen=True, eq=False)
+class Experiment:
+    """One fold, one seed, one recipe on one prepared dataset."""
+
+    data: PreparedDataset
+    """The open dataset."""
+    resolved: Resolved
+    """The recipe and where its values came from."""
+    fold: int
+    """Number of the official fold."""
+    seed: int
+    """Start of all randomness."""
+    train_ids: tuple[str, ...]
+    """Clips with a face that are trained on."""
+    val_ids: tuple[str, ...]
+    """Clips held out of the train part; empty with `val = none`."""
+    test_ids: tuple[str, ...]
+    """Every test clip of the fold, those without a face too."""
+    left_out_test_ids: tuple[str, ...] = ()
+    """Test clips that the recipe's least number of frames leaves out."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """The settings."""
+        return self.resolved.recipe
+
+    @property
+    def prepared(self) -> str:
+        """Name of the prepared folder."""
+        return self.data.root.resolve().name
+
+    @property
+    def faceless_test_ids(self) -> tuple[str, ...]:
+        """Test clips without a usable track."""
+        return self._failed(self.test_ids)
+
+    def _failed(self, clip_ids: Sequence[str]) -> tuple[str, ...]:
+        rows = self.data.index(clip_ids)
+        return tuple(rows.filter(pc.equal(rows["status"], "failed"))["clip_id"].to_pylist())
+
+    @property
+    def seen_test_ids(self) -> tuple[str, ...]:
+        """Test clips with a usable track."""
+        faceless = set(self.faceless_test_ids)
+        return tuple(clip_id for clip_id in self.test_ids if clip_id not in faceless)
+
+    def run_folder(self, runs: Path) -> Path:
+        """Return where the run is written below `runs`."""
+        return runs / self.prepared / self.recipe.label / f"fold-{self.fold}" / f"seed-{self.seed}"
+
+    def prior_logits(self) -> npt.NDArray[np.float32]:
+        """Return the logarithm of the classes' shares in the train clips, (num_classes,) float32."""
+        counts = Counter(self.data.index(self.train_ids)["label"].to_pylist())
+        return prior_logits([counts[name] for name in self.data.class_names])
+
+    def soft_targets(self, clip_ids: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
+        """Return clip id -> share of the votes that each class got, (num_classes,) float32.
+
+        A clip without votes has its label for certain.
+        """
+        votes = self.data.votes(clip_ids).astype(np.float64)
+        labels = self.data.index(clip_ids)["label"].to_pylist()
+        certain = np.eye(len(self.data.class_names))[[self.data.class_names.index(label) for label in labels]]
+        num_votes = votes.sum(axis=1, keepdims=True)
+        shares = np.where(num_votes > 0, votes / np.maximum(num_votes, 1), certain)
+        return dict(zip(clip_ids, shares.astype(np.float32), strict=True))
+
+    def protocol(self) -> str:
+        """Say in one line what exactly is measured."""
+        document, recipe = self.data.document, self.recipe
+        rule = document.get("fold_rule")
+        policy = sampler(recipe.sampler)
+        views = f", {policy.num_views} test views averaged" if policy.num_views > 1 else ""
+        parts = [
+            f"data {document['sha256'][:12]}",
+            _how_prepared(PrepareConfig.from_dict(document["config"])),
+            f"official fold {self.fold}" if rule is None else f"fold {self.fold} ({rule})",
+            f"n_train {len(self.train_ids)}",
+            f"n_test {len(self.test_ids)} ({len(self.faceless_test_ids)} without a face, given the train prior)",
+            self._left_out(),
+            f"sampler {recipe.sampler}{views}" + (" (test frames drawn)" if policy.is_test_random else ""),
+            f"short clips {recipe.short}",
+            f"{recipe.size_px} px",
+            f"selection: {self._selection()}",
+            f"seed {self.seed}",
+        ]
+        if recipe.protocol != "default":
+            found = preset(recipe.protocol, dataset=document["dataset"])
+            parts.append(f"protocol {found.name} ({found.source}; its authors show the {found.averaging})")
+        if others := deviations(recipe.protocol, asdict(recipe), dataset=document["dataset"]):
+            parts.append(f"differs from it in {', '.join(others)}")
+        return "; ".join(parts)
+
+    def _left_out(self) -> str:
+        least = self.recipe.least_frames
+        if not least:
+            return "all clips count"
+        return (
+            f"clips under {least} frames left out ({len(self.left_out_test_ids)} of test, "
+            f"{len(self._failed(self.left_out_test_ids))} of them without a face)"
+        )
+
+    def _selection(self) -> str:
+        recipe = self.recipe
+        words = "last epoch of a fixed schedule"
+        if self.val_ids:
+            clips = f"{len(self.val_ids)} held-out train clips ({HOLD_OUT_WORDS[recipe.val]})"
+            words += f", and best {recipe.select_by} on {clips}"
+        if recipe.refit:
+            words += ", and refit on all of train for that many epochs"
+        if recipe.select == "test-best":
+            words += f", and test-best: the epoch with the best {recipe.select_by} ON THE TEST CLIPS, not comparable"
+        return words
+
+
+def _how_prepared(config: PrepareConfig) -> str:
+    """Say how faces were found and cut out; what is as by default is left out."""
+    if config.align == "given":
+        return "shipped crops as they are"
+    words = [f"{config.detector} {config.backbone} {config.det_size_px} px".replace("  ", " ")]
+    words += [f"keyframes {config.detect_every} apart"] if config.detect_every > 1 else []
+    words += [f"{key} {value}" for key, usual in _USUAL.items() if (value := getattr(config, key)) != usual]
+    words += ["every track a clip"] if config.all_tracks else []
+    return ", ".join(words + (["undetected frames dropped"] if config.undetected == "drop" else []))
+
+
+def make_experiment(data: Path, resolved: Resolved, *, fold: int, seed: int) -> Experiment:
+    """Open a dataset and split a fold. Raises UsageError: no such fold, no labels, nothing to train or test on."""
+    dataset = check_trainable(data)
+    splits = dataset.fold(str(fold))
+    least = resolved.recipe.least_frames
+    index = dataset.index(sorted(splits))
+    counted = index.filter(pc.greater_equal(index["num_frames"], least))
+    faces = counted.filter(pc.not_equal(counted["status"], "failed"))["clip_id"].to_pylist()
+    usable = [clip_id for clip_id in faces if splits[clip_id] == "train"]
+    if not usable:
+        raise UsageError(f"{data}: fold {fold} has no train clip with a face")
+    test_ids = tuple(clip_id for clip_id in counted["clip_id"].to_pylist() if splits[clip_id] == "test")
+    in_test = set(test_ids)
+    if not test_ids:
+        raise UsageError(f"{data}: fold {fold} has no test clip of {least} or more frames")
+    recipe = resolved.recipe
+    if recipe.targets == "votes" and not dataset.votes(usable).any():
+        raise UsageError(f"{data} has no votes of annotators: targets = 'votes' needs them (DFEW's annotation.xlsx)")
+    held_out = HOLD_OUT[recipe.val](dataset, usable, share=recipe.val_share, seed=seed)
+    return Experiment(
+        dataset,
+        resolved,
+        fold,
+        seed,
+        tuple(clip_id for clip_id in usable if clip_id not in held_out),
+        tuple(sorted(held_out)),
+        test_ids,
+        tuple(sorted(i for i, split in splits.items() if split == "test" and i not in in_test)),
+    )
+
+
+def without_validation(experiment: Experiment) -> Experiment:
+    """Return the experiment with the held-out clips back in train."""
+    return replace(experiment, train_ids=tuple(sorted(experiment.train_ids + experiment.val_ids)), val_ids=())
+
+
+def check_trainable(data: Path) -> PreparedDataset:
+    """Open a dataset and return it; UsageError unless it has labels and folds."""
+    dataset = open_dataset(data)
+    if not dataset.class_names:
+        raise UsageError(f"{data} has no labels: training needs one per clip (label/video.mp4 in a folder)")
+    if not dataset.document["counts"]["folds"]:
+        raise UsageError(
+            f"{data} has no folds: prepare it again with --folds 5 (and --group-by subject where it is known)"
+        )
+    return dataset

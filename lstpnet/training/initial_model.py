@@ -1,0 +1,68 @@
+"""The network that a training starts from, and how long the training will take."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from dfer_data.errors import UsageError
+from lstpnet.batches.normalize import normalised
+from lstpnet.checkpoints.custom_model import build_own, check_own
+from lstpnet.checkpoints.start_weights import fill_from
+from lstpnet.device import autocast_dtype
+from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.recipe import Recipe
+from lstpnet.training.experiment import Experiment
+
+
+def build_model(recipe: Recipe, *, num_classes: int, seed: int) -> nn.Module:
+    """Return the recipe's network with fresh weights that depend on the seed alone."""
+    torch.manual_seed(seed)
+    if recipe.model:
+        return build_own(recipe.model, num_classes=num_classes)
+    model = LSTPNet(num_classes, **recipe.network)
+    model.backbone.recomputes = recipe.recompute
+    return model
+
+
+def initial_model(experiment: Experiment, *, init: Path | None) -> tuple[nn.Module, str]:
+    """Return the network that training starts from, and what of it a file of start weights filled.
+
+    CheckpointError for an `init` file that does not fit, UsageError for a model of one's own that does not.
+    """
+    recipe, num_classes = experiment.recipe, len(experiment.data.class_names)
+    model = build_model(recipe, num_classes=num_classes, seed=experiment.seed)
+    if not isinstance(model, LSTPNet):
+        check_own(recipe.model, model, num_classes=num_classes, size_px=recipe.size_px)
+        if init is not None:
+            raise UsageError("--init fills LSTPNet; a model of one's own loads its start weights itself")
+        torch.manual_seed(experiment.seed)  # the trial may have drawn
+        return model, ""
+    return model, "" if init is None else fill_from(model, init).words
+
+
+def estimate_seconds(experiment: Experiment, *, device: torch.device) -> float:
+    """Time two training steps of each stage on random pixels and scale them up to the whole run."""
+    recipe = experiment.recipe
+    model = build_model(recipe, num_classes=len(experiment.data.class_names), seed=0).to(device)
+    dtype, total = autocast_dtype(recipe, device), 0.0
+    size = min(recipe.batch_size, 2 if recipe.size_px > 112 else 8)
+    for num_frames, num_epochs in ((1, recipe.frame_epochs), (16, recipe.epochs)):
+        if num_epochs == 0:
+            continue
+        frames = torch.randint(0, 256, (size, num_frames, 3, recipe.size_px, recipe.size_px), dtype=torch.uint8)
+        labels = torch.zeros(size, dtype=torch.long, device=device)
+        seconds = []
+        for _ in range(3):  # the first one warms up
+            start = time.perf_counter()
+            with torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+                loss = functional.cross_entropy(model(normalised(frames.to(device), norm=recipe.input_norm)), labels)
+            loss.backward()
+            loss.item()
+            seconds.append(time.perf_counter() - start)
+        total += min(seconds[1:]) / size * len(experiment.train_ids) * num_epochs
+    return total

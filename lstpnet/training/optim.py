@@ -1,0 +1,57 @@
+"""Optimiser and learning-rate schedule of one training stage."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+
+from lstpnet.recipe import Recipe
+
+_MOMENTUM = 0.9
+
+
+def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """Return AdamW or SGD with momentum over all parameters, with a rate a part of the model where it decays."""
+    groups = [
+        {"params": parameters, "lr": recipe.learning_rate * recipe.layer_decay**depth}
+        for depth, parameters in enumerate(reversed(parts_of(model)))
+    ]
+    if recipe.layer_decay == 1:
+        groups = [{"params": list(model.parameters()), "lr": recipe.learning_rate}]
+    if recipe.optimizer == "adamw":
+        return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=_MOMENTUM, weight_decay=recipe.weight_decay)
+
+
+def parts_of(model: nn.Module) -> list[list[nn.Parameter]]:
+    """Return the parameters in the model's order, cut where the first two words of their names change.
+
+    LSTPNet: the stem, the four stages, the parts of the head, the classifier.
+    """
+    parts: dict[tuple[str, ...], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        parts.setdefault(tuple(name.split(".")[:-1][:2]), []).append(parameter)
+    return list(parts.values())
+
+
+def build_schedule(
+    optimizer: torch.optim.Optimizer, recipe: Recipe, *, num_epochs: int, steps_per_epoch: int
+) -> LRScheduler:
+    """Return the schedule of a stage, to be advanced after every step."""
+    num_steps = max(1, num_epochs * steps_per_epoch)
+    if recipe.schedule == "one-cycle":
+        peaks = [float(group["lr"]) for group in optimizer.param_groups]
+        return OneCycleLR(optimizer, max_lr=peaks, total_steps=num_steps)
+    num_warm = min(recipe.warmup_epochs * steps_per_epoch, num_steps)
+
+    def factor(step: int) -> float:
+        if step < num_warm:
+            return (step + 1) / (num_warm + 1)
+        if recipe.schedule == "cosine":
+            return (1 + math.cos(math.pi * (step - num_warm) / max(1, num_steps - num_warm))) / 2
+        return float(recipe.step_factor ** (step // (recipe.step_epochs * steps_per_epoch)))
+
+    return LambdaLR(optimizer, factor)

@@ -1,0 +1,500 @@
+"""Train one experiment: a stage on single frames, a stage on clips, the test clips once at the end.
+
+Plain PyTorch on CUDA, MPS or CPU. On a CPU, equal settings and seeds give equal numbers on one machine with the same
+number of threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from dfer_data.config import canonical_json
+from dfer_data.errors import DferError
+from dfer_data.loading.clip_dataset import FaceClipDataset, Sampling
+from dfer_data.loading.epoch_order import class_shares
+from dfer_data.loading.loader import Batch, ClipLoader
+from lstpnet.batches.augment import Augmentation, augmented, mixed
+from lstpnet.batches.device_prefetch import Waiting, on_device
+from lstpnet.batches.normalize import normalised
+from lstpnet.checkpoints.checkpoint import save_checkpoint
+from lstpnet.device import autocast_dtype, num_threads
+from lstpnet.errors import CheckpointError
+from lstpnet.evaluation.clip_logits import predict_clips
+from lstpnet.evaluation.metrics import confusion_matrix, predicted_classes, score
+from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.recipe import Recipe
+from lstpnet.training.distributed import ALONE, Group
+from lstpnet.training.experiment import Experiment
+from lstpnet.training.losses import TrainingLoss
+from lstpnet.training.optim import build_optimizer, build_schedule
+from lstpnet.training.resume_state import load_state, save_state, state_path
+
+_MEMORY_BYTES = 1 << 30  # decoded training clips are kept when they fit into this
+METRICS_NAME = "metrics.jsonl"
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """Event: an epoch is over; also a line of metrics.jsonl."""
+
+    checkpoint: str
+    """The checkpoint that is being trained: `last`, or `refit`."""
+    stage: str
+    """`frames` or `clips`."""
+    epoch: int
+    """From 1, inside the stage."""
+    num_epochs: int
+    """Of the stage."""
+    loss: float
+    """Mean training loss."""
+    train_accuracy: float
+    """0..1, on the augmented training clips as they were seen."""
+    learning_rate: float
+    """At the end of the epoch."""
+    seconds: float
+    """Wall time."""
+    waiting_seconds: float
+    """Part of it in which the model waited for clips."""
+    val_war: float | None
+    """0..1 on the held-out clips; None without them or on single frames."""
+    val_uar: float | None
+    """The same for UAR."""
+    test_war: float | None = None
+    """0..1 on the test clips that show a face; None unless the run selects on them."""
+    test_uar: float | None = None
+    """The same for UAR."""
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The weights of an epoch that was chosen."""
+
+    epoch: int
+    """From 1, of the stage on clips."""
+    figure: float
+    """Of the recipe's `select_by`, 0..1."""
+    weights: dict[str, torch.Tensor]
+    """State of the model."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training leaves in memory."""
+
+    model: nn.Module
+    """With the weights of the last epoch."""
+    best: Chosen | None
+    """The first epoch that was best on the held-out clips; None without them."""
+    test_best: Chosen | None
+    """The same on the test clips; None unless the recipe selects on them."""
+
+
+def fit(
+    experiment: Experiment,
+    model: nn.Module,
+    *,
+    folder: Path,
+    device: torch.device,
+    on_event: Callable[[EpochDone], None],
+    stop_after: int | None = None,
+    name: str = "last",
+    save_seconds: float = 600.0,
+    group: Group = ALONE,
+) -> Trained:
+    """Train `model` and return it; adds to metrics.jsonl and writes the checkpoint `name` of each epoch in `folder`.
+
+    Goes on where the state of the same training in `folder` stands; a state is kept after each epoch and, inside one,
+    every `save_seconds`. `stop_after`: end after that epoch on clips of the schedule.
+
+    Raises DferError when loss or weights are not finite, memory or disk are full (the last good checkpoint and state
+    stay), CorruptShardError for damage, CheckpointError for a damaged state.
+    """
+    model.to(device)
+    training = _Training(
+        experiment, model, folder=folder, device=device, name=name, save_seconds=save_seconds, group=group
+    )
+    with _readable_failures(experiment.recipe, folder, device):
+        return training.run(on_event, stop_after=stop_after)
+
+
+@contextlib.contextmanager
+def _readable_failures(recipe: Recipe, folder: Path, device: torch.device) -> Iterator[None]:
+    """Say in one line what memory and disk refused."""
+    kept = "the last good checkpoint and state are intact"
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise DferError(_out_of_memory(recipe, device)) from error
+    except RuntimeError as error:
+        if "not enough memory" in str(error) or "can't allocate memory" in str(error):
+            raise DferError(_out_of_memory(recipe, device)) from error
+        if "PytorchStreamWriter" in str(error) or "unexpected pos" in str(error):
+            raise DferError(f"cannot write {folder}: is the disk full? {kept}; make room and run again") from error
+        raise
+    except BrokenPipeError:  # of whoever listens to the events
+        raise
+    except (OSError, SafetensorError) as error:
+        raise DferError(f"cannot write {folder}: {error}; {kept}; make room and run again") from error
+
+
+def _out_of_memory(recipe: Recipe, device: torch.device) -> str:
+    return (
+        f"out of memory on {device} with batch_size {recipe.batch_size} at {recipe.size_px} px; halve batch_size and "
+        "double accumulate, or set recompute = true; the run goes on from its last state"
+    )
+
+
+def _better(
+    best: Chosen | None, war: float | None, uar: float | None, epoch: int, model: nn.Module, recipe: Recipe
+) -> Chosen | None:
+    """Return this epoch if it is the first or better than the best one, else that."""
+    if war is None or uar is None:
+        return best
+    figure = {"war": war, "uar": uar, "war+uar": (war + uar) / 2}[recipe.select_by]
+    if best is not None and figure <= best.figure:
+        return best
+    return Chosen(epoch, figure, copy.deepcopy(model.state_dict()))
+
+
+@dataclass
+class _Totals:
+    """What an epoch adds up, over this process's clips."""
+
+    loss: float = 0.0
+    right: int = 0
+    seen: int = 0
+    seconds: float = 0.0
+    waiting_seconds: float = 0.0
+
+
+class _Training:
+    """A model on its way through the stages of a recipe."""
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        model: nn.Module,
+        *,
+        folder: Path,
+        device: torch.device,
+        name: str,
+        save_seconds: float,
+        group: Group,
+    ) -> None:
+        self._experiment, self._model, self._device = experiment, model, device
+        self._recipe, self._name, self._folder, self._group = experiment.recipe, name, folder, group
+        self._save_seconds, self._saved = save_seconds, time.monotonic()
+        self._best: Chosen | None = None
+        self._test_best: Chosen | None = None
+        self._dataset = _train_clips(experiment, device=device)
+        self._average = (
+            AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(self._recipe.ema)) if self._recipe.ema else None
+        )
+
+    @property
+    def _tested(self) -> nn.Module:
+        """The model whose weights are tested and kept."""
+        return self._model if self._average is None else self._average.module
+
+    def run(self, on_event: Callable[[EpochDone], None], *, stop_after: int | None) -> Trained:
+        recipe = self._recipe
+        stages: tuple[tuple[str, Sampling, int], ...] = (
+            ("frames", "frame", recipe.frame_epochs),
+            ("clips", "train", recipe.epochs if stop_after is None else stop_after),
+        )
+        state = load_state(state_path(self._folder, self._name))
+        if state is not None and state["recipe_sha256"] != recipe.sha256:
+            raise CheckpointError(f"{self._folder} holds the state of another recipe; --force trains from the start")
+        is_over = state is not None and int(state["stage"]) == len(stages)
+        if self._group.is_first and not is_over:  # lines of a later training may follow its own
+            _rewind(self._folder / METRICS_NAME, self._name, None if state is None else int(state["metrics_bytes"]))
+        if state is not None:
+            self._take(state)
+        first_stage = 0 if state is None else int(state["stage"])
+        for number, (stage, sampling, num_epochs) in enumerate(stages):
+            if num_epochs == 0 or number < first_stage:
+                continue
+            self._dataset.sampling = sampling
+            schedule_epochs = recipe.epochs if stage == "clips" else num_epochs
+            loop = _Stage(self, stage=stage, number=number, num_epochs=schedule_epochs)
+            first, position, totals = 1, 0, _Totals()
+            if state is not None and number == first_stage:
+                first, position = int(state["epoch"]), int(state["position"])
+                totals = _Totals(*state["totals"])
+                loop.take(state)
+            for epoch in range(first, num_epochs + 1):
+                done = loop.run_epoch(epoch, position=position, totals=totals)
+                position, totals = 0, _Totals()
+                self._finish_epoch(done, stage=stage, epoch=epoch)
+                is_last = epoch == num_epochs
+                nothing = _Totals()
+                if is_last:
+                    self.save(stage=number + 1, epoch=1, position=0, totals=nothing, loop={})
+                else:
+                    self.save(stage=number, epoch=epoch + 1, position=0, totals=nothing, loop=loop.state())
+                if self._group.is_first:
+                    on_event(done)
+        return Trained(self._tested, self._best, self._test_best)
+
+    def _finish_epoch(self, done: EpochDone, *, stage: str, epoch: int) -> None:
+        """Check the weights, keep the best, write metrics and checkpoint."""
+        if not all(bool(tensor.isfinite().all()) for tensor in self._tested.state_dict().values()):
+            raise DferError(
+                f"weights became infinite in epoch {epoch} of the {stage} stage; a lower learning_rate helps; "
+                "checkpoints of earlier epochs are intact"
+            )
+        if stage == "clips":
+            self._best = _better(self._best, done.val_war, done.val_uar, epoch, self._tested, self._recipe)
+            self._test_best = _better(self._test_best, done.test_war, done.test_uar, epoch, self._tested, self._recipe)
+        if not self._group.is_first:
+            return
+        with (self._folder / METRICS_NAME).open("ab") as file:
+            file.write(canonical_json(asdict(done)))
+        facts = {"stage": stage, "epoch": epoch, "recipe_sha256": self._recipe.sha256}
+        save_checkpoint(self._tested, self._folder / "checkpoints" / f"{self._name}.safetensors", facts=facts)
+
+    def save(self, *, stage: int, epoch: int, position: int, totals: _Totals, loop: Mapping[str, Any]) -> None:
+        """Write the state from which the training goes on at this place."""
+        self._saved = time.monotonic()
+        if not self._group.is_first:
+            return
+        state = {
+            "recipe_sha256": self._recipe.sha256,
+            "stage": stage,
+            "epoch": epoch,
+            "position": position,
+            "totals": list(astuple(totals)),
+            "metrics_bytes": (self._folder / METRICS_NAME).stat().st_size,
+            "model": self._model.state_dict(),
+            "average": None if self._average is None else self._average.state_dict(),
+            "best": None if self._best is None else asdict_shallow(self._best),
+            "test_best": None if self._test_best is None else asdict_shallow(self._test_best),
+            "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
+            **loop,
+        }
+        save_state(state_path(self._folder, self._name), state)
+
+    def is_save_due(self) -> bool:
+        """Whether it has been long since the last state; one process alone, as others would have to agree on it."""
+        return self._group.world_size == 1 and time.monotonic() - self._saved >= self._save_seconds
+
+    def _take(self, state: Mapping[str, Any]) -> None:
+        self._model.load_state_dict(state["model"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
+        self._best = None if state["best"] is None else Chosen(**state["best"])
+        self._test_best = None if state["test_best"] is None else Chosen(**state["test_best"])
+        torch.set_rng_state(state["random"])
+        if self._device.type == "cuda" and state["cuda_random"] is not None:
+            torch.cuda.set_rng_state(state["cuda_random"], self._device)
+
+
+class _Stage:
+    """The loop over the epochs of one stage."""
+
+    def __init__(self, training: _Training, *, stage: str, number: int, num_epochs: int) -> None:
+        self._training, self._stage, self._number, self._num_epochs = training, stage, number, num_epochs
+        experiment, device, recipe = training._experiment, training._device, training._recipe
+        self._experiment, self._device, self._recipe, self._group = experiment, device, recipe, training._group
+        self._dataset, self._model = training._dataset, training._model
+        self._dtype = autocast_dtype(recipe, device)
+        counts = np.bincount(self._dataset.labels, minlength=len(experiment.data.class_names))
+        shares = class_shares(self._dataset.labels, num_classes=len(counts), power=recipe.class_power)
+        self._loader = ClipLoader(
+            self._dataset,
+            batch_size=recipe.batch_size,
+            num_threads=num_threads(device),
+            rank=self._group.rank,
+            world_size=self._group.world_size,
+            pins=device.type == "cuda",
+            shares=None if recipe.class_sampling == "natural" else shares,
+        )
+        self._loss = TrainingLoss(recipe, counts=counts.tolist(), device=device)
+        self._targets = experiment.soft_targets(self._dataset.clip_ids) if recipe.targets == "votes" else None
+        self._num_batches = self._loader.num_batches(1)
+        steps = -(-self._num_batches // recipe.accumulate)
+        self._optimizer = build_optimizer(self._model, recipe)
+        self._schedule = build_schedule(self._optimizer, recipe, num_epochs=num_epochs, steps_per_epoch=steps)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
+        stepped = _WithFeatures(self._model) if self._loss.needs_features else self._model
+        self._wrapped = self._group.wrap(stepped, device)
+        self._forward = torch.compile(self._wrapped) if recipe.compile else self._wrapped
+
+    def state(self) -> dict[str, Any]:
+        """Return optimiser, schedule and scaler."""
+        return {
+            "optimizer": self._optimizer.state_dict(),
+            "schedule": self._schedule.state_dict(),
+            "scaler": self._scaler.state_dict(),
+        }
+
+    def take(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state inside this stage; one at its start has no optimiser yet."""
+        if "optimizer" in state:
+            self._optimizer.load_state_dict(state["optimizer"])
+            self._schedule.load_state_dict(state["schedule"])
+            self._scaler.load_state_dict(state["scaler"])
+
+    def run_epoch(self, epoch: int, *, position: int, totals: _Totals) -> EpochDone:
+        start, before = time.perf_counter(), totals.seconds
+        number = epoch + (1_000_000 if self._stage == "frames" else 0)
+        self._model.train()
+        if self._recipe.freeze_norms:
+            for module in self._model.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        waiting = Waiting()
+        for frames, labels, batch in waiting.timed(on_device(self._loader.epoch(number, start=position), self._device)):
+            loss, right = self._step(frames, labels, batch)
+            totals.loss += loss * len(batch.clip_ids)
+            totals.right += right
+            totals.seen += len(batch.clip_ids)
+            totals.seconds = before + time.perf_counter() - start
+            totals.waiting_seconds += waiting.taken()
+            if self._ends_step(batch.next_position) and self._training.is_save_due():
+                self._training.save(
+                    stage=self._number, epoch=epoch, position=batch.next_position, totals=totals, loop=self.state()
+                )
+        sums = self._group.summed([totals.loss, totals.right, totals.seen], self._device)
+        return EpochDone(
+            self._training._name,
+            self._stage,
+            epoch,
+            self._num_epochs,
+            sums[0] / sums[2],
+            sums[1] / sums[2],
+            max(float(rate) for rate in self._schedule.get_last_lr()),
+            before + time.perf_counter() - start,
+            totals.waiting_seconds,
+            *self._figures(self._experiment.val_ids),
+            *self._figures(self._experiment.seen_test_ids if self._recipe.select == "test-best" else ()),
+        )
+
+    def _ends_step(self, next_position: int) -> bool:
+        return next_position % self._recipe.accumulate == 0 or next_position == self._num_batches
+
+    def _step(self, frames: torch.Tensor, labels: torch.Tensor, batch: Batch) -> tuple[float, int]:
+        """Take one batch, and one step when as many as make a step have been taken."""
+        recipe, seed, epoch = self._recipe, self._experiment.seed, self._dataset.epoch
+        changes, clip_ids = Augmentation.of(recipe), batch.clip_ids
+        pixels = normalised(augmented(frames, clip_ids, changes, seed=seed, epoch=epoch), norm=recipe.input_norm)
+        num_classes = len(self._experiment.data.class_names)
+        targets = labels
+        if self._targets is not None:
+            rows = np.stack([self._targets[clip_id] for clip_id in clip_ids])
+            targets = torch.from_numpy(rows).to(labels.device)  # (B, num_classes)
+        pixels, targets = mixed(pixels, targets, clip_ids, changes, num_classes=num_classes, seed=seed, epoch=epoch)
+        ends = self._ends_step(batch.next_position)
+        with contextlib.nullcontext() if ends else self._unsynced():
+            with torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not None):
+                found = self._forward(pixels)
+            logits, features = found if isinstance(found, tuple) else (found, None)
+            loss = self._loss(logits.float(), targets, None if features is None else features.float())
+            value = loss.item()
+            if not np.isfinite(value):
+                raise DferError(
+                    f"the loss became {value} in the {self._stage} stage; a lower learning_rate helps; "
+                    "checkpoints of earlier epochs are intact"
+                )
+            self._scaler.scale(loss * self._share(batch)).backward()
+        if ends:
+            self._take_step()
+        return value, int((logits.argmax(1) == labels).sum())
+
+    def _share(self, batch: Batch) -> float:
+        """Return how much of a step a batch is: its clips of all batches' and processes', which DDP then averages."""
+        first = (batch.next_position - 1) // self._recipe.accumulate * self._recipe.accumulate
+        num_batches = min(self._recipe.accumulate, self._num_batches - first)
+        return len(batch.clip_ids) * self._group.world_size / batch.num_clips_of_all / num_batches
+
+    def _unsynced(self) -> contextlib.AbstractContextManager[None]:
+        """Leave out the exchange of gradients, until the last batch of a step."""
+        wrapped = self._wrapped
+        return wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) else contextlib.nullcontext()
+
+    def _take_step(self) -> None:
+        if self._recipe.clip_norm > 0:
+            self._scaler.unscale_(self._optimizer)
+            torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._recipe.clip_norm)
+        scale = self._scaler.get_scale()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._optimizer.zero_grad(set_to_none=True)
+        if self._scaler.get_scale() < scale:
+            return  # too large a scale for f16: the optimiser took no step
+        self._schedule.step()
+        if self._training._average is not None:
+            self._training._average.update_parameters(self._model)
+
+    def _figures(self, clip_ids: Sequence[str]) -> tuple[float | None, float | None]:
+        """Return WAR and UAR on clips after an epoch on clips; None where there is nothing to measure."""
+        if self._stage != "clips" or not clip_ids:
+            return None, None
+        data, recipe, model = self._experiment.data, self._recipe, self._training._tested
+        logits = predict_clips(model, data.root, clip_ids, recipe=recipe, device=self._device, dtype=self._dtype)
+        labels = [data.class_names.index(label) for label in data.index(clip_ids)["label"].to_pylist()]
+        guesses = predicted_classes(np.nan_to_num(logits))
+        scores = score(confusion_matrix(labels, guesses, num_classes=len(data.class_names)))
+        return scores.war, scores.uar
+
+
+class _WithFeatures(nn.Module):
+    """LSTPNet that also gives what its classifier sees."""
+
+    model: LSTPNet
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.add_module("model", model)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.model.features(x)
+        logits: torch.Tensor = self.model.fc(features)
+        return logits, features
+
+
+def asdict_shallow(chosen: Chosen) -> dict[str, Any]:
+    """Return the fields by name; dataclasses.asdict would copy every weight."""
+    return {each.name: getattr(chosen, each.name) for each in fields(chosen)}
+
+
+def _rewind(path: Path, name: str, num_bytes: int | None) -> None:
+    """Take back the lines that were written after the state, or all of this checkpoint's where there is none."""
+    path.touch()
+    lines = path.read_bytes()
+    kept = lines[:num_bytes]
+    if num_bytes is None:
+        whole = [line for line in lines.splitlines(keepends=True) if line.endswith(b"\n")]  # a kill cuts the last one
+        kept = b"".join(line for line in whole if json.loads(line)["checkpoint"] != name)
+    if kept != lines:
+        path.write_bytes(kept)
+
+
+def _train_clips(experiment: Experiment, *, device: torch.device) -> FaceClipDataset:
+    """Open the training clips; decoded once for all stages and kept where no loader process works and they fit."""
+    rows, size_px = experiment.data.clips, experiment.recipe.size_px
+    num_frames = int(rows["num_frames"][rows["clip_id"].isin(experiment.train_ids)].sum())
+    return FaceClipDataset(
+        experiment.data.root,
+        clip_ids=experiment.train_ids,
+        size_px=size_px,
+        sampler=experiment.recipe.sampler,
+        short=experiment.recipe.short,
+        seed=experiment.seed,
+        keep_in_memory=num_threads(device) == 0 and num_frames * 3 * size_px**2 <= _MEMORY_BYTES,
+    )

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dfer_data.config import PrepareConfig
+from dfer_data.errors import VideoError
+from dfer_data.faces import aligned_faces as faces
+from dfer_data.faces.align import similarity, smooth, template, warp
+from dfer_data.faces.aligned_faces import Face, encoder
+from dfer_data.faces.pipeline import ClipFacts, Failure, clips_of_video
+from dfer_data.faces.shipped_crops import clip_of_crops
+from dfer_data.sources.base import SourceVideo
+from dfer_data.types import Detection, FrameFlag, Image, LandmarkScheme
+from dfer_data.video.reader import open_video
+from tests.dfer_data.tiny import CONFIG, face, pictures, write_jpegs, write_video
+
+Script = Callable[[int], list[Detection]]
+
+
+class Scripted:
+    """A detector that answers by the number of the frame."""
+
+    def __init__(self, script: Script) -> None:
+        self._script = script
+        self._num_frames = 0
+
+    @property
+    def scheme(self) -> LandmarkScheme:
+        return "eyes-nose-mouth"
+
+    def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
+        found = [self._script(self._num_frames + i) for i in range(len(images))]
+        self._num_frames += len(images)
+        return found
+
+
+def run(path: Path, script: Script, config: PrepareConfig = CONFIG) -> list[tuple[ClipFacts, list[Face]] | Failure]:
+    video = SourceVideo("v", path.name, path.stat().st_size, None)
+    results = clips_of_video(path, video, config=config, detector=Scripted(script))
+    return [one if isinstance(one, Failure) else (one.facts, list(one.faces)) for one in results]
+
+
+def run_one(path: Path, script: Script, config: PrepareConfig = CONFIG) -> tuple[ClipFacts, list[Face]]:
+    (result,) = run(path, script, config)
+    assert not isinstance(result, Failure)
+    return result
+
+
+@pytest.fixture(scope="module")
+def forty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_video(tmp_path_factory.mktemp("video") / "forty.mp4", pictures(40))
+
+
+def middle(index: int) -> Detection:
+    return face(30 + 0.2 * index, 30, side=30)
+
+
+def test_faces_are_warped_by_smoothed_landmarks(forty: Path) -> None:
+    facts, made = run_one(forty, lambda index: [middle(index)])
+    assert (facts.num_frames, facts.num_source_frames, facts.num_tracks) == (40, 40, 1)
+    assert (facts.detection_rate, facts.num_interpolated, facts.ambiguity, facts.is_partial) == (1.0, 0, 0.0, False)
+    assert facts.duration_seconds == pytest.approx(1.6)
+    landmarks = smooth(np.stack([middle(i).landmarks for i in range(40)]), window_frames=7, order=2)
+    with open_video(forty) as reader:
+        for frame, one in zip(reader.frames(), made, strict=True):
+            matrix = similarity(landmarks[frame.index], template("eyes-nose-mouth", size_px=224, scale=0.8))
+            assert one.payload == encoder(CONFIG)(warp(frame.image, matrix, size_px=224))
+            np.testing.assert_array_equal(one.record.landmarks, landmarks[frame.index])
+            np.testing.assert_array_equal(one.record.box, middle(frame.index).box)
+            assert (one.record.frame_index, one.record.pts_seconds) == (frame.index, frame.pts_seconds)
+            assert one.record.score == pytest.approx(0.9)
+
+
+def test_a_gap_is_filled_and_flagged(forty: Path) -> None:
+    facts, made = run_one(forty, lambda index: [] if 10 <= index < 15 else [middle(index)])
+    assert (facts.num_frames, facts.num_interpolated, facts.num_tracks) == (40, 5, 1)
+    assert facts.detection_rate == pytest.approx(35 / 40)
+    for index, one in enumerate(made):
+        filled = 10 <= index < 15
+        assert bool(one.record.flags & FrameFlag.GAP_FILLED) == filled
+        assert bool(one.record.flags & FrameFlag.DETECTED) == (not filled)
+        assert bool(np.isnan(one.record.score)) == filled
+        np.testing.assert_allclose(one.record.box, middle(index).box, atol=1e-3)
+
+
+def test_a_long_gap_leaves_the_longer_stretch(forty: Path) -> None:
+    facts, made = run_one(forty, lambda index: [] if 8 <= index < 8 + 13 else [middle(index)])
+    assert (facts.num_frames, facts.num_source_frames, facts.num_tracks) == (19, 40, 2)
+    assert [one.record.frame_index for one in made] == list(range(21, 40))
+    assert 0 < facts.ambiguity < 1
+
+
+def test_the_border_is_flagged(forty: Path) -> None:
+    _, inside = run_one(forty, lambda index: [face(38, 38, side=20)])
+    _, outside = run_one(forty, lambda index: [face(0, 0, side=60)])
+    assert not any(one.record.flags & FrameFlag.OUTSIDE_BORDER for one in inside)
+    assert all(one.record.flags & FrameFlag.OUTSIDE_BORDER for one in outside)
+
+
+def test_no_face_is_a_failure_with_a_code(forty: Path) -> None:
+    (failure,) = run(forty, lambda index: [])
+    assert isinstance(failure, Failure)
+    assert (failure.clip_id, failure.error.code, failure.error.frame) == ("v", "NO_FACE", 39)
+    assert failure.error.hint
+
+
+def test_a_long_video_becomes_several_clips(forty: Path) -> None:
+    """At 25 frames/s half a second is 12.5 frames: clips hold 13, 12, 13 and the last 2."""
+    config = replace(CONFIG, clip_seconds=0.5)
+    results = run(forty, lambda index: [] if 13 <= index < 25 else [middle(index)], config)
+    first, second, third, fourth = results
+    assert isinstance(second, Failure)
+    assert (second.clip_id, second.error.code) == ("v#0001", "NO_FACE")
+    for result, clip_id, frames in [
+        (first, "v#0000", range(13)),
+        (third, "v#0002", range(25, 38)),
+        (fourth, "v#0003", range(38, 40)),
+    ]:
+        assert not isinstance(result, Failure)
+        facts, made = result
+        assert facts.clip_id == clip_id
+        assert [one.record.frame_index for one in made] == list(frames)
+        assert facts.duration_seconds == pytest.approx(len(frames) / 25, abs=1e-3)
+
+
+@pytest.mark.parametrize(("clip_seconds", "num_clips"), [(0.0, 1), (1.6, 1), (1.5, 2), (60.0, 1)])
+def test_a_video_that_is_not_longer_stays_whole(forty: Path, clip_seconds: float, num_clips: int) -> None:
+    results = run(forty, lambda index: [middle(index)], replace(CONFIG, clip_seconds=clip_seconds))
+    assert len(results) == num_clips
+    ids = [one.clip_id if isinstance(one, Failure) else one[0].clip_id for one in results]
+    assert ids == (["v"] if num_clips == 1 else ["v#0000", "v#0001"])
+
+
+def test_a_video_too_large_to_keep_gives_the_same_faces(forty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def script(index: int) -> list[Detection]:
+        return [] if index < 3 or 20 <= index < 23 else [middle(index), face(0, 60, side=12)]
+
+    config = replace(CONFIG, clip_seconds=0.7)
+    kept = run(forty, script, config)
+    monkeypatch.setattr(faces, "_WAITING_BYTES", 96 * 96 * 3 * 4)
+    again = run(forty, script, config)
+    assert len(kept) == len(again) == 3
+    for a, b in zip(kept, again, strict=True):
+        assert not isinstance(a, Failure)
+        assert not isinstance(b, Failure)
+        assert a[0].__dict__ == b[0].__dict__
+        for one, other in zip(a[1], b[1], strict=True):
+            assert one.payload == other.payload
+            assert one.record.frame_index == other.record.frame_index
+
+
+def test_a_cut_file_is_partial(forty: Path, tmp_path: Path) -> None:
+    cut = write_video(tmp_path / "cut.mkv", pictures(40))
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    facts, made = run_one(cut, lambda index: [middle(index)])
+    assert facts.is_partial
+    assert facts.reason == f"the file ends early: {len(made)} frames could be decoded"
+
+
+def test_a_file_without_a_picture_is_a_failure(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", pictures(10))
+    data = path.read_bytes()
+    path.write_bytes(data[: data.index(b"\x1f\x43\xb6\x75") + 40])  # into the first picture
+    with pytest.raises(VideoError) as caught:
+        run(path, lambda index: [])
+    assert caught.value.code == "NO_FRAMES"
+    assert caught.value.hint
+
+
+def crops(folder: Path) -> tuple[ClipFacts, list[Face]]:
+    clip = clip_of_crops(folder, SourceVideo("00001", folder.name, 1, "happy"), config=CONFIG)
+    return clip.facts, list(clip.faces)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["1.jpg", "2.jpg", "9.jpg", "10.jpg", "100.jpg"],
+        ["00001_00001.jpg", "00001_00002.jpg", "00001_00009.jpg", "00001_00010.jpg", "00001_00100.jpg"],
+        ["7_1.jpg", "7_2.JPG", "7_9.jpeg", "7_10.jpg", "7_100.jpg"],
+    ],
+)
+def test_shipped_crops_keep_their_bytes_and_come_in_order_of_their_numbers(tmp_path: Path, names: list[str]) -> None:
+    jpegs = write_jpegs(tmp_path / "00001", pictures(5, width_px=64, height_px=48), names=names)
+    (tmp_path / "00001" / "Thumbs.db").write_bytes(b"x")
+    facts, made = crops(tmp_path / "00001")
+    assert [one.payload for one in made] == jpegs
+    assert [one.record.frame_index for one in made] == [0, 1, 2, 3, 4]
+    assert (facts.num_frames, facts.width_px, facts.height_px, facts.mean_score) == (5, 64, 48, None)
+
+
+def test_crops_that_cannot_be_read_have_codes(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    write_jpegs(tmp_path / "bad", pictures(2), names=["1.jpg", "2.jpg"])
+    (tmp_path / "bad" / "2.jpg").write_bytes(b"GIF89a")
+    write_jpegs(tmp_path / "folder", pictures(1), names=["1.jpg"])
+    (tmp_path / "folder" / "2.jpg").mkdir()
+    write_jpegs(tmp_path / "link", pictures(1), names=["1.jpg"])
+    (tmp_path / "link" / "2.jpg").symlink_to(tmp_path / "folder" / "1.jpg")
+    (tmp_path / "link" / "0.jpg").symlink_to(tmp_path / "link" / "1.jpg")
+    codes = {"bad": "BAD_PICTURE", "folder": "BAD_PICTURE", "link": "BAD_PICTURE", "empty": "NO_FRAMES"}
+    frames = {"bad": 1, "folder": 1, "link": 2, "empty": None}
+    for name, code in codes.items():
+        with pytest.raises(VideoError) as caught:
+            crops(tmp_path / name)
+        assert (caught.value.code, caught.value.frame) == (code, frames[name])
+        assert str(tmp_path) not in caught.value.message

@@ -1,0 +1,77 @@
+"""Datasets are one by the names of their classes, and give what each gives alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dfer_data.config import canonical_json
+from dfer_data.errors import UsageError
+from dfer_data.loading.clip_dataset import FaceClipDataset
+from dfer_data.loading.concat import JoinedClips
+from dfer_data.loading.loader import ClipLoader
+
+
+def clips(root: Path, **options: Any) -> FaceClipDataset:
+    return FaceClipDataset(root, **{"fold": 3, "sampling": "train", "size_px": 32, "seed": 1, **options})
+
+
+@pytest.fixture(scope="module")
+def other(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The crops again, in a folder of another name, with their classes in another order."""
+    root = Path(shutil.copytree(crops, tmp_path_factory.mktemp("other") / "afew-none"))
+    document = json.loads((root / "dataset.json").read_bytes())
+    del document["sha256"]
+    document["class_names"] = document["class_names"][::-1]
+    document["sha256"] = hashlib.sha256(canonical_json(document)).hexdigest()
+    (root / "dataset.json").write_bytes(canonical_json(document))
+    return root
+
+
+def test_classes_are_matched_by_name_and_frames_are_those_of_each_alone(crops: Path, other: Path) -> None:
+    parts = [clips(crops), clips(other)]
+    joined = JoinedClips(parts)
+    assert len(joined) == len(parts[0]) + len(parts[1])
+    assert joined.num_clips_of_parts == (len(parts[0]), len(parts[1]))
+    assert joined.class_names == parts[0].prepared.class_names
+    assert joined.clip_ids[0] == "dfew-none:00001"
+    assert joined.clip_ids[-1].startswith("afew-none:")
+    assert np.array_equal(joined.labels[: len(parts[0])], joined.labels[len(parts[0]) :])
+    assert joined.left_out == {}
+    alone = clips(other)
+    alone.epoch = 5
+    seen = 0
+    for batch in ClipLoader(joined, batch_size=16, num_threads=2).epoch(5):
+        for frames, clip_id in zip(batch.frames, batch.clip_ids, strict=True):
+            folder, _, name = clip_id.partition(":")
+            assert folder in ("dfew-none", "afew-none")
+            assert frames.equal(alone[alone.clip_ids.index(name)].frames)
+            seen += 1
+    assert seen == len(joined)
+
+
+def test_other_classes_are_left_out_and_counted(crops: Path, other: Path) -> None:
+    joined = JoinedClips([clips(crops), clips(other)], class_names=("fear", "happy"))
+    whole = clips(crops)
+    names = [whole.prepared.class_names[label] for label in whole.labels]
+    assert set(joined.labels.tolist()) == {0, 1}
+    assert (joined.labels == 0).sum() == 2 * names.count("fear")
+    assert joined.left_out["sad"] == 2 * names.count("sad")
+    assert len(joined) + sum(joined.left_out.values()) == 2 * len(whole)
+
+
+def test_what_cannot_be_one_is_refused(crops: Path, other: Path) -> None:
+    for parts, options, words in (
+        ([], {}, "needs a dataset"),
+        ([clips(crops), clips(other, size_px=64)], {}, "different size"),
+        ([clips(crops), clips(crops)], {}, "names of their own"),
+        ([clips(crops)], {"class_names": ("contempt",)}, "no clip is of the classes contempt"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            JoinedClips(parts, **options)

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dfer_data.errors import ConfigMismatchError, FormatVersionError
+from dfer_data.preparation.plan import Plan, commit_plan, make_plan
+from dfer_data.sources.base import SourceListing, SourceVideo
+from dfer_data.storage.target import FolderTarget
+from tests.dfer_data.tiny import CONFIG
+
+MEBIBYTE = 2**20
+
+
+def listing(sizes: list[int]) -> SourceListing:
+    videos = tuple(SourceVideo(f"{i:05d}.mp4", f"{i:05d}.mp4", size, "happy") for i, size in enumerate(sizes))
+    return SourceListing("folder", "videos", ("happy",), videos, {})
+
+
+def plan(*sizes: int) -> Plan:
+    return make_plan(listing(list(sizes)), CONFIG)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.integers(0, 300 * MEBIBYTE), min_size=1, max_size=200))
+def test_shards_hold_every_video_once_and_keep_their_limits(sizes: list[int]) -> None:
+    made = plan(*sizes)
+    assert [video for shard in made.shards for video in shard] == list(made.listing.videos)
+    for shard in made.shards:
+        assert 1 <= len(shard) <= 64
+        assert len(shard) == 1 or sum(video.num_bytes for video in shard) <= 256 * MEBIBYTE
+
+
+def test_many_small_videos_fill_shards() -> None:
+    assert [len(shard) for shard in plan(*[1] * 1100).shards] == [64] * 17 + [12]
+
+
+def commit(made: Plan, folder: Path) -> None:
+    target = FolderTarget(folder)
+    target.work.mkdir(parents=True, exist_ok=True)
+    commit_plan(made, target)
+    assert not list(target.work.iterdir())
+
+
+def test_a_plan_is_written_once_and_the_same_plan_is_accepted(tmp_path: Path) -> None:
+    commit(plan(1, 2), tmp_path)
+    written = tmp_path / "plan.json"
+    before = (written.read_bytes(), written.stat().st_mtime_ns)
+    commit(plan(1, 2), tmp_path)
+    assert (written.read_bytes(), written.stat().st_mtime_ns) == before
+    assert json.loads(before[0])["config_sha256"] == CONFIG.sha256
+
+
+@pytest.mark.parametrize(
+    ("other", "difference"),
+    [
+        (make_plan(listing([1, 2]), replace(CONFIG, jpeg_quality=90)), "jpeg_quality: 95 there, 90 now"),
+        (
+            make_plan(listing([1, 2]), replace(CONFIG, det_size_px=320, store="clips16")),
+            "det_size_px: 160 there, 320 now; store: 'frames' there, 'clips16' now",
+        ),
+        (plan(1, 3), "source videos: 1 new or changed, 1 gone or changed"),
+        (plan(1, 2, 3), "source videos: 1 new or changed, 0 gone or changed"),
+        (replace(plan(1, 2), tool_versions={**plan(1, 2).tool_versions, "av": "0"}), "av: "),
+        (
+            replace(plan(1, 2), listing=replace(listing([1, 2]), folds={"1": {"00000.mp4": "test"}})),
+            "(folds differ)",
+        ),
+    ],
+)
+def test_another_plan_is_refused_with_the_difference(tmp_path: Path, other: Plan, difference: str) -> None:
+    commit(plan(1, 2), tmp_path)
+    before = (tmp_path / "plan.json").read_bytes()
+    with pytest.raises(ConfigMismatchError) as caught:
+        commit(other, tmp_path)
+    assert difference in str(caught.value)
+    assert str(tmp_path) in str(caught.value)
+    assert (tmp_path / "plan.json").read_bytes() == before
+
+
+def test_a_plan_of_a_newer_dfer_and_a_file_that_is_no_plan(tmp_path: Path) -> None:
+    commit(plan(1), tmp_path)
+    path = tmp_path / "plan.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | {"format_version": 2}))
+    with pytest.raises(FormatVersionError, match=r"plan\.json has format version 2, this dfer knows 1"):
+        commit(plan(1), tmp_path)
+    path.write_text("{")
+    with pytest.raises(ConfigMismatchError, match=r"plan\.json is not a plan of dfer"):
+        commit(plan(1), tmp_path)

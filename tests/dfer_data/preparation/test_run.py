@@ -1,0 +1,574 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import pandas as pd
+import pytest
+import simplejpeg
+from safetensors.numpy import load_file
+
+import dfer_data
+from dfer_data.detect.registry import build_detector
+from dfer_data.errors import ConfigMismatchError, CorruptDataError, CorruptShardError, LockedError, UsageError
+from dfer_data.faces.align import resized
+from dfer_data.faces.aligned_faces import decode
+from dfer_data.faces.pipeline import Failure, clips_of_video
+from dfer_data.frame_sampling import baked_frames
+from dfer_data.inspection.verify import verify
+from dfer_data.preparation.engines import Event
+from dfer_data.preparation.estimate import estimate
+from dfer_data.preparation.manifest import open_dataset, read_clip
+from dfer_data.preparation.run import Begun, Request, prepare, resolve
+from dfer_data.preparation.steps import VideoDone
+from dfer_data.sources.base import SourceVideo
+from dfer_data.weights.fetch import sha256_file
+from tests.dfer_data.dfew_tree import IDS, LABELS, TESTED, write_splits
+from tests.dfer_data.tiny import Prepared, pictures, real_pictures, tree, write_jpegs, write_video
+
+COLUMNS = [
+    "clip_id",
+    "source_clip_id",
+    "status",
+    "code",
+    "label",
+    "group",
+    "votes",
+    "shard",
+    "row",
+    "num_frames",
+    "num_source_frames",
+    "source",
+    "source_sha256",
+    "fps",
+    "duration_seconds",
+    "width_px",
+    "height_px",
+    "detection_rate",
+    "mean_score",
+    "num_interpolated",
+    "num_tracks",
+    "track",
+    "ambiguity",
+    "reason",
+]
+STATUS = {
+    "happy/passenger.mp4": "ok",
+    "happy/short.mp4": "ok",
+    "happy/single.mp4": "ok",
+    "sad/appears.mp4": "ok",
+    "sad/cut.mkv": "partial",
+    "sad/junk.mp4": "failed",
+    "sad/none.mp4": "failed",
+}
+USABLE = [clip_id for clip_id, status in STATUS.items() if status != "failed"]
+
+
+def document(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "dataset.json").read_bytes())
+    return found
+
+
+def again(prepared: Prepared, out: Path, **changes: Any) -> None:
+    request = Request(**{"dataset": "folder", "source": prepared.source, "det_size_px": 160, **changes})
+    prepare(resolve(request), out, num_workers=0)
+
+
+def test_the_manifest_has_one_row_a_clip_failed_ones_included(prepared: Prepared) -> None:
+    clips = pd.read_parquet(prepared.out / "clips.parquet")
+    assert list(clips.columns) == COLUMNS
+    assert dict(zip(clips["clip_id"], clips["status"], strict=True)) == STATUS
+    assert clips["clip_id"].tolist() == sorted(STATUS)
+    assert clips["label"].tolist() == [clip_id.partition("/")[0] for clip_id in sorted(STATUS)]
+    assert clips["source"].tolist() == clips["clip_id"].tolist()
+    rows = clips.set_index("clip_id")
+    frames = {"happy/passenger.mp4": 18, "happy/short.mp4": 3, "happy/single.mp4": 20, "sad/appears.mp4": 20}
+    assert {clip_id: rows["num_source_frames"][clip_id] for clip_id in frames} == frames
+    assert rows.loc["happy/single.mp4", ["fps", "width_px", "height_px", "num_tracks"]].tolist() == [25.0, 160, 90, 1]
+    assert rows["duration_seconds"]["happy/single.mp4"] == pytest.approx(0.8)
+    appears = rows.loc["sad/appears.mp4"]
+    assert 5 < appears["num_frames"] < 20
+    assert appears["detection_rate"] == pytest.approx(appears["num_frames"] / 20)
+    assert 0.7 < appears["mean_score"] <= 1
+    failed = rows[rows["status"] == "failed"]
+    assert failed[["shard", "row", "mean_score"]].isna().all().all()
+    assert (failed["num_frames"] == 0).all()
+    assert failed["code"].tolist() == ["UNREADABLE", "NO_FACE"]
+    assert rows["reason"]["sad/cut.mkv"].startswith("the file ends early")
+    hashes = {clip_id: sha256_file(prepared.source / clip_id) for clip_id in USABLE}
+    assert {clip_id: rows["source_sha256"][clip_id] for clip_id in USABLE} == hashes
+
+
+def test_the_counts_of_dataset_json_are_those_of_the_manifest(prepared: Prepared) -> None:
+    clips = pd.read_parquet(prepared.out / "clips.parquet")
+    found = document(prepared.out)
+    assert found["format_version"] == 1
+    assert found["class_names"] == ["happy", "sad"]
+    assert (found["synthetic"], found["recipe"], found["dataset"]) == (False, "folder", "folder")
+    assert found["config"]["weights_sha256"] == prepared.resolved.plan.config.weights_sha256 != ""
+    assert found["counts"] == {
+        "clips": 7,
+        "frames": int(clips["num_frames"].sum()),
+        "status": {"ok": 4, "partial": 1, "failed": 2},
+        "failures": {"UNREADABLE": 1, "NO_FACE": 1},
+        "classes": {"happy": 3, "sad": 4},
+        "folds": {},
+    }
+
+
+def test_the_ledger_says_what_failed_and_what_to_do(prepared: Prepared) -> None:
+    rows = [json.loads(line) for line in (prepared.out / "ledger.jsonl").read_text().splitlines()]
+    assert [(row["clip_id"], row["code"], row["frame"]) for row in rows] == [
+        ("sad/junk.mp4", "UNREADABLE", None),
+        ("sad/none.mp4", "NO_FACE", 7),
+    ]
+    for row in rows:
+        assert row["source"] == row["source_clip_id"] == row["clip_id"]
+        assert row["message"]
+        assert row["hint"]
+
+
+@pytest.mark.parametrize("clip_id", USABLE)
+def test_a_clip_is_what_decoding_by_hand_gives(prepared: Prepared, clip_id: str) -> None:
+    clip = read_clip(prepared.out, clip_id)
+    assert clip.shape == (16, 3, 224, 224)
+    assert clip.dtype == np.uint8
+    assert clip.flags.c_contiguous
+    row = pd.read_parquet(prepared.out / "clips.parquet").set_index("clip_id").loc[clip_id]
+    tensors = load_file(prepared.out / "shards" / f"{row['shard']:05d}.safetensors")
+    first, stop = tensors["clip_offsets"][row["row"] : row["row"] + 2]
+    assert stop - first == row["num_frames"]
+    for picture, index in zip(clip, baked_frames(int(row["num_frames"])), strict=True):
+        start, end = tensors["frame_offsets"][first + index : first + index + 2]
+        by_hand = simplejpeg.decode_jpeg(tensors["jpeg"][start:end].tobytes())
+        np.testing.assert_array_equal(picture, by_hand.transpose(2, 0, 1))
+
+
+def test_a_short_clip_repeats_its_last_frame(prepared: Prepared) -> None:
+    clip = read_clip(prepared.out, "happy/short.mp4")
+    assert (clip[2:] == clip[2]).all()
+    assert (clip[1] != clip[2]).any()
+
+
+def test_the_package_itself_offers_the_readers(prepared: Prepared) -> None:
+    clip = dfer_data.read_clip(str(prepared.out), "happy/single.mp4", size_px=112)
+    assert clip.shape == (16, 3, 112, 112)
+    assert dfer_data.open_dataset(prepared.out).class_names == ("happy", "sad")
+
+
+@pytest.mark.parametrize("clip_id", ["happy/single.mp4", "happy/short.mp4", "sad/appears.mp4"])
+def test_plain_tensors_are_the_aligned_faces_before_any_jpeg(
+    prepared: Prepared, prepared_clips16: Prepared, clip_id: str
+) -> None:
+    config, path = prepared_clips16.resolved.plan.config, prepared.source / clip_id
+    detector = build_detector(config, weights=prepared.resolved.weights)
+    assert detector is not None
+    (result,) = clips_of_video(path, SourceVideo(clip_id, clip_id, 1, None), config=config, detector=detector)
+    assert not isinstance(result, Failure)
+    aligned = np.stack([decode(face.payload, config) for face in result.faces])
+    wanted = aligned[baked_frames(len(aligned))].transpose(0, 3, 1, 2)
+    plain = read_clip(prepared_clips16.out, clip_id)
+    np.testing.assert_array_equal(plain, wanted)
+    through_jpeg = read_clip(prepared.out, clip_id)
+    assert 0 < np.abs(plain.astype(float) - through_jpeg).mean() < 3
+
+
+def test_plain_tensors_hold_sixteen_frames_a_clip(prepared_clips16: Prepared) -> None:
+    data = open_dataset(prepared_clips16.out)
+    row = data.clip("happy/single.mp4")
+    reader = data.shard(int(row["shard"]))
+    assert load_file(prepared_clips16.out / "shards/00000.safetensors")["clips"].shape == (1, 16, 224, 224, 3)
+    assert reader.tensor("frame_index").tolist() == baked_frames(20).tolist()
+    assert row["num_frames"] == 20
+    assert reader.tensor("crc32").shape == (16,)
+
+
+def test_readers_refuse_what_is_not_there(prepared: Prepared, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="has no clip 'happy/other'"):
+        read_clip(prepared.out, "happy/other")
+    with pytest.raises(UsageError, match=r"clip sad/none\.mp4 has no faces: NO_FACE: no face in 8 frames"):
+        read_clip(prepared.out, "sad/none.mp4")
+    with pytest.raises(UsageError, match="has no fold '1'; it has: none"):
+        open_dataset(prepared.out).fold("1")
+    with pytest.raises(UsageError, match=r"is not a prepared dataset .* make it with `dfer prepare`"):
+        open_dataset(tmp_path)
+
+
+def test_damage_is_met_at_the_clip_and_not_as_a_wrong_picture(prepared_copy: Path) -> None:
+    row = open_dataset(prepared_copy).clip("happy/single.mp4")
+    path = prepared_copy / "shards" / f"{row['shard']:05d}.safetensors"
+    tensors = load_file(path)
+    data = bytearray(path.read_bytes())
+    data[len(data) - tensors["jpeg"].size + int(tensors["frame_offsets"][4]) + 700] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(CorruptShardError, match=r"frame 4 of clip happy/single\.mp4 does not match its CRC-32"):
+        read_clip(prepared_copy, "happy/single.mp4")
+    read_clip(prepared_copy, "happy/passenger.mp4")
+
+
+@pytest.mark.parametrize("name", ["clips.parquet", "dataset.json"])
+def test_opening_checks_the_small_files(prepared_copy: Path, name: str) -> None:
+    data = bytearray((prepared_copy / name).read_bytes())
+    data[len(data) // 2] ^= 1
+    (prepared_copy / name).write_bytes(data)
+    with pytest.raises(CorruptDataError, match=name):
+        open_dataset(prepared_copy)
+
+
+def test_contact_sheets_show_the_faces(prepared: Prepared) -> None:
+    sheets = sorted((prepared.out / "preview").iterdir())
+    assert [sheet.name for sheet in sheets] == [f"{number:05d}.jpg" for number in range(7)]
+    pictures_of_clips = [simplejpeg.decode_jpeg(sheet.read_bytes()) for sheet in sheets]
+    assert {picture.shape[0] for picture in pictures_of_clips[:5]} == {96}
+    assert pictures_of_clips[2][:, 150:].std() > 20  # eight thumbnails of single.mp4
+
+
+def test_every_video_is_one_event(prepared: Prepared, tmp_path: Path) -> None:
+    events: list[Begun | Event] = []
+    summary = prepare(prepared.resolved, tmp_path / "out", num_workers=0, on_event=events.append)
+    assert events[0] == Begun(num_videos=7, num_shards=7)
+    done = [event for event in events[1:] if isinstance(event, VideoDone)]
+    assert [event.clip_id for event in done] == sorted(STATUS)
+    codes = {"ok": 4, "partial": 1, "UNREADABLE": 1, "NO_FACE": 1}
+    assert Counter(code for event in done for code in event.codes) == codes == summary.num_clips
+    assert (summary.num_shards_made, summary.num_failed) == (7, 2)
+    assert tree(tmp_path / "out") == tree(prepared.out)
+
+
+def test_nothing_of_this_machine_stands_in_the_files(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = tmp_path / "place-of-the-videos"
+    shutil.copytree(prepared.source, source)
+    monkeypatch.setattr(socket, "gethostname", lambda: "host-of-nobody")
+    monkeypatch.setattr(os, "getpid", lambda: 987654321)
+    out = tmp_path / "place-of-the-output"
+    prepare(resolve(Request(dataset="folder", source=source, det_size_px=160)), out, num_workers=0)
+    for path in out.rglob("*"):
+        if path.is_file() and path.suffix != ".log" and not path.name.startswith(".lock"):
+            data = path.read_bytes()
+            for secret in (b"host-of-nobody", b"987654321", b"place-of-the", bytes(tmp_path)):
+                assert secret not in data, path
+    assert b"host-of-nobody" in (out / "prepare.log").read_bytes()
+    assert tree(out) == tree(prepared.out)  # nor does it matter where the videos lie
+
+
+def test_a_second_run_remakes_nothing(prepared: Prepared, prepared_copy: Path) -> None:
+    wanted = tree(prepared_copy)
+    before = {
+        path: path.stat().st_mtime_ns for folder in ("shards", "preview") for path in (prepared_copy / folder).iterdir()
+    }
+    summary = prepare(prepared.resolved, prepared_copy, num_workers=0)
+    assert summary.num_shards_made == 0
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert tree(prepared_copy) == wanted
+
+
+SMALL_FILES = ["shards/00002.json", "dataset.json", "clips.parquet"]
+LARGE_FILES = ["shards/00002.safetensors", "preview/00002.jpg"]  # a second run looks at their sizes alone
+
+
+@pytest.mark.parametrize(
+    ("name", "fault"),
+    [
+        *((name, fault) for name in SMALL_FILES for fault in ("missing", "cut", "changed")),
+        *((name, fault) for name in LARGE_FILES for fault in ("missing", "cut")),
+    ],
+)
+def test_a_second_run_makes_whole_what_is_gone(prepared: Prepared, prepared_copy: Path, name: str, fault: str) -> None:
+    """A damaged sidecar above all: taken over, its wrong facts would get a right hash in dataset.json."""
+    path = prepared_copy / name
+    data = path.read_bytes()
+    if fault == "missing":
+        path.unlink()
+    elif fault == "cut":
+        path.write_bytes(data[:-3])
+    else:
+        changed = data.replace(b'"jpeg_quality":95', b'"jpeg_quality":94').replace(
+            b'"num_frames":20', b'"num_frames":21'
+        )
+        path.write_bytes(changed if name.endswith(".json") else data[::-1])
+        assert path.read_bytes() != data
+    prepare(prepared.resolved, prepared_copy, num_workers=0)
+    assert tree(prepared_copy) == tree(prepared.out)
+    assert not verify(prepared_copy, deep=True).damages
+
+
+@pytest.mark.parametrize(
+    "left_behind", [[], [".lock"], [".lock.json", ".work/plan-abc", "shards/", "folds/", "preview/"]]
+)
+def test_a_start_that_was_stopped_before_its_plan_is_taken_up(
+    prepared: Prepared, tmp_path: Path, left_behind: list[str]
+) -> None:
+    out = tmp_path / "out"
+    for name in left_behind:
+        folder = out / name if name.endswith("/") else (out / name).parent
+        folder.mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/"):
+            (out / name).write_text("{}")
+    prepare(prepared.resolved, out, num_workers=0)
+    assert tree(out) == tree(prepared.out)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"jpeg_quality": 90}, "jpeg_quality: 95 there, 90 now"),
+        ({"det_size_px": 320}, "det_size_px: 160 there, 320 now"),
+        ({"store": "clips16"}, "store: 'frames' there, 'clips16' now"),
+        ({"clip_seconds": 1.0}, "clip_seconds: 60.0 there, 1.0 now"),
+        ({"partial": "drop"}, "partial: 'keep' there, 'drop' now"),
+        ({"detector": "dlib"}, "detector: 'retinaface' there, 'dlib' now"),
+    ],
+)
+def test_another_configuration_is_refused_and_named(
+    prepared: Prepared, prepared_copy: Path, changes: dict[str, Any], field: str
+) -> None:
+    wanted = tree(prepared_copy)
+    with pytest.raises(ConfigMismatchError) as caught:
+        again(prepared, prepared_copy, **changes)
+    assert field in str(caught.value)
+    assert {name: digest for name, digest in tree(prepared_copy).items() if not name.startswith(".work")} == wanted
+
+
+@pytest.mark.parametrize("change", ["added", "removed", "changed"])
+def test_other_videos_are_refused(prepared: Prepared, prepared_copy: Path, tmp_path: Path, change: str) -> None:
+    source = Path(shutil.copytree(prepared.source, tmp_path / "source"))
+    if change == "added":
+        (source / "happy" / "new.mp4").write_bytes(b"x")
+    elif change == "removed":
+        (source / "happy" / "single.mp4").unlink()
+    else:
+        (source / "sad" / "junk.mp4").write_bytes(b"another page")
+    with pytest.raises(ConfigMismatchError, match=r"source videos: \d new or changed, \d gone or changed"):
+        again(prepared, prepared_copy, source=source)
+
+
+def test_a_folder_of_somebody_else_is_left_alone(prepared: Prepared, tmp_path: Path) -> None:
+    for name in ("thesis.tex", "shards/mine.txt"):
+        out = tmp_path / name.replace("/", "-")
+        (out / name).parent.mkdir(parents=True)
+        (out / name).write_text("years of work")
+        before = sorted(out.rglob("*"))
+        with pytest.raises(UsageError, match="exists and is not a prepared dataset; choose another --out"):
+            prepare(prepared.resolved, out, num_workers=0)
+        assert sorted(out.rglob("*")) == before
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="is a file; choose another --out"):
+        prepare(prepared.resolved, tmp_path / "file", num_workers=0)
+
+
+def test_a_locked_folder_is_refused(prepared: Prepared, prepared_copy: Path) -> None:
+    (prepared_copy / ".lock.json").write_text('{"host": "alpha", "pid": 4321}')
+    with (
+        filelock.FileLock(prepared_copy / ".lock"),
+        pytest.raises(LockedError, match="in use by process 4321 on alpha"),
+    ):
+        prepare(prepared.resolved, prepared_copy, num_workers=0)
+    prepare(prepared.resolved, prepared_copy, num_workers=0)
+    assert not (prepared_copy / ".lock.json").exists()
+
+
+def test_videos_without_label_folders(face_folder: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    shutil.copy(face_folder / "happy" / "short.mp4", source / "a.mp4")
+    out = tmp_path / "out"
+    prepare(resolve(Request(dataset="folder", source=source, det_size_px=160)), out, num_workers=0)
+    data = open_dataset(out)
+    assert data.class_names == ()
+    assert data.clips["label"].isna().all()
+    assert document(out)["counts"]["classes"] == {}
+    assert data.read_clip("a.mp4").shape == (16, 3, 224, 224)
+
+
+def test_partial_clips_can_be_dropped_into_the_ledger(face_folder: Path, tmp_path: Path) -> None:
+    request = Request(dataset="folder", source=face_folder, det_size_px=160, partial="drop")
+    summary = prepare(resolve(request), tmp_path / "out", num_workers=0)
+    assert summary.num_clips == {"ok": 4, "UNREADABLE": 1, "NO_FACE": 1, "PARTIAL": 1}
+    row = open_dataset(tmp_path / "out").clip("sad/cut.mkv")
+    assert (row["status"], row["code"]) == ("failed", "PARTIAL")
+    assert row["reason"].startswith("the file ends early: ")
+
+
+def test_a_video_that_changed_since_the_plan_is_not_taken_for_the_planned_one(
+    face_folder: Path, tmp_path: Path
+) -> None:
+    source = Path(shutil.copytree(face_folder, tmp_path / "source"))
+    resolved = resolve(Request(dataset="folder", source=source, det_size_px=160))
+    with (source / "happy" / "single.mp4").open("ab") as file:
+        file.write(b"more")
+    assert prepare(resolved, tmp_path / "out", num_workers=0).num_clips["CHANGED_SOURCE"] == 1
+    assert open_dataset(tmp_path / "out").clip("happy/single.mp4")["reason"].endswith("when the run was planned")
+
+
+def test_a_video_that_cannot_be_read_says_so(face_folder: Path, tmp_path: Path) -> None:
+    source = Path(shutil.copytree(face_folder, tmp_path / "source"))
+    resolved = resolve(Request(dataset="folder", source=source, det_size_px=160))
+    (source / "happy" / "single.mp4").unlink()
+    (source / "happy" / "single.mp4").mkdir()
+    prepare(resolved, tmp_path / "out", num_workers=0)
+    rows = [json.loads(line) for line in (tmp_path / "out" / "ledger.jsonl").read_text().splitlines()]
+    assert [(row["code"], row["retryable"]) for row in rows] == [
+        ("READ_ERROR", True),
+        ("UNREADABLE", False),
+        ("NO_FACE", False),
+    ]
+
+
+def test_names_that_are_hard_to_write_survive(face_folder: Path, tmp_path: Path) -> None:
+    source, out = tmp_path / "source", tmp_path / "out"
+    names = ["happy/grin 😀.mp4", "happy/two\nlines.mp4", "-dash/-rf.mp4", 'happy/a,"b.mp4']
+    for name in names:
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(face_folder / "happy" / "short.mp4", source / name)
+    prepare(resolve(Request(dataset="folder", source=source, det_size_px=160)), out, num_workers=0)
+    assert open_dataset(out).clips["clip_id"].tolist() == sorted(names)
+    for name in names:
+        assert read_clip(out, name).any()
+    assert not verify(out, deep=True).damages
+
+
+def test_a_long_video_is_cut_into_numbered_clips(real_videos: dict[str, Path], tmp_path: Path) -> None:
+    images = real_pictures(real_videos["single_face.mp4"], stop=26)
+    nobody = real_pictures(real_videos["no_face.mp4"], stop=10)
+    write_video(tmp_path / "source" / "happy" / "long.mp4", images[:13] + nobody + images[13:], frames_per_second=10)
+    out = tmp_path / "out"
+    request = Request(dataset="folder", source=tmp_path / "source", det_size_px=160, clip_seconds=1.0)
+    prepare(resolve(request), out, num_workers=0)
+    clips = open_dataset(out).clips.set_index("clip_id")
+    ids = [f"happy/long.mp4#{number:04d}" for number in range(4)]
+    assert clips.index.tolist() == ids
+    assert clips["source_clip_id"].unique().tolist() == ["happy/long.mp4"]
+    assert clips["label"].tolist() == ["happy"] * 4
+    assert clips["num_source_frames"].tolist() == [10, 10, 10, 6]
+    assert clips["num_frames"].tolist() == [10, 3, 7, 6]
+    assert clips["duration_seconds"].tolist() == pytest.approx([1.0, 1.0, 1.0, 0.6])
+    assert read_clip(out, ids[3]).shape == (16, 3, 224, 224)
+    np.testing.assert_array_equal(open_dataset(out).shard(0).tensor("frame_index")[10:13], [10, 11, 12])
+
+
+@pytest.fixture(scope="module")
+def crops_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """DFEW's shipped crops: one clip not unzipped, one with a page instead of a picture."""
+    root = write_splits(tmp_path_factory.mktemp("dfew"))
+    for number, clip_id in enumerate(IDS):
+        if clip_id != "00017":
+            images = pictures(18 + number, width_px=256, height_px=256)
+            names = [f"{index}.jpg" for index in range(1, len(images) + 1)]
+            write_jpegs(root / "Clip" / "clip_224x224" / clip_id, images, names=names)
+    (root / "Clip" / "clip_224x224" / "00300" / "7.jpg").write_text("<html>")
+    return root
+
+
+@pytest.fixture(scope="module")
+def crops_out(crops_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("crops") / "out"
+    prepare(resolve(Request(dataset="dfew", source=crops_tree, detector="none")), out, num_workers=0)
+    return out
+
+
+def test_shipped_crops_are_stored_untouched(crops_tree: Path, crops_out: Path) -> None:
+    data = open_dataset(crops_out)
+    row = data.clip("02522")
+    tensors = load_file(crops_out / "shards" / f"{row['shard']:05d}.safetensors")
+    start, stop = tensors["clip_offsets"][row["row"] : row["row"] + 2]
+    first, last = tensors["frame_offsets"][start], tensors["frame_offsets"][stop]
+    folder = crops_tree / "Clip" / "clip_224x224" / "02522"
+    jpegs = [(folder / f"{index}.jpg").read_bytes() for index in range(1, len(list(folder.iterdir())) + 1)]
+    assert tensors["jpeg"][first:last].tobytes() == b"".join(jpegs)
+    clip = data.read_clip("02522")
+    for picture, index in zip(clip, baked_frames(len(jpegs)), strict=True):
+        source = simplejpeg.decode_jpeg(jpegs[index])
+        assert source.shape == (256, 256, 3)
+        np.testing.assert_array_equal(picture, resized(source, size_px=224).transpose(2, 0, 1))
+    assert data.read_clip("02522", size_px=256).shape == (16, 3, 256, 256)
+
+
+def test_failed_clips_stay_in_manifest_and_folds(crops_out: Path) -> None:
+    data = open_dataset(crops_out)
+    assert data.clips["clip_id"].tolist() == IDS
+    failed = data.clips[data.clips["status"] == "failed"]
+    assert dict(zip(failed["clip_id"], failed["code"], strict=True)) == {
+        "00017": "MISSING_VIDEO",
+        "00300": "BAD_PICTURE",
+    }
+    assert failed["label"].tolist() == ["neutral", "angry"]
+    for fold in "12345":
+        splits = data.fold(fold)
+        assert list(splits) == IDS
+        tested = [f"{number:05d}" for number in LABELS if TESTED[number] == fold]
+        assert [clip_id for clip_id, split in splits.items() if split == "test"] == tested
+    assert (crops_out / "folds" / "fold-1.csv").read_text().splitlines()[:3] == [
+        "clip_id,split",
+        "00001,test",
+        "00002,train",
+    ]
+    assert document(crops_out)["counts"]["folds"]["5"] == {"train": 4, "test": 3}
+    with pytest.raises(UsageError, match="has no fold '6'; it has: 1, 2, 3, 4, 5"):
+        data.fold("6")
+
+
+def test_shipped_crops_as_plain_tensors(crops_tree: Path, crops_out: Path, tmp_path: Path) -> None:
+    request = Request(dataset="dfew", source=crops_tree, detector="none", store="clips16")
+    prepare(resolve(request), tmp_path / "out", num_workers=0)
+    np.testing.assert_array_equal(read_clip(tmp_path / "out", "00001"), read_clip(crops_out, "00001"))
+
+
+def test_a_synthetic_tree_is_marked(crops_tree: Path, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(crops_tree, tmp_path / "synthetic"))
+    (root / "SYNTHETIC.json").write_text('{"recipe": "demo"}')
+    prepare(resolve(Request(dataset="dfew", source=root, detector="none")), tmp_path / "out", num_workers=0)
+    found = document(tmp_path / "out")
+    assert (found["synthetic"], found["recipe"]) == (True, "demo")
+
+
+@pytest.mark.parametrize(
+    ("changes", "fault"),
+    [
+        ({"det_size_px": 100}, "--det-size 100: a multiple of 32"),
+        ({"jpeg_quality": 101}, "--jpeg-quality 101"),
+        ({"store": "zip"}, "--store zip"),
+        ({"partial": "mend"}, "--partial mend: keep or drop"),
+        ({"align": "affine"}, "--align affine"),
+        ({"align": "given"}, "--detector retinaface --align given"),
+        ({"detector": "none", "align": "template"}, "--detector none --align template"),
+        ({"clip_seconds": -1.0}, "--clip-seconds -1"),
+    ],
+)
+def test_faults_of_the_settings_come_before_the_dataset_is_read(
+    tmp_path: Path, changes: dict[str, Any], fault: str
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        resolve(Request(**{"dataset": "folder", "source": tmp_path / "none", **changes}))
+    assert fault in str(caught.value)
+
+
+def test_an_estimate_is_near_the_truth(prepared: Prepared) -> None:
+    found = estimate(prepared.resolved)
+    assert found.num_sampled == 6
+    truth = 18 + 3 + 20 + 20 + 24 + 8  # the cut file still declares its 24
+    assert truth / 2 < found.num_frames < truth * 2
+    assert found.cpu_seconds > 0
+    assert found.output_bytes == found.num_frames * 12_000
+
+
+def test_an_exception_in_a_run_lets_the_lock_go(prepared: Prepared, tmp_path: Path) -> None:
+    def stop(event: Begun | Event) -> None:
+        raise KeyboardInterrupt
+
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        prepare(prepared.resolved, out, num_workers=0, on_event=stop)
+    assert not (out / "dataset.json").exists()
+    with pytest.raises(UsageError, match="prepare has not finished here: run it again to go on"):
+        open_dataset(out)
+    prepare(prepared.resolved, out, num_workers=0)
+    assert tree(out) == tree(prepared.out)

@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import os
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from dfer_data.errors import AnnotationError, UsageError
+from dfer_data.sources.adapters.folder import list_folder
+from dfer_data.sources.base import SourceListing
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("x")
+    return root
+
+
+def listed(root: Path) -> SourceListing:
+    return list_folder(root, layout="videos")
+
+
+def faults(root: Path) -> tuple[str, ...]:
+    with pytest.raises(AnnotationError) as caught:
+        listed(root)
+    return caught.value.faults
+
+
+def test_the_first_folder_is_the_label(tmp_path: Path) -> None:
+    touch(tmp_path, "sad/b.MOV", "happy/a.mp4", "happy/deep/er/c.webm", "loose.mkv")
+    found = listed(tmp_path)
+    assert [(video.clip_id, video.label) for video in found.videos] == [
+        ("happy/a.mp4", "happy"),
+        ("happy/deep/er/c.webm", "happy"),
+        ("loose.mkv", None),
+        ("sad/b.MOV", "sad"),
+    ]
+    assert [video.path for video in found.videos] == [video.clip_id for video in found.videos]
+    assert found.class_names == ("happy", "sad")
+    assert (found.folds, found.notes, found.layout, found.videos[0].num_bytes) == ({}, (), "videos", 1)
+
+
+def test_without_folders_there_are_no_classes(tmp_path: Path) -> None:
+    found = listed(touch(tmp_path, "a.mp4", "b.mp4"))
+    assert found.class_names == ()
+    assert [video.label for video in found.videos] == [None, None]
+
+
+def test_other_files_are_noted_and_hidden_ones_passed_over(tmp_path: Path) -> None:
+    found = listed(touch(tmp_path, "a.mp4", "notes.txt", "happy/thumbs.db", ".DS_Store", "._a.mp4"))
+    assert [video.clip_id for video in found.videos] == ["a.mp4"]
+    assert found.notes == ("2 files without a video extension are left out",)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "grin 😀.mp4",
+        "two words.mp4",
+        "two\nlines.mp4",
+        "-rf.mp4",
+        "a,b\"c'd.mp4",
+        "%03d.mp4",
+        "a:b.mp4",
+        "x" * 251 + ".mp4",
+    ],
+    ids=["emoji", "space", "newline", "dash", "quotes", "pattern", "colon", "255 bytes"],
+)
+def test_names_are_taken_as_they_are(tmp_path: Path, name: str) -> None:
+    found = listed(touch(tmp_path, f"happy/{name}"))
+    assert found.videos[0].clip_id == found.videos[0].path == f"happy/{name}"
+
+
+def test_ids_and_labels_are_normalised_and_paths_are_not(tmp_path: Path) -> None:
+    decomposed = unicodedata.normalize("NFD", "fröhlich/é.mp4")
+    (video,) = listed(touch(tmp_path, decomposed)).videos
+    assert (video.clip_id, video.label) == (unicodedata.normalize("NFC", decomposed), "fröhlich")
+    assert (tmp_path / video.path).is_file()
+    assert video.path == decomposed
+
+
+def test_two_names_that_are_one_after_normalisation_are_a_fault(tmp_path: Path) -> None:
+    touch(tmp_path, "é.mp4", unicodedata.normalize("NFD", "é.mp4"))
+    assert faults(tmp_path) == ("é.mp4: two files have this name after Unicode normalisation",)
+
+
+def test_a_name_that_is_not_utf8_is_a_fault(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4")
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.mp4")).touch()
+    (fault,) = faults(tmp_path)
+    assert "not UTF-8" in fault
+    assert "caf" in fault
+    fault.encode("utf-8")  # it can be printed
+
+
+def test_links_out_of_the_folder_are_refused_all_at_once(tmp_path: Path) -> None:
+    outside = touch(tmp_path / "outside", "secret.mp4", "more/b.mp4")
+    root = touch(tmp_path / "root", "happy/a.mp4")
+    (root / "happy" / "link.mp4").symlink_to(outside / "secret.mp4")
+    (root / "sad").symlink_to(outside / "more")
+    found = faults(root)
+    assert sorted(fault.partition(":")[0] for fault in found) == ["happy/link.mp4", "sad"]
+    assert all("link" in fault for fault in found)
+
+
+def test_a_link_inside_the_folder_and_a_linked_root_are_fine(tmp_path: Path) -> None:
+    root = touch(tmp_path / "root", "happy/a.mp4")
+    (root / "happy" / "b.mp4").symlink_to(root / "happy" / "a.mp4")
+    (tmp_path / "link").symlink_to(root)
+    assert [video.clip_id for video in listed(tmp_path / "link").videos] == ["happy/a.mp4", "happy/b.mp4"]
+
+
+def test_a_link_to_nothing_is_a_fault(tmp_path: Path) -> None:
+    """As git-annex leaves them before the files are fetched: the clip must not go missing without a word."""
+    touch(tmp_path, "a.mp4")
+    (tmp_path / "b.mp4").symlink_to(tmp_path / "gone.mp4")
+    (fault,) = faults(tmp_path)
+    assert fault.startswith("b.mp4: is a link to a file that is not there")
+
+
+def test_no_videos_says_what_was_there(tmp_path: Path) -> None:
+    touch(tmp_path, "a.txt", "b.jpg")
+    with pytest.raises(UsageError, match=r"holds no video \(2 other files; known extensions: .*\.mp4"):
+        listed(tmp_path)
+
+
+def test_no_folder_and_the_wrong_layout(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"none is not a folder; .*--source DIR"):
+        listed(tmp_path / "none")
+    with pytest.raises(UsageError, match=r"holds no folder of JPEG or PNG files"):
+        list_folder(tmp_path, layout="frames")

@@ -1,0 +1,422 @@
+"""`prepare` into a bucket: the bytes of a folder, one writer, every fault in a line; and what reads them again."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from dfer_cli.main import main
+from dfer_data import open_dataset, read_clip
+from dfer_data.errors import ConfigMismatchError, DferError, LockedError, RemoteError, UsageError
+from dfer_data.inspection.verify import verify
+from dfer_data.preparation.output_folder import discard
+from dfer_data.preparation.run import Request, Resolved, Share, Summary, prepare, resolve
+from dfer_data.storage import url_files as urls
+from dfer_data.storage import url_lock as lease
+from dfer_data.storage.target import target_at
+from dfer_data.storage.url_files import UrlFiles
+from dfer_data.storage.url_lock import Holder
+from tests.buckets import Bucket, serve
+from tests.crops import damage, write_crops
+from tests.dfer_data import tiny
+from tests.workspace import run_dfer
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four clips of crops, so four shards; the second has no pictures."""
+    folder = tmp_path_factory.mktemp("crops") / "source"
+    return write_crops(folder, num_clips=4, num_frames=lambda number: 0 if number == 2 else 16 + number)
+
+
+@pytest.fixture(scope="module")
+def resolved(source: Path) -> Resolved:
+    return resolve(Request(dataset="dfew", source=source, detector="none"))
+
+
+@pytest.fixture(scope="module")
+def folder(resolved: Resolved, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `prepare` makes of them on a disk."""
+    out = tmp_path_factory.mktemp("folder") / "dfew-none"
+    prepare(resolved, out, num_workers=0)
+    return out
+
+
+@pytest.fixture
+def bucket(empty_cache: Path) -> Iterator[Bucket]:
+    with serve() as found:
+        yield found
+
+
+def make(resolved: Resolved, bucket: Bucket, **options: object) -> Summary:
+    return prepare(resolved, bucket.url, num_workers=0, **options)  # type: ignore[arg-type]
+
+
+def test_a_bucket_holds_what_a_folder_holds(
+    resolved: Resolved, bucket: Bucket, folder: Path, empty_cache: Path
+) -> None:
+    summary = make(resolved, bucket)
+    assert bucket.tree() == tiny.tree(folder)
+    assert summary.num_shards_made == len(resolved.plan.shards)
+    assert [name for name in bucket.names() if name.startswith(".lock")] == []
+    assert [json.loads(line)["event"] for line in bucket.read("prepare.log").splitlines()] == ["begun"]
+    assert not any(path.is_file() for path in empty_cache.rglob("*"))  # nothing is left on this machine
+    assert make(resolved, bucket).num_shards_made == 0
+    assert len(bucket.read("prepare.log").splitlines()) == 2
+
+
+def test_what_was_written_is_verified_and_read(resolved: Resolved, bucket: Bucket, folder: Path) -> None:
+    make(resolved, bucket)
+    assert read_clip(bucket.url, "00003").tolist() == read_clip(folder, "00003").tolist()
+    here, there = verify(folder, deep=True), verify(bucket.url, deep=True)
+    assert (there, there.damages) == (here, ())
+    assert verify(bucket.url) == verify(folder)
+
+
+def test_training_and_its_report_read_what_was_written(
+    bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crops = write_crops(tmp_path / "source", num_clips=21, num_frames=lambda number: 16, is_synthetic=True)
+    prepare(resolve(Request(dataset="dfew", source=crops, detector="none")), bucket.url, num_workers=0)
+    monkeypatch.chdir(tmp_path)
+    quick = "width_multiplier=0.125 size_px=32 epochs=1 frame_epochs=0 precision=f32 controls=false"
+    options = [word for setting in quick.split() for word in ("--set", setting)]
+    assert main(["train", "--fold", "3", "--data", bucket.url, "--device", "cpu", *options]) == 0
+    assert "n 7" in capsys.readouterr().out
+    assert main(["report", "--data", bucket.url, "--out", "report.html"]) == 0
+    assert "data:image/jpeg;base64" in Path("report.html").read_text()  # clips' pictures, out of the bucket
+
+
+def test_verify_finds_in_a_bucket_what_it_finds_in_a_folder(
+    bucket: Bucket, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = damage(Path(shutil.copytree(folder, tmp_path / "dfew-none")), clip_id="00001")
+    (root / "ledger.jsonl").write_bytes(b"x" * (root / "ledger.jsonl").stat().st_size)
+    (root / "preview/00002.jpg").unlink()
+    (root / "shards/00003.safetensors").write_bytes(b"short")
+    (root / "mine.txt").write_text("not of the dataset")
+    bucket.upload(root)
+
+    def found(place: Path | str) -> list[tuple[str, str, str]]:
+        damages = verify(place, deep=True).damages
+        return [(d.file, d.clip_id, d.message.replace(str(place), "PLACE")) for d in damages]
+
+    assert found(bucket.url) == found(root)
+    assert {name for name, _, _ in found(root)} == {
+        "ledger.jsonl",
+        "preview/00002.jpg",
+        "shards/00000.safetensors",
+        "shards/00003.safetensors",
+        "mine.txt",
+    }
+    assert main(["verify", bucket.url]) == 4
+    assert f"{bucket.url}: 4 faults" in capsys.readouterr().out  # all but the pictures
+
+
+@pytest.mark.parametrize("missing", ["shards/00003.json", "shards/00003.safetensors", "preview/00003.jpg"])
+def test_a_shard_that_is_not_whole_is_made_again(
+    resolved: Resolved, bucket: Bucket, folder: Path, missing: str
+) -> None:
+    bucket.upload(folder)
+    bucket.remove(missing)
+    assert make(resolved, bucket).num_shards_made == 1
+    assert bucket.tree() == tiny.tree(folder)
+
+
+def test_the_mark_of_a_shard_is_written_last(
+    resolved: Resolved, bucket: Bucket, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store that fails from its k-th write on: a marked shard is whole, and the next run ends the same."""
+    real, num_good = UrlFiles.put, 0
+
+    def put(files: UrlFiles, name: str, content: bytes) -> None:
+        nonlocal num_good
+        num_good -= 1
+        if num_good < 0:
+            raise RemoteError("the store is gone")
+        real(files, name, content)
+
+    whole = tiny.tree(folder)
+    for good in (0, 2, 5, 8):  # before the log, before a mark, in the middle, in the manifest
+        num_good = good
+        with monkeypatch.context() as patch:
+            patch.setattr(UrlFiles, "put", put)
+            with pytest.raises(DferError, match="the store is gone"):
+                make(resolved, bucket)
+        tree = bucket.tree()
+        assert "dataset.json" not in tree
+        marked = {Path(name).stem for name in tree if name.startswith("shards/") and name.endswith(".json")}
+        for name in marked:
+            assert {tree[f"shards/{name}.safetensors"], tree[f"preview/{name}.jpg"]} <= set(whole.values())
+        assert set(tree.items()) <= set(whole.items())
+    make(resolved, bucket)
+    assert bucket.tree() == whole
+
+
+def test_another_plan_is_refused_and_force_remakes(
+    source: Path, resolved: Resolved, bucket: Bucket, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = resolve(Request(dataset="dfew", source=source, detector="none", store="clips16"))
+    make(other, bucket)
+    before = bucket.tree()
+    with pytest.raises(ConfigMismatchError, match=f"{bucket.url} was made .*store: 'clips16' there, 'frames' now"):
+        make(resolved, bucket)
+    assert bucket.tree() == before
+    line = ["prepare", "dfew", "--source", str(source), "--detector", "none", "--out", bucket.url]
+    assert main([*line, "--engine", "inline"]) == 2
+    assert main([*line, "--engine", "inline", "--force"]) == 2
+    assert f"--force would remove what was prepared in {bucket.url}; add --yes" in capsys.readouterr().err
+    assert bucket.tree() == before
+    assert main([*line, "--engine", "inline", "--force", "--yes"]) == 3  # a clip has no pictures
+    assert bucket.tree() == tiny.tree(folder)
+    assert f"check: dfer verify --deep {bucket.url}" in capsys.readouterr().out
+
+
+def test_what_is_somebody_elses_is_left_alone(resolved: Resolved, bucket: Bucket) -> None:
+    bucket.put("shards/mine.txt", b"years of work")
+    with pytest.raises(UsageError, match=f"{bucket.url} exists and is not a prepared dataset; choose another --out"):
+        make(resolved, bucket)
+    with pytest.raises(UsageError, match="exists and is not a prepared dataset"):
+        discard(target_at(bucket.url))
+    with pytest.raises(UsageError, match=f"{bucket.url}/shards/mine.txt is a file; choose another --out"):
+        prepare(resolved, f"{bucket.url}/shards/mine.txt", num_workers=0)
+    assert bucket.names() == ["shards/mine.txt"]
+
+
+def test_an_object_in_the_place_of_a_folder_is_no_file(resolved: Resolved, bucket: Bucket, folder: Path) -> None:
+    """Consoles of stores make one where a person makes a folder."""
+    bucket.put("", b"")
+    make(resolved, bucket)
+    bucket.client.delete_object(Bucket="faces", Key=bucket.prefix)
+    assert bucket.tree() == tiny.tree(folder)
+
+
+def test_failures_are_retried_in_a_bucket(source: Path, bucket: Bucket, tmp_path: Path) -> None:
+    root = Path(shutil.copytree(source, tmp_path / "source"))
+    wanted = tmp_path / "wanted"
+    request = Request(dataset="dfew", source=root, detector="none")
+    make(resolve(request), bucket)
+    shutil.copytree(root / "Clip/clip_224x224/00003", root / "Clip/clip_224x224/00002")
+    summary = make(resolve(request), bucket, retry_failed="MISSING_VIDEO")
+    assert summary.num_shards_made == 1
+    prepare(resolve(request), wanted, num_workers=0)
+    assert bucket.tree() == tiny.tree(wanted)
+
+
+def test_tasks_of_an_array_share_a_bucket(resolved: Resolved, bucket: Bucket, folder: Path) -> None:
+    for index in range(2):
+        assert make(resolved, bucket, share=Share(index, 2)).document is None
+    assert make(resolved, bucket).num_shards_made == 0
+    assert bucket.tree() == tiny.tree(folder)
+
+
+ELSEWHERE = Holder("alpha", 4321, "another machine", 1.0, "token")
+
+
+def lock(bucket: Bucket, holder: Holder, *, name: str = ".lock.json") -> None:
+    bucket.put(name, json.dumps(asdict(holder)).encode())
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks beat and go stale quickly."""
+    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "STALE_SECONDS", 1.0)
+    monkeypatch.setattr(lease, "_LOOK_SECONDS", 0.1)
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("name", [".lock.json", ".lock-task-0003.json"])
+def test_a_lock_that_nobody_renews_is_taken_over(
+    source: Path, bucket: Bucket, folder: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    lock(bucket, ELSEWHERE, name=name)
+    line = ["prepare", "dfew", "--source", str(source), "--detector", "none", "--out", bucket.url]
+    assert main([*line, "--engine", "inline"]) == 3
+    said = "note: locked by process 4321 on alpha; watching for up to a minute whether it still lives\n"
+    assert capsys.readouterr().err == said
+    assert bucket.tree() == tiny.tree(folder)
+    assert [name for name in bucket.names() if name.startswith(".lock")] == []
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_lock_that_is_renewed_holds(resolved: Resolved, bucket: Bucket) -> None:
+    """A run on another machine, which this one knows by its signs of life alone; no clock is compared."""
+    lock(bucket, ELSEWHERE)
+
+    def renew(holder: Holder) -> None:
+        lock(bucket, replace(holder, num_beats=1))
+
+    before = bucket.names()
+    for share in (None, Share(0, 2)):
+        lock(bucket, ELSEWHERE)
+        with pytest.raises(LockedError, match=rf"{bucket.url} is in use by process 4321 on alpha; wait for it"):
+            make(resolved, bucket, share=share, on_wait=renew)
+        assert bucket.names() == before
+
+
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("thief", [ELSEWHERE, None], ids=["taken", "removed"])
+def test_a_run_that_lost_its_lock_ends(resolved: Resolved, bucket: Bucket, folder: Path, thief: Holder | None) -> None:
+    def lose(event: object) -> None:
+        if thief is not None:
+            lock(bucket, thief)
+        else:
+            bucket.remove(".lock.json")
+        time.sleep(0.3)
+
+    holder = "process 4321 on alpha" if thief else "nobody"
+    with pytest.raises(LockedError, match=f"the lock of {bucket.url} is held by {holder} by now: .*run the same"):
+        make(resolved, bucket, on_event=lose)
+    assert (".lock.json" in bucket.names()) == (thief is not None)  # another's lock is left to it
+    assert "dataset.json" not in bucket.names()
+    make(resolved, bucket)
+    assert bucket.tree() == tiny.tree(folder)
+
+
+def test_a_worker_puts_nothing_once_the_lock_is_lost(bucket: Bucket) -> None:
+    target = target_at(bucket.url)
+    with target.hold(task_index=None, on_wait=lambda holder: None):
+        worker = pickle.loads(pickle.dumps(target))
+        worker.confirm()
+        lock(bucket, ELSEWHERE)
+        with pytest.raises(LockedError, match=f"the lock of {bucket.url} is held by process 4321 on alpha"):
+            worker.confirm()
+
+
+def test_a_lock_of_a_process_of_this_machine_holds_while_it_lives(
+    resolved: Resolved, bucket: Bucket, folder: Path
+) -> None:
+    """Without watching: a process that stands still is no other's to take over from, one that is gone is at once."""
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    start = lease._process_start(process.pid)
+    assert start is not None
+    lock(bucket, Holder(socket.gethostname(), process.pid, lease._machine(), start, "token"))
+    began = time.monotonic()
+    with pytest.raises(LockedError, match=f"in use by process {process.pid} on {socket.gethostname()}"):
+        make(resolved, bucket)
+    process.communicate(b"\n")
+    lock(bucket, Holder(socket.gethostname(), process.pid, lease._machine(), start, "token"))
+    make(resolved, bucket)
+    lock(bucket, Holder(socket.gethostname(), os.getpid(), lease._machine(), 1.0, "token"))  # a number used again
+    make(resolved, bucket)
+    assert time.monotonic() - began < lease.STALE_SECONDS / 2
+    assert bucket.tree() == tiny.tree(folder)
+
+
+@pytest.mark.parametrize(
+    ("url", "code", "words"),
+    [
+        ("xyz://faces/x", 2, "xyz://faces/x cannot be opened: one of abfs://, abfss://, az://, gcs://, gs://, "),
+        ("gs://faces/x", 2, "gs://faces/x needs a package: pip install 'dfer[remote]'"),
+        ("s3://nobody/x", 2, "s3://nobody/x/.lock.json cannot be written: The specified bucket does not exist"),
+    ],
+)
+def test_a_url_that_is_none_is_one_line(
+    source: Path, bucket: Bucket, capsys: pytest.CaptureFixture[str], url: str, code: int, words: str
+) -> None:
+    line = ["prepare", "dfew", "--source", str(source), "--detector", "none", "--out", url, "--engine", "inline"]
+    assert main(line) == code
+    (error,) = capsys.readouterr().err.splitlines()
+    assert error.startswith(f"error: {words}")
+    assert bucket.names() == []
+
+
+def test_work_is_for_urls(source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    line = ["prepare", "dfew", "--source", str(source), "--detector", "none", "--out", str(tmp_path / "out")]
+    assert main([*line, "--work", str(tmp_path / "work")]) == 2
+    assert "--work is for a URL" in capsys.readouterr().err
+
+
+def test_without_the_extra_a_url_is_one_line(
+    source: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("fsspec", "fsspec.core"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for line in (
+        ["prepare", "dfew", "--source", str(source), "--detector", "none", "--out", "s3://faces/x"],
+        ["verify", "s3://faces/x"],
+    ):
+        assert main(line) == 2
+        (error,) = capsys.readouterr().err.splitlines()
+        assert error.startswith("error: s3://faces/x needs a package: pip install 'dfer[remote]'")
+
+
+@pytest.mark.parametrize(
+    ("environment", "words"),
+    [
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "Could not connect to the endpoint URL"),
+        ({"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}, "Unable to locate credentials"),
+    ],
+)
+def test_no_way_to_the_store_is_one_line(
+    source: Path,
+    bucket: Bucket,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    words: str,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for line in (
+        f"prepare dfew --source {source} --detector none --out s3://faces/x --workers 1",
+        "verify s3://faces/x",
+    ):
+        done = run_dfer(*line.split(), cwd=tmp_path)
+        assert (done.returncode, done.stdout) == (1, "")
+        (error,) = done.stderr.splitlines()
+        assert words in error
+        assert error.endswith("look at network, endpoint and credentials, then run the same command again")
+
+
+def test_a_store_that_never_answers_is_told_in_time(
+    resolved: Resolved, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes the connection and says nothing; a client's own retries would go on for minutes."""
+    server = socket.create_server(("127.0.0.1", 0))
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
+    monkeypatch.setattr(urls, "FIRST_ANSWER_SECONDS", 1.0)
+    with server, pytest.raises(RemoteError, match=r"s3://faces/mute cannot be read: no answer in 1 s; look at"):
+        prepare(resolved, "s3://faces/mute", num_workers=0)
+
+
+def test_an_unfinished_dataset_is_not_read(resolved: Resolved, bucket: Bucket) -> None:
+    make(resolved, bucket, share=Share(0, 2))
+    with pytest.raises(UsageError, match=f"{bucket.url}: prepare has not finished here: run it again"):
+        open_dataset(bucket.url)
+
+
+def test_the_endpoint_may_be_fsspecs_own_setting(
+    source: Path, bucket: Bucket, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FSSPEC_S3_ENDPOINT_URL", os.environ["AWS_ENDPOINT_URL"])
+    monkeypatch.delenv("AWS_ENDPOINT_URL")
+    (tmp_path / "dfer.toml").write_text(f'[prepare]\nout = "{bucket.url}"\n[train]\ndata = "{bucket.url}"\n')
+    done = run_dfer("prepare", "dfew", "--source", str(source), "--detector", "none", "--workers", "2", cwd=tmp_path)
+    assert done.returncode == 3, done.stderr
+    assert bucket.tree() == tiny.tree(folder)
+    assert run_dfer("verify", bucket.url, cwd=tmp_path).returncode == 0
+    assert [path.name for path in tmp_path.iterdir() if path.name != "cache"] == ["dfer.toml"]
+
+
+def test_large_files_come_in_parts_and_appear_whole(bucket: Bucket, tmp_path: Path) -> None:
+    """From 100 MB on; no worker holds such a file in memory."""
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(101 * 2**20)
+    UrlFiles(bucket.url).put_file("large", path)
+    assert UrlFiles(bucket.url).size("large") == 101 * 2**20
+    assert bucket.client.list_multipart_uploads(Bucket="faces").get("Uploads", []) == []

@@ -1,0 +1,338 @@
+from __future__ import annotations
+
+import contextlib
+import struct
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from av.audio.stream import AudioStream
+from av.stream import Disposition
+from av.video.stream import VideoStream
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dfer_data.errors import VideoError
+from dfer_data.types import Frame, Image
+from dfer_data.video.reader import open_video
+from tests.dfer_data.tiny import pictures, write_video
+
+FASTSTART = {"movflags": "faststart"}
+
+
+def decode(path: Path) -> list[Frame]:
+    with open_video(path) as reader:
+        frames = list(reader.frames())
+        assert reader.decode_error is None
+        assert not reader.is_partial
+        return frames
+
+
+def failure(path: Path) -> VideoError:
+    with pytest.raises(VideoError) as caught, open_video(path) as reader:
+        list(reader.frames())
+    return caught.value
+
+
+def assert_close(found: Image, wanted: Image, *, mean: float = 7.0) -> None:
+    assert found.shape == wanted.shape
+    assert found.dtype == np.uint8
+    assert np.abs(found.astype(float) - wanted).mean() < mean
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "pix_fmt"),
+    [
+        ("a.mp4", "mpeg4", "yuv420p"),
+        ("a.avi", "mpeg4", "yuv420p"),
+        ("a.mov", "mjpeg", "yuvj420p"),
+        ("a.mkv", "ffv1", "gray"),
+        ("a.mkv", "ffv1", "yuv420p10le"),
+        ("a.mkv", "ffv1", "bgra"),
+        ("a.flv", "flv", "yuv420p"),
+        ("a.webm", "libvpx", "yuv420p"),
+        ("wrong-extension.gif", "", ""),
+    ],
+)
+def test_frames_come_as_rgb_with_their_times(tmp_path: Path, name: str, codec: str, pix_fmt: str) -> None:
+    images = pictures(7)
+    if codec:
+        path = write_video(tmp_path / name, images, codec=codec, pix_fmt=pix_fmt)
+    else:
+        path = write_video(tmp_path / "a.mp4", images).rename(tmp_path / name)
+    frames = decode(path)
+    assert [frame.index for frame in frames] == list(range(7))
+    np.testing.assert_allclose([frame.pts_seconds for frame in frames], np.arange(7) / 25, atol=1e-3)
+    assert not any(frame.is_damaged for frame in frames)
+    for frame, image in zip(frames, images, strict=True):
+        grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)[:, :, None]
+        assert_close(frame.image, np.repeat(grey, 3, axis=2) if pix_fmt == "gray" else image)
+
+
+@pytest.mark.parametrize("size", [(97, 63), (1, 1), (16, 121)])
+def test_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
+    images = pictures(3, width_px=size[0], height_px=size[1])
+    path = write_video(tmp_path / "odd.mkv", images, codec="ffv1", pix_fmt="yuv444p")
+    for frame, image in zip(decode(path), images, strict=True):
+        assert_close(frame.image, image)
+
+
+def turned(path: Path, matrix: tuple[int, int, int, int]) -> Path:
+    """Write a rotation into the track header of an MP4, as telephones do."""
+    data = bytearray(path.read_bytes())
+    start = data.index(b"tkhd") + 44
+    a, b, c, d = matrix
+    data[start : start + 36] = struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
+    target = path.with_name("turned.mp4")
+    target.write_bytes(data)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("matrix", "quarter_turns_left"),
+    [((0, 1, -1, 0), 3), ((-1, 0, 0, -1), 2), ((0, -1, 1, 0), 1), ((1, 0, 0, 1), 0)],
+    ids=["90 clockwise", "180", "90 counterclockwise", "none"],
+)
+def test_rotation_metadata_is_applied(
+    tmp_path: Path, matrix: tuple[int, int, int, int], quarter_turns_left: int
+) -> None:
+    plain = write_video(tmp_path / "plain.mp4", pictures(3, width_px=96, height_px=64))
+    for upright, stored in zip(decode(turned(plain, matrix)), decode(plain), strict=True):
+        np.testing.assert_array_equal(upright.image, np.rot90(stored.image, quarter_turns_left))
+        assert upright.image.flags.c_contiguous
+
+
+def test_pixels_become_square(tmp_path: Path) -> None:
+    images = pictures(3, width_px=96, height_px=64)
+    plain = decode(write_video(tmp_path / "plain.mp4", images))
+    wide = write_video(tmp_path / "wide.mp4", images, sample_aspect_ratio=Fraction(2, 1))
+    with open_video(wide) as reader:
+        assert (reader.info.width_px, reader.info.height_px) == (192, 64)
+        for frame, stored in zip(reader.frames(), plain, strict=True):
+            np.testing.assert_array_equal(frame.image, cv2.resize(stored.image, (192, 64)))
+
+
+def test_pixels_are_made_square_before_they_are_turned(tmp_path: Path) -> None:
+    wide = write_video(tmp_path / "w.mp4", pictures(2, width_px=96, height_px=64), sample_aspect_ratio=Fraction(2))
+    assert {frame.image.shape for frame in decode(turned(wide, (0, 1, -1, 0)))} == {(192, 64, 3)}
+
+
+def test_uneven_times_are_kept(tmp_path: Path) -> None:
+    pts = [0, 40, 100, 101, 500, 1500]
+    path = write_video(tmp_path / "uneven.mkv", pictures(6), pts=pts)
+    assert [round(frame.pts_seconds * 1000) for frame in decode(path)] == pts
+
+
+@pytest.mark.parametrize(
+    "pts",
+    [[0, 40, 40, 40, 80], [-80, -40, 0, 40, 80], [5000, 5040, 9000, 9040, 9080]],
+    ids=["repeated", "below 0", "late"],
+)
+def test_times_that_are_missing_or_repeated_do_no_harm(tmp_path: Path, pts: list[int]) -> None:
+    """Frames are counted by decoding; times that a container refuses to hold may come back shifted, never missing."""
+    path = tmp_path / "a.avi" if len(set(pts)) < len(pts) else tmp_path / "a.mkv"
+    write_video(path, pictures(5), pts=None if path.suffix == ".avi" else pts)
+    if path.suffix == ".avi":
+        data = path.read_bytes()
+        path.write_bytes(data.replace(b"idx1", b"JUNK"))  # no index: times must be guessed
+    frames = decode(path)
+    assert len(frames) == 5
+    times = [frame.pts_seconds for frame in frames]
+    assert times == sorted(times)
+    assert np.isfinite(times).all()
+
+
+def test_the_best_of_two_video_streams_is_taken(tmp_path: Path) -> None:
+    path = tmp_path / "two.mkv"
+    small, large = pictures(4, width_px=32, height_px=32), pictures(4, width_px=128, height_px=96)
+    with av.open(str(path), "w") as container:
+        streams = []
+        for images in (small, large):
+            stream = container.add_stream("mpeg4", rate=25)
+            assert isinstance(stream, VideoStream)
+            stream.height, stream.width = images[0].shape[:2]
+            stream.pix_fmt = "yuv420p"
+            streams.append(stream)
+        for pair in zip(small, large, strict=True):
+            for stream, image in zip(streams, pair, strict=True):
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        for stream in streams:
+            container.mux(stream.encode())
+    assert [frame.image.shape for frame in decode(path)] == [(96, 128, 3)] * 4
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "options"),
+    [("a.mp4", "mpeg4", FASTSTART), ("a.mkv", "mpeg4", {}), ("a.avi", "mpeg4", {}), ("a.flv", "flv", {})],
+)
+def test_a_file_cut_in_half_is_partial_and_keeps_its_frames(
+    tmp_path: Path, name: str, codec: str, options: dict[str, str]
+) -> None:
+    # each frame quite another than the one before: no first frame that is half of the file
+    images = [np.roll(image, 9 * i, axis=1) for i, image in enumerate(pictures(40))]
+    path = write_video(tmp_path / name, images, codec=codec, options=options)
+    assert len(decode(path)) == 40
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with open_video(path) as reader:
+        frames = list(reader.frames())
+        assert reader.is_partial
+    assert 1 <= len(frames) < 32
+    assert_close(frames[0].image, images[0])
+
+
+def test_an_mp4_cut_before_its_index_is_unreadable(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mp4", pictures(40))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert failure(path).code == "UNREADABLE"
+
+
+def write_audio(path: Path, *, cover: Image | None = None) -> None:
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream("aac", rate=8000)
+        assert isinstance(stream, AudioStream)
+        picture = container.add_stream("mjpeg", rate=1) if cover is not None else None
+        if picture is not None and cover is not None:
+            assert isinstance(picture, VideoStream)
+            picture.height, picture.width = cover.shape[:2]
+            picture.pix_fmt = "yuvj420p"
+            picture.disposition = Disposition.attached_pic.value  # type: ignore[assignment]  # PyAV before 18
+            container.mux(picture.encode(av.VideoFrame.from_ndarray(cover, format="rgb24")))
+            container.mux(picture.encode())
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+
+
+def no_decoder(path: Path) -> None:
+    avi = write_video(path.with_suffix(".avi"), pictures(3))
+    path.write_bytes(avi.read_bytes().replace(b"FMP4", b"ZZZZ"))
+
+
+def huge_picture(path: Path) -> None:
+    """A header of more pixels than 8K has, on a file of a few kilobytes."""
+    avi = write_video(path.with_suffix(".avi"), pictures(1), codec="rawvideo", pix_fmt="bgr24")
+    data = bytearray(avi.read_bytes())
+    start = data.index(b"strf") + 12  # width and height of its BITMAPINFOHEADER
+    assert struct.unpack_from("<i", data, start) == (96,)
+    struct.pack_into("<ii", data, start, 8192, 4400)
+    path.write_bytes(data)
+
+
+def huge_once_square(path: Path) -> None:
+    write_video(path, pictures(1), sample_aspect_ratio=Fraction(2, 1))
+    data = path.read_bytes()
+    assert b"pasp" + struct.pack(">2I", 2, 1) in data
+    path.write_bytes(data.replace(b"pasp" + struct.pack(">2I", 2, 1), b"pasp" + struct.pack(">2I", 60000, 1)))
+
+
+FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "nothing": (lambda path: path.touch(), "UNREADABLE"),
+    "a login page": (lambda path: path.write_text("<!doctype html>\n<html>Please log in</html>"), "UNREADABLE"),
+    "a Git LFS pointer": (
+        lambda path: path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"),
+        "UNREADABLE",
+    ),
+    "a folder": (lambda path: path.mkdir(), "UNREADABLE"),
+    "no file": (lambda path: None, "MISSING_VIDEO"),
+    "sound alone": (lambda path: write_audio(path), "NO_VIDEO_STREAM"),
+    "sound with a cover": (lambda path: write_audio(path, cover=pictures(1)[0]), "NO_VIDEO_STREAM"),
+    "an unknown codec": (no_decoder, "UNREADABLE"),
+    "a huge picture": (huge_picture, "TOO_LARGE"),
+    "a picture that is huge once square": (huge_once_square, "TOO_LARGE"),
+}
+
+
+@pytest.mark.parametrize("kind", FAULTS)
+def test_what_is_no_video_has_a_code(tmp_path: Path, kind: str) -> None:
+    make, code = FAULTS[kind]
+    path = tmp_path / "clip.mp4"
+    make(path)
+    error = failure(path)
+    assert error.code == code
+    assert error.hint
+    assert "clip.mp4" in error.message
+    assert str(tmp_path) not in error.message + error.hint  # it goes into files that are the same on every machine
+    assert "\n" not in error.message
+
+
+@pytest.mark.parametrize("name", ["list.m3u8", "list.mp4", "list.ffconcat", "list.avi"])
+@pytest.mark.parametrize("kind", ["m3u8", "ffconcat"])
+def test_a_playlist_is_not_followed(tmp_path: Path, name: str, kind: str) -> None:
+    secret = write_video(tmp_path / "secret.mp4", pictures(3))
+    lists = {
+        "m3u8": f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\n{secret.name}\n#EXT-X-ENDLIST\n",
+        "ffconcat": f"ffconcat version 1.0\nfile {secret.name}\n",
+    }
+    path = tmp_path / name
+    path.write_text(lists[kind])
+    if kind == "ffconcat":
+        with av.open(str(path), format="concat") as container:
+            assert len(list(container.decode(video=0))) == 3  # the list does lead there
+    assert failure(path).code == "UNREADABLE"
+
+
+def test_tags_that_are_not_utf8_do_no_harm(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Enttaeuscht"
+        stream = container.add_stream("mpeg4", rate=25)
+        assert isinstance(stream, VideoStream)
+        stream.height, stream.width, stream.pix_fmt = 96, 96, "yuv420p"
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(pictures(1)[0], format="rgb24")))
+        container.mux(stream.encode())
+    data = path.read_bytes()
+    assert b"Enttaeuscht" in data
+    path.write_bytes(data.replace(b"Enttaeuscht", b"Entt\xe4uscht!"))
+    assert len(decode(path)) == 1
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "a.avi"])
+def test_flipped_bytes_never_raise_anything_but_video_error(tmp_path: Path, name: str) -> None:
+    """Whatever a file holds, it becomes frames, a partial clip or a ledger row; nothing ends the run of the others."""
+    intact = write_video(tmp_path / name, pictures(6)).read_bytes()
+    path = tmp_path / f"flipped{Path(name).suffix}"
+
+    @settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+    @given(st.lists(st.tuples(st.integers(0, len(intact) - 1), st.integers(0, 255)), min_size=1, max_size=12))
+    def check(flips: list[tuple[int, int]]) -> None:
+        data = bytearray(intact)
+        for position, value in flips:
+            data[position] = value
+        path.write_bytes(data)
+        with contextlib.suppress(VideoError), open_video(path) as reader:
+            frames = list(reader.frames())
+            assert str(tmp_path) not in (reader.decode_error or "")
+            assert all(frame.image.dtype == np.uint8 and frame.image.shape[2] == 3 for frame in frames)
+
+    check()
+
+
+def test_a_stream_that_appears_late_costs_its_packet_at_most(tmp_path: Path) -> None:
+    """FFmpeg adds streams to an MPEG-TS while it reads; PyAV 18 then raises IndexError, others pass the packet over."""
+    images = pictures(6)
+    path = write_video(tmp_path / "late.ts", images)
+    data = bytearray(path.read_bytes())
+    data[-188 + 2] = 0x25  # the last packet, which starts a picture, now belongs to a stream of another number
+    path.write_bytes(data)
+    with open_video(path) as reader:
+        frames = list(reader.frames())
+        assert reader.decode_error is None or reader.is_partial
+    assert 3 <= len(frames) < len(images)
+    assert_close(frames[0].image, images[0])
+
+
+def test_an_error_in_the_middle_keeps_the_frames_before_it_and_names_no_folder(tmp_path: Path) -> None:
+    """The reason goes into files that are the same on every machine."""
+    path = write_video(tmp_path / "clip.mp4", pictures(30))
+    data = bytearray(path.read_bytes())
+    data[data.index(b"stsz") + 16 + 4 * 20] = 0x28  # frame 20 is said to be very large
+    path.write_bytes(data)
+    with open_video(path) as reader:
+        assert 15 <= len(list(reader.frames())) <= 22
+        assert reader.is_partial
+        assert str(tmp_path) not in (reader.decode_error or "")

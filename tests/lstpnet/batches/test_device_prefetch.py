@@ -1,0 +1,47 @@
+"""Batches reach the device whole and in order, and the time spent on them is known."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from dfer_data.loading.clip_dataset import FaceClipDataset
+from dfer_data.loading.loader import ClipLoader
+from lstpnet.batches.device_prefetch import Waiting, on_device
+
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
+
+
+@pytest.mark.parametrize("name", DEVICES)
+@pytest.mark.parametrize("num_threads", [0, 2])
+def test_every_batch_arrives_as_it_was(crops: Path, name: str, num_threads: int) -> None:
+    device = torch.device(name)
+    data = FaceClipDataset(crops, fold=3, sampling="train", size_px=32)
+    wanted = [(b.clip_ids, b.labels, b.frames.clone()) for b in ClipLoader(data, batch_size=4).epoch(1)]
+    loader = ClipLoader(data, batch_size=4, num_threads=num_threads, pins=name == "cuda")
+    kept = [
+        (b.clip_ids, labels.cpu(), frames.cpu().clone()) for frames, labels, b in on_device(loader.epoch(1), device)
+    ]
+    assert len(kept) == len(wanted)
+    for (ids, labels, frames), (wanted_ids, wanted_labels, wanted_frames) in zip(kept, wanted, strict=True):
+        assert ids == wanted_ids
+        assert torch.equal(labels, wanted_labels)
+        assert torch.equal(frames, wanted_frames)
+        assert frames.is_contiguous()
+
+
+def test_only_waiting_is_counted() -> None:
+    def slow() -> Iterator[int]:
+        for number in (1, 2, 3):
+            time.sleep(0.05)
+            yield number
+
+    waiting = Waiting()
+    for _ in waiting.timed(slow()):
+        time.sleep(0.1)
+    assert waiting.taken() >= 0.15
+    assert waiting.taken() == 0

@@ -1,0 +1,58 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dfer_cli.main import main
+from dfer_data import open_dataset
+from dfer_data.errors import CorruptDataError, UsageError
+from lstpnet.evaluation import cross_dataset
+from lstpnet.evaluation.cross_dataset import evaluate_on, open_model
+from lstpnet.training.experiment import make_experiment
+from tests.lstpnet.conftest import Done, quick, train
+
+
+@pytest.fixture(scope="module")
+def trained(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """A finished run of a size that can be exported."""
+    changed = quick(frame_epochs=0, epochs=1, size_px=40)
+    return train(make_experiment(crops, changed, fold=3, seed=0), tmp_path_factory.mktemp("trained"))
+
+
+@pytest.fixture(scope="module")
+def exported(trained: Done, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    assert main(["model", "export", str(trained.folder), "--out", str(path)]) == 0
+    return path
+
+
+def test_an_exported_model_says_what_the_run_says(trained: Done, exported: Path, crops: Path) -> None:
+    data = open_dataset(crops)
+    clips = cross_dataset.tested_clips(data, folds=["3"])
+    run, graph = (
+        evaluate_on(open_model(source), data, clips, is_masked=False, device=torch.device("cpu"))
+        for source in (trained.folder, exported)
+    )
+    assert graph.clip_ids == run.clip_ids
+    assert graph.predictions == run.predictions
+    np.testing.assert_allclose(graph.logits, run.logits, atol=2e-2)  # the run's may be computed in bf16
+    assert graph.scores.war == run.scores.war
+
+
+def test_what_is_no_exported_model_is_told(exported: Path, tmp_path: Path) -> None:
+    alone = Path(shutil.copy(exported, tmp_path / "alone.onnx"))
+    with pytest.raises(UsageError, match=r"alone\.onnx needs the JSON that `dfer model export` wrote beside it"):
+        open_model(alone)
+    facts = json.loads(exported.with_suffix(".json").read_text())
+    (tmp_path / "alone.json").write_text(json.dumps(facts | {"format": "other"}))
+    with pytest.raises(UsageError, match="its format is 'other'"):
+        open_model(alone)
+    (tmp_path / "alone.json").write_text(json.dumps(facts))
+    alone.write_bytes(b"junk")
+    with pytest.raises(CorruptDataError, match=r"alone\.onnx is not an ONNX model"):
+        open_model(alone)

@@ -1,0 +1,257 @@
+"""The HTML report without a browser: its figures, what it holds of elsewhere, what it needs."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import simplejpeg
+from sklearn import metrics as reference
+
+import dfer_data
+from dfer_data.errors import CorruptDataError, UsageError
+from lstpnet.reporting.build import build_report
+from lstpnet.reporting.html import clip_table as drilldown
+from lstpnet.reporting.html.filmstrip import FRAME_PX, HEIGHT_PX, WIDTH_PX
+from lstpnet.reporting.html.page import to_html
+from lstpnet.reporting.html.svg_curves import charts_of, read_epochs
+from lstpnet.runs import CONFIG_NAME, Predictions, Run, RunInfo, find_runs, load_runs
+from tests.crops import MISSING
+from tests.lstpnet.conftest import Done
+from tests.lstpnet.reporting.test_build import NAMES, one, write_folds
+
+HOSTILE = (
+    "</script><script>window.hacked = 1</script>",
+    "\"><img src=x onerror='window.hacked = 2'>",
+    "{{ 7 * 7 }}{% include 'x' %}",
+    "<!--<script>",
+    "&lt;b&gt; & <style>*{display:none}</style>",
+    "\u202egpj.exe",
+    "javascript:window.hacked=3//\\'\"`${1}",
+)
+"""Names of classes and clips that a page must show and nothing else."""
+
+
+def hostile_run(folder: Path) -> Run:
+    """A run whose every name is hostile."""
+    rng = np.random.default_rng(0)
+    labels = tuple(HOSTILE[i % 7] for i in range(70))
+    clip_ids = tuple(f"{label}/{i:03d}" for i, label in enumerate(labels))
+    logits = rng.normal(size=(70, 7)).astype(np.float32)
+    part = Predictions(clip_ids, labels, logits, np.ones(70, np.bool_), "last")
+    info = RunInfo(
+        dataset="dfew",
+        prepared=HOSTILE[1],
+        dataset_sha256=HOSTILE[0],
+        recipe=HOSTILE[0],
+        fold=1,
+        seed=0,
+        class_names=HOSTILE,
+        n_train=1,
+        n_val=0,
+        synthetic=False,
+        protocol="; ".join(HOSTILE),
+        checkpoints=("last",),
+        finished=True,
+    )
+    return Run(folder / HOSTILE[1].replace("/", "_"), info, (part,))
+
+
+def page_of(root: Path, **options: Any) -> str:
+    runs, unfinished = load_runs(find_runs(root))
+    return to_html(build_report(runs, unfinished), runs, **options)
+
+
+def clip_data(page: str) -> dict[str, Any]:
+    (text,) = re.findall(r'<script type="application/json" id="clip-data">(.*?)</script>', page, flags=re.DOTALL)
+    return dict(json.loads(text))
+
+
+@pytest.fixture(scope="module")
+def with_pictures(plain: Done, crops: Path) -> str:
+    dataset = dfer_data.open_dataset(crops)
+    return page_of(plain.folder, datasets={dataset.document["sha256"]: dataset})
+
+
+def test_the_clips_in_the_page_give_the_figures_of_the_report(tmp_path: Path) -> None:
+    root = write_folds(tmp_path)
+    data = clip_data(page_of(root))
+    names = ["dfew_100% last seed 0", "dfew_100% last seed 1", "dfew_100% best seed 0", "dfew_100% best seed 1"]
+    assert [view["name"] for view in data["views"]] == names
+    (clips,) = data["datasets"]
+    for view, (checkpoint, seed) in zip(
+        data["views"], (("last", 0), ("last", 1), ("best", 0), ("best", 1)), strict=True
+    ):
+        for fold in (1, 2, 3):
+            table = one(root, fold, seed, checkpoint).set_index("clip_id")
+            mine = [clip for clip in view["clips"] if clip[1] == fold]
+            assert [clips["ids"][clip[0]] for clip in mine] == list(table.index)
+            labels = [clips["classes"][clips["labels"][clip[0]]] for clip in mine]
+            guesses = [clips["classes"][clip[2]] for clip in mine]
+            assert reference.accuracy_score(labels, guesses) == reference.accuracy_score(table["label"], table["guess"])
+            assert [bool(clip[3]) for clip in mine] == list(table["has_face"])
+            logits = np.stack(list(table["logits"])).astype(float)
+            shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+            assert np.abs(np.array([clip[4] for clip in mine]) - 1000 * shares).max() <= 0.5 + 1e-9
+
+
+def test_a_class_without_training_clips_has_a_probability_of_zero() -> None:
+    shares = drilldown.softmax(np.array([[0.0, -np.inf, 0.0]], np.float32))
+    assert shares.tolist() == [[0.5, 0.0, 0.5]]
+
+
+def test_the_page_names_no_address_and_no_other_file(with_pictures: str) -> None:
+    assert not re.search(r"(?:src|href)\s*=\s*[\"'](?!#|data:)", with_pictures)
+    assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest|WebSocket|import\(", with_pictures)
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', with_pictures)
+    assert "default-src &#39;none&#39;" in policy
+    assert "unsafe" not in policy
+
+
+def test_hostile_names_are_text(tmp_path: Path) -> None:
+    run = hostile_run(tmp_path)
+    page = to_html(build_report([run]), [run])
+    assert len(re.findall(r"<script", page)) == 3  # the clips, the size of a filmstrip, the page's own
+    assert "<img src=x" not in page
+    assert "<!--" not in page
+    assert "{{ 7 * 7 }}" in page
+    assert page.count("<style") == 1
+    (clips,) = clip_data(page)["datasets"]
+    assert clips["classes"] == list(HOSTILE)
+    assert clips["ids"] == list(run.predictions[0].clip_ids)
+
+
+def test_filmstrips_show_the_sixteen_frames_in_order(with_pictures: str, crops: Path, plain: Done) -> None:
+    (clips,) = clip_data(with_pictures)["datasets"]
+    strips = dict(re.findall(r'id="strip-0-(\d+)">([^<]*)</script>', with_pictures))
+    assert {clips["ids"][int(key)] for key in strips} == set(plain.experiment.seen_test_ids)
+    assert f"{MISSING[0]:05d}" in clips["ids"]
+    for key, text in strips.items():
+        picture = simplejpeg.decode_jpeg(base64.b64decode(text)).astype(int)
+        assert picture.shape == (HEIGHT_PX, WIDTH_PX, 3)
+        frames = dfer_data.open_dataset(crops).read_clip(clips["ids"][int(key)], size_px=FRAME_PX)
+        for number, frame in enumerate(frames):
+            top, left = FRAME_PX * (number // 8), FRAME_PX * (number % 8)
+            shown = picture[top : top + FRAME_PX, left : left + FRAME_PX].mean(axis=(0, 1))
+            assert np.abs(shown - frame.mean(axis=(1, 2))).max() < 6
+
+
+def test_of_too_many_clips_the_confident_errors_are_shown(crops: Path, plain: Done) -> None:
+    dataset = dfer_data.open_dataset(crops)
+    page = page_of(plain.folder, datasets={dataset.document["sha256"]: dataset}, max_filmstrips=2)
+    data = clip_data(page)
+    labels = data["datasets"][0]["labels"]
+    made = [clip for clip in data["views"][0]["clips"] if clip[3]]
+    made.sort(key=lambda clip: (clip[2] == labels[clip[0]], -max(clip[4])))
+    assert re.findall(r'id="strip-0-(\d+)"', page) == [str(clip[0]) for clip in made[:2]]
+    assert f"filmstrips of 2 of {len(made)} clips: confident errors first" in page
+
+
+def test_filmstrips_stop_where_the_page_would_grow_too_large(crops: Path, plain: Done) -> None:
+    dataset = dfer_data.open_dataset(crops)
+    runs, _ = load_runs([plain.folder])
+    found = drilldown.drilldown_of(build_report(runs).systems, runs)
+    datasets = {dataset.document["sha256"]: dataset}
+    every, _ = drilldown.filmstrips(found, datasets)
+    sizes = [len(strip) for strip in every.values()]
+    some, notes = drilldown.filmstrips(found, datasets, max_bytes=sum(sizes[:3]) - 1)
+    assert list(some) == list(every)[:3]
+    assert notes == [f"filmstrips of 3 of {len(every)} clips: confident errors first"]
+
+
+def test_a_damaged_clip_has_no_filmstrip_and_the_page_is_made(damaged_crops: Path, plain: Done) -> None:
+    dataset = dfer_data.open_dataset(damaged_crops)
+    runs, _ = load_runs([plain.folder])
+    part = runs[0].predictions[0]
+    run = replace(runs[0], predictions=(replace(part, clip_ids=("00001", *part.clip_ids[1:])),))
+    page = to_html(build_report([run]), [run], datasets={dataset.document["sha256"]: dataset})
+    assert "no filmstrip of 00001: " in page
+
+
+def test_on_another_machine_the_run_folder_alone_gives_the_page_and_every_table(plain: Done, tmp_path: Path) -> None:
+    shutil.copytree(plain.folder, tmp_path / "fold-3/seed-0", ignore=shutil.ignore_patterns("checkpoints", "*.png"))
+    code = """
+import json, sys
+from pathlib import Path
+from lstpnet.reporting.html.page import to_html
+from lstpnet.reporting.build import RENDERERS, build_report
+from lstpnet.runs import find_runs, load_runs
+runs, unfinished = load_runs(find_runs(Path(sys.argv[1])))
+report = build_report(runs, unfinished)
+texts = {name: render(report) for name, render in RENDERERS.items()} | {"html": to_html(report, runs)}
+print(json.dumps({"war": report.rows[0].war, "texts": texts, "torch": "torch" in sys.modules}))
+"""
+    line = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert found["torch"] is False
+    assert found["war"] == plain.results[0]["war"]
+    for name, text in found["texts"].items():
+        assert (f"{100 * found['war']:.2f}" if name in ("md", "latex", "html") else str(found["war"])) in text
+    assert 'class="line line-0"' in found["texts"]["html"]
+    assert "is not on this machine" in found["texts"]["html"]
+
+
+def test_curves_are_those_of_the_metrics(plain: Done) -> None:
+    epochs = read_epochs(plain.folder)
+    loss, accuracy = charts_of(epochs)
+    assert (loss.title, accuracy.title) == ("loss", "accuracy")
+    heights = [float(point.split(",")[1]) for point in loss.lines[0].points.split()]
+    assert len(heights) == len(epochs) == 3
+    (zero, first), (top, last) = loss.y_ticks[0], loss.y_ticks[-1]
+    assert first == "0"
+    for height, epoch in zip(heights, epochs, strict=True):
+        share = (zero - height) / (zero - top)
+        assert share * float(last) == pytest.approx(epoch["loss"], abs=float(last) / 1000)
+    assert [name for _, name in loss.stages] == ["last: frames", "last: clips"]
+    assert accuracy.y_ticks[-1][1] == "1"
+
+
+def test_a_loss_beyond_all_bounds_leaves_a_gap() -> None:
+    epochs = [{"loss": value, "train_accuracy": None, "stage": "clips"} for value in (1.0, float("inf"), 0.5)]
+    (loss,) = charts_of(epochs)
+    assert len(loss.lines[0].points.split()) == 2
+    assert charts_of([{"loss": float("nan")}]) == []
+
+
+def test_damaged_metrics_are_named(plain: Done, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(plain.folder, tmp_path / "fold-3/seed-0"))
+    (folder / "metrics.jsonl").write_text('{"loss": 1')
+    with pytest.raises(CorruptDataError, match=r"metrics\.jsonl is damaged"):
+        page_of(tmp_path)
+    (folder / "metrics.jsonl").unlink()
+    (folder / CONFIG_NAME).unlink()
+    assert "Learning curves" not in page_of(tmp_path)
+
+
+def test_without_runs_the_published_figures_and_the_next_command_are_there() -> None:
+    page = to_html(build_report([]))
+    assert "<code>dfer demo</code>" in page
+    assert "71.16" in page
+    assert 'id="clips"' not in page
+
+
+def test_without_jinja2_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "jinja2", None)
+    with pytest.raises(UsageError, match=r"jinja2.*pip install 'dfer\[report\]'"):
+        to_html(build_report([]))
+
+
+def test_a_card_shows_the_interval_of_the_pooled_folds(tmp_path: Path) -> None:
+    root = write_folds(tmp_path, folds=(1, 2), seeds=(0,), checkpoints=("last",))
+    runs, _ = load_runs(find_runs(root))
+    report = build_report(runs)
+    (pooled,) = [row for row in report.rows if row.fold == "pooled"]
+    assert pooled.war_interval is not None
+    low, high = pooled.war_interval["blocks"].low, pooled.war_interval["blocks"].high
+    assert f"95 %, pooled: WAR {100 * low:.2f} to {100 * high:.2f}" in to_html(report, runs)
+    assert len(NAMES) == len(pooled.recall)

@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfer_data.errors import UsageError
+from lstpnet.recipe import Recipe, parse_overrides, recipe_names, resolve_recipe
+
+KEYS = [field.name for field in dataclasses.fields(Recipe) if field.name != "name"]
+
+
+def recipe_file(name: str) -> str:
+    return resources.files("lstpnet").joinpath("recipes", f"{name}.toml").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_shipped_recipes_say_what_they_are_for_and_what_they_cost(name: str) -> None:
+    text = recipe_file(name)
+    for word in ("Command", "Hardware"):
+        assert re.search(rf"^# {word}: +\S", text, flags=re.MULTILINE)
+    resolved = resolve_recipe(name)
+    assert resolved.recipe.name == name
+    for key, value in tomllib.loads(text).items():
+        assert getattr(resolved.recipe, key) == value
+        assert resolved.origins[key] == f"recipe {name}"
+
+
+def test_the_recipes_of_the_datasets_are_shipped() -> None:
+    assert {"demo", "dfew", "ferv39k", "afew", "mafw", "cremad", "ravdess"} == set(recipe_names())
+
+
+def test_origins_say_where_each_value_came_from(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_text("epochs = 7\nbatch_size = 4\n")
+    resolved = resolve_recipe(str(tmp_path / "mine.toml"), overrides={"batch_size": 6, "val": "blocks"})
+    recipe = resolved.recipe
+    assert (recipe.name, recipe.epochs, recipe.batch_size, recipe.val, recipe.size_px) == ("mine", 7, 6, "blocks", 224)
+    origins = dict.fromkeys(KEYS, "default") | {"epochs": "recipe mine"}
+    assert resolved.origins == origins | dict.fromkeys(("batch_size", "val"), "command line")
+
+
+def test_a_file_may_start_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(b"\xef\xbb\xbfepochs = 7\n")
+    assert resolve_recipe(str(tmp_path / "mine.toml")).recipe.epochs == 7
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"epochs = \n", ["mine.toml is not TOML"]),
+        (b"# caf\xe9\nepochs = 1\n", ["mine.toml is not TOML"]),
+        (
+            b"epoch = 1\nbatchsize = 2\n[network]\nwidth = 1\n",
+            ["'batchsize'", "'epoch'", "'network'", "known: width_mul"],
+        ),
+        (b'name = "x"\n', ["unknown key 'name'"]),
+    ],
+)
+def test_faulty_recipe_files(tmp_path: Path, content: bytes, words: list[str]) -> None:
+    (tmp_path / "mine.toml").write_bytes(content)
+    with pytest.raises(UsageError) as caught:
+        resolve_recipe(str(tmp_path / "mine.toml"))
+    for word in words:
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["dfewww", "nowhere/mine.toml"])
+def test_an_unknown_recipe_lists_the_shipped_ones(name: str) -> None:
+    with pytest.raises(UsageError, match=rf"{re.escape(name)}.*shipped.*: {', '.join(recipe_names())}"):
+        resolve_recipe(name)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "faults"),
+    [
+        ({"epoch": 1, "lr": 0.1}, ["unknown key 'epoch'; unknown key 'lr'"]),
+        ({"epochs": 1.5}, ["epochs = 1.5 is not a whole number"]),
+        ({"epochs": True}, ["epochs = True is not a whole number"]),
+        ({"epochs": "ten"}, ["epochs = 'ten' is not a whole number"]),
+        ({"learning_rate": "fast"}, ["learning_rate = 'fast' is not a number"]),
+        ({"flip": True}, ["flip = True is not a number"]),
+        ({"controls": 1}, ["controls = 1 is not true or false"]),
+        ({"schedule": 3}, ["schedule = 3 is not text"]),
+        ({"val": ["blocks"]}, ["val = ['blocks'] is not text"]),
+        ({"epochs": "ten", "flip": "x", "val": 1}, ["epochs = 'ten' is", "flip = 'x' is", "val = 1 is"]),
+        ({"val": "fold"}, ["val = 'fold': one of none, blocks, groups, random is needed"]),
+        ({"sampler": "random"}, ["sampler = 'random': one of segments-8x2, segments-16x1, "]),
+        ({"short": "pad"}, ["short = 'pad': one of edge, loop, zero, drop, formula"]),
+        ({"select": "best"}, ["select = 'best': one of last, val-best, test-best"]),
+        ({"select_by": "f1"}, ["select_by = 'f1': one of war, uar, war+uar"]),
+        ({"protocol": "nobody"}, ["protocol = 'nobody': one of default, lstpnet, former-dfer, dfer-clip, mae-dfer"]),
+        ({"val_share": 1}, ["val_share = 1.0: more than 0 and less than 1"]),
+        ({"attention": "gct"}, ["attention = 'gct': one of tce, eca, se, cbam, none"]),
+        ({"temporal": "tcn"}, ["temporal = 'tcn': one of lstformer, transformer, lstm, gru, mean"]),
+        ({"num_heads": 7}, ["num_heads = 7: must divide 128 dimensions"]),
+        ({"num_layers": 0, "num_heads": 0}, ["num_layers = 0: at least 1", "num_heads = 0: at least 1"]),
+        ({"refit": True}, ["refit = true needs held-out clips"]),
+        ({"select": "val-best"}, ["select = 'val-best' needs held-out clips"]),
+        ({"precision": "f8"}, ["precision = 'f8': one of auto, bf16, f16, f32"]),
+        ({"input_norm": "imagenet"}, ["input_norm = 'imagenet': one of none, per-frame"]),
+        ({"optimizer": "adam"}, ["optimizer = 'adam': one of adamw, sgd"]),
+        ({"schedule": "linear"}, ["schedule = 'linear': one of one-cycle, cosine, step"]),
+        ({"epochs": 0}, ["epochs = 0: at least 1"]),
+        ({"batch_size": 1}, ["batch_size = 1: at least 2"]),
+        ({"size_px": 16}, ["size_px = 16: at least 32"]),
+        ({"frame_epochs": -1}, ["frame_epochs = -1: at least 0"]),
+        ({"min_frames": -1}, ["min_frames = -1: at least 0"]),
+        ({"learning_rate": 0}, ["learning_rate = 0.0: more than 0"]),
+        ({"learning_rate": float("nan")}, ["learning_rate = nan: more than 0"]),
+        ({"learning_rate": float("inf")}, ["learning_rate = inf: more than 0"]),
+        ({"width_multiplier": -0.25}, ["width_multiplier = -0.25: more than 0"]),
+        ({"width_multiplier": 0.3}, ["width_multiplier = 0.3: a multiple of 0.125"]),
+        ({"flip": 1.5}, ["flip = 1.5: 0 to 1"]),
+        ({"label_smoothing": -0.1}, ["label_smoothing = -0.1: 0 to 1"]),
+        ({"weight_decay": float("nan")}, ["weight_decay = nan: 0 to 1"]),
+        ({"crop": 0}, ["crop = 0.0: more than 0 and at most 1"]),
+        ({"rotation_degrees": 200}, ["rotation_degrees = 200.0: 0 to 180"]),
+        ({"mixup": -1}, ["mixup = -1.0: 0 or more"]),
+        ({"ema": 1}, ["ema = 1.0: 0 or more and less than 1"]),
+        ({"accumulate": 0}, ["accumulate = 0: at least 1"]),
+        ({"warmup_epochs": 2}, ["warmup_epochs: the schedule one-cycle has a climb of its own"]),
+        ({"intensity": 0.1, "mixup": 1}, ["intensity needs one label a clip"]),
+        ({"clustered": 10, "targets": "votes"}, ["clustered needs one label a clip, and targets"]),
+        ({"model": "m:b", "clustered": 10}, ["clustered and recompute work on LSTPNet"]),
+        ({"epochs": 0, "flip": 2, "val": "fold"}, ["epochs = 0:", "flip = 2.0:", "val = 'fold':"]),
+    ],
+)
+def test_all_faults_are_told_at_once(overrides: dict[str, Any], faults: list[str]) -> None:
+    with pytest.raises(UsageError, match=r"^recipe demo: ") as caught:
+        resolve_recipe("demo", overrides=overrides)
+    for fault in faults:
+        assert fault in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_whole_numbers_pass_for_fractions() -> None:
+    recipe = resolve_recipe("demo", overrides={"learning_rate": 1}).recipe
+    assert repr(recipe.learning_rate) == "1.0"
+    assert recipe.sha256 == resolve_recipe("demo", overrides={"learning_rate": 1.0}).recipe.sha256
+
+
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [
+        ("epochs=10", {"epochs": 10}),
+        (" epochs = 10 ", {"epochs": 10}),
+        ("learning_rate=1e-3", {"learning_rate": 1e-3}),
+        ("controls=true", {"controls": True}),
+        ("val=blocks", {"val": "blocks"}),
+        ('val="blocks"', {"val": "blocks"}),
+        ("schedule=one-cycle", {"schedule": "one-cycle"}),
+        ("input_norm= per-frame", {"input_norm": "per-frame"}),
+        ("val=", {"val": ""}),
+        ("x=a=b", {"x": "a=b"}),
+    ],
+)
+def test_set_reads_values_as_toml_and_bare_words_as_text(line: str, wanted: dict[str, Any]) -> None:
+    assert parse_overrides([line]) == wanted
+
+
+def test_the_last_of_two_settings_counts() -> None:
+    assert parse_overrides(["epochs=1", "flip=0.1", "epochs=2"]) == {"epochs": 2, "flip": 0.1}
+
+
+def test_set_without_a_value_shows_how() -> None:
+    with pytest.raises(UsageError, match=r"--set epochs: KEY=VALUE is needed, for example --set epochs=10"):
+        parse_overrides(["epochs"])
+
+
+OTHER: dict[str, Any] = {
+    "width_multiplier": 0.5,
+    "size_px": 112,
+    "input_norm": "none",
+    "frame_epochs": 1,
+    "epochs": 1,
+    "batch_size": 2,
+    "optimizer": "sgd",
+    "learning_rate": 0.5,
+    "weight_decay": 0.5,
+    "schedule": "cosine",
+    "label_smoothing": 0.1,
+    "flip": 0.1,
+    "precision": "f32",
+    "val": "blocks",
+    "controls": False,
+    "min_frames": 16,
+    "protocol": "lstpnet",
+    "recompute": True,
+    "attention": "se",
+    "temporal": "gru",
+    "num_layers": 3,
+    "num_heads": 4,
+    "hidden_multiplier": 4,
+    "near_conv": False,
+    "ffn_conv": False,
+    "sampler": "dense",
+    "short": "loop",
+    "val_share": 0.2,
+    "select": "test-best",
+    "select_by": "uar",
+    "refit": True,
+    "crop": 0.5,
+    "rotation_degrees": 10.0,
+    "brightness": 0.1,
+    "contrast": 0.1,
+    "saturation": 0.1,
+    "erasing": 0.1,
+    "mixup": 0.1,
+    "cutmix": 0.1,
+    "class_sampling": "sqrt",
+    "step_epochs": 7,
+    "step_factor": 0.5,
+    "warmup_epochs": 1,
+    "layer_decay": 0.9,
+    "accumulate": 2,
+    "clip_norm": 1.0,
+    "ema": 0.9,
+    "freeze_norms": True,
+    "class_weights": "inverse",
+    "class_beta": 0.9,
+    "focal_gamma": 2.0,
+    "intensity": 0.1,
+    "clustered": 10.0,
+    "compile": True,
+    "model": "mine:build",
+    "targets": "votes",
+}
+NEEDS: dict[str, dict[str, Any]] = {"refit": {"val": "blocks"}, "warmup_epochs": {"schedule": "cosine"}}
+"""Keys that cannot be changed alone."""
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_setting_changes_the_hash(key: str) -> None:
+    plain = resolve_recipe("demo").recipe.sha256
+    assert re.fullmatch("[0-9a-f]{64}", plain)
+    assert resolve_recipe("demo").recipe.sha256 == plain
+    before = resolve_recipe("demo", overrides=NEEDS.get(key, {})).recipe.sha256
+    assert resolve_recipe("demo", overrides={key: OTHER[key], **NEEDS.get(key, {})}).recipe.sha256 != before
+
+
+def test_the_name_changes_the_hash() -> None:
+    recipe = resolve_recipe("demo").recipe
+    assert dataclasses.replace(recipe, name="other").sha256 != recipe.sha256

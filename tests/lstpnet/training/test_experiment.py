@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import shutil
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dfer_data import open_dataset
+from dfer_data.config import PrepareConfig
+from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
+from dfer_data.preparation.manifest import PreparedDataset
+from dfer_data.preparation.run import Request, prepare, resolve
+from lstpnet.training.experiment import Experiment, _how_prepared, make_experiment
+from lstpnet.training.holdout import HOLD_OUT
+from tests.crops import MISSING, SHORT, fold_of, label_of, prepare_crops, write_crops
+from tests.dfer_data import tiny
+from tests.lstpnet.conftest import quick
+
+
+def made(data: Path, *, fold: int = 3, seed: int = 0, **changes: object) -> Experiment:
+    return make_experiment(data, quick(**changes), fold=fold, seed=seed)
+
+
+def ids(numbers: list[int]) -> tuple[str, ...]:
+    return tuple(f"{number:05d}" for number in numbers)
+
+
+@pytest.mark.parametrize("fold", [1, 3, 5])
+def test_the_whole_train_part_is_trained_on_and_the_whole_test_part_counts(crops: Path, fold: int) -> None:
+    experiment = made(crops, fold=fold)
+    numbers = range(1, 71)
+    assert experiment.train_ids == ids([n for n in numbers if fold_of(n) != fold and n not in MISSING])
+    assert experiment.test_ids == ids([n for n in numbers if fold_of(n) == fold])
+    assert experiment.val_ids == ()
+
+
+def test_test_clips_without_a_face_stay_and_train_clips_without_one_do_not(crops: Path) -> None:
+    experiment = made(crops)
+    tested, trained = ids(list(MISSING))
+    assert tested in experiment.test_ids
+    assert experiment.faceless_test_ids == (tested,)
+    assert trained not in experiment.train_ids
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_blocks_hold_out_a_tenth_of_each_class_as_one_run_of_neighbours(many_crops: Path, seed: int) -> None:
+    whole, held = made(many_crops), made(many_crops, val="blocks", seed=seed)
+    assert sorted(held.train_ids + held.val_ids) == list(whole.train_ids)
+    assert not set(held.train_ids) & set(held.val_ids)
+    assert held.test_ids == whole.test_ids
+    for label in range(1, 8):
+        members = [clip_id for clip_id in whole.train_ids if label_of(int(clip_id)) == label]
+        places = [members.index(clip_id) for clip_id in held.val_ids if label_of(int(clip_id)) == label]
+        assert places == list(range(places[0], places[0] + 4))
+        assert len(members) == 40
+
+
+def test_blocks_depend_on_the_seed_alone(many_crops: Path) -> None:
+    blocks = [made(many_crops, val="blocks", seed=seed).val_ids for seed in (0, 0, 1, 2)]
+    assert blocks[0] == blocks[1]
+    assert len(set(blocks)) == 3
+    assert made(many_crops, val="blocks", seed=0, epochs=9).val_ids == blocks[0]
+
+
+def test_random_clips_come_from_each_class_and_the_line_says_that_they_leak(many_crops: Path) -> None:
+    held = made(many_crops, val="random", seed=1)
+    assert [sum(label_of(int(clip_id)) == label for clip_id in held.val_ids) for label in range(1, 8)] == [4] * 7
+    assert not set(held.val_ids) & {*held.train_ids, *held.test_ids}
+    numbers = sorted(int(clip_id) for clip_id in held.val_ids if label_of(int(clip_id)) == 1)
+    assert np.diff(numbers).max() > 7  # not one run of neighbours
+    assert "drawn at random, so neighbours of train clips: optimistic" in held.protocol()
+    assert made(many_crops, val="random", seed=1).val_ids == held.val_ids
+    assert made(many_crops, val="random", seed=2).val_ids != held.val_ids
+
+
+def test_the_share_held_out_can_be_set(many_crops: Path) -> None:
+    assert len(made(many_crops, val="blocks", val_share=0.25).val_ids) == 7 * 10
+
+
+def test_whole_groups_are_held_out(tmp_path: Path) -> None:
+    source = write_crops(tmp_path / "source", num_clips=140, num_frames=lambda number: 1, size_px=8, is_synthetic=True)
+    rows = "".join(f"{number:05d},{(number - 1) // 7}\n" for number in range(1, 141))
+    (source / "ground_truth").mkdir()
+    (source / "ground_truth/clips.csv").write_text("clip_id,identity\n" + rows)
+    held = made(prepare_crops(source, tmp_path / "dfew-none"), val="groups", seed=3)
+    groups = {name: {(int(i) - 1) // 7 for i in getattr(held, name)} for name in ("train_ids", "val_ids", "test_ids")}
+    assert not groups["train_ids"] & groups["val_ids"]
+    assert len(held.val_ids) == 14  # two people of sixteen
+    assert "(whole groups)" in held.protocol()
+
+
+def test_groups_that_are_not_known_are_one_clear_line(many_crops: Path) -> None:
+    with pytest.raises(UsageError, match=r"does not say whose clip \d{5} is; use --val blocks"):
+        made(many_crops, val="groups")
+
+
+def test_blocks_of_ferv39k_are_cut_in_each_scene_and_class(many_crops: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(shutil.copytree(many_crops, tmp_path / "copy"))
+    dataset.document["dataset"] = "ferv39k"
+    named = dataset.clips.assign(
+        clip_id=[f"{('War', 'Crime')[int(clip_id) % 2]}/x/{clip_id}" for clip_id in dataset.clips["clip_id"]]
+    )
+    named.to_parquet(dataset.root / "clips.parquet", index=False)
+    chosen = HOLD_OUT["blocks"](dataset, list(named["clip_id"]), share=0.1, seed=0)
+    strata = Counter((i.partition("/")[0], label_of(int(i.rpartition("/")[2]))) for i in chosen)
+    assert strata == {(scene, label): 2 for scene in ("War", "Crime") for label in range(1, 8)}
+
+
+def test_short_clips_are_left_out_only_when_asked_for_and_the_protocol_says_so(crops: Path) -> None:
+    plain, strict = made(crops), made(crops, min_frames=16)
+    assert "all clips count" in plain.protocol()
+    assert "clips under 16 frames left out (2 of test, 1 of them without a face)" in strict.protocol()
+    assert made(crops, short="drop").test_ids == strict.test_ids
+    assert set(ids(list(SHORT))) <= {*plain.train_ids, *plain.test_ids}
+    assert not set(ids(list(SHORT))) & {*strict.train_ids, *strict.test_ids}
+    assert len(strict.test_ids) == len(plain.test_ids) - 2  # one short clip, and one of no frames at all
+    assert "n_test 12 " in strict.protocol()
+    assert "clips under 4 frames left out" in made(crops, min_frames=4).protocol()
+
+
+def test_the_protocol_is_one_line_with_everything_that_was_measured(crops: Path) -> None:
+    experiment = made(crops, val="blocks", seed=4)
+    line = experiment.protocol()
+    assert len(line.splitlines()) == 1
+    for words in (
+        f"data {open_dataset(crops).document['sha256'][:12]}",
+        "official fold 3",
+        f"n_train {len(experiment.train_ids)}",
+        "n_test 14 (1 without a face, given the train prior)",
+        "sampler segments-8x2",
+        "short clips edge",
+        "32 px",
+        "selection: last epoch of a fixed schedule, and best war on 7 held-out train clips (id blocks)",
+        "seed 4",
+    ):
+        assert words in line.split("; ")
+    assert "selection: last epoch of a fixed schedule" in made(crops).protocol().split("; ")
+
+
+def test_the_prior_is_the_classes_shares_of_the_train_clips(crops: Path) -> None:
+    experiment = made(crops)
+    labels = [label_of(int(clip_id)) for clip_id in experiment.train_ids]
+    shares = np.bincount(labels, minlength=8)[1:] / len(labels)
+    assert len(set(shares)) > 1
+    np.testing.assert_allclose(np.exp(experiment.prior_logits()), shares, rtol=1e-6)
+
+
+def test_runs_lie_by_data_recipe_fold_and_seed(crops: Path) -> None:
+    folder = made(crops, fold=2, seed=7).run_folder(Path("runs"))
+    assert folder == Path("runs/dfew-none/demo/fold-2/seed-7")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"fold": 6}, "has no fold '6'; it has: 1, 2, 3, 4, 5"),
+        ({"min_frames": 100}, "fold 3 has no train clip"),
+    ],
+)
+def test_impossible_experiments(crops: Path, arguments: dict[str, int], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        made(crops, **arguments)
+
+
+def test_a_fold_without_a_test_clip_is_refused_before_training(crops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dfer_data.preparation.manifest.PreparedDataset.fold", lambda self, name: {"00001": "train"})
+    with pytest.raises(UsageError, match="fold 3 has no test clip"):
+        made(crops)
+
+
+def test_no_dataset_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"nowhere is not a prepared dataset .*make it with `dfer prepare`"):
+        made(tmp_path / "nowhere")
+
+
+def test_a_changed_fold_file_is_noticed(crops: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(crops, tmp_path / "copy"))
+    path = copy / "folds/fold-3.csv"
+    path.write_text(path.read_text().replace("00015,test", "00015,train"))
+    with pytest.raises(CorruptDataError, match=r"fold-3\.csv"):
+        made(copy)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("one.mp4", r"has no labels: training needs one per clip \(label/video\.mp4 in a folder\)"),
+        ("happy/one.mp4", "has no folds: prepare it again with --folds 5"),
+    ],
+)
+def test_a_folder_of_videos_without_labels_or_folds(tmp_path: Path, name: str, words: str) -> None:
+    tiny.write_video(tmp_path / "source" / name, tiny.pictures(2))
+    request = Request(dataset="folder", source=tmp_path / "source", det_size_px=96)
+    prepare(resolve(request), tmp_path / "out", num_workers=0)
+    with pytest.raises(UsageError, match=words):
+        made(tmp_path / "out")
+
+
+def test_votes_are_targets_and_clips_without_votes_have_their_label(
+    crops: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = make_experiment(crops, quick(), fold=3, seed=0)
+    votes = {"00001": [7, 3, 0, 0, 0, 0, 0], "00002": [0] * 7}
+    monkeypatch.setattr(PreparedDataset, "votes", lambda self, ids: np.array([votes[clip_id] for clip_id in ids]))
+    found = experiment.soft_targets(["00002", "00001"])
+    assert found["00001"].tolist() == pytest.approx([0.7, 0.3, 0, 0, 0, 0, 0])
+    assert found["00002"].tolist() == [0, 1, 0, 0, 0, 0, 0]
+
+
+def test_votes_that_are_not_there_are_refused_before_training(crops: Path) -> None:
+    with pytest.raises(UsageError, match="has no votes of annotators"):
+        make_experiment(crops, quick(targets="votes"), fold=3, seed=0)
+
+
+def test_the_protocol_line_names_what_is_not_usual_about_the_faces() -> None:
+    given = {"dataset": "dfew", "detector": "retinaface", "backbone": "mobilenet0.25", "weights_sha256": ""}
+    usual = PrepareConfig.from_dict(given)  # of a time when there were no other settings
+    assert _how_prepared(usual) == "retinaface mobilenet0.25 640 px"
+    other = replace(usual, detect_every=5, precision="bf16", align="box", all_tracks=True, undetected="drop")
+    assert _how_prepared(other) == (
+        "retinaface mobilenet0.25 640 px, keyframes 5 apart, precision bf16, align box, every track a clip, "
+        "undetected frames dropped"
+    )
+    assert _how_prepared(replace(usual, detector="none", align="given")) == "shipped crops as they are"
+    with pytest.raises(FormatVersionError, match=r"settings of a newer dfer \(aura\)"):
+        PrepareConfig.from_dict({**given, "aura": 3})

@@ -1,0 +1,446 @@
+"""A whole run: what it leaves, that it is repeatable, and that nothing of it is lost or mixed up."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from dfer_data.errors import CorruptDataError, CorruptShardError, DferError, LockedError, UsageError
+from dfer_data.loading.clip_dataset import FaceClipDataset
+from dfer_data.types import Image
+from dfer_data.weights.fetch import sha256_file
+from lstpnet.batches.normalize import normalised
+from lstpnet.checkpoints.checkpoint import load_checkpoint, save_checkpoint
+from lstpnet.errors import CheckpointError
+from lstpnet.evaluation.clip_logits import predict_clips
+from lstpnet.reporting.build import build_report
+from lstpnet.runs import find_runs, load_runs, read_run, write_predictions
+from lstpnet.training import trainer
+from lstpnet.training.experiment import Experiment, make_experiment
+from lstpnet.training.initial_model import build_model
+from lstpnet.training.run import standing, train_run
+from lstpnet.training.trainer import EpochDone
+from tests.crops import MISSING, label_of
+from tests.dfer_data.tiny import tree
+from tests.lstpnet.conftest import QUICK, Done, quick, train
+
+CPU = torch.device("cpu")
+FACELESS = f"{MISSING[0]:05d}"
+
+
+def experiment_with(crops: Path, *, fold: int = 3, seed: int = 0, **changes: object) -> Experiment:
+    return make_experiment(crops, quick(**changes), fold=fold, seed=seed)
+
+
+def metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl without the times."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in line.items() if "seconds" not in key} for line in lines]
+
+
+def predictions(folder: Path) -> pd.DataFrame:
+    return pd.read_parquet(folder / "predictions.parquet")
+
+
+def results_of(folder: Path) -> dict[str, str]:
+    """Hashes of what must be the same for the same run."""
+    names = ("predictions.parquet", "run.json", "README.md", "checkpoints/last.safetensors")
+    return {name: digest for name, digest in tree(folder).items() if name in names}
+
+
+@pytest.fixture
+def copy(plain: Done, tmp_path: Path) -> Path:
+    """A copy of a finished run, in the same place below another folder."""
+    return Path(shutil.copytree(plain.folder, plain.experiment.run_folder(tmp_path / "runs")))
+
+
+def test_the_folder_of_a_run(validated: Done) -> None:
+    assert sorted(tree(validated.folder)) == [
+        "README.md",
+        "checkpoints/best.json",
+        "checkpoints/best.safetensors",
+        "checkpoints/last.json",
+        "checkpoints/last.safetensors",
+        "config.json",
+        "curves.png",
+        "metrics.jsonl",
+        "predictions.parquet",
+        "run.json",
+    ]
+    info = read_run(validated.folder)
+    assert (info.finished, info.checkpoints, info.fold, info.seed) == (True, ("last", "best"), 3, 0)
+    assert (info.dataset, info.prepared, info.recipe, info.synthetic) == ("dfew", "dfew-none", "demo", False)
+    assert (info.n_train, info.n_val) == (48, 7)
+    assert info.protocol == validated.experiment.protocol()
+
+
+def test_the_config_says_what_was_set_and_by_whom(plain: Done) -> None:
+    config = json.loads((plain.folder / "config.json").read_bytes())
+    assert config["settings"]["epochs"] == 2
+    assert config["settings"]["dataset_sha256"] == plain.experiment.data.document["sha256"]
+    assert (config["settings"]["fold"], config["settings"]["seed"]) == (3, 0)
+    assert (config["origins"]["epochs"], config["origins"]["optimizer"]) == ("command line", "recipe demo")
+    assert (config["device"], config["settings"]["init_sha256"], config["torch"]) == ("cpu", None, torch.__version__)
+    assert config["num_threads"] == torch.get_num_threads()
+
+
+def test_equal_settings_give_equal_bytes(plain: Done, tmp_path: Path) -> None:
+    again = train(plain.experiment, tmp_path)
+    assert metrics(again.folder) == metrics(plain.folder)
+    assert results_of(again.folder) == results_of(plain.folder)
+    assert len(results_of(again.folder)) == 4
+    assert again.results == plain.results
+
+
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"flip": 0.0}, {"learning_rate": 2e-3}])
+def test_other_settings_give_other_results(plain: Done, crops: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    class Enough(Exception):
+        """Stops after the first epoch."""
+
+    def stop(event: EpochDone) -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        train_run(experiment_with(crops, **changes), tmp_path, device=CPU, on_event=stop)
+    assert metrics(tmp_path)[0]["loss"] != metrics(plain.folder)[0]["loss"]
+
+
+def test_the_loss_falls(plain: Done) -> None:
+    frames, *clips = metrics(plain.folder)
+    assert (frames["stage"], [line["stage"] for line in clips]) == ("frames", ["clips", "clips"])
+    assert clips[1]["loss"] < 0.7 * clips[0]["loss"]
+
+
+def test_every_test_clip_is_predicted_once_a_checkpoint(plain: Done, validated: Done) -> None:
+    for done, checkpoints in ((plain, ["last"]), (validated, ["last", "best"])):
+        table = predictions(done.folder)
+        for checkpoint in checkpoints:
+            rows = table[(table["checkpoint"] == checkpoint) & (table["control"] == "")]
+            assert tuple(rows["clip_id"]) == done.experiment.test_ids
+            names = [done.experiment.data.class_names[label_of(int(clip_id)) - 1] for clip_id in rows["clip_id"]]
+            assert list(rows["label"]) == names
+        assert set(table["checkpoint"]) == set(checkpoints)
+
+
+def test_clips_without_a_face_get_the_train_prior(validated: Done) -> None:
+    table = predictions(validated.folder)
+    faceless = table[table["clip_id"] == FACELESS]
+    assert len(faceless) == 4  # last, best, and last with two controls
+    prior = validated.experiment.prior_logits()
+    assert all(np.array_equal(row, prior) for row in faceless["logits"])
+    assert (table["has_face"] == (table["clip_id"] != FACELESS)).all()
+
+
+def test_controls_are_predicted_only_when_asked_for(plain: Done, validated: Done) -> None:
+    assert set(predictions(plain.folder)["control"]) == {""}
+    table = predictions(validated.folder)
+    of = {name: set(rows["control"]) for name, rows in table.groupby("checkpoint")}
+    assert of == {"last": {"", "repeated-frame", "shuffled-frames"}, "best": {""}}
+
+
+@pytest.mark.parametrize("checkpoint", ["last", "best"])
+def test_the_stored_weights_give_the_stored_logits(validated: Done, checkpoint: str) -> None:
+    recipe = validated.experiment.recipe
+    model = build_model(recipe, num_classes=7, seed=9)
+    load_checkpoint(model, validated.folder / "checkpoints" / f"{checkpoint}.safetensors")
+    ids = [clip_id for clip_id in validated.experiment.test_ids if clip_id != FACELESS]
+    logits = predict_clips(model, validated.experiment.data.root, ids, recipe=recipe, device=CPU, dtype=None)
+    table = predictions(validated.folder)
+    rows = table[(table["checkpoint"] == checkpoint) & (table["control"] == "") & table["has_face"]]
+    assert np.array_equal(np.stack(rows["logits"].tolist()), logits)
+
+
+def test_best_is_the_checkpoint_of_the_best_epoch(crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    figures, kept = iter([(0.9, 0.9), (None, None), (0.1, 0.1), (None, None)]), []
+
+    def keep(event: EpochDone) -> None:
+        kept.append((tmp_path / "checkpoints/last.safetensors").read_bytes())
+
+    monkeypatch.setattr("lstpnet.training.trainer._Stage._figures", lambda self, clip_ids: next(figures))
+    train_run(experiment_with(crops, val="blocks", frame_epochs=0), tmp_path, device=CPU, on_event=keep)
+    assert (tmp_path / "checkpoints/best.safetensors").read_bytes() == kept[0]
+    assert (tmp_path / "checkpoints/last.safetensors").read_bytes() == kept[1] != kept[0]
+    assert json.loads((tmp_path / "checkpoints/best.json").read_bytes())["epoch"] == 1
+    best, last = (rows["logits"].iloc[0] for _, rows in predictions(tmp_path).groupby("checkpoint"))
+    assert not np.array_equal(best, last)
+
+
+def test_test_best_is_chosen_on_the_test_clips_and_says_so(crops: Path, tmp_path: Path) -> None:
+    """It is what several papers do; wherever its figure shows, so does the way it was chosen."""
+    experiment = experiment_with(crops, protocol="lstpnet", short="edge", frame_epochs=0, epochs=3, size_px=32)
+    done = train(experiment, tmp_path)
+    assert [row["checkpoint"] for row in done.results] == ["last", "test-best"]
+    lines = metrics(done.folder)
+    both = [line["test_war"] + line["test_uar"] for line in lines]
+    chosen = json.loads((done.folder / "checkpoints/test-best.json").read_bytes())["epoch"]
+    assert both[chosen - 1] == max(both)
+    assert done.folder.parts[-3] == "demo+lstpnet"
+    protocol = read_run(done.folder).protocol
+    assert "test-best: the epoch with the best war+uar ON THE TEST CLIPS" in protocol
+    assert "protocol lstpnet (LLFabiann/LSTPNet 6d8364d; its authors show the mean of folds)" in protocol
+    assert "differs from it in short edge (lstpnet drop), size_px 32 (lstpnet 224)" in protocol
+    row = next(row for row in build_report(*load_runs([done.folder])).rows if row.checkpoint == "test-best")
+    assert "chosen on the test clips" in row.note
+
+
+def test_test_clips_are_not_looked_at_before_the_end_unless_asked_for(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+    real = FaceClipDataset.read_into
+
+    def read_into(self: FaceClipDataset, index: int, out: Image) -> None:
+        seen.append(self.clip_ids[index])
+        real(self, index, out)
+
+    monkeypatch.setattr(FaceClipDataset, "read_into", read_into)
+    experiment = experiment_with(crops, val="blocks", refit=True, frame_epochs=1, epochs=2)
+    train(experiment, tmp_path)
+    tested = [clip_id for clip_id in seen if clip_id in set(experiment.test_ids)]
+    assert Counter(tested) == dict.fromkeys(experiment.seen_test_ids, 3)  # once for last, for best and for refit
+    last_train = max(index for index, clip_id in enumerate(seen) if clip_id not in set(experiment.test_ids))
+    assert seen.index(tested[0]) < last_train  # the refit trains after the first two are predicted, and without them
+
+
+def test_a_refit_trains_on_all_of_train_for_the_epochs_chosen(crops: Path, tmp_path: Path) -> None:
+    experiment = experiment_with(crops, val="blocks", refit=True, frame_epochs=1, epochs=3)
+    done = train(experiment, tmp_path)
+    assert [row["checkpoint"] for row in done.results] == ["last", "best", "refit"]
+    chosen = json.loads((done.folder / "checkpoints/best.json").read_bytes())["epoch"]
+    again = [line for line in metrics(done.folder) if line["checkpoint"] == "refit"]
+    assert [(line["stage"], line["epoch"]) for line in again] == [
+        ("frames", 1),
+        *(("clips", epoch) for epoch in range(1, chosen + 1)),
+    ]
+    rows = {row.checkpoint: row for row in build_report(*load_runs([done.folder])).rows}
+    assert (rows["best"].n_train, rows["best"].n_val) == (48, 7)
+    assert (rows["refit"].n_train, rows["refit"].n_val) == (55, 0)
+    assert "refit on all of train" in rows["refit"].protocol
+
+
+def test_several_views_are_averaged_as_probabilities(plain: Done, crops: Path) -> None:
+    recipe = quick(sampler="strided-window-1", short="formula").recipe
+    model = build_model(recipe, num_classes=7, seed=9)
+    ids = plain.experiment.seen_test_ids
+    logits = predict_clips(model, crops, ids, recipe=recipe, device=CPU, dtype=None)
+    clips = FaceClipDataset(crops, clip_ids=ids, sampler="strided-window-1", short="formula", size_px=recipe.size_px)
+    model.eval()
+    for index, row in enumerate(logits):
+        frames = clips[index].frames
+        assert frames.shape[:2] == (2, 16)
+        with torch.no_grad():
+            probabilities = model(normalised(frames, norm=recipe.input_norm)).softmax(dim=1).mean(dim=0)
+        np.testing.assert_allclose(np.exp(row), probabilities.numpy(), atol=1e-5)
+
+
+def test_the_report_gives_the_war_and_uar_counted_by_hand(validated: Done) -> None:
+    report = build_report(*load_runs(find_runs(validated.folder.parents[3])))
+    names = validated.experiment.data.class_names
+    table = predictions(validated.folder)
+    assert len(report.rows) == len(validated.results) == 2
+    for row, result in zip(report.rows, validated.results, strict=True):
+        mine = table[(table["checkpoint"] == row.checkpoint) & (table["control"] == "")]
+        right = [
+            names[int(np.argmax(logits))] == label for logits, label in zip(mine["logits"], mine["label"], strict=True)
+        ]
+        recalls = [
+            np.mean([r for r, label in zip(right, mine["label"], strict=True) if label == name]) for name in names
+        ]
+        assert row.war == pytest.approx(np.mean(right))
+        assert row.uar == pytest.approx(np.mean(recalls))
+        assert (row.n, row.n_with_face, row.n_train, row.n_val) == (14, 13, 48, 7)
+        assert result == {"checkpoint": row.checkpoint, "war": row.war, "uar": row.uar, "n": 14}
+    assert {row.control for row in report.controls} == {"repeated-frame", "shuffled-frames"}
+
+
+def test_run_json_says_finished_only_after_everything_else(experiment: Experiment, tmp_path: Path) -> None:
+    states: list[bool] = []
+
+    def watch(folder: Path, parts: Any) -> None:
+        states.append(read_run(folder).finished)
+        write_predictions(folder, parts)
+        states.append(read_run(folder).finished)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("lstpnet.training.run.write_predictions", watch)
+        train_run(
+            experiment,
+            tmp_path / "run",
+            device=CPU,
+            on_event=lambda event: states.append(is_finished(tmp_path / "run")),
+        )
+    assert states == [False] * 5
+    assert is_finished(tmp_path / "run")
+
+
+def is_finished(folder: Path) -> bool:
+    return read_run(folder).finished
+
+
+def test_a_fold_with_no_face_in_its_test_part_gets_the_prior_throughout(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = experiment_with(crops, frame_epochs=0, epochs=1)
+    monkeypatch.setattr(Experiment, "faceless_test_ids", property(lambda self: self.test_ids))
+    table = predictions(train(experiment, tmp_path).folder)
+    assert not table["has_face"].any()
+    assert len({tuple(row) for row in table["logits"]}) == 1
+
+
+def test_the_same_finished_run_is_found(plain: Done, crops: Path) -> None:
+    assert standing(plain.folder, plain.experiment) == "finished"
+    assert standing(plain.folder, experiment_with(crops)) == "finished"
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"epochs": 3}, r"epochs: 2 there, 3 now"),
+        ({"val": "blocks", "flip": 0.25}, r"flip: 0\.5 there, 0\.25 now; val: 'none' there, 'blocks' now"),
+        ({"seed": 1}, r"seed: 0 there, 1 now"),
+        ({"fold": 2}, r"fold: 3 there, 2 now"),
+    ],
+)
+def test_a_finished_run_with_other_settings_is_not_overwritten(
+    plain: Done, crops: Path, changes: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(UsageError, match=rf"other settings \({words}\); choose another --out, or --force"):
+        standing(plain.folder, experiment_with(crops, **changes))
+
+
+def test_a_finished_run_on_other_data_is_not_overwritten(plain: Done, many_crops: Path) -> None:
+    with pytest.raises(UsageError, match=r"other settings \(dataset_sha256: '\w{64}' there, '\w{64}' now\)"):
+        standing(plain.folder, experiment_with(many_crops))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"{}", b"[]", b'{"settings": 3}'])
+def test_a_finished_run_with_a_damaged_config_is_not_overwritten(
+    plain: Done, copy: Path, content: bytes | None
+) -> None:
+    (copy / "config.json").unlink()
+    if content is not None:
+        (copy / "config.json").write_bytes(content)
+    with pytest.raises(CorruptDataError, match=r"finished run whose config\.json is missing or damaged .*--force"):
+        standing(copy, plain.experiment)
+
+
+@pytest.mark.parametrize("left", [(), ("config.json",), ("config.json", "metrics.jsonl")])
+def test_what_is_not_finished_is_not_found(plain: Done, tmp_path: Path, left: tuple[str, ...]) -> None:
+    for name in left:
+        shutil.copy(plain.folder / name, tmp_path)
+    assert standing(tmp_path, plain.experiment) == "absent"
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+from lstpnet.recipe import resolve_recipe
+from lstpnet.training.experiment import make_experiment
+from lstpnet.training.run import train_run
+
+def stop(event):
+    if (event.stage, event.epoch) == (sys.argv[4], 1):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+torch.set_num_threads(1)
+overrides = eval(sys.argv[3])
+experiment = make_experiment(Path(sys.argv[1]), resolve_recipe("demo", overrides=overrides), fold=3, seed=0)
+train_run(experiment, Path(sys.argv[2]), device=torch.device("cpu"), on_event=stop)
+"""
+
+
+def test_a_killed_run_starts_again_and_ends_as_if_nothing_had_happened(plain: Done, tmp_path: Path) -> None:
+    folder = plain.experiment.run_folder(tmp_path)
+    arguments = [str(plain.experiment.data.root), str(folder), repr(QUICK), "clips"]
+    done = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False, capture_output=True, timeout=120)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert len(metrics(folder)) == 2
+    assert standing(folder, plain.experiment) == "begun"
+    assert [run.folder for run in load_runs(find_runs(tmp_path))[1]] == [folder]
+    train(plain.experiment, tmp_path)
+    assert metrics(folder) == metrics(plain.folder)
+    assert results_of(folder) == results_of(plain.folder)
+    assert sorted(tree(folder)) == sorted(tree(plain.folder))
+
+
+def test_training_again_replaces_all_of_the_old_run(validated: Done, plain: Done, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(validated.folder, plain.experiment.run_folder(tmp_path)))
+    train(plain.experiment, tmp_path)
+    assert results_of(folder) == results_of(plain.folder)
+    assert sorted(tree(folder)) == sorted(tree(plain.folder))
+
+
+def test_a_start_that_does_not_fit_leaves_the_old_run_alone(plain: Done, copy: Path, tmp_path: Path) -> None:
+    before = tree(copy)
+    path = tmp_path / "start.safetensors"
+    path.write_bytes((copy / "checkpoints/last.safetensors").read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match=r"start\.safetensors cannot be read"):
+        train_run(plain.experiment, copy, device=CPU, init=path)
+    assert tree(copy) == before
+
+
+def test_a_run_may_start_from_its_own_old_weights(plain: Done, copy: Path) -> None:
+    train_run(plain.experiment, copy, device=CPU, init=copy / "checkpoints/last.safetensors")
+    assert is_finished(copy)
+    assert metrics(copy)[0]["loss"] < metrics(plain.folder)[0]["loss"]
+    started = sha256_file(plain.folder / "checkpoints/last.safetensors")
+    assert json.loads((copy / "config.json").read_bytes())["settings"]["init_sha256"] == started
+    assert f"start weights {started[:12]}" in json.loads((copy / "run.json").read_bytes())["protocol"]
+    with pytest.raises(UsageError, match="init_sha256"):
+        standing(copy, plain.experiment)
+
+
+def test_two_trainings_of_one_run_do_not_mix(plain: Done, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with filelock.FileLock(tmp_path / ".run.lock"), pytest.raises(LockedError, match="another training"):
+        train_run(plain.experiment, folder, device=CPU)
+    assert not folder.exists()
+
+
+def test_a_start_is_used(plain: Done, tmp_path: Path) -> None:
+    path = tmp_path / "start.safetensors"
+    save_checkpoint(build_model(plain.experiment.recipe, num_classes=7, seed=0), path, facts={})
+    train_run(plain.experiment, tmp_path / "run", device=CPU, init=path)
+    assert metrics(tmp_path / "run") == metrics(plain.folder)
+
+
+def test_a_run_that_diverges_stays_unfinished(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def poison(event: EpochDone) -> None:
+        if (event.stage, event.epoch) == ("clips", 1):
+            monkeypatch.setattr(trainer, "normalised", lambda frames, norm: frames.float() * float("nan"))
+
+    with pytest.raises(DferError, match="loss became nan"):
+        train_run(experiment, tmp_path, device=CPU, on_event=poison)
+    assert not is_finished(tmp_path)
+    assert not (tmp_path / "predictions.parquet").exists()
+    load_checkpoint(build_model(experiment.recipe, num_classes=7, seed=0), tmp_path / "checkpoints/last.safetensors")
+
+
+def test_a_network_that_says_nothing_finite_is_no_result(crops: Path, tmp_path: Path) -> None:
+    experiment = experiment_with(crops, learning_rate=1e30, frame_epochs=0, epochs=1, batch_size=64)
+    with pytest.raises(DferError, match="last checkpoint has infinite logits on test clips; lower the learning_rate"):
+        train_run(experiment, tmp_path, device=CPU)
+    assert not is_finished(tmp_path)
+
+
+def test_damaged_data_ends_the_run_unfinished(damaged_crops: Path, tmp_path: Path) -> None:
+    experiment = experiment_with(damaged_crops)
+    with pytest.raises(CorruptShardError, match=r"00000\.safetensors: frame \d+ of clip 00001"):
+        train_run(experiment, tmp_path, device=CPU)
+    assert not is_finished(tmp_path)
+    assert not (tmp_path / "predictions.parquet").exists()
