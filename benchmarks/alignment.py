@@ -21,7 +21,7 @@ from dfer_data.faces.align import eye_centres
 from dfer_data.faces.aligned_faces import decode
 from dfer_data.faces.pipeline import Clip, clips_of_video
 from dfer_data.preparation.plan import Plan
-from dfer_data.preparation.run import Request, resolve
+from dfer_data.preparation.request import Request, resolve
 from dfer_data.types import Floats, Image
 from tests.videos import fetch_videos
 

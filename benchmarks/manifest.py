@@ -22,10 +22,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dfer_data.config import canonical_json
-from dfer_data.preparation.manifest import CLIPS_NAME, COLUMNS, DATASET_NAME, FOLDS
-from dfer_data.shards.writer import FORMAT_VERSION
-from dfer_data.weights.fetch import sha256_file
+from dfer_data.shards.layout import CLIPS_NAME, COLUMNS, DATASET_NAME, FOLDS, FORMAT_VERSION
+from dfer_data.storage.files import canonical_json, sha256_file
 
 CLIPS_PER_SHARD = 64
 NAMES = ["happy", "sad", "neutral", "angry", "surprise", "disgust", "fear"]

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from benchmarks.peers.plain_lstpnet import plain_lstpnet
 from lstpnet.checkpoints.export import export_onnx, fold_batch_norms
-from lstpnet.models.excitation import Excitation
+from lstpnet.models.channel_attention import Excitation
 from lstpnet.models.lstpnet import LSTPNet
 
 Run = Callable[[], object]

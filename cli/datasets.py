@@ -9,8 +9,8 @@ import typer
 
 from dfer_data.errors import UsageError
 
-from . import _console
-from ._options import JsonFlag
+from ._support import console
+from ._support.options import JsonFlag
 
 
 def datasets(
@@ -24,7 +24,7 @@ def datasets(
         raise UsageError(f"unknown dataset {name!r}; known: {', '.join(catalog())}")
     documents = {one: _document(one) for one in catalog() if name in (None, one)}
     if as_json:
-        _console.print_json({"datasets": documents})
+        console.print_json({"datasets": documents})
     elif name is not None:
         _describe(name, documents[name])
     else:
@@ -32,10 +32,9 @@ def datasets(
 
 
 def _document(name: str) -> dict[str, Any]:
-    from dfer_data.sources.catalog import catalog
+    from dfer_data.sources.catalog import SHAPES, catalog
     from dfer_data.sources.official_counts import official, official_names
     from dfer_data.sources.registry import adapter
-    from dfer_data.synth.config import SHAPES
 
     known = asdict(official(name)) if name in official_names() else None
     reads = list(adapter(name).layouts)
@@ -49,8 +48,8 @@ def _list(documents: dict[str, dict[str, Any]]) -> None:
         counts = (sum(known["num_clips"].values()), len(known["class_names"]), len(known["num_train"])) if known else ()
         words = [f"{number:,}" for number in counts] or ["-"] * 3
         cells.append((name, *words, " ".join(facts["reads"]), _access(facts), facts["what"]))
-    _console.print_table(("dataset", "clips", "classes", "folds", "ships", "access", "what"), cells)
-    _console.say("`dfer datasets NAME`: how to get it, terms, layouts, counts of each fold and class")
+    console.print_table(("dataset", "clips", "classes", "folds", "ships", "access", "what"), cells)
+    console.say("`dfer datasets NAME`: how to get it, terms, layouts, counts of each fold and class")
 
 
 def _access(facts: dict[str, Any]) -> str:
@@ -61,7 +60,7 @@ def _access(facts: dict[str, Any]) -> str:
 
 
 def _describe(name: str, facts: dict[str, Any]) -> None:
-    say = _console.say
+    say = console.say
     say(
         f"{facts['title']}: {facts['what']}\nget it: {facts['obtain']}\nterms: {facts['terms']}\nlayouts, however deep:"
     )
@@ -75,7 +74,7 @@ def _describe(name: str, facts: dict[str, Any]) -> None:
                 by_class = known["num_train_by_class" if split == "train" else "num_test"].get(fold)
                 counts = by_class or ["-"] * len(known["class_names"])
                 cells.append((fold, split, str(total), *map(str, counts)))
-        _console.print_table(("fold", "part", "clips", *known["class_names"]), cells)
+        console.print_table(("fold", "part", "clips", *known["class_names"]), cells)
         short = known["short_clips"].items()
         words = [f"{clip} ({frames})" if frames else clip for clip, frames in short]
         say(f"clips of fewer than 16 frames, by name: {', '.join(words)}") if words else None

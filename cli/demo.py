@@ -9,9 +9,9 @@ import typer
 
 from dfer_data.errors import DferError, UsageError
 
-from . import _console
-from ._child import run_line
-from ._options import require_torch
+from ._support import console
+from ._support.options import require_torch
+from ._support.subprocess import run_line
 
 _LINES = (
     "synth dfew",
@@ -30,12 +30,12 @@ def demo(out: Annotated[Path, typer.Option(help="New folder to work in.")] = Pat
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not an empty folder; remove it or choose another --out")
     out.mkdir(parents=True, exist_ok=True)
-    _console.say(f"working in {out}")
+    console.say(f"working in {out}")
     for line in _LINES:
-        _console.say(f"\n$ dfer {line}")
+        console.say(f"\n$ dfer {line}")
         if code := run_line(line.split(), cwd=out):
             raise DferError(f"`dfer {line}` ended with exit code {code}; the lines above say why")
-    _console.say(
+    console.say(
         "\nThe faces are rendered: this score says that decoding, detection, shards, training and metrics work "
         "together, and nothing about real expressions.\nmade, below " + str(out) + ":"
     )
@@ -44,4 +44,4 @@ def demo(out: Annotated[Path, typer.Option(help="New folder to work in.")] = Pat
         ("prepared/dfew-retinaface", "aligned face clips; contact sheets in preview/"),
         ("runs/dfew-retinaface/demo/fold-3/seed-0", "settings, metrics by epoch, checkpoint, test predictions"),
     ):
-        _console.say(f"  {path:42} {what}")
+        console.say(f"  {path:42} {what}")

@@ -10,9 +10,9 @@ import typer
 
 from dfer_data.errors import DferError, UsageError
 
-from . import _console
-from ._exit import ExitCode
-from ._options import JsonFlag
+from ._support import console
+from ._support.exit_codes import ExitCode
+from ._support.options import JsonFlag
 
 if TYPE_CHECKING:
     from dfer_data.detect.choices import Contestant
@@ -34,13 +34,13 @@ def list_detectors(as_json: JsonFlag = False) -> None:
         for one in CHOICES.values()
     ]
     if as_json:
-        _console.print_json({"detectors": [row | {"problem": row["problem"] or None} for row in rows]})
+        console.print_json({"detectors": [row | {"problem": row["problem"] or None} for row in rows]})
         return
     cells = [(row["name"], row["flags"], "cannot run" if row["problem"] else "can run") for row in rows]
-    _console.print_table(("name", "for dfer prepare", "here"), cells)
+    console.print_table(("name", "for dfer prepare", "here"), cells)
     for row in rows:
         if row["problem"]:
-            _console.say(f"{row['name']}: {row['problem']}")
+            console.say(f"{row['name']}: {row['problem']}")
 
 
 @detectors_app.command("compare")
@@ -74,7 +74,7 @@ def compare(
     try:
         if out is not None:
             files.claim(out, force=force)
-        with _console.progress("comparing", unit="videos") as advance:
+        with console.progress("comparing", unit="videos") as advance:
             sheets = out / files.SHEETS if out is not None else None
             result = run(folder, contestants, every=every, limit=limit, sheets=sheets, on_video=advance)
         content = files.document(result, root=folder, every=every, det_size_px=det_size)
@@ -85,11 +85,11 @@ def compare(
             raise
         raise DferError(f"cannot write {out}: {error.strerror or error}; make room, or choose another --out") from error
     if as_json:
-        _console.print_json(content)
+        console.print_json(content)
     else:
         _show(result, every=every, out=out)
     for video in result.unread:
-        _console.say(f"{video.video}: {video.message}", as_json=as_json)
+        console.say(f"{video.video}: {video.message}", as_json=as_json)
     if result.unread:
         raise typer.Exit(ExitCode.PARTIAL)
 
@@ -104,7 +104,7 @@ def _contestants(
         chosen = list(CHOICES.values())
         for one in [one for one in chosen if one.is_optional and resnet50_weights is None]:
             if reason := problem(one):
-                _console.say(f"note: without {one.name}: {reason}", as_json=as_json)
+                console.say(f"note: without {one.name}: {reason}", as_json=as_json)
                 chosen.remove(one)
     else:
         wanted = [name.strip() for name in names.split(",") if name.strip()]
@@ -117,7 +117,7 @@ def _contestants(
         contestants.append(ready_one)
         sha256 = ready_one.config.weights_sha256[:12]
         how = f"{one.backbone}, weights sha256 {sha256}; long side {det_size_px} px"
-        _console.say(f"detector {one.name}: {how}", as_json=as_json)
+        console.say(f"detector {one.name}: {how}", as_json=as_json)
     return contestants
 
 
@@ -125,7 +125,7 @@ def _show(result: Comparison, *, every: int, out: Path | None) -> None:
     """Print the tables, the clips with different subjects, and where more is to be seen."""
     counts = f"{len(result.clips)} clips, {result.detectors[0].num_frames} frames"
     counts += f", one in {every}: jitter holds the motion between them too" if every > 1 else ""
-    _console.say(f"{counts}; lengths in % of the distance of the eyes\n")
+    console.say(f"{counts}; lengths in % of the distance of the eyes\n")
     header = (
         "detector",
         "frames with a face",
@@ -134,15 +134,15 @@ def _show(result: Comparison, *, every: int, out: Path | None) -> None:
         "jitter, shared frames",
         "frames/s of CPU time",
     )
-    _console.print_table(header, [_detector_cells(row) for row in result.detectors])
+    console.print_table(header, [_detector_cells(row) for row in result.detectors])
     if result.pairs:
-        _console.say("")
+        console.say("")
         header = ("pair", "same face", "landmarks apart, median", "95th percentile", "over", "different subjects")
-        _console.print_table(header, [_pair_cells(row) for row in result.pairs])
-    _console.say("")
+        console.print_table(header, [_pair_cells(row) for row in result.pairs])
+    console.say("")
     _show_suspects(result)
     if out is not None:
-        _console.say(f"look: {out / 'sheets'}   tables: {out}")
+        console.say(f"look: {out / 'sheets'}   tables: {out}")
 
 
 def _detector_cells(row: Any) -> Sequence[str]:
@@ -164,6 +164,6 @@ def _percent(share: float | None, *, digits: int = 2) -> str:
 def _show_suspects(result: Comparison) -> None:
     for one in result.suspects[:_MOST_NAMED]:
         how = "never in the same frame" if one.overlap is None else f"overlap {one.overlap:.2f}"
-        _console.say(f"different subjects: {one.clip_id}: {one.one} and {one.other} ({how})")
+        console.say(f"different subjects: {one.clip_id}: {one.one} and {one.other} ({how})")
     if (more := len(result.suspects) - _MOST_NAMED) > 0:
-        _console.say(f"and {more} more, in clips.csv of --out")
+        console.say(f"and {more} more, in clips.csv of --out")

@@ -11,9 +11,9 @@ from typing import Any
 
 import typer
 
-from . import _console
-from ._exit import ExitCode
-from ._options import JsonFlag, num_cores
+from ._support import console
+from ._support.exit_codes import ExitCode
+from ._support.options import JsonFlag, num_cores
 
 CORE = {
     "numpy": "numpy",
@@ -47,7 +47,7 @@ def doctor(as_json: JsonFlag = False) -> None:
     """
     findings = examine()
     if as_json:
-        _console.print_json(findings)
+        console.print_json(findings)
     else:
         _render(findings)
     if not findings["ok"]:
@@ -114,10 +114,11 @@ def _providers() -> list[str]:
 
 def _weights() -> dict[str, Any]:
     try:
-        from dfer_data.weights import fetch as weights
+        from dfer_data.weights.assets import assets
+        from dfer_data.weights.fetch import cache_state, weights_folder
 
-        folder = weights.cache_dir()
-        states = {asset.name: weights.state(asset.name) for asset in weights.assets()}
+        folder = weights_folder()
+        states = {asset.name: cache_state(asset.name) for asset in assets()}
     except ImportError:  # platformdirs is missing, which the packages already say
         return {"cache": None, "writable": False, "states": {}}
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
@@ -125,7 +126,7 @@ def _weights() -> dict[str, Any]:
 
 
 def _render(findings: dict[str, Any]) -> None:
-    say = _console.say
+    say = console.say
     say(f"dfer {findings['dfer']}, Python {findings['python']}, {findings['platform']}, {findings['num_cores']} cores")
     for package in findings["packages"]:
         if package["problem"] is None:

@@ -9,12 +9,13 @@ import typer
 
 from dfer_data.errors import UsageError
 
-from . import _console
-from ._options import JsonFlag, refuse_targets, require_torch
+from ._support import console
+from ._support.options import JsonFlag, refuse_targets, require_torch
 
 if TYPE_CHECKING:
-    from dfer_data.preparation.manifest import PreparedDataset
-    from lstpnet.evaluation.cross_dataset import CrossResult, Opened
+    from dfer_data.loading.prepared import PreparedDataset
+    from lstpnet.checkpoints.open_model import Opened
+    from lstpnet.evaluation.cross_dataset import CrossResult
 
 Source = Annotated[
     Path, typer.Argument(help="Folder of a finished run, exported .onnx, or a checkpoint of the authors' code.")
@@ -104,7 +105,7 @@ def features(
         pd.DataFrame(columns | {"frames": [list(one) for one in found.frames]}).to_parquet(out, index=False)
     num_left_out = len(clip_ids) - len(seen)
     words = f"{len(seen)} clips of {found.frames.shape[1]} frames, vectors of {found.clips.shape[1]}"
-    _console.say(f"{out}: {words}" + (f"; {num_left_out} clips without a face left out" if num_left_out else ""))
+    console.say(f"{out}: {words}" + (f"; {num_left_out} clips without a face left out" if num_left_out else ""))
 
 
 def _open(
@@ -117,8 +118,9 @@ def _open(
     overrides: list[str] | None,
 ) -> tuple[Opened, PreparedDataset, tuple[str, ...]]:
     """Open model and dataset, and choose the clips."""
-    from dfer_data.preparation.manifest import open_dataset
-    from lstpnet.evaluation.cross_dataset import CHANGEABLE, open_model, tested_clips, with_changes
+    from dfer_data.loading.prepared import open_dataset
+    from lstpnet.checkpoints.open_model import CHANGEABLE, open_model, with_changes
+    from lstpnet.evaluation.cross_dataset import tested_clips
     from lstpnet.protocol import preset
     from lstpnet.recipe import parse_overrides
 
@@ -174,21 +176,21 @@ def _show(
         "size_px": opened.recipe.size_px,
     }
     if as_json:
-        _console.print_json(document)
+        console.print_json(document)
         return
-    _console.say(f"WAR {100 * scores.war:.2f}  UAR {100 * scores.uar:.2f}  n {scores.num_clips}")
+    console.say(f"WAR {100 * scores.war:.2f}  UAR {100 * scores.uar:.2f}  n {scores.num_clips}")
     shown = (f"{name} {100 * recall:.2f}" for name, recall in recalls.items() if recall is not None)
-    _console.say("recall: " + "  ".join(shown))
+    console.say("recall: " + "  ".join(shown))
     if faceless:
-        _console.say(f"without a face, counted as wrong: {faceless}")
+        console.say(f"without a face, counted as wrong: {faceless}")
     if result.left_out:
         words = (f"{name} ({number} clips)" for name, number in result.left_out.items())
-        _console.say(f"classes that the model does not know, left out: {', '.join(words)}")
+        console.say(f"classes that the model does not know, left out: {', '.join(words)}")
     if result.unused:
         may = "cannot be predicted" if is_masked else "can be predicted, and are wrong"
-        _console.say(f"classes of the model without clips, which {may}: {', '.join(result.unused)}")
+        console.say(f"classes of the model without clips, which {may}: {', '.join(result.unused)}")
     recipe = opened.recipe
-    _console.say(
+    console.say(
         f"protocol: data {dataset.document['sha256'][:12]}; sampler {recipe.sampler}; short clips {recipe.short}; "
         f"at least {recipe.least_frames} frames; {recipe.size_px} px; logits {'masked' if is_masked else 'not masked'}"
     )

@@ -11,13 +11,14 @@ import typer
 
 from dfer_data.errors import UsageError, VideoError
 
-from . import _console, _settings
-from ._exit import ExitCode
-from ._options import JsonFlag, refuse_targets
+from ._support import console
+from ._support.exit_codes import ExitCode
+from ._support.options import JsonFlag, refuse_targets
+from ._support.settings import load_settings
 
 if TYPE_CHECKING:
     from dfer_data.inspection.redetect import Retraced
-    from dfer_data.preparation.manifest import PreparedDataset
+    from dfer_data.loading.prepared import PreparedDataset
 
 _MOST_NAME_BYTES = 200
 
@@ -46,7 +47,7 @@ def inspect(
     """
     import dfer_data
 
-    place = data or _settings.load().train.data or _only_one()
+    place = data or load_settings().train.data or _only_one()
     dataset = dfer_data.open_dataset(place)
     folder = out or Path("inspect") / dataset.root.resolve().name
     if folder.exists() and not folder.is_dir():
@@ -71,7 +72,7 @@ def _only_one() -> str:
 
 def _source_of(dataset: PreparedDataset) -> Path | None:
     """Return the folder that the dataset's videos were in when it was made, if it is there; prepare.log knows."""
-    from dfer_data.preparation.output_folder import LOG_NAME
+    from dfer_data.shards.layout import LOG_NAME
 
     try:
         lines = (dataset.root / LOG_NAME).read_text(encoding="utf-8").splitlines()
@@ -88,7 +89,7 @@ def _inspect_all(
 
     if (folder / PAGE_NAME).exists() and not force:
         raise UsageError(f"{folder / PAGE_NAME} is there already; choose another --out, or --force")
-    with _console.progress("sheets", unit="sheets") as advance:
+    with console.progress("sheets", unit="sheets") as advance:
         made = write_gallery(dataset, folder, source=source, most=rows, on_progress=advance)
     if as_json:
         sheets = [
@@ -99,15 +100,15 @@ def _inspect_all(
             {"title": section.title, "rows": [dict(zip(section.header, cells, strict=True)) for cells in section.cells]}
             for section in made.sections
         ]
-        _console.print_json({"page": str(made.page), "sheets": sheets, "tables": tables})
+        console.print_json({"page": str(made.page), "sheets": sheets, "tables": tables})
         return
     for section in made.sections:
-        _console.say(section.title)
-        _console.print_table(section.header, section.cells)
-        _console.say("")
+        console.say(section.title)
+        console.print_table(section.header, section.cells)
+        console.say("")
     if source is None and any(sheet.name.startswith("code-") for sheet in made.sheets):
-        _console.say("clips without faces are shown without frames: --source FOLDER says where their videos are")
-    _console.say(f"{made.page}: {len(made.sheets)} contact sheets; one clip: dfer inspect --clip ID")
+        console.say("clips without faces are shown without frames: --source FOLDER says where their videos are")
+    console.say(f"{made.page}: {len(made.sheets)} contact sheets; one clip: dfer inspect --clip ID")
 
 
 def _inspect_clips(
@@ -133,7 +134,7 @@ def _inspect_clips(
         documents.append(document)
         _tell(document, as_json=as_json)
     if as_json:
-        _console.print_json({"clips": documents})
+        console.print_json({"clips": documents})
     if any(document["problem"] for document in documents):
         raise typer.Exit(ExitCode.PARTIAL)
 
@@ -173,9 +174,9 @@ def _write_video(
     video = source_file(source, str(clip["source"]))
     name = clip["clip_id"]
     try:
-        with _console.progress(f"looking at {name}", unit="steps") as advance:
+        with console.progress(f"looking at {name}", unit="steps") as advance:
             found = _retraced(dataset, clip, video, weights=weights, advance=advance)
-        with _console.progress(f"drawing {name}", unit="frames") as advance:
+        with console.progress(f"drawing {name}", unit="frames") as advance:
             num_frames = write_annotated(
                 video,
                 path,
@@ -190,7 +191,7 @@ def _write_video(
 
 
 def _retraced(
-    dataset: PreparedDataset, clip: dict[str, Any], video: Path, *, weights: Path | None, advance: _console.Advance
+    dataset: PreparedDataset, clip: dict[str, Any], video: Path, *, weights: Path | None, advance: console.Advance
 ) -> Retraced:
     from dfer_data.inspection.redetect import config_of, detector_of, retrace
 
@@ -208,9 +209,9 @@ def _retraced(
 def _tell(document: dict[str, Any], *, as_json: bool) -> None:
     """Print what is known about a clip."""
     label = f", {document['label']}" if document["label"] else ""
-    _console.say(f"{document['clip_id']}{label}: {document['status']} {document['code']}".rstrip(), as_json=as_json)
+    console.say(f"{document['clip_id']}{label}: {document['status']} {document['code']}".rstrip(), as_json=as_json)
     if document["reason"]:
-        _console.say(f"  {document['reason']}", as_json=as_json)
+        console.say(f"  {document['reason']}", as_json=as_json)
     if document["status"] != "failed":
         seen = document["detection_rate"]
         found = (
@@ -219,11 +220,11 @@ def _tell(document: dict[str, Any], *, as_json: bool) -> None:
             if seen is not None
             else ", shipped crops"
         )
-        _console.say(
+        console.say(
             f"  {document['num_frames']} of {document['num_source_frames']} frames, {document['width_px']} x "
             f"{document['height_px']} at {document['fps']:.4g} a second{found}",
             as_json=as_json,
         )
     for name in ("picture", "video", "problem"):
         if document.get(name):
-            _console.say(f"  {name}: {document[name]}", as_json=as_json)
+            console.say(f"  {name}: {document[name]}", as_json=as_json)

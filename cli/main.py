@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from . import _exit
+from ._support import exit_codes
 from .datasets import datasets
 from .demo import demo
 from .detectors import detectors_app
@@ -75,7 +75,7 @@ def _root(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line (default: the process's own) and return its exit code; see `_exit.ExitCode`."""
+    """Run one command line (default: the process's own) and return its exit code; see `exit_codes.ExitCode`."""
     arguments, debug = _take_debug(sys.argv[1:] if argv is None else argv)
     arguments = _with_code(arguments)
     if argv is None:
@@ -87,8 +87,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(arguments)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
-        code = _exit.report(error, debug=debug)
-    if code == _exit.ExitCode.BROKEN_PIPE:
+        code = exit_codes.report(error, debug=debug)
+    if code == exit_codes.ExitCode.BROKEN_PIPE:
         _silence_stdout()
     return code
 
@@ -102,8 +102,8 @@ def _run(arguments: list[str]) -> int:
         for cause in (stop.__context__, stop.__context__ and stop.__context__.__cause__):
             if isinstance(cause, BrokenPipeError | KeyboardInterrupt):
                 raise cause from None
-        return stop.code if isinstance(stop.code, int) else _exit.ExitCode.FAILED
-    return _exit.ExitCode.OK
+        return stop.code if isinstance(stop.code, int) else exit_codes.ExitCode.FAILED
+    return exit_codes.ExitCode.OK
 
 
 def _take_debug(argv: Sequence[str]) -> tuple[list[str], bool]:

@@ -10,8 +10,8 @@ import typer
 
 from dfer_data.errors import UsageError
 
-from . import _console
-from ._options import JsonFlag, refuse_targets, require_torch
+from ._support import console
+from ._support.options import JsonFlag, refuse_targets, require_torch
 
 model_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="List networks, convert the authors' files, export a run."
@@ -29,12 +29,12 @@ def list_models(
     from lstpnet.models.variants import SIZES_PX, VARIANTS, cost
 
     costs = []
-    with _console.progress("counting", unit="networks") as advance:
+    with console.progress("counting", unit="networks") as advance:
         for name in VARIANTS:
             costs.append(cost(name, is_timed=timed))
             advance(len(costs), len(VARIANTS))
     if as_json:
-        _console.print_json([vars(one) for one in costs])
+        console.print_json([vars(one) for one in costs])
         return
     header = ["--set", "parameters", *(f"GMAC {size} px" for size in SIZES_PX)]
     header += [f"ms {size} px" for size in SIZES_PX] if timed else []
@@ -47,11 +47,11 @@ def list_models(
         ]
         for one in costs
     ]
-    _console.print_table(header, rows)
+    console.print_table(header, rows)
     if timed:
         import torch
 
-        _console.say(f"ms: forward pass of one clip, float32, {torch.get_num_threads()} threads of this CPU")
+        console.say(f"ms: forward pass of one clip, float32, {torch.get_num_threads()} threads of this CPU")
 
 
 @model_app.command("convert")
@@ -71,7 +71,7 @@ def convert(
 
     model = load_reference(read_tensors(source))
     save_checkpoint(model, target, facts={"source": source.name, "num_classes": model.num_classes})
-    _console.say(f"{target}: LSTPNet for {model.num_classes} classes, every tensor of {source.name}")
+    console.say(f"{target}: LSTPNet for {model.num_classes} classes, every tensor of {source.name}")
 
 
 @model_app.command("export")
@@ -102,4 +102,4 @@ def export(
         trained.model, recipe=trained.settings, class_names=trained.info.class_names, protocol=trained.info.protocol
     )
     target.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    _console.say(f"{target}: {checkpoint} of {run}; what it takes and gives: {target.with_suffix('.json')}")
+    console.say(f"{target}: {checkpoint} of {run}; what it takes and gives: {target.with_suffix('.json')}")

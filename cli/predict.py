@@ -11,10 +11,10 @@ import typer
 
 from dfer_data.errors import UsageError, VideoError
 
-from . import _console
-from ._exit import ExitCode
-from ._options import FAST_DETECT_EVERY, JsonFlag, require_torch
-from ._predict_files import check_targets, folder_of_strips, videos_named
+from ._support import console
+from ._support.exit_codes import ExitCode
+from ._support.options import FAST_DETECT_EVERY, JsonFlag, require_torch
+from ._support.predict_files import check_targets, folder_of_strips, videos_named
 
 if TYPE_CHECKING:
     from lstpnet.prediction.video import Moment, Person
@@ -52,8 +52,8 @@ def predict(
     require_torch()
     from dfer_data.detect.registry import build_detector
     from dfer_data.draw.annotated_video import write_annotated
+    from lstpnet.checkpoints.open_model import open_model
     from lstpnet.device import pick_device
-    from lstpnet.evaluation.cross_dataset import open_model
     from lstpnet.prediction.attention_figure import MOST_WINDOWS
     from lstpnet.prediction.face_marks import marks_of
     from lstpnet.prediction.timeline import draw_timeline
@@ -94,7 +94,7 @@ def predict(
         documents.append(_document(path, persons, opened.class_names, problem=problem))
         _tell(documents[-1], as_json=as_json)
     if as_json:
-        _console.print_json({"class_names": list(opened.class_names), "videos": documents})
+        console.print_json({"class_names": list(opened.class_names), "videos": documents})
     if csv is not None:
         _write(csv, documents, opened.class_names)
     if num_failed:
@@ -115,7 +115,7 @@ def _how_to_detect(detector: str, detect_every: int) -> tuple[Any, Path | None]:
     """Return the settings of `prepare` that faces are found by, and the model file."""
     from dfer_data.config import PrepareConfig
     from dfer_data.detect.registry import detector_spec
-    from dfer_data.weights import fetch as weights
+    from dfer_data.weights.fetch import weights_file
 
     spec = detector_spec(detector)
     if not spec.weights:
@@ -128,7 +128,7 @@ def _how_to_detect(detector: str, detect_every: int) -> tuple[Any, Path | None]:
         score_threshold=spec.score_threshold,
         detect_every=detect_every,
     )
-    return config, weights.resolve(spec.weights)
+    return config, weights_file(spec.weights)
 
 
 def _document(path: Path, persons: Sequence[Person], names: Sequence[str], *, problem: str) -> dict[str, Any]:
@@ -168,14 +168,14 @@ def _attention(moment: Moment) -> dict[str, list[float]]:
 
 def _tell(document: dict[str, Any], *, as_json: bool) -> None:
     """Print a line a person: the likeliest classes, and when."""
-    _console.say(f"{document['video']}: {document['problem'] or ''}".rstrip(": "), as_json=as_json)
+    console.say(f"{document['video']}: {document['problem'] or ''}".rstrip(": "), as_json=as_json)
     for person in document["persons"]:
         best = sorted(person["mean"].items(), key=lambda item: -item[1])[:3]
         words = ", ".join(f"{name} {100 * share:.0f} %" for name, share in best)
         windows = person["windows"]
         when = f"{windows[0]['start_seconds']:.1f} to {windows[-1]['end_seconds']:.1f} s"
         note = f" ({person['partial']})" if person["partial"] else ""
-        _console.say(f"  person {person['person']}, {when}, {len(windows)} windows: {words}{note}", as_json=as_json)
+        console.say(f"  person {person['person']}, {when}, {len(windows)} windows: {words}{note}", as_json=as_json)
 
 
 def _write(csv: Path, documents: Sequence[dict[str, Any]], names: Sequence[str]) -> None:

@@ -11,12 +11,13 @@ import typer
 
 from dfer_data.errors import UsageError
 
-from . import _console, _folds, _settings
-from ._exit import ExitCode
-from ._options import FAST_DETECT_EVERY, JsonFlag, NumWorkers, num_cores
+from ._support import console, prepare_flags
+from ._support.exit_codes import ExitCode
+from ._support.options import FAST_DETECT_EVERY, JsonFlag, NumWorkers, num_cores
+from ._support.settings import dataset_folder, load_settings
 
 if TYPE_CHECKING:
-    from dfer_data.preparation.engines import Cluster
+    from dfer_data.preparation.ray_pool import Cluster
     from dfer_data.preparation.run import Share
 
 
@@ -93,23 +94,25 @@ def prepare(
     """
     from dfer_data.preparation import output_folder as output
     from dfer_data.preparation import run as library
-    from dfer_data.preparation.engines import Cluster, Limits
+    from dfer_data.preparation.crew import Limits
+    from dfer_data.preparation.ray_pool import Cluster
+    from dfer_data.preparation.request import Request, resolve
     from dfer_data.storage.target import target_at
 
-    from ._prepare_progress import PrepareProgress
-    from ._prepare_view import conclude, introduce, show_dry_run
+    from ._support.prepare_progress import PrepareProgress
+    from ._support.prepare_view import conclude, introduce, show_dry_run
 
-    settings = _settings.load()
-    chosen = detector or _folds.default_detector(dataset, crops=crops, settings=settings.prepare)
+    settings = load_settings()
+    chosen = detector or prepare_flags.default_detector(dataset, crops=crops, settings=settings.prepare)
     share = _share(task_index, num_tasks, force=force)
     _check_engine(engine, address=address, ray_gpus=ray_gpus)
     cluster = Cluster(address, ray_gpus)
-    folder = out or settings.prepare.out or Path("prepared") / _folds.folder_name(dataset, chosen, crops=crops)
+    folder = out or settings.prepare.out or Path("prepared") / prepare_flags.folder_name(dataset, chosen, crops=crops)
     target = target_at(folder, work=work)
     limits = Limits(max_stall_seconds, max_video_seconds, max_memory_mb * 2**20)
-    request = library.Request(
+    request = Request(
         dataset=dataset,
-        source=_settings.dataset_folder(dataset, flag=source, settings=settings),
+        source=dataset_folder(dataset, flag=source, settings=settings),
         detector=chosen,
         backbone=backbone or (settings.prepare.backbone if detector in (None, settings.prepare.detector) else None),
         weights=weights,
@@ -131,11 +134,11 @@ def prepare(
         clip_seconds=clip_seconds,
         partial=partial,  # type: ignore[arg-type]
         crops=crops,
-        folding=_folds.folding(folds, group_by=group_by, stratify=stratify, seed=seed),
+        folding=prepare_flags.folding(folds, group_by=group_by, stratify=stratify, seed=seed),
     )
     if not dry_run:
         target.check()  # before a large dataset is listed
-    resolved = library.resolve(request, has_hardware=engine != "ray")
+    resolved = resolve(request, has_hardware=engine != "ray")
     num_workers = workers or settings.prepare.workers or (None if engine == "ray" else num_cores())
     introduce(resolved, str(folder), engine=engine, num_workers=num_workers, as_json=as_json)
     if dry_run:
@@ -211,5 +214,5 @@ def _ask(folder: str, *, yes: bool) -> None:
     if not sys.stdin.isatty():
         raise UsageError(f"--force would remove what was prepared in {folder}; add --yes to go ahead")
     if not typer.confirm(f"remove what was prepared in {folder} and make it anew?", err=True):
-        _console.say("nothing was changed", as_json=True)
+        console.say("nothing was changed", as_json=True)
         raise typer.Exit(ExitCode.USAGE)

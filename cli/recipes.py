@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from . import _console
-from ._options import JsonFlag, require_torch
+from ._support import console
+from ._support.options import JsonFlag, require_torch
 
 recipes_app = typer.Typer(no_args_is_help=True, help="The shipped recipes, and every setting of one.")
 
@@ -21,10 +21,10 @@ def list_recipes(as_json: JsonFlag = False) -> None:
 
     heads = {name: recipe_text(name).splitlines()[0].removeprefix("# ") for name in recipe_names()}
     if as_json:
-        _console.print_json({"recipes": heads})
+        console.print_json({"recipes": heads})
         return
     for name, head in heads.items():
-        _console.say(f"{name:8}  {head}")
+        console.say(f"{name:8}  {head}")
 
 
 @recipes_app.command("show")
@@ -42,10 +42,10 @@ def show(
     resolved = resolve_recipe(name)
     values = {key: value for key, value in dataclasses.asdict(resolved.recipe).items() if key != "name"}
     if as_json:
-        _console.print_json({"name": resolved.recipe.name, "settings": values, "origins": dict(resolved.origins)})
+        console.print_json({"name": resolved.recipe.name, "settings": values, "origins": dict(resolved.origins)})
     elif is_full:
-        _console.print_table(
+        console.print_table(
             ("setting", "value", "from"), [(key, str(value), resolved.origins[key]) for key, value in values.items()]
         )
     else:
-        _console.say(recipe_text(name).rstrip())
+        console.say(recipe_text(name).rstrip())

@@ -11,11 +11,12 @@ import typer
 
 from dfer_data.errors import UsageError
 
-from . import _console, _report_view, _settings
-from ._options import JsonFlag
+from ._support import console, report_view
+from ._support.options import JsonFlag
+from ._support.settings import load_settings
 
 if TYPE_CHECKING:
-    from lstpnet.reporting.build import Report
+    from lstpnet.reporting.types import Report
     from lstpnet.runs import Run, UnfinishedRun
 
 Format = Literal["console", "md", "json", "csv", "latex", "html"]
@@ -56,10 +57,11 @@ def report(
 
     Without runs: the published figures, and the next command.
     """
-    from lstpnet.reporting.build import NEXT_COMMANDS, build_report
+    from lstpnet.reporting.build import build_report
     from lstpnet.reporting.published_results import dataset_named
+    from lstpnet.reporting.types import NEXT_COMMANDS
 
-    settings = _settings.load()
+    settings = load_settings()
     chosen = _chosen(output, out, as_json=as_json)
     about = data or (settings.train.data if predictions else None)
     _check(folders, runs, predictions, about, fold, baseline, filmstrips, is_page=chosen == "html")
@@ -71,13 +73,13 @@ def report(
         found_runs, unfinished = _read(folders or [], runs, default=settings.train.out or Path("runs"))
         found = build_report(found_runs, unfinished, against=datasets, baseline=baseline)
     if chosen == "console":
-        _report_view.draw(found)
+        report_view.draw(found)
     else:
         text = _text(found, found_runs, chosen, data=about, filmstrips=filmstrips)
         _write(text, out)
     if not found.rows:
         commands = "   or: ".join(NEXT_COMMANDS)
-        _console.say(f"no finished runs; next: {commands}", as_json=chosen != "console" and out is None)
+        console.say(f"no finished runs; next: {commands}", as_json=chosen != "console" and out is None)
 
 
 def _chosen(output: Format | None, out: Path | None, *, as_json: bool) -> Format:
@@ -149,10 +151,10 @@ def _read(folders: list[Path], runs: Path | None, *, default: Path) -> tuple[lis
 
 
 def _text(found: Report, runs: list[Run], chosen: Format, *, data: Path | str | None, filmstrips: int | None) -> str:
-    from lstpnet.reporting.build import RENDERERS
+    from lstpnet.reporting.formats import RENDERERS
 
     if chosen == "html":
-        return _report_view.page(found, runs, data=data, filmstrips=filmstrips)
+        return report_view.page(found, runs, data=data, filmstrips=filmstrips)
     return RENDERERS[chosen](found)
 
 
@@ -169,4 +171,4 @@ def _write(text: str, out: Path | None) -> None:
     except OSError as error:
         raise UsageError(f"--out {out} cannot be written: {error.strerror or error}") from error
     size = f"{len(content) / 1e6:.1f} MB" if len(content) >= 1e6 else f"{max(1, round(len(content) / 1e3))} kB"
-    _console.say(f"{out}: {size}")
+    console.say(f"{out}: {size}")

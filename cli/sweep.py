@@ -11,9 +11,9 @@ import typer
 
 from dfer_data.errors import DferError, UsageError
 
-from . import _console
-from ._child import run_line
-from ._options import require_torch
+from ._support import console
+from ._support.options import require_torch
+from ._support.subprocess import run_line
 
 
 def sweep(
@@ -38,16 +38,16 @@ def sweep(
     lines = _commands(recipe, fold, overrides or [], seeds, data=data, out=out, device=device)
     if prints:
         for line in lines:
-            _console.say(shlex.join(["dfer", *line]))
+            console.say(shlex.join(["dfer", *line]))
         return
     for number, line in enumerate(lines, start=1):
-        _console.say(f"\n[{number}/{len(lines)}] $ {shlex.join(['dfer', *line])}")
+        console.say(f"\n[{number}/{len(lines)}] $ {shlex.join(['dfer', *line])}")
         if code := run_line(line):
             raise DferError(
                 f"run {number} of {len(lines)} ended with exit code {code}, the lines above say why; "
                 "what is finished is kept: type the sweep again to go on"
             )
-    _console.say("\nnext: dfer report")
+    console.say("\nnext: dfer report")
 
 
 def _commands(
@@ -61,13 +61,13 @@ def _commands(
     device: str | None,
 ) -> list[list[str]]:
     """Return the arguments of each `dfer train`; UsageError for what every one of them would refuse."""
-    from dfer_data.preparation.manifest import open_dataset
+    from dfer_data.loading.prepared import open_dataset
     from lstpnet.recipe import parse_overrides, resolve_recipe
 
-    from . import _settings
+    from ._support.settings import load_settings
     from .train import choose_data, folds_and_seeds
 
-    root = choose_data(data or _settings.load().train.data, fold=fold)
+    root = choose_data(data or load_settings().train.data, fold=fold)
     pairs = folds_and_seeds(fold, seeds, known=list(open_dataset(root).document["counts"]["folds"]))
     settings = []
     for text in overrides:

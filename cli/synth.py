@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from dfer_data.errors import UsageError
-from dfer_data.synth.config import SHAPES
+from dfer_data.sources.catalog import SHAPES
 
-from . import _console, _settings
-from ._options import JsonFlag, NumWorkers, num_cores
+from ._support import console
+from ._support.options import JsonFlag, NumWorkers, num_cores
+from ._support.settings import dataset_folder, load_settings
 
 
 def synth(
@@ -39,12 +40,12 @@ def synth(
     if identities is not None and dataset != "dfew":
         raise UsageError(f"--identities goes with dfew alone; {dataset} grows by --takes")
     from dfer_data.synth import SynthConfig, write_dfew, write_tree
-    from dfer_data.weights import fetch as weights
+    from dfer_data.weights.fetch import weights_file
 
-    source_by_default = _settings.dataset_folder(dataset, settings=_settings.load())
+    source_by_default = dataset_folder(dataset, settings=load_settings())
     out = out or Path("data") / dataset
-    heads, num_workers = weights.resolve("heads"), workers or num_cores()
-    with _console.progress("rendering", unit="clips") as advance:
+    heads, num_workers = weights_file("heads"), workers or num_cores()
+    with console.progress("rendering", unit="clips") as advance:
         if dataset == "dfew":
             config = SynthConfig(num_identities=identities or 20, takes=2 if takes is None else takes, seed=seed)
             summary = write_dfew(out, heads=heads, config=config, num_workers=num_workers, on_clip=advance)
@@ -59,8 +60,8 @@ def synth(
                 on_clip=advance,
             )
     if as_json:
-        _console.print_json({"out": str(out), "synthetic": True, **dataclasses.asdict(summary)})
-    _console.say(
+        console.print_json({"out": str(out), "synthetic": True, **dataclasses.asdict(summary)})
+    console.say(
         f"{out}: {summary.num_clips} clips of {summary.num_identities} rendered heads ({summary.num_frames} frames, "
         f"{summary.num_bytes / 1e6:.1f} MB)\n"
         "They are synthetic: scores on them check the plumbing and say nothing about real expressions.",
@@ -68,4 +69,4 @@ def synth(
     )
     source = "" if out == source_by_default else f" --source {shlex.quote(str(out))}"
     detector = "" if dataset == "ferv39k" else " --detector retinaface"  # it ships crops alone
-    _console.say(f"next: dfer prepare {dataset}{detector}{source}", as_json=as_json)
+    console.say(f"next: dfer prepare {dataset}{detector}{source}", as_json=as_json)

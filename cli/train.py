@@ -11,8 +11,9 @@ import typer
 
 from dfer_data.errors import UsageError
 
-from . import _console, _settings
-from ._options import JsonFlag, require_tensorboard, require_torch
+from ._support import console
+from ._support.options import JsonFlag, require_tensorboard, require_torch
+from ._support.settings import load_settings
 
 if TYPE_CHECKING:
     from lstpnet.training.distributed import Group
@@ -77,14 +78,14 @@ def train(
     require_torch()
     if tensorboard:
         require_tensorboard()
-    from dfer_data.preparation.manifest import read_document
+    from dfer_data.loading.prepared import read_document
     from lstpnet.device import pick_device
     from lstpnet.recipe import parse_overrides, recipe_of, renamed, resolve_recipe
     from lstpnet.training.distributed import joined_group
     from lstpnet.training.experiment import check_trainable, make_experiment
     from lstpnet.training.run import standing
 
-    settings = _settings.load().train
+    settings = load_settings().train
     root = choose_data(data or settings.data, fold=fold)
     check_trainable(root)
     document = read_document(root)
@@ -125,12 +126,12 @@ def train(
                 )
             elif group.is_first:
                 again = "already done with the same settings (--force trains again)"
-                _console.say(f"{folder}: {again}", as_json=as_json)
+                console.say(f"{folder}: {again}", as_json=as_json)
             summaries.append({"run": str(folder), "already_done": state == "finished", "result": summary})
         if group.is_first:
             if as_json:
-                _console.print_json(summaries[0] if len(summaries) == 1 else {"runs": summaries})
-            _console.say(f"{planned[-1][1]}   next: dfer report", as_json=as_json)
+                console.print_json(summaries[0] if len(summaries) == 1 else {"runs": summaries})
+            console.say(f"{planned[-1][1]}   next: dfer report", as_json=as_json)
 
 
 def folds_and_seeds(folds: str, seeds: str, *, known: list[str]) -> list[tuple[int, int]]:
@@ -155,13 +156,13 @@ def _announce(pending: list[Experiment], *, init: Path | None, device: Any, yes:
     filled = initial_model(first, init=init)[1]
     seconds = estimate_seconds(first, device=device) * len(pending)
     many = f"; {len(pending)} runs" if len(pending) > 1 else ""
-    _console.say(f"device {device}; about {_duration(seconds)}{many}; recipe {first.recipe.name}", as_json=as_json)
+    console.say(f"device {device}; about {_duration(seconds)}{many}; recipe {first.recipe.name}", as_json=as_json)
     for experiment in pending:
-        _console.say(f"protocol: {experiment.protocol()}", as_json=as_json)
+        console.say(f"protocol: {experiment.protocol()}", as_json=as_json)
         if experiment.faceless_test_ids:
-            _console.say(f"test clips without a face: {listed(experiment.faceless_test_ids)}", as_json=as_json)
+            console.say(f"test clips without a face: {listed(experiment.faceless_test_ids)}", as_json=as_json)
     if init is not None:
-        _console.say(f"start weights: {filled}", as_json=as_json)
+        console.say(f"start weights: {filled}", as_json=as_json)
     if device.type == "cpu" and seconds > _LONG_SECONDS and not yes:
         _ask(seconds)
 
@@ -183,9 +184,9 @@ def _train_one(
     from lstpnet.training.run import train_run
 
     if state == "begun" and group.is_first:
-        _console.say(f"{folder}: goes on where it stopped", as_json=as_json)
+        console.say(f"{folder}: goes on where it stopped", as_json=as_json)
     with contextlib.ExitStack() as stack:
-        advance = stack.enter_context(_console.progress("training", unit="epochs"))
+        advance = stack.enter_context(console.progress("training", unit="epochs"))
         write = stack.enter_context(board(folder)) if tensorboard else None
         total = experiment.recipe.frame_epochs + experiment.recipe.epochs
         num_done = 0
@@ -210,7 +211,7 @@ def _train_one(
     for row in summary["results"]:
         mark = "  (chosen on the test clips)" if row["checkpoint"] == "test-best" else ""
         figures = f"WAR {100 * row['war']:.2f}  UAR {100 * row['uar']:.2f}  n {row['n']}"
-        _console.say(f"{row['checkpoint']}: {figures}{mark}", as_json=as_json)
+        console.say(f"{row['checkpoint']}: {figures}{mark}", as_json=as_json)
     return summary
 
 

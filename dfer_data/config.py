@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from dfer_data.errors import FormatVersionError, UsageError
+from dfer_data.storage.files import canonical_json
 
 Align = Literal["template", "box", "given"]
 SubjectRule = Literal["balanced", "largest", "central", "longest", "score"]
@@ -138,9 +138,3 @@ class PrepareConfig:
     def sha256(self) -> str:
         """Hash of the canonical JSON of the settings, 64 hex digits."""
         return hashlib.sha256(canonical_json(self.as_dict())).hexdigest()
-
-
-def canonical_json(value: Any) -> bytes:
-    """Return the one UTF-8 spelling of a JSON value: sorted keys, no spaces, a final newline, no NaN."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return (text + "\n").encode("utf-8")

@@ -101,3 +101,21 @@ class Track:
 
 Detections = Sequence[Sequence[Detection] | None]
 """Detections of each frame of a video, in frame order; None: the frame was not looked at."""
+
+
+@dataclass(frozen=True, eq=False)
+class FrameRecord:
+    """What a shard keeps of one aligned frame besides its picture."""
+
+    frame_index: int
+    """Position in the source video's decoding order."""
+    pts_seconds: float
+    """Presentation time; NaN where the source has none."""
+    box: Floats
+    """(4,) float32 source pixels; NaN for shipped crops."""
+    landmarks: Floats
+    """(5, 2) float32 source pixels after smoothing; NaN for shipped crops."""
+    score: float
+    """Detector's score; NaN for interpolated frames and shipped crops."""
+    flags: int
+    """FrameFlag bits."""

@@ -16,9 +16,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from dfer_data.config import canonical_json
 from dfer_data.errors import UsageError
 from dfer_data.frame_sampling import CLIP_FRAMES, DEFAULT_SAMPLER, DEFAULT_SHORT, SAMPLERS, SHORT_RULES
+from dfer_data.storage.files import canonical_json
 from lstpnet.protocol import PRESETS, preset
 
 InputNorm = Literal["none", "per-frame"]

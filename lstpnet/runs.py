@@ -21,9 +21,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dfer_data.config import canonical_json
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
-from dfer_data.storage.files import sync_folder, write_atomically
+from dfer_data.storage.files import canonical_json, sync_folder, write_atomically
 
 FORMAT, FORMAT_VERSION = "dfer-run", 1
 RUN_NAME, CONFIG_NAME, PREDICTIONS_NAME = "run.json", "config.json", "predictions.parquet"
@@ -357,3 +356,6 @@ def load_runs(folders: Sequence[Path]) -> tuple[list[Run], list[UnfinishedRun]]:
     if faults:
         raise CorruptDataError("; ".join(faults))
     return runs, unfinished
+
+
+METRICS_NAME = "metrics.jsonl"

@@ -14,7 +14,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
-from dfer_data.preparation import manifest
+from dfer_data.loading import prepared
 
 BUCKET = "faces"
 
@@ -77,7 +77,7 @@ def serve(*, max_attempts: int = 1) -> Iterator[Bucket]:
         }.items():
             patch.setenv(name, value)
         S3FileSystem.clear_instance_cache()  # of the server before
-        manifest._opened.cache_clear()  # read_clip keeps what it has opened by URL, which is the same here
+        prepared._opened.cache_clear()  # read_clip keeps what it has opened by URL, which is the same here
         urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()  # so are its buckets
         bucket = Bucket(server)
         try:

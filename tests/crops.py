@@ -10,7 +10,8 @@ import numpy as np
 import simplejpeg
 
 from dfer_data import open_dataset
-from dfer_data.preparation.run import Request, prepare, resolve
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import prepare
 
 NUM_CLASSES, NUM_FOLDS = 7, 5
 SHORT = {8: 5, 15: 12, 22: 3}

@@ -15,7 +15,7 @@ from dfer_data.detect.dlib import Dlib
 from dfer_data.detect.retinaface import RetinaFace
 from dfer_data.faces.align import eye_centres, template
 from dfer_data.video.reader import open_video
-from dfer_data.weights import fetch as weights
+from dfer_data.weights.fetch import weights_file
 from tests.workspace import run_dfer
 
 
@@ -57,7 +57,7 @@ def test_a_video_without_a_face_is_in_the_ledger_and_exit_is_3(real: tuple[Path,
 @pytest.mark.parametrize("name", ["single_face.mp4", "noface_face.mov", "carphone_pristine.mp4"])
 def test_aligned_faces_are_upright_with_level_eyes_in_their_place(real: tuple[Path, int], name: str) -> None:
     clip = dfer_data.read_clip(real[0], name)
-    detector = RetinaFace(weights.resolve("retinaface-mobilenet0.25"))
+    detector = RetinaFace(weights_file("retinaface-mobilenet0.25"))
     eyes = np.stack([found[0].landmarks[:2] for found in detector.detect(list(clip.transpose(0, 2, 3, 1)))])
     wanted = template("eyes-nose-mouth", size_px=224, scale=0.8)[:2]
     across = eyes[:, 1] - eyes[:, 0]
@@ -88,7 +88,7 @@ def test_retinaface_finds_the_demo_heads_where_they_are(workspace: Path) -> None
 
 
 def test_dlib_finds_the_demo_heads_where_they_are(workspace: Path) -> None:
-    detector = Dlib(weights.resolve("dlib-5-landmarks"))
+    detector = Dlib(weights_file("dlib-5-landmarks"))
     num_frames, errors = 0, []
     for path in sorted((workspace / "data/dfew/Clip/original").glob("*.mp4"))[::8]:
         with open_video(path) as reader:

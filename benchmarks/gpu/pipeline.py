@@ -22,15 +22,16 @@ from dfer_data.detect.registry import build_detector
 from dfer_data.detect.retinaface import RetinaFace
 from dfer_data.loading.clip_dataset import FaceClipDataset
 from dfer_data.loading.loader import ClipLoader
-from dfer_data.preparation.engines import Limits
-from dfer_data.preparation.run import Request, prepare, resolve
+from dfer_data.preparation.crew import Limits
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import prepare
 from dfer_data.types import Image
 from dfer_data.video.reader import open_video
-from dfer_data.weights import fetch as weights
+from dfer_data.weights.fetch import weights_file
 from lstpnet.batches.device_prefetch import on_device
+from lstpnet.checkpoints.open_model import Opened
 from lstpnet.device import autocast_dtype
 from lstpnet.evaluation.clip_logits import predict_clips
-from lstpnet.evaluation.cross_dataset import Opened
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.prediction.video import Windows, predict_video, quickened
 from lstpnet.recipe import Recipe, resolve_recipe
@@ -155,7 +156,7 @@ def detection(check: Check) -> dict[str, Any]:
     """Time the detector's network and all of `detect`; compare with onnxruntime, and a batch with single pictures."""
     from dfer_data.detect.torch_backend import TorchGraph
 
-    path = weights.resolve("retinaface-mobilenet0.25")
+    path = weights_file("retinaface-mobilenet0.25")
     figures: dict[str, Any] = {}
     kinds = {"f32": torch.float32} | ({"bf16": torch.bfloat16} if check.is_cuda else {})
     for name, dtype in kinds.items():
@@ -248,7 +249,7 @@ def _predicted(check: Check, source: Path) -> dict[str, Any]:
     config = PrepareConfig(
         dataset="folder", detector="retinaface", backbone="mobilenet0.25", weights_sha256="", detect_every=5
     )
-    detector = build_detector(config, weights=weights.resolve("retinaface-mobilenet0.25"))
+    detector = build_detector(config, weights=weights_file("retinaface-mobilenet0.25"))
     assert detector is not None
 
     def run() -> None:

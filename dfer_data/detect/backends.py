@@ -14,12 +14,11 @@ import numpy as np
 import onnxruntime
 
 from dfer_data.config import Device, Precision
+from dfer_data.detect.base import Network
 from dfer_data.errors import UsageError
 from dfer_data.types import Floats
 
 Backbone = Literal["mobilenet0.25", "resnet50"]
-Network = Callable[[Floats], tuple[Floats, Floats, Floats]]
-"""(B, 3, H, W) float32 -> boxes (B, A, 4), scores (B, A, 2), landmarks (B, A, 10), float32."""
 RESNET50_PACKAGES: Mapping[str, str] = MappingProxyType(
     {"torch": "", "torchvision": "", "retinaface-pytorch": "0.0.7"}  # 0.0.8 asks for a torch of 2021
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -68,3 +68,7 @@ def box_iou(box: Floats, others: Floats) -> Floats:
     area, areas = (box[2:] - box[:2]).prod(), (others[:, 2:] - others[:, :2]).prod(axis=1)
     union = area + areas - intersection
     return np.asarray(np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0), np.float32)
+
+
+Network = Callable[[Floats], tuple[Floats, Floats, Floats]]
+"""(B, 3, H, W) float32 -> boxes (B, A, 4), scores (B, A, 2), landmarks (B, A, 10), float32."""

@@ -11,7 +11,8 @@ from dfer_data.config import PrepareConfig
 from dfer_data.detect.base import Detector
 from dfer_data.detect.registry import DETECTORS, build_detector, detector_spec
 from dfer_data.errors import UsageError, WeightsError
-from dfer_data.weights import fetch as weights
+from dfer_data.storage.files import sha256_file
+from dfer_data.weights.fetch import weights_file
 from dfer_data.weights.manual import release
 
 
@@ -93,8 +94,8 @@ def choice(name: str) -> Choice:
 def ready(one: Choice, *, det_size_px: int = 640, path: Path | None = None) -> Contestant:
     """Build a detector; `path`: a model file of the user's own. UsageError, WeightsError where it cannot run here."""
     one.check()
-    file = weights.resolve(one.weights_name, path=path)
-    config = one.config(det_size_px=det_size_px, weights_sha256=weights.sha256_file(file))
+    file = weights_file(one.weights_name, path=path)
+    config = one.config(det_size_px=det_size_px, weights_sha256=sha256_file(file))
     detector = build_detector(config, weights=file)
     assert detector is not None
     return Contestant(one, config, detector)
@@ -105,7 +106,7 @@ def problem(one: Choice) -> str:
     try:
         one.check()
         if one.is_optional:
-            weights.resolve(one.weights_name)
+            weights_file(one.weights_name)
     except (UsageError, WeightsError) as error:
         return str(error)
     return ""

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from dfer_data.config import Device, Precision
-from dfer_data.detect.backends import Network
+from dfer_data.detect.base import Network
 from dfer_data.errors import UsageError
 from dfer_data.types import Floats
 

@@ -15,7 +15,7 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from dfer_data.config import Device, Precision
-from dfer_data.detect.backends import Network
+from dfer_data.detect.base import Network
 from dfer_data.types import Floats
 
 Attributes = Mapping[str, Any]

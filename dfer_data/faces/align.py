@@ -127,12 +127,3 @@ def reaches_outside(matrix: Matrix, *, size_px: int, width_px: int, height_px: i
     source = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
     limit = np.array([width_px - 0.5, height_px - 0.5])
     return bool((source < -0.5).any() or (source > limit).any())
-
-
-def resized(image: Image, *, size_px: int) -> Image:
-    """Return an (H, W, 3) picture as (size, size, 3), squashed where it is not square, as the field's loaders do."""
-    height, width = image.shape[:2]
-    if (height, width) == (size_px, size_px):
-        return image
-    method = cv2.INTER_AREA if min(height, width) > size_px else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(image, (size_px, size_px), interpolation=method), np.uint8)

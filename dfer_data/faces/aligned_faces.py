@@ -18,8 +18,7 @@ import simplejpeg
 from dfer_data.config import PrepareConfig
 from dfer_data.faces.align import Matrix, box_corners, reaches_outside, similarity, smooth, square, template, warp
 from dfer_data.faces.tracker import OpenTrack, Tracker
-from dfer_data.shards.staging import FrameRecord
-from dfer_data.types import Floats, Frame, FrameFlag, Image, LandmarkScheme, Track
+from dfer_data.types import Floats, Frame, FrameFlag, FrameRecord, Image, LandmarkScheme, Track
 
 _WAITING_BYTES = 192 * 2**20  # frames that wait for their landmarks
 _MADE_BYTES = 96 * 2**20  # faces that wait for the choice of the subject

@@ -8,12 +8,12 @@ import numpy as np
 
 from dfer_data.config import PrepareConfig
 from dfer_data.errors import VideoError
-from dfer_data.faces.align import resized
 from dfer_data.faces.aligned_faces import Face, encoder
 from dfer_data.faces.pipeline import Clip, ClipFacts
-from dfer_data.shards.staging import FrameRecord
 from dfer_data.sources.base import SourceVideo
+from dfer_data.types import FrameRecord
 from dfer_data.video.image_folder import picture_files, read_picture
+from dfer_data.video.resize import resized
 
 _NAN_BOX = np.full(4, np.nan, np.float32)
 _NAN_LANDMARKS = np.full((5, 2), np.nan, np.float32)

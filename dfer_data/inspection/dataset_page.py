@@ -22,7 +22,7 @@ from dfer_data.render.tables import Section
 from dfer_data.storage.files import write_atomically
 
 if TYPE_CHECKING:
-    from dfer_data.preparation.manifest import PreparedDataset
+    from dfer_data.loading.prepared import PreparedDataset
 
 PAGE_NAME, PLOT_NAME, NUMBERS_NAME, SHEETS = "index.html", "statistics.png", "statistics.json", "sheets"
 _FIGURES = ("clips", "frames", "ok", "partial", "failed")

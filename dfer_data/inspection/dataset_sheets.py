@@ -22,7 +22,7 @@ from dfer_data.video.reader import open_video
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dfer_data.preparation.manifest import PreparedDataset
+    from dfer_data.loading.prepared import PreparedDataset
 
 MOST_ROWS = 24
 """Clips on a sheet unless somebody asks for another number."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from dfer_data.preparation.manifest import PreparedDataset
+    from dfer_data.loading.prepared import PreparedDataset
 
 _QUANTILES: Mapping[str, float] = {"least": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "most": 1.0}
 _BINS = 30

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dfer_data.preparation.manifest import PreparedDataset, open_dataset
+from dfer_data.loading.prepared import PreparedDataset, open_dataset
 from dfer_data.sources.official_counts import Official, official
 from dfer_data.sources.registry import adapter
 

@@ -15,11 +15,10 @@ from dfer_data.draw.faces import Mark, colour_of
 from dfer_data.errors import UsageError
 from dfer_data.faces.pipeline import Clip, clips_of_video
 from dfer_data.inspection.dataset_sheets import how_found
-from dfer_data.shards.staging import FrameRecord
 from dfer_data.sources.base import SourceVideo
-from dfer_data.types import FrameFlag
-from dfer_data.weights import fetch as weights
-from dfer_data.weights.fetch import sha256_file
+from dfer_data.storage.files import sha256_file
+from dfer_data.types import FrameFlag, FrameRecord
+from dfer_data.weights.fetch import weights_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +50,7 @@ def detector_of(config: PrepareConfig, *, path: Path | None = None) -> Detector:
     spec = detector_spec(config.detector)
     if not spec.weights:
         raise UsageError("its crops were taken as they are: no face was detected, so none can be drawn")
-    found = weights.resolve(spec.weights_of(config.backbone), path=path)
+    found = weights_file(spec.weights_of(config.backbone), path=path)
     if (sha256 := sha256_file(found)) != config.weights_sha256:
         raise UsageError(
             f"{found} has sha256 {sha256[:12]}, the dataset was made with {config.weights_sha256[:12]}: name that file "

@@ -20,7 +20,7 @@ from dfer_data.render.tables import Section, per_cent
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dfer_data.preparation.manifest import PreparedDataset
+    from dfer_data.loading.prepared import PreparedDataset
     from dfer_data.shards.reader import ShardReader
     from dfer_data.types import Floats
 

@@ -65,15 +65,15 @@ def _decode(path: Path, truth: dict[str, Any]) -> list[Any]:
 
 
 def _detect(frames: list[Any], truth: dict[str, Any]) -> Trial:
-    from dfer_data.weights import fetch as weights
+    from dfer_data.weights.fetch import cache_state, cached_path
 
-    if weights.state(_WEIGHTS) != "cached":
+    if cache_state(_WEIGHTS) != "cached":
         return Trial("detect", None, f"the model file is not in the cache: dfer weights fetch {_WEIGHTS}")
 
     def step() -> None:
         from dfer_data.detect.retinaface import RetinaFace
 
-        found = RetinaFace(weights.cached_path(_WEIGHTS)).detect(frames)
+        found = RetinaFace(cached_path(_WEIGHTS)).detect(frames)
         for faces, points in zip(found, np.array(truth["landmarks"], np.float32), strict=True):
             if len(faces) != 1:
                 raise ValueError(f"{len(faces)} faces were found in a picture of one")
@@ -87,10 +87,11 @@ def _detect(frames: list[Any], truth: dict[str, Any]) -> Trial:
 def _store(frames: list[Any], scratch: Path) -> None:
     import simplejpeg
 
-    from dfer_data.shards.reader import LocalBytes, ShardReader
-    from dfer_data.shards.staging import FrameRecord, SpoolWriter, read_spooled
+    from dfer_data.shards.reader import ShardReader
+    from dfer_data.shards.staging import SpoolWriter, read_spooled
     from dfer_data.shards.writer import write_shard
-    from dfer_data.types import FrameFlag
+    from dfer_data.storage.shard_bytes import LocalBytes
+    from dfer_data.types import FrameFlag, FrameRecord
 
     nowhere = np.full(4, np.nan, np.float32), np.full((5, 2), np.nan, np.float32)
     with SpoolWriter(scratch / "clip") as spool:

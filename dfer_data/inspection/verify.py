@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from dfer_data.errors import CorruptDataError
-from dfer_data.preparation.manifest import DATASET_NAME, read_document
-from dfer_data.preparation.output_folder import LOG_NAME
-from dfer_data.shards.dataset_card import CARD_NAME
-from dfer_data.shards.reader import LocalBytes, ShardBytes, ShardReader
-from dfer_data.shards.sidecar import SHARDS
+from dfer_data.loading.prepared import read_document
+from dfer_data.shards.layout import CARD_NAME, DATASET_NAME, LOG_NAME, SHARDS
+from dfer_data.shards.reader import ShardReader
 from dfer_data.storage import folder_lock as lock
-from dfer_data.storage.target import WORK, Target, target_at
+from dfer_data.storage.base import WORK, Target
+from dfer_data.storage.files import sha256_file
+from dfer_data.storage.shard_bytes import LocalBytes, ShardBytes
+from dfer_data.storage.target import target_at
 from dfer_data.storage.url_cache import located
-from dfer_data.weights.fetch import sha256_file
 
 
 @dataclass(frozen=True)

@@ -21,11 +21,11 @@ from torch.utils.data import Dataset
 
 from dfer_data import frame_sampling as sample
 from dfer_data.errors import UsageError
-from dfer_data.faces.align import resized
 from dfer_data.frame_sampling import DEFAULT_SAMPLER, DEFAULT_SHORT
-from dfer_data.preparation.manifest import PreparedDataset
+from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.shards.reader import ShardReader
 from dfer_data.types import Image
+from dfer_data.video.resize import resized
 
 Sampling = Literal["train", "test", "frame"]
 Pictures = dict[int, Image]

@@ -9,7 +9,7 @@ from itertools import islice
 from dfer_data.detect.base import Detector
 from dfer_data.detect.registry import build_detector
 from dfer_data.errors import VideoError
-from dfer_data.preparation.run import Resolved
+from dfer_data.preparation.request import Resolved
 from dfer_data.sources.base import SourceVideo
 from dfer_data.video.image_folder import picture_files
 from dfer_data.video.reader import open_video

@@ -10,14 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from dfer_data.errors import UsageError
-from dfer_data.preparation.manifest import AMBIGUOUS_NAME, CLIPS_NAME, DATASET_NAME, FOLDS, LEDGER_NAME
-from dfer_data.preparation.plan import PLAN_NAME
-from dfer_data.shards.dataset_card import CARD_NAME
-from dfer_data.shards.sidecar import PREVIEW, SHARDS
+from dfer_data.shards.layout import (
+    AMBIGUOUS_NAME,
+    CARD_NAME,
+    CLIPS_NAME,
+    DATASET_NAME,
+    FOLDS,
+    LEDGER_NAME,
+    LOG_NAME,
+    PLAN_NAME,
+    PREVIEW,
+    SHARDS,
+)
 from dfer_data.storage import folder_lock as lock
-from dfer_data.storage.target import WORK, OnWait, Target
-
-LOG_NAME = "prepare.log"
+from dfer_data.storage.base import WORK, OnWait, Target
 
 
 def is_there(out: Target) -> bool:

@@ -12,14 +12,14 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from dfer_data.config import PrepareConfig, canonical_json
+from dfer_data.config import PrepareConfig
 from dfer_data.detect.registry import detector_spec
 from dfer_data.errors import ConfigMismatchError, FormatVersionError, UsageError
-from dfer_data.shards.writer import FORMAT_VERSION
+from dfer_data.shards.layout import FORMAT_VERSION, PLAN_NAME
 from dfer_data.sources.base import OFFICIAL, SourceListing, SourceVideo
-from dfer_data.storage.target import Target
+from dfer_data.storage.base import Target
+from dfer_data.storage.files import canonical_json
 
-PLAN_NAME = "plan.json"
 _MAX_SHARD_VIDEOS = 64
 _MAX_SHARD_BYTES = 256 * 2**20
 _LEAST_SHARDS = 16  # a small dataset is cut finer, so that a few workers share it evenly

@@ -9,48 +9,18 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-import traceback
-from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from dfer_data.detect.base import Detector
 from dfer_data.detect.registry import build_detector
-from dfer_data.errors import DferError
+from dfer_data.preparation.messages import Beat, Ready, ShardDone, stopped
 from dfer_data.preparation.schedule import Step
 from dfer_data.preparation.steps import ShardTask, VideoDone, Workplace, commit_shard, make_video
 from dfer_data.processes import end_with_parent, safe_imports
 
 EXIT_MEMORY = 86
 """Exit code of a worker that could not get memory."""
-
-
-@dataclass(frozen=True)
-class Ready:
-    """First message: the detector is built."""
-
-
-@dataclass(frozen=True)
-class Beat:
-    """Message: the step in work goes on."""
-
-
-@dataclass(frozen=True)
-class ShardDone:
-    """Message: a shard is written."""
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """Last message of a worker that cannot go on."""
-
-    error: DferError | OSError
-    """What went wrong."""
-    trace: str
-    """The worker's traceback."""
-
-
-Message = Ready | Beat | VideoDone | ShardDone | Stopped
 
 
 def start_worker(place: Workplace) -> tuple[Connection, BaseProcess]:
@@ -87,15 +57,3 @@ def _do(step: Step, place: Workplace, *, detector: Detector | None, connection: 
         commit_shard(step, place, on_progress=beat)
         return ShardDone()
     return make_video(step, place, detector=detector, on_progress=beat)
-
-
-def stopped(error: Exception) -> Stopped:
-    """Return the last message of a worker in whose hands `error` is, as something that can be sent."""
-    sendable: DferError | OSError
-    if isinstance(error, DferError):
-        sendable = error
-    elif isinstance(error, OSError):
-        sendable = OSError(error.errno, error.strerror or str(error))
-    else:
-        sendable = DferError(f"{type(error).__name__}: {error} (unexpected, in a worker process)")
-    return Stopped(sendable, traceback.format_exc())

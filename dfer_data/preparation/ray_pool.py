@@ -9,23 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
 from dfer_data.errors import UsageError, VideoError, WorkerError
-from dfer_data.preparation.engines import Cluster, Limits, OnEvent, Worker, crashed, out_of_memory, run_crew
-from dfer_data.preparation.process_worker import Beat, Message
+from dfer_data.preparation.crew import Limits, OnEvent, Worker, crashed, out_of_memory, run_crew
+from dfer_data.preparation.messages import Beat, Message
 from dfer_data.preparation.ray_worker import Arrived, NoMemory, Orders, Pulse, RayActor
 from dfer_data.preparation.schedule import Step
 from dfer_data.preparation.steps import ShardTask, Workplace
-from dfer_data.shards.sidecar import SHARDS, sidecar_name
+from dfer_data.shards.layout import SHARDS, sidecar_name
 
 _PULSE_SECONDS = 2.0
 _REACH_SECONDS = 5.0
@@ -36,6 +37,23 @@ _QUIET = {
 }
 _BRIEF = {"RAY_NUM_REDIS_GET_RETRIES": "1"}  # to find a head; the twenty of its default take a quarter of an hour
 _MISSING = "--engine ray needs a package that is not installed: pip install 'dfer[ray]'"
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Which Ray cluster does the steps, and what a worker takes of it besides one CPU."""
+
+    address: str | None = None
+    """`HOST:PORT` of its head, or `auto` for the one on this machine; None: $RAY_ADDRESS,
+    else one that is started on this machine and ends with the run."""
+    num_gpus: float | None = None
+    """GPUs of a worker, which may be a fraction; None: one where the detector runs on a GPU, else none."""
+
+    def __post_init__(self) -> None:
+        """Refuse what Ray cannot hand out."""
+        number = self.num_gpus
+        if number is not None and not (0 <= number <= 1 or (1 < number < math.inf and number == int(number))):
+            raise UsageError(f"--ray-gpus {number:g}: a share of a GPU from 0 to 1, or a whole number is needed")
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ import psutil
 from dfer_data.detect.base import Detector
 from dfer_data.detect.registry import build_detector
 from dfer_data.errors import UsageError
-from dfer_data.preparation.process_worker import Ready, ShardDone, Stopped, stopped
+from dfer_data.preparation.messages import Ready, ShardDone, Stopped, stopped
 from dfer_data.preparation.schedule import Step
 from dfer_data.preparation.steps import ShardTask, VideoDone, Workplace, commit_shard, make_video, spool_stem
 from dfer_data.shards.staging import move_spooled

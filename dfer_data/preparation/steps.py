@@ -15,7 +15,7 @@ from typing import Any
 
 import cv2
 
-from dfer_data.config import PrepareConfig, canonical_json
+from dfer_data.config import PrepareConfig
 from dfer_data.detect.base import Detector
 from dfer_data.draw.contact_sheet import NUM_COLUMNS, ContactSheet, thumbnail
 from dfer_data.errors import VideoError
@@ -23,13 +23,14 @@ from dfer_data.faces.aligned_faces import decode
 from dfer_data.faces.pipeline import Clip, Failure, clips_of_video
 from dfer_data.faces.shipped_crops import clip_of_crops
 from dfer_data.frame_sampling import baked_frames
-from dfer_data.shards.sidecar import PREVIEW, SHARDS, read_sidecar, shard_name, sidecar_name, sidecar_sha256
+from dfer_data.shards.layout import FORMAT_VERSION, PREVIEW, SHARDS, shard_name, sidecar_name
+from dfer_data.shards.sidecar import read_sidecar, sidecar_sha256
 from dfer_data.shards.staging import Spooled, SpoolWriter, read_spooled
-from dfer_data.shards.writer import FORMAT_VERSION, write_shard
+from dfer_data.shards.writer import write_shard
 from dfer_data.sources.base import SourceVideo
-from dfer_data.storage.target import Target
+from dfer_data.storage.base import Target
+from dfer_data.storage.files import canonical_json, sha256_file
 from dfer_data.video.image_folder import hash_of_pictures, picture_files
-from dfer_data.weights.fetch import sha256_file
 
 
 @dataclass(frozen=True)

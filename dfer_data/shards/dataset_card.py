@@ -10,13 +10,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from dfer_data.render.markdown import escaped, front_matter, table
+from dfer_data.shards.layout import CARD_NAME
 from dfer_data.sources.catalog import catalog
-from dfer_data.weights import fetch as weights
+from dfer_data.weights.assets import Asset, assets
 
 if TYPE_CHECKING:
-    from dfer_data.storage.target import Target
+    from dfer_data.storage.base import Target
 
-CARD_NAME = "README.md"
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 _READ = """```python
 from dfer_data import open_dataset
@@ -172,7 +172,7 @@ def _limits(document: Mapping[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
-def _model_file(document: Mapping[str, Any]) -> weights.Asset | None:
+def _model_file(document: Mapping[str, Any]) -> Asset | None:
     """Return the pinned model file that was used; None without one, and for a file of the user's own."""
     wanted = document["config"]["weights_sha256"]
-    return next((asset for asset in weights.assets() if asset.sha256 == wanted), None)
+    return next((asset for asset in assets() if asset.sha256 == wanted), None)

@@ -3,94 +3,23 @@
 from __future__ import annotations
 
 import json
-import mmap
 import struct
 import zlib
-from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
 from dfer_data.errors import CorruptShardError, FormatVersionError
-from dfer_data.faces.align import resized
-from dfer_data.shards.writer import FORMAT_VERSION
+from dfer_data.shards.layout import FORMAT_VERSION
+from dfer_data.storage.shard_bytes import ShardBytes
 from dfer_data.types import Image
+from dfer_data.video.resize import resized
 
 _DTYPES = {"I64": "<i8", "I32": "<i4", "U32": "<u4", "F32": "<f4", "U8": "|u1"}
-
-
-class ShardBytes(Protocol):
-    """The bytes of a shard, on a disk or elsewhere."""
-
-    name: str
-    """In errors."""
-
-    def index(self, num_bytes: int, crc32: int) -> bytes:
-        """Return the first bytes; fewer if there are no more. OSError.
-
-        `crc32` is for those who keep what they fetch; the reader checks in any case.
-        """
-        ...
-
-    def size(self) -> int | None:
-        """Return the number of bytes there are; None where asking is dear."""
-        ...
-
-    def clip(self, start: int, stop: int, is_intact: Callable[[Image], bool]) -> Image:
-        """Return the bytes of a clip, uint8 (stop - start,) of the file; fewer if there are no more. OSError.
-
-        `is_intact` is for them too; the reader checks each frame in any case.
-        """
-        ...
-
-
-class LocalBytes:
-    """A shard on a disk, mapped into memory."""
-
-    def __init__(self, path: Path, *, name: str | None = None) -> None:
-        self.name = name or str(path)
-        self._path = path
-        self._mapped: Image | None = None
-
-    def index(self, num_bytes: int, crc32: int) -> bytes:
-        """Return the first bytes."""
-        with self._path.open("rb") as file:
-            return file.read(num_bytes)
-
-    def size(self) -> int:
-        """Return the number of bytes there are."""
-        return self._path.stat().st_size
-
-    def clip(self, start: int, stop: int, is_intact: Callable[[Image], bool]) -> Image:
-        """Return the bytes of a clip without copying them."""
-        if self._mapped is None:
-            with self._path.open("rb") as file:
-                self._mapped = np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-        return self._mapped[start:stop]
-
-
-class RangeBytes:
-    """A shard that is read in pieces as they are asked for, and not kept."""
-
-    def __init__(self, name: str, read: Callable[[int, int], bytes]) -> None:
-        self.name = name
-        self._read = read
-
-    def index(self, num_bytes: int, crc32: int) -> bytes:
-        """Return the first bytes."""
-        return self._read(0, num_bytes)
-
-    def size(self) -> None:
-        """Return nothing: it is asked for all files at once."""
-
-    def clip(self, start: int, stop: int, is_intact: Callable[[Image], bool]) -> Image:
-        """Return the bytes of a clip."""
-        return np.frombuffer(self._read(start, stop), np.uint8)
 
 
 class ShardReader:

@@ -7,20 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from dfer_data.config import canonical_json
-from dfer_data.storage.target import Target
-
-SHARDS, PREVIEW = "shards", "preview"
-
-
-def shard_name(number: int) -> str:
-    """Return the stem of a shard's files."""
-    return f"{number:05d}"
-
-
-def sidecar_name(number: int) -> str:
-    """Return the name of a shard's sidecar."""
-    return f"{SHARDS}/{shard_name(number)}.json"
+from dfer_data.shards.layout import PREVIEW, SHARDS, shard_name, sidecar_name
+from dfer_data.storage.base import Target
+from dfer_data.storage.files import canonical_json
 
 
 def read_sidecar(out: Target, number: int) -> dict[str, Any] | None:

@@ -23,9 +23,9 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from dfer_data.config import canonical_json
 from dfer_data.draw.contact_sheet import THUMBNAIL_PX
-from dfer_data.types import Floats, Image
+from dfer_data.storage.files import canonical_json
+from dfer_data.types import FrameRecord, Image
 
 RECORD = np.dtype(
     [
@@ -42,24 +42,6 @@ RECORD = np.dtype(
 """One stored face: the length and CRC-32 of its bytes in `.frames`, and the fields of FrameRecord."""
 Records = npt.NDArray[np.void]
 """(F,) of dtype RECORD."""
-
-
-@dataclass(frozen=True, eq=False)
-class FrameRecord:
-    """What a shard keeps of one aligned frame besides its picture."""
-
-    frame_index: int
-    """Position in the source video's decoding order."""
-    pts_seconds: float
-    """Presentation time; NaN where the source has none."""
-    box: Floats
-    """(4,) float32 source pixels; NaN for shipped crops."""
-    landmarks: Floats
-    """(5, 2) float32 source pixels after smoothing; NaN for shipped crops."""
-    score: float
-    """Detector's score; NaN for interpolated frames and shipped crops."""
-    flags: int
-    """FrameFlag bits."""
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ import numpy.typing as npt
 
 from dfer_data.config import Store
 from dfer_data.frame_sampling import CLIP_FRAMES, baked_frames
+from dfer_data.shards.layout import FORMAT_VERSION
 from dfer_data.shards.staging import RECORD, Spooled
 
-FORMAT_VERSION = 1
 _COPY_BYTES = 1 << 20
 _DTYPE_NAMES = {"<i8": "I64", "<i4": "I32", "<u4": "U32", "<f4": "F32", "|u1": "U8"}
 

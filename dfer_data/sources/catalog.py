@@ -10,7 +10,9 @@ from importlib import resources
 from types import MappingProxyType
 
 from dfer_data.errors import UsageError
-from dfer_data.synth.config import SHAPES
+
+SHAPES = ("dfew", "ferv39k", "afew", "mafw", "cremad", "ravdess")
+"""Datasets whose shape can be rendered."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,16 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, their hashes, and the one spelling of a JSON document."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
+import re
 from pathlib import Path
+from typing import Any
+
+ORIGIN_NAME = ".origin.json"
+"""In a dataset of the URL cache: where it comes from."""
 
 
 def write_atomically(path: Path, data: bytes, *, work: Path) -> None:
@@ -27,3 +34,20 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return the one UTF-8 spelling of a JSON value: sorted keys, no spaces, a final newline, no NaN."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return (text + "\n").encode("utf-8")
+
+
+def sha256_file(path: Path) -> str:
+    """Return the sha256 of a file as 64 hex digits, read in blocks."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def is_url(root: Path | str) -> bool:
+    """Whether `root` is a URL, such as s3://bucket/dfew-retinaface, rather than a path."""
+    return isinstance(root, str) and re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", root) is not None

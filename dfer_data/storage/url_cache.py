@@ -21,10 +21,10 @@ import numpy as np
 
 from dfer_data.errors import CorruptDataError, CorruptShardError, RemoteError, UsageError
 from dfer_data.storage.cache_folder import cache_root
-from dfer_data.storage.url_files import FIRST_ANSWER_SECONDS, UrlFiles, is_url
+from dfer_data.storage.files import ORIGIN_NAME, is_url
+from dfer_data.storage.url_files import FIRST_ANSWER_SECONDS, UrlFiles
 from dfer_data.types import Image
 
-ORIGIN_NAME = ".origin.json"
 BOUND_VARIABLE = "DFER_DATASET_CACHE_GB"
 DEFAULT_GB = 50.0
 _CLIP_SUFFIX = ".clip"
@@ -90,6 +90,10 @@ class Remote:
             raise CorruptDataError(f"{self.url}/{name} is not the file that dataset.json names; upload it again")
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, content)
+
+    def shard_bytes(self, name: str) -> RemoteBytes:
+        """Return the bytes of a shard, fetched clip by clip when they are read."""
+        return RemoteBytes(self, name)
 
 
 class RemoteBytes:

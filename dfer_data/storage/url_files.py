@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -24,11 +23,6 @@ _NUM_AT_ONCE = 8
 _NEXT = "look at network, endpoint and credentials, then run the same command again"
 
 _T = TypeVar("_T")
-
-
-def is_url(root: Path | str) -> bool:
-    """Whether `root` is a URL, such as s3://bucket/dfew-retinaface, rather than a path."""
-    return isinstance(root, str) and re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", root) is not None
 
 
 def check_url(url: str) -> None:

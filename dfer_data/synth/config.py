@@ -4,8 +4,6 @@ from dataclasses import dataclass
 
 from dfer_data.errors import UsageError
 
-SHAPES = ("dfew", "ferv39k", "afew", "mafw", "cremad", "ravdess")
-"""Datasets whose shape can be rendered."""
 NUM_FOLDS = 5
 MIN_IDENTITIES = 10
 MIN_WIDTH_PX = 160

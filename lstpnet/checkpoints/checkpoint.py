@@ -12,8 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
-from dfer_data.config import canonical_json
-from dfer_data.storage.files import write_atomically
+from dfer_data.storage.files import canonical_json, write_atomically
 from lstpnet.errors import CheckpointError
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from dfer_data.errors import UsageError
-from dfer_data.weights.fetch import sha256_file
+from dfer_data.storage.files import sha256_file
 
 
 def build_own(name: str, *, num_classes: int) -> nn.Module:

@@ -12,7 +12,7 @@ import torch
 from dfer_data.errors import UsageError
 from dfer_data.loading.clip_dataset import FaceClipDataset
 from dfer_data.loading.loader import ClipLoader
-from dfer_data.preparation.manifest import PreparedDataset
+from dfer_data.loading.prepared import PreparedDataset
 from lstpnet.batches.normalize import normalised
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.recipe import Recipe

@@ -1,15 +1,43 @@
-"""Attention of other papers, to stand where LSTPNet has its TCE. All of it looks at each frame alone."""
+"""Channel attention at the places of the TCE: the base class, and that of other papers, which looks at one frame alone.
+
+Feature maps are (B*T, C, H, W), the frames of a clip in a row.
+"""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
 
-from lstpnet.models.excitation import Excitation
-from lstpnet.models.tce import kernel_size
-
 _REDUCTION = 16  # of SE and CBAM, as in their papers
 _SPATIAL_TAPS = 7
+
+
+def kernel_size(channels: int) -> int:
+    """Return the width of the convolutions along the channel axis: odd, about log2(channels) / 2, at least 3."""
+    half = int(abs(math.log2(channels) + 1) / 2)
+    return max(3, half if half % 2 else half + 1)
+
+
+class Excitation(nn.Module):
+    """Base; a subclass gives `gate`, or, if it weighs more than channels, `excite` and `pooled`."""
+
+    def gate(self, x: Tensor, num_frames: int) -> Tensor:
+        """Return the weights (B*T, C) of the channels of feature maps."""
+        raise NotImplementedError
+
+    def excite(self, x: Tensor, num_frames: int) -> Tensor:
+        """Return the weighted feature maps (B*T, C, H, W)."""
+        return x * self.gate(x, num_frames)[:, :, None, None]
+
+    def pooled(self, x: Tensor, num_frames: int) -> Tensor:
+        """Return the mean over the picture of the weighted maps, (B*T, C), without making them."""
+        return self.gate(x, num_frames) * x.mean(dim=(2, 3))
+
+    def forward(self, x: Tensor, num_frames: int) -> Tensor:
+        """Return the weighted feature maps (B*T, C, H, W)."""
+        return self.excite(x, num_frames)
 
 
 class NoExcitation(Excitation):

@@ -19,8 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lstpnet.models.channel_attention import CBAM, ECA, SE, NoExcitation
-from lstpnet.models.excitation import Excitation
+from lstpnet.models.channel_attention import CBAM, ECA, SE, Excitation, NoExcitation
 from lstpnet.models.tce import TCE
 
 MakeExcitation = Callable[[int], Excitation]

@@ -7,24 +7,16 @@ commit 6d8364d), after ECA-Net (Wang et al., CVPR 2020) and ACTION-Net (Wang et 
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lstpnet.models.excitation import Excitation
+from lstpnet.models.channel_attention import Excitation, kernel_size
 
 
 def num_reduced_channels(channels: int) -> int:
     """Return the number of maps of a TCE: an eighth of `channels`, rounded to a multiple of 8, at least 8."""
     return max(8, (channels // 8 + 4) // 8 * 8)
-
-
-def kernel_size(channels: int) -> int:
-    """Return the width of the convolutions along the channel axis: odd, about log2(channels) / 2, at least 3."""
-    half = int(abs(math.log2(channels) + 1) / 2)
-    return max(3, half if half % 2 else half + 1)
 
 
 class TCE(Excitation):

@@ -14,17 +14,16 @@ import torch
 from dfer_data.config import PrepareConfig
 from dfer_data.detect.base import Detector
 from dfer_data.errors import UsageError
-from dfer_data.faces.align import resized
 from dfer_data.faces.aligned_faces import Face, decode
 from dfer_data.faces.pipeline import Clip, clips_of_video
 from dfer_data.frame_sampling import BLACK, frames_of_clip
-from dfer_data.shards.staging import FrameRecord
 from dfer_data.sources.base import SourceVideo
-from dfer_data.types import Image
+from dfer_data.types import FrameRecord, Image
+from dfer_data.video.resize import resized
 from lstpnet.batches.normalize import normalised
 from lstpnet.checkpoints.export import fold_batch_norms
+from lstpnet.checkpoints.open_model import Opened
 from lstpnet.device import autocast_dtype
-from lstpnet.evaluation.cross_dataset import Opened
 from lstpnet.evaluation.frame_attention import logits_and_weights
 from lstpnet.models.lstpnet import LSTPNet
 

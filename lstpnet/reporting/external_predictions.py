@@ -19,7 +19,7 @@ from dfer_data.errors import AnnotationError, UsageError
 from lstpnet.evaluation.metrics import predicted_classes, prior_logits
 
 if TYPE_CHECKING:
-    from dfer_data.preparation.manifest import PreparedDataset
+    from dfer_data.loading.prepared import PreparedDataset
 
 _MAX_FAULTS_OF_A_KIND = 50
 

@@ -16,7 +16,7 @@ from lstpnet.reporting.external_predictions import read_given_predictions
 from lstpnet.runs import Run
 
 if TYPE_CHECKING:
-    from dfer_data.preparation.manifest import PreparedDataset
+    from dfer_data.loading.prepared import PreparedDataset
 
 _DATASET = "ferv39k"
 _Key = tuple[str, str, str, str, int]

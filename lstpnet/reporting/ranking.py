@@ -13,7 +13,7 @@ from lstpnet.reporting.published_results import SETS, PublishedRow, published_no
 from lstpnet.reporting.rows import Row, protocol_notes
 
 if TYPE_CHECKING:
-    from lstpnet.reporting.build import Report
+    from lstpnet.reporting.types import Report
 
 OWN = ">"
 """Stands before a line of the report itself."""

@@ -25,7 +25,7 @@ from lstpnet.reporting.significance import Interval, bootstrap
 from lstpnet.runs import CHECKPOINTS, CONTROLS, Run, RunInfo
 
 if TYPE_CHECKING:
-    from dfer_data.preparation.manifest import PreparedDataset
+    from dfer_data.loading.prepared import PreparedDataset
 
 Numbers = npt.NDArray[np.int64]
 Strata = Mapping[tuple[int, int], npt.NDArray[np.bool_]]

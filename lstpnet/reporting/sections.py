@@ -17,7 +17,7 @@ from lstpnet.reporting.systems import system_key, systems_section
 from lstpnet.runs import UnfinishedRun
 
 if TYPE_CHECKING:
-    from lstpnet.reporting.build import Report
+    from lstpnet.reporting.types import Report
 
 _NAMES = ("recipe", "checkpoint", "control", "seed", "fold")
 _DEVIATION_WORDS = {

@@ -9,7 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lstpnet.training.trainer import METRICS_NAME, EpochDone
+from lstpnet.runs import METRICS_NAME
+from lstpnet.training.trainer import EpochDone
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from dfer_data.config import PrepareConfig
 from dfer_data.errors import UsageError
 from dfer_data.frame_sampling import sampler
-from dfer_data.preparation.manifest import PreparedDataset, open_dataset
+from dfer_data.loading.prepared import PreparedDataset, open_dataset
 from lstpnet.evaluation.metrics import prior_logits
 from lstpnet.protocol import deviations, preset
 from lstpnet.recipe import Recipe, Resolved

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from dfer_data.errors import UsageError
-from dfer_data.preparation.manifest import PreparedDataset
+from dfer_data.loading.prepared import PreparedDataset
 
 
 class _HoldOut(Protocol):

@@ -17,13 +17,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from dfer_data.config import canonical_json
 from dfer_data.errors import CorruptDataError, DferError, LockedError, UsageError
 from dfer_data.frame_sampling import CLIP_FRAMES
-from dfer_data.shards.dataset_card import CARD_NAME
-from dfer_data.storage.files import write_atomically
+from dfer_data.shards.layout import CARD_NAME
+from dfer_data.storage.files import canonical_json, sha256_file, write_atomically
 from dfer_data.types import Floats
-from dfer_data.weights.fetch import sha256_file
 from lstpnet.checkpoints.checkpoint import save_checkpoint
 from lstpnet.checkpoints.custom_model import source_sha256
 from lstpnet.device import autocast_dtype
@@ -34,6 +32,7 @@ from lstpnet.evaluation.metrics import confusion_matrix, predicted_classes, scor
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.runs import (
     CONFIG_NAME,
+    METRICS_NAME,
     PREDICTIONS_NAME,
     RUN_NAME,
     Predictions,
@@ -48,7 +47,7 @@ from lstpnet.training.experiment import Experiment, without_validation
 from lstpnet.training.initial_model import initial_model
 from lstpnet.training.model_card import model_card
 from lstpnet.training.resume_state import FOLDER as STATES
-from lstpnet.training.trainer import METRICS_NAME, EpochDone, Trained, fit
+from lstpnet.training.trainer import EpochDone, Trained, fit
 
 Standing = Literal["absent", "begun", "finished"]
 _NO_ATTENTION = np.full(CLIP_FRAMES, np.nan, np.float32)

@@ -22,11 +22,11 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dfer_data.config import canonical_json
 from dfer_data.errors import DferError
 from dfer_data.loading.clip_dataset import FaceClipDataset, Sampling
 from dfer_data.loading.epoch_order import class_shares
 from dfer_data.loading.loader import Batch, ClipLoader
+from dfer_data.storage.files import canonical_json
 from lstpnet.batches.augment import Augmentation, augmented, mixed
 from lstpnet.batches.device_prefetch import Waiting, on_device
 from lstpnet.batches.normalize import normalised
@@ -37,6 +37,7 @@ from lstpnet.evaluation.clip_logits import predict_clips
 from lstpnet.evaluation.metrics import confusion_matrix, predicted_classes, score
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.recipe import Recipe
+from lstpnet.runs import METRICS_NAME
 from lstpnet.training.distributed import ALONE, Group
 from lstpnet.training.experiment import Experiment
 from lstpnet.training.losses import TrainingLoss
@@ -44,7 +45,6 @@ from lstpnet.training.optim import build_optimizer, build_schedule
 from lstpnet.training.resume_state import load_state, save_state, state_path
 
 _MEMORY_BYTES = 1 << 30  # decoded training clips are kept when they fit into this
-METRICS_NAME = "metrics.jsonl"
 
 
 @dataclass(frozen=True)

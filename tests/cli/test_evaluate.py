@@ -15,9 +15,10 @@ import torch
 
 from dfer_cli.main import main
 from dfer_data import open_dataset
-from dfer_data.config import canonical_json
+from dfer_data.storage.files import canonical_json
+from lstpnet.checkpoints.open_model import open_model
 from lstpnet.checkpoints.reference import export_reference
-from lstpnet.evaluation.cross_dataset import evaluate_on, open_model
+from lstpnet.evaluation.cross_dataset import evaluate_on
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.runs import read_predictions, read_run
 from tests.crops import MISSING

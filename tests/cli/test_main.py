@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import typer
 
-from dfer_cli import _exit, main
+from dfer_cli import main
+from dfer_cli._support import exit_codes as _exit
 from dfer_data import errors
 from tests.workspace import ROOT
 

@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 import typer
 
-from dfer_cli import _console, main
+from dfer_cli import main
+from dfer_cli._support import console as _console
 from dfer_cli.report import report
-from lstpnet.reporting.build import build_report, to_json
+from lstpnet.reporting.build import build_report
+from lstpnet.reporting.formats import to_json
 from lstpnet.runs import find_runs, load_runs
 from lstpnet.training.experiment import make_experiment
 from tests.lstpnet.conftest import quick, train

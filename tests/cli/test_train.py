@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from dfer_cli.main import main
-from dfer_data.preparation.run import Request, prepare, resolve
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import prepare
 from tests.crops import damage, prepare_crops, write_crops
 from tests.dfer_data import tiny
 

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from dfer_data.preparation.run import Request, prepare, resolve
-from dfer_data.weights import fetch as weights
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import prepare
+from dfer_data.weights.fetch import weights_file
 from tests.dfer_data import tiny
 from tests.dfer_data.tiny import Prepared
 
 
 @pytest.fixture(scope="session")
 def retinaface_weights(_plain_environment: None) -> Path:
-    return weights.resolve("retinaface-mobilenet0.25")
+    return weights_file("retinaface-mobilenet0.25")
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import simplejpeg
 from av.video.stream import VideoStream
 
 from dfer_data.config import PrepareConfig
-from dfer_data.preparation.run import Resolved
+from dfer_data.preparation.request import Resolved
 from dfer_data.types import Detection, Floats, Image
 
 CONFIG = PrepareConfig(

@@ -16,8 +16,9 @@ from pathlib import Path
 import pytest
 
 from dfer_data.inspection.verify import verify
-from dfer_data.preparation.run import Request, Resolved, prepare, resolve
-from dfer_data.weights import fetch as weights
+from dfer_data.preparation.request import Request, Resolved, resolve
+from dfer_data.preparation.run import prepare
+from dfer_data.weights.fetch import weights_file
 from tests.dfer_data import tiny
 
 DET_SIZE_PX = 320  # slow enough to be met at work
@@ -42,7 +43,7 @@ def source(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path
 
 @pytest.fixture(scope="session")
 def resolved(source: Path) -> Resolved:
-    weights.resolve("retinaface-mobilenet0.25")
+    weights_file("retinaface-mobilenet0.25")
     return resolve(Request(dataset="folder", source=source, det_size_px=DET_SIZE_PX))
 
 

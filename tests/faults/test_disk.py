@@ -11,7 +11,8 @@ import pytest
 
 from dfer_data.errors import DferError
 from dfer_data.inspection.verify import verify
-from dfer_data.preparation.run import Resolved, prepare
+from dfer_data.preparation.request import Resolved
+from dfer_data.preparation.run import prepare
 from tests.dfer_data import tiny
 from tests.faults.conftest import SmallDisk, Start, assert_only_whole_shards
 

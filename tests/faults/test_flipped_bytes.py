@@ -16,10 +16,10 @@ from torch.utils.data import DataLoader
 from dfer_data.errors import DferError
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.clip_dataset import FaceClipDataset, collate
-from dfer_data.preparation.manifest import open_dataset
-from dfer_data.preparation.output_folder import LOG_NAME
-from dfer_data.preparation.run import Request, prepare, resolve
-from dfer_data.shards.dataset_card import CARD_NAME
+from dfer_data.loading.prepared import open_dataset
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import prepare
+from dfer_data.shards.layout import CARD_NAME, LOG_NAME
 from tests.dfer_data.dfew_tree import IDS, write_splits
 from tests.dfer_data.tiny import pictures, write_jpegs
 

@@ -10,9 +10,10 @@ import numpy as np
 import psutil
 import pytest
 
-from dfer_data.preparation.engines import Event, VideoStarted
-from dfer_data.preparation.manifest import open_dataset
-from dfer_data.preparation.run import Begun, Request, prepare, resolve
+from dfer_data.loading.prepared import open_dataset
+from dfer_data.preparation.crew import Event, VideoStarted
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import Begun, prepare
 from tests.dfer_data import tiny
 
 HOURS_SOAK = 2.0

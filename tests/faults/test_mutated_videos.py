@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from dfer_data.inspection.verify import verify
-from dfer_data.preparation.engines import Event, Limits, WorkerLost
-from dfer_data.preparation.manifest import open_dataset
-from dfer_data.preparation.run import Begun, Request, prepare, resolve
+from dfer_data.loading.prepared import open_dataset
+from dfer_data.preparation.crew import Event, Limits, WorkerLost
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import Begun, prepare
 from tests.dfer_data import tiny
 
 NUM_MUTATIONS = 50

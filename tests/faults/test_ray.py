@@ -18,15 +18,17 @@ import pytest
 
 from dfer_cli.main import main
 from dfer_data.errors import UsageError, WorkerError
+from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation import ray_pool as ray_engine
-from dfer_data.preparation.engines import Cluster, Event, Limits, VideoStarted, WorkerLost
-from dfer_data.preparation.manifest import open_dataset
-from dfer_data.preparation.process_worker import Stopped
+from dfer_data.preparation.crew import Event, Limits, VideoStarted, WorkerLost
+from dfer_data.preparation.messages import Stopped
+from dfer_data.preparation.ray_pool import Cluster
 from dfer_data.preparation.ray_worker import Arrived, Orders, RayActor
-from dfer_data.preparation.run import Begun, Request, Resolved, prepare, resolve
+from dfer_data.preparation.request import Request, Resolved, resolve
+from dfer_data.preparation.run import Begun, prepare
 from dfer_data.preparation.steps import ShardTask, VideoDone, VideoTask, Workplace
 from dfer_data.sources.base import SourceVideo
-from dfer_data.storage.target import FolderTarget
+from dfer_data.storage.folder import FolderTarget
 from tests.dfer_data import tiny
 from tests.faults.conftest import DET_SIZE_PX, Run, Start, write_source
 from tests.faults.test_suspects import Blows, hang, kill

@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 
 from dfer_data import open_dataset, read_clip
-from dfer_data.config import canonical_json
 from dfer_data.errors import CorruptDataError, UsageError
 from dfer_data.inspection.verify import verify
 from dfer_data.storage import url_cache as remote
+from dfer_data.storage.files import ORIGIN_NAME, canonical_json
 from lstpnet.runs import read_run
 from tests.buckets import serve
 from tests.workspace import run_dfer
@@ -60,7 +60,7 @@ def refused(folder: Path) -> None:
 def test_a_folder_that_names_another_place_is_read_itself(
     folder: Path, crops: Path, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (folder / remote.ORIGIN_NAME).write_text(json.dumps({"url": url}))
+    (folder / ORIGIN_NAME).write_text(json.dumps({"url": url}))
     with caplog.at_level(logging.WARNING):
         assert open_dataset(folder).document == open_dataset(crops).document
     assert read_clip(folder, "00001").tolist() == read_clip(crops, "00001").tolist()
@@ -68,14 +68,14 @@ def test_a_folder_that_names_another_place_is_read_itself(
 
 
 def test_the_command_line_says_that_it_ignores_the_other_place(folder: Path) -> None:
-    (folder / remote.ORIGIN_NAME).write_text(json.dumps({"url": _ELSEWHERE[0]}))
+    (folder / ORIGIN_NAME).write_text(json.dumps({"url": _ELSEWHERE[0]}))
     done = run_dfer("inspect", str(folder), cwd=folder.parent)
     assert done.returncode == 0, done.stderr
     assert ".origin.json is ignored" in done.stderr
 
 
 def test_a_link_into_the_cache_does_not_make_a_folder_ours(folder: Path, empty_cache: Path) -> None:
-    (folder / remote.ORIGIN_NAME).write_text(json.dumps({"url": _ELSEWHERE[1]}))
+    (folder / ORIGIN_NAME).write_text(json.dumps({"url": _ELSEWHERE[1]}))
     remote.datasets_folder().mkdir(parents=True)
     (remote.datasets_folder() / "stranger").symlink_to(folder)
     assert open_dataset(remote.datasets_folder() / "stranger").document["dataset"] == "dfew"

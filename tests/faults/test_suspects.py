@@ -15,9 +15,10 @@ import pytest
 
 from dfer_data.errors import WorkerError
 from dfer_data.inspection.verify import verify
-from dfer_data.preparation.engines import Event, Limits, VideoStarted, WorkerLost
-from dfer_data.preparation.manifest import open_dataset
-from dfer_data.preparation.run import Begun, Request, Resolved, prepare, resolve
+from dfer_data.loading.prepared import open_dataset
+from dfer_data.preparation.crew import Event, Limits, VideoStarted, WorkerLost
+from dfer_data.preparation.request import Request, Resolved, resolve
+from dfer_data.preparation.run import Begun, prepare
 from tests.dfer_data import tiny
 
 SUSPECT = "copy-01/happy/single.mp4"

@@ -12,8 +12,9 @@ import pytest
 
 from dfer_cli.main import main
 from dfer_data.errors import ConfigMismatchError, LockedError, UsageError
-from dfer_data.preparation.manifest import open_dataset
-from dfer_data.preparation.run import Request, Resolved, Share, prepare, resolve
+from dfer_data.loading.prepared import open_dataset
+from dfer_data.preparation.request import Request, Resolved, resolve
+from dfer_data.preparation.run import Share, prepare
 from tests.dfer_data import tiny
 from tests.faults.conftest import DET_SIZE_PX, EXIT_PARTIAL, Run, Start, assert_completes
 

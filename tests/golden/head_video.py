@@ -14,7 +14,7 @@ import dfer_data
 from dfer_data.synth.config import SynthConfig
 from dfer_data.synth.expressions import perform
 from dfer_data.synth.studio import encode, film, person_of
-from dfer_data.weights import fetch as weights
+from dfer_data.weights.fetch import weights_file
 
 NUM_FRAMES = 4
 
@@ -24,7 +24,7 @@ def main() -> None:
     folder = Path(dfer_data.__file__).parent / "data"
     config = SynthConfig(width_px=320, height_px=240)
     rng = np.random.default_rng(0)
-    person = person_of(weights.resolve("heads"), 3, 0)
+    person = person_of(weights_file("heads"), 3, 0)
     pictures, landmarks = film(person, "happy", perform("happy", rng), rng, config)
     encode(folder / "head.mp4", pictures[:NUM_FRAMES], crf=26)
     points = np.round(landmarks[:NUM_FRAMES].astype(float), 1).tolist()

@@ -16,7 +16,7 @@ from lstpnet.reporting.systems import System
 from lstpnet.runs import Predictions, Run
 
 if TYPE_CHECKING:
-    from dfer_data.preparation.manifest import PreparedDataset
+    from dfer_data.loading.prepared import PreparedDataset
 
 MAX_FILMSTRIPS = 2000
 """Filmstrips in a page unless somebody asks for another number."""

@@ -11,7 +11,7 @@ import simplejpeg
 from dfer_data.types import Image
 
 if TYPE_CHECKING:
-    from dfer_data.preparation.manifest import PreparedDataset
+    from dfer_data.loading.prepared import PreparedDataset
 
 FRAME_PX, FRAMES_A_LINE, QUALITY = 56, 8, 50
 WIDTH_PX, HEIGHT_PX = FRAME_PX * FRAMES_A_LINE, FRAME_PX * 2

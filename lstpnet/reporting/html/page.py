@@ -37,8 +37,8 @@ from lstpnet.reporting.sections import (
 from lstpnet.reporting.systems import system_key
 
 if TYPE_CHECKING:
-    from dfer_data.preparation.manifest import PreparedDataset
-    from lstpnet.reporting.build import Report
+    from dfer_data.loading.prepared import PreparedDataset
+    from lstpnet.reporting.types import Report
     from lstpnet.runs import Run
 
 SHADES = 10

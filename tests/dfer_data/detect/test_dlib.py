@@ -10,7 +10,7 @@ from dfer_data.detect.retinaface import RetinaFace
 from dfer_data.errors import UsageError
 from dfer_data.faces.align import eye_centres
 from dfer_data.types import Image
-from dfer_data.weights import fetch as weights
+from dfer_data.weights.fetch import weights_file
 from tests.dfer_data.tiny import real_pictures
 
 WITHIN_PX = 1e-3
@@ -18,7 +18,7 @@ WITHIN_PX = 1e-3
 
 @pytest.fixture(scope="module")
 def detector(_plain_environment: None) -> Dlib:
-    return Dlib(weights.resolve("dlib-5-landmarks"), long_side_px=320)
+    return Dlib(weights_file("dlib-5-landmarks"), long_side_px=320)
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ import pytest
 
 from dfer_data.detect.registry import DETECTORS, build_detector, detector_spec
 from dfer_data.errors import UsageError
-from dfer_data.preparation.run import Request, resolve
-from dfer_data.weights import fetch as weights
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.weights.assets import asset
 from dfer_data.weights.manual import release
 from tests.dfer_data.tiny import CONFIG
 
@@ -23,7 +23,7 @@ def test_every_detector_names_an_asset_that_exists(name: str) -> None:
     spec = detector_spec(name)
     assert spec.name == name
     for file in {spec.weights_of(backbone) for backbone in spec.backbones} - {""}:
-        assert release(file) is not None or weights.asset(file).name == file
+        assert release(file) is not None or asset(file).name == file
 
 
 def test_a_detector_is_built_from_a_config(retinaface_weights: Path) -> None:

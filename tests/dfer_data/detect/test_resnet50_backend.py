@@ -27,7 +27,7 @@ from dfer_data.detect.backends import check_hardware
 from dfer_data.detect.resnet50_backend import fill, read_tensors
 from dfer_data.detect.retinaface import _BACKBONES, _anchors, _network_input
 from dfer_data.errors import UsageError, WeightsError
-from dfer_data.weights import fetch as weights
+from dfer_data.weights.fetch import fetch_weights, weights_file
 from tests.dfer_data.tiny import pictures
 
 Capture = pytest.CaptureFixture[str]
@@ -87,16 +87,16 @@ def test_the_file_is_put_into_the_cache_by_hand(empty_cache: Path, tmp_path: Pat
     with pytest.raises(
         WeightsError, match=r"download https://github\.com/ternaus/retinaface/releases/.*\.zip"
     ) as caught:
-        weights.resolve("retinaface-resnet50")
+        weights_file("retinaface-resnet50")
     folder = empty_cache / "weights"
     assert f"into {folder}, or give the file to `dfer prepare` with --weights PATH" in str(caught.value)
     folder.mkdir(parents=True)
     placed = folder / "retinaface_resnet50_2020-07-20-f168fae3c.zip"
     placed.write_bytes(b"x")
-    assert weights.resolve("retinaface-resnet50") == weights.fetch("retinaface-resnet50") == placed
+    assert weights_file("retinaface-resnet50") == fetch_weights("retinaface-resnet50") == placed
     mine = tmp_path / "mine.pth"
     mine.touch()
-    assert weights.resolve("retinaface-resnet50", path=mine) == mine
+    assert weights_file("retinaface-resnet50", path=mine) == mine
 
 
 class _Model(nn.Module):

@@ -100,8 +100,9 @@ def test_a_picture_gives_the_same_in_any_company(random_weights: Path, squares: 
 def test_prepare_says_and_records_the_backbone(
     random_weights: Path, squares: list[Image], tmp_path: Path, capsys: Capture
 ) -> None:
-    from dfer_data.preparation.run import Request, prepare, resolve
-    from dfer_data.weights.fetch import sha256_file
+    from dfer_data.preparation.request import Request, resolve
+    from dfer_data.preparation.run import prepare
+    from dfer_data.storage.files import sha256_file
 
     for name in ("a", "b"):
         write_video(tmp_path / "videos" / f"{name}.mp4", squares)

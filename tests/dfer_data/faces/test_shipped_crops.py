@@ -12,7 +12,8 @@ from dfer_cli.main import main
 from dfer_data import open_dataset, read_clip
 from dfer_data.errors import ConfigMismatchError, UsageError
 from dfer_data.faces.crop_check import crop_notes
-from dfer_data.preparation.run import Request, prepare, resolve
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import prepare
 from dfer_data.sources.registry import SOURCES
 from dfer_data.types import Image
 from dfer_data.video.image_folder import hash_of_pictures

@@ -11,9 +11,8 @@ import pytest
 
 from dfer_data.detect.retinaface import RetinaFace
 from dfer_data.faces.pipeline import Clip, ClipFacts, clips_of_video
-from dfer_data.shards.staging import FrameRecord
 from dfer_data.sources.base import SourceVideo
-from dfer_data.types import FrameFlag
+from dfer_data.types import FrameFlag, FrameRecord
 from tests.dfer_data.tiny import CONFIG, write_video
 from tests.scenes import WIDTH_PX, KnownScene, joined, pasted, people, rendered
 

@@ -9,7 +9,8 @@ import pandas as pd
 import dfer_data
 from dfer_data.inspection.dataset_page import write_gallery
 from dfer_data.inspection.dataset_statistics import balance_section, draw_statistics, measures_section
-from dfer_data.preparation.run import Request, prepare, resolve
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import prepare
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 

@@ -10,7 +10,8 @@ import pytest
 from dfer_cli.main import main
 from dfer_data.errors import UsageError
 from dfer_data.inspection.official_check import compare_official
-from dfer_data.preparation.run import Request, prepare, resolve
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import prepare
 from dfer_data.sources.official_counts import official, official_names
 from dfer_data.sources.registry import SOURCES
 from tests.crops import prepare_crops, write_crops

@@ -13,16 +13,17 @@ from safetensors.numpy import load_file
 
 import dfer_data
 from dfer_data.inspection.reliability import clip_jitters, reliability_of, reliability_sections
-from dfer_data.preparation.manifest import PreparedDataset
-from dfer_data.preparation.run import Request, prepare, resolve
-from dfer_data.weights import fetch as weights
+from dfer_data.loading.prepared import PreparedDataset
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import prepare
+from dfer_data.weights.fetch import weights_file
 from tests.dfer_data import tiny
 
 
 @pytest.fixture(scope="module")
 def faces(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path]) -> PreparedDataset:
     """Six small videos of which one shows no face, and a file that is no video."""
-    weights.resolve("retinaface-mobilenet0.25")
+    weights_file("retinaface-mobilenet0.25")
     root = tmp_path_factory.mktemp("faces")
     source = tiny.write_faces(root / "source", real_videos)
     prepare(resolve(Request(dataset="folder", source=source, det_size_px=160)), root / "out", num_workers=0)

@@ -11,7 +11,7 @@ import simplejpeg
 
 from dfer_data.detect.retinaface import RetinaFace
 from dfer_data.inspection.self_check import Trial, self_check
-from dfer_data.weights import fetch as weights
+from dfer_data.weights.fetch import weights_file
 
 
 def problems() -> dict[str, str | None]:
@@ -19,7 +19,7 @@ def problems() -> dict[str, str | None]:
 
 
 def test_all_steps_work_here() -> None:
-    weights.resolve("retinaface-mobilenet0.25")
+    weights_file("retinaface-mobilenet0.25")
     assert self_check() == (Trial("decode", None), Trial("detect", None), Trial("shard", None))
 
 
@@ -46,7 +46,7 @@ def test_without_the_model_file_detection_is_not_tried_and_nothing_is_fetched(em
 
 
 def test_a_network_that_finds_nothing_or_another_place_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    weights.resolve("retinaface-mobilenet0.25")
+    weights_file("retinaface-mobilenet0.25")
     monkeypatch.setattr(RetinaFace, "detect", lambda self, images: [[] for _ in images])
     assert problems()["detect"] == "ValueError: 0 faces were found in a picture of one"
     monkeypatch.undo()

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from dfer_cli.main import main
-from dfer_data.config import canonical_json
 from dfer_data.errors import FormatVersionError, UsageError
 from dfer_data.inspection.verify import Damage, verify
-from dfer_data.preparation.manifest import open_dataset
-from dfer_data.preparation.run import Request, prepare, resolve
+from dfer_data.loading.prepared import open_dataset
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import prepare
+from dfer_data.storage.files import canonical_json
 from tests.dfer_data.dfew_tree import IDS, write_splits
 from tests.dfer_data.tiny import Prepared, pictures, write_jpegs
 

@@ -16,10 +16,11 @@ from torch.utils.data import DataLoader
 
 from dfer_data import open_dataset, read_clip
 from dfer_data.errors import CorruptShardError, UsageError
-from dfer_data.faces.align import resized
 from dfer_data.frame_sampling import SAMPLERS, frames_of_clip
 from dfer_data.loading.clip_dataset import FaceClipDataset, Sampling, collate
-from dfer_data.preparation.run import Request, prepare, resolve
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import prepare
+from dfer_data.video.resize import resized
 from tests.crops import LONG, MISSING, SHORT, damage, fold_of, label_of, write_crops
 
 IDS = ("00001", "00002", "00008", "00022")

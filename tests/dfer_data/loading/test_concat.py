@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dfer_data.config import canonical_json
 from dfer_data.errors import UsageError
 from dfer_data.loading.clip_dataset import FaceClipDataset
 from dfer_data.loading.concat import JoinedClips
 from dfer_data.loading.loader import ClipLoader
+from dfer_data.storage.files import canonical_json
 
 
 def clips(root: Path, **options: Any) -> FaceClipDataset:

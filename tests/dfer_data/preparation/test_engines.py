@@ -9,10 +9,11 @@ import pytest
 
 from dfer_data.errors import DferError, UsageError, WorkerError
 from dfer_data.preparation import process_worker as workers
-from dfer_data.preparation.engines import Event, Limits, WorkerLost, run_processes
+from dfer_data.preparation.crew import Event, Limits, WorkerLost
+from dfer_data.preparation.process_pool import run_processes
 from dfer_data.preparation.steps import ShardTask, Workplace
 from dfer_data.sources.base import SourceVideo
-from dfer_data.storage.target import FolderTarget
+from dfer_data.storage.folder import FolderTarget
 from tests.dfer_data.tiny import CONFIG
 
 SHARDS = [ShardTask(number, (SourceVideo(str(number), "a.mp4", 1, None),)) for number in range(2)]

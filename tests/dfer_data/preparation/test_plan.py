@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dfer_data.errors import ConfigMismatchError, FormatVersionError
 from dfer_data.preparation.plan import Plan, commit_plan, make_plan
 from dfer_data.sources.base import SourceListing, SourceVideo
-from dfer_data.storage.target import FolderTarget
+from dfer_data.storage.folder import FolderTarget
 from tests.dfer_data.tiny import CONFIG
 
 MEBIBYTE = 2**20

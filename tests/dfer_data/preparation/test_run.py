@@ -18,18 +18,19 @@ from safetensors.numpy import load_file
 import dfer_data
 from dfer_data.detect.registry import build_detector
 from dfer_data.errors import ConfigMismatchError, CorruptDataError, CorruptShardError, LockedError, UsageError
-from dfer_data.faces.align import resized
 from dfer_data.faces.aligned_faces import decode
 from dfer_data.faces.pipeline import Failure, clips_of_video
 from dfer_data.frame_sampling import baked_frames
 from dfer_data.inspection.verify import verify
-from dfer_data.preparation.engines import Event
+from dfer_data.loading.prepared import open_dataset, read_clip
+from dfer_data.preparation.crew import Event
 from dfer_data.preparation.estimate import estimate
-from dfer_data.preparation.manifest import open_dataset, read_clip
-from dfer_data.preparation.run import Begun, Request, prepare, resolve
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import Begun, prepare
 from dfer_data.preparation.steps import VideoDone
 from dfer_data.sources.base import SourceVideo
-from dfer_data.weights.fetch import sha256_file
+from dfer_data.storage.files import sha256_file
+from dfer_data.video.resize import resized
 from tests.dfer_data.dfew_tree import IDS, LABELS, TESTED, write_splits
 from tests.dfer_data.tiny import Prepared, pictures, real_pictures, tree, write_jpegs, write_video
 

@@ -16,8 +16,9 @@ from dfer_cli.main import main
 from dfer_data.errors import ConfigMismatchError, UsageError
 from dfer_data.faces.align import box_corners, square
 from dfer_data.faces.pipeline import Clip, clips_of_video
-from dfer_data.preparation.manifest import open_dataset, read_clip
-from dfer_data.preparation.run import Request, Summary, prepare, resolve
+from dfer_data.loading.prepared import open_dataset, read_clip
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import Summary, prepare
 from dfer_data.sources.base import SourceVideo
 from dfer_data.types import Detection, FrameFlag
 from tests.dfer_data.faces.test_pipeline import Scripted, forty, middle  # noqa: F401  # forty is a fixture

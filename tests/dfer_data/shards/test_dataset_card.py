@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from dfer_data.inspection.verify import verify
-from dfer_data.preparation.manifest import open_dataset, read_document
-from dfer_data.preparation.run import Request, prepare, resolve
+from dfer_data.loading.prepared import open_dataset, read_document
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import prepare
 from dfer_data.shards.dataset_card import dataset_card
 from dfer_data.storage.files import write_atomically
 from tests.dfer_data.render.test_markdown import cells_of

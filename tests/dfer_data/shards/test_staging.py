@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dfer_data.shards.staging import FrameRecord, SpoolWriter, is_spooled, read_spooled
-from dfer_data.types import Image
+from dfer_data.shards.staging import SpoolWriter, is_spooled, read_spooled
+from dfer_data.types import FrameRecord, Image
 
 
 def record(index: int) -> FrameRecord:

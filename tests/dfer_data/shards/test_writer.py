@@ -18,11 +18,13 @@ from safetensors.numpy import load_file
 from dfer_data.config import Store
 from dfer_data.errors import CorruptShardError, FormatVersionError
 from dfer_data.frame_sampling import baked_frames
-from dfer_data.shards.reader import LocalBytes, ShardReader
-from dfer_data.shards.staging import FrameRecord, SpoolWriter, read_spooled
-from dfer_data.shards.writer import FORMAT_VERSION, ShardFile, write_shard
-from dfer_data.types import Image
-from dfer_data.weights.fetch import sha256_file
+from dfer_data.shards.layout import FORMAT_VERSION
+from dfer_data.shards.reader import ShardReader
+from dfer_data.shards.staging import SpoolWriter, read_spooled
+from dfer_data.shards.writer import ShardFile, write_shard
+from dfer_data.storage.files import sha256_file
+from dfer_data.storage.shard_bytes import LocalBytes
+from dfer_data.types import FrameRecord, Image
 
 SIZE_PX = 16
 WIDEST_ITEM_BYTES = {"I64": 8, "F32": 4, "U32": 4, "I32": 4, "U8": 1}
@@ -251,7 +253,7 @@ def test_another_intact_shard_in_its_place_is_found(tmp_path: Path) -> None:
 
 def test_a_newer_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "00007.safetensors"
-    monkeypatch.setattr("dfer_data.shards.writer.FORMAT_VERSION", FORMAT_VERSION + 1)
+    monkeypatch.setattr("dfer_data.shards.layout.FORMAT_VERSION", FORMAT_VERSION + 1)
     file = write(path, make_clips([1]))
     monkeypatch.undo()
     with pytest.raises(FormatVersionError, match=rf"00007\.safetensors has shard format {FORMAT_VERSION + 1}.*reads 1"):

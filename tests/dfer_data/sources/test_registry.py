@@ -17,11 +17,11 @@ from dfer_cli.main import main
 from dfer_data import open_dataset
 from dfer_data.errors import AnnotationError, UsageError
 from dfer_data.loading.clip_dataset import FaceClipDataset, collate
-from dfer_data.preparation.run import Request, prepare, resolve
-from dfer_data.sources.catalog import catalog
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import prepare
+from dfer_data.sources.catalog import SHAPES, catalog
 from dfer_data.sources.make_folds import Folding
 from dfer_data.sources.registry import SOURCES
-from dfer_data.synth.config import SHAPES
 from dfer_data.synth.shapes import TREES
 from lstpnet.runs import read_run
 from tests.dfer_data.trees import make_tree

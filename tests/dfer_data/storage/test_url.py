@@ -21,7 +21,8 @@ from dfer_data import open_dataset, read_clip
 from dfer_data.errors import ConfigMismatchError, DferError, LockedError, RemoteError, UsageError
 from dfer_data.inspection.verify import verify
 from dfer_data.preparation.output_folder import discard
-from dfer_data.preparation.run import Request, Resolved, Share, Summary, prepare, resolve
+from dfer_data.preparation.request import Request, Resolved, resolve
+from dfer_data.preparation.run import Share, Summary, prepare
 from dfer_data.storage import url_files as urls
 from dfer_data.storage import url_lock as lease
 from dfer_data.storage.target import target_at

@@ -11,8 +11,9 @@ import torch
 from dfer_cli.main import main
 from dfer_data import open_dataset
 from dfer_data.errors import CorruptDataError, UsageError
+from lstpnet.checkpoints.open_model import open_model
 from lstpnet.evaluation import cross_dataset
-from lstpnet.evaluation.cross_dataset import evaluate_on, open_model
+from lstpnet.evaluation.cross_dataset import evaluate_on
 from lstpnet.training.experiment import make_experiment
 from tests.lstpnet.conftest import Done, quick, train
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import lstpnet
 from benchmarks.peers.plain_lstpnet import plain_lstpnet
 from lstpnet.checkpoints.reference import load_reference, reference_name
-from lstpnet.models.excitation import Excitation
+from lstpnet.models.channel_attention import Excitation
 from lstpnet.models.lstformer import LSTformer
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.models.resnet import Stage

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lstpnet.models.excitation import Excitation
+from lstpnet.models.channel_attention import Excitation
 from lstpnet.models.resnet import BasicBlock, TemporalResNet18, stage_channels
 
 

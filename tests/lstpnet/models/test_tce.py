@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.peers.plain_lstpnet import plain_gate
-from lstpnet.models.tce import TCE, kernel_size, num_reduced_channels
+from lstpnet.models.channel_attention import kernel_size
+from lstpnet.models.tce import TCE, num_reduced_channels
 
 
 @pytest.mark.parametrize(

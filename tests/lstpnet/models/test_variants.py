@@ -11,8 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lstpnet.models.channel_attention import CBAM, ECA, SE, NoExcitation
-from lstpnet.models.excitation import Excitation
+from lstpnet.models.channel_attention import CBAM, ECA, SE, Excitation, NoExcitation
 from lstpnet.models.lstpnet import DEFAULTS, LSTPNet
 from lstpnet.models.resnet import EXCITATIONS
 from lstpnet.models.variants import VARIANTS, cost

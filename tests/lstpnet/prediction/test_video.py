@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from dfer_data.errors import UsageError
 from dfer_data.types import Detection, Image, LandmarkScheme
-from lstpnet.evaluation.cross_dataset import Opened
+from lstpnet.checkpoints.open_model import Opened
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.prediction.video import Person, Windows, apart, cut, predict_video, quickened
 from lstpnet.recipe import Recipe

@@ -22,23 +22,16 @@ import pytest
 from sklearn import metrics as reference
 
 import dfer_data
-from dfer_data.config import canonical_json
 from dfer_data.errors import AnnotationError, UsageError
 from dfer_data.render.tables import per_cent
-from lstpnet.reporting.build import (
-    NEXT_COMMANDS,
-    Report,
-    build_report,
-    report_predictions,
-    to_csv,
-    to_json,
-    to_latex,
-    to_markdown,
-)
+from dfer_data.storage.files import canonical_json
+from lstpnet.reporting.build import build_report, report_predictions
+from lstpnet.reporting.formats import to_csv, to_json, to_latex, to_markdown
 from lstpnet.reporting.html.page import to_html
 from lstpnet.reporting.published_results import published_rows
 from lstpnet.reporting.rows import Row
 from lstpnet.reporting.sections import sections
+from lstpnet.reporting.types import NEXT_COMMANDS, Report
 from lstpnet.runs import PREDICTIONS_NAME, Predictions, RunInfo, find_runs, load_runs, write_predictions, write_run
 
 NAMES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lstpnet.reporting.build import RENDERERS, build_report
+from lstpnet.reporting.build import build_report
 from lstpnet.reporting.ferv39k_scenes import scene_rows
+from lstpnet.reporting.formats import RENDERERS
 from lstpnet.reporting.html.page import to_html
 from lstpnet.reporting.sections import sections
 from lstpnet.runs import Predictions, Run, RunInfo

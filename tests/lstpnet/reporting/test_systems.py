@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from dfer_data.errors import CorruptDataError, UsageError
-from lstpnet.reporting.build import Report, build_report, to_json
+from lstpnet.reporting.build import build_report
+from lstpnet.reporting.formats import to_json
 from lstpnet.reporting.sections import comparison_sections, sections
 from lstpnet.reporting.significance import block_length
+from lstpnet.reporting.types import Report
 from lstpnet.runs import CONFIG_NAME, Run, RunInfo, find_runs, load_runs, write_predictions, write_run
 from tests.lstpnet.reporting.test_build import NAMES, one, write_folds
 

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from dfer_data.types import Image
+from lstpnet.runs import METRICS_NAME
 from lstpnet.training.curves import BOARD_NAME, CURVES_NAME, board, draw_curves
-from lstpnet.training.trainer import METRICS_NAME, EpochDone
+from lstpnet.training.trainer import EpochDone
 from tests.lstpnet.conftest import Done
 
 

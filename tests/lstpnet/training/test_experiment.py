@@ -11,8 +11,9 @@ import pytest
 from dfer_data import open_dataset
 from dfer_data.config import PrepareConfig
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
-from dfer_data.preparation.manifest import PreparedDataset
-from dfer_data.preparation.run import Request, prepare, resolve
+from dfer_data.loading.prepared import PreparedDataset
+from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.run import prepare
 from lstpnet.training.experiment import Experiment, _how_prepared, make_experiment
 from lstpnet.training.holdout import HOLD_OUT
 from tests.crops import MISSING, SHORT, fold_of, label_of, prepare_crops, write_crops
@@ -166,7 +167,7 @@ def test_impossible_experiments(crops: Path, arguments: dict[str, int], words: s
 
 
 def test_a_fold_without_a_test_clip_is_refused_before_training(crops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dfer_data.preparation.manifest.PreparedDataset.fold", lambda self, name: {"00001": "train"})
+    monkeypatch.setattr("dfer_data.loading.prepared.PreparedDataset.fold", lambda self, name: {"00001": "train"})
     with pytest.raises(UsageError, match="fold 3 has no test clip"):
         made(crops)
 

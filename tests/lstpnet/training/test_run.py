@@ -19,8 +19,8 @@ import torch
 
 from dfer_data.errors import CorruptDataError, CorruptShardError, DferError, LockedError, UsageError
 from dfer_data.loading.clip_dataset import FaceClipDataset
+from dfer_data.storage.files import sha256_file
 from dfer_data.types import Image
-from dfer_data.weights.fetch import sha256_file
 from lstpnet.batches.normalize import normalised
 from lstpnet.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from lstpnet.errors import CheckpointError

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from dfer_data.errors import CorruptShardError, DferError
-from dfer_data.preparation.manifest import PreparedDataset
+from dfer_data.loading.prepared import PreparedDataset
 from lstpnet.batches.augment import augmented
 from lstpnet.checkpoints.checkpoint import checkpoint_facts, load_checkpoint, save_checkpoint
 from lstpnet.device import autocast_dtype, pick_device

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import _console
+from . import console
 
 if TYPE_CHECKING:
-    from dfer_data.preparation.run import Resolved, Share, Summary
+    from dfer_data.preparation.request import Resolved
+    from dfer_data.preparation.run import Share, Summary
 
 
 def introduce(resolved: Resolved, folder: str, *, engine: str, num_workers: int | None, as_json: bool) -> None:
@@ -17,19 +18,19 @@ def introduce(resolved: Resolved, folder: str, *, engine: str, num_workers: int 
     how += f"; keyframes {config.detect_every} apart" if config.detect_every > 1 else ""
     how += f"; {config.precision} on {config.device}" if (config.precision, config.device) != ("f32", "cpu") else ""
     crops = "detector none: the dataset's own crops, their bytes untouched"
-    _console.say(f"detector {config.detector} {how}" if config.backbone else crops, as_json=as_json)
+    console.say(f"detector {config.detector} {how}" if config.backbone else crops, as_json=as_json)
     num_bytes = sum(video.num_bytes for video in listing.videos)
-    _console.say(
+    console.say(
         f"{config.dataset}: {len(listing.videos)} {'videos' if listing.layout == 'videos' else 'clips of crops'} "
         f"({num_bytes / 1e6:.1f} MB), {len(listing.class_names)} classes, {len(listing.folds)} folds, "
         f"{len(resolved.plan.shards)} shards -> {folder}, {_staff(engine, num_workers)}",
         as_json=as_json,
     )
     for note in listing.notes:
-        _console.say(f"note: {note}", as_json=as_json)
+        console.say(f"note: {note}", as_json=as_json)
     if listing.missing:
         first = ", ".join(video.clip_id for video in listing.missing[:3])
-        _console.say(
+        console.say(
             f"note: {len(listing.missing)} of {len(listing.videos)} videos are missing ({first}...)", as_json=as_json
         )
 
@@ -59,8 +60,8 @@ def show_dry_run(resolved: Resolved, *, num_workers: int, as_json: bool) -> None
         "config": resolved.plan.config.as_dict(),
     }
     if as_json:
-        _console.print_json(document)
-    _console.say(
+        console.print_json(document)
+    console.say(
         f"dry run: about {found.num_frames} frames, {found.output_bytes / 1e6:.0f} MB of faces, {minutes:.1f} minutes "
         f"on {num_workers} workers (from {found.num_sampled} sample videos); nothing was written",
         as_json=as_json,
@@ -70,24 +71,24 @@ def show_dry_run(resolved: Resolved, *, num_workers: int, as_json: bool) -> None
 def conclude(summary: Summary, folder: str, *, share: Share | None, as_json: bool) -> None:
     """Say what came out."""
     if as_json:
-        _console.print_json({"out": folder, "shards_made": summary.num_shards_made, **_brief(summary)})
+        console.print_json({"out": folder, "shards_made": summary.num_shards_made, **_brief(summary)})
     num_ok, num_partial = summary.num_clips.get("ok", 0), summary.num_clips.get("partial", 0)
     words = {"ok": num_ok, "partial": num_partial, "failed": summary.num_failed}
     counted = ", ".join(f"{number} {word}" for word, number in words.items() if number)
     frames = f", {summary.document['counts']['frames']} frames" if summary.document else ""
     part = f", task {share.index} of {share.num_tasks}" if share else ""
-    _console.say(f"{folder}{part}: {sum(words.values())} clips ({counted or 'none'}){frames}", as_json=as_json)
+    console.say(f"{folder}{part}: {sum(words.values())} clips ({counted or 'none'}){frames}", as_json=as_json)
     for code, number in sorted(summary.num_clips.items()):
         if code not in words:
-            _console.say(f"  {code}: {number}, see {folder}/ledger.jsonl", as_json=as_json)
+            console.say(f"  {code}: {number}, see {folder}/ledger.jsonl", as_json=as_json)
     if number := summary.num_ambiguous:
-        _console.say(f"  could be about another person: {number}, see {folder}/ambiguous.csv", as_json=as_json)
+        console.say(f"  could be about another person: {number}, see {folder}/ambiguous.csv", as_json=as_json)
     if not summary.num_shards_made:
-        _console.say("everything was there already; nothing was remade", as_json=as_json)
+        console.say("everything was there already; nothing was remade", as_json=as_json)
     if share:
-        _console.say("when all tasks are done, the same line without --task-index writes the manifest", as_json=as_json)
+        console.say("when all tasks are done, the same line without --task-index writes the manifest", as_json=as_json)
     else:
-        _console.say(f"look: {folder}/preview   check: dfer verify --deep {folder}", as_json=as_json)
+        console.say(f"look: {folder}/preview   check: dfer verify --deep {folder}", as_json=as_json)
 
 
 def _brief(summary: Summary) -> dict[str, Any]:

@@ -8,12 +8,12 @@ from collections import Counter
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from . import _console
+from . import console
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from dfer_data.preparation.engines import Event, WorkerLost
+    from dfer_data.preparation.crew import Event, WorkerLost
     from dfer_data.preparation.run import Begun
     from dfer_data.preparation.steps import VideoDone
     from dfer_data.storage.url_lock import Holder
@@ -45,7 +45,7 @@ class PrepareProgress:
 
     def update(self, event: Begun | Event) -> None:
         """Show an event."""
-        from dfer_data.preparation.engines import WorkerLost
+        from dfer_data.preparation.crew import WorkerLost
         from dfer_data.preparation.run import Begun
         from dfer_data.preparation.steps import VideoDone
 
@@ -54,25 +54,25 @@ class PrepareProgress:
         elif isinstance(event, VideoDone):
             self._count(event)
         elif isinstance(event, WorkerLost):
-            _console.say(f"note: {_loss(event)}", as_json=True)
+            console.say(f"note: {_loss(event)}", as_json=True)
 
     def watch(self, holder: Holder) -> None:
         """Say whose lock was found."""
-        _console.say(f"note: locked by {holder}; watching for up to a minute whether it still lives", as_json=True)
+        console.say(f"note: locked by {holder}; watching for up to a minute whether it still lives", as_json=True)
 
     def _begin(self, num_videos: int) -> None:
         if sys.stderr.isatty():
             from rich import progress
             from rich.table import Column
 
-            console = _console.console(stderr=True)
+            terminal = console.console(stderr=True)
             count = progress.MofNCompleteColumn(
                 table_column=Column(no_wrap=True, min_width=2 * len(str(num_videos)) + 1)
             )
             wide = (progress.BarColumn(), count, progress.TimeRemainingColumn())
             words = progress.TextColumn("{task.fields[words]}", table_column=Column(no_wrap=True, overflow="ellipsis"))
-            columns = wide if console.width >= _WIDE_COLUMNS else (count,)
-            self._bar = progress.Progress(*columns, words, console=console)
+            columns = wide if terminal.width >= _WIDE_COLUMNS else (count,)
+            self._bar = progress.Progress(*columns, words, console=terminal)
             self._task = self._bar.add_task("preparing", total=num_videos, words="")
             self._bar.start()
 

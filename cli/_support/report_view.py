@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from dfer_data.errors import DferError, UsageError
 
-from . import _console
+from . import console
 
 if TYPE_CHECKING:
-    from dfer_data.preparation.manifest import PreparedDataset
+    from dfer_data.loading.prepared import PreparedDataset
     from dfer_data.render.tables import Section
-    from lstpnet.reporting.build import Report
+    from lstpnet.reporting.types import Report
     from lstpnet.runs import Run
 
 
@@ -25,7 +25,7 @@ def page(found: Report, runs: Sequence[Run], *, data: Path | str | None, filmstr
 
     datasets = prepared_datasets(found, data)
     most = MAX_FILMSTRIPS if filmstrips is None else filmstrips
-    with _console.progress("filmstrips", unit="clips") as advance:
+    with console.progress("filmstrips", unit="clips") as advance:
         return to_html(found, runs, datasets=datasets, max_filmstrips=most, on_progress=advance)
 
 
@@ -52,7 +52,7 @@ def prepared_datasets(found: Report, data: Path | str | None) -> Mapping[str, Pr
         try:
             dataset = dfer_data.open_dataset(folder)
         except DferError as error:
-            _console.say(f"without {folder}: {error}", as_json=True)
+            console.say(f"without {folder}: {error}", as_json=True)
             continue
         if dataset.document["sha256"] == sha256:
             datasets[sha256] = dataset
@@ -65,12 +65,12 @@ def draw(found: Report) -> None:
 
     for number, section in enumerate(sections(found, short=True)):
         if number:
-            _console.say("")
+            console.say("")
         if not (sys.stdout.isatty() and _draw_with_rich(section)):
-            _console.say(section.title)
-            _console.print_table(section.header, section.cells)
+            console.say(section.title)
+            console.print_table(section.header, section.cells)
         for note in section.notes:
-            _console.say(note)
+            console.say(note)
 
 
 def _draw_with_rich(section: Section) -> bool:
@@ -85,11 +85,11 @@ def _draw_with_rich(section: Section) -> bool:
         min(width, 24) if column[0] in ("source", "why", "run") else width
         for column, width in zip(columns, widths, strict=True)
     ]
-    if sum(widths) + 2 * len(widths) > _console.console().width:
+    if sum(widths) + 2 * len(widths) > console.console().width:
         return False
     for name, width, is_number in zip(section.header, widths, section.are_numbers(), strict=True):
         table.add_column(name, justify="right" if is_number else "left", min_width=width, overflow="fold")
     for row in section.cells:
         table.add_row(*row)
-    _console.console().print(table, soft_wrap=False)
+    console.console().print(table, soft_wrap=False)
     return True

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from dfer_data.errors import UsageError
 
-from . import _console
-from ._options import refuse_targets
+from . import console
+from .options import refuse_targets
 
 if TYPE_CHECKING:
-    from lstpnet.evaluation.cross_dataset import Opened
+    from lstpnet.checkpoints.open_model import Opened
 
 _FLAGS = {".png": "--plots", ".mp4": "--annotate"}
 _STRIP = re.compile(r"-person-\d+\.png$")
@@ -72,7 +72,7 @@ def folder_of_strips(
     if attention is None:
         return None
     if why := why_no_attention(opened.model, opened.recipe):
-        _console.say(f"--attention: no filmstrips: {why}", as_json=as_json)
+        console.say(f"--attention: no filmstrips: {why}", as_json=as_json)
         return None
     if attention.exists() and not attention.is_dir():
         raise UsageError(f"--attention {attention} is no folder")

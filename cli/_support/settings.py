@@ -57,7 +57,7 @@ _TABLES = {"prepare": PrepareSettings, "train": TrainSettings}
 _T = TypeVar("_T", PrepareSettings, TrainSettings)
 
 
-def load(folder: Path | None = None) -> Settings:
+def load_settings(folder: Path | None = None) -> Settings:
     """Read `dfer.toml` in `folder` (default: the working folder); no file is no setting.
 
     Raises UsageError for a file that is no TOML, or with every unknown table, unknown key and wrong type in it at once.
@@ -79,7 +79,7 @@ def load(folder: Path | None = None) -> Settings:
 
 def _read_table(kind: type[_T], table: str, content: Any, *, faults: list[str]) -> _T:
     """Return the table as its dataclass; what is wrong with it is added to `faults`."""
-    from dfer_data.storage.url_files import is_url
+    from dfer_data.storage.files import is_url
 
     if not isinstance(content, dict):
         faults.append(f"{table} must be a table, [{table}]")

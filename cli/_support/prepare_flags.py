@@ -9,7 +9,7 @@ from dfer_data.errors import UsageError
 if TYPE_CHECKING:
     from dfer_data.sources.make_folds import Folding
 
-    from ._settings import PrepareSettings
+    from .settings import PrepareSettings
 
 
 def default_detector(dataset: str, *, crops: str | None, settings: PrepareSettings) -> str:

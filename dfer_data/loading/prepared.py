@@ -1,0 +1,231 @@
+"""Open a prepared dataset: its small files are checked against their hashes, clips are read from its shards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import csv
+
+from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
+from dfer_data.shards.layout import CLIPS_NAME, DATASET_NAME, FOLDS, FORMAT_VERSION, PLAN_NAME, SHARDS
+from dfer_data.shards.reader import ShardReader
+from dfer_data.storage.files import ORIGIN_NAME, canonical_json, is_url, sha256_file
+from dfer_data.storage.shard_bytes import LocalBytes, ShardBytes
+from dfer_data.video.resize import resized
+
+if TYPE_CHECKING:
+    from dfer_data.storage.url_cache import Remote
+
+_INDEX = ("clip_id", "status", "label", "shard", "row", "num_frames")
+
+
+def read_document(root: Path) -> dict[str, Any]:
+    """Return dataset.json after checking its version and its own hash.
+
+    Raises UsageError where there is none, FormatVersionError for a newer format, CorruptDataError for changed bytes.
+    """
+    path = root / DATASET_NAME
+    if not path.is_file():
+        unfinished = (root / PLAN_NAME).is_file()
+        why = "prepare has not finished here: run it again to go on" if unfinished else "make it with `dfer prepare`"
+        raise UsageError(f"{root} is not a prepared dataset ({DATASET_NAME} is missing); {why}")
+    try:
+        document = json.loads(path.read_bytes())
+        version = int(document["format_version"])
+        body = {key: value for key, value in document.items() if key != "sha256"}
+        sha256 = hashlib.sha256(canonical_json(body)).hexdigest()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptDataError(f"{path} is not a dataset.json of dfer: {error!r}") from error
+    if version > FORMAT_VERSION:
+        raise FormatVersionError(f"{path} has format version {version}, this dfer knows {FORMAT_VERSION}: update dfer")
+    if sha256 != document.get("sha256"):
+        raise CorruptDataError(f"{path} does not match its own sha256; restore it or prepare again")
+    if strange := [name for name in _named_files(document) if not _is_below(name)]:
+        raise CorruptDataError(f"{path} names a file outside its folder: {strange[0]!r}; do not use this dataset")
+    return dict(document)
+
+
+def _named_files(document: Mapping[str, Any]) -> list[str]:
+    """Return every path that dataset.json leads to, relative to its folder."""
+    return [*document["files"], *(f"{SHARDS}/{facts['name']}" for facts in document.get("shards", ()))]
+
+
+def _is_below(name: str) -> bool:
+    path = PurePosixPath(name)
+    return not (path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name)
+
+
+def _located(root: Path | str) -> tuple[Path, Remote | None]:
+    """Return the folder, and what fetches its clips if it is behind a URL."""
+    if not is_url(root) and not (Path(root) / ORIGIN_NAME).is_file():
+        return Path(root), None
+    from dfer_data.storage.url_cache import located
+
+    return located(root)
+
+
+class PreparedDataset:
+    """A prepared dataset opened for reading; its small files have been checked against their hashes."""
+
+    def __init__(self, root: Path | str) -> None:
+        """Open a folder, or a URL such as s3://bucket/dfew-retinaface, of which clips are fetched as they are read.
+
+        Raises UsageError, FormatVersionError or CorruptDataError as `read_document` does, RemoteError for a URL.
+        """
+        self.root, self._remote = _located(root)
+        self.document = read_document(self.root)
+        for name, facts in self.document["files"].items():
+            if name == CLIPS_NAME or name.startswith(FOLDS + "/"):
+                path = self.root / name
+                if self._remote is not None:
+                    self._remote.fetch(name, sha256=facts["sha256"])
+                if not path.is_file() or sha256_file(path) != facts["sha256"]:
+                    raise CorruptDataError(
+                        f"{path} is not the file that dataset.json names; restore it or prepare again"
+                    )
+        self._readers: dict[int, ShardReader] = {}
+
+    @cached_property
+    def clips(self) -> pd.DataFrame:
+        """The manifest whole, one row a clip in the order of ids; read when it is first asked for."""
+        return pd.read_parquet(self.root / CLIPS_NAME)
+
+    def _index(self) -> pa.Table:
+        """The columns that say where clips are and what they are; small for a million clips."""
+        file = pq.ParquetFile(self.root / CLIPS_NAME, memory_map=True, read_dictionary=["status", "label"])
+        return file.read(columns=list(_INDEX), use_threads=False)
+
+    @cached_property
+    def _columns(self) -> dict[str, pa.Array]:
+        table = pq.read_table(self.root / CLIPS_NAME)
+        return {name: table[name].combine_chunks() for name in table.column_names}
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {clip_id: position for position, clip_id in enumerate(self._columns["clip_id"].to_pylist())}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave open files behind when a copy goes to another process."""
+        return self.__dict__ | {"_readers": {}}
+
+    def index(self, clip_ids: Sequence[str]) -> pa.Table:
+        """Return clip_id, status, label, shard, row, num_frames of clips, in their order; UsageError for unknown ids.
+
+        Label, shard and row are null where there is none.
+        """
+        return self._index_of(pa.chunked_array([pa.array(clip_ids, pa.large_string())]))
+
+    def _index_of(self, clip_ids: pa.ChunkedArray) -> pa.Table:
+        index = self._index()
+        if clip_ids.equals(index["clip_id"]):
+            return index
+        return index.take(self._places(clip_ids, index["clip_id"]))
+
+    def _places(self, clip_ids: pa.ChunkedArray, known: pa.ChunkedArray) -> pa.Array:
+        places = pc.index_in(clip_ids, value_set=known.cast(clip_ids.type))
+        if places.null_count:
+            unknown = clip_ids.filter(places.is_null())
+            more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+            raise UsageError(f"{self.root} has no clip {unknown[0].as_py()!r}{more}")
+        return places
+
+    def votes(self, clip_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return how many annotators chose each class, (num_clips, num_classes); all 0 where the dataset says nothing.
+
+        UsageError for an unknown clip.
+        """
+        counts = np.zeros((len(clip_ids), len(self.class_names)), np.int64)
+        path = self.root / CLIPS_NAME
+        if "votes" not in pq.read_schema(path).names:  # made before there were any
+            return counts
+        table = pq.read_table(path, columns=["clip_id", "votes"])
+        places = self._places(pa.chunked_array([pa.array(clip_ids, pa.large_string())]), table["clip_id"])
+        for number, row in enumerate(table["votes"].take(places).to_pylist()):
+            counts[number] = 0 if row is None else row
+        return counts
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Label names in the dataset's own order."""
+        return tuple(self.document["class_names"])
+
+    def fold(self, name: str) -> dict[str, str]:
+        """Return clip id -> split of an official fold; UsageError lists the folds there are."""
+        table = self._fold_table(name)
+        return dict(zip(table["clip_id"].to_pylist(), table["split"].to_pylist(), strict=True))
+
+    def fold_index(self, name: str, split: str) -> pa.Table:
+        """Return what `index` does of a fold's `split`; UsageError as `fold`."""
+        table = self._fold_table(name)
+        return self._index_of(table["clip_id"]).filter(pc.equal(table["split"], split))
+
+    def _fold_table(self, name: str) -> pa.Table:
+        path = self.root / FOLDS / f"fold-{name}.csv"
+        if f"{FOLDS}/{path.name}" not in self.document["files"]:
+            known = ", ".join(sorted(self.document["counts"]["folds"])) or "none"
+            raise UsageError(f"{self.root} has no fold {name!r}; it has: {known}")
+        kinds = {"clip_id": pa.large_string(), "split": pa.dictionary(pa.int32(), pa.string())}
+        options = csv.ConvertOptions(column_types=kinds, strings_can_be_null=False)
+        return csv.read_csv(path, read_options=csv.ReadOptions(use_threads=False), convert_options=options)
+
+    def clip(self, clip_id: str) -> dict[str, Any]:
+        """Return the manifest's row of a clip by column name; UsageError for an unknown id."""
+        if clip_id not in self._positions:
+            raise UsageError(f"{self.root} has no clip {clip_id!r}")
+        position = self._positions[clip_id]
+        return {name: column[position].as_py() for name, column in self._columns.items()}
+
+    def shard(self, number: int) -> ShardReader:
+        """Return the open reader of a shard; its index has been checked."""
+        if number not in self._readers:
+            facts = self.document["shards"][number]
+            name = f"{SHARDS}/{facts['name']}.safetensors"
+            source: ShardBytes = LocalBytes(self.root / name)
+            if self._remote is not None:
+                source = self._remote.shard_bytes(name)
+            reader = ShardReader(source, index_bytes=facts["index_bytes"], index_crc32=facts["index_crc32"])
+            self._readers[number] = reader
+        return self._readers[number]
+
+    def read_clip(self, clip_id: str, *, size_px: int = 224) -> npt.NDArray[np.uint8]:
+        """Return the 16 test frames of a clip as (16, 3, size, size) uint8 RGB.
+
+        Raises UsageError for a clip that is unknown or has no faces, CorruptShardError for damaged bytes.
+        """
+        clip = self.clip(clip_id)
+        if clip["status"] == "failed":
+            raise UsageError(f"clip {clip_id} has no faces: {clip['code']}: {clip['reason']}")
+        reader, row = self.shard(int(clip["shard"])), int(clip["row"])
+        wanted = reader.clip16_index(row).tolist()
+        pictures = {i: resized(reader.frame(row, i, clip_id=clip_id), size_px=size_px) for i in set(wanted)}
+        return np.stack([pictures[i] for i in wanted]).transpose(0, 3, 1, 2).copy()  # (T, H, W, C) -> (T, C, H, W)
+
+
+def open_dataset(root: Path | str) -> PreparedDataset:
+    """Open a prepared dataset and check its small files. See PreparedDataset."""
+    return PreparedDataset(root)
+
+
+@lru_cache(maxsize=4)
+def _opened(root: Path | str, mtime_ns: int) -> PreparedDataset:
+    return PreparedDataset(root)
+
+
+def read_clip(root: Path | str, clip_id: str, *, size_px: int = 224) -> npt.NDArray[np.uint8]:
+    """Return the 16 test frames of a clip as (16, 3, size, size) uint8 RGB; the dataset stays open between calls."""
+    if is_url(root):
+        return _opened(root, 0).read_clip(clip_id, size_px=size_px)
+    path = Path(root).resolve() / DATASET_NAME
+    mtime_ns = path.stat().st_mtime_ns if path.is_file() else 0
+    return _opened(path.parent, mtime_ns).read_clip(clip_id, size_px=size_px)

@@ -1,0 +1,97 @@
+"""Workers that are processes of this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Sequence
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+
+import psutil
+
+from dfer_data.errors import VideoError
+from dfer_data.preparation.crew import Limits, OnEvent, Worker, crashed, out_of_memory, run_crew
+from dfer_data.preparation.messages import Message
+from dfer_data.preparation.process_worker import EXIT_MEMORY, start_worker
+from dfer_data.preparation.schedule import Step
+from dfer_data.preparation.steps import ShardTask, Workplace
+
+
+def run_processes(
+    shards: Sequence[ShardTask], place: Workplace, *, num_workers: int, limits: Limits, on_event: OnEvent
+) -> None:
+    """Run the shards in `num_workers` processes; any exception, Ctrl+C included, ends them all first.
+
+    Raises WorkerError when workers keep dying, else what stopped a worker: OSError when the disk fails, DferError.
+    """
+    run_crew(shards, place, _Processes(place), num_workers=num_workers, limits=limits, on_event=on_event)
+
+
+class _Processes:
+    """Workers that are processes of this machine."""
+
+    def __init__(self, place: Workplace) -> None:
+        self._place = place
+
+    def hire(self) -> Worker:
+        return _Process(*start_worker(self._place))
+
+    def wait(self, workers: Sequence[Worker], *, timeout_seconds: float) -> Sequence[Worker]:
+        by_connection = {worker.connection: worker for worker in workers if isinstance(worker, _Process)}
+        ready = wait(list(by_connection), timeout=timeout_seconds)
+        return [by_connection[connection] for connection in ready if isinstance(connection, Connection)]
+
+    def why_nobody_starts(self) -> str:
+        return "the machine is too busy, or its disk hangs"
+
+
+class _Process(Worker):
+    """One process and the pipe to it."""
+
+    def __init__(self, connection: Connection, process: BaseProcess) -> None:
+        super().__init__()
+        self.connection, self._process = connection, process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid or 0
+
+    @property
+    def resident_bytes(self) -> int:
+        try:
+            return int(psutil.Process(self.pid).memory_info().rss)
+        except psutil.Error:
+            return 0
+
+    def tell(self, step: Step) -> None:
+        with contextlib.suppress(ConnectionError):
+            self.connection.send(step)
+
+    def hear(self) -> Message | VideoError:
+        try:
+            message: Message = self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            return _death(self._process)
+        return message
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self.connection.close()
+
+
+def _death(process: BaseProcess) -> VideoError:
+    process.join()
+    code = process.exitcode or 0
+    if code == EXIT_MEMORY:
+        return out_of_memory("could not get memory")
+    how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+    return crashed(f"its process {how}")
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

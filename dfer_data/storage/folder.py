@@ -1,0 +1,123 @@
+"""A prepared dataset in a folder on a disk."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from dfer_data.errors import UsageError
+from dfer_data.storage import folder_lock as lock
+from dfer_data.storage.base import WORK, OnWait, _work
+from dfer_data.storage.files import sync_folder, write_atomically
+from dfer_data.storage.shard_bytes import LocalBytes, ShardBytes
+
+
+class FolderTarget:
+    """A folder on a disk; files are written aside, synced and renamed."""
+
+    flag = "--out"
+
+    def __init__(self, root: Path, *, task_index: int | None = None) -> None:
+        self.root = self.disk = root
+        self.work, self.stale = _work(root / WORK, task_index)
+
+    def __str__(self) -> str:
+        """Return the path."""
+        return str(self.root)
+
+    def with_work(self, work: Path) -> FolderTarget:
+        """Return the same folder, by its absolute path."""
+        other = FolderTarget(self.root.absolute())
+        other.work = work
+        return other
+
+    def listing(self, folder: str = "") -> dict[str, int]:
+        """Return what lies there; see Target."""
+        try:
+            return {path.name: path.lstat().st_size for path in (self.root / folder).iterdir()}
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
+
+    def files(self) -> dict[str, int]:
+        """Return all files."""
+        paths = (path for path in sorted(self.root.rglob("*")) if path.is_file())
+        return {path.relative_to(self.root).as_posix(): path.stat().st_size for path in paths}
+
+    def size(self, name: str) -> int | None:
+        """Return a file's bytes."""
+        try:
+            return (self.root / name).stat().st_size
+        except FileNotFoundError:
+            return None
+
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes."""
+        return (self.root / name).read_bytes()
+
+    def read_all(self, names: Sequence[str]) -> list[bytes]:
+        """Return the bytes of many files."""
+        return [self.read(name) for name in names]
+
+    @contextlib.contextmanager
+    def local(self, name: str) -> Iterator[Path]:
+        """Yield the file itself."""
+        yield self.root / name
+
+    def shard_bytes(self, name: str) -> ShardBytes:
+        """Return the file's bytes."""
+        return LocalBytes(self.root / name)
+
+    def check(self) -> None:
+        """Raise UsageError where the folder's name is a file's."""
+        if self.root.exists() and not self.root.is_dir():
+            raise UsageError(f"{self.root} is a file; choose another --out")
+
+    def make_folders(self, *names: str) -> None:
+        """Make the folders."""
+        for name in names:
+            (self.root / name).mkdir(parents=True, exist_ok=True)
+
+    def hold(self, *, task_index: int | None, on_wait: OnWait) -> AbstractContextManager[None]:
+        """Hold the folder's lock."""
+        return lock.hold(self.root, task_index=task_index)
+
+    def confirm(self) -> None:
+        """Do nothing: the operating system's lock cannot be taken away."""
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Write a file unless it is there."""
+        with lock.hold_briefly(self.root, Path(name).stem):
+            if (self.root / name).exists():
+                return False
+            self.put(name, content)
+        return True
+
+    def put(self, name: str, content: bytes) -> None:
+        """Write a small file."""
+        write_atomically(self.root / name, content, work=self.work)
+
+    def put_file(self, name: str, path: Path, *, on_progress: Callable[[], None]) -> None:
+        """Move a file here."""
+        path.replace(self.root / name)
+
+    def append(self, name: str, line: bytes) -> None:
+        """Add to a log."""
+        with (self.root / name).open("ab") as file:
+            file.write(line)
+
+    def sync(self, *folders: str) -> None:
+        """Sync the folders."""
+        for folder in folders:
+            sync_folder(self.root / folder)
+
+    def remove(self, *names: str) -> None:
+        """Remove files."""
+        for name in names:
+            (self.root / name).unlink(missing_ok=True)
+
+    def remove_folder(self, name: str) -> None:
+        """Remove a folder."""
+        shutil.rmtree(self.root / name, ignore_errors=True)

@@ -1,0 +1,24 @@
+"""`dfer synth`, as its users see it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dfer_cli.main import main
+
+
+def test_synth_refuses_a_dataset_that_it_cannot_shape(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["synth", "casme"]) == 2
+    wanted = "error: synth knows no dataset 'casme'; known: dfew, ferv39k, afew, mafw, cremad, ravdess\n"
+    assert capsys.readouterr().err == wanted
+    assert main(["synth", "mafw", "--identities", "10"]) == 2
+    assert "--identities goes with dfew alone" in capsys.readouterr().err
+
+
+def test_synth_says_that_it_is_synthetic_and_what_comes_next(workspace: Path) -> None:
+    made, warning, following = (workspace / "synth.txt").read_text().splitlines()
+    assert made.startswith("data/dfew: 70 clips of 10 rendered heads (")
+    assert warning.startswith("They are synthetic: ")
+    assert following == "next: dfer prepare dfew --detector retinaface"
