@@ -63,8 +63,8 @@ gpu-wheels: setup  ## .whl/: what `make gpu-check` needs on a machine without a 
 	$(PIP) download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp $(GPU_PLATFORMS) \
 	  --dest .whl $(shell grep -xE '($(subst $() $(),|,$(GPU_PACKAGES)))==.*' constraints.txt)
 	$(PIP) wheel --quiet --no-deps --wheel-dir .whl .
-	DFER_CACHE=.whl/cache $(BIN)/python -c "from dfer_data.weights import fetch; from tests.videos import fetch_videos; \
-	  fetch.fetch('retinaface-mobilenet0.25'); fetch_videos()"
+	DFER_CACHE=.whl/cache $(BIN)/python -c "from dfer_data.weights.fetch import fetch_weights; from tests.videos import fetch_videos; \
+	  fetch_weights('retinaface-mobilenet0.25'); fetch_videos()"
 	rm -f .whl/cache/*/*.whl .whl/cache/*/*.lock
 
 gpu-check:  ## what a CUDA GPU does, in eight minutes; build/gpu-check.json (GPU_PYTHON names a Python with torch)

@@ -253,7 +253,7 @@ def test_another_intact_shard_in_its_place_is_found(tmp_path: Path) -> None:
 
 def test_a_newer_format_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "00007.safetensors"
-    monkeypatch.setattr("dfer_data.shards.layout.FORMAT_VERSION", FORMAT_VERSION + 1)
+    monkeypatch.setattr("dfer_data.shards.writer.FORMAT_VERSION", FORMAT_VERSION + 1)
     file = write(path, make_clips([1]))
     monkeypatch.undo()
     with pytest.raises(FormatVersionError, match=rf"00007\.safetensors has shard format {FORMAT_VERSION + 1}.*reads 1"):

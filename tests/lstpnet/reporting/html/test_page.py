@@ -183,7 +183,8 @@ def test_on_another_machine_the_run_folder_alone_gives_the_page_and_every_table(
 import json, sys
 from pathlib import Path
 from lstpnet.reporting.html.page import to_html
-from lstpnet.reporting.build import RENDERERS, build_report
+from lstpnet.reporting.build import build_report
+from lstpnet.reporting.formats import RENDERERS
 from lstpnet.runs import find_runs, load_runs
 runs, unfinished = load_runs(find_runs(Path(sys.argv[1])))
 report = build_report(runs, unfinished)
