@@ -21,7 +21,7 @@ from dfer_data.faces.align import eye_centres
 from dfer_data.faces.aligned_faces import decode
 from dfer_data.faces.pipeline import Clip, clips_of_video
 from dfer_data.preparation.plan import Plan
-from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.request import Request, resolve_request
 from dfer_data.types import Floats, Image
 from tests.videos import fetch_videos
 
@@ -39,7 +39,7 @@ _WINDOWS = (1, 5, 7, 11, 15)
 
 def made(video: Path, **settings: Any) -> tuple[Plan, Clip]:
     """Return the plan and the first clip of a video with other settings."""
-    resolved = resolve(Request(dataset="folder", source=video.parent, **settings))
+    resolved = resolve_request(Request(dataset="folder", source=video.parent, **settings))
     wanted = next(one for one in resolved.plan.listing.videos if one.path == video.name)
     detector = build_detector(resolved.plan.config, weights=resolved.weights)
     assert detector is not None

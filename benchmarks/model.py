@@ -29,7 +29,7 @@ from torch import Tensor, nn
 
 from benchmarks.peers.plain_lstpnet import plain_lstpnet
 from lstpnet.checkpoints.export import export_onnx, fold_batch_norms
-from lstpnet.models.channel_attention import Excitation
+from lstpnet.models.channel_attention import ChannelAttention
 from lstpnet.models.lstpnet import LSTPNet
 
 Run = Callable[[], object]
@@ -196,7 +196,7 @@ def shares(clips: Tensor) -> dict[str, float]:
         module.register_forward_pre_hook(before)
         module.register_forward_hook(after(name))
     for module in net.modules():
-        if isinstance(module, Excitation):
+        if isinstance(module, ChannelAttention):
             real = module.gate
 
             def gate(x: Tensor, num_frames: int, real: Callable[..., Tensor] = real) -> Tensor:

@@ -24,8 +24,8 @@ from dfer_data.detect.registry import build_detector
 from dfer_data.video.reader import open_video
 from dfer_data.weights.fetch import weights_file
 from lstpnet import LSTPNet
-from lstpnet.checkpoints.open_model import Opened
-from lstpnet.prediction.video import Windows, predict_video, quickened
+from lstpnet.checkpoints.open_model import OpenedModel
+from lstpnet.prediction.video import Windows, predict_video, with_folded_norms
 from lstpnet.recipe import Recipe
 from tests.videos import fetch_videos
 
@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None)
     arguments = parser.parse_args()
     torch.manual_seed(0)
-    opened = quickened(Opened(LSTPNet(num_classes=7), tuple("abcdefg"), Recipe(name="dfew")))
+    opened = with_folded_norms(OpenedModel(LSTPNet(num_classes=7), tuple("abcdefg"), Recipe(name="dfew")))
     config = PrepareConfig(
         dataset="folder", detector="retinaface", backbone="mobilenet0.25", weights_sha256="", detect_every=5
     )

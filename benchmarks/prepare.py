@@ -34,8 +34,8 @@ import psutil
 from benchmarks.peers.contestant import Contestant
 from dfer_data import open_dataset
 from dfer_data.preparation.crew import VideoStarted
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import run_preparation
 from dfer_data.preparation.steps import VideoDone
 from dfer_data.types import Floats, Image
 from dfer_data.video.reader import open_video
@@ -83,7 +83,7 @@ def encode(path: Path, pictures: list[Image]) -> None:
 def ours(videos: Path, out: Path, *, num_workers: int = 2, **settings: Any) -> dict[str, float]:
     """Prepare the videos once; return seconds, seconds of the start, frames, CPU seconds and the workers' memory."""
     shutil.rmtree(out, ignore_errors=True)
-    resolved = resolve(Request(dataset="folder", source=videos, **settings))
+    resolved = resolve_request(Request(dataset="folder", source=videos, **settings))
     begun: list[float] = []
     frames: list[int] = []
 
@@ -95,7 +95,7 @@ def ours(videos: Path, out: Path, *, num_workers: int = 2, **settings: Any) -> d
 
     with _watched_children() as seen:
         start = time.perf_counter()
-        summary = prepare(resolved, out, num_workers=num_workers, on_event=note)
+        summary = run_preparation(resolved, out, num_workers=num_workers, on_event=note)
         stop = time.perf_counter()
     assert not summary.num_failed
     return {"seconds": stop - begun[0], "start_seconds": begun[0] - start, "frames": sum(frames), **seen}
@@ -233,13 +233,13 @@ def scaling(work: Path) -> list[dict[str, Any]]:
 def stages(work: Path, *, num_frames: int = 72) -> dict[str, float]:
     """Return CPU milliseconds a frame of each stage, one after the other in this process, in float32."""
     from dfer_data.detect.retinaface import RetinaFace
-    from dfer_data.faces.align import similarity, template, warp
+    from dfer_data.faces.align import landmark_template, similarity, warp
     from dfer_data.faces.aligned_faces import encoder
     from dfer_data.faces.appearance import described
     from dfer_data.video.shot_cuts import CutDetector
 
     cv2.setNumThreads(1)
-    config = resolve(Request(dataset="folder", source=work / "few")).plan.config
+    config = resolve_request(Request(dataset="folder", source=work / "few")).plan.config
     detector = RetinaFace(fetch_weights("retinaface-mobilenet0.25"))
     path = next(iter(sorted((work / "few").iterdir())))
     timed = _Stages(num_frames)
@@ -255,7 +255,7 @@ def stages(work: Path, *, num_frames: int = 72) -> dict[str, float]:
     timed.of("detect", lambda: [detector.detect(batch) for _ in range(num_frames // 2)])
     found = detector.detect(batch)[0]
     timed.of("appearance", lambda: [described(picture, found, scheme=detector.scheme) for _ in range(num_frames)])
-    target = template(detector.scheme, size_px=224, scale=0.8)
+    target = landmark_template(detector.scheme, size_px=224, scale=0.8)
     matrix = similarity(found[0].landmarks, target)
     timed.of("warp", lambda: [warp(picture, matrix, size_px=224) for _ in range(num_frames)])
     face, encode = warp(picture, matrix, size_px=224), encoder(config)

@@ -28,8 +28,8 @@ import simplejpeg
 from benchmarks.peers.contestant import prepared
 from dfer_data import open_dataset
 from dfer_data.loading.prepared import PreparedDataset
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import run_preparation
 from dfer_data.types import Image
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.html.page import to_html
@@ -88,7 +88,9 @@ def many_clips(heads: PreparedDataset, work: Path, *, num_clips: int) -> Prepare
             mine = [clip for clip in range(num_clips) if (clip % NUM_FOLDS == fold - 1) == (split == "test")]
             lines = [f"{clip + 1},{labels[clip % len(labels)]}\n" for clip in mine]
             path.write_text("".join(["video_name,label\n", *lines]))
-    prepare(resolve(Request(dataset="dfew", source=source, detector="none")), work / "prepared-crops", num_workers=0)
+    run_preparation(
+        resolve_request(Request(dataset="dfew", source=source, detector="none")), work / "prepared-crops", num_workers=0
+    )
     return open_dataset(work / "prepared-crops")
 
 

@@ -15,8 +15,8 @@ from ._support.exit_codes import ExitCode
 from ._support.options import JsonFlag
 
 if TYPE_CHECKING:
-    from dfer_data.detect.choices import Contestant
-    from dfer_data.detector_comparison.totals import Comparison
+    from dfer_data.detect.choices import DetectorUnderTest
+    from dfer_data.detector_comparison.totals import DetectorComparison
 
 detectors_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="List face detectors; compare them on your own videos."
@@ -66,7 +66,7 @@ def compare(
     docs/detectors.md defines each figure. Exit code 3 if a video cannot be read; the others are compared.
     """
     from dfer_data.detector_comparison import files
-    from dfer_data.detector_comparison.run import compare as run
+    from dfer_data.detector_comparison.run import compare_detectors as run
     from dfer_data.detector_comparison.run import videos_of
 
     videos_of(folder, limit=limit)  # what is wrong with the folder is told before a detector is loaded
@@ -75,7 +75,7 @@ def compare(
         if out is not None:
             files.claim(out, force=force)
         with console.progress("comparing", unit="videos") as advance:
-            sheets = out / files.SHEETS if out is not None else None
+            sheets = out / files.COMPARISON_SHEETS if out is not None else None
             result = run(folder, contestants, every=every, limit=limit, sheets=sheets, on_video=advance)
         content = files.document(result, root=folder, every=every, det_size_px=det_size)
         if out is not None:
@@ -96,7 +96,7 @@ def compare(
 
 def _contestants(
     names: str | None, *, det_size_px: int, resnet50_weights: Path | None, as_json: bool
-) -> list[Contestant]:
+) -> list[DetectorUnderTest]:
     """Return the detectors named, or all that can run here with a note on each other one; say which they are."""
     from dfer_data.detect.choices import CHOICES, choice, problem, ready
 
@@ -121,7 +121,7 @@ def _contestants(
     return contestants
 
 
-def _show(result: Comparison, *, every: int, out: Path | None) -> None:
+def _show(result: DetectorComparison, *, every: int, out: Path | None) -> None:
     """Print the tables, the clips with different subjects, and where more is to be seen."""
     counts = f"{len(result.clips)} clips, {result.detectors[0].num_frames} frames"
     counts += f", one in {every}: jitter holds the motion between them too" if every > 1 else ""
@@ -161,7 +161,7 @@ def _percent(share: float | None, *, digits: int = 2) -> str:
     return "-" if share is None else f"{100 * share:.{digits}f} %"
 
 
-def _show_suspects(result: Comparison) -> None:
+def _show_suspects(result: DetectorComparison) -> None:
     for one in result.suspects[:_MOST_NAMED]:
         how = "never in the same frame" if one.overlap is None else f"overlap {one.overlap:.2f}"
         console.say(f"different subjects: {one.clip_id}: {one.one} and {one.other} ({how})")

@@ -14,7 +14,7 @@ from ._support.options import JsonFlag, refuse_targets, require_torch
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
-    from lstpnet.checkpoints.open_model import Opened
+    from lstpnet.checkpoints.open_model import OpenedModel
     from lstpnet.evaluation.cross_dataset import CrossResult
 
 Source = Annotated[
@@ -116,7 +116,7 @@ def _open(
     trained_on: str | None,
     protocol: str | None,
     overrides: list[str] | None,
-) -> tuple[Opened, PreparedDataset, tuple[str, ...]]:
+) -> tuple[OpenedModel, PreparedDataset, tuple[str, ...]]:
     """Open model and dataset, and choose the clips."""
     from dfer_data.loading.prepared import open_dataset
     from lstpnet.checkpoints.open_model import CHANGEABLE, open_model, with_changes
@@ -153,7 +153,7 @@ def _write(out: Path, result: CrossResult, class_names: tuple[str, ...], *, has_
 
 
 def _show(
-    source: Path, dataset: PreparedDataset, opened: Opened, result: CrossResult, *, is_masked: bool, as_json: bool
+    source: Path, dataset: PreparedDataset, opened: OpenedModel, result: CrossResult, *, is_masked: bool, as_json: bool
 ) -> None:
     scores, names = result.scores, opened.class_names
     recalls = dict(zip(names, scores.recalls, strict=True))

@@ -17,7 +17,7 @@ from ._support.options import JsonFlag, refuse_targets
 from ._support.settings import load_settings
 
 if TYPE_CHECKING:
-    from dfer_data.inspection.redetect import Retraced
+    from dfer_data.inspection.redetect import Redetected
     from dfer_data.loading.prepared import PreparedDataset
 
 _MOST_NAME_BYTES = 200
@@ -192,8 +192,8 @@ def _write_video(
 
 def _retraced(
     dataset: PreparedDataset, clip: dict[str, Any], video: Path, *, weights: Path | None, advance: console.Advance
-) -> Retraced:
-    from dfer_data.inspection.redetect import config_of, detector_of, retrace
+) -> Redetected:
+    from dfer_data.inspection.redetect import config_of, detector_of, redetect_clip
 
     config = config_of(dataset.document)
     num_steps = 0
@@ -203,7 +203,7 @@ def _retraced(
         num_steps += 1
         advance(num_steps, max(num_steps, clip["num_source_frames"] // 16))
 
-    return retrace(clip, video, config=config, detector=detector_of(config, path=weights), on_progress=step)
+    return redetect_clip(clip, video, config=config, detector=detector_of(config, path=weights), on_progress=step)
 
 
 def _tell(document: dict[str, Any], *, as_json: bool) -> None:

@@ -17,7 +17,7 @@ from ._support.options import FAST_DETECT_EVERY, JsonFlag, require_torch
 from ._support.predict_files import check_targets, folder_of_strips, videos_named
 
 if TYPE_CHECKING:
-    from lstpnet.prediction.video import Moment, Person
+    from lstpnet.prediction.video import Person, WindowPrediction
 
 
 def predict(
@@ -57,7 +57,7 @@ def predict(
     from lstpnet.prediction.attention_figure import MOST_WINDOWS
     from lstpnet.prediction.face_marks import marks_of
     from lstpnet.prediction.timeline import draw_timeline
-    from lstpnet.prediction.video import LEAST_FRAMES, Windows, predict_video, quickened
+    from lstpnet.prediction.video import LEAST_FRAMES, Windows, predict_video, with_folded_norms
 
     windows = Windows(window_seconds, stride_seconds)
     if not model.exists():
@@ -65,7 +65,7 @@ def predict(
     paths, chosen = videos_named(sources), pick_device(device)
     targets = {".png": plots, ".mp4": annotate}
     check_targets(csv, {end: folder for end, folder in targets.items() if folder is not None}, paths, force=force)
-    opened = quickened(open_model(model, checkpoint=checkpoint, trained_on=trained_on))
+    opened = with_folded_norms(open_model(model, checkpoint=checkpoint, trained_on=trained_on))
     strips = folder_of_strips(attention, opened, paths, force=force, as_json=as_json)
     config, weights = _how_to_detect(detector, detect_every)
     finder = build_detector(config, weights=weights)
@@ -161,7 +161,7 @@ def _document(path: Path, persons: Sequence[Person], names: Sequence[str], *, pr
     }
 
 
-def _attention(moment: Moment) -> dict[str, list[float]]:
+def _attention(moment: WindowPrediction) -> dict[str, list[float]]:
     """Return the attention to the sixteen frames of a window, where it was asked for."""
     return {} if moment.attention is None else {"attention": [round(float(share), 4) for share in moment.attention]}
 

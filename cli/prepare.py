@@ -18,7 +18,7 @@ from ._support.settings import dataset_folder, load_settings
 
 if TYPE_CHECKING:
     from dfer_data.preparation.ray_pool import Cluster
-    from dfer_data.preparation.run import Share
+    from dfer_data.preparation.run import TaskShare
 
 
 def prepare(
@@ -96,7 +96,7 @@ def prepare(
     from dfer_data.preparation import run as library
     from dfer_data.preparation.crew import Limits
     from dfer_data.preparation.ray_pool import Cluster
-    from dfer_data.preparation.request import Request, resolve
+    from dfer_data.preparation.request import Request, resolve_request
     from dfer_data.storage.target import target_at
 
     from ._support.prepare_progress import PrepareProgress
@@ -138,7 +138,7 @@ def prepare(
     )
     if not dry_run:
         target.check()  # before a large dataset is listed
-    resolved = resolve(request, has_hardware=engine != "ray")
+    resolved = resolve_request(request, has_hardware=engine != "ray")
     num_workers = workers or settings.prepare.workers or (None if engine == "ray" else num_cores())
     introduce(resolved, str(folder), engine=engine, num_workers=num_workers, as_json=as_json)
     if dry_run:
@@ -150,7 +150,7 @@ def prepare(
             _ask(str(folder), yes=yes)
             output.discard(target, on_wait=bar.watch)
         with bar:
-            summary = library.prepare(
+            summary = library.run_preparation(
                 resolved,
                 folder,
                 engine=engine,  # type: ignore[arg-type]
@@ -193,9 +193,9 @@ def _at_hand(engine: str, cluster: Cluster) -> contextlib.AbstractContextManager
     return connected(cluster)
 
 
-def _share(task_index: int | None, num_tasks: int | None, *, force: bool) -> Share | None:
+def _share(task_index: int | None, num_tasks: int | None, *, force: bool) -> TaskShare | None:
     """Check how the work is divided; every fault as one UsageError."""
-    from dfer_data.preparation.run import Share
+    from dfer_data.preparation.run import TaskShare
 
     faults = []
     if (task_index is None) != (num_tasks is None):
@@ -204,7 +204,7 @@ def _share(task_index: int | None, num_tasks: int | None, *, force: bool) -> Sha
         faults.append("--force goes without --task-index: one task must not remove the others' shards")
     if faults:
         raise UsageError("; ".join(faults))
-    return None if task_index is None or num_tasks is None else Share(task_index, num_tasks)
+    return None if task_index is None or num_tasks is None else TaskShare(task_index, num_tasks)
 
 
 def _ask(folder: str, *, yes: bool) -> None:

@@ -83,7 +83,7 @@ def train(
     from lstpnet.recipe import parse_overrides, recipe_of, renamed, resolve_recipe
     from lstpnet.training.distributed import joined_group
     from lstpnet.training.experiment import check_trainable, make_experiment
-    from lstpnet.training.run import standing
+    from lstpnet.training.run import run_state
 
     settings = load_settings().train
     root = choose_data(data or settings.data, fold=fold)
@@ -102,7 +102,7 @@ def train(
     for one_fold, one_seed in pairs:
         experiment = make_experiment(root, resolved, fold=one_fold, seed=one_seed)
         folder = experiment.run_folder(runs)
-        planned.append((experiment, folder, "absent" if force else standing(folder, experiment, init=init)))
+        planned.append((experiment, folder, "absent" if force else run_state(folder, experiment, init=init)))
     if resume and not any(state == "begun" for _, _, state in planned):
         raise UsageError(f"--resume: there is no unfinished run with these settings ({planned[0][1]})")
     with joined_group(pick_device(device)) as (group, chosen):

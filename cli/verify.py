@@ -14,7 +14,7 @@ from ._support.exit_codes import ExitCode
 from ._support.options import JsonFlag
 
 if TYPE_CHECKING:
-    from dfer_data.inspection.official_check import Comparison
+    from dfer_data.inspection.official_check import OfficialCheck
 
 
 def verify(
@@ -55,11 +55,11 @@ def verify(
             raise typer.Exit(ExitCode.FAILED)
 
 
-def _as_document(comparison: Comparison) -> dict[str, Any]:
+def _as_document(comparison: OfficialCheck) -> dict[str, Any]:
     return {"equal": comparison.is_equal, **asdict(comparison)}
 
 
-def _tell(comparison: Comparison, *, as_json: bool) -> None:
+def _tell(comparison: OfficialCheck, *, as_json: bool) -> None:
     """Say which numbers and clips differ from the official ones."""
     wrong = [number for number in comparison.numbers if number.expected != number.found]
     num_equal = len(comparison.numbers) - len(wrong)

@@ -20,10 +20,10 @@ from dfer_data.errors import UsageError
 CLIP_FRAMES = 16
 BLACK = -1
 """An index that stands for a black frame."""
-Indices = npt.NDArray[np.int32]
+FrameIndices = npt.NDArray[np.int32]
 Generator = np.random.Generator
 ShortRule = Literal["edge", "loop", "zero", "drop", "formula"]
-_Draw = Callable[[int, Generator], Indices]
+_Draw = Callable[[int, Generator], FrameIndices]
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Sampler:
     """The authors draw test frames too."""
 
 
-def segments_train(num_frames: int, rng: Generator, *, num_segments: int, frames_per_segment: int) -> Indices:
+def segments_train(num_frames: int, rng: Generator, *, num_segments: int, frames_per_segment: int) -> FrameIndices:
     """Draw runs of consecutive frames, one in each equal segment: (num_segments * frames_per_segment,) int32.
 
     Former-DFER, LSTPNet, IAL, DFER-CLIP: segments have a = (N - d + 1) // n frames and run k starts at k a + U{0..a-1},
@@ -60,7 +60,7 @@ def segments_train(num_frames: int, rng: Generator, *, num_segments: int, frames
     return _runs(starts, num_frames, frames_per_segment)
 
 
-def segments_test(num_frames: int, *, num_segments: int = 8, frames_per_segment: int = 2) -> Indices:
+def segments_test(num_frames: int, *, num_segments: int = 8, frames_per_segment: int = 2) -> FrameIndices:
     """Return the run at the middle of each equal segment: (num_segments * frames_per_segment,) int32.
 
     t = (N - d + 1) / n, run k starts at int(t / 2 + t k); where N is not more than n + d - 1, all runs start at 0.
@@ -74,30 +74,30 @@ def segments_test(num_frames: int, *, num_segments: int = 8, frames_per_segment:
     return _runs(starts, num_frames, frames_per_segment)
 
 
-def _runs(starts: npt.NDArray[np.int64], num_frames: int, frames_per_segment: int) -> Indices:
+def _runs(starts: npt.NDArray[np.int64], num_frames: int, frames_per_segment: int) -> FrameIndices:
     frames = (starts[:, None] + np.arange(frames_per_segment)).reshape(-1)
     return np.asarray(np.minimum(frames, num_frames - 1), np.int32)
 
 
-def uniform_train(num_frames: int, rng: Generator) -> Indices:
+def uniform_train(num_frames: int, rng: Generator) -> FrameIndices:
     """Draw sixteen different frames, sorted (the code of DFEW's owners); fewer frames are repeated in turn."""
     if num_frames < CLIP_FRAMES:
         return loop(num_frames)
     return np.sort(rng.choice(num_frames, CLIP_FRAMES, replace=False)).astype(np.int32)
 
 
-def uniform_test(num_frames: int) -> Indices:
+def uniform_test(num_frames: int) -> FrameIndices:
     """Return sixteen evenly spaced frames, the first and the last among them (the code of DFEW's owners)."""
     return np.linspace(0, num_frames - 1, CLIP_FRAMES).astype(np.int32)
 
 
-def m3dfel(num_frames: int, rng: Generator) -> Indices:
+def m3dfel(num_frames: int, rng: Generator) -> FrameIndices:
     """Draw min(N - 1, int(N i / 16) + U{0..15}) for i = 0..15, in training and in testing; not in order of time."""
     starts = np.array([num_frames * i // CLIP_FRAMES for i in range(CLIP_FRAMES)])
     return np.asarray(np.minimum(starts + rng.integers(0, CLIP_FRAMES, CLIP_FRAMES), num_frames - 1), np.int32)
 
 
-def strided_window_train(num_frames: int, rng: Generator, *, stride: int) -> Indices:
+def strided_window_train(num_frames: int, rng: Generator, *, stride: int) -> FrameIndices:
     """Draw a window of 16 `stride` frames and take sixteen evenly spaced ones (VideoMAE, MAE-DFER, SVFAP, S2D).
 
     A clip that is not longer than the window gives every `stride`-th frame, then its last one.
@@ -111,7 +111,7 @@ def strided_window_train(num_frames: int, rng: Generator, *, stride: int) -> Ind
     return np.asarray(np.clip(np.linspace(end - window, end, CLIP_FRAMES), end - window, end - 1), np.int32)
 
 
-def strided_window_test(num_frames: int, *, stride: int, num_views: int) -> Indices:
+def strided_window_test(num_frames: int, *, stride: int, num_views: int) -> FrameIndices:
     """Return views (V, 16) of every `stride`-th frame, the first sixteen to the last sixteen, padded with the last."""
     strided = np.arange(0, num_frames, stride)
     strided = np.concatenate([strided, np.full(max(0, CLIP_FRAMES - len(strided)), strided[-1])])
@@ -119,29 +119,29 @@ def strided_window_test(num_frames: int, *, stride: int, num_views: int) -> Indi
     return np.stack([strided[int(v * step) :][:CLIP_FRAMES] for v in range(num_views)]).astype(np.int32)
 
 
-def dense_train(num_frames: int, rng: Generator) -> Indices:
+def dense_train(num_frames: int, rng: Generator) -> FrameIndices:
     """Draw sixteen consecutive frames; a shorter clip repeats its last one."""
     start = int(rng.integers(0, max(1, num_frames - CLIP_FRAMES + 1)))
     return np.minimum(start + np.arange(CLIP_FRAMES), num_frames - 1).astype(np.int32)
 
 
-def dense_test(num_frames: int) -> Indices:
+def dense_test(num_frames: int) -> FrameIndices:
     """Return the sixteen consecutive frames in the middle; a shorter clip repeats its last one."""
     start = max(0, (num_frames - CLIP_FRAMES) // 2)
     return np.minimum(start + np.arange(CLIP_FRAMES), num_frames - 1).astype(np.int32)
 
 
-def edge(num_frames: int) -> Indices:
+def edge(num_frames: int) -> FrameIndices:
     """Take all frames, then the last one again and again."""
     return np.minimum(np.arange(CLIP_FRAMES), num_frames - 1).astype(np.int32)
 
 
-def loop(num_frames: int) -> Indices:
+def loop(num_frames: int) -> FrameIndices:
     """Take all frames, then begin anew."""
     return (np.arange(CLIP_FRAMES) % num_frames).astype(np.int32)
 
 
-def zero(num_frames: int) -> Indices:
+def zero(num_frames: int) -> FrameIndices:
     """Take all frames, then black ones."""
     frames = np.arange(CLIP_FRAMES)
     return np.where(frames < num_frames, frames, BLACK).astype(np.int32)
@@ -175,7 +175,7 @@ SAMPLERS: Mapping[str, Sampler] = MappingProxyType(
 )
 """segments-8x2: Former-DFER, LSTPNet. segments-16x1: IAL, DFER-CLIP. uniform: DFEW's owners. m3dfel: M3DFEL.
 strided-window-4: MAE-DFER, SVFAP on DFEW and MAFW; -1: on FERV39k. dense: action recognition."""
-SHORT_RULES: Mapping[str, Callable[[int], Indices] | None] = MappingProxyType(
+SHORT_RULES: Mapping[str, Callable[[int], FrameIndices] | None] = MappingProxyType(
     {"edge": edge, "loop": loop, "zero": zero, "drop": None, "formula": None}
 )
 """What becomes of a clip with fewer than sixteen frames. `drop`: it is left out, in train and test. `formula`: the
@@ -204,7 +204,7 @@ def frames_of_clip(
     sampler_name: str = DEFAULT_SAMPLER,
     short: str = DEFAULT_SHORT,
     rng: Generator | None = None,
-) -> Indices:
+) -> FrameIndices:
     """Return the frames of a clip of `num_frames` as views: (1, 16) for train, (V, 16) for test, int32.
 
     `rng` is needed where the policy draws. BLACK stands for a black frame. Raises ValueError for an empty clip, and for
@@ -222,13 +222,13 @@ def frames_of_clip(
     return chosen.train(num_frames, stream)[None] if part == "train" else chosen.test(num_frames, stream)
 
 
-def baked_frames(num_frames: int) -> Indices:
+def baked_frames(num_frames: int) -> FrameIndices:
     """Return the sixteen test frames (16,) int32 that a shard names: segments-8x2, short clips by edge."""
-    frames: Indices = frames_of_clip(num_frames, part="test")[0]
+    frames: FrameIndices = frames_of_clip(num_frames, part="test")[0]
     return frames
 
 
-def drawing(indices: Indices, num_frames: int) -> str:
+def drawing(indices: FrameIndices, num_frames: int) -> str:
     """Return one character a frame: `#` taken, a digit taken so many times, `.` not taken; then `0` a black frame."""
     counts = np.bincount(indices[indices >= 0], minlength=num_frames)
     marks = ["." if count == 0 else "#" if count == 1 else format(min(int(count), 15), "x") for count in counts]

@@ -22,10 +22,10 @@ from dfer_data.storage.files import canonical_json
 from lstpnet.protocol import PRESETS, preset
 
 InputNorm = Literal["none", "per-frame"]
-Precision = Literal["auto", "bf16", "f16", "f32"]
+TrainingPrecision = Literal["auto", "bf16", "f16", "f32"]
 ClassWeights = Literal["none", "inverse", "effective"]
 Validation = Literal["none", "blocks", "groups", "random"]
-Attention = Literal["tce", "eca", "se", "cbam", "none"]
+AttentionName = Literal["tce", "eca", "se", "cbam", "none"]
 Temporal = Literal["lstformer", "transformer", "lstm", "gru", "mean"]
 Select = Literal["last", "val-best", "test-best"]
 Targets = Literal["label", "votes"]
@@ -33,9 +33,9 @@ ClassSampling = Literal["natural", "sqrt", "balanced"]
 SelectBy = Literal["war", "uar", "war+uar"]
 _CHOICES: Mapping[str, tuple[str, ...]] = {
     "input_norm": get_args(InputNorm),
-    "precision": get_args(Precision),
+    "precision": get_args(TrainingPrecision),
     "val": get_args(Validation),
-    "attention": get_args(Attention),
+    "attention": get_args(AttentionName),
     "temporal": get_args(Temporal),
     "select": get_args(Select),
     "select_by": get_args(SelectBy),
@@ -58,7 +58,7 @@ class Recipe:
     """Name of the recipe file."""
     width_multiplier: float = 1.0
     """Of the network's channels; 1 is the paper's."""
-    attention: Attention = "tce"
+    attention: AttentionName = "tce"
     """At the places of the TCE; `none` and other papers' for comparison."""
     temporal: Temporal = "lstformer"
     """Over the frames' vectors; others for comparison."""
@@ -140,7 +140,7 @@ class Recipe:
     """Alpha of CutMix; 0: none."""
     class_sampling: ClassSampling = "natural"
     """How much of an epoch each class is: as the clips are, by the square root of their number, or all alike."""
-    precision: Precision = "auto"
+    precision: TrainingPrecision = "auto"
     """`auto`: bf16 autocast where the device computes in it, else f32. `f16` scales the loss."""
     compile: bool = False
     """Whether torch.compile makes the model's training steps; the first ones then take a minute."""
@@ -255,7 +255,7 @@ def network_of(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Resolved:
+class ResolvedRecipe:
     """A recipe and where each of its values came from."""
 
     recipe: Recipe
@@ -275,7 +275,9 @@ def recipe_of(dataset: str) -> str:
     return dataset if dataset in recipe_names() else "dfew"
 
 
-def resolve_recipe(name_or_path: str, *, overrides: Mapping[str, Any] | None = None, dataset: str = "") -> Resolved:
+def resolve_recipe(
+    name_or_path: str, *, overrides: Mapping[str, Any] | None = None, dataset: str = ""
+) -> ResolvedRecipe:
     """Read a shipped recipe by name, or a file by path, and put protocol and `overrides` on top.
 
     `dataset`: some protocols are run differently on some datasets. Raises UsageError with every unknown key and wrong
@@ -298,7 +300,7 @@ def resolve_recipe(name_or_path: str, *, overrides: Mapping[str, Any] | None = N
     faults = [f"{key} = {value!r} is not {_word(key)}" for key, value in merged.items() if not _fits(key, value)]
     if faults:
         raise UsageError(f"recipe {name}: {'; '.join(faults)}")
-    return Resolved(Recipe(name=name, **merged), origins)
+    return ResolvedRecipe(Recipe(name=name, **merged), origins)
 
 
 def _protocol_values(name: Any, *, dataset: str) -> dict[str, Any]:
@@ -325,7 +327,7 @@ def _fields() -> dict[str, str]:
     return {field.name: str(field.type) for field in dataclasses.fields(Recipe) if field.name != "name"}
 
 
-def renamed(resolved: Resolved, name: str) -> Resolved:
+def renamed(resolved: ResolvedRecipe, name: str) -> ResolvedRecipe:
     """Return the recipe under another name, that of its runs' folder and rows; UsageError for no name of a folder."""
     if not name.strip() or "/" in name or "\\" in name or name.startswith("."):
         raise UsageError(f"--name {name!r}: a name of a folder is needed, without slashes")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import io
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,17 @@ import numpy.typing as npt
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.storage.files import canonical_json, sync_folder, write_atomically
 
-FORMAT, FORMAT_VERSION = "dfer-run", 1
+FORMAT, RUN_FORMAT_VERSION = "dfer-run", 1
 RUN_NAME, CONFIG_NAME, PREDICTIONS_NAME = "run.json", "config.json", "predictions.parquet"
+METRICS_NAME = "metrics.jsonl"
+Epochs = Sequence[Mapping[str, Any]]
+"""Lines of metrics.jsonl."""
 ATTENTION = "attention"
 """A column of predictions that only models with attention over time have."""
 CHECKPOINTS = ("last", "best", "refit", "test-best")
 """`last` is the headline; `best` was chosen on clips held out of train, `refit` trained on all of train for as many
 epochs; `test-best` was chosen on the test clips, so its figure is too good."""
-CONTROLS = ("", "repeated-frame", "shuffled-frames")
+CONTROL_NAMES = ("", "repeated-frame", "shuffled-frames")
 """How the test frames were changed; empty: not at all."""
 _SHARES_ATOL = 1e-2
 _MAX_FAULTS_OF_A_KIND = 50
@@ -94,7 +97,7 @@ class RunInfo:
     def as_dict(self) -> dict[str, Any]:
         """Return run.json's content."""
         lists = {name: list(getattr(self, name)) for name in ("class_names", "checkpoints")}
-        return {"format": FORMAT, "format_version": FORMAT_VERSION, **asdict(self), **lists}
+        return {"format": FORMAT, "format_version": RUN_FORMAT_VERSION, **asdict(self), **lists}
 
 
 def _list_faults(name: str, values: Any, *, known: Sequence[str] | None, least: int) -> list[str]:
@@ -133,8 +136,8 @@ class Predictions:
         num_clips, faults = len(self.clip_ids), []
         if self.checkpoint not in CHECKPOINTS:
             faults.append(f"checkpoint {self.checkpoint!r}; known: {' '.join(CHECKPOINTS)}")
-        if self.control not in CONTROLS:
-            faults.append(f"control {self.control!r}; known: {' '.join(CONTROLS[1:])}, or empty")
+        if self.control not in CONTROL_NAMES:
+            faults.append(f"control {self.control!r}; known: {' '.join(CONTROL_NAMES[1:])}, or empty")
         if not (len(self.labels) == len(self.logits) == len(self.has_face) == num_clips) or self.logits.ndim != 2:
             shapes = f"{len(self.labels)} labels, logits {self.logits.shape}, has_face {self.has_face.shape}"
             faults.append(f"{num_clips} clip ids, {shapes}: one of each a clip is needed")
@@ -238,9 +241,9 @@ def read_run(folder: Path) -> RunInfo:
         if content["format"] != FORMAT:
             raise ValueError(f"format is {content['format']!r}, not {FORMAT!r}")
         version = int(content["format_version"])
-        if version > FORMAT_VERSION:
+        if version > RUN_FORMAT_VERSION:
             raise FormatVersionError(
-                f"{path} has format version {version}, this dfer knows {FORMAT_VERSION}: update dfer"
+                f"{path} has format version {version}, this dfer knows {RUN_FORMAT_VERSION}: update dfer"
             )
         values = {name: content[name] for name in RunInfo.__dataclass_fields__}
         lists = {name: _as_tuple(values[name]) for name in ("class_names", "checkpoints")}
@@ -303,7 +306,7 @@ def _parts(table: Any, info: RunInfo) -> tuple[Predictions, ...]:
         raise ValueError(f"{RUN_NAME} names the checkpoints {info.checkpoints}, rows lack {absent}, have also {extra}")
     if len({frozenset(parts[name, ""].clip_ids) for name in info.checkpoints}) > 1:
         raise ValueError("the checkpoints predict different clips")
-    order = sorted(parts, key=lambda key: (CHECKPOINTS.index(key[0]), CONTROLS.index(key[1])))
+    order = sorted(parts, key=lambda key: (CHECKPOINTS.index(key[0]), CONTROL_NAMES.index(key[1])))
     return tuple(parts[key] for key in order)
 
 
@@ -358,4 +361,12 @@ def load_runs(folders: Sequence[Path]) -> tuple[list[Run], list[UnfinishedRun]]:
     return runs, unfinished
 
 
-METRICS_NAME = "metrics.jsonl"
+def read_epochs(folder: Path) -> list[dict[str, Any]]:
+    """Return what metrics.jsonl says, one a line; nothing without the file. CorruptDataError for a damaged one."""
+    path = folder / METRICS_NAME
+    try:
+        return [dict(json.loads(line)) for line in path.read_bytes().splitlines()]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, TypeError) as error:
+        raise CorruptDataError(f"{path} is damaged: {error!r}; train this run again with --force") from error

@@ -10,8 +10,8 @@ import numpy as np
 import simplejpeg
 
 from dfer_data import open_dataset
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import run_preparation
 
 NUM_CLASSES, NUM_FOLDS = 7, 5
 SHORT = {8: 5, 15: 12, 22: 3}
@@ -65,7 +65,7 @@ def write_crops(
 
 def prepare_crops(source: Path, out: Path) -> Path:
     """Prepare a tree of crops as it is."""
-    prepare(resolve(Request(dataset="dfew", source=source, detector="none")), out, num_workers=0)
+    run_preparation(resolve_request(Request(dataset="dfew", source=source, detector="none")), out, num_workers=0)
     return out
 
 

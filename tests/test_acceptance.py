@@ -13,7 +13,7 @@ import pytest
 import dfer_data
 from dfer_data.detect.dlib import Dlib
 from dfer_data.detect.retinaface import RetinaFace
-from dfer_data.faces.align import eye_centres, template
+from dfer_data.faces.align import eye_centres, landmark_template
 from dfer_data.video.reader import open_video
 from dfer_data.weights.fetch import weights_file
 from tests.workspace import run_dfer
@@ -59,7 +59,7 @@ def test_aligned_faces_are_upright_with_level_eyes_in_their_place(real: tuple[Pa
     clip = dfer_data.read_clip(real[0], name)
     detector = RetinaFace(weights_file("retinaface-mobilenet0.25"))
     eyes = np.stack([found[0].landmarks[:2] for found in detector.detect(list(clip.transpose(0, 2, 3, 1)))])
-    wanted = template("eyes-nose-mouth", size_px=224, scale=0.8)[:2]
+    wanted = landmark_template("eyes-nose-mouth", size_px=224, scale=0.8)[:2]
     across = eyes[:, 1] - eyes[:, 0]
     assert np.abs(np.degrees(np.arctan2(across[:, 1], across[:, 0]))).max() < 8
     assert np.linalg.norm(eyes.mean(axis=1) - wanted.mean(axis=0), axis=1).max() < 12

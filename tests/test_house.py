@@ -121,3 +121,20 @@ def test_opening_a_dataset_loads_few_modules(crops: Path) -> None:
     loaded = done.stdout.split()
     print(f"{len(loaded)} modules: {done.stdout}")
     assert len(loaded) <= 14
+
+
+def test_a_public_name_has_one_owner() -> None:
+    """One word for one thing: names without an underscore at the top of a module, in both packages."""
+    owners: dict[str, list[str]] = {}
+    for path in LIBRARY:
+        for name in _names_at_top(ast.parse(path.read_bytes())):
+            owners.setdefault(name, []).append(str(path.relative_to(ROOT)))
+    assert {name: files for name, files in owners.items() if len(files) > 1} == {}
+
+
+def _names_at_top(module: ast.Module) -> set[str]:
+    names = {node.name for node in module.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    targets = [target for node in module.body if isinstance(node, ast.Assign) for target in node.targets]
+    targets += [node.target for node in module.body if isinstance(node, ast.AnnAssign)]
+    names |= {leaf.id for target in targets for leaf in ast.walk(target) if isinstance(leaf, ast.Name)}
+    return {name for name in names if not name.startswith("_")}

@@ -23,17 +23,17 @@ from dfer_data.detect.retinaface import RetinaFace
 from dfer_data.loading.clip_dataset import FaceClipDataset
 from dfer_data.loading.loader import ClipLoader
 from dfer_data.preparation.crew import Limits
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import run_preparation
 from dfer_data.types import Image
 from dfer_data.video.reader import open_video
 from dfer_data.weights.fetch import weights_file
 from lstpnet.batches.device_prefetch import on_device
-from lstpnet.checkpoints.open_model import Opened
+from lstpnet.checkpoints.open_model import OpenedModel
 from lstpnet.device import autocast_dtype
 from lstpnet.evaluation.clip_logits import predict_clips
 from lstpnet.models.lstpnet import LSTPNet
-from lstpnet.prediction.video import Windows, predict_video, quickened
+from lstpnet.prediction.video import Windows, predict_video, with_folded_norms
 from lstpnet.recipe import Recipe, resolve_recipe
 from lstpnet.training import trainer
 from lstpnet.training.experiment import make_experiment
@@ -60,7 +60,9 @@ def write_crops(root: Path, *, num_clips: int, size_px: int) -> Path:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("video_name,label\n" + "".join(f"{n},{n % _CLASSES + 1}\n" for n in numbers))
     out = root / "dfew-none"
-    prepare(resolve(Request(dataset="dfew", source=root / "source", detector="none")), out, num_workers=0)
+    run_preparation(
+        resolve_request(Request(dataset="dfew", source=root / "source", detector="none")), out, num_workers=0
+    )
     return out
 
 
@@ -225,9 +227,9 @@ def videos(check: Check) -> dict[str, Any]:
                 continue
             out, start = Path(folder) / "out", time.perf_counter()
             try:
-                resolved = resolve(Request(dataset="folder", source=root, **settings))
+                resolved = resolve_request(Request(dataset="folder", source=root, **settings))
                 limits = Limits(memory_bytes=16 << 30)  # a CUDA context maps more than the default allows
-                summary = prepare(resolved, out, num_workers=2 if check.is_tiny else num_workers, limits=limits)
+                summary = run_preparation(resolved, out, num_workers=2 if check.is_tiny else num_workers, limits=limits)
                 seconds = time.perf_counter() - start
                 figures[name] = {
                     "frames_per_second": num_copies * num_frames / seconds,
@@ -243,8 +245,8 @@ def videos(check: Check) -> dict[str, Any]:
 
 
 def _predicted(check: Check, source: Path) -> dict[str, Any]:
-    opened = quickened(
-        Opened(LSTPNet(7, width_multiplier=check.width_multiplier), tuple("abcdefg"), Recipe(name="dfew"))
+    opened = with_folded_norms(
+        OpenedModel(LSTPNet(7, width_multiplier=check.width_multiplier), tuple("abcdefg"), Recipe(name="dfew"))
     )
     config = PrepareConfig(
         dataset="folder", detector="retinaface", backbone="mobilenet0.25", weights_sha256="", detect_every=5

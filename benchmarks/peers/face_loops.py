@@ -24,10 +24,10 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from dfer_data.faces.align import similarity, template
+from dfer_data.faces.align import landmark_template, similarity
 from dfer_data.types import Floats, Image
 
-_TARGET = template("eyes-nose-mouth", size_px=224, scale=0.8)
+_TARGET = landmark_template("eyes-nose-mouth", size_px=224, scale=0.8)
 Loop = Callable[[Path], int]
 
 

@@ -14,7 +14,7 @@ from . import console
 from .options import refuse_targets
 
 if TYPE_CHECKING:
-    from lstpnet.checkpoints.open_model import Opened
+    from lstpnet.checkpoints.open_model import OpenedModel
 
 _FLAGS = {".png": "--plots", ".mp4": "--annotate"}
 _STRIP = re.compile(r"-person-\d+\.png$")
@@ -64,7 +64,7 @@ def _refuse_twice(paths: Sequence[Path], flags: str) -> None:
 
 
 def folder_of_strips(
-    attention: Path | None, opened: Opened, paths: Sequence[Path], *, force: bool, as_json: bool
+    attention: Path | None, opened: OpenedModel, paths: Sequence[Path], *, force: bool, as_json: bool
 ) -> Path | None:
     """Return the folder of the filmstrips, made and without those of an earlier run; None where there will be none."""
     from lstpnet.evaluation.frame_attention import why_no_attention

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from dfer_data.preparation.crew import Event, WorkerLost
-    from dfer_data.preparation.run import Begun
+    from dfer_data.preparation.run import PreparationStarted
     from dfer_data.preparation.steps import VideoDone
     from dfer_data.storage.url_lock import Holder
 
@@ -43,13 +43,13 @@ class PrepareProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, event: Begun | Event) -> None:
+    def update(self, event: PreparationStarted | Event) -> None:
         """Show an event."""
         from dfer_data.preparation.crew import WorkerLost
-        from dfer_data.preparation.run import Begun
+        from dfer_data.preparation.run import PreparationStarted
         from dfer_data.preparation.steps import VideoDone
 
-        if isinstance(event, Begun):
+        if isinstance(event, PreparationStarted):
             self._begin(event.num_videos)
         elif isinstance(event, VideoDone):
             self._count(event)

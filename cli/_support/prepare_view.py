@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from . import console
 
 if TYPE_CHECKING:
-    from dfer_data.preparation.request import Resolved
-    from dfer_data.preparation.run import Share, Summary
+    from dfer_data.preparation.request import ResolvedRequest
+    from dfer_data.preparation.run import Summary, TaskShare
 
 
-def introduce(resolved: Resolved, folder: str, *, engine: str, num_workers: int | None, as_json: bool) -> None:
+def introduce(resolved: ResolvedRequest, folder: str, *, engine: str, num_workers: int | None, as_json: bool) -> None:
     """Say which detector and model file, how much, and where to."""
     config, listing = resolved.plan.config, resolved.plan.listing
     how = f"{config.backbone}, weights sha256 {config.weights_sha256[:12]}; long side {config.det_size_px} px"
@@ -42,7 +42,7 @@ def _staff(engine: str, num_workers: int | None) -> str:
     return f"{workers} on Ray" if engine == "ray" else workers
 
 
-def show_dry_run(resolved: Resolved, *, num_workers: int, as_json: bool) -> None:
+def show_dry_run(resolved: ResolvedRequest, *, num_workers: int, as_json: bool) -> None:
     """Say what a run would do."""
     from dfer_data.preparation.estimate import estimate
 
@@ -68,7 +68,7 @@ def show_dry_run(resolved: Resolved, *, num_workers: int, as_json: bool) -> None
     )
 
 
-def conclude(summary: Summary, folder: str, *, share: Share | None, as_json: bool) -> None:
+def conclude(summary: Summary, folder: str, *, share: TaskShare | None, as_json: bool) -> None:
     """Say what came out."""
     if as_json:
         console.print_json({"out": folder, "shards_made": summary.num_shards_made, **_brief(summary)})

@@ -54,7 +54,7 @@ class Choice:
 
 
 @dataclass(frozen=True, eq=False)
-class Contestant:
+class DetectorUnderTest:
     """A detector that is ready to run."""
 
     choice: Choice
@@ -91,14 +91,14 @@ def choice(name: str) -> Choice:
         raise UsageError(f"unknown detector {name!r}; known: {', '.join(CHOICES)}") from None
 
 
-def ready(one: Choice, *, det_size_px: int = 640, path: Path | None = None) -> Contestant:
+def ready(one: Choice, *, det_size_px: int = 640, path: Path | None = None) -> DetectorUnderTest:
     """Build a detector; `path`: a model file of the user's own. UsageError, WeightsError where it cannot run here."""
     one.check()
     file = weights_file(one.weights_name, path=path)
     config = one.config(det_size_px=det_size_px, weights_sha256=sha256_file(file))
     detector = build_detector(config, weights=file)
     assert detector is not None
-    return Contestant(one, config, detector)
+    return DetectorUnderTest(one, config, detector)
 
 
 def problem(one: Choice) -> str:

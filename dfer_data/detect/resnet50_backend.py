@@ -31,7 +31,7 @@ _MOST_BYTES = 2**30  # of an unpacked file; the network has 110 MB of weights
 def resnet50_network(weights: Path, *, device: Device, precision: Precision = "f32") -> Network:
     """Return the network on a GPU, or on one CPU thread; UsageError if `weights` are not its weights."""
     model = build()
-    fill(model, read_tensors(weights), name=str(weights))
+    fill(model, read_resnet50(weights), name=str(weights))
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     model = model.eval().to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -71,7 +71,7 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, name: str) -> None:
     model.load_state_dict(dict(tensors), strict=False)
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_resnet50(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a safetensors or PyTorch file, or of the only PyTorch file in a zip; no code is run.
 
     Raises UsageError: the file is cut, is something else, or holds more than tensors.

@@ -9,10 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dfer_data.detector_comparison.totals import Comparison
+from dfer_data.detector_comparison.totals import DetectorComparison
 from dfer_data.errors import UsageError
 
-SHEETS = "sheets"
+COMPARISON_SHEETS = "sheets"
 """Folder of the contact sheets."""
 _DOCUMENT = "comparison.json"
 _TABLES = ("detectors.csv", "pairs.csv", "clips.csv")
@@ -26,16 +26,16 @@ def claim(folder: Path, *, force: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder} is no folder")
     there = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    others = [name for name in there if name not in (_DOCUMENT, SHEETS, *_TABLES)]
+    others = [name for name in there if name not in (_DOCUMENT, COMPARISON_SHEETS, *_TABLES)]
     if others or (there and not force):
         what = f"holds {others[0]}, which is no comparison" if others else "holds a comparison already"
         raise UsageError(f"--out {folder} {what}; choose another folder" + ("" if others else ", or --force"))
     folder.mkdir(parents=True, exist_ok=True)
-    for path in (folder / _DOCUMENT, *(folder / name for name in _TABLES), *(folder / SHEETS).glob("*.jpg")):
+    for path in (folder / _DOCUMENT, *(folder / name for name in _TABLES), *(folder / COMPARISON_SHEETS).glob("*.jpg")):
         path.unlink(missing_ok=True)
 
 
-def document(comparison: Comparison, *, root: Path, every: int, det_size_px: int) -> dict[str, Any]:
+def document(comparison: DetectorComparison, *, root: Path, every: int, det_size_px: int) -> dict[str, Any]:
     """Return everything as JSON values; shares are 0..1, lengths shares of the distance of the eyes."""
     return {
         "format": "dfer-detector-comparison",
@@ -47,7 +47,7 @@ def document(comparison: Comparison, *, root: Path, every: int, det_size_px: int
     }
 
 
-def write(folder: Path, comparison: Comparison, content: dict[str, Any]) -> None:
+def write(folder: Path, comparison: DetectorComparison, content: dict[str, Any]) -> None:
     """Write the tables, then the document. Raises OSError."""
     _write_table(folder / "detectors.csv", [asdict(row) for row in comparison.detectors])
     _write_table(folder / "pairs.csv", [asdict(row) for row in comparison.pairs])
@@ -57,7 +57,7 @@ def write(folder: Path, comparison: Comparison, content: dict[str, Any]) -> None
     (folder / _DOCUMENT).write_text(text, encoding="utf-8")
 
 
-def _clip_rows(comparison: Comparison, names: Sequence[str]) -> Iterable[dict[str, Any]]:
+def _clip_rows(comparison: DetectorComparison, names: Sequence[str]) -> Iterable[dict[str, Any]]:
     for clip in comparison.clips:
         yield {
             "clip_id": clip.clip_id,

@@ -14,9 +14,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dfer_data.detect.choices import Contestant
-from dfer_data.detector_comparison.sheets import Glance, SheetFolder
-from dfer_data.detector_comparison.totals import ClipRow, Comparison, Seen, Totals, Unread
+from dfer_data.detect.choices import DetectorUnderTest
+from dfer_data.detector_comparison.sheets import SheetFolder, SheetFrame
+from dfer_data.detector_comparison.totals import ClipRow, DetectorComparison, FrameDetections, Totals, Unread
 from dfer_data.errors import UsageError, VideoError
 from dfer_data.faces.appearance import described
 from dfer_data.faces.pipeline import runs
@@ -33,15 +33,15 @@ CLIP_SECONDS = 60.0
 _WARM_UP = np.zeros((360, 640, 3), np.uint8)  # what a detector sets up with its first picture is not timed
 
 
-def compare(
+def compare_detectors(
     root: Path,
-    contestants: Sequence[Contestant],
+    contestants: Sequence[DetectorUnderTest],
     *,
     every: int = 1,
     limit: int | None = None,
     sheets: Path | None = None,
     on_video: Callable[[int, int], None] = lambda done, total: None,
-) -> Comparison:
+) -> DetectorComparison:
     """Run detectors over the videos below a folder.
 
     `every`: only each such frame is looked at. `limit`: so many videos, spread over the sorted list. `sheets`: a folder
@@ -65,14 +65,14 @@ def compare(
             except VideoError as error:
                 unread.append(Unread(video.path, error.code, "; ".join(filter(None, (error.message, error.hint)))))
     on_video(len(videos), len(videos))
-    return Comparison(bench.totals.detector_rows(), bench.totals.pair_rows(), tuple(clips), tuple(unread))
+    return DetectorComparison(bench.totals.detector_rows(), bench.totals.pair_rows(), tuple(clips), tuple(unread))
 
 
 @dataclass(frozen=True, eq=False)
 class _Bench:
     """What all clips have in common."""
 
-    contestants: Sequence[Contestant]
+    contestants: Sequence[DetectorUnderTest]
     totals: Totals
     every: int
     folder: SheetFolder | None
@@ -131,7 +131,7 @@ class _Clip:
         self._height, self._width = first.image.shape[:2]
         self._watches = {one.name: _Watch(one) for one in bench.contestants}
         self._cuts = CutDetector()
-        self._glance = Glance()
+        self._glance = SheetFrame()
 
     def add(self, run: Sequence[Frame]) -> None:
         """Show the next frames to every detector, in turn."""
@@ -153,7 +153,7 @@ class _Clip:
 class _Watch:
     """One detector on one clip."""
 
-    def __init__(self, contestant: Contestant) -> None:
+    def __init__(self, contestant: DetectorUnderTest) -> None:
         config = contestant.config
         self._detector = contestant.detector
         self._rule = config.subject
@@ -171,9 +171,9 @@ class _Watch:
         for frame, cut in zip(run, is_cut, strict=True):
             self._tracker.add(frame.index, self._found.get(frame.index), is_cut=cut)
 
-    def finish(self, width_px: int, height_px: int) -> Seen:
+    def finish(self, width_px: int, height_px: int) -> FrameDetections:
         """Choose the subject."""
         self._tracker.close()
         tracks = [track.as_track() for track in self._tracker.tracks]
         subject = choose_subject(tracks, width_px=width_px, height_px=height_px, rule=self._rule)
-        return Seen(self._found, subject.track if subject else None, self._seconds)
+        return FrameDetections(self._found, subject.track if subject else None, self._seconds)

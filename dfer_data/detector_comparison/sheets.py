@@ -10,11 +10,11 @@ import cv2
 import numpy as np
 import simplejpeg
 
-from dfer_data.detector_comparison.totals import ClipRow, Seen
+from dfer_data.detector_comparison.totals import ClipRow, FrameDetections
 from dfer_data.draw.faces import Colour, colour_of, draw_face, draw_text
 from dfer_data.types import Detection, Floats, Frame, Image, Track
 
-NUM_COLUMNS = 4
+NUM_FRAMES_SHOWN = 4
 _CELL_PX = 320
 """Longer side of a frame on the sheet."""
 _STRIP_PX = 20
@@ -23,7 +23,7 @@ _BACKGROUND = 24
 _OTHERS: Colour = (150, 150, 150)
 
 
-class Glance:
+class SheetFrame:
     """Keeps a few frames of a clip, small, at even distances, without knowing how many will come."""
 
     def __init__(self) -> None:
@@ -36,12 +36,12 @@ class Glance:
         if self._num_frames % self._step == 0:
             self._kept.append((frame.index, *_small(frame.image)))
         self._num_frames += 1
-        if len(self._kept) == 4 * NUM_COLUMNS:  # every second one is enough from now on
+        if len(self._kept) == 4 * NUM_FRAMES_SHOWN:  # every second one is enough from now on
             self._kept, self._step = self._kept[::2], 2 * self._step
 
     def frames(self) -> list[tuple[int, Image, float]]:
         """Return (frame, picture, its scale) of up to NUM_COLUMNS frames, one from the middle of each part."""
-        number = min(NUM_COLUMNS, len(self._kept))
+        number = min(NUM_FRAMES_SHOWN, len(self._kept))
         return [self._kept[(2 * i + 1) * len(self._kept) // (2 * number)] for i in range(number)]
 
 
@@ -55,7 +55,7 @@ class SheetFolder:
         self._num_sheets = 0
         folder.mkdir(parents=True, exist_ok=True)
 
-    def add(self, row: ClipRow, seen: Mapping[str, Seen], glance: Glance) -> str:
+    def add(self, row: ClipRow, seen: Mapping[str, FrameDetections], glance: SheetFrame) -> str:
         """Draw and write the sheet of a clip; return its file name."""
         self._num_sheets += 1
         stem = re.sub(r"[^A-Za-z0-9._#-]+", "_", row.clip_id.rpartition("/")[2])[-60:]
@@ -63,12 +63,12 @@ class SheetFolder:
         (self._folder / name).write_bytes(simplejpeg.encode_jpeg(self._draw(row, seen, glance), quality=88))
         return name
 
-    def _draw(self, row: ClipRow, seen: Mapping[str, Seen], glance: Glance) -> Image:
+    def _draw(self, row: ClipRow, seen: Mapping[str, FrameDetections], glance: SheetFrame) -> Image:
         frames = glance.frames()
         height, width = (max(picture.shape[axis] for _, picture, _ in frames) for axis in (0, 1))
         title = f"{row.clip_id}: {row.num_frames} frames looked at" + (", partial" if row.is_partial else "")
         people = "; ".join(f"{one.one} and {one.other} follow different faces" for one in row.suspects)
-        across = NUM_COLUMNS * (width + _GAP_PX) - _GAP_PX
+        across = NUM_FRAMES_SHOWN * (width + _GAP_PX) - _GAP_PX
         strips = [_strip(f"{title}; {people}" if people else title, across)]
         for name, one in seen.items():
             subject = f"its subject in {row.subject_frames[name]}" if one.subject is not None else "no subject"
@@ -81,7 +81,7 @@ class SheetFolder:
             strips.append(cells)
         return np.concatenate(strips)
 
-    def _cell(self, name: str, seen: Seen, *, index: int, picture: Image, scale: float) -> Image:
+    def _cell(self, name: str, seen: FrameDetections, *, index: int, picture: Image, scale: float) -> Image:
         """Return a small frame with its faces, that of the subject last and in the detector's colour."""
         cell = picture.copy()
         faces = sorted(seen.found[index], key=lambda face: _is_subject(face, seen.subject, index))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dfer_data.detect.choices import Contestant
+from dfer_data.detect.choices import DetectorUnderTest
 from dfer_data.detector_comparison.agreement import (
     SAME_FACE_IOU,
     landmark_distance,
@@ -22,7 +22,7 @@ from dfer_data.types import Detection, Track
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
+class FrameDetections:
     """What one detector saw of one clip."""
 
     found: Mapping[int, Sequence[Detection]]
@@ -143,7 +143,7 @@ class PairRow:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class DetectorComparison:
     """Everything."""
 
     detectors: tuple[DetectorRow, ...]
@@ -194,7 +194,7 @@ class _PairTotals:
 class Totals:
     """Adds clips up."""
 
-    def __init__(self, contestants: Sequence[Contestant], *, every: int) -> None:
+    def __init__(self, contestants: Sequence[DetectorUnderTest], *, every: int) -> None:
         """`every`: from one frame that was looked at to the next."""
         self._contestants, self._every = contestants, every
         self._num_frames = 0
@@ -205,7 +205,7 @@ class Totals:
         self._pairs = {pair: _PairTotals() for pair in combinations(self._hits, 2)}
         self._schemes = {one.name: one.detector.scheme for one in contestants}
 
-    def add(self, clip_id: str, seen: Mapping[str, Seen], *, is_partial: bool) -> ClipRow:
+    def add(self, clip_id: str, seen: Mapping[str, FrameDetections], *, is_partial: bool) -> ClipRow:
         """Take what every detector saw of a clip; return its row."""
         num_frames = len(next(iter(seen.values())).found)
         self._num_frames += num_frames
@@ -219,7 +219,7 @@ class Totals:
         frames = {name: one.subject.num_detected if one.subject else 0 for name, one in seen.items()}
         return ClipRow(clip_id, num_frames, is_partial, hits, frames, suspects)
 
-    def _add_pair(self, clip_id: str, one: str, other: str, *, seen: Mapping[str, Seen]) -> Suspect | None:
+    def _add_pair(self, clip_id: str, one: str, other: str, *, seen: Mapping[str, FrameDetections]) -> Suspect | None:
         totals, a, b = self._pairs[one, other], seen[one], seen[other]
         schemes = (self._schemes[one], self._schemes[other])
         for index, faces in a.found.items():
@@ -237,7 +237,7 @@ class Totals:
         totals.num_suspects += 1
         return Suspect(clip_id, one, other, overlap)
 
-    def _add_jitter(self, seen: Mapping[str, Seen], *, is_shared: bool) -> None:
+    def _add_jitter(self, seen: Mapping[str, FrameDetections], *, is_shared: bool) -> None:
         squares = {
             name: second_differences(one.subject, scheme=self._schemes[name], step=self._every) if one.subject else {}
             for name, one in seen.items()
@@ -251,7 +251,7 @@ class Totals:
         """Return the row of each detector."""
         return tuple(self._detector_row(one) for one in self._contestants)
 
-    def _detector_row(self, one: Contestant) -> DetectorRow:
+    def _detector_row(self, one: DetectorUnderTest) -> DetectorRow:
         name, cpu_seconds = one.name, self._cpu_seconds[one.name]
         return DetectorRow(
             name,

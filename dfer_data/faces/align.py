@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from dfer_data.types import Floats, Image, LandmarkScheme
 
-Matrix = npt.NDArray[np.float64]
+AffineMatrix = npt.NDArray[np.float64]
 """(2, 3) float64: maps source pixels (x, y, 1) to aligned pixels."""
 
 _ARCFACE_112 = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
@@ -27,7 +27,7 @@ _TEMPLATES_112: Mapping[LandmarkScheme, tuple[tuple[float, float], ...]] = Mappi
 )
 
 
-def template(scheme: LandmarkScheme, *, size_px: int, scale: float) -> Floats:
+def landmark_template(scheme: LandmarkScheme, *, size_px: int, scale: float) -> Floats:
     """Return the (5, 2) float32 positions that the landmarks of `scheme` take in an aligned picture of `size_px`."""
     points = np.array(_TEMPLATES_112[scheme], np.float64)
     return ((points - 56) * (size_px / 112) * scale + size_px / 2).astype(np.float32)
@@ -41,7 +41,7 @@ def eye_centres(landmarks: Floats, scheme: LandmarkScheme) -> Floats:
     return landmarks[..., :2, :]
 
 
-def similarity(source: Floats, target: Floats) -> Matrix:
+def similarity(source: Floats, target: Floats) -> AffineMatrix:
     """Return the (2, 3) rotation, scale and shift, without reflection, that takes source (N, 2) nearest to target.
 
     Least squares in closed form (Umeyama, PAMI 1991, for two dimensions). Coincident source points give a pure shift.
@@ -63,7 +63,7 @@ def box_corners(boxes: Floats) -> Floats:
     return boxes.reshape(-1, 2, 2)
 
 
-def square(corners: Floats, *, size_px: int, padding: float) -> Matrix:
+def square(corners: Floats, *, size_px: int, padding: float) -> AffineMatrix:
     """Return the (2, 3) transform that takes a box, by its two corners (2, 2), to an upright square picture.
 
     The square has the box's middle; its side is the longer one of the box and `padding` of that on both sides.
@@ -102,7 +102,7 @@ def _savitzky_golay(window: int, order: int) -> npt.NDArray[np.float64]:
     return np.asarray(basis @ np.linalg.pinv(basis), np.float64)
 
 
-def warp(image: Image, matrix: Matrix, *, size_px: int) -> Image:
+def warp(image: Image, matrix: AffineMatrix, *, size_px: int) -> Image:
     """Return the (size, size, 3) uint8 aligned picture; source pixels outside the frame are black.
 
     A picture that shrinks to less than half is first averaged down by a power of two, so that it does not alias.
@@ -120,7 +120,7 @@ def warp(image: Image, matrix: Matrix, *, size_px: int) -> Image:
     return np.asarray(warped, np.uint8)
 
 
-def reaches_outside(matrix: Matrix, *, size_px: int, width_px: int, height_px: int) -> bool:
+def reaches_outside(matrix: AffineMatrix, *, size_px: int, width_px: int, height_px: int) -> bool:
     """Whether the aligned picture needs pixels from outside a source frame of the given size."""
     edge = size_px - 0.5
     corners = np.array([[-0.5, -0.5], [edge, -0.5], [edge, edge], [-0.5, edge]])

@@ -16,8 +16,17 @@ import numpy.typing as npt
 import simplejpeg
 
 from dfer_data.config import PrepareConfig
-from dfer_data.faces.align import Matrix, box_corners, reaches_outside, similarity, smooth, square, template, warp
-from dfer_data.faces.tracker import OpenTrack, Tracker
+from dfer_data.faces.align import (
+    AffineMatrix,
+    box_corners,
+    landmark_template,
+    reaches_outside,
+    similarity,
+    smooth,
+    square,
+    warp,
+)
+from dfer_data.faces.tracker import ActiveTrack, Tracker
 from dfer_data.types import Floats, Frame, FrameFlag, FrameRecord, Image, LandmarkScheme, Track
 
 _WAITING_BYTES = 192 * 2**20  # frames that wait for their landmarks
@@ -41,7 +50,7 @@ class FaceMaker:
     def __init__(self, config: PrepareConfig, *, scheme: LandmarkScheme) -> None:
         """`scheme`: of the detector's landmarks."""
         self._config, self.scheme = config, scheme
-        self._target = template(scheme, size_px=config.size_px, scale=config.template_scale)
+        self._target = landmark_template(scheme, size_px=config.size_px, scale=config.template_scale)
         self.encode = encoder(config)
 
     def smoothed(self, boxes: Floats, landmarks: Floats) -> Floats:
@@ -61,7 +70,7 @@ class FaceMaker:
         record = FrameRecord(frame.index, frame.pts_seconds, box, points[:5], score, int(flags))
         return Face(self.encode(warp(frame.image, matrix, size_px=size_px)), record)
 
-    def _matrix(self, points: Floats) -> Matrix:
+    def _matrix(self, points: Floats) -> AffineMatrix:
         if self._config.align == "box":
             return square(points[5:], size_px=self._config.size_px, padding=self._config.box_padding)
         return similarity(points[:5], self._target)
@@ -79,14 +88,14 @@ class FaceMaker:
                 score, flag = float(track.scores[row]), int(track.flags[row])
                 yield self.face(frame, points[row], box=track.boxes[row], score=score, flag=flag)
 
-    def final_rows(self, track: OpenTrack) -> int:
+    def final_rows(self, track: ActiveTrack) -> int:
         """Return how many rows of a track nothing that comes can change."""
         window = self._config.smoothing_window_frames
         if track.is_closed:
             return len(track)
         return len(track) - window // 2 if len(track) >= window else 0
 
-    def points_of(self, track: OpenTrack, start: int, stop: int) -> Floats:
+    def points_of(self, track: ActiveTrack, start: int, stop: int) -> Floats:
         """Return the smoothed points (stop - start, 7, 2) of rows that are final."""
         window = self._config.smoothing_window_frames
         first = max(0, min(start - window // 2, len(track) - window))
@@ -151,7 +160,7 @@ class FacesOnTheWay:
         """Return the faces of a track of the finished clip; None after giving up."""
         return None if self.has_given_up else self._lines[number].faces
 
-    def _extend(self, track: OpenTrack, line: _Line) -> None:
+    def _extend(self, track: ActiveTrack, line: _Line) -> None:
         start, stop = line.num_rows, self._maker.final_rows(track)
         if stop <= start:
             return

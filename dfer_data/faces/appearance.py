@@ -8,7 +8,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 
-from dfer_data.faces.align import similarity, template
+from dfer_data.faces.align import landmark_template, similarity
 from dfer_data.types import Detection, Floats, Image, LandmarkScheme
 
 _SIZE_PX, _SCALE = 16, 0.8  # the face and little of what surrounds it
@@ -22,7 +22,7 @@ def described(image: Image, found: Sequence[Detection], *, scheme: LandmarkSchem
 
 def appearance(image: Image, landmarks: Floats, *, scheme: LandmarkScheme) -> Floats:
     """Return the square about a face, by its landmarks (5, 2), as a tiny picture (16, 16, 3) float32, 0 to 1."""
-    matrix = similarity(landmarks, template(scheme, size_px=_SIZE_PX, scale=_SCALE))
+    matrix = similarity(landmarks, landmark_template(scheme, size_px=_SIZE_PX, scale=_SCALE))
     side = min(_SIZE_PX / max(float(np.hypot(*matrix[:, 0])), 1e-6), _MOST_PX)
     middle = np.linalg.solve(matrix[:, :2], _SIZE_PX / 2 - matrix[:, 2])
     left, top, right, bottom = np.concatenate([middle - side / 2, middle + side / 2]).round().astype(int).tolist()

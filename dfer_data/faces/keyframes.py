@@ -15,7 +15,7 @@ Detect = Callable[[Sequence[Frame]], list[list[Detection]]]
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class DetectionRequest:
     """A frame and what was found in it."""
 
     frame: Frame
@@ -41,7 +41,7 @@ class Keyframes:
         self._last: list[Detection] = []
         self._waiting: list[tuple[Frame, bool]] = []  # after the last keyframe
 
-    def add(self, run: Sequence[Frame], cuts: Sequence[bool]) -> Iterator[Look]:
+    def add(self, run: Sequence[Frame], cuts: Sequence[bool]) -> Iterator[DetectionRequest]:
         """Take the next frames, with whether each begins a shot; yield those about which all is known."""
         frames = [*self._waiting, *zip(run, cuts, strict=True)]
         numbers = range(self._num_frames - len(self._waiting), self._num_frames + len(run))
@@ -53,12 +53,12 @@ class Keyframes:
         self._num_frames += len(run)
         yield from self._looks(frames, is_key)
 
-    def finish(self) -> Iterator[Look]:
+    def finish(self) -> Iterator[DetectionRequest]:
         """End the clip; yield the frames that were waiting for its end."""
         frames = self._waiting
         yield from self._looks(frames, [False] * (len(frames) - 1) + [True] if frames else [])
 
-    def _looks(self, frames: Sequence[tuple[Frame, bool]], is_key: Sequence[bool]) -> Iterator[Look]:
+    def _looks(self, frames: Sequence[tuple[Frame, bool]], is_key: Sequence[bool]) -> Iterator[DetectionRequest]:
         keys = np.flatnonzero(is_key).tolist()
         found = dict(zip(keys, self._detect([frames[key][0] for key in keys]) if keys else [], strict=True))
         start, before = 0, self._last
@@ -70,7 +70,7 @@ class Keyframes:
         if dense:
             found |= zip(dense, self._detect([frames[i][0] for i in dense]), strict=True)
         for i in range(start):
-            yield Look(frames[i][0], found.get(i), frames[i][1])
+            yield DetectionRequest(frames[i][0], found.get(i), frames[i][1])
         self._last, self._waiting = before, list(frames[start:])
 
 

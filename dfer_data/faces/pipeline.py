@@ -19,10 +19,10 @@ from dfer_data.config import PrepareConfig
 from dfer_data.detect.base import Detector
 from dfer_data.draw.contact_sheet import THUMBNAIL_PX
 from dfer_data.errors import VideoError
-from dfer_data.faces.align import similarity, template, warp
+from dfer_data.faces.align import landmark_template, similarity, warp
 from dfer_data.faces.aligned_faces import Face, FaceMaker, FacesOnTheWay
 from dfer_data.faces.appearance import described
-from dfer_data.faces.keyframes import Keyframes, Look
+from dfer_data.faces.keyframes import DetectionRequest, Keyframes
 from dfer_data.faces.subject import Subject, choose_subject
 from dfer_data.faces.tracker import Tracker
 from dfer_data.sources.base import SourceVideo
@@ -118,7 +118,7 @@ class _Part:
         self.num_looked_at = self.num_damaged = 0
         self.is_whole = False  # the video is not cut
         self.end_reason = ""
-        self._portrait = template(maker.scheme, size_px=THUMBNAIL_PX, scale=config.template_scale)
+        self._portrait = landmark_template(maker.scheme, size_px=THUMBNAIL_PX, scale=config.template_scale)
 
     def __len__(self) -> int:
         return len(self.pts_seconds)
@@ -131,7 +131,7 @@ class _Part:
     def partial_reason(self) -> str:
         return self.end_reason or (f"{self.num_damaged} frames are damaged" if self.num_damaged else "")
 
-    def add(self, look: Look) -> None:
+    def add(self, look: DetectionRequest) -> None:
         """Take a frame with what was found in it."""
         frame = look.frame
         self.pts_seconds.append(frame.pts_seconds)
@@ -273,7 +273,7 @@ def _parts(
         yield part
 
 
-def _take(part: _Part, looks: Iterator[Look]) -> None:
+def _take(part: _Part, looks: Iterator[DetectionRequest]) -> None:
     for look in looks:
         part.add(look)
 

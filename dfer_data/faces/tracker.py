@@ -18,7 +18,7 @@ _MOST_CHANGE_IN_DOUBT = 0.15  # after a gap, or where several faces could be mea
 
 
 @dataclass(eq=False)
-class OpenTrack:
+class ActiveTrack:
     """A face that is being followed; its rows are known up to its last detection."""
 
     number: int
@@ -104,8 +104,8 @@ class Tracker:
     def __init__(self, *, iou: float, max_gap_frames: int) -> None:
         """Start before the first frame."""
         self._iou, self._max_gap_frames = iou, max_gap_frames
-        self.open: list[OpenTrack] = []
-        self.tracks: list[OpenTrack] = []
+        self.open: list[ActiveTrack] = []
+        self.tracks: list[ActiveTrack] = []
 
     def add(self, index: int, found: Sequence[Detection] | None, *, is_cut: bool = False) -> None:
         """Take the detections of frame `index`; None: it was not looked at. `is_cut`: it begins another shot."""
@@ -134,7 +134,7 @@ class Tracker:
         self.open = []
 
     def _begin(self, index: int, detection: Detection) -> None:
-        track = OpenTrack(len(self.tracks), index)
+        track = ActiveTrack(len(self.tracks), index)
         track.add(index, detection)
         self.tracks.append(track)
         self.open.append(track)

@@ -17,14 +17,14 @@ from typing import TYPE_CHECKING, Any
 from dfer_data.config import PrepareConfig
 from dfer_data.inspection.dataset_sheets import MOST_ROWS, Sheet, sheets_of
 from dfer_data.inspection.dataset_statistics import draw_statistics, statistics_sections
-from dfer_data.render.html import policy, read_text, template
+from dfer_data.render.html import page_template, policy, read_text
 from dfer_data.render.tables import Section
 from dfer_data.storage.files import write_atomically
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
 
-PAGE_NAME, PLOT_NAME, NUMBERS_NAME, SHEETS = "index.html", "statistics.png", "statistics.json", "sheets"
+PAGE_NAME, PLOT_NAME, NUMBERS_NAME, SHEETS_FOLDER = "index.html", "statistics.png", "statistics.json", "sheets"
 _FIGURES = ("clips", "frames", "ok", "partial", "failed")
 
 
@@ -59,16 +59,16 @@ def write_gallery(
 
     Raises UsageError without jinja2 or matplotlib, CorruptShardError for damaged bytes, OSError when the disk fails.
     """
-    page = template("dataset.html.j2", package="dfer_data.inspection")
-    (folder / SHEETS).mkdir(parents=True, exist_ok=True)
+    page = page_template("dataset.html.j2", package="dfer_data.inspection")
+    (folder / SHEETS_FOLDER).mkdir(parents=True, exist_ok=True)
     title = _title(dataset)
     sections = tuple(statistics_sections(dataset))
     draw_statistics(dataset, folder / PLOT_NAME, title=title)
     sheets = tuple(sheets_of(dataset, source=source, most=most, on_progress=on_progress))
-    for stale in (folder / SHEETS).glob("*.jpg"):
+    for stale in (folder / SHEETS_FOLDER).glob("*.jpg"):
         stale.unlink()
     for sheet in sheets:
-        write_atomically(folder / SHEETS / f"{sheet.name}.jpg", sheet.jpeg, work=folder / SHEETS)
+        write_atomically(folder / SHEETS_FOLDER / f"{sheet.name}.jpg", sheet.jpeg, work=folder / SHEETS_FOLDER)
     numbers = json.dumps({"sections": [asdict(section) for section in sections]}, indent=1)
     write_atomically(folder / NUMBERS_NAME, numbers.encode("utf-8"), work=folder)
     style, script = read_text("page.css"), read_text("page.js")

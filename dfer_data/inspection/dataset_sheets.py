@@ -15,6 +15,7 @@ from dfer_data.draw.contact_sheet import NUM_COLUMNS, ContactSheet, letterboxed,
 from dfer_data.draw.faces import draw_text
 from dfer_data.errors import VideoError
 from dfer_data.faces.pipeline import AMBIGUOUS
+from dfer_data.inspection.reliability import LOW_HIT_RATE
 from dfer_data.sources.base import source_file
 from dfer_data.types import FrameFlag, Image
 from dfer_data.video.reader import open_video
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 
 MOST_ROWS = 24
 """Clips on a sheet unless somebody asks for another number."""
-LOW_HIT_RATE = 0.9
-"""Clips whose subject was found in fewer of the frames are shown together."""
 _FRAME_COLUMNS, _FRAME_PX = 5, 168  # whole frames of clips without faces
 _MOST_DECODED = 3000
 _CELL_PX, _CELLS_A_LINE = 192, 4

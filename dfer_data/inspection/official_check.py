@@ -39,7 +39,7 @@ class Differing:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class OfficialCheck:
     """Everything that could be compared."""
 
     dataset: str
@@ -59,7 +59,7 @@ class Comparison:
         return not self.clips and all(number.expected == number.found for number in self.numbers)
 
 
-def compare_official(root: Path | str) -> Comparison:
+def compare_official(root: Path | str) -> OfficialCheck:
     """Hold a prepared dataset against the official numbers of its dataset.
 
     Raises UsageError where none are known, and as `open_dataset`.
@@ -73,7 +73,7 @@ def compare_official(root: Path | str) -> Comparison:
     if _are_counted_crops(facts, dataset, clips):
         numbers += _num_short(facts, clips, folds)
         differing += _short(facts, clips)
-    return Comparison(
+    return OfficialCheck(
         facts.dataset,
         facts.source,
         tuple(numbers),

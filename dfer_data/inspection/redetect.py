@@ -22,7 +22,7 @@ from dfer_data.weights.fetch import weights_file
 
 
 @dataclass(frozen=True, eq=False)
-class Retraced:
+class Redetected:
     """What was found again."""
 
     marks: Mapping[int, list[Mark]]
@@ -61,14 +61,14 @@ def detector_of(config: PrepareConfig, *, path: Path | None = None) -> Detector:
     return detector
 
 
-def retrace(
+def redetect_clip(
     clip: Mapping[str, Any],
     path: Path,
     *,
     config: PrepareConfig,
     detector: Detector,
     on_progress: Callable[[], None] = lambda: None,
-) -> Retraced:
+) -> Redetected:
     """Find the faces of a clip in its source again.
 
     Args:
@@ -102,7 +102,7 @@ def retrace(
             )
     is_part = base != clip["source_clip_id"]
     frames = range(min(marks), max(marks) + 1) if marks and is_part else None
-    return Retraced(marks, frames, num_tracks)
+    return Redetected(marks, frames, num_tracks)
 
 
 def _mark(record: FrameRecord, track: int, *, is_subject: bool) -> Mark:

@@ -88,20 +88,20 @@ def _store(frames: list[Any], scratch: Path) -> None:
     import simplejpeg
 
     from dfer_data.shards.reader import ShardReader
-    from dfer_data.shards.staging import SpoolWriter, read_spooled
+    from dfer_data.shards.staging import StagingWriter, read_staged
     from dfer_data.shards.writer import write_shard
     from dfer_data.storage.shard_bytes import LocalBytes
     from dfer_data.types import FrameFlag, FrameRecord
 
     nowhere = np.full(4, np.nan, np.float32), np.full((5, 2), np.nan, np.float32)
-    with SpoolWriter(scratch / "clip") as spool:
+    with StagingWriter(scratch / "clip") as spool:
         with spool.clip():
             for index, frame in enumerate(frames):
                 jpeg = simplejpeg.encode_jpeg(frame, quality=95, colorsubsampling="444")
                 spool.add(jpeg, FrameRecord(index, index / 25, *nowhere, 1.0, int(FrameFlag.DETECTED)))
         spool.finish(clips=[{}], failures=[])
     path = scratch / "00000.safetensors"
-    facts = write_shard(path, [read_spooled(scratch / "clip")], store="frames", size_px=frames[0].shape[0])
+    facts = write_shard(path, [read_staged(scratch / "clip")], store="frames", size_px=frames[0].shape[0])
     reader = ShardReader(LocalBytes(path), index_bytes=facts.index_bytes, index_crc32=facts.index_crc32)
     for index, frame in enumerate(frames):
         change = np.abs(reader.frame(0, index).astype(np.float32) - frame).mean()

@@ -34,7 +34,7 @@ class Damage:
 
 
 @dataclass(frozen=True)
-class Report:
+class VerifyReport:
     """What `verify` looked at and what it found."""
 
     num_files: int
@@ -49,7 +49,7 @@ class Report:
 
 def verify(
     root: Path | str, *, deep: bool = False, on_shard: Callable[[int, int], None] = lambda done, total: None
-) -> Report:
+) -> VerifyReport:
     """Check sizes, the hashes of all small files and every shard's index; `deep`: also hash and decode every shard.
 
     `root`: a folder, or a URL, of which nothing is taken from the cache; `deep` copies one shard at a time to this
@@ -59,7 +59,7 @@ def verify(
     try:
         document = read_document(located(root)[0])
     except CorruptDataError as error:
-        return Report(0, 0, 0, (Damage(DATASET_NAME, "", str(error)),))
+        return VerifyReport(0, 0, 0, (Damage(DATASET_NAME, "", str(error)),))
     sizes = place.files()
     damages = [damage for name, facts in document["files"].items() for damage in _check_size(name, facts, sizes)]
     damages += _check_small_files(place, document["files"], sizes)
@@ -73,7 +73,7 @@ def verify(
             num_decoded += decoded
             damages = [d for d in damages if not (found and d.file == name)] + found  # a clip's name says more
         on_shard(number + 1, len(document["shards"]))
-    return Report(len(document["files"]), num_clips, num_decoded, tuple(damages))
+    return VerifyReport(len(document["files"]), num_clips, num_decoded, tuple(damages))
 
 
 def _check_size(name: str, facts: Mapping[str, Any], sizes: Mapping[str, int]) -> list[Damage]:

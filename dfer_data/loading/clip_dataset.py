@@ -157,7 +157,7 @@ class FaceClipDataset(Dataset[ClipSample]):
         numbers = range(reader.num_frames(row))
         return {i: resized(reader.frame(row, i, clip_id=clip_id), size_px=self.size_px) for i in numbers}
 
-    def _frame_indices(self, index: int) -> sample.Indices:
+    def _frame_indices(self, index: int) -> sample.FrameIndices:
         """Return the frames of each view of a clip, (V, T) int32."""
         reader, row, clip_id = self._place(index)
         num_frames = reader.num_frames(row)

@@ -14,7 +14,7 @@ from dfer_data.loading.clip_dataset import FaceClipDataset
 from dfer_data.types import Image
 
 
-class JoinedClips:
+class ConcatClips:
     """The clips of several datasets one after the other; a clip is called `folder:clip id`.
 
     Frames are drawn as each dataset alone draws them.

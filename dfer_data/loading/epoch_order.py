@@ -8,16 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-Numbers = npt.NDArray[np.int64]
+ClipNumbers = npt.NDArray[np.int64]
 _ORDER_STREAM, _CLASS_STREAM = 3, 4  # keep these draws apart from the frames' and the augmentation's
 
 
-def shuffled(num_clips: int, *, seed: int, epoch: int) -> Numbers:
+def shuffled(num_clips: int, *, seed: int, epoch: int) -> ClipNumbers:
     """Return the clips' numbers (num_clips,) in the order of an epoch."""
     return np.random.default_rng((seed, epoch, _ORDER_STREAM)).permutation(num_clips)
 
 
-def class_shares(labels: Numbers, *, num_classes: int, power: float) -> tuple[float, ...]:
+def class_shares(labels: ClipNumbers, *, num_classes: int, power: float) -> tuple[float, ...]:
     """Return how much of an epoch each class gets when that goes by (number of its clips) ** power; sums to 1.
 
     1: as the clips are; 0.5: by the square root; 0: every class that has clips as much as any other.
@@ -27,7 +27,7 @@ def class_shares(labels: Numbers, *, num_classes: int, power: float) -> tuple[fl
     return tuple((weights / weights.sum()).tolist())
 
 
-def resampled(labels: Numbers, shares: Sequence[float], *, seed: int, epoch: int) -> Numbers:
+def resampled(labels: ClipNumbers, shares: Sequence[float], *, seed: int, epoch: int) -> ClipNumbers:
     """Return the clips' numbers (num_clips,) of an epoch in which each class has its share of the places.
 
     A class goes through its clips in one permutation after the other, and an epoch goes on where the one before it
@@ -49,7 +49,7 @@ def resampled(labels: Numbers, shares: Sequence[float], *, seed: int, epoch: int
     return np.concatenate(drawn)[shuffled(len(labels), seed=seed, epoch=epoch)]
 
 
-def _next_of_class(members: Numbers, wanted: int, stream: tuple[int, ...], *, epoch: int) -> Numbers:
+def _next_of_class(members: ClipNumbers, wanted: int, stream: tuple[int, ...], *, epoch: int) -> ClipNumbers:
     """Return `wanted` members at the places of this epoch in the endless row of their permutations."""
     first, last = epoch * wanted, (epoch + 1) * wanted
     passes = range(first // len(members), (last - 1) // len(members) + 1)
@@ -57,7 +57,7 @@ def _next_of_class(members: Numbers, wanted: int, stream: tuple[int, ...], *, ep
     return row[first - passes.start * len(members) :][:wanted]
 
 
-def steps(order: Numbers, *, batch_size: int, world_size: int = 1, min_clips: int = 1) -> list[Numbers]:
+def steps(order: ClipNumbers, *, batch_size: int, world_size: int = 1, min_clips: int = 1) -> list[ClipNumbers]:
     """Cut an order into steps, of which each rank takes every `world_size`-th clip as its batch (`of_rank`).
 
     A step takes the next `batch_size * world_size` clips: the steps of several ranks see what one rank with a batch as
@@ -73,7 +73,7 @@ def steps(order: Numbers, *, batch_size: int, world_size: int = 1, min_clips: in
     return [order[a:b] for a, b in itertools.pairwise([*starts, len(order)])]
 
 
-def of_rank(step: Numbers, *, rank: int, world_size: int) -> Numbers:
+def of_rank(step: ClipNumbers, *, rank: int, world_size: int) -> ClipNumbers:
     """Return a rank's batch of a step. ValueError for a rank that there is not."""
     if not 0 <= rank < world_size:
         raise ValueError(f"rank {rank} of {world_size}")

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from dfer_data.loading.clip_dataset import Clips
-from dfer_data.loading.epoch_order import Numbers, of_rank, resampled, shuffled
+from dfer_data.loading.epoch_order import ClipNumbers, of_rank, resampled, shuffled
 from dfer_data.loading.epoch_order import steps as cut_into_steps
 
 
@@ -98,7 +98,7 @@ class ClipLoader:
         """Return how many batches an epoch has."""
         return len(self._steps(number))
 
-    def _steps(self, number: int) -> list[Numbers]:
+    def _steps(self, number: int) -> list[ClipNumbers]:
         return cut_into_steps(
             self._order(number),
             batch_size=self._batch_size,
@@ -106,7 +106,7 @@ class ClipLoader:
             min_clips=2 if self._shuffles else 1,
         )
 
-    def _order(self, number: int) -> Numbers:
+    def _order(self, number: int) -> ClipNumbers:
         if not self._shuffles:
             return np.arange(len(self.dataset))
         if self._shares is not None:
@@ -114,7 +114,7 @@ class ClipLoader:
         return shuffled(len(self.dataset), seed=self.dataset.seed, epoch=number)
 
     def _begin(
-        self, indices: Numbers, most: int, pool: ThreadPoolExecutor | None
+        self, indices: ClipNumbers, most: int, pool: ThreadPoolExecutor | None
     ) -> tuple[torch.Tensor, list[Future[None]]]:
         """Read clips into a buffer for `most` clips, or have them read."""
         shape = (most, *self.dataset.item_shape)
@@ -127,7 +127,7 @@ class ClipLoader:
             self.dataset.read_into(index, out)
         return buffer, []
 
-    def _batch(self, indices: Numbers, buffer: torch.Tensor, num_clips_of_all: int, *, next_position: int) -> Batch:
+    def _batch(self, indices: ClipNumbers, buffer: torch.Tensor, num_clips_of_all: int, *, next_position: int) -> Batch:
         views = buffer[: len(indices)].permute(0, 1, 2, 5, 3, 4)  # (B, V, T, 3, size, size)
         return Batch(
             frames=views if views.shape[1] > 1 else views[:, 0],

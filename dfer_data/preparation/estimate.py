@@ -9,7 +9,7 @@ from itertools import islice
 from dfer_data.detect.base import Detector
 from dfer_data.detect.registry import build_detector
 from dfer_data.errors import VideoError
-from dfer_data.preparation.request import Resolved
+from dfer_data.preparation.request import ResolvedRequest
 from dfer_data.sources.base import SourceVideo
 from dfer_data.video.image_folder import picture_files
 from dfer_data.video.reader import open_video
@@ -35,7 +35,7 @@ class Estimate:
     """On one core of this machine."""
 
 
-def estimate(resolved: Resolved) -> Estimate:
+def estimate(resolved: ResolvedRequest) -> Estimate:
     """Time the first frames of up to eight videos spread over the dataset and scale by their size in bytes."""
     config, listing = resolved.plan.config, resolved.plan.listing
     present = [video for video in listing.videos if video.path]
@@ -56,7 +56,7 @@ def estimate(resolved: Resolved) -> Estimate:
     return Estimate(len(measured), num_frames, round(output * scale), num_frames * seconds_per_frame)
 
 
-def _measure(resolved: Resolved, video: SourceVideo, detector: Detector) -> tuple[int, int, float] | None:
+def _measure(resolved: ResolvedRequest, video: SourceVideo, detector: Detector) -> tuple[int, int, float] | None:
     """Return (file bytes, declared frames, seconds a frame) of one video; None if it cannot be read."""
     try:
         with open_video(resolved.source / video.path) as reader:

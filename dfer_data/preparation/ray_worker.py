@@ -27,7 +27,7 @@ from dfer_data.errors import UsageError
 from dfer_data.preparation.messages import Ready, ShardDone, Stopped, stopped
 from dfer_data.preparation.schedule import Step
 from dfer_data.preparation.steps import ShardTask, VideoDone, Workplace, commit_shard, make_video, spool_stem
-from dfer_data.shards.staging import move_spooled
+from dfer_data.shards.staging import move_staged
 
 _Answer = TypeVar("_Answer")
 
@@ -114,7 +114,7 @@ class RayActor:
             return ShardDone()
         at_desk = replace(place, work=self._desk)
         done = make_video(step, at_desk, detector=self._detector, on_progress=self._beat)
-        move_spooled(spool_stem(at_desk, step), spool_stem(place, step))
+        move_staged(spool_stem(at_desk, step), spool_stem(place, step))
         return done
 
     def _beat(self) -> None:

@@ -21,7 +21,7 @@ from dfer_data.weights.fetch import weights_file
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a user asks of `prepare`; `resolve` turns it into a plan."""
+    """What a user asks of `prepare`; `resolve_request` turns it into a plan."""
 
     dataset: str
     """Adapter's name."""
@@ -74,7 +74,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Resolved:
+class ResolvedRequest:
     """A request checked against the disk: everything is known before the first video is opened."""
 
     plan: Plan
@@ -87,7 +87,7 @@ class Resolved:
     """Clip id -> track chosen by hand; None: those of the plan that is there, if any."""
 
 
-def resolve(request: Request, *, has_hardware: bool = True) -> Resolved:
+def resolve_request(request: Request, *, has_hardware: bool = True) -> ResolvedRequest:
     """List the dataset, fetch the model file and make the plan.
 
     `has_hardware`: this machine detects, so it must have what `device` and `precision` need; False: others do.
@@ -135,7 +135,7 @@ def resolve(request: Request, *, has_hardware: bool = True) -> Resolved:
     subjects = read_subjects(request.subjects) if request.subjects is not None else None
     plan = make_plan(listing, config)
     with_subjects(plan, subjects or {})  # unknown clips are told now
-    return Resolved(plan, path, root, subjects)
+    return ResolvedRequest(plan, path, root, subjects)
 
 
 def _layout(request: Request, config: PrepareConfig, dataset: Adapter) -> Layout:

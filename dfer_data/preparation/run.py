@@ -17,7 +17,7 @@ from dfer_data.preparation.manifest import write_manifest
 from dfer_data.preparation.output_folder import output_folder, record
 from dfer_data.preparation.plan import Plan, commit_plan, planned_subjects, renewed_plan, with_subjects
 from dfer_data.preparation.ray_pool import Cluster
-from dfer_data.preparation.request import Resolved
+from dfer_data.preparation.request import ResolvedRequest
 from dfer_data.preparation.steps import ShardTask, Workplace
 from dfer_data.shards.layout import AMBIGUOUS_NAME, DATASET_NAME, PLAN_NAME, SHARDS, sidecar_name
 from dfer_data.shards.sidecar import failure_codes, finished_sidecars
@@ -30,7 +30,7 @@ _MOST_TASKS = 10_000
 
 
 @dataclass(frozen=True)
-class Share:
+class TaskShare:
     """One task of an array, which makes every `num_tasks`-th shard."""
 
     index: int
@@ -52,7 +52,7 @@ class Share:
 
 
 @dataclass(frozen=True)
-class Begun:
+class PreparationStarted:
     """Event: the plan is committed, and this is what is left to do."""
 
     num_videos: int
@@ -80,18 +80,18 @@ class Summary:
         return sum(number for code, number in self.num_clips.items() if code not in ("ok", "partial"))
 
 
-def prepare(
-    resolved: Resolved,
+def run_preparation(
+    resolved: ResolvedRequest,
     out: Path | str,
     *,
     engine: EngineName = "processes",
     num_workers: int | None = None,
     limits: Limits | None = None,
     cluster: Cluster | None = None,
-    share: Share | None = None,
+    share: TaskShare | None = None,
     retry_failed: str | None = None,
     scratch: Path | None = None,
-    on_event: Callable[[Begun | Event], None] = lambda event: None,
+    on_event: Callable[[PreparationStarted | Event], None] = lambda event: None,
     on_wait: OnWait = lambda holder: None,
 ) -> Summary:
     """Make the prepared dataset in `out`, or finish the one begun there.
@@ -125,13 +125,13 @@ def prepare(
             tasks = [ShardTask(n, plan.shards[n]) for n in mine if n not in done]
             _record_run(target, resolved, share=share, engine=engine, num_workers=num_workers, num_tasks=len(tasks))
 
-            def tell(event: Begun | Event) -> None:
+            def tell(event: PreparationStarted | Event) -> None:
                 target.confirm()
                 if isinstance(event, WorkerLost):
                     record(target, event="worker lost", **asdict(event))
                 on_event(event)
 
-            tell(Begun(sum(len(task.videos) for task in tasks), len(tasks)))
+            tell(PreparationStarted(sum(len(task.videos) for task in tasks), len(tasks)))
             if tasks:
                 target.remove(DATASET_NAME)  # never a manifest beside a shard that is being remade
                 run(tasks, place, on_event=tell)
@@ -146,7 +146,9 @@ def prepare(
         ) from error
 
 
-def _committed_plan(resolved: Resolved, place: Workplace, *, retry_failed: str | None, share: Share | None) -> Plan:
+def _committed_plan(
+    resolved: ResolvedRequest, place: Workplace, *, retry_failed: str | None, share: TaskShare | None
+) -> Plan:
     """Write the plan, or check the one there; open the shards to be made again: failed ones, other subjects."""
     out = place.out
     there = planned_subjects(out)
@@ -202,9 +204,9 @@ def _num_clips(out: Target, shards: Sequence[int]) -> Counter[str]:
 
 def _record_run(
     out: Target,
-    resolved: Resolved,
+    resolved: ResolvedRequest,
     *,
-    share: Share | None,
+    share: TaskShare | None,
     engine: EngineName,
     num_workers: int | None,
     num_tasks: int,

@@ -25,7 +25,7 @@ from dfer_data.faces.shipped_crops import clip_of_crops
 from dfer_data.frame_sampling import baked_frames
 from dfer_data.shards.layout import FORMAT_VERSION, PREVIEW, SHARDS, shard_name, sidecar_name
 from dfer_data.shards.sidecar import read_sidecar, sidecar_sha256
-from dfer_data.shards.staging import Spooled, SpoolWriter, read_spooled
+from dfer_data.shards.staging import StagedVideo, StagingWriter, read_staged
 from dfer_data.shards.writer import write_shard
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.base import Target
@@ -99,7 +99,7 @@ def make_video(
     video, codes, num_frames = task.video, [], 0
     clips: list[dict[str, Any]] = []
     failures: list[dict[str, Any]] = []
-    with SpoolWriter(spool_stem(place, task)) as spool:
+    with StagingWriter(spool_stem(place, task)) as spool:
         for result in _results(video, place, detector=detector, on_progress=on_progress):
             row = result if isinstance(result, Failure) else _store(result, video, spool, config=place.config)
             if isinstance(row, Failure):
@@ -115,7 +115,7 @@ def make_video(
 
 def give_up_video(task: VideoTask, place: Workplace, error: VideoError) -> VideoDone:
     """Leave a ledger row in the place of a video that could not be worked on."""
-    with SpoolWriter(spool_stem(place, task)) as spool:
+    with StagingWriter(spool_stem(place, task)) as spool:
         failure = _failure_row(Failure(task.video.clip_id, error), task.video)
         spool.finish(clips=[], failures=[failure])
     return VideoDone(task.video.clip_id, 0, (error.code,))
@@ -160,7 +160,7 @@ def _source_sha256(path: Path, video: SourceVideo) -> str:
 
 
 def _store(
-    made: tuple[Clip, str], video: SourceVideo, spool: SpoolWriter, *, config: PrepareConfig
+    made: tuple[Clip, str], video: SourceVideo, spool: StagingWriter, *, config: PrepareConfig
 ) -> dict[str, Any] | Failure:
     """Write a clip's faces; return its sidecar row, or the failure if the source breaks on the second look."""
     clip, sha256 = made
@@ -212,7 +212,7 @@ def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[],
         return
     name, out, work = shard_name(task.number), place.out, place.out.work
     videos = [
-        read_spooled(spool_stem(place, VideoTask(task.number, position, video)))
+        read_staged(spool_stem(place, VideoTask(task.number, position, video)))
         for position, video in enumerate(task.videos)
     ]
     sheet = _contact_sheet(videos)
@@ -239,7 +239,7 @@ def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[],
     shutil.rmtree(place.work / name)
 
 
-def _contact_sheet(videos: list[Spooled]) -> bytes:
+def _contact_sheet(videos: list[StagedVideo]) -> bytes:
     sheet = ContactSheet()
     for video in videos:
         for clip, thumbnails in zip(video.clips, video.thumbnails(), strict=True):

@@ -20,7 +20,7 @@ def visible(value: Any) -> Any:
     return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value) if is_text else value
 
 
-def template(name: str, *, package: str) -> Any:
+def page_template(name: str, *, package: str) -> Any:
     """Return a compiled template from the folder `templates` of a package; it may import the shared parts.html.j2.
 
     Raises UsageError without jinja2.

@@ -45,7 +45,7 @@ Records = npt.NDArray[np.void]
 
 
 @dataclass(frozen=True)
-class Spooled:
+class StagedVideo:
     """A finished video on disk."""
 
     stem: Path
@@ -71,7 +71,7 @@ class Spooled:
                 yield list(np.fromfile(file, np.uint8, number * math.prod(shape)).reshape(number, *shape))
 
 
-class SpoolWriter:
+class StagingWriter:
     """Collects the clips of one video; use as a context manager. What was not finished leaves no mark."""
 
     def __init__(self, stem: Path) -> None:
@@ -85,7 +85,7 @@ class SpoolWriter:
         self._thumbnails_per_clip: list[int] = []
         self._num_frames = self._num_thumbnails = 0
 
-    def __enter__(self) -> SpoolWriter:
+    def __enter__(self) -> StagingWriter:
         """Return itself."""
         return self
 
@@ -141,18 +141,18 @@ class SpoolWriter:
         part.replace(self._stem.with_suffix(".json"))
 
 
-def is_spooled(stem: Path) -> bool:
+def is_staged(stem: Path) -> bool:
     """Whether the video of these files is done."""
     return stem.with_suffix(".json").exists()
 
 
-def read_spooled(stem: Path) -> Spooled:
+def read_staged(stem: Path) -> StagedVideo:
     """Open a finished video."""
     facts = json.loads(stem.with_suffix(".json").read_bytes())
-    return Spooled(stem, **{name: tuple(values) for name, values in facts.items()})
+    return StagedVideo(stem, **{name: tuple(values) for name, values in facts.items()})
 
 
-def move_spooled(stem: Path, target: Path) -> None:
+def move_staged(stem: Path, target: Path) -> None:
     """Move a finished video to other files on the same disk; its mark comes last.
 
     Raises FileNotFoundError when the folder above the target's is gone: the run that wanted the video is over.

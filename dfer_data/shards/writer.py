@@ -22,7 +22,7 @@ import numpy.typing as npt
 from dfer_data.config import Store
 from dfer_data.frame_sampling import CLIP_FRAMES, baked_frames
 from dfer_data.shards.layout import FORMAT_VERSION
-from dfer_data.shards.staging import RECORD, Spooled
+from dfer_data.shards.staging import RECORD, StagedVideo
 
 _COPY_BYTES = 1 << 20
 _DTYPE_NAMES = {"<i8": "I64", "<i4": "I32", "<u4": "U32", "<f4": "F32", "|u1": "U8"}
@@ -44,7 +44,7 @@ class ShardFile:
 
 def write_shard(
     target: Path,
-    videos: Sequence[Spooled],
+    videos: Sequence[StagedVideo],
     *,
     store: Store,
     size_px: int,
@@ -71,7 +71,7 @@ def write_shard(
     return ShardFile(len(index) + num_bytes, digest.hexdigest(), len(index), zlib.crc32(index))
 
 
-def _index_tensors(videos: Sequence[Spooled], *, store: Store) -> dict[str, npt.NDArray[Any]]:
+def _index_tensors(videos: Sequence[StagedVideo], *, store: Store) -> dict[str, npt.NDArray[Any]]:
     """Return the tensors before the payload, widest items first, so that each lies aligned in the file."""
     records = np.concatenate([np.empty(0, RECORD), *(video.records() for video in videos)])
     frames_per_clip = np.array([number for video in videos for number in video.frames_per_clip], "<i8")

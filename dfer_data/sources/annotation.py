@@ -13,7 +13,7 @@ from typing import Any
 from dfer_data.errors import AnnotationError
 from dfer_data.sources.base import OFFICIAL, Layout, SourceListing, SourceVideo, Split
 from dfer_data.sources.catalog import catalog, not_there
-from dfer_data.sources.tree import Found, Tree
+from dfer_data.sources.tree import DatasetTree, Found
 
 WORDS: Mapping[Layout, str] = MappingProxyType({"videos": "videos", "frames": "folders of crops"})
 """What a layout is made of."""
@@ -98,7 +98,7 @@ def cross_faults(entries: Iterable[Entry]) -> list[str]:
 
 def assemble(
     dataset: str,
-    tree: Tree,
+    tree: DatasetTree,
     *,
     layout: Layout,
     class_names: tuple[str, ...],
@@ -139,7 +139,7 @@ def assemble(
     )
 
 
-def _hint(tree: Tree, layout: Layout) -> str:
+def _hint(tree: DatasetTree, layout: Layout) -> str:
     """Say how to take what is there in the place of what was looked for."""
     if layout == "videos" and tree.pictures:
         return f", but {len(tree.pictures)} folders of pictures: --detector none takes crops"

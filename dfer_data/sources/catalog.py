@@ -16,7 +16,7 @@ SHAPES = ("dfew", "ferv39k", "afew", "mafw", "cremad", "ravdess")
 
 
 @dataclass(frozen=True)
-class Facts:
+class DatasetFacts:
     """One dataset in words."""
 
     title: str
@@ -38,10 +38,10 @@ class Facts:
 
 
 @cache
-def catalog() -> Mapping[str, Facts]:
+def catalog() -> Mapping[str, DatasetFacts]:
     """Return the facts of all datasets by adapter name."""
     text = resources.files("dfer_data").joinpath("data", "datasets.json").read_text(encoding="utf-8")
-    return MappingProxyType({name: Facts(**facts) for name, facts in json.loads(text).items()})
+    return MappingProxyType({name: DatasetFacts(**facts) for name, facts in json.loads(text).items()})
 
 
 def not_there(dataset: str, fact: str) -> UsageError:

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from dfer_data.sources.annotation import read_lines
-from dfer_data.sources.tree import Tree
+from dfer_data.sources.tree import DatasetTree
 
 CLASSES_NAME = "classes.txt"
 _ORDERS = "DFER's lists differ: DFEW's owners count from happy, LSTPNet's lists of FERV39k and AFEW from neutral"
 
 
-def named_classes(tree: Tree, labels: Mapping[str, str], faults: list[str]) -> tuple[tuple[str, ...], dict[str, str]]:
+def named_classes(
+    tree: DatasetTree, labels: Mapping[str, str], faults: list[str]
+) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return the class names in order, and label as written -> class name; `labels`: as written -> where, first seen.
 
     Numbers stand for the lines of classes.txt, counted from 0 or from 1, whichever fits.

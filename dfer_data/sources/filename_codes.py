@@ -9,7 +9,7 @@ from pathlib import Path
 from dfer_data.sources.annotation import WORDS, Entry, assemble, held_out
 from dfer_data.sources.base import Layout, SourceListing
 from dfer_data.sources.official_counts import official
-from dfer_data.sources.tree import Found, Tree, by_clip, of_kind, scan
+from dfer_data.sources.tree import DatasetTree, Found, by_clip, of_kind, scan
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def list_coded(
     layout: Layout,
     crops: str | None,
     read: Reading,
-    listed: Callable[[Tree, list[str]], Iterable[tuple[str, str]]] = lambda tree, faults: (),
+    listed: Callable[[DatasetTree, list[str]], Iterable[tuple[str, str]]] = lambda tree, faults: (),
 ) -> SourceListing:
     """List a dataset by its file names; `listed` gives (`file:line`, name) of clips that ought to be there."""
     tree, facts = scan(root, dataset=dataset), official(dataset)

@@ -9,14 +9,14 @@ from dfer_data.sources.annotation import WORDS, Entry, assemble
 from dfer_data.sources.base import Layout, SourceListing, Split
 from dfer_data.sources.class_names import named_classes
 from dfer_data.sources.path_matching import Places, plain
-from dfer_data.sources.tree import Tree, by_clip, of_kind
+from dfer_data.sources.tree import DatasetTree, by_clip, of_kind
 
 SPLITS: dict[str, Split] = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 VALIDATION = ("val", "valid", "validation", "dev")
 
 
 @dataclass(frozen=True)
-class Line:
+class ListedPath:
     """One line of a user's annotation."""
 
     path: str
@@ -37,8 +37,8 @@ class Line:
 
 def list_lines(
     dataset: str,
-    tree: Tree,
-    lines: Iterable[Line],
+    tree: DatasetTree,
+    lines: Iterable[ListedPath],
     *,
     layout: Layout,
     crops: str | None,

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from dfer_data.errors import AnnotationError
 
-Row = tuple[int, tuple[str, ...]]
+SheetRow = tuple[int, tuple[str, ...]]
 
 
-def read_rows(path: Path, name: str) -> Iterator[Row]:
+def read_rows(path: Path, name: str) -> Iterator[SheetRow]:
     """Yield (line, cells as text without outer spaces) of the first sheet; empty lines are left out.
 
     Whole numbers are written without a decimal point, whichever way the file stores them. Raises AnnotationError

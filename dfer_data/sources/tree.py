@@ -40,7 +40,7 @@ class Found:
 
 
 @dataclass(frozen=True)
-class Tree:
+class DatasetTree:
     """Everything below a folder, each part in the order of paths; hidden files are passed over."""
 
     root: Path
@@ -64,7 +64,7 @@ class Tree:
         return next((path for path in self.files if f"/{path}".lower().endswith(f"/{end}".lower())), None)
 
 
-def scan(root: Path, *, dataset: str) -> Tree:
+def scan(root: Path, *, dataset: str) -> DatasetTree:
     """Look at everything below `root`; UsageError says how to get the dataset where there is no such folder."""
     if not root.is_dir():
         is_own = catalog()[dataset].terms == "yours"
@@ -85,7 +85,9 @@ def scan(root: Path, *, dataset: str) -> Tree:
                 files.append(path)
     unreadable = [one.path for one in (*videos, *pictures) if not is_text(one.path)]
     faults += [f"{path!r}: the name is not UTF-8; rename it" for path in unreadable]
-    return Tree(root, tuple(sorted(videos, key=_path)), tuple(sorted(pictures, key=_path)), tuple(files), tuple(faults))
+    return DatasetTree(
+        root, tuple(sorted(videos, key=_path)), tuple(sorted(pictures, key=_path)), tuple(files), tuple(faults)
+    )
 
 
 def is_text(name: str) -> bool:
@@ -110,7 +112,7 @@ def _folders(root: Path, folder: str, faults: list[str]) -> Iterator[tuple[str, 
             faults.append(f"{path}: is a link to a folder, which is not followed; copy it there, or give that folder")
 
 
-def of_kind(tree: Tree, layout: Layout, *, crops: str | None) -> tuple[Found, ...]:
+def of_kind(tree: DatasetTree, layout: Layout, *, crops: str | None) -> tuple[Found, ...]:
     """Return the videos, or the folders of pictures, with `crops` those that lie in a folder of this name alone."""
     if layout == "videos":
         return tree.videos
@@ -118,7 +120,7 @@ def of_kind(tree: Tree, layout: Layout, *, crops: str | None) -> tuple[Found, ..
 
 
 def by_clip(
-    tree: Tree, found: Iterable[Found], key: Callable[[Found], str | None], faults: list[str]
+    tree: DatasetTree, found: Iterable[Found], key: Callable[[Found], str | None], faults: list[str]
 ) -> dict[str, Found]:
     """Return clip id -> what was found; `key` gives the id, None for what is no clip of the dataset.
 
@@ -146,7 +148,7 @@ def five_digits(one: Found) -> str | None:
     return f"{int(one.stem):05d}" if one.stem.isdecimal() else None
 
 
-def _pointer_faults(tree: Tree, found: Iterable[Found]) -> list[str]:
+def _pointer_faults(tree: DatasetTree, found: Iterable[Found]) -> list[str]:
     """Return one fault for all videos that are Git LFS pointers: what a ZIP download of a repository holds."""
     small = (one.path for one in found if not one.num_pictures and 0 < one.num_bytes < _LFS_BYTES)
     pointers = [path for path in small if (tree.root / path).read_bytes().startswith(_LFS_POINTER)]

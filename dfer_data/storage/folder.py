@@ -82,7 +82,7 @@ class FolderTarget:
 
     def hold(self, *, task_index: int | None, on_wait: OnWait) -> AbstractContextManager[None]:
         """Hold the folder's lock."""
-        return lock.hold(self.root, task_index=task_index)
+        return lock.hold_folder(self.root, task_index=task_index)
 
     def confirm(self) -> None:
         """Do nothing: the operating system's lock cannot be taken away."""

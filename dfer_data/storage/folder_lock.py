@@ -24,7 +24,7 @@ _BRIEF_SECONDS = 60.0
 
 
 @contextlib.contextmanager
-def hold(out: Path, *, task_index: int | None = None) -> Iterator[None]:
+def hold_folder(out: Path, *, task_index: int | None = None) -> Iterator[None]:
     """Hold the folder `out` while the block runs, or, of an array of tasks, the part of one.
 
     Raises LockedError naming the holder: the whole folder and its tasks exclude each other, tasks of different index do

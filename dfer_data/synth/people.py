@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.synth.expressions import APEX
-from dfer_data.synth.hair import HAIRS, Sheet, scalp_share, sheets, strands, thickness
-from dfer_data.synth.heads import HeadModel, Indices, Part, Points, is_ear, sample_mask
+from dfer_data.synth.hair import HAIRS, HairSheet, scalp_share, sheets, strands, thickness
+from dfer_data.synth.heads import HeadModel, Part, Points, VertexIndices, is_ear, sample_mask
 
 _SKINS = ((240, 206, 184), (228, 186, 158), (208, 160, 128), (182, 130, 100), (148, 102, 78), (112, 76, 58))
 _HAIR_COLOURS = (
@@ -42,11 +42,11 @@ _AWAKE = 0.45  # of eyeWide in everybody's neutral face: the mesh's own looks sl
 class Grid:
     """Polygons that are divided alike: each quad into n x n cells."""
 
-    quads: Indices
+    quads: VertexIndices
     """(Q, 4) int32 corner vertices."""
     corners: Points
     """(G, 4) float32 weights of the four corner vertices at each grid point."""
-    cells: Indices
+    cells: VertexIndices
     """(C, 4) int32 grid points of each cell."""
     centres: Points
     """(C, 4) float32 weights of the four corner vertices at each cell's centre."""
@@ -63,20 +63,20 @@ class Grid:
 
 
 @dataclass(frozen=True, eq=False)
-class Person:
+class SyntheticPerson:
     """An identity, ready to be posed and drawn."""
 
     vertices: Points
     """(V, 3) float32, neutral."""
     units: Mapping[str, Points]
     """Face unit -> (V, 3) float32."""
-    quads: Indices
+    quads: VertexIndices
     """(Q, 4) int32 all polygons, for the normals."""
     grids: tuple[Grid, ...]
     """The same polygons, divided and coloured."""
     head_share: Points
     """(V,) 1: turns with the head, 0: stays with the shoulders."""
-    landmarks: tuple[Indices, ...]
+    landmarks: tuple[VertexIndices, ...]
     """Vertices whose mean is a landmark: eye, eye (picture's left first), nose tip, mouth corner, mouth corner."""
 
 
@@ -95,7 +95,7 @@ class _Look:
     strand_phase: Points
 
 
-def sample_person(model: HeadModel, *, identity: int, seed: int) -> Person:
+def sample_person(model: HeadModel, *, identity: int, seed: int) -> SyntheticPerson:
     """Draw identity number `identity` of a dataset; sex, hair style and skin tone take turns, the rest is random."""
     rng = np.random.default_rng((seed, 1, identity))
     is_female = identity % 2 == 0
@@ -152,7 +152,7 @@ def _with_hair_volume(model: HeadModel, vertices: Points, hair: str) -> Points:
     return (vertices + vertex_normals(vertices, model.quads) * amount[:, None]).astype(np.float32)
 
 
-def _brows(base: Points, vertices: Points, units: Mapping[str, Points], *, colour: Points) -> list[Sheet]:
+def _brows(base: Points, vertices: Points, units: Mapping[str, Points], *, colour: Points) -> list[HairSheet]:
     """Lay two tapered strips on the skin above the eyes; they follow the face units of the skin below."""
     along = np.linspace(0, 1, 11)
     x = np.interp(along, [0, 0.55, 1], [0.13, 0.44, 0.63])
@@ -166,11 +166,11 @@ def _brows(base: Points, vertices: Points, units: Mapping[str, Points], *, colou
         depth = np.einsum("nk,nk->n", weights, base[nearest][..., 2])
         place = np.concatenate([points.reshape(-1, 2), depth[:, None]], axis=1) + moved + (0, 0, 0.015)
         moves = {name: np.einsum("nk,nkd->nd", weights, unit[nearest]) for name, unit in units.items()}
-        strips.append(Sheet(place.reshape(2, -1, 3).astype(np.float32), colour, depth_bias=0.08, moves=moves))
+        strips.append(HairSheet(place.reshape(2, -1, 3).astype(np.float32), colour, depth_bias=0.08, moves=moves))
     return strips
 
 
-def _anchor(base: Points, points: Points) -> tuple[Indices, Points]:
+def _anchor(base: Points, points: Points) -> tuple[VertexIndices, Points]:
     """Return the 4 nearest front vertices of points (N, 2), as (N, 4), and their inverse-distance weights."""
     front = np.flatnonzero(base[:, 2] > 1.0)
     distance = np.linalg.norm(base[front][None, :, :2] - points[:, None], axis=2)
@@ -180,8 +180,8 @@ def _anchor(base: Points, points: Points) -> tuple[Indices, Points]:
 
 
 def _assemble(
-    model: HeadModel, vertices: Points, units: Mapping[str, Points], extras: list[Sheet], look: _Look
-) -> Person:
+    model: HeadModel, vertices: Points, units: Mapping[str, Points], extras: list[HairSheet], look: _Look
+) -> SyntheticPerson:
     """Join mesh and extra sheets, divide large polygons, colour the cells."""
     quads, points = [model.quads], [vertices]
     moves = {name: [unit] for name, unit in units.items()}
@@ -195,7 +195,7 @@ def _assemble(
     for sheet, mine in zip(extras, quads[1:], strict=True):
         grids.append(_grid(mine, 1, sheet.colours()[:, None], gloss=sheet.gloss, bias=sheet.depth_bias, two_sided=True))
     share = np.clip((joined[:, 1] - 5.2) / 1.0, 0, 1)
-    return Person(
+    return SyntheticPerson(
         joined,
         {name: np.concatenate(parts).astype(np.float32) for name, parts in moves.items()},
         np.concatenate(quads),
@@ -312,7 +312,7 @@ def _bilinear(u: npt.NDArray[np.float64], v: npt.NDArray[np.float64]) -> Points:
 
 
 def _grid(
-    quads: Indices,
+    quads: VertexIndices,
     n: int,
     albedo: Points,
     *,
@@ -337,7 +337,7 @@ def _grid(
     )
 
 
-def vertex_normals(vertices: Points, quads: Indices) -> Points:
+def vertex_normals(vertices: Points, quads: VertexIndices) -> Points:
     """Return (V, 3) float32 unit normals: the mean of the polygons around each vertex, weighted by area."""
     a, b, c, d = (vertices[quads[:, i]] for i in range(4))
     p, q = c - a, d - b
@@ -348,7 +348,7 @@ def vertex_normals(vertices: Points, quads: Indices) -> Points:
     return np.asarray(stacked / (np.linalg.norm(stacked, axis=1, keepdims=True) + 1e-9), np.float32)
 
 
-def _landmark_vertices(model: HeadModel, vertices: Points) -> tuple[Indices, ...]:
+def _landmark_vertices(model: HeadModel, vertices: Points) -> tuple[VertexIndices, ...]:
     """Find the vertices of the five landmarks: eyelid rims, this identity's nose tip, outer mouth corners."""
     base = model.vertices
     is_skin = model.parts == Part.SKIN
@@ -357,7 +357,7 @@ def _landmark_vertices(model: HeadModel, vertices: Points) -> tuple[Indices, ...
     lips = np.unique(model.quads[is_skin & is_lip])
     rim = ((-0.13, 0.0), (-0.04, 0.055), (0.045, 0.055), (0.125, 0.01), (0.045, -0.04), (-0.04, -0.033))
 
-    def eye(side: int) -> Indices:
+    def eye(side: int) -> VertexIndices:
         targets = [np.array([side * (_EYES[0] + dx), _EYES[1] + dy]) for dx, dy in rim]
         front = skin[base[skin, 2] > 1.33]  # not the folds behind the rims
         return np.array([front[np.argmin(np.linalg.norm(base[front, :2] - t, axis=1))] for t in targets], np.int32)

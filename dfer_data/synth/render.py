@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.synth.heads import Points
-from dfer_data.synth.people import Person, vertex_normals
+from dfer_data.synth.people import SyntheticPerson, vertex_normals
 from dfer_data.types import Image
 
 _SUBPIXEL_BITS = 4
@@ -59,7 +59,7 @@ class Pose:
     """Movement of the whole person."""
 
 
-def render(person: Person, scene: Scene, pose: Pose) -> tuple[Image, Points]:
+def render(person: SyntheticPerson, scene: Scene, pose: Pose) -> tuple[Image, Points]:
     """Return the picture (H, W, 3) uint8 RGB and the five landmarks (5, 2) float32 pixels."""
     vertices = _posed(person, pose)
     points = _project(vertices, scene, pose)  # (V, 3): x, y in pixels, depth
@@ -77,7 +77,7 @@ def render(person: Person, scene: Scene, pose: Pose) -> tuple[Image, Points]:
 
 
 def _visible(
-    person: Person, points: Points, normals: Points, scene: Scene, *, mouth_is_open: bool
+    person: SyntheticPerson, points: Points, normals: Points, scene: Scene, *, mouth_is_open: bool
 ) -> Iterator[tuple[Points, Points, Points]]:
     """Yield, grid by grid, the corners (P, 4, 2), sorting depth (P,) and colours (P, 3) of visible cells."""
     size = np.array([scene.background.shape[1], scene.background.shape[0]])
@@ -94,7 +94,7 @@ def _visible(
         yield np.asarray(fine[..., :2].reshape(-1, 4, 2)), depth.reshape(-1), colours.reshape(-1, 3)
 
 
-def _posed(person: Person, pose: Pose) -> Points:
+def _posed(person: SyntheticPerson, pose: Pose) -> Points:
     """Return vertices (V, 3): face units, then the head's rotation, fading out down the neck."""
     vertices = person.vertices.copy()
     for unit, strength in pose.units.items():

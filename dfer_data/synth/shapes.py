@@ -36,7 +36,7 @@ class Take:
 
 
 @dataclass(frozen=True)
-class Tree:
+class DetailTree:
     """A dataset in small."""
 
     takes: tuple[Take, ...]
@@ -51,7 +51,7 @@ class Tree:
     """Of the videos."""
 
 
-def _ferv39k(takes: int) -> Tree:
+def _ferv39k(takes: int) -> DetailTree:
     """22 scenes; per scene one emotion with train clips and a test clip; nested as its download is; no header."""
     clips, lines = list[Take](), {"train": list[str](), "test": list[str]()}
     for place, scene in enumerate(_SCENES):
@@ -65,7 +65,7 @@ def _ferv39k(takes: int) -> Tree:
     return _tree(clips, lists, num_test=[len(lines["test"])])
 
 
-def _afew(takes: int) -> Tree:
+def _afew(takes: int) -> DetailTree:
     """Train and Val by emotion, videos as AVI, the organisers' crops beside the emotions."""
     clips: list[Take] = []
     for part, points, num_each in (("Train", "", 2 * takes), ("Val", "_Val", takes)):
@@ -78,7 +78,7 @@ def _afew(takes: int) -> Tree:
     return _tree(clips, {}, num_test=[takes * len(DFEW_NAMES)])
 
 
-def _mafw(takes: int) -> Tree:
+def _mafw(takes: int) -> DetailTree:
     """Five folds of eleven emotions, ids with holes, lists without a last line end, and with captions in GBK."""
     clips, ids = list[Take](), dict[int, list[str]]()
     for fold in range(1, 6):
@@ -99,7 +99,7 @@ def _mafw(takes: int) -> Tree:
     return _tree(clips, texts, num_test=[len(lines) for lines in ids.values()])
 
 
-def _cremad(takes: int) -> Tree:
+def _cremad(takes: int) -> DetailTree:
     """One actor a fold, Flash videos, the list of all names."""
     clips, names = list[Take](), list[str]()
     for person, actor in enumerate((1001, 1019, 1037, 1055, 1073)):
@@ -117,7 +117,7 @@ def _cremad(takes: int) -> Tree:
     return _tree(clips, texts, num_test=[6 * min(takes, 6)] * 5)
 
 
-def _ravdess(takes: int) -> Tree:
+def _ravdess(takes: int) -> DetailTree:
     """One actor a fold, video-only speech, and of each actor one clip with sound in its name and one of song."""
     clips: list[Take] = []
     for person, actor in enumerate((1, 5, 9, 13, 17, 21)):
@@ -131,13 +131,13 @@ def _ravdess(takes: int) -> Tree:
     return _tree(clips, {}, num_test=[len(RAVDESS_NAMES) * min(takes, 4)] * 6)
 
 
-def _tree(clips: list[Take], texts: Mapping[str, bytes], *, num_test: list[int]) -> Tree:
+def _tree(clips: list[Take], texts: Mapping[str, bytes], *, num_test: list[int]) -> DetailTree:
     """Put the clips of one person together: a person is made once, and takes longer than a clip."""
     ordered = sorted(clips, key=lambda take: (take.identity, take.number))
-    return Tree(tuple(ordered), texts, tuple(num_test))
+    return DetailTree(tuple(ordered), texts, tuple(num_test))
 
 
-TREES: Mapping[str, Callable[[int], Tree]] = MappingProxyType(
+TREES: Mapping[str, Callable[[int], DetailTree]] = MappingProxyType(
     {"ferv39k": _ferv39k, "afew": _afew, "mafw": _mafw, "cremad": _cremad, "ravdess": _ravdess}
 )
 """Dataset -> its tree, by the number of takes."""

@@ -24,7 +24,7 @@ from dfer_data.processes import end_with_parent, safe_imports
 from dfer_data.synth.config import SynthConfig
 from dfer_data.synth.expressions import APEX, FPS, Performance
 from dfer_data.synth.heads import load_heads
-from dfer_data.synth.people import Person, sample_person
+from dfer_data.synth.people import SyntheticPerson, sample_person
 from dfer_data.synth.render import Pose, Scene, render
 from dfer_data.types import Floats, Image
 
@@ -79,13 +79,13 @@ def _start_worker() -> None:
 
 
 @lru_cache(maxsize=2)
-def person_of(heads: Path, identity: int, seed: int) -> Person:
+def person_of(heads: Path, identity: int, seed: int) -> SyntheticPerson:
     """Return a person of the heads' wheel; the last two are kept."""
     return sample_person(load_heads(heads), identity=identity, seed=seed)
 
 
 def film(
-    person: Person, emotion: str, performance: Performance, rng: np.random.Generator, config: SynthConfig
+    person: SyntheticPerson, emotion: str, performance: Performance, rng: np.random.Generator, config: SynthConfig
 ) -> tuple[list[Image], Floats]:
     """Return the pictures of a clip and its landmarks (T, 5, 2) float32 pixels."""
     scene = _scene(rng, config)

@@ -15,7 +15,7 @@ from dfer_data.errors import UsageError
 from dfer_data.synth.config import SynthConfig, SynthSummary
 from dfer_data.synth.expressions import perform
 from dfer_data.synth.heads import load_heads
-from dfer_data.synth.shapes import TREES, Take, Tree
+from dfer_data.synth.shapes import TREES, DetailTree, Take
 from dfer_data.synth.studio import appearing, encode, film, person_of, refuse_filled, run_all
 from dfer_data.types import Floats, Image
 
@@ -111,7 +111,7 @@ def _write_picture(path: Path, picture: Image) -> None:
     path.write_bytes(data.tobytes())
 
 
-def _write_texts(folder: Path, tree: Tree, *, dataset: str, seed: int) -> None:
+def _write_texts(folder: Path, tree: DetailTree, *, dataset: str, seed: int) -> None:
     statement = {
         "synthetic": True,
         "recipe": "demo",

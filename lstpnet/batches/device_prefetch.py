@@ -13,7 +13,7 @@ from dfer_data.loading.loader import Batch
 _T = TypeVar("_T")
 
 
-class Waiting:
+class WaitingTime:
     """How long a loop waits for what it is given."""
 
     def __init__(self) -> None:

@@ -32,7 +32,7 @@ CHANGEABLE = ("sampler", "short", "min_frames", "batch_size", "precision")
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
+class OpenedModel:
     """A model and how it is to be tested."""
 
     model: nn.Module
@@ -43,7 +43,7 @@ class Opened:
     """Of its training; for the authors' checkpoints the settings that are known."""
 
 
-def open_model(source: Path, *, checkpoint: str = "last", trained_on: str | None = None) -> Opened:
+def open_model(source: Path, *, checkpoint: str = "last", trained_on: str | None = None) -> OpenedModel:
     """Open a finished run (a folder), an exported model (.onnx), or a checkpoint of the authors' code (another file).
 
     `trained_on`: the dataset of such a checkpoint. Raises UsageError, CheckpointError and CorruptDataError as
@@ -53,9 +53,9 @@ def open_model(source: Path, *, checkpoint: str = "last", trained_on: str | None
         trained = load_trained(source, checkpoint=checkpoint)
         known = {each.name for each in dataclasses.fields(Recipe)}
         settings = {key: value for key, value in trained.settings.items() if key in known}
-        return Opened(trained.model, trained.info.class_names, Recipe(**settings))
+        return OpenedModel(trained.model, trained.info.class_names, Recipe(**settings))
     if source.suffix == ".onnx":
-        return Opened(*load_exported(source))
+        return OpenedModel(*load_exported(source))
     if trained_on is None or trained_on not in AUTHORS_CLASSES:
         raise UsageError(
             f"{source} is a checkpoint of the authors' code: name the dataset it was trained on, by which the order of "
@@ -65,10 +65,10 @@ def open_model(source: Path, *, checkpoint: str = "last", trained_on: str | None
     names = AUTHORS_CLASSES[trained_on]
     if model.num_classes != len(names):
         raise UsageError(f"{source} has {model.num_classes} classes, {trained_on} has {len(names)}")
-    return Opened(model, names, Recipe(name="authors"))
+    return OpenedModel(model, names, Recipe(name="authors"))
 
 
-def with_changes(opened: Opened, changes: Mapping[str, Any]) -> Opened:
+def with_changes(opened: OpenedModel, changes: Mapping[str, Any]) -> OpenedModel:
     """Return the model with other test settings; UsageError for a setting that belongs to training."""
     if foreign := sorted(set(changes) - set(CHANGEABLE)):
         raise UsageError(f"{', '.join(foreign)} cannot be changed after training; can be: {', '.join(CHANGEABLE)}")

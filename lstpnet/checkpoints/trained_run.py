@@ -19,7 +19,7 @@ from lstpnet.runs import CONFIG_NAME, RunInfo, read_run
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class TrainedRun:
     """A model out of a run."""
 
     model: nn.Module
@@ -30,7 +30,7 @@ class Trained:
     """The recipe as resolved, and data, fold and seed."""
 
 
-def load_trained(folder: Path, *, checkpoint: str = "last") -> Trained:
+def load_trained(folder: Path, *, checkpoint: str = "last") -> TrainedRun:
     """Load a checkpoint of a finished run.
 
     Raises UsageError for a folder that is no finished run or has no such checkpoint, CheckpointError and
@@ -51,4 +51,4 @@ def load_trained(folder: Path, *, checkpoint: str = "last") -> Trained:
     num_classes = len(info.class_names)
     model = build_own(own, num_classes=num_classes) if own else LSTPNet(num_classes, **network)
     load_checkpoint(model, folder / "checkpoints" / f"{checkpoint}.safetensors")
-    return Trained(model.eval(), info, settings)
+    return TrainedRun(model.eval(), info, settings)

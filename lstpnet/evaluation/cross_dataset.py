@@ -13,7 +13,7 @@ import torch
 
 from dfer_data.errors import UsageError
 from dfer_data.loading.prepared import PreparedDataset
-from lstpnet.checkpoints.open_model import Opened
+from lstpnet.checkpoints.open_model import OpenedModel
 from lstpnet.device import autocast_dtype
 from lstpnet.evaluation.clip_logits import predict_clips
 from lstpnet.evaluation.metrics import Scores, confusion_matrix, score
@@ -49,7 +49,7 @@ def tested_clips(data: PreparedDataset, *, folds: Sequence[str]) -> tuple[str, .
 
 
 def evaluate_on(
-    opened: Opened, data: PreparedDataset, clip_ids: Sequence[str], *, is_masked: bool, device: torch.device
+    opened: OpenedModel, data: PreparedDataset, clip_ids: Sequence[str], *, is_masked: bool, device: torch.device
 ) -> CrossResult:
     """Predict clips of a dataset. `is_masked`: only classes that the dataset has can be predicted.
 

@@ -20,7 +20,7 @@ def kernel_size(channels: int) -> int:
     return max(3, half if half % 2 else half + 1)
 
 
-class Excitation(nn.Module):
+class ChannelAttention(nn.Module):
     """Base; a subclass gives `gate`, or, if it weighs more than channels, `excite` and `pooled`."""
 
     def gate(self, x: Tensor, num_frames: int) -> Tensor:
@@ -40,22 +40,22 @@ class Excitation(nn.Module):
         return self.excite(x, num_frames)
 
 
-class NoExcitation(Excitation):
+class NoAttention(ChannelAttention):
     """Every channel as it is: the backbone without attention."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
 
     def excite(self, x: Tensor, num_frames: int) -> Tensor:
-        """See Excitation."""
+        """See ChannelAttention."""
         return x
 
     def pooled(self, x: Tensor, num_frames: int) -> Tensor:
-        """See Excitation."""
+        """See ChannelAttention."""
         return x.mean(dim=(2, 3))
 
 
-class ECA(Excitation):
+class ECA(ChannelAttention):
     """Efficient channel attention: a convolution along the channels of the mean. Gates in (0, 1).
 
     Wang et al., "ECA-Net", CVPR 2020: the kernel is the odd number next to (log2 C + 1) / 2, here at least 3.
@@ -67,12 +67,12 @@ class ECA(Excitation):
         self.conv = nn.Conv1d(1, 1, taps, padding=taps // 2, bias=False)
 
     def gate(self, x: Tensor, num_frames: int) -> Tensor:
-        """See Excitation."""
+        """See ChannelAttention."""
         scores: Tensor = self.conv(x.mean(dim=(2, 3))[:, None])  # (B*T, 1, C)
         return torch.sigmoid(scores[:, 0])
 
 
-class SE(Excitation):
+class SE(ChannelAttention):
     """Squeeze and excitation: two linear maps over the mean. Gates in (0, 1).
 
     Hu, Shen, Sun, "Squeeze-and-Excitation Networks", CVPR 2018; reduction 16, at least one channel.
@@ -83,12 +83,12 @@ class SE(Excitation):
         self.mlp = _bottleneck(channels)
 
     def gate(self, x: Tensor, num_frames: int) -> Tensor:
-        """See Excitation."""
+        """See ChannelAttention."""
         scores: Tensor = self.mlp(x.mean(dim=(2, 3)))
         return torch.sigmoid(scores)
 
 
-class CBAM(Excitation):
+class CBAM(ChannelAttention):
     """Channel attention over mean and maximum, then attention over places. Weights in (0, 1).
 
     Woo et al., "CBAM", ECCV 2018; reduction 16, a 7 x 7 convolution with batch norm over places.
@@ -106,13 +106,13 @@ class CBAM(Excitation):
         return torch.sigmoid(scores)
 
     def excite(self, x: Tensor, num_frames: int) -> Tensor:
-        """See Excitation."""
+        """See ChannelAttention."""
         x = x * self.gate(x, num_frames)[:, :, None, None]
         places = torch.stack([x.amax(dim=1), x.mean(dim=1)], dim=1)  # (B*T, 2, H, W)
         return x * torch.sigmoid(self.norm(self.conv(places)))
 
     def pooled(self, x: Tensor, num_frames: int) -> Tensor:
-        """See Excitation."""
+        """See ChannelAttention."""
         return self.excite(x, num_frames).mean(dim=(2, 3))
 
 

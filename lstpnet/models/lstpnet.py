@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lstpnet.models.lstformer import LSTformer
-from lstpnet.models.resnet import EXCITATIONS, TemporalResNet18
+from lstpnet.models.resnet import CHANNEL_ATTENTIONS, TemporalResNet18
 from lstpnet.models.temporal_heads import HEADS
 
 MIN_SIZE_PX = 32
@@ -83,7 +83,7 @@ class LSTPNet(nn.Module):
         numbers = {"num_classes": num_classes, "num_layers": num_layers, "num_heads": num_heads}
         numbers |= {"hidden_multiplier": hidden_multiplier}
         faults = [f"{name} is {value}: at least 1 is needed" for name, value in numbers.items() if value < 1]
-        for name, value, known in (("attention", attention, EXCITATIONS), ("temporal", temporal, HEADS)):
+        for name, value, known in (("attention", attention, CHANNEL_ATTENTIONS), ("temporal", temporal, HEADS)):
             faults += [] if value in known else [f"{name} is {value!r}: one of {', '.join(known)} is needed"]
         if faults:
             raise ValueError("; ".join(faults))

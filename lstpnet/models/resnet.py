@@ -19,12 +19,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from lstpnet.models.channel_attention import CBAM, ECA, SE, Excitation, NoExcitation
+from lstpnet.models.channel_attention import CBAM, ECA, SE, ChannelAttention, NoAttention
 from lstpnet.models.tce import TCE
 
-MakeExcitation = Callable[[int], Excitation]
-EXCITATIONS: Mapping[str, MakeExcitation] = MappingProxyType(
-    {"tce": TCE, "eca": ECA, "se": SE, "cbam": CBAM, "none": NoExcitation}
+MakeAttention = Callable[[int], ChannelAttention]
+CHANNEL_ATTENTIONS: Mapping[str, MakeAttention] = MappingProxyType(
+    {"tce": TCE, "eca": ECA, "se": SE, "cbam": CBAM, "none": NoAttention}
 )
 """Name -> what is made for a number of channels at the places of the TCE."""
 _FULL_BLOCK = 16  # channels that oneDNN's widest kernels take at once
@@ -71,7 +71,7 @@ class BasicBlock(nn.Module):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, stride: int = 1, excitation: MakeExcitation | None = None
+        self, in_channels: int, out_channels: int, *, stride: int = 1, excitation: MakeAttention | None = None
     ) -> None:
         super().__init__()
         self.excitation = excitation(in_channels) if excitation is not None else None
@@ -105,7 +105,7 @@ class Stage(nn.ModuleList):
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, stride: int, excitation: MakeExcitation | None = None
+        self, in_channels: int, out_channels: int, *, stride: int, excitation: MakeAttention | None = None
     ) -> None:
         first = BasicBlock(in_channels, out_channels, stride=stride, excitation=excitation)
         super().__init__([first, BasicBlock(out_channels, out_channels, excitation=excitation)])
@@ -142,7 +142,7 @@ class TemporalResNet18(nn.Module):
         self.conv1 = nn.Conv2d(3, first, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(first)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        make = EXCITATIONS[attention]
+        make = CHANNEL_ATTENTIONS[attention]
         self.layer1 = Stage(first, first, stride=1)
         self.layer2 = Stage(first, second, stride=2, excitation=make)
         self.layer3 = Stage(second, third, stride=2, excitation=make)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lstpnet.models.channel_attention import Excitation, kernel_size
+from lstpnet.models.channel_attention import ChannelAttention, kernel_size
 
 
 def num_reduced_channels(channels: int) -> int:
@@ -19,7 +19,7 @@ def num_reduced_channels(channels: int) -> int:
     return max(8, (channels // 8 + 4) // 8 * 8)
 
 
-class TCE(Excitation):
+class TCE(ChannelAttention):
     """Gate in (0, 2) for each channel of each frame, from its largest and its mean value and those of its neighbours.
 
     The paper's order: pool, convolve 1 -> R maps along channels, convolve over time, ReLU, convolve R -> 1 maps along

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from lstpnet.prediction.video import Moment, Person
+from lstpnet.prediction.video import Person, WindowPrediction
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 MOST_WINDOWS = 8
 """Windows in a picture; of a person seen for longer, so many are taken from the beginning to the end."""
-WIDTH_PX, HEAD_PX, ROW_PX, FOOT_PX = 1320, 44, 140, 40
+FIGURE_WIDTH_PX, HEAD_PX, ROW_PX, FOOT_PX = 1320, 44, 140, 40
 """Size of a picture: HEAD_PX + ROW_PX a window + FOOT_PX high."""
 _LEFT_PX, _CELL_PX, _BARS_PX, _DPI = 140, 72, 40, 110
 _LEAST_TOP = 0.15
@@ -41,7 +41,7 @@ def draw_attention(person: Person, class_names: Sequence[str], path: Path, *, ti
 
     shown = [moment for moment in person.moments if moment.frames is not None and moment.attention is not None]
     height_px = HEAD_PX + ROW_PX * len(shown) + FOOT_PX
-    figure = Figure(figsize=(WIDTH_PX / _DPI, height_px / _DPI), dpi=_DPI)
+    figure = Figure(figsize=(FIGURE_WIDTH_PX / _DPI, height_px / _DPI), dpi=_DPI)
     words = f"{title}, person {person.number}: attention over the sixteen frames"
     _write(figure, 12, 22, words, color="black", fontsize=10)
     top = max([_LEAST_TOP, *(float(moment.attention.max()) for moment in shown if moment.attention is not None)])
@@ -57,7 +57,9 @@ def draw_attention(person: Person, class_names: Sequence[str], path: Path, *, ti
     figure.savefig(path, dpi=_DPI)
 
 
-def _draw_moment(figure: Figure, y_px: int, moment: Moment, class_names: Sequence[str], *, top: float) -> None:
+def _draw_moment(
+    figure: Figure, y_px: int, moment: WindowPrediction, class_names: Sequence[str], *, top: float
+) -> None:
     """Draw one window whose upper edge is `y_px` below that of the picture."""
     assert moment.frames is not None
     assert moment.attention is not None

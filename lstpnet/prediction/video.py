@@ -22,7 +22,7 @@ from dfer_data.types import FrameRecord, Image
 from dfer_data.video.resize import resized
 from lstpnet.batches.normalize import normalised
 from lstpnet.checkpoints.export import fold_batch_norms
-from lstpnet.checkpoints.open_model import Opened
+from lstpnet.checkpoints.open_model import OpenedModel
 from lstpnet.device import autocast_dtype
 from lstpnet.evaluation.frame_attention import logits_and_weights
 from lstpnet.models.lstpnet import LSTPNet
@@ -50,7 +50,7 @@ class Windows:
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class WindowPrediction:
     """One window of one person."""
 
     start_seconds: float
@@ -71,7 +71,7 @@ class Person:
 
     number: int
     """In order of appearance in the video."""
-    moments: tuple[Moment, ...]
+    moments: tuple[WindowPrediction, ...]
     """In order of time; a face seen for less than a window has one."""
     records: tuple[FrameRecord, ...]
     """Where the face is in each frame in which it is followed."""
@@ -89,7 +89,7 @@ class Person:
         return np.asarray(np.mean([moment.probabilities for moment in self.moments], axis=0), np.float32)
 
 
-def quickened(opened: Opened) -> Opened:
+def with_folded_norms(opened: OpenedModel) -> OpenedModel:
     """Return a model that says the same with less work: LSTPNet's batch norms are folded, others stay as they are."""
     model = opened.model
     return replace(opened, model=fold_batch_norms(model)) if isinstance(model, LSTPNet) else opened
@@ -97,7 +97,7 @@ def quickened(opened: Opened) -> Opened:
 
 def predict_video(
     path: Path,
-    opened: Opened,
+    opened: OpenedModel,
     *,
     detector: Detector,
     config: PrepareConfig,
@@ -152,13 +152,13 @@ def apart(bounds: Sequence[tuple[int, int]], *, most: int) -> list[tuple[int, in
 
 def _moments(
     faces: Sequence[Face],
-    opened: Opened,
+    opened: OpenedModel,
     config: PrepareConfig,
     *,
     windows: Windows,
     device: torch.device,
     num_filmstrips: int,
-) -> Iterator[Moment]:
+) -> Iterator[WindowPrediction]:
     recipe = opened.recipe
     times = [face.record.pts_seconds for face in faces]
 
@@ -183,7 +183,9 @@ def _moments(
         for number, (first, stop) in enumerate(batch):
             frames = clips[number] if (first, stop) in shown else None
             attention = None if weights is None else weights[number]
-            yield Moment(times[first], times[stop - 1], np.asarray(means[number], np.float32), attention, frames)
+            yield WindowPrediction(
+                times[first], times[stop - 1], np.asarray(means[number], np.float32), attention, frames
+            )
 
 
 def _short(rule: str) -> str:
@@ -192,7 +194,7 @@ def _short(rule: str) -> str:
 
 
 def _looked_at(
-    clips: npt.NDArray[np.uint8], opened: Opened, *, device: torch.device, attends: bool
+    clips: npt.NDArray[np.uint8], opened: OpenedModel, *, device: torch.device, attends: bool
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
     """Return the probabilities of clips (N, 16, 3, H, W), (N, num_classes), and the attention to frames, (N, 16)."""
     weights: torch.Tensor | None = None

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from dfer_data.errors import UsageError
 from dfer_data.render.tables import Section
 from lstpnet.evaluation.metrics import predicted_classes
-from lstpnet.reporting.significance import Comparison, compare
+from lstpnet.reporting.significance import PairedComparison, compare_predictions
 from lstpnet.reporting.systems import System
 from lstpnet.runs import Predictions, Run
 
@@ -38,7 +38,7 @@ class PairedTest:
     """Official folds whose test clips were compared."""
     n: int
     """Clips in them."""
-    result: Comparison
+    result: PairedComparison
     """Differences and p values."""
 
     def as_dict(self) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def _tests(a: System, b: System, of_a: _Folds, of_b: _Folds) -> list[PairedTest]
     return found
 
 
-def _compared(mine: Sequence[_Fold], other: Sequence[_Fold]) -> Comparison:
+def _compared(mine: Sequence[_Fold], other: Sequence[_Fold]) -> PairedComparison:
     """Test on the strata (fold, class), each in the order of ids."""
     labels = sorted({label for fold in mine for _, label in fold.clips})
     right: tuple[list[_Right], list[_Right]] = ([], [])
@@ -136,7 +136,7 @@ def _compared(mine: Sequence[_Fold], other: Sequence[_Fold]) -> Comparison:
                 right[0].append(a.right[chosen])
                 right[1].append(b.right[chosen])
                 classes.append(number)
-    return compare(*right, classes)
+    return compare_predictions(*right, classes)
 
 
 def paired_section(tests: Sequence[PairedTest]) -> Section:

@@ -22,12 +22,12 @@ from lstpnet.evaluation import metrics
 from lstpnet.evaluation.metrics import Confusion
 from lstpnet.reporting.external_predictions import read_given_predictions
 from lstpnet.reporting.significance import Interval, bootstrap
-from lstpnet.runs import CHECKPOINTS, CONTROLS, Run, RunInfo
+from lstpnet.runs import CHECKPOINTS, CONTROL_NAMES, Run, RunInfo
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
 
-Numbers = npt.NDArray[np.int64]
+RowNumbers = npt.NDArray[np.int64]
 Strata = Mapping[tuple[int, int], npt.NDArray[np.bool_]]
 """(fold, class number) -> whether each of its test clips is right, in the order of ids."""
 _T = TypeVar("_T")
@@ -173,7 +173,9 @@ def row_of_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> Ro
     )
 
 
-def _count(labels: Numbers, guesses: Numbers, has_face: npt.NDArray[np.bool_], *, num_classes: int) -> list[Confusion]:
+def _count(
+    labels: RowNumbers, guesses: RowNumbers, has_face: npt.NDArray[np.bool_], *, num_classes: int
+) -> list[Confusion]:
     """Return the confusion matrices of all clips and of those with a face."""
     chosen = (np.ones_like(has_face), has_face)
     return [metrics.confusion_matrix(labels[some], guesses[some], num_classes=num_classes) for some in chosen]
@@ -218,7 +220,7 @@ def _whole_train(info: RunInfo, checkpoint: str) -> dict[str, int]:
     return {"n_train": info.n_train + info.n_val, "n_val": 0} if checkpoint == "refit" else {}
 
 
-def _strata(clip_ids: Sequence[str], labels: Numbers, guesses: Numbers, *, fold: int) -> Strata:
+def _strata(clip_ids: Sequence[str], labels: RowNumbers, guesses: RowNumbers, *, fold: int) -> Strata:
     order = np.argsort(np.array(clip_ids, dtype=object), kind="stable")
     sorted_labels, right = labels[order], (labels == guesses)[order]
     return {(fold, int(number)): right[sorted_labels == number] for number in np.unique(labels)}
@@ -374,7 +376,7 @@ def _sort_key(row: Row) -> tuple[Any, ...]:
     seed = row.seed if isinstance(row.seed, int) else float("inf")
     fold = row.fold if isinstance(row.fold, int) else float("inf")
     where = (row.prepared, row.dataset_sha256, row.recipe or "")
-    return (*where, checkpoint, CONTROLS.index(row.control), seed, fold, str(row.fold))
+    return (*where, checkpoint, CONTROL_NAMES.index(row.control), seed, fold, str(row.fold))
 
 
 def section_key(row: Row) -> tuple[Any, ...]:

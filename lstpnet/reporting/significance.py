@@ -18,7 +18,7 @@ import numpy.typing as npt
 from dfer_data.errors import UsageError
 
 NUM_RESAMPLES = 2000
-Floats = npt.NDArray[np.float64]
+Float64s = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
 
 
@@ -43,7 +43,7 @@ class Intervals:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class PairedComparison:
     """Run A against run B on the same clips."""
 
     war_difference: float
@@ -91,7 +91,7 @@ def bootstrap(strata: Sequence[Booleans], classes: Sequence[int], *, blocks: boo
     return Intervals(_interval(war), _interval(np.mean(recalls, axis=0)))
 
 
-def _resampled_sums(right: Booleans, *, length: int, rng: np.random.Generator) -> Floats:
+def _resampled_sums(right: Booleans, *, length: int, rng: np.random.Generator) -> Float64s:
     """Return how many clips are right in each resample (R,) of as many clips, drawn in blocks that wrap around."""
     size = len(right)
     num_whole, rest = divmod(size, length)
@@ -104,14 +104,14 @@ def _resampled_sums(right: Booleans, *, length: int, rng: np.random.Generator) -
     return total
 
 
-def _interval(values: Floats) -> Interval:
+def _interval(values: Float64s) -> Interval:
     low, high = np.percentile(values, [2.5, 97.5])
     return Interval(float(low), float(high))
 
 
-def compare(
+def compare_predictions(
     right_a: Sequence[Booleans], right_b: Sequence[Booleans], classes: Sequence[int], *, seed: int = 0
-) -> Comparison:
+) -> PairedComparison:
     """Test whether two runs differ, from what each has right in the same strata; arguments as for `bootstrap`.
 
     Under the null hypothesis A and B are exchangeable block by block: the signs of a block's differences are flipped
@@ -136,7 +136,7 @@ def compare(
     p = (extreme + 1) / (NUM_RESAMPLES + 1)
     only_a = int(sum((difference > 0).sum() for difference in differences))
     only_b = int(sum((difference < 0).sum() for difference in differences))
-    return Comparison(
+    return PairedComparison(
         float(observed[0]), float(observed[1]), float(p[0]), float(p[1]), only_a, only_b, mcnemar(only_a, only_b)
     )
 

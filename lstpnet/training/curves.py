@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from lstpnet.runs import METRICS_NAME
+from lstpnet.runs import METRICS_NAME, Epochs
 from lstpnet.training.trainer import EpochDone
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ _RATIOS = {
     "test_uar": "TEST UAR (chosen on)",
 }
 _FIGURES = ("loss", "learning_rate", "seconds", "waiting_seconds", *_RATIOS)
-Epochs = Sequence[Mapping[str, Any]]
 
 
 def draw_curves(folder: Path) -> Path:

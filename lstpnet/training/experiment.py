@@ -18,7 +18,7 @@ from dfer_data.frame_sampling import sampler
 from dfer_data.loading.prepared import PreparedDataset, open_dataset
 from lstpnet.evaluation.metrics import prior_logits
 from lstpnet.protocol import deviations, preset
-from lstpnet.recipe import Recipe, Resolved
+from lstpnet.recipe import Recipe, ResolvedRecipe
 from lstpnet.training.holdout import HOLD_OUT, HOLD_OUT_WORDS
 
 _USUAL: Mapping[str, str] = MappingProxyType({"precision": "f32", "subject": "balanced", "align": "template"})
@@ -30,7 +30,7 @@ class Experiment:
 
     data: PreparedDataset
     """The open dataset."""
-    resolved: Resolved
+    resolved: ResolvedRecipe
     """The recipe and where its values came from."""
     fold: int
     """Number of the official fold."""
@@ -150,7 +150,7 @@ def _how_prepared(config: PrepareConfig) -> str:
     return ", ".join(words + (["undetected frames dropped"] if config.undetected == "drop" else []))
 
 
-def make_experiment(data: Path, resolved: Resolved, *, fold: int, seed: int) -> Experiment:
+def make_experiment(data: Path, resolved: ResolvedRecipe, *, fold: int, seed: int) -> Experiment:
     """Open a dataset and split a fold. Raises UsageError: no such fold, no labels, nothing to train or test on."""
     dataset = check_trainable(data)
     splits = dataset.fold(str(fold))

@@ -19,7 +19,7 @@ from lstpnet.recipe import Recipe
 from lstpnet.training.experiment import Experiment
 
 
-def build_model(recipe: Recipe, *, num_classes: int, seed: int) -> nn.Module:
+def network_of_recipe(recipe: Recipe, *, num_classes: int, seed: int) -> nn.Module:
     """Return the recipe's network with fresh weights that depend on the seed alone."""
     torch.manual_seed(seed)
     if recipe.model:
@@ -35,7 +35,7 @@ def initial_model(experiment: Experiment, *, init: Path | None) -> tuple[nn.Modu
     CheckpointError for an `init` file that does not fit, UsageError for a model of one's own that does not.
     """
     recipe, num_classes = experiment.recipe, len(experiment.data.class_names)
-    model = build_model(recipe, num_classes=num_classes, seed=experiment.seed)
+    model = network_of_recipe(recipe, num_classes=num_classes, seed=experiment.seed)
     if not isinstance(model, LSTPNet):
         check_own(recipe.model, model, num_classes=num_classes, size_px=recipe.size_px)
         if init is not None:
@@ -48,7 +48,7 @@ def initial_model(experiment: Experiment, *, init: Path | None) -> tuple[nn.Modu
 def estimate_seconds(experiment: Experiment, *, device: torch.device) -> float:
     """Time two training steps of each stage on random pixels and scale them up to the whole run."""
     recipe = experiment.recipe
-    model = build_model(recipe, num_classes=len(experiment.data.class_names), seed=0).to(device)
+    model = network_of_recipe(recipe, num_classes=len(experiment.data.class_names), seed=0).to(device)
     dtype, total = autocast_dtype(recipe, device), 0.0
     size = min(recipe.batch_size, 2 if recipe.size_px > 112 else 8)
     for num_frames, num_epochs in ((1, recipe.frame_epochs), (16, recipe.epochs)):

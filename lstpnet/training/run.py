@@ -47,13 +47,13 @@ from lstpnet.training.experiment import Experiment, without_validation
 from lstpnet.training.initial_model import initial_model
 from lstpnet.training.model_card import model_card
 from lstpnet.training.resume_state import FOLDER as STATES
-from lstpnet.training.trainer import EpochDone, Trained, fit
+from lstpnet.training.trainer import EpochDone, TrainingResult, fit
 
 Standing = Literal["absent", "begun", "finished"]
 _NO_ATTENTION = np.full(CLIP_FRAMES, np.nan, np.float32)
 
 
-def standing(folder: Path, experiment: Experiment, *, init: Path | None = None) -> Standing:
+def run_state(folder: Path, experiment: Experiment, *, init: Path | None = None) -> Standing:
     """Whether `folder` holds this very run: not at all, with a state that it can go on from, or finished.
 
     Raises UsageError naming the difference when it holds a run with other settings or data, CorruptDataError when that
@@ -186,7 +186,7 @@ class _Run:
 
     def _fit(
         self, experiment: Experiment, model: nn.Module, *, stop_after: int | None = None, name: str = "last"
-    ) -> Trained:
+    ) -> TrainingResult:
         return fit(
             experiment,
             model,

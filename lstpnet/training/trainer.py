@@ -28,7 +28,7 @@ from dfer_data.loading.epoch_order import class_shares
 from dfer_data.loading.loader import Batch, ClipLoader
 from dfer_data.storage.files import canonical_json
 from lstpnet.batches.augment import Augmentation, augmented, mixed
-from lstpnet.batches.device_prefetch import Waiting, on_device
+from lstpnet.batches.device_prefetch import WaitingTime, on_device
 from lstpnet.batches.normalize import normalised
 from lstpnet.checkpoints.checkpoint import save_checkpoint
 from lstpnet.device import autocast_dtype, num_threads
@@ -80,7 +80,7 @@ class EpochDone:
 
 
 @dataclass(frozen=True)
-class Chosen:
+class BestEpoch:
     """The weights of an epoch that was chosen."""
 
     epoch: int
@@ -92,14 +92,14 @@ class Chosen:
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainingResult:
     """What training leaves in memory."""
 
     model: nn.Module
     """With the weights of the last epoch."""
-    best: Chosen | None
+    best: BestEpoch | None
     """The first epoch that was best on the held-out clips; None without them."""
-    test_best: Chosen | None
+    test_best: BestEpoch | None
     """The same on the test clips; None unless the recipe selects on them."""
 
 
@@ -114,7 +114,7 @@ def fit(
     name: str = "last",
     save_seconds: float = 600.0,
     group: Group = ALONE,
-) -> Trained:
+) -> TrainingResult:
     """Train `model` and return it; adds to metrics.jsonl and writes the checkpoint `name` of each epoch in `folder`.
 
     Goes on where the state of the same training in `folder` stands; a state is kept after each epoch and, inside one,
@@ -159,15 +159,15 @@ def _out_of_memory(recipe: Recipe, device: torch.device) -> str:
 
 
 def _better(
-    best: Chosen | None, war: float | None, uar: float | None, epoch: int, model: nn.Module, recipe: Recipe
-) -> Chosen | None:
+    best: BestEpoch | None, war: float | None, uar: float | None, epoch: int, model: nn.Module, recipe: Recipe
+) -> BestEpoch | None:
     """Return this epoch if it is the first or better than the best one, else that."""
     if war is None or uar is None:
         return best
     figure = {"war": war, "uar": uar, "war+uar": (war + uar) / 2}[recipe.select_by]
     if best is not None and figure <= best.figure:
         return best
-    return Chosen(epoch, figure, copy.deepcopy(model.state_dict()))
+    return BestEpoch(epoch, figure, copy.deepcopy(model.state_dict()))
 
 
 @dataclass
@@ -198,8 +198,8 @@ class _Training:
         self._experiment, self._model, self._device = experiment, model, device
         self._recipe, self._name, self._folder, self._group = experiment.recipe, name, folder, group
         self._save_seconds, self._saved = save_seconds, time.monotonic()
-        self._best: Chosen | None = None
-        self._test_best: Chosen | None = None
+        self._best: BestEpoch | None = None
+        self._test_best: BestEpoch | None = None
         self._dataset = _train_clips(experiment, device=device)
         self._average = (
             AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(self._recipe.ema)) if self._recipe.ema else None
@@ -210,7 +210,7 @@ class _Training:
         """The model whose weights are tested and kept."""
         return self._model if self._average is None else self._average.module
 
-    def run(self, on_event: Callable[[EpochDone], None], *, stop_after: int | None) -> Trained:
+    def run(self, on_event: Callable[[EpochDone], None], *, stop_after: int | None) -> TrainingResult:
         recipe = self._recipe
         stages: tuple[tuple[str, Sampling, int], ...] = (
             ("frames", "frame", recipe.frame_epochs),
@@ -248,7 +248,7 @@ class _Training:
                     self.save(stage=number, epoch=epoch + 1, position=0, totals=nothing, loop=loop.state())
                 if self._group.is_first:
                     on_event(done)
-        return Trained(self._tested, self._best, self._test_best)
+        return TrainingResult(self._tested, self._best, self._test_best)
 
     def _finish_epoch(self, done: EpochDone, *, stage: str, epoch: int) -> None:
         """Check the weights, keep the best, write metrics and checkpoint."""
@@ -297,8 +297,8 @@ class _Training:
         self._model.load_state_dict(state["model"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
-        self._best = None if state["best"] is None else Chosen(**state["best"])
-        self._test_best = None if state["test_best"] is None else Chosen(**state["test_best"])
+        self._best = None if state["best"] is None else BestEpoch(**state["best"])
+        self._test_best = None if state["test_best"] is None else BestEpoch(**state["test_best"])
         torch.set_rng_state(state["random"])
         if self._device.type == "cuda" and state["cuda_random"] is not None:
             torch.cuda.set_rng_state(state["cuda_random"], self._device)
@@ -358,7 +358,7 @@ class _Stage:
             for module in self._model.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
-        waiting = Waiting()
+        waiting = WaitingTime()
         for frames, labels, batch in waiting.timed(on_device(self._loader.epoch(number, start=position), self._device)):
             loss, right = self._step(frames, labels, batch)
             totals.loss += loss * len(batch.clip_ids)
@@ -468,7 +468,7 @@ class _WithFeatures(nn.Module):
         return logits, features
 
 
-def asdict_shallow(chosen: Chosen) -> dict[str, Any]:
+def asdict_shallow(chosen: BestEpoch) -> dict[str, Any]:
     """Return the fields by name; dataclasses.asdict would copy every weight."""
     return {each.name: getattr(chosen, each.name) for each in fields(chosen)}
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from dfer_cli.main import main
-from lstpnet.prediction.attention_figure import FOOT_PX, HEAD_PX, ROW_PX, WIDTH_PX
+from lstpnet.prediction.attention_figure import FIGURE_WIDTH_PX, FOOT_PX, HEAD_PX, ROW_PX
 from tests.dfer_data.tiny import real_pictures, write_video
 from tests.lstpnet.conftest import Done, plain
 
@@ -67,7 +67,7 @@ def test_a_filmstrip_of_each_person_shows_what_is_attended_to(
     assert path.name == "v.mp4-person-0.png"
     picture = cv2.imread(str(path))
     assert picture is not None
-    assert picture.shape == (HEAD_PX + ROW_PX + FOOT_PX, WIDTH_PX, 3)
+    assert picture.shape == (HEAD_PX + ROW_PX + FOOT_PX, FIGURE_WIDTH_PX, 3)
     assert main(line) == 2
     assert "v.mp4-person-0.png is there already; choose another name, or --force" in capsys.readouterr().err
     (strips / "v.mp4-person-7.png").write_bytes(b"of another run")

@@ -15,8 +15,8 @@ import pytest
 import torch
 
 from dfer_cli.main import main
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import run_preparation
 from tests.crops import damage, prepare_crops, write_crops
 from tests.dfer_data import tiny
 
@@ -280,7 +280,7 @@ def test_without_a_dataset_the_next_command_is_named(
 def test_a_dataset_without_labels(work: Path, tmp_path: Path, capsys: Capture) -> None:
     tiny.write_video(tmp_path / "source/one.mp4", tiny.pictures(2))
     request = Request(dataset="folder", source=tmp_path / "source", det_size_px=96)
-    prepare(resolve(request), Path("prepared/mine"), num_workers=0)
+    run_preparation(resolve_request(request), Path("prepared/mine"), num_workers=0)
     assert train("--data", "prepared/mine", "--recipe", "demo") == 2
     assert "prepared/mine has no labels: training needs one per clip" in error_line(capsys)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import run_preparation
 from dfer_data.weights.fetch import weights_file
 from tests.dfer_data import tiny
 from tests.dfer_data.tiny import Prepared
@@ -25,8 +25,8 @@ def face_folder(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str,
 
 
 def _prepared(request: Request, out: Path) -> Prepared:
-    resolved = resolve(request)
-    prepare(resolved, out, num_workers=0)
+    resolved = resolve_request(request)
+    run_preparation(resolved, out, num_workers=0)
     return Prepared(request.source, out, resolved)
 
 

@@ -15,7 +15,7 @@ import simplejpeg
 from av.video.stream import VideoStream
 
 from dfer_data.config import PrepareConfig
-from dfer_data.preparation.request import Resolved
+from dfer_data.preparation.request import ResolvedRequest
 from dfer_data.types import Detection, Floats, Image
 
 CONFIG = PrepareConfig(
@@ -30,7 +30,7 @@ class Prepared:
 
     source: Path
     out: Path
-    resolved: Resolved
+    resolved: ResolvedRequest
 
 
 def pictures(num_frames: int, *, width_px: int = 96, height_px: int = 96) -> list[Image]:

@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from dfer_data.inspection.verify import verify
-from dfer_data.preparation.request import Request, Resolved, resolve
-from dfer_data.preparation.run import prepare
+from dfer_data.preparation.request import Request, ResolvedRequest, resolve_request
+from dfer_data.preparation.run import run_preparation
 from dfer_data.weights.fetch import weights_file
 from tests.dfer_data import tiny
 
@@ -42,16 +42,16 @@ def source(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path
 
 
 @pytest.fixture(scope="session")
-def resolved(source: Path) -> Resolved:
+def resolved(source: Path) -> ResolvedRequest:
     weights_file("retinaface-mobilenet0.25")
-    return resolve(Request(dataset="folder", source=source, det_size_px=DET_SIZE_PX))
+    return resolve_request(Request(dataset="folder", source=source, det_size_px=DET_SIZE_PX))
 
 
 @pytest.fixture(scope="session")
-def expected(resolved: Resolved, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def expected(resolved: ResolvedRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The tree that an undisturbed run in this process makes."""
     out = tmp_path_factory.mktemp("expected") / "out"
-    prepare(resolved, out, num_workers=0)
+    run_preparation(resolved, out, num_workers=0)
     assert verify(out, deep=True).damages == ()
     return tiny.tree(out)
 

@@ -11,8 +11,8 @@ import pytest
 
 from dfer_data.errors import DferError
 from dfer_data.inspection.verify import verify
-from dfer_data.preparation.request import Resolved
-from dfer_data.preparation.run import prepare
+from dfer_data.preparation.request import ResolvedRequest
+from dfer_data.preparation.run import run_preparation
 from tests.dfer_data import tiny
 from tests.faults.conftest import SmallDisk, Start, assert_only_whole_shards
 
@@ -23,18 +23,18 @@ from tests.faults.conftest import SmallDisk, Start, assert_only_whole_shards
     ids=["at the plan", "at the first shard", "in the middle"],
 )
 def test_a_full_disk_is_one_clear_line_and_nothing_half_written(
-    small_disk: SmallDisk, resolved: Resolved, expected: dict[str, str], size: str, num_workers: int
+    small_disk: SmallDisk, resolved: ResolvedRequest, expected: dict[str, str], size: str, num_workers: int
 ) -> None:
     out = small_disk(f"size={size}") / "out"
     with pytest.raises(DferError) as caught:
-        prepare(resolved, out, num_workers=num_workers)
+        run_preparation(resolved, out, num_workers=num_workers)
     assert str(caught.value).startswith(f"cannot write {out}: No space left on device; finished shards are kept: ")
     assert caught.value.exit_code == 1
     assert "\n" not in str(caught.value)
     assert_only_whole_shards(out, expected)
     assert not (out / ".work").exists()  # what was not finished gives its room back
     small_disk("size=64m")
-    prepare(resolved, out, num_workers=num_workers)
+    run_preparation(resolved, out, num_workers=num_workers)
     assert tiny.tree(out) == expected
 
 
@@ -50,21 +50,21 @@ def test_a_full_disk_on_the_command_line(small_disk: SmallDisk, start: Start, ex
 
 @pytest.mark.parametrize("num_finished", [0, 1])
 def test_a_read_only_disk_is_one_clear_line(
-    small_disk: SmallDisk, resolved: Resolved, expected: dict[str, str], num_finished: int
+    small_disk: SmallDisk, resolved: ResolvedRequest, expected: dict[str, str], num_finished: int
 ) -> None:
     """The second time over a finished dataset, which stays readable."""
     out = small_disk("size=64m") / "out"
     if num_finished:
-        prepare(resolved, out, num_workers=0)
+        run_preparation(resolved, out, num_workers=0)
     small_disk("ro")
     with pytest.raises(DferError, match=r"Read-only file system; .* choose another --out") as caught:
-        prepare(resolved, out, num_workers=0)
+        run_preparation(resolved, out, num_workers=0)
     assert caught.value.exit_code == 1
     if num_finished:
         assert tiny.tree(out) == expected
         assert verify(out).damages == ()
     small_disk("rw")
-    prepare(resolved, out, num_workers=0)
+    run_preparation(resolved, out, num_workers=0)
     assert tiny.tree(out) == expected
 
 
@@ -74,7 +74,7 @@ def test_a_read_only_disk_is_one_clear_line(
     ids=["the plan", "a shard", "a sheet", "in the middle", "the manifest"],
 )
 def test_a_write_that_fails_anywhere_leaves_only_what_is_whole(
-    resolved: Resolved,
+    resolved: ResolvedRequest,
     expected: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -95,19 +95,19 @@ def test_a_write_that_fails_anywhere_leaves_only_what_is_whole(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fsync)
         with pytest.raises(DferError, match=f"cannot write {out}: {os.strerror(number)}; finished shards are kept"):
-            prepare(resolved, out, num_workers=0)
+            run_preparation(resolved, out, num_workers=0)
     assert_only_whole_shards(out, expected)
     assert not (out / "dataset.json").exists()
     assert not list(out.rglob("*.part"))
-    prepare(resolved, out, num_workers=0)
+    run_preparation(resolved, out, num_workers=0)
     assert tiny.tree(out) == expected
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written_is_one_clear_line(tmp_path: Path, resolved: Resolved) -> None:
+def test_a_folder_that_may_not_be_written_is_one_clear_line(tmp_path: Path, resolved: ResolvedRequest) -> None:
     tmp_path.chmod(0o555)
     try:
         with pytest.raises(DferError, match=r"cannot write .*Permission denied"):
-            prepare(resolved, tmp_path / "out", num_workers=0)
+            run_preparation(resolved, tmp_path / "out", num_workers=0)
     finally:
         tmp_path.chmod(0o755)

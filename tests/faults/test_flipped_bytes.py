@@ -17,8 +17,8 @@ from dfer_data.errors import DferError
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.clip_dataset import FaceClipDataset, collate
 from dfer_data.loading.prepared import open_dataset
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import run_preparation
 from dfer_data.shards.layout import CARD_NAME, LOG_NAME
 from tests.dfer_data.dfew_tree import IDS, write_splits
 from tests.dfer_data.tiny import pictures, write_jpegs
@@ -37,7 +37,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         names = [f"{index}.jpg" for index in range(1, len(images) + 1)]
         write_jpegs(root / "Clip" / "clip_224x224" / clip_id, images, names=names)
     folder = tmp_path_factory.mktemp("flips") / "out"
-    prepare(resolve(Request(dataset="dfew", source=root, detector="none")), folder, num_workers=0)
+    run_preparation(resolve_request(Request(dataset="dfew", source=root, detector="none")), folder, num_workers=0)
     return folder
 
 

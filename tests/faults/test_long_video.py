@@ -12,8 +12,8 @@ import pytest
 
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation.crew import Event, VideoStarted
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import Begun, prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import PreparationStarted, run_preparation
 from tests.dfer_data import tiny
 
 HOURS_SOAK = 2.0
@@ -26,7 +26,7 @@ def watch_memory(source: Path, out: Path, **options: object) -> tuple[list[int],
     pids: list[int] = []
     is_over = threading.Event()
 
-    def note(event: Begun | Event) -> None:
+    def note(event: PreparationStarted | Event) -> None:
         if isinstance(event, VideoStarted):
             pids.append(event.pid)
 
@@ -39,8 +39,8 @@ def watch_memory(source: Path, out: Path, **options: object) -> tuple[list[int],
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        resolved = resolve(Request(dataset="folder", source=source, **options))  # type: ignore[arg-type]
-        prepare(resolved, out, num_workers=1, on_event=note)
+        resolved = resolve_request(Request(dataset="folder", source=source, **options))  # type: ignore[arg-type]
+        run_preparation(resolved, out, num_workers=1, on_event=note)
     finally:
         is_over.set()
         thread.join()

@@ -15,8 +15,8 @@ import pytest
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation.crew import Event, Limits, WorkerLost
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import Begun, prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import PreparationStarted, run_preparation
 from tests.dfer_data import tiny
 
 NUM_MUTATIONS = 50
@@ -102,12 +102,14 @@ def check_mutations(intact: Mapping[str, bytes], folder: Path, *, number: int, s
         (folder / "source" / "intact" / f"a.{kind}").write_bytes(data)
     lost: list[WorkerLost] = []
 
-    def note(event: Begun | Event) -> None:
+    def note(event: PreparationStarted | Event) -> None:
         if isinstance(event, WorkerLost):
             lost.append(event)
 
     request = Request(dataset="folder", source=folder / "source", det_size_px=128)
-    prepare(resolve(request), folder / "out", num_workers=2, limits=Limits(stall_seconds=20), on_event=note)
+    run_preparation(
+        resolve_request(request), folder / "out", num_workers=2, limits=Limits(stall_seconds=20), on_event=note
+    )
     assert lost == []
     assert verify(folder / "out", deep=True).damages == ()
     dataset = open_dataset(folder / "out")
@@ -147,6 +149,6 @@ def test_a_picture_that_grows_beyond_the_cap_is_refused_before_memory_is_taken(t
     assert data.count(start_of_frame) == 3
     path.write_bytes(data.replace(start_of_frame, start_of_frame[:5] + large + large))
     limits = Limits(memory_bytes=400 * 2**20)
-    resolved = resolve(Request(dataset="folder", source=tmp_path / "source", det_size_px=128))
-    summary = prepare(resolved, tmp_path / "out", num_workers=1, limits=limits)
+    resolved = resolve_request(Request(dataset="folder", source=tmp_path / "source", det_size_px=128))
+    summary = run_preparation(resolved, tmp_path / "out", num_workers=1, limits=limits)
     assert summary.num_clips == {"NO_FRAMES": 1}

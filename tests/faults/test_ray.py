@@ -24,8 +24,8 @@ from dfer_data.preparation.crew import Event, Limits, VideoStarted, WorkerLost
 from dfer_data.preparation.messages import Stopped
 from dfer_data.preparation.ray_pool import Cluster
 from dfer_data.preparation.ray_worker import Arrived, Orders, RayActor
-from dfer_data.preparation.request import Request, Resolved, resolve
-from dfer_data.preparation.run import Begun, prepare
+from dfer_data.preparation.request import Request, ResolvedRequest, resolve_request
+from dfer_data.preparation.run import PreparationStarted, run_preparation
 from dfer_data.preparation.steps import ShardTask, VideoDone, VideoTask, Workplace
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.folder import FolderTarget
@@ -83,32 +83,32 @@ def source(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path
 
 
 @pytest.fixture(scope="module")
-def resolved(source: Path) -> Resolved:
-    return resolve(Request(dataset="folder", source=source, det_size_px=DET_SIZE_PX))
+def resolved(source: Path) -> ResolvedRequest:
+    return resolve_request(Request(dataset="folder", source=source, det_size_px=DET_SIZE_PX))
 
 
 @pytest.fixture(scope="module")
-def expected(resolved: Resolved, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def expected(resolved: ResolvedRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The tree that an undisturbed run in this process makes."""
     out = tmp_path_factory.mktemp("expected") / "out"
-    prepare(resolved, out, engine="inline")
+    run_preparation(resolved, out, engine="inline")
     return tiny.tree(out)
 
 
-def run(resolved: Resolved, out: Path, node: Node, **options: Any) -> Any:
-    return prepare(resolved, out, engine="ray", **({"cluster": node.cluster} | options))
+def run(resolved: ResolvedRequest, out: Path, node: Node, **options: Any) -> Any:
+    return run_preparation(resolved, out, engine="ray", **({"cluster": node.cluster} | options))
 
 
 def test_the_same_bytes_with_more_workers_than_fit(
-    node: Node, resolved: Resolved, expected: dict[str, str], tmp_path: Path
+    node: Node, resolved: ResolvedRequest, expected: dict[str, str], tmp_path: Path
 ) -> None:
     """Five where two fit, each with three quarters of a GPU."""
     import ray
 
-    events: list[Begun | Event] = []
+    events: list[PreparationStarted | Event] = []
     free_gpus: list[float] = []
 
-    def note(event: Begun | Event) -> None:
+    def note(event: PreparationStarted | Event) -> None:
         events.append(event)
         if isinstance(event, VideoStarted):
             free_gpus.append(ray.available_resources().get("GPU", 0.0))
@@ -122,7 +122,7 @@ def test_the_same_bytes_with_more_workers_than_fit(
     assert not (tmp_path / "out" / ".work").exists()
 
 
-def test_gpus_that_no_node_has_are_one_line(node: Node, resolved: Resolved, tmp_path: Path) -> None:
+def test_gpus_that_no_node_has_are_one_line(node: Node, resolved: ResolvedRequest, tmp_path: Path) -> None:
     words = r"1 CPU and 3 GPUs \(--ray-gpus\), and no node .* 1 nodes with at most 2 CPUs and 2 GPUs"
     with pytest.raises(UsageError, match=words):
         run(resolved, tmp_path / "out", node, cluster=replace(node.cluster, num_gpus=3))
@@ -131,7 +131,7 @@ def test_gpus_that_no_node_has_are_one_line(node: Node, resolved: Resolved, tmp_
 
 
 def test_an_actor_that_hangs_once_is_forgiven(
-    node: Node, resolved: Resolved, expected: dict[str, str], tmp_path: Path
+    node: Node, resolved: ResolvedRequest, expected: dict[str, str], tmp_path: Path
 ) -> None:
     blows = Blows(hang, most=1, suspect=SUSPECT)
     run(resolved, tmp_path / "out", node, limits=Limits(stall_seconds=2.0), on_event=blows)
@@ -142,7 +142,7 @@ def test_an_actor_that_hangs_once_is_forgiven(
 
 
 def test_a_video_that_takes_two_actors_down_is_a_row(
-    node: Node, resolved: Resolved, expected: dict[str, str], tmp_path: Path
+    node: Node, resolved: ResolvedRequest, expected: dict[str, str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
     blows = Blows(kill, most=2, suspect=SUSPECT)
@@ -156,14 +156,14 @@ def test_a_video_that_takes_two_actors_down_is_a_row(
 
 
 def test_actors_killed_while_shards_are_written_change_no_byte(
-    node: Node, resolved: Resolved, expected: dict[str, str], tmp_path: Path
+    node: Node, resolved: ResolvedRequest, expected: dict[str, str], tmp_path: Path
 ) -> None:
     """Strikes the worker that has just said a video is done, while it puts the video's shard together."""
     pids: dict[str, int] = {}
     losses: list[WorkerLost] = []
     delays = iter([0.002, 0.006, 0.015])
 
-    def strike(event: Begun | Event) -> None:
+    def strike(event: PreparationStarted | Event) -> None:
         if isinstance(event, VideoStarted):
             pids[event.clip_id] = event.pid
         elif isinstance(event, VideoDone) and (delay := next(delays, None)) is not None:
@@ -179,7 +179,7 @@ def test_actors_killed_while_shards_are_written_change_no_byte(
 def test_the_machine_a_run_is_started_on_needs_no_gpu(source: Path) -> None:
     """A head node often has none; its workers' nodes are asked when they start."""
     request = Request(dataset="folder", source=source, device="cuda")
-    assert resolve(request, has_hardware=False).plan.config.device == "cuda"
+    assert resolve_request(request, has_hardware=False).plan.config.device == "cuda"
 
 
 def start_on(node: Node, start: Start, out: Path, source: Path) -> Run:
@@ -194,7 +194,7 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 15.0) -> None:
 
 
 def test_runs_that_are_stopped_and_killed_leave_nobody_and_go_on(
-    node: Node, start: Start, source: Path, resolved: Resolved, expected: dict[str, str], tmp_path: Path
+    node: Node, start: Start, source: Path, resolved: ResolvedRequest, expected: dict[str, str], tmp_path: Path
 ) -> None:
     """Stopped by SIGTERM, for which Ray brings a handler of its own."""
     out = tmp_path / "out"
@@ -328,13 +328,13 @@ def test_a_node_that_is_lost_changes_no_byte(node: Node, real_videos: dict[str, 
     The last test: Ray takes a while to see that the node is gone, and gives it actors until then.
     """
     source = write_source(tmp_path / "source", real_videos, num_copies=3)
-    resolved = resolve(Request(dataset="folder", source=source))
+    resolved = resolve_request(Request(dataset="folder", source=source))
     second = node.nodes.add_node(num_cpus=1, object_store_memory=100 * 2**20)
     raylet = second.all_processes["raylet"][0].process.pid
     struck: list[str] = []
     losses: list[WorkerLost] = []
 
-    def strike(event: Begun | Event) -> None:
+    def strike(event: PreparationStarted | Event) -> None:
         if isinstance(event, VideoStarted) and not struck and psutil.Process(event.pid).ppid() == raylet:
             struck.append(event.clip_id)
             kill(raylet)
@@ -347,5 +347,5 @@ def test_a_node_that_is_lost_changes_no_byte(node: Node, real_videos: dict[str, 
     finally:
         node.nodes.remove_node(second)
     assert [(event.clip_id, event.is_final) for event in losses if event.clip_id] == [(*struck, False)]
-    prepare(resolved, tmp_path / "alone", engine="inline")
+    run_preparation(resolved, tmp_path / "alone", engine="inline")
     assert tiny.tree(tmp_path / "out") == tiny.tree(tmp_path / "alone")

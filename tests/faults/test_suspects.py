@@ -17,8 +17,8 @@ from dfer_data.errors import WorkerError
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation.crew import Event, Limits, VideoStarted, WorkerLost
-from dfer_data.preparation.request import Request, Resolved, resolve
-from dfer_data.preparation.run import Begun, prepare
+from dfer_data.preparation.request import Request, ResolvedRequest, resolve_request
+from dfer_data.preparation.run import PreparationStarted, run_preparation
 from tests.dfer_data import tiny
 
 SUSPECT = "copy-01/happy/single.mp4"
@@ -43,10 +43,10 @@ class Blows:
 
     def __init__(self, blow: Blow, *, most: int, suspect: str = SUSPECT) -> None:
         self._blow, self._most, self._suspect = blow, most, suspect
-        self.events: list[Begun | Event] = []
+        self.events: list[PreparationStarted | Event] = []
         self.starts: Counter[str] = Counter()
 
-    def __call__(self, event: Begun | Event) -> None:
+    def __call__(self, event: PreparationStarted | Event) -> None:
         self.events.append(event)
         if isinstance(event, VideoStarted):
             self.starts[event.clip_id] += 1
@@ -59,9 +59,9 @@ class Blows:
 
 
 @pytest.mark.parametrize("blow", [kill, abort, hang])
-def test_once_is_forgiven(resolved: Resolved, expected: dict[str, str], tmp_path: Path, blow: Blow) -> None:
+def test_once_is_forgiven(resolved: ResolvedRequest, expected: dict[str, str], tmp_path: Path, blow: Blow) -> None:
     blows = Blows(blow, most=1)
-    prepare(resolved, tmp_path / "out", num_workers=2, limits=QUICK, on_event=blows)
+    run_preparation(resolved, tmp_path / "out", num_workers=2, limits=QUICK, on_event=blows)
     assert tiny.tree(tmp_path / "out") == expected
     assert [(event.clip_id, event.is_final) for event in blows.lost] == [(SUSPECT, False)]
     assert blows.starts.pop(SUSPECT) == 2
@@ -77,11 +77,11 @@ def test_once_is_forgiven(resolved: Resolved, expected: dict[str, str], tmp_path
     ],
 )
 def test_twice_is_a_row_that_can_be_retried(
-    resolved: Resolved, expected: dict[str, str], tmp_path: Path, blow: Blow, code: str, words: str
+    resolved: ResolvedRequest, expected: dict[str, str], tmp_path: Path, blow: Blow, code: str, words: str
 ) -> None:
     out = tmp_path / "out"
     blows = Blows(blow, most=2)
-    summary = prepare(resolved, out, num_workers=2, limits=QUICK, on_event=blows)
+    summary = run_preparation(resolved, out, num_workers=2, limits=QUICK, on_event=blows)
     assert [event.is_final for event in blows.lost] == [False, True]
     assert summary.num_clips[code] == 1
     row = open_dataset(out).clip(SUSPECT)
@@ -89,8 +89,8 @@ def test_twice_is_a_row_that_can_be_retried(
     assert verify(out, deep=True).damages == ()
     clips = [name for name, digest in tiny.tree(out).items() if expected.get(name) == digest and "shards/" in name]
     assert len(clips) == 2 * 10  # shards and sidecars: all but the suspect's are as they should be
-    assert prepare(resolved, out, num_workers=1).num_shards_made == 0  # done is done
-    prepare(resolved, out, num_workers=1, retry_failed=code)
+    assert run_preparation(resolved, out, num_workers=1).num_shards_made == 0  # done is done
+    run_preparation(resolved, out, num_workers=1, retry_failed=code)
     assert tiny.tree(out) == expected
 
 
@@ -102,10 +102,10 @@ def test_what_takes_too_much_memory_is_a_row_and_other_clips_do_not_suffer(
     images = tiny.real_pictures(real_videos["single_face.mp4"], stop=10)
     large = [np.asarray(cv2.resize(image, (3840, 2160)), np.uint8) for image in images]
     tiny.write_video(tmp_path / "source" / "happy" / "4k.mp4", large, codec="libx264", options={"preset": "ultrafast"})
-    resolved = resolve(Request(dataset="folder", source=tmp_path / "source", det_size_px=160))
+    resolved = resolve_request(Request(dataset="folder", source=tmp_path / "source", det_size_px=160))
     limits = Limits(memory_bytes=350 * 2**20)
     blows = Blows(kill, most=0)
-    summary = prepare(resolved, tmp_path / "out", num_workers=2, limits=limits, on_event=blows)
+    summary = run_preparation(resolved, tmp_path / "out", num_workers=2, limits=limits, on_event=blows)
     assert summary.num_clips == {"ok": 3, "OUT_OF_MEMORY": 1}
     row = open_dataset(tmp_path / "out").clip("happy/4k.mp4")
     assert (row["code"], row["reason"]) == ("OUT_OF_MEMORY", "took more than 350 MiB of memory")
@@ -113,35 +113,37 @@ def test_what_takes_too_much_memory_is_a_row_and_other_clips_do_not_suffer(
         ("happy/4k.mp4", False),
         ("happy/4k.mp4", True),
     ]
-    summary = prepare(resolved, tmp_path / "out", num_workers=2, retry_failed="OUT_OF_MEMORY")
+    summary = run_preparation(resolved, tmp_path / "out", num_workers=2, retry_failed="OUT_OF_MEMORY")
     assert summary.num_clips == {"ok": 4}
 
 
-def test_a_cap_that_no_worker_keeps_ends_the_run(resolved: Resolved, tmp_path: Path) -> None:
+def test_a_cap_that_no_worker_keeps_ends_the_run(resolved: ResolvedRequest, tmp_path: Path) -> None:
     """Two videos a second would otherwise be given up one after the other."""
     with pytest.raises(WorkerError, match=r"10 worker processes were lost .* not finished after 0.0001 s"):
-        prepare(resolved, tmp_path / "out", num_workers=2, limits=Limits(video_seconds=0.0001))
+        run_preparation(resolved, tmp_path / "out", num_workers=2, limits=Limits(video_seconds=0.0001))
 
 
-def test_what_takes_too_long_is_a_row(resolved: Resolved, tmp_path: Path) -> None:
+def test_what_takes_too_long_is_a_row(resolved: ResolvedRequest, tmp_path: Path) -> None:
     def slow_down(pid: int) -> None:
         os.kill(pid, signal.SIGSTOP)
 
     limits = Limits(stall_seconds=60, video_seconds=1.0)
-    summary = prepare(resolved, tmp_path / "out", num_workers=2, limits=limits, on_event=Blows(slow_down, most=2))
+    summary = run_preparation(
+        resolved, tmp_path / "out", num_workers=2, limits=limits, on_event=Blows(slow_down, most=2)
+    )
     assert summary.num_clips["TIMEOUT"] == 1
     assert open_dataset(tmp_path / "out").clip(SUSPECT)["reason"] == "not finished after 1 s"
 
 
 def test_two_suspects_are_tried_one_after_the_other(
-    resolved: Resolved, expected: dict[str, str], tmp_path: Path
+    resolved: ResolvedRequest, expected: dict[str, str], tmp_path: Path
 ) -> None:
     first, second = Blows(kill, most=1), Blows(kill, most=1, suspect="copy-02/sad/none.mp4")
 
-    def both(event: Begun | Event) -> None:
+    def both(event: PreparationStarted | Event) -> None:
         first(event)
         second(event)
 
-    prepare(resolved, tmp_path / "out", num_workers=4, on_event=both)
+    run_preparation(resolved, tmp_path / "out", num_workers=4, on_event=both)
     assert tiny.tree(tmp_path / "out") == expected
     assert {event.clip_id for event in first.lost} == {SUSPECT, "copy-02/sad/none.mp4"}

@@ -13,8 +13,8 @@ import pytest
 from dfer_cli.main import main
 from dfer_data.errors import ConfigMismatchError, LockedError, UsageError
 from dfer_data.loading.prepared import open_dataset
-from dfer_data.preparation.request import Request, Resolved, resolve
-from dfer_data.preparation.run import Share, prepare
+from dfer_data.preparation.request import Request, ResolvedRequest, resolve_request
+from dfer_data.preparation.run import TaskShare, run_preparation
 from tests.dfer_data import tiny
 from tests.faults.conftest import DET_SIZE_PX, EXIT_PARTIAL, Run, Start, assert_completes
 
@@ -71,13 +71,13 @@ def test_an_array_of_tasks_and_a_merging_run_make_the_same_bytes(
 
 
 def test_tasks_alone_leave_nothing_but_the_manifest_to_do(
-    resolved: Resolved, expected: dict[str, str], tmp_path: Path
+    resolved: ResolvedRequest, expected: dict[str, str], tmp_path: Path
 ) -> None:
     for index in range(2):
-        summary = prepare(resolved, tmp_path / "out", num_workers=0, share=Share(index, 2))
+        summary = run_preparation(resolved, tmp_path / "out", num_workers=0, share=TaskShare(index, 2))
         assert summary.document is None
         assert summary.num_shards_made == (6, 5)[index]
-    assert prepare(resolved, tmp_path / "out", num_workers=0).num_shards_made == 0
+    assert run_preparation(resolved, tmp_path / "out", num_workers=0).num_shards_made == 0
     assert tiny.tree(tmp_path / "out") == expected
 
 
@@ -99,12 +99,14 @@ def test_one_index_twice_and_a_merging_run_beside_tasks_are_refused(
     assert_completes(start(out), expected)
 
 
-def test_a_task_beside_a_whole_run_is_refused(start: Start, expected: dict[str, str], resolved: Resolved) -> None:
+def test_a_task_beside_a_whole_run_is_refused(
+    start: Start, expected: dict[str, str], resolved: ResolvedRequest
+) -> None:
     run = start()
     run.wait_for((run.out / ".lock.json").exists)
     os.kill(run.process.pid, signal.SIGSTOP)
     with pytest.raises(LockedError, match=f"process {run.process.pid} on"):
-        prepare(resolved, run.out, num_workers=0, share=Share(0, 2))
+        run_preparation(resolved, run.out, num_workers=0, share=TaskShare(0, 2))
     os.kill(run.process.pid, signal.SIGCONT)
     assert_completes(run, expected)
 
@@ -178,18 +180,18 @@ def test_retrying_all_and_retrying_what_did_not_happen(
     assert tiny.tree(out) == wanted
 
 
-def test_a_retry_that_is_killed_goes_on(resolved: Resolved, expected: dict[str, str], tmp_path: Path) -> None:
+def test_a_retry_that_is_killed_goes_on(resolved: ResolvedRequest, expected: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    prepare(resolved, out, num_workers=0)
+    run_preparation(resolved, out, num_workers=0)
 
     def stop(event: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        prepare(resolved, out, num_workers=0, retry_failed="NO_FACE", on_event=stop)
+        run_preparation(resolved, out, num_workers=0, retry_failed="NO_FACE", on_event=stop)
     with pytest.raises(UsageError, match="prepare has not finished here"):
         open_dataset(out)
-    prepare(resolved, out, num_workers=0, retry_failed="NO_FACE")
+    run_preparation(resolved, out, num_workers=0, retry_failed="NO_FACE")
     assert tiny.tree(out) == expected
 
 
@@ -221,11 +223,11 @@ def test_strict_turns_3_into_1(small: Path, tmp_path: Path) -> None:
 
 
 def test_another_configuration_is_refused_while_retrying(
-    source: Path, resolved: Resolved, expected: dict[str, str], tmp_path: Path
+    source: Path, resolved: ResolvedRequest, expected: dict[str, str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    prepare(resolved, out, num_workers=0)
-    other = resolve(Request(dataset="folder", source=source, det_size_px=DET_SIZE_PX, jpeg_quality=50))
+    run_preparation(resolved, out, num_workers=0)
+    other = resolve_request(Request(dataset="folder", source=source, det_size_px=DET_SIZE_PX, jpeg_quality=50))
     with pytest.raises(ConfigMismatchError, match="jpeg_quality: 95 there, 50 now"):
-        prepare(other, out, num_workers=0, retry_failed="ALL")
+        run_preparation(other, out, num_workers=0, retry_failed="ALL")
     assert tiny.tree(out) == expected

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lstpnet.recipe import Resolved, resolve_recipe
+from lstpnet.recipe import ResolvedRecipe, resolve_recipe
 from lstpnet.training.experiment import Experiment, make_experiment
 from tests.crops import damage, prepare_crops, write_crops
 
@@ -26,7 +26,7 @@ QUICK = {
 """Changes to the recipe `demo` that make a run of two seconds."""
 
 
-def quick(**changes: object) -> Resolved:
+def quick(**changes: object) -> ResolvedRecipe:
     """The recipe `demo`, made quick, with changes."""
     return resolve_recipe("demo", overrides={**QUICK, **changes})
 

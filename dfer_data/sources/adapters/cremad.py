@@ -11,7 +11,7 @@ from dfer_data.sources.annotation import read_lines
 from dfer_data.sources.base import Layout, SourceListing
 from dfer_data.sources.class_labels import CREMAD_NAMES
 from dfer_data.sources.filename_codes import Named, list_coded
-from dfer_data.sources.tree import Tree
+from dfer_data.sources.tree import DatasetTree
 
 _CODES = dict(zip(("ANG", "DIS", "FEA", "HAP", "NEU", "SAD"), CREMAD_NAMES, strict=True))
 _LIST = "SentenceFilenames.csv"
@@ -31,7 +31,7 @@ def _read(name: str) -> Named | str | None:
     return Named(name, _CODES[match[3]], match[1])
 
 
-def _listed(tree: Tree, faults: list[str]) -> Iterator[tuple[str, str]]:
+def _listed(tree: DatasetTree, faults: list[str]) -> Iterator[tuple[str, str]]:
     """Yield the names in SentenceFilenames.csv: a number and a name in each line, both in quotes."""
     path = tree.named(_LIST)
     lines = list(read_lines(tree.root, path, faults)) if path else []

@@ -10,8 +10,8 @@ from pathlib import Path
 from dfer_data.sources.annotation import decoded
 from dfer_data.sources.base import Layout, SourceListing
 from dfer_data.sources.catalog import not_there
-from dfer_data.sources.listed_paths import SPLITS, VALIDATION, Line, list_lines
-from dfer_data.sources.tree import Tree, scan
+from dfer_data.sources.listed_paths import SPLITS, VALIDATION, ListedPath, list_lines
+from dfer_data.sources.tree import DatasetTree, scan
 
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "path": ("path", "video", "file", "filename", "video_name", "clip"),
@@ -35,7 +35,7 @@ def list_table(root: Path, *, layout: Layout, crops: str | None = None) -> Sourc
     return list_lines("csv", tree, lines, layout=layout, crops=crops, faults=faults, fold_rule=f"as {name} says")
 
 
-def _table_of(root: Path) -> tuple[Tree, str]:
+def _table_of(root: Path) -> tuple[DatasetTree, str]:
     if root.is_file():
         return scan(root.parent, dataset="csv"), root.name
     tree = scan(root, dataset="csv")
@@ -72,7 +72,7 @@ def _rows(root: Path, name: str, faults: list[str]) -> Iterator[_Row]:
             yield where, row
 
 
-def _lines(rows: Sequence[_Row], faults: list[str]) -> Iterator[Line]:
+def _lines(rows: Sequence[_Row], faults: list[str]) -> Iterator[ListedPath]:
     """Yield a line for each fold that a row stands for."""
     has_test = any(SPLITS.get(row.get("split", "").lower()) == "test" for _, row in rows)
     folds = sorted({row["fold"] for _, row in rows if "fold" in row})
@@ -87,8 +87,8 @@ def _lines(rows: Sequence[_Row], faults: list[str]) -> Iterator[Line]:
             faults.append(f"{where}: split {row['split']!r}; known: train, test, val")
         elif "split" in row or "fold" not in row:
             name = fold or ("1" if "split" in row else "")
-            yield Line(row["path"], row["label"], name, split, where, row.get("subject") or None)
+            yield ListedPath(row["path"], row["label"], name, split, where, row.get("subject") or None)
         else:
             for one in folds:
                 part = SPLITS["test" if one == fold else "train"]
-                yield Line(row["path"], row["label"], one, part, where, row.get("subject") or None)
+                yield ListedPath(row["path"], row["label"], one, part, where, row.get("subject") or None)

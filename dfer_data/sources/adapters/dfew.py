@@ -20,7 +20,7 @@ from dfer_data.sources.annotation import Entry, assemble, read_lines
 from dfer_data.sources.base import Layout, SourceListing, Split
 from dfer_data.sources.catalog import not_there
 from dfer_data.sources.class_labels import DFEW_NAMES, DFEW_NUMBERS
-from dfer_data.sources.tree import Found, Tree, by_clip, five_digits, scan
+from dfer_data.sources.tree import DatasetTree, Found, by_clip, five_digits, scan
 
 _FOLDS = ("1", "2", "3", "4", "5")
 _SPLITS: tuple[Split, ...] = ("train", "test")
@@ -42,7 +42,7 @@ def list_dfew(root: Path, *, layout: Layout, crops: str | None = None) -> Source
     return _annotated(listing, votes, heads=_heads(root) if listing.synthetic else {})
 
 
-def _read_splits(tree: Tree) -> tuple[list[Entry], list[str]]:
+def _read_splits(tree: DatasetTree) -> tuple[list[Entry], list[str]]:
     """Read all ten split files; return their entries and every fault with file and line."""
     folders = {split: _split_folder(tree, split) for split in _SPLITS}
     if not any(folders.values()):
@@ -62,7 +62,7 @@ def _read_splits(tree: Tree) -> tuple[list[Entry], list[str]]:
     return entries, faults
 
 
-def _split_folder(tree: Tree, split: str) -> str | None:
+def _split_folder(tree: DatasetTree, split: str) -> str | None:
     pattern = re.compile(rf"{split}\(single[-_]labeled\)", re.IGNORECASE)
     folders = (str(PurePosixPath(path).parent) for path in tree.files if path.lower().endswith(".csv"))
     return next((folder for folder in folders if pattern.fullmatch(PurePosixPath(folder).name)), None)
@@ -84,7 +84,7 @@ def _read_split(root: Path, name: str, *, fold: str, split: Split, faults: list[
             yield Entry(f"{int(fields[0]):05d}", DFEW_NUMBERS[int(fields[1])], fold, split, where)
 
 
-def _videos(tree: Tree, faults: list[str]) -> dict[str, Found]:
+def _videos(tree: DatasetTree, faults: list[str]) -> dict[str, Found]:
     """Return the original videos by clip id.
 
     Other people's conversions (clip_224x224_avi/00001.avi) lie beside the originals and must not stand in for them.
@@ -93,7 +93,7 @@ def _videos(tree: Tree, faults: list[str]) -> dict[str, Found]:
     return by_clip(tree, originals or tree.videos, five_digits, faults)
 
 
-def _frames(tree: Tree, crops: str | None, faults: list[str]) -> dict[str, Found]:
+def _frames(tree: DatasetTree, crops: str | None, faults: list[str]) -> dict[str, Found]:
     """Return the shipped crops of one kind by clip id; UsageError where there are several and none was named."""
     kinds: dict[str, list[Found]] = {}
     wanted = _CROPS if crops is None else (crops,)
@@ -109,7 +109,7 @@ def _frames(tree: Tree, crops: str | None, faults: list[str]) -> dict[str, Found
     return by_clip(tree, next(iter(kinds.values()), []), five_digits, faults)
 
 
-def _others(tree: Tree) -> str:
+def _others(tree: DatasetTree) -> str:
     """Name folders that hold somebody else's crops, for the error where the shipped ones are not there."""
     kinds = sorted({one.parts[-2] for one in tree.pictures if five_digits(one) and len(one.parts) > 1})
     return f" (there are {', '.join(kinds)}: --crops NAME takes one)" if kinds else ""

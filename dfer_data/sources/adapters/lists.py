@@ -14,7 +14,7 @@ from dfer_data.sources.annotation import read_lines
 from dfer_data.sources.base import Layout, SourceListing, Split
 from dfer_data.sources.catalog import not_there
 from dfer_data.sources.class_names import CLASSES_NAME
-from dfer_data.sources.listed_paths import Line, list_lines
+from dfer_data.sources.listed_paths import ListedPath, list_lines
 from dfer_data.sources.tree import scan
 
 _LINE = re.compile(r"(?P<path>.+?)[ \t,]+(?:(?P<frames>\d+)[ \t,]+)?(?P<label>[^\s,]+)")
@@ -45,11 +45,11 @@ def _part_of(name: str) -> Iterator[tuple[str, Split]]:
         yield str(int(numbers[-1])) if numbers else "1", _SPLITS[words[-1]]
 
 
-def _lines(root: Path, name: str, fold: str, split: Split, faults: list[str]) -> Iterator[Line]:
+def _lines(root: Path, name: str, fold: str, split: Split, faults: list[str]) -> Iterator[ListedPath]:
     for where, text in read_lines(root, name, faults):
         match = _LINE.fullmatch(text.strip())
         if match is None:
             faults.append(f"{where}: {text!r} is not a path, perhaps a number of frames, and a label")
             continue
         frames = match["frames"]
-        yield Line(match["path"], match["label"], fold, split, where, None, int(frames) if frames else None)
+        yield ListedPath(match["path"], match["label"], fold, split, where, None, int(frames) if frames else None)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
 
 FRAME_PX, FRAMES_A_LINE, QUALITY = 56, 8, 50
-WIDTH_PX, HEIGHT_PX = FRAME_PX * FRAMES_A_LINE, FRAME_PX * 2
+FILMSTRIP_WIDTH_PX, FILMSTRIP_HEIGHT_PX = FRAME_PX * FRAMES_A_LINE, FRAME_PX * 2
 """Size of a filmstrip."""
 
 

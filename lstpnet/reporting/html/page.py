@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from dfer_data.errors import CorruptDataError
 from dfer_data.inspection.reliability import reliability_sections
-from dfer_data.render.html import policy, read_text, template
+from dfer_data.render.html import page_template, policy, read_text
 from dfer_data.render.tables import Section, per_cent
 from lstpnet.reporting.ferv39k_scenes import scene_sections
 from lstpnet.reporting.html import filmstrip
@@ -35,6 +35,7 @@ from lstpnet.reporting.sections import (
     unfinished_section,
 )
 from lstpnet.reporting.systems import system_key
+from lstpnet.runs import read_epochs
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
@@ -46,7 +47,7 @@ SHADES = 10
 
 
 @dataclass(frozen=True)
-class Card:
+class SystemCard:
     """One system in the summary."""
 
     name: str
@@ -76,7 +77,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Matrix:
+class ConfusionTable:
     """A confusion matrix to be drawn."""
 
     title: str
@@ -129,7 +130,7 @@ def to_html(
     style, script = read_text("page.css"), read_text("page.js")
     absent = sorted({table.prepared for table in drilldown.datasets if table.sha256 not in found})
     return str(
-        template("report.html.j2", package="lstpnet.reporting.html").render(
+        page_template("report.html.j2", package="lstpnet.reporting.html").render(
             version=version("dfer"),
             report=report,
             cards=_cards(report),
@@ -148,7 +149,7 @@ def to_html(
             num_clips=sum(len(table.ids) for table in drilldown.datasets),
             strips=strips,
             strip_notes=notes,
-            strip_size=(filmstrip.WIDTH_PX, filmstrip.HEIGHT_PX),
+            strip_size=(filmstrip.FILMSTRIP_WIDTH_PX, filmstrip.FILMSTRIP_HEIGHT_PX),
             style=style,
             script=script,
             policy=policy(style, script, images="data:"),
@@ -156,11 +157,11 @@ def to_html(
     )
 
 
-def _cards(report: Report) -> list[Card]:
+def _cards(report: Report) -> list[SystemCard]:
     return [_card(line.name, line.row, report.rows) for line in own_lines(report)]
 
 
-def _card(name: str, row: Row, rows: Sequence[Row]) -> Card:
+def _card(name: str, row: Row, rows: Sequence[Row]) -> SystemCard:
     """Return a system's card; intervals of a mean over folds are those of its pooled row."""
     same = [other for other in rows if system_key(other) == system_key(row) and other.seeds == row.seeds]
     pooled = [other for other in same if other.fold == "pooled" and other.folds == row.folds]
@@ -175,17 +176,17 @@ def _card(name: str, row: Row, rows: Sequence[Row]) -> Card:
     seeds = [f"seed{'s' * (len(row.seeds) > 1)} {' '.join(map(str, row.seeds))}"] if row.seeds else []
     classes = f"{row.num_classes_present} of {len(row.recall)} classes"
     rests_on = ", ".join([f"{row.n:,} test clips", folds, *seeds, classes])
-    return Card(name, row, per_cent(row.war), per_cent(row.uar), words, rests_on)
+    return SystemCard(name, row, per_cent(row.war), per_cent(row.uar), words, rests_on)
 
 
-def _matrices(report: Report, views: set[str]) -> list[Matrix]:
+def _matrices(report: Report, views: set[str]) -> list[ConfusionTable]:
     names = {system_key(system.row): system.name for system in report.systems}
     found = []
     for row in confusion_rows(report.rows):
         name = names.get(system_key(row), row.run)
         view = next((view for view in (name, f"{name} seed {row.seed}") if view in views), "")
         cells = tuple(tuple(_cell(count, sum(counts)) for count in counts) for counts in row.confusion or ())
-        found.append(Matrix(f"{name}, {row_name(row)}", tuple(row.recall), cells, view))
+        found.append(ConfusionTable(f"{name}, {row_name(row)}", tuple(row.recall), cells, view))
     return found
 
 
@@ -197,7 +198,7 @@ def _cell(count: int, total: int) -> Cell:
 def _curves(runs: Sequence[Run]) -> list[Curves]:
     found = []
     for run in runs:
-        epochs = charts.read_epochs(run.folder)
+        epochs = read_epochs(run.folder)
         if epochs:
             info = run.info
             title = f"{info.prepared}, {info.recipe}, fold {info.fold}, seed {info.seed}"

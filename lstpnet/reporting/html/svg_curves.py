@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from dfer_data.errors import CorruptDataError
 from dfer_data.render.tables import Section
+from lstpnet.runs import Epochs
 
-METRICS_NAME = "metrics.jsonl"
 LEFT, TOP, WIDTH, HEIGHT = 44.0, 22.0, 300.0, 140.0
 """Of the plot inside the picture, in its units."""
 _PANELS: Mapping[str, Mapping[str, str]] = {
@@ -26,11 +23,10 @@ _PANELS: Mapping[str, Mapping[str, str]] = {
     },
 }
 _SHOWN = ("checkpoint", "stage", "epoch", "loss", *_PANELS["accuracy"], "learning_rate", "seconds")
-Epochs = Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Line:
+class CurveLine:
     """One curve."""
 
     label: str
@@ -47,7 +43,7 @@ class Chart:
 
     title: str
     """One word."""
-    lines: tuple[Line, ...]
+    lines: tuple[CurveLine, ...]
     """Its curves."""
     y_ticks: tuple[tuple[float, str], ...]
     """(y, text) of the horizontal lines."""
@@ -55,17 +51,6 @@ class Chart:
     """(x, epoch) below the plot."""
     stages: tuple[tuple[float, str], ...]
     """(x, name) where a stage begins."""
-
-
-def read_epochs(folder: Path) -> list[dict[str, Any]]:
-    """Return what metrics.jsonl says, one a line; nothing without the file. CorruptDataError for a damaged one."""
-    path = folder / METRICS_NAME
-    try:
-        return [dict(json.loads(line)) for line in path.read_bytes().splitlines()]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, TypeError) as error:
-        raise CorruptDataError(f"{path} is damaged: {error!r}; train this run again with --force") from error
 
 
 def charts_of(epochs: Epochs) -> list[Chart]:
@@ -101,7 +86,7 @@ def _chart(title: str, epochs: Epochs, names: Mapping[str, str]) -> Chart:
     for name, mine in there.items():
         points = [(x(place), y(value)) for place, value in enumerate(mine) if value is not None]
         last = [value for value in mine if value is not None][-1]
-        lines.append(Line(names[name], " ".join(f"{a:.1f},{b:.1f}" for a, b in points), _text(last)))
+        lines.append(CurveLine(names[name], " ".join(f"{a:.1f},{b:.1f}" for a, b in points), _text(last)))
     y_ticks = tuple((y(step * i), f"{step * i:g}") for i in range(round(top / step) + 1))
     stages = [f"{epoch.get('checkpoint', '')}: {epoch.get('stage', '')}" for epoch in epochs]
     begins = [i for i in range(len(stages)) if i == 0 or stages[i] != stages[i - 1]]

@@ -7,7 +7,7 @@ import pytest
 
 from dfer_data.detect.registry import DETECTORS, build_detector, detector_spec
 from dfer_data.errors import UsageError
-from dfer_data.preparation.request import Request, resolve
+from dfer_data.preparation.request import Request, resolve_request
 from dfer_data.weights.assets import asset
 from dfer_data.weights.manual import release
 from tests.dfer_data.tiny import CONFIG
@@ -38,6 +38,6 @@ def test_a_detector_is_built_from_a_config(retinaface_weights: Path) -> None:
 
 def test_an_unknown_backbone_lists_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"--backbone vgg: retinaface knows mobilenet0\.25, resnet50"):
-        resolve(Request(dataset="folder", source=tmp_path, backbone="vgg"))
+        resolve_request(Request(dataset="folder", source=tmp_path, backbone="vgg"))
     with pytest.raises(UsageError, match="--backbone vgg: none knows none"):
-        resolve(Request(dataset="folder", source=tmp_path, detector="none", backbone="vgg"))
+        resolve_request(Request(dataset="folder", source=tmp_path, detector="none", backbone="vgg"))

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from benchmarks.peers.environment import ROOT, python_with
 from dfer_data.detect.backends import check_hardware
-from dfer_data.detect.resnet50_backend import fill, read_tensors
+from dfer_data.detect.resnet50_backend import fill, read_resnet50
 from dfer_data.detect.retinaface import _BACKBONES, _anchors, _network_input
 from dfer_data.errors import UsageError, WeightsError
 from dfer_data.weights.fetch import fetch_weights, weights_file
@@ -123,7 +123,7 @@ def _written(folder: Path, kind: str, tensors: dict[str, Tensor]) -> Path:
 def test_weights_are_read_whatever_holds_them(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, other = _Model(), _Model()
-    tensors = read_tensors(_written(tmp_path, kind, model.state_dict()))
+    tensors = read_resnet50(_written(tmp_path, kind, model.state_dict()))
     fill(other, {f"{name}": tensor for name, tensor in tensors.items()}, name="x")
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(other.state_dict()[name], tensor, rtol=0, atol=0)
@@ -147,7 +147,7 @@ def test_what_is_no_file_of_weights_is_told_in_one_line(tmp_path: Path) -> None:
         ("text.zip", "no file of weights that PyTorch can read|holds code"),
     ]:
         with pytest.raises(UsageError, match=message) as caught:
-            read_tensors(tmp_path / name)
+            read_resnet50(tmp_path / name)
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)
 

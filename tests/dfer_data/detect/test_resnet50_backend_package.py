@@ -25,7 +25,7 @@ except UsageError as error:
 
 import torch
 
-from dfer_data.detect.resnet50_backend import build, read_tensors
+from dfer_data.detect.resnet50_backend import build, read_resnet50
 
 SIDE_PX = 320
 Capture = pytest.CaptureFixture[str]
@@ -66,7 +66,7 @@ def test_detections_are_those_of_the_package_before_it_truncates(random_weights:
     from retinaface.predict_single import Model
 
     package: Any = Model(max_size=SIDE_PX, device="cpu")
-    package.load_state_dict(read_tensors(random_weights))
+    package.load_state_dict(read_resnet50(random_weights))
     package.eval()
     ours = RetinaFace(random_weights, long_side_px=SIDE_PX, backbone="resnet50").detect(squares)
     num_faces = 0
@@ -100,8 +100,8 @@ def test_a_picture_gives_the_same_in_any_company(random_weights: Path, squares: 
 def test_prepare_says_and_records_the_backbone(
     random_weights: Path, squares: list[Image], tmp_path: Path, capsys: Capture
 ) -> None:
-    from dfer_data.preparation.request import Request, resolve
-    from dfer_data.preparation.run import prepare
+    from dfer_data.preparation.request import Request, resolve_request
+    from dfer_data.preparation.run import run_preparation
     from dfer_data.storage.files import sha256_file
 
     for name in ("a", "b"):
@@ -110,7 +110,7 @@ def test_prepare_says_and_records_the_backbone(
         dataset="folder", source=tmp_path / "videos", backbone="resnet50", weights=random_weights, det_size_px=160
     )
     for name, num_workers in (("inline", 0), ("workers", 2)):
-        prepare(resolve(request), tmp_path / name, num_workers=num_workers)
+        run_preparation(resolve_request(request), tmp_path / name, num_workers=num_workers)
     document = json.loads((tmp_path / "inline/dataset.json").read_bytes())
     assert document["config"]["backbone"] == "resnet50"
     assert document["config"]["weights_sha256"] == sha256_file(random_weights)

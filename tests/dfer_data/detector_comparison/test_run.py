@@ -11,12 +11,12 @@ import pytest
 import simplejpeg
 
 from dfer_data.detect.base import Detector
-from dfer_data.detect.choices import Contestant, choice, ready
+from dfer_data.detect.choices import DetectorUnderTest, choice, ready
 from dfer_data.detector_comparison import files
 from dfer_data.detector_comparison import run as module
-from dfer_data.detector_comparison.run import compare, videos_of
-from dfer_data.detector_comparison.sheets import Glance, SheetFolder
-from dfer_data.detector_comparison.totals import ClipRow, Seen
+from dfer_data.detector_comparison.run import compare_detectors, videos_of
+from dfer_data.detector_comparison.sheets import SheetFolder, SheetFrame
+from dfer_data.detector_comparison.totals import ClipRow, FrameDetections
 from dfer_data.errors import UsageError
 from dfer_data.types import Detection, Frame, Image, LandmarkScheme
 from tests.dfer_data.tiny import face, write_video
@@ -41,12 +41,12 @@ class Only:
         return found
 
 
-def contestant(name: str, inner: Contestant, keeps: Callable[[int, Detection], bool]) -> Contestant:
-    return Contestant(replace(inner.choice, name=name), inner.config, Only(inner.detector, keeps))
+def contestant(name: str, inner: DetectorUnderTest, keeps: Callable[[int, Detection], bool]) -> DetectorUnderTest:
+    return DetectorUnderTest(replace(inner.choice, name=name), inner.config, Only(inner.detector, keeps))
 
 
 @pytest.fixture(scope="module")
-def retinaface() -> Contestant:
+def retinaface() -> DetectorUnderTest:
     return ready(choice("retinaface"), det_size_px=160)
 
 
@@ -60,10 +60,10 @@ def two_heads(heads_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder
 
 
-def test_real_videos_by_both_detectors(face_folder: Path, retinaface: Contestant, tmp_path: Path) -> None:
+def test_real_videos_by_both_detectors(face_folder: Path, retinaface: DetectorUnderTest, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     dlib = ready(choice("dlib"), det_size_px=160)
-    result = compare(
+    result = compare_detectors(
         face_folder, [retinaface, dlib], sheets=tmp_path / "sheets", on_video=lambda *each: told.append(each)
     )
     assert told == [(i, 7) for i in range(8)]
@@ -107,9 +107,9 @@ def test_real_videos_by_both_detectors(face_folder: Path, retinaface: Contestant
     assert clips["happy/single.mp4"].sheet == "0003-single.mp4.jpg"
 
 
-def test_a_detector_beside_itself_agrees_in_everything(two_heads: Path, retinaface: Contestant) -> None:
+def test_a_detector_beside_itself_agrees_in_everything(two_heads: Path, retinaface: DetectorUnderTest) -> None:
     twin = contestant("twin", retinaface, lambda number, one: True)
-    result = compare(two_heads, [retinaface, twin])
+    result = compare_detectors(two_heads, [retinaface, twin])
     (pair,) = result.pairs
     assert (pair.agreement, pair.distance_median, pair.distance_p95, pair.points) == (1.0, 0.0, 0.0, "all five")
     ours, other = result.detectors
@@ -119,13 +119,13 @@ def test_a_detector_beside_itself_agrees_in_everything(two_heads: Path, retinafa
 
 
 def test_detectors_that_follow_different_people_are_named(
-    two_heads: Path, retinaface: Contestant, tmp_path: Path
+    two_heads: Path, retinaface: DetectorUnderTest, tmp_path: Path
 ) -> None:
     left = contestant("left", retinaface, lambda number, one: one.box[2] < WIDTH_PX / 2)
     right = contestant("right", retinaface, lambda number, one: one.box[0] > WIDTH_PX / 2)
     early = contestant("early", left, lambda number, one: number < 5)
     late = contestant("late", left, lambda number, one: number >= 6)
-    result = compare(two_heads, [left, right], sheets=tmp_path)
+    result = compare_detectors(two_heads, [left, right], sheets=tmp_path)
     (suspect,) = result.suspects
     assert (suspect.clip_id, suspect.one, suspect.other, suspect.overlap) == ("two.mp4", "left", "right", 0.0)
     (pair,) = result.pairs
@@ -138,26 +138,26 @@ def test_detectors_that_follow_different_people_are_named(
     blue, orange = (np.abs(sheet - colour).max(axis=2) < 60 for colour in ((86, 180, 233), (230, 159, 0)))
     assert blue[40 : 40 + cell_px, :160].sum() > orange[40 : 40 + cell_px, :160].sum() + 50
     assert orange[-cell_px:, 160:320].sum() > blue[-cell_px:, 160:320].sum() + 50
-    (never,) = compare(two_heads, [early, late]).suspects
+    (never,) = compare_detectors(two_heads, [early, late]).suspects
     assert never.overlap is None
 
 
-def test_frames_and_videos_are_thinned_out(face_folder: Path, retinaface: Contestant) -> None:
+def test_frames_and_videos_are_thinned_out(face_folder: Path, retinaface: DetectorUnderTest) -> None:
     names = [video.clip_id for video in videos_of(face_folder)]
     assert len(names) == 7
     assert [video.clip_id for video in videos_of(face_folder, limit=3)] == [names[0], names[2], names[4]]
     assert len(videos_of(face_folder, limit=100)) == 7
-    result = compare(face_folder, [retinaface], every=5, limit=1)
+    result = compare_detectors(face_folder, [retinaface], every=5, limit=1)
     assert [(clip.clip_id, clip.num_frames) for clip in result.clips] == [("happy/passenger.mp4", 4)]
     assert result.pairs == ()
     assert result.detectors[0].num_jitter_frames == 2
 
 
 def test_a_long_video_is_compared_in_clips(
-    two_heads: Path, retinaface: Contestant, monkeypatch: pytest.MonkeyPatch
+    two_heads: Path, retinaface: DetectorUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CLIP_SECONDS", 0.2)
-    clips = compare(two_heads, [retinaface], every=2).clips
+    clips = compare_detectors(two_heads, [retinaface], every=2).clips
     assert [(clip.clip_id, clip.num_frames) for clip in clips] == [
         ("two.mp4#0000", 3),
         ("two.mp4#0001", 3),
@@ -165,7 +165,7 @@ def test_a_long_video_is_compared_in_clips(
     ]
 
 
-def test_what_cannot_be_compared_is_told(tmp_path: Path, retinaface: Contestant) -> None:
+def test_what_cannot_be_compared_is_told(tmp_path: Path, retinaface: DetectorUnderTest) -> None:
     for folder, settings, message in [
         (tmp_path / "none", {}, "none is not a folder; give a folder of videos"),
         (tmp_path, {}, "holds no video"),
@@ -173,33 +173,33 @@ def test_what_cannot_be_compared_is_told(tmp_path: Path, retinaface: Contestant)
         (tmp_path, {"limit": 0}, "limit 0: 1 or more is needed"),
     ]:
         with pytest.raises(UsageError, match=message):
-            compare(folder, [retinaface], **settings)  # type: ignore[arg-type]
+            compare_detectors(folder, [retinaface], **settings)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="unknown detector 'mtcnn'; known: retinaface, retinaface-resnet50, dlib"):
         choice("mtcnn")
 
 
 def test_a_sheet_takes_frames_of_several_sizes_evenly(tmp_path: Path) -> None:
-    glance = Glance()
+    glance = SheetFrame()
     for index in range(100):
         side = 40 if index < 50 else 80
         glance.add(Frame(index, index / 25, np.full((side, 2 * side if index < 50 else side, 3), 90, np.uint8)))
     frames = [index for index, _, _ in glance.frames()]
     assert len(frames) == 4
     np.testing.assert_allclose(frames, [12.5, 37.5, 62.5, 87.5], atol=8)  # the middles of four parts
-    seen = {"one": Seen({index: [face(5, 5)] for index in range(100)}, None, 0.0)}
+    seen = {"one": FrameDetections({index: [face(5, 5)] for index in range(100)}, None, 0.0)}
     row = ClipRow("a/b c.mp4", 100, False, {"one": 100}, {"one": 0}, ())
     name = SheetFolder(tmp_path, ["one"]).add(row, seen, glance)
     assert name == "0001-b_c.mp4.jpg"
     assert simplejpeg.decode_jpeg((tmp_path / name).read_bytes()).shape == (2 * 20 + 320, 4 * 320 + 3 * 4, 3)
 
 
-def test_the_folder_holds_tables_and_a_document(two_heads: Path, retinaface: Contestant, tmp_path: Path) -> None:
+def test_the_folder_holds_tables_and_a_document(two_heads: Path, retinaface: DetectorUnderTest, tmp_path: Path) -> None:
     out = tmp_path / "out"
     for force in (False, True):
         twin = contestant("twin", retinaface, lambda number, one: number != 3)
         files.claim(out, force=force)
         assert not list(out.rglob("*.*"))
-        result = compare(two_heads, [retinaface, twin], sheets=out / files.SHEETS)
+        result = compare_detectors(two_heads, [retinaface, twin], sheets=out / files.COMPARISON_SHEETS)
         files.write(out, result, files.document(result, root=two_heads, every=1, det_size_px=160))
     document = json.loads((out / "comparison.json").read_text())
     assert document["format"] == "dfer-detector-comparison"

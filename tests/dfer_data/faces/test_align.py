@@ -9,18 +9,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import savgol_filter
 
-from dfer_data.faces.align import Matrix, eye_centres, reaches_outside, similarity, smooth, template, warp
+from dfer_data.faces.align import (
+    AffineMatrix,
+    eye_centres,
+    landmark_template,
+    reaches_outside,
+    similarity,
+    smooth,
+    warp,
+)
 from dfer_data.types import Floats, Image, LandmarkScheme
 
 SCHEMES: list[LandmarkScheme] = ["eyes-nose-mouth", "eye-corners-nose-base"]
 SIZE_PX = 224
 
 
-def points_of(matrix: Matrix, points: Floats) -> Floats:
+def points_of(matrix: AffineMatrix, points: Floats) -> Floats:
     return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], np.float32)
 
 
-def turn(*, scale: float, degrees: float, shift: tuple[float, float]) -> Matrix:
+def turn(*, scale: float, degrees: float, shift: tuple[float, float]) -> AffineMatrix:
     a, b = scale * math.cos(math.radians(degrees)), scale * math.sin(math.radians(degrees))
     return np.array([[a, -b, shift[0]], [b, a, shift[1]]])
 
@@ -35,7 +43,7 @@ transforms = st.builds(
 
 @settings(max_examples=60)
 @given(transforms, st.integers(0, 1000))
-def test_an_exact_similarity_is_recovered(wanted: Matrix, seed: int) -> None:
+def test_an_exact_similarity_is_recovered(wanted: AffineMatrix, seed: int) -> None:
     source = np.random.default_rng(seed).uniform(0, 100, (5, 2)).astype(np.float32)
     found = similarity(source, points_of(wanted, source))
     np.testing.assert_allclose(found[:, :2], wanted[:, :2], rtol=1e-4, atol=1e-5)
@@ -58,7 +66,7 @@ def test_the_fit_is_the_least_squares_one_and_never_mirrors(seed: int) -> None:
 
 
 def test_mirrored_landmarks_are_not_matched_by_mirroring() -> None:
-    target = template("eyes-nose-mouth", size_px=SIZE_PX, scale=0.8)
+    target = landmark_template("eyes-nose-mouth", size_px=SIZE_PX, scale=0.8)
     mirrored = target * np.array([-1, 1], np.float32) + np.array([SIZE_PX, 0], np.float32)
     matrix = similarity(mirrored, target)
     assert np.linalg.det(matrix[:, :2]) > 0
@@ -66,7 +74,7 @@ def test_mirrored_landmarks_are_not_matched_by_mirroring() -> None:
 
 
 def test_coincident_landmarks_give_a_pure_shift() -> None:
-    target = template("eyes-nose-mouth", size_px=SIZE_PX, scale=0.8)
+    target = landmark_template("eyes-nose-mouth", size_px=SIZE_PX, scale=0.8)
     matrix = similarity(np.full((5, 2), 7, np.float32), target)
     np.testing.assert_array_equal(matrix[:, :2], np.eye(2))
     np.testing.assert_allclose(matrix[:, 2], target.mean(axis=0, dtype=np.float64) - 7)
@@ -74,18 +82,18 @@ def test_coincident_landmarks_give_a_pure_shift() -> None:
 
 def test_the_template_at_scale_one_is_arcfaces() -> None:
     published = [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
-    np.testing.assert_allclose(template("eyes-nose-mouth", size_px=112, scale=1.0), published, atol=1e-4)
+    np.testing.assert_allclose(landmark_template("eyes-nose-mouth", size_px=112, scale=1.0), published, atol=1e-4)
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_a_template_scales_about_its_centre(scheme: LandmarkScheme) -> None:
-    one, small = (template(scheme, size_px=112, scale=scale) for scale in (1.0, 0.5))
+    one, small = (landmark_template(scheme, size_px=112, scale=scale) for scale in (1.0, 0.5))
     np.testing.assert_allclose(small - 56, (one - 56) / 2, atol=1e-4)
-    np.testing.assert_allclose(template(scheme, size_px=SIZE_PX, scale=1.0), one * 2, atol=1e-4)
+    np.testing.assert_allclose(landmark_template(scheme, size_px=SIZE_PX, scale=1.0), one * 2, atol=1e-4)
 
 
 def test_both_schemes_put_the_eyes_in_the_same_place() -> None:
-    eyes = [eye_centres(template(scheme, size_px=SIZE_PX, scale=0.8), scheme) for scheme in SCHEMES]
+    eyes = [eye_centres(landmark_template(scheme, size_px=SIZE_PX, scale=0.8), scheme) for scheme in SCHEMES]
     assert np.abs(eyes[0] - eyes[1]).max() < 4
 
 
@@ -144,7 +152,7 @@ def centroids(picture: Image, near: Floats, *, reach_px: int) -> Floats:
     ids=["same", "turned", "enlarged", "reduced", "halved twice", "halved and turned", "halved three times"],
 )
 def test_a_warp_puts_the_landmarks_onto_the_template(scheme: LandmarkScheme, face_px: int, degrees: float) -> None:
-    target = template(scheme, size_px=SIZE_PX, scale=0.8)
+    target = landmark_template(scheme, size_px=SIZE_PX, scale=0.8)
     scale = face_px / SIZE_PX
     middle = face_px * 0.9 + 3.3
     centre = np.array([SIZE_PX / 2, SIZE_PX / 2])
@@ -193,5 +201,5 @@ def test_warp_agrees_with_opencv_where_nothing_shrinks_much() -> None:
         (turn(scale=1, degrees=45, shift=(0, 0)), True),
     ],
 )
-def test_reaches_outside(matrix: Matrix, outside: bool) -> None:
+def test_reaches_outside(matrix: AffineMatrix, outside: bool) -> None:
     assert reaches_outside(matrix, size_px=100, width_px=120, height_px=110) is outside

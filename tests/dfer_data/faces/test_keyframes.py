@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfer_data.faces.keyframes import Keyframes, Look, agree
+from dfer_data.faces.keyframes import DetectionRequest, Keyframes, agree
 from dfer_data.types import Detection, Frame
 from tests.dfer_data.tiny import face
 
@@ -27,11 +27,11 @@ class Scripted:
 
 def looked(
     script: Sequence[list[Detection]], *, every: int, cuts: Sequence[int] = (), runs: Sequence[int] = (16,)
-) -> tuple[list[Look], list[int]]:
+) -> tuple[list[DetectionRequest], list[int]]:
     """Feed the frames in runs of the given lengths, over and over."""
     detect = Scripted(script)
     keyframes = Keyframes(detect, every=every)
-    looks: list[Look] = []
+    looks: list[DetectionRequest] = []
     start, turn = 0, 0
     while start < len(script):
         stop = min(len(script), start + runs[turn % len(runs)])

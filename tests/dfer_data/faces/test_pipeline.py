@@ -10,7 +10,7 @@ import pytest
 from dfer_data.config import PrepareConfig
 from dfer_data.errors import VideoError
 from dfer_data.faces import aligned_faces as faces
-from dfer_data.faces.align import similarity, smooth, template, warp
+from dfer_data.faces.align import landmark_template, similarity, smooth, warp
 from dfer_data.faces.aligned_faces import Face, encoder
 from dfer_data.faces.pipeline import ClipFacts, Failure, clips_of_video
 from dfer_data.faces.shipped_crops import clip_of_crops
@@ -68,7 +68,7 @@ def test_faces_are_warped_by_smoothed_landmarks(forty: Path) -> None:
     landmarks = smooth(np.stack([middle(i).landmarks for i in range(40)]), window_frames=7, order=2)
     with open_video(forty) as reader:
         for frame, one in zip(reader.frames(), made, strict=True):
-            matrix = similarity(landmarks[frame.index], template("eyes-nose-mouth", size_px=224, scale=0.8))
+            matrix = similarity(landmarks[frame.index], landmark_template("eyes-nose-mouth", size_px=224, scale=0.8))
             assert one.payload == encoder(CONFIG)(warp(frame.image, matrix, size_px=224))
             np.testing.assert_array_equal(one.record.landmarks, landmarks[frame.index])
             np.testing.assert_array_equal(one.record.box, middle(frame.index).box)

@@ -12,8 +12,8 @@ from dfer_cli.main import main
 from dfer_data import open_dataset, read_clip
 from dfer_data.errors import ConfigMismatchError, UsageError
 from dfer_data.faces.crop_check import crop_notes
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import run_preparation
 from dfer_data.sources.registry import SOURCES
 from dfer_data.types import Image
 from dfer_data.video.image_folder import hash_of_pictures
@@ -65,10 +65,10 @@ def test_pictures_of_several_sizes_are_warned_of(faces: list[Image], tmp_path: P
 
 def test_a_detector_on_crops_aligns_them_anew_and_says_so(faces: list[Image], tmp_path: Path) -> None:
     source = write_clips(tmp_path / "source", faces, num_clips=1)
-    resolved = resolve(Request(dataset="folder", source=source, crops="happy", det_size_px=160))
+    resolved = resolve_request(Request(dataset="folder", source=source, crops="happy", det_size_px=160))
     assert resolved.plan.listing.layout == "frames"
     assert resolved.plan.listing.notes[0].startswith("retinaface aligns anew what was cropped and scaled before")
-    prepare(resolved, tmp_path / "out", num_workers=0)
+    run_preparation(resolved, tmp_path / "out", num_workers=0)
     clip = open_dataset(tmp_path / "out").clip("happy/clip0")
     assert (clip["status"], clip["num_frames"], clip["width_px"], clip["fps"]) == ("ok", 6, 224, 0.0)
     assert clip["detection_rate"] == 1
@@ -80,8 +80,10 @@ def test_a_picture_of_another_size_ends_a_clip_that_is_aligned(faces: list[Image
     source = write_clips(tmp_path / "source", faces, num_clips=1)
     smaller = np.asarray(cv2.resize(faces[0], (112, 112)), np.uint8)
     (source / "happy/clip0/4.jpg").write_bytes(cv2.imencode(".jpg", smaller)[1].tobytes())
-    prepare(
-        resolve(Request(dataset="folder", source=source, crops="happy", det_size_px=160)), tmp_path / "o", num_workers=0
+    run_preparation(
+        resolve_request(Request(dataset="folder", source=source, crops="happy", det_size_px=160)),
+        tmp_path / "o",
+        num_workers=0,
     )
     clip = open_dataset(tmp_path / "o").clip("happy/clip0")
     assert (clip["status"], clip["num_frames"]) == ("partial", 4)
@@ -93,17 +95,17 @@ def test_png_crops_are_stored_as_jpeg_with_their_size(faces: list[Image], tmp_pa
     folder.mkdir(parents=True)
     for number in (10, 9):
         (folder / f"{number}.png").write_bytes(cv2.imencode(".png", faces[number - 9][..., ::-1])[1].tobytes())
-    resolved = resolve(Request(dataset="folder", source=tmp_path / "source", detector="none"))
+    resolved = resolve_request(Request(dataset="folder", source=tmp_path / "source", detector="none"))
     assert resolved.plan.listing.notes == (
         "PNG pictures are stored as JPEG of --jpeg-quality; JPEG bytes are kept as they are",
     )
-    prepare(resolved, tmp_path / "out", num_workers=0)
+    run_preparation(resolved, tmp_path / "out", num_workers=0)
     clip = open_dataset(tmp_path / "out").clip("happy/1")
     assert (clip["num_frames"], clip["width_px"]) == (2, 224)
     first = read_clip(tmp_path / "out", "happy/1")[0].transpose(1, 2, 0).astype(int)
     assert np.abs(first - faces[0]).mean() < 3
     (folder / "9.png").write_bytes(b"\x89PNG and no more")
-    prepare(resolved, tmp_path / "again", num_workers=0)
+    run_preparation(resolved, tmp_path / "again", num_workers=0)
     assert open_dataset(tmp_path / "again").clip("happy/1")["code"] == "BAD_PICTURE"
 
 
@@ -116,15 +118,16 @@ def test_two_kinds_of_crops_are_not_mixed(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"kinds, which are not mixed: clip_224x224 \(35 clips\), clip_224x224_16f \(35"
     ):
-        resolve(Request(dataset="dfew", source=source, detector="none"))
+        resolve_request(Request(dataset="dfew", source=source, detector="none"))
     chosen = [
-        resolve(Request(dataset="dfew", source=source, detector="none", crops=f"clip_224x224{k}")) for k in ("", "_16f")
+        resolve_request(Request(dataset="dfew", source=source, detector="none", crops=f"clip_224x224{k}"))
+        for k in ("", "_16f")
     ]
     folders = [{video.path.split("/")[1] for video in one.plan.listing.videos} for one in chosen]
     assert folders == [{"clip_224x224"}, {"clip_224x224_16f"}]
-    prepare(chosen[0], tmp_path / "out", num_workers=0)
+    run_preparation(chosen[0], tmp_path / "out", num_workers=0)
     with pytest.raises(ConfigMismatchError, match="source videos: 35 new or changed"):
-        prepare(chosen[1], tmp_path / "out", num_workers=0)
+        run_preparation(chosen[1], tmp_path / "out", num_workers=0)
 
 
 def test_one_kind_inside_the_other_is_still_of_its_own_kind(tmp_path: Path) -> None:

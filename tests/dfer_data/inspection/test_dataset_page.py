@@ -9,8 +9,8 @@ import pandas as pd
 import dfer_data
 from dfer_data.inspection.dataset_page import write_gallery
 from dfer_data.inspection.dataset_statistics import balance_section, draw_statistics, measures_section
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import run_preparation
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 
@@ -95,7 +95,7 @@ def test_clips_without_a_label_are_counted(tmp_path: Path) -> None:
         (tmp_path / "videos" / name).write_text("junk")
     for source, wanted in (("videos", ["3", "2", "1"]), ("videos/b", ["2", "2"])):
         out = tmp_path / "prepared" / source
-        prepare(resolve(Request(dataset="folder", source=tmp_path / source)), out, num_workers=0)
+        run_preparation(resolve_request(Request(dataset="folder", source=tmp_path / source)), out, num_workers=0)
         dataset = dfer_data.open_dataset(out)
         table = balance_section(dataset)
         assert table.header[-2] == "no label"
@@ -108,8 +108,8 @@ def test_a_dataset_without_a_single_face_has_a_page_too(tmp_path: Path) -> None:
     for name in (HOSTILE, "plain"):
         (tmp_path / "videos" / name).mkdir(parents=True)
         (tmp_path / "videos" / name / f"{HOSTILE}.mp4").write_text("junk")
-    resolved = resolve(Request(dataset="folder", source=tmp_path / "videos"))
-    prepare(resolved, tmp_path / "none", num_workers=0)
+    resolved = resolve_request(Request(dataset="folder", source=tmp_path / "videos"))
+    run_preparation(resolved, tmp_path / "none", num_workers=0)
     gallery = write_gallery(dfer_data.open_dataset(tmp_path / "none"), tmp_path / "g", source=tmp_path / "videos")
     assert [sheet.name for sheet in gallery.sheets] == ["code-UNREADABLE"]
     text = gallery.page.read_text()

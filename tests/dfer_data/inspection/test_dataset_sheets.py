@@ -10,7 +10,7 @@ import dfer_data
 from dfer_data.draw.contact_sheet import THUMBNAIL_PX, letterboxed
 from dfer_data.errors import UsageError, VideoError
 from dfer_data.inspection.dataset_sheets import Sheet, clip_picture, frames_of_source, sheets_of
-from dfer_data.inspection.redetect import config_of, detector_of, retrace
+from dfer_data.inspection.redetect import config_of, detector_of, redetect_clip
 from tests.dfer_data.tiny import Prepared, pictures, write_video
 
 LABEL_PX = 150
@@ -80,7 +80,7 @@ def test_the_faces_of_a_clip_are_found_again_where_they_were(prepared: Prepared)
     dataset = dfer_data.open_dataset(prepared.out)
     clip = dataset.clip("sad/appears.mp4")
     config = config_of(dataset.document)
-    found = retrace(clip, prepared.source / clip["source"], config=config, detector=detector_of(config))
+    found = redetect_clip(clip, prepared.source / clip["source"], config=config, detector=detector_of(config))
     reader = dataset.shard(clip["shard"])
     mine = slice(*reader.clip_offsets[clip["row"] : clip["row"] + 2].tolist())
     assert sorted(found.marks) == reader.tensor("frame_index")[mine].tolist()
@@ -95,9 +95,11 @@ def test_another_video_or_model_file_is_refused(prepared: Prepared, tmp_path: Pa
     dataset = dfer_data.open_dataset(prepared.out)
     config, clip = config_of(dataset.document), dataset.clip("happy/short.mp4")
     with pytest.raises(UsageError, match=r"short\.mp4 is not the file that clip happy/short\.mp4 was made of"):
-        retrace(clip, write_video(tmp_path / "short.mp4", pictures(4)), config=config, detector=detector_of(config))
+        redetect_clip(
+            clip, write_video(tmp_path / "short.mp4", pictures(4)), config=config, detector=detector_of(config)
+        )
     with pytest.raises(VideoError, match="does not exist"):
-        retrace(clip, tmp_path / "none.mp4", config=config, detector=detector_of(config))
+        redetect_clip(clip, tmp_path / "none.mp4", config=config, detector=detector_of(config))
     (tmp_path / "other.onnx").write_bytes(b"another network")
     with pytest.raises(UsageError, match="name that file with --weights"):
         detector_of(config, path=tmp_path / "other.onnx")

@@ -10,8 +10,8 @@ import pytest
 from dfer_cli.main import main
 from dfer_data.errors import UsageError
 from dfer_data.inspection.official_check import compare_official
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import run_preparation
 from dfer_data.sources.official_counts import official, official_names
 from dfer_data.sources.registry import SOURCES
 from tests.crops import prepare_crops, write_crops
@@ -165,7 +165,7 @@ def test_a_clip_in_the_wrong_fold_is_named(tmp_path: Path) -> None:
             folder.rmdir()
         write_jpegs(folder, pictures(2, width_px=32, height_px=32), names=["1.jpg", "2.jpg"])
     out = tmp_path / "out"
-    prepare(resolve(Request(dataset="ferv39k", source=root, detector="none")), out, num_workers=0)
+    run_preparation(resolve_request(Request(dataset="ferv39k", source=root, detector="none")), out, num_workers=0)
     compared = compare_official(out)
     assert (113, 0) in {(one.expected, one.found) for one in compared.numbers if one.what == "fold 1 test, Experiment"}
     wrong = [one for one in compared.clips if "interrupts" in one.what]

@@ -14,8 +14,8 @@ from safetensors.numpy import load_file
 import dfer_data
 from dfer_data.inspection.reliability import clip_jitters, reliability_of, reliability_sections
 from dfer_data.loading.prepared import PreparedDataset
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import run_preparation
 from dfer_data.weights.fetch import weights_file
 from tests.dfer_data import tiny
 
@@ -26,7 +26,9 @@ def faces(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path]
     weights_file("retinaface-mobilenet0.25")
     root = tmp_path_factory.mktemp("faces")
     source = tiny.write_faces(root / "source", real_videos)
-    prepare(resolve(Request(dataset="folder", source=source, det_size_px=160)), root / "out", num_workers=0)
+    run_preparation(
+        resolve_request(Request(dataset="folder", source=source, det_size_px=160)), root / "out", num_workers=0
+    )
     return dfer_data.open_dataset(root / "out")
 
 

@@ -13,8 +13,8 @@ from dfer_cli.main import main
 from dfer_data.errors import FormatVersionError, UsageError
 from dfer_data.inspection.verify import Damage, verify
 from dfer_data.loading.prepared import open_dataset
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import run_preparation
 from dfer_data.storage.files import canonical_json
 from tests.dfer_data.dfew_tree import IDS, write_splits
 from tests.dfer_data.tiny import Prepared, pictures, write_jpegs
@@ -28,7 +28,7 @@ def folds_out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = write_splits(tmp_path_factory.mktemp("dfew"))
     write_jpegs(root / "Clip" / "clip_224x224" / IDS[0], pictures(2), names=["1.jpg", "2.jpg"])
     out = tmp_path_factory.mktemp("folds") / "out"
-    prepare(resolve(Request(dataset="dfew", source=root, detector="none")), out, num_workers=0)
+    run_preparation(resolve_request(Request(dataset="dfew", source=root, detector="none")), out, num_workers=0)
     return out
 
 

@@ -18,8 +18,8 @@ from dfer_data import open_dataset, read_clip
 from dfer_data.errors import CorruptShardError, UsageError
 from dfer_data.frame_sampling import SAMPLERS, frames_of_clip
 from dfer_data.loading.clip_dataset import FaceClipDataset, Sampling, collate
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import run_preparation
 from dfer_data.video.resize import resized
 from tests.crops import LONG, MISSING, SHORT, damage, fold_of, label_of, write_crops
 
@@ -176,7 +176,7 @@ def test_short_clips_go_by_the_rule_asked_for(crops: Path) -> None:
 def test_baked_frames_are_not_passed_off_as_others(tmp_path: Path) -> None:
     source = write_crops(tmp_path / "source")
     request = Request(dataset="dfew", source=source, detector="none", store="clips16")
-    prepare(resolve(request), tmp_path / "baked", num_workers=0)
+    run_preparation(resolve_request(request), tmp_path / "baked", num_workers=0)
     assert FaceClipDataset(tmp_path / "baked", fold=1, sampling="train")[0].frames.shape == (16, 3, 224, 224)
     with pytest.raises(UsageError, match=r"sixteen baked frames a clip \(segments-8x2, edge\), not those of uniform"):
         FaceClipDataset(tmp_path / "baked", fold=1, sampler="uniform")
@@ -227,7 +227,7 @@ def test_clips_without_a_label_are_refused(face_folder: Path, retinaface_weights
         (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(face_folder / "happy/short.mp4", tmp_path / "source" / name)
     request = Request(dataset="folder", source=tmp_path / "source", det_size_px=160)
-    prepare(resolve(request), tmp_path / "out", num_workers=0)
+    run_preparation(resolve_request(request), tmp_path / "out", num_workers=0)
     assert FaceClipDataset(tmp_path / "out", clip_ids=["happy/two.mp4"]).labels == (0,)
     with pytest.raises(UsageError, match=r"1 clips have no label \(one\.mp4"):
         FaceClipDataset(tmp_path / "out", clip_ids=["happy/two.mp4", "one.mp4"])

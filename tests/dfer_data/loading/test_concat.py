@@ -13,7 +13,7 @@ import pytest
 
 from dfer_data.errors import UsageError
 from dfer_data.loading.clip_dataset import FaceClipDataset
-from dfer_data.loading.concat import JoinedClips
+from dfer_data.loading.concat import ConcatClips
 from dfer_data.loading.loader import ClipLoader
 from dfer_data.storage.files import canonical_json
 
@@ -36,7 +36,7 @@ def other(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_classes_are_matched_by_name_and_frames_are_those_of_each_alone(crops: Path, other: Path) -> None:
     parts = [clips(crops), clips(other)]
-    joined = JoinedClips(parts)
+    joined = ConcatClips(parts)
     assert len(joined) == len(parts[0]) + len(parts[1])
     assert joined.num_clips_of_parts == (len(parts[0]), len(parts[1]))
     assert joined.class_names == parts[0].prepared.class_names
@@ -57,7 +57,7 @@ def test_classes_are_matched_by_name_and_frames_are_those_of_each_alone(crops: P
 
 
 def test_other_classes_are_left_out_and_counted(crops: Path, other: Path) -> None:
-    joined = JoinedClips([clips(crops), clips(other)], class_names=("fear", "happy"))
+    joined = ConcatClips([clips(crops), clips(other)], class_names=("fear", "happy"))
     whole = clips(crops)
     names = [whole.prepared.class_names[label] for label in whole.labels]
     assert set(joined.labels.tolist()) == {0, 1}
@@ -74,4 +74,4 @@ def test_what_cannot_be_one_is_refused(crops: Path, other: Path) -> None:
         ([clips(crops)], {"class_names": ("contempt",)}, "no clip is of the classes contempt"),
     ):
         with pytest.raises(UsageError, match=words):
-            JoinedClips(parts, **options)
+            ConcatClips(parts, **options)

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dfer_data.loading.epoch_order import Numbers, class_shares, of_rank, resampled, shuffled, steps
+from dfer_data.loading.epoch_order import ClipNumbers, class_shares, of_rank, resampled, shuffled, steps
 
 
-def batches(order: Numbers, *, rank: int = 0, world_size: int = 1, **options: int) -> list[Numbers]:
+def batches(order: ClipNumbers, *, rank: int = 0, world_size: int = 1, **options: int) -> list[ClipNumbers]:
     return [of_rank(step, rank=rank, world_size=world_size) for step in steps(order, world_size=world_size, **options)]
 
 

@@ -25,8 +25,8 @@ from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset, read_clip
 from dfer_data.preparation.crew import Event
 from dfer_data.preparation.estimate import estimate
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import Begun, prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import PreparationStarted, run_preparation
 from dfer_data.preparation.steps import VideoDone
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.files import sha256_file
@@ -79,7 +79,7 @@ def document(out: Path) -> dict[str, Any]:
 
 def again(prepared: Prepared, out: Path, **changes: Any) -> None:
     request = Request(**{"dataset": "folder", "source": prepared.source, "det_size_px": 160, **changes})
-    prepare(resolve(request), out, num_workers=0)
+    run_preparation(resolve_request(request), out, num_workers=0)
 
 
 def test_the_manifest_has_one_row_a_clip_failed_ones_included(prepared: Prepared) -> None:
@@ -232,9 +232,9 @@ def test_contact_sheets_show_the_faces(prepared: Prepared) -> None:
 
 
 def test_every_video_is_one_event(prepared: Prepared, tmp_path: Path) -> None:
-    events: list[Begun | Event] = []
-    summary = prepare(prepared.resolved, tmp_path / "out", num_workers=0, on_event=events.append)
-    assert events[0] == Begun(num_videos=7, num_shards=7)
+    events: list[PreparationStarted | Event] = []
+    summary = run_preparation(prepared.resolved, tmp_path / "out", num_workers=0, on_event=events.append)
+    assert events[0] == PreparationStarted(num_videos=7, num_shards=7)
     done = [event for event in events[1:] if isinstance(event, VideoDone)]
     assert [event.clip_id for event in done] == sorted(STATUS)
     codes = {"ok": 4, "partial": 1, "UNREADABLE": 1, "NO_FACE": 1}
@@ -251,7 +251,7 @@ def test_nothing_of_this_machine_stands_in_the_files(
     monkeypatch.setattr(socket, "gethostname", lambda: "host-of-nobody")
     monkeypatch.setattr(os, "getpid", lambda: 987654321)
     out = tmp_path / "place-of-the-output"
-    prepare(resolve(Request(dataset="folder", source=source, det_size_px=160)), out, num_workers=0)
+    run_preparation(resolve_request(Request(dataset="folder", source=source, det_size_px=160)), out, num_workers=0)
     for path in out.rglob("*"):
         if path.is_file() and path.suffix != ".log" and not path.name.startswith(".lock"):
             data = path.read_bytes()
@@ -266,7 +266,7 @@ def test_a_second_run_remakes_nothing(prepared: Prepared, prepared_copy: Path) -
     before = {
         path: path.stat().st_mtime_ns for folder in ("shards", "preview") for path in (prepared_copy / folder).iterdir()
     }
-    summary = prepare(prepared.resolved, prepared_copy, num_workers=0)
+    summary = run_preparation(prepared.resolved, prepared_copy, num_workers=0)
     assert summary.num_shards_made == 0
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert tree(prepared_copy) == wanted
@@ -297,7 +297,7 @@ def test_a_second_run_makes_whole_what_is_gone(prepared: Prepared, prepared_copy
         )
         path.write_bytes(changed if name.endswith(".json") else data[::-1])
         assert path.read_bytes() != data
-    prepare(prepared.resolved, prepared_copy, num_workers=0)
+    run_preparation(prepared.resolved, prepared_copy, num_workers=0)
     assert tree(prepared_copy) == tree(prepared.out)
     assert not verify(prepared_copy, deep=True).damages
 
@@ -314,7 +314,7 @@ def test_a_start_that_was_stopped_before_its_plan_is_taken_up(
         folder.mkdir(parents=True, exist_ok=True)
         if not name.endswith("/"):
             (out / name).write_text("{}")
-    prepare(prepared.resolved, out, num_workers=0)
+    run_preparation(prepared.resolved, out, num_workers=0)
     assert tree(out) == tree(prepared.out)
 
 
@@ -359,11 +359,11 @@ def test_a_folder_of_somebody_else_is_left_alone(prepared: Prepared, tmp_path: P
         (out / name).write_text("years of work")
         before = sorted(out.rglob("*"))
         with pytest.raises(UsageError, match="exists and is not a prepared dataset; choose another --out"):
-            prepare(prepared.resolved, out, num_workers=0)
+            run_preparation(prepared.resolved, out, num_workers=0)
         assert sorted(out.rglob("*")) == before
     (tmp_path / "file").write_text("x")
     with pytest.raises(UsageError, match="is a file; choose another --out"):
-        prepare(prepared.resolved, tmp_path / "file", num_workers=0)
+        run_preparation(prepared.resolved, tmp_path / "file", num_workers=0)
 
 
 def test_a_locked_folder_is_refused(prepared: Prepared, prepared_copy: Path) -> None:
@@ -372,8 +372,8 @@ def test_a_locked_folder_is_refused(prepared: Prepared, prepared_copy: Path) -> 
         filelock.FileLock(prepared_copy / ".lock"),
         pytest.raises(LockedError, match="in use by process 4321 on alpha"),
     ):
-        prepare(prepared.resolved, prepared_copy, num_workers=0)
-    prepare(prepared.resolved, prepared_copy, num_workers=0)
+        run_preparation(prepared.resolved, prepared_copy, num_workers=0)
+    run_preparation(prepared.resolved, prepared_copy, num_workers=0)
     assert not (prepared_copy / ".lock.json").exists()
 
 
@@ -382,7 +382,7 @@ def test_videos_without_label_folders(face_folder: Path, tmp_path: Path) -> None
     source.mkdir()
     shutil.copy(face_folder / "happy" / "short.mp4", source / "a.mp4")
     out = tmp_path / "out"
-    prepare(resolve(Request(dataset="folder", source=source, det_size_px=160)), out, num_workers=0)
+    run_preparation(resolve_request(Request(dataset="folder", source=source, det_size_px=160)), out, num_workers=0)
     data = open_dataset(out)
     assert data.class_names == ()
     assert data.clips["label"].isna().all()
@@ -392,7 +392,7 @@ def test_videos_without_label_folders(face_folder: Path, tmp_path: Path) -> None
 
 def test_partial_clips_can_be_dropped_into_the_ledger(face_folder: Path, tmp_path: Path) -> None:
     request = Request(dataset="folder", source=face_folder, det_size_px=160, partial="drop")
-    summary = prepare(resolve(request), tmp_path / "out", num_workers=0)
+    summary = run_preparation(resolve_request(request), tmp_path / "out", num_workers=0)
     assert summary.num_clips == {"ok": 4, "UNREADABLE": 1, "NO_FACE": 1, "PARTIAL": 1}
     row = open_dataset(tmp_path / "out").clip("sad/cut.mkv")
     assert (row["status"], row["code"]) == ("failed", "PARTIAL")
@@ -403,19 +403,19 @@ def test_a_video_that_changed_since_the_plan_is_not_taken_for_the_planned_one(
     face_folder: Path, tmp_path: Path
 ) -> None:
     source = Path(shutil.copytree(face_folder, tmp_path / "source"))
-    resolved = resolve(Request(dataset="folder", source=source, det_size_px=160))
+    resolved = resolve_request(Request(dataset="folder", source=source, det_size_px=160))
     with (source / "happy" / "single.mp4").open("ab") as file:
         file.write(b"more")
-    assert prepare(resolved, tmp_path / "out", num_workers=0).num_clips["CHANGED_SOURCE"] == 1
+    assert run_preparation(resolved, tmp_path / "out", num_workers=0).num_clips["CHANGED_SOURCE"] == 1
     assert open_dataset(tmp_path / "out").clip("happy/single.mp4")["reason"].endswith("when the run was planned")
 
 
 def test_a_video_that_cannot_be_read_says_so(face_folder: Path, tmp_path: Path) -> None:
     source = Path(shutil.copytree(face_folder, tmp_path / "source"))
-    resolved = resolve(Request(dataset="folder", source=source, det_size_px=160))
+    resolved = resolve_request(Request(dataset="folder", source=source, det_size_px=160))
     (source / "happy" / "single.mp4").unlink()
     (source / "happy" / "single.mp4").mkdir()
-    prepare(resolved, tmp_path / "out", num_workers=0)
+    run_preparation(resolved, tmp_path / "out", num_workers=0)
     rows = [json.loads(line) for line in (tmp_path / "out" / "ledger.jsonl").read_text().splitlines()]
     assert [(row["code"], row["retryable"]) for row in rows] == [
         ("READ_ERROR", True),
@@ -430,7 +430,7 @@ def test_names_that_are_hard_to_write_survive(face_folder: Path, tmp_path: Path)
     for name in names:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(face_folder / "happy" / "short.mp4", source / name)
-    prepare(resolve(Request(dataset="folder", source=source, det_size_px=160)), out, num_workers=0)
+    run_preparation(resolve_request(Request(dataset="folder", source=source, det_size_px=160)), out, num_workers=0)
     assert open_dataset(out).clips["clip_id"].tolist() == sorted(names)
     for name in names:
         assert read_clip(out, name).any()
@@ -443,7 +443,7 @@ def test_a_long_video_is_cut_into_numbered_clips(real_videos: dict[str, Path], t
     write_video(tmp_path / "source" / "happy" / "long.mp4", images[:13] + nobody + images[13:], frames_per_second=10)
     out = tmp_path / "out"
     request = Request(dataset="folder", source=tmp_path / "source", det_size_px=160, clip_seconds=1.0)
-    prepare(resolve(request), out, num_workers=0)
+    run_preparation(resolve_request(request), out, num_workers=0)
     clips = open_dataset(out).clips.set_index("clip_id")
     ids = [f"happy/long.mp4#{number:04d}" for number in range(4)]
     assert clips.index.tolist() == ids
@@ -472,7 +472,7 @@ def crops_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def crops_out(crops_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("crops") / "out"
-    prepare(resolve(Request(dataset="dfew", source=crops_tree, detector="none")), out, num_workers=0)
+    run_preparation(resolve_request(Request(dataset="dfew", source=crops_tree, detector="none")), out, num_workers=0)
     return out
 
 
@@ -519,14 +519,16 @@ def test_failed_clips_stay_in_manifest_and_folds(crops_out: Path) -> None:
 
 def test_shipped_crops_as_plain_tensors(crops_tree: Path, crops_out: Path, tmp_path: Path) -> None:
     request = Request(dataset="dfew", source=crops_tree, detector="none", store="clips16")
-    prepare(resolve(request), tmp_path / "out", num_workers=0)
+    run_preparation(resolve_request(request), tmp_path / "out", num_workers=0)
     np.testing.assert_array_equal(read_clip(tmp_path / "out", "00001"), read_clip(crops_out, "00001"))
 
 
 def test_a_synthetic_tree_is_marked(crops_tree: Path, tmp_path: Path) -> None:
     root = Path(shutil.copytree(crops_tree, tmp_path / "synthetic"))
     (root / "SYNTHETIC.json").write_text('{"recipe": "demo"}')
-    prepare(resolve(Request(dataset="dfew", source=root, detector="none")), tmp_path / "out", num_workers=0)
+    run_preparation(
+        resolve_request(Request(dataset="dfew", source=root, detector="none")), tmp_path / "out", num_workers=0
+    )
     found = document(tmp_path / "out")
     assert (found["synthetic"], found["recipe"]) == (True, "demo")
 
@@ -548,7 +550,7 @@ def test_faults_of_the_settings_come_before_the_dataset_is_read(
     tmp_path: Path, changes: dict[str, Any], fault: str
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        resolve(Request(**{"dataset": "folder", "source": tmp_path / "none", **changes}))
+        resolve_request(Request(**{"dataset": "folder", "source": tmp_path / "none", **changes}))
     assert fault in str(caught.value)
 
 
@@ -562,14 +564,14 @@ def test_an_estimate_is_near_the_truth(prepared: Prepared) -> None:
 
 
 def test_an_exception_in_a_run_lets_the_lock_go(prepared: Prepared, tmp_path: Path) -> None:
-    def stop(event: Begun | Event) -> None:
+    def stop(event: PreparationStarted | Event) -> None:
         raise KeyboardInterrupt
 
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        prepare(prepared.resolved, out, num_workers=0, on_event=stop)
+        run_preparation(prepared.resolved, out, num_workers=0, on_event=stop)
     assert not (out / "dataset.json").exists()
     with pytest.raises(UsageError, match="prepare has not finished here: run it again to go on"):
         open_dataset(out)
-    prepare(prepared.resolved, out, num_workers=0)
+    run_preparation(prepared.resolved, out, num_workers=0)
     assert tree(out) == tree(prepared.out)

@@ -17,8 +17,8 @@ from dfer_data.errors import ConfigMismatchError, UsageError
 from dfer_data.faces.align import box_corners, square
 from dfer_data.faces.pipeline import Clip, clips_of_video
 from dfer_data.loading.prepared import open_dataset, read_clip
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import Summary, prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import Summary, run_preparation
 from dfer_data.sources.base import SourceVideo
 from dfer_data.types import Detection, FrameFlag
 from tests.dfer_data.faces.test_pipeline import Scripted, forty, middle  # noqa: F401  # forty is a fixture
@@ -42,7 +42,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path]) 
 
 def made(two: Path, out: Path, **choices: Any) -> Summary:
     request = replace(Request(dataset="folder", source=two, det_size_px=320), **choices)
-    return prepare(resolve(request), out, num_workers=0)
+    return run_preparation(resolve_request(request), out, num_workers=0)
 
 
 def test_an_ambiguous_clip_is_listed_shown_and_chosen_by_hand(two: Path, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_an_ambiguous_clip_is_listed_shown_and_chosen_by_hand(two: Path, tmp_pat
     assert open_dataset(out).clip(CLIP)["track"] == chosen["track"]
     again = tmp_path / "again"
     request = Request(dataset="folder", source=two, det_size_px=320, subjects=choice)
-    prepare(resolve(request), again, num_workers=2)
+    run_preparation(resolve_request(request), again, num_workers=2)
     assert tree(again) == tree(out)
 
     choice.write_text("clip_id,track\n")

@@ -11,8 +11,8 @@ import yaml
 
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset, read_document
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import run_preparation
 from dfer_data.shards.dataset_card import dataset_card
 from dfer_data.storage.files import write_atomically
 from tests.dfer_data.render.test_markdown import cells_of
@@ -95,19 +95,19 @@ def test_it_may_be_written_in_and_is_no_damage(prepared: Prepared, prepared_copy
     path = prepared_copy / "README.md"
     mine = path.read_text(encoding="utf-8") + "\nWrite to me.\n"
     path.write_text(mine, encoding="utf-8")
-    prepare(prepared.resolved, prepared_copy, num_workers=0)
+    run_preparation(prepared.resolved, prepared_copy, num_workers=0)
     assert path.read_text(encoding="utf-8") == mine
     assert verify(prepared_copy, deep=True).damages == ()
     path.unlink()
     assert verify(prepared_copy).damages == ()
-    prepare(prepared.resolved, prepared_copy, num_workers=0)
+    run_preparation(prepared.resolved, prepared_copy, num_workers=0)
     assert tree(prepared_copy) == tree(prepared.out)
 
 
 def test_a_card_of_other_data_is_replaced(prepared: Prepared, prepared_copy: Path) -> None:
     other = dataset_card(read_document(prepared.out) | {"sha256": "0" * 64})
     write_atomically(prepared_copy / "README.md", other.encode("utf-8"), work=prepared_copy)
-    prepare(prepared.resolved, prepared_copy, num_workers=0)
+    run_preparation(prepared.resolved, prepared_copy, num_workers=0)
     assert tree(prepared_copy) == tree(prepared.out)
 
 
@@ -116,7 +116,7 @@ def test_odd_names_of_folders_are_text(tmp_path: Path) -> None:
     for name in odd:
         write_jpegs(tmp_path / "source" / name / "clip", pictures(16), names=[f"{i}.jpg" for i in range(16)])
     request = Request(dataset="folder", source=tmp_path / "source", detector="none")
-    prepare(resolve(request), tmp_path / "out", num_workers=0)
+    run_preparation(resolve_request(request), tmp_path / "out", num_workers=0)
     card = (tmp_path / "out/README.md").read_text(encoding="utf-8")
     shown = {name.replace("\n", " ").replace("\u202e", r"\u202e") for name in odd}
     assert set(rows_of(card, "class")) == shown

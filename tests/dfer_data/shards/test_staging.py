@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dfer_data.shards.staging import SpoolWriter, is_spooled, read_spooled
+from dfer_data.shards.staging import StagingWriter, is_staged, read_staged
 from dfer_data.types import FrameRecord, Image
 
 
@@ -17,7 +17,7 @@ def cell(shade: int) -> Image:
     return np.full((96, 96, 3), shade, np.uint8)
 
 
-def add(writer: SpoolWriter, payloads: list[bytes], *, fails: bool = False) -> None:
+def add(writer: StagingWriter, payloads: list[bytes], *, fails: bool = False) -> None:
     for index, payload in enumerate(payloads):
         writer.add(payload, record(index))
         writer.add_thumbnail(cell(len(payload)))
@@ -27,13 +27,13 @@ def add(writer: SpoolWriter, payloads: list[bytes], *, fails: bool = False) -> N
 
 def test_a_finished_video_comes_back(tmp_path: Path) -> None:
     stem = tmp_path / "00000" / "0007"
-    with SpoolWriter(stem) as writer:
+    with StagingWriter(stem) as writer:
         for payloads in ([b"abc", b"de"], [b"f"]):
             with writer.clip():
                 add(writer, payloads)
-        assert not is_spooled(stem)
+        assert not is_staged(stem)
         writer.finish(clips=[{"clip_id": "x#0000"}, {"clip_id": "x#0001"}], failures=[{"clip_id": "x#0002"}])
-    found = read_spooled(stem)
+    found = read_staged(stem)
     assert stem.with_suffix(".frames").read_bytes() == b"abcdef"
     assert (found.frames_per_clip, found.thumbnails_per_clip) == ((2, 1), (2, 1))
     assert [clip["clip_id"] for clip in (*found.clips, *found.failures)] == ["x#0000", "x#0001", "x#0002"]
@@ -49,7 +49,7 @@ def test_a_finished_video_comes_back(tmp_path: Path) -> None:
 @pytest.mark.parametrize("num_added", [0, 1, 3])
 def test_a_clip_that_fails_leaves_no_trace(tmp_path: Path, num_before: int, num_added: int) -> None:
     for name, broken in (("wanted", False), ("found", True)):
-        with SpoolWriter(tmp_path / name) as writer:
+        with StagingWriter(tmp_path / name) as writer:
             for number in range(num_before):
                 with writer.clip():
                     add(writer, [b"before", bytes(number)])
@@ -66,16 +66,16 @@ def test_a_clip_that_fails_leaves_no_trace(tmp_path: Path, num_before: int, num_
 
 
 def test_an_empty_clip_is_refused(tmp_path: Path) -> None:
-    with SpoolWriter(tmp_path / "a") as writer:
+    with StagingWriter(tmp_path / "a") as writer:
         with pytest.raises(ValueError, match="at least one frame"), writer.clip():
             pass
         writer.finish(clips=[], failures=[])
-    assert read_spooled(tmp_path / "a").frames_per_clip == ()
+    assert read_staged(tmp_path / "a").frames_per_clip == ()
 
 
 def test_a_second_try_starts_anew(tmp_path: Path) -> None:
     for payloads in ([b"first try, killed", b"."], [b"second"]):
-        with SpoolWriter(tmp_path / "a") as writer, writer.clip():
+        with StagingWriter(tmp_path / "a") as writer, writer.clip():
             add(writer, payloads)
     assert (tmp_path / "a.frames").read_bytes() == b"second"
-    assert not is_spooled(tmp_path / "a")
+    assert not is_staged(tmp_path / "a")

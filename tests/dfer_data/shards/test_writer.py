@@ -20,7 +20,7 @@ from dfer_data.errors import CorruptShardError, FormatVersionError
 from dfer_data.frame_sampling import baked_frames
 from dfer_data.shards.layout import FORMAT_VERSION
 from dfer_data.shards.reader import ShardReader
-from dfer_data.shards.staging import SpoolWriter, read_spooled
+from dfer_data.shards.staging import StagingWriter, read_staged
 from dfer_data.shards.writer import ShardFile, write_shard
 from dfer_data.storage.files import sha256_file
 from dfer_data.storage.shard_bytes import LocalBytes
@@ -62,7 +62,7 @@ def make_clips(num_frames: list[int], *, store: Store = "frames", seed: int = 0)
 
 def spool(stem: Path, clips: list[Clip]) -> Path:
     """Leave clips in the spool as one finished video."""
-    with SpoolWriter(stem) as writer:
+    with StagingWriter(stem) as writer:
         for clip in clips:
             with writer.clip():
                 for payload, record in clip:
@@ -76,7 +76,7 @@ def write(path: Path, clips: list[Clip], *, store: Store = "frames") -> ShardFil
     stems = [
         spool(path.with_name(f"{path.stem}-spool") / str(i), part) for i, part in enumerate((clips[:1], clips[1:]))
     ]
-    return write_shard(path, [read_spooled(stem) for stem in stems], store=store, size_px=SIZE_PX)
+    return write_shard(path, [read_staged(stem) for stem in stems], store=store, size_px=SIZE_PX)
 
 
 def read(path: Path, file: ShardFile) -> ShardReader:
@@ -173,7 +173,7 @@ def test_the_cut_into_videos_leaves_no_trace(tmp_path: Path) -> None:
     shards = []
     for name, cuts in (("one", [4]), ("four", [1, 2, 3, 4]), ("empty", [0, 2, 2, 4])):
         parts = [clips[a:b] for a, b in zip([0, *cuts], cuts, strict=False)]
-        videos = [read_spooled(spool(tmp_path / name / str(i), part)) for i, part in enumerate(parts)]
+        videos = [read_staged(spool(tmp_path / name / str(i), part)) for i, part in enumerate(parts)]
         write_shard(tmp_path / name / "shard", videos, store="frames", size_px=SIZE_PX)
         shards.append((tmp_path / name / "shard").read_bytes())
     assert shards[0] == shards[1] == shards[2]

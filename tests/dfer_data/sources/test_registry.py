@@ -17,8 +17,8 @@ from dfer_cli.main import main
 from dfer_data import open_dataset
 from dfer_data.errors import AnnotationError, UsageError
 from dfer_data.loading.clip_dataset import FaceClipDataset, collate
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import run_preparation
 from dfer_data.sources.catalog import SHAPES, catalog
 from dfer_data.sources.make_folds import Folding
 from dfer_data.sources.registry import SOURCES
@@ -51,7 +51,7 @@ def prepared(tree: tuple[str, Path], forest: Path) -> tuple[str, Path]:
     how = {"detector": "none", "crops": CROPS[name]} if name in CROPS else {"det_size_px": 160}
     folding = Folding(3, "folder") if name == "folder" else None
     out = forest / "prepared" / name
-    prepare(resolve(Request(dataset=name, source=source, folding=folding, **how)), out, num_workers=0)
+    run_preparation(resolve_request(Request(dataset=name, source=source, folding=folding, **how)), out, num_workers=0)
     return name, out
 
 

@@ -21,8 +21,8 @@ from dfer_data import open_dataset, read_clip
 from dfer_data.errors import ConfigMismatchError, DferError, LockedError, RemoteError, UsageError
 from dfer_data.inspection.verify import verify
 from dfer_data.preparation.output_folder import discard
-from dfer_data.preparation.request import Request, Resolved, resolve
-from dfer_data.preparation.run import Share, Summary, prepare
+from dfer_data.preparation.request import Request, ResolvedRequest, resolve_request
+from dfer_data.preparation.run import Summary, TaskShare, run_preparation
 from dfer_data.storage import url_files as urls
 from dfer_data.storage import url_lock as lease
 from dfer_data.storage.target import target_at
@@ -42,15 +42,15 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def resolved(source: Path) -> Resolved:
-    return resolve(Request(dataset="dfew", source=source, detector="none"))
+def resolved(source: Path) -> ResolvedRequest:
+    return resolve_request(Request(dataset="dfew", source=source, detector="none"))
 
 
 @pytest.fixture(scope="module")
-def folder(resolved: Resolved, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folder(resolved: ResolvedRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `prepare` makes of them on a disk."""
     out = tmp_path_factory.mktemp("folder") / "dfew-none"
-    prepare(resolved, out, num_workers=0)
+    run_preparation(resolved, out, num_workers=0)
     return out
 
 
@@ -60,12 +60,12 @@ def bucket(empty_cache: Path) -> Iterator[Bucket]:
         yield found
 
 
-def make(resolved: Resolved, bucket: Bucket, **options: object) -> Summary:
-    return prepare(resolved, bucket.url, num_workers=0, **options)  # type: ignore[arg-type]
+def make(resolved: ResolvedRequest, bucket: Bucket, **options: object) -> Summary:
+    return run_preparation(resolved, bucket.url, num_workers=0, **options)  # type: ignore[arg-type]
 
 
 def test_a_bucket_holds_what_a_folder_holds(
-    resolved: Resolved, bucket: Bucket, folder: Path, empty_cache: Path
+    resolved: ResolvedRequest, bucket: Bucket, folder: Path, empty_cache: Path
 ) -> None:
     summary = make(resolved, bucket)
     assert bucket.tree() == tiny.tree(folder)
@@ -77,7 +77,7 @@ def test_a_bucket_holds_what_a_folder_holds(
     assert len(bucket.read("prepare.log").splitlines()) == 2
 
 
-def test_what_was_written_is_verified_and_read(resolved: Resolved, bucket: Bucket, folder: Path) -> None:
+def test_what_was_written_is_verified_and_read(resolved: ResolvedRequest, bucket: Bucket, folder: Path) -> None:
     make(resolved, bucket)
     assert read_clip(bucket.url, "00003").tolist() == read_clip(folder, "00003").tolist()
     here, there = verify(folder, deep=True), verify(bucket.url, deep=True)
@@ -89,7 +89,7 @@ def test_training_and_its_report_read_what_was_written(
     bucket: Bucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     crops = write_crops(tmp_path / "source", num_clips=21, num_frames=lambda number: 16, is_synthetic=True)
-    prepare(resolve(Request(dataset="dfew", source=crops, detector="none")), bucket.url, num_workers=0)
+    run_preparation(resolve_request(Request(dataset="dfew", source=crops, detector="none")), bucket.url, num_workers=0)
     monkeypatch.chdir(tmp_path)
     quick = "width_multiplier=0.125 size_px=32 epochs=1 frame_epochs=0 precision=f32 controls=false"
     options = [word for setting in quick.split() for word in ("--set", setting)]
@@ -127,7 +127,7 @@ def test_verify_finds_in_a_bucket_what_it_finds_in_a_folder(
 
 @pytest.mark.parametrize("missing", ["shards/00003.json", "shards/00003.safetensors", "preview/00003.jpg"])
 def test_a_shard_that_is_not_whole_is_made_again(
-    resolved: Resolved, bucket: Bucket, folder: Path, missing: str
+    resolved: ResolvedRequest, bucket: Bucket, folder: Path, missing: str
 ) -> None:
     bucket.upload(folder)
     bucket.remove(missing)
@@ -136,7 +136,7 @@ def test_a_shard_that_is_not_whole_is_made_again(
 
 
 def test_the_mark_of_a_shard_is_written_last(
-    resolved: Resolved, bucket: Bucket, folder: Path, monkeypatch: pytest.MonkeyPatch
+    resolved: ResolvedRequest, bucket: Bucket, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A store that fails from its k-th write on: a marked shard is whole, and the next run ends the same."""
     real, num_good = UrlFiles.put, 0
@@ -166,9 +166,9 @@ def test_the_mark_of_a_shard_is_written_last(
 
 
 def test_another_plan_is_refused_and_force_remakes(
-    source: Path, resolved: Resolved, bucket: Bucket, folder: Path, capsys: pytest.CaptureFixture[str]
+    source: Path, resolved: ResolvedRequest, bucket: Bucket, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    other = resolve(Request(dataset="dfew", source=source, detector="none", store="clips16"))
+    other = resolve_request(Request(dataset="dfew", source=source, detector="none", store="clips16"))
     make(other, bucket)
     before = bucket.tree()
     with pytest.raises(ConfigMismatchError, match=f"{bucket.url} was made .*store: 'clips16' there, 'frames' now"):
@@ -184,18 +184,18 @@ def test_another_plan_is_refused_and_force_remakes(
     assert f"check: dfer verify --deep {bucket.url}" in capsys.readouterr().out
 
 
-def test_what_is_somebody_elses_is_left_alone(resolved: Resolved, bucket: Bucket) -> None:
+def test_what_is_somebody_elses_is_left_alone(resolved: ResolvedRequest, bucket: Bucket) -> None:
     bucket.put("shards/mine.txt", b"years of work")
     with pytest.raises(UsageError, match=f"{bucket.url} exists and is not a prepared dataset; choose another --out"):
         make(resolved, bucket)
     with pytest.raises(UsageError, match="exists and is not a prepared dataset"):
         discard(target_at(bucket.url))
     with pytest.raises(UsageError, match=f"{bucket.url}/shards/mine.txt is a file; choose another --out"):
-        prepare(resolved, f"{bucket.url}/shards/mine.txt", num_workers=0)
+        run_preparation(resolved, f"{bucket.url}/shards/mine.txt", num_workers=0)
     assert bucket.names() == ["shards/mine.txt"]
 
 
-def test_an_object_in_the_place_of_a_folder_is_no_file(resolved: Resolved, bucket: Bucket, folder: Path) -> None:
+def test_an_object_in_the_place_of_a_folder_is_no_file(resolved: ResolvedRequest, bucket: Bucket, folder: Path) -> None:
     """Consoles of stores make one where a person makes a folder."""
     bucket.put("", b"")
     make(resolved, bucket)
@@ -207,17 +207,17 @@ def test_failures_are_retried_in_a_bucket(source: Path, bucket: Bucket, tmp_path
     root = Path(shutil.copytree(source, tmp_path / "source"))
     wanted = tmp_path / "wanted"
     request = Request(dataset="dfew", source=root, detector="none")
-    make(resolve(request), bucket)
+    make(resolve_request(request), bucket)
     shutil.copytree(root / "Clip/clip_224x224/00003", root / "Clip/clip_224x224/00002")
-    summary = make(resolve(request), bucket, retry_failed="MISSING_VIDEO")
+    summary = make(resolve_request(request), bucket, retry_failed="MISSING_VIDEO")
     assert summary.num_shards_made == 1
-    prepare(resolve(request), wanted, num_workers=0)
+    run_preparation(resolve_request(request), wanted, num_workers=0)
     assert bucket.tree() == tiny.tree(wanted)
 
 
-def test_tasks_of_an_array_share_a_bucket(resolved: Resolved, bucket: Bucket, folder: Path) -> None:
+def test_tasks_of_an_array_share_a_bucket(resolved: ResolvedRequest, bucket: Bucket, folder: Path) -> None:
     for index in range(2):
-        assert make(resolved, bucket, share=Share(index, 2)).document is None
+        assert make(resolved, bucket, share=TaskShare(index, 2)).document is None
     assert make(resolved, bucket).num_shards_made == 0
     assert bucket.tree() == tiny.tree(folder)
 
@@ -252,7 +252,7 @@ def test_a_lock_that_nobody_renews_is_taken_over(
 
 
 @pytest.mark.usefixtures("hasty")
-def test_a_lock_that_is_renewed_holds(resolved: Resolved, bucket: Bucket) -> None:
+def test_a_lock_that_is_renewed_holds(resolved: ResolvedRequest, bucket: Bucket) -> None:
     """A run on another machine, which this one knows by its signs of life alone; no clock is compared."""
     lock(bucket, ELSEWHERE)
 
@@ -260,7 +260,7 @@ def test_a_lock_that_is_renewed_holds(resolved: Resolved, bucket: Bucket) -> Non
         lock(bucket, replace(holder, num_beats=1))
 
     before = bucket.names()
-    for share in (None, Share(0, 2)):
+    for share in (None, TaskShare(0, 2)):
         lock(bucket, ELSEWHERE)
         with pytest.raises(LockedError, match=rf"{bucket.url} is in use by process 4321 on alpha; wait for it"):
             make(resolved, bucket, share=share, on_wait=renew)
@@ -269,7 +269,9 @@ def test_a_lock_that_is_renewed_holds(resolved: Resolved, bucket: Bucket) -> Non
 
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("thief", [ELSEWHERE, None], ids=["taken", "removed"])
-def test_a_run_that_lost_its_lock_ends(resolved: Resolved, bucket: Bucket, folder: Path, thief: Holder | None) -> None:
+def test_a_run_that_lost_its_lock_ends(
+    resolved: ResolvedRequest, bucket: Bucket, folder: Path, thief: Holder | None
+) -> None:
     def lose(event: object) -> None:
         if thief is not None:
             lock(bucket, thief)
@@ -297,7 +299,7 @@ def test_a_worker_puts_nothing_once_the_lock_is_lost(bucket: Bucket) -> None:
 
 
 def test_a_lock_of_a_process_of_this_machine_holds_while_it_lives(
-    resolved: Resolved, bucket: Bucket, folder: Path
+    resolved: ResolvedRequest, bucket: Bucket, folder: Path
 ) -> None:
     """Without watching: a process that stands still is no other's to take over from, one that is gone is at once."""
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
@@ -384,18 +386,18 @@ def test_no_way_to_the_store_is_one_line(
 
 
 def test_a_store_that_never_answers_is_told_in_time(
-    resolved: Resolved, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+    resolved: ResolvedRequest, bucket: Bucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes the connection and says nothing; a client's own retries would go on for minutes."""
     server = socket.create_server(("127.0.0.1", 0))
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
     monkeypatch.setattr(urls, "FIRST_ANSWER_SECONDS", 1.0)
     with server, pytest.raises(RemoteError, match=r"s3://faces/mute cannot be read: no answer in 1 s; look at"):
-        prepare(resolved, "s3://faces/mute", num_workers=0)
+        run_preparation(resolved, "s3://faces/mute", num_workers=0)
 
 
-def test_an_unfinished_dataset_is_not_read(resolved: Resolved, bucket: Bucket) -> None:
-    make(resolved, bucket, share=Share(0, 2))
+def test_an_unfinished_dataset_is_not_read(resolved: ResolvedRequest, bucket: Bucket) -> None:
+    make(resolved, bucket, share=TaskShare(0, 2))
     with pytest.raises(UsageError, match=f"{bucket.url}: prepare has not finished here: run it again"):
         open_dataset(bucket.url)
 

@@ -10,7 +10,7 @@ import pytest
 from dfer_data.errors import UsageError
 from dfer_data.synth.expressions import APEX
 from dfer_data.synth.heads import HeadModel, load_heads
-from dfer_data.synth.people import Person, sample_person
+from dfer_data.synth.people import SyntheticPerson, sample_person
 from dfer_data.synth.render import Pose, Scene, render
 from dfer_data.types import Floats, Image
 
@@ -30,17 +30,17 @@ def model(heads_wheel: Path) -> HeadModel:
 
 
 @pytest.fixture(scope="session")
-def person(model: HeadModel) -> Person:
+def person(model: HeadModel) -> SyntheticPerson:
     return sample_person(model, identity=3, seed=0)
 
 
 def _shot(
-    person: Person, *, units: dict[str, float] | None = None, yaw: float = 0.0, shift: float = 0.0
+    person: SyntheticPerson, *, units: dict[str, float] | None = None, yaw: float = 0.0, shift: float = 0.0
 ) -> tuple[Image, Floats]:
     return render(person, _SCENE, Pose(units or {}, yaw, 0.0, 0.0, (shift, 0.0)))
 
 
-def test_landmarks_are_in_order_and_where_the_scene_puts_the_face(person: Person) -> None:
+def test_landmarks_are_in_order_and_where_the_scene_puts_the_face(person: SyntheticPerson) -> None:
     _, landmarks = _shot(person)
     left, right, nose, mouth_left, mouth_right = landmarks
     assert left[0] < nose[0] < right[0]
@@ -50,7 +50,7 @@ def test_landmarks_are_in_order_and_where_the_scene_puts_the_face(person: Person
     assert 45 < right[0] - left[0] < 65
 
 
-def test_landmarks_follow_shift_and_turn(person: Person) -> None:
+def test_landmarks_follow_shift_and_turn(person: SyntheticPerson) -> None:
     _, still = _shot(person)
     _, moved = _shot(person, shift=25.0)
     assert np.allclose(moved - still, (25, 0), atol=1e-3)
@@ -59,7 +59,7 @@ def test_landmarks_follow_shift_and_turn(person: Person) -> None:
     assert turned[1, 0] - turned[0, 0] < still[1, 0] - still[0, 0]  # the eyes come closer together
 
 
-def test_an_open_jaw_moves_the_mouth_and_not_the_eyes(person: Person) -> None:
+def test_an_open_jaw_moves_the_mouth_and_not_the_eyes(person: SyntheticPerson) -> None:
     _, still = _shot(person)
     _, open_mouthed = _shot(person, units={"mouthSmileLeft": 1.0, "mouthSmileRight": 1.0})
     assert np.allclose(open_mouthed[:2], still[:2], atol=0.5)
@@ -67,7 +67,7 @@ def test_an_open_jaw_moves_the_mouth_and_not_the_eyes(person: Person) -> None:
 
 
 @pytest.mark.parametrize("emotion", [name for name, units in APEX.items() if units])
-def test_every_expression_can_be_seen(person: Person, emotion: str) -> None:
+def test_every_expression_can_be_seen(person: SyntheticPerson, emotion: str) -> None:
     neutral, _ = _shot(person)
     shown, _ = _shot(person, units=dict(APEX[emotion]))
     face = (slice(110, 260), slice(260, 380))

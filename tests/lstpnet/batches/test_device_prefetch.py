@@ -11,7 +11,7 @@ import torch
 
 from dfer_data.loading.clip_dataset import FaceClipDataset
 from dfer_data.loading.loader import ClipLoader
-from lstpnet.batches.device_prefetch import Waiting, on_device
+from lstpnet.batches.device_prefetch import WaitingTime, on_device
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
 
@@ -40,7 +40,7 @@ def test_only_waiting_is_counted() -> None:
             time.sleep(0.05)
             yield number
 
-    waiting = Waiting()
+    waiting = WaitingTime()
     for _ in waiting.timed(slow()):
         time.sleep(0.1)
     assert waiting.taken() >= 0.15

@@ -13,7 +13,7 @@ from dfer_data.errors import CorruptShardError
 from lstpnet.batches.normalize import normalised
 from lstpnet.evaluation.clip_logits import Control, predict_clips
 from lstpnet.models.lstpnet import LSTPNet
-from lstpnet.training.initial_model import build_model
+from lstpnet.training.initial_model import network_of_recipe
 from tests.lstpnet.conftest import quick
 
 IDS = ("00015", "00003", "00050", "00004", "00022")
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def model() -> nn.Module:
-    return build_model(quick().recipe, num_classes=7, seed=0)
+    return network_of_recipe(quick().recipe, num_classes=7, seed=0)
 
 
 def predict(

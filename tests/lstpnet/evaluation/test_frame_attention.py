@@ -17,8 +17,8 @@ from lstpnet.checkpoints.trained_run import load_trained
 from lstpnet.evaluation.clip_logits import predict_attending, predict_clips
 from lstpnet.evaluation.frame_attention import frame_weights, logits_and_weights, sees_stored_frames, why_no_attention
 from lstpnet.models.lstpnet import LSTPNet
-from lstpnet.prediction.attention_figure import FOOT_PX, HEAD_PX, ROW_PX, WIDTH_PX, draw_attention
-from lstpnet.prediction.video import Moment, Person
+from lstpnet.prediction.attention_figure import FIGURE_WIDTH_PX, FOOT_PX, HEAD_PX, ROW_PX, draw_attention
+from lstpnet.prediction.video import Person, WindowPrediction
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.html.clip_table import drilldown_of
 from lstpnet.runs import load_runs, read_predictions, read_run, write_predictions
@@ -153,7 +153,8 @@ def person(*, num_moments: int, num_shown: int) -> Person:
     frames = np.full((16, 3, 40, 40), 200, np.uint8)
     of_classes = np.array([0.9, 0.1], np.float32)
     moments = [
-        Moment(float(i), i + 1.0, of_classes, shares, frames if i < num_shown else None) for i in range(num_moments)
+        WindowPrediction(float(i), i + 1.0, of_classes, shares, frames if i < num_shown else None)
+        for i in range(num_moments)
     ]
     return Person(0, tuple(moments), ())
 
@@ -164,7 +165,7 @@ def test_the_picture_has_a_line_a_window_and_pales_what_gets_little(tmp_path: Pa
     draw_attention(person(num_moments=4, num_shown=num_shown), ("a$b$", "_c"), path, title="$v$.mp4")
     picture = cv2.imread(str(path))
     assert picture is not None
-    assert picture.shape == (HEAD_PX + num_shown * ROW_PX + FOOT_PX, WIDTH_PX, 3)
+    assert picture.shape == (HEAD_PX + num_shown * ROW_PX + FOOT_PX, FIGURE_WIDTH_PX, 3)
     for row in range(num_shown):
         cells = picture[HEAD_PX + row * ROW_PX + 36, 140 + 36 :: 72][:16].mean(axis=1)
         assert np.abs(cells - [255 - (255 - 200) * (1.0 if i == 3 else 16 * 0.5 / 15) for i in range(16)]).max() < 2

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import lstpnet
 from benchmarks.peers.plain_lstpnet import plain_lstpnet
 from lstpnet.checkpoints.reference import load_reference, reference_name
-from lstpnet.models.channel_attention import Excitation
+from lstpnet.models.channel_attention import ChannelAttention
 from lstpnet.models.lstformer import LSTformer
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.models.resnet import Stage
@@ -47,7 +47,7 @@ def recorded_stages(model: LSTPNet) -> Iterator[dict[str, Tensor]]:
     """Collect outputs by the golden figures' stage names while the model runs."""
     net, layers = model.backbone, lstformer(model).layers
     stages: dict[str, nn.Module] = {"conv1": net.conv1, "stem": net.maxpool, "tce_gap": net}
-    gates: dict[str, Excitation] = {"gate_final": net.excitation}
+    gates: dict[str, ChannelAttention] = {"gate_final": net.excitation}
     for number, stage in enumerate((net.layer1, net.layer2, net.layer3, net.layer4), start=1):
         assert isinstance(stage, Stage)
         stages[f"layer{number}"] = stage

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lstpnet.models.channel_attention import Excitation
+from lstpnet.models.channel_attention import ChannelAttention
 from lstpnet.models.resnet import BasicBlock, TemporalResNet18, stage_channels
 
 
-class Closed(Excitation):
+class Closed(ChannelAttention):
     """A gate that lets nothing through."""
 
     def __init__(self, channels: int) -> None:

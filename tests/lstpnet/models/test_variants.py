@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from lstpnet.models.channel_attention import CBAM, ECA, SE, Excitation, NoExcitation
+from lstpnet.models.channel_attention import CBAM, ECA, SE, ChannelAttention, NoAttention
 from lstpnet.models.lstpnet import DEFAULTS, LSTPNet
-from lstpnet.models.resnet import EXCITATIONS
+from lstpnet.models.resnet import CHANNEL_ATTENTIONS
 from lstpnet.models.variants import VARIANTS, cost
 from lstpnet.recipe import resolve_recipe
 from tests.workspace import ROOT
@@ -79,7 +79,7 @@ def test_the_rivals_look_at_each_frame_alone_and_pool_what_they_excite(
     name: str, channels: int, num_clips: int, num_frames: int, size: int, seed: int
 ) -> None:
     torch.manual_seed(seed)
-    module: Excitation = EXCITATIONS[name](channels).eval().double()
+    module: ChannelAttention = CHANNEL_ATTENTIONS[name](channels).eval().double()
     x = torch.randn(num_clips * num_frames, channels, size, size, dtype=torch.float64)
     with torch.no_grad():
         excited = module(x, num_frames)
@@ -123,7 +123,7 @@ def test_cbam_is_its_papers() -> None:
 
 def test_none_is_nothing() -> None:
     x = maps()
-    assert NoExcitation(32)(x, 1) is x
+    assert NoAttention(32)(x, 1) is x
 
 
 @pytest.mark.parametrize("temporal", ["lstformer", "transformer", "lstm", "gru"])

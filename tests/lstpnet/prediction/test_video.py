@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 
 from dfer_data.errors import UsageError
 from dfer_data.types import Detection, Image, LandmarkScheme
-from lstpnet.checkpoints.open_model import Opened
+from lstpnet.checkpoints.open_model import OpenedModel
 from lstpnet.models.lstpnet import LSTPNet
-from lstpnet.prediction.video import Person, Windows, apart, cut, predict_video, quickened
+from lstpnet.prediction.video import Person, Windows, apart, cut, predict_video, with_folded_norms
 from lstpnet.recipe import Recipe
 from tests.dfer_data.tiny import CONFIG, face, pictures, write_video
 
@@ -56,15 +56,17 @@ class Standing:
 
 
 @pytest.fixture
-def opened() -> Opened:
-    return Opened(Brightness(), ("dark", "bright"), Recipe(name="own", size_px=48, input_norm="none", precision="f32"))
+def opened() -> OpenedModel:
+    return OpenedModel(
+        Brightness(), ("dark", "bright"), Recipe(name="own", size_px=48, input_norm="none", precision="f32")
+    )
 
 
-def persons(path: Path, opened: Opened, detector: Standing, windows: Windows) -> list[Person]:
+def persons(path: Path, opened: OpenedModel, detector: Standing, windows: Windows) -> list[Person]:
     return list(predict_video(path, opened, detector=detector, config=CONFIG, windows=windows, device=CPU))
 
 
-def test_every_person_has_windows_of_time(tmp_path: Path, opened: Opened) -> None:
+def test_every_person_has_windows_of_time(tmp_path: Path, opened: OpenedModel) -> None:
     half = [np.full((96, 96, 3), value, np.uint8) for value in [20] * 25 + [235] * 25]
     path = write_video(tmp_path / "v.mp4", half)  # 2 s; the change of light is no cut of faces, but of the picture
     found = persons(path, opened, Standing(), Windows(0.6, 0.2))
@@ -83,7 +85,7 @@ def test_every_person_has_windows_of_time(tmp_path: Path, opened: Opened) -> Non
     assert {shape[1:] for shape in opened.model.shapes} == {(16, 3, 48, 48)}
 
 
-def test_who_is_seen_too_shortly_is_nobody(tmp_path: Path, opened: Opened) -> None:
+def test_who_is_seen_too_shortly_is_nobody(tmp_path: Path, opened: OpenedModel) -> None:
     path = write_video(tmp_path / "v.mp4", pictures(30))
     assert len(persons(path, opened, Standing(until=7), Windows())) == 1
     (first, second) = persons(path, opened, Standing(until=12), Windows())
@@ -123,7 +125,7 @@ def test_filmstrips_are_of_windows_that_do_not_overlap(pieces: list[tuple[int, i
 def test_attention_is_there_when_it_is_asked_for(tmp_path: Path) -> None:
     torch.manual_seed(0)
     recipe = Recipe(name="own", size_px=48, input_norm="none", precision="f32")
-    opened = quickened(Opened(LSTPNet(2, width_multiplier=0.125).eval(), ("a", "b"), recipe))
+    opened = with_folded_norms(OpenedModel(LSTPNet(2, width_multiplier=0.125).eval(), ("a", "b"), recipe))
     path = write_video(tmp_path / "v.mp4", pictures(50))
     options: dict[str, Any] = {"detector": Standing(), "config": CONFIG, "windows": Windows(0.6, 0.2), "device": CPU}
     plain = list(predict_video(path, opened, **options))

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from dfer_data.errors import UsageError
-from lstpnet.reporting.significance import Booleans, block_length, bootstrap, compare, mcnemar
+from lstpnet.reporting.significance import Booleans, block_length, bootstrap, compare_predictions, mcnemar
 
 
 def films(rng: np.random.Generator, *, size: int, film_clips: int, chance: float = 0.6) -> Booleans:
@@ -73,9 +73,9 @@ def test_mcnemar_is_the_binomial_test(only_a: int, only_b: int) -> None:
 def test_a_run_against_itself_and_against_a_better_one() -> None:
     rng = np.random.default_rng(1)
     a, b = [rng.random(200) < 0.9, rng.random(100) < 0.9], [rng.random(200) < 0.6, rng.random(100) < 0.6]
-    same = compare(a, a, [0, 1])
+    same = compare_predictions(a, a, [0, 1])
     assert (same.war_difference, same.uar_difference, same.war_p, same.uar_p, same.mcnemar_p) == (0, 0, 1, 1, 1)
-    other = compare(a, b, [0, 1])
+    other = compare_predictions(a, b, [0, 1])
     war = [sum(part.sum() for part in run) / 300 for run in (a, b)]
     uar = [np.mean([part.mean() for part in run]) for run in (a, b)]
     assert other.war_difference == pytest.approx(war[0] - war[1])
@@ -89,7 +89,7 @@ def test_the_permutation_test_keeps_its_level_where_neighbours_go_together_and_m
     for run in range(200):
         rng = np.random.default_rng(run)
         a, b = (films(rng, size=400, film_clips=20, chance=0.5) for _ in range(2))
-        found = compare([a], [b], [0], seed=run)
+        found = compare_predictions([a], [b], [0], seed=run)
         false_alarms["blocks"] += found.war_p < 0.05
         false_alarms["mcnemar"] += found.mcnemar_p < 0.05
     assert false_alarms["blocks"] / 200 <= 0.10
@@ -100,7 +100,7 @@ def test_nothing_and_other_clips_are_refused() -> None:
     with pytest.raises(UsageError, match="needs clips"):
         bootstrap([], [])
     with pytest.raises(UsageError, match="do not predict the same clips"):
-        compare([np.ones(3, bool)], [np.ones(4, bool)], [0])
+        compare_predictions([np.ones(3, bool)], [np.ones(4, bool)], [0])
 
 
 def test_blocks_are_about_the_square_root() -> None:

@@ -12,8 +12,8 @@ from dfer_data import open_dataset
 from dfer_data.config import PrepareConfig
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.loading.prepared import PreparedDataset
-from dfer_data.preparation.request import Request, resolve
-from dfer_data.preparation.run import prepare
+from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.run import run_preparation
 from lstpnet.training.experiment import Experiment, _how_prepared, make_experiment
 from lstpnet.training.holdout import HOLD_OUT
 from tests.crops import MISSING, SHORT, fold_of, label_of, prepare_crops, write_crops
@@ -195,7 +195,7 @@ def test_a_changed_fold_file_is_noticed(crops: Path, tmp_path: Path) -> None:
 def test_a_folder_of_videos_without_labels_or_folds(tmp_path: Path, name: str, words: str) -> None:
     tiny.write_video(tmp_path / "source" / name, tiny.pictures(2))
     request = Request(dataset="folder", source=tmp_path / "source", det_size_px=96)
-    prepare(resolve(request), tmp_path / "out", num_workers=0)
+    run_preparation(resolve_request(request), tmp_path / "out", num_workers=0)
     with pytest.raises(UsageError, match=words):
         made(tmp_path / "out")
 

@@ -23,7 +23,7 @@ from lstpnet.runs import read_predictions, read_run
 from lstpnet.training import trainer
 from lstpnet.training.experiment import Experiment, make_experiment
 from lstpnet.training.resume_state import load_state, state_path
-from lstpnet.training.run import standing, train_run
+from lstpnet.training.run import run_state, train_run
 from tests.faults.conftest import SmallDisk, small_disk
 from tests.lstpnet.conftest import quick
 from tests.workspace import ROOT
@@ -59,7 +59,7 @@ def experiment_of(crops: Path, **changes: Any) -> Experiment:
 
 def go_on(experiment: Experiment, folder: Path) -> None:
     """Train as `dfer train` does: go on where there is something to go on from."""
-    train_run(experiment, folder, device=CPU, continues=standing(folder, experiment) == "begun", save_seconds=0)
+    train_run(experiment, folder, device=CPU, continues=run_state(folder, experiment) == "begun", save_seconds=0)
 
 
 def outcome(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -109,7 +109,7 @@ def test_it_goes_on_from_any_step(
     with pytest.raises(Stop):
         go_on(experiment, tmp_path / "run")
     undo()
-    assert standing(tmp_path / "run", experiment) == ("begun" if num_steps > 1 else "absent")
+    assert run_state(tmp_path / "run", experiment) == ("begun" if num_steps > 1 else "absent")
     if num_steps == 3:  # steps of two batches: saved inside the epoch, after the first
         state = load_state(state_path(tmp_path / "run", "last"))
         assert state is not None
@@ -174,7 +174,7 @@ def kill_again_and_again(crops: Path, folder: Path, experiment: Experiment, want
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
             kills += process.wait() == -signal.SIGKILL
-        if standing(folder, experiment) == "finished":
+        if run_state(folder, experiment) == "finished":
             assert outcome(folder) == wanted
             shutil.rmtree(folder)
             ends += 1
@@ -204,7 +204,7 @@ def test_a_full_disk_leaves_state_and_checkpoint_and_it_goes_on(
 
     with pytest.raises(DferError, match=r"cannot write .*run: .*intact; make room and run again"):
         train_run(experiment, folder, device=CPU, on_event=fill)
-    assert standing(folder, experiment) == "begun"
+    assert run_state(folder, experiment) == "begun"
     assert load_file(folder / "checkpoints/last.safetensors")
     filler.unlink()
     go_on(experiment, folder)
@@ -220,7 +220,7 @@ def test_a_run_that_began_with_other_settings_is_not_gone_on_with(
         go_on(experiment, tmp_path / "run")
     undo()
     with pytest.raises(UsageError, match=r"other settings \(ema: 0\.9 there, 0\.5 now\); choose another --out, or --f"):
-        standing(tmp_path / "run", experiment_of(crops, ema=0.5))
+        run_state(tmp_path / "run", experiment_of(crops, ema=0.5))
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", None])

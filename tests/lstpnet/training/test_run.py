@@ -29,8 +29,8 @@ from lstpnet.reporting.build import build_report
 from lstpnet.runs import find_runs, load_runs, read_run, write_predictions
 from lstpnet.training import trainer
 from lstpnet.training.experiment import Experiment, make_experiment
-from lstpnet.training.initial_model import build_model
-from lstpnet.training.run import standing, train_run
+from lstpnet.training.initial_model import network_of_recipe
+from lstpnet.training.run import run_state, train_run
 from lstpnet.training.trainer import EpochDone
 from tests.crops import MISSING, label_of
 from tests.dfer_data.tiny import tree
@@ -153,7 +153,7 @@ def test_controls_are_predicted_only_when_asked_for(plain: Done, validated: Done
 @pytest.mark.parametrize("checkpoint", ["last", "best"])
 def test_the_stored_weights_give_the_stored_logits(validated: Done, checkpoint: str) -> None:
     recipe = validated.experiment.recipe
-    model = build_model(recipe, num_classes=7, seed=9)
+    model = network_of_recipe(recipe, num_classes=7, seed=9)
     load_checkpoint(model, validated.folder / "checkpoints" / f"{checkpoint}.safetensors")
     ids = [clip_id for clip_id in validated.experiment.test_ids if clip_id != FACELESS]
     logits = predict_clips(model, validated.experiment.data.root, ids, recipe=recipe, device=CPU, dtype=None)
@@ -232,7 +232,7 @@ def test_a_refit_trains_on_all_of_train_for_the_epochs_chosen(crops: Path, tmp_p
 
 def test_several_views_are_averaged_as_probabilities(plain: Done, crops: Path) -> None:
     recipe = quick(sampler="strided-window-1", short="formula").recipe
-    model = build_model(recipe, num_classes=7, seed=9)
+    model = network_of_recipe(recipe, num_classes=7, seed=9)
     ids = plain.experiment.seen_test_ids
     logits = predict_clips(model, crops, ids, recipe=recipe, device=CPU, dtype=None)
     clips = FaceClipDataset(crops, clip_ids=ids, sampler="strided-window-1", short="formula", size_px=recipe.size_px)
@@ -300,8 +300,8 @@ def test_a_fold_with_no_face_in_its_test_part_gets_the_prior_throughout(
 
 
 def test_the_same_finished_run_is_found(plain: Done, crops: Path) -> None:
-    assert standing(plain.folder, plain.experiment) == "finished"
-    assert standing(plain.folder, experiment_with(crops)) == "finished"
+    assert run_state(plain.folder, plain.experiment) == "finished"
+    assert run_state(plain.folder, experiment_with(crops)) == "finished"
 
 
 @pytest.mark.parametrize(
@@ -317,12 +317,12 @@ def test_a_finished_run_with_other_settings_is_not_overwritten(
     plain: Done, crops: Path, changes: dict[str, Any], words: str
 ) -> None:
     with pytest.raises(UsageError, match=rf"other settings \({words}\); choose another --out, or --force"):
-        standing(plain.folder, experiment_with(crops, **changes))
+        run_state(plain.folder, experiment_with(crops, **changes))
 
 
 def test_a_finished_run_on_other_data_is_not_overwritten(plain: Done, many_crops: Path) -> None:
     with pytest.raises(UsageError, match=r"other settings \(dataset_sha256: '\w{64}' there, '\w{64}' now\)"):
-        standing(plain.folder, experiment_with(many_crops))
+        run_state(plain.folder, experiment_with(many_crops))
 
 
 @pytest.mark.parametrize("content", [None, b"", b"{}", b"[]", b'{"settings": 3}'])
@@ -333,14 +333,14 @@ def test_a_finished_run_with_a_damaged_config_is_not_overwritten(
     if content is not None:
         (copy / "config.json").write_bytes(content)
     with pytest.raises(CorruptDataError, match=r"finished run whose config\.json is missing or damaged .*--force"):
-        standing(copy, plain.experiment)
+        run_state(copy, plain.experiment)
 
 
 @pytest.mark.parametrize("left", [(), ("config.json",), ("config.json", "metrics.jsonl")])
 def test_what_is_not_finished_is_not_found(plain: Done, tmp_path: Path, left: tuple[str, ...]) -> None:
     for name in left:
         shutil.copy(plain.folder / name, tmp_path)
-    assert standing(tmp_path, plain.experiment) == "absent"
+    assert run_state(tmp_path, plain.experiment) == "absent"
 
 
 KILLED = """
@@ -368,7 +368,7 @@ def test_a_killed_run_starts_again_and_ends_as_if_nothing_had_happened(plain: Do
     done = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False, capture_output=True, timeout=120)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert len(metrics(folder)) == 2
-    assert standing(folder, plain.experiment) == "begun"
+    assert run_state(folder, plain.experiment) == "begun"
     assert [run.folder for run in load_runs(find_runs(tmp_path))[1]] == [folder]
     train(plain.experiment, tmp_path)
     assert metrics(folder) == metrics(plain.folder)
@@ -400,7 +400,7 @@ def test_a_run_may_start_from_its_own_old_weights(plain: Done, copy: Path) -> No
     assert json.loads((copy / "config.json").read_bytes())["settings"]["init_sha256"] == started
     assert f"start weights {started[:12]}" in json.loads((copy / "run.json").read_bytes())["protocol"]
     with pytest.raises(UsageError, match="init_sha256"):
-        standing(copy, plain.experiment)
+        run_state(copy, plain.experiment)
 
 
 def test_two_trainings_of_one_run_do_not_mix(plain: Done, tmp_path: Path) -> None:
@@ -412,7 +412,7 @@ def test_two_trainings_of_one_run_do_not_mix(plain: Done, tmp_path: Path) -> Non
 
 def test_a_start_is_used(plain: Done, tmp_path: Path) -> None:
     path = tmp_path / "start.safetensors"
-    save_checkpoint(build_model(plain.experiment.recipe, num_classes=7, seed=0), path, facts={})
+    save_checkpoint(network_of_recipe(plain.experiment.recipe, num_classes=7, seed=0), path, facts={})
     train_run(plain.experiment, tmp_path / "run", device=CPU, init=path)
     assert metrics(tmp_path / "run") == metrics(plain.folder)
 
@@ -428,7 +428,9 @@ def test_a_run_that_diverges_stays_unfinished(
         train_run(experiment, tmp_path, device=CPU, on_event=poison)
     assert not is_finished(tmp_path)
     assert not (tmp_path / "predictions.parquet").exists()
-    load_checkpoint(build_model(experiment.recipe, num_classes=7, seed=0), tmp_path / "checkpoints/last.safetensors")
+    load_checkpoint(
+        network_of_recipe(experiment.recipe, num_classes=7, seed=0), tmp_path / "checkpoints/last.safetensors"
+    )
 
 
 def test_a_network_that_says_nothing_finite_is_no_result(crops: Path, tmp_path: Path) -> None:

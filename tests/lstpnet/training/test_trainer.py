@@ -24,10 +24,10 @@ from lstpnet.evaluation.clip_logits import predict_clips
 from lstpnet.training import initial_model as initial
 from lstpnet.training import trainer
 from lstpnet.training.experiment import Experiment, make_experiment
-from lstpnet.training.initial_model import build_model, estimate_seconds, initial_model
+from lstpnet.training.initial_model import estimate_seconds, initial_model, network_of_recipe
 from lstpnet.training.optim import build_optimizer, build_schedule
 from lstpnet.training.resume_state import load_state, state_path
-from lstpnet.training.trainer import EpochDone, Trained, fit
+from lstpnet.training.trainer import EpochDone, TrainingResult, fit
 from tests.lstpnet.conftest import Done, quick
 from tests.workspace import ROOT
 
@@ -36,7 +36,7 @@ ONE_STEP = {"frame_epochs": 0, "epochs": 1, "batch_size": 64}
 Listener = Callable[[EpochDone], None]
 
 
-def run(experiment: Experiment, folder: Path, *, on_event: Listener = lambda event: None) -> Trained:
+def run(experiment: Experiment, folder: Path, *, on_event: Listener = lambda event: None) -> TrainingResult:
     """Train from the start, whatever state an earlier training left in the folder."""
     shutil.rmtree(folder / "state", ignore_errors=True)
     model, _ = initial_model(experiment, init=None)
@@ -231,7 +231,7 @@ def test_damage_stops_training_and_names_shard_and_clip(damaged_crops: Path, tmp
 
 def test_fresh_weights_depend_on_the_seed_alone() -> None:
     def fresh(seed: int) -> dict[str, torch.Tensor]:
-        return weights(build_model(quick().recipe, num_classes=7, seed=seed))
+        return weights(network_of_recipe(quick().recipe, num_classes=7, seed=seed))
 
     first = fresh(0)
     torch.rand(100)
@@ -241,9 +241,9 @@ def test_fresh_weights_depend_on_the_seed_alone() -> None:
 
 def test_training_starts_from_an_init_file(plain: Done, tmp_path: Path) -> None:
     path = tmp_path / "start.safetensors"
-    save_checkpoint(build_model(quick().recipe, num_classes=7, seed=5), path, facts={})
+    save_checkpoint(network_of_recipe(quick().recipe, num_classes=7, seed=5), path, facts={})
     started = weights(initial_model(plain.experiment, init=path)[0])
-    assert equal(started, weights(build_model(quick().recipe, num_classes=7, seed=5)))
+    assert equal(started, weights(network_of_recipe(quick().recipe, num_classes=7, seed=5)))
     assert not equal(started, weights(initial_model(plain.experiment, init=None)[0]))
 
 

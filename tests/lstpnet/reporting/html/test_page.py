@@ -21,10 +21,10 @@ import dfer_data
 from dfer_data.errors import CorruptDataError, UsageError
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.html import clip_table as drilldown
-from lstpnet.reporting.html.filmstrip import FRAME_PX, HEIGHT_PX, WIDTH_PX
+from lstpnet.reporting.html.filmstrip import FILMSTRIP_HEIGHT_PX, FILMSTRIP_WIDTH_PX, FRAME_PX
 from lstpnet.reporting.html.page import to_html
-from lstpnet.reporting.html.svg_curves import charts_of, read_epochs
-from lstpnet.runs import CONFIG_NAME, Predictions, Run, RunInfo, find_runs, load_runs
+from lstpnet.reporting.html.svg_curves import charts_of
+from lstpnet.runs import CONFIG_NAME, Predictions, Run, RunInfo, find_runs, load_runs, read_epochs
 from tests.crops import MISSING
 from tests.lstpnet.conftest import Done
 from tests.lstpnet.reporting.test_build import NAMES, one, write_folds
@@ -137,7 +137,7 @@ def test_filmstrips_show_the_sixteen_frames_in_order(with_pictures: str, crops: 
     assert f"{MISSING[0]:05d}" in clips["ids"]
     for key, text in strips.items():
         picture = simplejpeg.decode_jpeg(base64.b64decode(text)).astype(int)
-        assert picture.shape == (HEIGHT_PX, WIDTH_PX, 3)
+        assert picture.shape == (FILMSTRIP_HEIGHT_PX, FILMSTRIP_WIDTH_PX, 3)
         frames = dfer_data.open_dataset(crops).read_clip(clips["ids"][int(key)], size_px=FRAME_PX)
         for number, frame in enumerate(frames):
             top, left = FRAME_PX * (number // 8), FRAME_PX * (number % 8)
