@@ -11,9 +11,11 @@ from typing import Any
 
 import typer
 
+from dfer_data.processes import num_cores
+
 from ._support import console
 from ._support.exit_codes import ExitCode
-from ._support.options import JsonFlag, num_cores
+from ._support.options import JsonFlag
 
 CORE = {
     "numpy": "numpy",

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dfer_data.config import FAST_DETECT_EVERY
 from dfer_data.errors import UsageError, VideoError
 
 from ._support import console
 from ._support.exit_codes import ExitCode
-from ._support.options import FAST_DETECT_EVERY, JsonFlag, require_torch
+from ._support.options import JsonFlag, require_torch
 from ._support.predict_files import check_targets, folder_of_strips, videos_named
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def predict(
     from lstpnet.device import pick_device
     from lstpnet.prediction.attention_figure import MOST_WINDOWS
     from lstpnet.prediction.face_marks import marks_of
+    from lstpnet.prediction.loaded_model import video_settings
     from lstpnet.prediction.timeline import draw_timeline
     from lstpnet.prediction.video import LEAST_FRAMES, Windows, predict_video, with_folded_norms
 
@@ -67,7 +69,7 @@ def predict(
     check_targets(csv, {end: folder for end, folder in targets.items() if folder is not None}, paths, force=force)
     opened = with_folded_norms(open_model(model, checkpoint=checkpoint, trained_on=trained_on))
     strips = folder_of_strips(attention, opened, paths, force=force, as_json=as_json)
-    config, weights = _how_to_detect(detector, detect_every)
+    config, weights = video_settings(detector, detect_every=detect_every)
     finder = build_detector(config, weights=weights)
     assert finder is not None
     documents, num_failed = [], 0
@@ -109,26 +111,6 @@ def _drawn(person: Person, class_names: Sequence[str], path: Path, *, strips: Pa
 
     draw_attention(person, class_names, strips / f"{path.name}-person-{person.number}.png", title=path.name)
     return replace(person, moments=tuple(replace(moment, frames=None) for moment in person.moments))
-
-
-def _how_to_detect(detector: str, detect_every: int) -> tuple[Any, Path | None]:
-    """Return the settings of `prepare` that faces are found by, and the model file."""
-    from dfer_data.config import PrepareConfig
-    from dfer_data.detect.registry import detector_spec
-    from dfer_data.weights.fetch import weights_file
-
-    spec = detector_spec(detector)
-    if not spec.weights:
-        raise UsageError(f"--detector {detector}: a video needs one, retinaface or dlib")
-    config = PrepareConfig(
-        dataset="folder",
-        detector=spec.name,
-        backbone=spec.backbones[0],
-        weights_sha256="",
-        score_threshold=spec.score_threshold,
-        detect_every=detect_every,
-    )
-    return config, weights_file(spec.weights)
 
 
 def _document(path: Path, persons: Sequence[Person], names: Sequence[str], *, problem: str) -> dict[str, Any]:

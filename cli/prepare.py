@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dfer_data.config import FAST_DETECT_EVERY
 from dfer_data.errors import UsageError
+from dfer_data.processes import num_cores
 
 from ._support import console, prepare_flags
 from ._support.exit_codes import ExitCode
-from ._support.options import FAST_DETECT_EVERY, JsonFlag, NumWorkers, num_cores
+from ._support.options import JsonFlag, NumWorkers
 from ._support.settings import dataset_folder, load_settings
 
 if TYPE_CHECKING:
-    from dfer_data.preparation.ray_pool import Cluster
     from dfer_data.preparation.run import TaskShare
 
 
@@ -92,77 +92,71 @@ def prepare(
 
     Decodes, detects, tracks, aligns and stores; a second run with the same line goes on where the first one stopped.
     """
-    from dfer_data.preparation import output_folder as output
-    from dfer_data.preparation import run as library
+    import dfer_data
     from dfer_data.preparation.crew import Limits
     from dfer_data.preparation.ray_pool import Cluster
-    from dfer_data.preparation.request import Request, resolve_request
-    from dfer_data.storage.target import target_at
+    from dfer_data.preparation.request import Request, default_detector, default_output, resolve_request
 
     from ._support.prepare_progress import PrepareProgress
     from ._support.prepare_view import conclude, introduce, show_dry_run
 
-    settings = load_settings()
-    chosen = detector or prepare_flags.default_detector(dataset, crops=crops, settings=settings.prepare)
+    file = load_settings()
+    chosen = detector or default_detector(dataset, crops=crops)
+    if detector is None and chosen != "none":
+        chosen = file.prepare.detector or chosen
     share = _share(task_index, num_tasks, force=force)
     _check_engine(engine, address=address, ray_gpus=ray_gpus)
-    cluster = Cluster(address, ray_gpus)
-    folder = out or settings.prepare.out or Path("prepared") / prepare_flags.folder_name(dataset, chosen, crops=crops)
-    target = target_at(folder, work=work)
-    limits = Limits(max_stall_seconds, max_video_seconds, max_memory_mb * 2**20)
-    request = Request(
-        dataset=dataset,
-        source=dataset_folder(dataset, flag=source, settings=settings),
-        detector=chosen,
-        backbone=backbone or (settings.prepare.backbone if detector in (None, settings.prepare.detector) else None),
-        weights=weights,
-        align=align,  # type: ignore[arg-type]  # the library checks the word and names the known ones
-        det_size_px=det_size,
-        detect_every=_detect_every(detect_every, fast=fast),
-        precision=precision,  # type: ignore[arg-type]
-        device=device,  # type: ignore[arg-type]
-        subject=subject,  # type: ignore[arg-type]
-        subjects=subjects,
-        all_tracks=all_tracks,
-        undetected=undetected,  # type: ignore[arg-type]
-        size_px=size,
-        template_scale=template_scale,
-        box_padding=box_padding,
-        smoothing_window_frames=smoothing_window,
-        jpeg_quality=jpeg_quality,
-        store=store,  # type: ignore[arg-type]
-        clip_seconds=clip_seconds,
-        partial=partial,  # type: ignore[arg-type]
-        crops=crops,
-        folding=prepare_flags.folding(folds, group_by=group_by, stratify=stratify, seed=seed),
-    )
-    if not dry_run:
-        target.check()  # before a large dataset is listed
-    resolved = resolve_request(request, has_hardware=engine != "ray")
-    num_workers = workers or settings.prepare.workers or (None if engine == "ray" else num_cores())
-    introduce(resolved, str(folder), engine=engine, num_workers=num_workers, as_json=as_json)
+    folder = out or file.prepare.out or default_output(dataset, chosen, crops=crops)
+    num_workers = workers or file.prepare.workers or (None if engine == "ray" else num_cores())
+    settings: dict[str, Any] = {
+        "source": dataset_folder(dataset, flag=source, settings=file),
+        "detector": chosen,
+        "backbone": backbone or (file.prepare.backbone if detector in (None, file.prepare.detector) else None),
+        "weights": weights,
+        "align": align,
+        "det_size_px": det_size,
+        "detect_every": _detect_every(detect_every, fast=fast),
+        "precision": precision,
+        "device": device,
+        "subject": subject,
+        "subjects": subjects,
+        "all_tracks": all_tracks,
+        "undetected": undetected,
+        "size_px": size,
+        "template_scale": template_scale,
+        "box_padding": box_padding,
+        "smoothing_window_frames": smoothing_window,
+        "jpeg_quality": jpeg_quality,
+        "store": store,
+        "clip_seconds": clip_seconds,
+        "partial": partial,
+        "crops": crops,
+        "folding": prepare_flags.folding(folds, group_by=group_by, stratify=stratify, seed=seed),
+    }
     if dry_run:
+        resolved = resolve_request(Request(dataset=dataset, **settings), has_hardware=engine != "ray")
+        introduce(resolved, str(folder), engine=engine, num_workers=num_workers, as_json=as_json)
         show_dry_run(resolved, num_workers=num_workers or 1, as_json=as_json)
         return
-    bar = PrepareProgress()
-    with _at_hand(engine, cluster):
-        if force and output.is_there(target):
-            _ask(str(folder), yes=yes)
-            output.discard(target, on_wait=bar.watch)
-        with bar:
-            summary = library.run_preparation(
-                resolved,
-                folder,
-                engine=engine,  # type: ignore[arg-type]
-                num_workers=num_workers,
-                limits=limits,
-                cluster=cluster,
-                share=share,
-                retry_failed=retry_failed,
-                scratch=work,
-                on_event=bar.update,
-                on_wait=bar.watch,
-            )
+    limits = Limits(max_stall_seconds, max_video_seconds, max_memory_mb * 2**20)
+    if force:
+        _ask(folder, work=work, yes=yes)
+    with PrepareProgress(engine=engine, as_json=as_json) as progress:
+        summary = dfer_data.prepare(
+            dataset,
+            out=folder,
+            num_workers=num_workers,
+            engine=engine,  # type: ignore[arg-type]  # checked above
+            limits=limits,
+            cluster=Cluster(address, ray_gpus),
+            share=share,
+            retry_failed=retry_failed,
+            force=force,
+            scratch=work,
+            on_event=progress.update,
+            on_wait=progress.watch,
+            **settings,
+        )
     conclude(summary, str(folder), share=share, as_json=as_json)
     if summary.num_failed:
         raise typer.Exit(ExitCode.FAILED if strict else ExitCode.PARTIAL)
@@ -184,15 +178,6 @@ def _check_engine(engine: str, *, address: str | None, ray_gpus: float | None) -
         raise UsageError(f"{' and '.join(flags)} goes with --engine ray alone")
 
 
-def _at_hand(engine: str, cluster: Cluster) -> contextlib.AbstractContextManager[None]:
-    """Connect to the cluster of `--engine ray`: a fault there is told before `--force` removes anything."""
-    if engine != "ray":
-        return contextlib.nullcontext()
-    from dfer_data.preparation.ray_pool import connected
-
-    return connected(cluster)
-
-
 def _share(task_index: int | None, num_tasks: int | None, *, force: bool) -> TaskShare | None:
     """Check how the work is divided; every fault as one UsageError."""
     from dfer_data.preparation.run import TaskShare
@@ -207,9 +192,12 @@ def _share(task_index: int | None, num_tasks: int | None, *, force: bool) -> Tas
     return None if task_index is None or num_tasks is None else TaskShare(task_index, num_tasks)
 
 
-def _ask(folder: str, *, yes: bool) -> None:
+def _ask(folder: Path | str, *, work: Path | None, yes: bool) -> None:
     """Ask before a prepared dataset is removed. UsageError where nobody can answer."""
-    if yes:
+    from dfer_data.preparation.output_folder import is_there
+    from dfer_data.storage.target import target_at
+
+    if yes or not is_there(target_at(folder, work=work)):
         return
     if not sys.stdin.isatty():
         raise UsageError(f"--force would remove what was prepared in {folder}; add --yes to go ahead")

@@ -17,7 +17,7 @@ from ._support.settings import load_settings
 
 if TYPE_CHECKING:
     from lstpnet.reporting.types import Report
-    from lstpnet.runs import Run, UnfinishedRun
+    from lstpnet.runs import Run
 
 Format = Literal["console", "md", "json", "csv", "latex", "html"]
 _ENDINGS: dict[str, Format] = {".html": "html", ".md": "md", ".json": "json", ".csv": "csv", ".tex": "latex"}
@@ -57,7 +57,7 @@ def report(
 
     Without runs: the published figures, and the next command.
     """
-    from lstpnet.reporting.build import build_report
+    import lstpnet
     from lstpnet.reporting.published_results import dataset_named
     from lstpnet.reporting.types import NEXT_COMMANDS
 
@@ -66,12 +66,13 @@ def report(
     about = data or (settings.train.data if predictions else None)
     _check(folders, runs, predictions, about, fold, baseline, filmstrips, is_page=chosen == "html")
     datasets = [dataset_named(name) for name in against or []]
-    found_runs: list[Run] = []
+    found_runs: Sequence[Run] = ()
     if predictions is not None and about is not None and fold is not None:
         found = _of_predictions(predictions, about, fold=fold, against=datasets)
     else:
-        found_runs, unfinished = _read(folders or [], runs, default=settings.train.out or Path("runs"))
-        found = build_report(found_runs, unfinished, against=datasets, baseline=baseline)
+        root = runs or settings.train.out or Path("runs")
+        document = lstpnet.report(folders or None, root=root, against=datasets, baseline=baseline)
+        found, found_runs = document.report, document.runs
     if chosen == "console":
         report_view.draw(found)
     else:
@@ -111,6 +112,8 @@ def _check(
     faults = []
     if folders and runs is not None:
         faults.append("run folders and --runs: give one of them")
+    if runs is not None and not runs.is_dir():
+        faults.append(f"no folder {runs}: give the folder of a run, or one that holds runs")
     if predictions is None:
         faults += ["--data goes with --predictions or an HTML file"] if data is not None and not is_page else []
         faults += ["--fold goes with --predictions"] if fold is not None else []
@@ -134,23 +137,9 @@ def _of_predictions(path: Path, data: Path | str, *, fold: int, against: Sequenc
     return report_predictions(path, dfer_data.open_dataset(data), fold=fold, against=against)
 
 
-def _read(folders: list[Path], runs: Path | None, *, default: Path) -> tuple[list[Run], list[UnfinishedRun]]:
-    """Read the folders named; without any, all runs below `runs` or the default, where there may be none yet."""
-    from lstpnet.runs import find_runs, load_runs
-
-    for folder in [*folders, *([runs] if runs else [])]:
-        if not folder.is_dir():
-            raise UsageError(f"no folder {folder}: give the folder of a run, or one that holds runs")
-    found = []
-    for folder in folders or [runs or default]:
-        here = find_runs(folder)
-        if folders and not here:
-            raise UsageError(f"{folder} holds no runs (no run.json below it); `dfer train` makes them")
-        found += here
-    return load_runs(found)
-
-
-def _text(found: Report, runs: list[Run], chosen: Format, *, data: Path | str | None, filmstrips: int | None) -> str:
+def _text(
+    found: Report, runs: Sequence[Run], chosen: Format, *, data: Path | str | None, filmstrips: int | None
+) -> str:
     from lstpnet.reporting.formats import RENDERERS
 
     if chosen == "html":

@@ -10,10 +10,11 @@ from typing import Annotated
 import typer
 
 from dfer_data.errors import UsageError
+from dfer_data.processes import num_cores
 from dfer_data.sources.catalog import SHAPES
 
 from ._support import console
-from ._support.options import JsonFlag, NumWorkers, num_cores
+from ._support.options import JsonFlag, NumWorkers
 from ._support.settings import dataset_folder, load_settings
 
 

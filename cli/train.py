@@ -16,8 +16,8 @@ from ._support.options import JsonFlag, require_tensorboard, require_torch
 from ._support.settings import load_settings
 
 if TYPE_CHECKING:
-    from lstpnet.training.distributed import Group
     from lstpnet.training.experiment import Experiment
+    from lstpnet.training.launch import PlannedRun
 
 _LONG_SECONDS = 2 * 3600
 
@@ -80,58 +80,39 @@ def train(
         require_tensorboard()
     from dfer_data.loading.prepared import read_document
     from lstpnet.device import pick_device
-    from lstpnet.recipe import parse_overrides, recipe_of, renamed, resolve_recipe
+    from lstpnet.recipe import parse_overrides
     from lstpnet.training.distributed import joined_group
-    from lstpnet.training.experiment import check_trainable, make_experiment
-    from lstpnet.training.run import run_state
+    from lstpnet.training.launch import plan_runs, resolve_for
 
-    settings = load_settings().train
-    root = choose_data(data or settings.data, fold=fold)
-    check_trainable(root)
-    document = read_document(root)
-    wanted = recipe or settings.recipe or recipe_of(str(document["recipe"]))
+    file = load_settings().train
+    root = choose_data(data or file.data, fold=fold)
     val = val or ("blocks" if select == "val-best" else None)
     flags = {"protocol": protocol, "val": val, "select": select, "refit": refit or None, "model": model}
     values = parse_overrides(overrides or []) | {key: value for key, value in flags.items() if value is not None}
-    resolved = resolve_recipe(wanted, overrides=values, dataset=str(document["dataset"]))
-    if name is not None:
-        resolved = renamed(resolved, name)
-    pairs = folds_and_seeds(fold, seeds or str(seed), known=list(document["counts"]["folds"]))
-    runs = out or settings.out or Path("runs")
-    planned = []
-    for one_fold, one_seed in pairs:
-        experiment = make_experiment(root, resolved, fold=one_fold, seed=one_seed)
-        folder = experiment.run_folder(runs)
-        planned.append((experiment, folder, "absent" if force else run_state(folder, experiment, init=init)))
-    if resume and not any(state == "begun" for _, _, state in planned):
-        raise UsageError(f"--resume: there is no unfinished run with these settings ({planned[0][1]})")
+    resolved = resolve_for(root, recipe or file.recipe, overrides=values, name=name)
+    pairs = folds_and_seeds(fold, seeds or str(seed), known=list(read_document(root)["counts"]["folds"]))
+    runs = out or file.out or Path("runs")
+    planned = plan_runs(root, resolved, folds_and_seeds=pairs, out=runs, init=init, force=force)
+    if resume and not any(run.state == "begun" for run in planned):
+        raise UsageError(f"--resume: there is no unfinished run with these settings ({planned[0].folder})")
     with joined_group(pick_device(device)) as (group, chosen):
-        pending = [experiment for experiment, _, state in planned if state != "finished"]
+        pending = [run.experiment for run in planned if run.state != "finished"]
         if pending and group.is_first:
             _announce(pending, init=init, device=chosen, yes=yes, as_json=as_json)
         summaries = []
-        for experiment, folder, state in planned:
+        for run in planned:
             summary = None
-            if state != "finished":
-                summary = _train_one(
-                    experiment,
-                    folder,
-                    state,
-                    init=init,
-                    device=chosen,
-                    save_minutes=save_minutes,
-                    group=group,
-                    tensorboard=tensorboard,
-                    as_json=as_json,
-                )
+            if run.state != "finished":
+                options = {"init": init, "device": chosen, "save_seconds": 60 * save_minutes, "group": group}
+                summary = _train_one(run, tensorboard=tensorboard, as_json=as_json, **options)
             elif group.is_first:
                 again = "already done with the same settings (--force trains again)"
-                console.say(f"{folder}: {again}", as_json=as_json)
-            summaries.append({"run": str(folder), "already_done": state == "finished", "result": summary})
+                console.say(f"{run.folder}: {again}", as_json=as_json)
+            summaries.append({"run": str(run.folder), "already_done": run.state == "finished", "result": summary})
         if group.is_first:
             if as_json:
                 console.print_json(summaries[0] if len(summaries) == 1 else {"runs": summaries})
-            console.say(f"{planned[-1][1]}   next: dfer report", as_json=as_json)
+            console.say(f"{planned[-1].folder}   next: dfer report", as_json=as_json)
 
 
 def folds_and_seeds(folds: str, seeds: str, *, known: list[str]) -> list[tuple[int, int]]:
@@ -167,28 +148,17 @@ def _announce(pending: list[Experiment], *, init: Path | None, device: Any, yes:
         _ask(seconds)
 
 
-def _train_one(
-    experiment: Experiment,
-    folder: Path,
-    state: str,
-    *,
-    init: Path | None,
-    device: Any,
-    save_minutes: float,
-    group: Group,
-    tensorboard: bool,
-    as_json: bool,
-) -> dict[str, Any]:
-    """Train a run and say what came out; returns what `train_run` does."""
+def _train_one(run: PlannedRun, *, tensorboard: bool, as_json: bool, **options: Any) -> dict[str, Any]:
+    """Train a run and say what came out; returns what `train_planned` does, which takes the options."""
     from lstpnet.training.curves import board
-    from lstpnet.training.run import train_run
+    from lstpnet.training.launch import train_planned
 
-    if state == "begun" and group.is_first:
-        console.say(f"{folder}: goes on where it stopped", as_json=as_json)
+    if run.state == "begun" and options["group"].is_first:
+        console.say(f"{run.folder}: goes on where it stopped", as_json=as_json)
     with contextlib.ExitStack() as stack:
         advance = stack.enter_context(console.progress("training", unit="epochs"))
-        write = stack.enter_context(board(folder)) if tensorboard else None
-        total = experiment.recipe.frame_epochs + experiment.recipe.epochs
+        write = stack.enter_context(board(run.folder)) if tensorboard else None
+        total = run.experiment.recipe.frame_epochs + run.experiment.recipe.epochs
         num_done = 0
 
         def on_event(event: Any) -> None:
@@ -198,16 +168,7 @@ def _train_one(
             if write is not None:
                 write(event)
 
-        summary = train_run(
-            experiment,
-            folder,
-            device=device,
-            init=init,
-            continues=state == "begun",
-            save_seconds=60 * save_minutes,
-            group=group,
-            on_event=on_event,
-        )
+        summary = train_planned(run, on_event=on_event, **options)
     for row in summary["results"]:
         mark = "  (chosen on the test clips)" if row["checkpoint"] == "test-best" else ""
         figures = f"WAR {100 * row['war']:.2f}  UAR {100 * row['uar']:.2f}  n {row['n']}"

@@ -1,4 +1,11 @@
-"""Raw face videos to a dataset of aligned face clips: decode, detect, track, align, store, read back."""
+"""Raw face videos to a dataset of aligned face clips: decode, detect, track, align, store, read back.
+
+import dfer_data as dd
+
+dd.prepare("dfew", source="data/dfew", out="prepared/dfew")
+data = dd.open_dataset("prepared/dfew")
+clips = dd.FaceClipDataset(data, fold=3, split="train")
+"""
 
 from __future__ import annotations
 
@@ -6,16 +13,38 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dfer_data.inspection.verify import verify as verify
+    from dfer_data.loading.clip_dataset import FaceClipDataset as FaceClipDataset
+    from dfer_data.loading.clip_dataset import collate as collate
+    from dfer_data.loading.concat import ConcatClips as ConcatClips
+    from dfer_data.loading.loader import ClipLoader as ClipLoader
     from dfer_data.loading.prepared import PreparedDataset as PreparedDataset
     from dfer_data.loading.prepared import open_dataset as open_dataset
     from dfer_data.loading.prepared import read_clip as read_clip
+    from dfer_data.preparation.run import prepare as prepare
 
 _LAZY = {
+    "ClipLoader": "dfer_data.loading.loader",
+    "ConcatClips": "dfer_data.loading.concat",
+    "FaceClipDataset": "dfer_data.loading.clip_dataset",
     "PreparedDataset": "dfer_data.loading.prepared",
+    "collate": "dfer_data.loading.clip_dataset",
     "open_dataset": "dfer_data.loading.prepared",
+    "prepare": "dfer_data.preparation.run",
     "read_clip": "dfer_data.loading.prepared",
+    "verify": "dfer_data.inspection.verify",
 }
-__all__ = ["PreparedDataset", "open_dataset", "read_clip"]
+__all__ = [
+    "ClipLoader",
+    "ConcatClips",
+    "FaceClipDataset",
+    "PreparedDataset",
+    "collate",
+    "open_dataset",
+    "prepare",
+    "read_clip",
+    "verify",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -23,3 +52,8 @@ def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'dfer_data' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

@@ -17,6 +17,8 @@ Precision = Literal["f32", "bf16"]
 Device = Literal["cpu", "cuda"]
 Store = Literal["frames", "clips16"]
 Partial = Literal["keep", "drop"]
+FAST_DETECT_EVERY = 5
+"""What `--fast` means, and the default in `predict`."""
 MOST_DETECT_EVERY = 8
 """Further apart, landmarks between keyframes are off by more than what they are used for."""
 

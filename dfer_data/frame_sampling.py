@@ -28,14 +28,14 @@ _Draw = Callable[[int, Generator], FrameIndices]
 
 @dataclass(frozen=True)
 class Sampler:
-    """A sampling policy for clips of at least sixteen frames; its formulas also say what they do with fewer."""
+    """A sampling policy for clips of at least T frames, T = 16 as a rule; its formulas also cover shorter ones."""
 
     name: str
     """In recipes and protocol lines."""
     train: _Draw
-    """(number of frames, random stream) -> (16,) int32."""
+    """(number of frames, random stream) -> (T,) int32."""
     test: _Draw
-    """(number of frames, random stream) -> (V, 16) int32."""
+    """(number of frames, random stream) -> (V, T) int32."""
     num_views: int = 1
     """V: views of a test clip, whose probabilities are averaged."""
     is_test_random: bool = False
@@ -79,115 +79,137 @@ def _runs(starts: npt.NDArray[np.int64], num_frames: int, frames_per_segment: in
     return np.asarray(np.minimum(frames, num_frames - 1), np.int32)
 
 
-def uniform_train(num_frames: int, rng: Generator) -> FrameIndices:
-    """Draw sixteen different frames, sorted (the code of DFEW's owners); fewer frames are repeated in turn."""
-    if num_frames < CLIP_FRAMES:
-        return loop(num_frames)
-    return np.sort(rng.choice(num_frames, CLIP_FRAMES, replace=False)).astype(np.int32)
+def uniform_train(num_frames: int, rng: Generator, *, clip_frames: int = CLIP_FRAMES) -> FrameIndices:
+    """Draw T different frames, sorted (the code of DFEW's owners); fewer frames are repeated in turn."""
+    if num_frames < clip_frames:
+        return loop(num_frames, clip_frames=clip_frames)
+    return np.sort(rng.choice(num_frames, clip_frames, replace=False)).astype(np.int32)
 
 
-def uniform_test(num_frames: int) -> FrameIndices:
-    """Return sixteen evenly spaced frames, the first and the last among them (the code of DFEW's owners)."""
-    return np.linspace(0, num_frames - 1, CLIP_FRAMES).astype(np.int32)
+def uniform_test(num_frames: int, *, clip_frames: int = CLIP_FRAMES) -> FrameIndices:
+    """Return T evenly spaced frames, the first and the last among them (the code of DFEW's owners)."""
+    return np.linspace(0, num_frames - 1, clip_frames).astype(np.int32)
 
 
-def m3dfel(num_frames: int, rng: Generator) -> FrameIndices:
-    """Draw min(N - 1, int(N i / 16) + U{0..15}) for i = 0..15, in training and in testing; not in order of time."""
-    starts = np.array([num_frames * i // CLIP_FRAMES for i in range(CLIP_FRAMES)])
-    return np.asarray(np.minimum(starts + rng.integers(0, CLIP_FRAMES, CLIP_FRAMES), num_frames - 1), np.int32)
+def m3dfel(num_frames: int, rng: Generator, *, clip_frames: int = CLIP_FRAMES) -> FrameIndices:
+    """Draw min(N - 1, int(N i / T) + U{0..T-1}) for i = 0..T-1, in training and in testing; not in order of time."""
+    starts = np.array([num_frames * i // clip_frames for i in range(clip_frames)])
+    return np.asarray(np.minimum(starts + rng.integers(0, clip_frames, clip_frames), num_frames - 1), np.int32)
 
 
-def strided_window_train(num_frames: int, rng: Generator, *, stride: int) -> FrameIndices:
-    """Draw a window of 16 `stride` frames and take sixteen evenly spaced ones (VideoMAE, MAE-DFER, SVFAP, S2D).
+def strided_window_train(
+    num_frames: int, rng: Generator, *, stride: int, clip_frames: int = CLIP_FRAMES
+) -> FrameIndices:
+    """Draw a window of T `stride` frames and take T evenly spaced ones (VideoMAE, MAE-DFER, SVFAP, S2D).
 
     A clip that is not longer than the window gives every `stride`-th frame, then its last one.
     """
-    window = CLIP_FRAMES * stride
+    window = clip_frames * stride
     if num_frames <= window:
         spaced = np.linspace(0, num_frames, num_frames // stride)
-        index = np.concatenate([spaced, np.full(CLIP_FRAMES - len(spaced), num_frames)])
+        index = np.concatenate([spaced, np.full(clip_frames - len(spaced), num_frames)])
         return np.asarray(np.clip(index, 0, num_frames - 1), np.int32)
     end = int(rng.integers(window, num_frames))
-    return np.asarray(np.clip(np.linspace(end - window, end, CLIP_FRAMES), end - window, end - 1), np.int32)
+    return np.asarray(np.clip(np.linspace(end - window, end, clip_frames), end - window, end - 1), np.int32)
 
 
-def strided_window_test(num_frames: int, *, stride: int, num_views: int) -> FrameIndices:
-    """Return views (V, 16) of every `stride`-th frame, the first sixteen to the last sixteen, padded with the last."""
+def strided_window_test(
+    num_frames: int, *, stride: int, num_views: int, clip_frames: int = CLIP_FRAMES
+) -> FrameIndices:
+    """Return views (V, T) of every `stride`-th frame, the first T to the last T, padded with the last."""
     strided = np.arange(0, num_frames, stride)
-    strided = np.concatenate([strided, np.full(max(0, CLIP_FRAMES - len(strided)), strided[-1])])
-    step = (len(strided) - CLIP_FRAMES) / max(1, num_views - 1)
-    return np.stack([strided[int(v * step) :][:CLIP_FRAMES] for v in range(num_views)]).astype(np.int32)
+    strided = np.concatenate([strided, np.full(max(0, clip_frames - len(strided)), strided[-1])])
+    step = (len(strided) - clip_frames) / max(1, num_views - 1)
+    return np.stack([strided[int(v * step) :][:clip_frames] for v in range(num_views)]).astype(np.int32)
 
 
-def dense_train(num_frames: int, rng: Generator) -> FrameIndices:
-    """Draw sixteen consecutive frames; a shorter clip repeats its last one."""
-    start = int(rng.integers(0, max(1, num_frames - CLIP_FRAMES + 1)))
-    return np.minimum(start + np.arange(CLIP_FRAMES), num_frames - 1).astype(np.int32)
+def dense_train(num_frames: int, rng: Generator, *, clip_frames: int = CLIP_FRAMES) -> FrameIndices:
+    """Draw T consecutive frames; a shorter clip repeats its last one."""
+    start = int(rng.integers(0, max(1, num_frames - clip_frames + 1)))
+    return np.minimum(start + np.arange(clip_frames), num_frames - 1).astype(np.int32)
 
 
-def dense_test(num_frames: int) -> FrameIndices:
-    """Return the sixteen consecutive frames in the middle; a shorter clip repeats its last one."""
-    start = max(0, (num_frames - CLIP_FRAMES) // 2)
-    return np.minimum(start + np.arange(CLIP_FRAMES), num_frames - 1).astype(np.int32)
+def dense_test(num_frames: int, *, clip_frames: int = CLIP_FRAMES) -> FrameIndices:
+    """Return the T consecutive frames in the middle; a shorter clip repeats its last one."""
+    start = max(0, (num_frames - clip_frames) // 2)
+    return np.minimum(start + np.arange(clip_frames), num_frames - 1).astype(np.int32)
 
 
-def edge(num_frames: int) -> FrameIndices:
+def edge(num_frames: int, *, clip_frames: int = CLIP_FRAMES) -> FrameIndices:
     """Take all frames, then the last one again and again."""
-    return np.minimum(np.arange(CLIP_FRAMES), num_frames - 1).astype(np.int32)
+    return np.minimum(np.arange(clip_frames), num_frames - 1).astype(np.int32)
 
 
-def loop(num_frames: int) -> FrameIndices:
+def loop(num_frames: int, *, clip_frames: int = CLIP_FRAMES) -> FrameIndices:
     """Take all frames, then begin anew."""
-    return (np.arange(CLIP_FRAMES) % num_frames).astype(np.int32)
+    return (np.arange(clip_frames) % num_frames).astype(np.int32)
 
 
-def zero(num_frames: int) -> FrameIndices:
+def zero(num_frames: int, *, clip_frames: int = CLIP_FRAMES) -> FrameIndices:
     """Take all frames, then black ones."""
-    frames = np.arange(CLIP_FRAMES)
+    frames = np.arange(clip_frames)
     return np.where(frames < num_frames, frames, BLACK).astype(np.int32)
 
 
-def _segments(name: str, num_segments: int, frames_per_segment: int) -> Sampler:
+def _segments(name: str, frames_per_segment: int, clip_frames: int) -> Sampler:
+    if clip_frames % frames_per_segment:
+        raise UsageError(f"{name} takes {frames_per_segment} frames per segment: {clip_frames} frames are no multiple")
+    num_segments = clip_frames // frames_per_segment
     train = partial(segments_train, num_segments=num_segments, frames_per_segment=frames_per_segment)
     test = partial(segments_test, num_segments=num_segments, frames_per_segment=frames_per_segment)
     return Sampler(name, train, lambda n, rng: test(n)[None])
 
 
-def _strided(stride: int) -> Sampler:
-    test = partial(strided_window_test, stride=stride, num_views=2)
-    train = partial(strided_window_train, stride=stride)
+def _strided(stride: int, clip_frames: int) -> Sampler:
+    test = partial(strided_window_test, stride=stride, num_views=2, clip_frames=clip_frames)
+    train = partial(strided_window_train, stride=stride, clip_frames=clip_frames)
     return Sampler(f"strided-window-{stride}", train, lambda n, rng: test(n), num_views=2)
 
 
-SAMPLERS: Mapping[str, Sampler] = MappingProxyType(
+def _uniform(clip_frames: int) -> Sampler:
+    train = partial(uniform_train, clip_frames=clip_frames)
+    return Sampler("uniform", train, lambda n, rng: uniform_test(n, clip_frames=clip_frames)[None])
+
+
+def _m3dfel(clip_frames: int) -> Sampler:
+    draw = partial(m3dfel, clip_frames=clip_frames)
+    return Sampler("m3dfel", draw, lambda n, rng: draw(n, rng)[None], is_test_random=True)
+
+
+def _dense(clip_frames: int) -> Sampler:
+    train = partial(dense_train, clip_frames=clip_frames)
+    return Sampler("dense", train, lambda n, rng: dense_test(n, clip_frames=clip_frames)[None])
+
+
+SAMPLERS: Mapping[str, Callable[[int], Sampler]] = MappingProxyType(
     {
-        sampler.name: sampler
-        for sampler in (
-            _segments("segments-8x2", 8, 2),
-            _segments("segments-16x1", 16, 1),
-            Sampler("uniform", uniform_train, lambda n, rng: uniform_test(n)[None]),
-            Sampler("m3dfel", m3dfel, lambda n, rng: m3dfel(n, rng)[None], is_test_random=True),
-            _strided(4),
-            _strided(1),
-            Sampler("dense", dense_train, lambda n, rng: dense_test(n)[None]),
-        )
+        "segments-8x2": partial(_segments, "segments-8x2", 2),
+        "segments-16x1": partial(_segments, "segments-16x1", 1),
+        "uniform": _uniform,
+        "m3dfel": _m3dfel,
+        "strided-window-4": partial(_strided, 4),
+        "strided-window-1": partial(_strided, 1),
+        "dense": _dense,
     }
 )
-"""segments-8x2: Former-DFER, LSTPNet. segments-16x1: IAL, DFER-CLIP. uniform: DFEW's owners. m3dfel: M3DFEL.
-strided-window-4: MAE-DFER, SVFAP on DFEW and MAFW; -1: on FERV39k. dense: action recognition."""
-SHORT_RULES: Mapping[str, Callable[[int], FrameIndices] | None] = MappingProxyType(
+"""Name -> the policy for T frames. segments-8x2: Former-DFER, LSTPNet. segments-16x1: IAL, DFER-CLIP. uniform: DFEW's
+owners. m3dfel: M3DFEL. strided-window-4: MAE-DFER, SVFAP on DFEW and MAFW; -1: on FERV39k. dense: action recognition.
+With another T than 16, segments keep their length and their number changes."""
+SHORT_RULES: Mapping[str, Callable[..., FrameIndices] | None] = MappingProxyType(
     {"edge": edge, "loop": loop, "zero": zero, "drop": None, "formula": None}
 )
-"""What becomes of a clip with fewer than sixteen frames. `drop`: it is left out, in train and test. `formula`: the
-sampler's own formula, as its authors run it."""
+"""What becomes of a clip with fewer than T frames. `drop`: it is left out, in train and test. `formula`: the sampler's
+own formula, as its authors run it."""
 DEFAULT_SAMPLER, DEFAULT_SHORT = "segments-8x2", "edge"
 
 
-def sampler(name: str) -> Sampler:
-    """Return the policy called `name`; UsageError lists the known ones."""
+def sampler(name: str, *, clip_frames: int = CLIP_FRAMES) -> Sampler:
+    """Return the policy called `name` for T = `clip_frames`; UsageError for an unknown one, or a T it cannot give."""
     if name not in SAMPLERS:
         raise UsageError(f"unknown sampler {name!r}; known: {', '.join(SAMPLERS)}")
-    return SAMPLERS[name]
+    if clip_frames < 1:
+        raise UsageError(f"clips of {clip_frames} frames: 1 or more are needed")
+    return SAMPLERS[name](clip_frames)
 
 
 def checked_short_rule(name: str) -> str:
@@ -204,20 +226,21 @@ def frames_of_clip(
     sampler_name: str = DEFAULT_SAMPLER,
     short: str = DEFAULT_SHORT,
     rng: Generator | None = None,
+    clip_frames: int = CLIP_FRAMES,
 ) -> FrameIndices:
-    """Return the frames of a clip of `num_frames` as views: (1, 16) for train, (V, 16) for test, int32.
+    """Return the frames of a clip of `num_frames` as views: (1, T) for train, (V, T) for test, int32; T: `clip_frames`.
 
     `rng` is needed where the policy draws. BLACK stands for a black frame. Raises ValueError for an empty clip, and for
     a short one under the rule `drop`, which the caller must have left out.
     """
     if num_frames < 1:
         raise ValueError("a clip needs at least one frame")
-    chosen = sampler(sampler_name)
-    if num_frames < CLIP_FRAMES and short != "formula":
+    chosen = sampler(sampler_name, clip_frames=clip_frames)
+    if num_frames < clip_frames and short != "formula":
         rule = SHORT_RULES[checked_short_rule(short)]
         if rule is None:
             raise ValueError(f"a clip of {num_frames} frames is left out under the rule {short!r}")
-        return np.tile(rule(num_frames), (1 if part == "train" else chosen.num_views, 1))
+        return np.tile(rule(num_frames, clip_frames=clip_frames), (1 if part == "train" else chosen.num_views, 1))
     stream = rng if rng is not None else np.random.default_rng(0)
     return chosen.train(num_frames, stream)[None] if part == "train" else chosen.test(num_frames, stream)
 

@@ -12,6 +12,13 @@ from multiprocessing.connection import wait
 _SAFE_PATH = "PYTHONSAFEPATH"
 
 
+def num_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 @contextmanager
 def safe_imports() -> Iterator[None]:
     """Processes started in the block import nothing from the working folder, which may be a stranger's.

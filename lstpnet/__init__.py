@@ -1,4 +1,11 @@
-"""LSTPNet for dynamic facial expression recognition: the model, its training, its evaluation."""
+"""LSTPNet and other networks for dynamic facial expression recognition: models, training, evaluation, reports.
+
+import lstpnet
+
+run = lstpnet.train("prepared/dfew-retinaface", fold=3)
+model = lstpnet.load_model(run)
+print(lstpnet.report("runs").to_markdown())
+"""
 
 from __future__ import annotations
 
@@ -8,13 +15,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lstpnet.checkpoints.reference import load_reference as load_reference
     from lstpnet.models.lstpnet import LSTPNet as LSTPNet
+    from lstpnet.models.registry import build_model as build_model
+    from lstpnet.prediction.loaded_model import load_model as load_model
+    from lstpnet.reporting.document import report as report
+    from lstpnet.runs import open_run as open_run
+    from lstpnet.training.launch import train as train
 
-_LAZY = {"LSTPNet": "lstpnet.models.lstpnet", "load_reference": "lstpnet.checkpoints.reference"}
-__all__ = ["LSTPNet", "load_reference"]
+_LAZY = {
+    "LSTPNet": "lstpnet.models.lstpnet",
+    "build_model": "lstpnet.models.registry",
+    "load_model": "lstpnet.prediction.loaded_model",
+    "load_reference": "lstpnet.checkpoints.reference",
+    "open_run": "lstpnet.runs",
+    "report": "lstpnet.reporting.document",
+    "train": "lstpnet.training.launch",
+}
+__all__ = ["LSTPNet", "build_model", "load_model", "load_reference", "open_run", "report", "train"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import the model on first use, so that `import lstpnet` needs no torch."""
+    """Import a public name on first use, so that `import lstpnet` needs no torch."""
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'lstpnet' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """List the public names."""
+    return sorted(__all__)

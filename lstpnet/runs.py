@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.storage.files import canonical_json, sync_folder, write_atomically
+from lstpnet.metrics import Scores, confusion_matrix, predicted_classes, score
 
 FORMAT, RUN_FORMAT_VERSION = "dfer-run", 1
 RUN_NAME, CONFIG_NAME, PREDICTIONS_NAME = "run.json", "config.json", "predictions.parquet"
@@ -172,6 +173,37 @@ class Run:
     """Its run.json."""
     predictions: tuple[Predictions, ...]
     """One for each checkpoint and control, `last` before `best`, without a control first."""
+
+    def scores(self, part: Predictions) -> Scores:
+        """Return WAR, UAR and recalls of one of its predictions."""
+        names = self.info.class_names
+        labels = [names.index(label) for label in part.labels]
+        return score(confusion_matrix(labels, predicted_classes(part.logits), num_classes=len(names)))
+
+    def __repr__(self) -> str:
+        info = self.info
+        return f"Run({str(self.folder)!r}: {info.recipe} on {info.prepared}, fold {info.fold}, seed {info.seed})"
+
+    def _repr_html_(self) -> str:
+        """Show the run in a notebook: what was trained on what, and its figures."""
+        from dfer_data.render.html import notebook_card
+
+        info = self.info
+        facts = {
+            "folder": str(self.folder),
+            "data": f"{info.prepared} ({info.dataset}, sha256 {info.dataset_sha256[:12]})",
+            "recipe": info.recipe,
+            "fold and seed": f"{info.fold}, {info.seed}",
+            "clips": f"{info.n_train} train, {info.n_val} held out, {len(self.predictions[0].labels)} test",
+            "classes": ", ".join(info.class_names),
+            "protocol": info.protocol,
+        }
+        facts |= {"rendered heads": "not comparable with published figures"} if info.synthetic else {}
+        figures = {}
+        for part in self.predictions:
+            scores, name = self.scores(part), " ".join([part.checkpoint, part.control]).strip()
+            figures[name] = f"WAR {100 * scores.war:.2f}, UAR {100 * scores.uar:.2f}"
+        return notebook_card("run", facts, {"test": figures})
 
 
 @dataclass(frozen=True)
@@ -338,6 +370,20 @@ def find_runs(root: Path) -> list[Path]:
     marked = {path.parent for path in root.rglob(RUN_NAME)}
     started = {path for path in root.rglob("seed-*") if path.is_dir() and path.parent.name.startswith("fold-")}
     return sorted(marked | started)
+
+
+def open_run(folder: Path | str) -> Run:
+    """Read the folder of a finished run.
+
+    Raises UsageError for a folder without one, CorruptDataError for damaged files, FormatVersionError.
+    """
+    path = Path(folder)
+    if not (path / RUN_NAME).is_file():
+        raise UsageError(f"{path} holds no finished run: {RUN_NAME} is missing")
+    info = read_run(path)
+    if not info.finished:
+        raise UsageError(f"{path} has not finished; train it to its end first")
+    return Run(path, info, read_predictions(path, info))
 
 
 def load_runs(folders: Sequence[Path]) -> tuple[list[Run], list[UnfinishedRun]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -14,10 +13,6 @@ JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on std
 NumWorkers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Worker processes.", show_default="one per core")
 ]
-
-
-FAST_DETECT_EVERY = 5
-"""What --fast stands for, and `predict` takes: landmarks off by 0.7 % of the distance of the eyes (docs/prepare.md)."""
 
 
 def refuse_targets(*targets: Path, force: bool) -> None:
@@ -43,10 +38,3 @@ def require_tensorboard() -> None:
 
     if find_spec("tensorboard") is None:
         raise UsageError("--tensorboard needs a package that is not installed: pip install 'dfer[tensorboard]'")
-
-
-def num_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -9,20 +9,6 @@ from dfer_data.errors import UsageError
 if TYPE_CHECKING:
     from dfer_data.sources.make_folds import Folding
 
-    from .settings import PrepareSettings
-
-
-def default_detector(dataset: str, *, crops: str | None, settings: PrepareSettings) -> str:
-    """Return the detector where no flag names one: none for a dataset that ships crops alone, or where crops are named.
-
-    A detector on crops aligns anew what was aligned before, so that one is asked for by name.
-    """
-    from dfer_data.sources.registry import adapter
-
-    if crops is not None or "videos" not in adapter(dataset).layouts:
-        return "none"
-    return settings.detector or "retinaface"
-
 
 def folding(num_folds: int | None, *, group_by: str | None, stratify: bool, seed: int) -> Folding | None:
     """Return how folds are made; None without --folds. Raises UsageError for flags that go with --folds."""
@@ -34,8 +20,3 @@ def folding(num_folds: int | None, *, group_by: str | None, stratify: bool, seed
     if given := [flag for flag, value in flags if value]:
         raise UsageError(f"{', '.join(given)} {'go' if len(given) > 1 else 'goes'} with --folds")
     return None
-
-
-def folder_name(dataset: str, detector: str, *, crops: str | None) -> str:
-    """Return the name of the prepared folder: one for each source, so that two are never mixed."""
-    return f"{dataset}-{detector}" + (f"-{crops}" if crops else "")

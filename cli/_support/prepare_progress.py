@@ -9,12 +9,13 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from . import console
+from .prepare_view import introduce
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from dfer_data.preparation.crew import Event, WorkerLost
-    from dfer_data.preparation.run import PreparationStarted
+    from dfer_data.preparation.run import PreparationPlanned, PreparationStarted
     from dfer_data.preparation.steps import VideoDone
     from dfer_data.storage.url_lock import Holder
 
@@ -24,8 +25,9 @@ _WIDE_COLUMNS = 80  # narrower terminals get the count and the rates, no bar
 class PrepareProgress:
     """The bar: videos, frames/s, time left, how many clips went which way. On a terminal only; notes always."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, engine: str, as_json: bool) -> None:
         """Show nothing before the run has begun."""
+        self._engine, self._as_json = engine, as_json
         self._codes: Counter[str] = Counter()
         self._num_frames = self._num_videos = 0
         self._start = time.monotonic()
@@ -43,13 +45,17 @@ class PrepareProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, event: PreparationStarted | Event) -> None:
+    def update(self, event: PreparationPlanned | PreparationStarted | Event) -> None:
         """Show an event."""
         from dfer_data.preparation.crew import WorkerLost
-        from dfer_data.preparation.run import PreparationStarted
+        from dfer_data.preparation.run import PreparationPlanned, PreparationStarted
         from dfer_data.preparation.steps import VideoDone
 
-        if isinstance(event, PreparationStarted):
+        if isinstance(event, PreparationPlanned):
+            introduce(
+                event.resolved, event.out, engine=self._engine, num_workers=event.num_workers, as_json=self._as_json
+            )
+        elif isinstance(event, PreparationStarted):
             self._begin(event.num_videos)
         elif isinstance(event, VideoDone):
             self._count(event)

@@ -27,7 +27,7 @@ class ConcatClips:
         that are sampled differently, lie in folders of one name, or have no clip of these classes.
         """
         if not parts:
-            raise UsageError("JoinedClips needs a dataset")
+            raise UsageError("ConcatClips needs a dataset")
         shapes = {(part.item_shape, part.sampling, part.seed) for part in parts}
         if len(shapes) > 1:
             raise UsageError(f"datasets of different size, sampling or seed cannot be one: {sorted(map(str, shapes))}")

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dfer_data.loading.clip_dataset import Clips
+from dfer_data.errors import UsageError
+from dfer_data.loading.clip_dataset import Clips, FaceClipDataset
 from dfer_data.loading.epoch_order import ClipNumbers, of_rank, resampled, shuffled
 from dfer_data.loading.epoch_order import steps as cut_into_steps
 
@@ -63,6 +64,8 @@ class ClipLoader:
         pins: bool = False,
         shares: Sequence[float] | None = None,
     ) -> None:
+        if isinstance(dataset, FaceClipDataset) and not dataset.is_plain:
+            raise UsageError("ClipLoader gives uint8 clips: layout, mean, std and transform are for torch's DataLoader")
         self.dataset = dataset
         self._batch_size, self._shuffles, self._num_threads, self._pins = batch_size, shuffles, num_threads, pins
         self._ahead = ahead if num_threads else 0

@@ -22,11 +22,13 @@ from dfer_data.shards.layout import CLIPS_NAME, DATASET_NAME, FOLDS, FORMAT_VERS
 from dfer_data.shards.reader import ShardReader
 from dfer_data.storage.files import ORIGIN_NAME, canonical_json, is_url, sha256_file
 from dfer_data.storage.shard_bytes import LocalBytes, ShardBytes
+from dfer_data.types import FrameFlag, Image
 from dfer_data.video.resize import resized
 
 if TYPE_CHECKING:
     from dfer_data.storage.url_cache import Remote
 
+_STRIP_ROWS, _STRIP_PX = 7, 64  # of the filmstrip in a notebook
 _INDEX = ("clip_id", "status", "label", "shard", "row", "num_frames")
 
 
@@ -198,15 +200,67 @@ class PreparedDataset:
             self._readers[number] = reader
         return self._readers[number]
 
+    def frames(self, clip_id: str) -> pd.DataFrame:
+        """Return what is stored of each aligned frame of a clip, one row per frame.
+
+        Columns: frame_index (in the source), pts_seconds, left, top, right, bottom, x0, y0 ... x4, y4 (landmarks in
+        source pixels), score, and the flags detected, between_keyframes, gap_filled, outside_border, damaged_source.
+        Raises UsageError for a clip that is unknown or has no faces, CorruptShardError for damaged bytes.
+        """
+        reader, row = self._reader_of(clip_id)
+        rows = slice(*(int(offset) for offset in reader.clip_offsets[row : row + 2]))
+        points = reader.tensor("landmarks")[rows].reshape(-1, 10)
+        columns: dict[str, Any] = {name: reader.tensor(name)[rows] for name in ("frame_index", "pts_seconds")}
+        columns |= dict(zip(("left", "top", "right", "bottom"), reader.tensor("box")[rows].T, strict=True))
+        columns |= {f"{axis}{point}": points[:, 2 * point + k] for point in range(5) for k, axis in enumerate("xy")}
+        columns["score"] = reader.tensor("score")[rows]
+        flags = reader.tensor("flags")[rows]
+        columns |= {str(flag.name).lower(): (flags & flag) != 0 for flag in FrameFlag}
+        return pd.DataFrame(columns)
+
+    def _reader_of(self, clip_id: str) -> tuple[ShardReader, int]:
+        """Return the shard and row of a clip."""
+        clip = self.clip(clip_id)
+        if clip["status"] == "failed":
+            raise UsageError(f"clip {clip_id} has no faces: {clip['code']}: {clip['reason']}")
+        return self.shard(int(clip["shard"])), int(clip["row"])
+
+    def __repr__(self) -> str:
+        counts = self.document["counts"]
+        return f"PreparedDataset({str(self.root)!r}: {counts['clips']} clips, {len(self.class_names)} classes)"
+
+    def _repr_html_(self) -> str:
+        """Show the dataset in a notebook: counts, classes and one clip of each class."""
+        from dfer_data.render.html import notebook_card
+
+        counts = self.document["counts"]
+        config = self.document["config"]
+        facts = {
+            "folder": str(self.root),
+            "faces": f"{config['detector']} {config['backbone']}, {config['align']}, {config['size_px']} px".strip(),
+            "clips": ", ".join([str(counts["clips"]), *(f"{n} {status}" for status, n in counts["status"].items())]),
+            "frames": str(counts["frames"]),
+            "folds": ", ".join(counts["folds"]) or "none",
+            "sha256": str(self.document["sha256"]),
+        }
+        classes = {name: str(number) for name, number in counts["classes"].items()}
+        return notebook_card("prepared dataset", facts, {"clips per class": classes}, image=self._filmstrip())
+
+    def _filmstrip(self) -> Image | None:
+        """Return the test frames of the first clip of each class, (rows * 64, 8 * 64, 3) uint8; None without faces."""
+        clips = self.clips[self.clips["status"] != "failed"].drop_duplicates("label").head(_STRIP_ROWS)
+        strips = [self.read_clip(clip_id, size_px=_STRIP_PX)[::2].transpose(2, 0, 3, 1) for clip_id in clips["clip_id"]]
+        if not strips:
+            return None
+        rows = [np.reshape(strip, (_STRIP_PX, -1, 3)) for strip in strips]  # (H, T, W, C) -> (H, T * W, C)
+        return np.ascontiguousarray(np.concatenate(rows))
+
     def read_clip(self, clip_id: str, *, size_px: int = 224) -> npt.NDArray[np.uint8]:
         """Return the 16 test frames of a clip as (16, 3, size, size) uint8 RGB.
 
         Raises UsageError for a clip that is unknown or has no faces, CorruptShardError for damaged bytes.
         """
-        clip = self.clip(clip_id)
-        if clip["status"] == "failed":
-            raise UsageError(f"clip {clip_id} has no faces: {clip['code']}: {clip['reason']}")
-        reader, row = self.shard(int(clip["shard"])), int(clip["row"])
+        reader, row = self._reader_of(clip_id)
         wanted = reader.clip16_index(row).tolist()
         pictures = {i: resized(reader.frame(row, i, clip_id=clip_id), size_px=size_px) for i in set(wanted)}
         return np.stack([pictures[i] for i in wanted]).transpose(0, 3, 1, 2).copy()  # (T, H, W, C) -> (T, C, H, W)

@@ -87,6 +87,19 @@ class ResolvedRequest:
     """Clip id -> track chosen by hand; None: those of the plan that is there, if any."""
 
 
+def default_detector(dataset: str, *, crops: str | None = None) -> str:
+    """Return the detector where none is named: none for a dataset that ships crops alone, or where crops are named.
+
+    A detector on crops aligns anew what was aligned before, so that one is asked for by name.
+    """
+    return "none" if crops is not None or "videos" not in adapter(dataset).layouts else Request.detector
+
+
+def default_output(dataset: str, detector: str, *, crops: str | None = None) -> Path:
+    """Return the prepared folder below the working folder: one for each source, so that two are never mixed."""
+    return Path("prepared") / (f"{dataset}-{detector}" + (f"-{crops}" if crops else ""))
+
+
 def resolve_request(request: Request, *, has_hardware: bool = True) -> ResolvedRequest:
     """List the dataset, fetch the model file and make the plan.
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import socket
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from dfer_data.errors import DferError, UsageError
 from dfer_data.preparation.crew import Event, Limits, WorkerLost
 from dfer_data.preparation.engines import EngineName, started
 from dfer_data.preparation.manifest import write_manifest
-from dfer_data.preparation.output_folder import output_folder, record
+from dfer_data.preparation.output_folder import discard, output_folder, record
 from dfer_data.preparation.plan import Plan, commit_plan, planned_subjects, renewed_plan, with_subjects
 from dfer_data.preparation.ray_pool import Cluster
-from dfer_data.preparation.request import ResolvedRequest
+from dfer_data.preparation.request import Request, ResolvedRequest, default_detector, default_output, resolve_request
 from dfer_data.preparation.steps import ShardTask, Workplace
+from dfer_data.processes import num_cores
 from dfer_data.shards.layout import AMBIGUOUS_NAME, DATASET_NAME, PLAN_NAME, SHARDS, sidecar_name
 from dfer_data.shards.sidecar import failure_codes, finished_sidecars
 from dfer_data.storage.base import OnWait, Target
@@ -52,6 +54,18 @@ class TaskShare:
 
 
 @dataclass(frozen=True)
+class PreparationPlanned:
+    """Event: dataset, settings and model file are known; nothing was written yet."""
+
+    resolved: ResolvedRequest
+    """The plan and what it rests on."""
+    out: str
+    """Folder or URL that is written."""
+    num_workers: int | None
+    """Workers; None: as many as fit into the cluster."""
+
+
+@dataclass(frozen=True)
 class PreparationStarted:
     """Event: the plan is committed, and this is what is left to do."""
 
@@ -80,6 +94,80 @@ class Summary:
         return sum(number for code, number in self.num_clips.items() if code not in ("ok", "partial"))
 
 
+def prepare(
+    dataset: str,
+    *,
+    source: Path | str | None = None,
+    out: Path | str | None = None,
+    detector: str | None = None,
+    num_workers: int | None = None,
+    engine: EngineName = "processes",
+    limits: Limits | None = None,
+    cluster: Cluster | None = None,
+    share: TaskShare | None = None,
+    retry_failed: str | None = None,
+    force: bool = False,
+    scratch: Path | None = None,
+    on_event: Callable[[PreparationPlanned | PreparationStarted | Event], None] = lambda event: None,
+    on_wait: OnWait = lambda holder: None,
+    **settings: Any,
+) -> Summary:
+    """Make a prepared dataset: decode, detect, track, align, store. The same call resumes what was interrupted.
+
+    Args:
+        dataset: name of the dataset (`dfer datasets` lists them), `folder` or `csv`.
+        source: its folder; None: data/DATASET.
+        out: folder or URL to write; None: prepared/DATASET-DETECTOR.
+        detector: `retinaface`, `dlib`, or `none` for shipped crops; None: what the dataset needs.
+        num_workers: worker processes; None: one per core, or as many as a Ray cluster holds.
+        engine: `processes`, `inline` (this process) or `ray`.
+        limits: what a worker may take before it is replaced.
+        cluster: of `ray`.
+        share: make only one task's shards of an array of tasks.
+        retry_failed: remake the shards with failed clips of this ledger code (`ALL`: of any).
+        force: remove what was prepared in `out` first.
+        scratch: of a URL: folder for unfinished shards; None: in the cache.
+        on_event: receives what happens: planned, started, videos done, workers lost.
+        on_wait: receives the holder of a lock behind a URL while it is watched.
+        **settings: fields of `dfer_data.preparation.request.Request`, such as `det_size_px=960` or `align="box"`.
+
+    Returns:
+        What was made, with the contents of dataset.json. Clips that failed are in its counts and in ledger.jsonl.
+
+    Raises:
+        UsageError: of arguments or dataset, everything at once; ConfigMismatchError for a folder of other settings.
+        LockedError, WorkerError, RemoteError, WeightsError, DferError: as the error tree says; finished shards are
+            kept.
+    """
+    known = {field.name for field in fields(Request)}
+    if unknown := sorted(settings.keys() - known):
+        raise UsageError(f"unknown settings {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+    crops = settings.get("crops")
+    chosen = detector or default_detector(dataset, crops=crops)
+    place = out if out is not None else default_output(dataset, chosen, crops=crops)
+    target_at(place, work=scratch).check()  # before a large dataset is listed
+    folder = Path(source) if source is not None else Path("data") / dataset
+    request = Request(dataset=dataset, source=folder, detector=chosen, **settings)
+    resolved = resolve_request(request, has_hardware=engine != "ray")
+    if num_workers is None and engine != "ray":
+        num_workers = num_cores()
+    on_event(PreparationPlanned(resolved, str(place), num_workers))
+    return run_preparation(
+        resolved,
+        place,
+        engine=engine,
+        num_workers=num_workers,
+        limits=limits,
+        cluster=cluster,
+        share=share,
+        retry_failed=retry_failed,
+        force=force,
+        scratch=scratch,
+        on_event=on_event,
+        on_wait=on_wait,
+    )
+
+
 def run_preparation(
     resolved: ResolvedRequest,
     out: Path | str,
@@ -90,6 +178,7 @@ def run_preparation(
     cluster: Cluster | None = None,
     share: TaskShare | None = None,
     retry_failed: str | None = None,
+    force: bool = False,
     scratch: Path | None = None,
     on_event: Callable[[PreparationStarted | Event], None] = lambda event: None,
     on_wait: OnWait = lambda holder: None,
@@ -102,7 +191,8 @@ def run_preparation(
     `share`: only one task's shards, and no manifest, which a run without `share` writes once all shards are there.
     `on_wait`: told whose lock behind a URL is being watched, which takes up to a minute.
     `retry_failed`: remake the shards that hold a failure with this ledger code (ALL_CODES: with any); their videos may
-    be other files than they were. Raises ConfigMismatchError, LockedError, WorkerError, UsageError, RemoteError, or
+    be other files than they were. `force`: what is in `out` is removed first, once the engine is ready.
+    Raises ConfigMismatchError, LockedError, WorkerError, UsageError, RemoteError, or
     DferError when the disk fails. Finished shards are kept.
     """
     if share is not None and retry_failed is not None:
@@ -117,7 +207,11 @@ def run_preparation(
         tool_versions=resolved.plan.tool_versions,
     )
     try:
-        with staffed as run, output_folder(target, task_index=task_index, on_wait=on_wait) as work:
+        with contextlib.ExitStack() as stack:
+            run = stack.enter_context(staffed)
+            if force:
+                discard(target, on_wait=on_wait)
+            work = stack.enter_context(output_folder(target, task_index=task_index, on_wait=on_wait))
             place = Workplace(resolved.source, target, work, resolved.plan.config, resolved.weights)
             plan = _committed_plan(resolved, place, retry_failed=retry_failed, share=share)
             mine = [number for number in range(len(plan.shards)) if share is None or number in share]

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import re
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
+import numpy as np
+
 from dfer_data.errors import UsageError
+from dfer_data.types import Image
 
 _PACKAGE = "dfer_data.render"
 _UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -47,6 +52,32 @@ def policy(style: str, script: str, *, images: str) -> str:
         f"default-src 'none'; img-src {images}; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
+
+
+def notebook_card(
+    title: str, facts: Mapping[str, str], tables: Mapping[str, Mapping[str, str]], *, image: Image | None = None
+) -> str:
+    """Return a piece of HTML for a notebook: a title, facts, small tables with numbers, and a picture.
+
+    `image`: (H, W, 3) uint8 RGB, shown as a JPEG inside the page. Every text is escaped.
+    """
+    parts = [f"<p><strong>{_escaped(title)}</strong></p>", _rows(facts)]
+    parts += [f"<p>{_escaped(name)}</p>{_rows(rows)}" for name, rows in tables.items()]
+    if image is not None:
+        import simplejpeg
+
+        jpeg = base64.b64encode(simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=85)).decode("ascii")
+        parts.append(f'<p><img alt="frames of clips" src="data:image/jpeg;base64,{jpeg}"></p>')
+    return "<div>" + "".join(parts) + "</div>"
+
+
+def _rows(values: Mapping[str, str]) -> str:
+    cells = "".join(f"<tr><th>{_escaped(name)}</th><td>{_escaped(value)}</td></tr>" for name, value in values.items())
+    return f"<table>{cells}</table>"
+
+
+def _escaped(text: str) -> str:
+    return html.escape(str(visible(text)))
 
 
 def read_text(name: str) -> str:

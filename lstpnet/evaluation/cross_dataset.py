@@ -16,7 +16,7 @@ from dfer_data.loading.prepared import PreparedDataset
 from lstpnet.checkpoints.open_model import OpenedModel
 from lstpnet.device import autocast_dtype
 from lstpnet.evaluation.clip_logits import predict_clips
-from lstpnet.evaluation.metrics import Scores, confusion_matrix, score
+from lstpnet.metrics import Scores, confusion_matrix, score
 
 
 @dataclass(frozen=True, eq=False)

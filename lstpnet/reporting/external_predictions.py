@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.errors import AnnotationError, UsageError
-from lstpnet.evaluation.metrics import predicted_classes, prior_logits
+from lstpnet.metrics import predicted_classes, prior_logits
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.render.tables import Section, per_cent
-from lstpnet.evaluation import metrics
+from lstpnet import metrics
 from lstpnet.reporting.external_predictions import read_given_predictions
 from lstpnet.runs import Run
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from dfer_data.errors import UsageError
 from dfer_data.render.tables import Section
-from lstpnet.evaluation.metrics import predicted_classes
+from lstpnet.metrics import predicted_classes
 from lstpnet.reporting.significance import PairedComparison, compare_predictions
 from lstpnet.reporting.systems import System
 from lstpnet.runs import Predictions, Run

@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.errors import UsageError
-from lstpnet.evaluation import metrics
-from lstpnet.evaluation.metrics import Confusion
+from lstpnet import metrics
+from lstpnet.metrics import Confusion
 from lstpnet.reporting.external_predictions import read_given_predictions
 from lstpnet.reporting.significance import Interval, bootstrap
 from lstpnet.runs import CHECKPOINTS, CONTROL_NAMES, Run, RunInfo

@@ -16,7 +16,7 @@ from dfer_data.config import PrepareConfig
 from dfer_data.errors import UsageError
 from dfer_data.frame_sampling import sampler
 from dfer_data.loading.prepared import PreparedDataset, open_dataset
-from lstpnet.evaluation.metrics import prior_logits
+from lstpnet.metrics import prior_logits
 from lstpnet.protocol import deviations, preset
 from lstpnet.recipe import Recipe, ResolvedRecipe
 from lstpnet.training.holdout import HOLD_OUT, HOLD_OUT_WORDS

@@ -9,7 +9,7 @@ from typing import Any
 from dfer_data.render.markdown import escaped, front_matter, table
 from dfer_data.render.tables import per_cent
 from dfer_data.shards.dataset_card import licence, terms, title
-from lstpnet.evaluation.metrics import Scores, confusion_matrix, predicted_classes, score
+from lstpnet.metrics import Scores, confusion_matrix, predicted_classes, score
 from lstpnet.recipe import Recipe
 from lstpnet.runs import Predictions, RunInfo
 from lstpnet.training.experiment import Experiment

@@ -28,7 +28,7 @@ from lstpnet.device import autocast_dtype
 from lstpnet.errors import CheckpointError
 from lstpnet.evaluation.clip_logits import CONTROLS, Control, predict_attending, predict_clips
 from lstpnet.evaluation.frame_attention import sees_stored_frames, why_no_attention
-from lstpnet.evaluation.metrics import confusion_matrix, predicted_classes, score
+from lstpnet.metrics import confusion_matrix, predicted_classes, score
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.runs import (
     CONFIG_NAME,

@@ -34,7 +34,7 @@ from lstpnet.checkpoints.checkpoint import save_checkpoint
 from lstpnet.device import autocast_dtype, num_threads
 from lstpnet.errors import CheckpointError
 from lstpnet.evaluation.clip_logits import predict_clips
-from lstpnet.evaluation.metrics import confusion_matrix, predicted_classes, score
+from lstpnet.metrics import confusion_matrix, predicted_classes, score
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.recipe import Recipe
 from lstpnet.runs import METRICS_NAME

@@ -49,12 +49,12 @@ def test_the_published_example() -> None:
 @given(num_frames=st.integers(1, 3000), seed=st.integers(0, 2**32))
 def test_indices_are_in_range_and_a_function_of_their_stream(name: str, part: Part, num_frames: int, seed: int) -> None:
     found = views(name, num_frames, part=part, seed=seed)
-    assert found.shape == (1 if part == "train" else SAMPLERS[name].num_views, CLIP_FRAMES)
+    assert found.shape == (1 if part == "train" else sampler(name).num_views, CLIP_FRAMES)
     assert found.dtype == np.int32
     assert found.min() >= 0
     assert found.max() < num_frames
     np.testing.assert_array_equal(found, views(name, num_frames, part=part, seed=seed))
-    if part == "test" and not SAMPLERS[name].is_test_random:
+    if part == "test" and not sampler(name).is_test_random:
         np.testing.assert_array_equal(found, views(name, num_frames, part=part, seed=seed + 1))
 
 
@@ -191,7 +191,7 @@ def test_short_clips_go_by_the_rule(name: str, num_frames: int, part: Part) -> N
     }
     for short, indices in wanted.items():
         found = views(name, num_frames, part=part, short=short)
-        assert found.tolist() == [indices] * (1 if part == "train" else SAMPLERS[name].num_views)
+        assert found.tolist() == [indices] * (1 if part == "train" else sampler(name).num_views)
     with pytest.raises(ValueError, match=f"a clip of {num_frames} frames is left out under the rule 'drop'"):
         views(name, num_frames, part=part, short="drop")
 
@@ -224,7 +224,8 @@ def test_the_drawings_on_the_page_are_made_by_the_functions() -> None:
     for label, part, picture in shown:
         name = label or name
         found.append((name, part, picture))
-    for name, policy in SAMPLERS.items():
+    for name in SAMPLERS:
+        policy = sampler(name)
         wanted.append((name, "train", drawing(policy.train(70, np.random.default_rng(0)), 70)))
         for number, view in enumerate(policy.test(70, np.random.default_rng(0)), start=1):
             wanted.append((name, "test" if policy.num_views == 1 else f"test {number}", drawing(view, 70)))

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.errors import CorruptDataError
-from lstpnet.evaluation.metrics import predicted_classes
+from lstpnet.metrics import predicted_classes
 from lstpnet.reporting.html.filmstrip import clip_filmstrip
 from lstpnet.reporting.systems import System
 from lstpnet.runs import Predictions, Run

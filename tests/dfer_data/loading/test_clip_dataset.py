@@ -178,7 +178,7 @@ def test_baked_frames_are_not_passed_off_as_others(tmp_path: Path) -> None:
     request = Request(dataset="dfew", source=source, detector="none", store="clips16")
     run_preparation(resolve_request(request), tmp_path / "baked", num_workers=0)
     assert FaceClipDataset(tmp_path / "baked", fold=1, sampling="train")[0].frames.shape == (16, 3, 224, 224)
-    with pytest.raises(UsageError, match=r"sixteen baked frames a clip \(segments-8x2, edge\), not those of uniform"):
+    with pytest.raises(UsageError, match=r"sixteen baked frames per clip \(segments-8x2, edge\), not 16 of uniform"):
         FaceClipDataset(tmp_path / "baked", fold=1, sampler="uniform")
 
 

@@ -11,7 +11,7 @@ from sklearn import metrics as reference
 
 from dfer_data.errors import UsageError
 from dfer_data.render.tables import per_cent
-from lstpnet.evaluation.metrics import confusion_matrix, mean, predicted_classes, prior_logits, sample_std, score
+from lstpnet.metrics import confusion_matrix, mean, predicted_classes, prior_logits, sample_std, score
 
 
 @st.composite

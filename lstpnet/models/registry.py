@@ -1,0 +1,37 @@
+"""The networks by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from torch import nn
+
+from dfer_data.errors import UsageError
+from lstpnet.models.lstpnet import LSTPNet
+
+MODELS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType({"lstpnet": LSTPNet})
+"""Name -> what builds the network for a number of classes and its own settings."""
+
+
+def build_model(name: str, *, num_classes: int = 7, **settings: Any) -> nn.Module:
+    """Build a network with fresh weights.
+
+    Args:
+        name: in MODELS.
+        num_classes: number of logits.
+        **settings: arguments of the network, such as `width_multiplier=0.5` of LSTPNet.
+
+    Returns:
+        A module that maps clips (B, T, 3, H, W) float RGB in 0..1 to logits (B, num_classes).
+
+    Raises:
+        UsageError: an unknown name, or settings that the network does not take.
+    """
+    if name not in MODELS:
+        raise UsageError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
+    try:
+        return MODELS[name](num_classes, **settings)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"model {name}: {error}") from error

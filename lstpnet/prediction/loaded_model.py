@@ -1,0 +1,151 @@
+"""A trained model ready for use: clips, videos and features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from dfer_data.config import FAST_DETECT_EVERY, PrepareConfig
+from dfer_data.detect.registry import build_detector, detector_spec
+from dfer_data.errors import UsageError
+from dfer_data.loading.prepared import PreparedDataset, open_dataset
+from dfer_data.storage.files import sha256_file
+from dfer_data.weights.fetch import weights_file
+from lstpnet.batches.normalize import normalised
+from lstpnet.checkpoints.open_model import OpenedModel, open_model
+from lstpnet.device import autocast_dtype, pick_device
+from lstpnet.evaluation.cross_dataset import tested_clips
+from lstpnet.evaluation.features import Features, features_of
+from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.prediction.video import Person, Windows, predict_video, with_folded_norms
+from lstpnet.runs import Run
+
+
+class LoadedModel:
+    """A trained model; `load_model` opens one."""
+
+    def __init__(self, opened: OpenedModel, device: torch.device) -> None:
+        self._opened, self._fast, self._device = opened, with_folded_norms(opened), device
+
+    def __repr__(self) -> str:
+        recipe = self._opened.recipe
+        return f"LoadedModel({recipe.name}: {', '.join(self.class_names)}; {recipe.size_px} px, {self._device})"
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Classes in the order of the probabilities."""
+        return self._opened.class_names
+
+    @property
+    def size_px(self) -> int:
+        """Side of the frames that the model was trained on, in pixels."""
+        return self._opened.recipe.size_px
+
+    def predict(self, clips: torch.Tensor | npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
+        """Return the probabilities of clips.
+
+        Args:
+            clips: (B, T, 3, H, W) or one (T, 3, H, W) of aligned faces, RGB: uint8, or float in 0..1.
+
+        Returns:
+            (B, num_classes) float32; rows sum to 1.
+
+        Raises:
+            UsageError: another shape.
+        """
+        frames = torch.as_tensor(clips)
+        frames = frames[None] if frames.ndim == 4 else frames
+        if frames.ndim != 5 or frames.shape[2] != 3:
+            raise UsageError(f"clips have shape {tuple(frames.shape)}: (B, T, 3, H, W) is needed")
+        model = self._fast.model.to(self._device).eval()
+        dtype = autocast_dtype(self._fast.recipe, self._device)
+        with torch.inference_mode(), torch.autocast(self._device.type, dtype=dtype, enabled=dtype is not None):
+            logits = model(normalised(frames.to(self._device), norm=self._fast.recipe.input_norm))
+        return np.asarray(torch.softmax(logits.float(), dim=1).cpu().numpy(), np.float32)
+
+    def predict_video(
+        self, path: Path | str, *, detector: str = "retinaface", windows: Windows | None = None
+    ) -> list[Person]:
+        """Find every face in a video and predict it over time.
+
+        Args:
+            path: the video.
+            detector: `retinaface` or `dlib`.
+            windows: length and stride of what is predicted at a time; None: 2 s every 0.5 s.
+
+        Returns:
+            The persons in order of appearance; empty where no face is seen for long enough.
+
+        Raises:
+            VideoError: nothing of the video can be used.
+        """
+        config, file = video_settings(detector)
+        finder = build_detector(config, weights=file)
+        assert finder is not None
+        shown = windows or Windows()
+        return list(
+            predict_video(Path(path), self._fast, detector=finder, config=config, windows=shown, device=self._device)
+        )
+
+    def features(self, data: PreparedDataset | Path | str, clip_ids: Sequence[str] | None = None) -> Features:
+        """Return what the classifier sees of clips, and the backbone's vectors of their frames.
+
+        Args:
+            data: a prepared dataset.
+            clip_ids: its clips; None: every clip with a label and a face.
+
+        Raises:
+            UsageError: the model is no LSTPNet, or there is no such clip.
+        """
+        model = self._opened.model
+        if not isinstance(model, LSTPNet):
+            raise UsageError("features are LSTPNet's; this is another model")
+        dataset = data if isinstance(data, PreparedDataset) else open_dataset(data)
+        chosen = tested_clips(dataset, folds=()) if clip_ids is None else clip_ids
+        rows = dataset.index(chosen)
+        seen = [i for i, status in zip(chosen, rows["status"].to_pylist(), strict=True) if status != "failed"]
+        return features_of(model, dataset, seen, recipe=self._opened.recipe, device=self._device)
+
+
+def load_model(
+    source: Run | Path | str, *, checkpoint: str = "last", trained_on: str | None = None, device: str | None = None
+) -> LoadedModel:
+    """Open a trained model.
+
+    Args:
+        source: a run, its folder, an exported .onnx, or a checkpoint of the authors' code.
+        checkpoint: of a run: `last`, `best`, `refit` or `test-best`.
+        trained_on: of the authors' checkpoint: `dfew`, `ferv39k` or `afew`, by which its classes are ordered.
+        device: `cuda`, `mps` or `cpu`; None: the best there is.
+
+    Raises:
+        UsageError: there is no such model. CheckpointError, CorruptDataError: its files are damaged.
+    """
+    path = source.folder if isinstance(source, Run) else Path(source)
+    if not path.exists():
+        raise UsageError(f"{path}: no such run or model")
+    return LoadedModel(open_model(path, checkpoint=checkpoint, trained_on=trained_on), pick_device(device))
+
+
+def video_settings(detector: str, *, detect_every: int = FAST_DETECT_EVERY) -> tuple[PrepareConfig, Path | None]:
+    """Return the settings of `prepare` that faces in videos are found by, and the detector's model file.
+
+    Raises UsageError for a detector that detects nothing, WeightsError.
+    """
+    spec = detector_spec(detector)
+    if not spec.weights:
+        raise UsageError(f"--detector {detector}: a video needs one, retinaface or dlib")
+    file = weights_file(spec.weights_of(spec.backbones[0]))
+    config = PrepareConfig(
+        dataset="folder",
+        detector=spec.name,
+        backbone=spec.backbones[0],
+        weights_sha256=sha256_file(file),
+        score_threshold=spec.score_threshold,
+        detect_every=detect_every,
+    )
+    return config, file

@@ -1,0 +1,79 @@
+"""The names that users import, where they lead, and `prepare` from Python."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import dfer_data as dd
+import lstpnet
+from dfer_data.errors import UsageError
+from tests.workspace import ROOT, run_dfer
+
+PUBLIC = {
+    "dfer_data": "ClipLoader ConcatClips FaceClipDataset PreparedDataset collate open_dataset prepare read_clip verify",
+    "lstpnet": "LSTPNet build_model load_model load_reference open_run report train",
+}
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_public_names_are_these_and_can_be_imported(package: str) -> None:
+    module = importlib.import_module(package)
+    assert dir(module) == sorted(module.__all__) == PUBLIC[package].split()
+    assert all(callable(getattr(module, name)) for name in module.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = module.nothing
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_no_module_shares_the_name_of_a_public_function(package: str) -> None:
+    """Once imported, `package.name` would be the module."""
+    modules = {path.stem for path in (ROOT / package).iterdir()}
+    assert modules & set(PUBLIC[package].split()) == set()
+
+
+def test_importing_a_name_leaves_the_others_alone() -> None:
+    code = "import dfer_data, sys; dfer_data.open_dataset; print('torch' in sys.modules, 'av' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "False False\n"
+
+
+def test_prepare_from_python_makes_the_bytes_of_the_command(workspace: Path, tmp_path: Path) -> None:
+    events: list[str] = []
+    out = tmp_path / "dfew-retinaface"
+    summary = dd.prepare(
+        "dfew",
+        source=workspace / "data/dfew",
+        out=out,
+        engine="inline",
+        on_event=lambda event: events.append(type(event).__name__),
+    )
+    assert summary.num_failed == 0
+    assert events[:2] == ["PreparationPlanned", "PreparationStarted"]
+    assert dd.verify(out, deep=True).damages == ()
+    made, command = (dd.open_dataset(path).document for path in (out, workspace / "prepared/dfew-retinaface"))
+    assert made == command
+    again = dd.prepare("dfew", source=workspace / "data/dfew", out=out, engine="inline")
+    assert again.num_shards_made == 0
+
+
+def test_faults_of_prepare_are_one_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"unknown settings det_size, workers; known: align, .*det_size_px"):
+        dd.prepare("dfew", source=tmp_path, det_size=640, workers=2)
+    with pytest.raises(UsageError, match=r"jpeg-quality 0.*size 1"):
+        dd.prepare("dfew", source=tmp_path, out=tmp_path / "out", jpeg_quality=0, size_px=1)
+
+
+def test_the_command_is_a_module_too(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "dfer_cli", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == run_dfer("--version", cwd=tmp_path).stdout
+
+
+def test_the_packages_show_what_to_type() -> None:
+    assert "dd.prepare(" in str(dd.__doc__)
+    assert "lstpnet.train(" in str(lstpnet.__doc__)
