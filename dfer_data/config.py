@@ -1,15 +1,23 @@
-"""PrepareConfig: every setting that changes the bytes of a prepared dataset, and its hash."""
+"""PrepareConfig: every setting that changes the bytes of a prepared dataset, and its hash.
+
+A setting that is added later gets `metadata={"absent": VALUE}` in its field: the rule of the time before it, which a
+stored config without the setting means, whatever the default is by then.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Literal, get_args
 
 from dfer_data.errors import FormatVersionError, UsageError
 from dfer_data.storage.files import canonical_json
 
+PIPELINE_VERSION = 1
+"""Raised with every change of pixels, landmarks or tracks at equal settings; stored in plan.json and dataset.json.
+
+`prepare` resumes and retries within one version; all are read. A plan or dataset that names none is of version 1."""
 Align = Literal["template", "box", "given"]
 SubjectRule = Literal["balanced", "largest", "central", "longest", "score"]
 Undetected = Literal["interpolate", "drop"]
@@ -21,6 +29,16 @@ FAST_DETECT_EVERY = 5
 """What `--fast` means, and the default in `predict`."""
 MOST_DETECT_EVERY = 8
 """Further apart, landmarks between keyframes are off by more than what they are used for."""
+
+
+def with_absent(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return stored settings of a dataclass, completed by the rule of the time when each missing one did not exist."""
+    completed = dict(values)
+    for field in fields(kind):
+        rule = field.metadata.get("absent", field.default)
+        if field.name not in values and rule is not MISSING:
+            completed[field.name] = rule
+    return completed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +140,7 @@ class PrepareConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PrepareConfig:
-        """Return settings as a dataset.json has them; what was no setting yet when it was made is as by default.
+        """Return settings as a dataset.json has them; what was no setting yet follows the rule of its time.
 
         Raises FormatVersionError for settings that this dfer does not know.
         """
@@ -130,7 +148,7 @@ class PrepareConfig:
             raise FormatVersionError(
                 f"the dataset was made with settings of a newer dfer ({', '.join(unknown)}): update"
             )
-        return cls(**values)
+        return cls(**with_absent(cls, values))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the settings as JSON values."""

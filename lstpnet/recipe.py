@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from dfer_data.config import with_absent
 from dfer_data.errors import UsageError
 from dfer_data.frame_sampling import CLIP_FRAMES, DEFAULT_SAMPLER, DEFAULT_SHORT, SAMPLERS, SHORT_RULES
 from dfer_data.storage.files import canonical_json
@@ -262,6 +263,15 @@ class ResolvedRecipe:
     """Settings."""
     origins: Mapping[str, str]
     """Key -> `default`, the recipe file, the protocol, or `command line`."""
+
+
+def stored_recipe(settings: Mapping[str, Any]) -> Recipe:
+    """Return the recipe among the settings of a run; what was no setting yet follows the rule of its time.
+
+    KeyError where what every run states is missing.
+    """
+    known = {field.name for field in dataclasses.fields(Recipe)}
+    return Recipe(**with_absent(Recipe, {key: value for key, value in settings.items() if key in known}))
 
 
 def recipe_names() -> tuple[str, ...]:

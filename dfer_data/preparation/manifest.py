@@ -130,6 +130,7 @@ def _document(plan: Plan, out: Target, sidecars: list[dict[str, Any]], clips: pd
     return {
         "format": "dfer-dataset",
         "format_version": FORMAT_VERSION,
+        "pipeline_version": plan.pipeline_version,
         "dataset": plan.config.dataset,
         "config": plan.config.as_dict(),
         "config_sha256": plan.config.sha256,

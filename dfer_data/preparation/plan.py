@@ -12,7 +12,7 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from dfer_data.config import PrepareConfig
+from dfer_data.config import PIPELINE_VERSION, PrepareConfig, with_absent
 from dfer_data.detect.registry import detector_spec
 from dfer_data.errors import ConfigMismatchError, FormatVersionError, UsageError
 from dfer_data.shards.layout import FORMAT_VERSION, PLAN_NAME
@@ -40,6 +40,8 @@ class Plan:
     """Videos of each shard, in order."""
     tool_versions: Mapping[str, str]
     """Packages whose version changes pixels."""
+    pipeline_version: int = PIPELINE_VERSION
+    """Of the code that makes the pixels."""
 
     def as_bytes(self) -> bytes:
         """Return the plan as canonical JSON; equal plans are equal bytes."""
@@ -48,6 +50,7 @@ class Plan:
             {
                 "format": "dfer-plan",
                 "format_version": FORMAT_VERSION,
+                "pipeline_version": self.pipeline_version,
                 "config": self.config.as_dict(),
                 "config_sha256": self.config.sha256,
                 "tool_versions": dict(self.tool_versions),
@@ -129,9 +132,9 @@ def commit_plan(plan: Plan, out: Target) -> None:
     wanted = plan.as_bytes()
     if out.create(PLAN_NAME, wanted):
         return
-    found = out.read(PLAN_NAME)
-    if found != wanted:
-        raise _mismatch(out, _differences(_parse(out, found), json.loads(wanted)))
+    old, new = _parse(out, out.read(PLAN_NAME)), json.loads(wanted)
+    if _completed(old) != _completed(new):
+        raise _mismatch(out, _differences(old, new))
 
 
 def renewed_plan(plan: Plan, out: Target, *, closed_shards: Container[int]) -> Plan:
@@ -152,7 +155,7 @@ def renewed_plan(plan: Plan, out: Target, *, closed_shards: Container[int]) -> P
             before[clip_id] = after[clip_id]
     old |= {"videos": list(before.values())}
     new |= {"shards": old["shards"]}
-    if old != new:
+    if _completed(old) != _completed(new):
         raise _mismatch(out, _differences(old, new))
     return replace(plan, shards=tuple(tuple(videos[clip_id] for clip_id in shard) for shard in old["shards"]))
 
@@ -176,9 +179,18 @@ def _parse(out: Target, data: bytes) -> dict[str, Any]:
     return dict(found)
 
 
+def _completed(plan: dict[str, Any]) -> dict[str, Any]:
+    """Return a plan with what was not written yet when it was made: it then means the rule of its time."""
+    config = with_absent(PrepareConfig, plan.get("config", {}))
+    rest = {key: value for key, value in plan.items() if key not in ("config", "config_sha256")}  # the hash follows
+    return {"pipeline_version": 1, **rest, "config": config}
+
+
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     """Say in a few words what separates two plans, settings first."""
-    lines = []
+    old, new = _completed(old), _completed(new)
+    versions = [plan["pipeline_version"] for plan in (old, new)]
+    lines = [] if versions[0] == versions[1] else [f"pipeline_version: {versions[0]} there, {versions[1]} now"]
     for part in ("config", "tool_versions"):
         before, after = old.get(part, {}), new[part]
         lines += [

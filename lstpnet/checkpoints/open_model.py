@@ -15,7 +15,7 @@ from lstpnet.checkpoints.onnx_model import load_exported
 from lstpnet.checkpoints.reference import load_reference
 from lstpnet.checkpoints.tensor_files import read_tensors
 from lstpnet.checkpoints.trained_run import load_trained
-from lstpnet.recipe import Recipe
+from lstpnet.recipe import Recipe, stored_recipe
 
 _DFEW = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 
@@ -51,9 +51,7 @@ def open_model(source: Path, *, checkpoint: str = "last", trained_on: str | None
     """
     if source.is_dir():
         trained = load_trained(source, checkpoint=checkpoint)
-        known = {each.name for each in dataclasses.fields(Recipe)}
-        settings = {key: value for key, value in trained.settings.items() if key in known}
-        return OpenedModel(trained.model, trained.info.class_names, Recipe(**settings))
+        return OpenedModel(trained.model, trained.info.class_names, stored_recipe(trained.settings))
     if source.suffix == ".onnx":
         return OpenedModel(*load_exported(source))
     if trained_on is None or trained_on not in AUTHORS_CLASSES:

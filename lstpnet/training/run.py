@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from dfer_data.config import with_absent
 from dfer_data.errors import CorruptDataError, DferError, LockedError, UsageError
 from dfer_data.frame_sampling import CLIP_FRAMES
 from dfer_data.shards.layout import CARD_NAME
@@ -30,6 +31,7 @@ from lstpnet.evaluation.clip_logits import CONTROLS, Control, predict_attending,
 from lstpnet.evaluation.frame_attention import sees_stored_frames, why_no_attention
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
 from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.recipe import Recipe
 from lstpnet.runs import (
     CONFIG_NAME,
     METRICS_NAME,
@@ -69,6 +71,7 @@ def run_state(folder: Path, experiment: Experiment, *, init: Path | None = None)
         raise CorruptDataError(
             f"{folder} holds a {kind} run whose {CONFIG_NAME} is missing or damaged ({error!r}); --force trains again"
         ) from error
+    old = with_absent(Recipe, old)
     new = _settings(experiment, init_sha256=_init_sha256(init))
     names = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
     if names:

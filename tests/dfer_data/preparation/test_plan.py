@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from dfer_data.errors import ConfigMismatchError, FormatVersionError
 from dfer_data.preparation.plan import Plan, commit_plan, make_plan
 from dfer_data.sources.base import SourceListing, SourceVideo
+from dfer_data.storage.files import canonical_json
 from dfer_data.storage.folder import FolderTarget
 from tests.dfer_data.tiny import CONFIG
 
@@ -92,3 +95,35 @@ def test_a_plan_of_a_newer_dfer_and_a_file_that_is_no_plan(tmp_path: Path) -> No
     path.write_text("{")
     with pytest.raises(ConfigMismatchError, match=r"plan\.json is not a plan of dfer"):
         commit(plan(1), tmp_path)
+
+
+def rewritten(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change the plan in a folder."""
+    content = json.loads((folder / "plan.json").read_bytes())
+    change(content)
+    (folder / "plan.json").write_bytes(canonical_json(content))
+
+
+def test_a_plan_of_another_pipeline_version_is_refused(tmp_path: Path) -> None:
+    commit(replace(plan(1, 2), pipeline_version=1), tmp_path)
+    with pytest.raises(ConfigMismatchError, match=r"\(pipeline_version: 1 there, 2 now\); .*--force"):
+        commit(replace(plan(1, 2), pipeline_version=2), tmp_path)
+
+
+def test_a_plan_that_names_no_pipeline_version_is_of_version_1(tmp_path: Path) -> None:
+    commit(plan(1, 2), tmp_path)
+    rewritten(tmp_path, lambda content: content.pop("pipeline_version"))
+    before = (tmp_path / "plan.json").read_bytes()
+    commit(replace(plan(1, 2), pipeline_version=1), tmp_path)
+    assert (tmp_path / "plan.json").read_bytes() == before
+    with pytest.raises(ConfigMismatchError, match="pipeline_version: 1 there, 2 now"):
+        commit(replace(plan(1, 2), pipeline_version=2), tmp_path)
+
+
+def test_a_setting_that_did_not_exist_yet_means_the_rule_of_its_time(tmp_path: Path) -> None:
+    """A plan without the setting is resumed with the rule of its time, and refused with another."""
+    commit(plan(1, 2), tmp_path)
+    rewritten(tmp_path, lambda content: content["config"].pop("undetected"))
+    commit(plan(1, 2), tmp_path)
+    with pytest.raises(ConfigMismatchError, match="undetected: 'interpolate' there, 'drop' now"):
+        commit(make_plan(listing([1, 2]), replace(CONFIG, undetected="drop")), tmp_path)
