@@ -1,10 +1,10 @@
-"""What the demo recipe reaches: `last` on a fold for some seeds, the pair that differs in time alone, its control.
+"""Measure the demo recipe's scores: `last` on a fold for some seeds, the pair that differs only in time, its control.
 
     python -m benchmarks.demo_scores [--work DIR] [--seeds 0 1 2] [--fold 3] [--json FILE]
 
-`--work` holds the demo dataset (`dfer synth dfew`) and is filled with what is missing; by default a temporary folder.
-Surprise and fear share every frame and differ in their course; each is scored among these two classes alone, and, as
-`within`, among all seven. `outside` is the accuracy on the clips of the other five classes.
+`--work` holds the demo dataset (`dfer synth dfew`), and missing parts are added; by default it is a temporary folder.
+Surprise and fear share every frame and differ only in their order; `pair` is their accuracy among these two classes,
+`within` among all seven. `outside` is the accuracy on the clips of the other five classes.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ PAIR = ("surprise", "fear")
 
 
 def dfer(line: str, work: Path) -> None:
-    """Run one command line as a user does."""
+    """Run one `dfer` command line, as a user would."""
     subprocess.run([str(Path(sys.executable).with_name("dfer")), *line.split()], cwd=work, check=True)
 
 
-def pair_accuracy(part: Predictions, class_names: tuple[str, ...]) -> float:
-    """Return how many of the pair's clips go to the right one of the two, 0..1."""
+def pair_accuracy(predictions: Predictions, class_names: tuple[str, ...]) -> float:
+    """Return the accuracy on the pair's clips among these two classes, 0..1."""
     columns = [class_names.index(name) for name in PAIR]
-    rows = [number for number, label in enumerate(part.labels) if label in PAIR]
-    wanted = [PAIR.index(part.labels[number]) for number in rows]
-    return float((part.logits[np.ix_(rows, columns)].argmax(axis=1) == wanted).mean())
+    rows = [number for number, label in enumerate(predictions.labels) if label in PAIR]
+    labels = [PAIR.index(predictions.labels[number]) for number in rows]
+    return float((predictions.logits[np.ix_(rows, columns)].argmax(axis=1) == labels).mean())
 
 
 def main() -> None:
-    """Train and print one line a seed."""
+    """Train and print one line per seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=None)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -54,19 +54,20 @@ def main() -> None:
             dfer(f"train --fold {options.fold} --seed {seed} --data prepared/dfew-retinaface", work)
             folder = work / f"runs/dfew-retinaface/demo/fold-{options.fold}/seed-{seed}"
             info = read_run(folder)
-            parts = {part.control: part for part in read_predictions(folder, info) if part.checkpoint == "last"}
-            right = np.array(parts[""].logits).argmax(axis=1) == [info.class_names.index(n) for n in parts[""].labels]
-            is_pair = np.isin(parts[""].labels, PAIR)
+            by_control = {part.control: part for part in read_predictions(folder, info) if part.checkpoint == "last"}
+            plain = by_control[""]
+            is_correct = np.array(plain.logits).argmax(axis=1) == [info.class_names.index(n) for n in plain.labels]
+            is_pair = np.isin(plain.labels, PAIR)
             metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
             rows.append(
                 {
                     "seed": seed,
-                    "war": float(right.mean()),
-                    "outside": float(right[~is_pair].mean()),
-                    "within": float(right[is_pair].mean()),
+                    "war": float(is_correct.mean()),
+                    "outside": float(is_correct[~is_pair].mean()),
+                    "within": float(is_correct[is_pair].mean()),
                     "seconds": sum(epoch["seconds"] for epoch in metrics),
-                    "pair": pair_accuracy(parts[""], info.class_names),
-                    "pair_repeated_frame": pair_accuracy(parts["repeated-frame"], info.class_names),
+                    "pair": pair_accuracy(plain, info.class_names),
+                    "pair_repeated_frame": pair_accuracy(by_control["repeated-frame"], info.class_names),
                 }
             )
     names = ("war", "outside", "within", "pair", "pair_repeated_frame", "seconds")

@@ -1,10 +1,10 @@
-"""What a GPU does with dfer, in one call of at most eight minutes; every section is saved as it ends.
+"""Check and time dfer on a GPU in one call of at most eight minutes; the figures are saved after each section.
 
     python -m benchmarks.gpu_check [--device cuda] [--seconds 470] [--json FILE] [--only floor,parity] [--tiny]
 
-Ends with exit code 1 if a section fails or the network's numbers are too far from the CPU's, 2 where there is no such
-device. `--tiny --device cpu` tries the check itself in a minute. A GPU machine without a network needs what
-`make gpu-wheels` puts into .whl/; `make gpu-check` uses it.
+Exit code 1 if a section fails or the network's numbers differ too much from the CPU's, 2 if the device does not exist.
+`--tiny --device cpu` tests the check itself in a minute. A GPU machine without internet access needs the files that
+`make gpu-wheels` puts into .whl/; `make gpu-check` uses them.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ SECTIONS: Mapping[str, Callable[[Check], Any]] = {
     "compiled": compiled,
 }
 _LOGIT_LIMITS = {"f32": 1e-4, "tf32": 5e-3, "bf16": 5e-2}
-_LEAST_SECONDS = 20.0
+_MIN_SECONDS = 20.0
 
 
 def run(check: Check, names: list[str], *, path: Path | None) -> dict[str, Any]:
-    """Run sections one after the other and save the figures after each; faults are listed under `faults`."""
+    """Run the sections in turn and save the figures after each; `faults` lists what failed."""
     figures: dict[str, Any] = {}
     faults: list[str] = []
     for name in names:
-        if check.seconds_left < _LEAST_SECONDS:
+        if check.seconds_left < _MIN_SECONDS:
             faults.append(f"{name}: no time left")
             continue
         start = time.monotonic()
         try:
             figures[name] = SECTIONS[name](check)
-        except Exception as error:  # the other sections are worth having
+        except Exception as error:  # the other sections still run
             traceback.print_exc()
             faults.append(f"{name}: {error!r}"[:300])
         figures.setdefault("seconds", {})[name] = round(time.monotonic() - start, 1)
@@ -69,7 +69,7 @@ def run(check: Check, names: list[str], *, path: Path | None) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Print and write the figures."""
+    """Run the sections, print the figures and write them to --json."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--seconds", type=float, default=470)

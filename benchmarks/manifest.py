@@ -1,9 +1,9 @@
-"""Opening a prepared dataset of a million clips and shuffling an epoch of it; the manifest is made up, no pictures.
+"""Time opening a prepared dataset of a million clips and shuffling an epoch; the manifest is random, without images.
 
     python -m benchmarks.manifest [--clips 1000000] [--rounds 5] [--json FILE]
 
-Every round is a process of its own, so nothing is warm but the disk. Memory is the process's greatest, and what of it
-was there after the imports.
+Every round is a separate process, so only the disk cache is warm. Memory is the peak of the process, and its share
+after the imports.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NAMES = ["happy", "sad", "neutral", "angry", "surprise", "disgust", "fear"]
 
 
 def write(root: Path, *, num_clips: int) -> None:
-    """Write the small files of a dataset of so many clips in `root`, with one fold that tests a fifth of them."""
+    """Write the small files of a dataset of `num_clips` clips to `root`; its one fold tests a fifth of them."""
     rng = np.random.default_rng(0)
     numbers = np.arange(num_clips)
     ids = [f"{number:07d}" for number in numbers]
@@ -44,7 +44,7 @@ def write(root: Path, *, num_clips: int) -> None:
         "shard": numbers // CLIPS_PER_SHARD,
         "row": numbers % CLIPS_PER_SHARD,
         "num_frames": rng.integers(8, 200, num_clips),
-        "source": [f"videos/{one}.mp4" for one in ids],
+        "source": [f"videos/{clip_id}.mp4" for clip_id in ids],
         "source_sha256": [rng.bytes(32).hex() for _ in ids],
         "reason": "",
     }
@@ -59,7 +59,7 @@ def write(root: Path, *, num_clips: int) -> None:
     (root / FOLDS).mkdir(parents=True)
     frame.to_parquet(root / CLIPS_NAME, engine="pyarrow", index=False)
     splits = np.where(rng.random(num_clips) < 0.2, "test", "train")
-    lines = (f"{one},{split}\n" for one, split in zip(ids, splits, strict=True))
+    lines = (f"{clip_id},{split}\n" for clip_id, split in zip(ids, splits, strict=True))
     (root / FOLDS / "fold-1.csv").write_text("clip_id,split\n" + "".join(lines))
     shards, files = [], {}
     for number in range(-(-num_clips // CLIPS_PER_SHARD)):
@@ -67,8 +67,8 @@ def write(root: Path, *, num_clips: int) -> None:
         files[f"shards/{number:05d}.safetensors"] = dict(facts)
         files[f"shards/{number:05d}.json"] = {"num_bytes": 1 << 14, "sha256": rng.bytes(32).hex()}
         files[f"preview/{number:05d}.jpg"] = {"num_bytes": 1 << 17, "sha256": rng.bytes(32).hex()}
-        more = {"name": f"{number:05d}", "num_clips": CLIPS_PER_SHARD, "index_bytes": 1 << 16, "index_crc32": number}
-        shards.append(facts | more)
+        index = {"name": f"{number:05d}", "num_clips": CLIPS_PER_SHARD, "index_bytes": 1 << 16, "index_crc32": number}
+        shards.append(facts | index)
     for name in (CLIPS_NAME, f"{FOLDS}/fold-1.csv"):
         files[name] = {"num_bytes": (root / name).stat().st_size, "sha256": sha256_file(root / name)}
     document = {
@@ -86,37 +86,37 @@ def write(root: Path, *, num_clips: int) -> None:
 
 
 def measure(root: Path) -> dict[str, float]:
-    """Open, choose a fold's clips and shuffle them, in this process."""
+    """Open the dataset, select a fold's clips and shuffle them, in this process."""
     from dfer_data.loading.clip_dataset import FaceClipDataset
     from dfer_data.loading.loader import ClipLoader
 
-    imported = peak_mib()
-    begun = time.perf_counter()
+    imports_mib = peak_mib()
+    start = time.perf_counter()
     loader = ClipLoader(FaceClipDataset(root, fold=1, sampling="train"), batch_size=32)
     opened = time.perf_counter()
     loader.num_batches(1)
     shuffled = time.perf_counter()
     return {
-        "open_seconds": opened - begun,
+        "open_seconds": opened - start,
         "shuffle_seconds": shuffled - opened,
-        "imports_mib": imported,
+        "imports_mib": imports_mib,
         "peak_mib": peak_mib(),
     }
 
 
 def peak_mib() -> float:
-    """Return the greatest memory of this process so far; getrusage would count its parent's too."""
+    """Return the peak memory of this process in MiB; getrusage would include its parent's."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(status["VmHWM"].split()[0]) / 1024
 
 
 def main() -> None:
-    """Print a line a figure."""
+    """Print one line per figure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clips", type=int, default=1_000_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, default=None)
-    parser.add_argument("--root", type=Path, default=None, help=argparse.SUPPRESS)  # a round of its own
+    parser.add_argument("--root", type=Path, default=None, help=argparse.SUPPRESS)  # set by the parent for each round
     options = parser.parse_args()
     if options.root is not None:
         print(json.dumps(measure(options.root)))
@@ -129,8 +129,8 @@ def main() -> None:
             for _ in range(options.rounds)
         ]
     for name in rounds[0]:
-        found = [one[name] for one in rounds]
-        print(f"{name:18} {statistics.median(found):8.2f} ({min(found):.2f} to {max(found):.2f})")
+        values = [figures[name] for figures in rounds]
+        print(f"{name:18} {statistics.median(values):8.2f} ({min(values):.2f} to {max(values):.2f})")
     if options.json:
         options.json.write_text(json.dumps(rounds, indent=2) + "\n")
 

@@ -1,11 +1,11 @@
-"""Ours against the plain form of LSTPNet: time, memory, share of the parts, beside what this CPU's convolutions can do.
+"""Compare our LSTPNet with its plain form: time, memory, share of each part, and the CPU's convolution peak.
 
     python -m benchmarks.model [--sizes 224 64] [--batches 2 8] [--threads 2] [--rounds 7] [--bf16 auto|yes|no]
                                [--compile] [--only-times] [--json FILE]
 
-One size of batch goes with each size of picture. The peer is `peers/plain_lstpnet.py`, in float32. All contestants run
-in turn in one process, round after round; a line gives the median of the ratios peer / contestant, pair by pair, with
-their least and greatest. Memory is the greatest resident size of a process of its own over that at rest.
+Each picture size has one batch size. The peer is `peers/plain_lstpnet.py`, in float32. All contestants run in turn in
+one process, round after round; a line gives the median, minimum and maximum of the ratios peer / contestant per round.
+Memory is the peak resident size of a separate process minus its size before the step.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _BF16_SECONDS = 6.0  # a contestant slower than this is not repeated: bf16 is em
 
 
 def has_fast_bf16() -> bool:
-    """Whether this CPU computes in bf16 itself."""
+    """Return whether this CPU computes bf16 in hardware."""
     return any(
         getattr(torch.cpu, name, lambda: False)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
     )
@@ -57,7 +57,7 @@ def forward(model: nn.Module, clips: Tensor, *, bf16: bool = False) -> Run:
 
 
 def step(model: nn.Module, clips: Tensor, *, bf16: bool = False, optimizer: torch.optim.Optimizer | None = None) -> Run:
-    """Return a forward and backward pass, with the optimiser's step if there is one."""
+    """Return a forward and backward pass, followed by the optimizer's step if there is one."""
     labels = torch.arange(len(clips)) % 7
 
     def run() -> None:
@@ -86,7 +86,7 @@ def onnx_forward(model: LSTPNet, clips: Tensor, folder: Path, *, num_threads: in
 
 
 def contest(runs: Mapping[str, Run], *, rounds: int) -> dict[str, list[float]]:
-    """Run all in turn, `rounds` times after a first one; return seconds of each."""
+    """Run all in turn, `rounds` times after a warm-up round; return the seconds of each run."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     slow: set[str] = set()
     for number in range(rounds + 1):
@@ -95,16 +95,16 @@ def contest(runs: Mapping[str, Run], *, rounds: int) -> dict[str, list[float]]:
                 continue
             start = time.perf_counter()
             run()
-            spent = time.perf_counter() - start
-            if number or spent > _BF16_SECONDS:
-                seconds[name].append(spent)
-            if "bf16" in name and spent > _BF16_SECONDS:
+            elapsed = time.perf_counter() - start
+            if number or elapsed > _BF16_SECONDS:
+                seconds[name].append(elapsed)
+            if "bf16" in name and elapsed > _BF16_SECONDS:
                 slow.add(name)
     return seconds
 
 
 def models() -> tuple[LSTPNet, LSTPNet]:
-    """Return ours and the plain form with equal weights."""
+    """Return our network and its plain form with equal weights."""
     torch.manual_seed(0)
     ours, plain = LSTPNet(7), plain_lstpnet(7)
     plain.load_state_dict(ours.state_dict())
@@ -125,15 +125,15 @@ def inference(clips: Tensor, folder: Path, *, num_threads: int, bf16: bool, comp
         runs["plain bf16"] = forward(plain.eval(), clips, bf16=True)
         runs["ours bf16 folded"] = forward(folded, clips, bf16=True)
     if compiled:
-        whole: nn.Module = torch.compile(folded)  # type: ignore[assignment]
-        runs["ours f32 folded compiled"] = forward(whole, clips)
+        compiled_model: nn.Module = torch.compile(folded)  # type: ignore[assignment]
+        runs["ours f32 folded compiled"] = forward(compiled_model, clips)
     return runs
 
 
 def training(clips: Tensor, *, bf16: bool, with_optimizer: bool) -> dict[str, Run]:
     """Return the contestants of a training step, the peer first."""
 
-    def made(model: LSTPNet, **options: Any) -> Run:
+    def training_step(model: LSTPNet, **options: Any) -> Run:
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-5) if with_optimizer else None
         return step(model.train(), clips, optimizer=optimizer, **options)
 
@@ -141,33 +141,33 @@ def training(clips: Tensor, *, bf16: bool, with_optimizer: bool) -> dict[str, Ru
     recomputed = models()[0]
     recomputed.backbone.recomputes = True
     runs = {
-        "plain f32": made(plain),
-        "ours f32": made(ours),
-        "ours f32 recomputed": made(recomputed),
+        "plain f32": training_step(plain),
+        "ours f32": training_step(ours),
+        "ours f32 recomputed": training_step(recomputed),
     }
     if bf16:
-        runs["plain bf16"] = made(models()[1], bf16=True)
-        runs["ours bf16"] = made(models()[0], bf16=True)
+        runs["plain bf16"] = training_step(models()[1], bf16=True)
+        runs["ours bf16"] = training_step(models()[0], bf16=True)
     return runs
 
 
 def lines(what: str, seconds: Mapping[str, list[float]], *, num_clips: int) -> list[dict[str, Any]]:
-    """Print and return a line a contestant."""
-    peer = seconds["plain f32"]
+    """Print one line per contestant and return the rows."""
+    peer_times = seconds["plain f32"]
     rows = []
-    for name, mine in seconds.items():
-        ratios = [a / b for a, b in zip(peer, mine, strict=False)]
+    for name, times in seconds.items():
+        ratios = [a / b for a, b in zip(peer_times, times, strict=False)]
         row = {
             "what": what,
             "name": name,
-            "ms_per_clip": 1000 * statistics.median(mine) / num_clips,
+            "ms_per_clip": 1000 * statistics.median(times) / num_clips,
             "ratio": statistics.median(ratios),
             "least": min(ratios),
             "greatest": max(ratios),
         }
         rows.append(row)
         print(
-            f"{what:34} {name:40} {row['ms_per_clip']:9.1f} ms a clip   "
+            f"{what:34} {name:40} {row['ms_per_clip']:9.1f} ms per clip   "
             f"{row['ratio']:5.2f}x  ({row['least']:.2f} to {row['greatest']:.2f})",
             flush=True,
         )
@@ -175,7 +175,7 @@ def lines(what: str, seconds: Mapping[str, list[float]], *, num_clips: int) -> l
 
 
 def shares(clips: Tensor) -> dict[str, float]:
-    """Return how much of a forward pass each part takes."""
+    """Return the share of a forward pass that each part takes."""
     model = models()[0].eval()
     net = model.backbone
     parts: dict[str, nn.Module] = {f"layer{i}": getattr(net, f"layer{i}") for i in (1, 2, 3, 4)}
@@ -197,11 +197,11 @@ def shares(clips: Tensor) -> dict[str, float]:
         module.register_forward_hook(after(name))
     for module in net.modules():
         if isinstance(module, ChannelAttention):
-            real = module.gate
+            original = module.gate
 
-            def gate(x: Tensor, num_frames: int, real: Callable[..., Tensor] = real) -> Tensor:
+            def gate(x: Tensor, num_frames: int, original: Callable[..., Tensor] = original) -> Tensor:
                 start = time.perf_counter()
-                out: Tensor = real(x, num_frames)
+                out: Tensor = original(x, num_frames)
                 spent["TCE"] += time.perf_counter() - start
                 return out
 
@@ -214,13 +214,13 @@ def shares(clips: Tensor) -> dict[str, float]:
     for _ in range(3):
         run()
     total = time.perf_counter() - start
-    found = {name: value / total for name, value in spent.items()}
-    found["stem"] = 1 - sum(value for name, value in found.items() if name not in ("TCE", "stem"))
-    return found
+    part_shares = {name: value / total for name, value in spent.items()}
+    part_shares["stem"] = 1 - sum(value for name, value in part_shares.items() if name not in ("TCE", "stem"))
+    return part_shares
 
 
 def convolution_peak() -> float:
-    """Return the billions of multiply-adds a second of a large convolution on this CPU."""
+    """Return the billions of multiply-adds per second of a large convolution on this CPU."""
     conv = nn.Conv2d(256, 256, 3, padding=1).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x = torch.rand(16, 256, 28, 28).to(memory_format=torch.channels_last)
     gmac = 16 * 28 * 28 * 256 * 256 * 9 / 1e9
@@ -234,7 +234,7 @@ def convolution_peak() -> float:
 
 
 def _peak_mib() -> float:
-    """Return the greatest resident size so far (Linux; `ru_maxrss` would count the parent's as well)."""
+    """Return the peak resident size so far (Linux; `ru_maxrss` would include the parent's)."""
     status = Path("/proc/self/status").read_text(encoding="ascii")
     return int(status.partition("VmHWM:")[2].split()[0]) / 2**10
 
@@ -244,33 +244,33 @@ def _peak_of_step(kind: str, size_px: int, batch: int, queue: Any) -> None:
     model = plain_lstpnet(7) if kind == "plain" else LSTPNet(7)
     model.backbone.recomputes = kind == "ours, recomputed"
     run = step(model.train(), torch.rand(batch, NUM_FRAMES, 3, size_px, size_px))
-    rest = _peak_mib()
+    before = _peak_mib()
     run()
-    queue.put(_peak_mib() - rest)
+    queue.put(_peak_mib() - before)
 
 
 def memory(size_px: int, batch: int, *, gives_back: bool) -> dict[str, float]:
-    """Return the MiB that a training step takes, each kind in a process of its own.
+    """Return the MiB that a training step takes, each kind in its own process.
 
-    `gives_back`: freed blocks return to the system at once, so that it is what the step needs and not what glibc's heap
-    has grown to.
+    `gives_back`: freed blocks return to the system at once, so that the figure is what the step needs and not the size
+    to which glibc's heap has grown.
     """
     context = multiprocessing.get_context("spawn")
     os.environ.pop(_GLIBC, None)
     if gives_back:
         os.environ[_GLIBC] = "1000000"
-    found = {}
+    mib_by_kind = {}
     for kind in ("plain", "ours", "ours, recomputed"):
         queue = context.Queue()
         process = context.Process(target=_peak_of_step, args=(kind, size_px, batch, queue))
         process.start()
-        found[kind] = float(queue.get())
+        mib_by_kind[kind] = float(queue.get())
         process.join()
-    return found
+    return mib_by_kind
 
 
-def whole(*, threads: int) -> dict[str, Any]:
-    """Print and return shares of the parts, what a convolution reaches here, memory."""
+def details(*, threads: int) -> dict[str, Any]:
+    """Print and return the shares of the parts, the convolution peak and the memory."""
     torch.set_num_threads(threads)
     peak, parts = convolution_peak(), shares(torch.rand(1, NUM_FRAMES, 3, 224, 224))
     print("share of a forward pass at 224 px: " + ", ".join(f"{name} {value:.1%}" for name, value in parts.items()))
@@ -278,14 +278,16 @@ def whole(*, threads: int) -> dict[str, Any]:
     used = {
         name: memory(224, 4, gives_back=gives_back) for name, gives_back in (("needed", True), ("glibc's heap", False))
     }
-    for name, found in used.items():
-        figures = ", ".join(f"{kind} {mib:.0f} ({mib / found['plain']:.3f}x)" for kind, mib in found.items())
-        print(f"training step, 224 px x 4, MiB over rest, {name}: {figures}")
+    for name, mib_by_kind in used.items():
+        figures = ", ".join(
+            f"{kind} {mib:.0f} ({mib / mib_by_kind['plain']:.3f}x)" for kind, mib in mib_by_kind.items()
+        )
+        print(f"training step, 224 px x 4, additional MiB, {name}: {figures}")
     return {"shares": parts, "conv_gmac_per_second": peak, "memory_mib": used}
 
 
 def main() -> None:
-    """Run what was asked for."""
+    """Run the benchmarks that the options select."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", type=int, nargs="+", default=[224, 64])
     parser.add_argument("--batches", type=int, nargs="+", default=[2, 8])
@@ -293,7 +295,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--bf16", choices=("auto", "yes", "no"), default="auto")
     parser.add_argument("--compile", action="store_true")
-    parser.add_argument("--only-times", action="store_true", help="no shares, peak and memory")
+    parser.add_argument("--only-times", action="store_true", help="skip shares, peak and memory")
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
     bf16 = has_fast_bf16() if options.bf16 == "auto" else options.bf16 == "yes"
@@ -306,22 +308,22 @@ def main() -> None:
             torch.set_num_threads(num_threads)
             for size_px, batch in zip(options.sizes, options.batches, strict=True):
                 clips = torch.rand(batch, NUM_FRAMES, 3, size_px, size_px)
-                at = f"{size_px} px x {batch}, {num_threads} threads"
+                condition = f"{size_px} px x {batch}, {num_threads} threads"
                 runs = inference(clips, Path(folder), num_threads=num_threads, bf16=bf16, compiled=options.compile)
-                wanted = runs["plain f32"]()
-                assert isinstance(wanted, Tensor)
+                expected = runs["plain f32"]()
+                assert isinstance(expected, Tensor)
                 for name, run in runs.items():
-                    difference = np.abs(np.asarray(run()) - wanted.numpy()).max()
+                    difference = np.abs(np.asarray(run()) - expected.numpy()).max()
                     assert difference < (0.5 if "bf16" in name else 1e-4), (name, difference)
-                    rows.append({"what": f"forward {at}", "name": name, "difference": float(difference)})
-                rows += lines(f"forward {at}", contest(runs, rounds=options.rounds), num_clips=batch)
+                    rows.append({"what": f"forward {condition}", "name": name, "difference": float(difference)})
+                rows += lines(f"forward {condition}", contest(runs, rounds=options.rounds), num_clips=batch)
                 for with_optimizer in (False, True):
-                    what = f"{'step' if with_optimizer else 'fwd+bwd'} {at}"
+                    what = f"{'step' if with_optimizer else 'fwd+bwd'} {condition}"
                     runs = training(clips, bf16=bf16, with_optimizer=with_optimizer)
                     rows += lines(what, contest(runs, rounds=options.rounds), num_clips=batch)
     document: dict[str, Any] = {"rows": rows}
     if not options.only_times:
-        document |= whole(threads=options.threads[-1])
+        document |= details(threads=options.threads[-1])
     if options.json:
         options.json.write_text(json.dumps(document, indent=2) + "\n")
 

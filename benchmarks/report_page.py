@@ -1,12 +1,12 @@
-"""The HTML report of 2,000 clips with filmstrips: how large it is, how long it takes to make and to open.
+"""Measure the HTML report of 2,000 clips with filmstrips: its size, and the time to make and open it.
 
     python -m benchmarks.report_page [--work DIR] [--clips 2000] [--recipes 3] [--rounds 5] [--json FILE]
 
 `--work` holds the demo dataset, prepared by RetinaFace; by default it is made in a temporary folder. The clips are the
-demo's heads, moved, lit and grained anew for each clip, so that no two are alike and a filmstrip is as large as those
-of films (12 kB in base 64), in a prepared folder of their own; five folds, random predictions of each recipe. The
-browser itself times the opening: Debian's Chromium on PATH through playwright, a new one each round, from the beginning
-of the navigation to the end of its load event, and until the page with its list of clips is drawn.
+demo's heads with random shift, light and grain per clip, so that all differ and a filmstrip is as large as one of a
+film (12 kB in base 64). They are prepared into a separate folder, with five folds and random predictions per recipe.
+The browser itself times the opening: Debian's Chromium on PATH through playwright, a new instance per round, from the
+start of the navigation to the end of the load event, and until the page with its list of clips is drawn.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from lstpnet.reporting.html.page import to_html
 from lstpnet.runs import Predictions, Run, RunInfo
 
 SIZE_PX, GRAIN = 112, 28.0
-"""Of the crops; standard deviation of the noise on their pixels, of 255."""
+"""Side of the crops; standard deviation of the noise on their pixels, of 255."""
 NUM_FOLDS = 5
 
 
 def main() -> None:
-    """Print sizes and times."""
+    """Print the size of the page and its times."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=None)
     parser.add_argument("--clips", type=int, default=2000)
@@ -53,14 +53,14 @@ def main() -> None:
         work = Path(folder)
         dataset = many_clips(open_dataset(prepared(options.work or work)), work, num_clips=options.clips)
         runs = [run for number in range(options.recipes) for run in runs_of(dataset, f"recipe-{number}", seed=number)]
-        started = time.perf_counter()
+        start = time.perf_counter()
         page = to_html(build_report(runs, against=("dfew",)), runs, datasets={dataset.document["sha256"]: dataset})
-        facts: dict[str, Any] = {"clips": options.clips, "making_seconds": time.perf_counter() - started}
+        facts: dict[str, Any] = {"clips": options.clips, "making_seconds": time.perf_counter() - start}
         (work / "report.html").write_text(page, encoding="utf-8")
         facts |= {"filmstrips": page.count('id="strip-0-'), "megabytes": (work / "report.html").stat().st_size / 1e6}
         facts |= opened(work / "report.html", rounds=options.rounds)
-    what = f"{facts['clips']} clips, {options.recipes} recipes, {facts['filmstrips']} filmstrips"
-    print(f"{what}: {facts['megabytes']:.1f} MB")
+    contents = f"{facts['clips']} clips, {options.recipes} recipes, {facts['filmstrips']} filmstrips"
+    print(f"{contents}: {facts['megabytes']:.1f} MB")
     print(f"made in {facts['making_seconds']:.1f} s")
     for name in ("loaded", "drawn"):
         if times := facts.get(f"{name}_seconds"):
@@ -70,7 +70,7 @@ def main() -> None:
 
 
 def many_clips(heads: PreparedDataset, work: Path, *, num_clips: int) -> PreparedDataset:
-    """Write `num_clips` clips in DFEW's tree of crops, prepare them as they are, and open that."""
+    """Write `num_clips` clips in DFEW's tree of crops, prepare them unchanged, open the result."""
     faces = heads.clips[heads.clips["status"] != "failed"]
     films = [heads.read_clip(clip_id, size_px=SIZE_PX).transpose(0, 2, 3, 1) for clip_id in faces["clip_id"]]
     numbers = {name: number for number, name in enumerate(heads.class_names, start=1)}
@@ -85,8 +85,8 @@ def many_clips(heads: PreparedDataset, work: Path, *, num_clips: int) -> Prepare
         for split in ("train", "test"):
             path = source / "EmoLabel_DataSplit" / f"{split}(single-labeled)" / f"set_{fold}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
-            mine = [clip for clip in range(num_clips) if (clip % NUM_FOLDS == fold - 1) == (split == "test")]
-            lines = [f"{clip + 1},{labels[clip % len(labels)]}\n" for clip in mine]
+            split_clips = [clip for clip in range(num_clips) if (clip % NUM_FOLDS == fold - 1) == (split == "test")]
+            lines = [f"{clip + 1},{labels[clip % len(labels)]}\n" for clip in split_clips]
             path.write_text("".join(["video_name,label\n", *lines]))
     run_preparation(
         resolve_request(Request(dataset="dfew", source=source, detector="none")), work / "prepared-crops", num_workers=0
@@ -95,7 +95,7 @@ def many_clips(heads: PreparedDataset, work: Path, *, num_clips: int) -> Prepare
 
 
 def grained(film: Image, *, seed: int) -> Image:
-    """Return frames (16, S, S, 3) moved, lit otherwise and with noise of their own."""
+    """Return frames (16, S, S, 3) with a random shift, light and noise."""
     rng = np.random.default_rng(seed)
     moved = np.roll(film, tuple(rng.integers(-8, 9, 2)), axis=(1, 2)).astype(np.float32)
     lit = moved * rng.uniform(0.7, 1.2) + rng.uniform(-20, 20) + rng.normal(0, GRAIN, film.shape)
@@ -103,7 +103,7 @@ def grained(film: Image, *, seed: int) -> Image:
 
 
 def runs_of(dataset: PreparedDataset, recipe: str, *, seed: int) -> Iterator[Run]:
-    """Yield a run for each fold; most clips are right."""
+    """Yield one run per fold; most predictions are correct."""
     rng = np.random.default_rng(seed)
     names = dataset.class_names
     label_of = dict(zip(dataset.clips["clip_id"], dataset.clips["label"], strict=True))
@@ -128,19 +128,19 @@ def runs_of(dataset: PreparedDataset, recipe: str, *, seed: int) -> Iterator[Run
             finished=True,
         )
         labels = tuple(label_of[clip_id] for clip_id in test)
-        part = Predictions(test, labels, logits, np.ones(len(test), np.bool_), "last")
-        yield Run(Path("runs", recipe, f"fold-{fold}", "seed-0"), info, (part,))
+        predictions = Predictions(test, labels, logits, np.ones(len(test), np.bool_), "last")
+        yield Run(Path("runs", recipe, f"fold-{fold}", "seed-0"), info, (predictions,))
 
 
 def opened(path: Path, *, rounds: int) -> dict[str, Any]:
-    """Return the seconds of each round until the page is loaded, and until its list of clips is drawn."""
+    """Return for each round the seconds until the page is loaded, and until its list of clips is drawn."""
     chromium = shutil.which("chromium")
     if chromium is None:
-        print("not opened: apt-get install chromium")
+        print("page not opened: Chromium is not on PATH; apt-get install chromium")
         return {}
     from playwright.sync_api import sync_playwright
 
-    found: dict[str, list[float]] = {"loaded_seconds": [], "drawn_seconds": []}
+    times: dict[str, list[float]] = {"loaded_seconds": [], "drawn_seconds": []}
     with sync_playwright() as playwright:
         arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
         for _ in range(rounds):
@@ -152,12 +152,12 @@ def opened(path: Path, *, rounds: int) -> dict[str, Any]:
                 time.sleep(0.05)
             if page.locator("#clip-table .clip").count() == 0:
                 raise SystemExit("the page has no list of clips")
-            found["loaded_seconds"].append(
+            times["loaded_seconds"].append(
                 page.evaluate("performance.getEntriesByType('navigation')[0].duration") / 1e3
             )
-            found["drawn_seconds"].append(drawn / 1e3)
+            times["drawn_seconds"].append(drawn / 1e3)
             browser.close()
-    return found
+    return times
 
 
 _DRAWN = """

@@ -1,11 +1,11 @@
-"""What an hour of video costs `dfer prepare` on one core and on two, and which stages it goes to.
+"""Measure the time that `dfer prepare` needs per hour of video on one and two cores, and its stages.
 
     python -m benchmarks.scaling [--rounds 3] [--copies 12] [--json FILE]
 
-Real faces at 640 x 360, 25 frames a second (as benchmarks/prepare.py writes them), so an hour is 90,000 frames. A round
-prepares all videos with one worker on one core, then with two on two; *cost* is wall seconds an hour of video from the
-first video taken in hands to the finished dataset, *efficiency* the time on one core over twice that on two. Stages are
-those of benchmarks/prepare.py, CPU milliseconds a frame of each alone; with `--fast` the detector's count a fifth.
+Real faces at 640 x 360, 25 frames per second (as benchmarks/prepare.py writes them), so an hour is 90,000 frames. A
+round prepares all videos with one worker on one core, then with two on two. *Cost* is wall seconds per hour of video
+from the start of the first video to the finished dataset, *efficiency* the time on one core over twice that on two. The
+stages are those of benchmarks/prepare.py, in CPU milliseconds per frame; with `--fast` the detector's count a fifth.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from typing import Any
 
 from benchmarks.prepare import ours, stages, write_clips
 
-_FRAMES_AN_HOUR = 25 * 3600
+_FRAMES_PER_HOUR = 25 * 3600
 _SETTINGS: dict[str, dict[str, Any]] = {"every frame": {}, "--fast": {"detect_every": 5}}
 
 
 @contextmanager
 def cores(number: int) -> Iterator[None]:
-    """Run this process, and those it starts, on so many cores."""
+    """Limit this process and its children to `number` cores."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, sorted(allowed)[:number])
     try:
@@ -37,27 +37,30 @@ def cores(number: int) -> Iterator[None]:
         os.sched_setaffinity(0, allowed)
 
 
-def measured(videos: Path, out: Path, *, rounds: int, **settings: Any) -> dict[str, Any]:
-    """Return the costs of an hour, and where they go."""
+def measure(videos: Path, out: Path, *, rounds: int, **settings: Any) -> dict[str, Any]:
+    """Return costs per hour of video, efficiency, start-up seconds and a worker's memory."""
     runs: dict[int, list[dict[str, float]]] = {1: [], 2: []}
     for _ in range(rounds):
-        for number, found in runs.items():
+        for number, core_runs in runs.items():
             with cores(number):
-                found.append(ours(videos, out, num_workers=number, **settings))
+                core_runs.append(ours(videos, out, num_workers=number, **settings))
     costs = {
-        number: [_FRAMES_AN_HOUR * run["seconds"] / run["frames"] for run in found] for number, found in runs.items()
+        number: [_FRAMES_PER_HOUR * run["seconds"] / run["frames"] for run in core_runs]
+        for number, core_runs in runs.items()
     }
     efficiency = [one / (2 * two) for one, two in zip(costs[1], costs[2], strict=True)]
     return {
         "cost_seconds": {number: spread(values) for number, values in costs.items()},
         "efficiency": spread(efficiency),
-        "start_seconds": {number: spread([run["start_seconds"] for run in found]) for number, found in runs.items()},
-        "worker_mib": max(run["peak_mib"] for found in runs.values() for run in found),
+        "start_seconds": {
+            number: spread([run["start_seconds"] for run in core_runs]) for number, core_runs in runs.items()
+        },
+        "worker_mib": max(run["peak_mib"] for core_runs in runs.values() for run in core_runs),
     }
 
 
 def spread(values: list[float]) -> list[float]:
-    """Return median, least and greatest."""
+    """Return median, minimum and maximum."""
     return [statistics.median(values), min(values), max(values)]
 
 
@@ -75,22 +78,22 @@ def main() -> None:
         num_bytes = sum(path.stat().st_size for path in (work / "videos").iterdir())
         megabits = 8 * num_bytes / 1e6 / (num_frames / 25)
         print(f"{num_frames} frames, {num_frames / 25:.0f} s of video at {megabits:.2f} Mbit/s")
-        found = {
-            name: measured(work / "videos", work / "out", rounds=arguments.rounds, **settings)
+        results = {
+            name: measure(work / "videos", work / "out", rounds=arguments.rounds, **settings)
             for name, settings in _SETTINGS.items()
         }
         with cores(1):
             milliseconds = stages(work)
-    for name, one in found.items():
+    for name, result in results.items():
         print(f"{name}:")
-        for number, (median, least, most) in one["cost_seconds"].items():
-            start = one["start_seconds"][number][0]
-            print(f"  {number} core(s): {median:.0f} s ({least:.0f} to {most:.0f}) an hour; start {start:.1f} s")
-        median, least, most = one["efficiency"]
-        print(f"  efficiency of the second core {median:.2f} ({least:.2f} to {most:.2f})")
-    print("CPU ms a frame: " + "  ".join(f"{name} {value:.2f}" for name, value in milliseconds.items()))
+        for number, (median, low, high) in result["cost_seconds"].items():
+            start = result["start_seconds"][number][0]
+            print(f"  {number} core(s): {median:.0f} s ({low:.0f} to {high:.0f}) per hour; start {start:.1f} s")
+        median, low, high = result["efficiency"]
+        print(f"  efficiency of the second core {median:.2f} ({low:.2f} to {high:.2f})")
+    print("CPU ms per frame: " + "  ".join(f"{name} {value:.2f}" for name, value in milliseconds.items()))
     if arguments.json is not None:
-        arguments.json.write_text(json.dumps({"settings": found, "stages": milliseconds}, indent=1))
+        arguments.json.write_text(json.dumps({"settings": results, "stages": milliseconds}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Wall time of `dfer --help` and `dfer --version`: what every call pays before it does anything.
+"""Measure the wall time of `dfer --help` and `dfer --version`: the start-up time of every command.
 
 usage: python -m benchmarks.startup [--runs 10]
-Beside them, the same interpreter doing nothing. Prints a table and one JSON line.
+For comparison, it also times the same interpreter doing nothing. Prints a table and one JSON line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Time the commands in turn, so that a busy moment hits all of them."""
+    """Time the commands in turn, so that load on the machine affects all of them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=10)
     runs = parser.parse_args().runs

@@ -1,8 +1,9 @@
-"""How well the detectors find the rendered heads: hit rate and landmark error against the ground truth.
+"""Measure the detectors on the rendered heads: hit rate and landmark error against the ground truth.
 
 usage: python -m benchmarks.synthetic_truth [--every 4] [--detectors retinaface dlib]
-Landmark error of a frame: mean distance of the points over the inter-ocular distance. RetinaFace: all five points; dlib
-has no mouth and marks the base of the nose, so its two eyes alone are compared. Prints a table and one JSON line.
+Landmark error of a frame: mean distance of the points over the inter-ocular distance (IOD). RetinaFace: all five
+points; dlib has no mouth and marks the base of the nose, so only its two eyes are compared.
+Prints a table and one JSON line.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from dfer_data.weights.fetch import weights_file
 
 
 def main() -> None:
-    """Render the default dataset and run the detectors over every n-th frame."""
+    """Render the default dataset and run the detectors on every n-th frame."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--every", type=int, default=4)
     parser.add_argument("--detectors", nargs="+", default=["retinaface", "dlib"])
@@ -40,7 +41,7 @@ def main() -> None:
 
 
 def measure(root: Path, name: str, *, every: int) -> dict[str, object]:
-    """Return hit rate and error percentiles of one detector over a tree written by `dfer synth dfew`."""
+    """Return hit rate and error percentiles of one detector on a tree written by `dfer synth dfew`."""
     spec = detector_spec(name)
     config = PrepareConfig(
         dataset="dfew",
@@ -56,15 +57,16 @@ def measure(root: Path, name: str, *, every: int) -> dict[str, object]:
         truth = np.load(root / "ground_truth/landmarks" / f"{path.stem}.npy")
         with open_video(path) as reader:
             frames = [frame for frame in reader.frames() if frame.index % every == 0]
-        for frame, found in zip(frames, detector.detect([frame.image for frame in frames]), strict=True):
+        for frame, detections in zip(frames, detector.detect([frame.image for frame in frames]), strict=True):
             num_frames += 1
-            if found:
+            if detections:
                 num_hits += 1
-                wanted = truth[frame.index]
-                iod = np.linalg.norm(wanted[1] - wanted[0])
-                five = detector.scheme == "eyes-nose-mouth"
-                points = found[0].landmarks if five else eye_centres(found[0].landmarks, detector.scheme)
-                delta = points - wanted[: len(points)]
+                expected = truth[frame.index]
+                iod = np.linalg.norm(expected[1] - expected[0])
+                has_all_points = detector.scheme == "eyes-nose-mouth"
+                landmarks = detections[0].landmarks
+                points = landmarks if has_all_points else eye_centres(landmarks, detector.scheme)
+                delta = points - expected[: len(points)]
                 errors.append(np.linalg.norm(delta, axis=1).mean() / iod)
                 offsets.append(delta / iod)
     p50, p95, worst = (float(np.percentile(errors, q)) for q in (50, 95, 100))

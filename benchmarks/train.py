@@ -1,11 +1,11 @@
-"""The full training step: dfer's trainer beside the plain loop of papers' code, with and without loader workers.
+"""Compare full training steps: dfer's trainer and the plain loop of papers' code, with and without loader workers.
 
     python -m benchmarks.train [--work DIR] [--sizes 224 64] [--batches 4 8] [--clips 12 80] [--rounds 5] [--json FILE]
 
-`--work` holds the demo dataset, prepared by RetinaFace; by default it is made in a temporary folder. A round is an
-epoch of each contestant, each in a process of its own; the first round warms up and is not counted (in it dfer decodes
-what it then keeps, where clips fit into its GiB; a line says what it took). A ratio is to the plain loop without
-workers, round by round: median, least and greatest. Memory is that of the process without its workers.
+`--work` holds the demo dataset, prepared by RetinaFace; by default it is made in a temporary folder. A round is one
+epoch of each contestant, each in its own process. The first round warms up and is not counted (dfer decodes and caches
+clips in it, if they fit into its GiB; each line gives its speed). The ratio is relative to the plain loop without
+workers, per round: median, minimum and maximum. Memory is that of the process without its workers.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ CONTESTANTS = (("plain", 0), ("plain", 2), ("ours", 0))
 
 
 def contest(work: Path, *, size_px: int, batch: int, num_clips: int, rounds: int) -> list[dict[str, Any]]:
-    """Print and return a line a contestant."""
+    """Print one line per contestant and return the rows."""
     module = [sys.executable, "-m", "benchmarks.peers.train_loops"]
     running = {(name, n): Contestant(*module, name, n, work, size_px, batch, num_clips) for name, n in CONTESTANTS}
-    found: dict[tuple[str, int], list[dict[str, float]]] = {key: [] for key in running}
+    results: dict[tuple[str, int], list[dict[str, float]]] = {key: [] for key in running}
     for _ in range(rounds + 1):
         for key, contestant in running.items():
-            found[key].append(contestant.do("go"))
+            results[key].append(contestant.do("go"))
     for contestant in running.values():
         contestant.end()
     rows = []
-    for (name, n), (first, *epochs) in found.items():
+    for (name, n), (first, *epochs) in results.items():
         seconds = [epoch["seconds"] for epoch in epochs]
-        ratios = [a["seconds"] / b for a, b in zip(found["plain", 0][1:], seconds, strict=True)]
+        ratios = [a["seconds"] / b for a, b in zip(results["plain", 0][1:], seconds, strict=True)]
         row = {
             "size_px": size_px,
             "batch": batch,
@@ -63,7 +63,7 @@ def contest(work: Path, *, size_px: int, batch: int, num_clips: int, rounds: int
 
 
 def main() -> None:
-    """Run all sizes."""
+    """Run the contest for every size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=None)
     parser.add_argument("--sizes", type=int, nargs="+", default=[224, 64])
@@ -76,8 +76,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)
         root = prepared(options.work or work)
-        whole = FaceClipDataset(root, fold=1)
-        data = FaceClipDataset(root, clip_ids=whole.clip_ids[: max(options.clips)])
+        fold_data = FaceClipDataset(root, fold=1)
+        data = FaceClipDataset(root, clip_ids=fold_data.clip_ids[: max(options.clips)])
         unpack(data, work)
         for size_px, batch, num_clips in zip(options.sizes, options.batches, options.clips, strict=True):
             rows += contest(work, size_px=size_px, batch=batch, num_clips=num_clips, rounds=options.rounds)

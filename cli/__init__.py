@@ -1,4 +1,4 @@
-"""The command line: one file a command, which parses, calls the library, renders, and leaves with an exit code.
+"""The command line: one module per command, which parses, calls the library, renders, and sets the exit code.
 
-Installed as `dfer_cli`. Heavy modules are imported inside the commands, so that `dfer --help` answers at once.
+Installed as `dfer_cli`. Commands import heavy modules inside their functions, so that `dfer --help` is fast.
 """

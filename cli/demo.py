@@ -1,4 +1,4 @@
-"""`dfer demo`: the whole road on rendered heads, each command shown before it runs."""
+"""`dfer demo`: the whole pipeline on rendered heads; each command is printed before it runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LINES = (
 def demo(out: Annotated[Path, typer.Option(help="New folder to work in.")] = Path("dfer-demo")) -> None:
     """Render a small dataset, prepare it, train on fold 3 and show the table.
 
-    No dataset and no GPU needed; minutes on two cores.
+    Needs no dataset and no GPU; takes minutes on two cores.
     """
     require_torch()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -34,14 +34,14 @@ def demo(out: Annotated[Path, typer.Option(help="New folder to work in.")] = Pat
     for line in _LINES:
         console.say(f"\n$ dfer {line}")
         if code := run_line(line.split(), cwd=out):
-            raise DferError(f"`dfer {line}` ended with exit code {code}; the lines above say why")
+            raise DferError(f"`dfer {line}` ended with exit code {code}; see the lines above for the cause")
     console.say(
-        "\nThe faces are rendered: this score says that decoding, detection, shards, training and metrics work "
-        "together, and nothing about real expressions.\nmade, below " + str(out) + ":"
+        "\nThe faces are rendered: this score shows that decoding, detection, shards, training and metrics work "
+        "together, and says nothing about real expressions.\nfiles under " + str(out) + ":"
     )
-    for path, what in (
+    for path, content in (
         ("data/dfew", "videos of rendered heads, split files, ground-truth landmarks"),
         ("prepared/dfew-retinaface", "aligned face clips; contact sheets in preview/"),
-        ("runs/dfew-retinaface/demo/fold-3/seed-0", "settings, metrics by epoch, checkpoint, test predictions"),
+        ("runs/dfew-retinaface/demo/fold-3/seed-0", "settings, metrics per epoch, checkpoint, test predictions"),
     ):
-        console.say(f"  {path:42} {what}")
+        console.say(f"  {path:42} {content}")

@@ -1,4 +1,4 @@
-"""`dfer detectors`: which face detectors can run here, and how they do on one's own videos."""
+"""`dfer detectors`: list the face detectors that can run on this machine, and compare them on your own videos."""
 
 from __future__ import annotations
 
@@ -21,17 +21,21 @@ if TYPE_CHECKING:
 detectors_app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="List face detectors; compare them on your own videos."
 )
-_MOST_NAMED = 10
+_MAX_SUSPECTS_SHOWN = 10
 
 
 @detectors_app.command("list")
 def list_detectors(as_json: JsonFlag = False) -> None:
-    """List the detectors, how `dfer prepare` takes each, and whether it can run here."""
+    """List the detectors, their flags for `dfer prepare`, and whether each can run on this machine."""
     from dfer_data.detect.choices import CHOICES, problem
 
     rows = [
-        {"name": one.name, "flags": f"--detector {one.detector} --backbone {one.backbone}", "problem": problem(one)}
-        for one in CHOICES.values()
+        {
+            "name": detector.name,
+            "flags": f"--detector {detector.detector} --backbone {detector.backbone}",
+            "problem": problem(detector),
+        }
+        for detector in CHOICES.values()
     ]
     if as_json:
         console.print_json({"detectors": [row | {"problem": row["problem"] or None} for row in rows]})
@@ -47,21 +51,22 @@ def list_detectors(as_json: JsonFlag = False) -> None:
 def compare(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of videos, at any depth.")],
     detectors: Annotated[
-        str | None, typer.Option(metavar="A,B", help="By the names of `list`.", show_default="all that can run")
+        str | None,
+        typer.Option(metavar="A,B", help="Names from `dfer detectors list`.", show_default="all that can run"),
     ] = None,
-    every: Annotated[int, typer.Option(min=1, help="Look at every K-th frame.")] = 1,
+    every: Annotated[int, typer.Option(min=1, help="Use only every K-th frame.")] = 1,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many videos, spread over the folder.", show_default="all")
+        int | None, typer.Option(min=1, help="Maximum number of videos, spread over the folder.", show_default="all")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder for tables, JSON and a contact sheet of each clip.")] = None,
-    det_size: Annotated[int, typer.Option(help="Long side of the picture that a detector sees, in pixels.")] = 640,
+    out: Annotated[Path | None, typer.Option(help="Folder for tables, JSON and one contact sheet per clip.")] = None,
+    det_size: Annotated[int, typer.Option(help="Long side of the detector's input image, in pixels.")] = 640,
     resnet50_weights: Annotated[
-        Path | None, typer.Option(help="The ResNet-50's file.", show_default="the one in the cache")
+        Path | None, typer.Option(help="Model file of the ResNet-50.", show_default="the one in the cache")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the comparison in --out.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Run detectors over the same frames: hit rate, agreement, jitter, different subjects, speed.
+    """Compare detectors on the same frames: hit rate, agreement, jitter, different subjects, speed.
 
     docs/detectors.md defines each figure. Exit code 3 if a video cannot be read; the others are compared.
     """
@@ -69,8 +74,8 @@ def compare(
     from dfer_data.detector_comparison.run import compare_detectors as run
     from dfer_data.detector_comparison.run import videos_of
 
-    videos_of(folder, limit=limit)  # what is wrong with the folder is told before a detector is loaded
-    contestants = _contestants(detectors, det_size_px=det_size, resnet50_weights=resnet50_weights, as_json=as_json)
+    videos_of(folder, limit=limit)  # report a bad folder before loading any detector
+    contestants = _load_detectors(detectors, det_size_px=det_size, resnet50_weights=resnet50_weights, as_json=as_json)
     try:
         if out is not None:
             files.claim(out, force=force)
@@ -87,45 +92,45 @@ def compare(
     if as_json:
         console.print_json(content)
     else:
-        _show(result, every=every, out=out)
+        _print_result(result, every=every, out=out)
     for video in result.unread:
         console.say(f"{video.video}: {video.message}", as_json=as_json)
     if result.unread:
         raise typer.Exit(ExitCode.PARTIAL)
 
 
-def _contestants(
+def _load_detectors(
     names: str | None, *, det_size_px: int, resnet50_weights: Path | None, as_json: bool
 ) -> list[DetectorUnderTest]:
-    """Return the detectors named, or all that can run here with a note on each other one; say which they are."""
+    """Load and print the detectors named; without names all that can run, with a note for each that cannot."""
     from dfer_data.detect.choices import CHOICES, choice, problem, ready
 
     if names is None:
-        chosen = list(CHOICES.values())
-        for one in [one for one in chosen if one.is_optional and resnet50_weights is None]:
-            if reason := problem(one):
-                console.say(f"note: without {one.name}: {reason}", as_json=as_json)
-                chosen.remove(one)
+        selected = list(CHOICES.values())
+        for detector in [detector for detector in selected if detector.is_optional and resnet50_weights is None]:
+            if reason := problem(detector):
+                console.say(f"note: without {detector.name}: {reason}", as_json=as_json)
+                selected.remove(detector)
     else:
-        wanted = [name.strip() for name in names.split(",") if name.strip()]
-        if not wanted or len(set(wanted)) < len(wanted):
-            raise UsageError(f"--detectors {names}: each of them once, with commas between")
-        chosen = [choice(name) for name in wanted]
+        detector_names = [name.strip() for name in names.split(",") if name.strip()]
+        if not detector_names or len(set(detector_names)) < len(detector_names):
+            raise UsageError(f"--detectors {names}: name each detector once, separated by commas")
+        selected = [choice(name) for name in detector_names]
     contestants = []
-    for one in chosen:
-        ready_one = ready(one, det_size_px=det_size_px, path=resnet50_weights if one.is_optional else None)
-        contestants.append(ready_one)
-        sha256 = ready_one.config.weights_sha256[:12]
-        how = f"{one.backbone}, weights sha256 {sha256}; long side {det_size_px} px"
-        console.say(f"detector {one.name}: {how}", as_json=as_json)
+    for detector in selected:
+        contestant = ready(detector, det_size_px=det_size_px, path=resnet50_weights if detector.is_optional else None)
+        contestants.append(contestant)
+        sha256 = contestant.config.weights_sha256[:12]
+        settings = f"{detector.backbone}, weights sha256 {sha256}; long side {det_size_px} px"
+        console.say(f"detector {detector.name}: {settings}", as_json=as_json)
     return contestants
 
 
-def _show(result: DetectorComparison, *, every: int, out: Path | None) -> None:
-    """Print the tables, the clips with different subjects, and where more is to be seen."""
+def _print_result(result: DetectorComparison, *, every: int, out: Path | None) -> None:
+    """Print the tables, the clips with different subjects, and the folder of the files."""
     counts = f"{len(result.clips)} clips, {result.detectors[0].num_frames} frames"
-    counts += f", one in {every}: jitter holds the motion between them too" if every > 1 else ""
-    console.say(f"{counts}; lengths in % of the distance of the eyes\n")
+    counts += f", one in {every}: jitter includes the motion between them" if every > 1 else ""
+    console.say(f"{counts}; lengths in % of the inter-ocular distance\n")
     header = (
         "detector",
         "frames with a face",
@@ -140,9 +145,9 @@ def _show(result: DetectorComparison, *, every: int, out: Path | None) -> None:
         header = ("pair", "same face", "landmarks apart, median", "95th percentile", "over", "different subjects")
         console.print_table(header, [_pair_cells(row) for row in result.pairs])
     console.say("")
-    _show_suspects(result)
+    _print_suspects(result)
     if out is not None:
-        console.say(f"look: {out / 'sheets'}   tables: {out}")
+        console.say(f"contact sheets: {out / 'sheets'}   tables: {out}")
 
 
 def _detector_cells(row: Any) -> Sequence[str]:
@@ -152,18 +157,18 @@ def _detector_cells(row: Any) -> Sequence[str]:
 
 
 def _pair_cells(row: Any) -> Sequence[str]:
-    same = f"{_percent(row.agreement, digits=1)} ({row.num_same} of {row.num_either})"
-    apart = (_percent(row.distance_median), _percent(row.distance_p95))
-    return f"{row.one}, {row.other}", same, *apart, row.points, str(row.num_suspects)
+    agreement = f"{_percent(row.agreement, digits=1)} ({row.num_same} of {row.num_either})"
+    distances = (_percent(row.distance_median), _percent(row.distance_p95))
+    return f"{row.one}, {row.other}", agreement, *distances, row.points, str(row.num_suspects)
 
 
 def _percent(share: float | None, *, digits: int = 2) -> str:
     return "-" if share is None else f"{100 * share:.{digits}f} %"
 
 
-def _show_suspects(result: DetectorComparison) -> None:
-    for one in result.suspects[:_MOST_NAMED]:
-        how = "never in the same frame" if one.overlap is None else f"overlap {one.overlap:.2f}"
-        console.say(f"different subjects: {one.clip_id}: {one.one} and {one.other} ({how})")
-    if (more := len(result.suspects) - _MOST_NAMED) > 0:
+def _print_suspects(result: DetectorComparison) -> None:
+    for suspect in result.suspects[:_MAX_SUSPECTS_SHOWN]:
+        reason = "never in the same frame" if suspect.overlap is None else f"overlap {suspect.overlap:.2f}"
+        console.say(f"different subjects: {suspect.clip_id}: {suspect.one} and {suspect.other} ({reason})")
+    if (more := len(result.suspects) - _MAX_SUSPECTS_SHOWN) > 0:
         console.say(f"and {more} more, in clips.csv of --out")

@@ -1,4 +1,4 @@
-"""`dfer doctor`: is everything here that the commands need, and what to type where it is not."""
+"""`dfer doctor`: check what the commands need, with a fix for each problem."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ CORE = {
     "openpyxl": "openpyxl",
     "psutil": "psutil",
 }
-"""Distribution -> module, of every core dependency."""
+"""Distribution -> module of every core dependency."""
 
 
-_OF_STEP = {"decode": "av", "detect": "onnxruntime", "shard": "simplejpeg"}
-"""Step -> the package that does most of it."""
+_PACKAGE_OF = {"decode": "av", "detect": "onnxruntime", "shard": "simplejpeg"}
+"""Step -> the package that does most of its work."""
 _OTHER_VERSION = "another version of {} may work"
 
 
@@ -45,7 +45,7 @@ def doctor(as_json: JsonFlag = False) -> None:
     """Check packages, devices and model files, and try the steps of `prepare`.
 
     Decodes a rendered head that comes with dfer, detects its face, writes and reads a shard. Exit code 1 if something
-    that the core needs is missing or a step fails; every line about a problem ends with the fix.
+    that the core needs is missing or a step fails; each line about a problem ends with its fix.
     """
     findings = examine()
     if as_json:
@@ -57,11 +57,11 @@ def doctor(as_json: JsonFlag = False) -> None:
 
 
 def examine() -> dict[str, Any]:
-    """Return all findings as plain values; `ok` says whether the core can run."""
+    """Return all findings as JSON values; `ok`: the core can run."""
     packages = [_package(distribution, module) for distribution, module in CORE.items()]
     trials = _trials() if all(package["problem"] is None for package in packages) else []
     return {
-        "ok": all(one["problem"] is None for one in (*packages, *trials)) and bool(trials),
+        "ok": all(check["problem"] is None for check in (*packages, *trials)) and bool(trials),
         "dfer": importlib.metadata.version("dfer"),
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -75,7 +75,7 @@ def examine() -> dict[str, Any]:
 
 
 def _package(distribution: str, module: str) -> dict[str, str | None]:
-    """Look for the installed version, then really import: a wheel for another machine is installed and yet useless."""
+    """Check the installed version and import the module: a wheel for another platform installs but does not load."""
     fix = f"pip install '{distribution}'"
     try:
         version = importlib.metadata.version(distribution)
@@ -90,7 +90,7 @@ def _package(distribution: str, module: str) -> dict[str, str | None]:
 
 
 def _trials() -> list[dict[str, str | None]]:
-    """Try each step of `prepare` where all packages are here."""
+    """Run each step of `prepare` once."""
     from dfer_data.inspection.self_check import self_check
 
     return [asdict(trial) for trial in self_check()]
@@ -121,10 +121,10 @@ def _weights() -> dict[str, Any]:
 
         folder = weights_folder()
         states = {asset.name: cache_state(asset.name) for asset in assets()}
-    except ImportError:  # platformdirs is missing, which the packages already say
+    except ImportError:  # platformdirs is missing; `packages` reports it
         return {"cache": None, "writable": False, "states": {}}
-    there = next(parent for parent in (folder, *folder.parents) if parent.exists())
-    return {"cache": str(folder), "writable": os.access(there, os.W_OK), "states": states}
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    return {"cache": str(folder), "writable": os.access(existing, os.W_OK), "states": states}
 
 
 def _render(findings: dict[str, Any]) -> None:
@@ -139,7 +139,7 @@ def _render(findings: dict[str, Any]) -> None:
         if trial["skipped"] is not None:
             say(f"  skipped  {trial['name']}: {trial['skipped']}")
         elif trial["problem"] is not None:
-            say(f"  PROBLEM  {trial['name']}: {trial['problem']}; {_OTHER_VERSION.format(_OF_STEP[trial['name']])}")
+            say(f"  PROBLEM  {trial['name']}: {trial['problem']}; {_OTHER_VERSION.format(_PACKAGE_OF[trial['name']])}")
         else:
             say(f"  works    {trial['name']}")
     devices = findings["devices"]
@@ -148,12 +148,15 @@ def _render(findings: dict[str, Any]) -> None:
     else:
         say(f"devices: {', '.join(devices['names'])} (torch {devices['torch']})")
     say(f"onnxruntime: {', '.join(findings['onnxruntime_providers']) or 'none'}")
-    found = findings["weights"]
-    for name, state in found["states"].items():
+    weights = findings["weights"]
+    for name, state in weights["states"].items():
         say(f"  {state:8} {name}" + ("" if state == "cached" else f": dfer weights fetch {name}"))
-    say(f"cache: {found['cache']}" + ("" if found["writable"] else " (not writable: set DFER_CACHE to another folder)"))
     say(
-        "everything the core needs is here and works"
+        f"cache: {weights['cache']}"
+        + ("" if weights["writable"] else " (not writable: set DFER_CACHE to another folder)")
+    )
+    say(
+        "everything the core needs is installed and works"
         if findings["ok"]
-        else "the core lacks something or fails, see PROBLEM above"
+        else "the core is incomplete or fails, see PROBLEM above"
     )

@@ -1,4 +1,4 @@
-"""`dfer evaluate` and `dfer features`: a trained model on any prepared dataset."""
+"""`dfer evaluate` and `dfer features`: run a trained model on any prepared dataset."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ Source = Annotated[
 ]
 Data = Annotated[str, typer.Option(help="Prepared dataset, a folder or URL.")]
 Fold = Annotated[
-    str | None, typer.Option(help="Test clips of official folds: 3, or 1,3, or all.", show_default="every clip")
+    str | None,
+    typer.Option(help="Only the test clips of official folds: 3, or 1,3, or all.", show_default="every clip"),
 ]
-Checkpoint = Annotated[str, typer.Option(help="Of a run: last, best, refit or test-best.")]
-TrainedOn = Annotated[str | None, typer.Option(help="Of the authors' checkpoint: dfew, ferv39k or afew.")]
+Checkpoint = Annotated[str, typer.Option(help="Checkpoint of a run: last, best, refit or test-best.")]
+TrainedOn = Annotated[str | None, typer.Option(help="Dataset of the authors' checkpoint: dfew, ferv39k or afew.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE: sampler, short, min_frames, batch_size.")
 ]
-Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best there is")]
+Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best available")]
 
 
 def evaluate(
@@ -39,12 +40,13 @@ def evaluate(
     checkpoint: Checkpoint = "last",
     trained_on: TrainedOn = None,
     protocol: Annotated[
-        str | None, typer.Option(help="lstpnet, former-dfer, dfer-clip or mae-dfer: a paper's test clips and frames.")
+        str | None,
+        typer.Option(help="lstpnet, former-dfer, dfer-clip or mae-dfer: test clips and frames of that paper."),
     ] = None,
     overrides: Overrides = None,
-    is_masked: Annotated[bool, typer.Option("--mask", help="Predict only classes that the dataset has.")] = False,
+    is_masked: Annotated[bool, typer.Option("--mask", help="Predict only the dataset's classes.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="CSV of the predictions, as `dfer report --predictions` reads.")
+        Path | None, typer.Option(help="CSV of the predictions, readable by `dfer report --predictions`.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the CSV.")] = False,
     device: Device = None,
@@ -52,7 +54,7 @@ def evaluate(
 ) -> None:
     """Test a trained model on any prepared dataset, classes matched by name.
 
-    Clips of classes that the model does not know are left out and counted; a clip without a face counts as wrong.
+    Clips of classes unknown to the model are left out and counted; a clip without a face counts as wrong.
     """
     require_torch()
     from lstpnet.device import pick_device
@@ -63,9 +65,9 @@ def evaluate(
         refuse_targets(out, force=force)
     result = evaluate_on(opened, dataset, clip_ids, is_masked=is_masked, device=pick_device(device))
     if out is not None:
-        same = set(opened.class_names) == set(dataset.class_names)
-        _write(out, result, opened.class_names, has_same_classes=same)
-    _show(source, dataset, opened, result, is_masked=is_masked, as_json=as_json)
+        has_same_classes = set(opened.class_names) == set(dataset.class_names)
+        _write(out, result, opened.class_names, has_same_classes=has_same_classes)
+    _print_result(source, dataset, opened, result, is_masked=is_masked, as_json=as_json)
 
 
 def features(
@@ -79,7 +81,7 @@ def features(
     force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
     device: Device = None,
 ) -> None:
-    """Write the vectors of clips (what the classifier sees) and of their frames (the backbone's)."""
+    """Write the feature vectors of clips (the classifier's input) and of their frames (the backbone's output)."""
     require_torch()
     import numpy as np
 
@@ -92,20 +94,20 @@ def features(
     refuse_targets(out, force=force)
     opened, dataset, clip_ids = _open(source, data, fold, checkpoint, trained_on, None, overrides)
     if not isinstance(opened.model, LSTPNet):
-        raise UsageError(f"{source} holds a model of your own; features are LSTPNet's")
+        raise UsageError(f"{source} holds a custom model; only LSTPNet has these features")
     rows = dataset.index(clip_ids)
-    seen = [i for i, status in zip(clip_ids, rows["status"].to_pylist(), strict=True) if status != "failed"]
-    found = features_of(opened.model, dataset, seen, recipe=opened.recipe, device=pick_device(device))
+    face_ids = [i for i, status in zip(clip_ids, rows["status"].to_pylist(), strict=True) if status != "failed"]
+    vectors = features_of(opened.model, dataset, face_ids, recipe=opened.recipe, device=pick_device(device))
     if out.suffix == ".npz":
-        np.savez(out, clip_ids=found.clip_ids, labels=found.labels, clips=found.clips, frames=found.frames)
+        np.savez(out, clip_ids=vectors.clip_ids, labels=vectors.labels, clips=vectors.clips, frames=vectors.frames)
     else:
         import pandas as pd
 
-        columns = {"clip_id": found.clip_ids, "label": found.labels, "clip": list(found.clips)}
-        pd.DataFrame(columns | {"frames": [list(one) for one in found.frames]}).to_parquet(out, index=False)
-    num_left_out = len(clip_ids) - len(seen)
-    words = f"{len(seen)} clips of {found.frames.shape[1]} frames, vectors of {found.clips.shape[1]}"
-    console.say(f"{out}: {words}" + (f"; {num_left_out} clips without a face left out" if num_left_out else ""))
+        columns = {"clip_id": vectors.clip_ids, "label": vectors.labels, "clip": list(vectors.clips)}
+        pd.DataFrame(columns | {"frames": [list(frames) for frames in vectors.frames]}).to_parquet(out, index=False)
+    num_left_out = len(clip_ids) - len(face_ids)
+    counts = f"{len(face_ids)} clips of {vectors.frames.shape[1]} frames, vectors of {vectors.clips.shape[1]}"
+    console.say(f"{out}: {counts}" + (f"; {num_left_out} clips without a face left out" if num_left_out else ""))
 
 
 def _open(
@@ -117,7 +119,7 @@ def _open(
     protocol: str | None,
     overrides: list[str] | None,
 ) -> tuple[OpenedModel, PreparedDataset, tuple[str, ...]]:
-    """Open model and dataset, and choose the clips."""
+    """Return the opened model, the dataset and the ids of the selected clips."""
     from dfer_data.loading.prepared import open_dataset
     from lstpnet.checkpoints.open_model import CHANGEABLE, open_model, with_changes
     from lstpnet.evaluation.cross_dataset import tested_clips
@@ -125,12 +127,12 @@ def _open(
     from lstpnet.recipe import parse_overrides
 
     if not source.exists():
-        raise UsageError(f"{source}: no such run or checkpoint")
+        raise UsageError(f"{source}: this run or checkpoint does not exist")
     dataset = open_dataset(data)
-    known = sorted(dataset.document["counts"]["folds"], key=int)
-    if fold == "all" and not known:
-        raise UsageError(f"{dataset.root} has no folds; without --fold every clip is taken")
-    folds = known if fold == "all" else [word.strip() for word in fold.split(",")] if fold else []
+    all_folds = sorted(dataset.document["counts"]["folds"], key=int)
+    if fold == "all" and not all_folds:
+        raise UsageError(f"{dataset.root} has no folds; omit --fold to use every clip")
+    folds = all_folds if fold == "all" else [word.strip() for word in fold.split(",")] if fold else []
     clip_ids = tested_clips(dataset, folds=folds)
     changes = {}
     if protocol is not None:
@@ -141,7 +143,7 @@ def _open(
 
 
 def _write(out: Path, result: CrossResult, class_names: tuple[str, ...], *, has_same_classes: bool) -> None:
-    """Write logits where they are those of the dataset's classes, else the classes predicted."""
+    """Write logits if model and dataset have the same classes, else the predicted classes."""
     import pandas as pd
 
     table = pd.DataFrame({"clip_id": result.clip_ids})
@@ -152,7 +154,7 @@ def _write(out: Path, result: CrossResult, class_names: tuple[str, ...], *, has_
     table[[prediction != "" for prediction in result.predictions]].to_csv(out, index=False)
 
 
-def _show(
+def _print_result(
     source: Path, dataset: PreparedDataset, opened: OpenedModel, result: CrossResult, *, is_masked: bool, as_json: bool
 ) -> None:
     scores, names = result.scores, opened.class_names
@@ -179,16 +181,16 @@ def _show(
         console.print_json(document)
         return
     console.say(f"WAR {100 * scores.war:.2f}  UAR {100 * scores.uar:.2f}  n {scores.num_clips}")
-    shown = (f"{name} {100 * recall:.2f}" for name, recall in recalls.items() if recall is not None)
-    console.say("recall: " + "  ".join(shown))
+    recall_texts = (f"{name} {100 * recall:.2f}" for name, recall in recalls.items() if recall is not None)
+    console.say("recall: " + "  ".join(recall_texts))
     if faceless:
-        console.say(f"without a face, counted as wrong: {faceless}")
+        console.say(f"clips without a face, counted as wrong: {faceless}")
     if result.left_out:
-        words = (f"{name} ({number} clips)" for name, number in result.left_out.items())
-        console.say(f"classes that the model does not know, left out: {', '.join(words)}")
+        left_out = (f"{name} ({number} clips)" for name, number in result.left_out.items())
+        console.say(f"classes unknown to the model, left out: {', '.join(left_out)}")
     if result.unused:
-        may = "cannot be predicted" if is_masked else "can be predicted, and are wrong"
-        console.say(f"classes of the model without clips, which {may}: {', '.join(result.unused)}")
+        effect = "never predicted" if is_masked else "a wrong prediction if predicted"
+        console.say(f"classes of the model without clips, {effect}: {', '.join(result.unused)}")
     recipe = opened.recipe
     console.say(
         f"protocol: data {dataset.document['sha256'][:12]}; sampler {recipe.sampler}; short clips {recipe.short}; "

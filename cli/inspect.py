@@ -1,4 +1,4 @@
-"""`dfer inspect`: a prepared dataset to look at, whole or clip by clip."""
+"""`dfer inspect`: show a prepared dataset as a whole or clip by clip."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dfer_data.inspection.redetect import Redetected
     from dfer_data.loading.prepared import PreparedDataset
 
-_MOST_NAME_BYTES = 200
+_MAX_NAME_BYTES = 200
 
 
 def inspect(
@@ -30,56 +30,56 @@ def inspect(
     out: Annotated[Path | None, typer.Option(help="Folder to write.", show_default="inspect/NAME")] = None,
     clips: Annotated[
         list[str] | None,
-        typer.Option("--clip", metavar="ID", help="This clip instead: frame by frame, and its video with all faces."),
+        typer.Option("--clip", metavar="ID", help="Show this clip instead: its frames, and its video with all faces."),
     ] = None,
     source: Annotated[
-        Path | None, typer.Option(help="Folder of the videos.", show_default="where they were when prepared")
+        Path | None, typer.Option(help="Folder of the videos.", show_default="where they were at preparation")
     ] = None,
-    rows: Annotated[int, typer.Option(min=1, help="Clips on a contact sheet.")] = 24,
-    weights: Annotated[Path | None, typer.Option(help="The detector's model file, where it is not the usual.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace what was written before.")] = False,
+    rows: Annotated[int, typer.Option(min=1, help="Clips per contact sheet.")] = 24,
+    weights: Annotated[Path | None, typer.Option(help="Model file of the detector, if not the default.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace the files of an earlier run.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write contact sheets per class and per failure code, plots, and a page over them; print the statistics.
+    """Write contact sheets per class and per failure code, plots, and a page with all of them; print the statistics.
 
-    With --clip ID: its sixteen frames, and its video with boxes, landmarks, tracks, the chosen subject and scores.
+    With --clip ID, write its sixteen frames, and its video with boxes, landmarks, tracks, the subject and scores.
     Exit code 3 if the video of a clip cannot be decoded.
     """
     import dfer_data
 
-    place = data or load_settings().train.data or _only_one()
-    dataset = dfer_data.open_dataset(place)
+    location = data or load_settings().train.data or _find_prepared()
+    dataset = dfer_data.open_dataset(location)
     folder = out or Path("inspect") / dataset.root.resolve().name
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder} is a file; name a folder")
-    videos = source or _source_of(dataset)
+    videos = source or _find_source(dataset)
     if source is not None and not source.is_dir():
-        raise UsageError(f"--source {source}: there is no such folder")
+        raise UsageError(f"--source {source}: this folder does not exist")
     if clips:
         _inspect_clips(dataset, clips, folder, source=videos, weights=weights, force=force, as_json=as_json)
     else:
         _inspect_all(dataset, folder, source=videos, rows=rows, force=force, as_json=as_json)
 
 
-def _only_one() -> str:
-    """Return the one prepared dataset below the working folder. Raises UsageError where there are none or several."""
-    found = sorted(path.parent for path in Path("prepared").glob("*/dataset.json"))
-    if len(found) == 1:
-        return str(found[0])
-    names = ", ".join(map(str, found)) or "none below prepared/"
-    raise UsageError(f"which prepared dataset? there are: {names}")
+def _find_prepared() -> str:
+    """Return the only dataset under prepared/. Raises UsageError if there are none or several."""
+    folders = sorted(path.parent for path in Path("prepared").glob("*/dataset.json"))
+    if len(folders) == 1:
+        return str(folders[0])
+    names = ", ".join(map(str, folders)) or "none under prepared/"
+    raise UsageError(f"name the folder or URL of one prepared dataset; found: {names}")
 
 
-def _source_of(dataset: PreparedDataset) -> Path | None:
-    """Return the folder that the dataset's videos were in when it was made, if it is there; prepare.log knows."""
+def _find_source(dataset: PreparedDataset) -> Path | None:
+    """Return the latest source folder in prepare.log that still exists, or None."""
     from dfer_data.shards.layout import LOG_NAME
 
     try:
         lines = (dataset.root / LOG_NAME).read_text(encoding="utf-8").splitlines()
-        places = [Path(fact["source"]) for line in lines if (fact := json.loads(line)).get("event") == "begun"]
+        sources = [Path(event["source"]) for line in lines if (event := json.loads(line)).get("event") == "begun"]
     except (OSError, ValueError, KeyError):
         return None
-    return next((place for place in reversed(places) if place.is_dir()), None)
+    return next((source for source in reversed(sources) if source.is_dir()), None)
 
 
 def _inspect_all(
@@ -88,27 +88,29 @@ def _inspect_all(
     from dfer_data.inspection.dataset_page import PAGE_NAME, write_gallery
 
     if (folder / PAGE_NAME).exists() and not force:
-        raise UsageError(f"{folder / PAGE_NAME} is there already; choose another --out, or --force")
+        raise UsageError(f"{folder / PAGE_NAME} already exists; choose another --out or use --force")
     with console.progress("sheets", unit="sheets") as advance:
-        made = write_gallery(dataset, folder, source=source, most=rows, on_progress=advance)
+        gallery = write_gallery(dataset, folder, source=source, most=rows, on_progress=advance)
     if as_json:
         sheets = [
             {"name": sheet.name, "title": sheet.title, "clips": sheet.num_clips, "shown": list(sheet.clip_ids)}
-            for sheet in made.sheets
+            for sheet in gallery.sheets
         ]
         tables = [
             {"title": section.title, "rows": [dict(zip(section.header, cells, strict=True)) for cells in section.cells]}
-            for section in made.sections
+            for section in gallery.sections
         ]
-        console.print_json({"page": str(made.page), "sheets": sheets, "tables": tables})
+        console.print_json({"page": str(gallery.page), "sheets": sheets, "tables": tables})
         return
-    for section in made.sections:
+    for section in gallery.sections:
         console.say(section.title)
         console.print_table(section.header, section.cells)
         console.say("")
-    if source is None and any(sheet.name.startswith("code-") for sheet in made.sheets):
-        console.say("clips without faces are shown without frames: --source FOLDER says where their videos are")
-    console.say(f"{made.page}: {len(made.sheets)} contact sheets; one clip: dfer inspect --clip ID")
+    if source is None and any(sheet.name.startswith("code-") for sheet in gallery.sheets):
+        console.say(
+            "clips without faces are shown without frames: give the folder of their videos with --source FOLDER"
+        )
+    console.say(f"{gallery.page}: {len(gallery.sheets)} contact sheets; one clip: dfer inspect --clip ID")
 
 
 def _inspect_clips(
@@ -121,18 +123,18 @@ def _inspect_clips(
     force: bool,
     as_json: bool,
 ) -> None:
-    found = [dataset.clip(clip_id) for clip_id in dict.fromkeys(clip_ids)]  # unknown ones are told now
+    clips = [dataset.clip(clip_id) for clip_id in dict.fromkeys(clip_ids)]  # an unknown id fails before the work
     folder.mkdir(parents=True, exist_ok=True)
-    stems = {clip["clip_id"]: folder / _file_name(clip["clip_id"]) for clip in found}
+    stems = {clip["clip_id"]: folder / _file_name(clip["clip_id"]) for clip in clips}
     refuse_targets(*(Path(f"{stem}.{end}") for stem in stems.values() for end in ("png", "mp4")), force=force)
     documents = []
-    for clip in found:
+    for clip in clips:
         stem, document = stems[clip["clip_id"]], dict(clip)
         if clip["status"] != "failed":
             document["picture"] = _write_picture(dataset, clip["clip_id"], Path(f"{stem}.png"))
         document |= _write_video(dataset, clip, Path(f"{stem}.mp4"), source=source, weights=weights)
         documents.append(document)
-        _tell(document, as_json=as_json)
+        _print_clip(document, as_json=as_json)
     if as_json:
         console.print_json({"clips": documents})
     if any(document["problem"] for document in documents):
@@ -140,13 +142,13 @@ def _inspect_clips(
 
 
 def _file_name(clip_id: str) -> str:
-    """Return a name for files of a clip, whose id may be a path; no two ids share one."""
+    """Return a unique file name for a clip, whose id may be a path."""
     import hashlib
 
     name = quote(clip_id, safe=" #@()[]+=,")
-    if len(name) <= _MOST_NAME_BYTES:
+    if len(name) <= _MAX_NAME_BYTES:
         return name
-    return name[:_MOST_NAME_BYTES] + hashlib.sha256(clip_id.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return name[:_MAX_NAME_BYTES] + hashlib.sha256(clip_id.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
 def _write_picture(dataset: PreparedDataset, clip_id: str, path: Path) -> str:
@@ -163,34 +165,34 @@ def _write_picture(dataset: PreparedDataset, clip_id: str, path: Path) -> str:
 def _write_video(
     dataset: PreparedDataset, clip: dict[str, Any], path: Path, *, source: Path | None, weights: Path | None
 ) -> dict[str, Any]:
-    """Write the annotated video of a clip; return its path and what was found, or the problem."""
+    """Write the annotated video of a clip; return its path and counts, or the problem."""
     from dfer_data.draw.annotated_video import write_annotated
     from dfer_data.sources.base import source_file
 
     if dataset.document["config"]["detector"] == "none":
-        return {"video": None, "problem": None}  # shipped crops: nothing was detected, so there is nothing to draw
+        return {"video": None, "problem": None}  # shipped crops have no detections to draw
     if source is None or not clip["source"]:
-        return {"video": None, "problem": "its video is not at hand: --source FOLDER says where"}
+        return {"video": None, "problem": "its video was not found: give its folder with --source FOLDER"}
     video = source_file(source, str(clip["source"]))
     name = clip["clip_id"]
     try:
-        with console.progress(f"looking at {name}", unit="steps") as advance:
-            found = _retraced(dataset, clip, video, weights=weights, advance=advance)
+        with console.progress(f"detecting faces in {name}", unit="steps") as advance:
+            redetected = _redetect(dataset, clip, video, weights=weights, advance=advance)
         with console.progress(f"drawing {name}", unit="frames") as advance:
             num_frames = write_annotated(
                 video,
                 path,
-                found.marks,
-                frames=found.frames,
+                redetected.marks,
+                frames=redetected.frames,
                 caption=lambda frame: f"{name}  frame {frame.index}  {frame.pts_seconds:.2f} s",
                 on_progress=lambda number: advance(number, clip["num_source_frames"] or number),
             )
     except VideoError as error:
         return {"video": None, "problem": error.message}
-    return {"video": str(path), "video_frames": num_frames, "tracks_found": found.num_tracks, "problem": None}
+    return {"video": str(path), "video_frames": num_frames, "tracks_found": redetected.num_tracks, "problem": None}
 
 
-def _retraced(
+def _redetect(
     dataset: PreparedDataset, clip: dict[str, Any], video: Path, *, weights: Path | None, advance: console.Advance
 ) -> Redetected:
     from dfer_data.inspection.redetect import config_of, detector_of, redetect_clip
@@ -206,23 +208,24 @@ def _retraced(
     return redetect_clip(clip, video, config=config, detector=detector_of(config, path=weights), on_progress=step)
 
 
-def _tell(document: dict[str, Any], *, as_json: bool) -> None:
-    """Print what is known about a clip."""
+def _print_clip(document: dict[str, Any], *, as_json: bool) -> None:
+    """Print the facts of a clip."""
     label = f", {document['label']}" if document["label"] else ""
     console.say(f"{document['clip_id']}{label}: {document['status']} {document['code']}".rstrip(), as_json=as_json)
     if document["reason"]:
         console.say(f"  {document['reason']}", as_json=as_json)
     if document["status"] != "failed":
-        seen = document["detection_rate"]
-        found = (
-            f", found in {100 * seen:.0f} %, mean score {document['mean_score']:.2f}, {document['num_interpolated']} "
-            f"filled; track {document['track']} of {document['num_tracks']}, ambiguity {document['ambiguity']:.2f}"
-            if seen is not None
+        detection_rate = document["detection_rate"]
+        detection = (
+            f", detected in {100 * detection_rate:.0f} %, mean score {document['mean_score']:.2f}, "
+            f"{document['num_interpolated']} interpolated; track {document['track']} of {document['num_tracks']}, "
+            f"ambiguity {document['ambiguity']:.2f}"
+            if detection_rate is not None
             else ", shipped crops"
         )
         console.say(
             f"  {document['num_frames']} of {document['num_source_frames']} frames, {document['width_px']} x "
-            f"{document['height_px']} at {document['fps']:.4g} a second{found}",
+            f"{document['height_px']} at {document['fps']:.4g} fps{detection}",
             as_json=as_json,
         )
     for name in ("picture", "video", "problem"):

@@ -1,4 +1,4 @@
-"""The `dfer` command: its sub-commands, its global options, and the way from an exception to an exit code."""
+"""The `dfer` command: its subcommands and global options, and how exceptions become exit codes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .train import train
 from .verify import verify
 from .weights import weights_app
 
-# Help as plain text: rich would triple the time of `dfer --help`.
+# Plain-text help: with rich, `dfer --help` would take three times as long.
 app = typer.Typer(name="dfer", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command()(prepare)
 app.command()(verify)
@@ -52,8 +52,8 @@ app.add_typer(recipes_app, name="recipes")
 app.add_typer(weights_app, name="weights")
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _show_version(is_requested: bool) -> None:
+    if is_requested:
         from importlib.metadata import version
 
         typer.echo(f"dfer {version('dfer')}")
@@ -63,11 +63,13 @@ def _show_version(wanted: bool) -> None:
 @app.callback()
 def _root(
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; works in any position.")
+    ] = False,
 ) -> None:
-    """Raw face videos to WAR/UAR tables for dynamic facial expression recognition.
+    """Turn raw face videos into WAR/UAR tables for dynamic facial expression recognition.
 
     Exit codes: 0 ok, 1 failed, 2 usage or configuration, 3 finished but some videos failed, 4 damaged data,
     5 folder locked by another run, 130 interrupted, 141 broken pipe.
@@ -75,14 +77,14 @@ def _root(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command line (default: the process's own) and return its exit code; see `exit_codes.ExitCode`."""
+    """Run one command line (default: that of this process) and return its exit code; see `exit_codes.ExitCode`."""
     arguments, debug = _take_debug(sys.argv[1:] if argv is None else argv)
-    arguments = _with_code(arguments)
+    arguments = _add_retry_code(arguments)
     if argv is None:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop ends as tidily as Ctrl+C
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's SIGTERM is handled like Ctrl+C
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # file names need not be valid text
+            stream.reconfigure(errors="backslashreplace")  # file names are not always valid text
     try:
         code = _run(arguments)
         sys.stdout.flush()
@@ -94,11 +96,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    """Hand the arguments to typer, which ends every command with SystemExit."""
+    """Run typer with the arguments and return the exit code; typer ends every command with SystemExit."""
     try:
         typer.main.get_command(app).main(args=arguments, prog_name="dfer")
     except SystemExit as stop:
-        # typer turns a broken pipe and Ctrl+C into exits of its own; what it swallowed hangs on the exception.
+        # typer turns a broken pipe and Ctrl+C into its own SystemExit; the original is in the exception's context.
         for cause in (stop.__context__, stop.__context__ and stop.__context__.__cause__):
             if isinstance(cause, BrokenPipeError | KeyboardInterrupt):
                 raise cause from None
@@ -107,23 +109,23 @@ def _run(arguments: list[str]) -> int:
 
 
 def _take_debug(argv: Sequence[str]) -> tuple[list[str], bool]:
-    """Take `--debug` out wherever it stands before a `--`: one adds it to the end of the line that just failed."""
+    """Remove `--debug` anywhere before a `--`, since users append it to the command that just failed."""
     end = argv.index("--") if "--" in argv else len(argv)
     options = [argument for argument in argv[:end] if argument != "--debug"]
     return [*options, *argv[end:]], len(options) < end
 
 
-def _with_code(arguments: list[str]) -> list[str]:
-    """Give `--retry-failed` its value ALL where no ledger code follows: typer has no options with optional values."""
-    for place, argument in enumerate(arguments):
+def _add_retry_code(arguments: list[str]) -> list[str]:
+    """Add the value ALL to a `--retry-failed` without a ledger code: typer has no options with optional values."""
+    for index, argument in enumerate(arguments):
         if argument == "--":
             break
-        if argument == "--retry-failed" and not re.fullmatch("[A-Z_]+", "".join(arguments[place + 1 : place + 2])):
-            return [*arguments[: place + 1], "ALL", *arguments[place + 1 :]]
+        if argument == "--retry-failed" and not re.fullmatch("[A-Z_]+", "".join(arguments[index + 1 : index + 2])):
+            return [*arguments[: index + 1], "ALL", *arguments[index + 1 :]]
     return arguments
 
 
 def _silence_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter's last flush does not complain about the closed pipe."""
+    """Redirect stdout to the null device, so that the interpreter's last flush does not fail on the closed pipe."""
     with contextlib.suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

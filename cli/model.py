@@ -1,4 +1,4 @@
-"""`dfer model`: the networks there are and what they cost; the authors' files; a run's model for use elsewhere."""
+"""`dfer model`: list networks with their cost, convert the authors' checkpoints, export a run's model."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ _FORMATS = ("onnx",)
 
 @model_app.command("list")
 def list_models(
-    timed: Annotated[bool, typer.Option("--time/--no-time", help="Time a clip on this machine, half a minute.")] = True,
+    timed: Annotated[
+        bool, typer.Option("--time/--no-time", help="Time one clip on this machine; takes half a minute.")
+    ] = True,
     as_json: JsonFlag = False,
 ) -> None:
-    """List the networks that recipes can ask for: parameters, GMAC and milliseconds a clip of sixteen frames."""
+    """List the networks that a recipe can select: parameters, GMAC and milliseconds per clip of sixteen frames."""
     require_torch()
     from lstpnet.models.variants import SIZES_PX, VARIANTS, cost
 
@@ -34,18 +36,18 @@ def list_models(
             costs.append(cost(name, is_timed=timed))
             advance(len(costs), len(VARIANTS))
     if as_json:
-        console.print_json([vars(one) for one in costs])
+        console.print_json([vars(network) for network in costs])
         return
     header = ["--set", "parameters", *(f"GMAC {size} px" for size in SIZES_PX)]
     header += [f"ms {size} px" for size in SIZES_PX] if timed else []
     rows = [
         [
-            one.name,
-            f"{one.num_parameters / 1e6:.2f} M",
-            *(f"{one.gmac[size]:.2f}" for size in SIZES_PX),
-            *(f"{one.milliseconds[size]:.0f}" for size in SIZES_PX if timed),
+            network.name,
+            f"{network.num_parameters / 1e6:.2f} M",
+            *(f"{network.gmac[size]:.2f}" for size in SIZES_PX),
+            *(f"{network.milliseconds[size]:.0f}" for size in SIZES_PX if timed),
         ]
-        for one in costs
+        for network in costs
     ]
     console.print_table(header, rows)
     if timed:
@@ -58,9 +60,9 @@ def list_models(
 def convert(
     source: Annotated[Path, typer.Argument(metavar="AUTHORS.pth", help="A checkpoint of the authors' LSTPNet.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="File to write.")],
-    force: Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
-    """Convert a checkpoint of the authors' code; every tensor must fit, and no code in the file is run."""
+    """Convert a checkpoint of the authors' code; every tensor must fit, and no code in the file is executed."""
     require_torch()
     if target.suffix != ".safetensors":
         raise UsageError(f"{target} must end in .safetensors")
@@ -80,12 +82,12 @@ def export(
     output: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
     checkpoint: Annotated[str, typer.Option(help="last, best, refit or test-best.")] = "last",
     out: Annotated[Path | None, typer.Option(help="File to write.", show_default="in the run's folder")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace the files if they are there.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the files if they exist.")] = False,
 ) -> None:
-    """Write a run's model as ONNX, with a JSON beside it: classes, frames, size, protocol."""
+    """Export a run's model as ONNX, with a JSON file next to it: classes, frames, size, protocol."""
     require_torch()
     if output not in _FORMATS:
-        raise UsageError(f"--format {output}: {' or '.join(_FORMATS)} is needed")
+        raise UsageError(f"--format {output}: expected {' or '.join(_FORMATS)}")
     from lstpnet.checkpoints.export import description, export_onnx, fold_batch_norms
     from lstpnet.checkpoints.trained_run import load_trained
     from lstpnet.models.lstpnet import LSTPNet
@@ -95,11 +97,11 @@ def export(
         raise UsageError(f"{target} must end in .onnx")
     trained = load_trained(run, checkpoint=checkpoint)
     if not isinstance(trained.model, LSTPNet):
-        raise UsageError(f"{run} holds a model of your own; only LSTPNet is exported")
+        raise UsageError(f"{run} holds a custom model; only LSTPNet can be exported")
     refuse_targets(target, target.with_suffix(".json"), force=force)
     export_onnx(fold_batch_norms(trained.model), target, size_px=trained.settings["size_px"])
     facts = description(
         trained.model, recipe=trained.settings, class_names=trained.info.class_names, protocol=trained.info.protocol
     )
     target.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    console.say(f"{target}: {checkpoint} of {run}; what it takes and gives: {target.with_suffix('.json')}")
+    console.say(f"{target}: {checkpoint} of {run}; inputs and outputs: {target.with_suffix('.json')}")

@@ -1,4 +1,4 @@
-"""`dfer predict`: a trained model on videos, person by person, over time."""
+"""`dfer predict`: run a trained model on videos, per person and over time."""
 
 from __future__ import annotations
 
@@ -26,29 +26,31 @@ def predict(
     model: Annotated[
         Path, typer.Option(help="Folder of a finished run, exported .onnx, or a checkpoint of the authors' code.")
     ],
-    checkpoint: Annotated[str, typer.Option(help="Of a run: last, best, refit or test-best.")] = "last",
-    trained_on: Annotated[str | None, typer.Option(help="Of the authors' checkpoint: dfew, ferv39k or afew.")] = None,
-    window_seconds: Annotated[float, typer.Option(help="What the model sees at a time.")] = 2.0,
-    stride_seconds: Annotated[float, typer.Option(help="From one window to the next.")] = 0.5,
+    checkpoint: Annotated[str, typer.Option(help="Checkpoint of a run: last, best, refit or test-best.")] = "last",
+    trained_on: Annotated[
+        str | None, typer.Option(help="Dataset of the authors' checkpoint: dfew, ferv39k or afew.")
+    ] = None,
+    window_seconds: Annotated[float, typer.Option(help="Length of a window, the model's input.")] = 2.0,
+    stride_seconds: Annotated[float, typer.Option(help="Step from one window to the next.")] = 0.5,
     detector: Annotated[str, typer.Option(help="retinaface or dlib.")] = "retinaface",
     detect_every: Annotated[
-        int, typer.Option(help="Detect every K-th frame, and those where faces change.")
+        int, typer.Option(help="Detect every K-th frame, and the frames where faces change.")
     ] = FAST_DETECT_EVERY,
-    csv: Annotated[Path | None, typer.Option(help="CSV to write: a line a window.")] = None,
-    plots: Annotated[Path | None, typer.Option(help="Folder for a picture over time of each video.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="CSV to write: one row per window.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder for one plot over time per video.")] = None,
     annotate: Annotated[
-        Path | None, typer.Option(help="Folder for each video with what is seen drawn into it, its sound kept.")
+        Path | None, typer.Option(help="Folder for annotated copies of the videos, with sound.")
     ] = None,
     attention: Annotated[
-        Path | None, typer.Option(help="Folder for a filmstrip of each person: which frames the LSTformer looks at.")
+        Path | None, typer.Option(help="Folder for one filmstrip per person: which frames the LSTformer attends to.")
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the CSV, pictures and videos.")] = False,
-    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best there is")] = None,
+    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best available")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Say what a trained model sees in the faces of videos, for every person over time.
+    """Predict the expressions of every person in videos, over time.
 
-    Exit code 3 if a video shows no face or cannot be read; the others are done.
+    Exit code 3 if a video shows no face or cannot be read; the others are predicted.
     """
     require_torch()
     from dfer_data.detect.registry import build_detector
@@ -63,38 +65,41 @@ def predict(
 
     windows = Windows(window_seconds, stride_seconds)
     if not model.exists():
-        raise UsageError(f"{model}: no such run or model")
-    paths, chosen = videos_named(sources), pick_device(device)
+        raise UsageError(f"{model}: this run or model does not exist")
+    paths, torch_device = videos_named(sources), pick_device(device)
     targets = {".png": plots, ".mp4": annotate}
     check_targets(csv, {end: folder for end, folder in targets.items() if folder is not None}, paths, force=force)
     opened = with_folded_norms(open_model(model, checkpoint=checkpoint, trained_on=trained_on))
     strips = folder_of_strips(attention, opened, paths, force=force, as_json=as_json)
     config, weights = video_settings(detector, detect_every=detect_every)
-    finder = build_detector(config, weights=weights)
-    assert finder is not None
+    face_detector = build_detector(config, weights=weights)
+    assert face_detector is not None
     documents, num_failed = [], 0
     for path in paths:
         try:
-            made = predict_video(
+            predicted = predict_video(
                 path,
                 opened,
-                detector=finder,
+                detector=face_detector,
                 config=config,
                 windows=windows,
-                device=chosen,
+                device=torch_device,
                 num_filmstrips=MOST_WINDOWS if strips else 0,
             )
-            persons, problem = [_drawn(person, opened.class_names, path, strips=strips) for person in made], ""
+            persons, problem = (
+                [_draw_strip(person, opened.class_names, path, strips=strips) for person in predicted],
+                "",
+            )
         except VideoError as error:
             persons, problem = [], error.message
-        problem = problem or ("" if persons else f"no face in {LEAST_FRAMES} frames of it")
+        problem = problem or ("" if persons else f"no face in {LEAST_FRAMES} or more frames")
         num_failed += bool(problem)
         if plots is not None and persons:
             draw_timeline(persons, opened.class_names, plots / f"{path.name}.png", title=path.name)
         if annotate is not None and persons:
             write_annotated(path, annotate / f"{path.name}.mp4", marks_of(persons, opened.class_names))
         documents.append(_document(path, persons, opened.class_names, problem=problem))
-        _tell(documents[-1], as_json=as_json)
+        _print_video(documents[-1], as_json=as_json)
     if as_json:
         console.print_json({"class_names": list(opened.class_names), "videos": documents})
     if csv is not None:
@@ -103,8 +108,8 @@ def predict(
         raise typer.Exit(ExitCode.PARTIAL)
 
 
-def _drawn(person: Person, class_names: Sequence[str], path: Path, *, strips: Path | None) -> Person:
-    """Draw the filmstrip of a person, where one is wanted, and return the person without the frames."""
+def _draw_strip(person: Person, class_names: Sequence[str], path: Path, *, strips: Path | None) -> Person:
+    """Draw the filmstrip of a person, unless `strips` is None, and return the person without the frames."""
     if strips is None:
         return person
     from lstpnet.prediction.attention_figure import draw_attention
@@ -114,9 +119,9 @@ def _drawn(person: Person, class_names: Sequence[str], path: Path, *, strips: Pa
 
 
 def _document(path: Path, persons: Sequence[Person], names: Sequence[str], *, problem: str) -> dict[str, Any]:
-    """Return what is known about a video as JSON values."""
+    """Return the result of a video as JSON values."""
 
-    def shares(values: Any) -> dict[str, float]:
+    def rounded(values: Any) -> dict[str, float]:
         return {name: round(float(value), 4) for name, value in zip(names, values, strict=True)}
 
     return {
@@ -127,12 +132,12 @@ def _document(path: Path, persons: Sequence[Person], names: Sequence[str], *, pr
                 "person": person.number,
                 "frames": person.num_frames,
                 "partial": person.partial_reason or None,
-                "mean": shares(person.mean_probabilities),
+                "mean": rounded(person.mean_probabilities),
                 "windows": [
                     {
                         "start_seconds": round(moment.start_seconds, 3),
                         "end_seconds": round(moment.end_seconds, 3),
-                        "probabilities": shares(moment.probabilities),
+                        "probabilities": rounded(moment.probabilities),
                         **_attention(moment),
                     }
                     for moment in person.moments
@@ -144,27 +149,29 @@ def _document(path: Path, persons: Sequence[Person], names: Sequence[str], *, pr
 
 
 def _attention(moment: WindowPrediction) -> dict[str, list[float]]:
-    """Return the attention to the sixteen frames of a window, where it was asked for."""
+    """Return the attention to the sixteen frames of a window, if it was requested."""
     return {} if moment.attention is None else {"attention": [round(float(share), 4) for share in moment.attention]}
 
 
-def _tell(document: dict[str, Any], *, as_json: bool) -> None:
-    """Print a line a person: the likeliest classes, and when."""
+def _print_video(document: dict[str, Any], *, as_json: bool) -> None:
+    """Print one line per person: the likeliest classes and the time range."""
     console.say(f"{document['video']}: {document['problem'] or ''}".rstrip(": "), as_json=as_json)
     for person in document["persons"]:
         best = sorted(person["mean"].items(), key=lambda item: -item[1])[:3]
-        words = ", ".join(f"{name} {100 * share:.0f} %" for name, share in best)
+        classes = ", ".join(f"{name} {100 * share:.0f} %" for name, share in best)
         windows = person["windows"]
-        when = f"{windows[0]['start_seconds']:.1f} to {windows[-1]['end_seconds']:.1f} s"
+        time_range = f"{windows[0]['start_seconds']:.1f} to {windows[-1]['end_seconds']:.1f} s"
         note = f" ({person['partial']})" if person["partial"] else ""
-        console.say(f"  person {person['person']}, {when}, {len(windows)} windows: {words}{note}", as_json=as_json)
+        console.say(
+            f"  person {person['person']}, {time_range}, {len(windows)} windows: {classes}{note}", as_json=as_json
+        )
 
 
 def _write(csv: Path, documents: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
     import pandas as pd
 
     rows = [
-        {"video": document["video"], "person": person["person"], **_plain(window)}
+        {"video": document["video"], "person": person["person"], **_window_columns(window)}
         for document in documents
         for person in document["persons"]
         for window in person["windows"]
@@ -172,5 +179,5 @@ def _write(csv: Path, documents: Sequence[dict[str, Any]], names: Sequence[str])
     pd.DataFrame(rows, columns=["video", "person", "start_seconds", "end_seconds", *names]).to_csv(csv, index=False)
 
 
-def _plain(window: dict[str, Any]) -> dict[str, float]:
+def _window_columns(window: dict[str, Any]) -> dict[str, float]:
     return {"start_seconds": window["start_seconds"], "end_seconds": window["end_seconds"], **window["probabilities"]}

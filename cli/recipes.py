@@ -1,4 +1,4 @@
-"""`dfer recipes`: the shipped recipes, and every setting of one."""
+"""`dfer recipes`: list the shipped recipes, show every setting of one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import typer
 from ._support import console
 from ._support.options import JsonFlag, require_torch
 
-recipes_app = typer.Typer(no_args_is_help=True, help="The shipped recipes, and every setting of one.")
+recipes_app = typer.Typer(no_args_is_help=True, help="List the shipped recipes; show every setting of one.")
 
 
 @recipes_app.command("list")
@@ -19,23 +19,21 @@ def list_recipes(as_json: JsonFlag = False) -> None:
     require_torch()
     from lstpnet.recipe import recipe_names, recipe_text
 
-    heads = {name: recipe_text(name).splitlines()[0].removeprefix("# ") for name in recipe_names()}
+    titles = {name: recipe_text(name).splitlines()[0].removeprefix("# ") for name in recipe_names()}
     if as_json:
-        console.print_json({"recipes": heads})
+        console.print_json({"recipes": titles})
         return
-    for name, head in heads.items():
-        console.say(f"{name:8}  {head}")
+    for name, title in titles.items():
+        console.say(f"{name:8}  {title}")
 
 
 @recipes_app.command("show")
 def show(
     name: Annotated[str, typer.Argument(help="A shipped recipe, or a path to a .toml.")],
-    is_full: Annotated[
-        bool, typer.Option("--all", help="Every setting, the defaults too, and where it is from.")
-    ] = False,
+    is_full: Annotated[bool, typer.Option("--all", help="Every setting, with defaults and its origin.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Print a recipe's file, with what is known and what was chosen."""
+    """Print a recipe's file; its comments mark values as known or chosen."""
     require_torch()
     from lstpnet.recipe import recipe_text, resolve_recipe
 

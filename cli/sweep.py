@@ -1,4 +1,4 @@
-"""`dfer sweep`: every combination of some settings, folds and seeds, one `dfer train` each."""
+"""`dfer sweep`: one `dfer train` per combination of settings, folds and seeds."""
 
 from __future__ import annotations
 
@@ -19,20 +19,18 @@ from ._support.subprocess import run_line
 def sweep(
     recipe: Annotated[str, typer.Argument(help="Shipped recipe, or a .toml.")],
     fold: Annotated[str, typer.Option(help="Official folds: 3, or 1,3, or all.")],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="KEY=A,B,C: values to go through, repeatable.")
-    ] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="KEY=A,B,C: values to try, repeatable.")] = None,
     seeds: Annotated[str, typer.Option(help="Seeds: 0,1,2.")] = "0",
     data: Annotated[str | None, typer.Option(help="Prepared dataset, as for `dfer train`.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs, as for `dfer train`.")] = None,
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu, as for `dfer train`.")] = None,
     prints: Annotated[
-        bool, typer.Option("--print", help="Print the command of each run, for an array of tasks, and run none.")
+        bool, typer.Option("--print", help="Only print the command of each run, for an array of tasks.")
     ] = False,
 ) -> None:
-    """Train every combination of settings, folds and seeds, each a run of its own.
+    """Train every combination of settings, folds and seeds, each as its own run.
 
-    Finished runs are left alone and interrupted ones go on, so that a sweep can be stopped and typed again.
+    Run the same command again after an interruption: finished runs are kept, interrupted runs resume.
     """
     require_torch()
     lines = _commands(recipe, fold, overrides or [], seeds, data=data, out=out, device=device)
@@ -44,8 +42,8 @@ def sweep(
         console.say(f"\n[{number}/{len(lines)}] $ {shlex.join(['dfer', *line])}")
         if code := run_line(line):
             raise DferError(
-                f"run {number} of {len(lines)} ended with exit code {code}, the lines above say why; "
-                "what is finished is kept: type the sweep again to go on"
+                f"run {number} of {len(lines)} ended with exit code {code}, see the lines above for the cause; "
+                "finished runs are kept: run the sweep again to resume"
             )
     console.say("\nnext: dfer report")
 
@@ -60,7 +58,7 @@ def _commands(
     out: Path | None,
     device: str | None,
 ) -> list[list[str]]:
-    """Return the arguments of each `dfer train`; UsageError for what every one of them would refuse."""
+    """Return the arguments of each `dfer train`. Raises UsageError for what all of them would refuse."""
     from dfer_data.loading.prepared import open_dataset
     from lstpnet.recipe import parse_overrides, resolve_recipe
 
@@ -73,16 +71,16 @@ def _commands(
     for text in overrides:
         key, separator, values = text.partition("=")
         if not separator or not values:
-            raise UsageError(f"--set {text}: KEY=A,B,C is needed, for example --set attention=tce,eca,none")
+            raise UsageError(f"--set {text}: expected KEY=A,B,C, for example --set attention=tce,eca,none")
         settings.append([f"{key.strip()}={value.strip()}" for value in values.split(",")])
-    given = {"--data": data, "--out": out, "--device": device}
-    rest = [word for option, value in given.items() if value is not None for word in (option, str(value))]
+    shared_options = {"--data": data, "--out": out, "--device": device}
+    shared = [word for option, value in shared_options.items() if value is not None for word in (option, str(value))]
     lines = []
-    for chosen in itertools.product(*settings):
-        resolve_recipe(recipe, overrides=parse_overrides(chosen))  # faults are told before anything is trained
-        name = ",".join([Path(recipe).stem if recipe.endswith(".toml") else recipe, *chosen]).replace("/", "-")
-        words = [word for setting in chosen for word in ("--set", setting)]
-        for one_fold, one_seed in pairs:
-            place = ["--fold", str(one_fold), "--seed", str(one_seed)]
-            lines.append(["train", "--recipe", recipe, "--name", name, *words, *place, *rest, "--yes"])
+    for combination in itertools.product(*settings):
+        resolve_recipe(recipe, overrides=parse_overrides(combination))  # report faults before any training
+        name = ",".join([Path(recipe).stem if recipe.endswith(".toml") else recipe, *combination]).replace("/", "-")
+        set_options = [word for setting in combination for word in ("--set", setting)]
+        for fold_number, seed in pairs:
+            run_options = ["--fold", str(fold_number), "--seed", str(seed)]
+            lines.append(["train", "--recipe", recipe, "--name", name, *set_options, *run_options, *shared, "--yes"])
     return lines

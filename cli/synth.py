@@ -1,4 +1,4 @@
-"""`dfer synth`: a small dataset of rendered heads in the shape of a real one, to try everything without data."""
+"""`dfer synth`: render a small dataset of heads with the layout of a real one, to try dfer without data."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ._support.settings import dataset_folder, load_settings
 
 
 def synth(
-    dataset: Annotated[str, typer.Argument(help="The dataset whose shape is taken: dfew, ferv39k, afew, mafw...")],
+    dataset: Annotated[str, typer.Argument(help="Dataset whose layout to imitate: dfew, ferv39k, afew, mafw...")],
     out: Annotated[Path | None, typer.Option(help="Folder to write.", show_default="data/DATASET")] = None,
     identities: Annotated[
         int | None, typer.Option(help="Rendered people; a multiple of 5, at least 10; dfew only.", show_default="20")
@@ -33,17 +33,17 @@ def synth(
 ) -> None:
     """Render a small dataset of 3-D heads.
 
-    Nobody is real: the heads are CC0 meshes with posed expressions, in the folder layout of the dataset named, with its
-    annotation files. dfew's clips make a demo; the others are fewer, shorter and smaller, to try how files are read.
+    No head is a real person: the heads are CC0 meshes with posed expressions, in the folder layout of the dataset, with
+    its annotation files. The dfew clips make a demo; the others are fewer, shorter and smaller, to try file reading.
     """
     if dataset not in SHAPES:
-        raise UsageError(f"synth knows no dataset {dataset!r}; known: {', '.join(SHAPES)}")
+        raise UsageError(f"synth cannot imitate dataset {dataset!r}; known: {', '.join(SHAPES)}")
     if identities is not None and dataset != "dfew":
-        raise UsageError(f"--identities goes with dfew alone; {dataset} grows by --takes")
+        raise UsageError(f"--identities is only for dfew; use --takes for more clips of {dataset}")
     from dfer_data.synth import SynthConfig, write_dfew, write_tree
     from dfer_data.weights.fetch import weights_file
 
-    source_by_default = dataset_folder(dataset, settings=load_settings())
+    default_source = dataset_folder(dataset, settings=load_settings())
     out = out or Path("data") / dataset
     heads, num_workers = weights_file("heads"), workers or num_cores()
     with console.progress("rendering", unit="clips") as advance:
@@ -65,9 +65,9 @@ def synth(
     console.say(
         f"{out}: {summary.num_clips} clips of {summary.num_identities} rendered heads ({summary.num_frames} frames, "
         f"{summary.num_bytes / 1e6:.1f} MB)\n"
-        "They are synthetic: scores on them check the plumbing and say nothing about real expressions.",
+        "They are synthetic: scores on them show that dfer works and say nothing about real expressions.",
         as_json=as_json,
     )
-    source = "" if out == source_by_default else f" --source {shlex.quote(str(out))}"
-    detector = "" if dataset == "ferv39k" else " --detector retinaface"  # it ships crops alone
+    source = "" if out == default_source else f" --source {shlex.quote(str(out))}"
+    detector = "" if dataset == "ferv39k" else " --detector retinaface"  # it ships only crops
     console.say(f"next: dfer prepare {dataset}{detector}{source}", as_json=as_json)

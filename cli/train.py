@@ -1,4 +1,4 @@
-"""`dfer train`: one fold of a prepared dataset, from fresh weights to test predictions."""
+"""`dfer train`: train on folds of a prepared dataset, from fresh weights to test predictions."""
 
 from __future__ import annotations
 
@@ -32,48 +32,47 @@ def train(
         str | None, typer.Option(help="Shipped recipe, or a .toml.", show_default="the dataset's own")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs.", show_default="runs")] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Start of all randomness.")] = 0,
-    seeds: Annotated[str | None, typer.Option(help="Several, one run each: 0,1,2.")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
+    seeds: Annotated[str | None, typer.Option(help="Several seeds, one run each: 0,1,2.")] = None,
     name: Annotated[
-        str | None, typer.Option(help="Of the run's folder and its row.", show_default="the recipe's")
+        str | None,
+        typer.Option(help="Name of the run's folder and of its row in reports.", show_default="the recipe's"),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="package.module:build of a model of your own.", show_default="LSTPNet")
+        str | None, typer.Option(help="package.module:build of a custom model.", show_default="LSTPNet")
     ] = None,
     protocol: Annotated[
-        str | None, typer.Option(help="default, lstpnet, former-dfer, dfer-clip or mae-dfer: what a paper's code does.")
+        str | None, typer.Option(help="default, lstpnet, former-dfer, dfer-clip or mae-dfer: follow that paper's code.")
     ] = None,
     val: Annotated[
         str | None, typer.Option(help="none, blocks, groups or random: hold out a tenth of train, report `best` too.")
     ] = None,
     select: Annotated[
-        str | None, typer.Option(help="last, val-best, or test-best: as several papers do, and marked so.")
+        str | None, typer.Option(help="last, val-best, or test-best (as in several papers, and marked in reports).")
     ] = None,
     refit: Annotated[
-        bool, typer.Option("--refit", help="Then train on all of train for the epochs that --val chose.")
+        bool, typer.Option("--refit", help="Then train on all of train for the number of epochs that --val found.")
     ] = False,
     overrides: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe, repeatable.")] = None,
     init: Annotated[
         Path | None, typer.Option(help="Start weights: a run's .safetensors, the authors' file, a ResNet-18.")
     ] = None,
-    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best there is")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Fail where there is no unfinished run to go on with.")
-    ] = False,
+    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best available")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Fail if there is no unfinished run to resume.")] = False,
     save_minutes: Annotated[
-        float, typer.Option(min=0, help="How often the state is saved inside an epoch; it is after each one.")
+        float, typer.Option(min=0, help="Minutes between saves inside an epoch; each epoch ends with a save.")
     ] = 10.0,
     tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Write each epoch's figures to RUN/tensorboard too.")
+        bool, typer.Option("--tensorboard", help="Also write each epoch's figures to RUN/tensorboard.")
     ] = False,
-    force: Annotated[bool, typer.Option("--force", help="Train from the start again.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Train again from the start.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before hours on a CPU.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Train LSTPNet on folds and predict their test clips once, at the end.
 
-    By default on the whole train part with a fixed schedule; the last epoch is the result. What was finished with the
-    same settings is left as it is, an interrupted run goes on where it stopped. Several processes: torchrun.
+    By default, it trains on the whole train part with a fixed schedule, and the last epoch is the result. Runs finished
+    with the same settings are kept, an interrupted run resumes where it stopped. For several processes, use torchrun.
     """
     require_torch()
     if tensorboard:
@@ -84,30 +83,30 @@ def train(
     from lstpnet.training.distributed import joined_group
     from lstpnet.training.launch import plan_runs, resolve_for
 
-    file = load_settings().train
-    root = choose_data(data or file.data, fold=fold)
+    file_settings = load_settings().train
+    root = choose_data(data or file_settings.data, fold=fold)
     val = val or ("blocks" if select == "val-best" else None)
     flags = {"protocol": protocol, "val": val, "select": select, "refit": refit or None, "model": model}
     values = parse_overrides(overrides or []) | {key: value for key, value in flags.items() if value is not None}
-    resolved = resolve_for(root, recipe or file.recipe, overrides=values, name=name)
+    resolved = resolve_for(root, recipe or file_settings.recipe, overrides=values, name=name)
     pairs = folds_and_seeds(fold, seeds or str(seed), known=list(read_document(root)["counts"]["folds"]))
-    runs = out or file.out or Path("runs")
+    runs = out or file_settings.out or Path("runs")
     planned = plan_runs(root, resolved, folds_and_seeds=pairs, out=runs, init=init, force=force)
     if resume and not any(run.state == "begun" for run in planned):
         raise UsageError(f"--resume: there is no unfinished run with these settings ({planned[0].folder})")
-    with joined_group(pick_device(device)) as (group, chosen):
+    with joined_group(pick_device(device)) as (group, torch_device):
         pending = [run.experiment for run in planned if run.state != "finished"]
         if pending and group.is_first:
-            _announce(pending, init=init, device=chosen, yes=yes, as_json=as_json)
+            _announce(pending, init=init, device=torch_device, yes=yes, as_json=as_json)
         summaries = []
         for run in planned:
             summary = None
             if run.state != "finished":
-                options = {"init": init, "device": chosen, "save_seconds": 60 * save_minutes, "group": group}
+                options = {"init": init, "device": torch_device, "save_seconds": 60 * save_minutes, "group": group}
                 summary = _train_one(run, tensorboard=tensorboard, as_json=as_json, **options)
             elif group.is_first:
-                again = "already done with the same settings (--force trains again)"
-                console.say(f"{run.folder}: {again}", as_json=as_json)
+                note = "already done with the same settings (--force trains again)"
+                console.say(f"{run.folder}: {note}", as_json=as_json)
             summaries.append({"run": str(run.folder), "already_done": run.state == "finished", "result": summary})
         if group.is_first:
             if as_json:
@@ -116,45 +115,45 @@ def train(
 
 
 def folds_and_seeds(folds: str, seeds: str, *, known: list[str]) -> list[tuple[int, int]]:
-    """Return every fold with every seed; UsageError with all that is no number."""
+    """Return every pair of a fold and a seed. Raises one UsageError that lists all values that are not numbers."""
     faults = []
     numbers: list[list[int]] = []
     for option, text in (("--fold", ",".join(sorted(known, key=int)) if folds == "all" else folds), ("--seeds", seeds)):
         words = [word.strip() for word in text.split(",")]
-        faults += [f"{option} {word!r} is no whole number" for word in words if not word.isdecimal()]
+        faults += [f"{option} {word!r} is not a whole number" for word in words if not word.isdecimal()]
         numbers.append(sorted({int(word) for word in words if word.isdecimal()}))
     if faults:
-        raise UsageError("; ".join(faults) + "; as in --fold 3, --fold 1,3, --fold all, --seeds 0,1,2")
+        raise UsageError("; ".join(faults) + "; expected as in --fold 3, --fold 1,3, --fold all, --seeds 0,1,2")
     return [(fold, seed) for fold in numbers[0] for seed in numbers[1]]
 
 
 def _announce(pending: list[Experiment], *, init: Path | None, device: Any, yes: bool, as_json: bool) -> None:
-    """Say what is about to be trained and how long it takes; ask before hours on a CPU."""
+    """Print what will be trained and the estimated time; ask before hours on a CPU."""
     from dfer_data.render.tables import listed
     from lstpnet.training.initial_model import estimate_seconds, initial_model
 
     first = pending[0]
-    filled = initial_model(first, init=init)[1]
+    weights_report = initial_model(first, init=init)[1]
     seconds = estimate_seconds(first, device=device) * len(pending)
-    many = f"; {len(pending)} runs" if len(pending) > 1 else ""
-    console.say(f"device {device}; about {_duration(seconds)}{many}; recipe {first.recipe.name}", as_json=as_json)
+    run_count = f"; {len(pending)} runs" if len(pending) > 1 else ""
+    console.say(f"device {device}; about {_duration(seconds)}{run_count}; recipe {first.recipe.name}", as_json=as_json)
     for experiment in pending:
         console.say(f"protocol: {experiment.protocol()}", as_json=as_json)
         if experiment.faceless_test_ids:
             console.say(f"test clips without a face: {listed(experiment.faceless_test_ids)}", as_json=as_json)
     if init is not None:
-        console.say(f"start weights: {filled}", as_json=as_json)
+        console.say(f"start weights: {weights_report}", as_json=as_json)
     if device.type == "cpu" and seconds > _LONG_SECONDS and not yes:
-        _ask(seconds)
+        _confirm_training(seconds)
 
 
 def _train_one(run: PlannedRun, *, tensorboard: bool, as_json: bool, **options: Any) -> dict[str, Any]:
-    """Train a run and say what came out; returns what `train_planned` does, which takes the options."""
+    """Train a run, print its scores and return the summary of `train_planned`, which takes the options."""
     from lstpnet.training.curves import board
     from lstpnet.training.launch import train_planned
 
     if run.state == "begun" and options["group"].is_first:
-        console.say(f"{run.folder}: goes on where it stopped", as_json=as_json)
+        console.say(f"{run.folder}: resuming where it stopped", as_json=as_json)
     with contextlib.ExitStack() as stack:
         advance = stack.enter_context(console.progress("training", unit="epochs"))
         write = stack.enter_context(board(run.folder)) if tensorboard else None
@@ -170,26 +169,26 @@ def _train_one(run: PlannedRun, *, tensorboard: bool, as_json: bool, **options: 
 
         summary = train_planned(run, on_event=on_event, **options)
     for row in summary["results"]:
-        mark = "  (chosen on the test clips)" if row["checkpoint"] == "test-best" else ""
+        warning = "  (chosen on the test clips)" if row["checkpoint"] == "test-best" else ""
         figures = f"WAR {100 * row['war']:.2f}  UAR {100 * row['uar']:.2f}  n {row['n']}"
-        console.say(f"{row['checkpoint']}: {figures}{mark}", as_json=as_json)
+        console.say(f"{row['checkpoint']}: {figures}{warning}", as_json=as_json)
     return summary
 
 
 def choose_data(given: Path | str | None, *, fold: str) -> Path:
-    """Return the prepared dataset to train on: the one named, else the only one with folds under prepared/."""
+    """Return the prepared dataset to train on: `given`, else the only one with folds under prepared/."""
     from dfer_data.storage.url_cache import located
 
     if given is not None:
         return located(given)[0]
-    found = sorted(path.parent for path in Path("prepared").glob("*/dataset.json"))
-    if not found:
+    folders = sorted(path.parent for path in Path("prepared").glob("*/dataset.json"))
+    if not folders:
         raise UsageError("no prepared dataset under prepared/; make one with `dfer prepare dfew --detector retinaface`")
-    with_folds = [path for path in found if any((path / "folds").glob("fold-*.csv"))]
+    with_folds = [path for path in folders if any((path / "folds").glob("fold-*.csv"))]
     if len(with_folds) > 1:
-        lines = "; ".join(f"dfer train --fold {fold} --data {path}" for path in with_folds)
-        raise UsageError(f"{len(with_folds)} prepared datasets under prepared/, name one: {lines}")
-    return (with_folds or found)[0]
+        commands = "; ".join(f"dfer train --fold {fold} --data {path}" for path in with_folds)
+        raise UsageError(f"{len(with_folds)} prepared datasets under prepared/, use one: {commands}")
+    return (with_folds or folders)[0]
 
 
 def _duration(seconds: float) -> str:
@@ -198,8 +197,8 @@ def _duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _ask(seconds: float) -> None:
+def _confirm_training(seconds: float) -> None:
     if not sys.stdin.isatty():
-        raise UsageError(f"training would take about {_duration(seconds)} on this CPU; add --yes to go ahead")
-    if not typer.confirm(f"about {_duration(seconds)} on this CPU; go ahead?", err=True):
+        raise UsageError(f"training would take about {_duration(seconds)} on this CPU; add --yes to start it")
+    if not typer.confirm(f"training takes about {_duration(seconds)} on this CPU; start it?", err=True):
         raise typer.Exit(2)

@@ -21,36 +21,40 @@ def verify(
     root: Annotated[str, typer.Argument(help="Folder or URL of a prepared dataset.")],
     deep: Annotated[bool, typer.Option("--deep", help="Also hash every shard and decode every frame.")] = False,
     against: Annotated[
-        str | None, typer.Option(help="official: hold counts and clips against the dataset's own numbers.")
+        str | None, typer.Option(help="official: compare counts and clips with the dataset's official numbers.")
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Check a prepared dataset against the hashes it was written with; exit code 4 names every damaged file.
+    """Check a prepared dataset against its hashes and list every damaged file; exit code 4 if there is one.
 
-    With --against official: also what was expected and what was found, with every clip that differs; exit code 1.
+    With --against official, also list expected and found numbers and every clip that differs; exit code 1 if any does.
     """
     from dfer_data.inspection.official_check import compare_official
     from dfer_data.inspection.verify import verify as audit
 
     if against not in (None, "official"):
-        raise UsageError(f"--against {against}: official is the only thing to compare with")
+        raise UsageError(f"--against {against}: only official is supported")
     with console.progress("verifying", unit="shards") as advance:
         report = audit(root, deep=deep, on_shard=advance)
     comparison = compare_official(root) if against and not report.damages else None
     if as_json:
-        compared = {"official": _as_document(comparison)} if comparison else {}
-        console.print_json({"root": root, "deep": deep, "intact": not report.damages, **asdict(report), **compared})
+        official = {"official": _as_document(comparison)} if comparison else {}
+        console.print_json({"root": root, "deep": deep, "intact": not report.damages, **asdict(report), **official})
     for damage in report.damages:
         clip = f" clip {damage.clip_id}:" if damage.clip_id else ""
         console.say(f"damaged: {damage.file}:{clip} {damage.message}", as_json=as_json)
-    done = f", {report.num_frames_decoded} frames decoded" if deep else "; --deep also hashes shards and decodes frames"
+    depth = (
+        f", {report.num_frames_decoded} frames decoded" if deep else "; --deep also hashes shards and decodes frames"
+    )
     state = f"{len(report.damages)} faults" if report.damages else "intact"
-    console.say(f"{root}: {state} ({report.num_files} files, {report.num_clips} clips{done})", as_json=as_json)
+    console.say(f"{root}: {state} ({report.num_files} files, {report.num_clips} clips{depth})", as_json=as_json)
     if report.damages:
-        console.say("next: remove the .json of a damaged shard and run the same `dfer prepare` again", as_json=as_json)
+        console.say(
+            "next: remove the .json file of each damaged shard and run the same `dfer prepare` again", as_json=as_json
+        )
         raise typer.Exit(ExitCode.DAMAGED)
     if comparison is not None:
-        _tell(comparison, as_json=as_json)
+        _print_comparison(comparison, as_json=as_json)
         if not comparison.is_equal:
             raise typer.Exit(ExitCode.FAILED)
 
@@ -59,15 +63,15 @@ def _as_document(comparison: OfficialCheck) -> dict[str, Any]:
     return {"equal": comparison.is_equal, **asdict(comparison)}
 
 
-def _tell(comparison: OfficialCheck, *, as_json: bool) -> None:
-    """Say which numbers and clips differ from the official ones."""
-    wrong = [number for number in comparison.numbers if number.expected != number.found]
-    num_equal = len(comparison.numbers) - len(wrong)
+def _print_comparison(comparison: OfficialCheck, *, as_json: bool) -> None:
+    """Print the numbers and clips that differ from the official ones."""
+    mismatches = [number for number in comparison.numbers if number.expected != number.found]
+    num_equal = len(comparison.numbers) - len(mismatches)
     console.say(
         f"official {comparison.dataset}: {num_equal} of {len(comparison.numbers)} numbers as expected", as_json=as_json
     )
-    if wrong:
-        cells = [(number.what, str(number.expected), str(number.found)) for number in wrong]
+    if mismatches:
+        cells = [(number.what, str(number.expected), str(number.found)) for number in mismatches]
         console.print_table(("what", "expected", "found"), cells, as_json=as_json)
     for clip in comparison.clips:
         console.say(f"differs: clip {clip.clip_id} {clip.what}", as_json=as_json)

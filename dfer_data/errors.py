@@ -2,18 +2,18 @@
 
     DferError                      1  the work failed
     ├── WeightsError               1  a model file could not be fetched, or is not the pinned one
-    ├── RemoteError                1  a place behind a URL could not be read or written
+    ├── RemoteError                1  a URL could not be read or written
     ├── WorkerError                1  a worker process ended without finishing its shard
-    ├── UsageError                 2  wrong arguments, configuration, or a dataset that is not there
-    │   ├── AnnotationError        2  faults in annotation files, all of them at once
-    │   ├── ConfigMismatchError    2  the output folder was made with another configuration
+    ├── UsageError                 2  wrong arguments, configuration, or a missing dataset
+    │   ├── AnnotationError        2  faults in annotation files, all in one error
+    │   ├── ConfigMismatchError    2  the output folder belongs to another configuration
     │   └── FormatVersionError     2  the folder was written by a newer dfer
     ├── VideoError                 3  one video could not become a clip (becomes a ledger row, never escapes prepare)
-    ├── CorruptDataError           4  bytes on disk are not the ones that were written
-    │   └── CorruptShardError      4  the same, naming shard and clip
+    ├── CorruptDataError           4  bytes on disk differ from those written
+    │   └── CorruptShardError      4  the same; the message names shard and clip
     └── LockedError                5  another run holds the output folder
 
-A message is one line: the fact with its values, the likely cause, the next step.
+A message is one line: the fact with its values, the likely cause and the next step.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import ClassVar
 
 
 class DferError(Exception):
-    """Base of all errors that dfer raises on purpose; catch it to catch them all."""
+    """Base class of all errors that dfer raises on purpose."""
 
     exit_code: ClassVar[int] = 1
 
@@ -33,7 +33,7 @@ class WeightsError(DferError):
 
 
 class RemoteError(DferError):
-    """A file behind a URL could not be read or written, or what was read could not be kept."""
+    """A file behind a URL could not be read or written, or its copy could not be cached."""
 
 
 class WorkerError(DferError):
@@ -41,16 +41,16 @@ class WorkerError(DferError):
 
 
 class UsageError(DferError):
-    """The caller asked for something that cannot be done as asked."""
+    """The request is invalid: wrong arguments, wrong configuration, or a missing dataset."""
 
     exit_code = 2
 
 
 class AnnotationError(UsageError):
-    """Annotation files are faulty; `faults` holds every fault found, each with its file and line."""
+    """Annotation files are faulty; `faults` lists every fault with its file and line."""
 
     def __init__(self, faults: Sequence[str]) -> None:
-        """Keep `faults`, at least one, each `FILE:LINE: what is wrong`."""
+        """Store `faults`: at least one, each as `FILE:LINE: fault`."""
         self.faults = tuple(faults)
         count = len(self.faults)
         super().__init__(f"{count} annotation fault{'s' if count > 1 else ''}: " + "; ".join(self.faults))
@@ -65,16 +65,16 @@ class FormatVersionError(UsageError):
 
 
 RETRYABLE_CODES = frozenset({"CRASHED", "TIMEOUT", "OUT_OF_MEMORY", "READ_ERROR", "CHANGED_SOURCE"})
-"""Ledger codes that say more about the machine than about the video: the same video may do another time."""
+"""Ledger codes that point to the machine rather than to the video: a retry may succeed."""
 
 
 class VideoError(DferError):
-    """One video cannot become a clip; `code` is its row in the ledger."""
+    """One video cannot become a clip; `code` is the code of its ledger row."""
 
     exit_code = 3
 
     def __init__(self, code: str, message: str, *, frame: int | None = None, hint: str = "") -> None:
-        """`frame` is the index of the last frame reached, if any; `hint` says what the user can do."""
+        """`frame` is the index of the last frame reached, if any; `hint` is the next step for the user."""
         super().__init__(message)
         self.code = code
         self.message = message
@@ -83,12 +83,12 @@ class VideoError(DferError):
 
     @property
     def is_retryable(self) -> bool:
-        """Whether the same video may do another time."""
+        """Whether a retry of the same video may succeed."""
         return self.code in RETRYABLE_CODES
 
 
 class CorruptDataError(DferError):
-    """A file of a prepared dataset does not hold the bytes that were written."""
+    """The bytes of a file in a prepared dataset differ from those written."""
 
     exit_code = 4
 

@@ -1,7 +1,7 @@
-"""Which frames make a 16-frame clip: the field's sampling policies by name, as pure functions of the number of frames.
+"""Choose the frames of a 16-frame clip: sampling policies of the field, as pure functions of the number of frames.
 
-A policy has a formula for training, which draws, and one for testing, which gives one or more views. Clips shorter than
-sixteen frames go by a rule of their own. Both are named in every protocol line; docs/protocol.md draws them.
+A policy has a random formula for training and a formula for testing that gives one or more views. A separate rule
+covers clips shorter than sixteen frames. Every protocol line names policy and rule; docs/protocol.md draws them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from dfer_data.errors import UsageError
 
 CLIP_FRAMES = 16
 BLACK = -1
-"""An index that stands for a black frame."""
+"""The index of a black frame."""
 FrameIndices = npt.NDArray[np.int32]
 Generator = np.random.Generator
 ShortRule = Literal["edge", "loop", "zero", "drop", "formula"]
@@ -28,33 +28,33 @@ _Draw = Callable[[int, Generator], FrameIndices]
 
 @dataclass(frozen=True)
 class Sampler:
-    """A sampling policy for clips of at least T frames, T = 16 as a rule; its formulas also cover shorter ones."""
+    """A sampling policy for clips of at least T frames, usually T = 16; its formulas also cover shorter clips."""
 
     name: str
-    """In recipes and protocol lines."""
+    """Its name in recipes and protocol lines."""
     train: _Draw
     """(number of frames, random stream) -> (T,) int32."""
     test: _Draw
     """(number of frames, random stream) -> (V, T) int32."""
     num_views: int = 1
-    """V: views of a test clip, whose probabilities are averaged."""
+    """V: views of a test clip; their probabilities are averaged."""
     is_test_random: bool = False
-    """The authors draw test frames too."""
+    """Whether test frames are random too, as in the authors' code."""
 
 
 def segments_train(num_frames: int, rng: Generator, *, num_segments: int, frames_per_segment: int) -> FrameIndices:
-    """Draw runs of consecutive frames, one in each equal segment: (num_segments * frames_per_segment,) int32.
+    """Draw a run of consecutive frames from each equal segment: (num_segments * frames_per_segment,) int32.
 
     Former-DFER, LSTPNet, IAL, DFER-CLIP: segments have a = (N - d + 1) // n frames and run k starts at k a + U{0..a-1},
-    so the last (N - d + 1) mod n frames are never drawn. Where a is 0, starts are drawn over the clip and sorted; where
-    N is not even more than n, all runs start at 0. Frames after the last are the last.
+    so the last (N - d + 1) mod n frames are never drawn. If a is 0, starts are drawn over the clip and sorted; if N is
+    at most n, all runs start at 0. Indices beyond the last frame become the last frame.
     """
-    room = num_frames - frames_per_segment + 1
-    length = max(0, room) // num_segments
+    num_starts = num_frames - frames_per_segment + 1
+    length = max(0, num_starts) // num_segments
     if length > 0:
         starts = np.arange(num_segments) * length + rng.integers(0, length, num_segments)
     elif num_frames > num_segments:
-        starts = np.sort(rng.integers(0, max(1, room), num_segments))
+        starts = np.sort(rng.integers(0, max(1, num_starts), num_segments))
     else:
         starts = np.zeros(num_segments, np.int64)
     return _runs(starts, num_frames, frames_per_segment)
@@ -63,7 +63,7 @@ def segments_train(num_frames: int, rng: Generator, *, num_segments: int, frames
 def segments_test(num_frames: int, *, num_segments: int = 8, frames_per_segment: int = 2) -> FrameIndices:
     """Return the run at the middle of each equal segment: (num_segments * frames_per_segment,) int32.
 
-    t = (N - d + 1) / n, run k starts at int(t / 2 + t k); where N is not more than n + d - 1, all runs start at 0.
+    t = (N - d + 1) / n, run k starts at int(t / 2 + t k); if N is at most n + d - 1, all runs start at 0.
     For 70 frames: 4 5 12 13 21 22 30 31 38 39 47 48 56 57 64 65.
     """
     step = (num_frames - frames_per_segment + 1) / num_segments
@@ -80,19 +80,19 @@ def _runs(starts: npt.NDArray[np.int64], num_frames: int, frames_per_segment: in
 
 
 def uniform_train(num_frames: int, rng: Generator, *, clip_frames: int = CLIP_FRAMES) -> FrameIndices:
-    """Draw T different frames, sorted (the code of DFEW's owners); fewer frames are repeated in turn."""
+    """Draw T different frames, sorted (the code of DFEW's owners); shorter clips loop."""
     if num_frames < clip_frames:
         return loop(num_frames, clip_frames=clip_frames)
     return np.sort(rng.choice(num_frames, clip_frames, replace=False)).astype(np.int32)
 
 
 def uniform_test(num_frames: int, *, clip_frames: int = CLIP_FRAMES) -> FrameIndices:
-    """Return T evenly spaced frames, the first and the last among them (the code of DFEW's owners)."""
+    """Return T evenly spaced frames, including the first and the last (the code of DFEW's owners)."""
     return np.linspace(0, num_frames - 1, clip_frames).astype(np.int32)
 
 
 def m3dfel(num_frames: int, rng: Generator, *, clip_frames: int = CLIP_FRAMES) -> FrameIndices:
-    """Draw min(N - 1, int(N i / T) + U{0..T-1}) for i = 0..T-1, in training and in testing; not in order of time."""
+    """Draw min(N - 1, int(N i / T) + U{0..T-1}) for i = 0..T-1, in training and in testing; not in temporal order."""
     starts = np.array([num_frames * i // clip_frames for i in range(clip_frames)])
     return np.asarray(np.minimum(starts + rng.integers(0, clip_frames, clip_frames), num_frames - 1), np.int32)
 
@@ -100,9 +100,9 @@ def m3dfel(num_frames: int, rng: Generator, *, clip_frames: int = CLIP_FRAMES) -
 def strided_window_train(
     num_frames: int, rng: Generator, *, stride: int, clip_frames: int = CLIP_FRAMES
 ) -> FrameIndices:
-    """Draw a window of T `stride` frames and take T evenly spaced ones (VideoMAE, MAE-DFER, SVFAP, S2D).
+    """Draw a window of T * `stride` frames and return T evenly spaced ones (VideoMAE, MAE-DFER, SVFAP, S2D).
 
-    A clip that is not longer than the window gives every `stride`-th frame, then its last one.
+    A clip no longer than the window gives every `stride`-th frame, then repeats its last one.
     """
     window = clip_frames * stride
     if num_frames <= window:
@@ -116,7 +116,7 @@ def strided_window_train(
 def strided_window_test(
     num_frames: int, *, stride: int, num_views: int, clip_frames: int = CLIP_FRAMES
 ) -> FrameIndices:
-    """Return views (V, T) of every `stride`-th frame, the first T to the last T, padded with the last."""
+    """Return views (V, T) of every `stride`-th frame, from the first T to the last T, padded with the last one."""
     strided = np.arange(0, num_frames, stride)
     strided = np.concatenate([strided, np.full(max(0, clip_frames - len(strided)), strided[-1])])
     step = (len(strided) - clip_frames) / max(1, num_views - 1)
@@ -124,36 +124,36 @@ def strided_window_test(
 
 
 def dense_train(num_frames: int, rng: Generator, *, clip_frames: int = CLIP_FRAMES) -> FrameIndices:
-    """Draw T consecutive frames; a shorter clip repeats its last one."""
+    """Draw T consecutive frames; a shorter clip repeats its last frame."""
     start = int(rng.integers(0, max(1, num_frames - clip_frames + 1)))
     return np.minimum(start + np.arange(clip_frames), num_frames - 1).astype(np.int32)
 
 
 def dense_test(num_frames: int, *, clip_frames: int = CLIP_FRAMES) -> FrameIndices:
-    """Return the T consecutive frames in the middle; a shorter clip repeats its last one."""
+    """Return the T consecutive frames in the middle; a shorter clip repeats its last frame."""
     start = max(0, (num_frames - clip_frames) // 2)
     return np.minimum(start + np.arange(clip_frames), num_frames - 1).astype(np.int32)
 
 
 def edge(num_frames: int, *, clip_frames: int = CLIP_FRAMES) -> FrameIndices:
-    """Take all frames, then the last one again and again."""
+    """Return all frames, then repeat the last one."""
     return np.minimum(np.arange(clip_frames), num_frames - 1).astype(np.int32)
 
 
 def loop(num_frames: int, *, clip_frames: int = CLIP_FRAMES) -> FrameIndices:
-    """Take all frames, then begin anew."""
+    """Return all frames, then start again from the first."""
     return (np.arange(clip_frames) % num_frames).astype(np.int32)
 
 
 def zero(num_frames: int, *, clip_frames: int = CLIP_FRAMES) -> FrameIndices:
-    """Take all frames, then black ones."""
+    """Return all frames, then black ones."""
     frames = np.arange(clip_frames)
     return np.where(frames < num_frames, frames, BLACK).astype(np.int32)
 
 
 def _segments(name: str, frames_per_segment: int, clip_frames: int) -> Sampler:
     if clip_frames % frames_per_segment:
-        raise UsageError(f"{name} takes {frames_per_segment} frames per segment: {clip_frames} frames are no multiple")
+        raise UsageError(f"{name} takes {frames_per_segment} frames per segment: {clip_frames} is not a multiple")
     num_segments = clip_frames // frames_per_segment
     train = partial(segments_train, num_segments=num_segments, frames_per_segment=frames_per_segment)
     test = partial(segments_test, num_segments=num_segments, frames_per_segment=frames_per_segment)
@@ -192,23 +192,23 @@ SAMPLERS: Mapping[str, Callable[[int], Sampler]] = MappingProxyType(
         "dense": _dense,
     }
 )
-"""Name -> the policy for T frames. segments-8x2: Former-DFER, LSTPNet. segments-16x1: IAL, DFER-CLIP. uniform: DFEW's
+"""Name -> policy for T frames. segments-8x2: Former-DFER, LSTPNet. segments-16x1: IAL, DFER-CLIP. uniform: DFEW's
 owners. m3dfel: M3DFEL. strided-window-4: MAE-DFER, SVFAP on DFEW and MAFW; -1: on FERV39k. dense: action recognition.
-With another T than 16, segments keep their length and their number changes."""
+If T is not 16, segments keep their length and their number changes."""
 SHORT_RULES: Mapping[str, Callable[..., FrameIndices] | None] = MappingProxyType(
     {"edge": edge, "loop": loop, "zero": zero, "drop": None, "formula": None}
 )
-"""What becomes of a clip with fewer than T frames. `drop`: it is left out, in train and test. `formula`: the sampler's
-own formula, as its authors run it."""
+"""Rules for clips with fewer than T frames. `drop`: the clip is left out of train and test. `formula`: the sampler's
+own formula, as in its authors' code."""
 DEFAULT_SAMPLER, DEFAULT_SHORT = "segments-8x2", "edge"
 
 
 def sampler(name: str, *, clip_frames: int = CLIP_FRAMES) -> Sampler:
-    """Return the policy called `name` for T = `clip_frames`; UsageError for an unknown one, or a T it cannot give."""
+    """Return the policy `name` for T = `clip_frames`; UsageError for an unknown name or an unsupported T."""
     if name not in SAMPLERS:
         raise UsageError(f"unknown sampler {name!r}; known: {', '.join(SAMPLERS)}")
     if clip_frames < 1:
-        raise UsageError(f"clips of {clip_frames} frames: 1 or more are needed")
+        raise UsageError(f"clips of {clip_frames} frames: must be 1 or more")
     return SAMPLERS[name](clip_frames)
 
 
@@ -230,29 +230,29 @@ def frames_of_clip(
 ) -> FrameIndices:
     """Return the frames of a clip of `num_frames` as views: (1, T) for train, (V, T) for test, int32; T: `clip_frames`.
 
-    `rng` is needed where the policy draws. BLACK stands for a black frame. Raises ValueError for an empty clip, and for
-    a short one under the rule `drop`, which the caller must have left out.
+    Random policies need `rng`. BLACK is a black frame. Raises ValueError for an empty clip, and for a short clip under
+    the rule `drop`: the caller must leave it out.
     """
     if num_frames < 1:
         raise ValueError("a clip needs at least one frame")
-    chosen = sampler(sampler_name, clip_frames=clip_frames)
+    policy = sampler(sampler_name, clip_frames=clip_frames)
     if num_frames < clip_frames and short != "formula":
         rule = SHORT_RULES[checked_short_rule(short)]
         if rule is None:
             raise ValueError(f"a clip of {num_frames} frames is left out under the rule {short!r}")
-        return np.tile(rule(num_frames, clip_frames=clip_frames), (1 if part == "train" else chosen.num_views, 1))
+        return np.tile(rule(num_frames, clip_frames=clip_frames), (1 if part == "train" else policy.num_views, 1))
     stream = rng if rng is not None else np.random.default_rng(0)
-    return chosen.train(num_frames, stream)[None] if part == "train" else chosen.test(num_frames, stream)
+    return policy.train(num_frames, stream)[None] if part == "train" else policy.test(num_frames, stream)
 
 
 def baked_frames(num_frames: int) -> FrameIndices:
-    """Return the sixteen test frames (16,) int32 that a shard names: segments-8x2, short clips by edge."""
+    """Return the sixteen test frames (16,) int32 that a shard stores: segments-8x2, with `edge` for short clips."""
     frames: FrameIndices = frames_of_clip(num_frames, part="test")[0]
     return frames
 
 
 def drawing(indices: FrameIndices, num_frames: int) -> str:
-    """Return one character a frame: `#` taken, a digit taken so many times, `.` not taken; then `0` a black frame."""
+    """Return one character per frame: `#` used once, hex digit: number of uses, `.` unused; `0` per black frame."""
     counts = np.bincount(indices[indices >= 0], minlength=num_frames)
     marks = ["." if count == 0 else "#" if count == 1 else format(min(int(count), 15), "x") for count in counts]
     return "".join(marks) + "0" * int((indices == BLACK).sum())

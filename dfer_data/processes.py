@@ -1,4 +1,4 @@
-"""Processes that dfer starts: they import nothing from the working folder, and end with the one that started them."""
+"""Processes that dfer starts: they import nothing from the working folder, and end with their parent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SAFE_PATH = "PYTHONSAFEPATH"
 
 
 def num_cores() -> int:
-    """Return how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -21,23 +21,23 @@ def num_cores() -> int:
 
 @contextmanager
 def safe_imports() -> Iterator[None]:
-    """Processes started in the block import nothing from the working folder, which may be a stranger's.
+    """Keep processes started in the block from importing the working folder, which may hold untrusted code.
 
-    multiprocessing starts them as `python -c`, which would look there first.
+    multiprocessing starts them as `python -c`, which searches the working folder first.
     """
-    before = os.environ.get(_SAFE_PATH)
+    previous = os.environ.get(_SAFE_PATH)
     os.environ[_SAFE_PATH] = "1"
     try:
         yield
     finally:
-        if before is None:
+        if previous is None:
             del os.environ[_SAFE_PATH]
         else:
-            os.environ[_SAFE_PATH] = before
+            os.environ[_SAFE_PATH] = previous
 
 
 def end_with_parent() -> None:
-    """Watch this process's parent from a thread, and end the process when it is gone, whatever it is doing."""
+    """Watch the parent process from a thread, and end this process when the parent is gone, whatever it is doing."""
     threading.Thread(target=_wait_for_parent, daemon=True).start()
 
 

@@ -1,4 +1,4 @@
-"""The values that pass between the stages of `prepare`: a frame, a detection in it, a face track over frames.
+"""Values passed between the stages of `prepare`: a frame, a detection in it, a face track over frames.
 
 Pixel convention everywhere: the centre of the top-left pixel is (0, 0); pictures are RGB, height x width x 3.
 """
@@ -19,7 +19,7 @@ LandmarkScheme = Literal["eyes-nose-mouth", "eye-corners-nose-base", "none"]
 
 
 class FrameFlag(IntFlag):
-    """What is known about one stored frame; the `flags` array of a shard."""
+    """Flags of one stored frame, in the `flags` array of a shard."""
 
     DETECTED = 1
     BETWEEN_KEYFRAMES = 2
@@ -39,7 +39,7 @@ class Frame:
     image: Image
     """(H, W, 3) uint8 RGB."""
     is_damaged: bool = False
-    """The decoder reported damaged data and concealed it."""
+    """Whether the decoder reported and concealed damaged data."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,16 +49,16 @@ class Detection:
     box: Floats
     """(4,) float32 pixels: left, top, right, bottom."""
     score: float
-    """Detector's own confidence; higher is surer. RetinaFace: 0..1; dlib: distance from the decision boundary."""
+    """Detector's own confidence; higher is better. RetinaFace: 0..1; dlib: distance from the decision boundary."""
     landmarks: Floats
     """(5, 2) float32 pixels, in the order of the detector's landmark scheme."""
     appearance: Floats | None = None
-    """(16, 16, 3) float32, what the face looks like; see `dfer_data.faces.appearance`."""
+    """(16, 16, 3) float32 descriptor of the face; see `dfer_data.faces.appearance`."""
 
     def __post_init__(self) -> None:
-        """Refuse shapes that later stages would misread."""
+        """Reject shapes that later stages would misread."""
         if self.box.shape != (4,) or self.landmarks.shape != (5, 2):
-            raise ValueError(f"box {self.box.shape} and landmarks {self.landmarks.shape}; wanted (4,) and (5, 2)")
+            raise ValueError(f"box {self.box.shape} and landmarks {self.landmarks.shape}; expected (4,) and (5, 2)")
 
     @property
     def is_finite(self) -> bool:
@@ -72,17 +72,16 @@ class Track:
     """One face followed over consecutive frames; row i belongs to frame `first_frame + i`."""
 
     number: int
-    """In order of appearance among the tracks of its clip, from 0."""
+    """0-based rank among the tracks of its clip, by first appearance."""
     first_frame: int
-    """Index of the first frame."""
     boxes: Floats
     """(N, 4) float32 pixels."""
     landmarks: Floats
     """(N, 5, 2) float32 pixels."""
     scores: Floats
-    """(N,) float32; NaN where no detection was made."""
+    """(N,) float32; NaN for frames without a detection."""
     flags: npt.NDArray[np.uint8]
-    """(N,) FrameFlag: DETECTED; GAP_FILLED where it was looked for in vain; BETWEEN_KEYFRAMES where it was not."""
+    """(N,) FrameFlag: DETECTED; GAP_FILLED if the detector missed the face; BETWEEN_KEYFRAMES if it did not run."""
 
     def __len__(self) -> int:
         """Return the number of frames, gaps included."""
@@ -90,27 +89,27 @@ class Track:
 
     @property
     def is_detected(self) -> npt.NDArray[np.bool_]:
-        """(N,) whether each row has a detection of its own."""
+        """(N,) whether each row has its own detection."""
         return np.asarray(self.flags == FrameFlag.DETECTED, np.bool_)
 
     @property
     def num_detected(self) -> int:
-        """Number of frames with a detection of its own."""
+        """Number of frames with their own detection."""
         return int(self.is_detected.sum())
 
 
 Detections = Sequence[Sequence[Detection] | None]
-"""Detections of each frame of a video, in frame order; None: the frame was not looked at."""
+"""Detections of each frame of a video, in frame order; None: the detector did not run on the frame."""
 
 
 @dataclass(frozen=True, eq=False)
 class FrameRecord:
-    """What a shard keeps of one aligned frame besides its picture."""
+    """Metadata of one aligned frame in a shard."""
 
     frame_index: int
     """Position in the source video's decoding order."""
     pts_seconds: float
-    """Presentation time; NaN where the source has none."""
+    """Presentation time; NaN if the source has none."""
     box: Floats
     """(4,) float32 source pixels; NaN for shipped crops."""
     landmarks: Floats

@@ -1,4 +1,4 @@
-"""Where a model is trained and tested: the device, its number type, how many threads read for it."""
+"""Choose the device, its number type and the number of reading threads for training and testing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lstpnet.recipe import Recipe
 
 
 def pick_device(name: str | None = None) -> torch.device:
-    """Return the named device, or CUDA, MPS, CPU in this order of preference. DferError if it is not there."""
+    """Return the named device, or the first available of CUDA, MPS, CPU. Raises DferError if it is not available."""
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
@@ -21,12 +21,12 @@ def pick_device(name: str | None = None) -> torch.device:
 
 
 def num_threads(device: torch.device) -> int:
-    """Return how many threads read training clips ahead; where the CPU computes too, none."""
+    """Return how many threads prefetch training clips; none unless the device is a CUDA GPU."""
     return 4 if device.type == "cuda" else 0
 
 
 def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
-    """Return the type that the recipe names, bfloat16 for `auto` where the device computes in it; None for float32."""
+    """Return the recipe's autocast type; `auto`: bfloat16 where the device supports it. None stands for float32."""
     if recipe.precision == "f32":
         return None
     if recipe.precision in ("bf16", "f16"):

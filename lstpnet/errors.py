@@ -1,7 +1,7 @@
-"""The errors of the model package; all of them are DferError, whose class carries the exit code.
+"""The errors of the model package. All derive from DferError, which defines the exit code.
 
     DferError                      1  the work failed (dfer_data.errors)
-    └── CheckpointError            1  weights that do not fit the model, all faults at once
+    └── CheckpointError            1  weights do not match the model; lists every fault
 
 A message is one line: the fact with its values, the likely cause, the next step.
 """
@@ -14,9 +14,9 @@ from dfer_data.errors import DferError
 
 
 class CheckpointError(DferError):
-    """Weights do not fit the model; `faults` holds every fault found, each naming its key."""
+    """Weights do not match the model; `faults` has every fault, each with its key."""
 
     def __init__(self, summary: str, faults: Sequence[str] = ()) -> None:
-        """Say `summary`, then every one of `faults`, in one line."""
+        """Build the one-line message: `summary`, then all `faults`."""
         self.faults = tuple(faults)
         super().__init__(f"{summary}: {'; '.join(self.faults)}" if faults else summary)

@@ -1,8 +1,8 @@
 """WAR, UAR and recalls from labels and predictions: pure functions on a confusion matrix.
 
 WAR is accuracy, the average of the recalls weighted by class size. UAR is the plain mean of the recalls over the
-classes that have at least one clip; how many these are belongs to the figure and is always returned with it. A class
-without clips has no recall (None). One clip is enough for all of them; no clip at all is a UsageError. Nothing is NaN.
+classes that have at least one clip; the number of these classes is always returned with it. A class without clips has
+no recall (None). One clip is enough for all figures; no clips raise UsageError. No figure is ever NaN.
 """
 
 from __future__ import annotations
@@ -22,40 +22,40 @@ Confusion = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Scores:
-    """The figures of one confusion matrix; all but the counts are fractions 0..1."""
+    """The figures of one confusion matrix; all except the counts are fractions 0..1."""
 
     num_clips: int
-    """Clips that were counted."""
+    """Number of clips."""
     war: float
-    """Weighted average recall: the share of clips that are right."""
+    """Weighted average recall: the share of clips that are predicted correctly."""
     uar: float
     """Unweighted average recall: the mean of `recalls` over the classes present."""
     num_classes_present: int
-    """Classes with at least one clip."""
+    """Number of classes with at least one clip."""
     recalls: tuple[float | None, ...]
     """Recall of each class in the order of the class names; None for a class without clips."""
     precisions: tuple[float | None, ...]
-    """Precision of each class: how many of the clips predicted as it are; None for a class never predicted."""
+    """Precision of each class: the share of its predictions that are correct; None for a class never predicted."""
 
 
 def confusion_matrix(labels: npt.ArrayLike, predictions: npt.ArrayLike, *, num_classes: int) -> Confusion:
     """Count (label, prediction) pairs of 0-based class numbers, (N,) each, into (C, C).
 
-    Raises UsageError for lengths that differ and for numbers outside 0..C-1.
+    Raises UsageError for different lengths and for numbers outside 0..C-1.
     """
-    truth, guess = (np.asarray(values) for values in (labels, predictions))
-    if truth.shape != guess.shape or truth.ndim != 1:
-        raise UsageError(f"{truth.shape} labels and {guess.shape} predictions: one prediction a label is needed")
-    for name, values in (("label", truth), ("prediction", guess)):
+    truth, predicted = (np.asarray(values) for values in (labels, predictions))
+    if truth.shape != predicted.shape or truth.ndim != 1:
+        raise UsageError(f"{truth.shape} labels and {predicted.shape} predictions: expected one prediction per label")
+    for name, values in (("label", truth), ("prediction", predicted)):
         if values.size and (values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= num_classes):
-            raise UsageError(f"a {name} is no class number 0..{num_classes - 1}")
-    cells = truth.astype(np.int64) * num_classes + guess.astype(np.int64)
+            raise UsageError(f"a {name} is not a class number 0..{num_classes - 1}")
+    cells = truth.astype(np.int64) * num_classes + predicted.astype(np.int64)
     counts: Confusion = np.bincount(cells, minlength=num_classes**2).astype(np.int64)
     return counts.reshape(num_classes, num_classes)
 
 
 def score(confusion: Confusion) -> Scores:
-    """Return WAR, UAR, recalls and precisions of a (C, C) confusion matrix. Raises UsageError if it counts no clip."""
+    """Return WAR, UAR, recalls and precisions of a (C, C) confusion matrix. Raises UsageError if it has no clips."""
     num_clips = int(confusion.sum())
     if num_clips == 0:
         raise UsageError("WAR and UAR of no clips are not defined: the test part is empty")
@@ -72,24 +72,24 @@ def score(confusion: Confusion) -> Scores:
 
 
 def predicted_classes(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-    """Return the number of the largest logit of each row, (N, C) -> (N,); the first one where several are equal.
+    """Return the class number of the largest logit of each row, (N, C) -> (N,); the first one for ties.
 
     Raises UsageError for NaN.
     """
     if np.isnan(logits).any():
-        raise UsageError("a logit is NaN: such a prediction has no class")
+        raise UsageError("a logit is NaN: the prediction has no class")
     numbers: npt.NDArray[np.int64] = logits.argmax(axis=1).astype(np.int64)
     return numbers
 
 
 def prior_logits(class_counts: Sequence[int]) -> npt.NDArray[np.float32]:
-    """Return the log of each class's share of the training clips, (C,): the prediction for a clip without a face.
+    """Return the log of each class's share of the training clips, (C,): the logits of a clip without a face.
 
-    A class without training clips gets -inf. Raises UsageError if there is no training clip at all.
+    A class without training clips gets -inf. Raises UsageError if there are no training clips.
     """
     counts = np.asarray(class_counts, np.float64)
     if counts.sum() <= 0:
-        raise UsageError("the train part has no clips: there is no prior to predict from")
+        raise UsageError("the train part has no clips: there is no prior for clips without a face")
     with np.errstate(divide="ignore"):
         logs: npt.NDArray[np.float32] = np.log(counts / counts.sum()).astype(np.float32)
     return logs
@@ -103,7 +103,7 @@ def mean(values: Sequence[float]) -> float:
 
 
 def sample_std(values: Sequence[float]) -> float | None:
-    """Return the standard deviation with n - 1 below the root (ddof 1); None for fewer than two values."""
+    """Return the sample standard deviation (divisor n - 1, ddof 1); None for fewer than two values."""
     if len(values) < 2:
         return None
     centre = mean(values)

@@ -1,7 +1,7 @@
-"""Evaluation protocols by name: what a paper's code does to clips, frames, epochs and folds before it prints a figure.
+"""Evaluation protocols by name: how a paper's code treats clips, frames, epochs and folds to get its figures.
 
-A preset sets recipe keys; whatever a run does otherwise is a deviation, and both stand in its protocol line. Sources
-and the arithmetic that shows what published figures rest on: docs/protocol.md.
+A preset sets recipe keys. A run that uses another value deviates; its protocol line lists preset and deviations.
+docs/protocol.md has the sources, and the arithmetic that shows the protocol behind published figures.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ class Preset:
     """One protocol."""
 
     name: str
-    """On the command line."""
+    """Name on the command line."""
     values: Mapping[str, Any]
     """Recipe key -> value."""
     expected: Mapping[str, Any]
-    """Recipe keys that it does not set, because another value may be meant, and that are told where they differ."""
+    """Recipe keys that it does not set, because another value may be intended; differences are reported."""
     averaging: str
-    """How its authors put folds together."""
+    """How its authors combine folds."""
     source: str
-    """Where this is known from."""
+    """Source of the protocol."""
 
 
-_OWN = {"sampler": "segments-8x2", "short": "edge", "min_frames": 0, "select": "last", "select_by": "war"}
+_DEFAULTS = {"sampler": "segments-8x2", "short": "edge", "min_frames": 0, "select": "last", "select_by": "war"}
 
 
 def _preset(name: str, *, size_px: int | None, averaging: str, source: str, **values: Any) -> Preset:
     expected = {} if size_px is None else {"size_px": size_px}
-    return Preset(name, MappingProxyType(_OWN | values), MappingProxyType(expected), averaging, source)
+    return Preset(name, MappingProxyType(_DEFAULTS | values), MappingProxyType(expected), averaging, source)
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -87,16 +87,16 @@ _BY_DATASET: Mapping[tuple[str, str], Mapping[str, Any]] = MappingProxyType(
 
 
 def preset(name: str, *, dataset: str = "") -> Preset:
-    """Return the preset called `name` as its authors run it on `dataset`; UsageError lists the known ones."""
+    """Return the preset `name` as its authors use it on `dataset`. Raises UsageError with the known names."""
     if name not in PRESETS:
         raise UsageError(f"unknown protocol {name!r}; known: {', '.join(PRESETS)}")
-    found = PRESETS[name]
+    base = PRESETS[name]
     changes = _BY_DATASET.get((name, dataset), {})
-    return Preset(found.name, {**found.values, **changes}, found.expected, found.averaging, found.source)
+    return Preset(base.name, {**base.values, **changes}, base.expected, base.averaging, base.source)
 
 
 def deviations(name: str, settings: Mapping[str, Any], *, dataset: str = "") -> list[str]:
-    """Say where `settings` (recipe keys) differ from a preset, `KEY VALUE (preset VALUE)` each."""
-    found = preset(name, dataset=dataset)
-    wanted = {**found.values, **found.expected}
-    return [f"{key} {settings[key]} ({name} {value})" for key, value in wanted.items() if settings[key] != value]
+    """Return the differences of `settings` (recipe keys) from a preset, each as `KEY VALUE (preset VALUE)`."""
+    reference = preset(name, dataset=dataset)
+    expected = {**reference.values, **reference.expected}
+    return [f"{key} {settings[key]} ({name} {value})" for key, value in expected.items() if settings[key] != value]

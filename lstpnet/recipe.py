@@ -1,7 +1,7 @@
 """Recipe: every setting of a training run, where each value came from, and the shipped recipe files.
 
-A flag beats `--set KEY=VALUE`, which beats the protocol asked for, which beats the recipe file, which beats the
-default. A protocol that the recipe file names stands below the file's other keys.
+Precedence, highest first: a flag, `--set KEY=VALUE`, the protocol given on the command line, the recipe file, the
+default. The file's other keys override a protocol that the recipe file names.
 """
 
 from __future__ import annotations
@@ -53,82 +53,82 @@ _CHOICES: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Settings of a run; two runs with equal recipes, data, fold and seed are the same experiment."""
+    """Settings of a run. Two runs with the same recipe, data, fold and seed are the same experiment."""
 
     name: str
     """Name of the recipe file."""
     width_multiplier: float = 1.0
-    """Of the network's channels; 1 is the paper's."""
+    """Factor on the network's channel counts; 1 is the paper's."""
     attention: AttentionName = "tce"
-    """At the places of the TCE; `none` and other papers' for comparison."""
+    """Attention module where the paper has the TCE; `none` and other papers' modules are for comparison."""
     temporal: Temporal = "lstformer"
-    """Over the frames' vectors; others for comparison."""
+    """Temporal head over the frames' vectors; the others are for comparison."""
     num_layers: int = 2
-    """Of the temporal part."""
+    """Layers of the temporal head."""
     num_heads: int = 8
-    """Of its attention."""
+    """Attention heads of the temporal head."""
     hidden_multiplier: int = 8
-    """Width of its feed-forward part over its own."""
+    """Width of the temporal head's feed-forward part, as a multiple of the head's own width."""
     near_conv: bool = True
     """LSTformer's shared convolution over neighbouring frames."""
     ffn_conv: bool = True
     """LSTformer's convolution over time in its feed-forward parts."""
     size_px: int = 224
-    """Side of the picture the network sees."""
+    """Side of the network's input frames."""
     input_norm: InputNorm = "none"
-    """`none`: pixels / 255, as LSTPNet; `per-frame`: each frame to zero mean and unit deviation."""
+    """`none`: pixels / 255, as in LSTPNet; `per-frame`: each frame has zero mean and unit standard deviation."""
     frame_epochs: int = 0
     """Epochs of a first stage on single frames."""
     epochs: int = 100
     """Epochs on clips."""
     batch_size: int = 32
-    """Clips a step."""
+    """Clips per batch."""
     optimizer: str = "sgd"
     """`adamw` or `sgd` (momentum 0.9)."""
     learning_rate: float = 0.01
-    """Peak rate of each stage."""
+    """Peak learning rate of each stage."""
     weight_decay: float = 1e-4
-    """Of all weights."""
+    """Applies to all weights."""
     schedule: str = "step"
-    """`one-cycle` and `cosine` over each stage; `step`: times `step_factor` every `step_epochs`."""
+    """`one-cycle` and `cosine` span each stage; `step` multiplies the rate by `step_factor` every `step_epochs`."""
     step_epochs: int = 40
-    """Of the schedule `step`."""
+    """Epochs between two reductions of the schedule `step`."""
     step_factor: float = 0.1
-    """Of the schedule `step`."""
+    """Factor of each reduction of the schedule `step`."""
     warmup_epochs: int = 0
-    """In which the rate climbs from near 0 to its peak; `one-cycle` has a climb of its own."""
+    """Epochs in which the rate rises from near 0 to its peak; `one-cycle` has its own warm-up."""
     layer_decay: float = 1.0
-    """The learning rate of each part of the model over that of the part after it."""
+    """Learning rate of each part of the model, as a multiple of the rate of the next part."""
     accumulate: int = 1
-    """Batches that make one step."""
+    """Batches per optimizer step."""
     clip_norm: float = 0.0
-    """Greatest norm of all gradients together; 0: any."""
+    """Maximum norm of all gradients together; 0: no limit."""
     ema: float = 0.0
-    """Decay of an exponential moving average of the weights, which is then what is tested and kept; 0: none."""
+    """Decay of an exponential moving average of the weights, which is tested and saved instead of them; 0: none."""
     freeze_norms: bool = False
-    """Batch norms keep the statistics they start with."""
+    """Batch norms keep their initial statistics."""
     class_weights: ClassWeights = "none"
-    """Of each class in the loss: `inverse` to its clips, or by their `effective` number."""
+    """Weight of each class in the loss: `inverse` to its number of clips, or to their `effective` number."""
     class_beta: float = 0.999
-    """Of the effective number."""
+    """Beta of the effective number."""
     focal_gamma: float = 0.0
-    """Of the focal loss; 0: plain cross-entropy."""
+    """Gamma of the focal loss; 0: plain cross-entropy."""
     intensity: float = 0.0
-    """Weight of the intensity-aware loss; its authors take 0.1."""
+    """Weight of the intensity-aware loss; its authors use 0.1."""
     clustered: float = 0.0
-    """Weight of the expression-clustered loss; its authors take 10."""
+    """Weight of the expression-clustered loss; its authors use 10."""
     targets: Targets = "label"
-    """What a training clip should be taken for: its label, or its annotators' `votes`, as shares of the classes."""
+    """Target of a training clip: its label, or its annotators' `votes` as shares of the classes."""
     label_smoothing: float = 0.0
-    """Share of the target spread over all classes."""
+    """Share of the target that is spread over all classes."""
     flip: float = 0.5
     """Probability of mirroring a training clip."""
     crop: float = 1.0
-    """Least share of the area that a random crop of a training clip keeps; 1: no crop."""
+    """Minimum share of the area that a random crop of a training clip keeps; 1: no crop."""
     rotation_degrees: float = 0.0
-    """Greatest random turn of a training clip, either way."""
+    """Maximum random rotation of a training clip, in either direction."""
     brightness: float = 0.0
-    """Random factor on a training clip, between 1 - x and 1 + x."""
+    """x: a random factor between 1 - x and 1 + x changes the brightness of a training clip."""
     contrast: float = 0.0
     """The same for contrast."""
     saturation: float = 0.0
@@ -140,49 +140,49 @@ class Recipe:
     cutmix: float = 0.0
     """Alpha of CutMix; 0: none."""
     class_sampling: ClassSampling = "natural"
-    """How much of an epoch each class is: as the clips are, by the square root of their number, or all alike."""
+    """Share of each class in an epoch: proportional to its clips, to the square root of their number, or equal."""
     precision: TrainingPrecision = "auto"
-    """`auto`: bf16 autocast where the device computes in it, else f32. `f16` scales the loss."""
+    """`auto`: bf16 autocast where the device supports it, else f32. `f16` scales the loss."""
     compile: bool = False
-    """Whether torch.compile makes the model's training steps; the first ones then take a minute."""
+    """Whether torch.compile compiles the training steps; the first steps then take a minute."""
     model: str = ""
-    """`package.module:build` of a model of one's own; empty: LSTPNet."""
+    """`package.module:build` of a custom model; empty: LSTPNet."""
     recompute: bool = False
-    """Keep half of the backbone's values in training and compute them again: less memory, more time, same numbers."""
+    """Keep only half of the backbone's activations and recompute the rest: less memory, more time, same numbers."""
     controls: bool = False
-    """Also test on one repeated frame and on shuffled frames."""
+    """Also test with one repeated frame and with shuffled frames."""
     protocol: str = "default"
-    """Preset that the keys below come from; what differs from it stands in the protocol line."""
+    """Preset of the keys below; the protocol line lists what differs from it."""
     sampler: str = DEFAULT_SAMPLER
-    """Which sixteen frames of a clip are seen: a policy of `dfer_data.frame_sampling`."""
+    """Policy of `dfer_data.frame_sampling` that picks sixteen frames of a clip."""
     short: str = DEFAULT_SHORT
-    """What becomes of clips under sixteen frames; `drop` leaves them out, in train and test."""
+    """Rule for clips with fewer than sixteen frames; `drop` leaves them out of train and test."""
     min_frames: int = 0
-    """Leave out clips with fewer frames, in train and test."""
+    """Leave clips with fewer frames out of train and test."""
     val: Validation = "none"
-    """What is held out of train: one contiguous block of ids per class, whole groups (people), or random clips."""
+    """Holdout of train: one contiguous block of ids per class, whole groups (people), or random clips."""
     val_share: float = 0.1
-    """How much of it."""
+    """Share of train that is held out."""
     select: Select = "last"
-    """`last` epoch; `val-best` adds the epoch that is best on the held-out clips, `test-best` the one that is best on
-    the test clips, which is how several papers choose and is marked wherever it shows."""
+    """`last` epoch; `val-best` adds the best epoch on the held-out clips, `test-best` the best one on the test clips.
+    Several papers choose on the test clips; reports mark it everywhere."""
     select_by: SelectBy = "war"
-    """The figure that the best epoch is best in."""
+    """Figure that decides which epoch is best."""
     refit: bool = False
-    """After a choice on held-out clips, train anew on all of train for the epochs chosen: checkpoint `refit`."""
+    """After a choice on held-out clips, train again on all of train for as many epochs: checkpoint `refit`."""
 
     def __post_init__(self) -> None:
-        """Collect every fault and raise them as one UsageError."""
+        """Check all values and raise every fault in one UsageError."""
         faults = [
             f"{key} = {getattr(self, key)!r}: one of {', '.join(known)} is needed"
             for key, known in _CHOICES.items()
             if getattr(self, key) not in known
         ]
-        least = {"epochs": 1, "batch_size": 2, "size_px": 32, "frame_epochs": 0, "min_frames": 0}
-        least |= {"step_epochs": 1, "warmup_epochs": 0, "accumulate": 1}
-        least |= {"num_layers": 1, "num_heads": 1, "hidden_multiplier": 1}
+        minimums = {"epochs": 1, "batch_size": 2, "size_px": 32, "frame_epochs": 0, "min_frames": 0}
+        minimums |= {"step_epochs": 1, "warmup_epochs": 0, "accumulate": 1}
+        minimums |= {"num_layers": 1, "num_heads": 1, "hidden_multiplier": 1}
         faults += [
-            f"{key} = {getattr(self, key)}: at least {low}" for key, low in least.items() if getattr(self, key) < low
+            f"{key} = {getattr(self, key)}: at least {low}" for key, low in minimums.items() if getattr(self, key) < low
         ]
         for key in ("learning_rate", "width_multiplier", "step_factor", "layer_decay"):
             if not 0 < getattr(self, key) < math.inf:
@@ -191,21 +191,21 @@ class Recipe:
             if not 0 <= getattr(self, key) < 1:
                 faults.append(f"{key} = {getattr(self, key)}: 0 or more and less than 1 is needed")
         if self.schedule == "one-cycle" and self.warmup_epochs > 0:
-            faults.append("warmup_epochs: the schedule one-cycle has a climb of its own; use cosine or step")
+            faults.append("warmup_epochs: the schedule one-cycle has its own warm-up; use cosine or step")
         for key in ("intensity", "clustered"):
             if getattr(self, key) > 0 and (self.mixup > 0 or self.cutmix > 0):
-                faults.append(f"{key} needs one label a clip, and mixup and cutmix mix them")
+                faults.append(f"{key} needs one label per clip, and mixup and cutmix mix labels")
             if getattr(self, key) > 0 and self.targets == "votes":
-                faults.append(f"{key} needs one label a clip, and targets = 'votes' has several")
+                faults.append(f"{key} needs one label per clip, and targets = 'votes' has several")
         if self.model and (self.clustered > 0 or self.recompute):
-            faults.append("clustered and recompute work on LSTPNet, not on a model of one's own")
+            faults.append("clustered and recompute work only with LSTPNet, not with a custom model")
         if self.width_multiplier % 0.125:
             faults.append(f"width_multiplier = {self.width_multiplier}: a multiple of 0.125 is needed")
         if not 0 < self.val_share < 1:
             faults.append(f"val_share = {self.val_share}: more than 0 and less than 1 is needed")
         if self.val == "none" and (self.refit or self.select == "val-best"):
-            what = "refit = true" if self.refit else "select = 'val-best'"
-            faults.append(f"{what} needs held-out clips: val = 'blocks', 'groups' or 'random' (--val blocks)")
+            setting = "refit = true" if self.refit else "select = 'val-best'"
+            faults.append(f"{setting} needs held-out clips: val = 'blocks', 'groups' or 'random' (--val blocks)")
         if self.num_heads > 0 and 512 * self.width_multiplier % self.num_heads:
             faults.append(f"num_heads = {self.num_heads}: must divide {512 * self.width_multiplier:g} dimensions")
         if not 0 < self.crop <= 1:
@@ -223,27 +223,27 @@ class Recipe:
 
     @property
     def network(self) -> dict[str, Any]:
-        """The arguments of LSTPNet, but for the number of classes."""
+        """The arguments of LSTPNet, except the number of classes."""
         return network_of(dataclasses.asdict(self))
 
     @property
     def class_power(self) -> float:
-        """Power of a class's number of clips that its share of an epoch goes by."""
+        """Exponent p: a class's share of an epoch is proportional to its number of clips to the power p."""
         return {"natural": 1.0, "sqrt": 0.5, "balanced": 0.0}[self.class_sampling]
 
     @property
     def label(self) -> str:
-        """Name of the recipe, and of its protocol where that is not the default: one part of a run's folder."""
+        """Name of the recipe, plus its protocol if that is not the default; part of the path of a run's folder."""
         return self.name if self.protocol == "default" else f"{self.name}+{self.protocol}"
 
     @property
     def least_frames(self) -> int:
-        """Clips with fewer frames are left out."""
+        """Minimum number of frames of a clip; shorter clips are left out."""
         return max(self.min_frames, CLIP_FRAMES if self.short == "drop" else 0)
 
     @property
     def sha256(self) -> str:
-        """Hash of the canonical JSON of all settings, 64 hex digits."""
+        """SHA-256 of the canonical JSON of all settings, 64 hex digits."""
         return hashlib.sha256(canonical_json(dataclasses.asdict(self))).hexdigest()
 
 
@@ -251,7 +251,7 @@ _NETWORK = ("width_multiplier", "attention", "temporal", "num_layers", "num_head
 
 
 def network_of(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the arguments of LSTPNet, but for the number of classes, among the settings of a run. KeyError."""
+    """Return the arguments of LSTPNet, except the number of classes, from the settings of a run. Raises KeyError."""
     return {key: settings[key] for key in (*_NETWORK, "near_conv", "ffn_conv")}
 
 
@@ -260,15 +260,15 @@ class ResolvedRecipe:
     """A recipe and where each of its values came from."""
 
     recipe: Recipe
-    """Settings."""
     origins: Mapping[str, str]
     """Key -> `default`, the recipe file, the protocol, or `command line`."""
 
 
 def stored_recipe(settings: Mapping[str, Any]) -> Recipe:
-    """Return the recipe among the settings of a run; what was no setting yet follows the rule of its time.
+    """Return the recipe from the stored settings of a run.
 
-    KeyError where what every run states is missing.
+    A setting that did not exist when the run was made gets the value of the behaviour at that time. Raises KeyError if
+    a setting that every run stores is missing.
     """
     known = {field.name for field in dataclasses.fields(Recipe)}
     return Recipe(**with_absent(Recipe, {key: value for key, value in settings.items() if key in known}))
@@ -281,45 +281,44 @@ def recipe_names() -> tuple[str, ...]:
 
 
 def recipe_of(dataset: str) -> str:
-    """Return the recipe that a dataset is trained by where none is named: its own, else DFEW's."""
+    """Return the default recipe of a dataset: its own, else DFEW's."""
     return dataset if dataset in recipe_names() else "dfew"
 
 
 def resolve_recipe(
     name_or_path: str, *, overrides: Mapping[str, Any] | None = None, dataset: str = ""
 ) -> ResolvedRecipe:
-    """Read a shipped recipe by name, or a file by path, and put protocol and `overrides` on top.
+    """Read a shipped recipe by name, or a file by path, and apply protocol and `overrides`.
 
-    `dataset`: some protocols are run differently on some datasets. Raises UsageError with every unknown key and wrong
-    value at once.
+    `dataset`: some protocols differ between datasets. Raises UsageError with every unknown key or every wrong value.
     """
     name, values = _read(name_or_path)
-    changed = dict(overrides or {})
-    faults = [f"unknown key {key!r}" for key in {**values, **changed} if key not in _fields()]
+    overrides = dict(overrides or {})
+    faults = [f"unknown key {key!r}" for key in {**values, **overrides} if key not in _fields()]
     if faults:
         raise UsageError(f"recipe {name}: {'; '.join(sorted(faults))}; known: {', '.join(_fields())}")
-    asked = changed.get("protocol", values.get("protocol"))
-    of_file = (values, f"recipe {name}")
-    of_protocol = (_protocol_values(asked, dataset=dataset), f"protocol {asked}")
-    layers = (of_file, of_protocol) if "protocol" in changed else (of_protocol, of_file)
+    protocol = overrides.get("protocol", values.get("protocol"))
+    file_layer = (values, f"recipe {name}")
+    protocol_layer = (_protocol_values(protocol, dataset=dataset), f"protocol {protocol}")
+    layers = (file_layer, protocol_layer) if "protocol" in overrides else (protocol_layer, file_layer)
     merged: dict[str, Any] = {}
     origins = dict.fromkeys(_fields(), "default")
-    for layer, origin in (*layers, (changed, "command line")):
-        merged |= {key: _widened(key, value) for key, value in layer.items()}
+    for layer, origin in (*layers, (overrides, "command line")):
+        merged |= {key: _convert_whole_number(key, value) for key, value in layer.items()}
         origins |= dict.fromkeys(layer, origin)
-    faults = [f"{key} = {value!r} is not {_word(key)}" for key, value in merged.items() if not _fits(key, value)]
+    faults = [f"{key} = {value!r} is not {_type_words(key)}" for key, value in merged.items() if not _fits(key, value)]
     if faults:
         raise UsageError(f"recipe {name}: {'; '.join(faults)}")
     return ResolvedRecipe(Recipe(name=name, **merged), origins)
 
 
 def _protocol_values(name: Any, *, dataset: str) -> dict[str, Any]:
-    """Return the recipe keys of a protocol; none where no known one is named, which later checks tell."""
+    """Return the recipe keys of a protocol; {} for an unknown one, which later checks report."""
     return dict(preset(name, dataset=dataset).values) if isinstance(name, str) and name in PRESETS else {}
 
 
 def parse_overrides(lines: Sequence[str]) -> dict[str, Any]:
-    """Turn `KEY=VALUE` texts into values as TOML reads them; a bare word is a string. UsageError without `=`."""
+    """Parse `KEY=VALUE` texts into values as TOML does; a bare word is a string. Raises UsageError without `=`."""
     values: dict[str, Any] = {}
     for line in lines:
         key, separator, text = line.partition("=")
@@ -333,19 +332,19 @@ def parse_overrides(lines: Sequence[str]) -> dict[str, Any]:
 
 
 def _fields() -> dict[str, str]:
-    """Return settable keys and the names of their types; `name` is the file's."""
+    """Return settable keys and the names of their types; `name` is not settable, it is the file's."""
     return {field.name: str(field.type) for field in dataclasses.fields(Recipe) if field.name != "name"}
 
 
 def renamed(resolved: ResolvedRecipe, name: str) -> ResolvedRecipe:
-    """Return the recipe under another name, that of its runs' folder and rows; UsageError for no name of a folder."""
+    """Return the recipe under another name, used for run folders and rows. Raises UsageError for a bad folder name."""
     if not name.strip() or "/" in name or "\\" in name or name.startswith("."):
-        raise UsageError(f"--name {name!r}: a name of a folder is needed, without slashes")
+        raise UsageError(f"--name {name!r}: expected a folder name without slashes or a leading dot")
     return dataclasses.replace(resolved, recipe=dataclasses.replace(resolved.recipe, name=name))
 
 
 def recipe_text(name_or_path: str) -> str:
-    """Return the file of a shipped recipe, or of one by path; UsageError where there is none or it is no text."""
+    """Return the text of a shipped recipe, or of a file by path. Raises UsageError if it is missing or not text."""
     path = Path(name_or_path)
     if path.suffix == ".toml":
         if not path.is_file():
@@ -371,16 +370,16 @@ def _read(name_or_path: str) -> tuple[str, dict[str, Any]]:
         raise UsageError(f"{path} is not TOML: {error}") from error
 
 
-def _widened(key: str, value: Any) -> Any:
-    """Whole numbers pass for floats."""
+def _convert_whole_number(key: str, value: Any) -> Any:
+    """Return whole numbers as floats where the setting is a float."""
     return float(value) if _fields()[key] == "float" and type(value) is int else value
 
 
 def _fits(key: str, value: Any) -> bool:
-    """Whether a value has its field's type; True is no number."""
+    """Return whether a value has its field's type; True is not a number."""
     return type(value) is {"float": float, "int": int, "bool": bool}.get(_fields()[key], str)
 
 
-def _word(key: str) -> str:
-    words = {"float": "a number", "int": "a whole number", "bool": "true or false"}
-    return words.get(_fields()[key], "text")
+def _type_words(key: str) -> str:
+    type_words = {"float": "a number", "int": "a whole number", "bool": "true or false"}
+    return type_words.get(_fields()[key], "text")

@@ -1,11 +1,11 @@
-"""What a run leaves behind, written and read in one place: `run.json` and `predictions.parquet` of a run folder.
+"""Write and read the results of a run: `run.json` and `predictions.parquet` in its folder.
 
     runs/<prepared folder>/<recipe>/fold-3/seed-0/
-      run.json               what was trained on what; canonical JSON, format version 1
-      predictions.parquet    clip_id, label (class name), checkpoint, control, has_face, logits; one row a test clip;
+      run.json               the recipe and the data of the run; canonical JSON, format version 1
+      predictions.parquet    clip_id, label (class name), checkpoint, control, has_face, logits; one row per test clip;
                              attention where the model has it
 
-Both files appear whole or not at all. A run is finished once its run.json says so, so that one is written last.
+Both files are written atomically. run.json marks a run as finished, so it is written last.
 """
 
 from __future__ import annotations
@@ -31,19 +31,18 @@ METRICS_NAME = "metrics.jsonl"
 Epochs = Sequence[Mapping[str, Any]]
 """Lines of metrics.jsonl."""
 ATTENTION = "attention"
-"""A column of predictions that only models with attention over time have."""
+"""Column of predictions.parquet that only models with attention over time have."""
 CHECKPOINTS = ("last", "best", "refit", "test-best")
-"""`last` is the headline; `best` was chosen on clips held out of train, `refit` trained on all of train for as many
-epochs; `test-best` was chosen on the test clips, so its figure is too good."""
+"""`last` is the headline; `best` was chosen on clips held out of train; `refit` was trained on all of train for as many
+epochs as `best`; `test-best` was chosen on the test clips, so its figures are too high."""
 CONTROL_NAMES = ("", "repeated-frame", "shuffled-frames")
-"""How the test frames were changed; empty: not at all."""
+"""How the test frames were changed; empty: unchanged."""
 _SHARES_ATOL = 1e-2
-_MAX_FAULTS_OF_A_KIND = 50
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunInfo:
-    """The content of run.json; every fault in it is told at once, as a UsageError."""
+    """Content of run.json. Raises one UsageError with every fault in it."""
 
     dataset: str
     """Name of the dataset, e.g. `dfew`."""
@@ -54,33 +53,33 @@ class RunInfo:
     recipe: str
     """Name of the recipe."""
     fold: int
-    """Official fold, from 1."""
+    """Official fold, numbered from 1."""
     seed: int
-    """From 0."""
+    """Random seed, 0 or more."""
     class_names: tuple[str, ...]
-    """In the order of the logits."""
+    """Class names, in the order of the logits."""
     n_train: int
-    """Clips trained on."""
+    """Number of training clips."""
     n_val: int
-    """Clips held out of train."""
+    """Number of clips held out of train."""
     synthetic: bool
-    """The clips show rendered heads."""
+    """Whether the clips show rendered heads."""
     protocol: str
     """One line: selection, sampler, short-clip rule, ..."""
     checkpoints: tuple[str, ...]
-    """Which of CHECKPOINTS predicted the test part."""
+    """The checkpoints, from CHECKPOINTS, that predicted the test part."""
     finished: bool
-    """False while it trains."""
+    """False during training."""
 
     def __post_init__(self) -> None:
-        """Collect every fault of the values and raise them as one UsageError."""
+        """Check all values and raise every fault in one UsageError."""
         faults = [
             f"{name} = {getattr(self, name)!r} must be text"
             for name in ("dataset", "prepared", "dataset_sha256", "recipe")
             if not isinstance(getattr(self, name), str) or not getattr(self, name)
         ]
         if isinstance(self.prepared, str) and set(self.prepared) & {"/", "\\", "\0"}:
-            faults.append(f"prepared = {self.prepared!r} must be the name of a folder")
+            faults.append(f"prepared = {self.prepared!r} must be a folder name")
         for name, least in (("fold", 1), ("seed", 0), ("n_train", 0), ("n_val", 0)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
@@ -106,7 +105,7 @@ def _list_faults(name: str, values: Any, *, known: Sequence[str] | None, least: 
         return [f"{name} = {values!r} must be a list of names"]
     faults = [f"{name} has no {value!r}; known: {' '.join(known)}" for value in values if known and value not in known]
     if len(set(values)) < len(values):
-        faults.append(f"{name} names something twice: {' '.join(values)}")
+        faults.append(f"{name} lists a name twice: {' '.join(values)}")
     if len(values) < least:
         faults.append(f"{name} has {len(values)} names, {least} or more are needed")
     return faults
@@ -114,10 +113,10 @@ def _list_faults(name: str, values: Any, *, known: Sequence[str] | None, least: 
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """What one checkpoint says about each test clip, under one control. Raises UsageError for faulty values."""
+    """Predictions of one checkpoint for every test clip, under one control. Raises UsageError for invalid values."""
 
     clip_ids: tuple[str, ...]
-    """(N,) without repetition."""
+    """(N,) unique clip ids."""
     labels: tuple[str, ...]
     """(N,) class names."""
     logits: npt.NDArray[np.float32]
@@ -127,13 +126,13 @@ class Predictions:
     checkpoint: str
     """One of CHECKPOINTS."""
     control: str = ""
-    """One of CONTROLS."""
+    """One of CONTROL_NAMES."""
     attention: npt.NDArray[np.float32] | None = None
-    """(N, 16) share of the attention that each of a clip's frames gets (frame_attention.py), of sum 1; NaN for a clip
-    without a face; None for a model without attention over time."""
+    """(N, 16) share of the attention for each frame of a clip (frame_attention.py); each row sums to 1. A row is NaN
+    for a clip without a face. None for a model without attention over time."""
 
     def __post_init__(self) -> None:
-        """Refuse what could not be scored."""
+        """Raise UsageError for predictions that cannot be scored."""
         num_clips, faults = len(self.clip_ids), []
         if self.checkpoint not in CHECKPOINTS:
             faults.append(f"checkpoint {self.checkpoint!r}; known: {' '.join(CHECKPOINTS)}")
@@ -141,41 +140,41 @@ class Predictions:
             faults.append(f"control {self.control!r}; known: {' '.join(CONTROL_NAMES[1:])}, or empty")
         if not (len(self.labels) == len(self.logits) == len(self.has_face) == num_clips) or self.logits.ndim != 2:
             shapes = f"{len(self.labels)} labels, logits {self.logits.shape}, has_face {self.has_face.shape}"
-            faults.append(f"{num_clips} clip ids, {shapes}: one of each a clip is needed")
+            faults.append(f"{num_clips} clip ids, {shapes}: expected one of each per clip")
         elif num_clips == 0:
             faults.append("no clips")
         elif np.isnan(self.logits).any() or np.isposinf(self.logits).any() or np.isneginf(self.logits).all(1).any():
-            faults.append("a logit is NaN or +inf, or a clip has nothing but -inf")
+            faults.append("a logit is NaN or +inf, or all logits of a clip are -inf")
         if self.attention is not None and (fault := _attention_fault(self.attention, num_clips=num_clips)):
             faults.append(fault)
-        if repeated := [clip_id for clip_id, number in Counter(self.clip_ids).items() if number > 1]:
-            faults.append(f"clip {repeated[0]} stands there twice")
+        if repeated := [clip_id for clip_id, count in Counter(self.clip_ids).items() if count > 1]:
+            faults.append(f"clip {repeated[0]} is listed twice")
         if faults:
             raise UsageError(f"predictions of {self.checkpoint} {self.control}".rstrip() + ": " + "; ".join(faults))
 
 
 def _attention_fault(attention: npt.NDArray[np.float32], *, num_clips: int) -> str:
-    """Say what is wrong with shares of attention; empty: nothing."""
+    """Return the fault of the attention shares; empty if they are valid."""
     if attention.ndim != 2 or len(attention) != num_clips:
-        return f"attention {attention.shape}: a row a clip is needed"
+        return f"attention {attention.shape}: expected one row for each of {num_clips} clips"
     shares = attention[~np.isnan(attention).all(axis=1)]
-    is_right = (shares >= 0).all() and (np.abs(shares.sum(axis=1) - 1) < _SHARES_ATOL).all()
-    return "" if is_right else "attention that is negative or does not sum to 1"
+    is_valid = (shares >= 0).all() and (np.abs(shares.sum(axis=1) - 1) < _SHARES_ATOL).all()
+    return "" if is_valid else "attention is negative or does not sum to 1"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run as read from its folder."""
+    """A finished run, read from its folder."""
 
     folder: Path
-    """The folder, as it was found."""
+    """Run folder, as it was given."""
     info: RunInfo
-    """Its run.json."""
+    """Content of run.json."""
     predictions: tuple[Predictions, ...]
-    """One for each checkpoint and control, `last` before `best`, without a control first."""
+    """One entry per checkpoint and control, in the order of CHECKPOINTS, then CONTROL_NAMES."""
 
     def scores(self, part: Predictions) -> Scores:
-        """Return WAR, UAR and recalls of one of its predictions."""
+        """Return the scores of one of the run's predictions."""
         names = self.info.class_names
         labels = [names.index(label) for label in part.labels]
         return score(confusion_matrix(labels, predicted_classes(part.logits), num_classes=len(names)))
@@ -185,7 +184,7 @@ class Run:
         return f"Run({str(self.folder)!r}: {info.recipe} on {info.prepared}, fold {info.fold}, seed {info.seed})"
 
     def _repr_html_(self) -> str:
-        """Show the run in a notebook: what was trained on what, and its figures."""
+        """Return the run as HTML for a notebook: recipe, data and figures."""
         from dfer_data.render.html import notebook_card
 
         info = self.info
@@ -200,8 +199,9 @@ class Run:
         }
         facts |= {"rendered heads": "not comparable with published figures"} if info.synthetic else {}
         figures = {}
-        for part in self.predictions:
-            scores, name = self.scores(part), " ".join([part.checkpoint, part.control]).strip()
+        for predictions in self.predictions:
+            scores = self.scores(predictions)
+            name = " ".join([predictions.checkpoint, predictions.control]).strip()
             figures[name] = f"WAR {100 * scores.war:.2f}, UAR {100 * scores.uar:.2f}"
         return notebook_card("run", facts, {"test": figures})
 
@@ -211,20 +211,20 @@ class UnfinishedRun:
     """A run folder without results."""
 
     folder: Path
-    """The folder, as it was found."""
+    """Run folder, as it was given."""
     reason: str
-    """Why there is nothing to report."""
+    """Why the run has no results."""
 
 
 def write_run(folder: Path, info: RunInfo) -> None:
-    """Write run.json, replacing an older one; finished only after the predictions (UsageError if they are missing)."""
+    """Write run.json, replacing an older one. Raises UsageError for a finished run without its predictions."""
     if info.finished and not (folder / PREDICTIONS_NAME).is_file():
         raise UsageError(f"{folder} cannot be marked as finished: {PREDICTIONS_NAME} must be written first")
     _write(folder / RUN_NAME, canonical_json(info.as_dict()))
 
 
 def write_predictions(folder: Path, parts: Sequence[Predictions]) -> None:
-    """Write predictions.parquet with every part's rows in order, replacing an older one."""
+    """Write predictions.parquet with the rows of all `parts` in order, replacing an older file."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -247,13 +247,13 @@ def write_predictions(folder: Path, parts: Sequence[Predictions]) -> None:
 def _schema(*, with_attention: bool = False) -> Any:
     import pyarrow as pa
 
-    texts = [(name, pa.string()) for name in ("clip_id", "label", "checkpoint", "control")]
+    text_columns = [(name, pa.string()) for name in ("clip_id", "label", "checkpoint", "control")]
     attention = [(ATTENTION, pa.list_(pa.float32()))] if with_attention else []
-    return pa.schema([*texts, ("has_face", pa.bool_()), ("logits", pa.list_(pa.float32())), *attention])
+    return pa.schema([*text_columns, ("has_face", pa.bool_()), ("logits", pa.list_(pa.float32())), *attention])
 
 
 def _rows_or_nulls(part: Predictions) -> list[npt.NDArray[np.float32] | None]:
-    """Return the attention of each clip, None where there is none."""
+    """Return the attention of each clip, None for a clip without one."""
     if part.attention is None:
         return [None] * len(part.clip_ids)
     return [None if np.isnan(row).all() else row.astype(np.float32) for row in part.attention]
@@ -266,7 +266,7 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def read_run(folder: Path) -> RunInfo:
-    """Read run.json. Raises UsageError where it is missing, FormatVersionError or CorruptDataError for its content."""
+    """Read run.json. Raises UsageError if it is missing, FormatVersionError or CorruptDataError for its content."""
     path = folder / RUN_NAME
     try:
         content = json.loads(path.read_bytes())
@@ -281,7 +281,7 @@ def read_run(folder: Path) -> RunInfo:
         lists = {name: _as_tuple(values[name]) for name in ("class_names", "checkpoints")}
         return RunInfo(**(values | lists))
     except FileNotFoundError as error:
-        raise UsageError(f"{folder} is not a run ({RUN_NAME} is missing); `dfer train` makes runs") from error
+        raise UsageError(f"{folder} is not a run ({RUN_NAME} is missing); make one with `dfer train`") from error
     except KeyError as error:
         raise CorruptDataError(f"{path} is damaged: {error} is missing; train this run again with --force") from error
     except FormatVersionError:
@@ -295,9 +295,9 @@ def _as_tuple(value: Any) -> Any:
 
 
 def read_predictions(folder: Path, info: RunInfo) -> tuple[Predictions, ...]:
-    """Read predictions.parquet of a run, one part a checkpoint and control.
+    """Read predictions.parquet of a run, one entry per checkpoint and control.
 
-    Raises CorruptDataError where it is missing, damaged or does not fit run.json.
+    Raises CorruptDataError if it is missing, damaged or does not match run.json.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -309,85 +309,86 @@ def read_predictions(folder: Path, info: RunInfo) -> tuple[Predictions, ...]:
         if missing:
             raise ValueError(f"no column {', '.join(missing)}")
         schema = _schema(with_attention=ATTENTION in table.column_names)
-        return _parts(table.select(schema.names).cast(schema), info)
+        return _split_by_checkpoint(table.select(schema.names).cast(schema), info)
     except FileNotFoundError as error:
         raise CorruptDataError(
-            f"{path} is missing, though {RUN_NAME} says finished; train it again with --force"
+            f"{path} is missing, though {RUN_NAME} marks the run as finished; train this run again with --force"
         ) from error
     except (OSError, ValueError, TypeError, UsageError, pa.ArrowException) as error:
         raise CorruptDataError(f"{path} is damaged: {error}; train this run again with --force") from error
 
 
-def _parts(table: Any, info: RunInfo) -> tuple[Predictions, ...]:
+def _split_by_checkpoint(table: Any, info: RunInfo) -> tuple[Predictions, ...]:
     nulls = [name for name in table.column_names if name != ATTENTION and table[name].null_count]
     if nulls:
         raise ValueError(f"empty cells in {', '.join(nulls)}")
     columns = {name: table[name].to_pylist() for name in table.column_names}
     if unknown := sorted(set(columns["label"]) - set(info.class_names)):
-        raise ValueError(f"label {unknown[0]!r} is no class of {RUN_NAME}")
+        raise ValueError(f"label {unknown[0]!r} is not a class of {RUN_NAME}")
     widths = {len(row) for row in columns["logits"]}
     if widths != {len(info.class_names)}:
         raise ValueError(f"rows of {sorted(widths)} logits for {len(info.class_names)} classes")
-    places: dict[tuple[str, str], list[int]] = {}
-    for place, key in enumerate(zip(columns["checkpoint"], columns["control"], strict=True)):
-        places.setdefault(key, []).append(place)
-    parts = {key: _part(columns, key, mine) for key, mine in places.items()}
-    absent = [name for name in info.checkpoints if (name, "") not in parts]
-    extra = sorted({name for name, _ in parts} - set(info.checkpoints))
-    if absent or extra:
-        raise ValueError(f"{RUN_NAME} names the checkpoints {info.checkpoints}, rows lack {absent}, have also {extra}")
-    if len({frozenset(parts[name, ""].clip_ids) for name in info.checkpoints}) > 1:
+    row_numbers: dict[tuple[str, str], list[int]] = {}
+    for row_number, key in enumerate(zip(columns["checkpoint"], columns["control"], strict=True)):
+        row_numbers.setdefault(key, []).append(row_number)
+    predictions = {key: _select_rows(columns, key, numbers) for key, numbers in row_numbers.items()}
+    missing = [name for name in info.checkpoints if (name, "") not in predictions]
+    extra = sorted({name for name, _ in predictions} - set(info.checkpoints))
+    if missing or extra:
+        raise ValueError(f"{RUN_NAME} names the checkpoints {info.checkpoints}, but rows lack {missing}, add {extra}")
+    if len({frozenset(predictions[name, ""].clip_ids) for name in info.checkpoints}) > 1:
         raise ValueError("the checkpoints predict different clips")
-    order = sorted(parts, key=lambda key: (CHECKPOINTS.index(key[0]), CONTROL_NAMES.index(key[1])))
-    return tuple(parts[key] for key in order)
+    order = sorted(predictions, key=lambda key: (CHECKPOINTS.index(key[0]), CONTROL_NAMES.index(key[1])))
+    return tuple(predictions[key] for key in order)
 
 
-def _part(columns: dict[str, list[Any]], key: tuple[str, str], places: Sequence[int]) -> Predictions:
+def _select_rows(columns: dict[str, list[Any]], key: tuple[str, str], numbers: Sequence[int]) -> Predictions:
     return Predictions(
-        clip_ids=tuple(columns["clip_id"][i] for i in places),
-        labels=tuple(columns["label"][i] for i in places),
-        logits=np.array([columns["logits"][i] for i in places], np.float32),
-        has_face=np.array([columns["has_face"][i] for i in places], np.bool_),
+        clip_ids=tuple(columns["clip_id"][i] for i in numbers),
+        labels=tuple(columns["label"][i] for i in numbers),
+        logits=np.array([columns["logits"][i] for i in numbers], np.float32),
+        has_face=np.array([columns["has_face"][i] for i in numbers], np.bool_),
         checkpoint=key[0],
         control=key[1],
-        attention=_attention([columns[ATTENTION][i] for i in places] if ATTENTION in columns else []),
+        attention=_stack_attention([columns[ATTENTION][i] for i in numbers] if ATTENTION in columns else []),
     )
 
 
-def _attention(rows: Sequence[list[float] | None]) -> npt.NDArray[np.float32] | None:
-    """Return (N, T), NaN for None; None where no row has any."""
+def _stack_attention(rows: Sequence[list[float] | None]) -> npt.NDArray[np.float32] | None:
+    """Return (N, T) with a NaN row for each None; None if all rows are None."""
     widths = {len(row) for row in rows if row is not None}
     if not widths:
         return None
     if len(widths) > 1:
-        raise ValueError(f"attention to {sorted(widths)} frames")
-    nothing = [np.nan] * widths.pop()
-    return np.array([nothing if row is None else row for row in rows], np.float32)
+        raise ValueError(f"attention rows of different lengths: {sorted(widths)} frames")
+    nan_row = [np.nan] * widths.pop()
+    return np.array([nan_row if row is None else row for row in rows], np.float32)
 
 
 def find_runs(root: Path) -> list[Path]:
-    """Return the run folders at or below `root` in order: each with a run.json, each `fold-*/seed-*`."""
-    marked = {path.parent for path in root.rglob(RUN_NAME)}
+    """Return the sorted run folders at or below `root`: those with a run.json and all `fold-*/seed-*`."""
+    with_run_json = {path.parent for path in root.rglob(RUN_NAME)}
     started = {path for path in root.rglob("seed-*") if path.is_dir() and path.parent.name.startswith("fold-")}
-    return sorted(marked | started)
+    return sorted(with_run_json | started)
 
 
 def open_run(folder: Path | str) -> Run:
     """Read the folder of a finished run.
 
-    Raises UsageError for a folder without one, CorruptDataError for damaged files, FormatVersionError.
+    Raises UsageError for a folder without a finished run, CorruptDataError for damaged files, FormatVersionError for a
+    run of a newer dfer.
     """
     path = Path(folder)
     if not (path / RUN_NAME).is_file():
-        raise UsageError(f"{path} holds no finished run: {RUN_NAME} is missing")
+        raise UsageError(f"{path} has no finished run: {RUN_NAME} is missing; make one with `dfer train`")
     info = read_run(path)
     if not info.finished:
-        raise UsageError(f"{path} has not finished; train it to its end first")
+        raise UsageError(f"{path} has not finished; resume its training first")
     return Run(path, info, read_predictions(path, info))
 
 
 def load_runs(folders: Sequence[Path]) -> tuple[list[Run], list[UnfinishedRun]]:
-    """Read run folders; the same folder twice counts once.
+    """Read run folders; a folder that is listed twice is read once.
 
     Raises FormatVersionError for a run of a newer dfer, CorruptDataError naming every damaged file.
     """
@@ -408,7 +409,7 @@ def load_runs(folders: Sequence[Path]) -> tuple[list[Run], list[UnfinishedRun]]:
 
 
 def read_epochs(folder: Path) -> list[dict[str, Any]]:
-    """Return what metrics.jsonl says, one a line; nothing without the file. CorruptDataError for a damaged one."""
+    """Return the lines of metrics.jsonl; [] without the file. Raises CorruptDataError for a damaged one."""
     path = folder / METRICS_NAME
     try:
         return [dict(json.loads(line)) for line in path.read_bytes().splitlines()]

@@ -1,4 +1,4 @@
-"""What every section of the GPU check is given, and how it takes the time."""
+"""Settings and timer that every section of the GPU check shares."""
 
 from __future__ import annotations
 
@@ -15,25 +15,24 @@ class Check:
     """Device, sizes and time budget of one check."""
 
     device: torch.device
-    """Where everything is computed."""
     stop_at: float
-    """Moment of `time.monotonic()` at which the check must be over."""
+    """Value of `time.monotonic()` at which the check must end."""
     is_tiny: bool
-    """Try the check itself: a narrow network on small pictures."""
+    """Use a narrow network on small images, to test the check itself."""
 
     @property
     def sizes_px(self) -> tuple[int, ...]:
-        """Picture sizes, the most important first."""
+        """Image sizes, most important first."""
         return (32,) if self.is_tiny else (224, 112, 64)
 
     @property
     def batches(self) -> tuple[int, ...]:
-        """Clips per step, the most important first."""
+        """Clips per step, most important first."""
         return (4,) if self.is_tiny else (32, 8, 128)
 
     @property
     def width_multiplier(self) -> float:
-        """Width of LSTPNet."""
+        """Width multiplier of LSTPNet."""
         return 0.125 if self.is_tiny else 1.0
 
     @property
@@ -43,7 +42,7 @@ class Check:
 
     @property
     def seconds_left(self) -> float:
-        """Seconds until the check must be over."""
+        """Seconds until the check must end."""
         return self.stop_at - time.monotonic()
 
     def synchronize(self) -> None:
@@ -52,7 +51,7 @@ class Check:
             torch.cuda.synchronize(self.device)
 
     def median_seconds(self, run: Callable[[], object], *, seconds: float = 1.0, least: int = 5) -> float:
-        """Return the median time of `run` in seconds after two runs to warm up; by events on CUDA."""
+        """Return the median time of `run` in seconds after two warm-up runs; CUDA is timed by events."""
         run()
         run()
         self.synchronize()

@@ -1,4 +1,4 @@
-"""Sections on the network alone: the machine, its ceilings, agreement with the CPU, a ladder of training steps."""
+"""Sections on the network alone: machine, its peak rates, agreement with the CPU, a ladder of training steps."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _CONVOLUTIONS = (
     (256, 256, 3, 1, 14),
     (512, 512, 3, 1, 7),
 )
-_COMPILE_SECONDS = 75.0  # time that must be left to start compiling
+_COMPILE_SECONDS = 75.0  # minimum time left to start compiling
 
 
 def machine(check: Check) -> dict[str, Any]:
-    """Describe the machine."""
+    """Return versions, device and CPU of the machine."""
     facts: dict[str, Any] = {
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -55,19 +55,19 @@ def machine(check: Check) -> dict[str, Any]:
 
 
 def floor(check: Check) -> dict[str, Any]:
-    """Measure the ceilings: matrix products, memory, copies to the device, the network's convolutions."""
+    """Measure peak rates: matrix products, memory, copies to the device, the network's convolutions."""
     device = check.device
     side, num_mib, num_frames = (8192, 4096, 512) if check.is_cuda else (256, 16, 2)
     left, right = (torch.randn(side, side, device=device, dtype=torch.bfloat16) for _ in range(2))
     source = torch.empty(num_mib << 20, dtype=torch.uint8, device=device).random_()
     target = torch.empty_like(source)
     host = torch.empty(77 << 20, dtype=torch.uint8, pin_memory=check.is_cuda)
-    copied = 2 * source.numel() / check.median_seconds(lambda: target.copy_(source)) / 1e12
-    uploaded = host.numel() / check.median_seconds(lambda: host.to(device, non_blocking=True)) / 1e9
+    copy_rate = 2 * source.numel() / check.median_seconds(lambda: target.copy_(source)) / 1e12
+    upload_rate = host.numel() / check.median_seconds(lambda: host.to(device, non_blocking=True)) / 1e9
     figures: dict[str, Any] = {
         "matmul_tflops": 2 * side**3 / check.median_seconds(lambda: left @ right) / 1e12,
-        "copy_tb_per_second": copied,
-        "pinned_to_device_gb_per_second": uploaded,
+        "copy_tb_per_second": copy_rate,
+        "pinned_to_device_gb_per_second": upload_rate,
     }
     for shape in _CONVOLUTIONS:
         figures[f"convolution {shape[0]}->{shape[1]} k{shape[2]} {shape[4]}px"] = _convolution(check, shape, num_frames)
@@ -76,12 +76,12 @@ def floor(check: Check) -> dict[str, Any]:
 
 def _convolution(check: Check, shape: tuple[int, int, int, int, int], num_frames: int) -> dict[str, float]:
     inputs, outputs, kernel, stride, side = shape
-    kinds: Any = {"device": check.device, "dtype": torch.bfloat16}
-    x = torch.randn(num_frames, inputs, side, side, **kinds).to(memory_format=torch.channels_last)
-    weight = torch.randn(outputs, inputs, kernel, kernel, **kinds).to(memory_format=torch.channels_last)
+    options: Any = {"device": check.device, "dtype": torch.bfloat16}
+    x = torch.randn(num_frames, inputs, side, side, **options).to(memory_format=torch.channels_last)
+    weight = torch.randn(outputs, inputs, kernel, kernel, **options).to(memory_format=torch.channels_last)
     weight.requires_grad_()
     x.requires_grad_(inputs > 3)
-    wanted = [tensor for tensor in (x, weight) if tensor.requires_grad]
+    differentiated = [tensor for tensor in (x, weight) if tensor.requires_grad]
     out = F.conv2d(x, weight, stride=stride, padding=kernel // 2)
     gradient = torch.randn_like(out)
     macs = num_frames * (side // stride) ** 2 * outputs * inputs * kernel**2
@@ -90,35 +90,35 @@ def _convolution(check: Check, shape: tuple[int, int, int, int, int], num_frames
         return F.conv2d(x, weight, stride=stride, padding=kernel // 2)
 
     forward_seconds = check.median_seconds(forward, seconds=0.3)
-    all_seconds = check.median_seconds(lambda: torch.autograd.grad(forward(), wanted, gradient), seconds=0.3)
+    all_seconds = check.median_seconds(lambda: torch.autograd.grad(forward(), differentiated, gradient), seconds=0.3)
     return {
         "forward_tflops": 2 * macs / forward_seconds / 1e12,
-        "with_gradients_tflops": 2 * macs * (1 + len(wanted)) / all_seconds / 1e12,
+        "with_gradients_tflops": 2 * macs * (1 + len(differentiated)) / all_seconds / 1e12,
         "with_gradients_ms": all_seconds * 1e3,
     }
 
 
 @contextlib.contextmanager
 def tf32(is_on: bool) -> Iterator[None]:
-    """Allow or forbid TF32 in products and convolutions for a while."""
+    """Allow or forbid TF32 in matrix products and convolutions within the block."""
     cuda: Any = torch.backends.cuda
-    before = cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    previous = cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = is_on
     try:
         yield
     finally:
-        cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
+        cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = previous
 
 
 def build(check: Check, *, is_plain: bool = False) -> LSTPNet:
-    """Return LSTPNet on the device in training mode, in the order of the paper's code where `is_plain`."""
+    """Return LSTPNet on the device in training mode; `is_plain`: computed in the order of the paper's code."""
     torch.manual_seed(0)
     make = plain_lstpnet if is_plain else LSTPNet
     return make(7, width_multiplier=check.width_multiplier).to(check.device).train()
 
 
 def parity(check: Check) -> dict[str, Any]:
-    """Compare logits and gradients with the CPU in float32; relative distances in the Euclidean norm."""
+    """Compare logits and gradients with float32 on the CPU, as relative Euclidean distances."""
     size_px = check.sizes_px[0]
     clips, labels = torch.rand(4, 16, 3, size_px, size_px), torch.arange(4)
     cpu = torch.device("cpu")
@@ -133,16 +133,16 @@ def parity(check: Check) -> dict[str, Any]:
         gradients = {
             name: parameter.grad.float().cpu()
             for name, parameter in model.named_parameters()
-            if parameter.grad is not None and "bias" not in name  # those before a batch norm are rounding alone
+            if parameter.grad is not None and "bias" not in name  # biases before a batch norm have only rounding noise
         }
         return logits.detach().cpu(), gradients
 
     expected, expected_gradients = outputs(cpu, None)
     rows: dict[str, Any] = {}
-    kinds: dict[str, tuple[torch.dtype | None, bool]] = {"f32": (None, False)}
+    precisions: dict[str, tuple[torch.dtype | None, bool]] = {"f32": (None, False)}
     if check.is_cuda:
-        kinds |= {"tf32": (None, True), "bf16": (torch.bfloat16, False)}
-    for name, (dtype, is_tf32) in kinds.items():
+        precisions |= {"tf32": (None, True), "bf16": (torch.bfloat16, False)}
+    for name, (dtype, is_tf32) in precisions.items():
         with tf32(is_tf32):
             logits, gradients = outputs(check.device, dtype)
         distances = {key: _distance(gradients[key], expected_gradients[key]) for key in expected_gradients}
@@ -166,11 +166,11 @@ class Variant:
     """One rung of the ladder."""
 
     is_plain: bool = False
-    """The network in the order of the paper's code."""
+    """Compute in the order of the paper's code."""
     dtype: torch.dtype | None = torch.bfloat16
-    """Of autocast; None: float32 with TF32 convolutions, PyTorch's default."""
+    """Autocast dtype; None: float32 with TF32 convolutions, PyTorch's default."""
     changes: frozenset[str] = frozenset()
-    """What is done differently; see `one_step`."""
+    """Names of the changes; see `one_step`."""
 
 
 def _ladder() -> dict[str, Variant]:
@@ -205,7 +205,7 @@ _CAPTURED = "+ whole step as a CUDA graph"
 
 
 def with_reduced_maximum(model: LSTPNet) -> None:
-    """Take the TCE's largest value by a reduction over the flattened picture, which stays NHWC on CUDA."""
+    """Compute the TCE's maximum by a reduction over the flattened map, which stays NHWC on CUDA."""
 
     def gate(self: TCE, x: Tensor, num_frames: int) -> Tensor:
         largest = x.flatten(2).max(dim=2).values[:, :, None, None]
@@ -219,14 +219,14 @@ def with_reduced_maximum(model: LSTPNet) -> None:
 
 
 def without_dead_biases(model: LSTPNet) -> None:
-    """Take out the biases before batch norms, which do nothing in training."""
+    """Remove the biases before batch norms, which have no effect in training."""
     for module in model.backbone.modules():
         if isinstance(module, nn.Conv2d):
             module.bias = None
 
 
 def one_step(check: Check, *, size_px: int, batch: int, variant: str) -> dict[str, Any]:
-    """Time one training step on uint8 frames that are on the device already."""
+    """Time one training step on uint8 frames that are already on the device."""
     rung = LADDER[variant]
     changes, device = rung.changes, check.device
     if check.is_cuda:
@@ -271,7 +271,7 @@ def one_step(check: Check, *, size_px: int, batch: int, variant: str) -> dict[st
             int((logits.argmax(1) == labels).sum())
 
     start = time.perf_counter()
-    run = _captured(run, check) if "captured" in changes else run
+    run = _capture(run, check) if "captured" in changes else run
     run()
     check.synchronize()
     first = time.perf_counter() - start
@@ -294,8 +294,8 @@ def one_step(check: Check, *, size_px: int, batch: int, variant: str) -> dict[st
     }
 
 
-def _captured(run: Callable[[], None], check: Check) -> Callable[[], None]:
-    """Record the kernels of a step once; replaying them takes one launch."""
+def _capture(run: Callable[[], None], check: Check) -> Callable[[], None]:
+    """Record the kernels of a step as a CUDA graph; return its replay, a single launch."""
     stream = torch.cuda.Stream(check.device)
     stream.wait_stream(torch.cuda.current_stream(check.device))
     with torch.cuda.stream(stream):
@@ -312,7 +312,7 @@ def _rows(check: Check, plan: list[tuple[int, int, str]], *, reserve_seconds: fl
     rows: list[dict[str, Any]] = []
     for size_px, batch, variant in plan:
         if not check.is_cuda and LADDER[variant].dtype is not None and variant != "+ one pass to bf16":
-            continue  # one bf16 rung tries the code on a CPU, where it may be emulated
+            continue  # one bf16 rung tests the code on a CPU, where bf16 may be emulated
         if check.seconds_left < reserve_seconds:
             rows.append({"size_px": size_px, "batch": batch, "variant": variant, "skipped": "no time left"})
             continue
@@ -325,18 +325,18 @@ def _rows(check: Check, plan: list[tuple[int, int, str]], *, reserve_seconds: fl
 
 
 def steps(check: Check) -> list[dict[str, Any]]:
-    """Time training steps: the whole ladder at one size, then other sizes and batches; nothing compiled."""
+    """Time training steps: the whole ladder at one size, then other sizes and batches; none compiled."""
     eager = [name for name, rung in LADDER.items() if not rung.changes & _COMPILED and name != _CAPTURED]
-    few = ("plain bf16", "ours bf16, NCHW frames, two waits per step", "+ one pass to bf16")
+    main_rungs = ("plain bf16", "ours bf16, NCHW frames, two waits per step", "+ one pass to bf16")
     size, batch = check.sizes_px[0], check.batches[0]
     plan = [(size, batch, name) for name in eager]
-    plan += [(size_px, batch, name) for size_px in check.sizes_px[1:] for name in few]
-    plan += [(size_px, other, name) for size_px in check.sizes_px for other in check.batches[1:] for name in few[1:]]
+    plan += [(size_px, batch, name) for size_px in check.sizes_px[1:] for name in main_rungs]
+    plan += [(px, clips, name) for px in check.sizes_px for clips in check.batches[1:] for name in main_rungs[1:]]
     return _rows(check, plan, reserve_seconds=60)
 
 
 def captured(check: Check) -> list[dict[str, Any]] | str:
-    """Time training steps that are recorded as one CUDA graph, without a compiler."""
+    """Time training steps recorded as one CUDA graph, without a compiler."""
     if not check.is_cuda:
         return "CUDA only"
     plan = [(size_px, batch, _CAPTURED) for size_px in check.sizes_px for batch in check.batches]
@@ -344,7 +344,7 @@ def captured(check: Check) -> list[dict[str, Any]] | str:
 
 
 def compiled(check: Check) -> list[dict[str, Any]] | str:
-    """Time compiled training steps; the first step of each holds the time to compile."""
+    """Time compiled training steps; the first step of each includes the time to compile."""
     if not check.is_cuda:
         return "CUDA only"
     batch = check.batches[0]
@@ -359,7 +359,7 @@ def compiled(check: Check) -> list[dict[str, Any]] | str:
 
 
 def kernels(check: Check) -> dict[str, Any] | str:
-    """Profile one step of the present network and one of the last eager rung: kernels by time."""
+    """Profile one step of the current network and one of the last eager rung; return their kernels by time."""
     if not check.is_cuda:
         return "CUDA only"
     return {"present": _profile(check, is_last=False), "last eager rung": _profile(check, is_last=True)}
@@ -395,7 +395,7 @@ def _profile(check: Check, *, is_last: bool) -> dict[str, Any]:
     rows = [
         (row.key[:90], row.self_device_time_total / 1e3, row.count)
         for row in profiler.key_averages()
-        if not row.key.startswith("aten::")  # an operator holds the time of its kernels once more
+        if not row.key.startswith("aten::")  # an operator counts the time of its kernels again
     ]
     rows = sorted((row for row in rows if row[1]), key=lambda row: -row[1])
     return {"launches": sum(row[2] for row in rows), "ms": sum(row[1] for row in rows), "top": rows[:30]}

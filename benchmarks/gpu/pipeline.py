@@ -1,4 +1,4 @@
-"""Sections on dfer as it is used: the real training, the loader, the detector, `prepare` and `predict` on videos."""
+"""Sections on dfer as users run it: training, the loader, the detector, `prepare` and `predict` on videos."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ _NUM_FRAMES, _CLASSES = 24, 7
 
 
 def write_crops(root: Path, *, num_clips: int, size_px: int) -> Path:
-    """Write DFEW's tree of crops with smooth moving colours and prepare it as it is; return the prepared folder."""
+    """Write DFEW's tree of crops with smooth moving colours, prepare it unchanged, return the prepared folder."""
     rng = np.random.default_rng(0)
     for number in range(1, num_clips + 1):
         folder = root / "source/Clip/clip_224x224" / f"{number:05d}"
@@ -67,7 +67,7 @@ def write_crops(root: Path, *, num_clips: int, size_px: int) -> Path:
 
 
 def training(check: Check) -> list[dict[str, Any]]:
-    """Run dfer's own trainer, checkpoints and states included, by number of reading threads; then its test."""
+    """Time dfer's trainer, with checkpoints and states, by number of reading threads; then time its test."""
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         data = write_crops(Path(folder), num_clips=20 if check.is_tiny else 800, size_px=64 if check.is_tiny else 224)
@@ -75,12 +75,12 @@ def training(check: Check) -> list[dict[str, Any]]:
             for num_threads in (0,) if check.is_tiny else (4, 8, 15):
                 if check.seconds_left < 40:
                     return rows
-                rows.append(_trained(check, data, size_px=size_px, num_threads=num_threads))
+                rows.append(_train(check, data, size_px=size_px, num_threads=num_threads))
                 print(rows[-1], flush=True)
     return rows
 
 
-def _trained(check: Check, data: Path, *, size_px: int, num_threads: int) -> dict[str, Any]:
+def _train(check: Check, data: Path, *, size_px: int, num_threads: int) -> dict[str, Any]:
     changes: dict[str, Any] = {"size_px": size_px, "batch_size": check.batches[0], "epochs": 2}
     changes |= {"width_multiplier": check.width_multiplier, "precision": "auto" if check.is_cuda else "f32"}
     resolved = resolve_recipe("dfew", overrides=changes)
@@ -91,7 +91,7 @@ def _trained(check: Check, data: Path, *, size_px: int, num_threads: int) -> dic
         model = initial_model(experiment, init=None)[0]
         start = time.perf_counter()
         trained = trainer.fit(experiment, model, folder=Path(folder), device=check.device, on_event=events.append)
-        whole = time.perf_counter() - start
+        fit_seconds = time.perf_counter() - start
     start = time.perf_counter()
     predict_clips(
         trained.model,
@@ -110,14 +110,14 @@ def _trained(check: Check, data: Path, *, size_px: int, num_threads: int) -> dic
         "clips_per_epoch": len(experiment.train_ids),
         "clips_per_second": len(experiment.train_ids) / last.seconds,
         "waiting_share": last.waiting_seconds / last.seconds,
-        "seconds_between_epochs": (whole - sum(event.seconds for event in events)) / len(events),
+        "seconds_between_epochs": (fit_seconds - sum(event.seconds for event in events)) / len(events),
         "test_clips_per_second": len(experiment.seen_test_ids) / test_seconds,
         "is_finite": bool(np.isfinite(last.loss)),
     }
 
 
 def loading(check: Check) -> list[dict[str, Any]]:
-    """Read clips to the device and compute nothing, by threads, stored size and wanted size."""
+    """Time reading clips to the device without computing, by threads, stored size and requested size."""
     rows: list[dict[str, Any]] = []
     for stored_px in (64,) if check.is_tiny else (224, 256):
         with tempfile.TemporaryDirectory() as folder:
@@ -149,39 +149,41 @@ def loading(check: Check) -> list[dict[str, Any]]:
     return rows
 
 
-def _frames(path: Path, *, most: int) -> list[Image]:
+def _frames(path: Path, *, limit: int) -> list[Image]:
     with open_video(path) as reader:
-        return [frame.image for frame, _ in zip(reader.frames(), range(most), strict=False)]
+        return [frame.image for frame, _ in zip(reader.frames(), range(limit), strict=False)]
 
 
 def detection(check: Check) -> dict[str, Any]:
-    """Time the detector's network and all of `detect`; compare with onnxruntime, and a batch with single pictures."""
+    """Time the detector's network and all of `detect`; compare with onnxruntime, and batches with single images."""
     from dfer_data.detect.torch_backend import TorchGraph
 
     path = weights_file("retinaface-mobilenet0.25")
     figures: dict[str, Any] = {}
-    kinds = {"f32": torch.float32} | ({"bf16": torch.bfloat16} if check.is_cuda else {})
-    for name, dtype in kinds.items():
+    dtypes = {"f32": torch.float32} | ({"bf16": torch.bfloat16} if check.is_cuda else {})
+    for name, dtype in dtypes.items():
         graph = TorchGraph(path, device=str(check.device), dtype=dtype)
         for batch in (1,) if check.is_tiny else (1, 4, 16, 64):
             x = torch.randn(batch, 3, 384, 640, device=check.device)
             with torch.inference_mode():
                 seconds = check.median_seconds(lambda graph=graph, x=x: graph(x), seconds=0.4)  # type: ignore[misc]
             figures[f"network {name} x{batch} frames/s"] = batch / seconds
-    images = _frames(fetch_videos()["single_face.mp4"], most=4 if check.is_tiny else 32)
+    images = _frames(fetch_videos()["single_face.mp4"], limit=4 if check.is_tiny else 32)
     expected = RetinaFace(path).detect(images)
     for device, precision in (("cpu", "f32"), ("cuda", "f32"), ("cuda", "bf16")):
         if device == "cuda" and not check.is_cuda:
             continue
         detector = RetinaFace(path, device=device, precision=precision)  # type: ignore[arg-type]
-        found = detector.detect(images)
-        seconds = statistics.median(_seconds(lambda d=detector: d.detect(images)) for _ in range(3))  # type: ignore[misc]
+        detections = detector.detect(images)
+        seconds = statistics.median(_elapsed_seconds(lambda d=detector: d.detect(images)) for _ in range(3))  # type: ignore[misc]
         singles = [detector.detect([image])[0] for image in images]
         figures[f"detect {device} {precision}"] = {
             "frames_per_second": len(images) / seconds,
-            "px_from_onnxruntime": _furthest(expected, found),
-            "px_of_single_pictures": _furthest(singles, found),
-            "pictures_with_other_number_of_faces": sum(len(a) != len(b) for a, b in zip(expected, found, strict=True)),
+            "px_from_onnxruntime": _max_distance_px(expected, detections),
+            "px_of_single_pictures": _max_distance_px(singles, detections),
+            "pictures_with_other_number_of_faces": sum(
+                len(a) != len(b) for a, b in zip(expected, detections, strict=True)
+            ),
         }
     figures["resident_mib"] = psutil.Process().memory_info().rss / 2**20
     if check.is_cuda:
@@ -190,18 +192,18 @@ def detection(check: Check) -> dict[str, Any]:
     return figures
 
 
-def _seconds(run: Callable[[], object]) -> float:
+def _elapsed_seconds(run: Callable[[], object]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
 
 
-def _furthest(expected: list[Any], found: list[Any]) -> float | None:
-    pairs = [(a[0].landmarks, b[0].landmarks) for a, b in zip(expected, found, strict=True) if a and b]
+def _max_distance_px(expected: list[Any], detections: list[Any]) -> float | None:
+    pairs = [(a[0].landmarks, b[0].landmarks) for a, b in zip(expected, detections, strict=True) if a and b]
     return max((float(np.abs(a - b).max()) for a, b in pairs), default=None)
 
 
-_PREPARED: Mapping[str, tuple[int, dict[str, Any]]] = {
+_PREPARE_VARIANTS: Mapping[str, tuple[int, dict[str, Any]]] = {
     "cpu, 16 workers": (16, {}),
     "cuda f32, 4 workers": (4, {"device": "cuda"}),
     "cuda f32, 8 workers": (8, {"device": "cuda"}),
@@ -212,23 +214,23 @@ _PREPARED: Mapping[str, tuple[int, dict[str, Any]]] = {
 
 
 def videos(check: Check) -> dict[str, Any]:
-    """Run `prepare` on every frame end to end on CPU and GPU, then `predict` on a video."""
+    """Time `prepare` end to end on CPU and GPU, then `predict` on a video."""
     figures: dict[str, Any] = {}
     source = fetch_videos()["single_face.mp4"]
-    num_frames = len(_frames(source, most=10_000))
+    num_frames = len(_frames(source, limit=10_000))
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "source"
         num_copies = 2 if check.is_tiny else 128
         for number in range(num_copies):
             (root / f"class-{number % 2}").mkdir(parents=True, exist_ok=True)
             shutil.copy(source, root / f"class-{number % 2}" / f"{number:04d}.mp4")
-        for name, (num_workers, settings) in _PREPARED.items():
+        for name, (num_workers, settings) in _PREPARE_VARIANTS.items():
             if (settings.get("device") == "cuda" and not check.is_cuda) or check.seconds_left < 45:
                 continue
             out, start = Path(folder) / "out", time.perf_counter()
             try:
                 resolved = resolve_request(Request(dataset="folder", source=root, **settings))
-                limits = Limits(memory_bytes=16 << 30)  # a CUDA context maps more than the default allows
+                limits = Limits(memory_bytes=16 << 30)  # a CUDA context maps more than the default limit
                 summary = run_preparation(resolved, out, num_workers=2 if check.is_tiny else num_workers, limits=limits)
                 seconds = time.perf_counter() - start
                 figures[name] = {
@@ -236,15 +238,15 @@ def videos(check: Check) -> dict[str, Any]:
                     "seconds": seconds,
                     "clips": dict(summary.num_clips),
                 }
-            except Exception as error:  # a section reports what it could measure
+            except Exception as error:  # keep the figures measured so far
                 figures[name] = {"error": repr(error)[:300]}
             shutil.rmtree(out, ignore_errors=True)
             print(name, figures[name], flush=True)
-    figures["predict"] = _predicted(check, source)
+    figures["predict"] = _time_predict(check, source)
     return figures
 
 
-def _predicted(check: Check, source: Path) -> dict[str, Any]:
+def _time_predict(check: Check, source: Path) -> dict[str, Any]:
     opened = with_folded_norms(
         OpenedModel(LSTPNet(7, width_multiplier=check.width_multiplier), tuple("abcdefg"), Recipe(name="dfew"))
     )
@@ -261,7 +263,7 @@ def _predicted(check: Check, source: Path) -> dict[str, Any]:
             pass
 
     run()
-    seconds = statistics.median(_seconds(run) for _ in range(3))
+    seconds = statistics.median(_elapsed_seconds(run) for _ in range(3))
     with open_video(source) as reader:
         times = [frame.pts_seconds for frame in reader.frames()]
     return {"seconds": seconds, "times_real_time": (times[-1] - times[0]) / seconds}

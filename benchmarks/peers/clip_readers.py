@@ -1,11 +1,11 @@
-"""Ways to read clips, each a process that is told to go; benchmarks/loader.py runs them, in the peers' environment too.
+"""Clip readers, one process each; benchmarks/loader.py runs them, some in the peers' environment.
 
     python clip_readers.py READER WORKERS WORK
 
-`WORK` holds clips.json: for each clip its JPEG files (paths below WORK) and which sixteen of them are seen. A line
-`go` on stdin reads all clips once, in batches, and prints a JSON line: CPU seconds of the process and its workers, wall
-seconds, seconds to the first batch, greatest memory without that of
-workers. `check` prints a CRC-32 of all clips in any order instead.
+`WORK` holds clips.json: for each clip its JPEG files (paths below WORK) and the indices of the sixteen to read. For
+each line `go` on stdin, the process reads all clips once, in batches, and prints one line of JSON: CPU seconds of the
+process and its workers, wall seconds, seconds to the first batch, peak memory without the workers. For `check` it
+prints a CRC-32 of all clips instead, independent of their order.
 """
 
 from __future__ import annotations
@@ -30,19 +30,19 @@ Clip = tuple[list[str], list[int]]
 
 
 def by_pil(path: Path) -> Any:
-    """Decode as papers' code does."""
+    """Decode with PIL, as papers' code does."""
     import PIL.Image
 
     return np.asarray(PIL.Image.open(path).convert("RGB"))
 
 
 def by_simplejpeg(path: Path) -> Any:
-    """Decode with the library that ours uses."""
+    """Decode with simplejpeg, as dfer does."""
     return simplejpeg.decode_jpeg(path.read_bytes())
 
 
 class Folder(torch.utils.data.Dataset[torch.Tensor]):
-    """Clips as folders of JPEG files, a file a frame; gives (16, 3, H, W)."""
+    """Clips as folders of JPEG files, one file per frame; items have shape (16, 3, H, W)."""
 
     def __init__(self, work: Path, decode: Callable[[Path], Any], *, is_float: bool) -> None:
         self._work, self._clips, self._decode, self._is_float = work, clips_of(work), decode, is_float
@@ -52,33 +52,33 @@ class Folder(torch.utils.data.Dataset[torch.Tensor]):
         return len(self._clips)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        """Read the test frames of one clip."""
-        paths, chosen = self._clips[index]
-        pictures = [self._decode(self._work / paths[i]) for i in chosen]
+        """Return the test frames of one clip."""
+        paths, indices = self._clips[index]
+        images = [self._decode(self._work / paths[i]) for i in indices]
         if not self._is_float:
-            return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).contiguous()
-        stacked = torch.from_numpy(np.concatenate(pictures, axis=2))  # (H, W, 16 * 3), as papers' transforms do
-        return stacked.permute(2, 0, 1).contiguous().float().div(255).reshape(len(pictures), 3, *stacked.shape[:2])
+            return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous()
+        stacked = torch.from_numpy(np.concatenate(images, axis=2))  # (H, W, 16 * 3), as papers' transforms do
+        return stacked.permute(2, 0, 1).contiguous().float().div(255).reshape(len(images), 3, *stacked.shape[:2])
 
 
 def clips_of(work: Path) -> list[Clip]:
-    """Return each clip's files and the sixteen that are seen."""
-    return [(paths, chosen) for paths, chosen in json.loads((work / "clips.json").read_text())]
+    """Return the files of each clip and the indices of its sixteen test frames."""
+    return [(paths, indices) for paths, indices in json.loads((work / "clips.json").read_text())]
 
 
 def decoded(jpegs: list[bytes]) -> torch.Tensor:
-    """Decode sixteen pictures into (16, 3, H, W) uint8, as fast as a library's user would."""
+    """Decode sixteen images into (16, 3, H, W) uint8, as a fast user of another library would."""
     return torch.from_numpy(np.stack([simplejpeg.decode_jpeg(jpeg) for jpeg in jpegs])).permute(0, 3, 1, 2).contiguous()
 
 
 def folder(work: Path, num_workers: int, *, decode: Callable[[Path], Any], is_float: bool = False) -> Read:
-    """Read folders of JPEG files in a DataLoader."""
+    """Read folders of JPEG files through a DataLoader."""
     dataset = Folder(work, decode, is_float=is_float)
     return lambda: iter(torch.utils.data.DataLoader(dataset, batch_size=BATCH, num_workers=num_workers))
 
 
 def webdataset(work: Path, num_workers: int) -> Read:
-    """Read tar files of WebDataset, a sample a clip with all its frames."""
+    """Read tar files with WebDataset; one sample per clip, with all its frames."""
     import io
     import tarfile
 
@@ -86,12 +86,12 @@ def webdataset(work: Path, num_workers: int) -> Read:
 
     clips, target = clips_of(work), work / "webdataset"
     target.mkdir(exist_ok=True)
-    for shard in range(4):  # as many as divide among the workers
+    for shard in range(4):  # divisible among the workers
         with tarfile.open(target / f"{shard:05d}.tar", "w") as tar:
             for number in range(shard * len(clips) // 4, (shard + 1) * len(clips) // 4):
-                paths, chosen = clips[number]
+                paths, indices = clips[number]
                 files = {f"{i:05d}.jpg": (work / path).read_bytes() for i, path in enumerate(paths)}
-                for name, content in {"chosen.json": json.dumps(chosen).encode(), **files}.items():
+                for name, content in {"chosen.json": json.dumps(indices).encode(), **files}.items():
                     entry = tarfile.TarInfo(f"{number:05d}.{name}")
                     entry.size = len(content)
                     tar.addfile(entry, io.BytesIO(content))
@@ -109,20 +109,20 @@ def webdataset(work: Path, num_workers: int) -> Read:
 
 
 def _sample(number: int, *, work: str) -> dict[str, Any]:
-    """A sample's parts must be alike in number, so the frames lie in one and their sizes in another."""
-    paths, chosen = clips_of(Path(work))[number]
+    """Return one sample; LitData needs a fixed number of items, so one holds all frames and one their sizes."""
+    paths, indices = clips_of(Path(work))[number]
     frames = [(Path(work) / path).read_bytes() for path in paths]
-    return {"facts": json.dumps([chosen, [len(frame) for frame in frames]]), "frames": b"".join(frames)}
+    return {"facts": json.dumps([indices, [len(frame) for frame in frames]]), "frames": b"".join(frames)}
 
 
 def _unpacked(sample: dict[str, Any]) -> torch.Tensor:
-    chosen, sizes = json.loads(sample["facts"])
+    indices, sizes = json.loads(sample["facts"])
     ends = np.cumsum(sizes)
-    return decoded([sample["frames"][ends[i] - sizes[i] : ends[i]] for i in chosen])
+    return decoded([sample["frames"][ends[i] - sizes[i] : ends[i]] for i in indices])
 
 
 def litdata(work: Path, num_workers: int) -> Read:
-    """Read chunks of LitData, a sample a clip with all its frames."""
+    """Read chunks with LitData; one sample per clip, with all its frames."""
     import litdata as ld
 
     target = work / "litdata"
@@ -136,7 +136,7 @@ def litdata(work: Path, num_workers: int) -> Read:
 
 
 def ours(work: Path, num_workers: int, *, is_float: bool = False) -> Read:
-    """Read shards by ClipLoader; workers are threads."""
+    """Read shards with ClipLoader; its workers are threads."""
     from dfer_data.loading.loader import ClipLoader
 
     loader = ClipLoader(_dataset(work), batch_size=BATCH, shuffles=False, num_threads=num_workers)
@@ -155,7 +155,7 @@ def ours(work: Path, num_workers: int, *, is_float: bool = False) -> Read:
 
 
 def ours_mapped(work: Path, num_workers: int) -> Read:
-    """Read shards by FaceClipDataset in a DataLoader, as people with a training loop of their own do."""
+    """Read shards with FaceClipDataset in a DataLoader, as custom training loops do."""
     from dfer_data.loading.clip_dataset import collate
 
     dataset = _dataset(work)
@@ -170,13 +170,13 @@ def ours_mapped(work: Path, num_workers: int) -> Read:
 def _dataset(work: Path) -> Any:
     from dfer_data.loading.clip_dataset import FaceClipDataset
 
-    given = json.loads((work / "prepared.json").read_text())
-    return FaceClipDataset(given["root"], clip_ids=given["clip_ids"], size_px=given["size_px"])
+    facts = json.loads((work / "prepared.json").read_text())
+    return FaceClipDataset(facts["root"], clip_ids=facts["clip_ids"], size_px=facts["size_px"])
 
 
 def decoding_alone(work: Path, num_workers: int) -> Read:
-    """Decode pictures that are in memory into one buffer: what no reader of JPEG can be faster than."""
-    clips = [[(work / paths[i]).read_bytes() for i in chosen] for paths, chosen in clips_of(work)]
+    """Decode images in memory into one buffer: the upper bound for every JPEG reader."""
+    clips = [[(work / paths[i]).read_bytes() for i in indices] for paths, indices in clips_of(work)]
     height, width, *_ = simplejpeg.decode_jpeg_header(clips[0][0])
     buffer = np.empty((BATCH, 16, height, width, 3), np.uint8)
 
@@ -208,17 +208,17 @@ READERS: dict[str, Callable[[Path, int], Read]] = {
 
 
 def cpu_seconds() -> float:
-    """Return what this process and its ended children have computed."""
+    """Return the CPU seconds of this process and its ended children."""
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def go(read: Read) -> dict[str, float]:
-    """Read all clips once."""
-    cpu, wall, first = cpu_seconds(), time.perf_counter(), 0.0
+    """Read all clips once and return the measurements."""
+    cpu, start, first = cpu_seconds(), time.perf_counter(), 0.0
     for _ in read():
-        first = first or time.perf_counter() - wall
-    seconds = time.perf_counter() - wall
+        first = first or time.perf_counter() - start
+    seconds = time.perf_counter() - start
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return {
         "cpu_seconds": cpu_seconds() - cpu,
@@ -229,15 +229,15 @@ def go(read: Read) -> dict[str, float]:
 
 
 def main() -> None:
-    """Do what stdin says."""
-    torch.set_num_threads(1)  # the conversion to float is then counted alike for all
+    """Run the commands from stdin."""
+    torch.set_num_threads(1)  # so that the conversion to float costs the same for all
     name, num_workers, work = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     read = READERS[name](work, num_workers)
     print("ready", flush=True)
     for line in sys.stdin:
         if line.strip() == "check":
-            found = sorted(zlib.crc32(clip.contiguous().numpy().tobytes()) for batch in read() for clip in batch)
-            print(json.dumps({"crc32": zlib.crc32(json.dumps(found).encode())}), flush=True)
+            checksums = sorted(zlib.crc32(clip.contiguous().numpy().tobytes()) for batch in read() for clip in batch)
+            print(json.dumps({"crc32": zlib.crc32(json.dumps(checksums).encode())}), flush=True)
         else:
             print(json.dumps(go(read)), flush=True)
 

@@ -10,10 +10,10 @@ from typing import IO
 
 
 class Contestant:
-    """A process that works when it is told to, on standard input, and answers with a line of JSON."""
+    """A process that takes commands on standard input and answers each with one line of JSON."""
 
     def __init__(self, *command: object) -> None:
-        """Start `command`; it says `ready` when it is."""
+        """Start `command` and wait until it prints `ready`."""
         self._process = subprocess.Popen(
             [str(word) for word in command],
             stdin=subprocess.PIPE,
@@ -26,7 +26,7 @@ class Contestant:
                 raise SystemExit(f"{self._process.args!r} could not start")
 
     def do(self, word: str) -> dict[str, float]:
-        """Say `go` or `check`; return what comes back."""
+        """Send `go` or `check`; return the answer."""
         stdin = self._pipe(self._process.stdin)
         stdin.write(word + "\n")
         stdin.flush()
@@ -36,7 +36,7 @@ class Contestant:
         return dict(json.loads(line))
 
     def end(self) -> None:
-        """End the process."""
+        """Close the standard input of the process and wait for its end."""
         self._pipe(self._process.stdin).close()
         self._process.wait()
 
@@ -47,9 +47,9 @@ class Contestant:
 
 
 def prepared(work: Path) -> Path:
-    """Return the prepared demo dataset below `work`, made where it is missing."""
+    """Return the prepared demo dataset below `work`; make it if it is missing."""
     root = work / "prepared" / "dfew-retinaface"
     if not root.is_dir():
-        for line in ("synth dfew", "prepare dfew --detector retinaface"):
-            subprocess.run([str(Path(sys.executable).with_name("dfer")), *line.split()], cwd=work, check=True)
+        for arguments in ("synth dfew", "prepare dfew --detector retinaface"):
+            subprocess.run([str(Path(sys.executable).with_name("dfer")), *arguments.split()], cwd=work, check=True)
     return root

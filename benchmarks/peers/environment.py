@@ -1,4 +1,4 @@
-"""Environments of their own for packages that dfer is compared with and does not depend on."""
+"""Separate environments for packages that dfer is compared with but does not depend on."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ ROOT = Path(__file__).parents[2]
 
 
 def python_with(name: str, requirements: tuple[str, ...], *, alone: tuple[str, ...] = ()) -> Path:
-    """Return the Python of build/peers/NAME, made with these packages where it is missing; versions as ours.
+    """Return the Python of build/peers/NAME; create it if needed, with these packages.
 
-    Of the packages `alone`, what they depend on is not installed.
+    Versions follow constraints.txt, as for dfer. Packages in `alone` are installed without their dependencies.
     """
     folder = ROOT / "build" / "peers" / name
-    python, mark = folder / "bin" / "python", folder / ".installed"
-    wanted = "\n".join([*requirements, "alone:", *alone] if alone else requirements)
-    if not mark.is_file() or mark.read_text() != wanted:
+    python, marker = folder / "bin" / "python", folder / ".installed"
+    content = "\n".join([*requirements, "alone:", *alone] if alone else requirements)
+    if not marker.is_file() or marker.read_text() != content:
         subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
         pip = [str(python), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt")]
         subprocess.run([*pip, *requirements], check=True)
         if alone:
             subprocess.run([*pip, "--no-deps", *alone], check=True)
-        mark.write_text(wanted)
+        marker.write_text(content)
     return python

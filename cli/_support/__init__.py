@@ -1,1 +1,1 @@
-"""What the commands share: options, settings, the console, exit codes, views. Private to the command line."""
+"""Code that the commands share: options, settings, console, exit codes, views. Private to the command line."""

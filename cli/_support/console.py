@@ -1,4 +1,4 @@
-"""What the user sees: lines, columns, JSON, progress bars. rich draws the bars and is imported with the first one."""
+"""Console output: lines, tables, JSON, progress bars. rich draws the bars and is imported only for the first one."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Advance = Callable[[int, int], None]
-"""Called with the number of items done and the number in all."""
+"""Called with the number of finished items and their total number."""
 
 
 @functools.cache
 def console(*, stderr: bool = False) -> Console:
-    """Return rich's console of stdout or stderr; it prints text as it is (no markup) and honours NO_COLOR."""
+    """Return rich's console of stdout or stderr; it prints plain text (no markup) and honours NO_COLOR."""
     from rich.console import Console
 
     return Console(stderr=stderr, markup=False, highlight=False, emoji=False, soft_wrap=True)
 
 
 def say(text: str, *, as_json: bool = False) -> None:
-    """Print lines for people: on stdout, or on stderr where stdout carries JSON."""
+    """Print text for people: on stdout, or on stderr if stdout carries JSON."""
     print(text, file=sys.stderr if as_json else sys.stdout)
 
 
@@ -35,7 +35,7 @@ def print_json(document: Any) -> None:
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, as_json: bool = False) -> None:
-    """Print columns for people, without borders, so that a line can be cut and pasted."""
+    """Print aligned columns without borders, so that lines can be copied and pasted."""
     widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
     for row in (header, *rows):
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip(), as_json=as_json)
@@ -45,7 +45,7 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, as_json
 def progress(description: str, *, unit: str) -> Iterator[Advance]:
     """Show a bar with `unit`/s and the time left on stderr while the block runs, on a terminal only.
 
-    Yields a function of (done, total), to be called as often as one likes.
+    Yields a function of (done, total), which may be called as often as needed.
     """
     if not sys.stderr.isatty():
         yield lambda done, total: None

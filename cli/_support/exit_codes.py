@@ -1,11 +1,11 @@
-"""Exit codes, and how an exception becomes one: a line on stderr, the traceback only with `--debug`.
+"""Exit codes, and how exceptions map to them: one line on stderr, the traceback only with `--debug`.
 
     0 OK            4 DAMAGED       verify found damage
     1 FAILED        5 LOCKED        another run holds the folder
-    2 USAGE       130 INTERRUPTED   Ctrl+C or SIGTERM; what was finished is kept
-    3 PARTIAL     141 BROKEN_PIPE   the reader of stdout went away
+    2 USAGE       130 INTERRUPTED   Ctrl+C or SIGTERM; finished work is kept
+    3 PARTIAL     141 BROKEN_PIPE   the reader of stdout closed the pipe
 
-PARTIAL (some videos failed, the rest is there) is returned by commands with `raise typer.Exit(ExitCode.PARTIAL)`.
+Commands return PARTIAL (some videos failed, the others are done) with `raise typer.Exit(ExitCode.PARTIAL)`.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ import sys
 
 from dfer_data.errors import AnnotationError, DferError
 
-_OF_THE_DISK = {
-    errno.ENOSPC: "make room, or write elsewhere",
-    errno.EDQUOT: "make room, or write elsewhere",
+_DISK_REMEDIES = {
+    errno.ENOSPC: "free some space or write elsewhere",
+    errno.EDQUOT: "free some space or write elsewhere",
     errno.EROFS: "write elsewhere",
-    errno.EACCES: "see whose it is, or write elsewhere",
+    errno.EACCES: "check its owner and permissions or write elsewhere",
 }
-"""What a user can do about what the library does not name itself."""
+"""The next step for operating system errors that the library does not report itself."""
 
 
 class ExitCode(enum.IntEnum):
-    """The contract with scripts; see the module's docstring."""
+    """Exit codes that scripts may rely on; see the module docstring."""
 
     OK = 0
     FAILED = 1
@@ -39,7 +39,7 @@ class ExitCode(enum.IntEnum):
 
 
 def report(error: BaseException, *, debug: bool) -> int:
-    """Say on stderr what went wrong and return the exit code for it."""
+    """Print the error on stderr and return its exit code."""
     if isinstance(error, BrokenPipeError):
         return ExitCode.BROKEN_PIPE
     if debug:
@@ -61,11 +61,11 @@ def _lines(error: BaseException, *, debug: bool) -> list[str]:
         return [f"error: {count} annotation fault{'s' if count > 1 else ''}", *map(_one_line, error.faults)]
     if isinstance(error, DferError):
         return [f"error: {_one_line(str(error))}"]
-    if isinstance(error, OSError) and error.errno in _OF_THE_DISK:
-        where = f"{error.filename}: " if error.filename else ""
-        return [f"error: {_one_line(f'{where}{error.strerror}')}: {_OF_THE_DISK[error.errno]}"]
-    more = "" if debug else " (unexpected; the same command with --debug shows where)"
-    return [f"error: {type(error).__name__}: {_one_line(str(error))}{more}"]
+    if isinstance(error, OSError) and error.errno in _DISK_REMEDIES:
+        location = f"{error.filename}: " if error.filename else ""
+        return [f"error: {_one_line(f'{location}{error.strerror}')}: {_DISK_REMEDIES[error.errno]}"]
+    hint = "" if debug else " (unexpected; run the same command with --debug for the traceback)"
+    return [f"error: {type(error).__name__}: {_one_line(str(error))}{hint}"]
 
 
 def _one_line(text: str) -> str:

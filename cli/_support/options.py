@@ -9,23 +9,23 @@ import typer
 
 from dfer_data.errors import UsageError
 
-JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document on stdout; all else goes to stderr.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; all else goes to stderr.")]
 NumWorkers = Annotated[
     int | None, typer.Option("--workers", min=1, help="Worker processes.", show_default="one per core")
 ]
 
 
 def refuse_targets(*targets: Path, force: bool) -> None:
-    """Refuse before the work to write over files, and into folders that are not there; UsageError naming the first."""
+    """Check that no target exists (unless `force`) and that its folder does; UsageError with the first that fails."""
     for target in targets:
         if not target.parent.is_dir():
-            raise UsageError(f"there is no folder {target.parent} to write {target.name} into")
+            raise UsageError(f"folder {target.parent} does not exist; create it to write {target.name} there")
         if target.is_dir() or (target.exists() and not force):
-            raise UsageError(f"{target} is there already; choose another name" + ("" if force else ", or --force"))
+            raise UsageError(f"{target} already exists; choose another name" + ("" if force else " or use --force"))
 
 
 def require_torch() -> None:
-    """Say in one line what to install where PyTorch is missing. Raises UsageError."""
+    """Raise UsageError with the install command if PyTorch is missing."""
     from importlib.util import find_spec
 
     if find_spec("torch") is None:
@@ -33,7 +33,7 @@ def require_torch() -> None:
 
 
 def require_tensorboard() -> None:
-    """Say in one line what to install where TensorBoard is missing. Raises UsageError."""
+    """Raise UsageError with the install command if TensorBoard is missing."""
     from importlib.util import find_spec
 
     if find_spec("tensorboard") is None:

@@ -1,4 +1,4 @@
-"""What `dfer prepare` reads of a dataset and how its folds are cut, from its flags."""
+"""How `dfer prepare` makes folds, from its flags."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def folding(num_folds: int | None, *, group_by: str | None, stratify: bool, seed: int) -> Folding | None:
-    """Return how folds are made; None without --folds. Raises UsageError for flags that go with --folds."""
+    """Return how to make folds; None without --folds. Raises UsageError for flags that need --folds."""
     from dfer_data.sources.make_folds import Folding
 
     if num_folds is not None:
-        return Folding(num_folds, group_by or "subject", stratify, seed)  # type: ignore[arg-type]  # it checks the word
+        return Folding(num_folds, group_by or "subject", stratify, seed)  # type: ignore[arg-type]  # Folding checks the value
     flags = (("--group-by", group_by), ("--stratify", stratify), ("--seed", seed))
     if given := [flag for flag, value in flags if value]:
-        raise UsageError(f"{', '.join(given)} {'go' if len(given) > 1 else 'goes'} with --folds")
+        raise UsageError(f"{', '.join(given)} {'need' if len(given) > 1 else 'needs'} --folds")
     return None

@@ -1,4 +1,4 @@
-"""What `dfer prepare` shows while it runs: a bar on a terminal, and a line for each worker that was lost."""
+"""Progress of `dfer prepare`: a bar on a terminal, and one line per lost worker."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from dfer_data.preparation.steps import VideoDone
     from dfer_data.storage.url_lock import Holder
 
-_WIDE_COLUMNS = 80  # narrower terminals get the count and the rates, no bar
+_WIDE_COLUMNS = 80  # narrower terminals show the count and the rates, no bar
 
 
 class PrepareProgress:
-    """The bar: videos, frames/s, time left, how many clips went which way. On a terminal only; notes always."""
+    """Progress bar with videos, frames/s, time left and clips per outcome, on a terminal only; notes appear always."""
 
     def __init__(self, *, engine: str, as_json: bool) -> None:
-        """Show nothing before the run has begun."""
+        """Prepare the display; nothing appears before the run starts."""
         self._engine, self._as_json = engine, as_json
         self._codes: Counter[str] = Counter()
         self._num_frames = self._num_videos = 0
@@ -35,13 +35,13 @@ class PrepareProgress:
         self._task: TaskID | None = None
 
     def __enter__(self) -> PrepareProgress:
-        """Return itself."""
+        """Return this object."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Take the bar away."""
+        """Stop the bar."""
         if self._bar is not None:
             self._bar.stop()
 
@@ -56,17 +56,19 @@ class PrepareProgress:
                 event.resolved, event.out, engine=self._engine, num_workers=event.num_workers, as_json=self._as_json
             )
         elif isinstance(event, PreparationStarted):
-            self._begin(event.num_videos)
+            self._start_bar(event.num_videos)
         elif isinstance(event, VideoDone):
             self._count(event)
         elif isinstance(event, WorkerLost):
-            console.say(f"note: {_loss(event)}", as_json=True)
+            console.say(f"note: {_describe_loss(event)}", as_json=True)
 
     def watch(self, holder: Holder) -> None:
-        """Say whose lock was found."""
-        console.say(f"note: locked by {holder}; watching for up to a minute whether it still lives", as_json=True)
+        """Print whose lock was found."""
+        console.say(
+            f"note: locked by {holder}; waiting up to a minute to see whether it is still running", as_json=True
+        )
 
-    def _begin(self, num_videos: int) -> None:
+    def _start_bar(self, num_videos: int) -> None:
         if sys.stderr.isatty():
             from rich import progress
             from rich.table import Column
@@ -75,9 +77,9 @@ class PrepareProgress:
             count = progress.MofNCompleteColumn(
                 table_column=Column(no_wrap=True, min_width=2 * len(str(num_videos)) + 1)
             )
-            wide = (progress.BarColumn(), count, progress.TimeRemainingColumn())
+            full_columns = (progress.BarColumn(), count, progress.TimeRemainingColumn())
             words = progress.TextColumn("{task.fields[words]}", table_column=Column(no_wrap=True, overflow="ellipsis"))
-            columns = wide if terminal.width >= _WIDE_COLUMNS else (count,)
+            columns = full_columns if terminal.width >= _WIDE_COLUMNS else (count,)
             self._bar = progress.Progress(*columns, words, console=terminal)
             self._task = self._bar.add_task("preparing", total=num_videos, words="")
             self._bar.start()
@@ -93,9 +95,9 @@ class PrepareProgress:
             self._bar.update(self._task, advance=1, words=f"{rates}  {words}")
 
 
-def _loss(event: WorkerLost) -> str:
+def _describe_loss(event: WorkerLost) -> str:
     worker = f"worker {event.pid}" if event.pid else "a worker"
     if not event.clip_id:
         return f"{worker} was lost ({event.message}) and is replaced"
-    then = "given up" if event.is_final else "tried once more, alone, at the end"
-    return f"{worker} was lost over {event.clip_id} ({event.message}); the video is {then}"
+    outcome = "given up" if event.is_final else "retried once, alone, at the end"
+    return f"{worker} was lost over {event.clip_id} ({event.message}); the video is {outcome}"

@@ -1,4 +1,4 @@
-"""What `dfer prepare` says before and after its run: detector and plan, the dry run, the result."""
+"""Console output of `dfer prepare` before and after its run: detector and plan, dry run, result."""
 
 from __future__ import annotations
 
@@ -12,30 +12,32 @@ if TYPE_CHECKING:
 
 
 def introduce(resolved: ResolvedRequest, folder: str, *, engine: str, num_workers: int | None, as_json: bool) -> None:
-    """Say which detector and model file, how much, and where to."""
+    """Print detector, model file, size of the work and target."""
     config, listing = resolved.plan.config, resolved.plan.listing
-    how = f"{config.backbone}, weights sha256 {config.weights_sha256[:12]}; long side {config.det_size_px} px"
-    how += f"; keyframes {config.detect_every} apart" if config.detect_every > 1 else ""
-    how += f"; {config.precision} on {config.device}" if (config.precision, config.device) != ("f32", "cpu") else ""
-    crops = "detector none: the dataset's own crops, their bytes untouched"
-    console.say(f"detector {config.detector} {how}" if config.backbone else crops, as_json=as_json)
+    settings = f"{config.backbone}, weights sha256 {config.weights_sha256[:12]}; long side {config.det_size_px} px"
+    settings += f"; keyframes {config.detect_every} apart" if config.detect_every > 1 else ""
+    settings += (
+        f"; {config.precision} on {config.device}" if (config.precision, config.device) != ("f32", "cpu") else ""
+    )
+    crops = "detector none: the dataset's own crops, bytes unchanged"
+    console.say(f"detector {config.detector} {settings}" if config.backbone else crops, as_json=as_json)
     num_bytes = sum(video.num_bytes for video in listing.videos)
     console.say(
         f"{config.dataset}: {len(listing.videos)} {'videos' if listing.layout == 'videos' else 'clips of crops'} "
         f"({num_bytes / 1e6:.1f} MB), {len(listing.class_names)} classes, {len(listing.folds)} folds, "
-        f"{len(resolved.plan.shards)} shards -> {folder}, {_staff(engine, num_workers)}",
+        f"{len(resolved.plan.shards)} shards -> {folder}, {_describe_workers(engine, num_workers)}",
         as_json=as_json,
     )
     for note in listing.notes:
         console.say(f"note: {note}", as_json=as_json)
     if listing.missing:
-        first = ", ".join(video.clip_id for video in listing.missing[:3])
+        examples = ", ".join(video.clip_id for video in listing.missing[:3])
         console.say(
-            f"note: {len(listing.missing)} of {len(listing.videos)} videos are missing ({first}...)", as_json=as_json
+            f"note: {len(listing.missing)} of {len(listing.videos)} videos are missing ({examples}...)", as_json=as_json
         )
 
 
-def _staff(engine: str, num_workers: int | None) -> str:
+def _describe_workers(engine: str, num_workers: int | None) -> str:
     if engine == "inline":
         return engine
     workers = "as many workers as fit" if num_workers is None else f"{num_workers} workers"
@@ -43,18 +45,18 @@ def _staff(engine: str, num_workers: int | None) -> str:
 
 
 def show_dry_run(resolved: ResolvedRequest, *, num_workers: int, as_json: bool) -> None:
-    """Say what a run would do."""
+    """Print what a run would do, without doing it."""
     from dfer_data.preparation.estimate import estimate
 
-    found = estimate(resolved)
-    minutes = found.cpu_seconds / max(1, num_workers) / 60
+    costs = estimate(resolved)
+    minutes = costs.cpu_seconds / max(1, num_workers) / 60
     listing = resolved.plan.listing
     document: dict[str, Any] = {
         "videos": len(listing.videos),
         "missing": [video.clip_id for video in listing.missing],
         "source_bytes": sum(video.num_bytes for video in listing.videos),
-        "frames_estimated": found.num_frames,
-        "output_bytes_estimated": found.output_bytes,
+        "frames_estimated": costs.num_frames,
+        "output_bytes_estimated": costs.output_bytes,
         "minutes_estimated": round(minutes, 2),
         "shards": len(resolved.plan.shards),
         "config": resolved.plan.config.as_dict(),
@@ -62,33 +64,36 @@ def show_dry_run(resolved: ResolvedRequest, *, num_workers: int, as_json: bool) 
     if as_json:
         console.print_json(document)
     console.say(
-        f"dry run: about {found.num_frames} frames, {found.output_bytes / 1e6:.0f} MB of faces, {minutes:.1f} minutes "
-        f"on {num_workers} workers (from {found.num_sampled} sample videos); nothing was written",
+        f"dry run: about {costs.num_frames} frames, {costs.output_bytes / 1e6:.0f} MB of faces, {minutes:.1f} minutes "
+        f"on {num_workers} workers (from {costs.num_sampled} sample videos); nothing was written",
         as_json=as_json,
     )
 
 
 def conclude(summary: Summary, folder: str, *, share: TaskShare | None, as_json: bool) -> None:
-    """Say what came out."""
+    """Print the result of a run."""
     if as_json:
         console.print_json({"out": folder, "shards_made": summary.num_shards_made, **_brief(summary)})
     num_ok, num_partial = summary.num_clips.get("ok", 0), summary.num_clips.get("partial", 0)
-    words = {"ok": num_ok, "partial": num_partial, "failed": summary.num_failed}
-    counted = ", ".join(f"{number} {word}" for word, number in words.items() if number)
+    totals = {"ok": num_ok, "partial": num_partial, "failed": summary.num_failed}
+    counts = ", ".join(f"{number} {status}" for status, number in totals.items() if number)
     frames = f", {summary.document['counts']['frames']} frames" if summary.document else ""
-    part = f", task {share.index} of {share.num_tasks}" if share else ""
-    console.say(f"{folder}{part}: {sum(words.values())} clips ({counted or 'none'}){frames}", as_json=as_json)
+    task = f", task {share.index} of {share.num_tasks}" if share else ""
+    console.say(f"{folder}{task}: {sum(totals.values())} clips ({counts or 'none'}){frames}", as_json=as_json)
     for code, number in sorted(summary.num_clips.items()):
-        if code not in words:
+        if code not in totals:
             console.say(f"  {code}: {number}, see {folder}/ledger.jsonl", as_json=as_json)
     if number := summary.num_ambiguous:
-        console.say(f"  could be about another person: {number}, see {folder}/ambiguous.csv", as_json=as_json)
+        console.say(f"  possibly about another person: {number}, see {folder}/ambiguous.csv", as_json=as_json)
     if not summary.num_shards_made:
-        console.say("everything was there already; nothing was remade", as_json=as_json)
+        console.say("all shards exist already; nothing was remade", as_json=as_json)
     if share:
-        console.say("when all tasks are done, the same line without --task-index writes the manifest", as_json=as_json)
+        console.say(
+            "next, after all tasks: run the same command without --task-index to write the manifest",
+            as_json=as_json,
+        )
     else:
-        console.say(f"look: {folder}/preview   check: dfer verify --deep {folder}", as_json=as_json)
+        console.say(f"contact sheets: {folder}/preview   check: dfer verify --deep {folder}", as_json=as_json)
 
 
 def _brief(summary: Summary) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A report on the screen, and as the file of a page."""
+"""Render a report on the terminal or as an HTML page."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ if TYPE_CHECKING:
     from lstpnet.runs import Run
 
 
-def page(found: Report, runs: Sequence[Run], *, data: Path | str | None, filmstrips: int | None) -> str:
-    """Return the report as HTML, with what the prepared datasets on this machine add to it."""
+def page(report: Report, runs: Sequence[Run], *, data: Path | str | None, filmstrips: int | None) -> str:
+    """Return the report as HTML, with filmstrips from the prepared datasets on this machine."""
     from lstpnet.reporting.html.clip_table import MAX_FILMSTRIPS
     from lstpnet.reporting.html.page import to_html
 
-    datasets = prepared_datasets(found, data)
-    most = MAX_FILMSTRIPS if filmstrips is None else filmstrips
+    datasets = prepared_datasets(report, data)
+    max_filmstrips = MAX_FILMSTRIPS if filmstrips is None else filmstrips
     with console.progress("filmstrips", unit="clips") as advance:
-        return to_html(found, runs, datasets=datasets, max_filmstrips=most, on_progress=advance)
+        return to_html(report, runs, datasets=datasets, max_filmstrips=max_filmstrips, on_progress=advance)
 
 
-def prepared_datasets(found: Report, data: Path | str | None) -> Mapping[str, PreparedDataset]:
-    """Return hash -> dataset of those that the report's rows are about: `data`, and folders below `prepared`.
+def prepared_datasets(report: Report, data: Path | str | None) -> Mapping[str, PreparedDataset]:
+    """Return sha256 -> dataset for the datasets of the report's rows: `data`, and folders under `prepared`.
 
-    Raises UsageError for a `data` that no row is about; a folder below `prepared` that does not fit is passed over.
+    Raises UsageError if no row uses `data`; a folder under `prepared` with another hash is ignored.
     """
     import dfer_data
 
-    wanted = {row.dataset_sha256: row.prepared for row in found.rows}
+    names = {row.dataset_sha256: row.prepared for row in report.rows}
     datasets: dict[str, PreparedDataset] = {}
     if data is not None:
         dataset = dfer_data.open_dataset(data)
         sha256 = dataset.document["sha256"]
-        if wanted and sha256 not in wanted:
-            made_with = ", ".join(f"{name} {other[:12]}" for other, name in wanted.items())
-            raise UsageError(f"--data {data} is dataset {sha256[:12]}; the runs were made with {made_with}")
+        if names and sha256 not in names:
+            expected = ", ".join(f"{name} {row_sha256[:12]}" for row_sha256, name in names.items())
+            raise UsageError(f"--data {data} is dataset {sha256[:12]}; the runs were made with {expected}")
         datasets[sha256] = dataset
-    for sha256, name in wanted.items():
+    for sha256, name in names.items():
         folder = Path("prepared") / name
         if sha256 in datasets or not folder.is_dir():
             continue
@@ -59,11 +59,11 @@ def prepared_datasets(found: Report, data: Path | str | None) -> Mapping[str, Pr
     return datasets
 
 
-def draw(found: Report) -> None:
+def draw(report: Report) -> None:
     """Print the short tables."""
     from lstpnet.reporting.sections import sections
 
-    for number, section in enumerate(sections(found, short=True)):
+    for number, section in enumerate(sections(report, short=True)):
         if number:
             console.say("")
         if not (sys.stdout.isatty() and _draw_with_rich(section)):
@@ -74,7 +74,7 @@ def draw(found: Report) -> None:
 
 
 def _draw_with_rich(section: Section) -> bool:
-    """Draw a table and return True, or do nothing and return False if the terminal would cut words or figures."""
+    """Draw a table and return True; do nothing and return False if the terminal is too narrow for whole words."""
     from rich import box
     from rich.table import Table
 

@@ -17,7 +17,7 @@ _TYPE_WORDS = {"str": "a string", "Path": "a path as a string", "int": "a whole 
 
 @dataclass(frozen=True)
 class PrepareSettings:
-    """The table `[prepare]`; None where the file says nothing. Paths are relative to the working folder."""
+    """The table `[prepare]`; None for keys that the file lacks. Paths are relative to the working folder."""
 
     source: Path | None = None
     """Folder of the dataset's videos and annotations."""
@@ -33,7 +33,7 @@ class PrepareSettings:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """The table `[train]`; None where the file says nothing. Paths are relative to the working folder."""
+    """The table `[train]`; None for keys that the file lacks. Paths are relative to the working folder."""
 
     data: Path | str | None = None
     """Folder or URL of the prepared dataset."""
@@ -45,7 +45,7 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that `dfer.toml` may hold."""
+    """The content of `dfer.toml`."""
 
     prepare: PrepareSettings = field(default_factory=PrepareSettings)
     """Settings of `dfer prepare`."""
@@ -58,9 +58,9 @@ _T = TypeVar("_T", PrepareSettings, TrainSettings)
 
 
 def load_settings(folder: Path | None = None) -> Settings:
-    """Read `dfer.toml` in `folder` (default: the working folder); no file is no setting.
+    """Read `dfer.toml` in `folder` (default: the working folder); without the file, no setting is set.
 
-    Raises UsageError for a file that is no TOML, or with every unknown table, unknown key and wrong type in it at once.
+    Raises UsageError for an invalid TOML file, or with every unknown table, unknown key and wrong type at once.
     """
     path = (folder or Path()) / FILE_NAME
     try:
@@ -78,34 +78,34 @@ def load_settings(folder: Path | None = None) -> Settings:
 
 
 def _read_table(kind: type[_T], table: str, content: Any, *, faults: list[str]) -> _T:
-    """Return the table as its dataclass; what is wrong with it is added to `faults`."""
+    """Return the table as its dataclass; add its faults to `faults`."""
     from dfer_data.storage.files import is_url
 
     if not isinstance(content, dict):
         faults.append(f"{table} must be a table, [{table}]")
         return kind()
-    # Annotations are strings here: "Path | None" -> "Path".
-    words = {item.name: str(item.type).partition(" ")[0] for item in dataclasses.fields(kind)}
+    # Annotations are strings: "Path | None" -> "Path".
+    type_names = {item.name: str(item.type).partition(" ")[0] for item in dataclasses.fields(kind)}
     values: dict[str, Any] = {}
     for key, value in content.items():
-        if key not in words:
-            faults.append(f"[{table}] unknown key {key!r}, known: {' '.join(words)}")
-        elif not _fits(value, words[key]):
-            faults.append(f"[{table}] {key} = {value!r} must be {_TYPE_WORDS[words[key]]}")
+        if key not in type_names:
+            faults.append(f"[{table}] unknown key {key!r}, known: {' '.join(type_names)}")
+        elif not _fits(value, type_names[key]):
+            faults.append(f"[{table}] {key} = {value!r} must be {_TYPE_WORDS[type_names[key]]}")
         else:
-            is_path = words[key] == "Path" and not is_url(value)
+            is_path = type_names[key] == "Path" and not is_url(value)
             values[key] = Path(value).expanduser() if is_path else value
     return kind(**values)
 
 
-def _fits(value: Any, word: str) -> bool:
-    if word == "int":
+def _fits(value: Any, type_name: str) -> bool:
+    if type_name == "int":
         return type(value) is int and value >= 1
     return isinstance(value, str) and value != ""
 
 
 def dataset_folder(dataset: str, *, flag: Path | None = None, settings: Settings) -> Path:
-    """Return where a dataset lies: `--source`, `$DFER_DATA/NAME`, `[prepare] source` or `data/NAME`, in this order."""
+    """Return a dataset's folder: `--source`, `$DFER_DATA/NAME`, `[prepare] source` or `data/NAME`, in this order."""
     if flag is not None:
         return flag
     if root := os.environ.get("DFER_DATA"):

@@ -1,4 +1,4 @@
-"""Another `dfer` command as a process of its own, with this one's Python."""
+"""Run another `dfer` command in its own process, with the same Python."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ _RUN = "from dfer_cli.main import main; raise SystemExit(main())"
 
 
 def run_line(arguments: Sequence[str], *, cwd: Path | None = None) -> int:
-    """Run `dfer` with these arguments, its output going where this one's goes; return its exit code."""
+    """Run `dfer` with these arguments and return its exit code; it inherits stdout and stderr."""
     sys.stdout.flush()
     return subprocess.run([sys.executable, "-P", "-c", _RUN, *arguments], cwd=cwd, check=False).returncode

@@ -1,4 +1,4 @@
-"""What computes RetinaFace: its MobileNet's graph by onnxruntime, OpenVINO or PyTorch, its ResNet-50 by PyTorch."""
+"""Run RetinaFace's networks: the MobileNet graph by onnxruntime, OpenVINO or PyTorch, the ResNet-50 by PyTorch."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from dfer_data.types import Floats
 
 Backbone = Literal["mobilenet0.25", "resnet50"]
 RESNET50_PACKAGES: Mapping[str, str] = MappingProxyType(
-    {"torch": "", "torchvision": "", "retinaface-pytorch": "0.0.7"}  # 0.0.8 asks for a torch of 2021
+    {"torch": "", "torchvision": "", "retinaface-pytorch": "0.0.7"}  # 0.0.8 requires a torch of 2021
 )
-"""Distributions that the ResNet-50 needs -> version, where there is one alone."""
+"""Distributions that the ResNet-50 needs -> the only version that works; empty: any version."""
 RESNET50_DOCS = "docs/detectors.md"
-_MOST_SHAPES = 16  # compiled by OpenVINO at a time
+_MAX_SHAPES = 16  # compiled shapes that OpenVINO keeps
 
 
 def onnxruntime_network(weights: Path) -> Network:
-    """Return the graph on one CPU thread in float32."""
+    """Load the graph with onnxruntime, on one CPU thread in float32."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
@@ -42,9 +42,9 @@ def onnxruntime_network(weights: Path) -> Network:
 
 
 def openvino_network(weights: Path) -> Network:
-    """Return the graph on one CPU thread in bf16.
+    """Load the graph with OpenVINO, on one CPU thread in bf16.
 
-    Each shape of batch is compiled once, which takes some tenths of a second.
+    Each batch shape is compiled once, which takes some tenths of a second.
     """
     import openvino
 
@@ -53,32 +53,32 @@ def openvino_network(weights: Path) -> Network:
         "INFERENCE_NUM_THREADS": 1,
         "NUM_STREAMS": 1,
         "INFERENCE_PRECISION_HINT": "bf16",
-        "ENABLE_CPU_PINNING": False,  # every worker process would take the first core
+        "ENABLE_CPU_PINNING": False,  # with pinning, every worker process would take the first core
     }
 
-    @lru_cache(maxsize=_MOST_SHAPES)
+    @lru_cache(maxsize=_MAX_SHAPES)
     def request(shape: tuple[int, ...]) -> Any:
         model = core.read_model(weights)
         model.reshape(list(shape))
         return core.compile_model(model, "CPU", settings).create_infer_request()
 
     def compute(batch: Floats) -> tuple[Floats, Floats, Floats]:
-        found = request(batch.shape).infer({0: batch}, share_inputs=True, share_outputs=True)
-        boxes, scores, landmarks = (np.array(found[i], np.float32) for i in range(3))
+        outputs = request(batch.shape).infer({0: batch}, share_inputs=True, share_outputs=True)
+        boxes, scores, landmarks = (np.array(outputs[i], np.float32) for i in range(3))
         return boxes, scores, landmarks
 
     return compute
 
 
 def _torch_network(weights: Path, *, precision: Precision = "f32") -> Network:
-    """Return the graph on a GPU."""
+    """Load the graph with PyTorch, on a GPU."""
     from dfer_data.detect.torch_backend import torch_network
 
     return torch_network(weights, device="cuda", precision=precision)
 
 
 def _resnet50_network(weights: Path, *, device: Device, precision: Precision) -> Network:
-    """Return the ResNet-50, which takes a second and more to import."""
+    """Load the ResNet-50; importing its packages takes more than a second."""
     from dfer_data.detect.resnet50_backend import resnet50_network
 
     return resnet50_network(weights, device=device, precision=precision)
@@ -95,13 +95,13 @@ _NETWORKS: Mapping[tuple[Device, Precision], Callable[[Path], Network]] = Mappin
 
 
 def network(weights: Path, *, backbone: Backbone = "mobilenet0.25", device: Device, precision: Precision) -> Network:
-    """Load the network; UsageError if `weights` are not its weights, or package or hardware is missing."""
+    """Load a network; raise UsageError if `weights` has other weights, or a package or hardware is missing."""
     check_hardware(device, precision, backbone=backbone)
     if backbone == "resnet50":
         return _resnet50_network(weights, device=device, precision=precision)
     try:
         return _NETWORKS[device, precision](weights)
-    except Exception as error:  # the runtimes' own classes have no common public base
+    except Exception as error:  # the runtimes' exceptions have no common public base class
         raise UsageError(f"{weights} is not a RetinaFace ONNX graph: {error}") from error
 
 
@@ -110,50 +110,52 @@ def check_hardware(device: Device, precision: Precision, *, backbone: str = "mob
     modules = check_packages(device, precision, backbone=backbone)
     if device == "cuda":
         if not modules["torch"].cuda.is_available():
-            raise UsageError("--device cuda: PyTorch finds no CUDA GPU here; `dfer doctor` says more")
+            raise UsageError("--device cuda: PyTorch finds no CUDA GPU; run `dfer doctor` for details")
     elif precision == "bf16" and "BF16" not in modules["openvino"].Core().get_property(
         "CPU", "OPTIMIZATION_CAPABILITIES"
     ):
-        raise UsageError("--precision bf16: this CPU does not compute in bf16 (AVX-512 BF16 or AMX); take f32")
+        raise UsageError("--precision bf16: this CPU does not support bf16 (AVX-512 BF16 or AMX); use f32")
 
 
 def check_packages(device: Device, precision: Precision, *, backbone: str = "mobilenet0.25") -> Mapping[str, Any]:
-    """Return the modules for a network by name; UsageError where one is not installed."""
+    """Import the packages of a network and return the modules by name; raise UsageError where one is missing."""
     is_resnet50 = backbone == "resnet50"
     if is_resnet50:
         _check_resnet50(device, precision)
     if device == "cuda":
-        needed = ("torch",) if is_resnet50 else ("torch", "onnx")
-        return {name: _imported(name, "--device cuda", extra="gpu") for name in needed}
+        package_names = ("torch",) if is_resnet50 else ("torch", "onnx")
+        return {name: _import_package(name, "--device cuda", extra="gpu") for name in package_names}
     if precision == "bf16":
-        return {"openvino": _imported("openvino", "--precision bf16", extra="openvino")}
+        return {"openvino": _import_package("openvino", "--precision bf16", extra="openvino")}
     return {}
 
 
 def _check_resnet50(device: Device, precision: Precision) -> None:
-    """Raise UsageError where retinaface-pytorch or what it needs is missing, is another one, or cannot be imported."""
+    """Raise UsageError where retinaface-pytorch or a dependency is missing, has a wrong version or fails to import."""
     if (device, precision) == ("cpu", "bf16"):
-        raise UsageError("--backbone resnet50 --precision bf16: on a CPU it computes in f32 alone")
-    fix = f"pip install 'dfer[resnet50]' in an environment of its own ({RESNET50_DOCS})"
-    for name, wanted in RESNET50_PACKAGES.items():
+        raise UsageError("--backbone resnet50 --precision bf16: on a CPU it computes only in f32")
+    fix = f"pip install 'dfer[resnet50]' in a separate environment ({RESNET50_DOCS})"
+    for name, required_version in RESNET50_PACKAGES.items():
         try:
-            found = importlib.metadata.version(name)
+            installed_version = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError as error:
             raise UsageError(f"--backbone resnet50 needs {name}, which is not installed: {fix}") from error
-        if wanted and found != wanted:
-            raise UsageError(f"--backbone resnet50 needs {name} {wanted}, {found} is installed: {fix}")
+        if required_version and installed_version != required_version:
+            raise UsageError(
+                f"--backbone resnet50 needs {name} {required_version}, but {installed_version} is installed: {fix}"
+            )
     try:
         importlib.import_module("retinaface.network")
     except (ImportError, OSError, RuntimeError, AttributeError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(
-            f"--backbone resnet50: retinaface-pytorch's network cannot be imported here ({reason}); torch and "
-            "torchvision may be builds that do not fit, one for CPUs and one for CUDA, or another package called "
-            f"retinaface lies over it: {fix}"
+            f"--backbone resnet50: retinaface-pytorch's network cannot be imported ({reason}); torch and "
+            "torchvision may be builds that do not match, one for CPUs and one for CUDA, or another package named "
+            f"retinaface may hide it: {fix}"
         ) from error
 
 
-def _imported(name: str, flag: str, *, extra: str) -> Any:
+def _import_package(name: str, flag: str, *, extra: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""What every detector offers, and the letterbox that scales pictures for it."""
+"""The Detector protocol, and the scaling of pictures for detectors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dfer_data.types import Detection, Floats, Image, LandmarkScheme
 
 
 class Detector(Protocol):
-    """Finds faces in pictures. Results depend on each picture alone, never on its batch."""
+    """Finds faces in pictures. The result for a picture never depends on its batch."""
 
     @property
     def scheme(self) -> LandmarkScheme:
@@ -30,13 +30,13 @@ class Scaling:
     """How a picture was resized for a detector: x' = (x + 0.5) k - 0.5 on each axis."""
 
     width_px: int
-    """Of the resized picture."""
+    """Width of the resized picture."""
     height_px: int
-    """Of the resized picture."""
+    """Height of the resized picture."""
     scale_x: float
-    """Resized width over the source's."""
+    """Resized width over source width."""
     scale_y: float
-    """Resized height over the source's."""
+    """Resized height over source height."""
 
     def to_source(self, points: Floats) -> Floats:
         """Map (..., 2) points of the resized picture to the source picture."""
@@ -45,7 +45,7 @@ class Scaling:
 
 
 def scaling_to_long_side(image: Image, *, long_side_px: int) -> Scaling:
-    """Return the resize that makes the longer side `long_side_px`, up or down."""
+    """Return the scaling that makes the longer side `long_side_px`, up or down."""
     height, width = image.shape[:2]
     scale = long_side_px / max(height, width)
     new_width, new_height = max(1, round(width * scale)), max(1, round(height * scale))

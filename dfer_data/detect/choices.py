@@ -1,4 +1,4 @@
-"""Every detector with every backbone, each under one name, and whether it can run here."""
+"""List every detector with every backbone under one name, and check whether it can run on this machine."""
 
 from __future__ import annotations
 
@@ -21,24 +21,24 @@ class Choice:
     """A detector with a backbone."""
 
     name: str
-    """`retinaface`, `dlib`: with the default backbone; else `retinaface-resnet50` and so on."""
+    """`retinaface` or `dlib` with the default backbone; else with the backbone, such as `retinaface-resnet50`."""
     detector: str
-    """As `--detector` names it."""
+    """Value of `--detector`."""
     backbone: str
-    """As `--backbone` names it."""
+    """Value of `--backbone`."""
 
     @property
     def weights_name(self) -> str:
-        """Name of its file in `dfer_data.weights.fetch`."""
+        """Name of its model file in `dfer_data.weights.fetch`."""
         return detector_spec(self.detector).weights_of(self.backbone)
 
     @property
     def is_optional(self) -> bool:
-        """Whether its model file comes by hand, so that most machines will not have it."""
+        """Whether users download its model file by hand, so that most machines lack it."""
         return release(self.weights_name) is not None
 
     def config(self, *, det_size_px: int = 640, weights_sha256: str = "") -> PrepareConfig:
-        """Return the settings that `prepare` would detect with."""
+        """Return the settings with which `prepare` would detect."""
         return PrepareConfig(
             dataset="folder",
             detector=self.detector,
@@ -49,7 +49,7 @@ class Choice:
         )
 
     def check(self) -> None:
-        """UsageError where packages are missing."""
+        """Raise UsageError where packages are missing."""
         detector_spec(self.detector).check(self.config())
 
 
@@ -58,33 +58,31 @@ class DetectorUnderTest:
     """A detector that is ready to run."""
 
     choice: Choice
-    """Which one."""
     config: PrepareConfig
-    """Its settings, with the hash of its model file."""
+    """The settings, with the hash of its model file."""
     detector: Detector
-    """It."""
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Name of the choice."""
         return self.choice.name
 
 
 def _choices() -> dict[str, Choice]:
-    found = {}
+    choices = {}
     for spec in DETECTORS.values():
         for number, backbone in enumerate(spec.backbones if spec.weights else ()):
             name = f"{spec.name}-{backbone}" if number else spec.name
-            found[name] = Choice(name, spec.name, backbone)
-    return found
+            choices[name] = Choice(name, spec.name, backbone)
+    return choices
 
 
 CHOICES: Mapping[str, Choice] = MappingProxyType(_choices())
-"""By name."""
+"""Name -> choice."""
 
 
 def choice(name: str) -> Choice:
-    """Return the detector called `name`; UsageError lists the known ones."""
+    """Return the detector named `name`; raise UsageError with the known names otherwise."""
     try:
         return CHOICES[name]
     except KeyError:
@@ -92,7 +90,7 @@ def choice(name: str) -> Choice:
 
 
 def ready(one: Choice, *, det_size_px: int = 640, path: Path | None = None) -> DetectorUnderTest:
-    """Build a detector; `path`: a model file of the user's own. UsageError, WeightsError where it cannot run here."""
+    """Build a detector; `path`: the user's model file. Raise UsageError or WeightsError where it cannot run here."""
     one.check()
     file = weights_file(one.weights_name, path=path)
     config = one.config(det_size_px=det_size_px, weights_sha256=sha256_file(file))
@@ -102,7 +100,7 @@ def ready(one: Choice, *, det_size_px: int = 640, path: Path | None = None) -> D
 
 
 def problem(one: Choice) -> str:
-    """Return why a detector cannot run here as things are, empty where it can; nothing is fetched."""
+    """Return why a detector cannot run on this machine, empty where it can; fetch nothing."""
     try:
         one.check()
         if one.is_optional:

@@ -14,7 +14,7 @@ from dfer_data.errors import UsageError
 from dfer_data.types import Detection, Floats, Image, LandmarkScheme
 
 _UPSAMPLE = 1  # finds faces from 40 px at the detector's size; without it many small ones are missed
-_FACE_PX = 320  # dlib answers in whole pixels: the predictor runs on a face enlarged to this, so a step is about 0.1 px
+_FACE_PX = 320  # dlib returns whole pixels: the predictor runs on a face enlarged to this, so a step is about 0.1 px
 # dlib's order: outer and inner corner of the eye on the picture's right, of the other eye, base of the nose.
 _ORDER = (2, 3, 1, 0, 4)  # -> left to right in the picture: outer, inner, inner, outer, nose base
 
@@ -23,7 +23,7 @@ class Dlib:
     """The detector; single-threaded."""
 
     def __init__(self, weights: Path, *, long_side_px: int = 640, score_threshold: float = 0.0) -> None:
-        """Load the landmark predictor; UsageError if `weights` is not one."""
+        """Load the landmark predictor; raise UsageError if `weights` is not one."""
         self._find = dlib.get_frontal_face_detector()
         try:
             self._predict = dlib.shape_predictor(str(weights))
@@ -45,24 +45,24 @@ class Dlib:
         scaling = scaling_to_long_side(image, long_side_px=self._long_side_px)
         resized = resize(image, scaling)
         rectangles, scores, _ = self._find.run(resized, _UPSAMPLE, self._score_threshold)
-        found = []
+        detections = []
         for rectangle, score in zip(rectangles, scores, strict=True):
             box = np.array([rectangle.left(), rectangle.top(), rectangle.right(), rectangle.bottom()], np.float32)
             landmarks = scaling.to_source(self._landmarks(resized, box))
-            found.append(Detection(scaling.to_source(box.reshape(2, 2)).reshape(4), float(score), landmarks))
-        found.sort(key=lambda detection: -detection.score)
-        return [detection for detection in found if detection.is_finite]
+            detections.append(Detection(scaling.to_source(box.reshape(2, 2)).reshape(4), float(score), landmarks))
+        detections.sort(key=lambda detection: -detection.score)
+        return [detection for detection in detections if detection.is_finite]
 
     def _landmarks(self, image: Image, box: Floats) -> Floats:
-        """Return (5, 2) float32 landmarks of the face in `box` (4,), predicted on an enlarged cut-out."""
+        """Return (5, 2) float32 landmarks of the face in `box` (4,), predicted on an enlarged crop."""
         scale = _FACE_PX / float(box[2] - box[0] + 1)
         margin = 0.5 * (box[2] - box[0] + 1)  # the predictor looks a little outside the box
         left, top = box[0] - margin, box[1] - margin
         side = round((2 * margin + box[2] - box[0] + 1) * scale)
         matrix = np.array([[scale, 0, (0.5 - left) * scale - 0.5], [0, scale, (0.5 - top) * scale - 0.5]])
-        cut = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        crop = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         edge = round(margin * scale)
         face = dlib.rectangle(edge, edge, edge + _FACE_PX - 1, edge + _FACE_PX - 1)
-        shape = self._predict(np.asarray(cut, np.uint8), face)
+        shape = self._predict(np.asarray(crop, np.uint8), face)
         points = np.array([[shape.part(i).x, shape.part(i).y] for i in _ORDER], np.float64)
         return np.asarray((points + 0.5) / scale - 0.5 + (left, top), np.float32)

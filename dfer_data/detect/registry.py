@@ -1,4 +1,4 @@
-"""Detectors by name: what each needs, and how to build it."""
+"""The registry of detectors: what each needs, and how to build it."""
 
 from __future__ import annotations
 
@@ -14,38 +14,38 @@ from dfer_data.errors import UsageError
 
 @dataclass(frozen=True)
 class DetectorSpec:
-    """A detector that `--detector` knows."""
+    """A detector that `--detector` accepts."""
 
     name: str
-    """On the command line."""
+    """Value of `--detector`."""
     backbones: tuple[str, ...]
     """Networks or methods it can run, the default first."""
     weights: str
-    """Name of the default backbone's file in `dfer_data.weights.fetch`; empty where it has none."""
+    """Name of the default backbone's model file in `dfer_data.weights.fetch`; empty where it has none."""
     score_threshold: float
-    """Default least score, in its own unit."""
+    """Default minimum score, in the detector's own unit."""
     versions: tuple[str, ...]
-    """Distributions whose version changes what the default backbone finds, on a CPU in float32."""
+    """Distributions whose version changes the detections of the default backbone on a CPU in float32."""
     is_network: bool = False
     """Whether it can compute in bf16, and on a GPU."""
 
     def weights_of(self, backbone: str) -> str:
-        """Return the name of a backbone's file in `dfer_data.weights.fetch`; UsageError lists the known backbones."""
+        """Return the name of a backbone's model file; raise UsageError with the known backbones for another one."""
         if backbone not in self.backbones:
             known = ", ".join(filter(None, self.backbones)) or "none"
-            raise UsageError(f"--backbone {backbone}: {self.name} knows {known}")
+            raise UsageError(f"--backbone {backbone}: unknown to detector {self.name}; known: {known}")
         return self.weights if backbone == self.backbones[0] else f"{self.name}-{backbone}"
 
     def check(self, config: PrepareConfig, *, has_hardware: bool = True) -> None:
-        """UsageError for a device or precision that it does not know, or that this machine lacks.
+        """Raise UsageError for a device or precision that the detector does not support or this machine lacks.
 
-        Not `has_hardware`: only the packages must be here, whose versions the plan names.
+        Without `has_hardware` only the packages are checked, because the plan records their versions.
         """
         is_default = config.backbone == self.backbones[0]
         if is_default and (config.device, config.precision) == ("cpu", "f32"):
             return
         if not self.is_network:
-            raise UsageError(f"--detector {self.name} knows --device cpu with --precision f32 alone")
+            raise UsageError(f"--detector {self.name} supports only --device cpu with --precision f32")
         from dfer_data.detect.backends import check_hardware, check_packages
 
         check_packages(config.device, config.precision, backbone=config.backbone)
@@ -53,7 +53,7 @@ class DetectorSpec:
             check_hardware(config.device, config.precision, backbone=config.backbone)
 
     def packages(self, config: PrepareConfig) -> tuple[str, ...]:
-        """Return the distributions whose version changes what it finds with these settings."""
+        """Return the distributions whose version changes the detections with these settings."""
         if config.backbone == "resnet50":
             from dfer_data.detect.backends import RESNET50_PACKAGES
 
@@ -77,11 +77,11 @@ DETECTORS: Mapping[str, DetectorSpec] = MappingProxyType(
         "none": DetectorSpec("none", ("",), "", 0.0, ()),
     }
 )
-"""`none` stands for a dataset's own crops, taken as they are."""
+"""`none`: a dataset's own crops, stored as they are."""
 
 
 def detector_spec(name: str) -> DetectorSpec:
-    """Return the detector called `name`; UsageError lists the known ones."""
+    """Return the detector named `name`; raise UsageError with the known names otherwise."""
     try:
         return DETECTORS[name]
     except KeyError:
@@ -89,7 +89,7 @@ def detector_spec(name: str) -> DetectorSpec:
 
 
 def build_detector(config: PrepareConfig, *, weights: Path | None) -> Detector | None:
-    """Build the detector of a config from its local model file; None for `none`."""
+    """Build the detector of a config from its local model file; return None for `none`."""
     if config.detector == "none":
         return None
     if weights is None:

@@ -1,7 +1,7 @@
-"""RetinaFace's ResNet-50: the network of retinaface-pytorch 0.0.7, its weights read as tensors alone.
+"""Run RetinaFace's ResNet-50: the network of retinaface-pytorch 0.0.7, with weights read only as tensors.
 
-The package's own prediction takes one picture at a time, pads it to a square and truncates landmarks to whole pixels;
-of the package only the network is taken, and its input and output are those of `dfer_data.detect.retinaface`.
+The package's own prediction takes one picture at a time, pads it to a square and truncates landmarks to whole pixels.
+Only the package's network is used; `dfer_data.detect.retinaface` prepares its input and decodes its output.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from dfer_data.errors import UsageError
 from dfer_data.types import Floats
 
 _LAYERS = {"layer2": 1, "layer3": 2, "layer4": 3}  # strides 8, 16 and 32
-_MOST_BYTES = 2**30  # of an unpacked file; the network has 110 MB of weights
+_MAX_BYTES = 2**30  # of an unpacked file; the network has 110 MB of weights
 
 
 def resnet50_network(weights: Path, *, device: Device, precision: Precision = "f32") -> Network:
-    """Return the network on a GPU, or on one CPU thread; UsageError if `weights` are not its weights."""
+    """Load the network on a GPU or on one CPU thread; raise UsageError if `weights` has other weights."""
     model = build()
     fill(model, read_resnet50(weights), name=str(weights))
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
@@ -45,10 +45,10 @@ def resnet50_network(weights: Path, *, device: Device, precision: Precision = "f
 
 
 def build() -> nn.Module:
-    """Return retinaface-pytorch's network with fresh weights, as its own prediction builds it."""
+    """Build retinaface-pytorch's network with untrained weights, as the package's own prediction does."""
     package = importlib.import_module("retinaface.network")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the package calls torchvision by parameters that have new names by now
+        warnings.simplefilter("ignore")  # the package uses old names of torchvision's parameters
         model = package.RetinaFace(
             "Resnet50", pretrained=False, return_layers=_LAYERS, in_channels=256, out_channels=256
         )
@@ -57,37 +57,39 @@ def build() -> nn.Module:
 
 
 def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, name: str) -> None:
-    """Put tensors into a network, all of them and nothing else; UsageError says how many do not fit."""
-    wanted = model.state_dict()
-    optional = {key for key in wanted if key.endswith("num_batches_tracked")}  # of use in training alone
-    missing, unknown = wanted.keys() - tensors.keys() - optional, tensors.keys() - wanted.keys()
-    others = [key for key in wanted.keys() & tensors.keys() if wanted[key].shape != tensors[key].shape]
-    if missing or unknown or others:
-        first = min(missing or unknown or others)
+    """Load exactly these tensors into a network; raise UsageError with the number of tensors that do not fit."""
+    expected = model.state_dict()
+    optional = {key for key in expected if key.endswith("num_batches_tracked")}  # used only in training
+    missing, unknown = expected.keys() - tensors.keys() - optional, tensors.keys() - expected.keys()
+    mismatched = [key for key in expected.keys() & tensors.keys() if expected[key].shape != tensors[key].shape]
+    if missing or unknown or mismatched:
+        first = min(missing or unknown or mismatched)
         raise UsageError(
             f"{name} does not hold the weights of RetinaFace's ResNet-50: {len(missing)} tensors are missing, "
-            f"{len(unknown)} are unknown, {len(others)} have another shape ({first}); give the released file"
+            f"{len(unknown)} are unknown, {len(mismatched)} have another shape ({first}); use the released file"
         )
     model.load_state_dict(dict(tensors), strict=False)
 
 
 def read_resnet50(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a safetensors or PyTorch file, or of the only PyTorch file in a zip; no code is run.
+    """Read the tensors of a safetensors or PyTorch file, or of the only PyTorch file in a zip, without running code.
 
-    Raises UsageError: the file is cut, is something else, or holds more than tensors.
+    Raises UsageError if the file is truncated, is of another kind, or holds more than tensors.
     """
     try:
         content = _content(path)
     except pickle.UnpicklingError as error:
         raise UsageError(
-            f"{path} holds code or objects besides tensors, which are not loaded: they could do anything; give a file "
-            "with the state dict alone"
+            f"{path} holds code or objects besides tensors, which are not loaded: they could do anything; use a file "
+            "with only the state dict"
         ) from error
-    except Exception as error:  # of zipfile, torch, safetensors, which have no common public base
+    except Exception as error:  # zipfile, torch and safetensors have no common public base class
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UsageError(f"{path} is no file of weights that PyTorch can read ({reason}); it may be cut") from error
+        raise UsageError(
+            f"{path} is not a weights file that PyTorch can read ({reason}); it may be truncated"
+        ) from error
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise UsageError(f"{path} holds something else than tensors by name; give the released file")
+        raise UsageError(f"{path} holds something other than named tensors; use the released file")
     return {str(key).removeprefix("module."): value for key, value in content.items()}
 
 
@@ -96,7 +98,7 @@ def _content(path: Path) -> Any:
         from safetensors.torch import load_file
 
         return load_file(path)
-    if zipfile.is_zipfile(path):  # what PyTorch writes is a zip of many members
+    if zipfile.is_zipfile(path):  # PyTorch itself writes zips of many members
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
             if len(members) == 1:
@@ -105,26 +107,26 @@ def _content(path: Path) -> Any:
 
 
 def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> io.BytesIO:
-    if member.file_size > _MOST_BYTES:
+    if member.file_size > _MAX_BYTES:
         raise ValueError(f"{member.filename} unpacks to {member.file_size} bytes")
     return io.BytesIO(archive.read(member))
 
 
 def _loaded(file: Path | io.BytesIO) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about pickles of other making, which are refused
+        warnings.simplefilter("ignore")  # about pickles of other programs, which are refused
         return torch.load(file, map_location="cpu", weights_only=True)
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Compute on one CPU thread, as every detector here: there is a process for each core."""
-    before = torch.get_num_threads()
+    """Compute on one CPU thread, as every detector does, because there is one process per core."""
+    num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(num_threads)
 
 
 def _array(tensor: Tensor) -> Floats:

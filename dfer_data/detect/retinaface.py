@@ -1,7 +1,7 @@
 """RetinaFace (Deng et al., CVPR 2020) with a MobileNet 0.25 or a ResNet-50 backbone, decoded in floats.
 
-The network gives raw regressions per anchor; anchors, decoding and non-maximum suppression are here. Other packages
-round landmarks to whole pixels, which alone adds visible jitter to aligned faces.
+The network returns raw regressions per anchor; this module adds anchors, decoding and non-maximum suppression. Other
+packages round landmarks to whole pixels, which alone adds visible jitter to aligned faces.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ _PAD_MULTIPLE_PX = 32
 
 @dataclass(frozen=True)
 class _Backbone:
-    """What a backbone is given."""
+    """Input format of a backbone."""
 
     mean_rgb: tuple[float, float, float]
     """Subtracted from each channel, 0..255."""
     scale_rgb: tuple[float, float, float] | None
-    """What is left is multiplied by; None: nothing."""
+    """Factor for each channel after the mean is subtracted; None: no scaling."""
     is_bgr: bool
-    """Order of the channels."""
+    """Whether the channels are in BGR order."""
     max_batch: Mapping[Device, int]
-    """Pictures at a time."""
+    """Most pictures per batch on each device."""
     is_fixed: bool
-    """Whether there are always so many, since results could change with the size of the batch."""
+    """Whether every batch has that size, because results could change with the batch size."""
 
 
 _BACKBONES: Mapping[Backbone, _Backbone] = MappingProxyType(
@@ -74,7 +74,7 @@ class RetinaFace:
         device: Device = "cpu",
         precision: Precision = "f32",
     ) -> None:
-        """Load the network; UsageError if `weights` are not its weights, or package or hardware is missing."""
+        """Load the network; raise UsageError for other weights, a missing package or missing hardware."""
         self._network = network(weights, backbone=backbone, device=device, precision=precision)
         self._backbone = _BACKBONES[backbone]
         self._max_batch = self._backbone.max_batch[device]
@@ -90,15 +90,15 @@ class RetinaFace:
 
     def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
         """See Detector.detect."""
-        found: list[list[Detection]] = []
+        detections: list[list[Detection]] = []
         start = 0
-        while start < len(images):  # runs of equal size share a batch
+        while start < len(images):  # consecutive pictures of equal size share a batch
             stop = start + 1
             while stop < min(len(images), start + self._max_batch) and images[stop].shape == images[start].shape:
                 stop += 1
-            found += self._detect_batch(images[start:stop])
+            detections += self._detect_batch(images[start:stop])
             start = stop
-        return found
+        return detections
 
     def _detect_batch(self, images: Sequence[Image]) -> list[list[Detection]]:
         scaling = scaling_to_long_side(images[0], long_side_px=self._long_side_px)
@@ -144,23 +144,23 @@ def _network_input(images: Sequence[Image], *, num_pictures: int, backbone: _Bac
 @lru_cache(maxsize=8)
 def _anchors(height_px: int, width_px: int) -> Floats:
     """Return anchors (A, 4) float32 in pixels: centre x, centre y, width, height; row by row, small size first."""
-    parts = []
+    anchors_by_stride = []
     for stride, sizes in _STRIDES_AND_SIZES_PX:
         rows, columns = -(-height_px // stride), -(-width_px // stride)
         y, x, size = np.meshgrid(np.arange(rows), np.arange(columns), np.array(sizes), indexing="ij")
-        parts.append(np.stack([(x + 0.5) * stride, (y + 0.5) * stride, size, size], axis=-1).reshape(-1, 4))
-    return np.concatenate(parts).astype(np.float32)
+        anchors_by_stride.append(np.stack([(x + 0.5) * stride, (y + 0.5) * stride, size, size], axis=-1).reshape(-1, 4))
+    return np.concatenate(anchors_by_stride).astype(np.float32)
 
 
 def decode_boxes(regressions: Floats, anchors: Floats) -> Floats:
-    """(N, 4) regressions on (N, 4) anchors -> (N, 4) float32 left, top, right, bottom in network pixels."""
+    """Decode (N, 4) regressions on (N, 4) anchors to (N, 4) float32 left, top, right, bottom in network pixels."""
     centre = anchors[:, :2] + anchors[:, 2:] * regressions[:, :2] * _VARIANCE_CENTRE
     half = anchors[:, 2:] * np.exp(regressions[:, 2:] * _VARIANCE_SIZE) / 2
     return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
 
 
 def decode_landmarks(regressions: Floats, anchors: Floats) -> Floats:
-    """(N, 10) regressions on (N, 4) anchors -> (N, 5, 2) float32 in network pixels."""
+    """Decode (N, 10) regressions on (N, 4) anchors to (N, 5, 2) float32 points in network pixels."""
     offsets = regressions.reshape(-1, 5, 2) * _VARIANCE_CENTRE
     return (anchors[:, None, :2] + anchors[:, None, 2:] * offsets).astype(np.float32)
 
@@ -168,10 +168,10 @@ def decode_landmarks(regressions: Floats, anchors: Floats) -> Floats:
 def non_maximum_suppression(boxes: Floats, *, iou: float) -> list[int]:
     """Return the rows of (N, 4) boxes, best first, that no better kept box overlaps by more than `iou`."""
     kept: list[int] = []
-    left = np.arange(len(boxes))
-    while left.size:
-        best, *_ = left
+    remaining = np.arange(len(boxes))
+    while remaining.size:
+        best, *_ = remaining
         kept.append(int(best))
-        others = left[1:]
-        left = others[box_iou(boxes[best], boxes[others]) <= iou]
+        candidates = remaining[1:]
+        remaining = candidates[box_iou(boxes[best], boxes[candidates]) <= iou]
     return kept

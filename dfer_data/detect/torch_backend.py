@@ -1,4 +1,4 @@
-"""An ONNX graph as PyTorch operations: those that RetinaFace has, no others."""
+"""Run an ONNX graph as PyTorch operations; only the operations of RetinaFace are supported."""
 
 from __future__ import annotations
 
@@ -22,18 +22,20 @@ Attributes = Mapping[str, Any]
 
 
 class TorchGraph:
-    """The nodes of an ONNX file, run one after the other; shapes are computed on the CPU, pictures on `device`."""
+    """Runs the nodes of an ONNX file in order; shapes are computed on the CPU, pictures on `device`."""
 
     def __init__(self, path: Path, *, device: str, dtype: torch.dtype) -> None:
-        """Read the file; ValueError for an operation that is not known here."""
+        """Read the file; raise ValueError for an unsupported operation."""
         graph = onnx.load(path).graph
         unknown = sorted({node.op_type for node in graph.node} - _OPERATIONS.keys())
         if unknown:
-            raise ValueError(f"operations that are not known: {', '.join(unknown)}")
+            raise ValueError(f"unsupported operations: {', '.join(unknown)}")
         self._dtype = dtype
         self._input = graph.input[0].name
         self._outputs = [output.name for output in graph.output]
-        self._weights = {one.name: self._tensor(numpy_helper.to_array(one), device) for one in graph.initializer}
+        self._weights = {
+            tensor.name: self._tensor(numpy_helper.to_array(tensor), device) for tensor in graph.initializer
+        }
         self._nodes = [
             (_OPERATIONS[node.op_type], list(node.input), node.output[0], _attributes(node)) for node in graph.node
         ]
@@ -55,7 +57,7 @@ class TorchGraph:
 
 
 def torch_network(weights: Path, *, device: Device, precision: Precision = "f32") -> Network:
-    """Return RetinaFace's graph as PyTorch operations on a GPU, or, for comparison, on the CPU."""
+    """Load RetinaFace's graph as PyTorch operations on a GPU or, for comparison, on the CPU."""
     graph = TorchGraph(weights, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
 
     def compute(batch: Floats) -> tuple[Floats, Floats, Floats]:
@@ -71,17 +73,17 @@ def _array(tensor: Tensor) -> Floats:
 
 
 def _attributes(node: Any) -> Attributes:
-    found = {one.name: onnx.helper.get_attribute_value(one) for one in node.attribute}
-    if "value" in found:
-        found["value"] = torch.from_numpy(numpy_helper.to_array(found["value"]).copy())
-    return found
+    attributes = {attribute.name: onnx.helper.get_attribute_value(attribute) for attribute in node.attribute}
+    if "value" in attributes:
+        attributes["value"] = torch.from_numpy(numpy_helper.to_array(attributes["value"]).copy())
+    return attributes
 
 
 def _conv(inputs: Sequence[Any], attributes: Attributes) -> Tensor:
     x, weight, *bias = inputs
     top, left, bottom, right = attributes["pads"]
     if (top, left) != (bottom, right):
-        raise ValueError("uneven padding")
+        raise ValueError("uneven padding is not supported")
     return F.conv2d(
         x,
         weight,
@@ -95,7 +97,7 @@ def _conv(inputs: Sequence[Any], attributes: Attributes) -> Tensor:
 
 def _resize(inputs: Sequence[Any], attributes: Attributes) -> Tensor:
     if attributes["mode"] != b"nearest":
-        raise ValueError(f"resizing by {attributes['mode']!r}")
+        raise ValueError(f"resize mode {attributes['mode']!r} is not supported")
     height, width = inputs[3][2:].tolist()
     return F.interpolate(inputs[0], size=(height, width), mode="nearest")
 
@@ -112,7 +114,7 @@ def _gather(inputs: Sequence[Any], attributes: Attributes) -> Tensor:
 _OPERATIONS: Mapping[str, Callable[[Sequence[Any], Attributes], Tensor]] = MappingProxyType(
     {
         "Add": lambda x, _: x[0] + x[1],
-        "Cast": lambda x, _: x[0].to(torch.int64),  # shapes alone are cast
+        "Cast": lambda x, _: x[0].to(torch.int64),  # only shapes are cast
         "Concat": lambda x, a: torch.cat(list(x), dim=a["axis"]),
         "Constant": lambda _, a: a["value"],
         "Conv": _conv,
@@ -126,6 +128,6 @@ _OPERATIONS: Mapping[str, Callable[[Sequence[Any], Attributes], Tensor]] = Mappi
         "Slice": _slice,
         "Softmax": lambda x, a: F.softmax(x[0].float(), dim=a["axis"]),
         "Transpose": lambda x, a: x[0].permute(a["perm"]),
-        "Unsqueeze": lambda x, a: x[0].reshape([1, *x[0].shape]),  # of a number of a shape
+        "Unsqueeze": lambda x, a: x[0].reshape([1, *x[0].shape]),  # only numbers of a shape
     }
 )

@@ -1,6 +1,6 @@
-"""What two detectors agree on, and how steady one is: pure functions of detections and tracks.
+"""Measure how far two detectors agree and how steady one is: pure functions of detections and tracks.
 
-Lengths are shares of the IOD, the distance of the two eye points.
+Lengths are shares of the IOD, the distance between the two eye points.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from dfer_data.faces.align import eye_centres
 from dfer_data.types import Detection, Floats, LandmarkScheme, Track
 
 SAME_FACE_IOU = 0.3
-"""Least overlap of two boxes of one face in one frame: that of the tracker. Detectors draw boxes differently."""
+"""Minimum overlap of two boxes of one face in one frame, as in the tracker. Detectors draw boxes differently."""
 
 
 def same_face(one: Sequence[Detection], other: Sequence[Detection]) -> tuple[Detection, Detection] | None:
-    """Return the two detections of a frame, one of each detector, that overlap most; None below SAME_FACE_IOU."""
+    """Return the two detections of a frame, one per detector, that overlap most; None below SAME_FACE_IOU."""
     if not one or not other:
         return None
     overlap = np.stack([box_iou(face.box, np.stack([each.box for each in other])) for face in one])
@@ -27,13 +27,13 @@ def same_face(one: Sequence[Detection], other: Sequence[Detection]) -> tuple[Det
 
 
 def landmark_distance(one: Detection, other: Detection, *, schemes: tuple[LandmarkScheme, LandmarkScheme]) -> float:
-    """Return the mean distance of the landmarks that two schemes share, over the mean of the two IODs.
+    """Return the mean distance between the landmarks that two schemes share, over the mean of the two IODs.
 
-    Detectors of one scheme share all five points; otherwise the two eyes are compared.
+    Detectors with the same scheme share all five points; otherwise only the two eyes are compared.
     """
     points = [one.landmarks, other.landmarks]
-    eyes = [eye_centres(each, scheme) for each, scheme in zip(points, schemes, strict=True)]
-    iod = np.mean([_iod(each) for each in eyes])
+    eyes = [eye_centres(landmarks, scheme) for landmarks, scheme in zip(points, schemes, strict=True)]
+    iod = np.mean([_iod(eye_points) for eye_points in eyes])
     a, b = points if schemes[0] == schemes[1] else eyes
     return float(np.linalg.norm(a - b, axis=1).mean() / iod)
 
@@ -41,7 +41,7 @@ def landmark_distance(one: Detection, other: Detection, *, schemes: tuple[Landma
 def second_differences(track: Track, *, scheme: LandmarkScheme, step: int) -> dict[int, float]:
     """Return frame -> mean square over the landmarks of |p(t - step) - 2 p(t) + p(t + step)| / IOD(t).
 
-    For the frames that were detected at all three times. The square root of the mean over frames is the jitter.
+    Only frames detected at all three times are included. The square root of the mean over frames is the jitter.
     """
     rows = np.flatnonzero(track.is_detected)
     rows = rows[np.isin(rows - step, rows) & np.isin(rows + step, rows)]
@@ -53,16 +53,16 @@ def second_differences(track: Track, *, scheme: LandmarkScheme, step: int) -> di
 
 
 def overlaps(one: Track, other: Track) -> Floats:
-    """Return the intersection over union (N,) of two tracks in each frame in which both were detected."""
-    boxes = [_detected(track) for track in (one, other)]
-    shared = sorted(boxes[0].keys() & boxes[1].keys())
-    return np.array([box_iou(boxes[0][i], boxes[1][i][None])[0] for i in shared], np.float32)
+    """Return the intersection over union (N,) of two tracks for each frame in which both were detected."""
+    boxes = [_detected_boxes(track) for track in (one, other)]
+    shared_frames = sorted(boxes[0].keys() & boxes[1].keys())
+    return np.array([box_iou(boxes[0][i], boxes[1][i][None])[0] for i in shared_frames], np.float32)
 
 
-def _detected(track: Track) -> dict[int, Floats]:
+def _detected_boxes(track: Track) -> dict[int, Floats]:
     return {track.first_frame + row: track.boxes[row] for row in np.flatnonzero(track.is_detected).tolist()}
 
 
 def _iod(eyes: Floats) -> Floats:
-    """(..., 2, 2) eye points -> (...) distance, at least a thousandth of a pixel."""
+    """Return the distance (...) between eye points (..., 2, 2), at least a thousandth of a pixel."""
     return np.asarray(np.maximum(np.linalg.norm(eyes[..., 1, :] - eyes[..., 0, :], axis=-1), 1e-3), np.float32)

@@ -1,4 +1,4 @@
-"""The folder of a comparison: comparison.json, three tables, and a contact sheet a clip below sheets/."""
+"""Write the folder of a comparison: comparison.json, three tables, and one contact sheet per clip in sheets/."""
 
 from __future__ import annotations
 
@@ -19,24 +19,28 @@ _TABLES = ("detectors.csv", "pairs.csv", "clips.csv")
 
 
 def claim(folder: Path, *, force: bool) -> None:
-    """Make the folder, or with `force` take out what an earlier comparison left there.
+    """Create the folder, or with `force` delete the files of an earlier comparison in it.
 
-    Raises UsageError for a folder that holds anything else, OSError.
+    Raises UsageError for a folder that holds anything else, and OSError.
     """
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"--out {folder} is no folder")
-    there = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-    others = [name for name in there if name not in (_DOCUMENT, COMPARISON_SHEETS, *_TABLES)]
-    if others or (there and not force):
-        what = f"holds {others[0]}, which is no comparison" if others else "holds a comparison already"
-        raise UsageError(f"--out {folder} {what}; choose another folder" + ("" if others else ", or --force"))
+        raise UsageError(f"--out {folder} is not a folder")
+    names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    foreign_names = [name for name in names if name not in (_DOCUMENT, COMPARISON_SHEETS, *_TABLES)]
+    if foreign_names or (names and not force):
+        problem = (
+            f"holds {foreign_names[0]}, which is not part of a comparison"
+            if foreign_names
+            else "already holds a comparison"
+        )
+        raise UsageError(f"--out {folder} {problem}; choose another folder" + ("" if foreign_names else ", or --force"))
     folder.mkdir(parents=True, exist_ok=True)
     for path in (folder / _DOCUMENT, *(folder / name for name in _TABLES), *(folder / COMPARISON_SHEETS).glob("*.jpg")):
         path.unlink(missing_ok=True)
 
 
 def document(comparison: DetectorComparison, *, root: Path, every: int, det_size_px: int) -> dict[str, Any]:
-    """Return everything as JSON values; shares are 0..1, lengths shares of the distance of the eyes."""
+    """Return the comparison as JSON values; shares are 0..1, lengths are shares of the distance between the eyes."""
     return {
         "format": "dfer-detector-comparison",
         "format_version": 1,
@@ -65,7 +69,7 @@ def _clip_rows(comparison: DetectorComparison, names: Sequence[str]) -> Iterable
             "is_partial": clip.is_partial,
             **{f"hits {name}": clip.hits[name] for name in names},
             **{f"subject frames {name}": clip.subject_frames[name] for name in names},
-            "different subjects": "; ".join(f"{one.one} {one.other}" for one in clip.suspects),
+            "different subjects": "; ".join(f"{suspect.one} {suspect.other}" for suspect in clip.suspects),
             "sheet": clip.sheet,
         }
 

@@ -1,6 +1,6 @@
-"""Detectors on one's own videos, side by side: every video is decoded once and shown to each of them.
+"""Compare detectors on your own videos: each video is decoded once and shown to every detector.
 
-A clip is what `prepare folder` makes of a video: a minute at most, tracked and its subject chosen as there.
+Clips are those of `prepare folder`: at most a minute long, with the same tracking and the same choice of the subject.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from dfer_data.video.shot_cuts import CutDetector
 
 CLIP_SECONDS = 60.0
 """Longer videos are compared in clips of this length."""
-_WARM_UP = np.zeros((360, 640, 3), np.uint8)  # what a detector sets up with its first picture is not timed
+_WARM_UP = np.zeros((360, 640, 3), np.uint8)  # the setup that a detector does with its first picture is not timed
 
 
 def compare_detectors(
@@ -44,33 +44,33 @@ def compare_detectors(
 ) -> DetectorComparison:
     """Run detectors over the videos below a folder.
 
-    `every`: only each such frame is looked at. `limit`: so many videos, spread over the sorted list. `sheets`: a folder
-    for a contact sheet of each clip. `on_video` is told how many are done. Raises UsageError for a folder without
-    videos, OSError where sheets cannot be written.
+    `every`: detect only every n-th frame. `limit`: at most this many videos, spread over the sorted list. `sheets`: a
+    folder for one contact sheet per clip. `on_video` receives the number of videos done and their total. Raises
+    UsageError for a folder without videos, OSError where sheets cannot be written.
     """
     if every < 1 or not contestants:
-        raise UsageError(f"every {every}, {len(contestants)} detectors: 1 or more of each is needed")
+        raise UsageError(f"every is {every} with {len(contestants)} detectors; both must be 1 or more")
     videos = videos_of(root, limit=limit)
-    folder = SheetFolder(sheets, [one.name for one in contestants]) if sheets is not None else None
-    bench = _Bench(contestants, Totals(contestants, every=every), every, folder)
+    folder = SheetFolder(sheets, [contestant.name for contestant in contestants]) if sheets is not None else None
+    context = _Context(contestants, Totals(contestants, every=every), every, folder)
     clips: list[ClipRow] = []
     unread: list[Unread] = []
     with _one_thread():
-        for one in contestants:
-            one.detector.detect([_WARM_UP])
+        for contestant in contestants:
+            contestant.detector.detect([_WARM_UP])
         for number, video in enumerate(videos):
             on_video(number, len(videos))
             try:
-                clips += _rows_of_video(root / video.path, video.clip_id, bench)
+                clips += _rows_of_video(root / video.path, video.clip_id, context)
             except VideoError as error:
                 unread.append(Unread(video.path, error.code, "; ".join(filter(None, (error.message, error.hint)))))
     on_video(len(videos), len(videos))
-    return DetectorComparison(bench.totals.detector_rows(), bench.totals.pair_rows(), tuple(clips), tuple(unread))
+    return DetectorComparison(context.totals.detector_rows(), context.totals.pair_rows(), tuple(clips), tuple(unread))
 
 
 @dataclass(frozen=True, eq=False)
-class _Bench:
-    """What all clips have in common."""
+class _Context:
+    """What all clips share."""
 
     contestants: Sequence[DetectorUnderTest]
     totals: Totals
@@ -79,32 +79,32 @@ class _Bench:
 
 
 def videos_of(root: Path, *, limit: int | None = None) -> list[SourceVideo]:
-    """Return the videos below a folder, at most `limit` of them, at even distances in their sorted list.
+    """Return the videos below a folder, at most `limit` of them, evenly spaced in their sorted list.
 
-    Raises UsageError for a folder that is not there or holds none.
+    Raises UsageError for a folder that does not exist or holds no videos.
     """
     if limit is not None and limit < 1:
-        raise UsageError(f"limit {limit}: 1 or more is needed")
+        raise UsageError(f"limit is {limit}; it must be 1 or more")
     if not root.is_dir():
         raise UsageError(f"{root} is not a folder; give a folder of videos")
     videos = list_folder(root, layout="videos").videos
-    number = min(len(videos), limit or len(videos))
-    return [videos[i * len(videos) // number] for i in range(number)]
+    num_videos = min(len(videos), limit or len(videos))
+    return [videos[i * len(videos) // num_videos] for i in range(num_videos)]
 
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Let OpenCV scale pictures on one thread, as workers do: the times are those of one core."""
-    before = cv2.getNumThreads()
+    """Run OpenCV on one thread, as workers do, so that the times are those of one core."""
+    num_threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
     try:
         yield
     finally:
-        cv2.setNumThreads(before)
+        cv2.setNumThreads(num_threads)
 
 
-def _rows_of_video(path: Path, video_id: str, bench: _Bench) -> Iterator[ClipRow]:
-    """Yield the rows of a video's clips; VideoError when no frame of it can be decoded."""
+def _rows_of_video(path: Path, video_id: str, context: _Context) -> Iterator[ClipRow]:
+    """Yield the rows of a video's clips; raise VideoError when no frame can be decoded."""
     with open_video(path) as reader:
         clip: _Clip | None = None
         number = 0
@@ -113,10 +113,10 @@ def _rows_of_video(path: Path, video_id: str, bench: _Bench) -> Iterator[ClipRow
                 yield clip.finish(f"{video_id}#{number:04d}", is_partial=False)
                 clip, number = None, number + 1
             if clip is None:
-                clip = _Clip(bench, run[0], slot=slot)
+                clip = _Clip(context, run[0], slot=slot)
             clip.add(run)
         if clip is None:
-            reason = reader.decode_error or "it holds no picture"
+            reason = reader.decode_error or "it holds no frames"
             raise VideoError("NO_FRAMES", f"{path.name}: no frame could be decoded: {reason}", hint="convert it again")
         clip_id = f"{video_id}#{number:04d}" if number else video_id
         yield clip.finish(clip_id, is_partial=reader.is_partial)
@@ -125,32 +125,32 @@ def _rows_of_video(path: Path, video_id: str, bench: _Bench) -> Iterator[ClipRow
 class _Clip:
     """One clip while it is decoded."""
 
-    def __init__(self, bench: _Bench, first: Frame, *, slot: int) -> None:
+    def __init__(self, context: _Context, first: Frame, *, slot: int) -> None:
         self.slot = slot
-        self._bench, self._first = bench, first.index
+        self._context, self._first_index = context, first.index
         self._height, self._width = first.image.shape[:2]
-        self._watches = {one.name: _Watch(one) for one in bench.contestants}
+        self._detectors = {contestant.name: _ClipDetector(contestant) for contestant in context.contestants}
         self._cuts = CutDetector()
-        self._glance = SheetFrame()
+        self._sheet_frames = SheetFrame()
 
     def add(self, run: Sequence[Frame]) -> None:
         """Show the next frames to every detector, in turn."""
         is_cut = [self._cuts.is_cut(frame.image) for frame in run]
-        wanted = [frame for frame in run if (frame.index - self._first) % self._bench.every == 0]
-        for frame in wanted:
-            self._glance.add(frame)
-        for watch in self._watches.values():
-            watch.add(run, is_cut=is_cut, wanted=wanted)
+        sampled = [frame for frame in run if (frame.index - self._first_index) % self._context.every == 0]
+        for frame in sampled:
+            self._sheet_frames.add(frame)
+        for detector in self._detectors.values():
+            detector.add(run, is_cut=is_cut, sampled=sampled)
 
     def finish(self, clip_id: str, *, is_partial: bool) -> ClipRow:
-        """Choose every detector's subject and add the clip up; draw its sheet."""
-        folder = self._bench.folder
-        seen = {name: watch.finish(self._width, self._height) for name, watch in self._watches.items()}
-        row = self._bench.totals.add(clip_id, seen, is_partial=is_partial)
-        return replace(row, sheet=folder.add(row, seen, self._glance)) if folder is not None else row
+        """Choose every detector's subject, add the clip to the totals and draw its sheet."""
+        folder = self._context.folder
+        results = {name: detector.finish(self._width, self._height) for name, detector in self._detectors.items()}
+        row = self._context.totals.add(clip_id, results, is_partial=is_partial)
+        return replace(row, sheet=folder.add(row, results, self._sheet_frames)) if folder is not None else row
 
 
-class _Watch:
+class _ClipDetector:
     """One detector on one clip."""
 
     def __init__(self, contestant: DetectorUnderTest) -> None:
@@ -158,22 +158,22 @@ class _Watch:
         self._detector = contestant.detector
         self._rule = config.subject
         self._tracker = Tracker(iou=config.track_iou, max_gap_frames=config.max_gap_frames)
-        self._found: dict[int, list[Detection]] = {}
+        self._detections: dict[int, list[Detection]] = {}
         self._seconds = 0.0
 
-    def add(self, run: Sequence[Frame], *, is_cut: Sequence[bool], wanted: Sequence[Frame]) -> None:
-        """Detect the wanted frames, and follow the faces over the run."""
-        start = time.process_time()  # not of the clock: what else runs on the machine is not the detector's fault
-        found = self._detector.detect([frame.image for frame in wanted])
+    def add(self, run: Sequence[Frame], *, is_cut: Sequence[bool], sampled: Sequence[Frame]) -> None:
+        """Detect faces in the sampled frames, and track them over the run."""
+        start = time.process_time()  # not wall time: other programs must not count against the detector
+        detections = self._detector.detect([frame.image for frame in sampled])
         self._seconds += time.process_time() - start
-        for frame, faces in zip(wanted, found, strict=True):
-            self._found[frame.index] = described(frame.image, faces, scheme=self._detector.scheme)
+        for frame, faces in zip(sampled, detections, strict=True):
+            self._detections[frame.index] = described(frame.image, faces, scheme=self._detector.scheme)
         for frame, cut in zip(run, is_cut, strict=True):
-            self._tracker.add(frame.index, self._found.get(frame.index), is_cut=cut)
+            self._tracker.add(frame.index, self._detections.get(frame.index), is_cut=cut)
 
     def finish(self, width_px: int, height_px: int) -> FrameDetections:
-        """Choose the subject."""
+        """Choose the subject and return the results of the clip."""
         self._tracker.close()
         tracks = [track.as_track() for track in self._tracker.tracks]
         subject = choose_subject(tracks, width_px=width_px, height_px=height_px, rule=self._rule)
-        return FrameDetections(self._found, subject.track if subject else None, self._seconds)
+        return FrameDetections(self._detections, subject.track if subject else None, self._seconds)

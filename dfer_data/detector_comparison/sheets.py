@@ -1,4 +1,4 @@
-"""Contact sheets of a comparison: the same frames of a clip, a row a detector, with what each found in them."""
+"""Draw contact sheets of a comparison: the same frames of a clip, one row per detector, with its detections."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _CELL_PX = 320
 _STRIP_PX = 20
 _GAP_PX = 4
 _BACKGROUND = 24
-_OTHERS: Colour = (150, 150, 150)
+_OTHER_COLOUR: Colour = (150, 150, 150)
 
 
 class SheetFrame:
-    """Keeps a few frames of a clip, small, at even distances, without knowing how many will come."""
+    """Keeps a few downscaled, evenly spaced frames of a clip without knowing its length in advance."""
 
     def __init__(self) -> None:
         """Start before the first frame."""
@@ -34,22 +34,22 @@ class SheetFrame:
     def add(self, frame: Frame) -> None:
         """Take the next frame."""
         if self._num_frames % self._step == 0:
-            self._kept.append((frame.index, *_small(frame.image)))
+            self._kept.append((frame.index, *_downscaled(frame.image)))
         self._num_frames += 1
-        if len(self._kept) == 4 * NUM_FRAMES_SHOWN:  # every second one is enough from now on
+        if len(self._kept) == 4 * NUM_FRAMES_SHOWN:  # from now on every second one is enough
             self._kept, self._step = self._kept[::2], 2 * self._step
 
     def frames(self) -> list[tuple[int, Image, float]]:
-        """Return (frame, picture, its scale) of up to NUM_COLUMNS frames, one from the middle of each part."""
+        """Return (frame, picture, its scale) of up to NUM_FRAMES_SHOWN frames, one from the middle of each part."""
         number = min(NUM_FRAMES_SHOWN, len(self._kept))
         return [self._kept[(2 * i + 1) * len(self._kept) // (2 * number)] for i in range(number)]
 
 
 class SheetFolder:
-    """Writes a sheet a clip into a folder."""
+    """Writes one sheet per clip into a folder."""
 
     def __init__(self, folder: Path, names: Sequence[str]) -> None:
-        """`names`: of the detectors, in the order of the rows."""
+        """`names`: names of the detectors, in row order."""
         self._folder = folder
         self._colours = {name: colour_of(number) for number, name in enumerate(names)}
         self._num_sheets = 0
@@ -63,42 +63,44 @@ class SheetFolder:
         (self._folder / name).write_bytes(simplejpeg.encode_jpeg(self._draw(row, seen, glance), quality=88))
         return name
 
-    def _draw(self, row: ClipRow, seen: Mapping[str, FrameDetections], glance: SheetFrame) -> Image:
-        frames = glance.frames()
+    def _draw(self, row: ClipRow, results: Mapping[str, FrameDetections], sheet_frame: SheetFrame) -> Image:
+        frames = sheet_frame.frames()
         height, width = (max(picture.shape[axis] for _, picture, _ in frames) for axis in (0, 1))
         title = f"{row.clip_id}: {row.num_frames} frames looked at" + (", partial" if row.is_partial else "")
-        people = "; ".join(f"{one.one} and {one.other} follow different faces" for one in row.suspects)
+        disagreements = "; ".join(
+            f"{suspect.one} and {suspect.other} follow different faces" for suspect in row.suspects
+        )
         across = NUM_FRAMES_SHOWN * (width + _GAP_PX) - _GAP_PX
-        strips = [_strip(f"{title}; {people}" if people else title, across)]
-        for name, one in seen.items():
-            subject = f"its subject in {row.subject_frames[name]}" if one.subject is not None else "no subject"
+        strips = [_strip(f"{title}; {disagreements}" if disagreements else title, across)]
+        for name, result in results.items():
+            subject = f"its subject in {row.subject_frames[name]}" if result.subject is not None else "no subject"
             strips.append(_strip(f"{name}: a face in {row.hits[name]} frames, {subject}", across, self._colours[name]))
             cells = np.full((height, across, 3), _BACKGROUND, np.uint8)
             for column, (index, picture, scale) in enumerate(frames):
-                cell = self._cell(name, one, index=index, picture=picture, scale=scale)
+                cell = self._cell(name, result, index=index, picture=picture, scale=scale)
                 left = column * (width + _GAP_PX)
-                cells[: len(cell), left : left + cell.shape[1]] = cell  # a video may change its size
+                cells[: len(cell), left : left + cell.shape[1]] = cell  # the picture size of a video may change
             strips.append(cells)
         return np.concatenate(strips)
 
-    def _cell(self, name: str, seen: FrameDetections, *, index: int, picture: Image, scale: float) -> Image:
-        """Return a small frame with its faces, that of the subject last and in the detector's colour."""
+    def _cell(self, name: str, result: FrameDetections, *, index: int, picture: Image, scale: float) -> Image:
+        """Draw the faces into a downscaled frame, the subject's last and in the detector's colour."""
         cell = picture.copy()
-        faces = sorted(seen.found[index], key=lambda face: _is_subject(face, seen.subject, index))
+        faces = sorted(result.found[index], key=lambda face: _is_subject(face, result.subject, index))
         for face in faces:
-            is_subject = _is_subject(face, seen.subject, index)
+            is_subject = _is_subject(face, result.subject, index)
             draw_face(
                 cell,
                 box=_scaled(face.box.reshape(2, 2), scale).reshape(4),
                 landmarks=_scaled(face.landmarks, scale),
-                colour=self._colours[name] if is_subject else _OTHERS,
+                colour=self._colours[name] if is_subject else _OTHER_COLOUR,
                 is_strong=is_subject,
             )
         draw_text(cell, f"frame {index}", at=(0, cell.shape[0] - 1))
         return cell
 
 
-def _small(image: Image) -> tuple[Image, float]:
+def _downscaled(image: Image) -> tuple[Image, float]:
     height, width = image.shape[:2]
     scale = _CELL_PX / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))

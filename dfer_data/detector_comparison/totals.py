@@ -1,4 +1,4 @@
-"""What a comparison of detectors says: a row a detector, a pair, a clip; how clips add up to them."""
+"""Results of a comparison of detectors: one row per detector, pair and clip, and how the totals add up."""
 
 from __future__ import annotations
 
@@ -23,45 +23,44 @@ from dfer_data.types import Detection, Track
 
 @dataclass(frozen=True, eq=False)
 class FrameDetections:
-    """What one detector saw of one clip."""
+    """Results of one detector on one clip."""
 
     found: Mapping[int, Sequence[Detection]]
-    """Frame -> faces, of every frame that it was given."""
+    """Frame -> faces, for every frame that the detector was given."""
     subject: Track | None
-    """Whom `prepare` would take the clip to be about."""
+    """The track that `prepare` would choose as the clip's subject."""
     cpu_seconds: float
-    """In the detector."""
+    """CPU time of the detector."""
 
     @property
     def num_hits(self) -> int:
-        """Frames with a face."""
+        """Number of frames with a face."""
         return sum(bool(faces) for faces in self.found.values())
 
 
 @dataclass(frozen=True)
 class Suspect:
-    """A clip that two detectors take to be about different people."""
+    """A clip for which two detectors choose different people."""
 
     clip_id: str
-    """The clip."""
     one: str
-    """A detector."""
+    """Name of a detector."""
     other: str
-    """Another."""
+    """Name of another detector."""
     overlap: float | None
-    """Median intersection over union of the two subjects; None: they are never detected in the same frame."""
+    """Median intersection over union of the two subjects; None: never detected in the same frame."""
 
 
 @dataclass(frozen=True)
 class ClipRow:
-    """One clip."""
+    """Results of all detectors on one clip."""
 
     clip_id: str
     """The video's path; `ID#0000` and so on where a long video was cut."""
     num_frames: int
-    """Looked at."""
+    """Frames given to the detectors."""
     is_partial: bool
-    """The source ended early."""
+    """Whether the source ended early."""
     hits: Mapping[str, int]
     """Detector -> frames with a face."""
     subject_frames: Mapping[str, int]
@@ -74,14 +73,14 @@ class ClipRow:
 
 @dataclass(frozen=True)
 class Unread:
-    """A video that could not be compared on."""
+    """A video that could not be decoded."""
 
     video: str
     """Its path below the folder."""
     code: str
-    """As in a ledger."""
+    """Error code, as in a ledger."""
     message: str
-    """Why, and what to do."""
+    """Cause and remedy."""
 
 
 @dataclass(frozen=True)
@@ -89,31 +88,30 @@ class DetectorRow:
     """One detector over all clips."""
 
     name: str
-    """Its name."""
     backbone: str
-    """Its network or method."""
+    """The detector's network or method."""
     weights_sha256: str
-    """Of its model file."""
+    """Hash of the detector's model file."""
     num_frames: int
-    """Looked at."""
+    """Frames given to the detector."""
     num_hits: int
-    """With at least one face."""
+    """Frames with at least one face."""
     hit_rate: float
-    """The latter over the former."""
+    """`num_hits` over `num_frames`."""
     jitter: float | None
-    """Root mean square of the second differences of its subjects' landmarks, as a share of the IOD."""
+    """Root mean square of the second differences of the subjects' landmarks, as a share of the IOD."""
     num_jitter_frames: int
-    """That it is over."""
+    """Frames in `jitter`."""
     shared_jitter: float | None
-    """The same over the frames that every detector has."""
+    """The same, over only the frames that every detector has."""
     num_shared_jitter_frames: int
-    """That it is over."""
+    """Frames in `shared_jitter`."""
     num_subjects: int
     """Clips with a subject."""
     cpu_seconds: float
-    """In the detector."""
+    """CPU time of the detector."""
     frames_per_second: float
-    """Of CPU time: what the detector alone does on one core that it has for itself."""
+    """Frames per second of CPU time: the detector's throughput on one otherwise idle core."""
 
 
 @dataclass(frozen=True)
@@ -121,54 +119,59 @@ class PairRow:
     """Two detectors over all clips."""
 
     one: str
-    """A detector."""
+    """Name of a detector."""
     other: str
-    """Another."""
+    """Name of another detector."""
     num_either: int
     """Frames in which at least one of the two found a face."""
     num_both: int
-    """Frames in which both did."""
+    """Frames in which both found a face."""
     num_same: int
-    """Frames in which they found the same one."""
+    """Frames in which both found the same face."""
     agreement: float | None
     """Frames with the same face over frames with a face of either."""
     points: str
-    """Which landmarks they share."""
+    """The landmarks that both have: `all five` or `the two eyes`."""
     distance_median: float | None
-    """Of the landmarks of the same face, as a share of the IOD."""
+    """Median distance between the landmarks of the same face, as a share of the IOD."""
     distance_p95: float | None
-    """95th percentile."""
+    """95th percentile of that distance."""
     num_suspects: int
     """Clips with different subjects."""
 
 
 @dataclass(frozen=True)
 class DetectorComparison:
-    """Everything."""
+    """All results of a comparison."""
 
     detectors: tuple[DetectorRow, ...]
-    """In the order asked for."""
+    """In the requested order."""
     pairs: tuple[PairRow, ...]
-    """Each two of them."""
+    """One per pair of detectors."""
     clips: tuple[ClipRow, ...]
-    """In order."""
+    """In the order of the videos."""
     unread: tuple[Unread, ...]
     """Videos that could not be read."""
 
     @property
     def suspects(self) -> tuple[Suspect, ...]:
         """Return the clips with different subjects, least overlap first."""
-        found = [suspect for clip in self.clips for suspect in clip.suspects]
-        return tuple(sorted(found, key=lambda one: (one.overlap if one.overlap is not None else -1.0, one.clip_id)))
+        suspects = [suspect for clip in self.clips for suspect in clip.suspects]
+        return tuple(
+            sorted(
+                suspects,
+                key=lambda suspect: (suspect.overlap if suspect.overlap is not None else -1.0, suspect.clip_id),
+            )
+        )
 
     def as_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
+        """Return the results as JSON values."""
         return asdict(self)
 
 
 @dataclass
-class _Steadiness:
-    """Sums of squares."""
+class _Jitter:
+    """Sum of squared second differences, and their number."""
 
     total: float = 0.0
     number: int = 0
@@ -192,78 +195,82 @@ class _PairTotals:
 
 
 class Totals:
-    """Adds clips up."""
+    """Adds up the results of clips."""
 
     def __init__(self, contestants: Sequence[DetectorUnderTest], *, every: int) -> None:
-        """`every`: from one frame that was looked at to the next."""
+        """`every`: step from one detected frame to the next."""
         self._contestants, self._every = contestants, every
         self._num_frames = 0
-        self._hits = dict.fromkeys((one.name for one in contestants), 0)
+        self._hits = dict.fromkeys((contestant.name for contestant in contestants), 0)
         self._subjects, self._cpu_seconds = dict(self._hits), dict.fromkeys(self._hits, 0.0)
-        self._jitter = {name: _Steadiness() for name in self._hits}
-        self._shared = {name: _Steadiness() for name in self._hits}
+        self._jitter = {name: _Jitter() for name in self._hits}
+        self._shared_jitter = {name: _Jitter() for name in self._hits}
         self._pairs = {pair: _PairTotals() for pair in combinations(self._hits, 2)}
-        self._schemes = {one.name: one.detector.scheme for one in contestants}
+        self._schemes = {contestant.name: contestant.detector.scheme for contestant in contestants}
 
     def add(self, clip_id: str, seen: Mapping[str, FrameDetections], *, is_partial: bool) -> ClipRow:
-        """Take what every detector saw of a clip; return its row."""
+        """Add every detector's results on a clip; return the clip's row."""
         num_frames = len(next(iter(seen.values())).found)
         self._num_frames += num_frames
-        suspects = tuple(filter(None, (self._add_pair(clip_id, *pair, seen=seen) for pair in self._pairs)))
+        suspects = tuple(filter(None, (self._add_pair(clip_id, *pair, results=seen) for pair in self._pairs)))
         self._add_jitter(seen, is_shared=not suspects)
-        for name, one in seen.items():
-            self._hits[name] += one.num_hits
-            self._subjects[name] += one.subject is not None
-            self._cpu_seconds[name] += one.cpu_seconds
-        hits = {name: one.num_hits for name, one in seen.items()}
-        frames = {name: one.subject.num_detected if one.subject else 0 for name, one in seen.items()}
-        return ClipRow(clip_id, num_frames, is_partial, hits, frames, suspects)
+        for name, result in seen.items():
+            self._hits[name] += result.num_hits
+            self._subjects[name] += result.subject is not None
+            self._cpu_seconds[name] += result.cpu_seconds
+        hits = {name: result.num_hits for name, result in seen.items()}
+        subject_frames = {name: result.subject.num_detected if result.subject else 0 for name, result in seen.items()}
+        return ClipRow(clip_id, num_frames, is_partial, hits, subject_frames, suspects)
 
-    def _add_pair(self, clip_id: str, one: str, other: str, *, seen: Mapping[str, FrameDetections]) -> Suspect | None:
-        totals, a, b = self._pairs[one, other], seen[one], seen[other]
+    def _add_pair(
+        self, clip_id: str, one: str, other: str, *, results: Mapping[str, FrameDetections]
+    ) -> Suspect | None:
+        totals, a, b = self._pairs[one, other], results[one], results[other]
         schemes = (self._schemes[one], self._schemes[other])
         for index, faces in a.found.items():
             totals.num_either += bool(faces or b.found[index])
             totals.num_both += bool(faces and b.found[index])
-            if (same := same_face(faces, b.found[index])) is not None:
+            if (detections := same_face(faces, b.found[index])) is not None:
                 totals.num_same += 1
-                totals.distances.append(landmark_distance(*same, schemes=schemes))
+                totals.distances.append(landmark_distance(*detections, schemes=schemes))
         if a.subject is None or b.subject is None:
             return None
-        shared = overlaps(a.subject, b.subject)
-        overlap = float(np.median(shared)) if len(shared) else None
+        shared_overlaps = overlaps(a.subject, b.subject)
+        overlap = float(np.median(shared_overlaps)) if len(shared_overlaps) else None
         if overlap is not None and overlap >= SAME_FACE_IOU:
             return None
         totals.num_suspects += 1
         return Suspect(clip_id, one, other, overlap)
 
-    def _add_jitter(self, seen: Mapping[str, FrameDetections], *, is_shared: bool) -> None:
+    def _add_jitter(self, results: Mapping[str, FrameDetections], *, is_shared: bool) -> None:
         squares = {
-            name: second_differences(one.subject, scheme=self._schemes[name], step=self._every) if one.subject else {}
-            for name, one in seen.items()
+            name: second_differences(result.subject, scheme=self._schemes[name], step=self._every)
+            if result.subject
+            else {}
+            for name, result in results.items()
         }
-        frames = set.intersection(*(set(one) for one in squares.values())) if is_shared else set()
-        for name, one in squares.items():
-            self._jitter[name].add(list(one.values()))
-            self._shared[name].add([one[frame] for frame in sorted(frames)])
+        shared_frames = set.intersection(*(set(by_frame) for by_frame in squares.values())) if is_shared else set()
+        for name, by_frame in squares.items():
+            self._jitter[name].add(list(by_frame.values()))
+            self._shared_jitter[name].add([by_frame[frame] for frame in sorted(shared_frames)])
 
     def detector_rows(self) -> tuple[DetectorRow, ...]:
         """Return the row of each detector."""
-        return tuple(self._detector_row(one) for one in self._contestants)
+        return tuple(self._detector_row(contestant) for contestant in self._contestants)
 
-    def _detector_row(self, one: DetectorUnderTest) -> DetectorRow:
-        name, cpu_seconds = one.name, self._cpu_seconds[one.name]
+    def _detector_row(self, contestant: DetectorUnderTest) -> DetectorRow:
+        name, cpu_seconds = contestant.name, self._cpu_seconds[contestant.name]
         return DetectorRow(
             name,
-            one.config.backbone,
-            one.config.weights_sha256,
+            contestant.config.backbone,
+            contestant.config.weights_sha256,
             self._num_frames,
             self._hits[name],
             self._hits[name] / self._num_frames if self._num_frames else 0.0,
             self._jitter[name].root_mean_square,
             self._jitter[name].number,
-            self._shared[name].root_mean_square,
-            self._shared[name].number,
+            self._shared_jitter[name].root_mean_square,
+            self._shared_jitter[name].number,
             self._subjects[name],
             cpu_seconds,
             self._num_frames / cpu_seconds if cpu_seconds else 0.0,

@@ -1,1 +1,1 @@
-"""Faces drawn into pictures, contact sheets, annotated videos."""
+"""Draw faces into images, contact sheets and annotated videos."""

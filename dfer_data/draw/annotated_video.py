@@ -1,4 +1,4 @@
-"""A video with faces drawn into it, its times and its sound kept: H.264 and AAC in mp4, which browsers play."""
+"""Write a video with faces drawn into it, keeping times and sound: H.264 and AAC in mp4, which browsers play."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from dfer_data.types import Frame, Image
 from dfer_data.video.reader import open_container, open_video
 
 _CLOCK = Fraction(1, 90_000)
-_COPIED_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac"})  # what mp4 takes and players know
+_COPIED_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac"})  # codecs that mp4 and players support
 _OPTIONS = {"preset": "veryfast", "crf": "20"}
 _UNKNOWN_FPS = 25
 
 Marks = Mapping[int, Sequence[Mark]]
-"""Number of a frame of the source -> its faces."""
+"""Frame number in the source -> its faces."""
 
 
 def write_annotated(
@@ -38,35 +38,37 @@ def write_annotated(
     caption: Callable[[Frame], str] | None = None,
     on_progress: Callable[[int], None] = lambda number: None,
 ) -> int:
-    """Write `source` with faces drawn into its frames to `out`, an mp4; return the number of frames.
+    """Write `source` with faces drawn into its frames to the mp4 `out`; return the number of frames.
 
     Args:
         source: a video, or a folder of pictures.
-        out: appears whole or not at all.
-        marks: what is drawn.
-        frames: numbers of the frames that are written; None: all there are.
-        caption: what stands in the lower left corner.
+        out: written atomically: it appears complete or not at all.
+        marks: faces to draw.
+        frames: numbers of the frames to write; None: all.
+        caption: returns the text for the lower left corner of a frame.
         on_progress: called with the number of frames written.
 
-    Raises VideoError when the source cannot be decoded or has none of the frames, OSError when the disk fails.
+    Raises VideoError when the source cannot be decoded or has none of `frames`, OSError when the disk fails.
     """
     partial = out.with_name(f".{out.name}.part")
     try:
         with open_video(source) as reader, av.open(str(partial), "w", format="mp4") as container:
             reader.first_wanted = frames.start if frames else 0
-            pictures = _drawn(_within(reader.frames(), frames), marks, caption=caption)
+            pictures = _drawn(_frames_in(reader.frames(), frames), marks, caption=caption)
             num_frames = _write(source, pictures, container, fps=reader.info.fps, on_progress=on_progress)
         if not num_frames:
-            raise VideoError("NO_FRAMES", f"{source.name}: no such frame could be decoded", hint="convert it again")
+            raise VideoError(
+                "NO_FRAMES", f"{source.name}: none of the requested frames could be decoded", hint="convert it again"
+            )
         partial.replace(out)
     finally:
         partial.unlink(missing_ok=True)
     return num_frames
 
 
-def _within(frames: Iterator[Frame], wanted: range | None) -> Iterator[Frame]:
+def _frames_in(frames: Iterator[Frame], numbers: range | None) -> Iterator[Frame]:
     for frame in frames:
-        if wanted is not None and frame.index >= wanted.stop:
+        if numbers is not None and frame.index >= numbers.stop:
             return
         yield frame
 
@@ -99,7 +101,9 @@ def _write(
     sound = _Sound(source, container, start_seconds)
     clock, number = -1, 0
     for seconds, picture in _chained(first, pictures):
-        clock = max(clock + 1, round((seconds - start_seconds) / _CLOCK))  # times go up, whatever the source says
+        clock = max(
+            clock + 1, round((seconds - start_seconds) / _CLOCK)
+        )  # times must increase, even where the source's do not
         sound.write_until(seconds)
         frame = av.VideoFrame.from_ndarray(_even(picture), format="rgb24")
         frame.pts, frame.time_base = clock, _CLOCK
@@ -112,9 +116,9 @@ def _write(
     return number
 
 
-def _chained(first: tuple[float, Image], rest: Iterator[tuple[float, Image]]) -> Iterator[tuple[float, Image]]:
+def _chained(first: tuple[float, Image], pictures: Iterator[tuple[float, Image]]) -> Iterator[tuple[float, Image]]:
     yield first
-    yield from rest
+    yield from pictures
 
 
 def _video_stream(container: OutputContainer, picture: Image, *, fps: float) -> VideoStream:
@@ -127,7 +131,7 @@ def _video_stream(container: OutputContainer, picture: Image, *, fps: float) -> 
 
 
 def _even(picture: Image) -> Image:
-    """Return a picture of even sides, as yuv420p wants it, its last row and column repeated."""
+    """Return a picture with even sides, as yuv420p requires, by repeating its last row and column."""
     down, right = picture.shape[0] % 2, picture.shape[1] % 2
     if not (down or right):
         return picture
@@ -135,24 +139,24 @@ def _even(picture: Image) -> Image:
 
 
 def _seconds(packet: Packet[AudioStream], *, default: float) -> float:
-    """Return a packet's time; `default` where it has none. An unknown time base is None, from PyAV 19 on 0."""
+    """Return a packet's time, or `default` if it has none. An unknown time base is None, or 0 from PyAV 19 on."""
     return float(packet.pts * packet.time_base) if packet.pts is not None and packet.time_base else default
 
 
 class _Sound:
-    """The sound of the source from a moment on: copied where mp4 takes its codec, else encoded as AAC."""
+    """Writes the sound of the source from a start time: copied where mp4 supports its codec, else encoded as AAC."""
 
     def __init__(self, source: Path, container: OutputContainer, start_seconds: float) -> None:
-        """Add a stream for it; there is none where the source has none, or none that can be decoded."""
+        """Add an audio stream, unless the source has none or none that can be decoded."""
         self._container, self._start = container, start_seconds
         self._input: InputContainer | None = None
         self._packets: Iterator[Packet[AudioStream]] = iter(())
-        self._held: Packet[AudioStream] | None = None
+        self._pending: Packet[AudioStream] | None = None
         self._encoded: AudioStream | None = None
         if source.is_dir():
             return
         self._input = open_container(source)
-        streams = [one for one in self._input.streams.audio if one.codec_context is not None]
+        streams = [stream for stream in self._input.streams.audio if stream.codec_context is not None]
         if not streams:
             return
         self._packets = self._input.demux(streams[0])
@@ -163,18 +167,18 @@ class _Sound:
             self._encoded = self._stream = container.add_stream("aac", rate=rate)
 
     def write_until(self, seconds: float) -> None:
-        """Write the sound from where it stands up to a moment of the source."""
+        """Write the sound that is not written yet, up to a time of the source."""
         while True:
-            packet, self._held = self._held or self._next(), None
+            packet, self._pending = self._pending or self._next(), None
             if packet is None:
                 return
             if _seconds(packet, default=0.0) > seconds:
-                self._held = packet
+                self._pending = packet
                 return
-            self._take(packet)
+            self._write(packet)
 
     def close(self) -> None:
-        """Write what the encoder still holds."""
+        """Flush the encoder and close the source."""
         if self._encoded is not None:
             self._container.mux(self._encoded.encode(None))
         if self._input is not None:
@@ -183,10 +187,10 @@ class _Sound:
     def _next(self) -> Packet[AudioStream] | None:
         try:
             return next(self._packets, None)
-        except av.error.FFmpegError:  # the sound ends in damage, the pictures go on
+        except av.error.FFmpegError:  # damaged sound ends here; the pictures continue
             return None
 
-    def _take(self, packet: Packet[AudioStream]) -> None:
+    def _write(self, packet: Packet[AudioStream]) -> None:
         if packet.pts is None or _seconds(packet, default=-inf) < self._start:
             return
         if self._encoded is None:
@@ -196,10 +200,10 @@ class _Sound:
             self._container.mux(packet)
             return
         try:
-            decoded = packet.decode()
+            frames = packet.decode()
         except av.error.FFmpegError:
             return
-        for frame in decoded:
+        for frame in frames:
             assert isinstance(frame, av.AudioFrame)
             if frame.pts is not None and frame.time_base:
                 frame.pts -= round(self._start / frame.time_base)

@@ -1,4 +1,4 @@
-"""Contact sheets: one row a clip, eight of its sixteen test frames, so that a person sees what was prepared."""
+"""Draw contact sheets: one row per clip with eight of its sixteen test frames, to see what was prepared."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ NUM_COLUMNS = 8
 THUMBNAIL_PX = 96
 """Side of a cell."""
 _LABEL_PX = 150
-_MAX_ROWS = 200  # many clips of one long video: a JPEG is at most 65,535 px high
+_MAX_ROWS = 200  # one long video has many clips, and a JPEG is at most 65,535 px high
 _BACKGROUND, _TEXT, _FAILED = 24, (230, 230, 230), (255, 170, 60)
 
 
 class ContactSheet:
-    """Collects rows of thumbnails; `encode` gives the sheet as JPEG bytes, once."""
+    """Collects rows of thumbnails; `encode` returns the sheet as JPEG bytes, once."""
 
     def __init__(self, *, num_columns: int = NUM_COLUMNS, cell_width_px: int = THUMBNAIL_PX) -> None:
         """Start an empty sheet; its cells are as high as a thumbnail."""
@@ -57,7 +57,7 @@ class ContactSheet:
         rows, self._rows = self._rows[::-1] or [np.full((8, _LABEL_PX, 3), _BACKGROUND, np.uint8)], []
         sheet = np.empty((sum(map(len, rows)), *rows[0].shape[1:]), np.uint8)
         top = 0
-        while rows:  # a row is let go as soon as it is on the sheet: a long video has many
+        while rows:  # release each row once it is on the sheet: a long video has many
             row = rows.pop()
             sheet[top : top + len(row)] = row
             top += len(row)
@@ -79,7 +79,7 @@ class ContactSheet:
 
 
 def letterboxed(image: Image, *, width_px: int, height_px: int = THUMBNAIL_PX) -> Image:
-    """Return a whole frame as a (height, width, 3) uint8 cell, with bars where its shape is another."""
+    """Return a whole frame as a (height, width, 3) uint8 cell, with bars where its aspect ratio differs."""
     scale = min(width_px / image.shape[1], height_px / image.shape[0])
     width, height = (max(1, round(side * scale)) for side in (image.shape[1], image.shape[0]))
     cell = np.full((height_px, width_px, 3), _BACKGROUND, np.uint8)

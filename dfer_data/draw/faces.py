@@ -1,4 +1,4 @@
-"""Faces drawn into a frame: box, landmarks, a label, shares as bars. OpenCV draws ASCII letters only."""
+"""Draw faces into a frame: box, landmarks, a label, shares as bars. OpenCV draws only ASCII letters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dfer_data.types import Floats, Image
 
 Colour = tuple[int, int, int]
 
-# Okabe and Ito's eight, which people who confuse colours can tell apart, without black.
+# Okabe and Ito's eight colours without black: colour-blind people can tell them apart.
 _COLOURS: tuple[Colour, ...] = (
     (86, 180, 233),
     (230, 159, 0),
@@ -24,7 +24,7 @@ _COLOURS: tuple[Colour, ...] = (
 )
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _INK, _PAPER = (250, 250, 250), (20, 20, 20)
-_LEAST_SCALE = 0.4
+_MIN_SCALE = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,17 +38,17 @@ class Mark:
     colour: Colour
     """RGB."""
     label: str = ""
-    """Above the box."""
+    """Text above the box."""
     is_strong: bool = True
-    """Drawn with thick lines."""
+    """Whether to draw thick lines."""
     is_seen: bool = True
-    """Detected in this frame; else the corners of the box alone are drawn, and hollow landmarks."""
+    """Whether it was detected in this frame; if not, only the box's corners and hollow landmarks are drawn."""
     bars: Sequence[tuple[str, float]] = ()
-    """Names with shares 0..1, drawn beside the box where there is room."""
+    """Names with shares 0..1, drawn next to the box where there is room."""
 
 
 def colour_of(number: int) -> Colour:
-    """Return the RGB colour of a track or person; they repeat after seven."""
+    """Return the RGB colour of a track or person; colours repeat after seven."""
     return _COLOURS[number % len(_COLOURS)]
 
 
@@ -92,27 +92,27 @@ def draw_face(
 
 
 def draw_text(picture: Image, text: str, *, at: tuple[int, int], colour: Colour = _INK) -> None:
-    """Write a line on a dark ground, its lower left corner at (x, y), moved so that it stays inside the picture."""
+    """Draw a line of text on a dark background, its lower left corner at (x, y), moved to stay inside the picture."""
     scale = _text_scale(picture)
     text = text.encode("ascii", "replace").decode("ascii")
-    (width, height), below = cv2.getTextSize(text, _FONT, scale, 1)
+    (width, height), baseline = cv2.getTextSize(text, _FONT, scale, 1)
     x = max(0, min(at[0], picture.shape[1] - width - 4))
-    y = max(height + below + 2, min(at[1], picture.shape[0] - 1))
-    cv2.rectangle(picture, (x, y - height - below - 2), (x + width + 4, y), _PAPER, -1)
-    cv2.putText(picture, text, (x + 2, y - below), _FONT, scale, colour, 1, cv2.LINE_AA)
+    y = max(height + baseline + 2, min(at[1], picture.shape[0] - 1))
+    cv2.rectangle(picture, (x, y - height - baseline - 2), (x + width + 4, y), _PAPER, -1)
+    cv2.putText(picture, text, (x + 2, y - baseline), _FONT, scale, colour, 1, cv2.LINE_AA)
 
 
 def _draw_corners(picture: Image, box: tuple[int, int, int, int], colour: Colour, line: int) -> None:
     left, top, right, bottom = box
     arm = max(2, min(right - left, bottom - top) // 5)
-    for x, way in ((left, 1), (right, -1)):
-        for y, down in ((top, 1), (bottom, -1)):
-            cv2.line(picture, (x, y), (x + way * arm, y), colour, line, cv2.LINE_AA)
-            cv2.line(picture, (x, y), (x, y + down * arm), colour, line, cv2.LINE_AA)
+    for x, inward_x in ((left, 1), (right, -1)):
+        for y, inward_y in ((top, 1), (bottom, -1)):
+            cv2.line(picture, (x, y), (x + inward_x * arm, y), colour, line, cv2.LINE_AA)
+            cv2.line(picture, (x, y), (x, y + inward_y * arm), colour, line, cv2.LINE_AA)
 
 
 def _draw_bars(picture: Image, mark: Mark) -> None:
-    """Draw names and shares in a panel on the side of the box that has more room; nothing where neither has enough."""
+    """Draw names and shares in a panel on the roomier side of the box; draw nothing where neither side has room."""
     scale = _text_scale(picture)
     names = [name.encode("ascii", "replace").decode("ascii") for name, _ in mark.bars]
     row = round(30 * scale)
@@ -139,4 +139,4 @@ def _line_px(picture: Image) -> int:
 
 
 def _text_scale(picture: Image) -> float:
-    return max(_LEAST_SCALE, int(min(picture.shape[:2])) / 1000)
+    return max(_MIN_SCALE, int(min(picture.shape[:2])) / 1000)

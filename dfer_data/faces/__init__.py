@@ -1,1 +1,1 @@
-"""From detections to aligned faces: keyframes, tracks, the subject, alignment, clips of a video."""
+"""Turn detections into aligned faces: keyframes, tracks, subject, alignment, clips of a video."""

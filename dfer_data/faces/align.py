@@ -1,6 +1,6 @@
-"""Landmarks -> template: similarity transforms, smoothing over time, the warp. Pure functions.
+"""Align faces to a landmark template: similarity transforms, smoothing over time, warping. Pure functions.
 
-The template is ArcFace's (Deng et al., CVPR 2019; 112 px) about its centre, scaled so that brow and chin stay inside.
+The template is ArcFace's (Deng et al., CVPR 2019; 112 px), scaled about its centre so that brow and chin stay inside.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ AffineMatrix = npt.NDArray[np.float64]
 """(2, 3) float64: maps source pixels (x, y, 1) to aligned pixels."""
 
 _ARCFACE_112 = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
-# dlib's five points in the same picture: mean over 52 near-frontal frames of three people, aligned by RetinaFace.
+# dlib's five points at the same 112 px: mean over 52 near-frontal frames of three people, aligned by RetinaFace.
 _DLIB_112 = ((30.4, 53.6), (44.9, 53.6), (66.9, 53.6), (81.4, 53.6), (55.9, 79.3))
 _TEMPLATES_112: Mapping[LandmarkScheme, tuple[tuple[float, float], ...]] = MappingProxyType(
     {"eyes-nose-mouth": _ARCFACE_112, "eye-corners-nose-base": _DLIB_112}
@@ -28,7 +28,7 @@ _TEMPLATES_112: Mapping[LandmarkScheme, tuple[tuple[float, float], ...]] = Mappi
 
 
 def landmark_template(scheme: LandmarkScheme, *, size_px: int, scale: float) -> Floats:
-    """Return the (5, 2) float32 positions that the landmarks of `scheme` take in an aligned picture of `size_px`."""
+    """Return the (5, 2) float32 target positions of the landmarks of `scheme` in an aligned picture of `size_px`."""
     points = np.array(_TEMPLATES_112[scheme], np.float64)
     return ((points - 56) * (size_px / 112) * scale + size_px / 2).astype(np.float32)
 
@@ -42,7 +42,7 @@ def eye_centres(landmarks: Floats, scheme: LandmarkScheme) -> Floats:
 
 
 def similarity(source: Floats, target: Floats) -> AffineMatrix:
-    """Return the (2, 3) rotation, scale and shift, without reflection, that takes source (N, 2) nearest to target.
+    """Return the (2, 3) rotation, scale and shift, without reflection, that best maps source (N, 2) onto target.
 
     Least squares in closed form (Umeyama, PAMI 1991, for two dimensions). Coincident source points give a pure shift.
     """
@@ -64,21 +64,21 @@ def box_corners(boxes: Floats) -> Floats:
 
 
 def square(corners: Floats, *, size_px: int, padding: float) -> AffineMatrix:
-    """Return the (2, 3) transform that takes a box, by its two corners (2, 2), to an upright square picture.
+    """Return the (2, 3) transform that maps a box, given by two corners (2, 2), to an upright square picture.
 
-    The square has the box's middle; its side is the longer one of the box and `padding` of that on both sides.
+    The square is centred on the box. Its side is the box's longer side, plus `padding` of that on both sides.
     """
-    middle, sides = corners.mean(axis=0, dtype=np.float64), np.ptp(corners.astype(np.float64), axis=0)
+    centre, sides = corners.mean(axis=0, dtype=np.float64), np.ptp(corners.astype(np.float64), axis=0)
     scale = size_px / max(float(sides.max()) * (1 + 2 * padding), 1e-6)
-    shift = (size_px - 1) / 2 - scale * middle
+    shift = (size_px - 1) / 2 - scale * centre
     return np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
 
 
 def smooth(values: Floats, *, window_frames: int, order: int) -> Floats:
-    """Smooth points (N, ...) over time with a Savitzky-Golay filter; the ends take the end windows' polynomials.
+    """Smooth points (N, ...) over time with a Savitzky-Golay filter; the ends use the end windows' polynomials.
 
-    A shorter clip uses the widest odd window that fits; below order + 2 frames nothing is changed. A row between the
-    ends depends, bit for bit, on the rows of its window alone.
+    A shorter clip uses the widest odd window that fits; fewer than order + 2 frames are returned unchanged. A row
+    between the ends depends, bit for bit, only on the rows of its window.
     """
     num_frames = len(values)
     window = min(window_frames, num_frames if num_frames % 2 else num_frames - 1)
@@ -97,7 +97,7 @@ def smooth(values: Floats, *, window_frames: int, order: int) -> Floats:
 
 @lru_cache(maxsize=16)
 def _savitzky_golay(window: int, order: int) -> npt.NDArray[np.float64]:
-    """Return (window, window): row i gives the value at position i of the polynomial fitted to a window."""
+    """Return a (window, window) matrix: row i gives the value at position i of the polynomial fitted to a window."""
     basis = np.vander(np.arange(window, dtype=np.float64) - window // 2, order + 1, increasing=True)
     return np.asarray(basis @ np.linalg.pinv(basis), np.float64)
 
@@ -105,7 +105,7 @@ def _savitzky_golay(window: int, order: int) -> npt.NDArray[np.float64]:
 def warp(image: Image, matrix: AffineMatrix, *, size_px: int) -> Image:
     """Return the (size, size, 3) uint8 aligned picture; source pixels outside the frame are black.
 
-    A picture that shrinks to less than half is first averaged down by a power of two, so that it does not alias.
+    A picture that shrinks to less than half is first averaged down by a power of two to avoid aliasing.
     """
     shrink = 2 ** max(0, math.floor(-math.log2(max(math.hypot(matrix[0, 0], matrix[1, 0]), 1e-6))))
     if shrink > 1:
@@ -121,7 +121,7 @@ def warp(image: Image, matrix: AffineMatrix, *, size_px: int) -> Image:
 
 
 def reaches_outside(matrix: AffineMatrix, *, size_px: int, width_px: int, height_px: int) -> bool:
-    """Whether the aligned picture needs pixels from outside a source frame of the given size."""
+    """Return whether the aligned picture needs pixels from outside a source frame of the given size."""
     edge = size_px - 0.5
     corners = np.array([[-0.5, -0.5], [edge, -0.5], [edge, edge], [-0.5, edge]])
     source = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T

@@ -1,7 +1,7 @@
-"""Aligned faces of tracks: made while a clip is still being decoded, or on a second look at its frames.
+"""Make the aligned faces of tracks, either while a clip is decoded or in a second decoding pass.
 
-A face can be made as soon as its landmarks are final: detected, or filled in by the next detection, and smoothed with
-those after them. Either way the bytes are the same.
+A face can be made as soon as its landmarks are final: detected, or interpolated up to the next detection, and smoothed
+with the landmarks after them. Both ways give the same bytes.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from dfer_data.faces.align import (
 from dfer_data.faces.tracker import ActiveTrack, Tracker
 from dfer_data.types import Floats, Frame, FrameFlag, FrameRecord, Image, LandmarkScheme, Track
 
-_WAITING_BYTES = 192 * 2**20  # frames that wait for their landmarks
-_MADE_BYTES = 96 * 2**20  # faces that wait for the choice of the subject
-_MOST_TRACKS = 4  # at a time: to warp more costs as much as to decode once more
+_WAITING_BYTES = 192 * 2**20  # limit for frames that wait for their landmarks
+_FACE_BYTES = 96 * 2**20  # limit for faces that wait for the choice of the subject
+_MAX_TRACKS = 4  # open at a time: warping more costs as much as decoding a second time
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,27 +39,27 @@ class Face:
     """One aligned face, ready to be stored."""
 
     payload: bytes
-    """Its JPEG, or plain (size, size, 3) uint8 RGB with `store` clips16."""
+    """JPEG bytes, or raw (size, size, 3) uint8 RGB bytes with `store` clips16."""
     record: FrameRecord
-    """Where it came from."""
+    """Source frame, box, landmarks, score and flags."""
 
 
 class FaceMaker:
-    """Warps and encodes the faces of tracks by the settings."""
+    """Warps and encodes the faces of tracks as configured."""
 
     def __init__(self, config: PrepareConfig, *, scheme: LandmarkScheme) -> None:
-        """`scheme`: of the detector's landmarks."""
+        """`scheme`: the detector's landmark scheme."""
         self._config, self.scheme = config, scheme
         self._target = landmark_template(scheme, size_px=config.size_px, scale=config.template_scale)
         self.encode = encoder(config)
 
     def smoothed(self, boxes: Floats, landmarks: Floats) -> Floats:
-        """Return the points (N, 7, 2) of rows, smoothed over time: five landmarks, then two corners of the box."""
+        """Return points (N, 7, 2), smoothed over time: five landmarks, then two corners of the box."""
         points = np.concatenate([landmarks, box_corners(boxes)], axis=1)
         return smooth(points, window_frames=self._config.smoothing_window_frames, order=self._config.smoothing_order)
 
     def face(self, frame: Frame, points: Floats, *, box: Floats, score: float, flag: int) -> Face:
-        """Make the face of a frame from its smoothed points (7, 2)."""
+        """Warp and encode the face of a frame from its smoothed points (7, 2)."""
         size_px, matrix = self._config.size_px, self._matrix(points)
         height, width = frame.image.shape[:2]
         flags = FrameFlag(flag)
@@ -76,11 +76,11 @@ class FaceMaker:
         return similarity(points[:5], self._target)
 
     def keeps(self, flag: int) -> bool:
-        """Whether a row is stored: with `undetected` drop, those of gaps are not."""
+        """Return whether a row is stored: `undetected` drop leaves out the rows of gaps."""
         return self._config.undetected == "interpolate" or flag != FrameFlag.GAP_FILLED
 
     def faces(self, track: Track, frames: Iterator[Frame]) -> Iterator[Face]:
-        """Yield the faces of a whole track, whose frames these are, in frame order."""
+        """Yield the faces of a whole track in frame order; `frames` are the frames of the track."""
         points = self.smoothed(track.boxes, track.landmarks)
         for frame in frames:
             row = frame.index - track.first_frame
@@ -89,14 +89,14 @@ class FaceMaker:
                 yield self.face(frame, points[row], box=track.boxes[row], score=score, flag=flag)
 
     def final_rows(self, track: ActiveTrack) -> int:
-        """Return how many rows of a track nothing that comes can change."""
+        """Return the number of leading rows of a track that no later frame can change."""
         window = self._config.smoothing_window_frames
         if track.is_closed:
             return len(track)
         return len(track) - window // 2 if len(track) >= window else 0
 
     def points_of(self, track: ActiveTrack, start: int, stop: int) -> Floats:
-        """Return the smoothed points (stop - start, 7, 2) of rows that are final."""
+        """Return the smoothed points (stop - start, 7, 2) of final rows."""
         window = self._config.smoothing_window_frames
         first = max(0, min(start - window // 2, len(track) - window))
         boxes, landmarks = np.stack(track.boxes[first:]), np.stack(track.landmarks[first:])
@@ -104,27 +104,27 @@ class FaceMaker:
 
 
 @dataclass(eq=False)
-class _Line:
-    """What has been made of a track."""
+class _TrackFaces:
+    """The faces made of one track so far."""
 
     num_rows: int = 0
     faces: list[Face] = field(default_factory=list)
 
 
 class FacesOnTheWay:
-    """The faces of a clip's tracks, made as its frames come; gives up where they would take too much memory."""
+    """Makes the faces of a clip's tracks as frames arrive; gives up when they would take too much memory."""
 
     def __init__(self, maker: FaceMaker, tracker: Tracker) -> None:
-        """`tracker` is told of each frame before this is."""
+        """`tracker` must receive each frame before this object does."""
         self._maker, self._tracker = maker, tracker
-        self._lines: dict[int, _Line] = {}
+        self._faces_by_track: dict[int, _TrackFaces] = {}
         self._frames: deque[Frame] = deque()
-        self._num_waiting_bytes = self._num_made_bytes = 0
+        self._num_waiting_bytes = self._num_face_bytes = 0
         self._num_closed_seen = 0
         self.has_given_up = False
 
     def add(self, frame: Frame) -> None:
-        """Take the next frame, and make what can be made."""
+        """Take the next frame and make every face that can be made."""
         if self.has_given_up:
             return
         self._frames.append(frame)
@@ -132,36 +132,36 @@ class FacesOnTheWay:
         self.make()
         if (
             self._num_waiting_bytes > _WAITING_BYTES
-            or self._num_made_bytes > _MADE_BYTES
-            or len(self._tracker.open) > _MOST_TRACKS
+            or self._num_face_bytes > _FACE_BYTES
+            or len(self._tracker.open) > _MAX_TRACKS
         ):
             self.has_given_up = True
-            self._lines, self._frames = {}, deque()
+            self._faces_by_track, self._frames = {}, deque()
 
     def make(self) -> None:
-        """Make all faces whose landmarks are final, and let go of the frames that no track needs any more."""
+        """Make all faces whose landmarks are final, and release the frames that no track needs any more."""
         if self.has_given_up:
             return
-        needed = []
+        needed_from = []
         for track in self._tracker.tracks[self._num_closed_seen :]:
-            line = self._lines.setdefault(track.number, _Line())
-            self._extend(track, line)
+            track_faces = self._faces_by_track.setdefault(track.number, _TrackFaces())
+            self._extend(track, track_faces)
             if not track.is_closed:
-                needed.append(track.first_frame + line.num_rows)
+                needed_from.append(track.first_frame + track_faces.num_rows)
         while (
             self._num_closed_seen < len(self._tracker.tracks) and self._tracker.tracks[self._num_closed_seen].is_closed
         ):
             self._num_closed_seen += 1
-        oldest = min(needed, default=self._frames[-1].index + 1 if self._frames else 0)
+        oldest = min(needed_from, default=self._frames[-1].index + 1 if self._frames else 0)
         while self._frames and self._frames[0].index < oldest:
             self._num_waiting_bytes -= self._frames.popleft().image.nbytes
 
     def of(self, number: int) -> list[Face] | None:
-        """Return the faces of a track of the finished clip; None after giving up."""
-        return None if self.has_given_up else self._lines[number].faces
+        """Return the faces of track `number` of the finished clip; None after giving up."""
+        return None if self.has_given_up else self._faces_by_track[number].faces
 
-    def _extend(self, track: ActiveTrack, line: _Line) -> None:
-        start, stop = line.num_rows, self._maker.final_rows(track)
+    def _extend(self, track: ActiveTrack, track_faces: _TrackFaces) -> None:
+        start, stop = track_faces.num_rows, self._maker.final_rows(track)
         if stop <= start:
             return
         first = self._frames[0].index
@@ -171,20 +171,20 @@ class FacesOnTheWay:
             frame = self._frames[track.first_frame + row - first]
             score, flag = track.scores[row], int(track.flags[row])
             face = self._maker.face(frame, points, box=track.boxes[row], score=score, flag=flag)
-            line.faces.append(face)
-            self._num_made_bytes += len(face.payload)
-        line.num_rows = stop
+            track_faces.faces.append(face)
+            self._num_face_bytes += len(face.payload)
+        track_faces.num_rows = stop
 
 
 def encoder(config: PrepareConfig) -> Callable[[Image], bytes]:
-    """Return what turns a (size, size, 3) uint8 RGB picture into the bytes that are stored."""
+    """Return the function that encodes a (size, size, 3) uint8 RGB picture as stored bytes."""
     if config.store == "clips16":
         return lambda image: image.tobytes()
     return lambda image: bytes(simplejpeg.encode_jpeg(image, quality=config.jpeg_quality, colorsubsampling="420"))
 
 
 def decode(payload: bytes, config: PrepareConfig) -> npt.NDArray[np.uint8]:
-    """Return the picture (H, W, 3) uint8 RGB of stored bytes."""
+    """Decode stored bytes to an (H, W, 3) uint8 RGB picture."""
     if config.store == "clips16":
         return np.frombuffer(payload, np.uint8).reshape(config.size_px, config.size_px, 3)
     decoded: Any = simplejpeg.decode_jpeg(payload)

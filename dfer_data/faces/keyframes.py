@@ -1,4 +1,4 @@
-"""Which frames are detected: every k-th one, and those between wherever two neighbours do not agree."""
+"""Choose the frames to detect: every k-th frame, and those between two keyframes that disagree."""
 
 from __future__ import annotations
 
@@ -10,39 +10,38 @@ import numpy as np
 from dfer_data.detect.base import box_iou
 from dfer_data.types import Detection, Frame
 
-_LEAST_IOU = 0.6  # of a face in two neighbouring keyframes: below, it moves too fast to be interpolated
+_MIN_IOU = 0.6  # of a face in two neighbouring keyframes; below this it moves too fast to interpolate
 Detect = Callable[[Sequence[Frame]], list[list[Detection]]]
 
 
 @dataclass(frozen=True, eq=False)
 class DetectionRequest:
-    """A frame and what was found in it."""
+    """A frame and its detections."""
 
     frame: Frame
-    """The frame."""
     found: list[Detection] | None
-    """Its faces; None where it lies between two keyframes that agree."""
+    """Detections; None for a frame between two keyframes that agree."""
     is_cut: bool
-    """Whether it begins another shot."""
+    """Whether the frame begins another shot."""
 
 
 class Keyframes:
-    """Detects the frames of one clip, run after run.
+    """Detects faces in the frames of one clip, run by run.
 
-    Keyframes are every `every`-th frame, the first and last frame of each shot, and the last one of the clip. Where a
-    face comes or goes between two of them, or moves far, the frames between are detected too. What is found in a frame
-    depends on the clip's frames alone, not on the runs in which they come.
+    Keyframes are every `every`-th frame, the first and last frame of each shot, and the last frame of the clip. Where a
+    face appears, disappears or moves far between two keyframes, the frames between them are detected too. The
+    detections depend only on the clip's frames, not on how the frames are grouped into runs.
     """
 
     def __init__(self, detect: Detect, *, every: int) -> None:
-        """`detect` finds the faces of frames."""
+        """`detect` returns the faces of each frame."""
         self._detect, self._every = detect, every
         self._num_frames = 0
-        self._last: list[Detection] = []
-        self._waiting: list[tuple[Frame, bool]] = []  # after the last keyframe
+        self._last_detections: list[Detection] = []
+        self._waiting: list[tuple[Frame, bool]] = []  # frames after the last keyframe
 
     def add(self, run: Sequence[Frame], cuts: Sequence[bool]) -> Iterator[DetectionRequest]:
-        """Take the next frames, with whether each begins a shot; yield those about which all is known."""
+        """Take the next frames, with whether each begins a shot; yield the frames whose detections are final."""
         frames = [*self._waiting, *zip(run, cuts, strict=True)]
         numbers = range(self._num_frames - len(self._waiting), self._num_frames + len(run))
         starts = [is_cut for _, is_cut in frames]
@@ -51,35 +50,35 @@ class Keyframes:
             for number, start, end in zip(numbers, starts, [*starts[1:], False], strict=True)
         ]
         self._num_frames += len(run)
-        yield from self._looks(frames, is_key)
+        yield from self._requests(frames, is_key)
 
     def finish(self) -> Iterator[DetectionRequest]:
-        """End the clip; yield the frames that were waiting for its end."""
+        """End the clip and yield the remaining frames."""
         frames = self._waiting
-        yield from self._looks(frames, [False] * (len(frames) - 1) + [True] if frames else [])
+        yield from self._requests(frames, [False] * (len(frames) - 1) + [True] if frames else [])
 
-    def _looks(self, frames: Sequence[tuple[Frame, bool]], is_key: Sequence[bool]) -> Iterator[DetectionRequest]:
+    def _requests(self, frames: Sequence[tuple[Frame, bool]], is_key: Sequence[bool]) -> Iterator[DetectionRequest]:
         keys = np.flatnonzero(is_key).tolist()
-        found = dict(zip(keys, self._detect([frames[key][0] for key in keys]) if keys else [], strict=True))
-        start, before = 0, self._last
+        detections = dict(zip(keys, self._detect([frames[key][0] for key in keys]) if keys else [], strict=True))
+        start, previous = 0, self._last_detections
         dense: list[int] = []
         for key in keys:
-            if not frames[key][1] and not agree(before, found[key]):
+            if not frames[key][1] and not agree(previous, detections[key]):
                 dense += range(start, key)
-            start, before = key + 1, found[key]
+            start, previous = key + 1, detections[key]
         if dense:
-            found |= zip(dense, self._detect([frames[i][0] for i in dense]), strict=True)
+            detections |= zip(dense, self._detect([frames[i][0] for i in dense]), strict=True)
         for i in range(start):
-            yield DetectionRequest(frames[i][0], found.get(i), frames[i][1])
-        self._last, self._waiting = before, list(frames[start:])
+            yield DetectionRequest(frames[i][0], detections.get(i), frames[i][1])
+        self._last_detections, self._waiting = previous, list(frames[start:])
 
 
 def agree(one: Sequence[Detection], other: Sequence[Detection]) -> bool:
-    """Whether two frames show the same faces, each of them near where it was."""
+    """Return whether two frames show the same faces, each near its position in the other frame."""
     if len(one) != len(other):
         return False
     if not one:
         return True
     overlap = np.stack([box_iou(face.box, np.stack([each.box for each in other])) for face in one])
     nearest = overlap.argmax(axis=1)
-    return len(set(nearest.tolist())) == len(one) and bool(overlap.max(axis=1).min() >= _LEAST_IOU)
+    return len(set(nearest.tolist())) == len(one) and bool(overlap.max(axis=1).min() >= _MIN_IOU)

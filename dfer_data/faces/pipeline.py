@@ -1,9 +1,9 @@
-"""From one source video to aligned faces: decode, detect, track, choose the subject, align.
+"""Turn one source video into aligned faces: decode, detect, track, choose the subject, align.
 
-Which face a clip is about is known when its last frame is in. The faces of all tracks are therefore made on the way,
-while the frames are at hand; where they or the frames would take too much memory, the clip is decoded once more instead
-and only the faces wanted are made. Either way the bytes that come out are the same. One clip is worked on at a time:
-memory stays flat over a video of hours that is cut into clips.
+The subject of a clip is known only after its last frame. The faces of all tracks are therefore made while the frames
+are in memory. Where the faces or frames would take too much memory, the clip is decoded a second time and only the
+chosen faces are made. Both ways give the same bytes. Clips are processed one at a time, so memory stays flat for a
+video of hours that is cut into clips.
 """
 
 from __future__ import annotations
@@ -33,44 +33,44 @@ from dfer_data.video.shot_cuts import CutDetector
 _RUN_FRAMES = 16
 _RUN_BYTES = 32 * 2**20
 AMBIGUOUS = 0.5
-"""A clip whose second track weighs this much of the first is one to look at."""
-_MOST_RIVALS = 7
+"""A clip is ambiguous when its second track has at least this share of the first track's weight."""
+_MAX_RIVALS = 7
 
 
 @dataclass(frozen=True, eq=False)
 class ClipFacts:
-    """What is known about a clip before its faces are made; its columns in the manifest."""
+    """Facts about a clip that are known before its faces are made; the clip's columns in the manifest."""
 
     clip_id: str
-    """Id of the clip; `ID#0000` and so on where a long video was cut."""
+    """`ID#0000` and so on where a long video was cut."""
     num_frames: int
-    """Aligned frames."""
+    """Number of aligned frames."""
     fps: float
-    """Of the source; 0 when unknown."""
+    """Frame rate of the source; 0 when unknown."""
     duration_seconds: float
-    """Of this clip, first to last frame of the source and one frame more; 0 when unknown."""
+    """From the clip's first source frame to its last, plus one frame; 0 when unknown."""
     width_px: int
-    """Of the upright source frame."""
+    """Width of the upright source frame."""
     height_px: int
-    """Of the upright source frame."""
+    """Height of the upright source frame."""
     num_source_frames: int
     """Frames decoded for this clip."""
     detection_rate: float | None
-    """Frames with a detection of the subject over frames looked at; None for shipped crops."""
+    """Frames with a detection of the subject over frames shown to the detector; None for shipped crops."""
     mean_score: float | None
     """Mean detector score of the subject; None for shipped crops."""
     num_interpolated: int
-    """Frames filled in gaps of the track."""
+    """Frames interpolated in gaps of the track."""
     num_tracks: int
     """Tracks seen in the clip."""
     track: int
-    """Number of the track it shows, in order of appearance."""
+    """Number of the track that the clip shows, in order of appearance."""
     ambiguity: float
-    """Weight of the best other track over this one's: up to 1, over 1 where a person chose another."""
+    """Weight of the best other track over this track's weight; above 1 only where a person chose this track."""
     is_partial: bool
-    """The source ended early or was damaged."""
+    """Whether the source ended early or was damaged."""
     reason: str
-    """Why it is partial; empty otherwise."""
+    """Why the clip is partial; empty otherwise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,21 +78,20 @@ class Rival:
     """Another face that an ambiguous clip could be about."""
 
     track: int
-    """Number of its track."""
+    """Number of the face's track."""
     portrait: Image
-    """(96, 96, 3) uint8 RGB: the face where its detector was surest."""
+    """(96, 96, 3) uint8 RGB: the face near its highest detector score."""
 
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """A clip: its facts, its faces, which may be made as they are read, and who else it could be about."""
+    """A clip: its facts, its faces, possibly made lazily, and the other faces it could be about."""
 
     facts: ClipFacts
-    """What is known about it."""
     faces: Iterator[Face]
     """In frame order."""
     rivals: tuple[Rival, ...] = ()
-    """Of an ambiguous clip."""
+    """Empty unless the clip is ambiguous."""
 
 
 @dataclass(frozen=True)
@@ -102,11 +101,10 @@ class Failure:
     clip_id: str
     """Id that the clip would have had."""
     error: VideoError
-    """Why."""
 
 
-class _Part:
-    """The frames of one clip while they are decoded and detected; what is known when the last one is in."""
+class _ClipState:
+    """The tracks, faces and facts of one clip while its frames are decoded and detected."""
 
     def __init__(self, number: int, first: Frame, config: PrepareConfig, maker: FaceMaker) -> None:
         self.number, self.first_frame = number, first.index
@@ -115,10 +113,10 @@ class _Part:
         self.faces = FacesOnTheWay(maker, self.tracker)
         self.portraits: dict[int, tuple[float, Image]] = {}
         self.pts_seconds: list[float] = []
-        self.num_looked_at = self.num_damaged = 0
+        self.num_detector_frames = self.num_damaged = 0
         self.is_whole = False  # the video is not cut
         self.end_reason = ""
-        self._portrait = landmark_template(maker.scheme, size_px=THUMBNAIL_PX, scale=config.template_scale)
+        self._portrait_template = landmark_template(maker.scheme, size_px=THUMBNAIL_PX, scale=config.template_scale)
 
     def __len__(self) -> int:
         return len(self.pts_seconds)
@@ -131,28 +129,28 @@ class _Part:
     def partial_reason(self) -> str:
         return self.end_reason or (f"{self.num_damaged} frames are damaged" if self.num_damaged else "")
 
-    def add(self, look: DetectionRequest) -> None:
-        """Take a frame with what was found in it."""
-        frame = look.frame
+    def add(self, request: DetectionRequest) -> None:
+        """Take a frame with its detections."""
+        frame = request.frame
         self.pts_seconds.append(frame.pts_seconds)
         self.num_damaged += frame.is_damaged
-        self.num_looked_at += look.found is not None
-        self.tracker.add(frame.index, look.found, is_cut=look.is_cut)
-        if look.found:
+        self.num_detector_frames += request.found is not None
+        self.tracker.add(frame.index, request.found, is_cut=request.is_cut)
+        if request.found:
             self._take_portraits(frame)
         self.faces.add(frame)
 
     def _take_portraits(self, frame: Frame) -> None:
-        """Keep the face of each track from where its score was best, by steps, so that few are made."""
+        """Keep each track's face near its best score; small gains are ignored so that few faces are warped."""
         for track in self.tracker.open:
             score = track.scores[-1]
-            known = self.portraits.get(track.number)
-            if track.last_frame == frame.index and (known is None or score > known[0] + 0.05):
-                matrix = similarity(track.landmarks[-1], self._portrait)
+            portrait = self.portraits.get(track.number)
+            if track.last_frame == frame.index and (portrait is None or score > portrait[0] + 0.05):
+                matrix = similarity(track.landmarks[-1], self._portrait_template)
                 self.portraits[track.number] = (score, warp(frame.image, matrix, size_px=THUMBNAIL_PX))
 
     def finish(self) -> list[Track]:
-        """End the tracks; return them."""
+        """End the tracks and return them."""
         self.tracker.close()
         self.faces.make()
         return [track.as_track() for track in self.tracker.tracks]
@@ -166,122 +164,129 @@ def clips_of_video(
     detector: Detector,
     on_progress: Callable[[], None] = lambda: None,
 ) -> Iterator[Clip | Failure]:
-    """Yield each clip of a video, or the reason why there is none; the faces of a clip are consumed before the next.
+    """Yield each clip of a video, or a Failure; consume the faces of a clip before you take the next clip.
 
-    `on_progress` is called again and again while frames are decoded. Raises VideoError when nothing of the video can be
+    `on_progress` is called repeatedly while frames are decoded. Raises VideoError when nothing of the video can be
     used, OSError when the file cannot be read, MemoryError.
     """
     maker = FaceMaker(config, scheme=detector.scheme)
-    with open_video(path) as reader, _SecondLook(path, on_progress=on_progress) as again:
-        for part in _parts(reader, config=config, maker=maker, detector=detector, on_progress=on_progress):
-            clip_id = video.clip_id if part.is_whole else f"{video.clip_id}#{part.number:04d}"
-            yield from _clips(clip_id, part, reader.info.fps, again, video=video, config=config, maker=maker)
+    with open_video(path) as reader, _SecondPass(path, on_progress=on_progress) as second_pass:
+        for state in _clip_states(reader, config=config, maker=maker, detector=detector, on_progress=on_progress):
+            clip_id = video.clip_id if state.is_whole else f"{video.clip_id}#{state.number:04d}"
+            yield from _clips(clip_id, state, reader.info.fps, second_pass, video=video, config=config, maker=maker)
         if not reader.num_frames:
-            reason = reader.decode_error or "it holds no picture"
+            reason = reader.decode_error or "it holds no frames"
             raise VideoError("NO_FRAMES", f"{path.name}: no frame could be decoded: {reason}", hint="convert it again")
 
 
 def _clips(
     clip_id: str,
-    part: _Part,
+    state: _ClipState,
     fps: float,
-    again: _SecondLook,
+    second_pass: _SecondPass,
     *,
     video: SourceVideo,
     config: PrepareConfig,
     maker: FaceMaker,
 ) -> Iterator[Clip | Failure]:
     """Choose the subject of a clip, or with `all_tracks` take every track; a Failure where there is none."""
-    if part.partial_reason and config.partial == "drop":
-        hint = "get the whole video; `--partial keep` keeps what there is"
-        yield Failure(clip_id, VideoError("PARTIAL", part.partial_reason, frame=part.last_frame, hint=hint))
+    if state.partial_reason and config.partial == "drop":
+        hint = "get the whole video, or keep its decoded frames with `--partial keep`"
+        yield Failure(clip_id, VideoError("PARTIAL", state.partial_reason, frame=state.last_frame, hint=hint))
         return
-    tracks = part.finish()
-    chosen = dict(video.subjects or ()).get(clip_id)
+    tracks = state.finish()
+    chosen_track = dict(video.subjects or ()).get(clip_id)
     try:
-        subject = choose_subject(tracks, width_px=part.width, height_px=part.height, rule=config.subject, chosen=chosen)
+        subject = choose_subject(
+            tracks, width_px=state.width, height_px=state.height, rule=config.subject, chosen=chosen_track
+        )
     except ValueError as error:
-        hint = "look at its contact sheet; correct the file of --subjects"
-        yield Failure(clip_id, VideoError("NO_TRACK", str(error), frame=part.last_frame, hint=hint))
+        hint = "check the clip's contact sheet and correct the --subjects file"
+        yield Failure(clip_id, VideoError("NO_TRACK", str(error), frame=state.last_frame, hint=hint))
         return
     if subject is None:
-        message = f"no face in {len(part)} frames (frames {part.first_frame} to {part.last_frame})"
-        hint = "look at the video; a larger --det-size finds smaller faces"
-        yield Failure(clip_id, VideoError("NO_FACE", message, frame=part.last_frame, hint=hint))
+        message = f"no face in {len(state)} frames (frames {state.first_frame} to {state.last_frame})"
+        hint = "check the video; a larger --det-size finds smaller faces"
+        yield Failure(clip_id, VideoError("NO_FACE", message, frame=state.last_frame, hint=hint))
         return
     if not config.all_tracks:
-        yield _clip(clip_id, part, subject, fps, again, num_tracks=len(tracks), maker=maker)
+        yield _clip(clip_id, state, subject, fps, second_pass, num_tracks=len(tracks), maker=maker)
         return
     for track in tracks:
-        alone = Subject(track, 0.0)
-        yield _clip(f"{clip_id}@{track.number}", part, alone, fps, again, num_tracks=len(tracks), maker=maker)
+        subject = Subject(track, 0.0)
+        yield _clip(f"{clip_id}@{track.number}", state, subject, fps, second_pass, num_tracks=len(tracks), maker=maker)
 
 
 def _clip(
     clip_id: str,
-    part: _Part,
+    state: _ClipState,
     subject: Subject,
     fps: float,
-    again: _SecondLook,
+    second_pass: _SecondPass,
     *,
     num_tracks: int,
     maker: FaceMaker,
 ) -> Clip:
-    """Return the clip of a track: its faces are at hand, or made in another pass over the video."""
+    """Return the clip of a track; its faces are already made, or are made lazily in a second pass over the video."""
     track = subject.track
-    made = part.faces.of(track.number)
-    faces = iter(made) if made is not None else maker.faces(track, _frames_of(track, again.frames(track.first_frame)))
+    finished_faces = state.faces.of(track.number)
+    faces = (
+        iter(finished_faces)
+        if finished_faces is not None
+        else maker.faces(track, _frames_of(track, second_pass.frames(track.first_frame)))
+    )
     is_ambiguous = AMBIGUOUS <= subject.ambiguity <= 1
-    rivals = subject.runners_up[:_MOST_RIVALS] if is_ambiguous else ()
-    portraits = tuple(Rival(rival.number, part.portraits[rival.number][1]) for rival in rivals)
-    return Clip(_facts(clip_id, part, subject, fps=fps, num_tracks=num_tracks, maker=maker), faces, portraits)
+    rivals = subject.runners_up[:_MAX_RIVALS] if is_ambiguous else ()
+    portraits = tuple(Rival(rival.number, state.portraits[rival.number][1]) for rival in rivals)
+    return Clip(_facts(clip_id, state, subject, fps=fps, num_tracks=num_tracks, maker=maker), faces, portraits)
 
 
-def _parts(
+def _clip_states(
     reader: VideoReader,
     *,
     config: PrepareConfig,
     maker: FaceMaker,
     detector: Detector,
     on_progress: Callable[[], None],
-) -> Iterator[_Part]:
-    """Detect run after run; yield the frames of each clip as soon as its last one is in."""
+) -> Iterator[_ClipState]:
+    """Detect faces run by run; yield the state of each clip after its last frame."""
 
     def detect(frames: Sequence[Frame]) -> list[list[Detection]]:
-        found = detector.detect([frame.image for frame in frames])
+        detections = detector.detect([frame.image for frame in frames])
         on_progress()
         return [
-            described(frame.image, faces, scheme=detector.scheme) for frame, faces in zip(frames, found, strict=True)
+            described(frame.image, faces, scheme=detector.scheme)
+            for frame, faces in zip(frames, detections, strict=True)
         ]
 
     cuts = CutDetector()
-    part: _Part | None = None
+    state: _ClipState | None = None
     keyframes = Keyframes(detect, every=config.detect_every)
     slot = 0
     for number, run in runs(reader.frames(), clip_seconds=config.clip_seconds):
-        if part is not None and number != slot:
-            _take(part, keyframes.finish())
-            yield part
-        if part is None or number != slot:
-            part = _Part(0 if part is None else part.number + 1, run[0], config, maker)
+        if state is not None and number != slot:
+            _add_all(state, keyframes.finish())
+            yield state
+        if state is None or number != slot:
+            state = _ClipState(0 if state is None else state.number + 1, run[0], config, maker)
             keyframes, cuts = Keyframes(detect, every=config.detect_every), CutDetector()
             slot = number
-        _take(part, keyframes.add(run, [cuts.is_cut(frame.image) for frame in run]))
-    if part is not None:
-        _take(part, keyframes.finish())
-        part.is_whole, part.end_reason = part.number == 0, _end_reason(reader)
-        yield part
+        _add_all(state, keyframes.add(run, [cuts.is_cut(frame.image) for frame in run]))
+    if state is not None:
+        _add_all(state, keyframes.finish())
+        state.is_whole, state.end_reason = state.number == 0, _end_reason(reader)
+        yield state
 
 
-def _take(part: _Part, looks: Iterator[DetectionRequest]) -> None:
-    for look in looks:
-        part.add(look)
+def _add_all(state: _ClipState, requests: Iterator[DetectionRequest]) -> None:
+    for request in requests:
+        state.add(request)
 
 
 def runs(frames: Iterator[Frame], *, clip_seconds: float) -> Iterator[tuple[int, list[Frame]]]:
     """Yield runs of frames with the number of their clip: a video longer than `clip_seconds` is cut by time.
 
-    A run depends on its video alone: at most sixteen frames, of one clip, and not too many bytes.
+    A run holds at most sixteen frames of one clip and a limited number of bytes. Runs depend only on the video.
     """
     run: list[Frame] = []
     number, start_seconds = 0, 0.0
@@ -299,38 +304,40 @@ def runs(frames: Iterator[Frame], *, clip_seconds: float) -> Iterator[tuple[int,
 
 
 def _end_reason(reader: VideoReader) -> str:
-    """Say why a video ended before its end; empty if it did not."""
+    """Return why decoding stopped before the end of a video; empty if it did not."""
     if reader.decode_error is not None:
         return f"decoding stopped after frame {reader.num_frames - 1}: {reader.decode_error}"
     return f"the file ends early: {reader.num_frames} frames could be decoded" if reader.is_partial else ""
 
 
-def _facts(clip_id: str, part: _Part, subject: Subject, *, fps: float, num_tracks: int, maker: FaceMaker) -> ClipFacts:
+def _facts(
+    clip_id: str, state: _ClipState, subject: Subject, *, fps: float, num_tracks: int, maker: FaceMaker
+) -> ClipFacts:
     track = subject.track
     step_seconds = 1 / fps if fps else 0.0
     num_gap = int((track.flags == FrameFlag.GAP_FILLED).sum())
-    num_left_out = sum(not maker.keeps(flag) for flag in track.flags.tolist())
+    num_dropped = sum(not maker.keeps(flag) for flag in track.flags.tolist())
     return ClipFacts(
         clip_id=clip_id,
-        num_frames=len(track) - num_left_out,
+        num_frames=len(track) - num_dropped,
         fps=fps,
-        duration_seconds=part.pts_seconds[-1] - part.pts_seconds[0] + step_seconds,
-        width_px=part.width,
-        height_px=part.height,
-        num_source_frames=len(part),
-        detection_rate=track.num_detected / part.num_looked_at,
+        duration_seconds=state.pts_seconds[-1] - state.pts_seconds[0] + step_seconds,
+        width_px=state.width,
+        height_px=state.height,
+        num_source_frames=len(state),
+        detection_rate=track.num_detected / state.num_detector_frames,
         mean_score=float(np.nanmean(track.scores, dtype=np.float64)),
-        num_interpolated=num_gap - num_left_out,
+        num_interpolated=num_gap - num_dropped,
         num_tracks=num_tracks,
         track=track.number,
         ambiguity=subject.ambiguity,
-        is_partial=bool(part.partial_reason),
-        reason=part.partial_reason,
+        is_partial=bool(state.partial_reason),
+        reason=state.partial_reason,
     )
 
 
-class _SecondLook:
-    """Decodes a video once more, for clips whose faces could not be made on the way; they share one pass."""
+class _SecondPass:
+    """Decodes a video a second time for clips whose faces were not made in the first pass; clips share one pass."""
 
     def __init__(self, path: Path, *, on_progress: Callable[[], None]) -> None:
         self._path, self._on_progress = path, on_progress
@@ -339,18 +346,18 @@ class _SecondLook:
         self._frames: Iterator[Frame] = iter(())
         self._next = 0
 
-    def __enter__(self) -> _SecondLook:
+    def __enter__(self) -> _SecondPass:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self._files.close()
 
     def frames(self, first: int) -> Iterator[Frame]:
-        """Yield the frames from number `first` on; only these are converted. A pass that is beyond begins anew."""
+        """Yield the frames from number `first` on; only these are converted. Restart a pass that is beyond `first`."""
         if self._reader is None or self._next > first:
             self._files.close()
             self._reader = self._files.enter_context(open_video(self._path))
-            self._frames = self._reader.frames()  # one iterator: a second one would miss what the decoder holds back
+            self._frames = self._reader.frames()  # one iterator: a second would miss frames that the decoder buffers
         self._reader.first_wanted = first
         for frame in self._frames:
             self._next = frame.index + 1
@@ -360,9 +367,9 @@ class _SecondLook:
 
 
 def _frames_of(track: Track, frames: Iterator[Frame]) -> Iterator[Frame]:
-    """Take a track's frames out of an iterator that has not reached them yet, and nothing after them.
+    """Yield a track's frames from an iterator that has not reached them yet; consume nothing after them.
 
-    Raises VideoError when they are not all there: the file has changed since it was detected.
+    Raises VideoError when frames are missing: the file has changed since detection.
     """
     last = track.first_frame + len(track) - 1
     for frame in frames:
@@ -371,5 +378,7 @@ def _frames_of(track: Track, frames: Iterator[Frame]) -> Iterator[Frame]:
         if frame.index >= last:
             return
     raise VideoError(
-        "CHANGED_SOURCE", f"frame {last} is not there at the second look", hint="leave the videos alone during a run"
+        "CHANGED_SOURCE",
+        f"frame {last} is missing in the second decoding pass",
+        hint="do not change the videos during a run",
     )

@@ -1,4 +1,4 @@
-"""Face crops that a dataset ships: taken as they are, byte for byte, in the order of their frames."""
+"""Make clips of the face crops that a dataset ships: byte for byte, in frame order."""
 
 from __future__ import annotations
 
@@ -20,23 +20,25 @@ _NAN_LANDMARKS = np.full((5, 2), np.nan, np.float32)
 
 
 def clip_of_crops(folder: Path, video: SourceVideo, *, config: PrepareConfig) -> Clip:
-    """Return the clip of a folder of face crops that the dataset ships, their JPEG bytes untouched.
+    """Return the clip of a folder of shipped face crops; their JPEG bytes stay unchanged.
 
-    With `store` clips16 they are decoded and resized. PNG files (MAFW's) are stored as JPEG, like every other face.
+    With `store` clips16 the crops are decoded and resized. PNG files (MAFW's) are stored as JPEG, like all other faces.
 
     Raises VideoError: MISSING_VIDEO, NO_FRAMES or BAD_PICTURE.
     """
     paths = picture_files(folder)
     if not paths:
-        raise VideoError("NO_FRAMES", f"{folder.name} holds no JPEG", hint="unzip it again")
-    faces, shapes = zip(*(_shipped(path, index, config=config) for index, path in enumerate(paths)), strict=True)
-    (height, width), number = shapes[0], len(faces)
-    facts = ClipFacts(video.clip_id, number, 0.0, 0.0, width, height, number, None, None, 0, 1, 0, 0.0, False, "")
+        raise VideoError("NO_FRAMES", f"{folder.name} holds no JPEG or PNG file", hint="unzip it again")
+    faces, shapes = zip(*(_shipped_face(path, index, config=config) for index, path in enumerate(paths)), strict=True)
+    (height, width), num_frames = shapes[0], len(faces)
+    facts = ClipFacts(
+        video.clip_id, num_frames, 0.0, 0.0, width, height, num_frames, None, None, 0, 1, 0, 0.0, False, ""
+    )
     return Clip(facts, iter(faces))
 
 
-def _shipped(path: Path, index: int, *, config: PrepareConfig) -> tuple[Face, tuple[int, int]]:
-    """Return a crop and its height and width."""
+def _shipped_face(path: Path, index: int, *, config: PrepareConfig) -> tuple[Face, tuple[int, int]]:
+    """Return the face of a crop, and the crop's height and width."""
     jpeg, image = read_picture(path, index)
     if config.store == "clips16":
         payload = encoder(config)(resized(image, size_px=config.size_px))

@@ -1,4 +1,4 @@
-"""Which person a clip is about: a rule over its tracks, or a choice made by hand."""
+"""Choose the person a clip is about: by a rule over its tracks, or by hand."""
 
 from __future__ import annotations
 
@@ -21,23 +21,22 @@ class Subject:
     """The track chosen as the person a clip is about."""
 
     track: Track
-    """The winner."""
     ambiguity: float
-    """Weight of the runner-up over that of the winner, 0 (alone) to 1 (a tie); over 1 where a person chose."""
+    """Weight of the runner-up over that of the winner, 0 (alone) to 1 (a tie); above 1 only where a person chose."""
     runners_up: tuple[Track, ...] = ()
-    """The other tracks, by falling weight."""
+    """The other tracks, by decreasing weight."""
 
 
 def choose_subject(
     tracks: Sequence[Track], *, width_px: int, height_px: int, rule: SubjectRule = "balanced", chosen: int | None = None
 ) -> Subject | None:
-    """Choose the subject by the weights of `rule`, or track number `chosen`. None without tracks.
+    """Choose the subject by the weights of `rule`, or track number `chosen`. Return None without tracks.
 
-    `longest`: the number of frames, those of gaps left out; over the frames with a detection `largest`: the mean square
-    root of the box's area; `score`: the mean score; `central`: 1 - d / 2, where d is the mean distance of the box's
-    centre from the picture's centre over half the picture's diagonal; `balanced`: longest x largest x central.
+    `longest`: the number of frames without those of gaps. Means over the frames with a detection: `largest`: the square
+    root of the box's area; `score`: the score; `central`: 1 - d / 2, where d is the mean distance between the box's
+    centre and the picture's centre, over half the picture's diagonal. `balanced`: longest x largest x central.
 
-    Raises ValueError for a track that is not there.
+    Raises ValueError for a track that does not exist.
     """
     if not tracks:
         return None
@@ -45,14 +44,14 @@ def choose_subject(
     order = sorted(range(len(tracks)), key=lambda i: (-weights[i], tracks[i].first_frame, i))
     if chosen is not None:
         if chosen not in (numbers := [track.number for track in tracks]):
-            raise ValueError(f"no track {chosen}; there are {', '.join(map(str, numbers))}")
+            raise ValueError(f"track {chosen} does not exist; the tracks are {', '.join(map(str, numbers))}")
         order.sort(key=lambda i: tracks[i].number != chosen)
     ambiguity = 0.0
     if len(order) > 1:
         first, second = (weights[i] for i in order[:2])
         ambiguity = second / first if first > 0 else 1.0
-    winner, *others = (tracks[i] for i in order)
-    return Subject(winner, ambiguity, tuple(others))
+    winner, *runners_up = (tracks[i] for i in order)
+    return Subject(winner, ambiguity, tuple(runners_up))
 
 
 def _longest(track: Track, width_px: int, height_px: int) -> float:
@@ -70,8 +69,8 @@ def _largest(track: Track, width_px: int, height_px: int) -> float:
 
 def _central(track: Track, width_px: int, height_px: int) -> float:
     boxes = _detected_boxes(track)
-    middle = np.array([(width_px - 1) / 2, (height_px - 1) / 2])
-    distance = np.linalg.norm((boxes[:, :2] + boxes[:, 2:]) / 2 - middle, axis=1)
+    centre = np.array([(width_px - 1) / 2, (height_px - 1) / 2])
+    distance = np.linalg.norm((boxes[:, :2] + boxes[:, 2:]) / 2 - centre, axis=1)
     return max(0.0, 1 - float(distance.mean()) / math.hypot(width_px, height_px))
 
 
@@ -89,24 +88,24 @@ _WEIGHTS: Mapping[SubjectRule, Callable[[Track, int, int], float]] = MappingProx
 
 
 def read_subjects(path: Path) -> dict[str, int]:
-    """Read a CSV with the columns clip_id and track (others are ignored), as `ambiguous.csv` of a prepared folder has.
+    """Read the tracks chosen by hand from a CSV with the columns clip_id and track; other columns are ignored.
 
-    Raises UsageError with every fault at once.
+    The `ambiguous.csv` of a prepared folder has this format. Raises UsageError with every fault at once.
     """
     try:
         table = pd.read_csv(path, dtype="string", encoding="utf-8-sig", keep_default_na=False)
     except (OSError, ValueError) as error:  # UnicodeDecodeError and pandas' ParserError are ValueErrors
         raise UsageError(f"--subjects {path} cannot be read: {error}") from error
-    missing = [name for name in ("clip_id", "track") if name not in table.columns]
-    if missing:
-        raise UsageError(f"--subjects {path} has no column {' and no '.join(missing)}")
+    missing_columns = [name for name in ("clip_id", "track") if name not in table.columns]
+    if missing_columns:
+        raise UsageError(f"--subjects {path} has no column {' and no '.join(missing_columns)}")
     faults = []
     subjects: dict[str, int] = {}
     for line, (clip_id, track) in enumerate(zip(table["clip_id"], table["track"], strict=True), start=2):
         if not track.strip().isdecimal():
-            faults.append(f"line {line}: track {track!r} is no number")
+            faults.append(f"line {line}: track {track!r} is not a number")
         elif clip_id in subjects:
-            faults.append(f"line {line}: clip {clip_id} is there twice")
+            faults.append(f"line {line}: clip {clip_id} is listed twice")
         else:
             subjects[clip_id] = int(track)
     if faults:

@@ -1,4 +1,4 @@
-"""Identity over frames: link detections to tracks as frames come, and fill what lies between detections."""
+"""Link detections to tracks as frames arrive, and interpolate the frames between detections."""
 
 from __future__ import annotations
 
@@ -11,34 +11,33 @@ from dfer_data.detect.base import box_iou
 from dfer_data.faces.appearance import distance
 from dfer_data.types import Detection, Detections, Floats, FrameFlag, Track
 
-_MOTION_DETECTIONS = 5  # the last ones, which say how a face moves
-_LOOK_RANGE = 0.25  # of appearance: further apart says no more
-_MOST_CHANGE = 0.22  # of appearance from one frame to the next where nothing else could be meant
-_MOST_CHANGE_IN_DOUBT = 0.15  # after a gap, or where several faces could be meant
+_MOTION_DETECTIONS = 5  # recent detections that define how a face moves
+_APPEARANCE_RANGE = 0.25  # a larger difference of appearance adds no information
+_MAX_CHANGE = 0.22  # of appearance from one frame to the next where only one match is possible
+_MAX_CHANGE_IN_DOUBT = 0.15  # after a gap, or where several matches are possible
 
 
 @dataclass(eq=False)
 class ActiveTrack:
-    """A face that is being followed; its rows are known up to its last detection."""
+    """A face that is being tracked; its rows are known up to its last detection."""
 
     number: int
-    """In order of appearance."""
+    """Position in order of appearance, from 0."""
     first_frame: int
-    """Index of its first frame."""
     boxes: list[Floats] = field(default_factory=list)
-    """(4,) of each row."""
+    """(4,) per row."""
     landmarks: list[Floats] = field(default_factory=list)
-    """(5, 2) of each row."""
+    """(5, 2) per row."""
     scores: list[float] = field(default_factory=list)
-    """Of each row; NaN between detections."""
+    """One per row; NaN between detections."""
     flags: list[FrameFlag] = field(default_factory=list)
-    """DETECTED, GAP_FILLED or BETWEEN_KEYFRAMES for each row."""
+    """DETECTED, GAP_FILLED or BETWEEN_KEYFRAMES per row."""
     is_closed: bool = False
-    """Whether no row will be added any more."""
+    """Whether no more rows will be added."""
     appearance: Floats | None = None
-    """Of the last detection."""
+    """Appearance of the last detection."""
     num_missed: int = 0
-    """Frames since the last detection that were looked at in vain."""
+    """Frames since the last detection that the detector saw without finding this face."""
     _detected: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -51,7 +50,7 @@ class ActiveTrack:
         return self.first_frame + len(self) - 1
 
     def add(self, index: int, detection: Detection) -> None:
-        """Add a detection in frame `index`, and by interpolation the rows between it and the one before."""
+        """Add a detection in frame `index`, and interpolate the rows since the previous detection."""
         if self.boxes:
             self._fill(index - self.last_frame, detection)
         self.boxes.append(detection.box)
@@ -72,7 +71,7 @@ class ActiveTrack:
             self.flags.append(flag)
 
     def shift(self, index: int) -> Floats:
-        """Return how far (2,) its centre will have moved by frame `index`, as it moved lately."""
+        """Return the (2,) shift of the centre expected by frame `index`, extrapolated from its recent motion."""
         recent = self._detected[-_MOTION_DETECTIONS:]
         if len(recent) < 2:
             return np.zeros(2, np.float32)
@@ -81,7 +80,7 @@ class ActiveTrack:
         return np.asarray(moved * ((index - self.last_frame) / (recent[-1] - recent[0])), np.float32)
 
     def as_track(self) -> Track:
-        """Return the rows so far."""
+        """Return the rows so far as a Track."""
         return Track(
             self.number,
             self.first_frame,
@@ -93,12 +92,12 @@ class ActiveTrack:
 
 
 class Tracker:
-    """Links the detections of frame after frame.
+    """Links detections to tracks frame by frame.
 
-    In each frame the pairs (open track, detection) are joined by falling affinity: overlap of the boxes, nearness of
-    the landmarks, likeness of the faces. A pair needs an overlap of at least `iou`, where the track is or where it
-    moves to, and faces that could be the same. A track not found in more than `max_gap_frames` frames ends, and all end
-    at a cut; what lies between two detections of a track is interpolated.
+    In each frame, pairs (open track, detection) are matched by decreasing affinity: overlap of the boxes, nearness of
+    the landmarks, likeness of the faces. A pair needs an overlap of at least `iou`, at the track's last position or at
+    its expected one, and faces that could be the same. A track that is missed in more than `max_gap_frames` frames
+    ends, and all tracks end at a cut. The frames between two detections of a track are interpolated.
     """
 
     def __init__(self, *, iou: float, max_gap_frames: int) -> None:
@@ -108,15 +107,15 @@ class Tracker:
         self.tracks: list[ActiveTrack] = []
 
     def add(self, index: int, found: Sequence[Detection] | None, *, is_cut: bool = False) -> None:
-        """Take the detections of frame `index`; None: it was not looked at. `is_cut`: it begins another shot."""
+        """Take the detections of frame `index`, None if the detector skipped it. `is_cut`: it begins another shot."""
         if is_cut:
             self.close()
         if found is None:
             return
         matches = self._match(index, found)
-        joined = set(matches.values())
+        matched_tracks = set(matches.values())
         for number, track in enumerate(self.open):
-            if number not in joined:
+            if number not in matched_tracks:
                 track.num_missed += 1
         for number, detection in enumerate(found):
             if number in matches:
@@ -139,43 +138,45 @@ class Tracker:
         self.tracks.append(track)
         self.open.append(track)
 
-    def _match(self, index: int, found: Sequence[Detection]) -> dict[int, int]:
+    def _match(self, index: int, detections: Sequence[Detection]) -> dict[int, int]:
         """Return detection number -> number of the open track, each used once; ties go to the lower numbers."""
-        if not found or not self.open:
+        if not detections or not self.open:
             return {}
-        overlap, affinity, change = (np.stack(rows) for rows in zip(*self._compare(index, found), strict=True))
-        could = overlap >= self._iou
-        rivals = np.maximum(could.sum(axis=0, keepdims=True), could.sum(axis=1, keepdims=True)) > 1
+        overlap, affinity, change = (np.stack(rows) for rows in zip(*self._compare(index, detections), strict=True))
+        is_possible = overlap >= self._iou
+        rivals = np.maximum(is_possible.sum(axis=0, keepdims=True), is_possible.sum(axis=1, keepdims=True)) > 1
         missed = np.array([track.num_missed > 0 for track in self.open])[:, None]
-        could &= change <= np.where(rivals | missed, _MOST_CHANGE_IN_DOUBT, _MOST_CHANGE)
+        is_possible &= change <= np.where(rivals | missed, _MAX_CHANGE_IN_DOUBT, _MAX_CHANGE)
         matches: dict[int, int] = {}
         for flat in np.argsort(-affinity, axis=None, kind="stable"):
-            track, detection = divmod(int(flat), len(found))
-            if could[track, detection] and detection not in matches and track not in matches.values():
+            track, detection = divmod(int(flat), len(detections))
+            if is_possible[track, detection] and detection not in matches and track not in matches.values():
                 matches[detection] = track
         return matches
 
-    def _compare(self, index: int, found: Sequence[Detection]) -> list[tuple[Floats, Floats, Floats]]:
-        """Return for each open track overlap, affinity and change of appearance with each detection, (D,) each."""
-        boxes = np.stack([detection.box for detection in found])
-        landmarks = np.stack([detection.landmarks for detection in found])
+    def _compare(self, index: int, detections: Sequence[Detection]) -> list[tuple[Floats, Floats, Floats]]:
+        """Return per open track the overlap, affinity and change of appearance with each detection, (D,) each."""
+        boxes = np.stack([detection.box for detection in detections])
+        landmarks = np.stack([detection.landmarks for detection in detections])
         rows = []
         for track in self.open:
             box, shift = track.boxes[-1], track.shift(index)
-            ahead = box_iou(box + np.tile(shift, 2), boxes)
-            overlap = np.maximum(box_iou(box, boxes), ahead)
-            apart = np.linalg.norm(landmarks - track.landmarks[-1] - shift, axis=2).mean(axis=1)
-            near = np.clip(1 - apart / np.sqrt(max(float((box[2:] - box[:2]).prod()), 1e-6)), 0, 1)
-            change = np.array([distance(track.appearance, one.appearance) for one in found], np.float32)
-            like = np.clip(1 - change / _LOOK_RANGE, 0, 1)
-            rows.append((overlap, np.asarray(overlap + ahead + near + like, np.float32), change))
+            expected_overlap = box_iou(box + np.tile(shift, 2), boxes)
+            overlap = np.maximum(box_iou(box, boxes), expected_overlap)
+            separation = np.linalg.norm(landmarks - track.landmarks[-1] - shift, axis=2).mean(axis=1)
+            nearness = np.clip(1 - separation / np.sqrt(max(float((box[2:] - box[:2]).prod()), 1e-6)), 0, 1)
+            change = np.array(
+                [distance(track.appearance, detection.appearance) for detection in detections], np.float32
+            )
+            likeness = np.clip(1 - change / _APPEARANCE_RANGE, 0, 1)
+            rows.append((overlap, np.asarray(overlap + expected_overlap + nearness + likeness, np.float32), change))
         return rows
 
 
 def link(detections: Detections, *, iou: float, max_gap_frames: int, cuts: Sequence[int] = ()) -> list[Track]:
     """Link the detections of consecutive frames into tracks, in order of their first frame; see Tracker."""
     tracker = Tracker(iou=iou, max_gap_frames=max_gap_frames)
-    for index, found in enumerate(detections):
-        tracker.add(index, found, is_cut=index in cuts)
+    for index, frame_detections in enumerate(detections):
+        tracker.add(index, frame_detections, is_cut=index in cuts)
     tracker.close()
     return [track.as_track() for track in tracker.tracks]

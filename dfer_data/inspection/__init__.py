@@ -1,1 +1,1 @@
-"""Looking at prepared datasets: verify, compare with official counts, statistics, contact sheets, a page."""
+"""Inspect prepared datasets: verify, compare with official counts, statistics, contact sheets, a page."""

@@ -1,4 +1,4 @@
-"""A prepared dataset to look at: contact sheets, plots and one static page over them, in a folder.
+"""Write a gallery of a prepared dataset into a folder: contact sheets, plots and a static page that shows them.
 
     FOLDER/index.html  statistics.png  statistics.json  sheets/class-1-Happy.jpg ...
 
@@ -30,10 +30,10 @@ _FIGURES = ("clips", "frames", "ok", "partial", "failed")
 
 @dataclass(frozen=True)
 class Gallery:
-    """What was written."""
+    """A written gallery."""
 
     page: Path
-    """To be opened first."""
+    """The page to open first."""
     sections: tuple[Section, ...]
     """Its tables."""
     sheets: tuple[Sheet, ...]
@@ -48,14 +48,14 @@ def write_gallery(
     most: int = MOST_ROWS,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Gallery:
-    """Write the gallery of a dataset; files of an earlier one are replaced.
+    """Write the gallery of a dataset and replace the files of an earlier one.
 
     Args:
         dataset: the dataset.
-        folder: made where it is not there.
-        source: folder of the videos, for frames of clips without faces; None: it is not at hand.
-        most: rows of a contact sheet.
-        on_progress: called with the number of sheets made and of all.
+        folder: created if missing.
+        source: folder of the videos, for frames of clips without faces; None: not available.
+        most: maximum rows of a contact sheet.
+        on_progress: called with the number of finished sheets and of all sheets.
 
     Raises UsageError without jinja2 or matplotlib, CorruptShardError for damaged bytes, OSError when the disk fails.
     """
@@ -100,12 +100,12 @@ def _figures(counts: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _provenance(document: dict[str, Any]) -> str:
-    """Say in a line how the faces were made."""
+    """Describe in one line how the faces were made."""
     config = PrepareConfig.from_dict(document["config"])
     if config.align == "given":
-        return "Shipped crops, taken as they are."
-    every = config.detect_every
-    frames = "all frames" if every == 1 else f"one frame in {every}, and more where faces change"
+        return "Shipped crops, unchanged."
+    interval = config.detect_every
+    frames = "all frames" if interval == 1 else f"one frame in {interval}, and more where faces change"
     return (
         f"Faces by {config.detector} {config.backbone} (weights sha256 {config.weights_sha256[:12]}), long side "
         f"{config.det_size_px} px, in {frames}; {config.align} alignment to {config.size_px} px; subject: "

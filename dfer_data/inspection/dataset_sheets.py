@@ -1,4 +1,4 @@
-"""Contact sheets of a prepared dataset: a sheet a class, a ledger code, a reason to look; one clip frame by frame."""
+"""Draw contact sheets of a prepared dataset, per class, ledger code and doubt, and single clips frame by frame."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
 
 MOST_ROWS = 24
-"""Clips on a sheet unless somebody asks for another number."""
+"""Default maximum number of clips on a sheet."""
 _FRAME_COLUMNS, _FRAME_PX = 5, 168  # whole frames of clips without faces
 _MOST_DECODED = 3000
-_CELL_PX, _CELLS_A_LINE = 192, 4
+_CELL_PX, _CELLS_PER_LINE = 192, 4
 _MARKED = (255, 170, 60)
 
 
 @dataclass(frozen=True, eq=False)
 class Sheet:
-    """Some clips of one kind, a row a clip."""
+    """A contact sheet of clips of one kind, one row per clip."""
 
     name: str
-    """For a file, without ending."""
+    """File name without suffix."""
     title: str
-    """What the clips have in common."""
+    """Common property of the clips."""
     clip_ids: tuple[str, ...]
-    """Those shown."""
+    """Ids of the clips shown."""
     num_clips: int
-    """All there are of the kind."""
+    """Number of all clips of the kind."""
     jpeg: bytes
-    """The picture."""
+    """The sheet as a JPEG file."""
 
 
 def sheets_of(
@@ -56,57 +56,57 @@ def sheets_of(
     most: int = MOST_ROWS,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Iterator[Sheet]:
-    """Yield the sheets of a dataset: its classes, then clips to look at, then those that could not be made.
+    """Yield the sheets of a dataset: its classes, then doubtful clips, then failed clips.
 
     Args:
         dataset: the dataset.
-        source: folder of the videos; clips without faces then show frames of theirs.
-        most: rows of a sheet; of a class every n-th clip in the order of ids, else the worst.
-        on_progress: called with the number of sheets made and of all.
+        source: folder of the videos; clips without faces then show frames of their video.
+        most: maximum rows of a sheet; evenly spaced ids of a class or ledger code, otherwise the worst clips.
+        on_progress: called with the number of finished sheets and of all sheets.
 
     Raises CorruptShardError for damaged bytes.
     """
     kinds = list(_kinds(dataset.clips, dataset.class_names, most=most))
     for number, (name, title, rows, num_clips) in enumerate(kinds):
         is_failed = name.startswith("code-")
-        picture = _failed_sheet(rows, source) if is_failed else _faces_sheet(dataset, rows)
-        yield Sheet(name, title, tuple(rows["clip_id"]), num_clips, picture)
+        jpeg = _failed_sheet(rows, source) if is_failed else _faces_sheet(dataset, rows)
+        yield Sheet(name, title, tuple(rows["clip_id"]), num_clips, jpeg)
         on_progress(number + 1, len(kinds))
 
 
 def _kinds(
     clips: pd.DataFrame, class_names: Sequence[str], *, most: int
 ) -> Iterator[tuple[str, str, pd.DataFrame, int]]:
-    """Yield name, title, the rows shown and the number of all rows of each kind of clip that there is."""
-    made, failed = clips[clips["status"] != "failed"], clips[clips["status"] == "failed"]
+    """Yield name, title, the rows to show and the number of all rows of each kind of clip in the dataset."""
+    usable, failed = clips[clips["status"] != "failed"], clips[clips["status"] == "failed"]
     for number, name in enumerate(class_names):
-        rows = made[made["label"] == name]
+        rows = usable[usable["label"] == name]
         if len(rows):
-            yield f"class-{number + 1}-{_plain(name)}", name, rows.iloc[_spread(len(rows), most)], len(rows)
-    unlabelled = made[made["label"].isna() | ~made["label"].isin(list(class_names))]
+            yield f"class-{number + 1}-{_file_stem(name)}", name, rows.iloc[_evenly_spaced(len(rows), most)], len(rows)
+    unlabelled = usable[usable["label"].isna() | ~usable["label"].isin(list(class_names))]
     if len(unlabelled):
-        yield "unlabelled", "without a label", unlabelled.iloc[_spread(len(unlabelled), most)], len(unlabelled)
-    partial = made[made["status"] == "partial"]
-    low = made[made["detection_rate"].notna() & (made["detection_rate"] < LOW_HIT_RATE)]
-    doubtful = made[(made["ambiguity"] >= AMBIGUOUS) & (made["ambiguity"] <= 1)]
+        yield "unlabelled", "without a label", unlabelled.iloc[_evenly_spaced(len(unlabelled), most)], len(unlabelled)
+    partial = usable[usable["status"] == "partial"]
+    low = usable[usable["detection_rate"].notna() & (usable["detection_rate"] < LOW_HIT_RATE)]
+    doubtful = usable[(usable["ambiguity"] >= AMBIGUOUS) & (usable["ambiguity"] <= 1)]
     for name, title, rows in (
         ("partial", "partial: the source ends early or is damaged", partial),
-        ("least-seen", "subject found in less than 90 % of the frames", low.sort_values("detection_rate")),
-        ("ambiguous", "somebody else may be meant", doubtful.sort_values("ambiguity", ascending=False)),
+        ("least-seen", "subject detected in less than 90 % of the frames", low.sort_values("detection_rate")),
+        ("ambiguous", "another person may be the subject", doubtful.sort_values("ambiguity", ascending=False)),
     ):
         if len(rows):
             yield name, title, rows.iloc[:most], len(rows)
     for code, rows in failed.groupby("code"):
-        yield f"code-{code}", f"{code}: no faces", rows.iloc[_spread(len(rows), most)], len(rows)
+        yield f"code-{code}", f"{code}: no faces", rows.iloc[_evenly_spaced(len(rows), most)], len(rows)
 
 
-def _spread(num: int, most: int) -> list[int]:
-    """Return at most `most` places among `num`, evenly spread."""
-    places = np.unique(np.linspace(0, num - 1, min(num, most)).round().astype(int))
-    return [int(place) for place in places]
+def _evenly_spaced(num: int, most: int) -> list[int]:
+    """Return at most `most` evenly spaced indices below `num`."""
+    indices = np.unique(np.linspace(0, num - 1, min(num, most)).round().astype(int))
+    return [int(index) for index in indices]
 
 
-def _plain(name: str) -> str:
+def _file_stem(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "_", name)[:40]
 
 
@@ -114,18 +114,18 @@ def _faces_sheet(dataset: PreparedDataset, rows: pd.DataFrame) -> bytes:
     sheet = ContactSheet()
     for clip in rows.to_dict("records"):
         reader, row = dataset.shard(int(clip["shard"])), int(clip["row"])
-        wanted = reader.clip16_index(row).tolist()
-        shown = wanted[:: len(wanted) // NUM_COLUMNS]
-        cells = [thumbnail(reader.frame(row, index, clip_id=clip["clip_id"])) for index in shown]
+        clip16 = reader.clip16_index(row).tolist()
+        indices = clip16[:: len(clip16) // NUM_COLUMNS]
+        cells = [thumbnail(reader.frame(row, index, clip_id=clip["clip_id"])) for index in indices]
         sheet.add_clip(str(clip["clip_id"]), cells, note=_note(clip))
     return sheet.encode()
 
 
 def _note(clip: dict[str, Any]) -> str:
-    """Return what stands under the id of a clip."""
+    """Return the text below the id of a clip."""
     rate, score = clip["detection_rate"], clip["mean_score"]
-    seen = "" if rate is None or rate != rate else f", {100 * rate:.0f} %, {score:.2f}"
-    return f"{clip['num_frames']} frames{seen}"
+    detection = "" if rate is None or rate != rate else f", {100 * rate:.0f} %, {score:.2f}"
+    return f"{clip['num_frames']} frames{detection}"
 
 
 def _failed_sheet(rows: pd.DataFrame, source: Path | None) -> bytes:
@@ -142,7 +142,7 @@ def _failed_sheet(rows: pd.DataFrame, source: Path | None) -> bytes:
 
 
 def frames_of_source(path: Path, *, most: int) -> list[Image]:
-    """Return at most `most` frames (H, W, 3) uint8 RGB, spread over the first 3,000 of a video; none it if has none."""
+    """Return up to `most` frames (H, W, 3) uint8 RGB, spread over the first 3,000 of a video; [] if it has none."""
     kept: list[Image] = []
     step = 1
     try:
@@ -152,42 +152,42 @@ def frames_of_source(path: Path, *, most: int) -> list[Image]:
                     break
                 if frame.index % step == 0:
                     kept.append(frame.image)
-                if len(kept) >= 4 * most:  # twice as many as needed stay: the memory of a long video is that of a short
+                if len(kept) >= 4 * most:  # keep twice as many as needed: bounded memory for long videos
                     kept, step = kept[::2], 2 * step
     except (VideoError, OSError):
         return []
-    return [kept[place] for place in _spread(len(kept), most)] if kept else []
+    return [kept[index] for index in _evenly_spaced(len(kept), most)] if kept else []
 
 
 def clip_picture(dataset: PreparedDataset, clip_id: str) -> Image:
     """Return the sixteen test frames of a clip with number, time and score of each, (768, 768, 3) uint8 RGB.
 
-    Frames without a detection of their own are framed. Raises what `PreparedDataset.read_clip` does.
+    Frames that fill a gap or are damaged get a border. Raises what `PreparedDataset.read_clip` does.
     """
     frames = dataset.read_clip(clip_id, size_px=_CELL_PX).transpose(0, 2, 3, 1)  # (16, H, W, 3)
     clip = dataset.clip(clip_id)
     reader, row = dataset.shard(int(clip["shard"])), int(clip["row"])
     first = int(reader.clip_offsets[row])
-    sheet = np.zeros((_CELL_PX * (len(frames) // _CELLS_A_LINE), _CELL_PX * _CELLS_A_LINE, 3), np.uint8)
-    for place, (index, image) in enumerate(zip(reader.clip16_index(row).tolist(), frames, strict=True)):
+    sheet = np.zeros((_CELL_PX * (len(frames) // _CELLS_PER_LINE), _CELL_PX * _CELLS_PER_LINE, 3), np.uint8)
+    for position, (index, image) in enumerate(zip(reader.clip16_index(row).tolist(), frames, strict=True)):
         record = {name: reader.tensor(name)[first + index] for name in ("frame_index", "pts_seconds", "score", "flags")}
         cell = np.ascontiguousarray(image)
         draw_text(cell, _caption(record), at=(0, _CELL_PX))
         if FrameFlag(int(record["flags"])) & (FrameFlag.GAP_FILLED | FrameFlag.DAMAGED_SOURCE):
             cv2.rectangle(cell, (1, 1), (_CELL_PX - 2, _CELL_PX - 2), _MARKED, 3)
-        top, left = (side * _CELL_PX for side in divmod(place, _CELLS_A_LINE))
+        top, left = (side * _CELL_PX for side in divmod(position, _CELLS_PER_LINE))
         sheet[top : top + _CELL_PX, left : left + _CELL_PX] = cell
     return sheet
 
 
 def _caption(record: dict[str, Any]) -> str:
     flags, score, seconds = FrameFlag(int(record["flags"])), float(record["score"]), float(record["pts_seconds"])
-    when = f"{seconds:.2f} s  " if seconds == seconds else ""
-    return f"{int(record['frame_index'])}  {when}{how_found(flags, score)}".rstrip()
+    time = f"{seconds:.2f} s  " if seconds == seconds else ""
+    return f"{int(record['frame_index'])}  {time}{how_found(flags, score)}".rstrip()
 
 
 def how_found(flags: FrameFlag, score: float) -> str:
-    """Return the score of a face, or in a word why it has none; empty for shipped crops."""
+    """Return the score of a face, or a word for why it has none; empty for shipped crops."""
     if flags & FrameFlag.GAP_FILLED:
         return "filled"
     if flags & FrameFlag.BETWEEN_KEYFRAMES:

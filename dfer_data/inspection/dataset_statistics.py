@@ -1,4 +1,4 @@
-"""A prepared dataset in numbers: its measures over clips, its classes over folds; as tables and as pictures."""
+"""Statistics of a prepared dataset: measures of clips and classes of folds, as tables and plots."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _QUANTILES: Mapping[str, float] = {"least": 0.0, "5 %": 0.05, "median": 0.5, "95 %": 0.95, "most": 1.0}
 _BINS = 30
 NO_LABEL = "no label"
-"""Stands beside the classes for clips without one."""
+"""Column for clips without a label, next to the classes."""
 _MOST_BARS = 26
 
 
@@ -34,72 +34,72 @@ def statistics_sections(dataset: PreparedDataset) -> list[Section]:
 
 
 def measures_of(clips: pd.DataFrame) -> dict[str, pd.Series[float]]:
-    """Return name -> values by clip id of what can be measured of the clips that were made; no empty ones."""
-    made = clips[clips["status"] != "failed"].set_index("clip_id")
-    share = 100 * made["num_interpolated"] / made["num_frames"].clip(lower=1)
+    """Return measure -> values by clip id, for all clips that did not fail; measures without values are left out."""
+    usable = clips[clips["status"] != "failed"].set_index("clip_id")
+    share = 100 * usable["num_interpolated"] / usable["num_frames"].clip(lower=1)
     measures = {
-        "frames": made["num_frames"],
-        "seconds": made["duration_seconds"].where(made["duration_seconds"] > 0),
-        "source frames a second": made["fps"].where(made["fps"] > 0),
-        "source width px": made["width_px"],
-        "source height px": made["height_px"],
-        "mean score": made["mean_score"],
-        "hit rate %": 100 * made["detection_rate"],
-        "interpolated %": share.where(made["detection_rate"].notna()),
-        "tracks": made["num_tracks"].where(made["detection_rate"].notna()),
-        "ambiguity": made["ambiguity"].where(made["detection_rate"].notna()),
+        "frames": usable["num_frames"],
+        "seconds": usable["duration_seconds"].where(usable["duration_seconds"] > 0),
+        "source frames per second": usable["fps"].where(usable["fps"] > 0),
+        "source width px": usable["width_px"],
+        "source height px": usable["height_px"],
+        "mean score": usable["mean_score"],
+        "hit rate %": 100 * usable["detection_rate"],
+        "interpolated %": share.where(usable["detection_rate"].notna()),
+        "tracks": usable["num_tracks"].where(usable["detection_rate"].notna()),
+        "ambiguity": usable["ambiguity"].where(usable["detection_rate"].notna()),
     }
-    known = {name: values.dropna().astype(float) for name, values in measures.items()}
-    return {name: values for name, values in known.items() if len(values)}
+    known_values = {name: values.dropna().astype(float) for name, values in measures.items()}
+    return {name: values for name, values in known_values.items() if len(values)}
 
 
 def measures_section(clips: pd.DataFrame) -> Section:
-    """Return quantiles of every measure, and the clips at both ends."""
+    """Return the quantiles of every measure and the clips with the least and the most."""
     cells = []
     for name, values in measures_of(clips).items():
         numbers = [f"{np.quantile(values, share):.4g}" for share in _QUANTILES.values()]
         cells.append((name, str(len(values)), *numbers, str(values.idxmin()), str(values.idxmax())))
     header = ("measure", "clips", *_QUANTILES, "clip with the least", "clip with the most")
-    notes = ("of the clips that were made; interpolated: frames filled in gaps, of a clip's frames",)
+    notes = ("failed clips are left out; interpolated: share of a clip's frames that fill gaps",)
     return Section("measures of clips", header, tuple(cells), notes)
 
 
 def balance_of(dataset: PreparedDataset) -> dict[str, dict[str, int]]:
-    """Return `all` and `fold N train|test` -> class -> clips, failed ones included; `no label` where there are such."""
+    """Return `all` and `fold N train|test` -> class -> number of clips, failed ones included; `no label` if needed."""
     names = dataset.class_names
-    given = [label if label in names else NO_LABEL for label in dataset.clips["label"].fillna(NO_LABEL)]
-    labels = dict(zip(dataset.clips["clip_id"], given, strict=True))
-    columns = (*names, NO_LABEL) if NO_LABEL in given else names
-    parts = {"all": list(labels)}
+    clip_labels = [label if label in names else NO_LABEL for label in dataset.clips["label"].fillna(NO_LABEL)]
+    labels = dict(zip(dataset.clips["clip_id"], clip_labels, strict=True))
+    columns = (*names, NO_LABEL) if NO_LABEL in clip_labels else names
+    ids_by_part = {"all": list(labels)}
     for fold in sorted(dataset.document["counts"]["folds"], key=lambda name: (len(name), name)):
         splits = dataset.fold(fold)
         for split in ("train", "test"):
-            parts[f"fold {fold} {split}"] = [clip_id for clip_id, mine in splits.items() if mine == split]
+            ids_by_part[f"fold {fold} {split}"] = [clip_id for clip_id, name in splits.items() if name == split]
     return {
         part: {name: sum(labels[clip_id] == name for clip_id in clip_ids) for name in columns}
-        for part, clip_ids in parts.items()
+        for part, clip_ids in ids_by_part.items()
     }
 
 
 def balance_section(dataset: PreparedDataset) -> Section:
-    """Return the clips of each class in all parts of all folds."""
+    """Return the number of clips of each class in every part of every fold."""
     cells, balance = [], balance_of(dataset)
     for part, counts in balance.items():
-        classes = [number for name, number in counts.items() if name != NO_LABEL]
-        most, least = max(classes, default=0), min(classes, default=0)
+        class_sizes = [number for name, number in counts.items() if name != NO_LABEL]
+        most, least = max(class_sizes, default=0), min(class_sizes, default=0)
         ratio = f"{most / least:.1f}" if least else "-"
         cells.append((part, str(sum(counts.values())), *map(str, counts.values()), ratio))
     header = ("part", "clips", *balance["all"], "largest / smallest")
-    return Section("classes in folds", header, tuple(cells), ("failed clips count like all others",))
+    return Section("classes in folds", header, tuple(cells), ("failed clips are included",))
 
 
 def draw_statistics(dataset: PreparedDataset, path: Path, *, title: str) -> None:
-    """Draw frames a clip, scores, interpolated shares and the classes of all parts as one PNG.
+    """Draw frames per clip, scores, interpolated shares and the classes of all parts as one PNG.
 
     Raises UsageError without matplotlib.
     """
     try:
-        from matplotlib.figure import Figure  # no pyplot: nothing global, no display
+        from matplotlib.figure import Figure  # no pyplot: it needs global state and a display
     except ImportError as error:
         raise UsageError("plots need matplotlib, which is not installed: pip install 'dfer[report]'") from error
 
@@ -107,8 +107,8 @@ def draw_statistics(dataset: PreparedDataset, path: Path, *, title: str) -> None
     balance = dict(list(balance.items())[:_MOST_BARS])
     figure = Figure(figsize=(11, 4.6 + 0.22 * len(balance)), layout="constrained")
     figure.suptitle(title.replace("$", r"\$"), fontsize=11)
-    parts: Any = figure.subfigures(2, 1, height_ratios=[3, 1.6 + 0.22 * len(balance)])
-    top, bottom = parts
+    subfigures: Any = figure.subfigures(2, 1, height_ratios=[3, 1.6 + 0.22 * len(balance)])
+    top, bottom = subfigures
     panels: Sequence[Any] = top.subplots(1, 3)
     for panel, name in zip(panels, ("frames", "mean score", "interpolated %"), strict=True):
         _draw_histogram(panel, name, measures.get(name))
@@ -117,7 +117,7 @@ def draw_statistics(dataset: PreparedDataset, path: Path, *, title: str) -> None
 
 
 def _draw_histogram(panel: Axes, name: str, values: pd.Series[float] | None) -> None:
-    panel.set_title({"frames": "frames a clip", "mean score": "mean detector score"}.get(name, name), fontsize=9)
+    panel.set_title({"frames": "frames per clip", "mean score": "mean detector score"}.get(name, name), fontsize=9)
     panel.tick_params(labelsize=8)
     panel.spines[["top", "right"]].set_visible(False)
     if values is None:
@@ -151,17 +151,17 @@ def _draw_histogram(panel: Axes, name: str, values: pd.Series[float] | None) -> 
 
 
 def _draw_balance(panel: Axes, balance: Mapping[str, Mapping[str, int]]) -> None:
-    """Draw a bar a part, cut into the shares of its classes, with their counts where there is room."""
+    """Draw one bar per part, divided into the shares of its classes, with counts where they fit."""
     parts, class_names = list(balance), list(balance["all"])
     left = np.zeros(len(parts))
     totals = np.array([max(1, sum(counts.values())) for counts in balance.values()])
     for number, name in enumerate(class_names):
         counts = np.array([balance[part][name] for part in parts])
         bars = panel.barh(parts, 100 * counts / totals, left=left, label=name, color=f"C{number % 10}", height=0.82)
-        shown = [str(count) if share >= 0.03 else "" for count, share in zip(counts, counts / totals, strict=True)]
-        panel.bar_label(bars, labels=shown, label_type="center", fontsize=7, color="white")
+        bar_labels = [str(count) if share >= 0.03 else "" for count, share in zip(counts, counts / totals, strict=True)]
+        panel.bar_label(bars, labels=bar_labels, label_type="center", fontsize=7, color="white")
         left += 100 * counts / totals
-    panel.set_title("classes of each part, per cent, with numbers of clips", fontsize=9, pad=22)
+    panel.set_title("classes of each part in per cent, with number of clips", fontsize=9, pad=22)
     panel.invert_yaxis()
     panel.set_xlim(0, 100)
     panel.tick_params(labelsize=8)

@@ -1,4 +1,4 @@
-"""A prepared dataset beside the official numbers: what was expected, what was found, every clip that differs."""
+"""Compare a prepared dataset with the official numbers: expected and found counts, and every clip that differs."""
 
 from __future__ import annotations
 
@@ -18,40 +18,39 @@ _FEW_FRAMES = 16
 
 @dataclass(frozen=True)
 class Number:
-    """One number of the official ones."""
+    """An official number and its counterpart in the prepared dataset."""
 
     what: str
-    """What is counted."""
+    """Name of the number."""
     expected: int
-    """Officially."""
+    """The official number."""
     found: int
-    """In the prepared dataset, clips without faces included."""
+    """The number in the prepared dataset, clips without faces included."""
 
 
 @dataclass(frozen=True)
 class Differing:
-    """A clip that is not as it officially is."""
+    """A clip that differs from its official facts."""
 
     clip_id: str
-    """Its id."""
     what: str
     """How it differs."""
 
 
 @dataclass(frozen=True)
 class OfficialCheck:
-    """Everything that could be compared."""
+    """All numbers and clips that could be compared."""
 
     dataset: str
-    """Its name."""
+    """Name of the dataset."""
     source: str
-    """Where the official numbers come from."""
+    """Source of the official numbers."""
     numbers: tuple[Number, ...]
-    """All numbers, equal ones too."""
+    """All numbers, including equal ones."""
     clips: tuple[Differing, ...]
     """Clips that differ, in the order of ids."""
     notes: tuple[str, ...]
-    """What to know, a line each."""
+    """Remarks, one line each."""
 
     @property
     def is_equal(self) -> bool:
@@ -60,9 +59,9 @@ class OfficialCheck:
 
 
 def compare_official(root: Path | str) -> OfficialCheck:
-    """Hold a prepared dataset against the official numbers of its dataset.
+    """Compare a prepared dataset with the official numbers of its dataset.
 
-    Raises UsageError where none are known, and as `open_dataset`.
+    Raises UsageError where no official numbers are known, and what `open_dataset` raises.
     """
     dataset = open_dataset(root)
     facts = official(str(dataset.document["dataset"]))
@@ -77,7 +76,7 @@ def compare_official(root: Path | str) -> OfficialCheck:
         facts.dataset,
         facts.source,
         tuple(numbers),
-        tuple(sorted(differing, key=lambda one: one.clip_id)),
+        tuple(sorted(differing, key=lambda clip: clip.clip_id)),
         tuple(_notes(facts, dataset, clips)),
     )
 
@@ -90,25 +89,25 @@ def _numbers(facts: Official, clips: Mapping[str, Any], folds: Mapping[str, Mapp
     yield Number("clips of other classes", 0, sum(labels[name] for name in labels if name not in facts.num_clips))
     yield Number("folds", len(facts.num_train), len(folds))
     for fold in facts.num_train:
-        parts = Counter((split, clips[clip]["label"]) for clip, split in folds.get(fold, {}).items() if clip in clips)
+        counts = Counter((split, clips[clip]["label"]) for clip, split in folds.get(fold, {}).items() if clip in clips)
         sizes = Counter(folds.get(fold, {}).values())
-        for split, whole, by_class in (
+        for split, totals, by_class in (
             ("train", facts.num_train, facts.num_train_by_class),
             ("test", facts.num_test_all, facts.num_test),
         ):
-            yield Number(f"fold {fold} {split}", whole[fold], sizes[split])
+            yield Number(f"fold {fold} {split}", totals[fold], sizes[split])
             for name, expected in zip(facts.class_names, by_class.get(fold, ()), strict=False):
-                yield Number(f"fold {fold} {split}, {name}", expected, parts[split, name])
+                yield Number(f"fold {fold} {split}, {name}", expected, counts[split, name])
 
 
 def _num_in_groups(
     facts: Official, clips: Mapping[str, Any], folds: Mapping[str, Mapping[str, str]]
 ) -> Iterator[Number]:
     for fold, groups in facts.num_test_by_group.items():
-        test = (clip for clip, split in folds.get(fold, {}).items() if split == "test" and clip in clips)
-        found = Counter(clips[clip]["group"] for clip in test)
+        test_ids = (clip for clip, split in folds.get(fold, {}).items() if split == "test" and clip in clips)
+        group_sizes = Counter(clips[clip]["group"] for clip in test_ids)
         for group, expected in groups.items():
-            yield Number(f"fold {fold} test, {group}", expected, found[group])
+            yield Number(f"fold {fold} test, {group}", expected, group_sizes[group])
 
 
 def _failed(clips: Mapping[str, Any]) -> Iterator[Differing]:
@@ -118,22 +117,22 @@ def _failed(clips: Mapping[str, Any]) -> Iterator[Differing]:
 
 
 def _absent(facts: Official, clips: Mapping[str, Any]) -> Iterator[Differing]:
-    """Yield the clips of a dataset whose ids are all known that are in no list and no folder."""
-    known = adapter(facts.dataset).clip_ids
-    for clip_id in sorted(known() - clips.keys()) if known else ():
-        yield Differing(clip_id, "is not there")
+    """Yield the known ids of a dataset that are in no list and no folder; nothing for datasets without known ids."""
+    known_ids = adapter(facts.dataset).clip_ids
+    for clip_id in sorted(known_ids() - clips.keys()) if known_ids else ():
+        yield Differing(clip_id, "is missing")
 
 
 def _num_short(facts: Official, clips: Mapping[str, Any], folds: Mapping[str, Mapping[str, str]]) -> Iterator[Number]:
-    """Yield how many test clips of each fold are short, where that is known of the shipped crops."""
+    """Yield the number of short test clips of each fold, where it is known for the shipped crops."""
     for fold, counts in facts.num_short.items():
-        test = [clips[clip] for clip, split in folds.get(fold, {}).items() if split == "test" and clip in clips]
-        found = sum(clip["status"] != "failed" and int(clip["num_frames"]) < _FEW_FRAMES for clip in test)
-        yield Number(f"fold {fold} test, under {_FEW_FRAMES} frames", sum(counts), found)
+        test_clips = [clips[clip] for clip, split in folds.get(fold, {}).items() if split == "test" and clip in clips]
+        num_short = sum(clip["status"] != "failed" and int(clip["num_frames"]) < _FEW_FRAMES for clip in test_clips)
+        yield Number(f"fold {fold} test, under {_FEW_FRAMES} frames", sum(counts), num_short)
 
 
 def _are_counted_crops(facts: Official, dataset: PreparedDataset, clips: Mapping[str, Any]) -> bool:
-    """Whether frames can be compared: of crops as they were shipped, not all interpolated to sixteen."""
+    """Whether frames can be compared: the crops are shipped ones and not all interpolated to sixteen frames."""
     lengths = {int(clip["num_frames"]) for clip in clips.values() if clip["status"] != "failed"}
     is_known = bool(facts.short_clips) or any(map(sum, facts.num_short.values()))
     is_shipped = dataset.document["config"]["align"] == "given" and facts.short_clips_are_shipped
@@ -141,23 +140,23 @@ def _are_counted_crops(facts: Official, dataset: PreparedDataset, clips: Mapping
 
 
 def _short(facts: Official, clips: Mapping[str, Any]) -> Iterator[Differing]:
-    """Yield clips whose number of frames is not the known one; nothing where no short clip is known by name."""
+    """Yield clips whose number of frames differs from the known one; nothing where no short clips are known by id."""
     for clip_id, clip in clips.items() if facts.short_clips else ():
         if clip["status"] == "failed":
             continue
-        found, is_short = int(clip["num_frames"]), clip_id in facts.short_clips
+        num_frames, is_short = int(clip["num_frames"]), clip_id in facts.short_clips
         expected = facts.short_clips.get(clip_id)
-        if is_short != (found < _FEW_FRAMES) or (expected is not None and found != expected):
-            words = expected or (f"fewer than {_FEW_FRAMES}" if is_short else f"{_FEW_FRAMES} or more")
-            yield Differing(clip_id, f"has {found} frames, {words} officially")
+        if is_short != (num_frames < _FEW_FRAMES) or (expected is not None and num_frames != expected):
+            official_number = expected or (f"fewer than {_FEW_FRAMES}" if is_short else f"{_FEW_FRAMES} or more")
+            yield Differing(clip_id, f"has {num_frames} frames, officially {official_number}")
 
 
 def _misplaced(
     facts: Official, clips: Mapping[str, Any], folds: Mapping[str, Mapping[str, str]]
 ) -> Iterator[Differing]:
-    """Yield clips in another fold than they ought to be in, as far as the way in which the folds are cut tells."""
-    tested = {clip: fold for fold, splits in folds.items() for clip, split in splits.items() if split == "test"}
-    for clip_id, fold in tested.items():
+    """Yield clips in a wrong fold, as far as the rules by which the folds are split reveal it."""
+    test_folds = {clip: fold for fold, splits in folds.items() for clip, split in splits.items() if split == "test"}
+    for clip_id, fold in test_folds.items():
         first, last = facts.test_ids.get(fold, (clip_id, clip_id))
         if not first <= clip_id <= last:
             yield Differing(clip_id, f"is tested in fold {fold}, whose official ids are {first} to {last}")
@@ -173,34 +172,35 @@ def _misplaced(
         scene = clip_id.partition("/")[0] if facts.blocks == "scene and label" else ""
         strata[scene, str(clips[clip_id]["label"])].append(clip_id)
     for members in strata.values():
-        places = [int(tested.get(clip_id, "0")) for clip_id in members]
-        backwards = [-place for place in places] if len(facts.num_train) == 1 else places  # one cut, either way round
-        for number in min(_out_of_order(places), _out_of_order(backwards), key=len):
-            yield Differing(members[number], "interrupts a run of neighbouring ids, which official folds never do")
+        folds_in_order = [int(test_folds.get(clip_id, "0")) for clip_id in members]
+        # a single split may test the first or the last ids of a stratum
+        reversed_folds = [-fold for fold in folds_in_order] if len(facts.num_train) == 1 else folds_in_order
+        for index in min(_out_of_order(folds_in_order), _out_of_order(reversed_folds), key=len):
+            yield Differing(members[index], "interrupts a run of neighbouring ids; official folds never do")
 
 
 def _out_of_order(values: Sequence[int]) -> list[int]:
-    """Return the places of the fewest values without which the others never fall."""
+    """Return the indices of the fewest values to remove so that the remaining ones never decrease."""
     tails: list[int] = []
-    ends: list[int] = []
-    before: list[int] = []
-    for place, value in enumerate(values):
+    tail_indices: list[int] = []
+    predecessors: list[int] = []
+    for index, value in enumerate(values):
         length = bisect_right(tails, value)
-        before.append(ends[length - 1] if length else -1)
+        predecessors.append(tail_indices[length - 1] if length else -1)
         tails[length:] = [value, *tails[length + 1 :]]
-        ends[length:] = [place, *ends[length + 1 :]]
-    kept, place = set[int](), ends[-1] if ends else -1
-    while place >= 0:
-        kept.add(place)
-        place = before[place]
-    return [place for place in range(len(values)) if place not in kept]
+        tail_indices[length:] = [index, *tail_indices[length + 1 :]]
+    kept, index = set[int](), tail_indices[-1] if tail_indices else -1
+    while index >= 0:
+        kept.add(index)
+        index = predecessors[index]
+    return [index for index in range(len(values)) if index not in kept]
 
 
 def _notes(facts: Official, dataset: PreparedDataset, clips: Mapping[str, Any]) -> Iterator[str]:
     if dataset.document["synthetic"]:
-        yield "synthetic: a rendered tree in the dataset's shape has its own numbers"
-    for whose, absent in facts.absent_elsewhere.items():
-        if here := [clip_id for clip_id in absent if clip_id in clips]:
-            yield f"{len(here)} of these clips are not in {whose}: {' '.join(here)}"
+        yield "synthetic: a rendered tree in the shape of the dataset has its own numbers"
+    for owner, absent_ids in facts.absent_elsewhere.items():
+        if present_ids := [clip_id for clip_id in absent_ids if clip_id in clips]:
+            yield f"{len(present_ids)} of these clips are not in {owner}: {' '.join(present_ids)}"
     num_short = sum(clip["status"] != "failed" and int(clip["num_frames"]) < _FEW_FRAMES for clip in clips.values())
-    yield f"{num_short} clips have fewer than {_FEW_FRAMES} frames ({len(facts.short_clips)} are known by name)"
+    yield f"{num_short} clips have fewer than {_FEW_FRAMES} frames ({len(facts.short_clips)} are known by id)"

@@ -1,4 +1,4 @@
-"""The faces of a prepared clip, found once more in its source: all tracks, the chosen one among them, to be drawn."""
+"""Detect the faces of a prepared clip in its source again, to draw all tracks including the subject's."""
 
 from __future__ import annotations
 
@@ -23,40 +23,40 @@ from dfer_data.weights.fetch import weights_file
 
 @dataclass(frozen=True, eq=False)
 class Redetected:
-    """What was found again."""
+    """The faces of a clip, detected again."""
 
     marks: Mapping[int, list[Mark]]
-    """Number of a frame of the source -> the faces in it."""
+    """Frame number in the source -> faces in that frame."""
     frames: range | None
-    """Numbers of the frames from the first face to the last, where the clip is a part of a video; None: all of it."""
+    """Frame numbers from the first face to the last, if the clip is a part of a video; None: the whole video."""
     num_tracks: int
-    """Faces followed."""
+    """Number of tracks."""
 
 
 def config_of(document: Mapping[str, Any]) -> PrepareConfig:
-    """Return the settings that a dataset was prepared with, from its dataset.json; on this machine's CPU."""
+    """Return the settings of a prepared dataset from its dataset.json, with this machine's CPU as the device."""
     return replace(PrepareConfig.from_dict(document["config"]), device="cpu")
 
 
 def detector_of(config: PrepareConfig, *, path: Path | None = None) -> Detector:
-    """Build the detector that a dataset was prepared with.
+    """Build the detector with which a dataset was prepared.
 
     Args:
-        config: of the dataset.
-        path: its model file where it is not the pinned one.
+        config: settings of the dataset.
+        path: model file, if it is not the pinned one.
 
-    Raises UsageError for shipped crops, in which nothing was detected, and for another model file; WeightsError.
+    Raises UsageError for shipped crops, which have no detections, and for a different model file; WeightsError.
     """
     spec = detector_spec(config.detector)
     if not spec.weights:
-        raise UsageError("its crops were taken as they are: no face was detected, so none can be drawn")
-    found = weights_file(spec.weights_of(config.backbone), path=path)
-    if (sha256 := sha256_file(found)) != config.weights_sha256:
+        raise UsageError("shipped crops are used unchanged: no face was detected, so none can be drawn")
+    weights = weights_file(spec.weights_of(config.backbone), path=path)
+    if (sha256 := sha256_file(weights)) != config.weights_sha256:
         raise UsageError(
-            f"{found} has sha256 {sha256[:12]}, the dataset was made with {config.weights_sha256[:12]}: name that file "
-            "with --weights"
+            f"{weights} has sha256 {sha256[:12]}, the dataset was made with {config.weights_sha256[:12]}: name "
+            "that file with --weights"
         )
-    detector = build_detector(config, weights=found)
+    detector = build_detector(config, weights=weights)
     assert detector is not None
     return detector
 
@@ -69,36 +69,36 @@ def redetect_clip(
     detector: Detector,
     on_progress: Callable[[], None] = lambda: None,
 ) -> Redetected:
-    """Find the faces of a clip in its source again.
+    """Detect the faces of a clip in its source again.
 
     Args:
-        clip: its row in the manifest.
+        clip: row of the clip in the manifest.
         path: the video.
         config: settings of the dataset.
-        detector: as `detector_of` builds it.
+        detector: the detector from `detector_of`.
         on_progress: called while frames are decoded.
 
-    Raises UsageError when the video is another one than it was, VideoError when it cannot be decoded.
+    Raises UsageError when the video has changed, VideoError when it cannot be decoded.
     """
     if path.is_file() and clip["source_sha256"] and sha256_file(path) != clip["source_sha256"]:
-        raise UsageError(f"{path} is not the file that clip {clip['clip_id']} was made of: its sha256 is another")
-    wanted = replace(config, all_tracks=True, undetected="interpolate", partial="keep", store="frames")
+        raise UsageError(f"{path} is not the file that clip {clip['clip_id']} was made of: its sha256 differs")
+    track_config = replace(config, all_tracks=True, undetected="interpolate", partial="keep", store="frames")
     video = SourceVideo(clip["source_clip_id"], path.name, 0, None)
     base = clip["clip_id"].rpartition("@")[0] if config.all_tracks else clip["clip_id"]
     marks: dict[int, list[Mark]] = defaultdict(list)
     num_tracks = 0
-    for made in clips_of_video(path, video, config=wanted, detector=detector, on_progress=on_progress):
-        name = made.facts.clip_id.rpartition("@")[0] if isinstance(made, Clip) else made.clip_id
+    for result in clips_of_video(path, video, config=track_config, detector=detector, on_progress=on_progress):
+        name = result.facts.clip_id.rpartition("@")[0] if isinstance(result, Clip) else result.clip_id
         if name != base:
             if num_tracks:
-                break  # beyond the clip in a long video
+                break  # a later clip of a long video
             continue
-        if not isinstance(made, Clip):
+        if not isinstance(result, Clip):
             continue
         num_tracks += 1
-        for face in made.faces:
+        for face in result.faces:
             marks[face.record.frame_index].append(
-                _mark(face.record, made.facts.track, is_subject=made.facts.track == clip["track"])
+                _mark(face.record, result.facts.track, is_subject=result.facts.track == clip["track"])
             )
     is_part = base != clip["source_clip_id"]
     frames = range(min(marks), max(marks) + 1) if marks and is_part else None

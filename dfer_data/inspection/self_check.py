@@ -1,4 +1,4 @@
-"""Try the steps of `prepare` on a rendered head that comes with dfer: decode, detect, write and read a shard."""
+"""Run the steps of `prepare` on a rendered head shipped with dfer: decode, detect, write and read a shard."""
 
 from __future__ import annotations
 
@@ -13,39 +13,39 @@ from typing import Any
 import numpy as np
 
 _NUM_FRAMES = 4
-_LARGEST_ERROR = 0.15  # of the landmarks, in distances of the eyes; the network is off by 0.06
-_LARGEST_CHANGE = 4.0  # mean, of 255, by JPEG
+_LARGEST_ERROR = 0.15  # of the landmarks, in eye distances; the network is off by 0.06
+_LARGEST_CHANGE = 4.0  # mean of a frame, of 255, caused by JPEG
 _WEIGHTS = "retinaface-mobilenet0.25"
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One step that was tried."""
+    """Result of one step."""
 
     name: str
     """`decode`, `detect` or `shard`."""
     problem: str | None
-    """Why it failed; None if it worked, or was not tried."""
+    """Reason of the failure; None if the step worked or was skipped."""
     skipped: str | None = None
-    """Why it was not tried, with the command that helps; None if it was."""
+    """Reason why it was skipped, with a command to fix it; None if it ran."""
 
 
 def self_check() -> tuple[Trial, ...]:
-    """Try each step; a step that needs what an earlier one failed to give is not tried. Downloads nothing."""
+    """Run each step and return the results; a step that depends on a failed one is skipped. Downloads nothing."""
     data = resources.files("dfer_data").joinpath("data")
     truth = json.loads(data.joinpath("head.json").read_text(encoding="utf-8"))
     frames: list[Any] = []
     with tempfile.TemporaryDirectory(prefix="dfer-check-") as scratch, resources.as_file(data) as folder:
-        decode = _tried("decode", lambda: frames.extend(_decode(folder / "head.mp4", truth)))
+        decode = _trial("decode", lambda: frames.extend(_decode(folder / "head.mp4", truth)))
         if decode.problem is not None:
             return (decode, *(Trial(name, None, "no frame was decoded") for name in ("detect", "shard")))
-        return (decode, _detect(frames, truth), _tried("shard", lambda: _store(frames, Path(scratch))))
+        return (decode, _detect(frames, truth), _trial("shard", lambda: _store(frames, Path(scratch))))
 
 
-def _tried(name: str, step: Callable[[], None]) -> Trial:
+def _trial(name: str, step: Callable[[], None]) -> Trial:
     try:
         step()
-    except Exception as error:  # whatever an unknown version of a package raises
+    except Exception as error:  # an unknown version of a package may raise anything
         return Trial(name, f"{type(error).__name__}: {' '.join(str(error).split())}")
     return Trial(name, None)
 
@@ -60,7 +60,7 @@ def _decode(path: Path, truth: dict[str, Any]) -> list[Any]:
     if problem or len(frames) != _NUM_FRAMES or any(frame.shape != shape for frame in frames):
         raise ValueError(f"{len(frames)} of {_NUM_FRAMES} frames were decoded {problem or ''}".strip())
     if min(float(frame.std()) for frame in frames) < 10:
-        raise ValueError("the decoded frames show nothing")
+        raise ValueError("the decoded frames are blank")
     return frames
 
 
@@ -73,15 +73,15 @@ def _detect(frames: list[Any], truth: dict[str, Any]) -> Trial:
     def step() -> None:
         from dfer_data.detect.retinaface import RetinaFace
 
-        found = RetinaFace(cached_path(_WEIGHTS)).detect(frames)
-        for faces, points in zip(found, np.array(truth["landmarks"], np.float32), strict=True):
+        detections = RetinaFace(cached_path(_WEIGHTS)).detect(frames)
+        for faces, points in zip(detections, np.array(truth["landmarks"], np.float32), strict=True):
             if len(faces) != 1:
-                raise ValueError(f"{len(faces)} faces were found in a picture of one")
+                raise ValueError(f"{len(faces)} faces were detected in a frame with one face")
             error = np.linalg.norm(faces[0].landmarks - points, axis=1).mean() / np.linalg.norm(points[0] - points[1])
             if not error < _LARGEST_ERROR:
-                raise ValueError(f"landmarks are off by {error:.2f} distances of the eyes")
+                raise ValueError(f"landmarks are off by {error:.2f} eye distances")
 
-    return _tried("detect", step)
+    return _trial("detect", step)
 
 
 def _store(frames: list[Any], scratch: Path) -> None:
@@ -93,17 +93,17 @@ def _store(frames: list[Any], scratch: Path) -> None:
     from dfer_data.storage.shard_bytes import LocalBytes
     from dfer_data.types import FrameFlag, FrameRecord
 
-    nowhere = np.full(4, np.nan, np.float32), np.full((5, 2), np.nan, np.float32)
-    with StagingWriter(scratch / "clip") as spool:
-        with spool.clip():
+    no_box_and_landmarks = np.full(4, np.nan, np.float32), np.full((5, 2), np.nan, np.float32)
+    with StagingWriter(scratch / "clip") as writer:
+        with writer.clip():
             for index, frame in enumerate(frames):
                 jpeg = simplejpeg.encode_jpeg(frame, quality=95, colorsubsampling="444")
-                spool.add(jpeg, FrameRecord(index, index / 25, *nowhere, 1.0, int(FrameFlag.DETECTED)))
-        spool.finish(clips=[{}], failures=[])
+                writer.add(jpeg, FrameRecord(index, index / 25, *no_box_and_landmarks, 1.0, int(FrameFlag.DETECTED)))
+        writer.finish(clips=[{}], failures=[])
     path = scratch / "00000.safetensors"
     facts = write_shard(path, [read_staged(scratch / "clip")], store="frames", size_px=frames[0].shape[0])
     reader = ShardReader(LocalBytes(path), index_bytes=facts.index_bytes, index_crc32=facts.index_crc32)
     for index, frame in enumerate(frames):
         change = np.abs(reader.frame(0, index).astype(np.float32) - frame).mean()
         if not change < _LARGEST_CHANGE:
-            raise ValueError(f"frame {index} came back changed by {change:.1f} of 255")
+            raise ValueError(f"frame {index} changed by {change:.1f} of 255 between writing and reading")

@@ -1,4 +1,4 @@
-"""`verify`: is every byte of a prepared dataset the one that was written?"""
+"""Verify that every byte of a prepared dataset is the one that was written."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from dfer_data.storage.url_cache import located
 
 @dataclass(frozen=True)
 class Damage:
-    """One thing that is not as it was written."""
+    """One deviation from what was written."""
 
     file: str
-    """Path below the dataset's folder."""
+    """Path relative to the dataset's folder."""
     clip_id: str
-    """The clip it hits; empty when it is not one clip alone."""
+    """Id of the damaged clip; empty when the damage is not limited to one clip."""
     message: str
-    """What is wrong."""
+    """Description of the damage."""
 
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What `verify` looked at and what it found."""
+    """The scope and the findings of `verify`."""
 
     num_files: int
-    """Files that dataset.json names."""
+    """Number of files listed in dataset.json."""
     num_clips: int
-    """Clips in the shards."""
+    """Number of clips in the shards."""
     num_frames_decoded: int
-    """Pictures decoded; 0 unless deep."""
+    """Number of decoded frames; 0 unless deep."""
     damages: tuple[Damage, ...]
     """Empty for an intact dataset."""
 
@@ -50,28 +50,29 @@ class VerifyReport:
 def verify(
     root: Path | str, *, deep: bool = False, on_shard: Callable[[int, int], None] = lambda done, total: None
 ) -> VerifyReport:
-    """Check sizes, the hashes of all small files and every shard's index; `deep`: also hash and decode every shard.
+    """Check sizes, the hashes of all small files and the index of every shard; `deep`: hash and decode every shard too.
 
-    `root`: a folder, or a URL, of which nothing is taken from the cache; `deep` copies one shard at a time to this
-    machine. Raises UsageError or FormatVersionError when it is not a dataset this dfer can read, RemoteError.
+    `root`: a folder, or a URL, for which the cache is not used; `deep` copies one shard at a time to this machine.
+    Raises UsageError or FormatVersionError when this dfer cannot read the dataset, RemoteError.
     """
-    place = target_at(root)
+    target = target_at(root)
     try:
         document = read_document(located(root)[0])
     except CorruptDataError as error:
         return VerifyReport(0, 0, 0, (Damage(DATASET_NAME, "", str(error)),))
-    sizes = place.files()
+    sizes = target.files()
     damages = [damage for name, facts in document["files"].items() for damage in _check_size(name, facts, sizes)]
-    damages += _check_small_files(place, document["files"], sizes)
+    damages += _check_small_files(target, document["files"], sizes)
     damages += [Damage(name, "", "is not part of the dataset") for name in _extra_files(sizes, document["files"])]
     num_clips = num_decoded = 0
     for number, facts in enumerate(document["shards"]):
         num_clips += facts["num_clips"]
         name = f"{SHARDS}/{facts['name']}.safetensors"
         if name in sizes:
-            decoded, found = _check_shard(place, name, facts, deep=deep)
-            num_decoded += decoded
-            damages = [d for d in damages if not (found and d.file == name)] + found  # a clip's name says more
+            num_frames, shard_damages = _check_shard(target, name, facts, deep=deep)
+            num_decoded += num_frames
+            # damages of single clips are more specific than a wrong size of their file
+            damages = [d for d in damages if not (shard_damages and d.file == name)] + shard_damages
         on_shard(number + 1, len(document["shards"]))
     return VerifyReport(len(document["files"]), num_clips, num_decoded, tuple(damages))
 
@@ -84,14 +85,14 @@ def _check_size(name: str, facts: Mapping[str, Any], sizes: Mapping[str, int]) -
     return []
 
 
-def _check_small_files(place: Target, files: Mapping[str, Any], sizes: Mapping[str, int]) -> list[Damage]:
-    """Hash all files of the right size but the shards."""
+def _check_small_files(target: Target, files: Mapping[str, Any], sizes: Mapping[str, int]) -> list[Damage]:
+    """Hash all files of the right size, except the shards."""
     names = [
         name
         for name, facts in files.items()
         if not name.endswith(".safetensors") and sizes.get(name) == facts["num_bytes"]
     ]
-    contents = place.read_all(names)
+    contents = target.read_all(names)
     return [
         Damage(name, "", "does not match its sha256")
         for name, content in zip(names, contents, strict=True)
@@ -100,32 +101,32 @@ def _check_small_files(place: Target, files: Mapping[str, Any], sizes: Mapping[s
 
 
 def _extra_files(sizes: Mapping[str, int], files: Mapping[str, Any]) -> list[str]:
-    known = {*files, DATASET_NAME, LOG_NAME, CARD_NAME}
-    return [name for name in sizes if name not in known and not name.startswith((WORK + "/", lock.PREFIX))]
+    known_names = {*files, DATASET_NAME, LOG_NAME, CARD_NAME}
+    return [name for name in sizes if name not in known_names and not name.startswith((WORK + "/", lock.PREFIX))]
 
 
-def _check_shard(place: Target, name: str, facts: Mapping[str, Any], *, deep: bool) -> tuple[int, list[Damage]]:
-    """Open a shard, which checks its index; with `deep` hash it and decode each frame. Returns (decoded, damages)."""
+def _check_shard(target: Target, name: str, facts: Mapping[str, Any], *, deep: bool) -> tuple[int, list[Damage]]:
+    """Open a shard and check its index; `deep`: also decode and hash it. Returns (decoded frames, damages)."""
     if not deep:
-        return 0, _opened(place.shard_bytes(name), name, facts)[1]
-    with place.local(name) as path:
-        reader, damages = _opened(LocalBytes(path, name=f"{place}/{name}"), name, facts)
+        return 0, _open_shard(target.shard_bytes(name), name, facts)[1]
+    with target.local(name) as path:
+        reader, damages = _open_shard(LocalBytes(path, name=f"{target}/{name}"), name, facts)
         if reader is None:
             return 0, damages
-        num_decoded, damages = _decode(reader, name, _clip_ids(place, facts["name"]))
+        num_decoded, damages = _decode_frames(reader, name, _clip_ids(target, facts["name"]))
         if not damages and sha256_file(path) != facts["sha256"]:
             damages = [Damage(name, "", "does not match its sha256")]
         return num_decoded, damages
 
 
-def _opened(source: ShardBytes, name: str, facts: Mapping[str, Any]) -> tuple[ShardReader | None, list[Damage]]:
+def _open_shard(source: ShardBytes, name: str, facts: Mapping[str, Any]) -> tuple[ShardReader | None, list[Damage]]:
     try:
         return ShardReader(source, index_bytes=facts["index_bytes"], index_crc32=facts["index_crc32"]), []
     except CorruptDataError as error:
         return None, [Damage(name, "", str(error))]
 
 
-def _decode(reader: ShardReader, name: str, clip_ids: Mapping[int, str]) -> tuple[int, list[Damage]]:
+def _decode_frames(reader: ShardReader, name: str, clip_ids: Mapping[int, str]) -> tuple[int, list[Damage]]:
     num_decoded, damages = 0, []
     for row in range(reader.num_clips):
         clip_id = clip_ids.get(row, f"row {row}")
@@ -138,9 +139,9 @@ def _decode(reader: ShardReader, name: str, clip_ids: Mapping[int, str]) -> tupl
     return num_decoded, damages
 
 
-def _clip_ids(place: Target, shard: str) -> dict[int, str]:
+def _clip_ids(target: Target, shard: str) -> dict[int, str]:
     try:
-        sidecar = json.loads(place.read(f"{SHARDS}/{shard}.json"))
+        sidecar = json.loads(target.read(f"{SHARDS}/{shard}.json"))
         return {int(clip["row"]): str(clip["clip_id"]) for clip in sidecar["clips"]}
     except (OSError, ValueError, KeyError, TypeError):
         return {}

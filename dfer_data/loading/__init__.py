@@ -1,1 +1,1 @@
-"""Prepared datasets for training: opened, read clip by clip, in batches."""
+"""Prepared datasets for training: open them, read single clips, read batches."""

@@ -1,7 +1,7 @@
-"""The torch Dataset over a prepared folder: clips as tensors, their frames sampled anew each epoch.
+"""A torch Dataset for a prepared folder: clips as tensors, with frames resampled each epoch.
 
-Randomness is a function of (seed, epoch, clip id) alone, so the same clip gives the same frames for any number of
-loader workers and in any order.
+Randomness is a function of (seed, epoch, clip id) alone, so a clip gives the same frames for any number of loader
+workers and in any order.
 """
 
 from __future__ import annotations
@@ -36,25 +36,25 @@ class ClipSample(NamedTuple):
     """One item of the dataset; torch's default collate joins such items too."""
 
     frames: torch.Tensor
-    """(T, 3, size, size) in the dataset's layout, RGB, uint8 or normalised float32; one dimension more in front, the
-    views, where the sampler tests on several."""
+    """(T, 3, size, size) in the dataset's layout, RGB, uint8 or normalised float32; with a leading dimension of views
+    where the sampler tests on several."""
     label: int
     """Index into the dataset's class names."""
     clip_id: str
-    """Its name in the manifest."""
+    """Id in the manifest."""
 
 
 class Clips(Protocol):
-    """What `ClipLoader` reads: one dataset, or several as one."""
+    """The interface that `ClipLoader` reads: one dataset, or several joined."""
 
     seed: int
-    """Start of all randomness."""
+    """Seed of all randomness."""
     epoch: int
-    """Number of the epoch that training frames are drawn for."""
+    """Number of the epoch for which training frames are drawn."""
 
     @property
     def clip_ids(self) -> tuple[str, ...]:
-        """One name a clip, all different."""
+        """One unique name per clip."""
         ...
 
     @property
@@ -77,9 +77,9 @@ class Clips(Protocol):
 
 
 class FaceClipDataset(Dataset[ClipSample]):
-    """Clips with faces, by id; every stored frame's CRC-32 is checked when it is read.
+    """Clips with faces, by id; the CRC-32 of every stored frame is checked when it is read.
 
-    Set `epoch` before each epoch: it decides which frames `sampling` train and frame draw.
+    Set `epoch` before each epoch: it determines the frames that `sampling` train and frame draw.
     """
 
     def __init__(
@@ -101,29 +101,29 @@ class FaceClipDataset(Dataset[ClipSample]):
         seed: int = 0,
         keep_in_memory: bool = False,
     ) -> None:
-        """Open the dataset and choose its clips.
+        """Open the dataset and select its clips.
 
         Args:
             data: an open dataset, or the folder or URL of one.
-            fold: take the clips of an official fold that have faces, those of its part `split`.
+            fold: select the clips with faces in the `split` of an official fold.
             split: `train` or `test`.
-            clip_ids: take these instead.
+            clip_ids: select these clips instead.
             num_frames: T, frames per clip.
             size_px: side of a frame in pixels.
-            layout: order of an item's dimensions.
-            mean: three numbers, of values in 0..1; with `std`, items are float32, (x / 255 - mean) / std. Else uint8.
+            layout: order of the dimensions of an item.
+            mean: three numbers for values in 0..1; with `std`, items are float32, (x / 255 - mean) / std; else uint8.
             std: three numbers above 0.
             transform: applied to the uint8 frames (T, 3, size, size) before layout, mean and std.
             sampling: `train` draws T frames by the formula of `sampler`, `test` takes its test views, `frame` draws a
-                single frame (T = 1). None: `train` for the train part of a fold, else `test`.
+                single frame (T = 1). None: `train` for the train split of a fold, else `test`.
             sampler: name of the sampling policy (`dfer_data.frame_sampling.SAMPLERS`).
-            short: what becomes of clips under T frames (`frame_sampling.SHORT_RULES`); `drop` leaves them out.
-            seed: start of all randomness.
-            keep_in_memory: decode each clip once, all its frames.
+            short: rule for clips with fewer than T frames (`frame_sampling.SHORT_RULES`); `drop` leaves them out.
+            seed: seed of all randomness.
+            keep_in_memory: decode all frames of each clip once and keep them.
 
         Clips stored as `clips16` always give their sixteen frames. Raises UsageError for an unknown fold, clip,
-        sampler, layout or rule, a clip without a label or a face, and `clip_ids` that the rule leaves out; reading
-        raises CorruptShardError naming shard and clip.
+        sampler, layout or rule, for a clip without a label or a face, and for `clip_ids` that the rule leaves out.
+        Reading raises CorruptShardError with shard and clip.
         """
         if layout not in get_args(TensorLayout):
             raise UsageError(f"layout {layout!r}: one of {', '.join(get_args(TensorLayout))} is needed")
@@ -134,8 +134,8 @@ class FaceClipDataset(Dataset[ClipSample]):
         self._refuse_other_policies_for_baked_frames()
         rows = self._fold_rows(fold, split) if clip_ids is None else self.prepared.index(clip_ids)
         if clip_ids is None:
-            rows = rows.filter(pc.and_not(pc.not_equal(rows["status"], "failed"), self._is_left_out(rows)))
-        self._refuse(rows, self._is_left_out(rows), f"are under {num_frames} frames, left out by short = drop")
+            rows = rows.filter(pc.and_not(pc.not_equal(rows["status"], "failed"), self._is_dropped(rows)))
+        self._refuse(rows, self._is_dropped(rows), f"have fewer than {num_frames} frames, left out by short = drop")
         self._refuse(rows, rows["label"].is_null(), "have no label")
         self._refuse(rows, pc.equal(rows["status"], "failed"), "have no face")
         names = pa.array(self.prepared.class_names, pa.string())
@@ -146,22 +146,22 @@ class FaceClipDataset(Dataset[ClipSample]):
         is_training = clip_ids is None and split == "train"
         self.sampling: Sampling = sampling or ("train" if is_training else "test")
         self.size_px, self.seed, self.epoch = size_px, seed, 0
-        self._kept: dict[int, Pictures] | None = {} if keep_in_memory else None
+        self._decoded_clips: dict[int, Pictures] | None = {} if keep_in_memory else None
 
     def __len__(self) -> int:
         """Return the number of clips."""
         return len(self.clip_ids)
 
     def __getitem__(self, index: int) -> ClipSample:
-        """Read one clip; with `sampling` train or frame the frames depend on `epoch`."""
+        """Read one clip; with `sampling` train or frame, its frames depend on `epoch`."""
         pixels = np.empty(self.item_shape, np.uint8)
         self.read_into(index, pixels)
-        views = [self._finished(torch.from_numpy(view).permute(0, 3, 1, 2)) for view in pixels]
+        views = [self._transformed(torch.from_numpy(view).permute(0, 3, 1, 2)) for view in pixels]
         frames = torch.stack(views) if len(views) > 1 else views[0]
         return ClipSample(frames.contiguous(), int(self.labels[index]), self.clip_ids[index])
 
-    def _finished(self, frames: torch.Tensor) -> torch.Tensor:
-        """(T, 3, H, W) uint8 -> transformed, normalised, in the layout that was asked for."""
+    def _transformed(self, frames: torch.Tensor) -> torch.Tensor:
+        """Return frames (T, 3, H, W) uint8 transformed, normalised, and in the requested layout."""
         if self._transform is not None:
             frames = self._transform(frames)
         if self._norm is not None:
@@ -171,7 +171,7 @@ class FaceClipDataset(Dataset[ClipSample]):
 
     @property
     def is_plain(self) -> bool:
-        """Whether items are the stored pixels: no transform, mean or std, and the layout (T, C, H, W)."""
+        """Whether items are the stored pixels: no transform, mean or std, and layout (T, C, H, W)."""
         return self._transform is None and self._norm is None and self._layout == "TCHW"
 
     @property
@@ -182,45 +182,45 @@ class FaceClipDataset(Dataset[ClipSample]):
 
     def read_into(self, index: int, out: Image) -> None:
         """Read one clip into `out`, uint8 of `item_shape`; several threads may do so at once."""
-        reader, row, clip_id = self._place(index)
-        wanted = self._frame_indices(index).reshape(-1).tolist()
+        reader, row, clip_id = self._locate(index)
+        frame_indices = self._frame_indices(index).reshape(-1).tolist()
         slots = out.reshape(-1, *out.shape[2:])  # (VT, H, W, C)
-        if self._kept is not None and index not in self._kept:
-            self._kept[index] = self._read_all(reader, row, clip_id)
-        filled: dict[int, Image] = {} if self._kept is None else dict(self._kept[index])
-        for number, slot in zip(wanted, slots, strict=True):
-            if number == sample.BLACK:
+        if self._decoded_clips is not None and index not in self._decoded_clips:
+            self._decoded_clips[index] = self._read_all(reader, row, clip_id)
+        decoded: dict[int, Image] = {} if self._decoded_clips is None else dict(self._decoded_clips[index])
+        for frame_index, slot in zip(frame_indices, slots, strict=True):
+            if frame_index == sample.BLACK:
                 slot[:] = 0
-            elif number in filled:
-                slot[:] = filled[number]
+            elif frame_index in decoded:
+                slot[:] = decoded[frame_index]
             else:
-                reader.read_into(row, number, slot, clip_id=clip_id)
-                filled[number] = slot
+                reader.read_into(row, frame_index, slot, clip_id=clip_id)
+                decoded[frame_index] = slot
 
     def _read_all(self, reader: ShardReader, row: int, clip_id: str) -> Pictures:
-        numbers = range(reader.num_frames(row))
-        return {i: resized(reader.frame(row, i, clip_id=clip_id), size_px=self.size_px) for i in numbers}
+        indices = range(reader.num_frames(row))
+        return {i: resized(reader.frame(row, i, clip_id=clip_id), size_px=self.size_px) for i in indices}
 
     def _frame_indices(self, index: int) -> sample.FrameIndices:
-        """Return the frames of each view of a clip, (V, T) int32."""
-        reader, row, clip_id = self._place(index)
+        """Return the frame indices of each view of a clip, (V, T) int32."""
+        reader, row, clip_id = self._locate(index)
         num_frames = reader.num_frames(row)
         epoch = 0 if self.sampling == "test" else self.epoch
         rng = np.random.default_rng((self.seed, epoch, zlib.crc32(clip_id.encode("utf-8"))))
         if self.sampling == "frame":
             return rng.integers(0, num_frames, (1, 1)).astype(np.int32)
-        part: Literal["train", "test"] = "test" if reader.store == "clips16" else self.sampling  # baked frames
+        split: Literal["train", "test"] = "test" if reader.store == "clips16" else self.sampling  # baked frames
         return sample.frames_of_clip(
             num_frames,
-            part=part,
+            part=split,
             sampler_name=self._sampler,
             short=self._short,
             rng=rng,
             clip_frames=self._num_frames,
         )
 
-    def _place(self, index: int) -> tuple[ShardReader, int, str]:
-        """Return where a clip is stored, and its id."""
+    def _locate(self, index: int) -> tuple[ShardReader, int, str]:
+        """Return the shard, the row and the id of a clip."""
         return self.prepared.shard(int(self._shards[index])), int(self._rows[index]), self.clip_ids[index]
 
     def _fold_rows(self, fold: int | None, split: str) -> pa.Table:
@@ -228,30 +228,30 @@ class FaceClipDataset(Dataset[ClipSample]):
             raise UsageError("FaceClipDataset needs clip_ids or a fold")
         return self.prepared.fold_index(str(fold), split)
 
-    def _is_left_out(self, rows: pa.Table) -> pa.ChunkedArray:
-        least = self._num_frames if self._short == "drop" else 0
-        return pc.less(rows["num_frames"], least)
+    def _is_dropped(self, rows: pa.Table) -> pa.ChunkedArray:
+        min_frames = self._num_frames if self._short == "drop" else 0
+        return pc.less(rows["num_frames"], min_frames)
 
     def _refuse(self, rows: pa.Table, faulty: pa.ChunkedArray, fault: str) -> None:
-        """Raise UsageError if there are faulty rows, naming the first ones."""
+        """Raise UsageError with the first ids if there are faulty rows."""
         ids = rows.filter(faulty)["clip_id"]
         if len(ids):
-            some = ", ".join(ids.slice(0, 3).to_pylist())
-            raise UsageError(f"{self.prepared.root}: {len(ids)} clips {fault} ({some}...)")
+            examples = ", ".join(ids.slice(0, 3).to_pylist())
+            raise UsageError(f"{self.prepared.root}: {len(ids)} clips {fault} ({examples}...)")
 
     def _refuse_other_policies_for_baked_frames(self) -> None:
         config, policy = self.prepared.document["config"], (self._sampler, self._short, self._num_frames)
         if config["store"] == "clips16" and policy != (DEFAULT_SAMPLER, DEFAULT_SHORT, sample.CLIP_FRAMES):
             raise UsageError(
                 f"{self.prepared.root} holds sixteen baked frames per clip ({DEFAULT_SAMPLER}, {DEFAULT_SHORT}), not "
-                f"{self._num_frames} of {self._sampler}, {self._short}; prepare with --store frames to sample otherwise"
+                f"{self._num_frames} of {self._sampler}, {self._short}; prepare with --store frames for other sampling"
             )
 
 
 def _normalisation(
     mean: Sequence[float] | None, std: Sequence[float] | None
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Return mean and std as (3, 1, 1) float32; None for neither. UsageError unless there are three of each."""
+    """Return mean and std as (3, 1, 1) float32; None without them. UsageError unless there are three of each."""
     if mean is None and std is None:
         return None
     tensors = [torch.tensor(values if values is not None else [], dtype=torch.float32) for values in (mean, std)]
@@ -262,5 +262,5 @@ def _normalisation(
 
 def collate(samples: Sequence[ClipSample]) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     """Join samples into frames (B, T, 3, size, size) or (B, V, T, ...) uint8, labels (B,) int64 and clip ids."""
-    frames = torch.stack([one.frames for one in samples])
-    return frames, torch.tensor([one.label for one in samples]), [one.clip_id for one in samples]
+    frames = torch.stack([item.frames for item in samples])
+    return frames, torch.tensor([item.label for item in samples]), [item.clip_id for item in samples]

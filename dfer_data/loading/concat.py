@@ -1,4 +1,4 @@
-"""Several prepared datasets as one, their classes matched by name."""
+"""Join several prepared datasets; classes are matched by name."""
 
 from __future__ import annotations
 
@@ -15,39 +15,40 @@ from dfer_data.types import Image
 
 
 class ConcatClips:
-    """The clips of several datasets one after the other; a clip is called `folder:clip id`.
+    """The concatenated clips of several datasets; the id of a clip is `folder:clip id`.
 
-    Frames are drawn as each dataset alone draws them.
+    Each dataset draws the same frames as on its own.
     """
 
     def __init__(self, parts: Sequence[FaceClipDataset], *, class_names: Sequence[str] | None = None) -> None:
-        """Join `parts`; classes are all names there are, in the order in which they come, or `class_names`.
+        """Join `parts`; the classes are `class_names`, or all class names in the order of the parts.
 
         Clips of other classes than `class_names` are left out and counted in `left_out`. Raises UsageError for parts
-        that are sampled differently, lie in folders of one name, or have no clip of these classes.
+        that are sampled differently, whose folders have the same name, or that have no clip of these classes.
         """
         if not parts:
             raise UsageError("ConcatClips needs a dataset")
         shapes = {(part.item_shape, part.sampling, part.seed) for part in parts}
         if len(shapes) > 1:
-            raise UsageError(f"datasets of different size, sampling or seed cannot be one: {sorted(map(str, shapes))}")
+            raise UsageError(f"cannot join datasets of different size, sampling or seed: {sorted(map(str, shapes))}")
         folders = [part.prepared.root.resolve().name for part in parts]
         if len(set(folders)) < len(folders):
-            raise UsageError(f"the folders of joined datasets need names of their own: {', '.join(sorted(folders))}")
-        named = [np.array(part.prepared.class_names)[part.labels] for part in parts]
+            raise UsageError(f"the folders of joined datasets need different names: {', '.join(sorted(folders))}")
+        clip_classes = [np.array(part.prepared.class_names)[part.labels] for part in parts]
         if class_names is None:
             class_names = tuple(dict.fromkeys(chain.from_iterable(part.prepared.class_names for part in parts)))
         self.class_names = tuple(class_names)
         numbers = {name: number for number, name in enumerate(self.class_names)}
-        kept = [[i for i, name in enumerate(names) if str(name) in numbers] for names in named]
-        self.left_out = dict(Counter(str(name) for names in named for name in names if str(name) not in numbers))
+        kept = [[i for i, name in enumerate(names) if str(name) in numbers] for names in clip_classes]
+        self.left_out = dict(Counter(str(name) for names in clip_classes for name in names if str(name) not in numbers))
         """Class name -> number of clips left out."""
         if not any(kept):
             raise UsageError(f"no clip is of the classes {', '.join(self.class_names)}")
         self._parts, self._kept = tuple(parts), [np.array(indices, np.int64) for indices in kept]
         self._starts = np.cumsum([0, *map(len, kept)])
         self.labels: npt.NDArray[np.int64] = np.array(
-            [numbers[str(names[i])] for names, indices in zip(named, kept, strict=True) for i in indices], np.int64
+            [numbers[str(names[i])] for names, indices in zip(clip_classes, kept, strict=True) for i in indices],
+            np.int64,
         )
         self.clip_ids = tuple(
             f"{folder}:{part.clip_ids[i]}"
@@ -62,7 +63,7 @@ class ConcatClips:
 
     @property
     def epoch(self) -> int:
-        """Number of the epoch that training frames are drawn for; setting it sets that of every part."""
+        """Number of the epoch for which training frames are drawn; setting it sets the epoch of every part."""
         return self._epoch
 
     @epoch.setter
@@ -78,7 +79,7 @@ class ConcatClips:
 
     @property
     def num_clips_of_parts(self) -> tuple[int, ...]:
-        """Clips taken from each dataset."""
+        """Number of clips from each dataset."""
         return tuple(int(stop - start) for start, stop in pairwise(self._starts))
 
     def read_into(self, index: int, out: Image) -> None:

@@ -1,7 +1,7 @@
-"""Batches of clips, decoded into buffers that are used again, some batches ahead of whoever takes them.
+"""Load batches of clips: decode them into reused buffers, some batches ahead of the consumer.
 
-Which clips make a batch and which frames are drawn is a function of (seed, epoch, clip id): the number of threads
-changes nothing, and an epoch goes on from any batch.
+The clips of a batch and their frames are a function of (seed, epoch, clip id): they do not depend on the number of
+threads, and an epoch can resume from any batch.
 """
 
 from __future__ import annotations
@@ -22,33 +22,33 @@ from dfer_data.loading.epoch_order import steps as cut_into_steps
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Some clips at once; the frames are overwritten later on, see `ClipLoader.epoch`."""
+    """A batch of clips; its frames are overwritten later, see `ClipLoader.epoch`."""
 
     frames: torch.Tensor
-    """(B, T, 3, size, size) uint8 RGB, or (B, V, T, 3, size, size) where the sampler tests on several views; colours
-    lie next to each other in memory, as `channels_last` has it."""
+    """(B, T, 3, size, size) uint8 RGB, or (B, V, T, 3, size, size) where the sampler tests on several views; the
+    channels of a pixel are adjacent in memory, as in `channels_last`."""
     labels: torch.Tensor
     """(B,) int64, indices into the class names."""
     clip_ids: tuple[str, ...]
-    """Names in the manifest."""
+    """Ids in the manifest."""
     num_clips_of_all: int
-    """Clips that all ranks together have in this step."""
+    """Number of clips of all ranks in this step."""
     next_position: int
-    """Where the epoch goes on after this batch: `ClipLoader.epoch(number, start=next_position)`."""
+    """Position after this batch, to resume the epoch: `ClipLoader.epoch(number, start=next_position)`."""
 
 
 class ClipLoader:
     """Reads a dataset batch by batch.
 
     Args:
-        dataset: what to read; its seed gives the order.
-        batch_size: clips a batch and rank.
-        shuffles: each epoch in an order of its own; else in the dataset's order, the last batch as small as it comes.
-        num_threads: threads that read ahead; 0 reads when a batch is asked for.
-        ahead: batches that are read ahead.
-        rank, world_size: which part of each step; see `epoch_order.steps`.
-        pins: page-locked buffers, for copies to a GPU.
-        shares: (num_classes,) how much of an epoch each class is, `epoch_order.resampled`; None: every clip once.
+        dataset: the clips; its seed determines the order.
+        batch_size: clips per batch and rank.
+        shuffles: give each epoch its own order; else keep the dataset's order, and the last batch may have one clip.
+        num_threads: threads that read ahead; 0 reads a batch when it is requested.
+        ahead: number of batches to read ahead.
+        rank, world_size: the part of each step to read; see `epoch_order.steps`.
+        pins: use page-locked buffers, for copies to a GPU.
+        shares: (num_classes,) share of each class in an epoch, `epoch_order.resampled`; None: every clip once.
     """
 
     def __init__(
@@ -73,32 +73,32 @@ class ClipLoader:
         self._free: list[torch.Tensor] = []
 
     def epoch(self, number: int, *, start: int = 0) -> Iterator[Batch]:
-        """Yield the batches of an epoch from the one at `start` on; sets the dataset's epoch.
+        """Yield the batches of an epoch, beginning with batch `start`; sets the dataset's epoch.
 
-        A batch's frames are valid until the next one is asked for. Raises CorruptShardError naming shard and clip.
+        The frames of a batch are valid until the next one is requested. Raises CorruptShardError with shard and clip.
         """
         self.dataset.epoch = number
         steps = self._steps(number)
-        plan = [of_rank(step, rank=self._rank, world_size=self._world_size) for step in steps]
+        batches = [of_rank(step, rank=self._rank, world_size=self._world_size) for step in steps]
         pool = ThreadPoolExecutor(self._num_threads) if self._num_threads else None
-        waiting: deque[tuple[torch.Tensor, list[Future[None]]]] = deque()
-        begun = start
+        pending: deque[tuple[torch.Tensor, list[Future[None]]]] = deque()
+        next_to_read = start
         try:
-            for position in range(start, len(plan)):
-                while begun < len(plan) and len(waiting) <= self._ahead:
-                    waiting.append(self._begin(plan[begun], max(map(len, plan)), pool))
-                    begun += 1
-                buffer, futures = waiting.popleft()
+            for position in range(start, len(batches)):
+                while next_to_read < len(batches) and len(pending) <= self._ahead:
+                    pending.append(self._start_reading(batches[next_to_read], max(map(len, batches)), pool))
+                    next_to_read += 1
+                buffer, futures = pending.popleft()
                 for future in futures:
                     future.result()
-                yield self._batch(plan[position], buffer, len(steps[position]), next_position=position + 1)
+                yield self._batch(batches[position], buffer, len(steps[position]), next_position=position + 1)
                 self._free.append(buffer)
         finally:
             if pool is not None:
                 pool.shutdown(wait=True, cancel_futures=True)
 
     def num_batches(self, number: int) -> int:
-        """Return how many batches an epoch has."""
+        """Return the number of batches of an epoch."""
         return len(self._steps(number))
 
     def _steps(self, number: int) -> list[ClipNumbers]:
@@ -116,17 +116,17 @@ class ClipLoader:
             return resampled(self.dataset.labels, self._shares, seed=self.dataset.seed, epoch=number)
         return shuffled(len(self.dataset), seed=self.dataset.seed, epoch=number)
 
-    def _begin(
-        self, indices: ClipNumbers, most: int, pool: ThreadPoolExecutor | None
+    def _start_reading(
+        self, indices: ClipNumbers, capacity: int, pool: ThreadPoolExecutor | None
     ) -> tuple[torch.Tensor, list[Future[None]]]:
-        """Read clips into a buffer for `most` clips, or have them read."""
-        shape = (most, *self.dataset.item_shape)
+        """Read clips into a buffer for `capacity` clips; with a pool, only submit the reads."""
+        shape = (capacity, *self.dataset.item_shape)
         self._free = [buffer for buffer in self._free if buffer.shape == shape]
         buffer = self._free.pop() if self._free else torch.empty(shape, dtype=torch.uint8, pin_memory=self._pins)
-        places = zip(indices.tolist(), buffer.numpy(), strict=False)
+        slots = zip(indices.tolist(), buffer.numpy(), strict=False)
         if pool is not None:
-            return buffer, [pool.submit(self.dataset.read_into, index, out) for index, out in places]
-        for index, out in places:
+            return buffer, [pool.submit(self.dataset.read_into, index, out) for index, out in slots]
+        for index, out in slots:
             self.dataset.read_into(index, out)
         return buffer, []
 

@@ -1,4 +1,4 @@
-"""Open a prepared dataset: its small files are checked against their hashes, clips are read from its shards."""
+"""Open a prepared dataset: check its small files against their hashes and read clips from its shards."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ _INDEX = ("clip_id", "status", "label", "shard", "row", "num_frames")
 def read_document(root: Path) -> dict[str, Any]:
     """Return dataset.json after checking its version and its own hash.
 
-    Raises UsageError where there is none, FormatVersionError for a newer format, CorruptDataError for changed bytes.
+    Raises UsageError when it is missing, FormatVersionError for a newer format, CorruptDataError for changed bytes.
     """
     path = root / DATASET_NAME
     if not path.is_file():
         unfinished = (root / PLAN_NAME).is_file()
-        why = "prepare has not finished here: run it again to go on" if unfinished else "make it with `dfer prepare`"
-        raise UsageError(f"{root} is not a prepared dataset ({DATASET_NAME} is missing); {why}")
+        hint = "prepare has not finished here: run it again to resume" if unfinished else "make it with `dfer prepare`"
+        raise UsageError(f"{root} is not a prepared dataset ({DATASET_NAME} is missing); {hint}")
     try:
         document = json.loads(path.read_bytes())
         version = int(document["format_version"])
@@ -53,13 +53,13 @@ def read_document(root: Path) -> dict[str, Any]:
         raise FormatVersionError(f"{path} has format version {version}, this dfer knows {FORMAT_VERSION}: update dfer")
     if sha256 != document.get("sha256"):
         raise CorruptDataError(f"{path} does not match its own sha256; restore it or prepare again")
-    if strange := [name for name in _named_files(document) if not _is_below(name)]:
-        raise CorruptDataError(f"{path} names a file outside its folder: {strange[0]!r}; do not use this dataset")
+    if outside := [name for name in _named_files(document) if not _is_below(name)]:
+        raise CorruptDataError(f"{path} names a file outside its folder: {outside[0]!r}; do not use this dataset")
     return dict(document)
 
 
 def _named_files(document: Mapping[str, Any]) -> list[str]:
-    """Return every path that dataset.json leads to, relative to its folder."""
+    """Return every path in dataset.json, relative to its folder."""
     return [*document["files"], *(f"{SHARDS}/{facts['name']}" for facts in document.get("shards", ()))]
 
 
@@ -68,8 +68,8 @@ def _is_below(name: str) -> bool:
     return not (path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name)
 
 
-def _located(root: Path | str) -> tuple[Path, Remote | None]:
-    """Return the folder, and what fetches its clips if it is behind a URL."""
+def _locate(root: Path | str) -> tuple[Path, Remote | None]:
+    """Return the folder and, for a URL, the remote that fetches its clips."""
     if not is_url(root) and not (Path(root) / ORIGIN_NAME).is_file():
         return Path(root), None
     from dfer_data.storage.url_cache import located
@@ -78,14 +78,14 @@ def _located(root: Path | str) -> tuple[Path, Remote | None]:
 
 
 class PreparedDataset:
-    """A prepared dataset opened for reading; its small files have been checked against their hashes."""
+    """A prepared dataset opened for reading; its small files are checked against their hashes."""
 
     def __init__(self, root: Path | str) -> None:
-        """Open a folder, or a URL such as s3://bucket/dfew-retinaface, of which clips are fetched as they are read.
+        """Open a folder, or a URL such as s3://bucket/dfew-retinaface whose clips are fetched when they are read.
 
-        Raises UsageError, FormatVersionError or CorruptDataError as `read_document` does, RemoteError for a URL.
+        Raises UsageError, FormatVersionError or CorruptDataError like `read_document`, RemoteError for a URL.
         """
-        self.root, self._remote = _located(root)
+        self.root, self._remote = _locate(root)
         self.document = read_document(self.root)
         for name, facts in self.document["files"].items():
             if name == CLIPS_NAME or name.startswith(FOLDS + "/"):
@@ -94,17 +94,17 @@ class PreparedDataset:
                     self._remote.fetch(name, sha256=facts["sha256"])
                 if not path.is_file() or sha256_file(path) != facts["sha256"]:
                     raise CorruptDataError(
-                        f"{path} is not the file that dataset.json names; restore it or prepare again"
+                        f"{path} is missing or does not match its sha256 in dataset.json; restore it or prepare again"
                     )
         self._readers: dict[int, ShardReader] = {}
 
     @cached_property
     def clips(self) -> pd.DataFrame:
-        """The manifest whole, one row a clip in the order of ids; read when it is first asked for."""
+        """The entire manifest, one row per clip in the order of ids; read at first access."""
         return pd.read_parquet(self.root / CLIPS_NAME)
 
     def _index(self) -> pa.Table:
-        """The columns that say where clips are and what they are; small for a million clips."""
+        """The columns for locating and selecting clips; small even for a million clips."""
         file = pq.ParquetFile(self.root / CLIPS_NAME, memory_map=True, read_dictionary=["status", "label"])
         return file.read(columns=list(_INDEX), use_threads=False)
 
@@ -118,13 +118,13 @@ class PreparedDataset:
         return {clip_id: position for position, clip_id in enumerate(self._columns["clip_id"].to_pylist())}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave open files behind when a copy goes to another process."""
+        """Return the state without open files, for a copy in another process."""
         return self.__dict__ | {"_readers": {}}
 
     def index(self, clip_ids: Sequence[str]) -> pa.Table:
         """Return clip_id, status, label, shard, row, num_frames of clips, in their order; UsageError for unknown ids.
 
-        Label, shard and row are null where there is none.
+        Label, shard and row are null for clips without one.
         """
         return self._index_of(pa.chunked_array([pa.array(clip_ids, pa.large_string())]))
 
@@ -132,29 +132,29 @@ class PreparedDataset:
         index = self._index()
         if clip_ids.equals(index["clip_id"]):
             return index
-        return index.take(self._places(clip_ids, index["clip_id"]))
+        return index.take(self._row_numbers(clip_ids, index["clip_id"]))
 
-    def _places(self, clip_ids: pa.ChunkedArray, known: pa.ChunkedArray) -> pa.Array:
-        places = pc.index_in(clip_ids, value_set=known.cast(clip_ids.type))
-        if places.null_count:
-            unknown = clip_ids.filter(places.is_null())
-            more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-            raise UsageError(f"{self.root} has no clip {unknown[0].as_py()!r}{more}")
-        return places
+    def _row_numbers(self, clip_ids: pa.ChunkedArray, known_ids: pa.ChunkedArray) -> pa.Array:
+        row_numbers = pc.index_in(clip_ids, value_set=known_ids.cast(clip_ids.type))
+        if row_numbers.null_count:
+            unknown_ids = clip_ids.filter(row_numbers.is_null())
+            more = f" and {len(unknown_ids) - 1} more" if len(unknown_ids) > 1 else ""
+            raise UsageError(f"{self.root} has no clip {unknown_ids[0].as_py()!r}{more}")
+        return row_numbers
 
     def votes(self, clip_ids: Sequence[str]) -> npt.NDArray[np.int64]:
-        """Return how many annotators chose each class, (num_clips, num_classes); all 0 where the dataset says nothing.
+        """Return the number of annotators per class, (num_clips, num_classes); all 0 for clips without votes.
 
         UsageError for an unknown clip.
         """
         counts = np.zeros((len(clip_ids), len(self.class_names)), np.int64)
         path = self.root / CLIPS_NAME
-        if "votes" not in pq.read_schema(path).names:  # made before there were any
+        if "votes" not in pq.read_schema(path).names:  # prepared by a dfer without votes
             return counts
         table = pq.read_table(path, columns=["clip_id", "votes"])
-        places = self._places(pa.chunked_array([pa.array(clip_ids, pa.large_string())]), table["clip_id"])
-        for number, row in enumerate(table["votes"].take(places).to_pylist()):
-            counts[number] = 0 if row is None else row
+        row_numbers = self._row_numbers(pa.chunked_array([pa.array(clip_ids, pa.large_string())]), table["clip_id"])
+        for number, votes in enumerate(table["votes"].take(row_numbers).to_pylist()):
+            counts[number] = 0 if votes is None else votes
         return counts
 
     @property
@@ -163,33 +163,33 @@ class PreparedDataset:
         return tuple(self.document["class_names"])
 
     def fold(self, name: str) -> dict[str, str]:
-        """Return clip id -> split of an official fold; UsageError lists the folds there are."""
+        """Return clip id -> split of an official fold; UsageError lists the known folds."""
         table = self._fold_table(name)
         return dict(zip(table["clip_id"].to_pylist(), table["split"].to_pylist(), strict=True))
 
     def fold_index(self, name: str, split: str) -> pa.Table:
-        """Return what `index` does of a fold's `split`; UsageError as `fold`."""
+        """Return the `index` of the clips in the `split` of a fold; UsageError like `fold`."""
         table = self._fold_table(name)
         return self._index_of(table["clip_id"]).filter(pc.equal(table["split"], split))
 
     def _fold_table(self, name: str) -> pa.Table:
         path = self.root / FOLDS / f"fold-{name}.csv"
         if f"{FOLDS}/{path.name}" not in self.document["files"]:
-            known = ", ".join(sorted(self.document["counts"]["folds"])) or "none"
-            raise UsageError(f"{self.root} has no fold {name!r}; it has: {known}")
-        kinds = {"clip_id": pa.large_string(), "split": pa.dictionary(pa.int32(), pa.string())}
-        options = csv.ConvertOptions(column_types=kinds, strings_can_be_null=False)
+            names = ", ".join(sorted(self.document["counts"]["folds"])) or "none"
+            raise UsageError(f"{self.root} has no fold {name!r}; it has: {names}")
+        column_types = {"clip_id": pa.large_string(), "split": pa.dictionary(pa.int32(), pa.string())}
+        options = csv.ConvertOptions(column_types=column_types, strings_can_be_null=False)
         return csv.read_csv(path, read_options=csv.ReadOptions(use_threads=False), convert_options=options)
 
     def clip(self, clip_id: str) -> dict[str, Any]:
-        """Return the manifest's row of a clip by column name; UsageError for an unknown id."""
+        """Return a clip's row in the manifest, by column name; UsageError for an unknown id."""
         if clip_id not in self._positions:
             raise UsageError(f"{self.root} has no clip {clip_id!r}")
         position = self._positions[clip_id]
         return {name: column[position].as_py() for name, column in self._columns.items()}
 
     def shard(self, number: int) -> ShardReader:
-        """Return the open reader of a shard; its index has been checked."""
+        """Return the open reader of a shard; its index is checked."""
         if number not in self._readers:
             facts = self.document["shards"][number]
             name = f"{SHARDS}/{facts['name']}.safetensors"
@@ -201,7 +201,7 @@ class PreparedDataset:
         return self._readers[number]
 
     def frames(self, clip_id: str) -> pd.DataFrame:
-        """Return what is stored of each aligned frame of a clip, one row per frame.
+        """Return the stored data of each aligned frame of a clip, one row per frame.
 
         Columns: frame_index (in the source), pts_seconds, left, top, right, bottom, x0, y0 ... x4, y4 (landmarks in
         source pixels), score, and the flags detected, between_keyframes, gap_filled, outside_border, damaged_source.
@@ -243,12 +243,13 @@ class PreparedDataset:
             "folds": ", ".join(counts["folds"]) or "none",
             "sha256": str(self.document["sha256"]),
         }
-        classes = {name: str(number) for name, number in counts["classes"].items()}
+        classes = {name: str(counts["classes"][name]) for name in self.class_names if name in counts["classes"]}
         return notebook_card("prepared dataset", facts, {"clips per class": classes}, image=self._filmstrip())
 
     def _filmstrip(self) -> Image | None:
         """Return the test frames of the first clip of each class, (rows * 64, 8 * 64, 3) uint8; None without faces."""
-        clips = self.clips[self.clips["status"] != "failed"].drop_duplicates("label").head(_STRIP_ROWS)
+        clips = self.clips[self.clips["status"] != "failed"].drop_duplicates("label")
+        clips = clips.sort_values("label", key=lambda labels: labels.map(self.class_names.index)).head(_STRIP_ROWS)
         strips = [self.read_clip(clip_id, size_px=_STRIP_PX)[::2].transpose(2, 0, 3, 1) for clip_id in clips["clip_id"]]
         if not strips:
             return None
@@ -261,13 +262,13 @@ class PreparedDataset:
         Raises UsageError for a clip that is unknown or has no faces, CorruptShardError for damaged bytes.
         """
         reader, row = self._reader_of(clip_id)
-        wanted = reader.clip16_index(row).tolist()
-        pictures = {i: resized(reader.frame(row, i, clip_id=clip_id), size_px=size_px) for i in set(wanted)}
-        return np.stack([pictures[i] for i in wanted]).transpose(0, 3, 1, 2).copy()  # (T, H, W, C) -> (T, C, H, W)
+        indices = reader.clip16_index(row).tolist()
+        frames = {i: resized(reader.frame(row, i, clip_id=clip_id), size_px=size_px) for i in set(indices)}
+        return np.stack([frames[i] for i in indices]).transpose(0, 3, 1, 2).copy()  # (T, H, W, C) -> (T, C, H, W)
 
 
 def open_dataset(root: Path | str) -> PreparedDataset:
-    """Open a prepared dataset and check its small files. See PreparedDataset."""
+    """Open a prepared dataset and check its small files; see PreparedDataset."""
     return PreparedDataset(root)
 
 

@@ -1,1 +1,1 @@
-"""`prepare`: request, plan, the steps of a shard, who runs them, the output folder, the manifest."""
+"""`prepare`: request, plan, steps of a shard, workers, output folder, manifest."""

@@ -1,4 +1,4 @@
-"""A crew of workers that may die without the run: who has which step, who is replaced, what is tried again."""
+"""A crew of workers whose deaths do not end the run: who has which step, who is replaced, what is retried."""
 
 from __future__ import annotations
 
@@ -13,31 +13,31 @@ from dfer_data.preparation.messages import Beat, Message, Ready, Stopped
 from dfer_data.preparation.schedule import Schedule, Step
 from dfer_data.preparation.steps import ShardTask, VideoDone, VideoTask, Workplace, give_up_video
 
-_POLL_SECONDS = 0.2  # between two looks at the caps
+_POLL_SECONDS = 0.2  # between two checks of the limits
 
 
 _START_SECONDS = 300.0
 
 
-_MOST_LOSSES_IN_A_ROW = 10
+_MAX_LOSSES_IN_A_ROW = 10
 
 
-_AGAIN = "; finished shards are kept, run the same command again to go on"
+_RESUME_HINT = "; finished shards are kept, run the same command again to resume"
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a worker may take before it is killed; outside the promise of equal bytes."""
+    """Limits of a worker; it is killed when it exceeds one. Byte-identical output is not guaranteed across limits."""
 
     stall_seconds: float = 120.0
-    """Longest time without a sign of progress: a few frames finished, a piece of a shard written."""
+    """Longest time without a sign of progress, such as a few finished frames or a written piece of a shard."""
     video_seconds: float = 4 * 3600.0
     """Longest time for a whole video."""
     memory_bytes: int = 2 * 2**30
-    """Most resident memory of a worker process."""
+    """Maximum resident memory of a worker process."""
 
     def __post_init__(self) -> None:
-        """Collect every fault and raise them as one UsageError."""
+        """Collect all faults and raise them as one UsageError."""
         flags = {
             "--max-stall-seconds": self.stall_seconds,
             "--max-video-seconds": self.video_seconds,
@@ -50,12 +50,12 @@ class Limits:
 
 @dataclass(frozen=True)
 class VideoStarted:
-    """Event: a worker takes a video in hands."""
+    """Event: a worker starts a video."""
 
     clip_id: str
     """Id of the video."""
     pid: int
-    """Of the worker."""
+    """Process id of the worker."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,15 @@ class WorkerLost:
     """Event: a worker was lost and is replaced."""
 
     clip_id: str
-    """Id of the video it had in hands; empty when it had none."""
+    """Id of its current video; empty if it had none."""
     pid: int
-    """Of the worker."""
+    """Process id of the worker."""
     code: str
     """CRASHED, TIMEOUT or OUT_OF_MEMORY."""
     message: str
-    """What became of it."""
+    """How it was lost."""
     is_final: bool
-    """The video was tried alone already and is given up; else it is tried once more."""
+    """The video had already been retried alone and is given up; otherwise it is retried once."""
 
 
 Event = VideoStarted | VideoDone | WorkerLost
@@ -89,7 +89,7 @@ def run_crew(
     limits: Limits,
     on_event: OnEvent,
 ) -> None:
-    """Run the shards by up to `num_workers` of a workforce; see `run_processes`."""
+    """Run the shards with up to `num_workers` workers of a workforce; see `run_processes`."""
     schedule = Schedule(shards)
     crew = _Crew(schedule, place, workforce, num_workers=num_workers, limits=limits, on_event=on_event)
     try:
@@ -99,10 +99,10 @@ def run_crew(
 
 
 class Worker(ABC):
-    """A worker as its crew sees it: what it has in hands, and how it is doing."""
+    """A worker as its crew sees it: its current step and its state."""
 
     def __init__(self) -> None:
-        """Begin with nothing in hands."""
+        """Begin without a step."""
         self.step: Step | None = None
         self.is_ready = False
         self.step_start = self.last_sign = time.monotonic()
@@ -110,20 +110,20 @@ class Worker(ABC):
     @property
     @abstractmethod
     def pid(self) -> int:
-        """Process id, on the machine it runs on; 0 where it has none yet."""
+        """Process id on the machine where it runs; 0 if it has none yet."""
 
     @property
     @abstractmethod
     def resident_bytes(self) -> int:
-        """Resident memory of its process; 0 where that is not known."""
+        """Resident memory of its process; 0 if unknown."""
 
     @abstractmethod
     def tell(self, step: Step) -> None:
-        """Hand it a step. That it is dead comes out when it is heard."""
+        """Send it a step. If it is dead, `hear` reports that."""
 
     @abstractmethod
     def hear(self) -> Message | VideoError | None:
-        """Take one of its messages; what it died of; None for a message that says nothing."""
+        """Return its next message, or the error it died of; None for a message without content."""
 
     @abstractmethod
     def kill(self) -> None:
@@ -131,23 +131,23 @@ class Worker(ABC):
 
 
 class Workforce(Protocol):
-    """Where workers come from."""
+    """A source of workers."""
 
     def hire(self) -> Worker:
-        """Start a worker, which will send Ready."""
+        """Start a worker, which sends Ready first."""
         ...
 
     def wait(self, workers: Sequence[Worker], *, timeout_seconds: float) -> Sequence[Worker]:
-        """Return those that have something to say, waiting for the first of them."""
+        """Return the workers that have a message, after waiting for the first of them."""
         ...
 
     def why_nobody_starts(self) -> str:
-        """Say, as the end of a sentence, what may keep workers from starting."""
+        """Return what may keep workers from starting, as the end of a sentence."""
         ...
 
 
 class _Crew:
-    """The workers of a run, and the loop that serves them."""
+    """The workers of a run and the loop that serves them."""
 
     def __init__(
         self,
@@ -162,7 +162,7 @@ class _Crew:
         self._schedule, self._place, self._limits, self._on_event = schedule, place, limits, on_event
         self._workforce, self._num_workers = workforce, num_workers
         self._workers: list[Worker] = []
-        self._most_losses = max(_MOST_LOSSES_IN_A_ROW, num_workers)  # many may go at once, with their machine
+        self._max_losses = max(_MAX_LOSSES_IN_A_ROW, num_workers)  # a machine that fails may take many at once
         self._num_losses = 0  # since a video was last finished
 
     def run(self) -> None:
@@ -175,9 +175,9 @@ class _Crew:
             for worker in self._workforce.wait(self._workers, timeout_seconds=_POLL_SECONDS):
                 self._serve(worker)
             for worker in list(self._workers):
-                if error := self._broken_cap(worker):
+                if error := self._exceeded_limit(worker):
                     self._lose(worker, error)
-            self._expect_somebody()
+            self._check_that_some_start()
 
     def dismiss(self) -> None:
         """End all workers, whatever they are doing."""
@@ -186,15 +186,15 @@ class _Crew:
 
     def _hire(self) -> None:
         num_idle = sum(worker.step is None for worker in self._workers)
-        num_wanted = min(self._num_workers - len(self._workers), self._schedule.num_waiting - num_idle)
-        self._workers += [self._workforce.hire() for _ in range(num_wanted)]
+        num_missing = min(self._num_workers - len(self._workers), self._schedule.num_waiting - num_idle)
+        self._workers += [self._workforce.hire() for _ in range(num_missing)]
 
-    def _expect_somebody(self) -> None:
-        """Raise WorkerError when there is nobody but workers that do not start."""
+    def _check_that_some_start(self) -> None:
+        """Raise WorkerError when all workers fail to start."""
         earliest = time.monotonic() - _START_SECONDS
         if self._workers and all(not worker.is_ready and worker.step_start < earliest for worker in self._workers):
             why = self._workforce.why_nobody_starts()
-            raise WorkerError(f"no worker has started after {_START_SECONDS:.0f} s: {why}{_AGAIN}")
+            raise WorkerError(f"no worker has started after {_START_SECONDS:.0f} s: {why}{_RESUME_HINT}")
 
     def _hand_out(self, worker: Worker) -> None:
         step = self._schedule.take()
@@ -207,7 +207,7 @@ class _Crew:
         worker.tell(step)
 
     def _serve(self, worker: Worker) -> None:
-        """Take one message from a worker."""
+        """Handle one message of a worker."""
         message = worker.hear()
         if message is None:
             return
@@ -228,23 +228,23 @@ class _Crew:
             self._schedule.finish(worker.step)
             worker.step = None
 
-    def _broken_cap(self, worker: Worker) -> VideoError | None:
-        """Return what a worker has taken too much of."""
+    def _exceeded_limit(self, worker: Worker) -> VideoError | None:
+        """Return the error for a worker that exceeds a limit; None for one within its limits."""
         now = time.monotonic()
         if worker.step is None:
             return None
         if now - worker.last_sign > self._limits.stall_seconds:
-            hint = "a hanging decoder or disk; --max-stall-seconds gives it longer"
+            hint = "the decoder or the disk may hang; --max-stall-seconds allows more time"
             return VideoError("TIMEOUT", f"no sign of progress in {self._limits.stall_seconds:g} s", hint=hint)
         if now - worker.step_start > self._limits.video_seconds:
-            hint = "--max-video-seconds gives it longer"
+            hint = "--max-video-seconds allows more time"
             return VideoError("TIMEOUT", f"not finished after {self._limits.video_seconds:g} s", hint=hint)
         if worker.resident_bytes > self._limits.memory_bytes:
-            return out_of_memory(f"took more than {self._limits.memory_bytes / 2**20:.0f} MiB of memory")
+            return out_of_memory(f"used more than {self._limits.memory_bytes / 2**20:.0f} MiB of memory")
         return None
 
     def _lose(self, worker: Worker, error: VideoError) -> None:
-        """Let a worker go for good, and decide on the step that it had in hands."""
+        """Remove a lost worker and decide what happens to its step."""
         self._workers.remove(worker)
         worker.kill()
         self._num_losses += 1
@@ -256,20 +256,20 @@ class _Crew:
             assert isinstance(step, VideoTask)
             self._on_event(give_up_video(step, self._place, error))
             self._schedule.finish(step)
-        if self._num_losses >= self._most_losses:
+        if self._num_losses >= self._max_losses:
             raise WorkerError(
-                f"{self._num_losses} worker processes were lost with no video finished between them, the last one "
-                f"{error.message}{_AGAIN}"
+                f"{self._num_losses} worker processes were lost without finishing a video, the last error: "
+                f"{error.message}{_RESUME_HINT}"
             )
 
 
 def crashed(message: str) -> VideoError:
-    """Return what becomes of a video whose workers die."""
-    hint = "SIGKILL is often a lack of memory: fewer --workers; else look at the video; then `--retry-failed CRASHED`"
+    """Return the error for a video whose workers died."""
+    hint = "often too little memory (SIGKILL): use fewer --workers; else check the video; then `--retry-failed CRASHED`"
     return VideoError("CRASHED", message, hint=hint)
 
 
 def out_of_memory(message: str) -> VideoError:
-    """Return what becomes of a video that takes too much memory."""
-    hint = "--max-memory-mb allows more, fewer --workers leave more; then `--retry-failed OUT_OF_MEMORY`"
+    """Return the error for a video that needs too much memory."""
+    hint = "raise --max-memory-mb or use fewer --workers; then `--retry-failed OUT_OF_MEMORY`"
     return VideoError("OUT_OF_MEMORY", message, hint=hint)

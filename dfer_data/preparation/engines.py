@@ -1,8 +1,8 @@
-"""Who runs the shards: this process, or a crew of workers that may die without the run.
+"""The engines that run the shards: this process, or a crew of workers whose deaths do not end the run.
 
-The crew knows what every worker has in hands. A worker that dies, stands still or grows beyond its caps is replaced;
-the video it had is tried once more, alone, and only then becomes a ledger row. Workers are processes of this machine,
-or actors of a Ray cluster (ray_engine.py).
+The crew knows the current step of every worker. It replaces a worker that dies, stalls or exceeds its limits. It
+retries the worker's video once, alone; only if that fails too does the video become a ledger row. Workers are processes
+of this machine, or actors of a Ray cluster (ray_pool.py).
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from dfer_data.preparation.steps import (
 
 EngineName = Literal["processes", "inline", "ray"]
 ENGINES: tuple[str, ...] = get_args(EngineName)
-"""Who may run the shards, the default first."""
+"""Names of the engines, the default first."""
 
 
 class Engine(Protocol):
-    """Runs shards in a workplace; see `run_processes` for what it raises."""
+    """Runs shards in a workplace; see `run_processes` for the errors it raises."""
 
     def __call__(self, shards: Sequence[ShardTask], place: Workplace, *, on_event: OnEvent) -> None:
-        """Run all of them."""
+        """Run all shards."""
         ...
 
 
@@ -43,9 +43,9 @@ class Engine(Protocol):
 def started(
     name: EngineName, *, num_workers: int | None, limits: Limits, cluster: Cluster, tool_versions: Mapping[str, str]
 ) -> Iterator[Engine]:
-    """Yield the engine of that name, ready to run; 0 workers are `inline`, None are one, or all of a cluster.
+    """Yield the named engine, ready to run; 0 workers mean `inline`, None means one, or as many as fit a cluster.
 
-    Raises UsageError for an unknown name and for a cluster that cannot be had.
+    Raises UsageError for an unknown name and for a cluster that cannot be used.
     """
     check_engine(name)
     if name == "inline" or num_workers == 0:
@@ -72,7 +72,7 @@ def check_engine(name: str) -> None:
 
 
 def run_inline(shards: Sequence[ShardTask], place: Workplace, *, on_event: OnEvent) -> None:
-    """Run the shards one after the other in this process; a video that crashes the process ends the run."""
+    """Run the shards one after another in this process; a video that crashes the process ends the run."""
     detector = build_detector(place.config, weights=place.weights)
     for shard in shards:
         for position, video in enumerate(shard.videos):
@@ -80,5 +80,5 @@ def run_inline(shards: Sequence[ShardTask], place: Workplace, *, on_event: OnEve
             try:
                 on_event(make_video(task, place, detector=detector))
             except MemoryError:
-                on_event(give_up_video(task, place, out_of_memory("could not get memory")))
+                on_event(give_up_video(task, place, out_of_memory("could not allocate memory")))
         commit_shard(shard, place)

@@ -1,4 +1,4 @@
-"""How much work a plan is: frames, output bytes and CPU seconds, from timing a few of its videos."""
+"""Estimate the work of a plan: frames, output bytes and CPU seconds, by timing a few of its videos."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from dfer_data.video.reader import open_video
 
 _MAX_SAMPLES = 8
 _TIMED_FRAMES = 16
-_FACE_BYTES = 12_000  # a 224 px face as JPEG of quality 95: 13 kB on the demo, to a factor of two
-_CROP_SECONDS = 0.0005  # to read, check and store a shipped crop: a guess
+_FACE_BYTES = 12_000  # a 224 px face as JPEG of quality 95: 13 kB on the demo; good to a factor of two
+_CROP_SECONDS = 0.0005  # a guess: to read, check and store a shipped crop
 _CLIP16_BYTES = 16 * 224 * 224 * 3
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """What to expect; good to a factor of two."""
+    """Expected work and output; good to a factor of two."""
 
     num_sampled: int
-    """Videos that were looked at."""
+    """Videos that were timed."""
     num_frames: int
     """Frames of the whole dataset."""
     output_bytes: int
     """Size of the shards."""
     cpu_seconds: float
-    """On one core of this machine."""
+    """CPU time on one core of this machine."""
 
 
 def estimate(resolved: ResolvedRequest) -> Estimate:
@@ -46,18 +46,18 @@ def estimate(resolved: ResolvedRequest) -> Estimate:
     detector = build_detector(config, weights=resolved.weights)
     assert detector is not None
     samples = present[:: max(1, -(-len(present) // _MAX_SAMPLES))]
-    measured = [one for one in (_measure(resolved, video, detector) for video in samples) if one is not None]
-    sampled_bytes = sum(num_bytes for num_bytes, _, _ in measured)
-    sampled_frames = sum(num_frames for _, num_frames, _ in measured)
+    timings = [timing for video in samples if (timing := _measure(resolved, video, detector)) is not None]
+    sampled_bytes = sum(num_bytes for num_bytes, _, _ in timings)
+    sampled_frames = sum(num_frames for _, num_frames, _ in timings)
     num_frames = round(total_bytes * sampled_frames / sampled_bytes) if sampled_bytes else 0
-    seconds_per_frame = sum(seconds for _, _, seconds in measured) / max(1, len(measured))
+    seconds_per_frame = sum(seconds for _, _, seconds in timings) / max(1, len(timings))
     scale = (config.size_px / 224) ** 2
     output = len(present) * _CLIP16_BYTES if config.store == "clips16" else num_frames * _FACE_BYTES
-    return Estimate(len(measured), num_frames, round(output * scale), num_frames * seconds_per_frame)
+    return Estimate(len(timings), num_frames, round(output * scale), num_frames * seconds_per_frame)
 
 
 def _measure(resolved: ResolvedRequest, video: SourceVideo, detector: Detector) -> tuple[int, int, float] | None:
-    """Return (file bytes, declared frames, seconds a frame) of one video; None if it cannot be read."""
+    """Return (file bytes, declared frames, seconds per frame) of one video; None if it cannot be read."""
     try:
         with open_video(resolved.source / video.path) as reader:
             start = time.perf_counter()

@@ -36,7 +36,7 @@ from dfer_data.storage.files import canonical_json
 
 
 def write_manifest(plan: Plan, out: Target) -> dict[str, Any]:
-    """Write ledger, clips, folds, the card and last dataset.json from the sidecars; return what dataset.json says."""
+    """Write ledger, clips, folds, card and, last, dataset.json from the sidecars; return its content."""
     sidecars = _all_sidecars(plan, out)
     clips = _clip_rows(sidecars, {video.clip_id: video for video in plan.listing.videos})
     failures = [failure for sidecar in sidecars for failure in sidecar["failures"]]
@@ -57,17 +57,17 @@ def write_manifest(plan: Plan, out: Target) -> dict[str, Any]:
 
 
 def _all_sidecars(plan: Plan, out: Target) -> list[dict[str, Any]]:
-    """Return the sidecars in order; DferError where another hand has taken one away."""
-    found = finished_sidecars(out)
-    if missing := [number for number in range(len(plan.shards)) if number not in found]:
+    """Return the sidecars in order; DferError if a third party has removed one."""
+    sidecars = finished_sidecars(out)
+    if missing := [number for number in range(len(plan.shards)) if number not in sidecars]:
         raise DferError(
             f"{out}: shard {shard_name(missing[0])} was removed or changed during the run; run the same command again"
         )
-    return [found[number] for number in range(len(plan.shards))]
+    return [sidecars[number] for number in range(len(plan.shards))]
 
 
 def _ambiguous(sidecars: list[dict[str, Any]]) -> str:
-    """Return a CSV of the clips that could be about somebody else too, the most doubtful first."""
+    """Return a CSV of the clips that may show another person instead, the most doubtful first."""
     clips = [clip for sidecar in sidecars for clip in sidecar["clips"] if clip["rivals"]]
     clips.sort(key=lambda clip: (-clip["ambiguity"], clip["clip_id"]))
     rows = [(clip["clip_id"], clip["track"], clip["rivals"][0], f"{clip['ambiguity']:.3f}") for clip in clips]
@@ -80,7 +80,7 @@ def _ids(clips: pd.DataFrame) -> Iterable[tuple[str, str]]:
 
 
 def _clip_rows(sidecars: list[dict[str, Any]], videos: Mapping[str, SourceVideo]) -> pd.DataFrame:
-    """Return one row a clip, failed ones included, in clip order."""
+    """Return one row per clip, including failed ones, in clip order."""
     rows = []
     for number, sidecar in enumerate(sidecars):
         rows += [clip | {"shard": number, "code": ""} for clip in sidecar["clips"]]
@@ -95,14 +95,14 @@ def _clip_rows(sidecars: list[dict[str, Any]], videos: Mapping[str, SourceVideo]
 def _failed_row(failure: Mapping[str, Any]) -> dict[str, Any]:
     numbers = dict.fromkeys(("num_frames", "num_source_frames", "width_px", "height_px", "num_interpolated"), 0)
     measures = {"num_tracks": 0, "fps": 0.0, "duration_seconds": 0.0, "detection_rate": 0.0, "ambiguity": 0.0}
-    given = {name: failure[name] for name in ("clip_id", "source_clip_id", "source", "code")}
-    missing = {"shard": None, "row": None, "mean_score": None, "track": None, "source_sha256": ""}
-    return numbers | measures | given | missing | {"status": "failed", "reason": failure["message"]}
+    identity = {name: failure[name] for name in ("clip_id", "source_clip_id", "source", "code")}
+    absent = {"shard": None, "row": None, "mean_score": None, "track": None, "source_sha256": ""}
+    return numbers | measures | identity | absent | {"status": "failed", "reason": failure["message"]}
 
 
 def _parquet(clips: pd.DataFrame) -> bytes:
     table = pa.Table.from_pandas(clips, preserve_index=False)
-    votes = table["votes"].cast(pa.list_(pa.int32()))  # of no type where there are none
+    votes = table["votes"].cast(pa.list_(pa.int32()))  # without any votes the column has no type
     table = table.set_column(table.column_names.index("votes"), "votes", votes)
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
@@ -147,7 +147,7 @@ def _document(plan: Plan, out: Target, sidecars: list[dict[str, Any]], clips: pd
 
 
 def _counts(plan: Plan, clips: pd.DataFrame) -> dict[str, Any]:
-    """Count clips by status, class and fold; failed clips are counted like all others."""
+    """Count clips by status, class and fold; failed clips count like all others."""
     fold_sizes = {
         fold: dict(Counter(splits[video] for _, video in _ids(clips) if video in splits))
         for fold, splits in plan.listing.folds.items()

@@ -1,4 +1,4 @@
-"""What a worker says to its crew."""
+"""Messages from a worker to its crew."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Ready:
 
 @dataclass(frozen=True)
 class Beat:
-    """Message: the step in work goes on."""
+    """Message: the current step makes progress."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class ShardDone:
 
 @dataclass(frozen=True)
 class Stopped:
-    """Last message of a worker that cannot go on."""
+    """Last message of a worker that cannot continue."""
 
     error: DferError | OSError
-    """What went wrong."""
+    """The error that stopped it."""
     trace: str
     """The worker's traceback."""
 
@@ -38,7 +38,7 @@ Message = Ready | Beat | VideoDone | ShardDone | Stopped
 
 
 def stopped(error: Exception) -> Stopped:
-    """Return the last message of a worker in whose hands `error` is, as something that can be sent."""
+    """Return the last message of a worker that `error` stopped, with the error in a form that can be sent."""
     sendable: DferError | OSError
     if isinstance(error, DferError):
         sendable = error

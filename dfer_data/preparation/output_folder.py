@@ -1,4 +1,4 @@
-"""The place that `prepare` writes to: recognised, locked, cleared of what a killed run left, discarded on request."""
+"""The output of `prepare`: recognise it, lock it, clear what a killed run left, discard it on request."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from dfer_data.storage.base import WORK, OnWait, Target
 
 
 def is_there(out: Target) -> bool:
-    """Whether anything lies in the place. Raises UsageError or RemoteError where nothing can."""
+    """Return whether the place holds anything. Raises UsageError or RemoteError where nothing can be written."""
     out.check()
     return bool(out.listing())
 
 
 def discard(out: Target, *, on_wait: OnWait = lambda holder: None) -> None:
-    """Remove a prepared dataset, finished or not, but for its log.
+    """Remove a prepared dataset, finished or not, but keep its log.
 
     Raises UsageError for a place that holds something else, LockedError.
     """
@@ -44,17 +44,17 @@ def discard(out: Target, *, on_wait: OnWait = lambda holder: None) -> None:
         out.remove(DATASET_NAME, CLIPS_NAME, LEDGER_NAME, AMBIGUOUS_NAME, CARD_NAME)
         for name in (SHARDS, PREVIEW, FOLDS, WORK):
             out.remove_folder(name)
-        out.remove(PLAN_NAME)  # last: it tells what the place is
+        out.remove(PLAN_NAME)  # last: it identifies the place as a dataset
 
 
 @contextlib.contextmanager
 def output_folder(out: Target, *, task_index: int | None, on_wait: OnWait = lambda holder: None) -> Iterator[Path]:
-    """Create and lock the output; yield an empty folder on this machine for what is not finished, gone afterwards."""
+    """Create and lock the output; yield an empty local folder for unfinished files, removed after the block."""
     out.check()
     _refuse_foreign(out)
     out.make_folders(SHARDS, PREVIEW, FOLDS)
     with out.hold(task_index=task_index, on_wait=on_wait):
-        shutil.rmtree(out.stale, ignore_errors=True)  # what a killed run left half done
+        shutil.rmtree(out.stale, ignore_errors=True)  # unfinished files of a killed run
         out.work.mkdir(parents=True)
         try:
             yield out.work
@@ -63,7 +63,7 @@ def output_folder(out: Target, *, task_index: int | None, on_wait: OnWait = lamb
 
 
 def _refuse_foreign(out: Target) -> None:
-    """Raise UsageError for a place without a plan that holds more than a run stopped before its plan leaves."""
+    """Raise UsageError for a place without a plan, unless it holds only what a run creates before its plan."""
     names = {name for name in out.listing() if not name.startswith(lock.PREFIX)} - {WORK, LOG_NAME}
     is_begun = names <= {SHARDS, PREVIEW, FOLDS} and not any(out.listing(name) for name in names)
     if not is_begun and PLAN_NAME not in names:
@@ -71,5 +71,5 @@ def _refuse_foreign(out: Target) -> None:
 
 
 def record(out: Target, **facts: Any) -> None:
-    """Append to prepare.log what must not stand in the hashed files: place, machine, workers and what befell them."""
+    """Append facts to prepare.log that must not enter the hashed files: place, machine, workers, lost workers."""
     out.append(LOG_NAME, json.dumps(facts, sort_keys=True).encode("utf-8") + b"\n")

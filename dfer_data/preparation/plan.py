@@ -1,6 +1,6 @@
-"""The plan of a prepared dataset: which clips, which settings, which shards; written first and never changed.
+"""The plan of a prepared dataset: its clips, settings and shards; written first and never changed.
 
-A run in a folder that has another plan is refused, so one folder never mixes two configurations.
+A run is refused in a folder that has another plan, so one folder never mixes two configurations.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from dfer_data.storage.files import canonical_json
 
 _MAX_SHARD_VIDEOS = 64
 _MAX_SHARD_BYTES = 256 * 2**20
-_LEAST_SHARDS = 16  # a small dataset is cut finer, so that a few workers share it evenly
+_MIN_SHARDS = 16  # a small dataset gets smaller shards, so that a few workers share it evenly
 _ANNOTATED = ("label", "group", "votes")
-_RARE = ("votes", "subjects")  # so that plans without them stay what they were
+_RARE = ("votes", "subjects")  # left out where absent, so that older plans keep their bytes
 _PIXEL_PACKAGES = ("dfer", "av", "numpy", "opencv-python-headless", "simplejpeg")
 
 
@@ -33,7 +33,6 @@ class Plan:
     """A listing, a config and the shards they make."""
 
     config: PrepareConfig
-    """Settings."""
     listing: SourceListing
     """Videos, labels and folds."""
     shards: tuple[tuple[SourceVideo, ...], ...]
@@ -41,7 +40,7 @@ class Plan:
     tool_versions: Mapping[str, str]
     """Packages whose version changes pixels."""
     pipeline_version: int = PIPELINE_VERSION
-    """Of the code that makes the pixels."""
+    """Version of the code that makes the pixels."""
 
     def as_bytes(self) -> bytes:
         """Return the plan as canonical JSON; equal plans are equal bytes."""
@@ -66,30 +65,30 @@ class Plan:
 
 
 def fold_rule(listing: SourceListing) -> dict[str, str]:
-    """Say who cut the folds; nothing where there are none, or the owners did."""
+    """Return the rule that cut the folds; empty where there are no folds, or the owners cut them."""
     return {"fold_rule": listing.fold_rule} if listing.folds and listing.fold_rule != OFFICIAL else {}
 
 
 def _facts(video: SourceVideo) -> dict[str, Any]:
-    """Return a video's fields; votes and chosen subjects only where there are some."""
+    """Return a video's fields; votes and chosen subjects only where present."""
     return {key: value for key, value in asdict(video).items() if value is not None or key not in _RARE}
 
 
 def make_plan(listing: SourceListing, config: PrepareConfig) -> Plan:
-    """Cut a listing into shards; the cut depends on the listing alone."""
+    """Cut a listing into shards; the cut depends only on the listing."""
     packages = (*_PIXEL_PACKAGES, *detector_spec(config.detector).packages(config))
     versions = {name: importlib.metadata.version(name) for name in packages}
     return Plan(config, listing, tuple(_cut(listing.videos)), versions)
 
 
 def _cut(videos: Sequence[SourceVideo]) -> list[tuple[SourceVideo, ...]]:
-    """Cut sorted videos into runs of at most 64 files and 256 MiB; a larger file is a shard of its own."""
-    most = min(_MAX_SHARD_VIDEOS, max(1, -(-len(videos) // _LEAST_SHARDS)))
+    """Cut sorted videos into runs of at most 64 files and 256 MiB; a larger file is a shard by itself."""
+    max_videos = min(_MAX_SHARD_VIDEOS, max(1, -(-len(videos) // _MIN_SHARDS)))
     shards: list[tuple[SourceVideo, ...]] = []
     run: list[SourceVideo] = []
     num_bytes = 0
     for video in videos:
-        if run and (len(run) == most or num_bytes + video.num_bytes > _MAX_SHARD_BYTES):
+        if run and (len(run) == max_videos or num_bytes + video.num_bytes > _MAX_SHARD_BYTES):
             shards.append(tuple(run))
             run, num_bytes = [], 0
         run.append(video)
@@ -98,7 +97,7 @@ def _cut(videos: Sequence[SourceVideo]) -> list[tuple[SourceVideo, ...]]:
 
 
 def with_subjects(plan: Plan, subjects: Mapping[str, int]) -> Plan:
-    """Return `plan` with tracks chosen by hand, clip id -> track; UsageError for clips that it does not have.
+    """Return `plan` with tracks chosen by hand, clip id -> track; UsageError for clips that are not in the plan.
 
     The clips of a video that is cut are `ID#0000` and so on.
     """
@@ -107,40 +106,40 @@ def with_subjects(plan: Plan, subjects: Mapping[str, int]) -> Plan:
         by_video.setdefault(re.sub(r"#\d{4,}$", "", clip_id), {})[clip_id] = track
     known = {video.clip_id for video in plan.listing.videos}
     if unknown := sorted(by_video.keys() - known):
-        raise UsageError(f"--subjects names {len(unknown)} clips that are not there: {', '.join(unknown[:5])}")
+        raise UsageError(f"--subjects names {len(unknown)} clips that are not in the dataset: {', '.join(unknown[:5])}")
 
-    def changed(videos: Sequence[SourceVideo]) -> tuple[SourceVideo, ...]:
-        return tuple(replace(video, subjects=_chosen(by_video.get(video.clip_id))) for video in videos)
+    def with_tracks(videos: Sequence[SourceVideo]) -> tuple[SourceVideo, ...]:
+        return tuple(replace(video, subjects=_sorted_tracks(by_video.get(video.clip_id))) for video in videos)
 
-    listing = replace(plan.listing, videos=changed(plan.listing.videos))
-    return replace(plan, listing=listing, shards=tuple(changed(shard) for shard in plan.shards))
+    listing = replace(plan.listing, videos=with_tracks(plan.listing.videos))
+    return replace(plan, listing=listing, shards=tuple(with_tracks(shard) for shard in plan.shards))
 
 
-def _chosen(subjects: Mapping[str, int] | None) -> tuple[tuple[str, int], ...] | None:
+def _sorted_tracks(subjects: Mapping[str, int] | None) -> tuple[tuple[str, int], ...] | None:
     return tuple(sorted(subjects.items())) if subjects else None
 
 
 def planned_subjects(out: Target) -> dict[str, dict[str, int]]:
-    """Return video id -> clip id -> track of the choices by hand in the plan of `out`; empty without a plan."""
-    is_there = out.size(PLAN_NAME) is not None
-    videos = _parse(out, out.read(PLAN_NAME)).get("videos", ()) if is_there else ()
+    """Return the tracks chosen by hand in the plan of `out`: video id -> clip id -> track; empty without a plan."""
+    has_plan = out.size(PLAN_NAME) is not None
+    videos = _parse(out, out.read(PLAN_NAME)).get("videos", ()) if has_plan else ()
     return {video["clip_id"]: dict(video["subjects"]) for video in videos if video.get("subjects")}
 
 
 def commit_plan(plan: Plan, out: Target) -> None:
-    """Create `out/plan.json`, or check that the one there is the same; ConfigMismatchError shows the difference."""
-    wanted = plan.as_bytes()
-    if out.create(PLAN_NAME, wanted):
+    """Create `out/plan.json`, or check that the existing one is equal; ConfigMismatchError shows the difference."""
+    content = plan.as_bytes()
+    if out.create(PLAN_NAME, content):
         return
-    old, new = _parse(out, out.read(PLAN_NAME)), json.loads(wanted)
+    old, new = _parse(out, out.read(PLAN_NAME)), json.loads(content)
     if _completed(old) != _completed(new):
         raise _mismatch(out, _differences(old, new))
 
 
 def renewed_plan(plan: Plan, out: Target, *, closed_shards: Container[int]) -> Plan:
-    """Return `plan` with the shards that the one in `out` was cut into; `out` must have a plan.
+    """Return `plan` with the shards of the plan in `out`; `out` must have a plan.
 
-    Videos may be other files than before, but not in `closed_shards`. Raises ConfigMismatchError for any other
+    The files of videos may have changed, but not in `closed_shards`. Raises ConfigMismatchError for any other
     difference.
     """
     old, new = _parse(out, out.read(PLAN_NAME)), json.loads(plan.as_bytes())
@@ -163,36 +162,36 @@ def renewed_plan(plan: Plan, out: Target, *, closed_shards: Container[int]) -> P
 def _mismatch(out: Target, differences: list[str]) -> ConfigMismatchError:
     return ConfigMismatchError(
         f"{out} was made with another configuration ({'; '.join(differences)}); choose another --out, or remake it "
-        "from nothing with --force"
+        "from scratch with --force"
     )
 
 
 def _parse(out: Target, data: bytes) -> dict[str, Any]:
     path = f"{out}/{PLAN_NAME}"
     try:
-        found = json.loads(data)
+        plan = json.loads(data)
     except ValueError as error:
         raise ConfigMismatchError(f"{path} is not a plan of dfer ({error}); choose another --out") from error
-    version = found.get("format_version", 0) if isinstance(found, dict) else 0
+    version = plan.get("format_version", 0) if isinstance(plan, dict) else 0
     if not isinstance(version, int) or version > FORMAT_VERSION:
         raise FormatVersionError(f"{path} has format version {version}, this dfer knows {FORMAT_VERSION}: update dfer")
-    return dict(found)
+    return dict(plan)
 
 
 def _completed(plan: dict[str, Any]) -> dict[str, Any]:
-    """Return a plan with what was not written yet when it was made: it then means the rule of its time."""
+    """Return a plan with the settings that did not exist when it was written, each set to the rule of that time."""
     config = with_absent(PrepareConfig, plan.get("config", {}))
-    rest = {key: value for key, value in plan.items() if key not in ("config", "config_sha256")}  # the hash follows
-    return {"pipeline_version": 1, **rest, "config": config}
+    fields = {key: value for key, value in plan.items() if key not in ("config", "config_sha256")}  # the hash follows
+    return {"pipeline_version": 1, **fields, "config": config}
 
 
 def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Say in a few words what separates two plans, settings first."""
+    """Return a short text per difference of two plans, settings first."""
     old, new = _completed(old), _completed(new)
     versions = [plan["pipeline_version"] for plan in (old, new)]
     lines = [] if versions[0] == versions[1] else [f"pipeline_version: {versions[0]} there, {versions[1]} now"]
-    for part in ("config", "tool_versions"):
-        before, after = old.get(part, {}), new[part]
+    for field in ("config", "tool_versions"):
+        before, after = old.get(field, {}), new[field]
         lines += [
             f"{key}: {before.get(key)!r} there, {after.get(key)!r} now"
             for key in sorted(before.keys() | after.keys())
@@ -203,7 +202,7 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
     if before_videos != after_videos:
         gone, fresh = len(before_videos - after_videos), len(after_videos - before_videos)
         lines.append(f"source videos: {fresh} new or changed, {gone} gone or changed")
-    for part in ("folds", "fold_rule", "class_names", "layout", "synthetic", "shards"):
-        if old.get(part) != new.get(part) and not (part == "shards" and before_videos != after_videos):
-            lines.append(f"{part} differ")
+    for field in ("folds", "fold_rule", "class_names", "layout", "synthetic", "shards"):
+        if old.get(field) != new.get(field) and not (field == "shards" and before_videos != after_videos):
+            lines.append(f"{field} differ")
     return lines or ["unknown fields"]

@@ -21,15 +21,16 @@ from dfer_data.preparation.steps import ShardTask, Workplace
 def run_processes(
     shards: Sequence[ShardTask], place: Workplace, *, num_workers: int, limits: Limits, on_event: OnEvent
 ) -> None:
-    """Run the shards in `num_workers` processes; any exception, Ctrl+C included, ends them all first.
+    """Run the shards in `num_workers` processes; any exception, including Ctrl+C, ends them all first.
 
-    Raises WorkerError when workers keep dying, else what stopped a worker: OSError when the disk fails, DferError.
+    Raises WorkerError when workers keep dying, else the error that stopped a worker: OSError when the disk fails, or
+    DferError.
     """
     run_crew(shards, place, _Processes(place), num_workers=num_workers, limits=limits, on_event=on_event)
 
 
 class _Processes:
-    """Workers that are processes of this machine."""
+    """Starts workers as processes of this machine."""
 
     def __init__(self, place: Workplace) -> None:
         self._place = place
@@ -47,7 +48,7 @@ class _Processes:
 
 
 class _Process(Worker):
-    """One process and the pipe to it."""
+    """One process and its pipe."""
 
     def __init__(self, connection: Connection, process: BaseProcess) -> None:
         super().__init__()
@@ -85,9 +86,9 @@ def _death(process: BaseProcess) -> VideoError:
     process.join()
     code = process.exitcode or 0
     if code == EXIT_MEMORY:
-        return out_of_memory("could not get memory")
-    how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-    return crashed(f"its process {how}")
+        return out_of_memory("could not allocate memory")
+    ending = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
+    return crashed(f"its process {ending}")
 
 
 def _signal_name(number: int) -> str:

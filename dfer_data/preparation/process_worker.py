@@ -1,7 +1,7 @@
-"""A worker process: one pipe to its parent, no lock shared with anybody, an end when the parent ends.
+"""A worker process: it has one pipe to its parent, shares no lock, and ends when the parent ends.
 
-It is told steps, one at a time, and answers each. A parent may kill it at any moment: nothing but its one pipe and its
-own files in the spool is in its hands.
+It receives steps one at a time and answers each. The parent may kill it at any moment, because it holds nothing but its
+pipe and its own files in the spool.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from dfer_data.preparation.steps import ShardTask, VideoDone, Workplace, commit_
 from dfer_data.processes import end_with_parent, safe_imports
 
 EXIT_MEMORY = 86
-"""Exit code of a worker that could not get memory."""
+"""Exit code of a worker that could not allocate memory."""
 
 
 def start_worker(place: Workplace) -> tuple[Connection, BaseProcess]:
-    """Start a worker; returns the parent's end of its pipe, on which it will send Ready, and the process."""
+    """Start a worker; return the parent's end of its pipe, on which it sends Ready first, and the process."""
     context = multiprocessing.get_context("spawn")  # inherits no lock and no state
-    ours, theirs = context.Pipe()
-    process = context.Process(target=_work, args=(theirs, place), daemon=True)
+    parent_end, worker_end = context.Pipe()
+    process = context.Process(target=_work, args=(worker_end, place), daemon=True)
     with safe_imports():
         process.start()
-    theirs.close()
-    return ours, process
+    worker_end.close()
+    return parent_end, process
 
 
 def _work(connection: Connection, place: Workplace) -> None:
-    """Body of a worker process: answers each step until it is told None."""
+    """Run in the worker process: answer each step until None arrives."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole group; the parent decides
     end_with_parent()
     try:
@@ -45,7 +45,7 @@ def _work(connection: Connection, place: Workplace) -> None:
             connection.send(_do(step, place, detector=detector, connection=connection))
     except MemoryError:
         os._exit(EXIT_MEMORY)
-    except Exception as error:  # the parent decides what a user sees of it
+    except Exception as error:  # the parent decides what the user sees
         connection.send(stopped(error))
 
 

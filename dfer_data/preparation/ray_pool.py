@@ -1,8 +1,8 @@
-"""The steps of `prepare` on a Ray cluster: the crew of engines.py, with actors in the place of processes.
+"""The steps of `prepare` on a Ray cluster: the crew of crew.py, with actors instead of processes.
 
-Retries, caps and their rules are the crew's; Ray is asked to retry nothing. Each actor has one step in hands at most,
-and keeps its detector. The detector's model file goes to the actors by its bytes, through Ray's object store: nodes
-need neither the cache of the machine that the run was started on nor a network. Ray is imported when it is used.
+The crew decides on retries and limits; Ray is asked to retry nothing. Each actor has at most one step, and keeps its
+detector. The actors receive the bytes of the detector's model file through Ray's object store: nodes need neither the
+cache of the machine that started the run nor a network. Ray is imported when it is used.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ from dfer_data.shards.layout import SHARDS, sidecar_name
 
 _PULSE_SECONDS = 2.0
 _REACH_SECONDS = 5.0
-_SEEN_SECONDS = 120.0  # longer than network file systems keep the contents of a folder in mind
+_SEEN_SECONDS = 120.0  # longer than network file systems cache the contents of a folder
 _QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # what Ray says of workers that died: it goes to stdout, and the crew says it too
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # dead workers, which Ray prints to stdout and the crew reports anyway
 }
-_BRIEF = {"RAY_NUM_REDIS_GET_RETRIES": "1"}  # to find a head; the twenty of its default take a quarter of an hour
+_FEW_RETRIES = {"RAY_NUM_REDIS_GET_RETRIES": "1"}  # to find a head; Ray's default of 20 takes a quarter of an hour
 _MISSING = "--engine ray needs a package that is not installed: pip install 'dfer[ray]'"
 
 
 @dataclass(frozen=True)
 class Cluster:
-    """Which Ray cluster does the steps, and what a worker takes of it besides one CPU."""
+    """The Ray cluster that runs the steps, and what a worker takes of it besides one CPU."""
 
     address: str | None = None
     """`HOST:PORT` of its head, or `auto` for the one on this machine; None: $RAY_ADDRESS,
-    else one that is started on this machine and ends with the run."""
+    else a new one on this machine, which ends with the run."""
     num_gpus: float | None = None
-    """GPUs of a worker, which may be a fraction; None: one where the detector runs on a GPU, else none."""
+    """GPUs per worker, which may be a fraction; None: one if the detector runs on a GPU, else none."""
 
     def __post_init__(self) -> None:
-        """Refuse what Ray cannot hand out."""
+        """Refuse a number of GPUs that Ray cannot allocate."""
         number = self.num_gpus
         if number is not None and not (0 <= number <= 1 or (1 < number < math.inf and number == int(number))):
             raise UsageError(f"--ray-gpus {number:g}: a share of a GPU from 0 to 1, or a whole number is needed")
@@ -58,12 +58,12 @@ class Cluster:
 
 @contextlib.contextmanager
 def connected(cluster: Cluster) -> Iterator[None]:
-    """Be connected to the cluster; a connection that this process has already is used, and left as it is.
+    """Connect to the cluster for the block; an existing connection of this process is used and left open.
 
-    Raises UsageError without Ray, and for a cluster that cannot be reached or is another version's.
+    Raises UsageError without Ray, and for a cluster that cannot be reached or runs another version.
     """
     address = cluster.address or os.environ.get("RAY_ADDRESS")
-    with _environment(_QUIET | (_BRIEF if address else {})), _kept_sigterm():
+    with _environment(_QUIET | (_FEW_RETRIES if address else {})), _kept_sigterm():
         ray = _ray()
         _expect_answer(address)
         was_connected = bool(ray.is_initialized())
@@ -85,8 +85,8 @@ def _connect(cluster: Cluster) -> None:
         where = f"--address {cluster.address}" if cluster.address else "--engine ray"
         reason = " ".join(str(error).split())
         raise UsageError(
-            f"{where}: no Ray cluster to work with: {reason}; is it up, this machine one of its nodes, and Ray of one "
-            "version? One that asks for a token wants RAY_AUTH_MODE=token beside HOST:PORT"
+            f"{where}: cannot connect to a Ray cluster: {reason}; is it up, is this machine one of its nodes, and is "
+            "the Ray version the same? A cluster that asks for a token needs RAY_AUTH_MODE=token as well as HOST:PORT"
         ) from error
 
 
@@ -100,35 +100,35 @@ def run_ray(
     limits: Limits,
     on_event: OnEvent,
 ) -> None:
-    """Run the shards by up to `num_workers` actors of the cluster connected to; None: as many as fit at once.
+    """Run the shards with up to `num_workers` actors of the connected cluster; None: as many as fit at once.
 
-    Raises what `run_processes` does, and UsageError when a node lacks what a worker needs.
+    Raises the errors of `run_processes`, and UsageError when a node lacks what a worker needs.
     """
     num_gpus = cluster.num_gpus if cluster.num_gpus is not None else float(place.config.device == "cuda")
-    num_places = _num_places(num_gpus)
+    num_slots = _num_slots(num_gpus)
     work = place.work.absolute() / uuid4().hex
     place = replace(place, source=place.source.absolute(), out=place.out.with_work(work), work=work)
     place.work.mkdir()
     actors = _Actors(Orders(place, _first_video(shards, place), tool_versions), num_gpus=num_gpus, limits=limits)
-    run_crew(shards, place, actors, num_workers=num_workers or num_places, limits=limits, on_event=on_event)
+    run_crew(shards, place, actors, num_workers=num_workers or num_slots, limits=limits, on_event=on_event)
     _wait_for_sidecars(shards, place)
 
 
-def _num_places(num_gpus: float) -> int:
-    """Return how many workers fit into the cluster at once; UsageError where none does."""
-    found = [node["Resources"] for node in _ray().nodes() if node["Alive"]]
-    cpus, gpus = ([int(resources.get(kind, 0)) for resources in found] for kind in ("CPU", "GPU"))
+def _num_slots(num_gpus: float) -> int:
+    """Return how many workers fit into the cluster at once; UsageError if none does."""
+    nodes = [node["Resources"] for node in _ray().nodes() if node["Alive"]]
+    cpus, gpus = ([int(resources.get(kind, 0)) for resources in nodes] for kind in ("CPU", "GPU"))
     fits = [min(cpu, _num_shares(gpu, num_gpus)) if num_gpus else cpu for cpu, gpu in zip(cpus, gpus, strict=True)]
     if not sum(fits):
         raise UsageError(
-            f"a worker takes 1 CPU and {num_gpus:g} GPUs (--ray-gpus), and no node of the Ray cluster has them: "
-            f"{len(found)} nodes with at most {max(cpus, default=0)} CPUs and {max(gpus, default=0)} GPUs"
+            f"a worker needs 1 CPU and {num_gpus:g} GPUs (--ray-gpus), and no node of the Ray cluster has them: "
+            f"{len(nodes)} nodes with at most {max(cpus, default=0)} CPUs and {max(gpus, default=0)} GPUs"
         )
     return sum(fits)
 
 
 def _num_shares(num_gpus: int, share: float) -> int:
-    """Return how many workers may have their share of these GPUs; a share below 1 is one of a single GPU."""
+    """Return how many workers these GPUs can serve; a share below 1 comes from a single GPU."""
     return num_gpus // int(share) if share >= 1 else num_gpus * int(1 / share + 1e-6)
 
 
@@ -138,17 +138,17 @@ def _first_video(shards: Sequence[ShardTask], place: Workplace) -> str:
 
 
 def _wait_for_sidecars(shards: Sequence[ShardTask], place: Workplace) -> None:
-    """Wait until this machine sees the marks that others wrote: a network file system may take a while.
+    """Wait until this machine sees the sidecars that nodes wrote: a network file system may take a while.
 
     Raises WorkerError when they do not appear.
     """
-    until = time.monotonic() + _SEEN_SECONDS
+    deadline = time.monotonic() + _SEEN_SECONDS
     while True:
-        names = place.out.listing(SHARDS)  # opening a folder makes NFS look again
+        names = place.out.listing(SHARDS)  # opening a folder makes NFS refresh it
         missing = [name for shard in shards if (name := sidecar_name(shard.number)).rpartition("/")[2] not in names]
         if not missing:
             return
-        if time.monotonic() > until:
+        if time.monotonic() > deadline:
             raise WorkerError(
                 f"{place.out}/{missing[0]} was written by a node of the cluster and cannot be seen here after "
                 f"{_SEEN_SECONDS:.0f} s; is --out on a file system that all nodes share?"
@@ -157,7 +157,7 @@ def _wait_for_sidecars(shards: Sequence[ShardTask], place: Workplace) -> None:
 
 
 class _Actors:
-    """Workers that are actors of the cluster."""
+    """Starts workers as actors of the cluster."""
 
     def __init__(self, orders: Orders, *, num_gpus: float, limits: Limits) -> None:
         ray = _ray()
@@ -187,13 +187,13 @@ class _Actors:
 
     def why_nobody_starts(self) -> str:
         return (
-            f"each takes 1 CPU and {self._num_gpus:g} GPUs; `ray status` says whether others have them, and whether "
-            "nodes come up"
+            f"each needs 1 CPU and {self._num_gpus:g} GPUs; `ray status` shows whether others use them, and whether "
+            "nodes are starting"
         )
 
 
 class _Actor(Worker):
-    """One actor: the answer it owes, and its pulse while it has a step in hands."""
+    """One actor: its pending answer, and its pulse while it has a step."""
 
     def __init__(self, actor: Any, *, model: Any, pulse_seconds: float) -> None:
         super().__init__()
@@ -212,59 +212,60 @@ class _Actor(Worker):
 
     @property
     def awaited(self) -> list[Any]:
-        """References to what it will say."""
+        """References to its next messages."""
         return [reference for reference in (self._answer, self._pulse) if reference is not None]
 
     def tell(self, step: Step) -> None:
         self._answer = self._actor.do.remote(step)
         if self._pulse is None:
-            self._feel()
+            self._request_pulse()
 
     def hear(self) -> Message | VideoError | None:
         ray = _ray()
         (reference,), _ = ray.wait(self.awaited)
         try:
-            said = ray.get(reference)
+            answer = ray.get(reference)
         except ray.exceptions.RayError as error:
             return self._loss(error)
-        if isinstance(said, Pulse):
-            return self._felt(said)
+        if isinstance(answer, Pulse):
+            return self._receive_pulse(answer)
         self._answer = None
-        if isinstance(said, Arrived):
-            self._pid, self._node = said.pid, said.node
-        if isinstance(said, NoMemory):
-            return out_of_memory(f"could not get memory on node {self._node}")
-        message: Message = said
+        if isinstance(answer, Arrived):
+            self._pid, self._node = answer.pid, answer.node
+        if isinstance(answer, NoMemory):
+            return out_of_memory(f"could not allocate memory on node {self._node}")
+        message: Message = answer
         return message
 
     def kill(self) -> None:
         _ray().kill(self._actor)
 
-    def _feel(self) -> None:
+    def _request_pulse(self) -> None:
         self._pulse = self._actor.pulse.options(concurrency_group="watch").remote(self._pulse_seconds)
 
-    def _felt(self, pulse: Pulse) -> Beat | None:
+    def _receive_pulse(self, pulse: Pulse) -> Beat | None:
         self._pulse = None
         if self.step is not None:
-            self._feel()
+            self._request_pulse()
         has_moved, self._num_beats = pulse.num_beats > self._num_beats, pulse.num_beats
         self._resident_bytes = pulse.resident_bytes
         return Beat() if has_moved else None
 
     def _loss(self, error: Exception) -> VideoError:
-        """Say what an actor died of; WorkerError for one that could not be made at all."""
+        """Return the error that an actor died of; WorkerError for one that could not be created at all."""
         words = " ".join(str(error).split())
         if not self.is_ready and getattr(error, "actor_init_failed", True):
             raise WorkerError(
-                f"a worker on the Ray cluster could not be made; is this dfer installed on every node? {words[-300:]}"
+                "a worker on the Ray cluster could not be created; is this dfer installed on every node? "
+                f"{words[-300:]}"
             )
-        if "low on memory" in words:  # Ray ends workers before the node's own kernel does
+        if "low on memory" in words:  # Ray ends workers before the node's kernel does
             return out_of_memory(f"Ray ended its process on node {self._node}, which ran low on memory")
-        return crashed(f"its process on node {self._node} ended" if self._node else "its process ended as it started")
+        return crashed(f"its process on node {self._node} ended" if self._node else "its process ended while starting")
 
 
 def _ray() -> Any:
-    """Return the module; UsageError where it is not installed."""
+    """Return the module; UsageError if it is not installed."""
     try:
         import ray
     except ImportError as error:
@@ -273,7 +274,7 @@ def _ray() -> Any:
 
 
 def _expect_answer(address: str | None) -> None:
-    """Raise UsageError where nothing answers at HOST:PORT: Ray itself would try for minutes."""
+    """Raise UsageError if nothing answers at HOST:PORT: Ray itself would try for minutes."""
     if address is None or address in ("auto", "local"):
         return
     host, _, port = address.rpartition(":")
@@ -283,14 +284,14 @@ def _expect_answer(address: str | None) -> None:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_REACH_SECONDS).close()
     except (OSError, OverflowError) as error:
         raise UsageError(
-            f"--address {address}: nothing answers there ({error}); is the head of the Ray cluster up, and the port "
-            "the one that `ray start --head` said (6379)?"
+            f"--address {address}: nothing answers there ({error}); is the head of the Ray cluster up, and is the "
+            "port the one that `ray start --head` printed (6379)?"
         ) from error
 
 
 @contextlib.contextmanager
 def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set those variables that are not set while the block runs."""
+    """Set the variables that are not set yet, for the block."""
     added = {name: value for name, value in variables.items() if name not in os.environ}
     os.environ.update(added)
     try:
@@ -302,7 +303,7 @@ def _environment(variables: Mapping[str, str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _kept_sigterm() -> Iterator[None]:
-    """Give SIGTERM back what it did: Ray sets a handler of its own as it connects."""
+    """Restore the handler of SIGTERM after the block: Ray sets its own when it connects."""
     before = signal.getsignal(signal.SIGTERM)
     try:
         yield

@@ -1,8 +1,8 @@
-"""A worker on a node of a Ray cluster: told steps, one at a time, as the processes of workers.py are.
+"""A worker on a node of a Ray cluster; like the processes of process_worker.py it receives steps one at a time.
 
-Its node shares the source and the output folder with the machine that the run was started on, and nothing else. A run
-may take it for lost while it still works (a node out of reach, a disk that hangs), so it writes at a desk of its own
-and moves what is finished; once the run's folder is gone, so is the desk, and nothing more can come of it.
+Its node shares only the source and the output folder with the machine that started the run. A run may consider it lost
+while it still works (an unreachable node, a disk that hangs), so it writes to its own folder, the desk, and moves what
+is finished. Once the run's folder is gone, so is the desk, and the worker can write nothing more.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ _Answer = TypeVar("_Answer")
 
 @dataclass(frozen=True)
 class Orders:
-    """What a worker has to know, and to find on its node, before its first step."""
+    """What a worker must know, and must find on its node, before its first step."""
 
     place: Workplace
-    """With absolute paths; its `work` has a name that no other run has."""
+    """Workplace with absolute paths; the name of its `work` is unique to the run."""
     first_video: str
-    """Path below the source of a video that is there; empty where all are missing."""
+    """Path of a video that exists, below the source; empty if all are missing."""
     tool_versions: Mapping[str, str]
     """Packages whose version changes pixels."""
 
@@ -49,7 +49,7 @@ class Arrived(Ready):
     """First answer: the detector is built."""
 
     pid: int
-    """Of the worker's process."""
+    """Process id of the worker."""
     node: str
     """Name of its machine."""
 
@@ -61,19 +61,19 @@ class NoMemory:
 
 @dataclass(frozen=True)
 class Pulse:
-    """How a worker is doing, asked beside its step."""
+    """State of a worker, requested while its step runs."""
 
     num_beats: int
     """Signs of progress since it started."""
     resident_bytes: int
-    """Memory of its process."""
+    """Resident memory of its process."""
 
 
 class RayActor:
-    """One worker. Nothing but memory that gives out raises here: what goes wrong is an answer, like what goes well."""
+    """One worker. It returns errors as answers, like results, and raises only when memory runs out."""
 
     def __init__(self, orders: Orders) -> None:
-        """Take the orders; the work begins with `start`."""
+        """Store the orders; the work begins with `start`."""
         self._orders = orders
         self._desk = orders.place.work / f"desk-{uuid4().hex}"
         self._place = replace(orders.place, out=orders.place.out.with_work(self._desk))
@@ -81,15 +81,15 @@ class RayActor:
         self._num_beats = 0
 
     def start(self, model: bytes | None) -> Arrived | NoMemory | Stopped:
-        """Look whether everything is here, and build the detector from the bytes of its model file."""
+        """Check folders and versions on this node, and build the detector from the bytes of its model file."""
         return _answered(lambda: self._start(model))
 
     def do(self, step: Step) -> VideoDone | ShardDone | NoMemory | Stopped:
-        """Do one step."""
+        """Run one step."""
         return _answered(lambda: self._do(step))
 
     def pulse(self, after_seconds: float) -> Pulse:
-        """Say after a moment how it goes; called beside `do`."""
+        """Return the state of the worker after a delay; runs at the same time as `do`."""
         time.sleep(after_seconds)
         return Pulse(self._num_beats, int(psutil.Process().memory_info().rss))
 
@@ -126,30 +126,34 @@ def _answered(work: Callable[[], _Answer]) -> _Answer | NoMemory | Stopped:
         return work()
     except MemoryError:
         return NoMemory()
-    except Exception as error:  # the run decides what a user sees of it
+    except Exception as error:  # the run decides what the user sees
         return stopped(error)
 
 
 def _expect_shared_folders(orders: Orders) -> None:
-    """Raise UsageError naming node and path where source or output cannot be seen."""
+    """Raise UsageError naming node and path if the node cannot see source or output."""
     place = orders.place
-    wanted = {"--source": place.source / orders.first_video, place.out.flag: place.work}
-    for flag, path in wanted.items():
+    paths = {"--source": place.source / orders.first_video, place.out.flag: place.work}
+    for flag, path in paths.items():
         if not path.exists():
             raise UsageError(
-                f"node {socket.gethostname()} of the cluster does not see {path}; {flag} must lie on a file system "
+                f"node {socket.gethostname()} of the cluster does not see {path}; {flag} must be on a file system "
                 "that all nodes share, under the same path on each"
             )
 
 
-def _expect_versions(wanted: Mapping[str, str]) -> None:
+def _expect_versions(expected: Mapping[str, str]) -> None:
     """Raise UsageError naming the packages of this node that would make other bytes."""
-    found = {name: _version(name) for name in wanted}
-    others = [f"{name} {found[name]} instead of {wanted[name]}" for name in wanted if found[name] != wanted[name]]
-    if others:
+    installed = {name: _version(name) for name in expected}
+    differences = [
+        f"{name} {installed[name]} instead of {expected[name]}"
+        for name in expected
+        if installed[name] != expected[name]
+    ]
+    if differences:
         raise UsageError(
-            f"node {socket.gethostname()} of the cluster has {', '.join(others)}; install the same versions on every "
-            "node, or the bytes would depend on who made them"
+            f"node {socket.gethostname()} of the cluster has {', '.join(differences)}; install the same versions on "
+            "every node, or the bytes would depend on the node"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a user asks of `prepare`, checked against the disk before the first video is opened."""
+"""The settings of `prepare`, checked against the disk before the first video is opened."""
 
 from __future__ import annotations
 
@@ -21,56 +21,56 @@ from dfer_data.weights.fetch import weights_file
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a user asks of `prepare`; `resolve_request` turns it into a plan."""
+    """The settings of `prepare`; `resolve_request` turns them into a plan."""
 
     dataset: str
-    """Adapter's name."""
+    """Name of the adapter."""
     source: Path
     """Folder of the dataset."""
     detector: str = "retinaface"
-    """Registered detector."""
+    """Name of a registered detector."""
     backbone: str | None = None
     """None: the detector's default."""
     weights: Path | None = None
-    """A model file of the user's own instead of the pinned one."""
+    """The user's own model file instead of the pinned one."""
     align: Align | None = None
     """None: `given` for detector none, else `template`."""
     det_size_px: int = 640
-    """Long side of the picture the detector sees."""
+    """Long side of the image that the detector gets."""
     detect_every: int = 1
-    """Frames from one that is surely detected to the next."""
+    """Run the detector on at least every n-th frame."""
     precision: Precision = "f32"
-    """What the detector computes in."""
+    """Number format in which the detector computes."""
     device: Device = "cpu"
-    """What it computes on."""
+    """Device on which the detector runs."""
     subject: SubjectRule = "balanced"
-    """Which track a clip is about."""
+    """Rule that chooses the track of a clip."""
     subjects: Path | None = None
-    """A CSV of tracks chosen by hand; None: those of the plan that is there, if any."""
+    """CSV of tracks chosen by hand; None: those of the existing plan, if any."""
     all_tracks: bool = False
-    """Every person a clip of its own."""
+    """Make one clip per person."""
     undetected: Undetected = "interpolate"
-    """What becomes of frames in a gap of the track."""
+    """What happens to frames in a gap of the track."""
     size_px: int = 224
-    """Side of the aligned picture."""
+    """Side of the aligned face image."""
     template_scale: float = 0.8
-    """How large the face stands in it."""
+    """How large the face appears in it."""
     box_padding: float = 0.2
-    """For `box` alignment."""
+    """Padding for `box` alignment."""
     smoothing_window_frames: int = 7
-    """Of landmarks over time; 1: none."""
+    """Window for smoothing landmarks over time; 1: no smoothing."""
     jpeg_quality: int = 95
-    """Of stored faces."""
+    """JPEG quality of stored faces."""
     store: Store = "frames"
     """What a shard holds."""
     clip_seconds: float = 60.0
-    """Longer videos become several clips; those of published datasets never do."""
+    """Longer videos are cut into several clips; those of published datasets never are."""
     partial: Partial = "keep"
-    """What becomes of clips whose source ends early or is damaged."""
+    """What happens to clips whose source ends early or is damaged."""
     crops: str | None = None
-    """Name of the folder whose crops are taken, where there are several kinds; with a detector: aligned anew."""
+    """Name of the folder whose crops are used, where there are several kinds; a detector aligns them again."""
     folding: Folding | None = None
-    """How folds are made, for data without folds of its own."""
+    """How to make folds, for data without its own folds."""
 
 
 @dataclass(frozen=True)
@@ -84,33 +84,33 @@ class ResolvedRequest:
     source: Path
     """Folder of the dataset."""
     subjects: Mapping[str, int] | None = None
-    """Clip id -> track chosen by hand; None: those of the plan that is there, if any."""
+    """Clip id -> track chosen by hand; None: those of the existing plan, if any."""
 
 
 def default_detector(dataset: str, *, crops: str | None = None) -> str:
-    """Return the detector where none is named: none for a dataset that ships crops alone, or where crops are named.
+    """Return the default detector: `none` for a dataset that ships only crops, or where crops are named.
 
-    A detector on crops aligns anew what was aligned before, so that one is asked for by name.
+    A detector on crops aligns again what was aligned before, so it must be named explicitly.
     """
     return "none" if crops is not None or "videos" not in adapter(dataset).layouts else Request.detector
 
 
 def default_output(dataset: str, detector: str, *, crops: str | None = None) -> Path:
-    """Return the prepared folder below the working folder: one for each source, so that two are never mixed."""
+    """Return the default output below the working folder: one per source, so that two are never mixed."""
     return Path("prepared") / (f"{dataset}-{detector}" + (f"-{crops}" if crops else ""))
 
 
 def resolve_request(request: Request, *, has_hardware: bool = True) -> ResolvedRequest:
     """List the dataset, fetch the model file and make the plan.
 
-    `has_hardware`: this machine detects, so it must have what `device` and `precision` need; False: others do.
-    Raises UsageError and its kinds for anything wrong with the request or the dataset, WeightsError.
+    `has_hardware`: this machine runs the detector, so it must support `device` and `precision`; False: others do.
+    Raises UsageError or a subclass for faults of the request or the dataset, WeightsError.
     """
     spec = detector_spec(request.detector)
     backbone = request.backbone if request.backbone is not None else spec.backbones[0]
     model_file = spec.weights_of(backbone)
     dataset = adapter(request.dataset)
-    config = PrepareConfig(  # faults of the settings come before the dataset is read
+    config = PrepareConfig(  # before the dataset is read: reports faults of the settings
         dataset=request.dataset,
         detector=spec.name,
         backbone=backbone,
@@ -134,7 +134,7 @@ def resolve_request(request: Request, *, has_hardware: bool = True) -> ResolvedR
         partial=request.partial,
     )
     spec.check(config, has_hardware=has_hardware)
-    root = request.source.parent if request.source.is_file() else request.source  # a table may be named itself
+    root = request.source.parent if request.source.is_file() else request.source  # the source may be the table itself
     listing = dataset.list(request.source, layout=_layout(request, config, dataset), crops=request.crops)
     if request.folding is not None:
         listing = with_folds(listing, request.folding)
@@ -144,14 +144,14 @@ def resolve_request(request: Request, *, has_hardware: bool = True) -> ResolvedR
     if path is not None:
         config = replace(config, weights_sha256=sha256_file(path))
     if request.all_tracks and request.subjects is not None:
-        raise UsageError("--subjects goes without --all-tracks, which makes every person a clip")
+        raise UsageError("--subjects cannot be combined with --all-tracks, which makes one clip per person")
     subjects = read_subjects(request.subjects) if request.subjects is not None else None
     plan = make_plan(listing, config)
-    with_subjects(plan, subjects or {})  # unknown clips are told now
+    with_subjects(plan, subjects or {})  # reports unknown clips now
     return ResolvedRequest(plan, path, root, subjects)
 
 
 def _layout(request: Request, config: PrepareConfig, dataset: Adapter) -> Layout:
-    """Return what is read: crops where the dataset ships nothing else, where they are kept as they are, or named."""
+    """Return the layout to read: crops if the dataset ships nothing else, if they are kept as is, or if named."""
     wants_crops = config.align == "given" or request.crops is not None or "videos" not in dataset.layouts
     return "frames" if wants_crops else "videos"

@@ -1,4 +1,4 @@
-"""`prepare`: plan, shards in parallel, manifest. A second run goes on where the first one stopped."""
+"""`prepare`: plan, shards in parallel, manifest. A second run resumes where the first one stopped."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from dfer_data.storage.target import target_at
 
 ALL_CODES = "ALL"
 """For `retry_failed`: any ledger code."""
-_MOST_TASKS = 10_000
+_MAX_TASKS = 10_000
 
 
 @dataclass(frozen=True)
@@ -38,59 +38,59 @@ class TaskShare:
     index: int
     """From 0."""
     num_tasks: int
-    """Tasks in all."""
+    """Number of tasks in the array."""
 
     def __post_init__(self) -> None:
-        """Refuse an index that is none of the tasks'."""
-        if not 0 <= self.index < self.num_tasks <= _MOST_TASKS:
+        """Refuse an index outside the array."""
+        if not 0 <= self.index < self.num_tasks <= _MAX_TASKS:
             raise UsageError(
                 f"--task-index {self.index} --num-tasks {self.num_tasks}: an index from 0 to one less than the number "
-                f"of tasks, at most {_MOST_TASKS}, is needed"
+                f"of tasks, at most {_MAX_TASKS}, is needed"
             )
 
     def __contains__(self, shard: int) -> bool:
-        """Whether a shard is this task's."""
+        """Return whether a shard belongs to this task."""
         return shard % self.num_tasks == self.index
 
 
 @dataclass(frozen=True)
 class PreparationPlanned:
-    """Event: dataset, settings and model file are known; nothing was written yet."""
+    """Event: dataset, settings and model file are known; nothing is written yet."""
 
     resolved: ResolvedRequest
-    """The plan and what it rests on."""
+    """The plan and its inputs."""
     out: str
-    """Folder or URL that is written."""
+    """Folder or URL of the output."""
     num_workers: int | None
-    """Workers; None: as many as fit into the cluster."""
+    """Number of workers; None: as many as fit into the cluster."""
 
 
 @dataclass(frozen=True)
 class PreparationStarted:
-    """Event: the plan is committed, and this is what is left to do."""
+    """Event: the plan is committed; reports the remaining work."""
 
     num_videos: int
     """Videos in the shards that this run makes."""
     num_shards: int
-    """Shards that this run makes; the others are there, or another task's."""
+    """Shards that this run makes; the others exist already, or belong to another task."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run did."""
+    """The result of a run."""
 
     document: dict[str, Any] | None
     """Contents of dataset.json; None for one task of an array, which writes none."""
     num_shards_made: int
-    """Shards made by this run; the others were there."""
+    """Shards made by this run; the others existed already."""
     num_clips: Mapping[str, int]
-    """Clips by `ok`, `partial` and ledger code, of this run's shards, made now or before."""
+    """Clips per `ok`, `partial` and ledger code in this run's shards, whether made now or before."""
     num_ambiguous: int
-    """Clips that could be about another person; 0 for one task of an array."""
+    """Clips that may show another person; 0 for one task of an array."""
 
     @property
     def num_failed(self) -> int:
-        """Clips without faces."""
+        """Number of clips without faces."""
         return sum(number for code, number in self.num_clips.items() if code not in ("ok", "partial"))
 
 
@@ -112,7 +112,7 @@ def prepare(
     on_wait: OnWait = lambda holder: None,
     **settings: Any,
 ) -> Summary:
-    """Make a prepared dataset: decode, detect, track, align, store. The same call resumes what was interrupted.
+    """Make a prepared dataset: decode, detect, track, align, store. The same call resumes an interrupted run.
 
     Args:
         dataset: name of the dataset (`dfer datasets` lists them), `folder` or `csv`.
@@ -121,33 +121,32 @@ def prepare(
         detector: `retinaface`, `dlib`, or `none` for shipped crops; None: what the dataset needs.
         num_workers: worker processes; None: one per core, or as many as a Ray cluster holds.
         engine: `processes`, `inline` (this process) or `ray`.
-        limits: what a worker may take before it is replaced.
-        cluster: of `ray`.
-        share: make only one task's shards of an array of tasks.
+        limits: limits of a worker; it is replaced when it exceeds one.
+        cluster: the cluster of the `ray` engine.
+        share: make only the shards of one task of an array.
         retry_failed: remake the shards with failed clips of this ledger code (`ALL`: of any).
-        force: remove what was prepared in `out` first.
-        scratch: of a URL: folder for unfinished shards; None: in the cache.
-        on_event: receives what happens: planned, started, videos done, workers lost.
+        force: first remove what was prepared in `out`.
+        scratch: for a URL: folder for unfinished shards; None: in the cache.
+        on_event: receives the events: planned, started, videos started and done, workers lost.
         on_wait: receives the holder of a lock behind a URL while it is watched.
         **settings: fields of `dfer_data.preparation.request.Request`, such as `det_size_px=960` or `align="box"`.
 
     Returns:
-        What was made, with the contents of dataset.json. Clips that failed are in its counts and in ledger.jsonl.
+        The result, with the contents of dataset.json. Failed clips are in its counts and in ledger.jsonl.
 
     Raises:
-        UsageError: of arguments or dataset, everything at once; ConfigMismatchError for a folder of other settings.
-        LockedError, WorkerError, RemoteError, WeightsError, DferError: as the error tree says; finished shards are
-            kept.
+        UsageError: all faults of the arguments or the dataset; ConfigMismatchError for a folder with other settings.
+        LockedError, WorkerError, RemoteError, WeightsError, DferError: see the error tree; finished shards are kept.
     """
     known = {field.name for field in fields(Request)}
     if unknown := sorted(settings.keys() - known):
         raise UsageError(f"unknown settings {', '.join(unknown)}; known: {', '.join(sorted(known))}")
     crops = settings.get("crops")
-    chosen = detector or default_detector(dataset, crops=crops)
-    place = out if out is not None else default_output(dataset, chosen, crops=crops)
+    detector_name = detector or default_detector(dataset, crops=crops)
+    place = out if out is not None else default_output(dataset, detector_name, crops=crops)
     target_at(place, work=scratch).check()  # before a large dataset is listed
     folder = Path(source) if source is not None else Path("data") / dataset
-    request = Request(dataset=dataset, source=folder, detector=chosen, **settings)
+    request = Request(dataset=dataset, source=folder, detector=detector_name, **settings)
     resolved = resolve_request(request, has_hardware=engine != "ray")
     if num_workers is None and engine != "ray":
         num_workers = num_cores()
@@ -185,21 +184,24 @@ def run_preparation(
 ) -> Summary:
     """Make the prepared dataset in `out`, or finish the one begun there.
 
-    `out`: a folder, or a URL, for which `scratch` holds what is not finished (None: the cache).
-    `engine`: worker processes, one where `num_workers` does not say how many; `inline`, or 0 workers: this process;
+    `out`: a folder, or a URL; for a URL `scratch` holds unfinished files (None: the cache).
+    `engine`: worker processes, one unless `num_workers` is given; `inline`, or 0 workers: this process;
     `ray`: as many actors as fit into `cluster`, or `num_workers`.
-    `share`: only one task's shards, and no manifest, which a run without `share` writes once all shards are there.
-    `on_wait`: told whose lock behind a URL is being watched, which takes up to a minute.
-    `retry_failed`: remake the shards that hold a failure with this ledger code (ALL_CODES: with any); their videos may
-    be other files than they were. `force`: what is in `out` is removed first, once the engine is ready.
+    `share`: make only one task's shards, and no manifest; a run without `share` writes it once all shards exist.
+    `on_wait`: receives the holder of a lock behind a URL while it is watched, which takes up to a minute.
+    `retry_failed`: remake the shards that hold a failure with this ledger code (ALL_CODES: with any); the files of
+    their videos may have changed. `force`: first remove what is in `out`, once the engine is ready.
     Raises ConfigMismatchError, LockedError, WorkerError, UsageError, RemoteError, or
     DferError when the disk fails. Finished shards are kept.
     """
     if share is not None and retry_failed is not None:
-        raise UsageError("--retry-failed goes without --task-index: run it once, the tasks then make what is missing")
+        raise UsageError(
+            "--retry-failed cannot be combined with --task-index: run it once without --task-index; the "
+            "tasks then make the missing shards"
+        )
     task_index = share.index if share else None
     target = target_at(out, work=scratch, task_index=task_index)
-    staffed = started(
+    starting_engine = started(
         engine,
         num_workers=num_workers,
         limits=limits or Limits(),
@@ -208,31 +210,31 @@ def run_preparation(
     )
     try:
         with contextlib.ExitStack() as stack:
-            run = stack.enter_context(staffed)
+            run = stack.enter_context(starting_engine)
             if force:
                 discard(target, on_wait=on_wait)
             work = stack.enter_context(output_folder(target, task_index=task_index, on_wait=on_wait))
             place = Workplace(resolved.source, target, work, resolved.plan.config, resolved.weights)
             plan = _committed_plan(resolved, place, retry_failed=retry_failed, share=share)
-            mine = [number for number in range(len(plan.shards)) if share is None or number in share]
-            done = finished_sidecars(target)
-            tasks = [ShardTask(n, plan.shards[n]) for n in mine if n not in done]
+            numbers = [number for number in range(len(plan.shards)) if share is None or number in share]
+            sidecars = finished_sidecars(target)
+            tasks = [ShardTask(n, plan.shards[n]) for n in numbers if n not in sidecars]
             _record_run(target, resolved, share=share, engine=engine, num_workers=num_workers, num_tasks=len(tasks))
 
-            def tell(event: PreparationStarted | Event) -> None:
+            def report(event: PreparationStarted | Event) -> None:
                 target.confirm()
                 if isinstance(event, WorkerLost):
                     record(target, event="worker lost", **asdict(event))
                 on_event(event)
 
-            tell(PreparationStarted(sum(len(task.videos) for task in tasks), len(tasks)))
+            report(PreparationStarted(sum(len(task.videos) for task in tasks), len(tasks)))
             if tasks:
-                target.remove(DATASET_NAME)  # never a manifest beside a shard that is being remade
-                run(tasks, place, on_event=tell)
+                target.remove(DATASET_NAME)  # no manifest may describe a shard that is being remade
+                run(tasks, place, on_event=report)
             target.confirm()
             document = write_manifest(plan, target) if share is None else None
             num_ambiguous = len(target.read(AMBIGUOUS_NAME).splitlines()) - 1 if document else 0
-            return Summary(document, len(tasks), _num_clips(target, mine), num_ambiguous)
+            return Summary(document, len(tasks), _num_clips(target, numbers), num_ambiguous)
     except OSError as error:
         raise DferError(
             f"cannot write {target.disk}: {error.strerror or error}; finished shards are kept: make room, or choose "
@@ -243,57 +245,62 @@ def run_preparation(
 def _committed_plan(
     resolved: ResolvedRequest, place: Workplace, *, retry_failed: str | None, share: TaskShare | None
 ) -> Plan:
-    """Write the plan, or check the one there; open the shards to be made again: failed ones, other subjects."""
+    """Write the plan, or check the existing one; reopen the shards to remake: failed ones, changed subjects."""
     out = place.out
-    there = planned_subjects(out)
+    planned = planned_subjects(out)
     subjects = resolved.subjects
     if subjects is None:
-        subjects = {clip_id: track for chosen in there.values() for clip_id, track in chosen.items()}
+        subjects = {clip_id: track for tracks in planned.values() for clip_id, track in tracks.items()}
     plan = with_subjects(resolved.plan, subjects)
-    others = {
-        video.clip_id for video in plan.listing.videos if dict(video.subjects or ()) != there.get(video.clip_id, {})
+    changed_ids = {
+        video.clip_id for video in plan.listing.videos if dict(video.subjects or ()) != planned.get(video.clip_id, {})
     }
-    if out.size(PLAN_NAME) is None or (retry_failed is None and not others):
+    if out.size(PLAN_NAME) is None or (retry_failed is None and not changed_ids):
         commit_plan(plan, out)
         return plan
     if share is not None:
-        raise UsageError("other --subjects go without --task-index: run it once, the tasks then make what is missing")
-    return _reopened_plan(plan, place, retry_failed=retry_failed, others=others)
+        raise UsageError(
+            "changed --subjects cannot be combined with --task-index: run it once without --task-index; the "
+            "tasks then make the missing shards"
+        )
+    return _reopened_plan(plan, place, retry_failed=retry_failed, changed_ids=changed_ids)
 
 
-def _reopened_plan(plan: Plan, place: Workplace, *, retry_failed: str | None, others: Container[str]) -> Plan:
-    """Replace the plan that is there; remove the marks of shards with such failures, or with one of `others`."""
+def _reopened_plan(plan: Plan, place: Workplace, *, retry_failed: str | None, changed_ids: Container[str]) -> Plan:
+    """Replace the existing plan; remove the sidecars of shards with such failures or a video of `changed_ids`."""
     out = place.out
     sidecars = finished_sidecars(out)
     failed = {number: failure_codes(sidecar) for number, sidecar in sidecars.items()}
-    wanted = {
+    reopened = {
         number for number, codes in failed.items() if codes & {retry_failed} or (codes and retry_failed == ALL_CODES)
     }
-    wanted |= {number for number, sidecar in sidecars.items() if any(video in others for video in _videos(sidecar))}
-    plan = renewed_plan(plan, out, closed_shards=failed.keys() - wanted)
-    if not wanted and retry_failed not in (None, ALL_CODES) and len(failed) == len(plan.shards):
+    reopened |= {
+        number for number, sidecar in sidecars.items() if any(video in changed_ids for video in _video_ids(sidecar))
+    }
+    plan = renewed_plan(plan, out, closed_shards=failed.keys() - reopened)
+    if not reopened and retry_failed not in (None, ALL_CODES) and len(failed) == len(plan.shards):
         known = ", ".join(sorted({code for codes in failed.values() for code in codes})) or "none failed"
         raise UsageError(f"--retry-failed {retry_failed}: no clip in {out} failed with that code; there are: {known}")
-    if wanted:
+    if reopened:
         out.remove(DATASET_NAME)
-    out.remove(*map(sidecar_name, sorted(wanted)))
+    out.remove(*map(sidecar_name, sorted(reopened)))
     out.sync(SHARDS)
     out.put(PLAN_NAME, plan.as_bytes())
     return plan
 
 
-def _videos(sidecar: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the ids of the videos of a shard, some more than once."""
+def _video_ids(sidecar: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the video ids of a shard, some more than once."""
     for row in (*sidecar["clips"], *sidecar["failures"]):
         yield row["source_clip_id"]
 
 
 def _num_clips(out: Target, shards: Sequence[int]) -> Counter[str]:
     """Count the clips of finished shards by `ok`, `partial` and ledger code."""
-    found = finished_sidecars(out)
-    sidecars = [found[number] for number in shards if number in found]
-    made = Counter(str(clip["status"]) for sidecar in sidecars for clip in sidecar["clips"])
-    return made + Counter(str(failure["code"]) for sidecar in sidecars for failure in sidecar["failures"])
+    finished = finished_sidecars(out)
+    sidecars = [finished[number] for number in shards if number in finished]
+    counts = Counter(str(clip["status"]) for sidecar in sidecars for clip in sidecar["clips"])
+    return counts + Counter(str(failure["code"]) for sidecar in sidecars for failure in sidecar["failures"])
 
 
 def _record_run(

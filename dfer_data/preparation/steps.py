@@ -1,7 +1,7 @@
 """The two steps of `prepare`: one video to finished faces in the spool, finished videos to the files of a shard.
 
-Both are pure functions of the video, or the videos, and the config. A shard, its contact sheet and its sidecar
-appear whole (target.py); the sidecar comes last and is the mark that the shard is done.
+Both are pure functions of the video, or the videos, and the config. A shard, its contact sheet and its sidecar appear
+whole (target.py); the sidecar is written last and marks the shard as done.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from dfer_data.video.image_folder import hash_of_pictures, picture_files
 
 @dataclass(frozen=True)
 class ShardTask:
-    """The videos of one shard, which is called by the five digits of its number."""
+    """The videos of one shard, which is named by the five digits of its number."""
 
     number: int
     """From 0."""
@@ -45,46 +45,44 @@ class ShardTask:
 
 @dataclass(frozen=True)
 class VideoTask:
-    """One video to be worked on."""
+    """One video to process."""
 
     shard: int
     """Number of its shard."""
     position: int
-    """Place in the shard, from 0."""
+    """Index in the shard, from 0."""
     video: SourceVideo
-    """The video."""
 
 
 @dataclass(frozen=True)
 class Workplace:
-    """What all steps of a run have in common."""
+    """The folders and settings that all steps of a run share."""
 
     source: Path
     """Folder of the dataset."""
     out: Target
     """Where the dataset is written."""
     work: Path
-    """Folder on this machine for what is not finished, this run's alone."""
+    """Local folder for unfinished files, used only by this run."""
     config: PrepareConfig
-    """Settings."""
     weights: Path | None
     """The detector's model file."""
 
 
 @dataclass(frozen=True)
 class VideoDone:
-    """Event: a video has been worked on."""
+    """Event: a video is processed."""
 
     clip_id: str
     """Id of the video."""
     num_frames: int
     """Frames decoded."""
     codes: tuple[str, ...]
-    """`ok`, `partial` or a ledger code for each of its clips."""
+    """`ok`, `partial` or a ledger code per clip of the video."""
 
 
 def spool_stem(place: Workplace, task: VideoTask) -> Path:
-    """Return where the finished video of a task lies in the spool, without suffix."""
+    """Return the path of a task's finished video in the spool, without suffix."""
     return place.work / shard_name(task.shard) / f"{task.position:04d}"
 
 
@@ -114,7 +112,7 @@ def make_video(
 
 
 def give_up_video(task: VideoTask, place: Workplace, error: VideoError) -> VideoDone:
-    """Leave a ledger row in the place of a video that could not be worked on."""
+    """Leave a ledger row in the spool for a video that could not be processed."""
     with StagingWriter(spool_stem(place, task)) as spool:
         failure = _failure_row(Failure(task.video.clip_id, error), task.video)
         spool.finish(clips=[], failures=[failure])
@@ -137,15 +135,15 @@ def _results(
             yield clip_of_crops(path, video, config=place.config), ""
             return
         sha256 = _source_sha256(path, video)
-        made = clips_of_video(path, video, config=place.config, detector=detector, on_progress=on_progress)
-        for one in made:
-            yield one if isinstance(one, Failure) else (one, sha256)
+        results = clips_of_video(path, video, config=place.config, detector=detector, on_progress=on_progress)
+        for result in results:
+            yield result if isinstance(result, Failure) else (result, sha256)
     except VideoError as error:
         yield Failure(video.clip_id, error)
 
 
 def _source_sha256(path: Path, video: SourceVideo) -> str:
-    """Hash a video; VideoError when it cannot be read to its end, or is not the file that was planned."""
+    """Return the sha256 of a video; VideoError if it cannot be read to its end, or is not the planned file."""
     try:
         is_crops = path.is_dir() and bool(picture_files(path))
         num_bytes, sha256 = hash_of_pictures(path) if is_crops else (path.stat().st_size, sha256_file(path))
@@ -153,17 +151,17 @@ def _source_sha256(path: Path, video: SourceVideo) -> str:
         hint = "make it readable, then `--retry-failed READ_ERROR`"
         raise VideoError("READ_ERROR", f"{path.name} cannot be read: {error.strerror or error}", hint=hint) from error
     if num_bytes != video.num_bytes:
-        message = f"{path.name} has {num_bytes} bytes, {video.num_bytes} when the run was planned"
-        hint = "leave the videos alone during a run; `--retry-failed CHANGED_SOURCE` takes the new one"
+        message = f"{path.name} has {num_bytes} bytes, but had {video.num_bytes} when the run was planned"
+        hint = "do not change the videos during a run; `--retry-failed CHANGED_SOURCE` uses the new file"
         raise VideoError("CHANGED_SOURCE", message, hint=hint)
     return sha256
 
 
 def _store(
-    made: tuple[Clip, str], video: SourceVideo, spool: StagingWriter, *, config: PrepareConfig
+    hashed_clip: tuple[Clip, str], video: SourceVideo, spool: StagingWriter, *, config: PrepareConfig
 ) -> dict[str, Any] | Failure:
-    """Write a clip's faces; return its sidecar row, or the failure if the source breaks on the second look."""
-    clip, sha256 = made
+    """Write a clip's faces; return its sidecar row, or the failure if the source breaks on the second read."""
+    clip, sha256 = hashed_clip
     facts = clip.facts
     test_frames = baked_frames(facts.num_frames).tolist()
     try:
@@ -202,10 +200,10 @@ def _failure_row(failure: Failure, video: SourceVideo) -> dict[str, Any]:
 
 
 def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[], None] = lambda: None) -> None:
-    """Put the finished videos of a shard together, move shard, sheet and last the sidecar into place.
+    """Assemble the finished videos of a shard; move shard, sheet and, last, the sidecar into place.
 
-    Half-written files lie in `place.out.work`. Does nothing when that was done already. Raises OSError when the disk
-    fails, LockedError when the place is another run's by now, RemoteError.
+    Unfinished files are in `place.out.work`. Does nothing if the shard is already done. Raises OSError when the disk
+    fails, LockedError when another run now holds the place, RemoteError.
     """
     place.out.confirm()
     if read_sidecar(place.out, task.number) is not None:
@@ -232,7 +230,7 @@ def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[],
     sidecar["sidecar_sha256"] = sidecar_sha256(sidecar)
     out.put_file(f"{SHARDS}/{name}.safetensors", shard, on_progress=on_progress)
     out.put(f"{PREVIEW}/{name}.jpg", sheet)
-    out.sync(SHARDS)  # the shard's name is on disk before its mark
+    out.sync(SHARDS)  # the shard's name is on disk before its sidecar
     out.put(sidecar_name(task.number), canonical_json(sidecar))
     out.sync(SHARDS)
     shard.unlink(missing_ok=True)

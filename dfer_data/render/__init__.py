@@ -1,1 +1,1 @@
-"""Tables and text for people: Markdown, HTML."""
+"""Render tables and text as Markdown, LaTeX and HTML."""

@@ -1,4 +1,4 @@
-"""HTML pages of one file: Jinja templates with autoescaping, and a content security policy."""
+"""Self-contained HTML pages: Jinja templates with autoescaping, and a content security policy."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from dfer_data.errors import UsageError
 from dfer_data.types import Image
 
 _PACKAGE = "dfer_data.render"
-_UNSEEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_INVISIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def visible(value: Any) -> Any:
-    """Return text with the characters that would hide or turn round what stands beside them written as escapes."""
+    """Return text with invisible characters, and those that reverse the text around them, written as escapes."""
     is_text = isinstance(value, str) and not hasattr(value, "__html__")
-    return _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", value) if is_text else value
+    return _INVISIBLE.sub(lambda match: f"\\u{ord(match[0]):04x}", value) if is_text else value
 
 
 def page_template(name: str, *, package: str) -> Any:
-    """Return a compiled template from the folder `templates` of a package; it may import the shared parts.html.j2.
+    """Return a compiled template from the folder `templates` of a package; it can import the shared parts.html.j2.
 
     Raises UsageError without jinja2.
     """
@@ -35,7 +35,7 @@ def page_template(name: str, *, package: str) -> Any:
     except ImportError as error:
         raise UsageError("the page needs jinja2, which is not installed: pip install 'dfer[report]'") from error
     environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda wanted: _template_text(wanted, package if wanted == name else _PACKAGE)),
+        loader=jinja2.FunctionLoader(lambda file: _template_text(file, package if file == name else _PACKAGE)),
         autoescape=True,
         finalize=visible,
         undefined=jinja2.StrictUndefined,
@@ -47,7 +47,7 @@ def page_template(name: str, *, package: str) -> Any:
 
 
 def policy(style: str, script: str, *, images: str) -> str:
-    """Return the content security policy of a page: pictures from `images`, this style and script, nothing else."""
+    """Return the content security policy of a page: images from `images`, this style and script, nothing else."""
     return (
         f"default-src 'none'; img-src {images}; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'"
@@ -57,21 +57,21 @@ def policy(style: str, script: str, *, images: str) -> str:
 def notebook_card(
     title: str, facts: Mapping[str, str], tables: Mapping[str, Mapping[str, str]], *, image: Image | None = None
 ) -> str:
-    """Return a piece of HTML for a notebook: a title, facts, small tables with numbers, and a picture.
+    """Return an HTML fragment for a notebook: a title, facts, small tables and an optional image.
 
-    `image`: (H, W, 3) uint8 RGB, shown as a JPEG inside the page. Every text is escaped.
+    `image`: (H, W, 3) uint8 RGB, embedded as a JPEG. All texts are escaped.
     """
-    parts = [f"<p><strong>{_escaped(title)}</strong></p>", _rows(facts)]
-    parts += [f"<p>{_escaped(name)}</p>{_rows(rows)}" for name, rows in tables.items()]
+    elements = [f"<p><strong>{_escaped(title)}</strong></p>", _table(facts)]
+    elements += [f"<p>{_escaped(name)}</p>{_table(rows)}" for name, rows in tables.items()]
     if image is not None:
         import simplejpeg
 
         jpeg = base64.b64encode(simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality=85)).decode("ascii")
-        parts.append(f'<p><img alt="frames of clips" src="data:image/jpeg;base64,{jpeg}"></p>')
-    return "<div>" + "".join(parts) + "</div>"
+        elements.append(f'<p><img alt="frames of clips" src="data:image/jpeg;base64,{jpeg}"></p>')
+    return "<div>" + "".join(elements) + "</div>"
 
 
-def _rows(values: Mapping[str, str]) -> str:
+def _table(values: Mapping[str, str]) -> str:
     cells = "".join(f"<tr><th>{_escaped(name)}</th><td>{_escaped(value)}</td></tr>" for name, value in values.items())
     return f"<table>{cells}</table>"
 
@@ -81,7 +81,7 @@ def _escaped(text: str) -> str:
 
 
 def read_text(name: str) -> str:
-    """Return a file that all pages share: `page.css` or `page.js`."""
+    """Return the text of a file that all pages share: `page.css` or `page.js`."""
     return _template_text(name, _PACKAGE)
 
 
@@ -90,5 +90,5 @@ def _template_text(name: str, package: str) -> str:
 
 
 def _hash(text: str) -> str:
-    """Return a source of a content security policy."""
+    """Return the hash of a text as a source expression of a content security policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode('utf-8')).digest()).decode('ascii')}'"

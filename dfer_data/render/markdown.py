@@ -1,4 +1,4 @@
-"""Markdown and its YAML front matter out of words that may hold anything: names of classes, clips and folders."""
+"""Write Markdown and YAML front matter from arbitrary text, such as names of classes, clips and folders."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _SPECIAL = {ord(letter): f"\\{letter}" for letter in "\\`*_<>[]|&~$#"}
 
 
 def escaped(text: str) -> str:
-    """Return text in one line that Markdown shows as it is; letters that nobody sees are shown by their numbers."""
+    """Return text as one line that Markdown shows literally; unprintable characters become Unicode escapes."""
     line = " ".join(text.splitlines())
     return "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in line).translate(_SPECIAL)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """Return the lines of a table; texts are escaped, numbers stand right, whole ones with their thousands marked."""
+    """Return the lines of a table; texts are escaped, number columns right-aligned, integers grouped by thousands."""
     are_numbers = [all(_NUMBER.fullmatch(str(cell)) for cell in column) for column in zip(*rows, strict=True)]
-    marks = ["---:" if right else "---" for right in are_numbers] or ["---"] * len(header)
+    marks = ["---:" if is_number else "---" for is_number in are_numbers] or ["---"] * len(header)
     return [_line(map(escaped, header)), _line(marks), *(_line(map(_cell, row)) for row in rows), ""]
 
 
@@ -32,12 +32,12 @@ def _cell(value: object) -> str:
 
 
 def front_matter(values: Mapping[str, Any]) -> list[str]:
-    """Return the lines of a YAML block of mappings, lists, texts, numbers and truths; keys are plain words."""
+    """Return the lines of a YAML block of mappings, lists, strings, numbers and booleans; keys are plain words."""
     return ["---", *_yaml(values), "---", ""]
 
 
 def _yaml(value: Mapping[str, Any] | Sequence[Any]) -> Iterator[str]:
-    """Yield the lines of a mapping or a list, not indented."""
+    """Yield the unindented lines of a mapping or a list."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             if isinstance(inner, Mapping | list | tuple):
@@ -47,9 +47,9 @@ def _yaml(value: Mapping[str, Any] | Sequence[Any]) -> Iterator[str]:
                 yield f"{key}: {_scalar(inner)}"
         return
     for inner in value:
-        first, *others = _yaml(inner) if isinstance(inner, Mapping) else [_scalar(inner)]
+        first, *following = _yaml(inner) if isinstance(inner, Mapping) else [_scalar(inner)]
         yield f"- {first}"
-        yield from (f"  {line}" for line in others)
+        yield from (f"  {line}" for line in following)
 
 
 def _scalar(value: object) -> str:
@@ -59,7 +59,7 @@ def _scalar(value: object) -> str:
 
 
 def _quoted(letter: str) -> str:
-    """Return a letter as it stands between double quotes."""
+    """Return a character as written between double quotes."""
     if letter in '"\\':
         return f"\\{letter}"
     return letter if letter.isprintable() else f"\\U{ord(letter):08x}"

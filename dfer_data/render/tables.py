@@ -1,4 +1,4 @@
-"""One table ready to be drawn, and its Markdown and LaTeX."""
+"""A table with its title and notes, and its rendering as Markdown and LaTeX."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
 
 @dataclass(frozen=True)
 class Section:
-    """One table, ready to be drawn."""
+    """A table, ready to be rendered."""
 
     title: str
     """One line."""
     header: tuple[str, ...]
     """Names of the columns."""
     cells: tuple[tuple[str, ...], ...]
-    """One tuple a row."""
+    """One tuple per row."""
     notes: tuple[str, ...]
-    """Lines below: protocols, what to know."""
+    """Lines below the table: protocols and remarks."""
 
     def are_numbers(self) -> list[bool]:
-        """Return for each column whether it holds numbers only; these stand flush right."""
+        """Return for each column whether it holds numbers only; such columns are right-aligned."""
         columns = list(zip(*self.cells, strict=True)) or [()] * len(self.header)
         return [all(cell == "-" or _NUMBER.fullmatch(cell) for cell in column) for column in columns]
 
     def as_markdown(self) -> str:
-        """Return a heading, the table and a list of the notes, for GitHub."""
+        """Return a heading, the table and a list of the notes as GitHub Markdown."""
         lines = [f"| {' | '.join(escaped(cell) for cell in line)} |" for line in (self.header, *self.cells)]
-        lines.insert(1, f"| {' | '.join('---:' if right else '---' for right in self.are_numbers())} |")
+        lines.insert(1, f"| {' | '.join('---:' if is_number else '---' for is_number in self.are_numbers())} |")
         notes = ["", *(f"- {escaped(note.strip())}" for note in self.notes)] if self.notes else []
         return "\n".join([f"### {escaped(self.title)}", "", *lines, *notes, ""])
 
     def as_latex(self) -> str:
-        """Return a table environment for the packages booktabs and graphicx, the title as its caption.
+        """Return a table environment for the packages booktabs and graphicx, with the title as its caption.
 
-        A table wider than the line is shrunk to it.
+        A table wider than the line is shrunk to fit.
         """
         header, *rows = (" & ".join(_escape(cell, _LATEX) for cell in line) for line in (self.header, *self.cells))
-        align = "".join("r" if right else "l" for right in self.are_numbers())
+        align = "".join("r" if is_number else "l" for is_number in self.are_numbers())
         lines = [r"\begin{table}", r"\centering", rf"\caption{{{_escape(self.title, _LATEX)}}}"]
         lines += [_SHRINK, rf"\begin{{tabular}}{{{align}}}", r"\toprule", rf"{header} \\", r"\midrule"]
         lines += [*(rf"{row} \\" for row in rows), r"\bottomrule", r"\end{tabular}}"]
@@ -64,11 +64,11 @@ _LATEX = MappingProxyType(
 
 
 def per_cent(fraction: float | None) -> str:
-    """Return a fraction as per cent with two decimals; `-` for None."""
+    """Return a fraction as a percentage with two decimals; `-` for None."""
     return "-" if fraction is None else f"{100 * fraction:.2f}"
 
 
 def listed(names: Sequence[str], *, most: int = 20) -> str:
-    """Return names in one line; of a long list the first `most` and how many follow."""
+    """Return names in one line; a long list is cut to the first `most` names and the number of others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more

@@ -1,1 +1,1 @@
-"""The shard format: names, staging, writer, reader, sidecar."""
+"""The shard format: names, staging, writer, reader and sidecar."""

@@ -1,7 +1,7 @@
-"""The card of a prepared dataset: README.md, for people and for Hugging Face's hub; a function of dataset.json alone.
+"""The card (README.md) of a prepared dataset, for people and the Hugging Face Hub; a function of dataset.json alone.
 
-It names the hash of dataset.json, which therefore cannot hold the card's: the card is no part of the dataset that
-`verify` checks, and its owner may go on writing in it.
+The card contains the hash of dataset.json, so dataset.json cannot contain the card's. `verify` therefore does not check
+the card, and its owner may edit it.
 """
 
 from __future__ import annotations
@@ -18,39 +18,39 @@ if TYPE_CHECKING:
     from dfer_data.storage.base import Target
 
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-_READ = """```python
+_USAGE = """```python
 from dfer_data import open_dataset
 data = open_dataset("FOLDER")  # this folder
 ids = data.clips.query("status != 'failed'")["clip_id"].tolist()
-clip = data.read_clip(ids[0])  # its 16 test frames: uint8 (16, 3, 224, 224), RGB
+clip = data.read_clip(ids[0])  # the 16 test frames: uint8 (16, 3, 224, 224), RGB
 ```
 """
 
 
 def write_card(document: Mapping[str, Any], out: Target) -> None:
-    """Write the card of a dataset.json into `out`; one that names this dataset's hash already is left as it is."""
-    is_there = out.size(CARD_NAME) is not None
-    if not is_there or str(document["sha256"]).encode("ascii") not in out.read(CARD_NAME):
+    """Write the card of a dataset.json into `out`, unless a card with the hash of this dataset exists already."""
+    exists = out.size(CARD_NAME) is not None
+    if not exists or str(document["sha256"]).encode("ascii") not in out.read(CARD_NAME):
         out.put(CARD_NAME, dataset_card(document).encode("utf-8"))
 
 
 def dataset_card(document: Mapping[str, Any]) -> str:
     """Return the card of a dataset.json as Markdown with YAML front matter."""
-    lines = [*front_matter(_metadata(document)), f"# {title(document)}", "", *_what(document)]
-    for heading, part in (
-        ("Read it", [_READ]),
+    lines = [*front_matter(_metadata(document)), f"# {title(document)}", "", *_description(document)]
+    for heading, paragraphs in (
+        ("Read it", [_USAGE]),
         ("What is in it", _counts(document)),
-        ("How it was made", _making(document)),
+        ("How it was made", _provenance(document)),
         ("Terms", terms(document)),
         ("What it is for", _uses(document)),
         ("Limits", _limits(document)),
     ):
-        lines += [f"## {heading}", "", *part]
+        lines += [f"## {heading}", "", *paragraphs]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def title(document: Mapping[str, Any]) -> str:
-    """Return the name of the data in Markdown."""
+    """Return the title of the dataset, as Markdown."""
     facts = catalog()[document["dataset"]]
     if document["synthetic"]:
         return f"Rendered heads in the shape of {facts.title}"
@@ -58,7 +58,7 @@ def title(document: Mapping[str, Any]) -> str:
 
 
 def licence(document: Mapping[str, Any]) -> dict[str, str]:
-    """Return the licence of the data as Hugging Face's front matter names it."""
+    """Return the licence of the data in the keys of Hugging Face's front matter."""
     facts = catalog()[document["dataset"]]
     if document["synthetic"]:
         return {"license": "other", "license_name": "rendered-cc0-heads"}
@@ -69,16 +69,16 @@ def licence(document: Mapping[str, Any]) -> dict[str, str]:
 
 
 def terms(document: Mapping[str, Any]) -> list[str]:
-    """Return the paragraphs about the terms of the videos and of the detector's model file."""
+    """Return the paragraphs on the terms of the videos and of the detector's model file."""
     facts = catalog()[document["dataset"]]
     if document["synthetic"]:
-        lines = ["The heads are CC0 1.0 (MakeHuman / MPFB2, Face Units pack); nobody real is shown.", ""]
+        lines = ["The heads are CC0 1.0 (MakeHuman / MPFB2, Face Units pack); no real person is shown.", ""]
     elif facts.terms == "yours":
-        lines = ["The videos are their owner's; dfer knows nothing of their terms.", ""]
+        lines = ["The videos belong to their owner; dfer does not know their terms.", ""]
     else:
         home = f" Home: <{facts.home}>." if facts.home else ""
         lines = [f"{facts.title}: {facts.terms}; {facts.obtain}.{home}", ""]
-        lines += ["These are faces cut out of those videos: the same terms hold for them.", ""]
+        lines += ["The faces are cut out of those videos: the same terms apply to them.", ""]
     model = _model_file(document)
     return [*lines, f"Model file of the detector: {model.terms}.", ""] if model else lines
 
@@ -89,40 +89,40 @@ def _metadata(document: Mapping[str, Any]) -> dict[str, Any]:
         **licence(document),
         "pretty_name": title(document),
         "task_categories": ["video-classification"],
-        "size_categories": [next((name for most, name in _SIZES if num_clips < most), "n>1M")],
+        "size_categories": [next((name for limit, name in _SIZES if num_clips < limit), "n>1M")],
         "tags": ["dfer", "facial-expression-recognition", "face-clips"] + ["synthetic"] * bool(document["synthetic"]),
     }
 
 
-def _what(document: Mapping[str, Any]) -> list[str]:
+def _description(document: Mapping[str, Any]) -> list[str]:
     facts, config = catalog()[document["dataset"]], document["config"]
-    what = facts.what if not document["synthetic"] else "expressions of rendered heads, to try dfer out"
-    how = "the dataset's own face crops, as they were shipped"
+    content = facts.what if not document["synthetic"] else "expressions of rendered heads, to try dfer out"
+    method = "the dataset's own face crops, as shipped"
     if config["align"] != "given":
-        how = "in each video a face was found, followed, and cut out of every frame"
-    return [f"{what[0].upper()}{what[1:]}; {how}. Made by `dfer prepare`.", ""]
+        method = "in each video one face was detected, tracked, and cut out of every frame"
+    return [f"{content[0].upper()}{content[1:]}; {method}. Made by `dfer prepare`.", ""]
 
 
 def _counts(document: Mapping[str, Any]) -> list[str]:
     counts = document["counts"]
     num_bytes = sum(facts["num_bytes"] for facts in document["files"].values())
-    whole = [("clips", counts["clips"]), *((f"clips: {name}", n) for name, n in sorted(counts["status"].items()))]
-    whole += [(f"failed: {code}", number) for code, number in sorted(counts["failures"].items())]
-    whole += [("face pictures", counts["frames"]), ("shards", len(document["shards"])), ("bytes", num_bytes)]
-    lines = table(("what", "number"), whole)
+    totals = [("clips", counts["clips"]), *((f"clips: {name}", n) for name, n in sorted(counts["status"].items()))]
+    totals += [(f"failed: {code}", number) for code, number in sorted(counts["failures"].items())]
+    totals += [("face crops", counts["frames"]), ("shards", len(document["shards"])), ("bytes", num_bytes)]
+    lines = table(("item", "number"), totals)
     lines += table(("class", "clips"), list(counts["classes"].items())) if counts["classes"] else ["No labels.", ""]
-    by_number = sorted(counts["folds"].items(), key=lambda item: (len(item[0]), item[0]))
-    folds = [(fold, sizes.get("train", 0), sizes.get("test", 0)) for fold, sizes in by_number]
+    sorted_folds = sorted(counts["folds"].items(), key=lambda item: (len(item[0]), item[0]))
+    folds = [(fold, sizes.get("train", 0), sizes.get("test", 0)) for fold, sizes in sorted_folds]
     if not folds:
         return [*lines, "No folds.", ""]
-    owners = "as the dataset's owners cut theirs" if document["synthetic"] else "those of the dataset's owners"
-    rule = document.get("fold_rule", owners)
+    default = "split by the rule of the dataset's owners" if document["synthetic"] else "those of the dataset's owners"
+    rule = document.get("fold_rule", default)
     return [*lines, *table(("fold", "train clips", "test clips"), folds), f"Folds: {escaped(rule)}.", ""]
 
 
-def _making(document: Mapping[str, Any]) -> list[str]:
+def _provenance(document: Mapping[str, Any]) -> list[str]:
     config, model = document["config"], _model_file(document)
-    hashes = [("dataset.json, as it says of itself", document["sha256"]), ("settings", document["config_sha256"])]
+    hashes = [("dataset.json (its sha256 field)", document["sha256"]), ("settings", document["config_sha256"])]
     if config["weights_sha256"]:
         hashes.append(("model file" if model is None else f"model file {model.name}", config["weights_sha256"]))
     settings = [(key, value) for key, value in sorted(config.items()) if key not in ("dataset", "weights_sha256")]
@@ -136,18 +136,18 @@ def _making(document: Mapping[str, Any]) -> list[str]:
         *table(("setting", "value"), [(key, str(value)) for key, value in settings]),
         "</details>",
         "",
-        "The same videos, settings and versions give the same bytes on the same type of machine. `dfer verify` holds "
-        "every file but this one against the hashes in dataset.json.",
+        "The same videos, settings and versions give the same bytes on the same type of machine. `dfer verify` checks "
+        "every file except this one against the hashes in dataset.json.",
         "",
     ]
 
 
 def _uses(document: Mapping[str, Any]) -> list[str]:
     if document["synthetic"]:
-        return ["To try the tools on: no score on it says anything about people.", ""]
+        return ["For trying out the tools: a score on this data says nothing about people.", ""]
     return [
         "Research on recognising facial expressions in videos, where the terms of the videos allow it.",
-        "Not for telling what somebody feels, for identifying people, nor for decisions about them.",
+        "Not for inferring what a person feels, for identifying people, or for decisions about them.",
         "",
     ]
 
@@ -156,23 +156,23 @@ def _limits(document: Mapping[str, Any]) -> list[str]:
     counts = document["counts"]
     num_failed, num_partial = (counts["status"].get(status, 0) for status in ("failed", "partial"))
     codes = ", ".join(f"{number:,} {escaped(code)}" for code, number in sorted(counts["failures"].items()))
-    lines = ["- Nobody in it is real."]
+    lines = ["- It shows no real person."]
     if not document["synthetic"]:
         lines = [
-            "- Consent: whether the people in the videos agreed to this use was not looked into.",
-            "- Bias: how well faces are found, and how well labels fit, was not measured by age, sex, skin or any "
-            "other group.",
-            "- A label says what annotators saw or actors played, not what somebody felt.",
+            "- Consent: whether the people in the videos agreed to this use was not checked.",
+            "- Bias: how well faces are detected, and how accurate labels are, was not measured by age, sex, skin or "
+            "any other group.",
+            "- A label records what annotators saw or actors played, not what a person felt.",
         ]
     if num_failed:
-        lines.append(f"- {num_failed:,} clips have no face pictures ({codes}); they stay in their folds, and which "
-                     "ones fail is not chance.")  # fmt: skip
+        lines.append(f"- {num_failed:,} clips have no face crops ({codes}); they stay in their folds, and failures are "
+                     "not random.")  # fmt: skip
     if num_partial:
         lines.append(f"- {num_partial:,} clips are partial: their source ends early or has damaged frames.")
     return [*lines, ""]
 
 
 def _model_file(document: Mapping[str, Any]) -> Asset | None:
-    """Return the pinned model file that was used; None without one, and for a file of the user's own."""
-    wanted = document["config"]["weights_sha256"]
-    return next((asset for asset in assets() if asset.sha256 == wanted), None)
+    """Return the pinned model file that was used; None if there was none or the user supplied another file."""
+    weights_sha256 = document["config"]["weights_sha256"]
+    return next((asset for asset in assets() if asset.sha256 == weights_sha256), None)

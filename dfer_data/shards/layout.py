@@ -8,12 +8,12 @@ SHARDS, PREVIEW = "shards", "preview"
 
 
 def shard_name(number: int) -> str:
-    """Return the stem of a shard's files."""
+    """Return the file stem of a shard."""
     return f"{number:05d}"
 
 
 def sidecar_name(number: int) -> str:
-    """Return the name of a shard's sidecar."""
+    """Return the path of a shard's sidecar, relative to the dataset."""
     return f"{SHARDS}/{shard_name(number)}.json"
 
 

@@ -1,4 +1,4 @@
-"""The sidecar of a shard: what is in it, and the mark that it is done."""
+"""The sidecar of a shard: describes its contents and marks it as finished."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from dfer_data.storage.files import canonical_json
 
 
 def read_sidecar(out: Target, number: int) -> dict[str, Any] | None:
-    """Return the sidecar of a finished shard; None unless it is as written and shard and sheet have its sizes."""
+    """Return the sidecar of a finished shard; None unless it is intact and shard and sheet have the sizes in it."""
     name = shard_name(number)
     try:
         content = out.read(sidecar_name(number))
     except OSError:
         return None
-    return _finished(content, out.size(f"{SHARDS}/{name}.safetensors"), out.size(f"{PREVIEW}/{name}.jpg"))
+    return _checked_sidecar(content, out.size(f"{SHARDS}/{name}.safetensors"), out.size(f"{PREVIEW}/{name}.jpg"))
 
 
-def _finished(content: bytes, num_bytes: int | None, num_sheet_bytes: int | None) -> dict[str, Any] | None:
+def _checked_sidecar(content: bytes, num_bytes: int | None, num_sheet_bytes: int | None) -> dict[str, Any] | None:
     try:
         sidecar = json.loads(content)
         is_done = bool(
@@ -36,22 +36,22 @@ def _finished(content: bytes, num_bytes: int | None, num_sheet_bytes: int | None
 
 
 def sidecar_sha256(sidecar: Mapping[str, Any]) -> str:
-    """Hash a sidecar without its own hash: a damaged one must not be taken over into a new dataset.json."""
+    """Hash a sidecar without its own hash, so that a damaged one is never copied into a new dataset.json."""
     body = {key: value for key, value in sidecar.items() if key != "sidecar_sha256"}
     return hashlib.sha256(canonical_json(body)).hexdigest()
 
 
 def finished_sidecars(out: Target) -> dict[int, dict[str, Any]]:
-    """Return the sidecars of all finished shards by number."""
+    """Return the sidecars of all finished shards, by shard number."""
     sizes, sheets = out.listing(SHARDS), out.listing(PREVIEW)
     names = sorted(name.removesuffix(".json") for name in sizes if name.endswith(".json"))
-    numbered = [name for name in names if name.isdecimal()]
-    contents = out.read_all([f"{SHARDS}/{name}.json" for name in numbered])
-    found = {
-        int(name): _finished(content, sizes.get(f"{name}.safetensors"), sheets.get(f"{name}.jpg"))
-        for name, content in zip(numbered, contents, strict=True)
+    shard_names = [name for name in names if name.isdecimal()]
+    contents = out.read_all([f"{SHARDS}/{name}.json" for name in shard_names])
+    sidecars = {
+        int(name): _checked_sidecar(content, sizes.get(f"{name}.safetensors"), sheets.get(f"{name}.jpg"))
+        for name, content in zip(shard_names, contents, strict=True)
     }
-    return {number: sidecar for number, sidecar in found.items() if sidecar is not None}
+    return {number: sidecar for number, sidecar in sidecars.items() if sidecar is not None}
 
 
 def failure_codes(sidecar: Mapping[str, Any]) -> set[str]:

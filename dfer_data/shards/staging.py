@@ -1,11 +1,11 @@
-"""Finished videos on their way into a shard: their faces, measurements and facts, on disk until the shard is written.
+"""Stage finished videos on disk until their shard is written: faces, measurements and facts.
 
-A shard is made of many videos. Each lies by itself here as soon as it is done, so that the death of a worker loses the
-one video in its hands, and memory stays flat however long a video is.
+A shard is made of many videos. Each video is stored in separate files as soon as it is done, so a worker that dies
+loses only its current video, and memory use does not depend on the length of a video.
 
     .work/00003/0017.json        marks the video as done: its clips, or why there are none
-    .work/00003/0017.frames      encoded faces, one after the other
-    .work/00003/0017.records     one RECORD a face
+    .work/00003/0017.frames      encoded faces, concatenated
+    .work/00003/0017.records     one RECORD per face
     .work/00003/0017.thumbnails  (K, 96, 96, 3) uint8 RGB for the contact sheet
 """
 
@@ -39,7 +39,7 @@ RECORD = np.dtype(
         ("flags", "|u1"),
     ]
 )
-"""One stored face: the length and CRC-32 of its bytes in `.frames`, and the fields of FrameRecord."""
+"""One stored face: length and CRC-32 of its bytes in `.frames`, and the fields of FrameRecord."""
 Records = npt.NDArray[np.void]
 """(F,) of dtype RECORD."""
 
@@ -49,22 +49,22 @@ class StagedVideo:
     """A finished video on disk."""
 
     stem: Path
-    """Its files without their suffix."""
+    """Path of its files without the suffix."""
     clips: tuple[dict[str, Any], ...]
     """Facts of each clip, in the order of its faces."""
     failures: tuple[dict[str, Any], ...]
-    """Ledger rows of the clips that could not be made."""
+    """Ledger rows of the failed clips."""
     frames_per_clip: tuple[int, ...]
-    """Stored faces of each clip."""
+    """Number of stored faces of each clip."""
     thumbnails_per_clip: tuple[int, ...]
-    """Thumbnails of each clip."""
+    """Number of thumbnails of each clip."""
 
     def records(self) -> Records:
         """Return the measurements of all faces, (F,) of dtype RECORD."""
         return np.fromfile(self.stem.with_suffix(".records"), RECORD)
 
     def thumbnails(self) -> Iterator[list[Image]]:
-        """Yield the thumbnails of clip after clip, (96, 96, 3) uint8 RGB."""
+        """Yield a list of thumbnails per clip, each (96, 96, 3) uint8 RGB."""
         shape = (THUMBNAIL_PX, THUMBNAIL_PX, 3)
         with self.stem.with_suffix(".thumbnails").open("rb") as file:
             for number in self.thumbnails_per_clip:
@@ -72,10 +72,10 @@ class StagedVideo:
 
 
 class StagingWriter:
-    """Collects the clips of one video; use as a context manager. What was not finished leaves no mark."""
+    """Collects the clips of one video; use as a context manager. The video counts as done only after `finish`."""
 
     def __init__(self, stem: Path) -> None:
-        """Start anew in the files `stem`.*; an earlier try is overwritten."""
+        """Open the files `stem`.* and overwrite those of an earlier attempt."""
         stem.parent.mkdir(parents=True, exist_ok=True)
         self._stem = stem
         self._files: dict[str, IO[bytes]] = {
@@ -96,7 +96,10 @@ class StagingWriter:
 
     @contextlib.contextmanager
     def clip(self) -> Iterator[None]:
-        """Make what is added inside one clip; an exception, or no face at all, takes it back whole."""
+        """Collect all faces added inside the context as one clip; remove them again on an exception.
+
+        Raises ValueError for a clip without a face.
+        """
         starts = {file: file.tell() for file in self._files.values()}
         self._num_frames = self._num_thumbnails = 0
         try:
@@ -127,7 +130,7 @@ class StagingWriter:
         self._num_thumbnails += 1
 
     def finish(self, *, clips: Sequence[dict[str, Any]], failures: Sequence[dict[str, Any]]) -> None:
-        """Mark the video as done: `clips` are the facts of the clips added, `failures` the ledger rows of others."""
+        """Mark the video as done: `clips` are the facts of added clips, `failures` the ledger rows of failed ones."""
         for file in self._files.values():
             file.flush()
         facts = {
@@ -136,26 +139,26 @@ class StagingWriter:
             "frames_per_clip": self._frames_per_clip,
             "thumbnails_per_clip": self._thumbnails_per_clip,
         }
-        part = self._stem.with_suffix(".part")
-        part.write_bytes(canonical_json(facts))
-        part.replace(self._stem.with_suffix(".json"))
+        temporary = self._stem.with_suffix(".part")
+        temporary.write_bytes(canonical_json(facts))
+        temporary.replace(self._stem.with_suffix(".json"))
 
 
 def is_staged(stem: Path) -> bool:
-    """Whether the video of these files is done."""
+    """Whether the video with this stem is done."""
     return stem.with_suffix(".json").exists()
 
 
 def read_staged(stem: Path) -> StagedVideo:
-    """Open a finished video."""
+    """Open a finished video from its staged files."""
     facts = json.loads(stem.with_suffix(".json").read_bytes())
     return StagedVideo(stem, **{name: tuple(values) for name, values in facts.items()})
 
 
 def move_staged(stem: Path, target: Path) -> None:
-    """Move a finished video to other files on the same disk; its mark comes last.
+    """Move the files of a finished video to another stem on the same disk; the `.json`, which marks it done, goes last.
 
-    Raises FileNotFoundError when the folder above the target's is gone: the run that wanted the video is over.
+    Raises FileNotFoundError when the folder above the target's is gone: the run that requested the video has ended.
     """
     target.parent.mkdir(exist_ok=True)
     for suffix in (".frames", ".records", ".thumbnails", ".json"):

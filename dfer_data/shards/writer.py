@@ -1,7 +1,7 @@
-"""Writes one shard: a safetensors file of aligned faces and their measurements. reader.py reads it.
+"""Write one shard: a safetensors file of aligned faces and their measurements. reader.py reads it.
 
-The JPEG (or pixel) payload is the last tensor, so everything before it, the index, is read and checked in one go. The
-file is put together from finished videos on disk (spool.py) by streaming. docs/formats.md describes every field.
+The JPEG (or pixel) payload is the last tensor, so everything before it, the index, is read and checked at once. The
+file is streamed together from finished videos on disk (staging.py). docs/formats.md describes every field.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ _DTYPE_NAMES = {"<i8": "I64", "<i4": "I32", "<u4": "U32", "<f4": "F32", "|u1": "
 
 @dataclass(frozen=True)
 class ShardFile:
-    """Size and hashes of a finished shard, as its sidecar and dataset.json repeat them."""
+    """Size and hashes of a finished shard; its sidecar and dataset.json repeat them."""
 
     num_bytes: int
-    """Of the whole file."""
+    """Size of the whole file."""
     sha256: str
-    """Of the whole file."""
+    """Hash of the whole file."""
     index_bytes: int
-    """Length of the header and all tensors before the payload."""
+    """Length of the index: the header and all tensors before the payload."""
     index_crc32: int
-    """CRC-32 of those bytes."""
+    """CRC-32 of the index."""
 
 
 def write_shard(
@@ -50,7 +50,7 @@ def write_shard(
     size_px: int,
     on_progress: Callable[[], None] = lambda: None,
 ) -> ShardFile:
-    """Write the shard of these finished videos to `target`, synced to disk; return its sizes and hashes."""
+    """Write finished videos as one shard to `target` and sync it to disk; return its sizes and hashes."""
     tensors = _index_tensors(videos, store=store)
     num_bytes = sum(video.stem.with_suffix(".frames").stat().st_size for video in videos)
     num_clips = len(tensors["clip_offsets"]) - 1
@@ -72,17 +72,17 @@ def write_shard(
 
 
 def _index_tensors(videos: Sequence[StagedVideo], *, store: Store) -> dict[str, npt.NDArray[Any]]:
-    """Return the tensors before the payload, widest items first, so that each lies aligned in the file."""
+    """Return the tensors before the payload, widest items first, so that each is aligned in the file."""
     records = np.concatenate([np.empty(0, RECORD), *(video.records() for video in videos)])
     frames_per_clip = np.array([number for video in videos for number in video.frames_per_clip], "<i8")
-    clip16 = [baked_frames(int(number)) for number in frames_per_clip]
+    clip16_index = [baked_frames(int(number)) for number in frames_per_clip]
     tensors: dict[str, npt.NDArray[Any]] = {}
     if store == "frames":
         tensors["frame_offsets"] = _offsets(records["num_bytes"])
     tensors["clip_offsets"] = _offsets(frames_per_clip)
     for name in ("pts_seconds", "box", "landmarks", "score", "crc32", "frame_index"):
         tensors[name] = np.ascontiguousarray(records[name])
-    tensors["clip16_index"] = np.array(clip16, "<i4").reshape(len(frames_per_clip), CLIP_FRAMES)
+    tensors["clip16_index"] = np.array(clip16_index, "<i4").reshape(len(frames_per_clip), CLIP_FRAMES)
     return tensors | {"flags": np.ascontiguousarray(records["flags"])}
 
 

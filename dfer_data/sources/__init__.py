@@ -1,1 +1,1 @@
-"""One adapter a dataset: where its videos, labels and folds lie."""
+"""One adapter per dataset: it finds the videos, labels and folds."""

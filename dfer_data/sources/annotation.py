@@ -1,4 +1,4 @@
-"""Annotation files of any dataset: their text, their entries, contradictions in them, the listing they make."""
+"""Annotation files of any dataset: read their text, find contradictions between entries, build the listing."""
 
 from __future__ import annotations
 
@@ -16,31 +16,30 @@ from dfer_data.sources.catalog import catalog, not_there
 from dfer_data.sources.tree import DatasetTree, Found
 
 WORDS: Mapping[Layout, str] = MappingProxyType({"videos": "videos", "frames": "folders of crops"})
-"""What a layout is made of."""
+"""Layout -> plural noun for its items, for messages."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One line of an annotation, or one file whose place says as much."""
+    """One line of an annotation, or one file whose path carries the same facts."""
 
     clip_id: str
-    """Id of the clip."""
     label: str | None
-    """Class name; None where there is none."""
+    """Class name; None if there is none."""
     fold: str
-    """Name of the fold; empty: the clip is in no fold."""
+    """Name of the fold; empty if the clip is in no fold."""
     split: Split
-    """Its part there."""
+    """Split of the clip in that fold."""
     where: str
     """File and line, for messages."""
     group: str | None = None
-    """Who or what the clip belongs with; None where not known."""
+    """Person, film or other unit that a split keeps together; None if unknown."""
 
 
 def read_lines(root: Path, name: str, faults: list[str]) -> Iterator[tuple[str, str]]:
-    """Yield (`file:line`, text) of each line that is not empty, without outer white space but tabs.
+    """Yield (`file:line`, text) per non-empty line, stripped of outer white space except tabs.
 
-    Any line ends, a byte order mark, UTF-8, UTF-16 or GBK are taken; an empty file or another encoding is a fault.
+    Accepts any line ending, a byte order mark, UTF-8, UTF-16 and GBK; an empty file or another encoding is a fault.
     """
     text = decoded((root / name).read_bytes())
     if text is None:
@@ -56,7 +55,7 @@ def read_lines(root: Path, name: str, faults: list[str]) -> Iterator[tuple[str, 
 
 
 def decoded(data: bytes) -> str | None:
-    """Return the text of a file; None when it is in none of the encodings that annotation files come in."""
+    """Return the text of a file; None if it has none of the encodings of annotation files."""
     encodings = ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "gb18030")
     for encoding in encodings:
         try:
@@ -67,31 +66,31 @@ def decoded(data: bytes) -> str | None:
 
 
 def cross_faults(entries: Iterable[Entry]) -> list[str]:
-    """Return faults between lines: a clip twice, in train and test of one fold, with two labels, in two test parts."""
+    """Return contradictions between entries: a clip twice, with two labels or groups, in both splits, in two tests."""
     faults = []
-    placed: dict[tuple[str, str], Entry] = {}
-    first: dict[str, Entry] = {}
-    tested: dict[str, Entry] = {}
+    first_of_fold: dict[tuple[str, str], Entry] = {}
+    first_of_clip: dict[str, Entry] = {}
+    first_test: dict[str, Entry] = {}
     for entry in entries:
-        known = first.setdefault(entry.clip_id, entry)
-        if known.label != entry.label:
-            faults.append(f"{entry.where}: clip {entry.clip_id} is {entry.label}, but {known.label} in {known.where}")
-        if known.group != entry.group:
+        first = first_of_clip.setdefault(entry.clip_id, entry)
+        if first.label != entry.label:
+            faults.append(f"{entry.where}: clip {entry.clip_id} is {entry.label}, but {first.label} in {first.where}")
+        if first.group != entry.group:
             faults.append(
-                f"{entry.where}: clip {entry.clip_id} is of {entry.group}, but {known.group} in {known.where}"
+                f"{entry.where}: clip {entry.clip_id} is of {entry.group}, but {first.group} in {first.where}"
             )
-        other = placed.setdefault((entry.fold, entry.clip_id), entry)
-        if other.split != entry.split:
+        first = first_of_fold.setdefault((entry.fold, entry.clip_id), entry)
+        if first.split != entry.split:
             faults.append(
-                f"{entry.where}: clip {entry.clip_id} of {entry.split} is in {other.split} too ({other.where})"
+                f"{entry.where}: clip {entry.clip_id} of {entry.split} is also in {first.split} ({first.where})"
             )
-        elif other is not entry:
-            faults.append(f"{entry.where}: clip {entry.clip_id} stands there twice ({other.where})")
+        elif first is not entry:
+            faults.append(f"{entry.where}: clip {entry.clip_id} is listed twice ({first.where})")
         if entry.split == "test" and entry.fold:
-            before = tested.setdefault(entry.clip_id, entry)
-            if before.fold != entry.fold:
+            first = first_test.setdefault(entry.clip_id, entry)
+            if first.fold != entry.fold:
                 faults.append(
-                    f"{entry.where}: clip {entry.clip_id} is tested in fold {before.fold} too ({before.where})"
+                    f"{entry.where}: clip {entry.clip_id} is also tested in fold {first.fold} ({first.where})"
                 )
     return faults
 
@@ -109,24 +108,24 @@ def assemble(
     fold_rule: str = OFFICIAL,
     notes: tuple[str, ...] = (),
 ) -> SourceListing:
-    """Make the listing of entries and of what was found for them; clips that nothing was found for are missing.
+    """Build the listing from entries and the videos or folders found for them; the other clips are missing.
 
-    `wanted` says in an error what the folder ought to hold. Raises AnnotationError with all `faults` and those between
-    the entries, UsageError when nothing was found at all.
+    `wanted` describes in an error what the folder should hold. Raises AnnotationError with all `faults` and the
+    contradictions between entries, UsageError if `found` has none of the clips.
     """
     if faults := [*tree.faults, *faults, *cross_faults(entries)]:
         raise AnnotationError(faults)
-    labels = {entry.clip_id: entry for entry in entries}
-    if not found.keys() & labels.keys():
+    by_clip_id = {entry.clip_id: entry for entry in entries}
+    if not found.keys() & by_clip_id.keys():
         fact = f"{tree.root} holds no {wanted or WORDS[layout]} of {catalog()[dataset].title}"
         raise not_there(dataset, fact + _hint(tree, layout))
-    videos = [_video(entry, found.get(clip_id)) for clip_id, entry in sorted(labels.items())]
+    videos = [_video(entry, found.get(clip_id)) for clip_id, entry in sorted(by_clip_id.items())]
     folds: defaultdict[str, dict[str, Split]] = defaultdict(dict)
     for entry in entries:
         if entry.fold:
             folds[entry.fold][entry.clip_id] = entry.split
-    if extra := sorted(found.keys() - labels.keys()):
-        notes = (*notes, f"{len(extra)} {WORDS[layout]} stand in no list and are left out ({extra[0]}...)")
+    if extra_ids := sorted(found.keys() - by_clip_id.keys()):
+        notes = (*notes, f"{len(extra_ids)} {WORDS[layout]} are in no list and are left out ({extra_ids[0]}...)")
     return SourceListing(
         dataset,
         layout,
@@ -140,16 +139,16 @@ def assemble(
 
 
 def _hint(tree: DatasetTree, layout: Layout) -> str:
-    """Say how to take what is there in the place of what was looked for."""
+    """Return the flag that reads what the folder holds, if it holds the other layout."""
     if layout == "videos" and tree.pictures:
-        return f", but {len(tree.pictures)} folders of pictures: --detector none takes crops"
+        return f", but {len(tree.pictures)} folders of pictures: --detector none reads crops"
     if layout == "frames" and tree.videos:
-        return f", but {len(tree.videos)} videos: --detector retinaface takes them"
+        return f", but {len(tree.videos)} videos: --detector retinaface reads them"
     return ""
 
 
-def _video(entry: Entry, found: Found | None) -> SourceVideo:
-    path, num_bytes = (found.path, found.num_bytes) if found else ("", 0)
+def _video(entry: Entry, item: Found | None) -> SourceVideo:
+    path, num_bytes = (item.path, item.num_bytes) if item else ("", 0)
     return SourceVideo(entry.clip_id, path, num_bytes, entry.label, entry.group)
 
 
@@ -161,16 +160,16 @@ def held_out(
     folds: Iterable[str],
     group: Callable[[str], str | None] = lambda clip_id: None,
 ) -> list[Entry]:
-    """Return the entries of clips each of which is tested in one fold and trained on in all the others."""
+    """Return entries that test each clip in one fold and train on it in all other folds."""
     return [
-        Entry(clip_id, label(clip_id), one, "test" if fold(clip_id) == one else "train", clip_id, group(clip_id))
-        for one in folds
+        Entry(clip_id, label(clip_id), name, "test" if fold(clip_id) == name else "train", clip_id, group(clip_id))
+        for name in folds
         for clip_id in clips
     ]
 
 
 def synthetic_of(root: Path) -> Mapping[str, Any] | None:
-    """Return what a tree's SYNTHETIC.json says; None for real data. Raises AnnotationError."""
+    """Return the facts in a tree's SYNTHETIC.json; None for real data. Raises AnnotationError if it is not JSON."""
     path = root / "SYNTHETIC.json"
     if not path.is_file():
         return None

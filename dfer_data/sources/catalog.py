@@ -1,4 +1,4 @@
-"""What is known of each dataset before its first file: what it is, how to get it, its terms, its layouts."""
+"""Facts about each dataset that need no file of it: what it is, how to get it, its terms, its layouts."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from types import MappingProxyType
 from dfer_data.errors import UsageError
 
 SHAPES = ("dfew", "ferv39k", "afew", "mafw", "cremad", "ravdess")
-"""Datasets whose shape can be rendered."""
+"""Datasets whose shape `dfer synth` can render."""
 
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """One dataset in words."""
+    """Description of one dataset."""
 
     title: str
-    """Its name as papers write it."""
+    """Name as papers write it."""
     what: str
-    """One line."""
+    """Content of the dataset, in one line."""
     is_open: bool
-    """Whether it can be had without a signed form."""
+    """Whether it is available without a signed form."""
     obtain: str
     """How to get it."""
     terms: str
-    """Under which terms, as far as known."""
+    """Terms of use, as far as known; `yours` for the user's data."""
     licence: str
-    """The same in Hugging Face's vocabulary of licences: `other` for a signed form, `unknown` for one's own."""
+    """Terms in Hugging Face's vocabulary of licences: `other` for a signed form, `unknown` for the user's data."""
     home: str
-    """Where its owners speak of it; empty where no such page is known."""
+    """The owners' page about it; empty if none is known."""
     layouts: Mapping[str, str]
-    """Where its files lie, and what they are."""
+    """Path pattern of files -> what they are."""
 
 
 @cache
@@ -45,13 +45,13 @@ def catalog() -> Mapping[str, DatasetFacts]:
 
 
 def not_there(dataset: str, fact: str) -> UsageError:
-    """Return the error for a dataset that is not where it was looked for: how to get it, where its files must lie."""
+    """Return the error for a dataset that was not found, with how to get it and which files its folder must hold."""
     facts = catalog()[dataset]
-    places = ", ".join(facts.layouts)
+    patterns = ", ".join(facts.layouts)
     if facts.terms == "yours":
-        return UsageError(f"{fact}; {facts.obtain}; known: {places}")
+        return UsageError(f"{fact}; {facts.obtain}; known: {patterns}")
     synth = f"; `dfer synth {dataset}` renders a small synthetic one" if dataset in SHAPES else ""
     return UsageError(
-        f"{fact}; {facts.title}: {facts.obtain}; unzipped, however deep, its folder holds {places}; name its "
-        f"place with --source DIR{synth}"
+        f"{fact}; {facts.title}: {facts.obtain}; its unzipped folder holds, at any depth, {patterns}; give the folder "
+        f"with --source DIR{synth}"
     )

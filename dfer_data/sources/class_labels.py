@@ -1,7 +1,7 @@
-"""Emotion vocabularies by NAME, and the numbers that each dataset's own files use for them.
+"""Class names of each dataset, and the numbers that the dataset's files use for them.
 
-Numberings differ between datasets and between papers on one dataset, so everything after an adapter speaks names only;
-one emotion has one name in all datasets (`happy`, also where a dataset writes `happiness`), so that classes match.
+Numberings differ between datasets and between papers on one dataset, so all code after an adapter uses names only. An
+emotion has the same name in all datasets (`happy`, even if a dataset writes `happiness`), so that classes match.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CREMAD_NAMES = ("angry", "disgust", "fear", "happy", "neutral", "sad")
 RAVDESS_NAMES = ("neutral", "calm", "happy", "sad", "angry", "fear", "disgust", "surprise")
 """RAVDESS' eight classes in the order of their codes 01 to 08."""
 
-_SAME = MappingProxyType(
+_SYNONYMS = MappingProxyType(
     {
         "anger": "angry",
         "disgusted": "disgust",
@@ -41,6 +41,6 @@ _SAME = MappingProxyType(
 
 
 def emotion(word: str) -> str:
-    """Return the one name of an emotion: `Happiness` -> `happy`; unknown words come back in lower case."""
+    """Return the canonical name of an emotion: `Happiness` -> `happy`; unknown words are returned in lower case."""
     name = word.strip().lower()
-    return _SAME.get(name, name)
+    return _SYNONYMS.get(name, name)

@@ -1,4 +1,4 @@
-"""Datasets whose file names are the annotation: what is common to CREMA-D and RAVDESS."""
+"""List datasets whose file names are the annotation; shared by CREMA-D and RAVDESS."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from dfer_data.sources.tree import DatasetTree, Found, by_clip, of_kind, scan
 
 @dataclass(frozen=True)
 class Named:
-    """What a name says."""
+    """Facts that a file name encodes."""
 
     clip_id: str
-    """Id of the clip."""
     label: str
     """Class name."""
     person: str
-    """Who is seen; persons are tested in the fold that the dataset's official data name."""
+    """Id of the actor; the official counts say which fold tests each actor."""
 
 
 Reading = Callable[[str], Named | str | None]
-"""Name without extension -> what it says; a text: what is wrong with it; None: it is no clip of the dataset."""
+"""Name without extension -> its facts, or a text with the fault, or None if it is no clip of the dataset."""
 
 
 def list_coded(
@@ -37,28 +36,28 @@ def list_coded(
     read: Reading,
     listed: Callable[[DatasetTree, list[str]], Iterable[tuple[str, str]]] = lambda tree, faults: (),
 ) -> SourceListing:
-    """List a dataset by its file names; `listed` gives (`file:line`, name) of clips that ought to be there."""
+    """List a dataset by its file names; `listed` yields (`file:line`, name) per clip that should exist."""
     tree, facts = scan(root, dataset=dataset), official(dataset)
     faults: list[str] = []
-    named: dict[str, Named] = {}
-    places = {one.path: one for one in of_kind(tree, layout, crops=crops)}
-    names = [(path, one.stem) for path, one in places.items()]
+    clips: dict[str, Named] = {}
+    items = {item.path: item for item in of_kind(tree, layout, crops=crops)}
+    names = [(path, item.stem) for path, item in items.items()]
     for where, name in (*names, *listed(tree, faults)):
-        said = read(name)
-        if isinstance(said, Named) and not facts.fold_of(said.person):
-            said = f"no fold tests person {said.person}"
-        if isinstance(said, Named):
-            named.setdefault(said.clip_id, said)
-        elif said is not None:
-            faults.append(f"{where}: {said}")
-    found = by_clip(tree, places.values(), lambda one: _clip_id(read, one), faults)
-    num_others = len(places) - len(found)
+        reading = read(name)
+        if isinstance(reading, Named) and not facts.fold_of(reading.person):
+            reading = f"no fold tests person {reading.person}"
+        if isinstance(reading, Named):
+            clips.setdefault(reading.clip_id, reading)
+        elif reading is not None:
+            faults.append(f"{where}: {reading}")
+    found = by_clip(tree, items.values(), lambda item: _clip_id(read, item), faults)
+    num_ignored = len(items) - len(found)
     entries: list[Entry] = held_out(
-        sorted(named),
-        label=lambda clip_id: named[clip_id].label,
-        fold=lambda clip_id: facts.fold_of(named[clip_id].person),
+        sorted(clips),
+        label=lambda clip_id: clips[clip_id].label,
+        fold=lambda clip_id: facts.fold_of(clips[clip_id].person),
         folds=facts.num_train,
-        group=lambda clip_id: named[clip_id].person,
+        group=lambda clip_id: clips[clip_id].person,
     )
     return assemble(
         dataset,
@@ -69,10 +68,10 @@ def list_coded(
         found=found,
         faults=faults,
         fold_rule=facts.fold_rule,
-        notes=(f"{num_others} other {WORDS[layout]} are left out",) if num_others else (),
+        notes=(f"{num_ignored} other {WORDS[layout]} are left out",) if num_ignored else (),
     )
 
 
-def _clip_id(read: Reading, one: Found) -> str | None:
-    said = read(one.stem)
-    return said.clip_id if isinstance(said, Named) else None
+def _clip_id(read: Reading, item: Found) -> str | None:
+    reading = read(item.stem)
+    return reading.clip_id if isinstance(reading, Named) else None

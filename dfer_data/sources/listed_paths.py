@@ -1,4 +1,4 @@
-"""What tables and lists of one's own have in common: lines that name a video or a folder, its class and its part."""
+"""Shared by users' tables and lists: lines that name a video or a folder, its class and its split."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ class ListedPath:
     """One line of a user's annotation."""
 
     path: str
-    """As written."""
+    """Path as written."""
     label: str
-    """As written."""
+    """Label as written."""
     fold: str
-    """Number of the fold; empty: in none."""
+    """Number of the fold; empty if in none."""
     split: Split
-    """Part of the fold."""
+    """Split of the clip in that fold."""
     where: str
-    """File and line."""
+    """File and line, for messages."""
     group: str | None = None
-    """Who or what the clip belongs with."""
+    """Person, film or other unit that a split keeps together."""
     num_frames: int | None = None
-    """As written."""
+    """Number of frames as written."""
 
 
 def list_lines(
@@ -45,42 +45,41 @@ def list_lines(
     faults: list[str],
     fold_rule: str,
 ) -> SourceListing:
-    """Make the listing of lines whose paths may be somebody else's. Raises as `assemble`.
+    """Build the listing of lines whose paths may come from another machine. Raises as `assemble` does.
 
-    A clip's id is the path of what was found for it, below the root.
+    A clip's id is the path below the root of the video or folder that matches its line.
     """
-    there = of_kind(tree, layout, crops=crops)
-    places, entries, num_frames = Places(there), list[Entry](), dict[str, int]()
-    first: dict[str, str] = {}
+    items = of_kind(tree, layout, crops=crops)
+    places, entries, num_frames = Places(items), list[Entry](), dict[str, int]()
+    first_use: dict[str, str] = {}
     lines = list(lines)
     for line in lines:
-        first.setdefault(line.label, line.where)
-    class_names, names = named_classes(tree, first, faults) if first else ((), {})
+        first_use.setdefault(line.label, line.where)
+    class_names, names = named_classes(tree, first_use, faults) if first_use else ((), {})
     for line in lines:
-        place = places.find(line.path)
-        if isinstance(place, list):
-            both = f"{place[0].path} and {place[1].path}"
-            faults.append(f"{line.where}: {line.path} fits {both} alike; write more of the path")
+        match = places.find(line.path)
+        if isinstance(match, list):
+            candidates = f"{match[0].path} and {match[1].path}"
+            faults.append(f"{line.where}: {line.path} fits {candidates} equally well; write more of the path")
             continue
-        clip_id = plain(place.path if place else line.path)
+        clip_id = plain(match.path if match else line.path)
         entries.append(Entry(clip_id, names.get(line.label), line.fold, line.split, line.where, line.group))
         if line.num_frames is not None:
             num_frames[clip_id] = line.num_frames
-    clips = {entry.clip_id for entry in entries}
-    found = by_clip(tree, there, lambda one: plain(one.path), faults)
-    extra = len(found.keys() - clips)
-    others = [i for i, n in num_frames.items() if i in found and found[i].num_pictures not in (0, n)]
-    notes = [f"{extra} {WORDS[layout]} stand in no line and are left out"] * bool(extra)
-    notes += (
-        [f"{len(others)} clips have another number of frames than their line says ({others[0]}...)"] if others else []
-    )
+    clip_ids = {entry.clip_id for entry in entries}
+    found = by_clip(tree, items, lambda item: plain(item.path), faults)
+    num_extra = len(found.keys() - clip_ids)
+    differing = [i for i, n in num_frames.items() if i in found and found[i].num_pictures not in (0, n)]
+    notes = [f"{num_extra} {WORDS[layout]} are in no line and are left out"] * bool(num_extra)
+    if differing:
+        notes.append(f"{len(differing)} clips differ from their line in the number of frames ({differing[0]}...)")
     return assemble(
         dataset,
         tree,
         layout=layout,
         class_names=class_names,
         entries=entries,
-        found={clip_id: one for clip_id, one in found.items() if clip_id in clips},
+        found={clip_id: item for clip_id, item in found.items() if clip_id in clip_ids},
         faults=faults,
         wanted=f"{WORDS[layout]} that the lines name",
         fold_rule=fold_rule,

@@ -1,4 +1,4 @@
-"""Official sizes of the datasets, as package data: per fold and class, short clips, clips that others lack."""
+"""Official sizes of the datasets, from package data: clips per fold and class, short clips, clips that others lack."""
 
 from __future__ import annotations
 
@@ -20,65 +20,64 @@ class Official:
     """One dataset's official folds in numbers."""
 
     dataset: str
-    """Its name."""
     class_names: tuple[str, ...]
-    """In the order of the counts."""
+    """Class names in the order of the counts."""
     num_train: Mapping[str, int]
-    """Fold -> train clips."""
+    """Fold -> number of train clips."""
     num_train_by_class: Mapping[str, tuple[int, ...]]
-    """Fold -> train clips of each class, where known."""
+    """Fold -> number of train clips per class, where known."""
     num_test_all: Mapping[str, int]
-    """Fold -> test clips."""
+    """Fold -> number of test clips."""
     num_test: Mapping[str, tuple[int, ...]]
-    """Fold -> test clips of each class, where known."""
+    """Fold -> number of test clips per class, where known."""
     num_test_by_group: Mapping[str, Mapping[str, int]]
-    """Fold -> group (a scene) -> test clips, of the groups whose number is known."""
+    """Fold -> group (a scene) -> number of test clips, for groups whose number is known."""
     num_clips: Mapping[str, int]
-    """Class -> clips of the whole dataset, or of train and test."""
+    """Class -> number of clips in the whole dataset, or in train and test."""
     num_short: Mapping[str, tuple[int, ...]]
-    """Fold -> test clips of each class that have fewer than sixteen frames; where `num_test` is known."""
+    """Fold -> number of test clips per class with fewer than sixteen frames; where `num_test` is known."""
     short_clips: Mapping[str, int | None]
-    """Clip -> its frames, of clips known to have fewer than sixteen; None: how many is not known."""
+    """Clip -> number of frames, for clips known to have fewer than sixteen; None if the number is unknown."""
     short_clips_are_shipped: bool
-    """Whether these are numbers of the crops that the dataset ships, and not of somebody else's."""
+    """Whether these are frame counts of the crops that the dataset ships, not of a third party's crops."""
     test_ids: Mapping[str, tuple[str, str]]
     """Fold -> first and last id of its test clips, where known."""
     test_groups: Mapping[str, tuple[str, str]]
-    """Fold -> first and last person of its test clips, where folds are cut by people."""
+    """Fold -> first and last person of its test clips, where folds are split by person."""
     blocks: Blocks
-    """Inside what the folds are runs of neighbouring ids; empty: not known."""
+    """Unit in which each fold is a run of neighbouring ids; empty if unknown."""
     fold_rule: str
-    """Who cut the folds; `official`: the owners."""
+    """Who made the folds; `official`: the owners."""
     absent_elsewhere: Mapping[str, tuple[str, ...]]
-    """Whose lists -> clips that these lack."""
+    """Owner of other lists -> clips that are missing in them."""
     source: str
-    """Where the numbers come from."""
+    """Source of the numbers."""
 
     def test_clips(self, *, least_frames: int = 0) -> dict[str, int]:
-        """Return class name -> test clips of all folds; `least_frames` 16 leaves the shorter ones out.
+        """Return class name -> number of test clips in all folds; `least_frames` 16 leaves out shorter clips.
 
-        Raises UsageError for another number of frames: only these two counts are known.
+        Raises UsageError for values other than 0 and 16: only these two counts are known.
         """
         if least_frames not in (0, 16):
-            raise UsageError(f"official counts are known for all clips and for 16 frames, not for {least_frames}")
+            raise UsageError(f"official counts are known for 0 (all clips) and 16 frames, not for {least_frames}")
         if not self.num_test:
             if least_frames:
-                raise UsageError(f"how many clips of {self.dataset} have 16 frames is not known by class")
+                raise UsageError(f"the number of {self.dataset} clips with 16 frames is not known per class")
             return dict(self.num_clips)
         total = Counter(dict.fromkeys(self.class_names, 0))
         for fold, counts in self.num_test.items():
             short = self.num_short[fold] if least_frames else (0,) * len(counts)
-            for name, count, fewer in zip(self.class_names, counts, short, strict=True):
-                total[name] += count - fewer
+            for name, count, num_short in zip(self.class_names, counts, short, strict=True):
+                total[name] += count - num_short
         return dict(total)
 
     def fold_of(self, group: str) -> str:
-        """Return the fold that tests a person; empty where none does."""
+        """Return the fold that tests a person; empty if none does."""
         return next((fold for fold, (first, last) in self.test_groups.items() if first <= group <= last), "")
 
 
 def official_names() -> tuple[str, ...]:
-    """Return the datasets whose official sizes are known."""
+    """Return the names of the datasets whose official sizes are known."""
     return tuple(_contents())
 
 
@@ -90,16 +89,16 @@ def _contents() -> Mapping[str, Mapping[str, object]]:
 
 @cache
 def official(dataset: str) -> Official:
-    """Return the official sizes of a dataset; UsageError lists those that are known."""
+    """Return the official sizes of a dataset; UsageError lists the known datasets."""
     if dataset not in _contents():
         raise UsageError(f"no official counts of {dataset!r}; known: {', '.join(_contents())}")
-    facts: dict = dict(_contents()[dataset])  # type: ignore[type-arg]  # package data, held to this shape by tests
+    facts: dict = dict(_contents()[dataset])  # type: ignore[type-arg]  # package data; tests check its shape
     names = tuple(facts["class_names"])
     test = {fold: tuple(counts) for fold, counts in facts.get("test", {}).items()}
     train = {fold: tuple(counts) for fold, counts in facts.get("train_by_class", {}).items()}
-    if len(test) > 1 and not train:  # each clip is tested once, and trained on in the other folds
-        whole = [sum(counts) for counts in zip(*test.values(), strict=True)]
-        train = {fold: tuple(a - b for a, b in zip(whole, test[fold], strict=True)) for fold in test}
+    if len(test) > 1 and not train:  # each clip is tested in one fold and trained on in the others
+        per_class = [sum(counts) for counts in zip(*test.values(), strict=True)]
+        train = {fold: tuple(a - b for a, b in zip(per_class, test[fold], strict=True)) for fold in test}
     short = {fold: [0] * len(names) for fold in test} | facts.get("num_short_test_clips", {})
     for clip in facts.get("short_test_clips", ()):
         short[clip["fold"]][names.index(clip["label"])] += 1

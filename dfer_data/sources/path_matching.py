@@ -1,4 +1,4 @@
-"""Finds the videos and folders that other people's lists mean: their absolute or Windows paths lead nowhere here."""
+"""Match the paths in third-party lists, which may be absolute or Windows paths, to local videos and folders."""
 
 from __future__ import annotations
 
@@ -11,43 +11,43 @@ from dfer_data.sources.tree import Found
 
 
 class Places:
-    """What was found, by the ends of its paths."""
+    """Index of videos or folders by the ends of their paths."""
 
     def __init__(self, found: Iterable[Found]) -> None:
-        """Keep the videos or folders."""
+        """Index the videos or folders by path and by name."""
         self._by_path: dict[str, Found] = {}
         self._by_name: defaultdict[str, list[Found]] = defaultdict(list)
-        for one in found:
-            self._by_path[plain(one.path)] = one
-            for name in {plain(PurePosixPath(one.path).name), plain(one.stem)}:
-                self._by_name[name].append(one)
+        for item in found:
+            self._by_path[plain(item.path)] = item
+            for name in {plain(PurePosixPath(item.path).name), plain(item.stem)}:
+                self._by_name[name].append(item)
 
     def find(self, written: str) -> Found | list[Found] | None:
-        """Return what a written path means: the path itself, else the one that ends most like it.
+        """Return the item that a written path means: the same path, else the one with the longest common end.
 
-        None where nothing has its name, a list where several fit alike.
+        None if no item has its name; a list if several fit equally well.
         """
         path = plain(written)
         if path in self._by_path:
             return self._by_path[path]
         parts = PurePosixPath(path).parts
         candidates = self._by_name.get(parts[-1] if parts else "", [])
-        best = max((_num_common(parts, one) for one in candidates), default=0)
-        fitting = [one for one in candidates if _num_common(parts, one) == best]
-        return fitting[0] if len(fitting) == 1 else fitting or None
+        best = max((_num_common(parts, item) for item in candidates), default=0)
+        matches = [item for item in candidates if _num_common(parts, item) == best]
+        return matches[0] if len(matches) == 1 else matches or None
 
 
 def plain(path: str) -> str:
-    """Return a written path as POSIX in NFC: backslashes turned, no `./` before it, no slash after it."""
+    """Return a written path as POSIX in NFC: slashes for backslashes, no leading `./`, no trailing slash."""
     return unicodedata.normalize("NFC", path.strip().replace("\\", "/").removeprefix("./").rstrip("/"))
 
 
-def _num_common(parts: tuple[str, ...], one: Found) -> int:
-    """Return how many folders before the name are alike."""
-    pairs = zip(reversed(parts[:-1]), reversed(PurePosixPath(plain(one.path)).parts[:-1]), strict=False)
-    number = 0
-    for written, there in pairs:
-        if written != there:
+def _num_common(parts: tuple[str, ...], item: Found) -> int:
+    """Return the number of equal folders directly before the name."""
+    pairs = zip(reversed(parts[:-1]), reversed(PurePosixPath(plain(item.path)).parts[:-1]), strict=False)
+    num_equal = 0
+    for written_folder, local_folder in pairs:
+        if written_folder != local_folder:
             break
-        number += 1
-    return number
+        num_equal += 1
+    return num_equal

@@ -21,16 +21,16 @@ from dfer_data.sources.base import Layout, Source
 
 @dataclass(frozen=True)
 class Adapter:
-    """One dataset that `prepare` knows."""
+    """One dataset that `prepare` can read."""
 
     list: Source
     """Lists its clips, labels and folds."""
     layouts: tuple[Layout, ...] = ("videos", "frames")
-    """What it ships; the first is taken where nothing else is asked for."""
+    """What the dataset ships; the first one is the default."""
     is_users_own: bool = False
-    """Videos of any length, which `prepare` cuts into clips."""
+    """Whether the videos are the user's and of any length, so that `prepare` cuts them into clips."""
     clip_ids: Callable[[], frozenset[str]] | None = None
-    """All ids of the dataset, where a rule gives them."""
+    """Returns all ids of the dataset; None if no rule gives them."""
 
 
 SOURCES: Mapping[str, Adapter] = MappingProxyType(
@@ -49,7 +49,7 @@ SOURCES: Mapping[str, Adapter] = MappingProxyType(
 
 
 def adapter(name: str) -> Adapter:
-    """Return the adapter called `name`; UsageError lists the known ones."""
+    """Return the adapter named `name`; UsageError lists the known ones."""
     try:
         return SOURCES[name]
     except KeyError:

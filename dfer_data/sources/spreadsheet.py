@@ -1,4 +1,4 @@
-"""Rows of an Excel file, each with its line number; annotation files come as such."""
+"""Read the rows of an annotation file in Excel format, each with its line number."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ SheetRow = tuple[int, tuple[str, ...]]
 
 
 def read_rows(path: Path, name: str) -> Iterator[SheetRow]:
-    """Yield (line, cells as text without outer spaces) of the first sheet; empty lines are left out.
+    """Yield (line, cells as text without outer spaces) per row of the first sheet; empty lines are skipped.
 
-    Whole numbers are written without a decimal point, whichever way the file stores them. Raises AnnotationError
-    naming the file `name` for anything but an Excel file.
+    Whole numbers have no decimal point, however the file stores them. Raises AnnotationError, with `name` as the name
+    of the file, for anything but an Excel file.
     """
     from openpyxl import load_workbook
     from openpyxl.utils.exceptions import InvalidFileException
@@ -25,7 +25,7 @@ def read_rows(path: Path, name: str) -> Iterator[SheetRow]:
         rows = list(book.worksheets[0].iter_rows(values_only=True))
         book.close()
     except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, IndexError, OSError, SyntaxError) as error:
-        raise AnnotationError([f"{name}: not an Excel file that can be read: {error}"]) from error
+        raise AnnotationError([f"{name}: not a readable Excel file: {error}"]) from error
     for number, cells in enumerate(rows, start=1):
         words = tuple(_text(cell) for cell in cells)
         if any(words):

@@ -1,1 +1,1 @@
-"""Where bytes are kept: local files, folders and URLs, their locks, the bounded cache of URLs."""
+"""Storage: local files, folders and URLs, their locks, the bounded cache of URLs."""

@@ -1,4 +1,4 @@
-"""What `prepare` and `verify` need of the place of a dataset; names are paths below it, with slashes."""
+"""The interface of the place of a dataset; names are paths below it, with slashes."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ OnWait = Callable[[lease.Holder], None]
 
 
 class Target(Protocol):
-    """What `prepare` and `verify` ask of the place of a dataset; as text it is its path or URL."""
+    """The place of a dataset, as `prepare` and `verify` use it; `str()` gives its path or URL."""
 
     disk: Path
-    """What may fill up while it is written."""
+    """The folder whose disk may fill up during writing."""
     flag: str
-    """The option that chooses `disk`."""
+    """The option that sets `disk`."""
     work: Path
-    """Folder for what is not finished, of one run."""
+    """Folder for the unfinished files of one run."""
     stale: Path
-    """`work`, or the folder above it that holds those of all tasks; cleared by who holds the lock."""
+    """`work`, or the folder above it with those of all tasks; the holder of the lock clears it."""
 
     def with_work(self, work: Path) -> Target:
-        """Return the same place for another process, with a folder of its own for what is not finished."""
+        """Return the same place for another process, with its own folder for unfinished files."""
         ...
 
     def listing(self, folder: str = "") -> dict[str, int]:
-        """Return name -> bytes of what lies in a folder; empty if there is none."""
+        """Return name -> size in bytes of the entries of a folder; empty if there is none."""
         ...
 
     def files(self) -> dict[str, int]:
-        """Return path -> bytes of all files, however deep."""
+        """Return path -> size in bytes of all files, at any depth."""
         ...
 
     def size(self, name: str) -> int | None:
-        """Return a file's bytes; None if there is none."""
+        """Return a file's size in bytes; None if there is none."""
         ...
 
     def read(self, name: str) -> bytes:
@@ -53,11 +53,11 @@ class Target(Protocol):
         ...
 
     def local(self, name: str) -> AbstractContextManager[Path]:
-        """Yield a file on a disk with these bytes, for the block; FileNotFoundError."""
+        """Yield a local file with these bytes, for the block; FileNotFoundError."""
         ...
 
     def shard_bytes(self, name: str) -> ShardBytes:
-        """Return a shard's bytes, read where they lie."""
+        """Return a shard's bytes, which are read where they are."""
         ...
 
     def check(self) -> None:
@@ -65,19 +65,19 @@ class Target(Protocol):
         ...
 
     def make_folders(self, *names: str) -> None:
-        """Make the place, with these folders in it."""
+        """Create the place with these folders."""
         ...
 
     def hold(self, *, task_index: int | None, on_wait: OnWait) -> AbstractContextManager[None]:
-        """Be the only writer, or the only one of a task. LockedError naming who else is."""
+        """Hold the lock of the only writer, or of the only one of a task. LockedError naming its holder."""
         ...
 
     def confirm(self) -> None:
-        """Raise LockedError if another run has taken the lock since."""
+        """Raise LockedError if another run has taken the lock meanwhile."""
         ...
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a file that must not be there yet; False, and nothing written, if it is."""
+        """Write a file that must not exist yet; False, and nothing written, if it does."""
         ...
 
     def put(self, name: str, content: bytes) -> None:
@@ -85,27 +85,27 @@ class Target(Protocol):
         ...
 
     def put_file(self, name: str, path: Path, *, on_progress: Callable[[], None]) -> None:
-        """Write a file from `work`, which may take it away."""
+        """Write a file from `work`; it may be moved."""
         ...
 
     def append(self, name: str, line: bytes) -> None:
-        """Add to a log."""
+        """Append to a log."""
         ...
 
     def sync(self, *folders: str) -> None:
-        """Have what was written into these folders ('' is the place itself) lie there durably."""
+        """Make durable what was written into these folders ('' is the place itself)."""
         ...
 
     def remove(self, *names: str) -> None:
-        """Remove files; those that are not there are none to remove."""
+        """Remove files; missing ones are ignored."""
         ...
 
     def remove_folder(self, name: str) -> None:
-        """Remove a folder with all that is in it."""
+        """Remove a folder and its contents."""
         ...
 
 
 def _work(folder: Path, task_index: int | None) -> tuple[Path, Path]:
-    """Return the folder for what is not finished, and what is to be cleared of what a killed run left."""
+    """Return the folder for unfinished files, and the folder to clear after a killed run."""
     work = folder / ("all" if task_index is None else f"task-{task_index:04d}")
     return work, folder if task_index is None else work

@@ -1,4 +1,4 @@
-"""Where dfer keeps on this machine what it fetched."""
+"""The folder where dfer caches downloads on this machine."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def cache_root() -> Path:
-    """Return `$DFER_CACHE`, else the platform's folder for caches; it may not exist yet."""
+    """Return `$DFER_CACHE`, else the platform's cache folder; it may not exist yet."""
     if root := os.environ.get("DFER_CACHE"):
         return Path(root).expanduser()
     import platformdirs

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, their hashes, and the one spelling of a JSON document."""
+"""Atomic writes, file hashes, and canonical JSON."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 ORIGIN_NAME = ".origin.json"
-"""In a dataset of the URL cache: where it comes from."""
+"""File in a dataset of the URL cache that names its URL."""
 
 
 def write_atomically(path: Path, data: bytes, *, work: Path) -> None:
@@ -23,7 +23,7 @@ def write_atomically(path: Path, data: bytes, *, work: Path) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError:
-        temporary.unlink(missing_ok=True)  # a full disk gets its room back
+        temporary.unlink(missing_ok=True)  # frees the space on a full disk
         raise
 
 
@@ -37,7 +37,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def canonical_json(value: Any) -> bytes:
-    """Return the one UTF-8 spelling of a JSON value: sorted keys, no spaces, a final newline, no NaN."""
+    """Return the canonical UTF-8 form of a JSON value: sorted keys, no spaces, a final newline, no NaN."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode("utf-8")
 
@@ -49,5 +49,5 @@ def sha256_file(path: Path) -> str:
 
 
 def is_url(root: Path | str) -> bool:
-    """Whether `root` is a URL, such as s3://bucket/dfew-retinaface, rather than a path."""
+    """Return whether `root` is a URL, such as s3://bucket/dfew-retinaface, rather than a path."""
     return isinstance(root, str) and re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", root) is not None

@@ -16,7 +16,7 @@ from dfer_data.storage.shard_bytes import LocalBytes, ShardBytes
 
 
 class FolderTarget:
-    """A folder on a disk; files are written aside, synced and renamed."""
+    """A folder on a disk; files are written to a temporary name, synced and renamed."""
 
     flag = "--out"
 
@@ -35,19 +35,19 @@ class FolderTarget:
         return other
 
     def listing(self, folder: str = "") -> dict[str, int]:
-        """Return what lies there; see Target."""
+        """Return the entries of a folder; see Target."""
         try:
             return {path.name: path.lstat().st_size for path in (self.root / folder).iterdir()}
         except (FileNotFoundError, NotADirectoryError):
             return {}
 
     def files(self) -> dict[str, int]:
-        """Return all files."""
+        """Return the sizes of all files."""
         paths = (path for path in sorted(self.root.rglob("*")) if path.is_file())
         return {path.relative_to(self.root).as_posix(): path.stat().st_size for path in paths}
 
     def size(self, name: str) -> int | None:
-        """Return a file's bytes."""
+        """Return a file's size in bytes."""
         try:
             return (self.root / name).stat().st_size
         except FileNotFoundError:
@@ -71,12 +71,12 @@ class FolderTarget:
         return LocalBytes(self.root / name)
 
     def check(self) -> None:
-        """Raise UsageError where the folder's name is a file's."""
+        """Raise UsageError if the path is a file."""
         if self.root.exists() and not self.root.is_dir():
             raise UsageError(f"{self.root} is a file; choose another --out")
 
     def make_folders(self, *names: str) -> None:
-        """Make the folders."""
+        """Create the folders."""
         for name in names:
             (self.root / name).mkdir(parents=True, exist_ok=True)
 
@@ -88,7 +88,7 @@ class FolderTarget:
         """Do nothing: the operating system's lock cannot be taken away."""
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a file unless it is there."""
+        """Write a file unless it exists."""
         with lock.hold_briefly(self.root, Path(name).stem):
             if (self.root / name).exists():
                 return False
@@ -100,11 +100,11 @@ class FolderTarget:
         write_atomically(self.root / name, content, work=self.work)
 
     def put_file(self, name: str, path: Path, *, on_progress: Callable[[], None]) -> None:
-        """Move a file here."""
+        """Move a file into the folder."""
         path.replace(self.root / name)
 
     def append(self, name: str, line: bytes) -> None:
-        """Add to a log."""
+        """Append to a log."""
         with (self.root / name).open("ab") as file:
             file.write(line)
 

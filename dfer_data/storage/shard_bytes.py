@@ -1,4 +1,4 @@
-"""The bytes of a shard, on a disk or behind a URL, read where they are."""
+"""Read the bytes of a shard on a disk or behind a URL."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ class ShardBytes(Protocol):
     """The bytes of a shard, on a disk or elsewhere."""
 
     name: str
-    """In errors."""
+    """Name of the shard in error messages."""
 
     def index(self, num_bytes: int, crc32: int) -> bytes:
         """Return the first bytes; fewer if there are no more. OSError.
 
-        `crc32` is for those who keep what they fetch; the reader checks in any case.
+        `crc32` is for implementations that cache what they fetch; the reader checks in any case.
         """
         ...
 
     def size(self) -> int | None:
-        """Return the number of bytes there are; None where asking is dear."""
+        """Return the size in bytes; None where asking for it is expensive."""
         ...
 
     def clip(self, start: int, stop: int, is_intact: Callable[[Image], bool]) -> Image:
         """Return the bytes of a clip, uint8 (stop - start,) of the file; fewer if there are no more. OSError.
 
-        `is_intact` is for them too; the reader checks each frame in any case.
+        `is_intact` is for caching implementations too; the reader checks each frame in any case.
         """
         ...
 
@@ -51,7 +51,7 @@ class LocalBytes:
             return file.read(num_bytes)
 
     def size(self) -> int:
-        """Return the number of bytes there are."""
+        """Return the size in bytes."""
         return self._path.stat().st_size
 
     def clip(self, start: int, stop: int, is_intact: Callable[[Image], bool]) -> Image:
@@ -63,7 +63,7 @@ class LocalBytes:
 
 
 class RangeBytes:
-    """A shard that is read in pieces as they are asked for, and not kept."""
+    """A shard that is read in pieces on demand, without a cache."""
 
     def __init__(self, name: str, read: Callable[[int, int], bytes]) -> None:
         self.name = name
@@ -74,7 +74,7 @@ class RangeBytes:
         return self._read(0, num_bytes)
 
     def size(self) -> None:
-        """Return nothing: it is asked for all files at once."""
+        """Return None: `Target.files` requests the sizes of all files at once."""
 
     def clip(self, start: int, stop: int, is_intact: Callable[[Image], bool]) -> Image:
         """Return the bytes of a clip."""

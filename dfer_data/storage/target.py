@@ -1,6 +1,6 @@
-"""Where a prepared dataset is written: a folder, or behind a URL. Names are paths below it, with slashes.
+"""Choose where a prepared dataset is written: a folder or a URL. Names are paths below it, with slashes.
 
-What is not finished lies on this machine's disk in any case. A file appears under its name whole or not at all.
+Unfinished files are always on this machine's disk. A file appears under its name whole or not at all.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from dfer_data.storage.url import UrlTarget
 
 
 def target_at(place: Path | str, *, work: Path | None = None, task_index: int | None = None) -> Target:
-    """Return the place of a dataset, a path or a URL; nothing is asked of it yet. UsageError.
+    """Return the place of a dataset, a path or a URL, without accessing it. UsageError.
 
-    `work`: of a URL alone, where unfinished shards lie on this machine.
+    `work`: for a URL only, the local folder for unfinished shards.
     """
     if isinstance(place, str) and place.startswith("file://"):
         place = Path(place.removeprefix("file://"))
     if isinstance(place, str) and is_url(place):
         return UrlTarget(place, work=work, task_index=task_index)
     if work is not None:
-        raise UsageError(f"--work is for a URL: unfinished shards of {place} lie in it")
+        raise UsageError(f"--work is for a URL: unfinished shards of {place} are kept inside it; leave out --work")
     return FolderTarget(Path(place), task_index=task_index)

@@ -19,12 +19,12 @@ from dfer_data.storage.url_files import UrlFiles
 
 
 class UrlTarget(UrlFiles):
-    """A place behind a URL: nothing is renamed there; one request writes a file, and what was written stays."""
+    """A place behind a URL: nothing is renamed there; one request writes a file, and what is written stays."""
 
     flag = "--work"
 
     def __init__(self, url: str, *, work: Path | None = None, task_index: int | None = None) -> None:
-        """`work`: where unfinished shards of all URLs lie; None: in the cache."""
+        """`work`: folder for unfinished shards of all URLs; None: in the cache."""
         super().__init__(url)
         self.disk = cache_root() / "prepare" if work is None else work
         name = hashlib.sha256(self.url.encode("utf-8")).hexdigest()[:16]
@@ -37,18 +37,18 @@ class UrlTarget(UrlFiles):
         return self.url
 
     def __getstate__(self) -> dict[str, object]:
-        """Leave the renewing of the lock with the process that holds it."""
+        """Exclude the lease: only the process that holds the lock renews it."""
         return super().__getstate__() | {"_lease": None}
 
     def with_work(self, work: Path) -> UrlTarget:
-        """Return the same place, whose lock is held here and looked at there."""
+        """Return the same place for another process; it checks the lock that this process holds."""
         other = copy.copy(self)
         other.work = work
         return other
 
     @contextlib.contextmanager
     def local(self, name: str) -> Iterator[Path]:
-        """Yield a copy of the file."""
+        """Yield a local copy of the file."""
         self.disk.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(dir=self.disk, prefix="copy-") as folder:
             path = Path(folder) / "copy"
@@ -56,16 +56,16 @@ class UrlTarget(UrlFiles):
             yield path
 
     def shard_bytes(self, name: str) -> ShardBytes:
-        """Return the file's bytes, asked for when they are read."""
+        """Return the file's bytes, which are requested when they are read."""
         return RangeBytes(self / name, lambda start, stop: self.read(name, start=start, stop=stop))
 
     def check(self) -> None:
-        """See that the store answers. UsageError where the URL is a file's."""
+        """Check that the store answers. UsageError if the URL is that of a file."""
         if self.is_file():
             raise UsageError(f"{self.url} is a file; choose another --out")
 
     def make_folders(self, *names: str) -> None:
-        """Do nothing: a store has no folders, but names with slashes."""
+        """Do nothing: a store has no folders, only names with slashes."""
 
     @contextlib.contextmanager
     def hold(self, *, task_index: int | None, on_wait: OnWait) -> Iterator[None]:
@@ -75,20 +75,20 @@ class UrlTarget(UrlFiles):
             yield
 
     def confirm(self) -> None:
-        """Raise LockedError if another run has taken the lock since."""
+        """Raise LockedError if another run has taken the lock meanwhile."""
         if self._lease is not None:
             self._lease.confirm()
         elif self._mark is not None:  # in a worker
             lease.confirm(self, self._mark)
 
     def append(self, name: str, line: bytes) -> None:
-        """Add to a log, by writing it anew: of two runs that add at the same moment one line is lost."""
+        """Append to a log by rewriting it: if two runs append at the same moment, one line is lost."""
         before = self.read(name) if self.size(name) is not None else b""
         self.put(name, before + line)
 
     def sync(self, *folders: str) -> None:
-        """Do nothing: what a store has answered for is durable."""
+        """Do nothing: what a store has acknowledged is durable."""
 
     def remove_folder(self, name: str) -> None:
-        """Remove all files below a name."""
+        """Remove all files below the folder's name."""
         self.remove(*(path for path in self.files() if path.startswith(name + "/")))

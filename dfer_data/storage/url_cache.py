@@ -1,7 +1,7 @@
-"""Prepared datasets behind a URL: small files are copied, clips are fetched when they are read, into a bounded cache.
+"""Cache prepared datasets behind a URL: small files are copied, clips are fetched when they are read; size is bounded.
 
-The cache folder of a dataset is named by the hash of its dataset.json, so what was fetched of one version is never
-taken for that of another. It can be opened like any prepared dataset, and goes on fetching what is missing.
+The cache folder of a dataset is named by the hash of its dataset.json, so files of one version are never used for
+another. The folder can be opened like any prepared dataset, and still fetches what is missing.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _log = logging.getLogger(__name__)
 
 
 def located(root: Path | str) -> tuple[Path, Remote | None]:
-    """Return the folder of a dataset on this machine, and where it comes from if that is a URL.
+    """Return the local folder of a dataset, and its remote if it comes from a URL.
 
-    Fetches dataset.json of a URL. Only a folder of dfer's own cache says itself where it comes from; in any other
-    folder that is ignored with a warning. Raises RemoteError when a URL cannot be read, UsageError without fsspec.
+    Fetches dataset.json of a URL. Only a folder of dfer's own cache may name its URL; in any other folder the name is
+    ignored with a warning. Raises RemoteError when a URL cannot be read, UsageError without fsspec.
     """
     if is_url(root):
         remote = Remote(str(root))
@@ -50,7 +50,7 @@ def located(root: Path | str) -> tuple[Path, Remote | None]:
 
 
 class Remote:
-    """A prepared dataset behind a URL, and the folder that holds what was fetched of it."""
+    """A prepared dataset behind a URL, and the cache folder with its fetched files."""
 
     def __init__(self, url: str, *, folder: Path | None = None) -> None:
         """Fetch dataset.json, unless `folder` has it already."""
@@ -72,16 +72,16 @@ class Remote:
         stop: int | None = None,
         limit_seconds: float | None = None,
     ) -> bytes:
-        """Return a file's bytes, or some of them; RemoteError naming the URL if they cannot be had."""
+        """Return a file's bytes, or a range of them; RemoteError naming the URL if they cannot be read."""
         try:
             return self._files.read(name, start=start, stop=stop, limit_seconds=limit_seconds)
         except FileNotFoundError as error:
             if name == "dataset.json" and self._files.size("plan.json") is not None:
-                raise UsageError(f"{self.url}: prepare has not finished here: run it again to go on") from error
+                raise UsageError(f"{self.url}: prepare has not finished here: run it again to resume") from error
             raise RemoteError(f"{self.url}/{name}: no such file; is this the URL of a prepared dataset?") from error
 
     def fetch(self, name: str, *, sha256: str) -> None:
-        """Have a file in the folder, with these bytes; CorruptDataError if others arrive."""
+        """Download a file into the folder unless it is there, and verify its sha256; CorruptDataError if it differs."""
         path = self.folder / name
         if path.is_file() and hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
             return
@@ -100,30 +100,30 @@ class RemoteBytes:
     """A shard behind a URL; its index and each clip become files of the cache when they are first read."""
 
     def __init__(self, remote: Remote, name: str) -> None:
-        """`name`: of the shard's file, below the dataset."""
+        """`name`: path of the shard's file below the dataset."""
         self.name = f"{remote.url}/{name}"
         self._remote, self._file = remote, name
         self._folder = (remote.folder / name).with_suffix("")
         self._last = threading.local()
 
     def index(self, num_bytes: int, crc32: int) -> bytes:
-        """Return the first bytes, kept if they have this CRC-32."""
+        """Return the first bytes, and cache them if they have this CRC-32."""
         path = self._folder / "index"
         with contextlib.suppress(FileNotFoundError):
-            kept = path.read_bytes()
-            if zlib.crc32(kept) == crc32:
-                return kept
-        found = self._remote.read(self._file, start=0, stop=num_bytes)
-        if zlib.crc32(found) == crc32:
+            cached = path.read_bytes()
+            if zlib.crc32(cached) == crc32:
+                return cached
+        index = self._remote.read(self._file, start=0, stop=num_bytes)
+        if zlib.crc32(index) == crc32:
             self._folder.mkdir(parents=True, exist_ok=True)
-            _write(path, found)
-        return found
+            _write(path, index)
+        return index
 
     def size(self) -> None:
-        """Return nothing: it would be a request more, and each clip's size is checked."""
+        """Return None: it would take another request, and each clip's size is checked."""
 
     def clip(self, start: int, stop: int, is_intact: Callable[[Image], bool]) -> Image:
-        """Return the bytes of a clip; CorruptShardError if others arrive twice."""
+        """Return the bytes of a clip; CorruptShardError if damaged bytes arrive twice."""
         last: tuple[int, int, Image] | None = getattr(self._last, "clip", None)
         if last is None or last[:2] != (start, stop):
             last = start, stop, self._clip(start, stop, is_intact)
@@ -133,26 +133,26 @@ class RemoteBytes:
     def _clip(self, start: int, stop: int, is_intact: Callable[[Image], bool]) -> Image:
         path = self._folder / f"{start}-{stop}{_CLIP_SUFFIX}"
         with contextlib.suppress(FileNotFoundError):
-            kept = np.frombuffer(path.read_bytes(), np.uint8)
-            if is_intact(kept):
-                return kept
+            cached = np.frombuffer(path.read_bytes(), np.uint8)
+            if is_intact(cached):
+                return cached
         for _ in range(2):
-            found = np.frombuffer(self._remote.read(self._file, start=start, stop=stop), np.uint8)
-            if is_intact(found):
-                _BOUND.make_room(len(found))
+            clip = np.frombuffer(self._remote.read(self._file, start=start, stop=stop), np.uint8)
+            if is_intact(clip):
+                _BOUND.make_room(len(clip))
                 self._folder.mkdir(parents=True, exist_ok=True)
-                _write(path, found.tobytes())
-                return found
+                _write(path, clip.tobytes())
+                return clip
         raise CorruptShardError(f"{self.name}: bytes {start} to {stop} do not match their CRC-32; upload it again")
 
 
 class _Bound:
-    """Keeps the clips of all datasets in the cache within a number of bytes; the oldest go first."""
+    """Keeps the cached clips of all datasets within a number of bytes; the oldest are removed first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._room: float = 0
-        """Bytes that may be written before the folder is looked at again."""
+        """Bytes that may be written before the folder is scanned again."""
 
     def make_room(self, num_bytes: int) -> None:
         with self._lock:
@@ -174,7 +174,7 @@ _BOUND = _Bound()
 
 
 def bound_bytes() -> float:
-    """Return how much the clips in the cache may take: `$DFER_DATASET_CACHE_GB`, else 50 GB. UsageError."""
+    """Return the maximum bytes of the cached clips: `$DFER_DATASET_CACHE_GB`, else 50 GB. UsageError."""
     text = os.environ.get(BOUND_VARIABLE, "")
     try:
         gigabytes = float(text) if text else DEFAULT_GB
@@ -186,24 +186,24 @@ def bound_bytes() -> float:
 
 
 def datasets_folder() -> Path:
-    """Return where fetched datasets are kept."""
+    """Return the folder of fetched datasets."""
     return cache_root() / "datasets"
 
 
 def _clips() -> list[tuple[Path, os.stat_result]]:
-    found = []
+    clips = []
     for path in datasets_folder().rglob(f"*{_CLIP_SUFFIX}"):
         with contextlib.suppress(FileNotFoundError):
-            found.append((path, path.stat()))
-    return found
+            clips.append((path, path.stat()))
+    return clips
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file that appears whole, while other threads and processes may write the same one."""
-    part = path.with_name(f"{path.name}.{uuid4().hex}.part")
+    """Write a file that appears whole, even if other threads and processes write the same one."""
+    temporary = path.with_name(f"{path.name}.{uuid4().hex}.part")
     try:
-        part.write_bytes(content)
-        part.replace(path)
+        temporary.write_bytes(content)
+        temporary.replace(path)
     except OSError as error:
-        part.unlink(missing_ok=True)
-        raise RemoteError(f"cannot keep {path}: {error}; DFER_CACHE names another folder") from error
+        temporary.unlink(missing_ok=True)
+        raise RemoteError(f"cannot cache {path}: {error}; set DFER_CACHE to use another folder") from error

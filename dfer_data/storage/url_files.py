@@ -1,4 +1,4 @@
-"""Files behind a URL, through fsspec: listed, read, written whole, created by one alone; a fault is one line."""
+"""Files behind a URL, through fsspec: list, read, write atomically, create exclusively; errors are one line."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from typing import Any, TypeVar
 from dfer_data.errors import DferError, RemoteError, UsageError
 
 SCHEMES = frozenset({"s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https"})
-"""What a URL may start with. Other protocols of fsspec read files of this machine, or open what the URL's content
+"""Allowed schemes of a URL. Other protocols of fsspec read files of this machine, or open what the URL's content
 names."""
 FIRST_ANSWER_SECONDS = 45.0
-"""A store that has not answered by then is told; its own retries can go on for minutes."""
+"""After this time an unresponsive store is reported as an error; its own retries may take minutes."""
 _SIGN_SECONDS = 5.0
 _NUM_AT_ONCE = 8
-_NEXT = "look at network, endpoint and credentials, then run the same command again"
+_NEXT = "check network, endpoint and credentials, then run the same command again"
 
 _T = TypeVar("_T")
 
 
 def check_url(url: str) -> None:
-    """UsageError unless the URL starts with one of SCHEMES and names one place, with no `..` and no chain of them."""
+    """Raise UsageError unless the URL has one of SCHEMES and names one place, without `..` and without a chain."""
     scheme = url.partition("://")[0].lower()
     if scheme not in SCHEMES:
         known = ", ".join(f"{name}://" for name in sorted(SCHEMES))
@@ -36,7 +36,7 @@ def check_url(url: str) -> None:
 
 
 class UrlFiles:
-    """The files below a URL; names are paths below it. A copy for another process opens its own connections.
+    """The files below a URL; names are paths below it. A copy in another process opens its own connections.
 
     Raises UsageError for a URL that cannot be opened here, RemoteError for one that cannot be read or written, and
     FileNotFoundError where that is an answer.
@@ -47,7 +47,7 @@ class UrlFiles:
         self.url = url.rstrip("/")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave connections behind."""
+        """Exclude open connections."""
         return {key: value for key, value in self.__dict__.items() if key != "_opened"}
 
     @cached_property
@@ -59,7 +59,9 @@ class UrlFiles:
         except ImportError as error:
             raise UsageError(f"{self.url} needs a package: pip install 'dfer[remote]' ({error})") from error
         except ValueError as error:
-            raise UsageError(f"{self.url} cannot be opened: {error}; s3://, gs://, az:// and others can") from error
+            raise UsageError(
+                f"{self.url} cannot be opened: {error}; s3://, gs://, az:// and others are supported"
+            ) from error
         return files, str(path).rstrip("/")
 
     def _at(self, name: str) -> str:
@@ -70,7 +72,7 @@ class UrlFiles:
         return f"{self.url}/{name}"
 
     def is_file(self) -> bool:
-        """Whether the URL is that of a file; the first question, so that a silent store is told soon. RemoteError."""
+        """Return whether the URL is that of a file; asked first, to detect an unresponsive store early. RemoteError."""
         with self._faults("", "read"):
             files, path = self._opened
             try:
@@ -80,7 +82,7 @@ class UrlFiles:
             return bool(entry["type"] == "file" and entry["size"])
 
     def listing(self, folder: str = "") -> dict[str, int]:
-        """Return name -> bytes of what lies in a folder; empty if there is none."""
+        """Return name -> size in bytes of the entries of a folder; empty if there is none."""
         with self._faults(folder, "read"):
             files, where = self._opened[0], self._at(folder)
             files.invalidate_cache()
@@ -89,20 +91,20 @@ class UrlFiles:
             except FileNotFoundError:
                 return {}
             sizes = {str(entry["name"]).rstrip("/"): int(entry["size"] or 0) for entry in entries}
-            sizes.pop(where, None)  # an empty object that some tools put in a folder's place
+            sizes.pop(where, None)  # an empty object that some tools create for a folder
             return {name.rpartition("/")[2]: num_bytes for name, num_bytes in sizes.items()}
 
     def files(self) -> dict[str, int]:
-        """Return path -> bytes of all files, however deep."""
+        """Return path -> size in bytes of all files, at any depth."""
         with self._faults("", "read"):
             files, path = self._opened
             files.invalidate_cache()
-            found = files.find(path, detail=True)
-            sizes = {str(name)[len(path) + 1 :]: int(entry["size"]) for name, entry in sorted(found.items())}
+            entries = files.find(path, detail=True)
+            sizes = {str(name)[len(path) + 1 :]: int(entry["size"]) for name, entry in sorted(entries.items())}
             return {name: num_bytes for name, num_bytes in sizes.items() if name and not name.endswith("/")}
 
     def size(self, name: str) -> int | None:
-        """Return a file's bytes; None if there is none."""
+        """Return a file's size in bytes; None if there is none."""
         with self._faults(name, "read"):
             files, _ = self._opened
             files.invalidate_cache()
@@ -119,7 +121,7 @@ class UrlFiles:
         stop: int | None = None,
         limit_seconds: float | None = None,
     ) -> bytes:
-        """Return a file's bytes, or some of them; FileNotFoundError. `limit_seconds`: for the answer."""
+        """Return a file's bytes, or a range; FileNotFoundError. `limit_seconds`: longest wait for the answer."""
         with self._faults(name, "read"):
             files, where = self._opened[0], self._at(name)
             if limit_seconds is None:
@@ -132,40 +134,40 @@ class UrlFiles:
             return list(pool.map(self.read, names))
 
     def create(self, name: str, content: bytes) -> bool:
-        """Write a file that must not be there yet; False, and nothing written, if it is."""
+        """Write a file that must not exist yet; False, and nothing written, if it does."""
         with self._faults(name, "written"):
             files, _ = self._opened
             try:
                 files.pipe_file(self._at(name), content, mode="create")
             except FileNotFoundError:
                 raise
-            except OSError:  # not every store that refuses says so by FileExistsError
+            except OSError:  # not every store refuses with a FileExistsError
                 if self.size(name) is None:
                     raise
                 return False
             return True
 
     def put(self, name: str, content: bytes) -> None:
-        """Write a file, which appears whole or not at all."""
+        """Write a file that appears whole or not at all."""
         with self._faults(name, "written"):
             self._opened[0].pipe_file(self._at(name), content)
 
     def put_file(self, name: str, path: Path, *, on_progress: Callable[[], None] = lambda: None) -> None:
-        """Write a file from a disk in one request, or, from 100 MB on, in parts that appear together."""
+        """Write a local file in one request, or, from 100 MB on, in parts that appear together."""
         with self._faults(name, "written"):
             files, _ = self._opened
             answered(lambda: files.put_file(str(path), self._at(name)), on_wait=on_progress)
-        num_bytes, num_wanted = self.size(name), path.stat().st_size
-        if num_bytes != num_wanted:
-            raise RemoteError(f"{self / name} has {num_bytes} bytes after {num_wanted} were written; {_NEXT}")
+        num_bytes, num_expected = self.size(name), path.stat().st_size
+        if num_bytes != num_expected:
+            raise RemoteError(f"{self / name} has {num_bytes} bytes after {num_expected} were written; {_NEXT}")
 
     def fetch_file(self, name: str, path: Path) -> None:
-        """Copy a file to a disk; FileNotFoundError."""
+        """Download a file to a local path; FileNotFoundError."""
         with self._faults(name, "read"):
             self._opened[0].get_file(self._at(name), str(path))
 
     def remove(self, *names: str) -> None:
-        """Remove files; those that are not there are none to remove."""
+        """Remove files; missing ones are ignored."""
         with ThreadPoolExecutor(_NUM_AT_ONCE) as pool:
             list(pool.map(self._remove, names))
 
@@ -177,29 +179,29 @@ class UrlFiles:
                 return
 
     @contextmanager
-    def _faults(self, name: str, what: str) -> Iterator[None]:
-        """Turn what a store raises into one line; each kind of store has errors of its own."""
+    def _faults(self, name: str, action: str) -> Iterator[None]:
+        """Turn the errors of a store into one line; each kind of store has its own error classes."""
         where = self / name if name else self.url
         try:
             yield
         except DferError:
             raise
         except FileNotFoundError as error:
-            if what == "written":
-                raise UsageError(f"{where} cannot be written: {_words(error)}; make the bucket first") from error
+            if action == "written":
+                raise UsageError(f"{where} cannot be written: {_one_line(error)}; create the bucket first") from error
             raise
         except Exception as error:
-            raise RemoteError(f"{where} cannot be {what}: {_words(error)}; {_NEXT}") from error
+            raise RemoteError(f"{where} cannot be {action}: {_one_line(error)}; {_NEXT}") from error
 
 
-def _words(error: Exception) -> str:
+def _one_line(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".") or repr(error)
 
 
 def answered(
     call: Callable[[], _T], *, limit_seconds: float = float("inf"), on_wait: Callable[[], None] = lambda: None
 ) -> _T:
-    """Return what a slow call returns, or raise what it raises; `on_wait` every few seconds meanwhile. TimeoutError."""
+    """Return the result of a slow call or raise its error; run `on_wait` every few seconds meanwhile. TimeoutError."""
     future: Future[_T] = Future()
 
     def body() -> None:
@@ -208,14 +210,14 @@ def answered(
         except BaseException as error:
             future.set_exception(error)
 
-    threading.Thread(target=body, daemon=True).start()  # the process may end before a call that hangs
-    end = time.monotonic() + limit_seconds
+    threading.Thread(target=body, daemon=True).start()  # a call that hangs must not keep the process alive
+    deadline = time.monotonic() + limit_seconds
     while True:
         try:
-            return future.result(timeout=min(_SIGN_SECONDS, max(0.0, end - time.monotonic())))
+            return future.result(timeout=min(_SIGN_SECONDS, max(0.0, deadline - time.monotonic())))
         except TimeoutError:
             if future.done():
                 raise
-            if time.monotonic() >= end:
+            if time.monotonic() >= deadline:
                 raise TimeoutError(f"no answer in {limit_seconds:.0f} s") from None
             on_wait()

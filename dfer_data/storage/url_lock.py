@@ -1,8 +1,9 @@
-"""One writer a URL: an object that one run alone can create, that names it, and that it renews while it lives.
+"""Lock a URL for one writer: an object that only one run can create, that names the run, and that the run renews.
 
-Nothing takes away the lock of a run that was killed, as an operating system does. Who finds one on the machine it names
-looks for that process; elsewhere he watches whether it is renewed, by its content and not by any clock. A lock that is
-not renewed is taken over: two writers do no harm, they write the same bytes, and the one that lost its lock ends.
+Unlike an operating system, a store does not remove the lock of a killed run. A run that finds a lock of the same
+machine looks for its process; for another machine it watches whether the content of the lock is renewed, without
+comparing clocks. A lock that is not renewed is taken over: two writers do no harm, because they write the same bytes,
+and the one that lost its lock ends.
 """
 
 from __future__ import annotations
@@ -25,41 +26,41 @@ from dfer_data.storage.folder_lock import PREFIX
 from dfer_data.storage.url_files import UrlFiles
 
 BEAT_SECONDS = 5.0
-"""Between two renewals."""
+"""Time between two renewals."""
 STALE_SECONDS = 60.0
-"""Without one, a lock is nobody's."""
-_LOOK_SECONDS = 1.0
-_CLOCK_SECONDS = 5.0  # a machine that sets its clock tells other starts of the same process
+"""A lock that is not renewed for this time has no holder."""
+_POLL_SECONDS = 1.0
+_CLOCK_SECONDS = 5.0  # setting the clock of a machine shifts the reported start of a process
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Content of a lock object: who holds it."""
+    """The holder of a lock, as stored in the lock object."""
 
     host: str
-    """Name of its machine."""
+    """Name of the machine."""
     pid: int
-    """Of its process there."""
+    """Process id there."""
     machine: str
-    """Which start of which machine, and which of its containers; empty where that cannot be told."""
+    """Id of the machine's boot and of its container; empty if unknown."""
     process_start: float
-    """When the process began, by that machine's clock; for telling it from a later one with its number."""
+    """When the process started, by that machine's clock; distinguishes it from a later process with the same id."""
     token: str
-    """Random; of this lock alone."""
+    """Random; unique to this lock."""
     num_beats: int = 0
     """Renewals so far."""
 
     def __str__(self) -> str:
-        """Return it as messages name it."""
+        """Return the holder as named in messages."""
         return f"process {self.pid} on {self.host}"
 
 
 class Lease:
-    """A lock that this process holds, renewed from a thread."""
+    """A lock that this process holds and renews from a thread."""
 
     def __init__(self, files: UrlFiles, name: str, holder: Holder) -> None:
         self.mark = name, holder.token
-        """Says to other processes of this run which lock is theirs; see `confirm`."""
+        """Identifies the lock for other processes of this run; see `confirm`."""
         self._files, self._name, self._holder = files, name, holder
         self._end = threading.Event()
         self._taken_by = ""
@@ -67,22 +68,22 @@ class Lease:
         self._thread.start()
 
     def confirm(self) -> None:
-        """Raise LockedError if the lock was another's at the last renewal."""
+        """Raise LockedError if another run held the lock at the last renewal."""
         if self._taken_by:
             raise _lost(self._files, self._taken_by)
 
     def release(self) -> None:
-        """End the renewals and remove the lock, if it is still this one."""
+        """Stop the renewals and remove the lock if it is still this one."""
         self._end.set()
         self._thread.join()
-        with contextlib.suppress(DferError):  # a store that is gone keeps it; it goes stale
-            if _owner(self._files, self._name, self._holder.token) is None:
+        with contextlib.suppress(DferError):  # an unreachable store keeps the lock; it becomes stale
+            if _other_holder(self._files, self._name, self._holder.token) is None:
                 self._files.remove(self._name)
 
     def _renew(self) -> None:
         while not self._end.wait(BEAT_SECONDS):
-            with contextlib.suppress(DferError):  # the next one may get through
-                if taken_by := _owner(self._files, self._name, self._holder.token):
+            with contextlib.suppress(DferError):  # the next renewal may succeed
+                if taken_by := _other_holder(self._files, self._name, self._holder.token):
                     self._taken_by = taken_by
                     return
                 self._holder = replace(self._holder, num_beats=self._holder.num_beats + 1)
@@ -90,49 +91,49 @@ class Lease:
 
 
 def confirm(files: UrlFiles, mark: tuple[str, str]) -> None:
-    """Raise LockedError if the lock is another's now."""
+    """Raise LockedError if another run holds the lock now."""
     name, token = mark
-    if taken_by := _owner(files, name, token):
+    if taken_by := _other_holder(files, name, token):
         raise _lost(files, taken_by)
 
 
 def _lost(files: UrlFiles, taken_by: str) -> LockedError:
     return LockedError(
-        f"the lock of {files.url} is held by {taken_by} by now: this run stood still for too long, or its lock was "
-        "removed; finished shards are kept, run the same command again later"
+        f"the lock of {files.url} is now held by {taken_by}: this run stalled for too long, or its lock was removed; "
+        "finished shards are kept, run the same command again later"
     )
 
 
 @contextlib.contextmanager
 def hold_url(files: UrlFiles, *, task_index: int | None, on_wait: Callable[[Holder], None]) -> Iterator[Lease]:
-    """Hold the place while the block runs, or, of an array of tasks, the part of one.
+    """Hold the lock of the place for the block, or the lock of one task of an array.
 
-    `on_wait` is told whose lock is watched, which takes up to a minute. Raises LockedError naming the holder: the whole
-    place and its tasks exclude each other, tasks of different index do not.
+    `on_wait` receives the holder of a lock while it is watched, which takes up to a minute. Raises LockedError naming
+    the holder: the whole place and its tasks exclude each other; tasks with different indices do not.
     """
     whole = f"{PREFIX}.json"
-    own = whole if task_index is None else f"{PREFIX}-task-{task_index:04d}.json"
-    held = _acquired(files, own, on_wait=on_wait)
+    name = whole if task_index is None else f"{PREFIX}-task-{task_index:04d}.json"
+    lock = _acquired(files, name, on_wait=on_wait)
     try:
-        tasks = sorted(name for name in files.listing() if name.startswith(f"{PREFIX}-task-"))
+        tasks = sorted(entry for entry in files.listing() if entry.startswith(f"{PREFIX}-task-"))
         for other in tasks if task_index is None else [whole]:
-            _end_stale(files, other, on_wait=on_wait)
-        yield held
+            _remove_stale(files, other, on_wait=on_wait)
+        yield lock
     finally:
-        held.release()
+        lock.release()
 
 
 def _acquired(files: UrlFiles, name: str, *, on_wait: Callable[[Holder], None]) -> Lease:
     holder = _this_process()
     while not files.create(name, _content(holder)):
-        if _owner(files, name, holder.token) is None:
-            break  # the answer to the first try was lost on the way
-        _end_stale(files, name, on_wait=on_wait)
+        if _other_holder(files, name, holder.token) is None:
+            break  # the first request succeeded, but its answer was lost
+        _remove_stale(files, name, on_wait=on_wait)
     return Lease(files, name, holder)
 
 
-def _end_stale(files: UrlFiles, name: str, *, on_wait: Callable[[Holder], None]) -> None:
-    """Remove a lock whose holder is gone; LockedError while it lives."""
+def _remove_stale(files: UrlFiles, name: str, *, on_wait: Callable[[Holder], None]) -> None:
+    """Remove a lock whose holder is gone; LockedError while the holder lives."""
     content = _read(files, name)
     if content is None:
         return
@@ -147,17 +148,17 @@ def _is_alive(files: UrlFiles, name: str, content: bytes, holder: Holder, *, on_
         start = _process_start(holder.pid)
         return start is not None and abs(start - holder.process_start) < _CLOCK_SECONDS
     on_wait(holder)
-    end = time.monotonic() + STALE_SECONDS
-    while time.monotonic() < end:
-        time.sleep(min(_LOOK_SECONDS, STALE_SECONDS))
-        now = _read(files, name)
-        if now != content:
-            return now is not None
+    deadline = time.monotonic() + STALE_SECONDS
+    while time.monotonic() < deadline:
+        time.sleep(min(_POLL_SECONDS, STALE_SECONDS))
+        current = _read(files, name)
+        if current != content:
+            return current is not None
     return False
 
 
-def _owner(files: UrlFiles, name: str, token: str) -> str | None:
-    """Return who else has the lock; None if it is that of `token`."""
+def _other_holder(files: UrlFiles, name: str, token: str) -> str | None:
+    """Return who else holds the lock; None if `token` does."""
     content = _read(files, name)
     holder = _parsed(content) if content is not None else None
     if holder is None:
@@ -189,7 +190,7 @@ def _this_process() -> Holder:
 
 
 def _process_start(pid: int) -> float | None:
-    """Return when a process began; None if there is none, or only its exit code is left."""
+    """Return the start time of a process; None if there is none, or only its exit code is left."""
     try:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
@@ -198,7 +199,7 @@ def _process_start(pid: int) -> float | None:
 
 
 def _machine() -> str:
-    """Return what two processes have in common that see each other's numbers; empty where that cannot be told."""
+    """Return an id that two processes share if they see each other's process ids; empty if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"

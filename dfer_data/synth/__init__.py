@@ -1,4 +1,4 @@
-"""Rendered datasets: expression clips of CC0 heads in the trees of real datasets; nobody in them is real."""
+"""Rendered datasets: expression clips of CC0 heads in the folder trees of real datasets; no person in them is real."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the demo dataset is made with, and what came out. Light on purpose: nothing heavy is imported here."""
+"""Settings and summary of the demo dataset. This module deliberately imports nothing heavy."""
 
 from dataclasses import dataclass
 
@@ -15,15 +15,15 @@ class SynthConfig:
     """Size and seed of a demo dataset; the same values always give the same bytes.
 
     Raises:
-        UsageError: one or more values are outside their range; all of them are named.
+        UsageError: one or more values are out of range; the message names all of them.
     """
 
     num_identities: int = 20
-    """Rendered people; a multiple of 5 (one block a fold), at least 10."""
+    """Number of rendered people; a multiple of 5 (one block per fold), at least 10."""
     takes: int = 2
     """Clips per identity and emotion, at least 1."""
     seed: int = 0
-    """Start of every random stream, 0 or more."""
+    """Seed of all random streams, 0 or more."""
     width_px: int = 640
     """Width of the videos in pixels: even, at least 160."""
     height_px: int = 320
@@ -50,12 +50,12 @@ class SynthSummary:
     """Counts of a written demo dataset."""
 
     num_clips: int
-    """Videos written."""
+    """Number of videos written."""
     num_frames: int
-    """Frames in all videos together."""
+    """Number of frames in all videos together."""
     num_identities: int
-    """Rendered people."""
+    """Number of rendered people."""
     num_bytes: int
     """Size of all files together, in bytes."""
     num_test_clips_by_fold: tuple[int, ...]
-    """Test clips of folds 1 to 5."""
+    """Number of test clips per fold, from fold 1."""

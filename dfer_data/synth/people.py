@@ -1,6 +1,6 @@
-"""Sample an identity: head shape, colours, brows, hair or cap, clothes; everything as polygons ready for the renderer.
+"""Sample an identity: head shape, colours, brows, hair or cap, clothes; all as polygons ready for the renderer.
 
-Shapes are mixtures of MakeHuman's adult macro targets with face details; nobody in particular comes out.
+Shapes are mixtures of MakeHuman's adult macro targets with face details; they resemble no particular person.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ _CLOTHES = ((52, 72, 110), (118, 48, 52), (54, 88, 70), (188, 182, 168), (60, 60
 _CAPS = ((40, 62, 112), (140, 44, 44), (44, 84, 62), (48, 48, 52), (196, 146, 66))
 _EYE_WHITE, _PUPIL = np.array([226, 222, 218], np.float32), np.array([14, 12, 12], np.float32)
 _GLOSS = {Part.EYE: 0.5, Part.SKIN: 0.1, Part.TEETH: 0.2}
-_DEPTH_BIAS = {Part.EYE: -0.05, Part.LASHES: 0.03}  # decimetres; lids lie over the eyeball, lashes over the lids
+_DEPTH_BIAS = {Part.EYE: -0.05, Part.LASHES: 0.03}  # decimetres; lids cover the eyeball, lashes cover the lids
 
-_EYES = (0.32, 7.27)  # |x| and y on the base mesh; features are found there before an identity bends them
-_SMALL = 0.16  # polygons with longer edges are divided, so that shading and colours stay smooth
-_AWAKE = 0.45  # of eyeWide in everybody's neutral face: the mesh's own looks sleepy
+_EYES = (0.32, 7.27)  # |x| and y on the base mesh, where features are located before an identity changes them
+_SMALL = 0.16  # polygons with longer edges are subdivided, so that shading and colours stay smooth
+_AWAKE = 0.45  # strength of eyeWide in every neutral face: the base mesh looks sleepy
 
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Polygons that are divided alike: each quad into n x n cells."""
+    """Polygons with the same subdivision: each quad into n x n cells."""
 
     quads: VertexIndices
     """(Q, 4) int32 corner vertices."""
@@ -51,9 +51,9 @@ class Grid:
     centres: Points
     """(C, 4) float32 weights of the four corner vertices at each cell's centre."""
     is_two_sided: bool
-    """Drawn from behind too."""
+    """Whether it is also drawn from behind."""
     needs_open_mouth: bool
-    """Hidden while the lips are closed."""
+    """Whether it is hidden while the lips are closed."""
     albedo: Points
     """(Q, C, 3) float32 RGB 0..255."""
     gloss: float
@@ -73,15 +73,15 @@ class SyntheticPerson:
     quads: VertexIndices
     """(Q, 4) int32 all polygons, for the normals."""
     grids: tuple[Grid, ...]
-    """The same polygons, divided and coloured."""
+    """The same polygons, subdivided and coloured."""
     head_share: Points
-    """(V,) 1: turns with the head, 0: stays with the shoulders."""
+    """(V,) 1 if the vertex turns with the head, 0 if it stays with the shoulders."""
     landmarks: tuple[VertexIndices, ...]
-    """Vertices whose mean is a landmark: eye, eye (picture's left first), nose tip, mouth corner, mouth corner."""
+    """Vertices whose mean is a landmark: two eyes (the picture's left first), nose tip, two mouth corners."""
 
 
 @dataclass(frozen=True, eq=False)
-class _Look:
+class _Appearance:
     """Colours and choices of one identity."""
 
     hair: str
@@ -96,26 +96,27 @@ class _Look:
 
 
 def sample_person(model: HeadModel, *, identity: int, seed: int) -> SyntheticPerson:
-    """Draw identity number `identity` of a dataset; sex, hair style and skin tone take turns, the rest is random."""
+    """Sample identity number `identity` of a dataset; sex, hair style and skin tone alternate, the rest is random."""
     rng = np.random.default_rng((seed, 1, identity))
     is_female = identity % 2 == 0
-    look = _look(identity, rng, is_female=is_female)
+    appearance = _sample_appearance(identity, rng, is_female=is_female)
     vertices = _shape(model, rng, is_female=is_female)
-    used = sorted({unit for emotion in APEX.values() for unit in emotion} | {"eyeBlinkLeft", "eyeBlinkRight"})
-    units = {name: model.units[name] for name in used}
-    vertices = _with_hair_volume(model, vertices, look.hair)
-    extras = sheets(look.hair, top_y=float(vertices[:, 1].max()), colour=look.hair_colour, cap=look.cover)
-    extras += _brows(model.vertices, vertices, units, colour=look.hair_colour * 0.5 + (10, 6, 4))
-    return _assemble(model, vertices, units, extras, look)
+    unit_names = sorted({unit for emotion in APEX.values() for unit in emotion} | {"eyeBlinkLeft", "eyeBlinkRight"})
+    units = {name: model.units[name] for name in unit_names}
+    vertices = _with_hair_volume(model, vertices, appearance.hair)
+    top_y = float(vertices[:, 1].max())
+    extras = sheets(appearance.hair, top_y=top_y, colour=appearance.hair_colour, cap=appearance.cover)
+    extras += _brows(model.vertices, vertices, units, colour=appearance.hair_colour * 0.5 + (10, 6, 4))
+    return _assemble(model, vertices, units, extras, appearance)
 
 
-def _look(identity: int, rng: np.random.Generator, *, is_female: bool) -> _Look:
+def _sample_appearance(identity: int, rng: np.random.Generator, *, is_female: bool) -> _Appearance:
     def pick(colours: tuple[tuple[int, int, int], ...]) -> Points:
         return np.array(colours[int(rng.integers(len(colours)))], np.float32)
 
     tone = identity * 5 % len(_SKINS)
     hair_colour = pick(_HAIR_COLOURS[: 3 if tone > 2 else None]) * np.float32(rng.uniform(0.85, 1.15))
-    return _Look(
+    return _Appearance(
         hair=HAIRS[identity % len(HAIRS)],
         skin=np.array(_SKINS[tone], np.float32) * rng.uniform(0.96, 1.04, 3).astype(np.float32),
         hair_colour=hair_colour,
@@ -129,7 +130,7 @@ def _look(identity: int, rng: np.random.Generator, *, is_female: bool) -> _Look:
 
 
 def _shape(model: HeadModel, rng: np.random.Generator, *, is_female: bool) -> Points:
-    """Return the vertices (V, 3) of a random adult, moved so that the eyes lie where the base mesh has them."""
+    """Return the vertices (V, 3) of a random adult, aligned so that the eyes are where the base mesh has them."""
     sex = "-female-" if is_female else "-male-"
     macros = [name for name in model.macros if sex in name]
     weights = rng.dirichlet([0.55 if name.endswith("young") else 0.25 for name in macros])
@@ -145,7 +146,7 @@ def _shape(model: HeadModel, rng: np.random.Generator, *, is_female: bool) -> Po
 
 
 def _with_hair_volume(model: HeadModel, vertices: Points, hair: str) -> Points:
-    """Lift the scalp along its normals: hair has a thickness, more on top than at the hairline."""
+    """Lift the scalp along its normals by the thickness of the hair, more on top than at the hairline."""
     ears = np.zeros(len(vertices), np.bool_)
     ears[np.unique(model.quads[(model.parts == Part.SKIN) & is_ear(model.texture.mean(axis=1))])] = True
     amount = np.where(ears, 0, scalp_share(model.vertices, hair) * thickness(model.vertices, hair))
@@ -153,25 +154,25 @@ def _with_hair_volume(model: HeadModel, vertices: Points, hair: str) -> Points:
 
 
 def _brows(base: Points, vertices: Points, units: Mapping[str, Points], *, colour: Points) -> list[HairSheet]:
-    """Lay two tapered strips on the skin above the eyes; they follow the face units of the skin below."""
+    """Return two tapered strips on the skin above the eyes; they move with the face units of the skin below."""
     along = np.linspace(0, 1, 11)
     x = np.interp(along, [0, 0.55, 1], [0.13, 0.44, 0.63])
     y = np.interp(along, [0, 0.55, 1], [7.48, 7.55, 7.47])
-    half = np.interp(along, [0, 0.2, 0.7, 1], [0.02, 0.033, 0.024, 0.005])
+    half_width = np.interp(along, [0, 0.2, 0.7, 1], [0.02, 0.033, 0.024, 0.005])
     strips = []
     for side in (-1, 1):
-        points = np.stack([np.stack([side * x, y + sign * half], axis=1) for sign in (1, -1)])  # (2, 11, 2)
+        points = np.stack([np.stack([side * x, y + sign * half_width], axis=1) for sign in (1, -1)])  # (2, 11, 2)
         nearest, weights = _anchor(base, points.reshape(-1, 2).astype(np.float32))
-        moved = np.einsum("nk,nkd->nd", weights, vertices[nearest] - base[nearest])
+        shift = np.einsum("nk,nkd->nd", weights, vertices[nearest] - base[nearest])
         depth = np.einsum("nk,nk->n", weights, base[nearest][..., 2])
-        place = np.concatenate([points.reshape(-1, 2), depth[:, None]], axis=1) + moved + (0, 0, 0.015)
+        strip = np.concatenate([points.reshape(-1, 2), depth[:, None]], axis=1) + shift + (0, 0, 0.015)
         moves = {name: np.einsum("nk,nkd->nd", weights, unit[nearest]) for name, unit in units.items()}
-        strips.append(HairSheet(place.reshape(2, -1, 3).astype(np.float32), colour, depth_bias=0.08, moves=moves))
+        strips.append(HairSheet(strip.reshape(2, -1, 3).astype(np.float32), colour, depth_bias=0.08, moves=moves))
     return strips
 
 
 def _anchor(base: Points, points: Points) -> tuple[VertexIndices, Points]:
-    """Return the 4 nearest front vertices of points (N, 2), as (N, 4), and their inverse-distance weights."""
+    """Return the 4 nearest front vertices (N, 4) of points (N, 2), and their inverse-distance weights (N, 4)."""
     front = np.flatnonzero(base[:, 2] > 1.0)
     distance = np.linalg.norm(base[front][None, :, :2] - points[:, None], axis=2)
     order = np.argsort(distance, axis=1)[:, :4]
@@ -180,24 +181,25 @@ def _anchor(base: Points, points: Points) -> tuple[VertexIndices, Points]:
 
 
 def _assemble(
-    model: HeadModel, vertices: Points, units: Mapping[str, Points], extras: list[HairSheet], look: _Look
+    model: HeadModel, vertices: Points, units: Mapping[str, Points], extras: list[HairSheet], appearance: _Appearance
 ) -> SyntheticPerson:
-    """Join mesh and extra sheets, divide large polygons, colour the cells."""
+    """Join mesh and extra sheets, subdivide large polygons, and colour the cells."""
     quads, points = [model.quads], [vertices]
     moves = {name: [unit] for name, unit in units.items()}
     for sheet in extras:
         quads.append(sheet.quads(first_vertex=sum(map(len, points))))
         points.append(sheet.points.reshape(-1, 3))
-        for name, parts in moves.items():
-            parts.append(sheet.moves[name] if sheet.moves else np.zeros_like(points[-1]))
-    joined = np.concatenate(points)
-    grids = _mesh_grids(model, vertices, look)
-    for sheet, mine in zip(extras, quads[1:], strict=True):
-        grids.append(_grid(mine, 1, sheet.colours()[:, None], gloss=sheet.gloss, bias=sheet.depth_bias, two_sided=True))
-    share = np.clip((joined[:, 1] - 5.2) / 1.0, 0, 1)
+        for name, displacements in moves.items():
+            displacements.append(sheet.moves[name] if sheet.moves else np.zeros_like(points[-1]))
+    all_vertices = np.concatenate(points)
+    grids = _mesh_grids(model, vertices, appearance)
+    for sheet, sheet_quads in zip(extras, quads[1:], strict=True):
+        colours = sheet.colours()[:, None]
+        grids.append(_grid(sheet_quads, 1, colours, gloss=sheet.gloss, bias=sheet.depth_bias, two_sided=True))
+    share = np.clip((all_vertices[:, 1] - 5.2) / 1.0, 0, 1)
     return SyntheticPerson(
-        joined,
-        {name: np.concatenate(parts).astype(np.float32) for name, parts in moves.items()},
+        all_vertices,
+        {name: np.concatenate(displacements).astype(np.float32) for name, displacements in moves.items()},
         np.concatenate(quads),
         tuple(grids),
         (share * share * (3 - 2 * share)).astype(np.float32),
@@ -205,7 +207,7 @@ def _assemble(
     )
 
 
-def _mesh_grids(model: HeadModel, vertices: Points, look: _Look) -> list[Grid]:
+def _mesh_grids(model: HeadModel, vertices: Points, appearance: _Appearance) -> list[Grid]:
     corners = vertices[model.quads]
     longest = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=2).max(axis=1)
     level = np.clip(np.ceil(longest / _SMALL), 1, 3).astype(int)
@@ -213,13 +215,13 @@ def _mesh_grids(model: HeadModel, vertices: Points, look: _Look) -> list[Grid]:
     level[(model.parts == Part.INSIDE_MOUTH) | (model.parts == Part.TEETH)] = 1
     grids = []
     for part, n in product(Part, (1, 2, 3)):
-        mine = np.flatnonzero((model.parts == part) & (level == n))
+        indices = np.flatnonzero((model.parts == part) & (level == n))
         if part == Part.EYE:
-            mine = mine[_faces_outwards(model, mine)]
-        if len(mine) == 0:
+            indices = indices[_faces_outwards(model, indices)]
+        if len(indices) == 0:
             continue
-        weights, quads = _cell_centres(n), model.quads[mine]
-        colours = _paint(part, weights @ model.vertices[quads], weights @ model.texture[mine], model, look)
+        weights, quads = _cell_centres(n), model.quads[indices]
+        colours = _paint(part, weights @ model.vertices[quads], weights @ model.texture[indices], model, appearance)
         grids.append(
             _grid(
                 quads,
@@ -235,33 +237,36 @@ def _mesh_grids(model: HeadModel, vertices: Points, look: _Look) -> list[Grid]:
 
 
 def _faces_outwards(model: HeadModel, eye_quads: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    """Whether polygons of the eyeballs lie on the side that lids can leave open."""
+    """Whether polygons of the eyeballs are on the side that open lids show."""
     centres = model.vertices[model.quads[eye_quads]].mean(axis=1)
     return np.asarray(_cosine_ahead(centres, model) > 0.4)
 
 
-def _paint(part: Part, base: Points, uv: Points, model: HeadModel, look: _Look) -> Points:
-    """Return the colours (Q, C, 3) of cells from their places (Q, C, 3) on the base mesh and texture (Q, C, 2)."""
+def _paint(part: Part, base: Points, uv: Points, model: HeadModel, appearance: _Appearance) -> Points:
+    """Return the colours (Q, C, 3) of cells from their positions on the base mesh (Q, C, 3) and texture (Q, C, 2)."""
     plain: Mapping[Part, npt.ArrayLike] = {
         Part.INSIDE_MOUTH: (84, 28, 30),
         Part.TEETH: (226, 220, 206),
-        Part.LASHES: look.skin * 0.3 + 6,
+        Part.LASHES: appearance.skin * 0.3 + 6,
     }
     if part in plain:
         return np.broadcast_to(np.asarray(plain[part], np.float32), base.shape)
     if part == Part.EYE:
-        return _eye_colours(base, model, look.iris)
+        return _eye_colours(base, model, appearance.iris)
     if part == Part.SHOULDERS:
-        edge = look.collar_y - 0.35 * np.clip(base[..., 2], 0, 1) + 0.45 * np.abs(base[..., 0])
+        edge = appearance.collar_y - 0.35 * np.clip(base[..., 2], 0, 1) + 0.45 * np.abs(base[..., 0])
         bare = np.clip((base[..., 1] - edge) / 0.1 + 0.5, 0, 1)[..., None]
-        return np.asarray(look.clothes * (1 - bare) + look.skin * 0.96 * bare, np.float32)
-    hairy = np.where(is_ear(uv), 0, scalp_share(base, look.hair))[..., None]
-    cover = look.cover if look.hair == "cap" else strands(look.hair_colour, base, look.strand_phase)
-    return np.asarray(_skin_colours(base, uv, model, look) * (1 - hairy) + cover * hairy, np.float32)
+        return np.asarray(appearance.clothes * (1 - bare) + appearance.skin * 0.96 * bare, np.float32)
+    hairy = np.where(is_ear(uv), 0, scalp_share(base, appearance.hair))[..., None]
+    if appearance.hair == "cap":
+        cover = appearance.cover
+    else:
+        cover = strands(appearance.hair_colour, base, appearance.strand_phase)
+    return np.asarray(_skin_colours(base, uv, model, appearance) * (1 - hairy) + cover * hairy, np.float32)
 
 
-def _skin_colours(base: Points, uv: Points, model: HeadModel, look: _Look) -> Points:
-    """Red cheeks and nose, lips, shaded lids, the shadow of a beard; shapes as `_paint`."""
+def _skin_colours(base: Points, uv: Points, model: HeadModel, appearance: _Appearance) -> Points:
+    """Return skin colours with red cheeks and nose, lips, shaded lids and stubble; shapes as in `_paint`."""
     side, height, depth = np.abs(base[..., 0]), base[..., 1], base[..., 2]
 
     def near(x: float, y: float, radius: float) -> Points:
@@ -269,20 +274,20 @@ def _skin_colours(base: Points, uv: Points, model: HeadModel, look: _Look) -> Po
         return np.asarray((np.exp(-(distance**2)) * (depth > 0.6))[..., None], np.float32)
 
     flush = np.clip(near(0.42, 6.9, 0.2) + near(0.0, 6.95, 0.13), 0, 1)
-    colours = look.skin * (1 - flush * (0.0, 0.09, 0.08))
+    colours = appearance.skin * (1 - flush * (0.0, 0.09, 0.08))
     lids = sample_mask(model.masks["eyelids"], uv)[..., None]
     colours = colours * (1 - 0.2 * lids - 0.1 * near(_EYES[0], _EYES[1] - 0.13, 0.1))
-    if look.has_stubble:
+    if appearance.has_stubble:
         beard = (
             np.clip((6.8 - height) / 0.2, 0, 1) * np.clip((height - 5.95) / 0.2, 0, 1) * np.clip(depth * 2 - 1, 0, 1)
         )
         colours = colours * (1 - 0.2 * beard[..., None] * (1, 0.95, 0.85))
     lips = sample_mask(model.masks["lips"], uv)[..., None]
-    return np.asarray(colours * (1 - lips) + (look.skin * (0.82, 0.58, 0.58) + (4, 0, 4)) * lips, np.float32)
+    return np.asarray(colours * (1 - lips) + (appearance.skin * (0.82, 0.58, 0.58) + (4, 0, 4)) * lips, np.float32)
 
 
 def _eye_colours(base: Points, model: HeadModel, iris: Points) -> Points:
-    """Pupil, iris with a dark rim, white; by the angle from straight ahead."""
+    """Return the colours of pupil, iris with a dark rim, and white, by the angle from straight ahead."""
     cosine = _cosine_ahead(base, model)[..., None]
     shades = np.where(cosine > 0.87, iris * 0.5, _EYE_WHITE)
     shades = np.where(cosine > 0.90, iris, shades)
@@ -290,14 +295,14 @@ def _eye_colours(base: Points, model: HeadModel, iris: Points) -> Points:
 
 
 def _cosine_ahead(points: Points, model: HeadModel) -> Points:
-    """Return the cosine (...,) between straight ahead and the way from the eyeball's middle to points (..., 3)."""
+    """Return the cosine (...,) of the angle between straight ahead and eyeball centre to points (..., 3)."""
     balls = model.vertices[np.unique(model.quads[model.parts == Part.EYE])]
-    middles = []
+    centres = []
     for side in (-1, 1):
         ball = balls[np.sign(balls[:, 0]) == side]
-        middles.append((ball.min(axis=0) + ball.max(axis=0)) / 2)
-    towards = points - np.where(points[..., :1] > 0, middles[1], middles[0])
-    return np.asarray(towards[..., 2] / np.linalg.norm(towards, axis=-1), np.float32)
+        centres.append((ball.min(axis=0) + ball.max(axis=0)) / 2)
+    directions = points - np.where(points[..., :1] > 0, centres[1], centres[0])
+    return np.asarray(directions[..., 2] / np.linalg.norm(directions, axis=-1), np.float32)
 
 
 def _cell_centres(n: int) -> Points:
@@ -306,7 +311,7 @@ def _cell_centres(n: int) -> Points:
 
 
 def _bilinear(u: npt.NDArray[np.float64], v: npt.NDArray[np.float64]) -> Points:
-    """Return the weights (N, 4) of a quad's corners at (u, v), corners in turn at (0,0) (1,0) (1,1) (0,1)."""
+    """Return the weights (N, 4) of a quad's corners at (u, v); the corners are at (0,0), (1,0), (1,1) and (0,1)."""
     weights = np.stack([(1 - u) * (1 - v), u * (1 - v), u * v, (1 - u) * v], axis=-1)
     return weights.reshape(-1, 4).astype(np.float32)
 
@@ -338,7 +343,7 @@ def _grid(
 
 
 def vertex_normals(vertices: Points, quads: VertexIndices) -> Points:
-    """Return (V, 3) float32 unit normals: the mean of the polygons around each vertex, weighted by area."""
+    """Return (V, 3) float32 unit normals: the mean over the polygons around each vertex, weighted by area."""
     a, b, c, d = (vertices[quads[:, i]] for i in range(4))
     p, q = c - a, d - b
     normals = p[:, [1, 2, 0]] * q[:, [2, 0, 1]] - p[:, [2, 0, 1]] * q[:, [1, 2, 0]]
@@ -349,7 +354,7 @@ def vertex_normals(vertices: Points, quads: VertexIndices) -> Points:
 
 
 def _landmark_vertices(model: HeadModel, vertices: Points) -> tuple[VertexIndices, ...]:
-    """Find the vertices of the five landmarks: eyelid rims, this identity's nose tip, outer mouth corners."""
+    """Return the vertices of the five landmarks: eyelid rims, this identity's nose tip, outer mouth corners."""
     base = model.vertices
     is_skin = model.parts == Part.SKIN
     skin = np.unique(model.quads[is_skin])
@@ -359,7 +364,7 @@ def _landmark_vertices(model: HeadModel, vertices: Points) -> tuple[VertexIndice
 
     def eye(side: int) -> VertexIndices:
         targets = [np.array([side * (_EYES[0] + dx), _EYES[1] + dy]) for dx, dy in rim]
-        front = skin[base[skin, 2] > 1.33]  # not the folds behind the rims
+        front = skin[base[skin, 2] > 1.33]  # exclude the folds behind the rims
         return np.array([front[np.argmin(np.linalg.norm(base[front, :2] - t, axis=1))] for t in targets], np.int32)
 
     middle = skin[np.abs(base[skin, 0]) < 0.01]

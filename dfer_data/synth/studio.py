@@ -1,4 +1,4 @@
-"""What all rendered datasets share: filming a person, encoding, workers, a folder that appears whole or not at all."""
+"""Shared by all rendered datasets: filming a person, encoding, workers, an output folder that appears atomically."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ _Row = TypeVar("_Row")
 
 
 def refuse_filled(out: Path) -> None:
-    """Raise UsageError for anything but a new or empty folder."""
+    """Raise UsageError unless `out` is a new or empty folder."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"{out} exists and is not an empty folder; remove it or choose another --out")
 
 
 @contextmanager
 def appearing(out: Path) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `out` when the block succeeds, and disappears when it does not."""
+    """Yield a temporary folder that is renamed to `out` if the block succeeds, and deleted if it fails."""
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
     try:
@@ -54,33 +54,33 @@ def appearing(out: Path) -> Iterator[Path]:
 
 
 def run_all(make: Callable[[_Clip], _Row], clips: Sequence[_Clip], *, num_workers: int) -> Iterator[_Row]:
-    """Make the clips and yield what `make` returns, in order. Raises WorkerError when a worker dies."""
+    """Call `make` for each clip and yield the results in order. Raises WorkerError if a worker dies."""
     if num_workers <= 1:
         yield from map(make, clips)
         return
     context = multiprocessing.get_context("spawn")
     with safe_imports():
         executor = ProcessPoolExecutor(num_workers, context, initializer=_start_worker)
-        rows = executor.map(make, clips)  # starts them
+        rows = executor.map(make, clips)  # starts the workers
     try:
         yield from rows
     except BrokenProcessPool as error:
         raise WorkerError(
-            "a worker process died while it rendered (often a lack of memory); nothing was written, run it again, "
-            "perhaps with fewer --workers"
+            "a worker process died while rendering (often out of memory); nothing was written; run the command again, "
+            "if necessary with fewer --workers"
         ) from error
     finally:
-        executor.shutdown(cancel_futures=True)  # waits for the clip in work, a fraction of a second
+        executor.shutdown(cancel_futures=True)  # waits for the current clips, a fraction of a second
 
 
 def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole group; the parent decides
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole process group; the parent handles it
     end_with_parent()
 
 
 @lru_cache(maxsize=2)
 def person_of(heads: Path, identity: int, seed: int) -> SyntheticPerson:
-    """Return a person of the heads' wheel; the last two are kept."""
+    """Return a person of the heads' wheel; the last two are cached."""
     return sample_person(load_heads(heads), identity=identity, seed=seed)
 
 
@@ -112,7 +112,7 @@ def film(
 
 
 def _scene(rng: np.random.Generator, config: SynthConfig) -> Scene:
-    """Draw place, light and background of a clip; sizes scale with the picture's height."""
+    """Sample position, light and background of a clip; sizes scale with the height of the picture."""
     unit = config.height_px / 320
     light = np.array([rng.uniform(-0.55, 0.55), rng.uniform(0.15, 0.6), 0.85], np.float32)
     middle = (config.width_px - 1) / 2
@@ -145,7 +145,7 @@ def _background(rng: np.random.Generator, config: SynthConfig) -> Image:
 
 
 def encode(path: Path, pictures: Sequence[Image], *, crf: int, codec: str = "libx264") -> None:
-    """Write a video file whose bytes depend on the pictures alone; `crf` is H.264's quality."""
+    """Write a video file whose bytes depend only on the pictures; `crf` is the quality for H.264."""
     height, width = pictures[0].shape[:2]
     options = {"crf": str(crf), "preset": "ultrafast"} if codec == "libx264" else {"flags": "+bitexact"}
     muxer = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if path.suffix == ".mp4" else {})

@@ -1,4 +1,4 @@
-"""Write a small rendered tree in the shape of a dataset other than DFEW: few, short, small clips; quirks and all."""
+"""Write a small rendered tree in the shape of a dataset other than DFEW: few, short, small clips, with its quirks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from dfer_data.synth.studio import appearing, encode, film, person_of, refuse_fi
 from dfer_data.types import Floats, Image
 
 TREE_VERSION = 1
-_EVERY = 6  # of a performance's frames: 3 to 5 are enough for a tree that shows how files lie
+_EVERY = 6  # keep every sixth frame: 3 to 5 frames are enough to show the layout of the files
 _CROP_PX, _CROP_EYE_DISTANCES = 112, 3.4
 _CODECS = {".mp4": "libx264", ".avi": "mpeg4", ".flv": "flv"}
 _ACTED = {"contempt": "disgust", "anxiety": "fear", "helplessness": "sad", "disappointment": "sad", "calm": "neutral"}
@@ -33,7 +33,7 @@ _STATEMENT = (
 
 @dataclass(frozen=True)
 class _Studio:
-    """What all clips have in common."""
+    """Inputs that all clips share."""
 
     config: SynthConfig
     heads: Path
@@ -50,9 +50,9 @@ def write_tree(
     num_workers: int = 2,
     on_clip: Callable[[int, int], None] | None = None,
 ) -> SynthSummary:
-    """Render a dataset's shape into the new folder `out`; equal arguments give equal bytes.
+    """Render a small tree in a dataset's shape into the new folder `out`; equal arguments give equal bytes.
 
-    `takes`: how many times as many clips as the least. For the others, and what is raised, see `write_dfew`.
+    `takes` multiplies the smallest number of clips. For the other arguments and the errors, see `write_dfew`.
     """
     if dataset not in TREES:
         raise UsageError(f"synth knows no dataset {dataset!r}; known: dfew, {', '.join(TREES)}")
@@ -64,12 +64,12 @@ def write_tree(
     config = SynthConfig(seed=seed, width_px=tree.width_px, height_px=tree.height_px)
     with appearing(out) as folder:
         num_frames = 0
-        for done, frames in enumerate(
-            run_all(partial(_make, studio=_Studio(config, heads, folder)), tree.takes, num_workers=num_workers), start=1
-        ):
-            num_frames += frames
+        make = partial(_make, studio=_Studio(config, heads, folder))
+        counts = run_all(make, tree.takes, num_workers=num_workers)
+        for num_done, num_frames_of_clip in enumerate(counts, start=1):
+            num_frames += num_frames_of_clip
             if on_clip is not None:
-                on_clip(done, len(tree.takes))
+                on_clip(num_done, len(tree.takes))
         _write_texts(folder, tree, dataset=dataset, seed=seed)
     num_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     people = {take.identity for take in tree.takes}
@@ -81,9 +81,9 @@ def _make(take: Take, *, studio: _Studio) -> int:
     cv2.setNumThreads(1)
     config, face = studio.config, _ACTED.get(take.emotion, take.emotion)
     rng = np.random.default_rng((config.seed, 4, take.number))
-    whole = perform(face, rng)
+    full = perform(face, rng)
     names = ("intensity", "blink", "yaw", "pitch", "roll")
-    short = replace(whole, **{name: getattr(whole, name)[::_EVERY] for name in names})
+    short = replace(full, **{name: getattr(full, name)[::_EVERY] for name in names})
     pictures, landmarks = film(person_of(studio.heads, take.identity, config.seed), face, short, rng, config)
     for path in take.videos:
         (studio.folder / path).parent.mkdir(parents=True, exist_ok=True)
@@ -92,12 +92,12 @@ def _make(take: Take, *, studio: _Studio) -> int:
         folder = studio.folder / take.crops
         folder.mkdir(parents=True)
         for number, (picture, points) in enumerate(zip(pictures, landmarks, strict=True), start=1):
-            _write_picture(folder / take.frame_name.format(number), _cropped(picture, points))
+            _write_picture(folder / take.frame_name.format(number), _crop(picture, points))
     return len(pictures)
 
 
-def _cropped(picture: Image, landmarks: Floats) -> Image:
-    """Return the square about a face, as datasets ship it."""
+def _crop(picture: Image, landmarks: Floats) -> Image:
+    """Return the square around a face, as datasets ship it."""
     side = _CROP_EYE_DISTANCES * float(np.linalg.norm(landmarks[1] - landmarks[0]))
     left, top = landmarks.mean(axis=0) - side / 2
     matrix = np.array([[_CROP_PX / side, 0, -left * _CROP_PX / side], [0, _CROP_PX / side, -top * _CROP_PX / side]])
@@ -106,8 +106,8 @@ def _cropped(picture: Image, landmarks: Floats) -> Image:
 
 def _write_picture(path: Path, picture: Image) -> None:
     options = [cv2.IMWRITE_JPEG_QUALITY, 92] if path.suffix == ".jpg" else []
-    done, data = cv2.imencode(path.suffix, picture[..., ::-1], options)
-    assert done
+    success, data = cv2.imencode(path.suffix, picture[..., ::-1], options)
+    assert success
     path.write_bytes(data.tobytes())
 
 

@@ -1,1 +1,1 @@
-"""Frames from video files and image folders, shot cuts, resizing."""
+"""Read frames from video files and image folders, find shot cuts, resize."""

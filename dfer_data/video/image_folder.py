@@ -1,4 +1,4 @@
-"""The pictures of a folder of face crops: in the order of their frames, read with checks, hashed together."""
+"""List, read and hash the pictures of a folder of face crops, in frame order."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ PICTURE_EXTENSIONS = (*JPEG_EXTENSIONS, ".png")
 
 
 def picture_files(folder: Path) -> list[Path]:
-    """Return the JPEG and PNG files of a folder of crops in the order of their frames."""
+    """Return the JPEG and PNG files of a folder of crops in frame order."""
     return sorted((path for path in folder.iterdir() if path.suffix.lower() in PICTURE_EXTENSIONS), key=_last_number)
 
 
 def _last_number(path: Path) -> tuple[int, str]:
-    """Sort key of a frame file: its last number, since names like 1.jpg, 10.jpg, 2.jpg sort wrongly as text."""
+    """Return a frame file's sort key: its last number, since names like 1.jpg, 10.jpg, 2.jpg sort wrongly as text."""
     numbers = re.findall(r"\d+", path.stem)
     return (int(numbers[-1]) if numbers else -1, path.name)
 
 
 def read_picture(path: Path, index: int) -> tuple[bytes | None, Image]:
-    """Return a picture's JPEG bytes, None for a PNG, and its pixels (H, W, 3) uint8 RGB. VideoError: BAD_PICTURE."""
+    """Return a picture's JPEG bytes (None for a PNG) and (H, W, 3) uint8 RGB pixels; raise VideoError BAD_PICTURE."""
     if path.is_symlink() and not path.resolve().is_relative_to(path.parent.resolve()):
         raise VideoError(
-            "BAD_PICTURE", f"{path.name} is a link out of its folder", frame=index, hint="copy the file there"
+            "BAD_PICTURE",
+            f"{path.name} is a link to a file outside its folder",
+            frame=index,
+            hint="copy the file into the folder",
         )
     is_jpeg = path.suffix.lower() in JPEG_EXTENSIONS
     try:
@@ -48,12 +51,12 @@ def read_picture(path: Path, index: int) -> tuple[bytes | None, Image]:
 def _decoded_png(data: bytes) -> Image:
     image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR) if data[:4] == b"\x89PNG" else None
     if image is None:
-        raise ValueError(f"{len(data)} bytes that no PNG begins with or holds")
+        raise ValueError(f"its {len(data)} bytes cannot be decoded")
     return np.ascontiguousarray(image[..., ::-1])
 
 
 def hash_of_pictures(folder: Path) -> tuple[int, str]:
-    """Return the bytes of all pictures of a folder, and the sha256 of them one after the other. Raises OSError."""
+    """Return the total bytes of a folder's pictures and the sha256 of their concatenation. Raises OSError."""
     num_bytes, digest = 0, hashlib.sha256()
     for path in picture_files(folder):
         data = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Decode a video safely and streaming with PyAV: upright, square-pixel RGB frames with their times."""
+"""Decode a video safely with PyAV, as a stream of upright, square-pixel RGB frames with their times."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ VIDEO_EXTENSIONS = frozenset(
     {".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv"}
     | {".ts", ".webm", ".wmv"}
 )
-"""File names that `prepare folder` takes for videos, lower case."""
+"""File extensions that `prepare folder` treats as videos, in lower case."""
 
-# Playlist formats (hls, concat, dash...) would open other files by name: only plain containers are let through.
+# Playlist formats (hls, concat, dash...) would open other files by name, so only plain containers are allowed.
 _FORMATS = "3g2,3gp,asf,avi,flv,gif,m4a,m4v,matroska,mj2,mov,mp4,mpeg,mpegts,mpegvideo,ogg,webm"
 MAX_PIXELS = 8192 * 4320
-"""Largest picture that is decoded (8K); larger ones are refused before memory is taken."""
+"""Largest picture that is decoded (8K); larger ones are refused before memory is allocated."""
 _UNKNOWN_STEP_SECONDS = 0.04
-# PyAV 19 decodes any bytes in metadata by itself; older versions raise an error unless told otherwise.
+# PyAV 19 decodes any bytes in metadata by itself; older versions raise an error by default.
 _METADATA: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
-_PARTIAL_SHARE = 0.8  # less than this of the declared duration decoded: the file is cut
+_MIN_DECODED_SHARE = 0.8  # of the declared duration; a file with less is truncated
 
 
 @dataclass(frozen=True)
 class VideoInfo:
-    """What the container declares; counts from decoding are trusted over these."""
+    """What the container declares; counts from decoding take precedence."""
 
     width_px: int
-    """Of the upright, square-pixel picture before rotation metadata (which frames carry) is applied."""
+    """Width of the upright, square-pixel picture before rotation metadata (which frames carry) is applied."""
     height_px: int
-    """As `width_px`."""
+    """Height of the same picture."""
     fps: float
     """Average frame rate; 0 when unknown."""
     duration_seconds: float
@@ -71,27 +71,31 @@ class VideoReader:
     def frames(self) -> Iterator[Frame]:
         """Yield every frame in order. A decoder error ends the stream; `decode_error` then holds its text.
 
-        Frames before number `first_wanted`, which may be raised between two frames, are decoded and passed over.
+        Frames before number `first_wanted`, which may be raised between two frames, are decoded but not yielded.
         Raises MemoryError.
         """
         step = 1.0 / self.info.fps if self.info.fps > 0 else _UNKNOWN_STEP_SECONDS
         try:
             for picture in self._container.decode(self._stream):
-                known = picture.time
-                seconds = known if known is not None else self._last_seconds + (step if self.num_frames else 0.0)
+                pts_seconds = picture.time
+                seconds = (
+                    pts_seconds if pts_seconds is not None else self._last_seconds + (step if self.num_frames else 0.0)
+                )
                 if not self.num_frames:
                     self._first_seconds = seconds
                 self._last_seconds = seconds
                 self.num_frames += 1
                 if self.num_frames > self.first_wanted:
                     yield Frame(self.num_frames - 1, seconds, self._picture(picture), bool(picture.is_corrupt))
-        except (av.error.FFmpegError, ValueError, LookupError) as error:  # LookupError: a stream that was not announced
+        except (av.error.FFmpegError, ValueError, LookupError) as error:  # LookupError: an undeclared stream
             self.decode_error = _reason(error)
 
     def _picture(self, picture: av.VideoFrame) -> Image:
-        """Convert a decoded picture; ValueError when it has grown over the cap since the file was opened."""
+        """Convert a decoded picture; raise ValueError if it has grown beyond MAX_PIXELS since the file was opened."""
         if round(picture.width * self._sar) * picture.height > MAX_PIXELS:
-            raise ValueError(f"a picture of {picture.width} x {picture.height} in the middle of the stream")
+            raise ValueError(
+                f"a picture of {picture.width} x {picture.height} in the middle of the stream is too large"
+            )
         pixels = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
         return _upright(pixels, sar=self._sar, rotation_degrees=picture.rotation)
 
@@ -103,14 +107,14 @@ class VideoReader:
         step = 1.0 / self.info.fps if self.info.fps > 0 else 0.0
         start = 0.0 if "matroska" in self._container.format.name else self._first_seconds  # its duration counts from 0
         decoded = self._last_seconds - start + step
-        return decoded < _PARTIAL_SHARE * self.info.duration_seconds
+        return decoded < _MIN_DECODED_SHARE * self.info.duration_seconds
 
 
 class PictureReader(VideoReader):
-    """A folder of pictures as if it were a video of 25 frames a second, whose rate nobody knows."""
+    """Reads a folder of pictures like a video of 25 frames per second whose declared frame rate is unknown."""
 
     def __init__(self, paths: list[Path]) -> None:
-        """Take pictures in the order of their frames; VideoError BAD_PICTURE for the first of them."""
+        """Take pictures in frame order; raise VideoError BAD_PICTURE if the first is unreadable."""
         self._paths = paths
         height, width = read_picture(self._paths[0], 0)[1].shape[:2]
         self.info = VideoInfo(width, height, 0.0, 0.0)
@@ -119,7 +123,7 @@ class PictureReader(VideoReader):
         self.first_wanted = 0
 
     def frames(self) -> Iterator[Frame]:
-        """Yield every picture in order; one that cannot be read, or has another size, ends the stream."""
+        """Yield every picture in order; an unreadable picture, or one of another size, ends the stream."""
         for path in self._paths:
             try:
                 _, image = read_picture(path, self.num_frames)
@@ -127,7 +131,7 @@ class PictureReader(VideoReader):
                 self.decode_error = error.message
                 return
             if image.shape[:2] != (self.info.height_px, self.info.width_px):
-                self.decode_error = f"{path.name} has another size than the pictures before it"
+                self.decode_error = f"{path.name} differs in size from the pictures before it"
                 return
             self.num_frames += 1
             if self.num_frames > self.first_wanted:
@@ -149,7 +153,7 @@ def open_video(path: Path) -> Iterator[VideoReader]:
         yield PictureReader(paths)
         return
     with open_container(path) as container:
-        stream = _largest(container)
+        stream = _largest_stream(container)
         if stream is None:
             raise VideoError("NO_VIDEO_STREAM", f"{path.name} has no video stream", hint="it may be audio only")
         if stream.codec_context is None:
@@ -165,13 +169,13 @@ def open_video(path: Path) -> Iterator[VideoReader]:
         stream.codec_context.thread_count = 1
         stream.codec_context.options = {
             "max_pixels": str(MAX_PIXELS)
-        }  # the decoder's own check, before it takes memory
+        }  # the decoder's own check, before it allocates memory
         yield reader
 
 
 def open_container(path: Path) -> InputContainer:
-    """Open a local file of a plain format, and no other one through it. Raises VideoError MISSING_VIDEO, UNREADABLE."""
-    # As options of the container alone: PyAV before 17.1 frees those of streams wrongly where a demuxer adds streams.
+    """Open a local file of a plain format, which cannot open others. Raises VideoError MISSING_VIDEO, UNREADABLE."""
+    # Only container options: PyAV before 17.1 frees stream options wrongly where a demuxer adds streams.
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
     try:
         container: InputContainer = av.open(str(path.absolute()), container_options=options, **_METADATA)
@@ -182,22 +186,26 @@ def open_container(path: Path) -> InputContainer:
         raise VideoError(
             "UNREADABLE",
             f"{path.name} ({_size_bytes(path)} bytes) is not a readable video: {_reason(error)}",
-            hint="download or convert it again; a download page or a Git LFS pointer may carry a video's name",
+            hint="download or convert it again; it may be a web page or a Git LFS pointer with a video's name",
         ) from error
 
 
-def _largest(container: InputContainer) -> VideoStream | None:
-    """Return the video stream with the largest pictures, as the ffmpeg program does; cover art is none."""
-    streams = [one for one in container.streams.video if not one.disposition & one.disposition.__class__.attached_pic]
-    return max(streams, key=lambda one: (_num_pixels(one), -one.index), default=None)
+def _largest_stream(container: InputContainer) -> VideoStream | None:
+    """Return the video stream with the largest pictures, as the ffmpeg program does; cover art is ignored."""
+    streams = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & stream.disposition.__class__.attached_pic
+    ]
+    return max(streams, key=lambda stream: (_num_pixels(stream), -stream.index), default=None)
 
 
 def _num_pixels(stream: VideoStream) -> int:
-    return stream.width * stream.height if stream.codec_context is not None else 0  # none: a codec without decoder
+    return stream.width * stream.height if stream.codec_context is not None else 0  # None: a codec without a decoder
 
 
 def _upright(image: Image, *, sar: float, rotation_degrees: int) -> Image:
-    """Make pixels square, then undo the rotation that the container asks a player to undo (PyAV leaves it)."""
+    """Make pixels square, then apply the rotation that the container asks of a player (PyAV does not)."""
     height, width = image.shape[:2]
     square_width = max(1, round(width * sar))
     if square_width != width:

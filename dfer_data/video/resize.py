@@ -1,4 +1,4 @@
-"""Resize a picture."""
+"""Resize pictures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dfer_data.types import Image
 
 
 def resized(image: Image, *, size_px: int) -> Image:
-    """Return an (H, W, 3) picture as (size, size, 3), squashed where it is not square, as the field's loaders do."""
+    """Resize an (H, W, 3) picture to (size, size, 3), ignoring its aspect ratio, as the field's loaders do."""
     height, width = image.shape[:2]
     if (height, width) == (size_px, size_px):
         return image

@@ -1,1 +1,1 @@
-"""Model files: the pinned list, downloads checked by hash, files placed by hand."""
+"""Model files: the pinned list, downloads verified by hash, and files that the user puts into the cache."""

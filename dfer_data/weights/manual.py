@@ -1,4 +1,4 @@
-"""Model files that no package index carries: their makers' address, and where to put them by hand."""
+"""Model files that no package index has and that the user downloads from their authors."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from dfer_data.errors import WeightsError
 
 @dataclass(frozen=True)
 class Release:
-    """One file that is fetched by hand. Its hash is not known here: a prepared dataset records what was used."""
+    """One file that the user downloads. Its hash is not pinned; a prepared dataset records the hash of its file."""
 
     name: str
     """Name on the command line."""
     filename: str
     """File name in the cache."""
     url: str
-    """Where its makers give it out."""
+    """Download address of its authors."""
     purpose: str
-    """What it is for, in a few words."""
+    """Short text on what the file is used for."""
     terms: str
     """Licence of the file and known terms of the data it was trained on."""
 
     def find(self, folder: Path) -> Path:
-        """Return the file in `folder`; WeightsError with the address where it is not there."""
+        """Return the file in `folder`; WeightsError with the address if it is missing."""
         path = folder / self.filename
         if not path.is_file():
             raise WeightsError(
@@ -43,9 +43,9 @@ RELEASES = (
         terms="MIT; trained on WIDER FACE, whose pictures are for non-commercial research",
     ),
 )
-"""In the order of `dfer weights list`, after those of the package index."""
+"""Releases in the order of `dfer weights list`, which shows them after the assets."""
 
 
 def release(name: str) -> Release | None:
-    """Return the release called `name`; None where there is none."""
-    return next((one for one in RELEASES if one.name == name), None)
+    """Return the release named `name`; None if there is none."""
+    return next((file for file in RELEASES if file.name == name), None)

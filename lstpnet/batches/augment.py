@@ -1,8 +1,8 @@
-"""Random changes to a training batch, on its device: the same change over all frames of a clip.
+"""Augment a training batch on its device, with the same change to all frames of a clip.
 
-What is drawn for a clip is a function of (seed, epoch, clip id), so it does not depend on batches, threads or devices;
-mixing is the exception, as it joins the clips that a batch happens to hold. Rotation and crop are one resampling, all
-of colour is one linear map.
+The random parameters of a clip are a function of (seed, epoch, clip id), so they do not depend on batches, threads or
+devices. Mixing is the exception, because it combines the clips of one batch. Rotation and crop share one resampling;
+brightness, contrast and saturation are one linear map.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from lstpnet.recipe import Recipe
 
-_CLIP_STREAM, _BATCH_STREAM = 1, 5  # keep these draws apart from the frames' and the order's
+_CLIP_STREAM, _BATCH_STREAM = 1, 5  # independent of the streams for frame sampling and clip order
 _GRAY = (0.299, 0.587, 0.114)
 _CROP_ASPECT = (3 / 4, 4 / 3)
 _ERASED_AREA, _ERASED_ASPECT = (0.02, 0.33), (0.3, 3.3)
@@ -26,53 +26,53 @@ _ERASED_AREA, _ERASED_ASPECT = (0.02, 0.33), (0.3, 3.3)
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """What is changed at random, and how much; the defaults change nothing."""
+    """Settings of the augmentation; the defaults change nothing."""
 
     flip: float = 0.0
-    """Probability of mirroring left to right."""
+    """Probability of a horizontal flip."""
     crop: float = 1.0
-    """Least share of the area that a crop keeps before it is resized to the whole; its sides' ratio is 3:4 to 4:3."""
+    """Minimum share of the area that a crop keeps before it is resized to full size; its aspect ratio is 3:4 to 4:3."""
     rotation_degrees: float = 0.0
-    """Greatest turn about the middle, either way; corners are filled with black."""
+    """Maximum rotation about the centre, in either direction; corners are filled with black."""
     brightness: float = 0.0
-    """A factor between 1 - x and 1 + x."""
+    """The brightness factor is between 1 - x and 1 + x."""
     contrast: float = 0.0
-    """The same for the distance from the clip's mean grey."""
+    """The same for the difference from the clip's mean grey."""
     saturation: float = 0.0
-    """The same for the distance from each pixel's grey."""
+    """The same for the difference from each pixel's grey."""
     erasing: float = 0.0
-    """Probability of blackening a rectangle of 2 to 33 % of the picture (Zhong et al., AAAI 2020)."""
+    """Probability of blackening a rectangle of 2 to 33 % of the frame area (Zhong et al., AAAI 2020)."""
     mixup: float = 0.0
-    """Alpha of mixup (Zhang et al., ICLR 2018); 0: none."""
+    """Alpha of mixup (Zhang et al., ICLR 2018); 0: no mixup."""
     cutmix: float = 0.0
-    """Alpha of CutMix (Yun et al., ICCV 2019); 0: none. With mixup too, each batch has one of them, by chance."""
+    """Alpha of CutMix (Yun et al., ICCV 2019); 0: no CutMix. With mixup too, each batch gets one of them at random."""
 
     @classmethod
     def of(cls, recipe: Recipe) -> Augmentation:
-        """Take these settings from a recipe, which has them by the same names."""
-        return cls(**{each.name: getattr(recipe, each.name) for each in fields(cls)})
+        """Take these settings from the recipe fields of the same names."""
+        return cls(**{field.name: getattr(recipe, field.name) for field in fields(cls)})
 
 
 @dataclass(frozen=True)
 class _Draws:
-    """What was drawn for the clips of a batch, (B,) each unless said."""
+    """Random parameters of the clips of a batch; every list has one item per clip."""
 
     is_mirrored: list[bool]
     crops: list[tuple[float, float, float, float]]
-    """Width, height, and middle x, y of the crop, as shares of the picture."""
+    """Width, height, and centre x, y of the crop, as shares of the frame."""
     radians: list[float]
     colours: list[tuple[float, float, float]]
     """Factors of brightness, contrast, saturation."""
     erased: list[tuple[float, float, float, float] | None]
-    """Left, top, right, bottom as shares of the picture."""
+    """Left, top, right, bottom as shares of the frame."""
 
 
 def augmented(
     frames: torch.Tensor, clip_ids: Sequence[str], changes: Augmentation, *, seed: int, epoch: int
 ) -> torch.Tensor:
-    """(B, T, 3, H, W) uint8 -> the same shape: uint8 if clips are mirrored at most, else float32 in 0..1.
+    """Augment clips (B, T, 3, H, W) uint8; return uint8 if only flips are enabled, else float32 in 0..1.
 
-    Leaves `frames` as they are. Mixing is `mixed`.
+    Does not modify `frames`. `mixed` does the mixing.
     """
     draws = _draw(clip_ids, changes, seed=seed, epoch=epoch)
     frames = _mirrored(frames, draws.is_mirrored)
@@ -101,26 +101,26 @@ def mixed(
     seed: int,
     epoch: int,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mix clips (B, T, 3, H, W) float with each other; return them and targets.
+    """Mix clips (B, T, 3, H, W) float with each other by mixup or CutMix; return the clips and their targets.
 
-    `labels` are (B,) int64, or (B, num_classes) float32, rows that sum to 1; targets are the same where nothing is
-    mixed, else such rows.
+    `labels` are (B,) int64, or (B, num_classes) float32 with rows that sum to 1. The targets are `labels` if nothing is
+    mixed, else rows of the second kind.
     """
     if changes.mixup == 0 and changes.cutmix == 0:
         return pixels, labels
     rng = np.random.default_rng((seed, epoch, zlib.crc32("\n".join(clip_ids).encode("utf-8")), _BATCH_STREAM))
     partner = torch.from_numpy(rng.permutation(len(clip_ids))).to(pixels.device)
-    cuts = changes.cutmix > 0 and (changes.mixup == 0 or rng.random() < 0.5)
-    alpha = changes.cutmix if cuts else changes.mixup
+    is_cutmix = changes.cutmix > 0 and (changes.mixup == 0 or rng.random() < 0.5)
+    alpha = changes.cutmix if is_cutmix else changes.mixup
     share = float(rng.beta(alpha, alpha))
-    if cuts:
+    if is_cutmix:
         side = math.sqrt(1 - share)
         x, y = rng.random(2)
         box = (max(0.0, x - side / 2), max(0.0, y - side / 2), min(1.0, x + side / 2), min(1.0, y + side / 2))
-        others = _patch(pixels[partner], box)  # a copy: the clips below are written to
+        partner_patch = _patch(pixels[partner], box)  # a copy, because the next lines write into the clips
         patch = _patch(pixels, box)
         share = 1 - patch[0, 0, 0].numel() / pixels[0, 0, 0].numel()
-        patch.copy_(others)
+        patch.copy_(partner_patch)
     else:
         pixels = torch.lerp(pixels[partner], pixels, share)
     rows = functional.one_hot(labels, num_classes).float() if labels.ndim == 1 else labels
@@ -144,14 +144,14 @@ def _draw(clip_ids: Sequence[str], changes: Augmentation, *, seed: int, epoch: i
 
 
 def _crop(rng: np.random.Generator, *, least: float) -> tuple[float, float, float, float]:
-    found = _box(rng, area=(least, 1.0), aspect=_CROP_ASPECT)
-    return found if least < 1 else (1.0, 1.0, 0.5, 0.5)
+    box = _box(rng, area=(least, 1.0), aspect=_CROP_ASPECT)
+    return box if least < 1 else (1.0, 1.0, 0.5, 0.5)
 
 
 def _box(
     rng: np.random.Generator, *, area: tuple[float, float], aspect: tuple[float, float]
 ) -> tuple[float, float, float, float]:
-    """Draw width, height, middle x, y of a box inside the unit square; a side that would not fit is cut to it."""
+    """Draw width, height, centre x, y of a box inside the unit square; a side that does not fit is shortened."""
     size = rng.uniform(*area)
     ratio = math.exp(rng.uniform(math.log(aspect[0]), math.log(aspect[1])))
     width, height = min(1.0, math.sqrt(size * ratio)), min(1.0, math.sqrt(size / ratio))
@@ -161,28 +161,28 @@ def _box(
 def _mirrored(frames: torch.Tensor, is_mirrored: Sequence[bool]) -> torch.Tensor:
     if not any(is_mirrored):
         return frames
-    chosen = torch.tensor(is_mirrored, device=frames.device)
-    return torch.where(chosen[:, None, None, None, None], frames.flip(-1), frames)
+    mask = torch.tensor(is_mirrored, device=frames.device)
+    return torch.where(mask[:, None, None, None, None], frames.flip(-1), frames)
 
 
 def _warped(pixels: torch.Tensor, draws: _Draws) -> torch.Tensor:
-    """Turn about the middle, then cut out: one bilinear resampling with one grid a clip."""
+    """Rotate about the centre, then crop: one bilinear resampling with one grid per clip."""
     batch, num_frames, channels, height_px, width_px = pixels.shape
-    rows = []
+    matrices = []
     for (width, height, x, y), angle in zip(draws.crops, draws.radians, strict=True):
         cos, sin = math.cos(angle), math.sin(angle)
-        scale = torch.tensor([[width, 0, 2 * x - 1], [0, height, 2 * y - 1]], dtype=torch.float64)
-        aspect = width_px / height_px  # coordinates run from -1 to 1 whatever the sides
-        turn = torch.tensor([[cos, -sin / aspect], [sin * aspect, cos]], dtype=torch.float64)
-        rows.append(turn @ scale)
-    theta = torch.stack(rows).to(pixels)
+        crop = torch.tensor([[width, 0, 2 * x - 1], [0, height, 2 * y - 1]], dtype=torch.float64)
+        aspect = width_px / height_px  # coordinates run from -1 to 1 at any frame size
+        rotation = torch.tensor([[cos, -sin / aspect], [sin * aspect, cos]], dtype=torch.float64)
+        matrices.append(rotation @ crop)
+    theta = torch.stack(matrices).to(pixels)
     grid = functional.affine_grid(theta, [batch, 1, height_px, width_px], align_corners=False)
     flat = pixels.reshape(batch, num_frames * channels, height_px, width_px)
     return functional.grid_sample(flat, grid, align_corners=False).reshape(pixels.shape)
 
 
 def _coloured(pixels: torch.Tensor, draws: _Draws) -> torch.Tensor:
-    """Brightness, contrast, saturation, in this order, and cut to 0..1; writes into `pixels`."""
+    """Apply brightness, contrast, saturation, in this order, and clamp to 0..1; writes into `pixels`."""
     factors = torch.tensor(draws.colours, device=pixels.device)[:, :, None, None, None, None]  # (B, 3, 1, 1, 1, 1)
     brightness, contrast, saturation = factors.unbind(1)
     weights = torch.tensor(_GRAY, device=pixels.device)[:, None, None]
@@ -193,7 +193,7 @@ def _coloured(pixels: torch.Tensor, draws: _Draws) -> torch.Tensor:
 
 
 def _patch(pixels: torch.Tensor, box: tuple[float, float, float, float]) -> torch.Tensor:
-    """Return the part of (..., H, W) inside left, top, right, bottom, given as shares."""
+    """Return the view of (..., H, W) inside left, top, right, bottom, given as shares."""
     height_px, width_px = pixels.shape[-2:]
     left, right = (round(share * width_px) for share in (box[0], box[2]))
     top, bottom = (round(share * height_px) for share in (box[1], box[3]))

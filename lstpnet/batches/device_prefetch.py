@@ -1,4 +1,4 @@
-"""Batches on the device that computes; on CUDA the next one is copied while this one is computed."""
+"""Move batches to the compute device; on CUDA the next batch is copied while the current one is processed."""
 
 from __future__ import annotations
 
@@ -14,32 +14,33 @@ _T = TypeVar("_T")
 
 
 class WaitingTime:
-    """How long a loop waits for what it is given."""
+    """Measures how long a loop waits for its iterator."""
 
     def __init__(self) -> None:
         self._seconds = 0.0
 
     def taken(self) -> float:
-        """Return the seconds since this was last asked."""
+        """Return the seconds waited since the last call, and reset the counter."""
         seconds, self._seconds = self._seconds, 0.0
         return seconds
 
     def timed(self, source: Iterator[_T]) -> Iterator[_T]:
-        """Yield what `source` does and add up the time that takes."""
+        """Yield the items of `source` and add up the time spent waiting for them."""
         while True:
             start = time.perf_counter()
-            found = next(source, None)
+            item = next(source, None)
             self._seconds += time.perf_counter() - start
-            if found is None:
+            if item is None:
                 return
-            yield found
+            yield item
 
 
 def on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor, Batch]]:
-    """Yield frames and labels of each batch on `device`, contiguous, and the batch they came from.
+    """Yield frames and labels of each batch on `device`, contiguous, and the source batch.
 
-    Frames (B, T, 3, size, size) or (B, V, T, ...) uint8, labels (B,) int64. On a CPU they may share the batch's buffer
-    and are valid as long. On CUDA copies run beside the computation where the loader's buffers are page-locked.
+    Frames are (B, T, 3, size, size) or (B, V, T, ...) uint8, labels (B,) int64. On a CPU they may share the batch's
+    buffer and are valid only as long as it is. On CUDA, copies overlap with computation if the loader's buffers are
+    page-locked.
     """
     if device.type == "cuda":
         yield from _copied_ahead(batches, device)
@@ -58,17 +59,17 @@ def _copied_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[tu
             event = torch.cuda.Event()
             event.record(stream)
         if ready is not None:
-            yield _handed_over(*ready[:3], event=ready[3], device=device)
-        event.synchronize()  # the loader writes into this buffer when it is asked for the next batch
+            yield _await_copy(*ready[:3], event=ready[3], device=device)
+        event.synchronize()  # the loader reuses this buffer for the next batch
         ready = frames, labels, batch, event
     if ready is not None:
-        yield _handed_over(*ready[:3], event=ready[3], device=device)
+        yield _await_copy(*ready[:3], event=ready[3], device=device)
 
 
-def _handed_over(
+def _await_copy(
     frames: torch.Tensor, labels: torch.Tensor, batch: Batch, *, event: torch.cuda.Event, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor, Batch]:
-    """Let the computing stream wait for the copy, and keep the memory until it is done with it."""
+    """Make the compute stream wait for the copy, and keep the memory until the stream no longer uses it."""
     current = torch.cuda.current_stream(device)
     current.wait_event(event)
     for tensor in (frames, labels):

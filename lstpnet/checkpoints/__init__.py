@@ -1,1 +1,1 @@
-"""Weights on disk: checkpoints, the authors' files, ONNX, start weights, custom models."""
+"""Model files: checkpoints, the authors' checkpoints, ONNX, start weights, custom models."""

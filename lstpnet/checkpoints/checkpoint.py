@@ -1,4 +1,4 @@
-"""Weights of a model on disk: safetensors with a JSON beside it, written whole or not at all."""
+"""Save and load model weights: a safetensors file with a JSON file next to it, both written atomically."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from lstpnet.errors import CheckpointError
 
 
 def save_checkpoint(model: nn.Module, path: Path, *, facts: Mapping[str, Any]) -> None:
-    """Write `path` (.safetensors) and its facts beside it (.json); a crash leaves the last good pair."""
+    """Write `path` (.safetensors) and its facts (.json) next to it; a crash leaves the last good pair."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    save_model(model, str(part))
-    with part.open("r+b") as file:
+    part_path = path.with_name(path.name + ".part")
+    save_model(model, str(part_path))
+    with part_path.open("r+b") as file:
         os.fsync(file.fileno())
-    part.replace(path)
+    part_path.replace(path)
     write_atomically(path.with_suffix(".json"), canonical_json(dict(facts)), work=path.parent)
 
 
 def load_checkpoint(model: nn.Module, path: Path) -> None:
-    """Fill a model from a file that `save_checkpoint` wrote, every tensor of it.
+    """Load every tensor of a model from a file that `save_checkpoint` wrote.
 
-    Raises CheckpointError for a missing, cut or foreign file, naming what does not fit.
+    Raises CheckpointError for a missing, truncated or foreign file, and names the tensors that do not fit.
     """
     try:
         load_model(model, str(path), strict=True)
@@ -38,15 +38,15 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
         raise CheckpointError(f"no checkpoint at {path}; train the run first, or name another file") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
-            f"{path} cannot be read as safetensors ({error}); it is cut or not a checkpoint"
+            f"{path} cannot be read as safetensors ({error}); it is truncated or not a checkpoint"
         ) from error
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
-        raise CheckpointError(f"{path} holds another network than this recipe's: {reason}") from error
+        raise CheckpointError(f"{path} does not fit this recipe's network: {reason}") from error
 
 
 def checkpoint_facts(path: Path) -> dict[str, Any]:
-    """Return the JSON beside a checkpoint; CheckpointError if there is none."""
+    """Return the JSON next to a checkpoint; CheckpointError if it is missing or damaged."""
     try:
         return dict(json.loads(path.with_suffix(".json").read_bytes()))
     except (OSError, ValueError, TypeError) as error:

@@ -1,4 +1,4 @@
-"""Models of one's own in the place of LSTPNet: `package.module:build`, a callable from num_classes to a module."""
+"""Custom models in place of LSTPNet: `package.module:build`, a callable from num_classes to a module."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ from dfer_data.storage.files import sha256_file
 
 
 def build_own(name: str, *, num_classes: int) -> nn.Module:
-    """Call `package.module:build` with `num_classes` and return the module it makes.
+    """Call `package.module:build` with `num_classes` and return the module that it builds.
 
-    The module takes (B, T, 3, H, W) float32 in 0..1 and gives (B, num_classes). The working folder is looked in first.
-    Raises UsageError where there is no such callable, or it makes something else.
+    The module maps (B, T, 3, H, W) float32 in 0..1 to (B, num_classes). The working folder is searched first.
+    Raises UsageError if there is no such callable, or it returns something else.
     """
-    made = _callable(name)(num_classes=num_classes)
-    if not isinstance(made, nn.Module):
-        raise UsageError(f"model {name} makes a {type(made).__name__}, not a torch.nn.Module")
-    return made
+    model = _callable(name)(num_classes=num_classes)
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"model {name} returns a {type(model).__name__}, not a torch.nn.Module")
+    return model
 
 
 def check_own(name: str, model: nn.Module, *, num_classes: int, size_px: int) -> None:
-    """Try two clips of random pixels; UsageError where the model does not take them or gives another shape."""
+    """Run the model on two clips of random pixels; UsageError if it rejects them or returns another shape."""
     clips = torch.rand(2, 16, 3, size_px, size_px)
-    wanted = (2, num_classes)
+    expected_shape = (2, num_classes)
     try:
         with torch.no_grad():
-            found = model.eval()(clips)
+            logits = model.eval()(clips)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"model {name} does not take clips of shape {tuple(clips.shape)}: {reason}") from error
-    if not isinstance(found, torch.Tensor) or tuple(found.shape) != wanted:
-        shape = tuple(found.shape) if isinstance(found, torch.Tensor) else type(found).__name__
-        raise UsageError(f"model {name} gives {shape} for two clips; logits of shape {wanted} are needed")
+        raise UsageError(f"model {name} does not accept clips of shape {tuple(clips.shape)}: {reason}") from error
+    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected_shape:
+        shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise UsageError(f"model {name} returns {shape} for two clips; expected logits of shape {expected_shape}")
 
 
 def source_sha256(name: str) -> str:
-    """Return the hash of the file that `name` comes from; empty for LSTPNet."""
+    """Return the sha256 of the source file of `name`; empty for LSTPNet."""
     if not name:
         return ""
     path = inspect.getsourcefile(inspect.unwrap(_callable(name)))
@@ -54,16 +54,18 @@ def source_sha256(name: str) -> str:
 def _callable(name: str) -> Callable[..., Any]:
     module_name, separator, attribute = name.partition(":")
     if not (module_name and separator and attribute):
-        raise UsageError(f"model {name!r}: package.module:build is needed, such as my_models:build")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
+        raise UsageError(f"model {name!r}: expected package.module:build, such as my_models:build")
+    working_folder = str(Path.cwd())
+    if working_folder not in sys.path:
+        sys.path.insert(0, working_folder)
     try:
-        found = getattr(importlib.import_module(module_name), attribute)
+        build = getattr(importlib.import_module(module_name), attribute)
     except ModuleNotFoundError as error:
-        raise UsageError(f"model {name}: there is no module {error.name!r} here or installed") from error
+        raise UsageError(
+            f"model {name}: module {error.name!r} is neither in the working folder nor installed"
+        ) from error
     except AttributeError as error:
         raise UsageError(f"model {name}: {error}") from error
-    if not callable(found):
-        raise UsageError(f"model {name}: {attribute} cannot be called")
-    return found  # type: ignore[no-any-return]
+    if not callable(build):
+        raise UsageError(f"model {name}: {attribute} is not callable")
+    return build  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""A trained model made ready to be used elsewhere: batch norms folded away, exported to ONNX, a JSON beside it."""
+"""Export a trained model: fold its batch norms, write ONNX and a description for the JSON file next to it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lstpnet.models.resnet import BasicBlock
 
 OPSET = 18
 MIN_EXPORT_PX = 33
-"""At 32 px the last feature map is a single pixel, and a graph that allows for that cannot be traced."""
+"""At 32 px the last feature map is a single pixel, and a graph that supports this cannot be traced."""
 _MAX_SIDE_PX = 4096
 _MAX_FRAMES = 4096
 
@@ -28,7 +28,8 @@ _MAX_FRAMES = 4096
 def fold_batch_norms(model: LSTPNet) -> LSTPNet:
     """Return a copy in eval mode whose backbone's batch norms are folded into the convolutions before them.
 
-    The same function to rounding, with fewer passes over the feature maps; it can no longer be trained as it was.
+    The copy gives the same outputs up to rounding, with fewer passes over the feature maps. It can no longer be trained
+    like the original.
     """
     folded = copy.deepcopy(model).eval()
     _fold(folded.backbone, "conv1", "bn1")
@@ -42,16 +43,16 @@ def fold_batch_norms(model: LSTPNet) -> LSTPNet:
 
 
 def _fold(module: nn.Module, conv: str, norm: str) -> None:
-    """Put a convolution and the batch norm after it, children of `module` by these names, into the convolution."""
-    first, second = module.get_submodule(conv), module.get_submodule(norm)
-    assert isinstance(first, nn.Conv2d)
-    assert isinstance(second, nn.BatchNorm2d)
-    setattr(module, conv, fuse_conv_bn_eval(first, second))
+    """Fold the batch norm `norm` of `module` into its convolution `conv`; both are names of submodules."""
+    conv_layer, norm_layer = module.get_submodule(conv), module.get_submodule(norm)
+    assert isinstance(conv_layer, nn.Conv2d)
+    assert isinstance(norm_layer, nn.BatchNorm2d)
+    setattr(module, conv, fuse_conv_bn_eval(conv_layer, norm_layer))
     setattr(module, norm, nn.Identity())
 
 
 class _Logits(nn.Module):
-    """The model as one function of clips, without the checks that an exported graph cannot hold."""
+    """The model as one function of clips, without the checks that an exported graph cannot contain."""
 
     def __init__(self, model: LSTPNet) -> None:
         super().__init__()
@@ -63,9 +64,9 @@ class _Logits(nn.Module):
 
 
 def exported_program(model: LSTPNet, *, num_frames: int = 16, size_px: int = 224) -> torch.export.ExportedProgram:
-    """Return the model as a program of torch.export, for any number of clips and of frames, 2 or more, and any size.
+    """Return the model as a torch.export program for any number of clips, 2 or more frames, and any frame size.
 
-    `num_frames`, `size_px`: of the example that it is traced with.
+    `num_frames`, `size_px`: shape of the example that traces it.
     """
     dims = {
         0: torch.export.Dim("batch", min=1, max=4096),
@@ -81,10 +82,10 @@ def exported_program(model: LSTPNet, *, num_frames: int = 16, size_px: int = 224
 def export_onnx(model: LSTPNet, path: Path, *, num_frames: int = 16, size_px: int = 224) -> None:
     """Write the model as ONNX: input `clips` (batch, frames, 3, height, width) float32, output `logits`.
 
-    Raises UsageError where the packages for it are not installed, and for a size that a graph for any size cannot have.
+    Raises UsageError if the packages for it are not installed, or if `size_px` is below MIN_EXPORT_PX.
     """
     if size_px < MIN_EXPORT_PX:
-        raise UsageError(f"a model for {size_px} px cannot be exported: {MIN_EXPORT_PX} px or more are needed")
+        raise UsageError(f"a model for {size_px} px cannot be exported; the minimum is {MIN_EXPORT_PX} px")
     try:
         import onnx
         import onnxscript  # noqa: F401
@@ -93,7 +94,7 @@ def export_onnx(model: LSTPNet, path: Path, *, num_frames: int = 16, size_px: in
             f"ONNX export needs {error.name}, which is not installed: pip install 'dfer[export]'"
         ) from error
     program = exported_program(model, num_frames=num_frames, size_px=size_px)
-    with _quiet("torch.onnx"), warnings.catch_warnings():  # it names every operator of torchvision that is not there
+    with _quiet("torch.onnx"), warnings.catch_warnings():  # it warns about every missing torchvision operator
         warnings.simplefilter("ignore")
         onnx_program = torch.onnx.export(
             program, input_names=["clips"], output_names=["logits"], opset_version=OPSET, dynamo=True, verbose=False
@@ -101,24 +102,24 @@ def export_onnx(model: LSTPNet, path: Path, *, num_frames: int = 16, size_px: in
     assert onnx_program is not None
     proto = onnx_program.model_proto
     _name_axes(proto, ("batch", "frames", "", "height", "width"))
-    part = path.with_name(path.name + ".part")
-    onnx.save_model(proto, str(part))
-    part.replace(path)
+    part_path = path.with_name(path.name + ".part")
+    onnx.save_model(proto, str(part_path))
+    part_path.replace(path)
 
 
 @contextlib.contextmanager
 def _quiet(name: str) -> Iterator[None]:
     logger = logging.getLogger(name)
-    before = logger.level
+    previous_level = logger.level
     logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        logger.setLevel(before)
+        logger.setLevel(previous_level)
 
 
 def _name_axes(proto: Any, names: Sequence[str]) -> None:
-    """Give the free axes of the input, and wherever they come again, names that a person can read."""
+    """Give the dynamic axes readable names, in the input and wherever else they occur."""
     axes = proto.graph.input[0].type.tensor_type.shape.dim
     readable = {axis.dim_param: name for axis, name in zip(axes, names, strict=True) if axis.dim_param}
     for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
@@ -130,7 +131,7 @@ def _name_axes(proto: Any, names: Sequence[str]) -> None:
 def description(
     model: LSTPNet, *, recipe: Mapping[str, Any], class_names: Sequence[str], protocol: str
 ) -> dict[str, Any]:
-    """Return what the JSON beside an exported model says: classes, frames, size, input, protocol."""
+    """Return the content of the JSON next to an exported model: classes, frames, size, input, protocol."""
     return {
         "format": "dfer-model",
         "format_version": 1,

@@ -1,4 +1,4 @@
-"""An exported model (`dfer model export`) as one to predict with: its ONNX graph, and the JSON beside it."""
+"""Load an exported model (`dfer model export`) for prediction: its ONNX graph, and the JSON next to it."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _SETTINGS = ("sampler", "short", "size_px", "input_norm")
 
 
 class ExportedModel(nn.Module):
-    """The graph of an ONNX file as a module on the CPU; it cannot be trained."""
+    """An ONNX graph as a module on the CPU; it cannot be trained."""
 
     def __init__(self, path: Path) -> None:
-        """Load the file; CorruptDataError if it is no such graph."""
+        """Load the file; CorruptDataError if it is not ONNX, UsageError if its inputs or outputs are different."""
         super().__init__()
         try:
             self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own classes have no common public base
             raise CorruptDataError(f"{path} is not an ONNX model: {error}") from error
         inputs, outputs = (
-            [one.name for one in ends] for ends in (self._session.get_inputs(), self._session.get_outputs())
+            [value.name for value in values] for values in (self._session.get_inputs(), self._session.get_outputs())
         )
         if (inputs, outputs) != (["clips"], ["logits"]):
-            raise UsageError(f"{path} maps {inputs} to {outputs}; `dfer model export` writes clips to logits")
+            raise UsageError(f"{path} maps {inputs} to {outputs}; a graph of `dfer model export` maps clips to logits")
 
     def forward(self, clips: Tensor) -> Tensor:
         """Map (B, T, 3, H, W) float32 to logits (B, num_classes) float32."""
@@ -39,19 +39,19 @@ class ExportedModel(nn.Module):
 
 
 def load_exported(path: Path) -> tuple[ExportedModel, tuple[str, ...], Recipe]:
-    """Return an exported model, its classes, and the settings it is tested with.
+    """Return an exported model, its classes, and its test settings.
 
-    Raises UsageError where the JSON beside it is missing or of another kind, CorruptDataError for a damaged model.
+    Raises UsageError if the JSON next to it is missing or of another kind, CorruptDataError for a damaged model.
     """
-    beside = path.with_suffix(".json")
+    json_path = path.with_suffix(".json")
     try:
-        facts: Any = json.loads(beside.read_bytes())
+        facts: Any = json.loads(json_path.read_bytes())
         if facts["format"] != "dfer-model":
             raise ValueError(f"its format is {facts['format']!r}")
-        names = tuple(str(name) for name in facts["class_names"])
+        class_names = tuple(str(name) for name in facts["class_names"])
         recipe = Recipe(name="exported", **{key: facts[key] for key in _SETTINGS})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
-            f"{path} needs the JSON that `dfer model export` wrote beside it ({beside}: {error})"
+            f"{path} needs the JSON that `dfer model export` wrote next to it ({json_path}: {error})"
         ) from error
-    return ExportedModel(path), names, recipe
+    return ExportedModel(path), class_names, recipe

@@ -17,36 +17,38 @@ from lstpnet.checkpoints.tensor_files import read_tensors
 from lstpnet.checkpoints.trained_run import load_trained
 from lstpnet.recipe import Recipe, stored_recipe
 
-_DFEW = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
+_DFEW_CLASSES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
+_FERV39K_CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry")
 
 
-_OTHERS = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry")
-
-
-AUTHORS_CLASSES: Mapping[str, tuple[str, ...]] = {"dfew": _DFEW, "ferv39k": _OTHERS, "afew": _OTHERS}
-"""The order of classes in the lists of LLFabiann/LSTPNet, which its checkpoints follow; it differs by dataset."""
+AUTHORS_CLASSES: Mapping[str, tuple[str, ...]] = {
+    "dfew": _DFEW_CLASSES,
+    "ferv39k": _FERV39K_CLASSES,
+    "afew": _FERV39K_CLASSES,
+}
+"""Class order of the checkpoints of LLFabiann/LSTPNet, from its lists; it differs between datasets."""
 
 
 CHANGEABLE = ("sampler", "short", "min_frames", "batch_size", "precision")
-"""Settings of a recipe that may differ between training and this."""
+"""Settings of a recipe that may differ between training and testing."""
 
 
 @dataclass(frozen=True, eq=False)
 class OpenedModel:
-    """A model and how it is to be tested."""
+    """A model and its test settings."""
 
     model: nn.Module
     """In eval mode, on the CPU."""
     class_names: tuple[str, ...]
-    """In the order of its logits."""
+    """In the order of the logits."""
     recipe: Recipe
-    """Of its training; for the authors' checkpoints the settings that are known."""
+    """Recipe of its training; for the authors' checkpoints, the known settings."""
 
 
 def open_model(source: Path, *, checkpoint: str = "last", trained_on: str | None = None) -> OpenedModel:
     """Open a finished run (a folder), an exported model (.onnx), or a checkpoint of the authors' code (another file).
 
-    `trained_on`: the dataset of such a checkpoint. Raises UsageError, CheckpointError and CorruptDataError as
+    `trained_on`: the dataset of the authors' checkpoint. Raises UsageError, CheckpointError and CorruptDataError as
     `load_trained`, `load_exported` and `load_reference` do.
     """
     if source.is_dir():
@@ -56,18 +58,20 @@ def open_model(source: Path, *, checkpoint: str = "last", trained_on: str | None
         return OpenedModel(*load_exported(source))
     if trained_on is None or trained_on not in AUTHORS_CLASSES:
         raise UsageError(
-            f"{source} is a checkpoint of the authors' code: name the dataset it was trained on, by which the order of "
-            f"its classes goes (--trained-on {' or '.join(AUTHORS_CLASSES)})"
+            f"{source} is a checkpoint of the authors' code: name the dataset it was trained on, which sets the "
+            f"order of its classes (--trained-on {' or '.join(AUTHORS_CLASSES)})"
         )
     model = load_reference(read_tensors(source))
-    names = AUTHORS_CLASSES[trained_on]
-    if model.num_classes != len(names):
-        raise UsageError(f"{source} has {model.num_classes} classes, {trained_on} has {len(names)}")
-    return OpenedModel(model, names, Recipe(name="authors"))
+    class_names = AUTHORS_CLASSES[trained_on]
+    if model.num_classes != len(class_names):
+        raise UsageError(f"{source} has {model.num_classes} classes, {trained_on} has {len(class_names)}")
+    return OpenedModel(model, class_names, Recipe(name="authors"))
 
 
 def with_changes(opened: OpenedModel, changes: Mapping[str, Any]) -> OpenedModel:
-    """Return the model with other test settings; UsageError for a setting that belongs to training."""
-    if foreign := sorted(set(changes) - set(CHANGEABLE)):
-        raise UsageError(f"{', '.join(foreign)} cannot be changed after training; can be: {', '.join(CHANGEABLE)}")
+    """Return the model with changed test settings; UsageError for a setting that only training uses."""
+    if fixed_settings := sorted(set(changes) - set(CHANGEABLE)):
+        raise UsageError(
+            f"{', '.join(fixed_settings)} cannot be changed after training; these can: {', '.join(CHANGEABLE)}"
+        )
     return dataclasses.replace(opened, recipe=dataclasses.replace(opened.recipe, **changes))

@@ -1,8 +1,8 @@
-"""Checkpoints of the authors' code (LLFabiann/LSTPNet, commit 6d8364d): read into LSTPNet and written back, strictly.
+"""Read and write checkpoints of the authors' code (LLFabiann/LSTPNet, commit 6d8364d), strictly.
 
-Paper: Lu, Jiang, Fu, Zhao, Yang, PRCV 2023, doi 10.1007/978-981-99-8469-5_14. A checkpoint there is
-{"model_state_dict": {"module.KEY": tensor}}, 226 keys, of which 8 repeat a tensor under a second name. The authors'
-loader passes over what does not match; this one names every fault and loads nothing.
+Paper: Lu, Jiang, Fu, Zhao, Yang, PRCV 2023, doi 10.1007/978-981-99-8469-5_14. Their checkpoints have the form
+{"model_state_dict": {"module.KEY": tensor}}, with 226 keys, of which 8 repeat a tensor under a second name. The loader
+of the authors ignores keys that do not match; this one reports every fault and loads nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lstpnet.errors import CheckpointError
 from lstpnet.models.lstpnet import DEFAULTS, LSTPNet
 
 _WRAPPER = "module."
-# Our names to the authors', applied in this order; what no rule changes has the same name (fc, conv1, bn1...).
+# From our names to the authors', applied in this order. Names that no rule changes are the same (fc, conv1, bn1...).
 _RENAMES = tuple(
     (re.compile(pattern), replacement)
     for pattern, replacement in (
@@ -42,7 +42,7 @@ _RENAMES = tuple(
         (r"\.feed_forward\.norm3\.", ".3.fn.fn.linear2.1."),
     )
 )
-# The convolution and the norm that all layers share appear again under each layer.
+# The convolution and the norm that all layers share are repeated under each layer.
 _ALIASES = {
     f"t_former.spatial_transformer.layers.{layer}.{position}.{kind}": f"t_former.spatial_transformer.{name}.{kind}"
     for layer in (0, 1)
@@ -59,32 +59,34 @@ def reference_name(name: str) -> str:
 
 
 def reference_to_ours(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors by the authors' names (without `module.`) by ours; repeated ones and unknown ones are left out."""
+    """Rename tensors from the authors' names (without `module.`) to ours; drop repeated and unknown ones."""
     with torch.device("meta"):
-        ours = {reference_name(name): name for name in LSTPNet().state_dict()}
-    return {ours[name]: tensor for name, tensor in tensors.items() if name in ours}
+        our_names = {reference_name(name): name for name in LSTPNet().state_dict()}
+    return {our_names[name]: tensor for name, tensor in tensors.items() if name in our_names}
 
 
 def load_reference(state_dict: Mapping[str, Any]) -> LSTPNet:
     """Return an LSTPNet with the authors' weights, in eval mode, on the CPU.
 
     Args:
-        state_dict: the 226 tensors by the authors' names, with or without `module.`, or a checkpoint which holds them
-            under "model_state_dict". The number of classes is that of `fc.weight`. Nothing is shared with the model.
+        state_dict: the 226 tensors by the authors' names, with or without `module.`, or a checkpoint that holds them
+            under "model_state_dict". `fc.weight` sets the number of classes. The model shares no memory with it.
 
     Raises:
-        CheckpointError: names all at once what is missing, extra, of another shape or dtype, not finite, or unequal to
-            the tensor that it should repeat.
+        CheckpointError: lists every tensor that is missing, unexpected, of another shape or dtype, not finite, or
+            different from the tensor that it should repeat.
     """
     if not isinstance(state_dict, Mapping):
-        raise CheckpointError(f"a {type(state_dict).__name__} is no state dict; pass what torch.load returned, a dict")
+        raise CheckpointError(
+            f"a {type(state_dict).__name__} is not a state dict; pass the dict that torch.load returned"
+        )
     tensors, faults = _unwrap(state_dict.get("model_state_dict", state_dict))
     with torch.device("meta"):
         model = LSTPNet(_num_classes(tensors.get("fc.weight")))
-    ours = {reference_name(name): name for name in model.state_dict()}
-    wanted = {reference_name(name): tensor for name, tensor in model.state_dict().items()}
-    wanted |= {alias: wanted[original] for alias, original in _ALIASES.items()}
-    faults += _faults(tensors, wanted)
+    our_names = {reference_name(name): name for name in model.state_dict()}
+    expected = {reference_name(name): tensor for name, tensor in model.state_dict().items()}
+    expected |= {alias: expected[original] for alias, original in _ALIASES.items()}
+    faults += _faults(tensors, expected)
     if faults:
         count = len(faults)
         raise CheckpointError(
@@ -92,19 +94,19 @@ def load_reference(state_dict: Mapping[str, Any]) -> LSTPNet:
             faults,
         )
     model.to_empty(device="cpu")
-    model.load_state_dict({name: tensors[theirs] for theirs, name in ours.items()})
+    model.load_state_dict({name: tensors[their_name] for their_name, name in our_names.items()})
     return model.eval()
 
 
 def export_reference(model: LSTPNet) -> dict[str, Tensor]:
-    """Return copies of the model's tensors by the authors' names, without `module.`, the 8 repeated ones included.
+    """Return copies of the model's tensors by the authors' names, without `module.`, including the 8 repeated ones.
 
     Raises:
-        CheckpointError: the model is another than the only one that the authors' code has.
+        CheckpointError: the model differs from the only architecture in the authors' code.
     """
-    if others := [f"{key} {value}" for key, value in model.settings.items() if value != DEFAULTS[key]]:
+    if differences := [f"{key} {value}" for key, value in model.settings.items() if value != DEFAULTS[key]]:
         raise CheckpointError(
-            f"an LSTPNet with {', '.join(others)} has no counterpart in the authors' code, which has "
+            f"an LSTPNet with {', '.join(differences)} has no counterpart in the authors' code, which has "
             f"{', '.join(f'{key} {value}' for key, value in DEFAULTS.items())}"
         )
     tensors = {reference_name(name): tensor.detach().clone() for name, tensor in model.state_dict().items()}
@@ -112,7 +114,7 @@ def export_reference(model: LSTPNet) -> dict[str, Tensor]:
 
 
 def _unwrap(state_dict: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
-    """Return the tensors without the prefix that DataParallel puts before their names, and what is not a tensor."""
+    """Return the tensors without DataParallel's name prefix, and the faults: non-tensors and duplicate names."""
     tensors: dict[str, Tensor] = {}
     faults = []
     for key, value in state_dict.items():
@@ -120,29 +122,29 @@ def _unwrap(state_dict: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]
         if not isinstance(value, Tensor):
             faults.append(f"{key} is a {type(value).__name__}, not a tensor")
         elif name in tensors:
-            faults.append(f"{name} comes twice, with and without {_WRAPPER!r}")
+            faults.append(f"{name} appears twice, with and without {_WRAPPER!r}")
         else:
             tensors[name] = value
     return tensors, faults
 
 
 def _num_classes(weight: Tensor | None) -> int:
-    """Return the rows of the classifier's weight; 7 where there is none, which is a fault found later."""
+    """Return the rows of the classifier's weight; 7 if it is missing or misshapen, which `_faults` reports."""
     return weight.shape[0] if weight is not None and weight.ndim == 2 and len(weight) else 7
 
 
-def _faults(tensors: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Iterator[str]:
-    """Yield what is wrong with `tensors`, given one tensor of the right shape and dtype for each name."""
-    yield from (f"{name} is missing" for name in wanted if name not in tensors)
-    yield from (f"{name} does not belong to it" for name in tensors if name not in wanted)
-    for name in (name for name in wanted if name in tensors):
-        found, right = tensors[name], wanted[name]
+def _faults(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Iterator[str]:
+    """Yield the faults of `tensors`; `expected` has a tensor of the right shape and dtype for each name."""
+    yield from (f"{name} is missing" for name in expected if name not in tensors)
+    yield from (f"{name} is unexpected" for name in tensors if name not in expected)
+    for name in (name for name in expected if name in tensors):
+        tensor, expected_tensor = tensors[name], expected[name]
         original = _ALIASES.get(name, name)
-        if found.shape != right.shape:
-            yield f"{name} has shape {tuple(found.shape)}, not {tuple(right.shape)}"
-        elif found.dtype != right.dtype:
-            yield f"{name} is {found.dtype}, not {right.dtype}"
-        elif not bool(torch.isfinite(found).all()):
+        if tensor.shape != expected_tensor.shape:
+            yield f"{name} has shape {tuple(tensor.shape)}, not {tuple(expected_tensor.shape)}"
+        elif tensor.dtype != expected_tensor.dtype:
+            yield f"{name} is {tensor.dtype}, not {expected_tensor.dtype}"
+        elif not bool(torch.isfinite(tensor).all()):
             yield f"{name} holds NaN or infinity"
-        elif original in tensors and not torch.equal(found, tensors[original]):
+        elif original in tensors and not torch.equal(tensor, tensors[original]):
             yield f"{name} differs from {original}, which it should repeat"

@@ -1,9 +1,9 @@
-"""Start weights from a file: one of our checkpoints, the authors' LSTPNet, or a ResNet-18 with torchvision's names.
+"""Load start weights from one of our checkpoints, the authors' LSTPNet, or a ResNet-18 with torchvision's names.
 
-    fill_from(model, path) -> what was filled and what stayed; refuses a file whose backbone does not fit whole
+    fill_from(model, path) -> which tensors it filled and which it kept; rejects a file whose backbone does not fit
 
 A ResNet-18 file (torchvision's, or resnet18_msceleb.pth, also known as ijba_res18_naive.pth) has no biases before batch
-norms and no TCE: these keep the start that the model gives them, and so does a classifier for other classes.
+norms and no TCE. These keep the model's initial values, and so does a classifier for other classes.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ _BACKBONE = "backbone."
 
 @dataclass(frozen=True)
 class Filled:
-    """What a file of start weights did to a model."""
+    """Which tensors of a model a file of start weights filled."""
 
     kind: str
-    """`lstpnet`: one of ours; `authors`: theirs; `resnet18`: a backbone by torchvision's names."""
+    """`lstpnet`: our checkpoint; `authors`: the authors' checkpoint; `resnet18`: torchvision's names."""
     filled: tuple[str, ...]
-    """Tensors of the model that it filled."""
+    """Names of the model's tensors that the file filled."""
     kept: tuple[str, ...]
-    """Tensors of the model that stayed as they were."""
+    """Names of the model's tensors that kept their initial values."""
     unused: tuple[str, ...]
-    """Tensors of the file that have no place in the model."""
+    """Tensors of the file that the model does not have."""
 
     @property
     def words(self) -> str:
-        """One line."""
-        parts = sorted({_part(name) for name in self.kept})
-        kept = f"; {len(self.kept)} keep their own start ({', '.join(parts)})" if self.kept else ""
-        unused = f"; {len(self.unused)} of the file have no place ({', '.join(self.unused[:3])})" if self.unused else ""
+        """Summary in one line."""
+        part_names = sorted({_part_name(name) for name in self.kept})
+        kept = f"; {len(self.kept)} keep their initial values ({', '.join(part_names)})" if self.kept else ""
+        unused = f"; {len(self.unused)} of the file are unused ({', '.join(self.unused[:3])})" if self.unused else ""
         return f"{self.kind}: {len(self.filled)} tensors filled{kept}{unused}"
 
 
-def _part(name: str) -> str:
+def _part_name(name: str) -> str:
     if not name.startswith(_BACKBONE):
         return {"fc": "classifier", "head": "temporal part"}.get(name.partition(".")[0], name)
     if ".excitation." in name or name.startswith(_BACKBONE + "excitation."):
@@ -54,51 +54,61 @@ def _part(name: str) -> str:
 
 
 def fill_from(model: LSTPNet, path: Path) -> Filled:
-    """Fill what fits. Raises CheckpointError for a file that cannot be read, or whose backbone does not fit whole."""
+    """Fill every tensor of the model that the file has in the same shape.
+
+    Raises CheckpointError for a file that cannot be read, or whose backbone does not fit completely.
+    """
     tensors = read_tensors(path)
-    own = model.state_dict()
-    kind, named = _by_our_names(tensors, path)
-    wanted = [name for name in own if name.startswith(_BACKBONE) and _is_needed(name, kind=kind)]
-    faults = [f"{name} is missing" for name in wanted if name not in named]
+    state = model.state_dict()
+    kind, file_tensors = _by_our_names(tensors, path)
+    required = [name for name in state if name.startswith(_BACKBONE) and _is_needed(name, kind=kind)]
+    faults = [f"{name} is missing" for name in required if name not in file_tensors]
     faults += [
-        f"{name} has shape {tuple(named[name].shape)}, not {tuple(own[name].shape)}"
-        for name in own
-        if name in named and named[name].shape != own[name].shape and not name.startswith("fc.")
+        f"{name} has shape {tuple(file_tensors[name].shape)}, not {tuple(state[name].shape)}"
+        for name in state
+        if name in file_tensors and file_tensors[name].shape != state[name].shape and not name.startswith("fc.")
     ]
     faults += [
-        f"{name} holds NaN or infinity" for name, tensor in named.items() if name in own and not _is_finite(tensor)
+        f"{name} holds NaN or infinity"
+        for name, tensor in file_tensors.items()
+        if name in state and not _is_finite(tensor)
     ]
     if faults:
-        some = faults[:5] + ([f"and {len(faults) - 5} more"] if len(faults) > 5 else [])
+        shown_faults = faults[:5] + ([f"and {len(faults) - 5} more"] if len(faults) > 5 else [])
         raise CheckpointError(
             f"--init {path} ({kind}) does not fit this network (width_multiplier "
             f"{model.settings['width_multiplier']:g})",
-            some,
+            shown_faults,
         )
-    fitting = {name: named[name] for name in own if name in named and named[name].shape == own[name].shape}
+    fitting_tensors = {
+        name: file_tensors[name]
+        for name in state
+        if name in file_tensors and file_tensors[name].shape == state[name].shape
+    }
     with torch.no_grad():
-        for name, tensor in fitting.items():
-            own[name].copy_(tensor)
-    kept = tuple(name for name in own if name not in fitting and not name.endswith("num_batches_tracked"))
-    return Filled(kind, tuple(fitting), kept, tuple(name for name in named if name not in own))
+        for name, tensor in fitting_tensors.items():
+            state[name].copy_(tensor)
+    kept = tuple(name for name in state if name not in fitting_tensors and not name.endswith("num_batches_tracked"))
+    return Filled(kind, tuple(fitting_tensors), kept, tuple(name for name in file_tensors if name not in state))
 
 
 def _by_our_names(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, dict[str, Tensor]]:
-    """Recognise a file by its names and return its tensors by ours."""
+    """Detect the kind of a file from its tensor names; return the kind and the tensors by our names."""
     if any(name.startswith(_BACKBONE) for name in tensors):
         return "lstpnet", dict(tensors)
     if any(name.startswith("s_former.") for name in tensors):
         return "authors", reference_to_ours(tensors)
     if "conv1.weight" in tensors and "layer1.0.conv1.weight" in tensors:
         return "resnet18", {_BACKBONE + name: tensor for name, tensor in tensors.items()}
-    some = ", ".join(list(tensors)[:3])
+    first_names = ", ".join(list(tensors)[:3])
     raise CheckpointError(
-        f"--init {path} holds neither an LSTPNet nor a ResNet-18 by torchvision's names (its tensors: {some}...)"
+        f"--init {path} holds neither an LSTPNet nor a ResNet-18 with torchvision's names "
+        f"(its tensors: {first_names}...)"
     )
 
 
 def _is_needed(name: str, *, kind: str) -> bool:
-    """Whether the backbone does not fit without this tensor: its convolutions and norms do, the rest may be new."""
+    """Whether the file must have this tensor of the backbone: convolutions and norms; the rest may be new."""
     if name.endswith("num_batches_tracked") or ".excitation." in name or name.startswith(_BACKBONE + "excitation."):
         return False
     is_bias_before_norm = name.endswith(("conv1.bias", "conv2.bias", "downsample.0.bias"))

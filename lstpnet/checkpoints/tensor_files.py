@@ -1,4 +1,4 @@
-"""Tensors out of a file of weights: safetensors, or a PyTorch file that holds tensors alone and no code."""
+"""Read the tensors of a weights file: safetensors, or a PyTorch file that holds only tensors and no code."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _WRAPPERS = ("module.", "_orig_mod.")
 def read_tensors(path: Path) -> dict[str, Tensor]:
     """Return the tensors of a file by name, without the prefixes of DataParallel and torch.compile.
 
-    A PyTorch file may hold them under `model_state_dict`, `state_dict` or `model`; what is no tensor there is a fault.
-    Raises CheckpointError: no such file, cut, not a file of weights, or a pickle with code in it, which is not run.
+    A PyTorch file may hold them under `model_state_dict`, `state_dict` or `model`, where all values must be tensors.
+    Raises CheckpointError: the file is missing, truncated, not a weights file, or a pickle with code, which is not run.
     """
     if not path.is_file():
-        raise CheckpointError(f"no file of weights at {path}")
+        raise CheckpointError(f"no weights file at {path}")
     content = _load(path)
     for key in _NESTED:
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
@@ -37,7 +37,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     faults = [f"{name} is a {type(value).__name__}" for name, value in content.items() if not isinstance(value, Tensor)]
     if faults:
         raise CheckpointError(f"{path} holds more than tensors", faults[:5])
-    return {_bare(str(name)): value for name, value in content.items()}
+    return {_without_wrappers(str(name)): value for name, value in content.items()}
 
 
 def _load(path: Path) -> Any:
@@ -45,21 +45,25 @@ def _load(path: Path) -> Any:
         if path.suffix == ".safetensors":
             return load_file(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickles of other making, which are refused just below
+            warnings.simplefilter("ignore")  # about pickles from other sources, which are rejected below
             return torch.load(path, map_location="cpu", weights_only=True)
     except SafetensorError as error:
-        raise CheckpointError(f"{path} cannot be read as safetensors ({error}); it is cut or no checkpoint") from error
+        raise CheckpointError(
+            f"{path} cannot be read as safetensors ({error}); it is truncated or not a checkpoint"
+        ) from error
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{path} holds code or objects besides tensors, which are not loaded: they could do anything. Save its "
-            "state dict alone, in the program that made it"
+            f"{path} holds code or objects besides tensors, which are not loaded: they could run anything. Save only "
+            "its state dict, in the program that made it"
         ) from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise CheckpointError(f"{path} cannot be read by PyTorch ({reason}); it is cut or no checkpoint") from error
+        raise CheckpointError(
+            f"{path} cannot be read by PyTorch ({reason}); it is truncated or not a checkpoint"
+        ) from error
 
 
-def _bare(name: str) -> str:
+def _without_wrappers(name: str) -> str:
     for wrapper in _WRAPPERS:
         name = name.removeprefix(wrapper)
     return name

@@ -1,4 +1,4 @@
-"""Logits of a model for clips, as they are or with their time taken away (the controls)."""
+"""Compute the logits of a model for clips, unchanged or under controls that remove the temporal information."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from lstpnet.recipe import Recipe
 
 Control = Literal["", "repeated-frame", "shuffled-frames"]
 CONTROLS: tuple[Control, ...] = ("repeated-frame", "shuffled-frames")
-_MIDDLE = 8  # of the sixteen frames
-_NOTHING = np.zeros((0, 0), np.float32)
+_MIDDLE = 8  # index of the middle frame of sixteen
+_NO_ROWS = np.zeros((0, 0), np.float32)
 
 
 def predict_clips(
@@ -37,17 +37,17 @@ def predict_clips(
 ) -> npt.NDArray[np.float32]:
     """Return logits (N, num_classes) float32 of clips in the given order, from the test frames of the recipe's sampler.
 
-    Where that has several views, the logarithm of the mean of their probabilities.
+    If the sampler has several views, these are the logarithm of the mean of the views' probabilities.
 
-    `control`: `repeated-frame` shows the middle frame sixteen times, `shuffled-frames` a fixed random order of them.
-    `dtype`: of autocast; None computes in float32.
+    `control`: `repeated-frame` shows the middle frame sixteen times, `shuffled-frames` the frames in a fixed random
+    order. `dtype`: of autocast; None computes in float32.
     """
 
-    def of_views(views: torch.Tensor, ids: Sequence[str]) -> tuple[torch.Tensor]:
-        shown = (_controlled(view, ids, control=control).to(device) for view in views.unbind(1))
-        return (_averaged([model(normalised(view, norm=recipe.input_norm)).float() for view in shown]),)
+    def run_views(views: torch.Tensor, ids: Sequence[str]) -> tuple[torch.Tensor]:
+        controlled_views = (_apply_control(view, ids, control=control).to(device) for view in views.unbind(1))
+        return (_average_views([model(normalised(view, norm=recipe.input_norm)).float() for view in controlled_views]),)
 
-    (logits,) = _of_batches(of_views, model, root, clip_ids, recipe=recipe, device=device, dtype=dtype) or (_NOTHING,)
+    (logits,) = _run_batches(run_views, model, root, clip_ids, recipe=recipe, device=device, dtype=dtype) or (_NO_ROWS,)
     return logits
 
 
@@ -60,22 +60,22 @@ def predict_attending(
     device: torch.device,
     dtype: torch.dtype | None,
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """Return the logits of `predict_clips`, and the attention to each frame, (N, T) float32, of an LSTformer.
+    """Return the logits of `predict_clips`, and the LSTformer's attention to each frame, (N, T) float32.
 
-    The sampler must show one view of a clip.
+    The sampler must have one view per clip.
     """
 
-    def of_only_view(views: torch.Tensor, ids: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    def run_only_view(views: torch.Tensor, ids: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
         logits, weights = logits_and_weights(model, normalised(views[:, 0].to(device), norm=recipe.input_norm))
         return logits.float(), weights
 
-    found = _of_batches(of_only_view, model, root, clip_ids, recipe=recipe, device=device, dtype=dtype)
-    logits, weights = found or (_NOTHING, _NOTHING)
+    results = _run_batches(run_only_view, model, root, clip_ids, recipe=recipe, device=device, dtype=dtype)
+    logits, weights = results or (_NO_ROWS, _NO_ROWS)
     return logits, weights
 
 
-def _of_batches(
-    of_views: Callable[[torch.Tensor, Sequence[str]], tuple[torch.Tensor, ...]],
+def _run_batches(
+    run_views: Callable[[torch.Tensor, Sequence[str]], tuple[torch.Tensor, ...]],
     model: nn.Module,
     root: Path,
     clip_ids: Sequence[str],
@@ -84,29 +84,29 @@ def _of_batches(
     device: torch.device,
     dtype: torch.dtype | None,
 ) -> list[npt.NDArray[np.float32]]:
-    """Run (views (B, V, T, 3, H, W), ids) -> tensors (B, ...) over clips; return each joined, none for no clips."""
+    """Run `run_views`: views (B, V, T, 3, H, W), ids -> tensors (B, ...) on all clips; join each; [] for no clips."""
     dataset = FaceClipDataset(
         root, clip_ids=clip_ids, sampling="test", sampler=recipe.sampler, short=recipe.short, size_px=recipe.size_px
     )
     loader = ClipLoader(dataset, batch_size=2 * recipe.batch_size, shuffles=False)
     model.eval()
-    found = []
+    batch_outputs = []
     with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
         for batch in loader.epoch(0):
             frames = batch.frames.contiguous()
             views = frames if frames.dim() == 6 else frames[:, None]  # (B, V, T, 3, H, W)
-            found.append([part.cpu().numpy() for part in of_views(views, batch.clip_ids)])
-    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+            batch_outputs.append([output.cpu().numpy() for output in run_views(views, batch.clip_ids)])
+    return [np.concatenate(outputs) for outputs in zip(*batch_outputs, strict=True)]
 
 
-def _averaged(of_views: Sequence[torch.Tensor]) -> torch.Tensor:
+def _average_views(view_logits: Sequence[torch.Tensor]) -> torch.Tensor:
     """Return the logits of the only view, or the logarithm of the mean of the views' probabilities."""
-    if len(of_views) == 1:
-        return of_views[0]
-    return torch.stack([logits.softmax(dim=1) for logits in of_views]).mean(dim=0).log()
+    if len(view_logits) == 1:
+        return view_logits[0]
+    return torch.stack([logits.softmax(dim=1) for logits in view_logits]).mean(dim=0).log()
 
 
-def _controlled(frames: torch.Tensor, clip_ids: Sequence[str], *, control: Control) -> torch.Tensor:
+def _apply_control(frames: torch.Tensor, clip_ids: Sequence[str], *, control: Control) -> torch.Tensor:
     """Apply a control to frames (B, T, 3, H, W)."""
     if control == "repeated-frame":
         return frames[:, _MIDDLE : _MIDDLE + 1].expand_as(frames)

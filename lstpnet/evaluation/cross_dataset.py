@@ -1,4 +1,4 @@
-"""A trained model on a dataset it was not made for: classes are matched by name, what does not match is counted."""
+"""Evaluate a trained model on another dataset: classes are matched by name, clips that do not match are counted."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from lstpnet.metrics import Scores, confusion_matrix, score
 
 @dataclass(frozen=True, eq=False)
 class CrossResult:
-    """What came out on a dataset."""
+    """Result of a model on another dataset."""
 
     clip_ids: tuple[str, ...]
-    """Clips that were counted: of a class that the model knows."""
+    """Counted clips: those of a class that the model knows."""
     labels: tuple[str, ...]
-    """Their classes."""
+    """Class names of the counted clips."""
     predictions: tuple[str, ...]
-    """The model's; empty for a clip without a face, which counts as wrong."""
+    """Predicted class names; empty for a clip without a face, which counts as wrong."""
     logits: npt.NDArray[np.float32]
     """(N, num_classes) in the order of the model's classes; NaN rows for clips without a face."""
     scores: Scores
@@ -36,56 +36,56 @@ class CrossResult:
     left_out: dict[str, int]
     """Class of the dataset that the model does not know -> number of clips left out."""
     unused: tuple[str, ...]
-    """Classes of the model that no counted clip has."""
+    """Classes of the model without a counted clip."""
 
 
 def tested_clips(data: PreparedDataset, *, folds: Sequence[str]) -> tuple[str, ...]:
-    """Return the test clips of folds, or every clip with a label where none is named."""
+    """Return the test clips of folds, or every labelled clip if no fold is given."""
     if not folds:
         rows = data.index(data.clips["clip_id"].tolist())
         return tuple(rows.filter(pc.is_valid(rows["label"]))["clip_id"].to_pylist())
     ids = (data.fold_index(fold, "test")["clip_id"].to_pylist() for fold in folds)
-    return tuple(sorted({clip_id for part in ids for clip_id in part}))
+    return tuple(sorted({clip_id for fold_ids in ids for clip_id in fold_ids}))
 
 
 def evaluate_on(
     opened: OpenedModel, data: PreparedDataset, clip_ids: Sequence[str], *, is_masked: bool, device: torch.device
 ) -> CrossResult:
-    """Predict clips of a dataset. `is_masked`: only classes that the dataset has can be predicted.
+    """Predict and score clips of a dataset. `is_masked`: only classes of the dataset can be predicted.
 
-    Raises UsageError where no clip is of a class that the model knows.
+    Raises UsageError if no clip has a class that the model knows.
     """
     recipe, names = opened.recipe, opened.class_names
     rows = data.index(clip_ids)
     rows = rows.filter(pc.greater_equal(rows["num_frames"], recipe.least_frames))
-    of_clip = dict(zip(rows["clip_id"].to_pylist(), rows["label"].to_pylist(), strict=True))
-    left_out = Counter(label for label in of_clip.values() if label not in names)
-    counted = [clip_id for clip_id, label in of_clip.items() if label in names]
+    label_of = dict(zip(rows["clip_id"].to_pylist(), rows["label"].to_pylist(), strict=True))
+    left_out = Counter(label for label in label_of.values() if label not in names)
+    counted = [clip_id for clip_id, label in label_of.items() if label in names]
     if not counted:
         raise UsageError(
-            f"no clip of {data.root} is of a class that the model knows ({', '.join(names)}); "
-            f"its classes: {', '.join(data.class_names)}"
+            f"no clip of {data.root} has a class that the model knows ({', '.join(names)}); "
+            f"classes of the dataset: {', '.join(data.class_names)}"
         )
     status = dict(zip(rows["clip_id"].to_pylist(), rows["status"].to_pylist(), strict=True))
     seen = [clip_id for clip_id in counted if status[clip_id] != "failed"]
     model = opened.model.to(device)
     dtype = autocast_dtype(recipe, device)
-    found = predict_clips(model, data.root, seen, recipe=recipe, device=device, dtype=dtype)
+    seen_logits = predict_clips(model, data.root, seen, recipe=recipe, device=device, dtype=dtype)
     logits = np.full((len(counted), len(names)), np.nan, np.float32)
-    place = {clip_id: number for number, clip_id in enumerate(counted)}
-    logits[[place[clip_id] for clip_id in seen]] = found.reshape(len(seen), len(names))
+    row_of = {clip_id: number for number, clip_id in enumerate(counted)}
+    logits[[row_of[clip_id] for clip_id in seen]] = seen_logits.reshape(len(seen), len(names))
     has_class = np.array([name in data.class_names for name in names])
     allowed = np.where(has_class | (not is_masked), 0.0, -np.inf)
-    labels = np.array([names.index(of_clip[clip_id]) for clip_id in counted])
+    labels = np.array([names.index(label_of[clip_id]) for clip_id in counted])
     has_face = np.array([status[clip_id] != "failed" for clip_id in counted])
     guesses = np.argmax(np.nan_to_num(logits) + allowed, axis=1)
-    guesses[~has_face] = (labels[~has_face] + 1) % len(names)  # any wrong one
+    guesses[~has_face] = (labels[~has_face] + 1) % len(names)  # any wrong class
     scores = score(confusion_matrix(labels, guesses, num_classes=len(names)))
     predictions = (names[guess] if face else "" for guess, face in zip(guesses, has_face, strict=True))
     unused = tuple(name for number, name in enumerate(names) if number not in set(labels.tolist()))
     return CrossResult(
         tuple(counted),
-        tuple(of_clip[clip_id] for clip_id in counted),
+        tuple(label_of[clip_id] for clip_id in counted),
         tuple(predictions),
         logits,
         scores,

@@ -1,4 +1,4 @@
-"""Vectors of clips and frames out of a trained LSTPNet, for whatever else one wants to do with them."""
+"""Extract feature vectors of clips and frames from a trained LSTPNet, for other uses."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Features:
     """Vectors of N clips of T frames, float32; D is 512 at full width."""
 
     clip_ids: tuple[str, ...]
-    """Names in the manifest."""
+    """Clip ids in the manifest."""
     labels: tuple[str, ...]
     """Class names."""
     clips: npt.NDArray[np.float32]
-    """(N, D): what the classifier sees."""
+    """(N, D): input of the classifier."""
     frames: npt.NDArray[np.float32]
     """(N, T, D): the backbone's vector of each test frame."""
 
@@ -37,15 +37,18 @@ def features_of(
 ) -> Features:
     """Return the features of clips that have faces and labels, from the test frames of the recipe's sampler.
 
-    Raises UsageError for no clips, a sampler with several views, and what FaceClipDataset refuses.
+    Raises UsageError for no clips, a sampler with several views, and the errors of FaceClipDataset.
     """
     if not clip_ids:
-        raise UsageError(f"{data.root} has no labelled clip with a face among those that were asked for")
+        raise UsageError(f"{data.root}: none of the requested clips has a label and a face")
     dataset = FaceClipDataset(
         data.root, clip_ids=clip_ids, sampler=recipe.sampler, short=recipe.short, size_px=recipe.size_px
     )
     if dataset.item_shape[0] > 1:
-        raise UsageError(f"the sampler {recipe.sampler} tests on several views; features are of one: --set sampler=...")
+        raise UsageError(
+            f"the sampler {recipe.sampler} has several views per clip, features need one: choose another with "
+            "--set sampler=..."
+        )
     model.to(device).eval()
     clips, frames = [], []
     with torch.inference_mode():

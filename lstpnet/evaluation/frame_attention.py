@@ -1,9 +1,9 @@
-"""How much of the LSTformer's attention each frame of a clip gets: one number a frame, the sixteen sum to 1.
+"""The share of the LSTformer's attention that each frame of a clip gets: one number per frame; the sixteen sum to 1.
 
-A layer's attention map says, for each head, how much each frame (row) looks at each frame (column). What is shown is
-the mean over layers, heads and rows: the classifier sees the mean over all frames, so every row counts alike. Evenly
-spread it is 1 / 16 a frame. Near frames are mixed by convolutions whose weights are the same for every clip: there is
-nothing in them to show. Where attention goes is not why a model decides (Jain and Wallace, NAACL 2019).
+A layer's attention map holds, for each head, the attention of each frame (row) to each frame (column). The share is the
+mean over layers, heads and rows, because the classifier uses the mean over all frames, so every row has the same
+weight. Uniform attention is 1 / 16 per frame. The convolutions that mix near frames have the same weights for every
+clip, so they are not shown. Attention does not explain a model's decision (Jain and Wallace, NAACL 2019).
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from lstpnet.recipe import Recipe
 
 
 def why_no_attention(model: nn.Module, recipe: Recipe) -> str:
-    """Say why a model has no weight of each frame to show; empty where it has."""
+    """Return why a model has no attention per frame; empty if it has."""
     if not isinstance(model, LSTPNet):
-        return "only LSTPNet itself can be looked into, no model of one's own and none that was exported"
+        return "only LSTPNet has attention to show, not a custom model or an exported one"
     if not isinstance(model.head, LSTformer):
         return f"a model with temporal {model.settings['temporal']!r} has no attention over time"
     num_views = sampler(recipe.sampler).num_views
-    return f"sampler {recipe.sampler} shows a model {num_views} views of a clip" if num_views > 1 else ""
+    return f"sampler {recipe.sampler} has {num_views} views per clip" if num_views > 1 else ""
 
 
 def sees_stored_frames(recipe: Recipe) -> bool:
-    """Whether a test clip is seen as the sixteen frames that its shard names, which are those of a filmstrip."""
+    """Whether the model sees a test clip as the sixteen frames listed in its shard, which a filmstrip shows."""
     return recipe.sampler == DEFAULT_SAMPLER and recipe.short in (DEFAULT_SHORT, "drop")
 
 
 def logits_and_weights(model: LSTPNet, clips: Tensor) -> tuple[Tensor, Tensor]:
-    """Return what the model says, (B, num_classes), and the weight of each frame, (B, T) float32.
+    """Return the logits, (B, num_classes), and the weight of each frame, (B, T) float32.
 
     The backbone runs once; the logits are those of `model(clips)`. Raises ValueError as `LSTPNet.attention_maps` does.
     """

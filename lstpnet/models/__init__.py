@@ -1,1 +1,1 @@
-"""The networks."""
+"""Network definitions."""

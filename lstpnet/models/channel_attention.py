@@ -1,6 +1,6 @@
-"""Channel attention at the places of the TCE: the base class, and that of other papers, which looks at one frame alone.
+"""Channel attention: the base class of the TCE, and modules of other papers that replace it and use single frames.
 
-Feature maps are (B*T, C, H, W), the frames of a clip in a row.
+Feature maps are (B*T, C, H, W); the frames of a clip are consecutive.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ _SPATIAL_TAPS = 7
 
 
 def kernel_size(channels: int) -> int:
-    """Return the width of the convolutions along the channel axis: odd, about log2(channels) / 2, at least 3."""
+    """Return the kernel size of the convolutions along the channel axis: odd, about log2(channels) / 2, at least 3."""
     half = int(abs(math.log2(channels) + 1) / 2)
     return max(3, half if half % 2 else half + 1)
 
 
 class ChannelAttention(nn.Module):
-    """Base; a subclass gives `gate`, or, if it weighs more than channels, `excite` and `pooled`."""
+    """Base class; subclasses implement `gate`, or `excite` and `pooled` if they weight more than channels."""
 
     def gate(self, x: Tensor, num_frames: int) -> Tensor:
-        """Return the weights (B*T, C) of the channels of feature maps."""
+        """Return the channel weights (B*T, C) of feature maps."""
         raise NotImplementedError
 
     def excite(self, x: Tensor, num_frames: int) -> Tensor:
@@ -32,7 +32,7 @@ class ChannelAttention(nn.Module):
         return x * self.gate(x, num_frames)[:, :, None, None]
 
     def pooled(self, x: Tensor, num_frames: int) -> Tensor:
-        """Return the mean over the picture of the weighted maps, (B*T, C), without making them."""
+        """Return the spatial mean of the weighted maps, (B*T, C), without computing the maps."""
         return self.gate(x, num_frames) * x.mean(dim=(2, 3))
 
     def forward(self, x: Tensor, num_frames: int) -> Tensor:
@@ -41,7 +41,7 @@ class ChannelAttention(nn.Module):
 
 
 class NoAttention(ChannelAttention):
-    """Every channel as it is: the backbone without attention."""
+    """Leave every channel unchanged: the backbone without attention."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -56,9 +56,9 @@ class NoAttention(ChannelAttention):
 
 
 class ECA(ChannelAttention):
-    """Efficient channel attention: a convolution along the channels of the mean. Gates in (0, 1).
+    """Efficient channel attention: a convolution along the channels of the spatial mean. Gates in (0, 1).
 
-    Wang et al., "ECA-Net", CVPR 2020: the kernel is the odd number next to (log2 C + 1) / 2, here at least 3.
+    Wang et al., "ECA-Net", CVPR 2020: the kernel size is the odd number nearest to (log2 C + 1) / 2, here at least 3.
     """
 
     def __init__(self, channels: int) -> None:
@@ -73,9 +73,9 @@ class ECA(ChannelAttention):
 
 
 class SE(ChannelAttention):
-    """Squeeze and excitation: two linear maps over the mean. Gates in (0, 1).
+    """Squeeze and excitation: two linear layers on the spatial mean. Gates in (0, 1).
 
-    Hu, Shen, Sun, "Squeeze-and-Excitation Networks", CVPR 2018; reduction 16, at least one channel.
+    Hu, Shen, Sun, "Squeeze-and-Excitation Networks", CVPR 2018; reduction 16, at least one hidden channel.
     """
 
     def __init__(self, channels: int) -> None:
@@ -89,9 +89,9 @@ class SE(ChannelAttention):
 
 
 class CBAM(ChannelAttention):
-    """Channel attention over mean and maximum, then attention over places. Weights in (0, 1).
+    """Channel attention from mean and maximum, then spatial attention. Weights in (0, 1).
 
-    Woo et al., "CBAM", ECCV 2018; reduction 16, a 7 x 7 convolution with batch norm over places.
+    Woo et al., "CBAM", ECCV 2018; reduction 16, a 7 x 7 convolution with batch norm for the spatial attention.
     """
 
     def __init__(self, channels: int) -> None:
@@ -101,15 +101,15 @@ class CBAM(ChannelAttention):
         self.norm = nn.BatchNorm2d(1)
 
     def gate(self, x: Tensor, num_frames: int) -> Tensor:
-        """Return the weights of the channels alone."""
+        """Return the channel weights alone, (B*T, C)."""
         scores: Tensor = self.mlp(x.mean(dim=(2, 3))) + self.mlp(x.amax(dim=(2, 3)))
         return torch.sigmoid(scores)
 
     def excite(self, x: Tensor, num_frames: int) -> Tensor:
         """See ChannelAttention."""
         x = x * self.gate(x, num_frames)[:, :, None, None]
-        places = torch.stack([x.amax(dim=1), x.mean(dim=1)], dim=1)  # (B*T, 2, H, W)
-        return x * torch.sigmoid(self.norm(self.conv(places)))
+        spatial = torch.stack([x.amax(dim=1), x.mean(dim=1)], dim=1)  # (B*T, 2, H, W)
+        return x * torch.sigmoid(self.norm(self.conv(spatial)))
 
     def pooled(self, x: Tensor, num_frames: int) -> Tensor:
         """See ChannelAttention."""

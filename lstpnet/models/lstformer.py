@@ -1,8 +1,8 @@
-"""LSTformer, the long short-term transformer: a vector of each frame, mixed with near and far frames.
+"""LSTformer, the long short-term transformer: mixes the vector of each frame with those of near and far frames.
 
 Paper: Lu, Jiang, Fu, Zhao, Yang, "Long Short-Term Perception Network for Dynamic Facial Expression Recognition",
-PRCV 2023, doi 10.1007/978-981-99-8469-5_14. Written anew to give the numbers of the authors' code (LLFabiann/LSTPNet,
-commit 6d8364d). There is no positional embedding: the order of the frames enters through the convolutions over time.
+PRCV 2023, doi 10.1007/978-981-99-8469-5_14. Reimplemented to reproduce the outputs of the authors' code
+(LLFabiann/LSTPNet, commit 6d8364d). There is no positional embedding: the convolutions over time encode frame order.
 
 Shapes: B clips, T frames each, D dimensions, heads of D / heads dimensions each.
 """
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 
 def _over_time(conv: nn.Conv1d, x: Tensor) -> Tensor:
-    """Run a convolution over the frames of x (B, T, D)."""
+    """Apply a convolution along the frames of x (B, T, D)."""
     out: Tensor = conv(x.transpose(1, 2))  # (B, D, T)
     return out.transpose(1, 2)
 
@@ -44,7 +44,7 @@ class Attention(nn.Module):
         return mixed
 
     def weights(self, x: Tensor) -> Tensor:
-        """Return how much each frame (row) looks at each (column): (B, heads, T, T), rows of sum 1, for x (B, T, D)."""
+        """Return the attention of each frame (row) to each (column): x (B, T, D) to (B, heads, T, T); rows sum to 1."""
         query, key, _ = self._heads(x)
         return torch.softmax(query @ key.transpose(2, 3) * query.shape[-1] ** -0.5, dim=-1)
 
@@ -57,12 +57,12 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two linear maps with a depth-wise convolution over time between them, normed after each.
+    """Two linear layers with a depth-wise convolution over time between them; a layer norm follows each.
 
     Args:
         dim: D.
-        hidden_dim: width between the two.
-        has_conv: with the convolution.
+        hidden_dim: width between the two linear layers.
+        has_conv: whether to include the convolution.
     """
 
     def __init__(self, dim: int, *, hidden_dim: int, has_conv: bool = True) -> None:
@@ -85,13 +85,13 @@ class FeedForward(nn.Module):
 
 
 class LSTformerLayer(nn.Module):
-    """Attention between all frames, then the feed-forward part, each on the normed input and added to it.
+    """Attention between all frames, then the feed-forward part; both are pre-norm and residual.
 
     Args:
         dim: D.
         num_heads: must divide D.
         hidden_dim: width inside the feed-forward part.
-        ffn_conv: with the convolution over time inside that.
+        ffn_conv: whether the feed-forward part includes the convolution over time.
     """
 
     def __init__(self, dim: int, *, num_heads: int, hidden_dim: int, ffn_conv: bool = True) -> None:
@@ -108,22 +108,22 @@ class LSTformerLayer(nn.Module):
         return out
 
     def attention_weights(self, x: Tensor) -> Tensor:
-        """Return (B, heads, T, T), what each frame looks at, for the layer's input (B, T, D)."""
+        """Return the attention between frames, (B, heads, T, T), for the layer's input (B, T, D)."""
         return self.attention.weights(self.attention_norm(x))
 
 
 class LSTformer(nn.Module):
-    """Layers of long-range attention, before each of which near frames are mixed by one shared convolution and norm.
+    """Layers of long-range attention; before each, one shared convolution and norm mix neighbouring frames.
 
-    Weights start from PyTorch's defaults; all norms have eps 1e-5.
+    Weights are initialised with PyTorch's defaults; all norms have eps 1e-5.
 
     Args:
         dim: D.
         num_layers: number of layers.
-        num_heads: must divide D; 8 of D / 8 dimensions each in the paper.
-        hidden_dim: width inside the feed-forward part; 8 D unless given.
-        near_conv: with the shared convolution; without it near frames are not mixed, but still normed.
-        ffn_conv: with the convolution over time inside each feed-forward part.
+        num_heads: must divide D; the paper uses 8, of D / 8 dimensions each.
+        hidden_dim: width inside the feed-forward part; default 8 D.
+        near_conv: whether to include the shared convolution; without it the norm still applies.
+        ffn_conv: whether each feed-forward part includes the convolution over time.
     """
 
     def __init__(
@@ -148,20 +148,20 @@ class LSTformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, D) to (B, T, D)."""
         for layer in self.layers:
-            x = layer(self._near(x))
+            x = layer(self._mix_neighbours(x))
         return x
 
     def attention_maps(self, x: Tensor) -> Tensor:
-        """Return (layers, B, heads, T, T): how much each frame (row) looks at each (column), for x (B, T, D)."""
+        """Return the attention of each frame (row) to each (column): x (B, T, D) to (layers, B, heads, T, T)."""
         maps = []
         for layer in self.layers:
             assert isinstance(layer, LSTformerLayer)
-            x = self._near(x)
+            x = self._mix_neighbours(x)
             maps.append(layer.attention_weights(x))
             x = layer(x)
         return torch.stack(maps)
 
-    def _near(self, x: Tensor) -> Tensor:
-        """Mix each frame with the one before and the one after: (B, T, D) to (B, T, D)."""
+    def _mix_neighbours(self, x: Tensor) -> Tensor:
+        """Mix each frame with the previous and the next one: (B, T, D) to (B, T, D)."""
         out: Tensor = self.norm(x if self.conv is None else _over_time(self.conv, x) + x)
         return out

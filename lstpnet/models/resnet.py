@@ -1,11 +1,11 @@
-"""ResNet-18 with TCE: the frames of a clip to one vector each.
+"""ResNet-18 with TCE: maps each frame of a clip to one vector.
 
 Backbone: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016; parameter names are
-torchvision's, so that its ResNet-18 weights fit by name. TCE blocks: Lu, Jiang, Fu, Zhao, Yang, "Long Short-Term
+torchvision's, so that its ResNet-18 weights load by name. TCE blocks: Lu, Jiang, Fu, Zhao, Yang, "Long Short-Term
 Perception Network for Dynamic Facial Expression Recognition", PRCV 2023, doi 10.1007/978-981-99-8469-5_14. Where the
-paper's figure and the authors' code (LLFabiann/LSTPNet, commit 6d8364d) differ, the code is followed, since the
-published checkpoints were trained with it: two TCEs a stage rather than one, and a shortcut which is gated in the first
-block of a stage (it is convolved) and ungated in the second (it is the input itself).
+paper's figure and the authors' code (LLFabiann/LSTPNet, commit 6d8364d) differ, this follows the code, because the
+published checkpoints were trained with it: two TCEs per stage rather than one, and a shortcut that is gated in the
+first block of a stage (where it is convolved) and ungated in the second (where it is the input itself).
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ MakeAttention = Callable[[int], ChannelAttention]
 CHANNEL_ATTENTIONS: Mapping[str, MakeAttention] = MappingProxyType(
     {"tce": TCE, "eca": ECA, "se": SE, "cbam": CBAM, "none": NoAttention}
 )
-"""Name -> what is made for a number of channels at the places of the TCE."""
-_FULL_BLOCK = 16  # channels that oneDNN's widest kernels take at once
+"""Name -> callable that builds the channel attention for a number of channels."""
+_FULL_BLOCK = 16  # channels per block of oneDNN's widest kernels
 
 
 def stage_channels(width_multiplier: float) -> tuple[int, int, int, int]:
     """Return the channels of the four stages: 64, 128, 256, 512 times `width_multiplier`.
 
-    All other widths follow from these: a TCE's maps and kernel from its channels (tce.py), the LSTformer's
-    dimension from the last stage, its 8 heads and its hidden width of 8 times the dimension from that.
+    All other widths follow from these: a TCE's maps and kernel size from its channels (tce.py), the LSTformer's
+    dimension from the last stage, and the size of its 8 heads and its hidden width (8 times) from that dimension.
 
     Raises:
-        ValueError: the first stage would not be a multiple of 8, on which every head and TCE counts.
+        ValueError: the first stage would not be a multiple of 8, which every head and TCE requires.
     """
     base = 64 * width_multiplier
     if base < 8 or base % 8:
@@ -46,9 +46,10 @@ def stage_channels(width_multiplier: float) -> tuple[int, int, int, int]:
 
 
 class Pointwise(nn.Conv2d):
-    """A 1 x 1 convolution that leaves pixels out by itself where oneDNN must not be asked for gradients.
+    """A 1 x 1 convolution that subsamples pixels itself where oneDNN computes wrong gradients.
 
-    Its gradients of strided ones with few channels are wrong or crash on x86 CPUs (uxlfoundation/oneDNN#6035).
+    oneDNN's gradients of strided 1 x 1 convolutions with few channels are wrong or crash on x86 CPUs
+    (uxlfoundation/oneDNN#6035).
     """
 
     def forward(self, x: Tensor) -> Tensor:
@@ -59,15 +60,15 @@ class Pointwise(nn.Conv2d):
 
 
 class BasicBlock(nn.Module):
-    """Residual block of two 3x3 convolutions, its input excited where there is an `excitation`.
+    """Residual block of two 3x3 convolutions; an `excitation`, if there is one, weights its input.
 
-    The convolutions have biases, as in the authors' code; before a batch norm they do nothing but take up room.
+    The convolutions have biases, as in the authors' code; before a batch norm they have no effect except memory use.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        stride: 1, or 2 to halve the picture.
-        excitation: makes what weighs the input's channels first, given their number; None: nothing does.
+        stride: 1, or 2 to halve height and width.
+        excitation: builds the module that weights the input's channels, given their number; None: no weighting.
     """
 
     def __init__(
@@ -95,13 +96,13 @@ class BasicBlock(nn.Module):
 
 
 class Stage(nn.ModuleList):
-    """Two BasicBlocks, the first with the stride.
+    """Two BasicBlocks; the first has the stride.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        stride: 1, or 2 to halve the picture.
-        excitation: of both blocks; see BasicBlock.
+        stride: 1, or 2 to halve height and width.
+        excitation: for both blocks; see BasicBlock.
     """
 
     def __init__(
@@ -120,17 +121,17 @@ class Stage(nn.ModuleList):
 class TemporalResNet18(nn.Module):
     """ResNet-18 over the frames of clips, with a TCE in each block of stages 2 to 4 and one more before the pooling.
 
-    Or with another excitation at these places.
+    Another channel attention can replace the TCEs.
 
-    Convolutions start from Kaiming's normal distribution (fan out) with biases 0 and batch norms as the identity, as in
-    torchvision; a TCE's from PyTorch's default for Conv1d, which puts its gates near 1.
+    Initial weights: convolutions Kaiming normal (fan out) with biases 0 and batch norms the identity, as in
+    torchvision; a TCE's convolutions PyTorch's default for Conv1d, which puts its gates near 1.
 
     Args:
         width_multiplier: scales every channel count; see `stage_channels`.
-        attention: name in EXCITATIONS.
+        attention: a key of CHANNEL_ATTENTIONS.
 
     Attributes:
-        recomputes: in training, keep what goes into each block alone and compute the rest once more for the gradients:
+        recomputes: in training, store only the input of each block and recompute the activations for the gradients:
             less memory, more time (docs/models.md), and the same numbers.
     """
 
@@ -142,36 +143,37 @@ class TemporalResNet18(nn.Module):
         self.conv1 = nn.Conv2d(3, first, 7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(first)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        make = CHANNEL_ATTENTIONS[attention]
+        make_attention = CHANNEL_ATTENTIONS[attention]
         self.layer1 = Stage(first, first, stride=1)
-        self.layer2 = Stage(first, second, stride=2, excitation=make)
-        self.layer3 = Stage(second, third, stride=2, excitation=make)
-        self.layer4 = Stage(third, fourth, stride=2, excitation=make)
-        self.excitation = make(fourth)
+        self.layer2 = Stage(first, second, stride=2, excitation=make_attention)
+        self.layer3 = Stage(second, third, stride=2, excitation=make_attention)
+        self.layer4 = Stage(third, fourth, stride=2, excitation=make_attention)
+        self.excitation = make_attention(fourth)
         for conv in self._convolutions():
             nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
             if conv.bias is not None:
                 nn.init.zeros_(conv.bias)
 
     def forward(self, x: Tensor, num_frames: int) -> Tensor:
-        """Return one vector a frame.
+        """Return one vector per frame.
 
         Args:
-            x: (B*T, 3, H, W) float RGB in 0..1, the frames of a clip in a row.
+            x: (B*T, 3, H, W) float RGB in 0..1; the frames of a clip are consecutive.
             num_frames: T.
 
         Returns:
             (B*T, dim) float.
         """
         recomputes = self.recomputes and self.training
-        x = x.contiguous(memory_format=torch.channels_last)  # the convolutions keep it, and are faster for it
+        x = x.contiguous(memory_format=torch.channels_last)  # the convolutions keep this format and run faster
         x = _recomputed(self._stem, x, norms_of=self.bn1) if recomputes else self._stem(x)
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
             x = stage(x, num_frames, recomputes=recomputes)
         return self.excitation.pooled(x, num_frames)
 
     def _stem(self, x: Tensor) -> Tensor:
-        out: Tensor = F.relu_(self.maxpool(self.bn1(self.conv1(x))))  # in this order a quarter of the work, same values
+        # ReLU after the pooling gives the same values for a quarter of the work.
+        out: Tensor = F.relu_(self.maxpool(self.bn1(self.conv1(x))))
         return out
 
     def _convolutions(self) -> Iterator[nn.Conv2d]:
@@ -179,28 +181,28 @@ class TemporalResNet18(nn.Module):
 
 
 def _recomputed(run: Callable[..., Tensor], *inputs: Tensor | int, norms_of: nn.Module) -> Tensor:
-    """Run a part whose inner values are not kept for the gradients, but computed again when they are needed."""
+    """Run a callable without storing its activations; they are recomputed for the gradients."""
     out: Tensor = checkpoint(
         run,
         *inputs,
         use_reentrant=False,
-        preserve_rng_state=False,  # nothing is drawn at random
+        preserve_rng_state=False,  # nothing in it is random
         context_fn=lambda: (contextlib.nullcontext(), _frozen_norms(norms_of)),
     )
     return out
 
 
 @contextlib.contextmanager
-def _frozen_norms(part: nn.Module) -> Iterator[None]:
-    """Keep the running statistics of batch norms as they are: a batch that is computed twice counts once."""
-    norms = [module for module in part.modules() if isinstance(module, nn.BatchNorm2d)]
-    before = [(norm.momentum, _count(norm).clone()) for norm in norms]
+def _frozen_norms(block: nn.Module) -> Iterator[None]:
+    """Freeze the running statistics of batch norms, so that a recomputed batch counts once."""
+    norms = [module for module in block.modules() if isinstance(module, nn.BatchNorm2d)]
+    saved_states = [(norm.momentum, _count(norm).clone()) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm, (momentum, count) in zip(norms, before, strict=True):
+        for norm, (momentum, count) in zip(norms, saved_states, strict=True):
             norm.momentum = momentum
             _count(norm).copy_(count)
 

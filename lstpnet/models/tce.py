@@ -1,8 +1,9 @@
-"""TCE, temporal channel excitation: how strongly each channel of each frame speaks, seen from the frames around it.
+"""TCE, temporal channel excitation: weights each channel of each frame by the frame and its neighbours.
 
 Paper: Lu, Jiang, Fu, Zhao, Yang, "Long Short-Term Perception Network for Dynamic Facial Expression Recognition",
-PRCV 2023, doi 10.1007/978-981-99-8469-5_14. Written anew to give the numbers of the authors' code (LLFabiann/LSTPNet,
-commit 6d8364d), after ECA-Net (Wang et al., CVPR 2020) and ACTION-Net (Wang et al., CVPR 2021).
+PRCV 2023, doi 10.1007/978-981-99-8469-5_14. Reimplemented to reproduce the outputs of the authors' code
+(LLFabiann/LSTPNet, commit 6d8364d). The TCE builds on ECA-Net (Wang et al., CVPR 2020) and ACTION-Net (Wang et al.,
+CVPR 2021).
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ def num_reduced_channels(channels: int) -> int:
 
 
 class TCE(ChannelAttention):
-    """Gate in (0, 2) for each channel of each frame, from its largest and its mean value and those of its neighbours.
+    """Gate in (0, 2) for each channel of each frame, from the maximum and the mean of the frame and its neighbours.
 
     The paper's order: pool, convolve 1 -> R maps along channels, convolve over time, ReLU, convolve R -> 1 maps along
-    channels. Nothing but sums stands before the ReLU, so the first two commute: here the convolution over time runs on
-    the K shifted copies of the pooled values instead of on the R maps (K is 3 or 5, R is 8 to 64). The same function,
-    to rounding, at 6 % of the multiplications; the plain order is the reference in the tests.
+    channels. Both convolutions before the ReLU are linear, so they commute: here the convolution over time runs on the
+    K shifted copies of the pooled values instead of the R maps (K is 3 or 5, R is 8 to 64). The result is the same up
+    to rounding, with 6 % of the multiplications; the tests use the paper's order as the reference.
 
     Shapes: B clips, T frames each, C channels, H x W pixels, R maps, K taps along channels.
 
@@ -45,7 +46,7 @@ class TCE(ChannelAttention):
         """Return the gates of feature maps; the excited maps are `x * gate[:, :, None, None]`.
 
         Args:
-            x: (B*T, C, H, W) float feature maps, the frames of a clip in a row.
+            x: (B*T, C, H, W) float feature maps; the frames of a clip are consecutive.
             num_frames: T.
 
         Returns:
@@ -55,7 +56,7 @@ class TCE(ChannelAttention):
         mean = F.adaptive_avg_pool2d(x, 1)
         pooled = torch.cat([largest, mean]).reshape(-1, num_frames, self.channels)  # (2B, T, C)
         maps = F.relu(self._maps(pooled))
-        scores = self.merge(maps).reshape(2, -1, self.channels)  # (2, B*T, C): one of each branch
+        scores = self.merge(maps).reshape(2, -1, self.channels)  # (2, B*T, C): maximum branch, mean branch
         gate: Tensor = 2 * torch.sigmoid(scores[0] + scores[1])
         return gate
 
@@ -65,8 +66,8 @@ class TCE(ChannelAttention):
         taps = self.expand.kernel_size[0]
         padded = F.pad(pooled.transpose(1, 2), (0, 0, taps // 2, taps // 2))  # (G, C + K - 1, T)
         shifted = torch.stack([padded[:, tap : tap + channels] for tap in range(taps)], dim=1)  # (G, K, C, T)
-        # The bias of `expand` passes through time as well, and feels the zero padding at both ends of the clip: it
-        # weighs one more copy, of all ones, whose response is the same for every group.
+        # The convolution over time also applies to the bias of `expand`, including the zero padding at both ends of the
+        # clip. So the bias weights one more copy, of all ones, whose response is the same for every group.
         ones = torch.ones_like(shifted[:1, 0])  # (1, C, T)
         responses = self.over_time(torch.cat([shifted.flatten(0, 1), ones]))  # (G*K + 1, C, T)
         copies = responses[:-1].reshape(num_groups, taps, channels, num_frames)

@@ -1,6 +1,6 @@
-"""What can stand in the place of the LSTformer: other heads over the frames' vectors, so that they can be compared.
+"""Temporal heads over the frame vectors: alternatives to the LSTformer, for comparison.
 
-Each maps (B, T, D) to (B, T, D); the model then takes the mean over time, whatever the head.
+Each maps (B, T, D) to (B, T, D); the model then takes the mean over time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lstpnet.models.lstformer import LSTformer
 
 
 class NoHead(nn.Module):
-    """Frames as they are: the model is a mean over time."""
+    """Leave the frames unchanged: the model is a mean over time."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, D) to itself."""
@@ -28,7 +28,7 @@ class Transformer(nn.Module):
 
     Args:
         dim: D.
-        num_layers: layers.
+        num_layers: number of encoder layers.
         num_heads: must divide D.
         hidden_dim: width inside the feed-forward part.
     """
@@ -47,7 +47,7 @@ class Transformer(nn.Module):
 
 
 def _positions(x: Tensor) -> Tensor:
-    """Return (T, D) sines and cosines of the frames' numbers, for x (B, T, D)."""
+    """Return sinusoidal position encodings (T, D) for x (B, T, D)."""
     num_frames, dim = x.shape[1:]
     rates = torch.exp(torch.arange(0, dim, 2, device=x.device) * (-math.log(10_000.0) / dim))
     angles = torch.arange(num_frames, device=x.device)[:, None] * rates  # (T, D / 2)
@@ -102,4 +102,4 @@ def _mean(dim: int, **_: int | bool) -> nn.Module:
 HEADS: Mapping[str, _Build] = MappingProxyType(
     {"lstformer": _lstformer, "transformer": _transformer, "lstm": _lstm, "gru": _gru, "mean": _mean}
 )
-"""Name -> (dim, num_layers, num_heads, hidden_dim, near_conv, ffn_conv) -> module; a head takes what it has use for."""
+"""Name -> (dim, num_layers, num_heads, hidden_dim, near_conv, ffn_conv) -> module; heads ignore unused arguments."""

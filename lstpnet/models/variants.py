@@ -1,4 +1,4 @@
-"""The networks that the paper compares, and what each costs: parameters, multiplications, time on this machine."""
+"""The networks that the paper compares, and their costs: parameters, multiply-adds, time on this machine."""
 
 from __future__ import annotations
 
@@ -34,26 +34,26 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
         "width_multiplier=0.25": {"width_multiplier": 0.25},
     }
 )
-"""Recipe settings -> arguments of LSTPNet; `dfer train --set KEY=VALUE` for each of them."""
+"""Recipe settings -> arguments of LSTPNet; `dfer train --set KEY=VALUE` sets each of them."""
 SIZES_PX = (224, 112, 64)
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a network costs for one clip of sixteen frames."""
+    """Costs of a network for one clip of sixteen frames."""
 
     name: str
-    """Of the variant."""
+    """A key of VARIANTS."""
     num_parameters: int
-    """Trainable numbers."""
+    """Number of trainable parameters."""
     gmac: Mapping[int, float]
-    """Side of the picture in pixels -> billions of multiply-adds."""
+    """Frame height and width in pixels -> billions of multiply-adds."""
     milliseconds: Mapping[int, float]
-    """Side of the picture in pixels -> forward pass of one clip here, in float32; empty where it was not timed."""
+    """Frame height and width in pixels -> forward pass of one clip on this machine, in float32; empty if not timed."""
 
 
 def cost(name: str, *, num_frames: int = 16, sizes_px: Sequence[int] = SIZES_PX, is_timed: bool = True) -> Cost:
-    """Count and time one of the VARIANTS, for seven classes."""
+    """Measure the costs of one of the VARIANTS, for seven classes."""
     with torch.device("meta"):
         model = LSTPNet(7, **VARIANTS[name]).eval()
         gmac = {size: _gmac(model, num_frames=num_frames, size_px=size) for size in sizes_px}
@@ -70,7 +70,7 @@ def _gmac(model: LSTPNet, *, num_frames: int, size_px: int) -> float:
 
 
 def _milliseconds(model: LSTPNet, num_frames: int, size_px: int) -> float:
-    """Return the least of three passes after a first one."""
+    """Return the fastest of three passes after one warm-up pass."""
     clip = torch.rand(1, num_frames, 3, size_px, size_px)
     seconds = []
     with torch.inference_mode():

@@ -1,1 +1,1 @@
-"""Models on videos: windows, persons, timelines, figures."""
+"""Predictions for videos: windows, persons, timelines, figures."""

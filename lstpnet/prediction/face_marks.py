@@ -1,4 +1,4 @@
-"""What is seen in the faces of a video, to be drawn into its frames."""
+"""Marks that draw the predictions of a video's faces into its frames."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from lstpnet.prediction.video import Person
 
 
 def marks_of(persons: Sequence[Person], class_names: Sequence[str]) -> dict[int, list[Mark]]:
-    """Return number of a frame -> its faces, each with the likeliest class and the shares of all classes.
+    """Return frame index -> marks of its faces, each with the likeliest class and the probabilities of all classes.
 
-    A frame shows the window whose middle is nearest in time.
+    Each frame shows the prediction of the window whose middle is nearest in time.
     """
     marks: dict[int, list[Mark]] = defaultdict(list)
     for person in persons:

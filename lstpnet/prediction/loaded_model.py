@@ -1,4 +1,4 @@
-"""A trained model ready for use: clips, videos and features."""
+"""The Python interface of a trained model: predict clips and videos, extract features."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lstpnet.runs import Run
 
 
 class LoadedModel:
-    """A trained model; `load_model` opens one."""
+    """A trained model, opened by `load_model`."""
 
     def __init__(self, opened: OpenedModel, device: torch.device) -> None:
         self._opened, self._fast, self._device = opened, with_folded_norms(opened), device
@@ -37,30 +37,30 @@ class LoadedModel:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Classes in the order of the probabilities."""
+        """Class names in the order of the probabilities."""
         return self._opened.class_names
 
     @property
     def size_px(self) -> int:
-        """Side of the frames that the model was trained on, in pixels."""
+        """Height and width of the frames that the model was trained on, in pixels."""
         return self._opened.recipe.size_px
 
     def predict(self, clips: torch.Tensor | npt.NDArray[np.generic]) -> npt.NDArray[np.float32]:
         """Return the probabilities of clips.
 
         Args:
-            clips: (B, T, 3, H, W) or one (T, 3, H, W) of aligned faces, RGB: uint8, or float in 0..1.
+            clips: (B, T, 3, H, W), or one clip (T, 3, H, W), of aligned faces, RGB: uint8, or float in 0..1.
 
         Returns:
             (B, num_classes) float32; rows sum to 1.
 
         Raises:
-            UsageError: another shape.
+            UsageError: the clips have another shape.
         """
         frames = torch.as_tensor(clips)
         frames = frames[None] if frames.ndim == 4 else frames
         if frames.ndim != 5 or frames.shape[2] != 3:
-            raise UsageError(f"clips have shape {tuple(frames.shape)}: (B, T, 3, H, W) is needed")
+            raise UsageError(f"clips have shape {tuple(frames.shape)}; expected (B, T, 3, H, W)")
         model = self._fast.model.to(self._device).eval()
         dtype = autocast_dtype(self._fast.recipe, self._device)
         with torch.inference_mode(), torch.autocast(self._device.type, dtype=dtype, enabled=dtype is not None):
@@ -70,45 +70,49 @@ class LoadedModel:
     def predict_video(
         self, path: Path | str, *, detector: str = "retinaface", windows: Windows | None = None
     ) -> list[Person]:
-        """Find every face in a video and predict it over time.
+        """Predict the expression of every face in a video over time.
 
         Args:
             path: the video.
             detector: `retinaface` or `dlib`.
-            windows: length and stride of what is predicted at a time; None: 2 s every 0.5 s.
+            windows: length and stride of the prediction windows; None: 2 s every 0.5 s.
 
         Returns:
-            The persons in order of appearance; empty where no face is seen for long enough.
+            The persons in order of appearance; empty if no face is tracked for long enough.
 
         Raises:
-            VideoError: nothing of the video can be used.
+            VideoError: no part of the video is usable.
         """
-        config, file = video_settings(detector)
-        finder = build_detector(config, weights=file)
+        config, weights_path = video_settings(detector)
+        finder = build_detector(config, weights=weights_path)
         assert finder is not None
-        shown = windows or Windows()
+        resolved_windows = windows or Windows()
         return list(
-            predict_video(Path(path), self._fast, detector=finder, config=config, windows=shown, device=self._device)
+            predict_video(
+                Path(path), self._fast, detector=finder, config=config, windows=resolved_windows, device=self._device
+            )
         )
 
     def features(self, data: PreparedDataset | Path | str, clip_ids: Sequence[str] | None = None) -> Features:
-        """Return what the classifier sees of clips, and the backbone's vectors of their frames.
+        """Return the classifier's input vectors of clips, and the backbone's vectors of their frames.
 
         Args:
             data: a prepared dataset.
-            clip_ids: its clips; None: every clip with a label and a face.
+            clip_ids: clips of the dataset; None: every clip with a label and a face.
 
         Raises:
-            UsageError: the model is no LSTPNet, or there is no such clip.
+            UsageError: the model is not an LSTPNet, or there is no such clip.
         """
         model = self._opened.model
         if not isinstance(model, LSTPNet):
-            raise UsageError("features are LSTPNet's; this is another model")
+            raise UsageError("only LSTPNet has features; this is another model")
         dataset = data if isinstance(data, PreparedDataset) else open_dataset(data)
-        chosen = tested_clips(dataset, folds=()) if clip_ids is None else clip_ids
-        rows = dataset.index(chosen)
-        seen = [i for i, status in zip(chosen, rows["status"].to_pylist(), strict=True) if status != "failed"]
-        return features_of(model, dataset, seen, recipe=self._opened.recipe, device=self._device)
+        requested_ids = tested_clips(dataset, folds=()) if clip_ids is None else clip_ids
+        rows = dataset.index(requested_ids)
+        ids_with_face = [
+            i for i, status in zip(requested_ids, rows["status"].to_pylist(), strict=True) if status != "failed"
+        ]
+        return features_of(model, dataset, ids_with_face, recipe=self._opened.recipe, device=self._device)
 
 
 def load_model(
@@ -118,9 +122,9 @@ def load_model(
 
     Args:
         source: a run, its folder, an exported .onnx, or a checkpoint of the authors' code.
-        checkpoint: of a run: `last`, `best`, `refit` or `test-best`.
-        trained_on: of the authors' checkpoint: `dfew`, `ferv39k` or `afew`, by which its classes are ordered.
-        device: `cuda`, `mps` or `cpu`; None: the best there is.
+        checkpoint: for a run: `last`, `best`, `refit` or `test-best`.
+        trained_on: for a checkpoint of the authors' code: `dfew`, `ferv39k` or `afew`, which sets its class order.
+        device: `cuda`, `mps` or `cpu`; None: the best available.
 
     Raises:
         UsageError: there is no such model. CheckpointError, CorruptDataError: its files are damaged.
@@ -132,20 +136,20 @@ def load_model(
 
 
 def video_settings(detector: str, *, detect_every: int = FAST_DETECT_EVERY) -> tuple[PrepareConfig, Path | None]:
-    """Return the settings of `prepare` that faces in videos are found by, and the detector's model file.
+    """Return the `prepare` settings that find faces in videos, and the detector's model file.
 
-    Raises UsageError for a detector that detects nothing, WeightsError.
+    Raises UsageError for a detector that detects nothing, WeightsError if its model file is not available.
     """
     spec = detector_spec(detector)
     if not spec.weights:
-        raise UsageError(f"--detector {detector}: a video needs one, retinaface or dlib")
-    file = weights_file(spec.weights_of(spec.backbones[0]))
+        raise UsageError(f"--detector {detector}: a video needs a detector, retinaface or dlib")
+    weights_path = weights_file(spec.weights_of(spec.backbones[0]))
     config = PrepareConfig(
         dataset="folder",
         detector=spec.name,
         backbone=spec.backbones[0],
-        weights_sha256=sha256_file(file),
+        weights_sha256=sha256_file(weights_path),
         score_threshold=spec.score_threshold,
         detect_every=detect_every,
     )
-    return config, file
+    return config, weights_path

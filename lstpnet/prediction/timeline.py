@@ -1,4 +1,4 @@
-"""What was seen in the faces of a video over time, as a picture."""
+"""Draw the predictions for the faces of a video over time."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from pathlib import Path
 
 from lstpnet.prediction.video import Person
 
-_MOST_PERSONS = 12
+_MAX_PERSONS = 12
 _HEIGHT_INCHES = 1.7
 
 
 def draw_timeline(persons: Sequence[Person], class_names: Sequence[str], path: Path, *, title: str) -> None:
-    """Draw the probabilities of all classes over the seconds of a video as PNG, a strip a person.
+    """Draw the probabilities of all classes over the seconds of a video as PNG, one strip per person.
 
-    A moment stands at the middle of its window. Persons beyond the first twelve are left out, and counted in the title.
+    Each moment is drawn at the middle of its window. Only the first twelve persons are drawn; the title counts the
+    others.
     """
     from matplotlib.figure import Figure  # no pyplot: nothing global, no display
 
-    shown = persons[:_MOST_PERSONS]
-    more = f" (and {len(persons) - len(shown)} more persons)" if len(persons) > len(shown) else ""
-    figure = Figure(figsize=(10, 0.9 + _HEIGHT_INCHES * len(shown)), layout="constrained")
-    figure.suptitle((title + more).replace("$", r"\$"), fontsize=10)
-    strips = figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0]
-    for strip, person in zip(strips, shown, strict=True):
+    drawn_persons = persons[:_MAX_PERSONS]
+    remaining_note = (
+        f" (and {len(persons) - len(drawn_persons)} more persons)" if len(persons) > len(drawn_persons) else ""
+    )
+    figure = Figure(figsize=(10, 0.9 + _HEIGHT_INCHES * len(drawn_persons)), layout="constrained")
+    figure.suptitle((title + remaining_note).replace("$", r"\$"), fontsize=10)
+    strips = figure.subplots(len(drawn_persons), 1, sharex=True, squeeze=False)[:, 0]
+    for strip, person in zip(strips, drawn_persons, strict=True):
         middles = [(moment.start_seconds + moment.end_seconds) / 2 for moment in person.moments]
         for number, name in enumerate(class_names):
             shares = [float(moment.probabilities[number]) for moment in person.moments]

@@ -1,4 +1,4 @@
-"""A model on videos: every person in them, and what is seen in their face over time, in windows of a few seconds."""
+"""Predict the expression of every person in a video over time, in windows of a few seconds."""
 
 from __future__ import annotations
 
@@ -27,70 +27,70 @@ from lstpnet.device import autocast_dtype
 from lstpnet.evaluation.frame_attention import logits_and_weights
 from lstpnet.models.lstpnet import LSTPNet
 
-_KEPT_PICTURES = 256  # decoded faces; neighbouring windows share most of theirs
+_NUM_CACHED_FACES = 256  # decoded faces; neighbouring windows share most of them
 _BATCH = 4
 LEAST_FRAMES = 8
-"""A face seen in fewer frames is nobody's: too short to say anything of."""
+"""Faces tracked for fewer frames are ignored."""
 
 
 @dataclass(frozen=True)
 class Windows:
-    """How a face's time is cut."""
+    """Length and stride of the prediction windows."""
 
     window_seconds: float = 2.0
-    """Length of what the model sees at a time; its sixteen frames are those that its sampler takes for a test."""
+    """Length of a window; the model's sampler takes its test frames, sixteen per view."""
     stride_seconds: float = 0.5
-    """From the start of one window to the next."""
+    """Time from the start of one window to the start of the next."""
 
     def __post_init__(self) -> None:
         """Collect every fault and raise them as one UsageError."""
         flags = {"--window-seconds": self.window_seconds, "--stride-seconds": self.stride_seconds}
-        if faults := [f"{flag} {value:g}: more than 0 is needed" for flag, value in flags.items() if not value > 0]:
+        if faults := [f"{flag} {value:g}: must be more than 0" for flag, value in flags.items() if not value > 0]:
             raise UsageError("; ".join(faults))
 
 
 @dataclass(frozen=True, eq=False)
 class WindowPrediction:
-    """One window of one person."""
+    """The prediction for one window of one person."""
 
     start_seconds: float
-    """Time of its first frame in the video."""
+    """Time of the window's first frame in the video."""
     end_seconds: float
-    """Time of its last frame."""
+    """Time of the window's last frame."""
     probabilities: npt.NDArray[np.float32]
-    """(num_classes,) of the model's classes, in its order."""
+    """(num_classes,) in the order of the model's classes."""
     attention: npt.NDArray[np.float32] | None = None
-    """(16,) share of the attention that each frame gets (frame_attention.py); None unless asked for."""
+    """(16,) share of the attention to each frame (frame_attention.py); None unless requested."""
     frames: npt.NDArray[np.uint8] | None = None
-    """(16, 3, H, W) what the model saw; None unless asked for."""
+    """(16, 3, H, W) input frames of the model; None unless requested."""
 
 
 @dataclass(frozen=True, eq=False)
 class Person:
-    """One face followed through a shot."""
+    """One face tracked through a shot."""
 
     number: int
-    """In order of appearance in the video."""
+    """From 0, in order of appearance in the video."""
     moments: tuple[WindowPrediction, ...]
-    """In order of time; a face seen for less than a window has one."""
+    """In order of time; a face tracked for less than a window has one."""
     records: tuple[FrameRecord, ...]
-    """Where the face is in each frame in which it is followed."""
+    """Position of the face in each frame of its track."""
     partial_reason: str = ""
-    """Why the video is not whole where it is shown: it ends early, or frames are damaged; empty otherwise."""
+    """Why the video is incomplete: it ends early, or frames are damaged; empty otherwise."""
 
     @property
     def num_frames(self) -> int:
-        """Frames in which it is followed."""
+        """Length of the track in frames."""
         return len(self.records)
 
     @property
     def mean_probabilities(self) -> npt.NDArray[np.float32]:
-        """(num_classes,) mean over its moments."""
+        """(num_classes,) mean over the moments."""
         return np.asarray(np.mean([moment.probabilities for moment in self.moments], axis=0), np.float32)
 
 
 def with_folded_norms(opened: OpenedModel) -> OpenedModel:
-    """Return a model that says the same with less work: LSTPNet's batch norms are folded, others stay as they are."""
+    """Return a faster model with the same predictions: LSTPNet's batch norms are folded, other models are unchanged."""
     model = opened.model
     return replace(opened, model=fold_batch_norms(model)) if isinstance(model, LSTPNet) else opened
 
@@ -106,29 +106,31 @@ def predict_video(
     num_filmstrips: int = 0,
     on_progress: Callable[[], None] = lambda: None,
 ) -> Iterator[Person]:
-    """Yield the persons of a video, shot after shot; none where no face is seen for LEAST_FRAMES frames.
+    """Yield the persons of a video, shot by shot; none if no face is tracked for LEAST_FRAMES frames.
 
-    Faces are found and aligned as `prepare` does by `config`. With `num_filmstrips`, moments hold the attention to
-    their frames, and so many of each person, which do not overlap, the frames themselves; the model must have attention
-    (`why_no_attention`). Raises VideoError when nothing of the video can be used.
+    Faces are found and aligned as `prepare` does with `config`. With `num_filmstrips`, all moments hold the attention
+    to their frames, and that many moments per person, which do not overlap, also hold the frames; the model must have
+    attention (`why_no_attention`). Raises VideoError if no part of the video is usable.
     """
-    wanted = replace(config, all_tracks=True, store="frames")
+    track_config = replace(config, all_tracks=True, store="frames")
     opened.model.to(device).eval()
     number = 0
-    made = clips_of_video(
-        path, SourceVideo("video", path.name, 0, None), config=wanted, detector=detector, on_progress=on_progress
+    clips = clips_of_video(
+        path, SourceVideo("video", path.name, 0, None), config=track_config, detector=detector, on_progress=on_progress
     )
-    for clip in made:
+    for clip in clips:
         if not isinstance(clip, Clip) or clip.facts.num_frames < LEAST_FRAMES:
             continue
         faces = list(clip.faces)
-        moments = tuple(_moments(faces, opened, wanted, windows=windows, device=device, num_filmstrips=num_filmstrips))
+        moments = tuple(
+            _predict_windows(faces, opened, track_config, windows=windows, device=device, num_filmstrips=num_filmstrips)
+        )
         yield Person(number, moments, tuple(face.record for face in faces), clip.facts.reason)
         number += 1
 
 
 def cut(times_seconds: Sequence[float], windows: Windows) -> list[tuple[int, int]]:
-    """Return windows (first, stop) of rows by their times; the last one ends with the last row."""
+    """Return windows as row ranges (first, stop) for rows at given times; the last window ends at the last row."""
     times = np.asarray(times_seconds, np.float64)
     last = max(times[0], times[-1] - windows.window_seconds)
     num_steps = int(np.ceil((last - times[0]) / windows.stride_seconds - 1e-9))
@@ -141,16 +143,16 @@ def cut(times_seconds: Sequence[float], windows: Windows) -> list[tuple[int, int
 
 
 def apart(bounds: Sequence[tuple[int, int]], *, most: int) -> list[tuple[int, int]]:
-    """Return windows that do not overlap, the first among them; of more than `most` some from beginning to end."""
-    chosen: list[tuple[int, int]] = []
+    """Return at most `most` windows that do not overlap, including the first, spread from beginning to end."""
+    disjoint: list[tuple[int, int]] = []
     for first, stop in bounds:
-        if not chosen or first >= chosen[-1][1]:
-            chosen.append((first, stop))
-    places = np.linspace(0, len(chosen) - 1, min(most, len(chosen))).round().astype(int)
-    return [chosen[place] for place in places]
+        if not disjoint or first >= disjoint[-1][1]:
+            disjoint.append((first, stop))
+    indices = np.linspace(0, len(disjoint) - 1, min(most, len(disjoint))).round().astype(int)
+    return [disjoint[index] for index in indices]
 
 
-def _moments(
+def _predict_windows(
     faces: Sequence[Face],
     opened: OpenedModel,
     config: PrepareConfig,
@@ -162,41 +164,43 @@ def _moments(
     recipe = opened.recipe
     times = [face.record.pts_seconds for face in faces]
 
-    @lru_cache(maxsize=_KEPT_PICTURES)
-    def picture(row: int) -> Image:
+    @lru_cache(maxsize=_NUM_CACHED_FACES)
+    def face_image(row: int) -> Image:
         return resized(decode(faces[row].payload, config), size_px=recipe.size_px)
 
     def views(first: int, stop: int) -> npt.NDArray[np.uint8]:
         """Return the test frames (V, 16, 3, H, W) of a window."""
-        chosen = frames_of_clip(stop - first, part="test", sampler_name=recipe.sampler, short=_short(recipe.short))
+        frame_indices = frames_of_clip(
+            stop - first, part="test", sampler_name=recipe.sampler, short=_short_rule(recipe.short)
+        )
         black = np.zeros((recipe.size_px, recipe.size_px, 3), np.uint8)
-        rows = [[black if i == BLACK else picture(first + int(i)) for i in view] for view in chosen]
-        return np.asarray(np.array(rows).transpose(0, 1, 4, 2, 3), np.uint8)
+        images = [[black if i == BLACK else face_image(first + int(i)) for i in view] for view in frame_indices]
+        return np.asarray(np.array(images).transpose(0, 1, 4, 2, 3), np.uint8)
 
     bounds = cut(times, windows)
-    shown = set(apart(bounds, most=num_filmstrips))
+    filmstrip_bounds = set(apart(bounds, most=num_filmstrips))
     for start in range(0, len(bounds), _BATCH):
         batch = bounds[start : start + _BATCH]
         clips = np.concatenate([views(first, stop) for first, stop in batch])
-        found, weights = _looked_at(clips, opened, device=device, attends=num_filmstrips > 0)
-        means = found.reshape(len(batch), -1, found.shape[1]).mean(axis=1)
+        probabilities, weights = _predict(clips, opened, device=device, attends=num_filmstrips > 0)
+        means = probabilities.reshape(len(batch), -1, probabilities.shape[1]).mean(axis=1)
         for number, (first, stop) in enumerate(batch):
-            frames = clips[number] if (first, stop) in shown else None
+            frames = clips[number] if (first, stop) in filmstrip_bounds else None
             attention = None if weights is None else weights[number]
             yield WindowPrediction(
                 times[first], times[stop - 1], np.asarray(means[number], np.float32), attention, frames
             )
 
 
-def _short(rule: str) -> str:
-    """Return the rule for windows of fewer than sixteen frames: none can be left out here."""
+def _short_rule(rule: str) -> str:
+    """Return the rule for windows of fewer than sixteen frames; here none can be dropped."""
     return "edge" if rule == "drop" else rule
 
 
-def _looked_at(
+def _predict(
     clips: npt.NDArray[np.uint8], opened: OpenedModel, *, device: torch.device, attends: bool
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
-    """Return the probabilities of clips (N, 16, 3, H, W), (N, num_classes), and the attention to frames, (N, 16)."""
+    """Return probabilities (N, num_classes) of clips (N, 16, 3, H, W), and attention to frames (N, 16) if `attends`."""
     weights: torch.Tensor | None = None
     dtype = autocast_dtype(opened.recipe, device)
     with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
@@ -205,5 +209,5 @@ def _looked_at(
             logits, weights = logits_and_weights(opened.model, frames)
         else:
             logits = opened.model(frames)
-    shares = torch.softmax(logits.float(), dim=1).cpu().numpy()
-    return np.asarray(shares, np.float32), None if weights is None else weights.cpu().numpy()
+    probabilities = torch.softmax(logits.float(), dim=1).cpu().numpy()
+    return np.asarray(probabilities, np.float32), None if weights is None else weights.cpu().numpy()

@@ -1,1 +1,1 @@
-"""Runs and published rows to tables: rows, systems, tests of significance, formats."""
+"""Turn runs and published results into tables: rows, systems, significance tests, formats."""

@@ -1,7 +1,7 @@
-"""The report on runs, or on anybody's predictions, and its formats.
+"""Build the report on runs, or on a file of external predictions.
 
     load (runs.py) -> build_report or report_predictions -> Report -> RENDERERS[format](report), or sections(report)
-                                                                      page.py makes one HTML file of it
+                                                                      page.py renders it as one HTML file
 
 Figures are fractions 0..1 in rows, JSON and CSV, and per cent with two decimals in tables.
 """
@@ -33,14 +33,14 @@ def build_report(
 ) -> Report:
     """Score runs; `against` names datasets, `baseline` the system that the others are tested against.
 
-    Raises UsageError if two folders hold the same fold and seed of one recipe on the same data, or for an unknown
-    baseline; CorruptDataError for a damaged config.json.
+    Raises UsageError if two folders hold the same fold and seed of one recipe on the same data, or if the baseline is
+    unknown; CorruptDataError for a damaged config.json.
     """
     rows = rows_of_runs(runs)
-    plain = tuple(row for row in rows if not row.control)
-    systems = systems_of(plain, runs)
+    result_rows = tuple(row for row in rows if not row.control)
+    systems = systems_of(result_rows, runs)
     return Report(
-        rows=plain,
+        rows=result_rows,
         controls=tuple(row for row in rows if row.control),
         unfinished=tuple(unfinished),
         published=_published(rows, against),
@@ -59,7 +59,7 @@ def _published(rows: Sequence[Row], against: Sequence[str]) -> tuple[PublishedRo
 
 
 def report_predictions(path: Path, dataset: PreparedDataset, *, fold: int, against: Sequence[str] = ()) -> Report:
-    """Score a CSV of anybody's predictions on an official fold; see `rows.row_of_predictions`."""
+    """Score a CSV of external predictions on an official fold; see `rows.row_of_predictions`."""
     row = row_of_predictions(path, dataset, fold=fold)
     scenes = scene_rows_of_predictions(path, dataset, fold=fold)
     return Report((row,), (), (), _published([row], against), against=tuple(against), scenes=scenes)

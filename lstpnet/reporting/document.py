@@ -1,4 +1,4 @@
-"""`report`: read runs, score them, and show the result in any format."""
+"""`report`: read and score runs, and return the result in any format."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReportDocument:
-    """A report with the runs behind it."""
+    """A report with its runs."""
 
     report: Report
-    """All figures."""
     runs: tuple[Run, ...]
     """The finished runs."""
 
     @property
     def rows(self) -> tuple[Row, ...]:
-        """Results on the test clips as they are."""
+        """Results on the unchanged test clips."""
         return self.report.rows
 
     def to_markdown(self) -> str:
@@ -52,7 +51,7 @@ class ReportDocument:
         """Return the report as one HTML page.
 
         Args:
-            datasets: prepared datasets by the hash of their dataset.json, for pictures of clips.
+            datasets: prepared datasets by the hash of their dataset.json, for pictures of clips and data reliability.
         """
         from lstpnet.reporting.html.page import to_html
 
@@ -73,24 +72,24 @@ def report(
     """Score runs: WAR and UAR per fold, mean and pooled, side by side, and tests between systems.
 
     Args:
-        runs: runs, run folders, or folders that hold them; None: all below `root`, where there may be none yet.
+        runs: runs, run folders, or folders that hold them; None: all runs below `root`, which may be none.
         root: folder of all runs.
-        against: datasets whose published figures are listed too, such as `DFEW`.
+        against: datasets whose published figures are included, such as `DFEW`.
         baseline: the system that the others are tested against.
 
     Raises:
-        UsageError: no such folder or no run in it, or two folders with the same fold and seed of one recipe.
+        UsageError: a folder is missing or has no run, or two folders hold the same fold and seed of one recipe.
         CorruptDataError: damaged files.
     """
-    given = [] if runs is None else [runs] if isinstance(runs, Path | str | Run) else list(runs)
-    opened = [one for one in given if isinstance(one, Run)]
+    sources = [] if runs is None else [runs] if isinstance(runs, Path | str | Run) else list(runs)
+    given_runs = [source for source in sources if isinstance(source, Run)]
     folders = find_runs(Path(root)) if runs is None else []
-    for folder in [Path(one) for one in given if not isinstance(one, Run)]:
+    for folder in [Path(source) for source in sources if not isinstance(source, Run)]:
         if not folder.is_dir():
-            raise UsageError(f"no folder {folder}: give the folder of a run, or one that holds runs")
-        if not (found := find_runs(folder)):
-            raise UsageError(f"{folder} holds no runs (no run.json below it); `dfer train` makes them")
-        folders += found
-    read, unfinished = load_runs(folders)
-    finished = (*opened, *read)
+            raise UsageError(f"no folder {folder}: give the folder of a run, or a folder of runs")
+        if not (run_folders := find_runs(folder)):
+            raise UsageError(f"{folder} holds no runs (no run.json below it); `dfer train` creates them")
+        folders += run_folders
+    loaded, unfinished = load_runs(folders)
+    finished = (*given_runs, *loaded)
     return ReportDocument(build_report(finished, unfinished, against=against, baseline=baseline), finished)

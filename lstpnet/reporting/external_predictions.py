@@ -1,4 +1,4 @@
-"""Predictions that others made, from a CSV file, held against a prepared dataset."""
+"""Read external predictions from a CSV file and match them with a prepared dataset."""
 
 from __future__ import annotations
 
@@ -21,56 +21,56 @@ from lstpnet.metrics import predicted_classes, prior_logits
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
 
-_MAX_FAULTS_OF_A_KIND = 50
+_MAX_FAULTS_PER_KIND = 50
 
 
 @dataclass(frozen=True, eq=False)
 class GivenPredictions:
-    """Somebody's predictions of the official test part of a fold, in the order of the prepared dataset's clips."""
+    """External predictions for the official test part of a fold, in the clip order of the prepared dataset."""
 
     clip_ids: tuple[str, ...]
-    """(N,) the test clips."""
+    """(N,) ids of the test clips."""
     labels: npt.NDArray[np.int64]
-    """(N,) class numbers."""
+    """(N,) true class numbers."""
     predictions: npt.NDArray[np.int64]
-    """(N,) class numbers."""
+    """(N,) predicted class numbers."""
     has_face: npt.NDArray[np.bool_]
-    """(N,) False for a clip that `prepare` could not make."""
+    """(N,) False for a clip that failed in `prepare`."""
     num_missing: int
-    """Test clips that the file does not name; they are predicted as `prior`."""
+    """Number of test clips missing from the file; their prediction is `prior`."""
     prior: str
     """The most frequent class of the fold's train part."""
     num_train: int
-    """Clips in the fold's train part."""
+    """Number of clips in the fold's train part."""
 
 
 def read_given_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> GivenPredictions:
-    """Read a CSV with `clip_id` and a column `prediction`, a column of logits for each class name, or JSON `logits`.
+    """Read a CSV with `clip_id` and either `prediction`, JSON `logits` or one column of logits per class name.
 
     Raises AnnotationError with every fault and its line, UsageError for a file that cannot be read or an unknown fold.
     """
     names, splits = dataset.class_names, dataset.fold(str(fold))
-    label_of = dict(zip(dataset.clips["clip_id"], dataset.clips["label"].fillna(""), strict=True))
-    status_of = dict(zip(dataset.clips["clip_id"], dataset.clips["status"], strict=True))
-    test = [clip_id for clip_id, split in splits.items() if split == "test"]
-    if unlabelled := [clip_id for clip_id in splits if label_of[clip_id] not in names]:
+    labels = dict(zip(dataset.clips["clip_id"], dataset.clips["label"].fillna(""), strict=True))
+    statuses = dict(zip(dataset.clips["clip_id"], dataset.clips["status"], strict=True))
+    test_ids = [clip_id for clip_id, split in splits.items() if split == "test"]
+    if unlabelled := [clip_id for clip_id in splits if labels[clip_id] not in names]:
         raise UsageError(f"{dataset.root} has no label for {len(unlabelled)} clips of fold {fold} ({unlabelled[0]}...)")
-    train = Counter(names.index(label_of[clip_id]) for clip_id, split in splits.items() if split == "train")
-    prior = int(predicted_classes(prior_logits([train[i] for i in range(len(names))])[None])[0])
-    given = _GivenFile(path, names, splits, known=set(label_of), fold=fold).read()
+    train_counts = Counter(names.index(labels[clip_id]) for clip_id, split in splits.items() if split == "train")
+    prior = int(predicted_classes(prior_logits([train_counts[i] for i in range(len(names))])[None])[0])
+    predictions = _PredictionsFile(path, names, splits, known=set(labels), fold=fold).read()
     return GivenPredictions(
-        clip_ids=tuple(test),
-        labels=np.array([names.index(label_of[clip_id]) for clip_id in test], np.int64),
-        predictions=np.array([given.get(clip_id, prior) for clip_id in test], np.int64),
-        has_face=np.array([status_of[clip_id] != "failed" for clip_id in test], np.bool_),
-        num_missing=sum(clip_id not in given for clip_id in test),
+        clip_ids=tuple(test_ids),
+        labels=np.array([names.index(labels[clip_id]) for clip_id in test_ids], np.int64),
+        predictions=np.array([predictions.get(clip_id, prior) for clip_id in test_ids], np.int64),
+        has_face=np.array([statuses[clip_id] != "failed" for clip_id in test_ids], np.bool_),
+        num_missing=sum(clip_id not in predictions for clip_id in test_ids),
         prior=names[prior],
-        num_train=train.total(),
+        num_train=train_counts.total(),
     )
 
 
-class _GivenFile:
-    """Reads a CSV of predictions row by row and gathers its faults."""
+class _PredictionsFile:
+    """Reads a CSV of predictions row by row and collects its faults."""
 
     def __init__(self, path: Path, names: Sequence[str], splits: dict[str, str], *, known: set[str], fold: int) -> None:
         self._path, self._names, self._splits, self._known, self._fold = path, names, splits, known, fold
@@ -85,7 +85,7 @@ class _GivenFile:
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise UsageError(f"{self._path} cannot be read as CSV in UTF-8: {error}") from error
         columns = self._columns(rows[0][1] if rows else [])
-        given: dict[str, int] = {}
+        class_numbers: dict[str, int] = {}
         for line, cells in rows[1:] if columns else ():
             if len(cells) != len(rows[0][1]):
                 self._fault("cells", line, f"{len(cells)} cells, the header has {len(rows[0][1])}")
@@ -93,13 +93,13 @@ class _GivenFile:
             row = dict(zip(rows[0][1], cells, strict=True))
             is_expected, number = self._is_expected(row["clip_id"], line), self._class_of(row, columns, line)
             if is_expected and number is not None:
-                given[row["clip_id"]] = number
+                class_numbers[row["clip_id"]] = number
         self._raise_faults()
-        return given
+        return class_numbers
 
     @staticmethod
     def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
-        """Yield (line where the row starts, cells); empty lines are skipped."""
+        """Yield (number of the row's first line, cells); skip empty lines."""
         reader, line = csv.reader(io.StringIO(text, newline=""), strict=True), 1
         for cells in reader:
             if cells:
@@ -107,17 +107,17 @@ class _GivenFile:
             line = reader.line_num + 1
 
     def _columns(self, header: list[str]) -> list[str]:
-        """Return the columns that hold the prediction; empty after a fault of the header."""
+        """Return the columns of the prediction; [] if the header has a fault."""
         if len(set(header)) < len(header):
-            self._fault("header", 1, f"a column stands there twice: {', '.join(header)}")
+            self._fault("header", 1, f"a column is listed twice: {', '.join(header)}")
         if "clip_id" not in header:
             self._fault("header", 1, f"no column clip_id in: {', '.join(header) or '(empty file)'}")
         classes = [name for name in self._names if name in header]
         forms: list[list[str]] = [[name] for name in ("prediction", "logits") if name in header]
         forms += [classes] if classes else []
         if len(forms) != 1:
-            wanted = f"either `prediction`, or `logits`, or one column for each of {', '.join(self._names)}"
-            self._fault("header", 1, f"{wanted} is needed; found: {', '.join(header)}")
+            expected = f"either `prediction`, or `logits`, or one column for each of {', '.join(self._names)}"
+            self._fault("header", 1, f"expected {expected}; found: {', '.join(header)}")
         elif forms[0] == classes and len(classes) < len(self._names):
             missing = [name for name in self._names if name not in header]
             self._fault("header", 1, f"no column for the class {', '.join(missing)}")
@@ -129,10 +129,10 @@ class _GivenFile:
             hint = f" (the zeros of {padded} are missing)" if padded in self._known else ""
             self._fault("unknown", line, f"unknown clip {clip_id!r}{hint}")
         elif self._splits.get(clip_id) != "test":
-            where = self._splits.get(clip_id, "no part")
-            self._fault("split", line, f"clip {clip_id!r} is in {where} of fold {self._fold}, not in its test part")
+            split = self._splits.get(clip_id, "no part")
+            self._fault("split", line, f"clip {clip_id!r} is in {split} of fold {self._fold}, not in its test part")
         elif clip_id in self._first_lines:
-            self._fault("twice", line, f"clip {clip_id!r} stands already in line {self._first_lines[clip_id]}")
+            self._fault("twice", line, f"clip {clip_id!r} is already in line {self._first_lines[clip_id]}")
         else:
             self._first_lines[clip_id] = line
             return True
@@ -147,7 +147,7 @@ class _GivenFile:
         try:
             cells = json.loads(row["logits"]) if columns == ["logits"] else [row[name] for name in columns]
             if not isinstance(cells, list) or len(cells) != len(self._names):
-                raise ValueError(f"a list of {len(self._names)} numbers is needed")
+                raise ValueError(f"expected a list of {len(self._names)} numbers")
             if any(isinstance(cell, bool) or not isinstance(cell, str | int | float) for cell in cells):
                 raise ValueError("not all of them are numbers")
             values = [float(cell) for cell in cells]
@@ -163,11 +163,11 @@ class _GivenFile:
         self._faults.setdefault(kind, []).append(f"{self._path}:{line}: {text}")
 
     def _raise_faults(self) -> None:
-        """Raise what was found, by kind; a file of another fold would otherwise fill the screen with one kind."""
+        """Raise AnnotationError for any faults, limited per kind: a file of another fold would flood the screen."""
         lines = []
-        for kind in self._faults.values():
-            lines += kind[:_MAX_FAULTS_OF_A_KIND]
-            if len(kind) > _MAX_FAULTS_OF_A_KIND:
-                lines.append(f"{self._path}: and {len(kind) - _MAX_FAULTS_OF_A_KIND} more faults like the last one")
+        for faults in self._faults.values():
+            lines += faults[:_MAX_FAULTS_PER_KIND]
+            if len(faults) > _MAX_FAULTS_PER_KIND:
+                lines.append(f"{self._path}: and {len(faults) - _MAX_FAULTS_PER_KIND} more faults like the last one")
         if lines:
             raise AnnotationError(lines)

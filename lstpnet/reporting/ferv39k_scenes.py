@@ -1,4 +1,4 @@
-"""FERV39k's table by scene: its 22 scenes are as unlike as datasets, and one figure for all hides that."""
+"""Build FERV39k's table by scene: its 22 scenes differ as much as datasets, and one figure for all hides that."""
 
 from __future__ import annotations
 
@@ -27,30 +27,29 @@ _Scores = Mapping[str, metrics.Scores]
 
 @dataclass(frozen=True)
 class SceneRow:
-    """One scene's test clips under one checkpoint; figures are fractions 0..1, with several seeds their mean."""
+    """Figures of one checkpoint on one scene's test clips: fractions 0..1, the mean over several seeds."""
 
     prepared: str
     """Name of the prepared folder."""
     dataset_sha256: str
     """Hash of the prepared dataset."""
     recipe: str
-    """Name of the recipe; of the file for predictions from elsewhere."""
+    """Name of the recipe; name of the file for external predictions."""
     checkpoint: str
-    """One of runs.CHECKPOINTS; empty for predictions from elsewhere."""
+    """One of runs.CHECKPOINTS; empty for external predictions."""
     fold: int
     """Number of the fold."""
     seeds: tuple[int, ...]
-    """Seeds that the row rests on."""
+    """Seeds of the row's runs; empty for external predictions."""
     scene: str
-    """The scene."""
     n: int
-    """Its test clips."""
+    """Number of the scene's test clips."""
     war: float
-    """Share of them that are right."""
+    """Share of them that are predicted correctly."""
     uar: float
     """Mean of the recalls over the classes present."""
     num_classes_present: int
-    """Classes with test clips in the scene."""
+    """Number of classes with test clips in the scene."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row as JSON values."""
@@ -58,16 +57,16 @@ class SceneRow:
 
 
 def scene_rows(runs: Iterable[Run]) -> tuple[SceneRow, ...]:
-    """Score FERV39k's runs scene by scene; other datasets, and controls, have no rows."""
+    """Score FERV39k's runs scene by scene; other datasets and controls get no rows."""
     scored: dict[_Key, dict[int, _Scores]] = {}
     for run in runs:
         info = run.info
-        for part in run.predictions if info.dataset == _DATASET else ():
-            if not part.control:
-                key = (info.prepared, info.dataset_sha256, info.recipe, part.checkpoint, info.fold)
-                labels = np.array([info.class_names.index(label) for label in part.labels], np.int64)
-                guesses = metrics.predicted_classes(part.logits)
-                scores = _scores(part.clip_ids, labels, guesses, num_classes=len(info.class_names))
+        for predictions in run.predictions if info.dataset == _DATASET else ():
+            if not predictions.control:
+                key = (info.prepared, info.dataset_sha256, info.recipe, predictions.checkpoint, info.fold)
+                labels = np.array([info.class_names.index(label) for label in predictions.labels], np.int64)
+                predicted = metrics.predicted_classes(predictions.logits)
+                scores = _score_scenes(predictions.clip_ids, labels, predicted, num_classes=len(info.class_names))
                 scored.setdefault(key, {})[info.seed] = scores
     rows = [
         _rows(key, [by_seed[seed] for seed in sorted(by_seed)], seeds=tuple(sorted(by_seed)))
@@ -77,29 +76,29 @@ def scene_rows(runs: Iterable[Run]) -> tuple[SceneRow, ...]:
 
 
 def scene_rows_of_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> tuple[SceneRow, ...]:
-    """Score anybody's predictions of FERV39k scene by scene; see `given.read_given_predictions` for its errors."""
+    """Score external FERV39k predictions scene by scene; errors as in `external_predictions.read_given_predictions`."""
     document = dataset.document
     if document["dataset"] != _DATASET:
         return ()
     given = read_given_predictions(path, dataset, fold=fold)
-    scores = _scores(given.clip_ids, given.labels, given.predictions, num_classes=len(dataset.class_names))
+    scores = _score_scenes(given.clip_ids, given.labels, given.predictions, num_classes=len(dataset.class_names))
     return tuple(_rows((dataset.root.resolve().name, document["sha256"], path.name, "", fold), [scores], seeds=()))
 
 
-def _scores(clip_ids: Sequence[str], labels: _Numbers, guesses: _Numbers, *, num_classes: int) -> _Scores:
+def _score_scenes(clip_ids: Sequence[str], labels: _Numbers, predicted: _Numbers, *, num_classes: int) -> _Scores:
     scenes = np.array([clip_id.partition("/")[0] for clip_id in clip_ids])
-    found = {}
+    scores = {}
     for scene in sorted(set(scenes.tolist())):
-        mine = scenes == scene
-        found[scene] = metrics.score(metrics.confusion_matrix(labels[mine], guesses[mine], num_classes=num_classes))
-    return found
+        mask = scenes == scene
+        scores[scene] = metrics.score(metrics.confusion_matrix(labels[mask], predicted[mask], num_classes=num_classes))
+    return scores
 
 
-def _rows(key: _Key, parts: Sequence[_Scores], *, seeds: tuple[int, ...]) -> Iterable[SceneRow]:
-    """Yield the rows of one checkpoint; `parts`: of each seed, or of the one file."""
-    for scene in parts[0]:
-        scores = [part[scene] for part in parts]
-        war, uar = metrics.mean([one.war for one in scores]), metrics.mean([one.uar for one in scores])
+def _rows(key: _Key, scores_per_seed: Sequence[_Scores], *, seeds: tuple[int, ...]) -> Iterable[SceneRow]:
+    """Yield the rows of one checkpoint; `scores_per_seed` has one entry for external predictions."""
+    for scene in scores_per_seed[0]:
+        scores = [by_scene[scene] for by_scene in scores_per_seed]
+        war, uar = metrics.mean([score.war for score in scores]), metrics.mean([score.uar for score in scores])
         yield SceneRow(*key, seeds, scene, scores[0].num_clips, war, uar, scores[0].num_classes_present)
 
 
@@ -118,8 +117,8 @@ def _section(rows: Sequence[SceneRow]) -> Section:
     cells = tuple(
         (row.scene, str(row.n), per_cent(row.war), per_cent(row.uar), str(row.num_classes_present)) for row in rows
     )
-    words = " ".join(map(str, first.seeds))
-    seeds = f", mean of seeds {words}" if len(first.seeds) > 1 else f", seed {words}" if words else ""
+    seed_list = " ".join(map(str, first.seeds))
+    seeds = f", mean of seeds {seed_list}" if len(first.seeds) > 1 else f", seed {seed_list}" if seed_list else ""
     name = f"{first.recipe} {first.checkpoint}".rstrip()
     title = f"{first.prepared}, {len(rows)} scenes: {name}, fold {first.fold}{seeds}: per cent"
     notes = ("UAR over the classes that a scene has test clips of",)

@@ -12,9 +12,7 @@ from typing import Any
 from lstpnet.reporting.sections import narrowed, sections
 from lstpnet.reporting.types import Report
 
-_TABLES_A_BATCH = 12  # LaTeX keeps a limited number of tables in mind until it places them
-
-
+_TABLES_PER_BATCH = 12  # LaTeX can hold only a limited number of tables that it has not placed yet
 _NESTED = ("fold_std", "seed_std", "war_interval", "uar_interval")
 
 
@@ -30,11 +28,11 @@ def to_csv(report: Report) -> str:
     kinds |= {"system": "systems", "paired": "paired", "scene": "scenes"}
     lines = [{"kind": kind, **_flat(row)} for kind, key in kinds.items() for row in document[key]]
     header = list(dict.fromkeys(name for line in lines for name in line)) or ["kind"]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, header, lineterminator="\n")
+    output = io.StringIO()
+    writer = csv.DictWriter(output, header, lineterminator="\n")
     writer.writeheader()
     writer.writerows(lines)
-    return text.getvalue()
+    return output.getvalue()
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,13 +40,13 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in row.items():
         if isinstance(value, Mapping):
             cells |= {f"{name}_{key}": _cell(inner) for key, inner in value.items()}
-        elif name not in _NESTED:  # None where other rows have columns `fold_std_war` and so on
+        elif name not in _NESTED:  # None; other rows have columns `fold_std_war` and so on
             cells[name] = _cell(value)
     return cells
 
 
 def _cell(value: Any) -> Any:
-    """Return a list as words; one of lists (the confusion matrix) with a semicolon after each row."""
+    """Return a list as words; a list of lists (the confusion matrix) has semicolons between its rows."""
     if isinstance(value, list) and value and isinstance(value[0], list):
         return "; ".join(_cell(inner) for inner in value)
     return " ".join(map(str, value)) if isinstance(value, list) else value
@@ -62,9 +60,9 @@ def to_markdown(report: Report) -> str:
 def to_latex(report: Report) -> str:
     r"""Return the tables as LaTeX; the preamble needs \usepackage{booktabs} and \usepackage{graphicx}."""
     lines = ["% \\usepackage{booktabs}", "% \\usepackage{graphicx}", ""]
-    parts = [part for section in sections(report) for part in narrowed(section)]
-    for number, section in enumerate(parts):
-        lines += ["\\clearpage"] if number and number % _TABLES_A_BATCH == 0 else []
+    narrow_sections = [narrow_section for section in sections(report) for narrow_section in narrowed(section)]
+    for number, section in enumerate(narrow_sections):
+        lines += ["\\clearpage"] if number and number % _TABLES_PER_BATCH == 0 else []
         lines.append(section.as_latex())
     return "\n".join(lines)
 
@@ -72,4 +70,4 @@ def to_latex(report: Report) -> str:
 RENDERERS: Mapping[str, Callable[[Report], str]] = MappingProxyType(
     {"json": to_json, "csv": to_csv, "md": to_markdown, "latex": to_latex}
 )
-"""Format -> function; the console's tables are drawn by the command line from `sections`."""
+"""Format -> function; the command line draws the console's tables from `sections`."""

@@ -1,4 +1,4 @@
-"""Paired tests between systems: for each seed that two of them share, on the folds whose test clips are the same."""
+"""Paired tests between systems: one per seed that two systems share, on the folds with identical test clips."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from lstpnet.reporting.systems import System
 from lstpnet.runs import Predictions, Run
 
 ALL_PAIRS_UP_TO = 6
-"""Systems of which every two are tested; more are held against one of them."""
+"""Up to this number of systems, every pair is tested; beyond it, all are tested against one system."""
 _Right = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedTest:
-    """System A against system B with one seed."""
+    """Test of system A against system B with one seed."""
 
     dataset: str
     """Name of the dataset."""
     a: str
-    """Name of a system."""
+    """Name of system A."""
     b: str
-    """Name of another."""
+    """Name of system B."""
     seed: int
-    """Of both."""
+    """Seed of both systems' runs."""
     folds: tuple[int, ...]
-    """Official folds whose test clips were compared."""
+    """Official folds with the compared test clips."""
     n: int
-    """Clips in them."""
+    """Number of compared clips."""
     result: PairedComparison
     """Differences and p values."""
 
@@ -49,98 +49,100 @@ class PairedTest:
 
 @dataclass(frozen=True)
 class _Fold:
-    """What one system says about the test clips of a fold, in the order of ids."""
+    """One system's results on the test clips of a fold, in the order of ids."""
 
     clips: tuple[tuple[str, str], ...]
-    """(N,) id and label."""
+    """(N,) pairs of id and label."""
     right: _Right
-    """(N,)"""
+    """(N,) whether each clip is predicted correctly."""
 
 
 _Folds = Mapping[int, Mapping[int, _Fold]]
-"""seed -> fold -> what is right"""
+"""seed -> fold -> results"""
 
 
 def paired_tests(
     systems: Sequence[System], runs: Sequence[Run], *, baseline: str | None = None
 ) -> tuple[PairedTest, ...]:
-    """Test every two systems of a dataset, or every one against `baseline`; more than six against the first.
+    """Test every pair of systems of a dataset, or every system against `baseline`; more than six against the first.
 
-    Pairs without a seed, or without a fold of the same clips, in common are left out. Raises UsageError for a baseline
-    that is no system's name.
+    Pairs that share no seed, or no fold with the same clips, are left out. Raises UsageError for a baseline that is no
+    system's name.
     """
     if baseline is not None and baseline not in {system.name for system in systems}:
         known = ", ".join(system.name for system in systems) or "none yet"
         raise UsageError(f"no system {baseline!r} in `side by side`; there are: {known}")
-    answers = {system.name: _answers(system, runs) for system in systems}
+    results = {system.name: _results_of(system, runs) for system in systems}
     return tuple(
-        test for a, b in _pairs(systems, baseline=baseline) for test in _tests(a, b, answers[a.name], answers[b.name])
+        test for a, b in _pairs(systems, baseline=baseline) for test in _tests(a, b, results[a.name], results[b.name])
     )
 
 
 def _pairs(systems: Sequence[System], *, baseline: str | None) -> list[tuple[System, System]]:
-    found = []
+    pairs = []
     for dataset in dict.fromkeys(system.row.dataset for system in systems):
-        mine = [system for system in systems if system.row.dataset == dataset]
-        chosen = [system for system in mine if system.name == baseline]
-        if baseline is None and len(mine) <= ALL_PAIRS_UP_TO:
-            found += [(b, a) for a, b in itertools.combinations(mine, 2)]
+        dataset_systems = [system for system in systems if system.row.dataset == dataset]
+        baselines = [system for system in dataset_systems if system.name == baseline]
+        if baseline is None and len(dataset_systems) <= ALL_PAIRS_UP_TO:
+            pairs += [(b, a) for a, b in itertools.combinations(dataset_systems, 2)]
         else:
-            found += [(other, base) for base in chosen or mine[:1] for other in mine if other is not base]
-    return found if baseline is None else [pair for pair in found if pair[1].name == baseline]
+            base_systems = baselines or dataset_systems[:1]
+            pairs += [(system, base) for base in base_systems for system in dataset_systems if system is not base]
+    return pairs if baseline is None else [pair for pair in pairs if pair[1].name == baseline]
 
 
-def _answers(system: System, runs: Sequence[Run]) -> _Folds:
-    row, found = system.row, dict[int, dict[int, _Fold]]()
+def _results_of(system: System, runs: Sequence[Run]) -> _Folds:
+    row, results = system.row, dict[int, dict[int, _Fold]]()
     for run in runs:
         info = run.info
         if (info.prepared, info.dataset_sha256, info.recipe) != (row.prepared, row.dataset_sha256, row.recipe):
             continue
         if info.seed in row.seeds and info.fold in row.folds:
-            for part in run.predictions:
-                if (part.checkpoint, part.control) == (row.checkpoint, row.control):
-                    found.setdefault(info.seed, {})[info.fold] = _fold(part, info.class_names)
-    return found
+            for predictions in run.predictions:
+                if (predictions.checkpoint, predictions.control) == (row.checkpoint, row.control):
+                    results.setdefault(info.seed, {})[info.fold] = _fold(predictions, info.class_names)
+    return results
 
 
-def _fold(part: Predictions, class_names: Sequence[str]) -> _Fold:
-    order = np.argsort(np.array(part.clip_ids, dtype=object), kind="stable")
-    guesses = [class_names[number] for number in predicted_classes(part.logits)]
-    clips = tuple((part.clip_ids[place], part.labels[place]) for place in order)
-    return _Fold(clips, np.array([part.labels[place] == guesses[place] for place in order], np.bool_))
+def _fold(predictions: Predictions, class_names: Sequence[str]) -> _Fold:
+    order = np.argsort(np.array(predictions.clip_ids, dtype=object), kind="stable")
+    predicted = [class_names[number] for number in predicted_classes(predictions.logits)]
+    clips = tuple((predictions.clip_ids[index], predictions.labels[index]) for index in order)
+    return _Fold(clips, np.array([predictions.labels[index] == predicted[index] for index in order], np.bool_))
 
 
-def _tests(a: System, b: System, of_a: _Folds, of_b: _Folds) -> list[PairedTest]:
-    found = []
-    for seed in sorted(of_a.keys() & of_b.keys()):
-        mine, other = of_a[seed], of_b[seed]
-        folds = tuple(fold for fold in sorted(mine.keys() & other.keys()) if mine[fold].clips == other[fold].clips)
+def _tests(a: System, b: System, folds_a: _Folds, folds_b: _Folds) -> list[PairedTest]:
+    tests = []
+    for seed in sorted(folds_a.keys() & folds_b.keys()):
+        by_fold_a, by_fold_b = folds_a[seed], folds_b[seed]
+        shared_folds = sorted(by_fold_a.keys() & by_fold_b.keys())
+        folds = tuple(fold for fold in shared_folds if by_fold_a[fold].clips == by_fold_b[fold].clips)
         if folds:
-            result = _compared([mine[fold] for fold in folds], [other[fold] for fold in folds])
-            n = sum(len(mine[fold].clips) for fold in folds)
+            result = _compared([by_fold_a[fold] for fold in folds], [by_fold_b[fold] for fold in folds])
+            n = sum(len(by_fold_a[fold].clips) for fold in folds)
             dataset = a.row.dataset
-            found.append(PairedTest(dataset=dataset, a=a.name, b=b.name, seed=seed, folds=folds, n=n, result=result))
-    return found
+            tests.append(PairedTest(dataset=dataset, a=a.name, b=b.name, seed=seed, folds=folds, n=n, result=result))
+    return tests
 
 
-def _compared(mine: Sequence[_Fold], other: Sequence[_Fold]) -> PairedComparison:
-    """Test on the strata (fold, class), each in the order of ids."""
-    labels = sorted({label for fold in mine for _, label in fold.clips})
-    right: tuple[list[_Right], list[_Right]] = ([], [])
+def _compared(folds_a: Sequence[_Fold], folds_b: Sequence[_Fold]) -> PairedComparison:
+    """Compare two systems on the strata (fold, class), each in the order of ids."""
+    labels = sorted({label for fold in folds_a for _, label in fold.clips})
+    is_right: tuple[list[_Right], list[_Right]] = ([], [])
     classes = []
-    for a, b in zip(mine, other, strict=True):
-        of_clips = np.array([label for _, label in a.clips], dtype=object)
+    for a, b in zip(folds_a, folds_b, strict=True):
+        clip_labels = np.array([label for _, label in a.clips], dtype=object)
         for number, label in enumerate(labels):
-            chosen = of_clips == label
-            if chosen.any():
-                right[0].append(a.right[chosen])
-                right[1].append(b.right[chosen])
+            mask = clip_labels == label
+            if mask.any():
+                is_right[0].append(a.right[mask])
+                is_right[1].append(b.right[mask])
                 classes.append(number)
-    return compare_predictions(*right, classes)
+    return compare_predictions(*is_right, classes)
 
 
 def paired_section(tests: Sequence[PairedTest]) -> Section:
-    """Return the table of one dataset's tests."""
+    """Return the table of one dataset's paired tests."""
     results = [test.result for test in tests]
     columns = {
         "A": [test.a for test in tests],
@@ -156,10 +158,12 @@ def paired_section(tests: Sequence[PairedTest]) -> Section:
         "only B right": [str(result.num_only_b) for result in results],
         "p McNemar": [_p(result.mcnemar_p) for result in results],
     }
-    notes = ["differences in points; p of WAR and UAR: block permutation test, two-sided; McNemar takes clips as alone"]
-    notes.append("a seed is one training: a small p says that these two differ on these clips, not that recipes do")
+    notes = [
+        "differences in points; p of WAR and UAR: block permutation test, two-sided; McNemar assumes independent clips",
+        "a seed is one training: a small p means that these two differ on these clips, not that the recipes differ",
+    ]
     if len(tests) > 1:
-        notes.append(f"{len(tests)} tests: to hold 5 % over all of them, look for p of {0.05 / len(tests):.4f} or less")
+        notes.append(f"{len(tests)} tests: for 5 % over all of them, require p of {0.05 / len(tests):.4f} or less")
     title = f"paired tests on the same clips, {tests[0].dataset}"
     return Section(title, tuple(columns), tuple(zip(*columns.values(), strict=True)), tuple(notes))
 

@@ -1,6 +1,6 @@
-"""Published WAR and UAR with their sources, as package data, and their table: what one's own stands beside.
+"""Published WAR and UAR with their sources, from package data, and their table.
 
-Figures are cited as they were printed, not merged: where two sources disagree, `conflict` says what the other one has.
+Figures are cited as printed and never merged: if two sources disagree, `conflict` holds the other source's figures.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ SETS = MappingProxyType(
         "ravdess": "RAVDESS-8",
     }
 )
-"""Dataset as `dfer prepare` knows it -> the set that papers report on."""
+"""Dataset as `dfer prepare` names it -> the test set that papers report on."""
 DEFAULT_DATASETS = ("dfew", "ferv39k", "afew")
-"""What a report without runs shows."""
+"""Datasets that a report without runs shows."""
 DAGGER = "\N{DAGGER}"
-"""Marks a figure that another source prints otherwise."""
+"""Marks a row if another source prints different figures."""
 _CLASSES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 _SHORT = ("Former-DFER", "NR-DFERNet", "M3DFEL", "LSTPNet", "DFER-CLIP", "MAE-DFER", "S2D (no", "FineCLIPER", "MSCM")
-"""Beginnings of the names of the methods that a short table shows."""
+"""Prefixes of the method names that a short table shows."""
 
 
 @dataclass(frozen=True)
@@ -41,33 +41,33 @@ class PublishedRow:
     """One method on one dataset, as printed by its source."""
 
     dataset: str
-    """Name as `dfer prepare` knows it."""
+    """Name as in `dfer prepare`."""
     test_set: str
-    """What was tested on, e.g. `AFEW7.0-val`."""
+    """Test set, e.g. `AFEW7.0-val`."""
     method: str
-    """Name, with the variant where several were printed."""
+    """Name, with its variant if the source prints several."""
     year: int
-    """Of the publication."""
+    """Year of publication."""
     venue: str
-    """Where it was published; may be empty."""
+    """Venue of publication; may be empty."""
     war: float | None
-    """Fraction 0..1; None where it was not printed."""
+    """Fraction 0..1; None if not printed."""
     uar: float | None
-    """Fraction 0..1; None where it was not printed."""
+    """Fraction 0..1; None if not printed."""
     recall: dict[str, float | None]
-    """Class name -> fraction 0..1; None where it was not printed."""
+    """Class name -> fraction 0..1; None if not printed."""
     source: str
-    """Where the figures were read."""
+    """Source of the figures."""
     mismatch: str
-    """How its protocol is known to differ from `all test clips, the test part chooses nothing`; empty: not known."""
+    """Known difference of its protocol from `all test clips, the test part chooses nothing`; empty if none is known."""
     conflict: str
-    """What another source has for the same method; empty: nothing else is known."""
+    """Figures of another source for the same method; empty if none is known."""
     note: str
-    """What to know before using the row; mostly empty."""
+    """Caveats of the row; usually empty."""
 
     @property
     def marked_method(self) -> str:
-        """The method with `*` where its protocol is known to differ and a dagger where sources disagree."""
+        """The method, with `*` if its protocol is known to differ and a dagger if sources disagree."""
         marks = "*" * bool(self.mismatch) + DAGGER * bool(self.conflict)
         return f"{self.method} {marks}".rstrip()
 
@@ -101,26 +101,26 @@ def _fraction(per_cent: str) -> float | None:
 
 
 def published_rows(datasets: Sequence[str] = DEFAULT_DATASETS) -> tuple[PublishedRow, ...]:
-    """Return the rows of some datasets in the order of the names given; a dataset nobody reported on has none."""
+    """Return the rows of datasets, in the order of `datasets`; a dataset without published results has none."""
     return tuple(row for dataset in datasets for row in _all_rows() if row.dataset == dataset)
 
 
 def dataset_named(name: str) -> str:
-    """Return the dataset, as `dfer prepare` knows it, that people call `name`: DFEW, dfew, AFEW, AFEW7.0-val...
+    """Return the dataset, as `dfer prepare` names it, for a common `name`: DFEW, dfew, AFEW, AFEW7.0-val...
 
     Raises UsageError for a dataset without published rows.
     """
-    wanted = name.lower().replace("-", "")
+    normalised_name = name.lower().replace("-", "")
     for dataset, test_set in SETS.items():
-        if wanted in (dataset, test_set.lower().replace("-", "")):
+        if normalised_name in (dataset, test_set.lower().replace("-", "")):
             return dataset
-    raise UsageError(f"no published figures on {name!r}; there are some on {', '.join(SETS)}")
+    raise UsageError(f"no published figures on {name!r}; choose one of {', '.join(SETS)}")
 
 
 def published_section(rows: Sequence[PublishedRow], *, short: bool = False) -> Section:
-    """Return the table of one dataset's rows; `short`: a selection.
+    """Return the table of one dataset's rows; `short` selects some.
 
-    Marks: `*` where the protocol is known to differ, a dagger where another source has other figures.
+    Marks: `*` if the protocol is known to differ, a dagger if another source has different figures.
     """
     shown = [row for row in rows if row.method.startswith(_SHORT)] if short else list(rows)
     columns = {
@@ -133,7 +133,7 @@ def published_section(rows: Sequence[PublishedRow], *, short: bool = False) -> S
         columns[f"recall {name}"] = [per_cent(row.recall[name]) for row in shown]
     columns["source"] = [row.source for row in shown]
     title = f"published, {SETS[rows[0].dataset]}: per cent"
-    notes = ["DFEW's figures are of all five folds, mean or pooled"] if rows[0].dataset == "dfew" else []
+    notes = ["DFEW's figures cover all five folds, as mean or pooled"] if rows[0].dataset == "dfew" else []
     notes += published_notes(shown)
     if len(shown) < len(rows):
         notes.append(f"{len(shown)} of {len(rows)} published rows; --format md shows all, with recalls")
@@ -141,7 +141,7 @@ def published_section(rows: Sequence[PublishedRow], *, short: bool = False) -> S
 
 
 def published_notes(rows: Sequence[PublishedRow]) -> list[str]:
-    """Return what the marks of these rows stand for, and their notes."""
+    """Return the explanations of the rows' marks, and the rows' notes."""
     notes = [f"* {row.method}: {row.mismatch}" for row in rows if row.mismatch]
     notes += [f"{DAGGER} {row.method}: {row.conflict}" for row in rows if row.conflict]
     return notes + [f"{row.method}: {row.note}" for row in rows if row.note]

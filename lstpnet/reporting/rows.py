@@ -1,8 +1,8 @@
-"""One line of a table, scored from predictions, and the lines that put folds and seeds together.
+"""Score predictions into rows of a table, and combine the rows of folds and seeds.
 
 A row is one checkpoint of one run. Folds of one seed get two more rows: `mean` (of the folds' figures, with `fold_std`)
-and `pooled` (all predictions counted together); several seeds one more, with `seed_std` of what each seed's mean row
-says. The two deviations answer different questions (how hard the splits differ; training noise) and are never merged.
+and `pooled` (all predictions counted together). Several seeds get one more, with the `seed_std` of the seeds' mean
+rows. The two deviations measure different things (difficulty of the splits; training noise) and are never merged.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ RowNumbers = npt.NDArray[np.int64]
 Strata = Mapping[tuple[int, int], npt.NDArray[np.bool_]]
 """(fold, class number) -> whether each of its test clips is right, in the order of ids."""
 _T = TypeVar("_T")
-_TEST_BEST_NOTE = "test-best: the epoch was chosen on the test clips; comparable with figures chosen so, and no others"
+_TEST_BEST_NOTE = "test-best: the epoch was chosen on the test clips; comparable only with figures chosen the same way"
 _DIFFERS = "the rest differs between its runs"
 _SYNTHETIC_NOTE = "synthetic heads: not comparable with published figures"
 
@@ -41,7 +41,7 @@ class Row:
     """One line of a table; figures are fractions 0..1."""
 
     run: str
-    """Run folder, or the folder that holds all runs of the row; the file for predictions from elsewhere."""
+    """Run folder, or the common folder of the row's runs; the file for external predictions."""
     dataset: str
     """Name of the dataset."""
     prepared: str
@@ -49,69 +49,69 @@ class Row:
     dataset_sha256: str
     """Hash of the prepared dataset."""
     recipe: str | None
-    """Name of the recipe; None for predictions from elsewhere."""
+    """Name of the recipe; None for external predictions."""
     fold: int | Literal["mean", "pooled"]
-    """Official fold, or how the `folds` are put together."""
+    """Official fold, or how the `folds` are combined."""
     folds: tuple[int, ...]
-    """Folds that the row rests on."""
+    """Folds behind the row's figures."""
     seed: int | Literal["mean"] | None
-    """Seed, or `mean` of the `seeds`; None for predictions from elsewhere."""
+    """Seed, or `mean` of the `seeds`; None for external predictions."""
     seeds: tuple[int, ...]
-    """Seeds that the row rests on."""
+    """Seeds behind the row's figures."""
     checkpoint: str | None
-    """`last` or `best`; None for predictions from elsewhere."""
+    """One of runs.CHECKPOINTS; None for external predictions."""
     control: str
-    """How the test frames were changed; empty: not at all."""
+    """How the test frames were changed; empty for unchanged frames."""
     n: int
-    """Test clips, those without a face included; of one seed."""
+    """Number of test clips of one seed, including those without a face."""
     war: float
-    """Share of the clips that are right."""
+    """Share of the clips that are predicted correctly."""
     uar: float
-    """Mean of the recalls over the classes present."""
+    """Mean recall over the classes present."""
     num_classes_present: int
-    """Classes with test clips; the smallest number among the folds of a mean."""
+    """Number of classes with test clips; in a mean, the smallest number of a fold."""
     recall: Mapping[str, float | None]
-    """Class name -> recall, None without test clips; in a mean: over the folds that have the class."""
+    """Class name -> recall, None without test clips; in a mean, over the folds that have the class."""
     precision: Mapping[str, float | None]
-    """Class name -> precision, None where it was never predicted; in a mean: over the folds that predict it."""
+    """Class name -> precision, None if never predicted; in a mean, over the folds that predict the class."""
     confusion: tuple[tuple[int, ...], ...] | None
     """Clips by label (rows) and prediction (columns), in the order of `recall`; None for means."""
     n_with_face: int
-    """Test clips with a usable track."""
+    """Number of test clips with a usable track."""
     war_with_face: float | None
-    """WAR of these alone; None where they are all clips, or none."""
+    """WAR of the clips with a face only; None if these are all clips, or none."""
     uar_with_face: float | None
-    """UAR of these alone; None where they are all clips, or none."""
+    """UAR of the clips with a face only; None if these are all clips, or none."""
     clips_without_face: tuple[str, ...]
-    """Ids of the other test clips, of all folds of the row."""
+    """Ids of the test clips without a face, from all folds of the row."""
     fold_std: Mapping[str, float | None] | None = None
-    """`war` and `uar`: ddof 1 over the folds of a `mean` of one seed; None elsewhere."""
+    """`war` and `uar`: deviation (ddof 1) over the folds of a `mean` of one seed; None in other rows."""
     seed_std: Mapping[str, float | None] | None = None
-    """`war` and `uar`: ddof 1 over the seeds' figures; None with one seed."""
+    """`war` and `uar`: deviation (ddof 1) over the seeds; None with one seed."""
     war_interval: Mapping[str, Interval] | None = None
-    """`blocks` and `clips`: 95 % bootstrap intervals, resampling runs of neighbouring ids, or clips one by one; None
+    """`blocks` and `clips`: 95 % bootstrap intervals, which resample blocks of neighbouring ids or single clips; None
     for means."""
     uar_interval: Mapping[str, Interval] | None = None
     """The same for UAR."""
     n_train: int | None = None
-    """Clips trained on; None where the row's runs differ."""
+    """Number of training clips; None if the row's runs differ."""
     n_val: int | None = None
-    """Clips held out of train; None where the row's runs differ."""
+    """Number of clips held out of train; None if the row's runs differ."""
     synthetic: bool
-    """The clips show rendered heads."""
+    """Whether the clips show rendered heads."""
     protocol: str
-    """One line."""
+    """Protocol line: what exactly is measured."""
     note: str
-    """What to know before comparing; mostly empty."""
+    """Caveats for comparisons; usually empty."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row as JSON values."""
-        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
 
 
 @dataclass(frozen=True, eq=False)
 class _Scored:
-    """A row with the counts behind it, so that folds can be pooled."""
+    """A row with its counts, so that folds can be pooled."""
 
     row: Row
     confusion: Confusion
@@ -128,7 +128,7 @@ def _plain(value: Any) -> Any:
 
 
 def rows_of_runs(runs: Sequence[Run]) -> list[Row]:
-    """Score runs, in the order of the tables; controls among them.
+    """Score runs, including controls, in the order of the tables.
 
     Raises UsageError if two folders hold the same fold and seed of one recipe on the same data.
     """
@@ -137,17 +137,20 @@ def rows_of_runs(runs: Sequence[Run]) -> list[Row]:
 
 
 def row_of_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> Row:
-    """Score a CSV of anybody's predictions on an official fold; see `given.read_given_predictions` for its errors.
+    """Score a CSV of external predictions on an official fold; see `external_predictions` for its errors.
 
-    All official test clips count: one that the file lacks gets the most frequent class of train, and the row says so.
+    All official test clips count: a clip missing from the file gets the most frequent class of train, and the row's
+    note reports the number of such clips.
     """
     given = read_given_predictions(path, dataset, fold=fold)
     document, names = dataset.document, dataset.class_names
     counts = _count(given.labels, given.predictions, given.has_face, num_classes=len(names))
-    num_test, missing = len(given.labels), ""
+    num_test, missing_note = len(given.labels), ""
     if given.num_missing:
-        missing = f"{given.num_missing} of {num_test} test clips are not in the file: predicted as {given.prior!r}, "
-        missing += "the most frequent class of train"
+        missing_note = (
+            f"{given.num_missing} of {num_test} test clips are not in the file: predicted as {given.prior!r}, "
+            "the most frequent class of train"
+        )
     protocol = (
         f"predictions from {path.name}, fold {fold}, n_test {num_test}, dataset {document['sha256'][:12]}; "
         "how they were made is not known"
@@ -166,7 +169,7 @@ def row_of_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> Ro
         control="",
         synthetic=document["synthetic"],
         protocol=protocol,
-        note="; ".join(filter(None, [missing, _SYNTHETIC_NOTE if document["synthetic"] else ""])),
+        note="; ".join(filter(None, [missing_note, _SYNTHETIC_NOTE if document["synthetic"] else ""])),
         clips_without_face=_without_face(given.clip_ids, given.has_face),
         **_intervals(_strata(given.clip_ids, given.labels, given.predictions, fold=fold)),
         **_figures(*counts, names=names),
@@ -174,20 +177,20 @@ def row_of_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> Ro
 
 
 def _count(
-    labels: RowNumbers, guesses: RowNumbers, has_face: npt.NDArray[np.bool_], *, num_classes: int
+    labels: RowNumbers, predicted: RowNumbers, has_face: npt.NDArray[np.bool_], *, num_classes: int
 ) -> list[Confusion]:
     """Return the confusion matrices of all clips and of those with a face."""
-    chosen = (np.ones_like(has_face), has_face)
-    return [metrics.confusion_matrix(labels[some], guesses[some], num_classes=num_classes) for some in chosen]
+    masks = (np.ones_like(has_face), has_face)
+    return [metrics.confusion_matrix(labels[mask], predicted[mask], num_classes=num_classes) for mask in masks]
 
 
 def _score_run(run: Run, index: int) -> _Scored:
-    info, part = run.info, run.predictions[index]
-    numbers = {name: number for number, name in enumerate(info.class_names)}
-    labels = np.array([numbers[label] for label in part.labels], np.int64)
-    guesses = metrics.predicted_classes(part.logits)
-    confusion, with_face = _count(labels, guesses, part.has_face, num_classes=len(numbers))
-    strata = _strata(part.clip_ids, labels, guesses, fold=info.fold)
+    info, predictions = run.info, run.predictions[index]
+    class_numbers = {name: number for number, name in enumerate(info.class_names)}
+    labels = np.array([class_numbers[label] for label in predictions.labels], np.int64)
+    predicted = metrics.predicted_classes(predictions.logits)
+    confusion, with_face = _count(labels, predicted, predictions.has_face, num_classes=len(class_numbers))
+    strata = _strata(predictions.clip_ids, labels, predicted, fold=info.fold)
     facts = (
         "dataset",
         "prepared",
@@ -204,11 +207,11 @@ def _score_run(run: Run, index: int) -> _Scored:
         run=run.folder.as_posix(),
         folds=(info.fold,),
         seeds=(info.seed,),
-        checkpoint=part.checkpoint,
-        control=part.control,
-        note="; ".join(_notes(info.synthetic, part.checkpoint)),
-        clips_without_face=_without_face(part.clip_ids, part.has_face),
-        **({name: getattr(info, name) for name in facts} | _whole_train(info, part.checkpoint)),
+        checkpoint=predictions.checkpoint,
+        control=predictions.control,
+        note="; ".join(_notes(info.synthetic, predictions.checkpoint)),
+        clips_without_face=_without_face(predictions.clip_ids, predictions.has_face),
+        **({name: getattr(info, name) for name in facts} | _whole_train(info, predictions.checkpoint)),
         **_figures(confusion, with_face, names=info.class_names),
         **_intervals(strata),
     )
@@ -216,33 +219,33 @@ def _score_run(run: Run, index: int) -> _Scored:
 
 
 def _whole_train(info: RunInfo, checkpoint: str) -> dict[str, int]:
-    """A refit was trained on the held-out clips too."""
+    """Return the clip counts of a refit, which trains on the held-out clips too; empty for other checkpoints."""
     return {"n_train": info.n_train + info.n_val, "n_val": 0} if checkpoint == "refit" else {}
 
 
-def _strata(clip_ids: Sequence[str], labels: RowNumbers, guesses: RowNumbers, *, fold: int) -> Strata:
+def _strata(clip_ids: Sequence[str], labels: RowNumbers, predicted: RowNumbers, *, fold: int) -> Strata:
     order = np.argsort(np.array(clip_ids, dtype=object), kind="stable")
-    sorted_labels, right = labels[order], (labels == guesses)[order]
-    return {(fold, int(number)): right[sorted_labels == number] for number in np.unique(labels)}
+    sorted_labels, is_right = labels[order], (labels == predicted)[order]
+    return {(fold, int(number)): is_right[sorted_labels == number] for number in np.unique(labels)}
 
 
 def _intervals(strata: Strata) -> dict[str, Any]:
-    """Return the fields `war_interval` and `uar_interval` of a row."""
-    parts, classes = list(strata.values()), [number for _, number in strata]
-    found = {name: bootstrap(parts, classes, blocks=name == "blocks") for name in ("blocks", "clips")}
+    """Return a row's fields `war_interval` and `uar_interval`."""
+    stratum_values, classes = list(strata.values()), [number for _, number in strata]
+    intervals = {name: bootstrap(stratum_values, classes, blocks=name == "blocks") for name in ("blocks", "clips")}
     return {
-        "war_interval": {name: both.war for name, both in found.items()},
-        "uar_interval": {name: both.uar for name, both in found.items()},
+        "war_interval": {name: pair.war for name, pair in intervals.items()},
+        "uar_interval": {name: pair.uar for name, pair in intervals.items()},
     }
 
 
 def _notes(synthetic: bool, checkpoint: str) -> list[str]:
-    """Return what to know before a row is compared."""
+    """Return the caveats for comparisons with a row."""
     return [_TEST_BEST_NOTE] * (checkpoint == "test-best") + [_SYNTHETIC_NOTE] * synthetic
 
 
 def _without_face(clip_ids: Sequence[str], has_face: npt.NDArray[np.bool_]) -> tuple[str, ...]:
-    return tuple(sorted(clip_id for clip_id, seen in zip(clip_ids, has_face, strict=True) if not seen))
+    return tuple(sorted(clip_id for clip_id, is_seen in zip(clip_ids, has_face, strict=True) if not is_seen))
 
 
 def _figures(confusion: Confusion, with_face: Confusion, *, names: Sequence[str]) -> dict[str, Any]:
@@ -263,25 +266,25 @@ def _figures(confusion: Confusion, with_face: Confusion, *, names: Sequence[str]
 
 
 def _with_summaries(scored: Sequence[_Scored]) -> list[Row]:
-    """Return the rows, then those that put folds and seeds together."""
+    """Return the rows, followed by those that combine folds and seeds."""
     rows = [item.row for item in scored]
-    of_one_seed: list[Row] = []
+    seed_rows: list[Row] = []
     for group in grouped(scored, lambda item: (*_group_key(item.row), item.row.seed)):
         _refuse_repeated_folds([item.row for item in group])
         if len(group) == 1:
-            of_one_seed.append(group[0].row)
+            seed_rows.append(group[0].row)
             continue
         group = sorted(group, key=lambda item: item.row.folds)
-        of_one_seed.append(_mean_of_folds([item.row for item in group]))
-        rows += [of_one_seed[-1], _pooled(group)]
-    for same_folds in grouped(of_one_seed, lambda row: (*_group_key(row), row.folds)):
+        seed_rows.append(_mean_of_folds([item.row for item in group]))
+        rows += [seed_rows[-1], _pooled(group)]
+    for same_folds in grouped(seed_rows, lambda row: (*_group_key(row), row.folds)):
         if len(same_folds) > 1:
             rows.append(_mean_of_seeds(sorted(same_folds, key=lambda row: row.seeds)))
     return rows
 
 
 def grouped(items: Iterable[_T], key: Callable[[_T], Any]) -> list[list[_T]]:
-    """Put items with equal keys together, in order of appearance."""
+    """Group items with equal keys, in order of appearance."""
     groups: defaultdict[Any, list[_T]] = defaultdict(list)
     for item in items:
         groups[key(item)].append(item)
@@ -289,16 +292,18 @@ def grouped(items: Iterable[_T], key: Callable[[_T], Any]) -> list[list[_T]]:
 
 
 def _group_key(row: Row) -> tuple[Any, ...]:
-    """Return what rows must share to be put together; data prepared anew under an old name is other data."""
+    """Return the key that rows must share to be combined; newly prepared data under an old name is different data."""
     return (*section_key(row), row.recipe, row.checkpoint, row.control)
 
 
 def _refuse_repeated_folds(rows: Sequence[Row]) -> None:
-    first: dict[tuple[int, ...], Row] = {}
+    first_rows: dict[tuple[int, ...], Row] = {}
     for row in rows:
-        if (other := first.setdefault(row.folds, row)) is not row:
-            what = f"{row.recipe} fold {row.fold} seed {row.seed}"
-            raise UsageError(f"{other.run} and {row.run} are both {what}: name one of them, else it counts twice")
+        if (earlier := first_rows.setdefault(row.folds, row)) is not row:
+            name = f"{row.recipe} fold {row.fold} seed {row.seed}"
+            raise UsageError(
+                f"{earlier.run} and {row.run} are both {name}, which would count twice: name only one of them"
+            )
 
 
 def _mean_of_folds(rows: Sequence[Row]) -> Row:
@@ -310,19 +315,20 @@ def _mean_of_seeds(rows: Sequence[Row]) -> Row:
 
 
 def _averaged(rows: Sequence[Row], **changes: Any) -> Row:
-    """Return the mean of each figure; `changes` are fields of the new row. Counts with a face add up over folds."""
-    over_folds = changes.get("fold") == "mean"
+    """Return a row of mean figures; `changes` are fields of that row. Counts of clips with a face add up over folds."""
+    is_over_folds = changes.get("fold") == "mean"
     by_class = {
         key: {name: _mean_present([getattr(row, key)[name] for row in rows]) for name in rows[0].recall}
         for key in ("recall", "precision")
     }
     figures = {name: metrics.mean([getattr(row, name) for row in rows]) for name in ("war", "uar")}
-    faces = {f"{name}_with_face": _mean_with_face(rows, name) for name in ("war", "uar")}
-    num_with_face = sum(row.n_with_face for row in rows) if over_folds else rows[0].n_with_face
+    figures_with_face = {f"{name}_with_face": _mean_with_face(rows, name) for name in ("war", "uar")}
+    num_with_face = sum(row.n_with_face for row in rows) if is_over_folds else rows[0].n_with_face
     num_present = min(row.num_classes_present for row in rows)
-    together = _together(rows) | figures | faces | {"n_with_face": num_with_face, "num_classes_present": num_present}
-    without: dict[str, Any] = dict.fromkeys(("war_interval", "uar_interval", "confusion"))
-    return replace(rows[0], **(by_class | without | together | changes))
+    counts = {"n_with_face": num_with_face, "num_classes_present": num_present}
+    shared = _shared_fields(rows) | figures | figures_with_face | counts
+    no_values: dict[str, Any] = dict.fromkeys(("war_interval", "uar_interval", "confusion"))
+    return replace(rows[0], **(by_class | no_values | shared | changes))
 
 
 def _mean_present(values: Sequence[float | None]) -> float | None:
@@ -331,29 +337,29 @@ def _mean_present(values: Sequence[float | None]) -> float | None:
 
 
 def _mean_with_face(rows: Sequence[Row], name: str) -> float | None:
-    """Return the mean over rows of a figure on the clips with a face; None where it is nowhere another than on all."""
+    """Return the mean over rows of a figure on the clips with a face; None if all clips of all rows have a face."""
     if all(row.n_with_face == row.n for row in rows):
         return None
     values = [getattr(row, name if row.n_with_face == row.n else f"{name}_with_face") for row in rows]
     return None if None in values else metrics.mean(values)
 
 
-def _together(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return the fields of a row for several runs that are no figures."""
+def _shared_fields(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return the fields, other than figures, of a row that combines several runs."""
     try:
-        run = os.path.commonpath([row.run for row in rows]) or "."
+        common_folder = os.path.commonpath([row.run for row in rows]) or "."
     except ValueError:  # absolute and relative paths
-        run = ""
-    common = common_parts(row.protocol for row in rows)
-    if len({row.protocol for row in rows}) > 1 and _DIFFERS not in common:
-        common = [*common, _DIFFERS]
+        common_folder = ""
+    common_protocol = common_parts(row.protocol for row in rows)
+    if len({row.protocol for row in rows}) > 1 and _DIFFERS not in common_protocol:
+        common_protocol = [*common_protocol, _DIFFERS]
     return {
-        "run": Path(run).as_posix() if run else "",
+        "run": Path(common_folder).as_posix() if common_folder else "",
         "folds": tuple(sorted({fold for row in rows for fold in row.folds})),
         "seeds": tuple(sorted({seed for row in rows for seed in row.seeds})),
         "n_train": rows[0].n_train if len({row.n_train for row in rows}) == 1 else None,
         "n_val": rows[0].n_val if len({row.n_val for row in rows}) == 1 else None,
-        "protocol": "; ".join(common),
+        "protocol": "; ".join(common_protocol),
         "clips_without_face": tuple(sorted({clip_id for row in rows for clip_id in row.clips_without_face})),
     }
 
@@ -363,8 +369,8 @@ def _pooled(group: Sequence[_Scored]) -> Row:
     confusion = np.sum([item.confusion for item in group], axis=0)
     with_face = np.sum([item.with_face for item in group], axis=0)
     figures = _figures(confusion, with_face, names=list(rows[0].recall))
-    strata = {key: right for item in group for key, right in item.strata.items()}
-    return replace(rows[0], fold="pooled", **(_together(rows) | figures | _intervals(strata)))
+    strata = {key: is_right for item in group for key, is_right in item.strata.items()}
+    return replace(rows[0], fold="pooled", **(_shared_fields(rows) | figures | _intervals(strata)))
 
 
 def _deviations(rows: Sequence[Row]) -> dict[str, float | None]:
@@ -375,27 +381,27 @@ def _sort_key(row: Row) -> tuple[Any, ...]:
     checkpoint = CHECKPOINTS.index(row.checkpoint) if row.checkpoint else 0
     seed = row.seed if isinstance(row.seed, int) else float("inf")
     fold = row.fold if isinstance(row.fold, int) else float("inf")
-    where = (row.prepared, row.dataset_sha256, row.recipe or "")
-    return (*where, checkpoint, CONTROL_NAMES.index(row.control), seed, fold, str(row.fold))
+    data_and_recipe = (row.prepared, row.dataset_sha256, row.recipe or "")
+    return (*data_and_recipe, checkpoint, CONTROL_NAMES.index(row.control), seed, fold, str(row.fold))
 
 
 def section_key(row: Row) -> tuple[Any, ...]:
-    """Return what rows of one table share."""
+    """Return the key that the rows of one table share."""
     return row.prepared, row.dataset_sha256, tuple(row.recall)
 
 
 def common_parts(protocols: Iterable[str]) -> list[str]:
-    """Return the parts, set apart by semicolons, that stand in all of the protocols."""
+    """Return the parts, separated by semicolons, that all protocols share."""
     parts = [protocol.split("; ") for protocol in protocols]
-    return [part for part in parts[0] if all(part in others for others in parts)]
+    return [part for part in parts[0] if all(part in other_parts for other_parts in parts)]
 
 
 def protocol_notes(named: Sequence[tuple[str, str]]) -> list[str]:
-    """Return the lines below a table that say what (name, protocol) have in common, and what some have besides."""
+    """Return the notes below a table: what the (name, protocol) pairs have in common, and what only some have."""
     groups = grouped(named, lambda item: item[1])
     common = common_parts(protocol for _, protocol in named) if named else []
     notes = [f"protocol: {'; '.join(common)}"] if common else []
     for group in groups:
-        own = "; ".join(part for part in group[0][1].split("; ") if part not in common)
-        notes += [f"protocol of {', '.join(dict.fromkeys(name for name, _ in group))}: {own}"] if own else []
+        specific = "; ".join(part for part in group[0][1].split("; ") if part not in common)
+        notes += [f"protocol of {', '.join(dict.fromkeys(name for name, _ in group))}: {specific}"] if specific else []
     return notes

@@ -1,4 +1,4 @@
-"""The tables of a report: which rows stand together, under which columns, with which notes."""
+"""Build the tables of a report: their rows, columns and notes."""
 
 from __future__ import annotations
 
@@ -21,60 +21,63 @@ if TYPE_CHECKING:
 
 _NAMES = ("recipe", "checkpoint", "control", "seed", "fold")
 _DEVIATION_WORDS = {
-    "fold_std": "over the folds, how hard the splits differ",
+    "fold_std": "over the folds, how much the splits differ in difficulty",
     "seed_std": "over the seeds, training noise",
 }
 _DEVIATIONS = [(kind, name) for kind in _DEVIATION_WORDS for name in ("war", "uar")]
 
 
 def sections(report: Report, *, short: bool = False) -> list[Section]:
-    """Return the tables of a report; short ones lack the recalls and most published rows."""
-    found = [row_section(group, short=short) for group in grouped(report.rows, section_key)]
+    """Return the tables of a report; short ones omit the recalls and most published rows."""
+    tables = [row_section(group, short=short) for group in grouped(report.rows, section_key)]
     if not short:
-        found += [precision_section(group) for group in grouped(report.rows, section_key)]
-        found += [confusion_section(row) for row in confusion_rows(report.rows)]
-    found += comparison_sections(report, short=short)
-    found += [row_section(group, short=short) for group in grouped(report.controls, section_key)]
-    found += scene_sections(report.scenes)
+        tables += [precision_section(group) for group in grouped(report.rows, section_key)]
+        tables += [confusion_section(row) for row in confusion_rows(report.rows)]
+    tables += comparison_sections(report, short=short)
+    tables += [row_section(group, short=short) for group in grouped(report.controls, section_key)]
+    tables += scene_sections(report.scenes)
     if report.unfinished:
-        found.append(unfinished_section(report.unfinished))
-    return found + published_sections(report, short=short)
+        tables.append(unfinished_section(report.unfinished))
+    return tables + published_sections(report, short=short)
 
 
 def narrowed(section: Section) -> list[Section]:
-    """Return a table of rows with its recalls in a table of their own, as printed pages need it; others as they are."""
-    recalls = [name for name in section.header if name.startswith("recall ")]
-    names = [name for name in section.header if name in _NAMES]
-    if not recalls or not names:
+    """Return a table of rows as two tables, one for its recalls, to fit a printed page; other tables stay unchanged."""
+    recall_columns = [name for name in section.header if name.startswith("recall ")]
+    name_columns = [name for name in section.header if name in _NAMES]
+    if not recall_columns or not name_columns:
         return [section]
-    rest = [name for name in section.header if name not in recalls]
-    by_class = [*names, *(name for name in ("n", "WAR", "UAR") if name in rest), *recalls]
-    return [_picked(section, rest), replace(_picked(section, by_class), title=f"{section.title}, by class")]
+    other_columns = [name for name in section.header if name not in recall_columns]
+    class_columns = [*name_columns, *(name for name in ("n", "WAR", "UAR") if name in other_columns), *recall_columns]
+    return [
+        _picked(section, other_columns),
+        replace(_picked(section, class_columns), title=f"{section.title}, by class"),
+    ]
 
 
 def _picked(section: Section, names: Sequence[str]) -> Section:
-    """Return the columns of these names."""
-    places = [section.header.index(name) for name in names]
-    cells = tuple(tuple(line[place] for place in places) for line in section.cells)
+    """Return the section with only the named columns."""
+    indices = [section.header.index(name) for name in names]
+    cells = tuple(tuple(line[index] for index in indices) for line in section.cells)
     return replace(section, header=tuple(names), cells=cells)
 
 
 def comparison_sections(report: Report, *, short: bool = False) -> list[Section]:
-    """Return the tables of systems side by side and of their paired tests; none for a single system."""
-    several = [group for group in grouped(report.systems, lambda system: system.row.dataset) if len(group) > 1]
-    found = [systems_section(group, short=short) for group in several]
-    return found + [paired_section(group) for group in grouped(report.paired, lambda test: test.dataset)]
+    """Return the tables that compare systems and their paired tests; none for a single system."""
+    groups = [group for group in grouped(report.systems, lambda system: system.row.dataset) if len(group) > 1]
+    tables = [systems_section(group, short=short) for group in groups]
+    return tables + [paired_section(group) for group in grouped(report.paired, lambda test: test.dataset)]
 
 
 def published_sections(report: Report, *, short: bool = False) -> list[Section]:
-    """Return the tables of published figures; those that were asked for are whole, with the report's own lines."""
-    found = []
+    """Return the tables of published figures; requested ones are complete and include the report's own lines."""
+    tables = []
     for rows in grouped(report.published, lambda row: row.dataset):
         if rows[0].dataset in report.against:
-            found.append(against_section(rows, own_lines(report), short=short))
+            tables.append(against_section(rows, own_lines(report), short=short))
         else:
-            found.append(published_section(rows, short=short))
-    return found
+            tables.append(published_section(rows, short=short))
+    return tables
 
 
 def unfinished_section(runs: Sequence[UnfinishedRun]) -> Section:
@@ -84,31 +87,33 @@ def unfinished_section(runs: Sequence[UnfinishedRun]) -> Section:
 
 
 def precision_section(rows: Sequence[Row]) -> Section:
-    """Return the precisions of the rows of one table, class by class."""
-    columns = _names_of_rows(rows)
+    """Return the table of precisions by class of rows on the same data."""
+    columns = _name_columns(rows)
     for name in rows[0].precision:
         columns[f"precision {name}"] = [per_cent(row.precision[name]) for row in rows]
-    kept = {name: cells for name, cells in columns.items() if name.startswith("precision") or set(cells) != {"-"}}
-    notes = ["without a figure: never predicted; in a mean: over the folds that predict the class", *_protocols(rows)]
+    kept_columns = {
+        name: cells for name, cells in columns.items() if name.startswith("precision") or set(cells) != {"-"}
+    }
+    notes = ["no figure: class never predicted; in a mean: over the folds that predict the class", *_protocols(rows)]
     title = f"{_title(rows[0])}: precision, per cent"
-    return Section(title, tuple(kept), tuple(zip(*kept.values(), strict=True)), tuple(notes))
+    return Section(title, tuple(kept_columns), tuple(zip(*kept_columns.values(), strict=True)), tuple(notes))
 
 
 def confusion_rows(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows whose confusion is worth a table: pooled over the folds of a seed, or its only fold."""
-    found = []
+    """Return the rows that get a confusion table: those pooled over the folds of a seed, or its only fold."""
+    kept_rows = []
     for group in grouped([row for row in rows if row.confusion], lambda row: (*system_key(row), row.seed)):
-        found += [row for row in group if row.fold == "pooled"] or group
-    return found
+        kept_rows += [row for row in group if row.fold == "pooled"] or group
+    return kept_rows
 
 
 def confusion_section(row: Row) -> Section:
     """Return the confusion matrix of a row: clips by label and prediction."""
     names = list(row.recall)
     cells = tuple((name, *map(str, counts)) for name, counts in zip(names, row.confusion or (), strict=True))
-    what = " ".join(filter(None, [row.recipe, row.checkpoint, row_name(row)]))
-    notes = tuple(protocol_notes([(what, row.protocol)]))
-    return Section(f"{_title(row)}: confusion of {what}, clips", ("label \\ prediction", *names), cells, notes)
+    row_title = " ".join(filter(None, [row.recipe, row.checkpoint, row_name(row)]))
+    notes = tuple(protocol_notes([(row_title, row.protocol)]))
+    return Section(f"{_title(row)}: confusion of {row_title}, clips", ("label \\ prediction", *names), cells, notes)
 
 
 def _title(row: Row) -> str:
@@ -116,8 +121,8 @@ def _title(row: Row) -> str:
 
 
 def row_section(rows: Sequence[Row], *, short: bool = False) -> Section:
-    """Return the table of rows on the same data; short ones lack recalls, intervals and deviations."""
-    columns = _names_of_rows(rows) | {
+    """Return the table of rows on the same data; a short one omits recalls, intervals and deviations."""
+    columns = _name_columns(rows) | {
         "n": [str(row.n) for row in rows],
         "WAR": [per_cent(row.war) for row in rows],
         "UAR": [per_cent(row.uar) for row in rows],
@@ -132,25 +137,28 @@ def row_section(rows: Sequence[Row], *, short: bool = False) -> Section:
     columns["UAR with face"] = [per_cent(row.uar_with_face) for row in rows]
     for kind, name in () if short else _DEVIATIONS:
         columns[f"{name.upper()} {kind.replace('_', ' ')}"] = [per_cent(_deviation(row, kind, name)) for row in rows]
-    kept = {name: cells for name, cells in columns.items() if name.startswith("recall") or set(cells) != {"-"}}
-    words = "control, changed test frames; " if rows[0].control else ""
-    title = f"{_title(rows[0])}: {words}per cent"
-    return Section(title, tuple(kept), tuple(zip(*kept.values(), strict=True)), tuple(_row_notes(rows, short=short)))
+    kept_columns = {
+        name: values for name, values in columns.items() if name.startswith("recall") or set(values) != {"-"}
+    }
+    control_words = "control, changed test frames; " if rows[0].control else ""
+    title = f"{_title(rows[0])}: {control_words}per cent"
+    cells = tuple(zip(*kept_columns.values(), strict=True))
+    return Section(title, tuple(kept_columns), cells, tuple(_row_notes(rows, short=short)))
 
 
-def _names_of_rows(rows: Sequence[Row]) -> dict[str, list[str]]:
-    """Return the first columns of a table of rows."""
+def _name_columns(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Return the columns that name the rows of a table."""
     return {
         "recipe": [row.recipe or "-" for row in rows],
         "checkpoint": [row.checkpoint or "-" for row in rows],
         "control": [row.control or "-" for row in rows],
-        "seed": ["-" if row.seed is None else _of(row.seed, row.seeds) for row in rows],
-        "fold": [_of(row.fold, row.folds) for row in rows],
+        "seed": ["-" if row.seed is None else _with_members(row.seed, row.seeds) for row in rows],
+        "fold": [_with_members(row.fold, row.folds) for row in rows],
     }
 
 
 def _range(intervals: Mapping[str, Interval] | None) -> str:
-    """Return the interval from blocks of neighbours as per cent; `-` where there is none."""
+    """Return the interval from blocks of neighbours in per cent; `-` if there is none."""
     return f"{per_cent(intervals['blocks'].low)} to {per_cent(intervals['blocks'].high)}" if intervals else "-"
 
 
@@ -158,8 +166,8 @@ def _deviation(row: Row, kind: str, name: str) -> float | None:
     return (getattr(row, kind) or {}).get(name)
 
 
-def _of(name: int | str, parts: Sequence[int]) -> str:
-    return str(name) if len(parts) < 2 or name in parts else f"{name} of {' '.join(map(str, parts))}"
+def _with_members(name: int | str, members: Sequence[int]) -> str:
+    return str(name) if len(members) < 2 or name in members else f"{name} of {' '.join(map(str, members))}"
 
 
 def _row_notes(rows: Sequence[Row], *, short: bool) -> list[str]:
@@ -168,9 +176,9 @@ def _row_notes(rows: Sequence[Row], *, short: bool) -> list[str]:
     for row, *_ in grouped(faceless, lambda row: row.folds):
         notes.append(f"test clips without a face, fold {row.fold}: {listed(row.clips_without_face)}")
     for kind, words in _DEVIATION_WORDS.items():
-        mine = [row for row in rows if getattr(row, kind)]
-        notes += [f"{kind.replace('_', ' ')}: {words}; ddof 1, in points"] if mine else []
-        for row in mine if short else ():
+        deviating_rows = [row for row in rows if getattr(row, kind)]
+        notes += [f"{kind.replace('_', ' ')}: {words}; ddof 1, in points"] if deviating_rows else []
+        for row in deviating_rows if short else ():
             values = ", ".join(f"{name.upper()} {per_cent(_deviation(row, kind, name))}" for name in ("war", "uar"))
             control = f" {row.control}" if row.control else ""
             notes.append(f"  {row.recipe} {row.checkpoint}{control}, {row_name(row)}: {values}")
@@ -183,6 +191,6 @@ def _protocols(rows: Sequence[Row]) -> list[str]:
 
 
 def row_name(row: Row) -> str:
-    """Return fold and seed of a row in words."""
-    seed = "" if row.seed is None else f" seed {_of(row.seed, row.seeds)}"
-    return f"fold {_of(row.fold, row.folds)}{seed}"
+    """Return a row's fold and seed as words."""
+    seed = "" if row.seed is None else f" seed {_with_members(row.seed, row.seeds)}"
+    return f"fold {_with_members(row.fold, row.folds)}{seed}"

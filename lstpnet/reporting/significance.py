@@ -1,9 +1,9 @@
-"""How sure a figure is: bootstrap intervals of WAR and UAR, and paired tests between two runs on the same clips.
+"""Uncertainty of figures: bootstrap intervals of WAR and UAR, and paired tests between two runs on the same clips.
 
-Neighbouring clips often come from one film, so they are right or wrong together and count for less than their number.
-Clips are therefore resampled in blocks of neighbouring ids inside a stratum (a class, of one fold), wrapping around its
-end; the same with blocks of one clip is the usual bootstrap, given beside it. Class sizes stay as they are: what varies
-is which clips of a class were drawn. docs/protocol.md states the coverage that was measured by simulation.
+Neighbouring clips often come from one film, so they are right or wrong together and carry less information than their
+number suggests. The bootstrap therefore resamples blocks of neighbouring ids within a stratum (a class of one fold),
+and blocks wrap around its end; blocks of one clip give the usual bootstrap, which is reported as well. Class sizes stay
+fixed: only the drawn clips of a class vary. docs/protocol.md states the coverage measured by simulation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Booleans = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Interval:
-    """The middle 95 % of a figure over the resamples, fractions 0..1."""
+    """Middle 95 % of a figure over the resamples, as fractions 0..1."""
 
     low: float
     """2.5th percentile."""
@@ -34,73 +34,73 @@ class Interval:
 
 @dataclass(frozen=True)
 class Intervals:
-    """Intervals of both figures."""
+    """Intervals of WAR and UAR."""
 
     war: Interval
-    """Of the share of clips that are right."""
+    """Interval of the share of correctly predicted clips."""
     uar: Interval
-    """Of the mean of the recalls."""
+    """Interval of the mean recall."""
 
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """Run A against run B on the same clips."""
+    """Comparison of run A with run B on the same clips."""
 
     war_difference: float
     """WAR of A minus WAR of B."""
     uar_difference: float
     """UAR of A minus UAR of B."""
     war_p: float
-    """Two-sided p of the block permutation test."""
+    """Two-sided p of the block permutation test for WAR."""
     uar_p: float
     """The same for UAR."""
     num_only_a: int
-    """Clips that only A has right."""
+    """Number of clips that only A predicts correctly."""
     num_only_b: int
-    """Clips that only B has right."""
+    """Number of clips that only B predicts correctly."""
     mcnemar_p: float
-    """Exact two-sided p of McNemar's test, which takes clips for independent."""
+    """Exact two-sided p of McNemar's test, which assumes independent clips."""
 
 
 def block_length(num_clips: int) -> int:
-    """Return the clips a block of a stratum of `num_clips`: about its square root."""
+    """Return the clips per block for a stratum of `num_clips`: about its square root."""
     return max(1, round(math.sqrt(num_clips)))
 
 
 def bootstrap(strata: Sequence[Booleans], classes: Sequence[int], *, blocks: bool = True, seed: int = 0) -> Intervals:
-    """Return 95 % intervals of WAR and UAR from what is right in each stratum.
+    """Return 95 % intervals of WAR and UAR from the correct clips of each stratum.
 
     Args:
-        strata: for each stratum (N_s,) whether each clip is right, in the order of ids; strata without clips are none.
+        strata: per stratum, (N_s,) whether each clip is correct, in the order of ids; no stratum may be empty.
         classes: the class of each stratum; several strata (folds) may share one.
-        blocks: resample runs of neighbours; False: single clips.
-        seed: of the resampling.
+        blocks: resample blocks of neighbours; False: single clips.
+        seed: seed of the resampling.
 
-    Raises UsageError for no clip.
+    Raises UsageError for a stratum without clips, or no stratum.
     """
     if not strata or any(not len(stratum) for stratum in strata):
         raise UsageError("an interval needs clips in every stratum")
     rng = np.random.default_rng(seed)
-    sums = [_resampled_sums(s, length=block_length(len(s)) if blocks else 1, rng=rng) for s in strata]
+    sums = [_resampled_sums(stratum, length=block_length(len(stratum)) if blocks else 1, rng=rng) for stratum in strata]
     sizes = [len(stratum) for stratum in strata]
     war = np.sum(sums, axis=0) / sum(sizes)
     recalls = []
-    for number in sorted(set(classes)):
-        mine = [index for index, value in enumerate(classes) if value == number]
-        recalls.append(np.sum([sums[i] for i in mine], axis=0) / sum(sizes[i] for i in mine))
+    for class_number in sorted(set(classes)):
+        indices = [index for index, stratum_class in enumerate(classes) if stratum_class == class_number]
+        recalls.append(np.sum([sums[index] for index in indices], axis=0) / sum(sizes[index] for index in indices))
     return Intervals(_interval(war), _interval(np.mean(recalls, axis=0)))
 
 
-def _resampled_sums(right: Booleans, *, length: int, rng: np.random.Generator) -> Float64s:
-    """Return how many clips are right in each resample (R,) of as many clips, drawn in blocks that wrap around."""
-    size = len(right)
-    num_whole, rest = divmod(size, length)
-    around = np.concatenate([[0.0], np.cumsum(np.concatenate([right, right]))])
+def _resampled_sums(is_right: Booleans, *, length: int, rng: np.random.Generator) -> Float64s:
+    """Return the number of correct clips per resample, (R,); each draws as many clips, in blocks that wrap around."""
+    size = len(is_right)
+    num_whole_blocks, partial_length = divmod(size, length)
+    cumulative = np.concatenate([[0.0], np.cumsum(np.concatenate([is_right, is_right]))])
     total = np.zeros(NUM_RESAMPLES)
-    for count, span in ((num_whole, length), (1 if rest else 0, rest)):
+    for count, span in ((num_whole_blocks, length), (1 if partial_length else 0, partial_length)):
         if count:
             starts = rng.integers(0, size, (NUM_RESAMPLES, count))
-            total += (around[starts + span] - around[starts]).sum(axis=1)
+            total += (cumulative[starts + span] - cumulative[starts]).sum(axis=1)
     return total
 
 
@@ -112,9 +112,9 @@ def _interval(values: Float64s) -> Interval:
 def compare_predictions(
     right_a: Sequence[Booleans], right_b: Sequence[Booleans], classes: Sequence[int], *, seed: int = 0
 ) -> PairedComparison:
-    """Test whether two runs differ, from what each has right in the same strata; arguments as for `bootstrap`.
+    """Test whether two runs differ, from their correct clips in the same strata; arguments as for `bootstrap`.
 
-    Under the null hypothesis A and B are exchangeable block by block: the signs of a block's differences are flipped
+    Under the null hypothesis, A and B are exchangeable per block: the test flips the signs of a block's differences
     together. Raises UsageError for strata of different sizes.
     """
     if [len(a) for a in right_a] != [len(b) for b in right_b] or not right_a:
@@ -127,7 +127,7 @@ def compare_predictions(
     num_clips = sum(sizes.values())
     observed, permuted = np.zeros(2), np.zeros((NUM_RESAMPLES, 2))
     for difference, number in zip(differences, classes, strict=True):
-        weight = np.array([1 / num_clips, 1 / (len(sizes) * sizes[number])])  # of a clip in WAR and in UAR
+        weight = np.array([1 / num_clips, 1 / (len(sizes) * sizes[number])])  # weight of one clip in WAR and in UAR
         blocks = np.add.reduceat(difference, np.arange(0, len(difference), block_length(len(difference))))
         signs = rng.choice([-1.0, 1.0], (NUM_RESAMPLES, len(blocks)))
         observed += difference.sum() * weight
@@ -142,11 +142,11 @@ def compare_predictions(
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Return the exact two-sided p that discordant clips fall as unevenly as this by chance (binomial, 1/2)."""
+    """Return the exact two-sided p that discordant clips split at least this unevenly by chance (binomial, 1/2)."""
     total, fewer = only_a + only_b, min(only_a, only_b)
     if total == 0:
         return 1.0
-    tail = term = 1  # exact: each binomial coefficient out of the one before it
+    tail = term = 1  # exact integers: each binomial coefficient follows from the previous one
     for k in range(1, fewer + 1):
         term = term * (total - k + 1) // k
         tail += term

@@ -1,7 +1,7 @@
-"""Systems side by side: one line for each recipe on each prepared dataset, and the settings in which they differ.
+"""Compare systems: one line per recipe and prepared dataset, and the settings in which they differ.
 
-A system is what one compares: prepared data (detector, alignment), recipe, checkpoint. Its line is that which rests on
-most: the mean over seeds, else over folds, else the single fold. Settings come from the run folders' config.json.
+A system is prepared data (detector, alignment), a recipe and a checkpoint. Its line is the row with the most data
+behind it: the mean over seeds, else over folds, else the single fold. Settings come from the run folders' config.json.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HEADLINE = (
     *("n", "war", "uar", "fold_std", "seed_std"),
 )
 UNKNOWN = "-"
-"""In the place of a setting that a run folder does not state."""
+"""Replaces a setting that a run folder does not state."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,15 +33,15 @@ class System:
     """One line of the comparison."""
 
     name: str
-    """What tells it apart from the other systems of the report."""
+    """Unique name among the report's systems."""
     row: Row
-    """Its headline figures."""
+    """Row with its headline figures."""
     settings: Mapping[str, Any]
-    """The settings in which the systems of this dataset differ; `-` where this one's folder does not say."""
+    """The settings in which the systems of this dataset differ; `-` if this system's folder does not state one."""
     mixed: tuple[str, ...]
-    """Settings in which its own runs differ from each other: it is then no single experiment."""
+    """Settings in which its runs differ from each other, so that it is not a single experiment."""
     is_stated: bool
-    """Some of its run folders have a config.json."""
+    """Whether at least one of its run folders has a config.json."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the system as JSON values."""
@@ -55,12 +55,12 @@ class System:
 
 
 def read_settings(run: Run) -> Mapping[str, Any]:
-    """Return a run's settings; empty without config.json. Raises CorruptDataError for one that cannot be read."""
+    """Return a run's settings; empty without config.json. Raises CorruptDataError if config.json cannot be read."""
     path = run.folder / CONFIG_NAME
     try:
         settings = json.loads(path.read_bytes())["settings"]
         if not isinstance(settings, dict):
-            raise ValueError("its settings are no table")
+            raise ValueError("its settings are not a table")
         return MappingProxyType(settings)
     except FileNotFoundError:
         return MappingProxyType({})
@@ -69,53 +69,60 @@ def read_settings(run: Run) -> Mapping[str, Any]:
 
 
 def headline_rows(rows: Sequence[Row]) -> list[Row]:
-    """Return for each recipe, data and checkpoint the row that rests on most; seeds with other folds have their own."""
-    found = []
+    """Return one headline row per recipe, data and checkpoint; seeds with other folds get separate rows."""
+    headlines = []
     for group in grouped(rows, system_key):
         means = [row for row in group if row.seed == "mean"]
         covered = {seed for row in means for seed in row.seeds}
-        rest = [row for row in group if isinstance(row.seed, int) and row.seed not in covered]
-        for same_seed in grouped(rest, lambda row: row.seed):
-            means += [row for row in same_seed if row.fold == "mean"] or same_seed
-        found += means
-    return found
+        uncovered_rows = [row for row in group if isinstance(row.seed, int) and row.seed not in covered]
+        for seed_rows in grouped(uncovered_rows, lambda row: row.seed):
+            means += [row for row in seed_rows if row.fold == "mean"] or seed_rows
+        headlines += means
+    return headlines
 
 
 def system_key(row: Row) -> tuple[Any, ...]:
-    """Return what the rows of one system share."""
+    """Return the key that the rows of one system share."""
     return row.prepared, row.dataset_sha256, row.recipe, row.checkpoint, row.control
 
 
 def systems_of(rows: Sequence[Row], runs: Sequence[Run]) -> tuple[System, ...]:
-    """Return the systems behind rows without controls, in their order. Raises CorruptDataError for a config.json."""
+    """Return the systems of rows without controls, in order. Raises CorruptDataError for a damaged config.json."""
     settings: dict[Key, list[Mapping[str, Any]]] = {}
     for run in runs:
         key = (run.info.prepared, run.info.dataset_sha256, run.info.recipe)
         settings.setdefault(key, []).append(read_settings(run))
     headlines = headline_rows(rows)
     names = names_of(headlines)
-    found: list[System] = []
+    systems: list[System] = []
     for group in grouped(zip(names, headlines, strict=True), lambda item: item[1].dataset):
         keys = [(row.prepared, row.dataset_sha256, row.recipe or "") for _, row in group]
         merged = {key: _merged(settings.get(key, [])) for key in keys}
         differing = _differing([values for values, _ in merged.values()])
         for (name, row), key in zip(group, keys, strict=True):
             values, mixed = merged[key]
-            mine = {setting: values.get(setting, UNKNOWN) for setting in differing}
-            found.append(System(name=name, row=row, settings=mine, mixed=mixed, is_stated=bool(values)))
-    return tuple(found)
+            system_settings = {setting: values.get(setting, UNKNOWN) for setting in differing}
+            systems.append(System(name=name, row=row, settings=system_settings, mixed=mixed, is_stated=bool(values)))
+    return tuple(systems)
 
 
 def names_of(rows: Sequence[Row]) -> list[str]:
-    """Return a short name for each row: the recipe, and what else is needed to tell the rows apart."""
-    parts = [[_text(value) for value in (row.prepared, row.dataset_sha256[:8], row.recipe)] for row in rows]
-    several = [len({part[place] for part in parts}) > 1 for place in range(3)]
-    several[1] = len({(part[0], part[1]) for part in parts}) > len({part[0] for part in parts})
-    several[2] = True
-    tails = [[row.checkpoint or ""] if len({other.checkpoint for other in rows}) > 1 else [] for row in rows]
+    """Return a short name for each row: the recipe, plus the parts needed to make the names unique."""
+    parts_of_rows = [[_text(value) for value in (row.prepared, row.dataset_sha256[:8], row.recipe)] for row in rows]
+    is_shown = [len({row_parts[index] for row_parts in parts_of_rows}) > 1 for index in range(3)]
+    is_shown[1] = len({(row_parts[0], row_parts[1]) for row_parts in parts_of_rows}) > len(
+        {row_parts[0] for row_parts in parts_of_rows}
+    )
+    is_shown[2] = True
+    suffixes = [[row.checkpoint or ""] if len({other_row.checkpoint for other_row in rows}) > 1 else [] for row in rows]
     names = [
-        " ".join([*("/".join(word for word, shown in zip(part, several, strict=True) if shown),), *tail])
-        for part, tail in zip(parts, tails, strict=True)
+        " ".join(
+            [
+                *("/".join(word for word, is_word_shown in zip(row_parts, is_shown, strict=True) if is_word_shown),),
+                *suffix,
+            ]
+        )
+        for row_parts, suffix in zip(parts_of_rows, suffixes, strict=True)
     ]
     return [
         name if names.count(name) == 1 else f"{name} seed {row.seed} fold {row.fold}"
@@ -128,7 +135,7 @@ def _text(value: Any) -> str:
 
 
 def _merged(settings: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Return a system's settings, and the names of those that its runs do not agree on (their values as a list)."""
+    """Return a system's settings, and the names of those in which its runs differ (their value is a list)."""
     known = [values for values in settings if values]
     names = [name for name in dict.fromkeys(name for values in known for name in values) if name not in _NEVER_COMPARED]
     merged, mixed = {}, []
@@ -140,14 +147,14 @@ def _merged(settings: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], tupl
 
 
 def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return the settings whose values are not the same in all systems that state any."""
+    """Return the settings that differ among the systems that state any."""
     known = [values for values in settings if values]
     names = dict.fromkeys(name for values in known for name in values)
     return [name for name in names if any(values.get(name) != known[0].get(name) for values in known)]
 
 
 def systems_section(systems: Sequence[System], *, short: bool = False) -> Section:
-    """Return the table of one dataset's systems; `short` without the deviations."""
+    """Return the table of one dataset's systems; `short` omits the deviations."""
     rows = [system.row for system in systems]
     columns = {"system": [system.name for system in systems]}
     for name in systems[0].settings:
@@ -161,9 +168,11 @@ def systems_section(systems: Sequence[System], *, short: bool = False) -> Sectio
         for name in ("war", "uar"):
             values = [per_cent((getattr(row, kind) or {}).get(name)) for row in rows]
             columns[f"{name.upper()} {kind.replace('_', ' ')}"] = values
-    kept = {name: cells for name, cells in columns.items() if set(cells) != {"-"} or name in systems[0].settings}
+    kept_columns = {
+        name: cells for name, cells in columns.items() if set(cells) != {"-"} or name in systems[0].settings
+    }
     title = f"side by side, {rows[0].dataset}: per cent"
-    return Section(title, tuple(kept), tuple(zip(*kept.values(), strict=True)), tuple(_notes(systems)))
+    return Section(title, tuple(kept_columns), tuple(zip(*kept_columns.values(), strict=True)), tuple(_notes(systems)))
 
 
 def _notes(systems: Sequence[System]) -> list[str]:
@@ -172,15 +181,15 @@ def _notes(systems: Sequence[System]) -> list[str]:
     notes += [f"settings that differ: {', '.join(names)}"] if names else []
     if not names and all(system.is_stated for system in systems):
         notes.append("no setting differs")
-    if silent := [system.name for system in systems if not system.is_stated]:
-        notes.append(f"settings not known, {CONFIG_NAME} is missing: {', '.join(silent)}")
+    if unstated := [system.name for system in systems if not system.is_stated]:
+        notes.append(f"settings unknown, {CONFIG_NAME} is missing: {', '.join(unstated)}")
     notes += [
-        f"the runs of {system.name} differ among themselves in {', '.join(system.mixed)}: not one experiment"
+        f"the runs of {system.name} differ in {', '.join(system.mixed)}: they are not one experiment"
         for system in systems
         if system.mixed
     ]
     if len({(row.folds, row.n) for row in (system.row for system in systems)}) > 1:
-        notes.append("the lines do not all rest on the same test clips: compare `folds` and `n` first")
+        notes.append("the lines do not all have the same test clips: compare `folds` and `n` first")
     return notes + list(dict.fromkeys(system.row.note for system in systems if system.row.note))
 
 

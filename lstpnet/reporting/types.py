@@ -13,33 +13,33 @@ from lstpnet.reporting.systems import System
 from lstpnet.runs import UnfinishedRun
 
 NEXT_COMMANDS = ("dfer demo", "dfer train --fold 3")
-"""What to type where there is no run yet: without a dataset, and with one."""
+"""Commands to show when there is no run yet: without a dataset, and with one."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """All rows, in the order of the tables."""
+    """All rows of a report, in the order of the tables."""
 
     rows: tuple[Row, ...]
-    """Results on the test clips as they are."""
+    """Results on the unchanged test clips."""
     controls: tuple[Row, ...]
-    """Results on changed test frames; never beside the others."""
+    """Results on changed test frames; never in one table with the others."""
     unfinished: tuple[UnfinishedRun, ...]
     """Run folders without results."""
     published: tuple[PublishedRow, ...]
-    """Published figures: of the datasets asked for, else of those of the rows that are not synthetic; without rows: of
-    three datasets."""
+    """Published figures of the requested datasets, else of the datasets of the rows that are not synthetic; without
+    rows, of three datasets."""
     systems: tuple[System, ...] = ()
-    """A line for each recipe, data and checkpoint; empty for predictions from elsewhere."""
+    """One system per recipe, data and checkpoint; empty for external predictions."""
     paired: tuple[PairedTest, ...] = ()
     """Tests between systems on the same clips."""
     against: tuple[str, ...] = ()
-    """Datasets whose published figures were asked for: their tables hold the report's own lines too."""
+    """Datasets whose published figures were requested; their tables include the report's own lines."""
     scenes: tuple[SceneRow, ...] = ()
     """FERV39k's runs by scene; empty for other datasets."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the report as JSON values; `next` says what to type where there are no rows."""
+        """Return the report as JSON values; `next` lists commands to run if there are no rows."""
         return {
             "rows": [row.as_dict() for row in self.rows],
             "controls": [row.as_dict() for row in self.controls],

@@ -1,1 +1,1 @@
-"""Training runs: experiment, optimiser, losses, the trainer, resuming."""
+"""Training runs: experiment, optimiser, losses, trainer, resume state."""

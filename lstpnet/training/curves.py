@@ -1,4 +1,4 @@
-"""Learning curves of a run: a picture of what metrics.jsonl says, and the same numbers for TensorBoard as they come."""
+"""Learning curves of a run: a picture of metrics.jsonl, and the same numbers for TensorBoard during training."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _RATIOS = {
     "train_accuracy": "train, as augmented",
     "val_war": "held-out WAR",
     "val_uar": "held-out UAR",
-    "test_war": "TEST WAR (chosen on)",
-    "test_uar": "TEST UAR (chosen on)",
+    "test_war": "TEST WAR (epoch chosen on it)",
+    "test_uar": "TEST UAR (epoch chosen on it)",
 }
-_FIGURES = ("loss", "learning_rate", "seconds", "waiting_seconds", *_RATIOS)
+_SCALARS = ("loss", "learning_rate", "seconds", "waiting_seconds", *_RATIOS)
 
 
 def draw_curves(folder: Path) -> Path:
-    """Draw loss, accuracies and learning rate over the epochs into `folder`/curves.png; needs a finished epoch.
+    """Draw loss, accuracies and learning rate over the epochs to `folder`/curves.png; needs a finished epoch.
 
-    The stages follow each other from left to right, a refit after them.
+    The stages follow each other from left to right, then the refit.
     """
     from matplotlib.figure import Figure  # no pyplot: nothing global, no display
 
@@ -47,18 +47,18 @@ def draw_curves(folder: Path) -> Path:
 
 
 def _draw(axes: Axes, epochs: Epochs, names: Mapping[str, str], *, title: str) -> None:
-    """Draw the figures that were taken, with a line where one stage ends and another begins."""
+    """Draw the values that were measured, with a line between stages."""
     for name, label in names.items():
         points = [(number, epoch[name]) for number, epoch in enumerate(epochs, start=1) if epoch[name] is not None]
         if points:
             axes.plot(*zip(*points, strict=True), marker=".", label=label)
     stages = [f"{epoch['checkpoint']}: {epoch['stage']}" for epoch in epochs]
-    starts = [0, *(i for i in range(1, len(stages)) if stages[i] != stages[i - 1])]
+    starts = [0, *(index for index in range(1, len(stages)) if stages[index] != stages[index - 1])]
     for start in starts:
         if start:
             axes.axvline(start + 0.5, color="0.6", linewidth=1, linestyle="--")
-        note = axes.annotate(stages[start], (start + 0.6, 1.0), xycoords=("data", "axes fraction"), fontsize=8)
-        note.set_in_layout(False)
+        annotation = axes.annotate(stages[start], (start + 0.6, 1.0), xycoords=("data", "axes fraction"), fontsize=8)
+        annotation.set_in_layout(False)
     axes.set_title(title, pad=16)
     axes.set_xlabel("epoch")
     axes.set_xlim(0.5, len(epochs) + 0.5)
@@ -69,19 +69,19 @@ def _draw(axes: Axes, epochs: Epochs, names: Mapping[str, str], *, title: str) -
 
 @contextlib.contextmanager
 def board(folder: Path) -> Iterator[Callable[[EpochDone], None]]:
-    """Yield what writes an epoch's figures to `folder`/tensorboard; a run that goes on adds to what is there.
+    """Yield a function that writes an epoch's metrics to `folder`/tensorboard; a resumed run appends to them.
 
-    ImportError without the package tensorboard.
+    Raises ImportError without the package tensorboard.
     """
     from torch.utils.tensorboard import SummaryWriter
 
     writers: list[SummaryWriter] = []
 
     def write(event: EpochDone) -> None:
-        if not writers:  # not before training has made its folder anew
+        if not writers:  # not earlier: training may first delete and recreate the folder
             writers.append(SummaryWriter(str(folder / BOARD_NAME)))
         values = asdict(event)
-        for name in _FIGURES:
+        for name in _SCALARS:
             if values[name] is not None:
                 writers[0].add_scalar(f"{event.checkpoint} {event.stage}/{name}", values[name], event.epoch)
         writers[0].flush()

@@ -1,4 +1,4 @@
-"""The processes that train one model together: started by torchrun, alone otherwise."""
+"""The processes that train one model together: those that torchrun started, else this one alone."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from torch.nn.parallel import DistributedDataParallel
 
 @dataclass(frozen=True)
 class Group:
-    """This process among those that train together."""
+    """The place of this process among those that train together."""
 
     rank: int = 0
     """Number of this process, from 0."""
     world_size: int = 1
-    """How many there are."""
+    """Number of processes."""
 
     @property
     def is_first(self) -> bool:
-        """Whether this process writes and speaks for all."""
+        """Whether this process writes files and reports events for all."""
         return self.rank == 0
 
     def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
@@ -34,7 +34,7 @@ class Group:
         return DistributedDataParallel(model, device_ids=ids)
 
     def summed(self, values: Sequence[float], device: torch.device) -> list[float]:
-        """Return the sums of some numbers over all processes."""
+        """Return the sum of each value over all processes."""
         if self.world_size == 1:
             return list(values)
         tensor = torch.tensor(values, dtype=torch.float64, device=device)
@@ -42,7 +42,7 @@ class Group:
         return [float(value) for value in tensor.tolist()]
 
     def wait(self) -> None:
-        """Wait until all processes are here."""
+        """Wait until all processes reach this call."""
         if self.world_size > 1:
             distributed.barrier()
 
@@ -52,7 +52,7 @@ ALONE = Group()
 
 @contextlib.contextmanager
 def joined_group(device: torch.device) -> Iterator[tuple[Group, torch.device]]:
-    """Join the processes that torchrun started, if it did; yields this one's place and its device."""
+    """Join the processes that torchrun started, if any; yields this process's group and device."""
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
         yield ALONE, device

@@ -1,4 +1,4 @@
-"""What a run is about: data, fold, which clips train, validate and test, the train prior, the protocol line."""
+"""Define a run's experiment: data, fold, clips of train, validation and test, the train prior, the protocol line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lstpnet.protocol import deviations, preset
 from lstpnet.recipe import Recipe, ResolvedRecipe
 from lstpnet.training.holdout import HOLD_OUT, HOLD_OUT_WORDS
 
-_USUAL: Mapping[str, str] = MappingProxyType({"precision": "f32", "subject": "balanced", "align": "template"})
+_DEFAULTS: Mapping[str, str] = MappingProxyType({"precision": "f32", "subject": "balanced", "align": "template"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,21 +29,20 @@ class Experiment:
     """One fold, one seed, one recipe on one prepared dataset."""
 
     data: PreparedDataset
-    """The open dataset."""
     resolved: ResolvedRecipe
-    """The recipe and where its values came from."""
+    """The recipe and the origin of its values."""
     fold: int
     """Number of the official fold."""
     seed: int
-    """Start of all randomness."""
+    """Seed of all randomness."""
     train_ids: tuple[str, ...]
-    """Clips with a face that are trained on."""
+    """Clips with a face, used for training."""
     val_ids: tuple[str, ...]
-    """Clips held out of the train part; empty with `val = none`."""
+    """Clips held out of train; empty with `val = none`."""
     test_ids: tuple[str, ...]
-    """Every test clip of the fold, those without a face too."""
+    """Every test clip of the fold, including those without a face."""
     left_out_test_ids: tuple[str, ...] = ()
-    """Test clips that the recipe's least number of frames leaves out."""
+    """Test clips with fewer frames than the recipe's minimum; they are left out."""
 
     @property
     def recipe(self) -> Recipe:
@@ -71,28 +70,28 @@ class Experiment:
         return tuple(clip_id for clip_id in self.test_ids if clip_id not in faceless)
 
     def run_folder(self, runs: Path) -> Path:
-        """Return where the run is written below `runs`."""
+        """Return the run's folder below `runs`."""
         return runs / self.prepared / self.recipe.label / f"fold-{self.fold}" / f"seed-{self.seed}"
 
     def prior_logits(self) -> npt.NDArray[np.float32]:
-        """Return the logarithm of the classes' shares in the train clips, (num_classes,) float32."""
+        """Return the logarithms of the class shares in the train clips, (num_classes,) float32."""
         counts = Counter(self.data.index(self.train_ids)["label"].to_pylist())
         return prior_logits([counts[name] for name in self.data.class_names])
 
     def soft_targets(self, clip_ids: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
-        """Return clip id -> share of the votes that each class got, (num_classes,) float32.
+        """Return clip id -> share of the votes per class, (num_classes,) float32.
 
-        A clip without votes has its label for certain.
+        A clip without votes gets its label with probability 1.
         """
         votes = self.data.votes(clip_ids).astype(np.float64)
         labels = self.data.index(clip_ids)["label"].to_pylist()
-        certain = np.eye(len(self.data.class_names))[[self.data.class_names.index(label) for label in labels]]
+        one_hot_labels = np.eye(len(self.data.class_names))[[self.data.class_names.index(label) for label in labels]]
         num_votes = votes.sum(axis=1, keepdims=True)
-        shares = np.where(num_votes > 0, votes / np.maximum(num_votes, 1), certain)
+        shares = np.where(num_votes > 0, votes / np.maximum(num_votes, 1), one_hot_labels)
         return dict(zip(clip_ids, shares.astype(np.float32), strict=True))
 
     def protocol(self) -> str:
-        """Say in one line what exactly is measured."""
+        """Return one line that states exactly what is measured."""
         document, recipe = self.data.document, self.recipe
         rule = document.get("fold_rule")
         policy = sampler(recipe.sampler)
@@ -111,18 +110,18 @@ class Experiment:
             f"seed {self.seed}",
         ]
         if recipe.protocol != "default":
-            found = preset(recipe.protocol, dataset=document["dataset"])
-            parts.append(f"protocol {found.name} ({found.source}; its authors show the {found.averaging})")
-        if others := deviations(recipe.protocol, asdict(recipe), dataset=document["dataset"]):
-            parts.append(f"differs from it in {', '.join(others)}")
+            followed = preset(recipe.protocol, dataset=document["dataset"])
+            parts.append(f"protocol {followed.name} ({followed.source}; its authors show the {followed.averaging})")
+        if differing := deviations(recipe.protocol, asdict(recipe), dataset=document["dataset"]):
+            parts.append(f"differs from it in {', '.join(differing)}")
         return "; ".join(parts)
 
     def _left_out(self) -> str:
-        least = self.recipe.least_frames
-        if not least:
+        least_frames = self.recipe.least_frames
+        if not least_frames:
             return "all clips count"
         return (
-            f"clips under {least} frames left out ({len(self.left_out_test_ids)} of test, "
+            f"clips under {least_frames} frames left out ({len(self.left_out_test_ids)} of test, "
             f"{len(self._failed(self.left_out_test_ids))} of them without a face)"
         )
 
@@ -140,59 +139,59 @@ class Experiment:
 
 
 def _how_prepared(config: PrepareConfig) -> str:
-    """Say how faces were found and cut out; what is as by default is left out."""
+    """Describe how faces were detected and cropped; default values are left out."""
     if config.align == "given":
         return "shipped crops as they are"
     words = [f"{config.detector} {config.backbone} {config.det_size_px} px".replace("  ", " ")]
     words += [f"keyframes {config.detect_every} apart"] if config.detect_every > 1 else []
-    words += [f"{key} {value}" for key, usual in _USUAL.items() if (value := getattr(config, key)) != usual]
+    words += [f"{key} {value}" for key, default in _DEFAULTS.items() if (value := getattr(config, key)) != default]
     words += ["every track a clip"] if config.all_tracks else []
     return ", ".join(words + (["undetected frames dropped"] if config.undetected == "drop" else []))
 
 
 def make_experiment(data: Path, resolved: ResolvedRecipe, *, fold: int, seed: int) -> Experiment:
-    """Open a dataset and split a fold. Raises UsageError: no such fold, no labels, nothing to train or test on."""
+    """Open a dataset and split a fold. Raises UsageError: no such fold, no labels, no clip to train or test on."""
     dataset = check_trainable(data)
     splits = dataset.fold(str(fold))
-    least = resolved.recipe.least_frames
+    least_frames = resolved.recipe.least_frames
     index = dataset.index(sorted(splits))
-    counted = index.filter(pc.greater_equal(index["num_frames"], least))
-    faces = counted.filter(pc.not_equal(counted["status"], "failed"))["clip_id"].to_pylist()
-    usable = [clip_id for clip_id in faces if splits[clip_id] == "train"]
-    if not usable:
+    long_enough = index.filter(pc.greater_equal(index["num_frames"], least_frames))
+    face_ids = long_enough.filter(pc.not_equal(long_enough["status"], "failed"))["clip_id"].to_pylist()
+    trainable_ids = [clip_id for clip_id in face_ids if splits[clip_id] == "train"]
+    if not trainable_ids:
         raise UsageError(f"{data}: fold {fold} has no train clip with a face")
-    test_ids = tuple(clip_id for clip_id in counted["clip_id"].to_pylist() if splits[clip_id] == "test")
-    in_test = set(test_ids)
+    test_ids = tuple(clip_id for clip_id in long_enough["clip_id"].to_pylist() if splits[clip_id] == "test")
+    test_id_set = set(test_ids)
     if not test_ids:
-        raise UsageError(f"{data}: fold {fold} has no test clip of {least} or more frames")
+        raise UsageError(f"{data}: fold {fold} has no test clip of {least_frames} or more frames")
     recipe = resolved.recipe
-    if recipe.targets == "votes" and not dataset.votes(usable).any():
-        raise UsageError(f"{data} has no votes of annotators: targets = 'votes' needs them (DFEW's annotation.xlsx)")
-    held_out = HOLD_OUT[recipe.val](dataset, usable, share=recipe.val_share, seed=seed)
+    if recipe.targets == "votes" and not dataset.votes(trainable_ids).any():
+        raise UsageError(f"{data} has no annotator votes: targets = 'votes' needs them (DFEW's annotation.xlsx)")
+    held_out_ids = HOLD_OUT[recipe.val](dataset, trainable_ids, share=recipe.val_share, seed=seed)
     return Experiment(
         dataset,
         resolved,
         fold,
         seed,
-        tuple(clip_id for clip_id in usable if clip_id not in held_out),
-        tuple(sorted(held_out)),
+        tuple(clip_id for clip_id in trainable_ids if clip_id not in held_out_ids),
+        tuple(sorted(held_out_ids)),
         test_ids,
-        tuple(sorted(i for i, split in splits.items() if split == "test" and i not in in_test)),
+        tuple(sorted(clip_id for clip_id, split in splits.items() if split == "test" and clip_id not in test_id_set)),
     )
 
 
 def without_validation(experiment: Experiment) -> Experiment:
-    """Return the experiment with the held-out clips back in train."""
+    """Return the experiment with the held-out clips moved back to train."""
     return replace(experiment, train_ids=tuple(sorted(experiment.train_ids + experiment.val_ids)), val_ids=())
 
 
 def check_trainable(data: Path) -> PreparedDataset:
-    """Open a dataset and return it; UsageError unless it has labels and folds."""
+    """Open a dataset for training. Raises UsageError if it has no labels or no folds."""
     dataset = open_dataset(data)
     if not dataset.class_names:
         raise UsageError(f"{data} has no labels: training needs one per clip (label/video.mp4 in a folder)")
     if not dataset.document["counts"]["folds"]:
         raise UsageError(
-            f"{data} has no folds: prepare it again with --folds 5 (and --group-by subject where it is known)"
+            f"{data} has no folds: prepare it again with --folds 5 (and --group-by subject if subjects are known)"
         )
     return dataset

@@ -1,7 +1,7 @@
-"""Which train clips are held out to choose an epoch, always cut from train and never from test.
+"""Hold out train clips to choose an epoch by, always from train and never from test.
 
-The folds of DFEW and FERV39k are cuts in the order of ids, which keeps neighbours (the same film) together; so is the
-default kind here. A random part leaks neighbours of train clips and says so.
+The folds of DFEW and FERV39k are cut in the order of ids, which keeps neighbours (the same film) together; the default
+kind does the same. A random holdout leaks neighbours of train clips, and its protocol line states it.
 """
 
 from __future__ import annotations
@@ -26,49 +26,51 @@ def _none(dataset: PreparedDataset, clip_ids: Sequence[str], *, share: float, se
 
 
 def _blocks(dataset: PreparedDataset, clip_ids: Sequence[str], *, share: float, seed: int) -> set[str]:
-    """Choose one run of neighbouring ids in each stratum, as the folds were cut; neighbours come from the same film."""
+    """Choose one block of neighbouring ids per stratum, as the folds were cut; neighbours come from the same film."""
     rng = np.random.default_rng((seed, 7))
-    chosen: set[str] = set()
-    for members in _strata(dataset, clip_ids):
-        length = _num_held_out(len(members), share=share)
-        start = int(rng.integers(0, len(members) - length + 1))
-        chosen.update(members[start : start + length])
-    return chosen
+    held_out_ids: set[str] = set()
+    for stratum_ids in _strata(dataset, clip_ids):
+        length = _num_held_out(len(stratum_ids), share=share)
+        start = int(rng.integers(0, len(stratum_ids) - length + 1))
+        held_out_ids.update(stratum_ids[start : start + length])
+    return held_out_ids
 
 
 def _random(dataset: PreparedDataset, clip_ids: Sequence[str], *, share: float, seed: int) -> set[str]:
-    """Draw clips in each stratum; their neighbours stay in train, so the validation figure is optimistic."""
+    """Draw clips in each stratum; their neighbours stay in train, so validation is optimistic."""
     rng = np.random.default_rng((seed, 8))
-    chosen: set[str] = set()
-    for members in _strata(dataset, clip_ids):
-        chosen.update(rng.choice(members, _num_held_out(len(members), share=share), replace=False).tolist())
-    return chosen
+    held_out_ids: set[str] = set()
+    for stratum_ids in _strata(dataset, clip_ids):
+        held_out_ids.update(
+            rng.choice(stratum_ids, _num_held_out(len(stratum_ids), share=share), replace=False).tolist()
+        )
+    return held_out_ids
 
 
 def _groups(dataset: PreparedDataset, clip_ids: Sequence[str], *, share: float, seed: int) -> set[str]:
-    """Choose whole groups (people) in random order until they hold the share; at least one stays in train."""
-    members: dict[str, list[str]] = defaultdict(list)
+    """Choose whole groups (people) in random order until they reach the share; at least one stays in train."""
+    ids_by_group: dict[str, list[str]] = defaultdict(list)
     for clip_id in clip_ids:
         group = dataset.clip(clip_id)["group"]
         if not isinstance(group, str):
-            raise UsageError(f"{dataset.root} does not say whose clip {clip_id} is; use --val blocks")
-        members[group].append(clip_id)
-    if len(members) < 2:
-        raise UsageError(f"{dataset.root}: the train part has one group alone; use --val blocks")
-    names = sorted(members)
-    np.random.default_rng((seed, 9)).shuffle(names)
-    chosen: set[str] = set()
-    for name in names[:-1]:
-        if len(chosen) >= share * len(clip_ids):
+            raise UsageError(f"{dataset.root}: clip {clip_id} has no group (person); use --val blocks")
+        ids_by_group[group].append(clip_id)
+    if len(ids_by_group) < 2:
+        raise UsageError(f"{dataset.root}: the train part has only one group; use --val blocks")
+    groups = sorted(ids_by_group)
+    np.random.default_rng((seed, 9)).shuffle(groups)
+    held_out_ids: set[str] = set()
+    for group_name in groups[:-1]:
+        if len(held_out_ids) >= share * len(clip_ids):
             break
-        chosen.update(members[name])
-    return chosen
+        held_out_ids.update(ids_by_group[group_name])
+    return held_out_ids
 
 
 HOLD_OUT: Mapping[str, _HoldOut] = MappingProxyType(
     {"none": _none, "blocks": _blocks, "groups": _groups, "random": _random}
 )
-"""Kind of validation -> (dataset, train clips, share, seed) -> the clips held out."""
+"""Kind of validation -> function (dataset, train clips, share, seed) that returns the held-out clips."""
 HOLD_OUT_WORDS: Mapping[str, str] = MappingProxyType(
     {
         "blocks": "id blocks",
@@ -76,11 +78,11 @@ HOLD_OUT_WORDS: Mapping[str, str] = MappingProxyType(
         "random": "drawn at random, so neighbours of train clips: optimistic",
     }
 )
-"""The same in protocol lines."""
+"""Kind of validation -> its words in protocol lines."""
 
 
 def _strata(dataset: PreparedDataset, clip_ids: Sequence[str]) -> list[list[str]]:
-    """Return the clips of each class, of FERV39k of each scene and class, in the order of ids."""
+    """Return the clips of each class (FERV39k: of each scene and class) in the order of ids."""
     strata: dict[tuple[str, ...], list[str]] = defaultdict(list)
     has_scenes = dataset.document["dataset"] == "ferv39k"  # whose ids are scene/emotion/number
     rows = dataset.index(sorted(clip_ids))

@@ -1,4 +1,4 @@
-"""The network that a training starts from, and how long the training will take."""
+"""Build the network that a training starts from, and estimate the training time."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ def network_of_recipe(recipe: Recipe, *, num_classes: int, seed: int) -> nn.Modu
 
 
 def initial_model(experiment: Experiment, *, init: Path | None) -> tuple[nn.Module, str]:
-    """Return the network that training starts from, and what of it a file of start weights filled.
+    """Return the network that training starts from, and a description of the parts filled with start weights.
 
-    CheckpointError for an `init` file that does not fit, UsageError for a model of one's own that does not.
+    Raises CheckpointError for an `init` file that does not fit, UsageError for a custom model that does not.
     """
     recipe, num_classes = experiment.recipe, len(experiment.data.class_names)
     model = network_of_recipe(recipe, num_classes=num_classes, seed=experiment.seed)
     if not isinstance(model, LSTPNet):
         check_own(recipe.model, model, num_classes=num_classes, size_px=recipe.size_px)
         if init is not None:
-            raise UsageError("--init fills LSTPNet; a model of one's own loads its start weights itself")
-        torch.manual_seed(experiment.seed)  # the trial may have drawn
+            raise UsageError("--init fills LSTPNet only; a custom model loads its start weights itself")
+        torch.manual_seed(experiment.seed)  # check_own may have drawn random numbers
         return model, ""
     return model, "" if init is None else fill_from(model, init).words
 
 
 def estimate_seconds(experiment: Experiment, *, device: torch.device) -> float:
-    """Time two training steps of each stage on random pixels and scale them up to the whole run."""
+    """Return the seconds of a whole run, scaled up from two timed training steps per stage on random pixels."""
     recipe = experiment.recipe
     model = network_of_recipe(recipe, num_classes=len(experiment.data.class_names), seed=0).to(device)
-    dtype, total = autocast_dtype(recipe, device), 0.0
-    size = min(recipe.batch_size, 2 if recipe.size_px > 112 else 8)
+    dtype, total_seconds = autocast_dtype(recipe, device), 0.0
+    batch_size = min(recipe.batch_size, 2 if recipe.size_px > 112 else 8)
     for num_frames, num_epochs in ((1, recipe.frame_epochs), (16, recipe.epochs)):
         if num_epochs == 0:
             continue
-        frames = torch.randint(0, 256, (size, num_frames, 3, recipe.size_px, recipe.size_px), dtype=torch.uint8)
-        labels = torch.zeros(size, dtype=torch.long, device=device)
+        frames = torch.randint(0, 256, (batch_size, num_frames, 3, recipe.size_px, recipe.size_px), dtype=torch.uint8)
+        labels = torch.zeros(batch_size, dtype=torch.long, device=device)
         seconds = []
         for _ in range(3):  # the first one warms up
             start = time.perf_counter()
@@ -64,5 +64,5 @@ def estimate_seconds(experiment: Experiment, *, device: torch.device) -> float:
             loss.backward()
             loss.item()
             seconds.append(time.perf_counter() - start)
-        total += min(seconds[1:]) / size * len(experiment.train_ids) * num_epochs
-    return total
+        total_seconds += min(seconds[1:]) / batch_size * len(experiment.train_ids) * num_epochs
+    return total_seconds

@@ -1,4 +1,4 @@
-"""From a prepared dataset to finished runs: which runs there are to be, what stands of them, and their training."""
+"""Plan the runs on a prepared dataset, check their state on disk, and train them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from lstpnet.training.trainer import EpochDone
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run that is wanted."""
+    """One run to train, with its state on disk."""
 
     experiment: Experiment
     """Data, fold, seed and recipe."""
@@ -34,13 +34,13 @@ class PlannedRun:
 def resolve_for(
     data: Path, recipe: str | None = None, *, overrides: Mapping[str, Any] | None = None, name: str | None = None
 ) -> ResolvedRecipe:
-    """Return the recipe for a dataset: the one named, else the dataset's own, with `overrides` on top.
+    """Return the recipe for a dataset: the given one, else the dataset's default, with `overrides` applied.
 
-    `name`: of the run's folder and rows. Raises UsageError for an unknown recipe and every fault of its settings.
+    `name`: name of the run's folder and rows. Raises UsageError for an unknown recipe and every fault of its settings.
     """
     document = check_trainable(data).document
-    wanted = recipe or recipe_of(str(document["recipe"]))
-    resolved = resolve_recipe(wanted, overrides=overrides or {}, dataset=str(document["dataset"]))
+    recipe_name = recipe or recipe_of(str(document["recipe"]))
+    resolved = resolve_recipe(recipe_name, overrides=overrides or {}, dataset=str(document["dataset"]))
     return resolved if name is None else renamed(resolved, name)
 
 
@@ -53,9 +53,9 @@ def plan_runs(
     init: Path | None = None,
     force: bool = False,
 ) -> list[PlannedRun]:
-    """Return the run of each fold and seed, with what stands of it; nothing does with `force`.
+    """Return the run of each fold and seed, with its state on disk; `force` treats every run as absent.
 
-    Raises UsageError where a folder holds a run with other settings, or the data do not fit.
+    Raises UsageError if a folder holds a run with other settings, or the data do not fit.
     """
     planned = []
     for fold, seed in folds_and_seeds:
@@ -74,7 +74,7 @@ def train_planned(
     group: Group = ALONE,
     on_event: Callable[[EpochDone], None] = lambda event: None,
 ) -> dict[str, Any]:
-    """Train a planned run, or resume it; returns what `train_run` does."""
+    """Train or resume a planned run; returns what `train_run` returns."""
     return train_run(
         planned.experiment,
         planned.folder,
@@ -102,31 +102,31 @@ def train(
 ) -> Run:
     """Train one fold of a prepared dataset and predict its test clips once, at the end.
 
-    The same call resumes what was interrupted, and returns what was finished with the same settings.
+    The same call resumes an interrupted run, and returns a run already finished with the same settings.
 
     Args:
         data: folder or URL of a prepared dataset.
         fold: number of the official fold.
-        seed: start of all randomness.
-        recipe: a shipped recipe by name, or a .toml; None: the dataset's own.
-        overrides: settings of the recipe, such as `{"epochs": 10}`.
+        seed: seed of all randomness.
+        recipe: name of a shipped recipe, or path of a .toml file; None: the dataset's default.
+        overrides: settings that replace the recipe's, such as `{"epochs": 10}`.
         out: folder of the runs.
         init: start weights: a run's .safetensors, the authors' file, or a ResNet-18.
-        device: `cuda`, `mps` or `cpu`; None: the best there is.
-        force: train from the start again.
+        device: `cuda`, `mps` or `cpu`; None: the best available.
+        force: discard an earlier run and train from the start.
         on_event: receives each finished epoch.
 
     Returns:
         The finished run.
 
     Raises:
-        UsageError: of arguments, recipe or data. DferError: training failed, what was saved is kept.
+        UsageError: wrong arguments, recipe or data. DferError: training failed; saved files are kept.
     """
     root = located(data)[0]
-    start = Path(init) if init is not None else None
+    init_path = Path(init) if init is not None else None
     resolved = resolve_for(root, recipe, overrides=overrides)
-    pairs = [(fold, seed)]
-    (planned,) = plan_runs(root, resolved, folds_and_seeds=pairs, out=Path(out), init=start, force=force)
+    folds_and_seeds = [(fold, seed)]
+    (planned,) = plan_runs(root, resolved, folds_and_seeds=folds_and_seeds, out=Path(out), init=init_path, force=force)
     if planned.state != "finished":
-        train_planned(planned, device=pick_device(device), init=start, on_event=on_event)
+        train_planned(planned, device=pick_device(device), init=init_path, on_event=on_event)
     return open_run(planned.folder)

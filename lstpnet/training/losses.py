@@ -1,4 +1,4 @@
-"""What training minimises: cross-entropy, weighted by class or difficulty, and what the field's papers add to it.
+"""Training losses: cross-entropy, weighted by class or difficulty, and terms from the field's papers.
 
 | setting | source |
 |---|---|
@@ -21,19 +21,19 @@ from lstpnet.recipe import Recipe
 
 
 def class_weights(counts: Sequence[int], *, kind: str, beta: float = 0.999) -> tuple[float, ...] | None:
-    """Return a weight a class, such that the mean over all clips is 1; None for `none`. Classes without clips: 0."""
+    """Return one weight per class, with mean 1 over all clips; None for `none`. Classes without clips: 0."""
     if kind == "none":
         return None
-    raw = [0.0 if n == 0 else 1 / n if kind == "inverse" else (1 - beta) / (1 - beta**n) for n in counts]
-    mean = sum(n * weight for n, weight in zip(counts, raw, strict=True)) / sum(counts)
-    return tuple(weight / mean for weight in raw)
+    raw_weights = [0.0 if n == 0 else 1 / n if kind == "inverse" else (1 - beta) / (1 - beta**n) for n in counts]
+    mean = sum(n * weight for n, weight in zip(counts, raw_weights, strict=True)) / sum(counts)
+    return tuple(weight / mean for weight in raw_weights)
 
 
 class TrainingLoss:
     """The loss of a recipe."""
 
     def __init__(self, recipe: Recipe, *, counts: Sequence[int], device: torch.device) -> None:
-        """`counts`: training clips of each class."""
+        """`counts`: number of training clips per class."""
         weights = class_weights(counts, kind=recipe.class_weights, beta=recipe.class_beta)
         self._weights = None if weights is None else torch.tensor(weights, device=device)
         self._smoothing, self._gamma = recipe.label_smoothing, recipe.focal_gamma
@@ -41,7 +41,7 @@ class TrainingLoss:
 
     @property
     def needs_features(self) -> bool:
-        """Whether the vectors before the classifier are looked at."""
+        """Whether the loss uses the vectors before the classifier."""
         return self._clustered > 0
 
     def __call__(self, logits: Tensor, targets: Tensor, features: Tensor | None = None) -> Tensor:
@@ -50,7 +50,7 @@ class TrainingLoss:
         Args:
             logits: (B, num_classes) float32.
             targets: (B,) int64, or (B, num_classes) float32 rows that sum to 1.
-            features: (B, D) float32, where `needs_features`.
+            features: (B, D) float32, if `needs_features`.
         """
         if self._weights is None and self._gamma == 0:
             loss = functional.cross_entropy(logits, targets, label_smoothing=self._smoothing)
@@ -70,8 +70,8 @@ def weighted_cross_entropy(
 ) -> Tensor:
     """Return the mean over clips of sum_c t_c w_c (1 - p_c) ** gamma (-log p_c).
 
-    Unlike torch's weighted cross-entropy it divides by the number of clips, not by the sum of their weights, so that a
-    clip counts alike in every batch.
+    Unlike torch's weighted cross-entropy, this divides by the number of clips, not by the sum of their weights, so that
+    a clip has the same influence in every batch.
     """
     num_classes = logits.shape[1]
     soft = functional.one_hot(targets, num_classes).float() if targets.ndim == 1 else targets
@@ -86,23 +86,23 @@ def weighted_cross_entropy(
 
 
 def intensity_aware(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean of -log(e^x_t / (e^x_t + e^x_max)): how far the label's logit is above its strongest rival."""
-    own = logits.gather(1, labels[:, None])
-    rival = logits.scatter(1, labels[:, None], -torch.inf).max(dim=1, keepdim=True).values
-    return functional.softplus(rival - own).mean()
+    """Return the mean of -log(e^x_t / (e^x_t + e^x_max)): how far the label's logit exceeds its strongest rival."""
+    label_logits = logits.gather(1, labels[:, None])
+    rival_logits = logits.scatter(1, labels[:, None], -torch.inf).max(dim=1, keepdim=True).values
+    return functional.softplus(rival_logits - label_logits).mean()
 
 
 def expression_clustered(features: Tensor, labels: Tensor) -> Tensor:
     """Return the mean over clips of their squared distance to their class, over that to the other classes.
 
-    Distances are to the batch's other clips, averaged. Clips that are the only one of their class in the batch, or of
-    the only class, say nothing. The authors published no code: this is a reading of their idea, not their formula.
+    Distances are averaged over the batch's other clips. A clip that is the only one of its class in the batch, or whose
+    class is the only one, does not count. The authors published no code: this interprets their idea, not their formula.
     """
-    squared = torch.cdist(features, features).square()
-    same = labels[:, None] == labels[None, :]
-    alike = same & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    counted = alike.any(dim=1) & ~same.all(dim=1)
-    within = (squared * alike).sum(dim=1) / alike.sum(dim=1).clamp_min(1)
-    between = (squared * ~same).sum(dim=1) / (~same).sum(dim=1).clamp_min(1)
+    squared_distances = torch.cdist(features, features).square()
+    is_same_class = labels[:, None] == labels[None, :]
+    is_other_of_class = is_same_class & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
+    is_counted = is_other_of_class.any(dim=1) & ~is_same_class.all(dim=1)
+    within = (squared_distances * is_other_of_class).sum(dim=1) / is_other_of_class.sum(dim=1).clamp_min(1)
+    between = (squared_distances * ~is_same_class).sum(dim=1) / (~is_same_class).sum(dim=1).clamp_min(1)
     ratios = within / between.clamp_min(1e-6)
-    return (ratios * counted).sum() / counted.sum().clamp_min(1)
+    return (ratios * is_counted).sum() / is_counted.sum().clamp_min(1)

@@ -1,4 +1,4 @@
-"""The card of a run: README.md in its folder, for people and for Hugging Face's hub, with a block of its figures."""
+"""Model card of a run: README.md in its folder, for people and the Hugging Face Hub, with its metrics as metadata."""
 
 from __future__ import annotations
 
@@ -19,28 +19,28 @@ _TASK = "video-classification"
 
 
 def model_card(experiment: Experiment, info: RunInfo, parts: Sequence[Predictions], *, num_parameters: int) -> str:
-    """Return the card of a finished run as Markdown with YAML front matter; nothing of this machine stands in it.
+    """Return the card of a finished run as Markdown with YAML front matter, without any fact about this machine.
 
-    `parts`: what its checkpoints say of the test clips. `num_parameters`: of the network.
+    `parts`: the checkpoints' predictions of the test clips. `num_parameters`: of the network.
     """
-    scores = [(part, _scores(part, info.class_names)) for part in parts]
-    lines = [*front_matter(_metadata(experiment, info, scores)), f"# {_name(info)}", "", *_what(experiment, info)]
+    scores = [(predictions, _scores(predictions, info.class_names)) for predictions in parts]
+    lines = [*front_matter(_metadata(experiment, info, scores)), f"# {_name(info)}", "", *_summary(experiment, info)]
     for heading, paragraphs in (
-        ("Figures", _figures(info, scores)),
-        ("Use it", _use(experiment.recipe)),
-        ("Input and output", _contract(experiment.recipe, info)),
+        ("Results", _results(info, scores)),
+        ("Usage", _usage(experiment.recipe)),
+        ("Input and output", _input_and_output(experiment.recipe, info)),
         ("Training", _training(experiment, info, num_parameters=num_parameters)),
         ("Terms of the data", terms(experiment.data.document)),
-        ("What it is for", _uses(info)),
+        ("Intended use", _intended_use(info)),
         ("Limits", _limits(experiment, info)),
     ):
         lines += [f"## {heading}", "", *paragraphs]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
-def _scores(part: Predictions, names: Sequence[str]) -> Scores:
-    labels = [names.index(label) for label in part.labels]
-    return score(confusion_matrix(labels, predicted_classes(part.logits), num_classes=len(names)))
+def _scores(predictions: Predictions, names: Sequence[str]) -> Scores:
+    labels = [names.index(label) for label in predictions.labels]
+    return score(confusion_matrix(labels, predicted_classes(predictions.logits), num_classes=len(names)))
 
 
 def _name(info: RunInfo) -> str:
@@ -52,9 +52,9 @@ def _metadata(experiment: Experiment, info: RunInfo, scores: Sequence[tuple[Pred
     name = f"{info.recipe}, fold {info.fold}, seed {info.seed}"
     results = [
         metric
-        for part, found in scores
-        if not part.control and part.checkpoint != _CHOSEN_ON_TEST
-        for metric in _metrics(part.checkpoint, found)
+        for predictions, clip_scores in scores
+        if not predictions.control and predictions.checkpoint != _CHOSEN_ON_TEST
+        for metric in _metrics(predictions.checkpoint, clip_scores)
     ]
     data = {
         "type": info.dataset,
@@ -75,31 +75,34 @@ def _metadata(experiment: Experiment, info: RunInfo, scores: Sequence[tuple[Pred
     }
 
 
-def _metrics(checkpoint: str, found: Scores) -> list[dict[str, Any]]:
-    """Return WAR and UAR as Hugging Face's results block has them: fractions, with the name of the plain metric."""
-    war = {"type": "accuracy", "name": f"WAR ({checkpoint})", "value": round(found.war, 6)}
-    uar = {"type": "recall", "name": f"UAR ({checkpoint})", "value": round(found.uar, 6)}
+def _metrics(checkpoint: str, scores: Scores) -> list[dict[str, Any]]:
+    """Return WAR and UAR in the format of Hugging Face's results block: fractions, named by their standard metric."""
+    war = {"type": "accuracy", "name": f"WAR ({checkpoint})", "value": round(scores.war, 6)}
+    uar = {"type": "recall", "name": f"UAR ({checkpoint})", "value": round(scores.uar, 6)}
     return [war, uar | {"args": {"average": "macro"}}]
 
 
-def _what(experiment: Experiment, info: RunInfo) -> list[str]:
-    own = experiment.recipe.model
-    network = f"A model of somebody's own ({escaped(own)})" if own else "LSTPNet"
+def _summary(experiment: Experiment, info: RunInfo) -> list[str]:
+    custom_model = experiment.recipe.model
+    network = f"A custom model ({escaped(custom_model)})" if custom_model else "LSTPNet"
     lines = [f"{network}: sixteen frames of an aligned face to one of {len(info.class_names)} expressions.", ""]
     if info.synthetic:
         lines = [*lines, "**Trained on rendered heads: its figures say nothing about people.**", ""]
     return lines
 
 
-def _figures(info: RunInfo, scores: Sequence[tuple[Predictions, Scores]]) -> list[str]:
-    rows = [(_row_name(part), per_cent(found.war), per_cent(found.uar), found.num_clips) for part, found in scores]
+def _results(info: RunInfo, scores: Sequence[tuple[Predictions, Scores]]) -> list[str]:
+    rows = [
+        (_row_name(predictions), per_cent(clip_scores.war), per_cent(clip_scores.uar), clip_scores.num_clips)
+        for predictions, clip_scores in scores
+    ]
     lines = table(("checkpoint", "WAR %", "UAR %", "test clips"), rows)
-    first = scores[0][1]
-    recalls = [(name, per_cent(recall)) for name, recall in zip(info.class_names, first.recalls, strict=True)]
-    lines += table(("class", f"recall of {_row_name(scores[0][0])} %"), recalls)
+    first_predictions, first_scores = scores[0]
+    recalls = [(name, per_cent(recall)) for name, recall in zip(info.class_names, first_scores.recalls, strict=True)]
+    lines += table(("class", f"recall of {_row_name(first_predictions)} %"), recalls)
     return [
         *lines,
-        f"WAR is accuracy, UAR the mean of the recalls of the {first.num_classes_present} classes with test clips. "
+        f"WAR is accuracy; UAR is the mean recall of the {first_scores.num_classes_present} classes with test clips. "
         "`dfer report` adds intervals.",
         "",
         f"Protocol: {escaped(info.protocol)}.",
@@ -107,14 +110,14 @@ def _figures(info: RunInfo, scores: Sequence[tuple[Predictions, Scores]]) -> lis
     ]
 
 
-def _row_name(part: Predictions) -> str:
-    marks = [part.control] * bool(part.control)
-    marks += ["chosen on the test clips: not comparable"] * (part.checkpoint == _CHOSEN_ON_TEST)
-    return part.checkpoint + (f" ({', '.join(marks)})" if marks else "")
+def _row_name(predictions: Predictions) -> str:
+    marks = [predictions.control] * bool(predictions.control)
+    marks += ["chosen on the test clips: not comparable"] * (predictions.checkpoint == _CHOSEN_ON_TEST)
+    return predictions.checkpoint + (f" ({', '.join(marks)})" if marks else "")
 
 
-def _use(recipe: Recipe) -> list[str]:
-    own = ["The package of the model must be installed where it is used.", ""] if recipe.model else []
+def _usage(recipe: Recipe) -> list[str]:
+    custom_model_note = ["The package of the custom model must be installed.", ""] if recipe.model else []
     return [
         "`FOLDER` is this folder.",
         "",
@@ -129,19 +132,19 @@ def _use(recipe: Recipe) -> list[str]:
         "from lstpnet.checkpoints.trained_run import load_trained",
         "",
         'trained = load_trained(Path("FOLDER"))',
-        f"clips = torch.zeros(1, 16, 3, {recipe.size_px}, {recipe.size_px}, dtype=torch.uint8)  # yours",
+        f"clips = torch.zeros(1, 16, 3, {recipe.size_px}, {recipe.size_px}, dtype=torch.uint8)  # your clips",
         f'logits = trained.model(normalised(clips, norm="{recipe.input_norm}"))',
         "```",
         "",
-        *own,
+        *custom_model_note,
     ]
 
 
-def _contract(recipe: Recipe, info: RunInfo) -> list[str]:
+def _input_and_output(recipe: Recipe, info: RunInfo) -> list[str]:
     norm = "RGB divided by 255" + ("; each frame to mean 0 and deviation 1" * (recipe.input_norm == "per-frame"))
     names = ", ".join(escaped(name) for name in info.class_names)
     return [
-        f"- In: (batch, 16, 3, {recipe.size_px}, {recipe.size_px}) float32, {norm}. Faces aligned as those of the "
+        f"- In: (batch, 16, 3, {recipe.size_px}, {recipe.size_px}) float32, {norm}. Faces aligned like those of the "
         f"dataset; frames by sampler {escaped(recipe.sampler)}, short clips by rule {escaped(recipe.short)}.",
         f"- Out: (batch, {len(info.class_names)}) float32 logits, in this order: {names}.",
         "",
@@ -167,17 +170,17 @@ def _training(experiment: Experiment, info: RunInfo, *, num_parameters: int) -> 
         *table(("setting", "value"), [(key, str(value)) for key, value in sorted(asdict(recipe).items())]),
         "</details>",
         "",
-        "`config.json` says where each setting came from, `metrics.jsonl` how the training went.",
+        "`config.json` lists the origin of each setting; `metrics.jsonl` has the metrics of each epoch.",
         "",
     ]
 
 
-def _uses(info: RunInfo) -> list[str]:
+def _intended_use(info: RunInfo) -> list[str]:
     if info.synthetic:
-        return ["To try the tools with.", ""]
+        return ["Trying the tools.", ""]
     return [
         "Research on recognising facial expressions in videos, within the terms of the data.",
-        "Not for telling what somebody feels, for identifying people, nor for decisions about them.",
+        "Not for inferring what a person feels, identifying people, or making decisions about them.",
         "",
     ]
 
@@ -185,15 +188,15 @@ def _uses(info: RunInfo) -> list[str]:
 def _limits(experiment: Experiment, info: RunInfo) -> list[str]:
     num_faceless = len(experiment.faceless_test_ids)
     lines = [
-        "- One fold and one seed: other folds are harder or easier, other seeds come out otherwise.",
-        "- Bias: how well it does by age, sex, skin or any other group was not measured.",
-        "- Consent: whether the people in the videos agreed to this use was not looked into.",
-        "- What it says of a face is a guess about an expression, not about what somebody feels.",
+        "- One fold and one seed: other folds are harder or easier, and other seeds give other results.",
+        "- Bias: performance by age, sex, skin or any other group was not measured.",
+        "- Consent: whether the people in the videos agreed to this use was not checked.",
+        "- A prediction is a guess about an expression, not about what a person feels.",
     ]
     if info.synthetic:
         lines = ["- It has never seen a person."]
     if num_faceless:
         lines.append(
-            f"- Test clips without a face: {num_faceless:,}; they count, predicted by the classes' shares in train."
+            f"- Test clips without a face: {num_faceless:,}; they count, predicted by the class shares in train."
         )
     return [*lines, ""]

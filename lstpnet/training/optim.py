@@ -14,7 +14,7 @@ _MOMENTUM = 0.9
 
 
 def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return AdamW or SGD with momentum over all parameters, with a rate a part of the model where it decays."""
+    """Return AdamW or SGD with momentum over all parameters; with layer decay, each part has its own learning rate."""
     groups = [
         {"params": parameters, "lr": recipe.learning_rate * recipe.layer_decay**depth}
         for depth, parameters in enumerate(reversed(parts_of(model)))
@@ -27,31 +27,31 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def parts_of(model: nn.Module) -> list[list[nn.Parameter]]:
-    """Return the parameters in the model's order, cut where the first two words of their names change.
+    """Return the parameters in the model's order, grouped by the first two components of their module's name.
 
-    LSTPNet: the stem, the four stages, the parts of the head, the classifier.
+    For LSTPNet these are the stem, the four stages, the parts of the head and the classifier.
     """
-    parts: dict[tuple[str, ...], list[nn.Parameter]] = {}
+    parameters_by_part: dict[tuple[str, ...], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
-        parts.setdefault(tuple(name.split(".")[:-1][:2]), []).append(parameter)
-    return list(parts.values())
+        parameters_by_part.setdefault(tuple(name.split(".")[:-1][:2]), []).append(parameter)
+    return list(parameters_by_part.values())
 
 
 def build_schedule(
     optimizer: torch.optim.Optimizer, recipe: Recipe, *, num_epochs: int, steps_per_epoch: int
 ) -> LRScheduler:
-    """Return the schedule of a stage, to be advanced after every step."""
+    """Return the schedule of a stage; advance it after every step."""
     num_steps = max(1, num_epochs * steps_per_epoch)
     if recipe.schedule == "one-cycle":
-        peaks = [float(group["lr"]) for group in optimizer.param_groups]
-        return OneCycleLR(optimizer, max_lr=peaks, total_steps=num_steps)
-    num_warm = min(recipe.warmup_epochs * steps_per_epoch, num_steps)
+        peak_rates = [float(group["lr"]) for group in optimizer.param_groups]
+        return OneCycleLR(optimizer, max_lr=peak_rates, total_steps=num_steps)
+    num_warmup_steps = min(recipe.warmup_epochs * steps_per_epoch, num_steps)
 
     def factor(step: int) -> float:
-        if step < num_warm:
-            return (step + 1) / (num_warm + 1)
+        if step < num_warmup_steps:
+            return (step + 1) / (num_warmup_steps + 1)
         if recipe.schedule == "cosine":
-            return (1 + math.cos(math.pi * (step - num_warm) / max(1, num_steps - num_warm))) / 2
+            return (1 + math.cos(math.pi * (step - num_warmup_steps) / max(1, num_steps - num_warmup_steps))) / 2
         return float(recipe.step_factor ** (step // (recipe.step_epochs * steps_per_epoch)))
 
     return LambdaLR(optimizer, factor)

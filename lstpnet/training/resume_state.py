@@ -1,4 +1,4 @@
-"""The state of an unfinished training on disk: whole or not there, and tensors and plain values alone."""
+"""State of an unfinished training on disk: written atomically, with only tensors and plain values."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ FOLDER = "state"
 
 
 def state_path(folder: Path, name: str) -> Path:
-    """Return where the state of training the checkpoint `name` lies in a run's folder."""
+    """Return the path, in a run's folder, of the training state of the checkpoint `name`."""
     return folder / FOLDER / f"{name}.pt"
 
 
 def save_state(path: Path, state: Mapping[str, Any]) -> None:
-    """Write a state; a crash leaves the last whole one."""
+    """Write a state atomically; a crash leaves the previous one intact."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(path.name + ".part")
-    with part.open("wb") as file:
+    part_path = path.with_name(path.name + ".part")
+    with part_path.open("wb") as file:
         torch.save(dict(state), file)
         file.flush()
         os.fsync(file.fileno())
-    part.replace(path)
+    part_path.replace(path)
 
 
 def load_state(path: Path) -> dict[str, Any] | None:
-    """Return a state, on the CPU; None where there is none, CheckpointError where it is damaged."""
+    """Return a state, on the CPU; None if there is none. Raises CheckpointError if it is damaged."""
     if not path.is_file():
         return None
     try:
         return dict(torch.load(path, map_location="cpu", weights_only=True))
-    except Exception as error:  # junk makes torch's reader raise almost anything
+    except Exception as error:  # torch's reader raises almost any exception on junk
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise CheckpointError(f"{path} is damaged ({reason}); --force trains from the start") from error

@@ -1,4 +1,4 @@
-"""One run from an experiment to its folder: settings, metrics, checkpoints, test predictions, run.json last."""
+"""Train an experiment and write its run folder: settings, metrics, checkpoints, test predictions, run.json last."""
 
 from __future__ import annotations
 
@@ -56,26 +56,30 @@ _NO_ATTENTION = np.full(CLIP_FRAMES, np.nan, np.float32)
 
 
 def run_state(folder: Path, experiment: Experiment, *, init: Path | None = None) -> Standing:
-    """Whether `folder` holds this very run: not at all, with a state that it can go on from, or finished.
+    """Return whether `folder` holds this run: absent, begun with a state to resume from, or finished.
 
-    Raises UsageError naming the difference when it holds a run with other settings or data, CorruptDataError when that
-    run's files are damaged.
+    Raises UsageError that names the differences if it holds a run with other settings or data, CorruptDataError if
+    that run's files are damaged.
     """
     is_finished = (folder / RUN_NAME).is_file() and read_run(folder).finished
     if not is_finished and not any((folder / STATES).glob("*.pt")):
         return "absent"
     kind = "finished" if is_finished else "begun"
     try:
-        old = dict(json.loads((folder / CONFIG_NAME).read_bytes())["settings"])
+        old_settings = dict(json.loads((folder / CONFIG_NAME).read_bytes())["settings"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptDataError(
             f"{folder} holds a {kind} run whose {CONFIG_NAME} is missing or damaged ({error!r}); --force trains again"
         ) from error
-    old = with_absent(Recipe, old)
-    new = _settings(experiment, init_sha256=_init_sha256(init))
-    names = sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
-    if names:
-        changes = "; ".join(f"{key}: {old.get(key)!r} there, {new.get(key)!r} now" for key in names)
+    old_settings = with_absent(Recipe, old_settings)
+    new_settings = _settings(experiment, init_sha256=_init_sha256(init))
+    differing = sorted(
+        key for key in old_settings.keys() | new_settings.keys() if old_settings.get(key) != new_settings.get(key)
+    )
+    if differing:
+        changes = "; ".join(
+            f"{key}: {old_settings.get(key)!r} there, {new_settings.get(key)!r} now" for key in differing
+        )
         raise UsageError(f"{folder} holds a run with other settings ({changes}); choose another --out, or --force")
     return "finished" if is_finished else "begun"
 
@@ -91,22 +95,21 @@ def train_run(
     group: Group = ALONE,
     on_event: Callable[[EpochDone], None] = lambda event: None,
 ) -> dict[str, Any]:
-    """Train, predict the test clips once, write everything below `folder`.
+    """Train, predict the test clips once, and write everything to `folder`.
 
-    What lay there is replaced, or gone on from where it `continues`. Returns `results`: per checkpoint `war`, `uar`
-    (0..1) and `n`; of several processes from the first alone. Raises what `fit` does, and CheckpointError for an `init`
-    file that does not fit, before anything is replaced.
+    Replaces an earlier run there, or resumes it if `continues`. Returns `results`: per checkpoint `war`, `uar` (0..1)
+    and `n`; of several processes, only the first returns them. Raises what `fit` raises, and CheckpointError for an
+    `init` file that does not fit, before it replaces anything.
     """
-    model, filled = initial_model(
-        experiment, init=init
-    )  # may lie in the folder, or not fit: before anything is removed
-    start = _init_sha256(init)
-    run = _Run(experiment, folder, device, start, filled, continues, save_seconds, group, on_event)
+    # read `init` before anything is removed: it may not fit, or be in the folder
+    model, filled = initial_model(experiment, init=init)
+    init_sha256 = _init_sha256(init)
+    run = _Run(experiment, folder, device, init_sha256, filled, continues, save_seconds, group, on_event)
     if not group.is_first:
-        group.wait()  # for the folder
+        group.wait()  # until the first process has made the folder
         for _ in run.checkpoints(model):
             pass
-        group.wait()  # for the predictions
+        group.wait()  # until the first process has written the predictions
         return {"results": []}
     with _locked(folder):
         results = run.write(model)
@@ -115,7 +118,7 @@ def train_run(
 
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Keep other trainings out of a run folder; LockedError if one is there."""
+    """Lock a run folder against other trainings. Raises LockedError if one holds the lock."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
     try:
@@ -130,7 +133,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class _Run:
-    """One run on its way to its folder; the fields are the arguments of `train_run`."""
+    """Writes one run to its folder; the fields are the arguments of `train_run`."""
 
     experiment: Experiment
     folder: Path
@@ -143,49 +146,49 @@ class _Run:
     on_event: Callable[[EpochDone], None]
 
     def write(self, model: nn.Module) -> list[dict[str, Any]]:
-        """Write the whole folder, run.json as finished last."""
+        """Write the whole folder; run.json, which marks the run as finished, comes last."""
         folder, experiment = self.folder, self.experiment
         if not self.continues and any((folder / name).exists() for name in (RUN_NAME, PREDICTIONS_NAME, STATES)):
-            (folder / RUN_NAME).unlink(missing_ok=True)  # first: half of a run must not count as finished
+            (folder / RUN_NAME).unlink(missing_ok=True)  # first: a partly removed run must not count as finished
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_atomically(folder / CONFIG_NAME, canonical_json(self._config()), work=folder)
         write_run(folder, self._info(checkpoints=(), finished=False))
         (folder / METRICS_NAME).touch()
         self.group.wait()
-        parts: list[Predictions] = []
+        predictions: list[Predictions] = []
         for name, trained in self.checkpoints(model):
-            parts += _predict(experiment, trained, self.device, checkpoint=name)
-        write_predictions(folder, parts)
-        names = tuple(dict.fromkeys(part.checkpoint for part in parts))
+            predictions += _predict(experiment, trained, self.device, checkpoint=name)
+        write_predictions(folder, predictions)
+        checkpoint_names = tuple(dict.fromkeys(prediction_set.checkpoint for prediction_set in predictions))
         draw_curves(folder)
-        info = self._info(checkpoints=names, finished=True)
+        info = self._info(checkpoints=checkpoint_names, finished=True)
         num_parameters = sum(parameter.numel() for parameter in model.parameters())
-        card = model_card(experiment, info, parts, num_parameters=num_parameters)
+        card = model_card(experiment, info, predictions, num_parameters=num_parameters)
         write_atomically(folder / CARD_NAME, card.encode("utf-8"), work=folder)
         write_run(folder, info)
         shutil.rmtree(folder / STATES, ignore_errors=True)
         self.group.wait()
-        return [_result(part, experiment) for part in parts if not part.control]
+        return [_result(prediction_set, experiment) for prediction_set in predictions if not prediction_set.control]
 
     def checkpoints(self, model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-        """Train, and yield each checkpoint's name with the model holding its weights, which are on disk."""
+        """Train, and yield each checkpoint's name with the model that holds its weights, once they are on disk."""
         recipe = self.experiment.recipe
-        start = copy.deepcopy(model.state_dict()) if recipe.refit else {}
+        start_weights = copy.deepcopy(model.state_dict()) if recipe.refit else {}
         trained = self._fit(self.experiment, model)
         yield "last", trained.model
-        for name, chosen in (("best", trained.best), ("test-best", trained.test_best)):
-            if chosen is not None:
-                trained.model.load_state_dict(chosen.weights)
+        for name, best_epoch in (("best", trained.best), ("test-best", trained.test_best)):
+            if best_epoch is not None:
+                trained.model.load_state_dict(best_epoch.weights)
                 if self.group.is_first:
-                    facts = {"stage": "clips", "epoch": chosen.epoch, "recipe_sha256": recipe.sha256}
+                    facts = {"stage": "clips", "epoch": best_epoch.epoch, "recipe_sha256": recipe.sha256}
                     save_checkpoint(trained.model, self.folder / "checkpoints" / f"{name}.safetensors", facts=facts)
                 yield name, trained.model
         if recipe.refit and trained.best is not None:
-            model.load_state_dict(start)
+            model.load_state_dict(start_weights)
             torch.manual_seed(self.experiment.seed)
-            whole = without_validation(self.experiment)
-            yield "refit", self._fit(whole, model, stop_after=trained.best.epoch, name="refit").model
+            whole_train = without_validation(self.experiment)
+            yield "refit", self._fit(whole_train, model, stop_after=trained.best.epoch, name="refit").model
 
     def _fit(
         self, experiment: Experiment, model: nn.Module, *, stop_after: int | None = None, name: str = "last"
@@ -203,7 +206,7 @@ class _Run:
         )
 
     def _config(self) -> dict[str, Any]:
-        """Return what config.json says: of a run that goes on, what it said and who goes on."""
+        """Return the content of config.json; a resumed run keeps the old content and adds this session."""
         session = {
             "device": str(self.device),
             "num_threads": torch.get_num_threads(),
@@ -211,8 +214,8 @@ class _Run:
             "torch": torch.__version__,
         }
         if self.continues:
-            old = dict(json.loads((self.folder / CONFIG_NAME).read_bytes()))
-            return {**old, "resumed": [*old.get("resumed", []), session]}
+            old_config = dict(json.loads((self.folder / CONFIG_NAME).read_bytes()))
+            return {**old_config, "resumed": [*old_config.get("resumed", []), session]}
         return {
             "settings": _settings(self.experiment, init_sha256=self.init_sha256),
             "origins": dict(self.experiment.resolved.origins),
@@ -231,13 +234,13 @@ def _predict(
     """Predict every test clip; those without a face get the train prior."""
     recipe, faceless = experiment.recipe, set(experiment.faceless_test_ids)
     controls: tuple[Control, ...] = ("", *CONTROLS) if recipe.controls and checkpoint == "last" else ("",)
-    parts = []
+    predictions = []
     for control in controls:
-        found, weights = _of_seen_clips(experiment, model, device, control=control)
-        if not np.isfinite(found).all():
+        seen_logits, seen_attention = _predict_seen_clips(experiment, model, device, control=control)
+        if not np.isfinite(seen_logits).all():
             raise DferError(f"the {checkpoint} checkpoint has infinite logits on test clips; lower the learning_rate")
-        logits = _spread(experiment, found, otherwise=experiment.prior_logits())
-        parts.append(
+        logits = _test_rows(experiment, seen_logits, fill=experiment.prior_logits())
+        predictions.append(
             Predictions(
                 clip_ids=experiment.test_ids,
                 labels=tuple(experiment.data.index(experiment.test_ids)["label"].to_pylist()),
@@ -245,35 +248,37 @@ def _predict(
                 has_face=np.array([clip_id not in faceless for clip_id in experiment.test_ids]),
                 checkpoint=checkpoint,
                 control=control,
-                attention=None if weights is None else _spread(experiment, weights, otherwise=_NO_ATTENTION),
+                attention=None
+                if seen_attention is None
+                else _test_rows(experiment, seen_attention, fill=_NO_ATTENTION),
             )
         )
-    return parts
+    return predictions
 
 
-def _of_seen_clips(
+def _predict_seen_clips(
     experiment: Experiment, model: torch.nn.Module, device: torch.device, *, control: Control
 ) -> tuple[Floats, Floats | None]:
-    """Return the logits of test clips with a face, and the attention to the frames of their filmstrips, if any."""
-    root, seen, recipe = experiment.data.root, experiment.seen_test_ids, experiment.recipe
+    """Return the logits of the test clips with a face, and the attention to the frames of their filmstrips, if any."""
+    root, clip_ids, recipe = experiment.data.root, experiment.seen_test_ids, experiment.recipe
     dtype = autocast_dtype(recipe, device)
-    is_shown = not control and sees_stored_frames(recipe) and not why_no_attention(model, recipe)
-    if isinstance(model, LSTPNet) and is_shown:
-        return predict_attending(model, root, seen, recipe=recipe, device=device, dtype=dtype)
-    return predict_clips(model, root, seen, recipe=recipe, device=device, dtype=dtype, control=control), None
+    has_attention = not control and sees_stored_frames(recipe) and not why_no_attention(model, recipe)
+    if isinstance(model, LSTPNet) and has_attention:
+        return predict_attending(model, root, clip_ids, recipe=recipe, device=device, dtype=dtype)
+    return predict_clips(model, root, clip_ids, recipe=recipe, device=device, dtype=dtype, control=control), None
 
 
-def _spread(experiment: Experiment, rows: Floats, *, otherwise: Floats) -> Floats:
-    """Return a row for every test clip: of those with a face from `rows`, else `otherwise`."""
+def _test_rows(experiment: Experiment, rows: Floats, *, fill: Floats) -> Floats:
+    """Return one row per test clip: from `rows` for clips with a face, else `fill`."""
     by_id = dict(zip(experiment.seen_test_ids, rows, strict=True))
-    return np.stack([by_id.get(clip_id, otherwise) for clip_id in experiment.test_ids])
+    return np.stack([by_id.get(clip_id, fill) for clip_id in experiment.test_ids])
 
 
-def _result(part: Predictions, experiment: Experiment) -> dict[str, Any]:
+def _result(predictions: Predictions, experiment: Experiment) -> dict[str, Any]:
     names = experiment.data.class_names
-    labels = [names.index(label) for label in part.labels]
-    scores = score(confusion_matrix(labels, predicted_classes(part.logits), num_classes=len(names)))
-    return {"checkpoint": part.checkpoint, "war": scores.war, "uar": scores.uar, "n": len(part.clip_ids)}
+    labels = [names.index(label) for label in predictions.labels]
+    scores = score(confusion_matrix(labels, predicted_classes(predictions.logits), num_classes=len(names)))
+    return {"checkpoint": predictions.checkpoint, "war": scores.war, "uar": scores.uar, "n": len(predictions.clip_ids)}
 
 
 def _info(experiment: Experiment, *, checkpoints: tuple[str, ...], finished: bool, init_sha256: str | None) -> RunInfo:
@@ -296,7 +301,7 @@ def _info(experiment: Experiment, *, checkpoints: tuple[str, ...], finished: boo
 
 
 def _settings(experiment: Experiment, *, init_sha256: str | None) -> dict[str, Any]:
-    """Return what makes two runs the same experiment."""
+    """Return the settings that define the experiment; two runs with equal settings are the same experiment."""
     return asdict(experiment.recipe) | {
         "dataset_sha256": experiment.data.document["sha256"],
         "fold": experiment.fold,
@@ -307,7 +312,7 @@ def _settings(experiment: Experiment, *, init_sha256: str | None) -> dict[str, A
 
 
 def _init_sha256(init: Path | None) -> str | None:
-    """Hash the start weights; CheckpointError if they are not there."""
+    """Return the hash of the start weights. Raises CheckpointError if the file is missing."""
     if init is None:
         return None
     if not init.is_file():
@@ -316,9 +321,9 @@ def _init_sha256(init: Path | None) -> str | None:
 
 
 def _git_revision() -> str | None:
-    """Return the commit of the working folder, for people who keep their experiments in git."""
+    """Return the git commit of the working folder, for experiments kept in git; None without one."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        line = ["git", "rev-parse", "HEAD"]
-        done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=5)
-        return done.stdout.strip() or None
+        command = ["git", "rev-parse", "HEAD"]
+        process = subprocess.run(command, capture_output=True, text=True, check=False, timeout=5)
+        return process.stdout.strip() or None
     return None

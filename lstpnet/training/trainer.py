@@ -1,7 +1,7 @@
-"""Train one experiment: a stage on single frames, a stage on clips, the test clips once at the end.
+"""Train one experiment: a stage on single frames, then one on clips; `run.py` predicts the test clips once at the end.
 
-Plain PyTorch on CUDA, MPS or CPU. On a CPU, equal settings and seeds give equal numbers on one machine with the same
-number of threads.
+Plain PyTorch on CUDA, MPS or CPU. On one CPU machine with the same number of threads, equal settings and seeds give
+equal numbers.
 """
 
 from __future__ import annotations
@@ -44,63 +44,63 @@ from lstpnet.training.losses import TrainingLoss
 from lstpnet.training.optim import build_optimizer, build_schedule
 from lstpnet.training.resume_state import load_state, save_state, state_path
 
-_MEMORY_BYTES = 1 << 30  # decoded training clips are kept when they fit into this
+_MEMORY_BYTES = 1 << 30  # decoded training clips stay in memory up to this size
 
 
 @dataclass(frozen=True)
 class EpochDone:
-    """Event: an epoch is over; also a line of metrics.jsonl."""
+    """Event: an epoch has ended; also one line of metrics.jsonl."""
 
     checkpoint: str
-    """The checkpoint that is being trained: `last`, or `refit`."""
+    """The checkpoint in training: `last` or `refit`."""
     stage: str
     """`frames` or `clips`."""
     epoch: int
-    """From 1, inside the stage."""
+    """Number of the epoch in its stage, from 1."""
     num_epochs: int
-    """Of the stage."""
+    """Number of epochs of the stage."""
     loss: float
     """Mean training loss."""
     train_accuracy: float
-    """0..1, on the augmented training clips as they were seen."""
+    """0..1, on the augmented training clips, measured during the epoch."""
     learning_rate: float
     """At the end of the epoch."""
     seconds: float
     """Wall time."""
     waiting_seconds: float
-    """Part of it in which the model waited for clips."""
+    """Part of `seconds` in which the model waited for clips."""
     val_war: float | None
-    """0..1 on the held-out clips; None without them or on single frames."""
+    """WAR on the held-out clips, 0..1; None without them or on single frames."""
     val_uar: float | None
     """The same for UAR."""
     test_war: float | None = None
-    """0..1 on the test clips that show a face; None unless the run selects on them."""
+    """WAR on the test clips with a face, 0..1; None unless the run selects on them."""
     test_uar: float | None = None
     """The same for UAR."""
 
 
 @dataclass(frozen=True)
 class BestEpoch:
-    """The weights of an epoch that was chosen."""
+    """The weights of a selected epoch."""
 
     epoch: int
-    """From 1, of the stage on clips."""
+    """Number of the epoch in the stage on clips, from 1."""
     figure: float
-    """Of the recipe's `select_by`, 0..1."""
+    """Value of the recipe's `select_by`, 0..1."""
     weights: dict[str, torch.Tensor]
-    """State of the model."""
+    """State dict of the model."""
 
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What training leaves in memory."""
+    """The trained model and its best epochs, in memory."""
 
     model: nn.Module
-    """With the weights of the last epoch."""
+    """The model with the weights of the last epoch."""
     best: BestEpoch | None
-    """The first epoch that was best on the held-out clips; None without them."""
+    """The first epoch with the best held-out figure; None without held-out clips."""
     test_best: BestEpoch | None
-    """The same on the test clips; None unless the recipe selects on them."""
+    """The same for the test clips; None unless the recipe selects on them."""
 
 
 def fit(
@@ -115,13 +115,13 @@ def fit(
     save_seconds: float = 600.0,
     group: Group = ALONE,
 ) -> TrainingResult:
-    """Train `model` and return it; adds to metrics.jsonl and writes the checkpoint `name` of each epoch in `folder`.
+    """Train `model`, append to metrics.jsonl in `folder`, and write the checkpoint `name` there after each epoch.
 
-    Goes on where the state of the same training in `folder` stands; a state is kept after each epoch and, inside one,
-    every `save_seconds`. `stop_after`: end after that epoch on clips of the schedule.
+    Resumes from a state of the same training in `folder`; a state is saved after each epoch and, within an epoch, every
+    `save_seconds`. `stop_after`: stop after that epoch of the stage on clips; the schedule stays that of all epochs.
 
-    Raises DferError when loss or weights are not finite, memory or disk are full (the last good checkpoint and state
-    stay), CorruptShardError for damage, CheckpointError for a damaged state.
+    Raises DferError when the loss or weights are not finite, or memory or disk are full (the last good checkpoint and
+    state stay), CorruptShardError for damaged clips, CheckpointError for a damaged state.
     """
     model.to(device)
     training = _Training(
@@ -133,8 +133,8 @@ def fit(
 
 @contextlib.contextmanager
 def _readable_failures(recipe: Recipe, folder: Path, device: torch.device) -> Iterator[None]:
-    """Say in one line what memory and disk refused."""
-    kept = "the last good checkpoint and state are intact"
+    """Turn errors of memory and disk into one-line errors."""
+    intact = "the last good checkpoint and state are intact"
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -143,25 +143,25 @@ def _readable_failures(recipe: Recipe, folder: Path, device: torch.device) -> It
         if "not enough memory" in str(error) or "can't allocate memory" in str(error):
             raise DferError(_out_of_memory(recipe, device)) from error
         if "PytorchStreamWriter" in str(error) or "unexpected pos" in str(error):
-            raise DferError(f"cannot write {folder}: is the disk full? {kept}; make room and run again") from error
+            raise DferError(f"cannot write {folder}: is the disk full? {intact}; make room and run again") from error
         raise
-    except BrokenPipeError:  # of whoever listens to the events
+    except BrokenPipeError:  # from the listener of the events, not from the disk
         raise
     except (OSError, SafetensorError) as error:
-        raise DferError(f"cannot write {folder}: {error}; {kept}; make room and run again") from error
+        raise DferError(f"cannot write {folder}: {error}; {intact}; make room and run again") from error
 
 
 def _out_of_memory(recipe: Recipe, device: torch.device) -> str:
     return (
         f"out of memory on {device} with batch_size {recipe.batch_size} at {recipe.size_px} px; halve batch_size and "
-        "double accumulate, or set recompute = true; the run goes on from its last state"
+        "double accumulate, or set recompute = true; the run resumes from its last state"
     )
 
 
 def _better(
     best: BestEpoch | None, war: float | None, uar: float | None, epoch: int, model: nn.Module, recipe: Recipe
 ) -> BestEpoch | None:
-    """Return this epoch if it is the first or better than the best one, else that."""
+    """Return this epoch if there is no best one or this is better, else the best one."""
     if war is None or uar is None:
         return best
     figure = {"war": war, "uar": uar, "war+uar": (war + uar) / 2}[recipe.select_by]
@@ -172,7 +172,7 @@ def _better(
 
 @dataclass
 class _Totals:
-    """What an epoch adds up, over this process's clips."""
+    """Sums of an epoch over the clips of this process."""
 
     loss: float = 0.0
     right: int = 0
@@ -182,7 +182,7 @@ class _Totals:
 
 
 class _Training:
-    """A model on its way through the stages of a recipe."""
+    """Trains a model through the stages of a recipe."""
 
     def __init__(
         self,
@@ -197,7 +197,7 @@ class _Training:
     ) -> None:
         self._experiment, self._model, self._device = experiment, model, device
         self._recipe, self._name, self._folder, self._group = experiment.recipe, name, folder, group
-        self._save_seconds, self._saved = save_seconds, time.monotonic()
+        self._save_seconds, self._last_save = save_seconds, time.monotonic()
         self._best: BestEpoch | None = None
         self._test_best: BestEpoch | None = None
         self._dataset = _train_clips(experiment, device=device)
@@ -206,8 +206,8 @@ class _Training:
         )
 
     @property
-    def _tested(self) -> nn.Module:
-        """The model whose weights are tested and kept."""
+    def _evaluated_model(self) -> nn.Module:
+        """The model whose weights are evaluated and saved."""
         return self._model if self._average is None else self._average.module
 
     def run(self, on_event: Callable[[EpochDone], None], *, stop_after: int | None) -> TrainingResult:
@@ -220,56 +220,58 @@ class _Training:
         if state is not None and state["recipe_sha256"] != recipe.sha256:
             raise CheckpointError(f"{self._folder} holds the state of another recipe; --force trains from the start")
         is_over = state is not None and int(state["stage"]) == len(stages)
-        if self._group.is_first and not is_over:  # lines of a later training may follow its own
+        if self._group.is_first and not is_over:  # after the end, lines of a later training may follow
             _rewind(self._folder / METRICS_NAME, self._name, None if state is None else int(state["metrics_bytes"]))
         if state is not None:
-            self._take(state)
+            self._restore(state)
         first_stage = 0 if state is None else int(state["stage"])
-        for number, (stage, sampling, num_epochs) in enumerate(stages):
-            if num_epochs == 0 or number < first_stage:
+        for stage_index, (stage, sampling, num_epochs) in enumerate(stages):
+            if num_epochs == 0 or stage_index < first_stage:
                 continue
             self._dataset.sampling = sampling
             schedule_epochs = recipe.epochs if stage == "clips" else num_epochs
-            loop = _Stage(self, stage=stage, number=number, num_epochs=schedule_epochs)
-            first, position, totals = 1, 0, _Totals()
-            if state is not None and number == first_stage:
-                first, position = int(state["epoch"]), int(state["position"])
+            loop = _Stage(self, stage=stage, number=stage_index, num_epochs=schedule_epochs)
+            first_epoch, position, totals = 1, 0, _Totals()
+            if state is not None and stage_index == first_stage:
+                first_epoch, position = int(state["epoch"]), int(state["position"])
                 totals = _Totals(*state["totals"])
-                loop.take(state)
-            for epoch in range(first, num_epochs + 1):
-                done = loop.run_epoch(epoch, position=position, totals=totals)
+                loop.restore(state)
+            for epoch in range(first_epoch, num_epochs + 1):
+                event = loop.run_epoch(epoch, position=position, totals=totals)
                 position, totals = 0, _Totals()
-                self._finish_epoch(done, stage=stage, epoch=epoch)
+                self._finish_epoch(event, stage=stage, epoch=epoch)
                 is_last = epoch == num_epochs
-                nothing = _Totals()
+                no_totals = _Totals()
                 if is_last:
-                    self.save(stage=number + 1, epoch=1, position=0, totals=nothing, loop={})
+                    self.save(stage=stage_index + 1, epoch=1, position=0, totals=no_totals, loop={})
                 else:
-                    self.save(stage=number, epoch=epoch + 1, position=0, totals=nothing, loop=loop.state())
+                    self.save(stage=stage_index, epoch=epoch + 1, position=0, totals=no_totals, loop=loop.state())
                 if self._group.is_first:
-                    on_event(done)
-        return TrainingResult(self._tested, self._best, self._test_best)
+                    on_event(event)
+        return TrainingResult(self._evaluated_model, self._best, self._test_best)
 
-    def _finish_epoch(self, done: EpochDone, *, stage: str, epoch: int) -> None:
-        """Check the weights, keep the best, write metrics and checkpoint."""
-        if not all(bool(tensor.isfinite().all()) for tensor in self._tested.state_dict().values()):
+    def _finish_epoch(self, event: EpochDone, *, stage: str, epoch: int) -> None:
+        """Check the weights, keep the best epoch, write metrics and the checkpoint."""
+        if not all(bool(tensor.isfinite().all()) for tensor in self._evaluated_model.state_dict().values()):
             raise DferError(
                 f"weights became infinite in epoch {epoch} of the {stage} stage; a lower learning_rate helps; "
                 "checkpoints of earlier epochs are intact"
             )
         if stage == "clips":
-            self._best = _better(self._best, done.val_war, done.val_uar, epoch, self._tested, self._recipe)
-            self._test_best = _better(self._test_best, done.test_war, done.test_uar, epoch, self._tested, self._recipe)
+            self._best = _better(self._best, event.val_war, event.val_uar, epoch, self._evaluated_model, self._recipe)
+            self._test_best = _better(
+                self._test_best, event.test_war, event.test_uar, epoch, self._evaluated_model, self._recipe
+            )
         if not self._group.is_first:
             return
         with (self._folder / METRICS_NAME).open("ab") as file:
-            file.write(canonical_json(asdict(done)))
+            file.write(canonical_json(asdict(event)))
         facts = {"stage": stage, "epoch": epoch, "recipe_sha256": self._recipe.sha256}
-        save_checkpoint(self._tested, self._folder / "checkpoints" / f"{self._name}.safetensors", facts=facts)
+        save_checkpoint(self._evaluated_model, self._folder / "checkpoints" / f"{self._name}.safetensors", facts=facts)
 
     def save(self, *, stage: int, epoch: int, position: int, totals: _Totals, loop: Mapping[str, Any]) -> None:
-        """Write the state from which the training goes on at this place."""
-        self._saved = time.monotonic()
+        """Write the state from which training resumes at this position."""
+        self._last_save = time.monotonic()
         if not self._group.is_first:
             return
         state = {
@@ -290,10 +292,10 @@ class _Training:
         save_state(state_path(self._folder, self._name), state)
 
     def is_save_due(self) -> bool:
-        """Whether it has been long since the last state; one process alone, as others would have to agree on it."""
-        return self._group.world_size == 1 and time.monotonic() - self._saved >= self._save_seconds
+        """Whether a state is due within the epoch; only for a single process, as several would have to agree."""
+        return self._group.world_size == 1 and time.monotonic() - self._last_save >= self._save_seconds
 
-    def _take(self, state: Mapping[str, Any]) -> None:
+    def _restore(self, state: Mapping[str, Any]) -> None:
         self._model.load_state_dict(state["model"])
         if self._average is not None:
             self._average.load_state_dict(state["average"])
@@ -331,40 +333,42 @@ class _Stage:
         self._optimizer = build_optimizer(self._model, recipe)
         self._schedule = build_schedule(self._optimizer, recipe, num_epochs=num_epochs, steps_per_epoch=steps)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
-        stepped = _WithFeatures(self._model) if self._loss.needs_features else self._model
-        self._wrapped = self._group.wrap(stepped, device)
+        trained_module = _WithFeatures(self._model) if self._loss.needs_features else self._model
+        self._wrapped = self._group.wrap(trained_module, device)
         self._forward = torch.compile(self._wrapped) if recipe.compile else self._wrapped
 
     def state(self) -> dict[str, Any]:
-        """Return optimiser, schedule and scaler."""
+        """Return the states of optimiser, schedule and scaler."""
         return {
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "scaler": self._scaler.state_dict(),
         }
 
-    def take(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state inside this stage; one at its start has no optimiser yet."""
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Restore a state within this stage; a state at its start has no optimiser yet."""
         if "optimizer" in state:
             self._optimizer.load_state_dict(state["optimizer"])
             self._schedule.load_state_dict(state["schedule"])
             self._scaler.load_state_dict(state["scaler"])
 
     def run_epoch(self, epoch: int, *, position: int, totals: _Totals) -> EpochDone:
-        start, before = time.perf_counter(), totals.seconds
-        number = epoch + (1_000_000 if self._stage == "frames" else 0)
+        start, seconds_before = time.perf_counter(), totals.seconds
+        epoch_number = epoch + (1_000_000 if self._stage == "frames" else 0)
         self._model.train()
         if self._recipe.freeze_norms:
             for module in self._model.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         waiting = WaitingTime()
-        for frames, labels, batch in waiting.timed(on_device(self._loader.epoch(number, start=position), self._device)):
-            loss, right = self._step(frames, labels, batch)
+        for frames, labels, batch in waiting.timed(
+            on_device(self._loader.epoch(epoch_number, start=position), self._device)
+        ):
+            loss, num_right = self._step(frames, labels, batch)
             totals.loss += loss * len(batch.clip_ids)
-            totals.right += right
+            totals.right += num_right
             totals.seen += len(batch.clip_ids)
-            totals.seconds = before + time.perf_counter() - start
+            totals.seconds = seconds_before + time.perf_counter() - start
             totals.waiting_seconds += waiting.taken()
             if self._ends_step(batch.next_position) and self._training.is_save_due():
                 self._training.save(
@@ -379,7 +383,7 @@ class _Stage:
             sums[0] / sums[2],
             sums[1] / sums[2],
             max(float(rate) for rate in self._schedule.get_last_lr()),
-            before + time.perf_counter() - start,
+            seconds_before + time.perf_counter() - start,
             totals.waiting_seconds,
             *self._figures(self._experiment.val_ids),
             *self._figures(self._experiment.seen_test_ids if self._recipe.select == "test-best" else ()),
@@ -389,21 +393,23 @@ class _Stage:
         return next_position % self._recipe.accumulate == 0 or next_position == self._num_batches
 
     def _step(self, frames: torch.Tensor, labels: torch.Tensor, batch: Batch) -> tuple[float, int]:
-        """Take one batch, and one step when as many as make a step have been taken."""
+        """Add one batch's gradients, and step the optimiser after the last batch of a step."""
         recipe, seed, epoch = self._recipe, self._experiment.seed, self._dataset.epoch
-        changes, clip_ids = Augmentation.of(recipe), batch.clip_ids
-        pixels = normalised(augmented(frames, clip_ids, changes, seed=seed, epoch=epoch), norm=recipe.input_norm)
+        augmentation, clip_ids = Augmentation.of(recipe), batch.clip_ids
+        pixels = normalised(augmented(frames, clip_ids, augmentation, seed=seed, epoch=epoch), norm=recipe.input_norm)
         num_classes = len(self._experiment.data.class_names)
         targets = labels
         if self._targets is not None:
-            rows = np.stack([self._targets[clip_id] for clip_id in clip_ids])
-            targets = torch.from_numpy(rows).to(labels.device)  # (B, num_classes)
-        pixels, targets = mixed(pixels, targets, clip_ids, changes, num_classes=num_classes, seed=seed, epoch=epoch)
-        ends = self._ends_step(batch.next_position)
-        with contextlib.nullcontext() if ends else self._unsynced():
+            soft_labels = np.stack([self._targets[clip_id] for clip_id in clip_ids])
+            targets = torch.from_numpy(soft_labels).to(labels.device)  # (B, num_classes)
+        pixels, targets = mixed(
+            pixels, targets, clip_ids, augmentation, num_classes=num_classes, seed=seed, epoch=epoch
+        )
+        ends_step = self._ends_step(batch.next_position)
+        with contextlib.nullcontext() if ends_step else self._unsynced():
             with torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not None):
-                found = self._forward(pixels)
-            logits, features = found if isinstance(found, tuple) else (found, None)
+                outputs = self._forward(pixels)
+            logits, features = outputs if isinstance(outputs, tuple) else (outputs, None)
             loss = self._loss(logits.float(), targets, None if features is None else features.float())
             value = loss.item()
             if not np.isfinite(value):
@@ -412,18 +418,18 @@ class _Stage:
                     "checkpoints of earlier epochs are intact"
                 )
             self._scaler.scale(loss * self._share(batch)).backward()
-        if ends:
+        if ends_step:
             self._take_step()
         return value, int((logits.argmax(1) == labels).sum())
 
     def _share(self, batch: Batch) -> float:
-        """Return how much of a step a batch is: its clips of all batches' and processes', which DDP then averages."""
-        first = (batch.next_position - 1) // self._recipe.accumulate * self._recipe.accumulate
-        num_batches = min(self._recipe.accumulate, self._num_batches - first)
+        """Return a batch's weight in its step: its share of all processes' clips, scaled up because DDP averages."""
+        first_batch = (batch.next_position - 1) // self._recipe.accumulate * self._recipe.accumulate
+        num_batches = min(self._recipe.accumulate, self._num_batches - first_batch)
         return len(batch.clip_ids) * self._group.world_size / batch.num_clips_of_all / num_batches
 
     def _unsynced(self) -> contextlib.AbstractContextManager[None]:
-        """Leave out the exchange of gradients, until the last batch of a step."""
+        """Return a context that skips the exchange of gradients; the last batch of a step exchanges them."""
         wrapped = self._wrapped
         return wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) else contextlib.nullcontext()
 
@@ -436,16 +442,16 @@ class _Stage:
         self._scaler.update()
         self._optimizer.zero_grad(set_to_none=True)
         if self._scaler.get_scale() < scale:
-            return  # too large a scale for f16: the optimiser took no step
+            return  # the scale was too large for f16, so the optimiser took no step
         self._schedule.step()
         if self._training._average is not None:
             self._training._average.update_parameters(self._model)
 
     def _figures(self, clip_ids: Sequence[str]) -> tuple[float | None, float | None]:
-        """Return WAR and UAR on clips after an epoch on clips; None where there is nothing to measure."""
+        """Return WAR and UAR on the clips; None without clips or in the stage on frames."""
         if self._stage != "clips" or not clip_ids:
             return None, None
-        data, recipe, model = self._experiment.data, self._recipe, self._training._tested
+        data, recipe, model = self._experiment.data, self._recipe, self._training._evaluated_model
         logits = predict_clips(model, data.root, clip_ids, recipe=recipe, device=self._device, dtype=self._dtype)
         labels = [data.class_names.index(label) for label in data.index(clip_ids)["label"].to_pylist()]
         guesses = predicted_classes(np.nan_to_num(logits))
@@ -454,7 +460,7 @@ class _Stage:
 
 
 class _WithFeatures(nn.Module):
-    """LSTPNet that also gives what its classifier sees."""
+    """LSTPNet that also returns the input of its classifier."""
 
     model: LSTPNet
 
@@ -469,24 +475,25 @@ class _WithFeatures(nn.Module):
 
 
 def asdict_shallow(chosen: BestEpoch) -> dict[str, Any]:
-    """Return the fields by name; dataclasses.asdict would copy every weight."""
-    return {each.name: getattr(chosen, each.name) for each in fields(chosen)}
+    """Return the fields by name without a copy; dataclasses.asdict would copy every weight."""
+    return {field.name: getattr(chosen, field.name) for field in fields(chosen)}
 
 
 def _rewind(path: Path, name: str, num_bytes: int | None) -> None:
-    """Take back the lines that were written after the state, or all of this checkpoint's where there is none."""
+    """Remove the lines written after the state; without a state, all lines of this checkpoint."""
     path.touch()
-    lines = path.read_bytes()
-    kept = lines[:num_bytes]
+    content = path.read_bytes()
+    kept_content = content[:num_bytes]
     if num_bytes is None:
-        whole = [line for line in lines.splitlines(keepends=True) if line.endswith(b"\n")]  # a kill cuts the last one
-        kept = b"".join(line for line in whole if json.loads(line)["checkpoint"] != name)
-    if kept != lines:
-        path.write_bytes(kept)
+        # a kill may cut the last line
+        complete_lines = [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
+        kept_content = b"".join(line for line in complete_lines if json.loads(line)["checkpoint"] != name)
+    if kept_content != content:
+        path.write_bytes(kept_content)
 
 
 def _train_clips(experiment: Experiment, *, device: torch.device) -> FaceClipDataset:
-    """Open the training clips; decoded once for all stages and kept where no loader process works and they fit."""
+    """Open the training clips, decoded once for all stages and kept in memory if no loader thread runs and they fit."""
     rows, size_px = experiment.data.clips, experiment.recipe.size_px
     num_frames = int(rows["num_frames"][rows["clip_id"].isin(experiment.train_ids)].sum())
     return FaceClipDataset(

@@ -31,13 +31,13 @@ def test_both_detectors_on_a_folder(videos: Path, tmp_path: Path, capsys: Captur
     assert "note: without retinaface-resnet50: --backbone resnet50 needs torchvision" in printed
     assert "detector retinaface: mobilenet0.25, weights sha256 b7a7acab55e1; long side 160 px" in printed
     assert "detector dlib: hog-5pt, weights sha256 c4b1e9804792; long side 160 px" in printed
-    assert "2 clips, 15 frames; lengths in % of the distance of the eyes" in printed
+    assert "2 clips, 15 frames; lengths in % of the inter-ocular distance" in printed
     assert "retinaface  66.7 % (10)" in printed
     assert "retinaface, dlib  100.0 % (10 of 10)" in printed
-    assert f"look: {tmp_path / 'out/sheets'}" in printed
+    assert f"contact sheets: {tmp_path / 'out/sheets'}" in printed
     assert len(list((tmp_path / "out/sheets").glob("*.jpg"))) == 2
     assert main(line) == 2
-    assert "holds a comparison already; choose another folder, or --force" in capsys.readouterr().err
+    assert "already holds a comparison; choose another folder, or --force" in capsys.readouterr().err
     assert main([*line, "--force", "--detectors", "dlib", "--every", "5", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [row["name"] for row in document["detectors"]] == ["dlib"]
@@ -65,11 +65,11 @@ def test_what_is_wrong_is_told_in_one_line(videos: Path, tmp_path: Path, capsys:
         (f"{tmp_path / 'none'}", "none is not a folder; give a folder of videos"),
         (f"{tmp_path}", "holds no video (0 other files; known extensions: .3gp"),
         (f"{videos} --detectors mtcnn", "unknown detector 'mtcnn'; known: retinaface, retinaface-resnet50, dlib"),
-        (f"{videos} --detectors dlib,dlib", "--detectors dlib,dlib: each of them once, with commas between"),
-        (f"{videos} --detectors ,", "each of them once"),
+        (f"{videos} --detectors dlib,dlib", "--detectors dlib,dlib: name each detector once, separated by commas"),
+        (f"{videos} --detectors ,", "name each detector once"),
         (f"{videos} --detectors retinaface-resnet50", "needs torchvision, which is not installed: pip install"),
         (f"{videos} --resnet50-weights x.pth", "needs torchvision, which is not installed: pip install"),
-        (f"{videos} --det-size 100", "--det-size 100: a multiple of 32"),
+        (f"{videos} --det-size 100", "--det-size 100: must be a multiple of 32"),
     ]:
         assert main(["detectors", "compare", *line.split(), "--out", str(out)]) == 2
         assert message in capsys.readouterr().err

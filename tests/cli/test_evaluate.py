@@ -79,7 +79,7 @@ def test_classes_are_matched_by_name_and_what_is_left_out_is_counted(
     masked = evaluated(capsys, str(plain.folder), "--data", str(other), "--mask")
     assert masked["war"] >= found["war"]
     assert main(["evaluate", str(plain.folder), "--data", str(other)]) == 0
-    assert "classes that the model does not know, left out: contempt (10 clips)" in capsys.readouterr().out
+    assert "classes unknown to the model, left out: contempt (10 clips)" in capsys.readouterr().out
 
 
 def test_several_views_and_other_rules_by_option(plain: Done, crops: Path, capsys: Capture) -> None:
@@ -89,7 +89,7 @@ def test_several_views_and_other_rules_by_option(plain: Done, crops: Path, capsy
     strict = evaluated(capsys, run, "--data", data, "--fold", "3", "--protocol", "lstpnet")
     assert (strict["n"], strict["least_frames"], strict["clips_without_face"]) == (12, 16, 0)
     assert main(["evaluate", run, "--data", data, "--set", "size_px=64"]) == 2
-    assert "size_px cannot be changed after training; can be: sampler, short," in capsys.readouterr().err
+    assert "size_px cannot be changed after training; these can: sampler, short," in capsys.readouterr().err
 
 
 def test_the_authors_checkpoint_follows_the_classes_of_its_dataset(
@@ -139,14 +139,17 @@ def test_wrong_input(plain: Done, crops: Path, tmp_path: Path, capsys: Capture) 
     (tmp_path / "there.csv").write_text("x")
     run, data = str(plain.folder), str(crops)
     for arguments, words in (
-        (["evaluate", "nowhere", "--data", data], "nowhere: no such run or checkpoint"),
-        (["evaluate", run, "--data", data, "--out", str(tmp_path / "there.csv")], "there.csv is there already"),
+        (["evaluate", "nowhere", "--data", data], "nowhere: this run or checkpoint does not exist"),
+        (["evaluate", run, "--data", data, "--out", str(tmp_path / "there.csv")], "there.csv already exists"),
         (["evaluate", run, "--data", data, "--fold", "9"], "has no fold '9'; it has: 1, 2, 3, 4, 5"),
         (["evaluate", run, "--data", data, "--checkpoint", "best"], "has no checkpoint 'best'; it has: last"),
-        (["evaluate", run, "--data", data, "--out", "nowhere/p.csv"], "there is no folder nowhere to write p.csv into"),
+        (
+            ["evaluate", run, "--data", data, "--out", "nowhere/p.csv"],
+            "folder nowhere does not exist; create it to write p.csv there",
+        ),
         (["evaluate", str(tmp_path), "--data", data], str(tmp_path)),
         (["evaluate", run, "--data", str(tmp_path)], "is not a prepared dataset"),
-        (["features", run, "--data", data, "--out", "nowhere/f.npz"], "there is no folder nowhere"),
+        (["features", run, "--data", data, "--out", "nowhere/f.npz"], "folder nowhere does not exist"),
         (["features", run, "--data", data, "--out", "f.txt"], "f.txt must end in .npz or .parquet"),
     ):
         assert main(arguments) == 2

@@ -29,10 +29,12 @@ def test_the_one_dataset_there_is(here: Path, prepared: Prepared, capsys: Captur
     (here / "prepared/faces/prepare.log").write_text("")  # another machine: where the videos were is not known
     assert main(["inspect"]) == 0
     said = capsys.readouterr().out
-    assert "clips without faces are shown without frames: --source FOLDER says where their videos are\n" in said
+    assert (
+        "clips without faces are shown without frames: give the folder of their videos with --source FOLDER\n" in said
+    )
     assert said.endswith("inspect/faces/index.html: 6 contact sheets; one clip: dfer inspect --clip ID\n")
     assert main(["inspect"]) == 2
-    assert "index.html is there already; choose another --out, or --force" in capsys.readouterr().err
+    assert "index.html already exists; choose another --out or use --force" in capsys.readouterr().err
     assert main(["inspect", "prepared/faces", "--source", str(prepared.source), "--force", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert [sheet["name"] for sheet in document["sheets"]][-1] == "code-UNREADABLE"
@@ -51,7 +53,7 @@ def test_one_clip(here: Path, capsys: Capture) -> None:
     assert len(frames) == 20
     assert np.abs(frames[-1].astype(int) - frames[-1].mean(axis=2, keepdims=True)).max() > 60  # something blue
     assert main(["inspect", "--clip", "sad/appears.mp4"]) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
 
 
 def test_clips_that_could_not_be_made(here: Path, capsys: Capture) -> None:
@@ -73,7 +75,7 @@ def test_shipped_crops_have_a_picture_alone(crops: Path, tmp_path: Path, capsys:
     [
         (["prepared/none"], "prepared/none is not a prepared dataset"),
         (["--clip", "sad/gone.mp4"], "has no clip 'sad/gone.mp4'"),
-        (["--source", "nowhere"], "--source nowhere: there is no such folder"),
+        (["--source", "nowhere"], "--source nowhere: this folder does not exist"),
         (["--out", "a-file"], "--out a-file is a file; name a folder"),
         (["--rows", "0"], "--rows"),
     ],
@@ -87,7 +89,10 @@ def test_wrong_input_is_told_in_one_line(here: Path, capsys: Capture, arguments:
 def test_several_datasets_are_named(here: Path, capsys: Capture) -> None:
     shutil.copytree(here / "prepared/faces", here / "prepared/others")
     assert main(["inspect"]) == 2
-    assert "which prepared dataset? there are: prepared/faces, prepared/others" in capsys.readouterr().err
+    assert (
+        "name the folder or URL of one prepared dataset; found: prepared/faces, prepared/others"
+        in capsys.readouterr().err
+    )
 
 
 def test_a_full_disk_is_one_line_and_gets_its_room_back(
@@ -95,5 +100,5 @@ def test_a_full_disk_is_one_line_and_gets_its_room_back(
 ) -> None:
     disk = small_disk("size=24k")
     assert main(["inspect", str(crops), "--clip", "00001", "--out", str(disk)]) == 1
-    assert capsys.readouterr().err.endswith("No space left on device: make room, or write elsewhere\n")
+    assert capsys.readouterr().err.endswith("No space left on device: free some space or write elsewhere\n")
     assert list(disk.iterdir()) == []

@@ -30,12 +30,12 @@ EXECUTABLE = Path(sys.executable).with_name("dfer")
         (
             ValueError("surprise"),
             1,
-            "error: ValueError: surprise (unexpected; the same command with --debug shows where)",
+            "error: ValueError: surprise (unexpected; run the same command with --debug for the traceback)",
         ),
         (
             OSError(errno.ENOSPC, "No space left on device", "a/b.png"),
             1,
-            "error: a/b.png: No space left on device: make room, or write elsewhere",
+            "error: a/b.png: No space left on device: free some space or write elsewhere",
         ),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],

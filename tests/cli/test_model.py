@@ -58,7 +58,7 @@ def test_the_authors_file_is_converted(tmp_path: Path, capsys: Capture) -> None:
     load_checkpoint(model, tmp_path / "ours.safetensors")
     assert all(torch.equal(tensor, source.state_dict()[name]) for name, tensor in model.state_dict().items())
     assert main(line) == 2
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     del exported["module.fc.bias"]
     torch.save(exported, tmp_path / "less.pth")
     assert main(["model", "convert", str(tmp_path / "less.pth"), str(tmp_path / "b.safetensors")]) == 1
@@ -95,16 +95,16 @@ def test_a_runs_model_is_exported_and_predicts_what_the_run_predicted(
         with torch.no_grad():
             np.testing.assert_allclose(logits, model(x).numpy(), rtol=0, atol=1e-4)
     assert main(["model", "export", str(folder)]) == 2
-    assert "last.onnx is there already" in capsys.readouterr().err
+    assert "last.onnx already exists" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--format", "tflite"], "--format tflite: onnx is needed"),
+        (["--format", "tflite"], "--format tflite: expected onnx"),
         (["--checkpoint", "best"], "has no checkpoint 'best'; it has: last"),
         (["--out", "model.json"], "model.json must end in .onnx"),
-        (["--out", "nowhere/model.onnx"], "there is no folder nowhere to write model.onnx into"),
+        (["--out", "nowhere/model.onnx"], "folder nowhere does not exist; create it to write model.onnx there"),
     ],
 )
 def test_what_cannot_be_exported_is_one_line_and_2(
@@ -118,7 +118,7 @@ def test_what_cannot_be_exported_is_one_line_and_2(
 def test_an_export_does_not_write_over_the_settings_of_its_run(plain: Done, capsys: Capture) -> None:
     before = (plain.folder / "config.json").read_bytes()
     assert main(["model", "export", str(plain.folder), "--out", str(plain.folder / "config.onnx")]) == 2
-    assert "config.json is there already" in capsys.readouterr().err
+    assert "config.json already exists" in capsys.readouterr().err
     assert (plain.folder / "config.json").read_bytes() == before
 
 

@@ -29,7 +29,7 @@ def test_a_folder_of_videos(plain: Done, real_videos: dict[str, Path], tmp_path:
     document = json.loads(capsys.readouterr().out)
     junk, nobody, single = document["videos"]
     assert "is not a readable video" in junk["problem"]
-    assert nobody["problem"] == "no face in 8 frames of it"
+    assert nobody["problem"] == "no face in 8 or more frames"
     (person,) = single["persons"]
     assert person["frames"] == 72
     assert [window["start_seconds"] for window in person["windows"]] == [0.0, pytest.approx(0.4, abs=0.05)]
@@ -39,7 +39,7 @@ def test_a_folder_of_videos(plain: Done, real_videos: dict[str, Path], tmp_path:
     assert len(table) == 2
     assert table[document["class_names"]].sum(axis=1).tolist() == pytest.approx([1, 1], abs=1e-3)
     assert main(line) == 2
-    assert "p.csv is there already; choose another name, or --force" in capsys.readouterr().err
+    assert "p.csv already exists; choose another name or use --force" in capsys.readouterr().err
     pictures = ["--plots", str(tmp_path / "plots"), "--annotate", str(tmp_path / "plots")]
     assert main([*line[:1], str(videos / "single*.mp4"), *line[2:4], *pictures]) == 0
     assert "  person 0, 0.0 to 2.4 s, 2 windows: " in capsys.readouterr().out
@@ -69,13 +69,13 @@ def test_a_filmstrip_of_each_person_shows_what_is_attended_to(
     assert picture is not None
     assert picture.shape == (HEAD_PX + ROW_PX + FOOT_PX, FIGURE_WIDTH_PX, 3)
     assert main(line) == 2
-    assert "v.mp4-person-0.png is there already; choose another name, or --force" in capsys.readouterr().err
+    assert "v.mp4-person-0.png already exists; choose another name or use --force" in capsys.readouterr().err
     (strips / "v.mp4-person-7.png").write_bytes(b"of another run")
     (strips / "mine.png").write_bytes(b"")
     assert main([*line, "--force"]) == 0
     assert sorted(each.name for each in strips.iterdir()) == ["mine.png", "v.mp4-person-0.png"]
     assert main([*line[:-1], str(video)]) == 2
-    assert "v.mp4 is no folder" in capsys.readouterr().err
+    assert "v.mp4 is not a folder" in capsys.readouterr().err
 
 
 def test_a_model_without_attention_says_so_in_one_line_and_predicts(
@@ -94,9 +94,9 @@ def test_what_cannot_be_predicted_is_told_in_one_line(plain: Done, tmp_path: Pat
     model = ["--model", str(plain.folder)]
     for arguments, message in [
         ([str(tmp_path / "none.mp4"), *model], "none.mp4 does not exist"),
-        ([str(tmp_path / "*.mp4"), *model], "*.mp4 stands for nothing"),
+        ([str(tmp_path / "*.mp4"), *model], "*.mp4 matches no file"),
         ([str(tmp_path), *model], "no video in "),
-        ([str(tmp_path), *model, "--stride-seconds", "0"], "--stride-seconds 0: more than 0 is needed"),
+        ([str(tmp_path), *model, "--stride-seconds", "0"], "--stride-seconds 0: must be more than 0"),
     ]:
         assert main(["predict", *arguments]) == 2
         assert message in capsys.readouterr().err
@@ -105,14 +105,17 @@ def test_what_cannot_be_predicted_is_told_in_one_line(plain: Done, tmp_path: Pat
         (tmp_path / name).write_bytes(b"")
     video, other, named = (str(tmp_path / name) for name in ("v.mp4", "other/v.mp4", "v*.mp4"))
     for arguments, message in [
-        ([video, "--model", str(tmp_path / "none")], "none: no such run or model"),
-        ([video, *model, "--plots", video], "v.mp4 is no folder"),
-        ([video, *model, "--csv", str(tmp_path), "--force"], "is there already; choose another name"),
-        ([video, *model, "--csv", str(tmp_path / "no/x.csv")], "to write x.csv into"),
-        ([video, other, *model, "--plots", str(tmp_path / "p")], "--plots: 1 names stand for several videos (v.mp4)"),
-        ([named, *model, "--annotate", str(tmp_path)], "v.mp4.mp4 is one of the videos: name another folder"),
+        ([video, "--model", str(tmp_path / "none")], "none: this run or model does not exist"),
+        ([video, *model, "--plots", video], "v.mp4 is not a folder"),
+        ([video, *model, "--csv", str(tmp_path), "--force"], "already exists; choose another name"),
+        ([video, *model, "--csv", str(tmp_path / "no/x.csv")], "to write x.csv there"),
+        (
+            [video, other, *model, "--plots", str(tmp_path / "p")],
+            "--plots: 1 file names occur in several folders (v.mp4)",
+        ),
+        ([named, *model, "--annotate", str(tmp_path)], "v.mp4.mp4 is one of the input videos; name another folder"),
     ]:
         assert main(["predict", *arguments]) == 2
         assert message in capsys.readouterr().err
     assert main(["predict", str(tmp_path), *model, "--detector", "none"]) == 2
-    assert "--detector none: a video needs one, retinaface or dlib" in capsys.readouterr().err
+    assert "--detector none: a video needs a detector, retinaface or dlib" in capsys.readouterr().err

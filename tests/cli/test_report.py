@@ -148,11 +148,11 @@ def test_faults_of_a_predictions_file_stand_one_a_line(capsys: pytest.CaptureFix
         (["."], [". holds no runs"]),
         ([".", "--runs", "."], ["run folders and --runs"]),
         (["--json", "--format", "md"], ["--json and --format md"]),
-        (["--fold", "3", "--data", "x"], ["--data goes with", "--fold goes with"]),
-        (["--out", "x.docx"], ["x.docx: the ending says no format", ".html .md .json .csv .tex"]),
-        (["--out", "x.md", "--format", "console"], ["--format console goes to the screen"]),
+        (["--fold", "3", "--data", "x"], ["--data needs", "--fold needs"]),
+        (["--out", "x.docx"], ["x.docx: unknown file ending", ".html .md .json .csv .tex"]),
+        (["--out", "x.md", "--format", "console"], ["--format console prints to the screen"]),
         (["--out", "nowhere/x.md"], ["--out nowhere/x.md cannot be written: No such file"]),
-        (["--out", "x.md", "--filmstrips", "3"], ["--filmstrips goes with an HTML file"]),
+        (["--out", "x.md", "--filmstrips", "3"], ["--filmstrips needs an HTML file"]),
         (["--against", "imagenet"], ["no published figures on 'imagenet'", "dfew, ferv39k, afew, mafw"]),
         (["--baseline", "mine"], ["no system 'mine'"]),
         (["--predictions", "x.csv", "--baseline", "a", "--data", "x", "--fold", "3"], ["--baseline compares runs"]),
@@ -187,11 +187,11 @@ def test_against_puts_the_runs_among_all_published_figures(capsys: pytest.Captur
     write_folds(Path("runs"), folds=(1, 2), seeds=(0,), checkpoints=("last",))
     assert run("--against", "DFEW", "--against", "MAFW") == 0
     text = capsys.readouterr().out
-    assert "beside the published, DFEW: per cent" in text
-    assert "beside the published, MAFW-11: per cent" in text
+    assert "among published results, DFEW: per cent" in text
+    assert "among published results, MAFW-11: per cent" in text
     assert re.search(r"^> dfew_100% \* +-  ", text, flags=re.MULTILINE)
-    assert "* > dfew_100%: official folds 3, 4, 5 are missing; 101 test clips, official are 4,682" in text
-    assert "no line of this report is about this dataset" in text
+    assert "* > dfew_100%: official folds 3, 4, 5 are missing; 101 test clips instead of the official 4,682" in text
+    assert "this report has no line on this dataset" in text
 
 
 def test_systems_are_tested_against_the_baseline_named(capsys: pytest.CaptureFixture[str]) -> None:

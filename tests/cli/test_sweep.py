@@ -61,10 +61,10 @@ def test_a_printed_command_is_the_run_itself(work: Path, capsys: Capture) -> Non
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--set", "attention"], "--set attention: KEY=A,B,C is needed"),
+        (["--set", "attention"], "--set attention: expected KEY=A,B,C"),
         (["--set", "attention=tce,gct"], "attention = 'gct': one of tce"),
         (["--set", "wings=2"], "unknown key 'wings'"),
-        (["--fold", "x"], "--fold 'x' is no whole number"),
+        (["--fold", "x"], "--fold 'x' is not a whole number"),
     ],
 )
 def test_faults_are_told_before_anything_is_trained(

@@ -11,10 +11,10 @@ from dfer_cli.main import main
 
 def test_synth_refuses_a_dataset_that_it_cannot_shape(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["synth", "casme"]) == 2
-    wanted = "error: synth knows no dataset 'casme'; known: dfew, ferv39k, afew, mafw, cremad, ravdess\n"
+    wanted = "error: synth cannot imitate dataset 'casme'; known: dfew, ferv39k, afew, mafw, cremad, ravdess\n"
     assert capsys.readouterr().err == wanted
     assert main(["synth", "mafw", "--identities", "10"]) == 2
-    assert "--identities goes with dfew alone" in capsys.readouterr().err
+    assert "--identities is only for dfew" in capsys.readouterr().err
 
 
 def test_synth_says_that_it_is_synthetic_and_what_comes_next(workspace: Path) -> None:

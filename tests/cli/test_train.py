@@ -234,7 +234,7 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
         (["--recipe", "imagenet"], 2, ["unknown recipe 'imagenet'; shipped: afew, cremad, demo, dfew, ferv39k"]),
         (["--recipe", "nowhere.toml"], 2, ["nowhere.toml: no such file"]),
         (["--val", "fold"], 2, ["val = 'fold': one of none, blocks, groups, random"]),
-        (["--val", "groups"], 2, ["does not say whose clip 00001 is; use --val blocks"]),
+        (["--val", "groups"], 2, ["clip 00001 has no group (person); use --val blocks"]),
         (["--refit"], 2, ["refit = true needs held-out clips", "--val blocks"]),
         (["--protocol", "vgg"], 2, ["protocol = 'vgg': one of default, lstpnet"]),
         (["--set", "epochs"], 2, ["--set epochs: KEY=VALUE is needed"]),
@@ -243,7 +243,7 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
         (["--set", "epochs=x", "--set", "flip=y"], 2, ["epochs = 'x' is not a whole number", "flip = 'y' is not a"]),
         (["--set", "min_frames=99"], 2, ["fold 3 has no train clip"]),
         (["--device", "tpu9"], 1, ["device tpu9 cannot be used here"]),
-        (["--init", "nowhere.safetensors"], 1, ["no file of weights at nowhere.safetensors"]),
+        (["--init", "nowhere.safetensors"], 1, ["no weights file at nowhere.safetensors"]),
     ],
 )
 def test_what_cannot_be_trained_is_one_clear_line(
@@ -266,7 +266,9 @@ def test_folds_and_seeds_that_are_no_numbers(crops: Path, monkeypatch: pytest.Mo
     monkeypatch.chdir(crops)
     assert main(["train", "--fold", "3,x", "--seeds", "0,-1"]) == 2
     line = error_line(capsys)
-    assert line.startswith("error: --fold 'x' is no whole number; --seeds '-1' is no whole number; as in --fold 3, ")
+    assert line.startswith(
+        "error: --fold 'x' is not a whole number; --seeds '-1' is not a whole number; expected as in --fold 3, "
+    )
 
 
 def test_without_a_dataset_the_next_command_is_named(
@@ -325,7 +327,7 @@ def test_hours_on_a_cpu_need_a_yes(work: Path, monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setattr("lstpnet.training.initial_model.estimate_seconds", lambda experiment, device: 3.0 * 3600)
     assert train() == 2
     captured = capsys.readouterr()
-    assert captured.err == "error: training would take about 3.0 h on this CPU; add --yes to go ahead\n"
+    assert captured.err == "error: training would take about 3.0 h on this CPU; add --yes to start it\n"
     assert captured.out.startswith("device cpu; about 3.0 h; recipe dfew\n")
     assert not (work / "runs").exists()
     assert train("--yes") == 0
@@ -403,18 +405,18 @@ def test_a_model_of_ones_own_gets_loader_protocol_and_report(work: Path, capsys:
     assert settings["model"] == "my_models:build"
     assert len(settings["model_sha256"]) == 64
     assert main(["model", "export", str(folder)]) == 2
-    assert "holds a model of your own" in error_line(capsys)
+    assert "holds a custom model" in error_line(capsys)
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("my_models", "package.module:build is needed"),
-        ("nowhere:build", "there is no module 'nowhere' here or installed"),
+        ("my_models", "expected package.module:build"),
+        ("nowhere:build", "module 'nowhere' is neither in the working folder nor installed"),
         ("my_models:nothing", "has no attribute 'nothing'"),
-        ("my_models:number", "number cannot be called"),
-        ("my_models:wrong", "gives (2, 8) for two clips; logits of shape (2, 7) are needed"),
-        ("my_models:refuses", "does not take clips of shape (2, 16, 3, 32, 32)"),
+        ("my_models:number", "number is not callable"),
+        ("my_models:wrong", "returns (2, 8) for two clips; expected logits of shape (2, 7)"),
+        ("my_models:refuses", "does not accept clips of shape (2, 16, 3, 32, 32)"),
     ],
 )
 def test_a_model_of_ones_own_that_does_not_do(work: Path, capsys: Capture, name: str, words: str) -> None:

@@ -1,4 +1,4 @@
-"""Stored settings: what was no setting yet follows the rule of its time."""
+"""Stored settings: a missing one gets the value that applied before it existed."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def test_two_writers_are_harmless(
     os.killpg(first.process.pid, signal.SIGCONT)
     code, stderr = first.finish()
     assert code == 5, stderr
-    assert f"the lock of {bucket.url} is held by process {second.process.pid} on" in stderr
+    assert f"the lock of {bucket.url} is now held by process {second.process.pid} on" in stderr
     assert_completes(second, expected)
 
 

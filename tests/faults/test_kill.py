@@ -77,7 +77,7 @@ def test_a_run_outlives_its_workers(start: Start, expected: dict[str, str]) -> N
     assert line.startswith(f"note: worker {worker} was lost ")
     # what it was killed over, if it was not between two videos: which is chance
     assert re.search(
-        r"\(its process was killed by SIGKILL\)( and is replaced|; the video is tried once more, alone)", line
+        r"\(its process was killed by SIGKILL\)( and is replaced|; the video is retried once, alone)", line
     )
     run.assert_gone()
     assert tiny.tree(run.out) == expected

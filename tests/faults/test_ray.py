@@ -264,7 +264,7 @@ def test_options_of_ray_are_refused_elsewhere(
     source: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], flag: tuple[str, str]
 ) -> None:
     assert main(["prepare", "folder", "--source", str(source), "--out", str(tmp_path / "out"), *flag]) == 2
-    assert f"{flag[0]} goes with --engine ray alone" in capsys.readouterr().err
+    assert f"{flag[0]}: only for --engine ray" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -292,7 +292,7 @@ def test_a_node_that_does_not_see_the_folders_is_named(orders: Orders) -> None:
     path = orders.place.source / "b"
     assert f"node {node} of the cluster does not see {path}; --source must" in fault(RayActor(missing).start(None))
     orders.place.work.rmdir()
-    words = f"node {node} of the cluster does not see {orders.place.work}; --out must lie on a file system"
+    words = f"node {node} of the cluster does not see {orders.place.work}; --out must be on a file system"
     assert words in fault(RayActor(orders).start(None))
 
 

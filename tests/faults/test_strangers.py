@@ -131,7 +131,7 @@ def test_a_run_cannot_name_a_folder_elsewhere(tmp_path: Path, name: str) -> None
     facts |= {"class_names": ["a", "b"], "n_train": 1, "n_val": 0, "synthetic": False, "protocol": ""}
     facts |= {"checkpoints": ["last"], "finished": True, "format": "dfer-run", "format_version": 1}
     (tmp_path / "run.json").write_text(json.dumps(facts))
-    with pytest.raises(CorruptDataError, match=r"prepared = .* must be the name of a folder"):
+    with pytest.raises(CorruptDataError, match=r"prepared = .* must be a folder name"):
         read_run(tmp_path)
 
 

@@ -108,7 +108,7 @@ def test_what_takes_too_much_memory_is_a_row_and_other_clips_do_not_suffer(
     summary = run_preparation(resolved, tmp_path / "out", num_workers=2, limits=limits, on_event=blows)
     assert summary.num_clips == {"ok": 3, "OUT_OF_MEMORY": 1}
     row = open_dataset(tmp_path / "out").clip("happy/4k.mp4")
-    assert (row["code"], row["reason"]) == ("OUT_OF_MEMORY", "took more than 350 MiB of memory")
+    assert (row["code"], row["reason"]) == ("OUT_OF_MEMORY", "used more than 350 MiB of memory")
     assert [(event.clip_id, event.is_final) for event in blows.lost] == [
         ("happy/4k.mp4", False),
         ("happy/4k.mp4", True),

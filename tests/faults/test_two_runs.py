@@ -115,12 +115,12 @@ def test_a_task_beside_a_whole_run_is_refused(
     ("arguments", "words"),
     [
         (("--task-index", "2", "--num-tasks", "2"), "--task-index 2 --num-tasks 2: an index from 0"),
-        (("--task-index", "0"), "--task-index and --num-tasks go together"),
-        (("--task-index", "0", "--num-tasks", "2", "--force"), "--force goes without --task-index"),
-        (("--task-index", "0", "--num-tasks", "2", "--retry-failed"), "--retry-failed goes without --task-index"),
+        (("--task-index", "0"), "--task-index and --num-tasks must be used together"),
+        (("--task-index", "0", "--num-tasks", "2", "--force"), "--force cannot be combined with --task-index"),
+        (("--task-index", "0", "--num-tasks", "2", "--retry-failed"), "--retry-failed cannot be combined with"),
         (("--engine", "ray-gun"), "--engine ray-gun: processes, inline or ray"),
         (("--max-memory-mb", "0"), "--max-memory-mb 0: more than 0"),
-        (("--partial", "mend"), "--partial mend: keep or drop"),
+        (("--partial", "mend"), "--partial mend: must be keep or drop"),
     ],
 )
 def test_wrong_divisions_of_work_are_one_line_and_2(
@@ -176,7 +176,7 @@ def test_retrying_all_and_retrying_what_did_not_happen(
     assert "no clip in" in (error := capsys.readouterr().err)
     assert "there are: NO_FACE, UNREADABLE" in error
     assert run(small, out, "--retry-failed") == EXIT_PARTIAL
-    assert "everything was there already" not in capsys.readouterr().out
+    assert "all shards exist already" not in capsys.readouterr().out
     assert tiny.tree(out) == wanted
 
 

@@ -174,15 +174,15 @@ def test_a_damaged_run_json_is_named_in_one_line(tmp_path: Path, change: Any, wo
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"label": "angry"}, "label 'angry' is no class"),
+        ({"label": "angry"}, "label 'angry' is not a class"),
         ({"label": None}, "empty cells in label"),
-        ({"clip_id": "00001"}, "clip 00001 stands there twice"),
-        ({"checkpoint": "best"}, "rows lack ['last'], have also ['best']"),
+        ({"clip_id": "00001"}, "clip 00001 is listed twice"),
+        ({"checkpoint": "best"}, "rows lack ['last'], add ['best']"),
         ({"checkpoint": "first"}, "'first'"),
         ({"control": "upside-down"}, "'upside-down'"),
         ({"logits": [[0.0, 1.0]] * 4}, "rows of [2] logits for 3 classes"),
         ({"logits": [[0.0, 1.0, float("nan")]] * 4}, "NaN"),
-        ({"logits": [[-np.inf] * 3] * 4}, "nothing but -inf"),
+        ({"logits": [[-np.inf] * 3] * 4}, "all logits of a clip are -inf"),
     ],
 )
 def test_predictions_that_do_not_fit_are_named_in_one_line(tmp_path: Path, changes: dict[str, Any], words: str) -> None:

@@ -1,1 +1,1 @@
-"""One file per dataset: its annotation files to a listing of videos."""
+"""One adapter per file: it turns the annotation files of a dataset into a listing of videos."""

@@ -1,4 +1,4 @@
-"""CREMA-D (Cao et al., 2014): `VideoFlash/1001_DFA_ANG_XX.flv`: actor, sentence, emotion, level. Folds by actors."""
+"""CREMA-D (Cao et al., 2014): `VideoFlash/1001_DFA_ANG_XX.flv` is actor, sentence, emotion, level. Folds by actor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LIST = "SentenceFilenames.csv"
 
 
 def list_cremad(root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
-    """List CREMA-D; clips of SentenceFilenames.csv that are not there are missing. See Source."""
+    """List CREMA-D; clips that SentenceFilenames.csv names and the folder lacks are missing. See Source."""
     return list_coded("cremad", root, layout=layout, crops=crops, read=_read, listed=_listed)
 
 
@@ -32,7 +32,7 @@ def _read(name: str) -> Named | str | None:
 
 
 def _listed(tree: DatasetTree, faults: list[str]) -> Iterator[tuple[str, str]]:
-    """Yield the names in SentenceFilenames.csv: a number and a name in each line, both in quotes."""
+    """Yield (`file:line`, name) per line of SentenceFilenames.csv: a number and a name, both in quotes."""
     path = tree.named(_LIST)
     lines = list(read_lines(tree.root, path, faults)) if path else []
     seen: dict[str, str] = {}
@@ -41,6 +41,6 @@ def _listed(tree: DatasetTree, faults: list[str]) -> Iterator[tuple[str, str]]:
         if len(cells) != 2 or not cells[0].isdecimal():
             faults.append(f"{where}: {line!r} is not a number and a file name")
         elif (first := seen.setdefault(cells[1], where)) != where:
-            faults.append(f"{where}: {cells[1]} stands there twice ({first})")
+            faults.append(f"{where}: {cells[1]} is listed twice ({first})")
         else:
             yield where, cells[1]

@@ -1,4 +1,4 @@
-"""A table of one's own: a CSV file with path and label, and perhaps split, fold and subject."""
+"""A user's table: a CSV file with columns path and label, and optionally split, fold and subject."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ _Row = tuple[str, Mapping[str, str]]
 
 
 def list_table(root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
-    """List what a CSV file names; `root`: the file, or the folder that holds it alone. See Source.
+    """List the clips that a CSV file names; `root` is the file, or the folder that holds it as its only table.
 
-    `fold` alone: the fold that tests a clip, all others train on it. `split` alone: one fold. Neither: no folds.
+    With `fold` alone, a clip is tested in that fold and trained on in all others. With `split` alone there is one
+    fold, with neither there are none. See Source.
     """
-    tree, name = _table_of(root)
+    tree, name = _find_table(root)
     faults: list[str] = []
     rows = list(_rows(tree.root, name, faults))
     lines = list(_lines(rows, faults))
     return list_lines("csv", tree, lines, layout=layout, crops=crops, faults=faults, fold_rule=f"as {name} says")
 
 
-def _table_of(root: Path) -> tuple[DatasetTree, str]:
+def _find_table(root: Path) -> tuple[DatasetTree, str]:
     if root.is_file():
         return scan(root.parent, dataset="csv"), root.name
     tree = scan(root, dataset="csv")
@@ -46,17 +47,17 @@ def _table_of(root: Path) -> tuple[DatasetTree, str]:
 
 
 def _rows(root: Path, name: str, faults: list[str]) -> Iterator[_Row]:
-    """Yield (`file:line`, column -> cell) of each row; faults of the header and of rows are told."""
+    """Yield (`file:line`, column -> cell) per row; add faults of the header and of rows to `faults`."""
     text = decoded((root / name).read_bytes())
     if text is None:
         faults.append(f"{name}: neither UTF-8 nor GBK text; save it as UTF-8")
         return
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=text.partition("\n")[0].count))
     header = [cell.strip().lower() for cell in next(reader, [])]
-    places = {column: [i for i, word in enumerate(header) if word in words] for column, words in _COLUMNS.items()}
+    indices = {column: [i for i, word in enumerate(header) if word in words] for column, words in _COLUMNS.items()}
     columns = ", ".join(header) or "(nothing)"
-    faults += [f"{name}:1: no column {column} in: {columns}" for column in ("path", "label") if not places[column]]
-    faults += [f"{name}:1: two columns say {column}: {columns}" for column, where in places.items() if len(where) > 1]
+    faults += [f"{name}:1: no column {column} in: {columns}" for column in ("path", "label") if not indices[column]]
+    faults += [f"{name}:1: two columns mean {column}: {columns}" for column, i in indices.items() if len(i) > 1]
     line = reader.line_num + 1
     for cells in [] if faults else reader:
         where, line = f"{name}:{line}", reader.line_num + 1
@@ -65,7 +66,7 @@ def _rows(root: Path, name: str, faults: list[str]) -> Iterator[_Row]:
         if len(cells) != len(header):
             faults.append(f"{where}: {len(cells)} cells, the header has {len(header)}")
             continue
-        row = {column: cells[found[0]].strip() for column, found in places.items() if found}
+        row = {column: cells[i[0]].strip() for column, i in indices.items() if i}
         if empty := [column for column in row if column != "subject" and not row[column]]:
             faults.append(f"{where}: {' and '.join(empty)} missing")
         else:
@@ -73,14 +74,12 @@ def _rows(root: Path, name: str, faults: list[str]) -> Iterator[_Row]:
 
 
 def _lines(rows: Sequence[_Row], faults: list[str]) -> Iterator[ListedPath]:
-    """Yield a line for each fold that a row stands for."""
+    """Yield one line per row and fold that the row belongs to."""
     has_test = any(SPLITS.get(row.get("split", "").lower()) == "test" for _, row in rows)
     folds = sorted({row["fold"] for _, row in rows if "fold" in row})
     for where, row in rows:
         fold, word = row.get("fold", ""), row.get("split", "").lower()
-        split = SPLITS.get(
-            word, "train" if has_test else "test"
-        )  # a validation part beside a test part is for training
+        split = SPLITS.get(word, "train" if has_test else "test")  # with a test split, validation clips are trained on
         if "fold" in row and not (fold.isdecimal() and int(fold) >= 1):
             faults.append(f"{where}: fold {fold!r}; a whole number from 1 is needed")
         elif "split" in row and word not in (*SPLITS, *VALIDATION):
@@ -89,6 +88,6 @@ def _lines(rows: Sequence[_Row], faults: list[str]) -> Iterator[ListedPath]:
             name = fold or ("1" if "split" in row else "")
             yield ListedPath(row["path"], row["label"], name, split, where, row.get("subject") or None)
         else:
-            for one in folds:
-                part = SPLITS["test" if one == fold else "train"]
-                yield ListedPath(row["path"], row["label"], one, part, where, row.get("subject") or None)
+            for name in folds:
+                split = SPLITS["test" if name == fold else "train"]
+                yield ListedPath(row["path"], row["label"], name, split, where, row.get("subject") or None)

@@ -1,9 +1,9 @@
-"""DFEW (Jiang et al., ACM MM 2020): original videos or shipped crops, official five folds, label names.
+"""DFEW (Jiang et al., ACM MM 2020): original videos or shipped crops, five official folds, label names.
 
 Split files: `EmoLabel_DataSplit/{train,test}(single-labeled)/set_K.csv`, header `video_name,label`, ids without leading
-zeros, labels from 1. Videos: `Clip/original/00001.mp4` (or `1.mp4`). Crops: `Clip/clip_224x224/00001/*.jpg`, whose
-pictures are really 256 x 256 and whose names sort by number only; `clip_224x224_16f` holds them interpolated to 16
-frames. Votes: `dfew_votes.py`.
+zeros, labels from 1. Videos: `Clip/original/00001.mp4` (or `1.mp4`). Crops: `Clip/clip_224x224/00001/*.jpg`; these
+pictures are really 256 x 256, and their names sort correctly only by number. `clip_224x224_16f` holds the same crops
+interpolated to 16 frames. Votes: `dfew_votes.py`.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ def list_dfew(root: Path, *, layout: Layout, crops: str | None = None) -> Source
     votes, more_faults = read_votes(root)
     faults += more_faults
     found = _videos(tree, faults) if layout == "videos" else _frames(tree, crops, faults)
-    wanted = "Clip/original/*.mp4" if layout == "videos" else f"Clip/{crops or _CROPS[0]}/*/*.jpg{_others(tree)}"
+    pattern = "Clip/original/*.mp4" if layout == "videos" else f"Clip/{crops or _CROPS[0]}/*/*.jpg{_other_crops(tree)}"
     listing = assemble(
-        "dfew", tree, layout=layout, class_names=DFEW_NAMES, entries=entries, found=found, faults=faults, wanted=wanted
+        "dfew", tree, layout=layout, class_names=DFEW_NAMES, entries=entries, found=found, faults=faults, wanted=pattern
     )
-    return _annotated(listing, votes, heads=_heads(root) if listing.synthetic else {})
+    return _annotate(listing, votes, heads=_heads(root) if listing.synthetic else {})
 
 
 def _read_splits(tree: DatasetTree) -> tuple[list[Entry], list[str]]:
@@ -73,13 +73,13 @@ def _read_split(root: Path, name: str, *, fold: str, split: Split, faults: list[
     if not lines:
         return
     if lines[0][1].replace(" ", "") != _HEADER:
-        faults.append(f"{lines[0][0]}: header is {lines[0][1]!r}, wanted {_HEADER!r}")
+        faults.append(f"{lines[0][0]}: header is {lines[0][1]!r}, expected {_HEADER!r}")
     for where, line in lines[1:]:
         fields = [field.strip() for field in line.split(",")]
         if len(fields) != 2 or not fields[0].isdecimal():
             faults.append(f"{where}: {line!r} is not a video number and a label")
         elif not fields[1].isdecimal() or int(fields[1]) not in DFEW_NUMBERS:
-            faults.append(f"{where}: label {fields[1]!r} of video {fields[0]}; wanted 1 to {len(DFEW_NUMBERS)}")
+            faults.append(f"{where}: label {fields[1]!r} of video {fields[0]}; expected 1 to {len(DFEW_NUMBERS)}")
         else:
             yield Entry(f"{int(fields[0]):05d}", DFEW_NUMBERS[int(fields[1])], fold, split, where)
 
@@ -87,36 +87,36 @@ def _read_split(root: Path, name: str, *, fold: str, split: Split, faults: list[
 def _videos(tree: DatasetTree, faults: list[str]) -> dict[str, Found]:
     """Return the original videos by clip id.
 
-    Other people's conversions (clip_224x224_avi/00001.avi) lie beside the originals and must not stand in for them.
+    Third-party conversions (clip_224x224_avi/00001.avi) may be next to the originals and must not replace them.
     """
-    originals = [one for one in tree.videos if "original" in one.parts[:-1]]
+    originals = [video for video in tree.videos if "original" in video.parts[:-1]]
     return by_clip(tree, originals or tree.videos, five_digits, faults)
 
 
 def _frames(tree: DatasetTree, crops: str | None, faults: list[str]) -> dict[str, Found]:
-    """Return the shipped crops of one kind by clip id; UsageError where there are several and none was named."""
+    """Return the shipped crops of one kind by clip id; UsageError if there are several kinds and `crops` names none."""
     kinds: dict[str, list[Found]] = {}
-    wanted = _CROPS if crops is None else (crops,)
-    for one in tree.pictures:
-        nearest = next((name for name in reversed(one.parts[:-1]) if name in (*_CROPS, *wanted)), None)
-        if nearest in wanted:
-            kinds.setdefault(str(nearest), []).append(one)
+    accepted = _CROPS if crops is None else (crops,)
+    for folder in tree.pictures:
+        nearest = next((name for name in reversed(folder.parts[:-1]) if name in (*_CROPS, *accepted)), None)
+        if nearest in accepted:
+            kinds.setdefault(str(nearest), []).append(folder)
     if len(kinds) > 1:
-        there = ", ".join(f"{kind} ({len(found)} clips)" for kind, found in kinds.items())
+        counts = ", ".join(f"{kind} ({len(folders)} clips)" for kind, folders in kinds.items())
         raise UsageError(
-            f"{tree.root} holds crops of several kinds, which are not mixed: {there}; --crops NAME takes one"
+            f"{tree.root} holds crops of several kinds, which are not mixed: {counts}; choose one with --crops NAME"
         )
     return by_clip(tree, next(iter(kinds.values()), []), five_digits, faults)
 
 
-def _others(tree: DatasetTree) -> str:
-    """Name folders that hold somebody else's crops, for the error where the shipped ones are not there."""
-    kinds = sorted({one.parts[-2] for one in tree.pictures if five_digits(one) and len(one.parts) > 1})
-    return f" (there are {', '.join(kinds)}: --crops NAME takes one)" if kinds else ""
+def _other_crops(tree: DatasetTree) -> str:
+    """Return a hint with the folders of third-party crops, for the error if the shipped crops are missing."""
+    kinds = sorted({folder.parts[-2] for folder in tree.pictures if five_digits(folder) and len(folder.parts) > 1})
+    return f" (there are {', '.join(kinds)}: choose one with --crops NAME)" if kinds else ""
 
 
-def _annotated(listing: SourceListing, votes: Mapping[str, Votes], *, heads: Mapping[str, str]) -> SourceListing:
-    """Add what annotation.xlsx and the ground truth of a synthetic tree say about clips."""
+def _annotate(listing: SourceListing, votes: Mapping[str, Votes], *, heads: Mapping[str, str]) -> SourceListing:
+    """Add the votes of annotation.xlsx, and the heads in the ground truth of a synthetic tree, to the listing."""
     videos = [
         replace(video, votes=votes.get(video.clip_id, NO_VOTES)[0], group=heads.get(video.clip_id))
         for video in listing.videos
@@ -125,15 +125,15 @@ def _annotated(listing: SourceListing, votes: Mapping[str, Votes], *, heads: Map
     notes = list(listing.notes)
     if votes and (num_without := len(labels.keys() - votes.keys())):
         notes.append(f"{num_without} clips have no votes in annotation.xlsx")
-    others = [clip_id for clip_id, (_, label) in sorted(votes.items()) if labels.get(clip_id, label) != label]
-    if others:
-        what = f"{len(others)} clips another label than the split files"
-        notes.append(f"annotation.xlsx gives {what}, which count ({others[0]}...)")
+    differing = [clip_id for clip_id, (_, label) in sorted(votes.items()) if labels.get(clip_id, label) != label]
+    if differing:
+        fact = f"annotation.xlsx and the split files differ in the label of {len(differing)} clips ({differing[0]}...)"
+        notes.append(f"{fact}; the split files are used")
     return replace(listing, videos=tuple(videos), notes=tuple(notes))
 
 
 def _heads(root: Path) -> dict[str, str]:
-    """Return clip id -> head of a synthetic tree, from its ground truth; real DFEW does not say who is in a clip."""
+    """Return clip id -> head from the ground truth of a synthetic tree; real DFEW does not name persons."""
     path = root / "ground_truth" / "clips.csv"
     if not path.is_file():
         return {}

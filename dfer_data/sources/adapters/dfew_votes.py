@@ -1,4 +1,4 @@
-"""How DFEW's ten annotators voted: `Annotation/annotation.xlsx`, a line a clip, the single-labelled ones among them."""
+"""Votes of DFEW's ten annotators: `Annotation/annotation.xlsx`, one line per clip, single-labelled or not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ NO_VOTES: Votes = (None, "")
 
 
 def read_votes(root: Path) -> tuple[dict[str, Votes], list[str]]:
-    """Return clip id -> votes in the order of DFEW_NAMES, and the label they led to; none without annotation.xlsx."""
+    """Return clip id -> (votes in the order of DFEW_NAMES, resulting label), and faults; both empty without a sheet."""
     path = next((path for path in sorted(root.rglob("annotation.xlsx")) if path.is_file()), None)
     if path is None:
         return {}, []
@@ -35,20 +35,20 @@ def read_votes(root: Path) -> tuple[dict[str, Votes], list[str]]:
             or not any(map(int, counts))
         ):
             faults.append(
-                f"{name}:{number}: {','.join(words)!r} are not seven numbers of votes, a clip and a label 0 to 7"
+                f"{name}:{number}: {','.join(words)!r} is not seven numbers of votes, a clip and a label 0 to 7"
             )
         elif (clip_id := f"{int(clip):05d}") in votes:
-            faults.append(f"{name}:{number}: clip {clip} stands there twice")
+            faults.append(f"{name}:{number}: clip {clip} is listed twice")
         else:
             votes[clip_id] = tuple(map(int, counts)), DFEW_NUMBERS.get(int(label), "")
     return votes, faults
 
 
 def _vote_columns(header: tuple[str, ...], name: str) -> tuple[list[int], list[str]]:
-    """Return the columns of the seven classes, of the clip and of its label; headers are seen in two spellings."""
-    wanted = [*(rf"\d?\s*{emotion}" for emotion in DFEW_NAMES), "order|clip_?name|video_?name", "label|annotation"]
-    places = [[i for i, word in enumerate(header) if re.fullmatch(pattern, word, re.IGNORECASE)] for pattern in wanted]
-    if all(len(place) == 1 for place in places):
-        return [place[0] for place in places], []
-    needed = f"{', '.join(DFEW_NAMES)}, order (or clip_name), label (or annotation)"
-    return [], [f"{name}:1: the columns are {', '.join(header)!r}; wanted {needed}"]
+    """Return the columns of the seven classes, the clip and its label, and faults; headers come in two spellings."""
+    patterns = [*(rf"\d?\s*{emotion}" for emotion in DFEW_NAMES), "order|clip_?name|video_?name", "label|annotation"]
+    matches = [[i for i, word in enumerate(header) if re.fullmatch(regex, word, re.IGNORECASE)] for regex in patterns]
+    if all(len(indices) == 1 for indices in matches):
+        return [indices[0] for indices in matches], []
+    expected = f"{', '.join(DFEW_NAMES)}, order (or clip_name), label (or annotation)"
+    return [], [f"{name}:1: the columns are {', '.join(header)!r}; expected {expected}"]

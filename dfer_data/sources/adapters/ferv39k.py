@@ -1,7 +1,7 @@
 """FERV39k (Wang et al., CVPR 2022): face crops in 22 scenes, one official split. It ships no videos.
 
-Lists: `train_All.csv` and `test_All.csv` without a header, `Interview/Happy/0118 Happy`. Numbers are unique inside a
-scene and emotion only, so a clip's id is that path; its group is its scene.
+Lists: `train_All.csv` and `test_All.csv` without a header, `Interview/Happy/0118 Happy`. A number is
+unique only within a scene and emotion, so a clip's id is the whole path; its group is its scene.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def list_ferv39k(root: Path, *, layout: Layout, crops: str | None = None) -> Sou
 
 
 def _clip_id(folder: Found) -> str | None:
-    """Return `Scene/Emotion/0001` of a folder of face crops; the whole pictures lie in folders of the same names."""
+    """Return `Scene/Emotion/0001` of a folder of face crops; folders of whole pictures have the same names."""
     scene, kind, number = ("", "", "", *folder.parts)[-3:]
     is_clip = scene in SCENES and emotion(kind) in DFEW_NAMES and number.isdecimal()
     return f"{scene}/{kind}/{int(number):04d}" if is_clip and "Scen" not in "/".join(folder.parts[:-3]) else None

@@ -1,4 +1,4 @@
-"""A folder of videos, `video.mp4` or `label/video.mp4` at any depth, or of crops, `label/clip/*.jpg`."""
+"""A folder of videos (`video.mp4`, or `label/video.mp4` at any depth) or of crops (`label/clip/*.jpg`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dfer_data.video.reader import VIDEO_EXTENSIONS
 
 
 def list_folder(root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
-    """List every video file, or folder of pictures, below `root`; its first folder is the label. See Source."""
+    """List each video or folder of pictures below `root`; the first folder of its path is its label. See Source."""
     if not root.is_dir():
         raise UsageError(f"{root} is not a folder; give the folder of videos with --source DIR")
     if layout == "frames":
@@ -21,9 +21,9 @@ def list_folder(root: Path, *, layout: Layout, crops: str | None = None) -> Sour
     for path in sorted(root.rglob("*")):
         relative = path.relative_to(root)
         if path.is_dir() and path.is_symlink():
-            faults.append(f"{relative}: is a link to a folder, which is not followed; give that folder as --source")
+            faults.append(f"{relative}: is a link to a folder, which is not followed; give that folder with --source")
         if path.suffix.lower() in VIDEO_EXTENSIONS and path.is_symlink() and not path.exists():
-            faults.append(f"{relative}: is a link to a file that is not there; fetch it, or remove the link")
+            faults.append(f"{relative}: is a link to a file that does not exist; fetch the file, or remove the link")
         if path.name.startswith(".") or not path.is_file():
             continue
         if not is_text(str(relative)):
@@ -35,7 +35,7 @@ def list_folder(root: Path, *, layout: Layout, crops: str | None = None) -> Sour
             label = unicodedata.normalize("NFC", relative.parts[0]) if len(relative.parts) > 1 else None
             videos.append(SourceVideo(clip_id, relative.as_posix(), path.stat().st_size, label))
     faults += outsiders(root, (video.path for video in videos))
-    faults += [f"{name}: two files have this name after Unicode normalisation" for name in _repeated(videos)]
+    faults += [f"{name}: two files have this name after Unicode normalisation" for name in _duplicate_ids(videos)]
     if faults:
         raise AnnotationError(faults)
     if not videos:
@@ -51,20 +51,20 @@ def _list_crops(root: Path, *, crops: str | None) -> SourceListing:
     tree = scan(root, dataset="folder")
     faults = list(tree.faults)
     found = by_clip(
-        tree, of_kind(tree, "frames", crops=crops), lambda one: unicodedata.normalize("NFC", one.path), faults
+        tree, of_kind(tree, "frames", crops=crops), lambda item: unicodedata.normalize("NFC", item.path), faults
     )
     if faults:
         raise AnnotationError(faults)
     if not found:
-        raise UsageError(f"{root} holds no folder of JPEG or PNG files; videos are taken without --detector none")
+        raise UsageError(f"{root} holds no folder of JPEG or PNG files; omit --detector none to read videos")
     videos = tuple(
-        SourceVideo(clip_id, one.path, one.num_bytes, clip_id.partition("/")[0] if "/" in clip_id else None)
-        for clip_id, one in sorted(found.items())
+        SourceVideo(clip_id, folder.path, folder.num_bytes, clip_id.partition("/")[0] if "/" in clip_id else None)
+        for clip_id, folder in sorted(found.items())
     )
     class_names = tuple(sorted({video.label for video in videos if video.label is not None}))
     return SourceListing("folder", "frames", class_names, videos, {})
 
 
-def _repeated(videos: list[SourceVideo]) -> list[str]:
+def _duplicate_ids(videos: list[SourceVideo]) -> list[str]:
     seen: set[str] = set()
     return [video.clip_id for video in videos if video.clip_id in seen or seen.add(video.clip_id)]  # type: ignore[func-returns-value]

@@ -1,7 +1,8 @@
-"""The field's lists: text files of `path num_frames label` (Former-DFER's relatives) or `path label` (VideoMAE's).
+"""Lists of the field: text files of `path num_frames label` (Former-DFER and relatives) or `path label` (VideoMAE).
 
-Their paths are absolute and somebody else's, their labels numbers that mean different emotions from list to list, and
-their numbers of frames often wrong: paths are found by their ends, classes.txt names the numbers, frames are counted.
+Their paths are absolute paths of another machine, their label numbers mean different emotions from list to list, and
+their frame counts are often wrong. So paths are matched by their ends, classes.txt names the numbers, and frames are
+counted.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ _SPLITS: dict[str, Split] = {"train": "train", "test": "test", "val": "test"}
 
 
 def list_lists(root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
-    """List what the lists below `root` name; their own paths say part and fold. See Source."""
+    """List the clips that the lists below `root` name; the path of a list gives its split and fold. See Source."""
     tree = scan(root, dataset="lists")
     names = [path for path in tree.files if path.lower().endswith((".txt", ".csv")) and CLASSES_NAME not in path]
     faults: list[str] = []
-    parts = {name: (fold, split) for name in names for fold, split in _part_of(name)}
-    if not parts:
-        raise not_there("lists", f"{root} holds no list whose name says train, test or val")
+    splits = {name: (fold, split) for name in names for fold, split in _fold_and_split(name)}
+    if not splits:
+        raise not_there("lists", f"{root} holds no list with train, test or val in its name")
     by_fold: dict[str, set[str]] = {}
-    for fold, split in parts.values():
+    for fold, split in splits.values():
         by_fold.setdefault(fold, set()).add(split)
     faults += [f"fold {fold}: no list of {w}" for fold, s in by_fold.items() for w in ("train", "test") if w not in s]
-    lines = [line for name, (fold, split) in parts.items() for line in _lines(root, name, fold, split, faults)]
+    lines = [line for name, (fold, split) in splits.items() for line in _lines(root, name, fold, split, faults)]
     return list_lines("lists", tree, lines, layout=layout, crops=crops, faults=faults, fold_rule="as the lists say")
 
 
-def _part_of(name: str) -> Iterator[tuple[str, Split]]:
-    """Yield fold and part of a list, if its path says them: `set_2_test.txt`, `test/set_2.csv`."""
+def _fold_and_split(name: str) -> Iterator[tuple[str, Split]]:
+    """Yield fold and split of a list if its path contains them: `set_2_test.txt`, `test/set_2.csv`."""
     words = re.findall("train|test|val", name.lower())
     numbers = re.findall(r"\d+", name.rpartition(".")[0])
     if words:
@@ -49,7 +50,7 @@ def _lines(root: Path, name: str, fold: str, split: Split, faults: list[str]) ->
     for where, text in read_lines(root, name, faults):
         match = _LINE.fullmatch(text.strip())
         if match is None:
-            faults.append(f"{where}: {text!r} is not a path, perhaps a number of frames, and a label")
+            faults.append(f"{where}: {text!r} is not a path, optionally a number of frames, and a label")
             continue
         frames = match["frames"]
         yield ListedPath(match["path"], match["label"], fold, split, where, None, int(frames) if frames else None)

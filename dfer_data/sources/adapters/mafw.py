@@ -1,7 +1,7 @@
 """MAFW (Liu et al., ACM MM 2022): the single set of eleven emotions in five folds; videos, or the crops it ships.
 
-Lists: `single/no_caption/set_K/{train,test}.txt`, `00025.mp4 anger`. Those with captions have tabs, GBK and fewer
-lines; they are taken where the others are not there. Lists of compound emotions are left alone.
+Lists: `single/no_caption/set_K/{train,test}.txt`, `00025.mp4 anger`. Lists with captions have tabs, GBK and fewer
+lines; they are read only if no_caption is missing. Lists of compound emotions are ignored.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def list_mafw(root: Path, *, layout: Layout, crops: str | None = None) -> Source
         faults += [f"{kind}{name}: missing"] if path is None else []
         entries += _entries(root, path, fold, split, faults) if path else []
     found = by_clip(tree, of_kind(tree, layout, crops=crops), five_digits, faults)
-    notes = ("the lists with captions are taken, which have fewer clips: no_caption is not there",) * (kind != kinds[0])
+    notes = ("no_caption is missing: the lists with captions are used, which have fewer clips",) * (kind != kinds[0])
     return assemble(
         "mafw", tree, layout=layout, class_names=MAFW_NAMES, entries=entries, found=found, faults=faults, notes=notes
     )
@@ -41,8 +41,8 @@ def list_mafw(root: Path, *, layout: Layout, crops: str | None = None) -> Source
 
 def _entries(root: Path, path: str, fold: str, split: Split, faults: list[str]) -> Iterator[Entry]:
     for where, line in read_lines(root, path, faults):
-        name, _, rest = line.replace("\t", " ", 1).partition(" ")
-        number, word = name.replace("\\", "/").rpartition("/")[2].removesuffix(".mp4"), rest.partition("\t")[0].strip()
+        name, _, label = line.replace("\t", " ", 1).partition(" ")
+        number, word = name.replace("\\", "/").rpartition("/")[2].removesuffix(".mp4"), label.partition("\t")[0].strip()
         if not number.isdecimal() or not word:
             faults.append(f"{where}: {line!r} is not 00025.mp4 and an emotion")
         elif emotion(word) not in MAFW_NAMES:

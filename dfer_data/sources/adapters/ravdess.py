@@ -1,7 +1,7 @@
-"""RAVDESS (Livingstone and Russo, 2018): `Actor_01/02-01-EE-II-SS-RR-AA.mp4`. Folds by actors.
+"""RAVDESS (Livingstone and Russo, 2018): `Actor_01/02-01-EE-II-SS-RR-AA.mp4`. Folds by actor.
 
-The parts of a name: modality (01 with sound, 02 video-only, 03 sound alone), channel (01 speech, 02 song), emotion,
-intensity, sentence, take, actor. The 1,440 video-only clips of speech are taken, as papers do.
+The fields of a name: modality (01 with sound, 02 video-only, 03 sound only), channel (01 speech, 02 song), emotion,
+intensity, sentence, take, actor. As in papers, only the 1,440 video-only clips of speech are listed.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from dfer_data.sources.filename_codes import Named, list_coded
 
 
 def list_ravdess(root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
-    """List RAVDESS' video-only speech. See Source."""
+    """List RAVDESS' video-only clips of speech. See Source."""
     return list_coded("ravdess", root, layout=layout, crops=crops, read=_read)
 
 
 def ravdess_ids() -> frozenset[str]:
-    """Return the ids of all 1,440 clips; neutral is not spoken with strong intensity."""
-    places = product(range(1, 9), range(1, 3), range(1, 3), range(1, 3), range(1, 25))
+    """Return the ids of all 1,440 clips; neutral has no strong intensity."""
+    combinations = product(range(1, 9), range(1, 3), range(1, 3), range(1, 3), range(1, 25))
     return frozenset(
         f"02-01-{emotion:02d}-{intensity:02d}-{sentence:02d}-{take:02d}-{actor:02d}"
-        for emotion, intensity, sentence, take, actor in places
+        for emotion, intensity, sentence, take, actor in combinations
         if (emotion, intensity) != (1, 2)
     )
 

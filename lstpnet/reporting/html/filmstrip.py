@@ -1,4 +1,4 @@
-"""The sixteen aligned frames of a clip as one small JPEG, eight a line."""
+"""Draw the sixteen aligned frames of a clip as one small JPEG, eight per line."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from dfer_data.types import Image
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
 
-FRAME_PX, FRAMES_A_LINE, QUALITY = 56, 8, 50
-FILMSTRIP_WIDTH_PX, FILMSTRIP_HEIGHT_PX = FRAME_PX * FRAMES_A_LINE, FRAME_PX * 2
-"""Size of a filmstrip."""
+FRAME_PX, FRAMES_PER_LINE, QUALITY = 56, 8, 50
+FILMSTRIP_WIDTH_PX, FILMSTRIP_HEIGHT_PX = FRAME_PX * FRAMES_PER_LINE, FRAME_PX * 2
+"""Size of a filmstrip in pixels."""
 
 
 def filmstrip(frames: Image) -> bytes:
-    """Return a JPEG of frames (16, 3, S, S), left to right, then the second line."""
-    lines = frames.reshape(-1, FRAMES_A_LINE, *frames.shape[1:])  # (2, 8, 3, S, S)
+    """Return a JPEG of frames (16, 3, S, S) in two lines of eight, left to right."""
+    lines = frames.reshape(-1, FRAMES_PER_LINE, *frames.shape[1:])  # (2, 8, 3, S, S)
     sheet = lines.transpose(0, 3, 1, 4, 2).reshape(len(lines) * frames.shape[2], -1, 3)  # (2 * S, 8 * S, 3)
     return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(sheet), quality=QUALITY, colorsubsampling="420"))
 

@@ -1,10 +1,10 @@
-"""The report as one HTML file: no network, no other file, everything from elsewhere is text.
+"""Render the report as one self-contained HTML file; all inserted values are escaped text.
 
     to_html(report, runs, datasets={sha256: dataset}) -> str
 
-The template is rendered by jinja2 with autoescaping. A content security policy allows pictures inside the page, and
-the one style sheet and the one script by their hashes: should anything slip through, it neither runs nor calls home.
-Learning curves and clips come from the run folders; data reliability and filmstrips need the prepared dataset as well.
+jinja2 renders the template with autoescaping. A content security policy allows only embedded images and, by their
+hashes, one style sheet and one script, so injected code can neither run nor contact a server. Learning curves and clips
+come from the run folders; data reliability and filmstrips also need the prepared dataset.
 """
 
 from __future__ import annotations
@@ -51,43 +51,43 @@ class SystemCard:
     """One system in the summary."""
 
     name: str
-    """Of the system."""
+    """Name of the system."""
     row: Row
-    """Its headline figures."""
+    """Row of its headline figures."""
     war: str
-    """Per cent."""
+    """WAR in per cent."""
     uar: str
-    """Per cent."""
+    """UAR in per cent."""
     intervals: str
-    """In words; empty where there are none."""
+    """Confidence intervals as text; empty if there are none."""
     rests_on: str
-    """Folds, seeds, clips, in words."""
+    """Clips, folds, seeds and classes behind the figures, as text."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One field of a confusion matrix."""
+    """One cell of a confusion matrix."""
 
     count: int
-    """Clips."""
+    """Number of clips."""
     share: str
-    """Of the label's clips, per cent without decimals; `-` for a class without clips."""
+    """Share of the label's clips, in per cent without decimals; `-` for a class without clips."""
     shade: int
-    """0 (none) to SHADES (all)."""
+    """Shade of the cell, from 0 (no clips) to SHADES (all clips)."""
 
 
 @dataclass(frozen=True)
 class ConfusionTable:
-    """A confusion matrix to be drawn."""
+    """A confusion matrix for the template."""
 
     title: str
-    """What it is of."""
+    """System and row of the matrix."""
     names: tuple[str, ...]
     """Class names."""
     rows: tuple[tuple[Cell, ...], ...]
-    """By label, then prediction."""
+    """Cells by label, then by prediction."""
     view: str
-    """Name of the view of the clips that it counts; empty: there is none."""
+    """Name of the view with the clips of the matrix; empty if there is none."""
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,11 @@ class Curves:
     """Learning curves of a run."""
 
     title: str
-    """Its folder."""
+    """Prepared folder, recipe, fold and seed of the run."""
     panels: list[charts.Chart]
-    """One or two."""
+    """One or two charts."""
     table: Section
-    """The numbers."""
+    """The numbers of the curves."""
 
 
 def to_html(
@@ -110,25 +110,25 @@ def to_html(
     max_filmstrips: int = MAX_FILMSTRIPS,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> str:
-    """Return the page.
+    """Return the report as an HTML page.
 
     Args:
         report: the figures.
-        runs: the runs behind it, for curves and clips.
-        datasets: prepared datasets on this machine by the hash of their dataset.json; without one its runs have neither
-            filmstrips nor data reliability.
-        max_filmstrips: 0: none.
-        on_progress: called with the number of filmstrips made and of all.
+        runs: the runs of the report, for curves and clips.
+        datasets: prepared datasets on this machine by the hash of their dataset.json. Runs whose dataset is missing get
+            neither filmstrips nor data reliability.
+        max_filmstrips: maximum number of filmstrips; 0: none.
+        on_progress: called with the number of finished filmstrips and their total.
 
     Raises UsageError without jinja2, CorruptDataError for damaged files of a run.
     """
-    found = datasets or {}
+    datasets = datasets or {}
     drilldown = drilldown_of(report.systems, runs)
     clips = drilldown.as_dict()
-    room = MAX_BYTES - len(json.dumps(clips, separators=(",", ":")))
-    strips, notes = filmstrips(drilldown, found, most=max_filmstrips, max_bytes=room, on_progress=on_progress)
+    max_bytes = MAX_BYTES - len(json.dumps(clips, separators=(",", ":")))
+    strips, notes = filmstrips(drilldown, datasets, most=max_filmstrips, max_bytes=max_bytes, on_progress=on_progress)
     style, script = read_text("page.css"), read_text("page.js")
-    absent = sorted({table.prepared for table in drilldown.datasets if table.sha256 not in found})
+    absent = sorted({table.prepared for table in drilldown.datasets if table.sha256 not in datasets})
     return str(
         page_template("report.html.j2", package="lstpnet.reporting.html").render(
             version=version("dfer"),
@@ -143,7 +143,7 @@ def to_html(
             published=published_sections(report),
             matrices=_matrices(report, {view.name for view in drilldown.views}),
             curves=_curves(runs),
-            reliability=_reliability(found),
+            reliability=_reliability(datasets),
             absent=absent,
             clips=clips,
             num_clips=sum(len(table.ids) for table in drilldown.datasets),
@@ -162,32 +162,32 @@ def _cards(report: Report) -> list[SystemCard]:
 
 
 def _card(name: str, row: Row, rows: Sequence[Row]) -> SystemCard:
-    """Return a system's card; intervals of a mean over folds are those of its pooled row."""
-    same = [other for other in rows if system_key(other) == system_key(row) and other.seeds == row.seeds]
-    pooled = [other for other in same if other.fold == "pooled" and other.folds == row.folds]
-    holder = row if row.war_interval else pooled[0] if pooled else row
-    parts = []
-    for figure, intervals in (("WAR", holder.war_interval), ("UAR", holder.uar_interval)):
+    """Return a system's card; a mean over folds gets the intervals of its pooled row."""
+    system_rows = [other for other in rows if system_key(other) == system_key(row) and other.seeds == row.seeds]
+    pooled_rows = [other for other in system_rows if other.fold == "pooled" and other.folds == row.folds]
+    source = row if row.war_interval else pooled_rows[0] if pooled_rows else row
+    ranges = []
+    for figure, intervals in (("WAR", source.war_interval), ("UAR", source.uar_interval)):
         if intervals:
             blocks = intervals["blocks"]
-            parts.append(f"{figure} {per_cent(blocks.low)} to {per_cent(blocks.high)}")
-    words = f"95 %{'' if holder is row else ', pooled'}: {', '.join(parts)}" if parts else ""
+            ranges.append(f"{figure} {per_cent(blocks.low)} to {per_cent(blocks.high)}")
+    interval_text = f"95 %{'' if source is row else ', pooled'}: {', '.join(ranges)}" if ranges else ""
     folds = f"fold{'s' * (len(row.folds) > 1)} {' '.join(map(str, row.folds))}"
     seeds = [f"seed{'s' * (len(row.seeds) > 1)} {' '.join(map(str, row.seeds))}"] if row.seeds else []
     classes = f"{row.num_classes_present} of {len(row.recall)} classes"
     rests_on = ", ".join([f"{row.n:,} test clips", folds, *seeds, classes])
-    return SystemCard(name, row, per_cent(row.war), per_cent(row.uar), words, rests_on)
+    return SystemCard(name, row, per_cent(row.war), per_cent(row.uar), interval_text, rests_on)
 
 
 def _matrices(report: Report, views: set[str]) -> list[ConfusionTable]:
     names = {system_key(system.row): system.name for system in report.systems}
-    found = []
+    tables = []
     for row in confusion_rows(report.rows):
         name = names.get(system_key(row), row.run)
         view = next((view for view in (name, f"{name} seed {row.seed}") if view in views), "")
         cells = tuple(tuple(_cell(count, sum(counts)) for count in counts) for counts in row.confusion or ())
-        found.append(ConfusionTable(f"{name}, {row_name(row)}", tuple(row.recall), cells, view))
-    return found
+        tables.append(ConfusionTable(f"{name}, {row_name(row)}", tuple(row.recall), cells, view))
+    return tables
 
 
 def _cell(count: int, total: int) -> Cell:
@@ -196,21 +196,21 @@ def _cell(count: int, total: int) -> Cell:
 
 
 def _curves(runs: Sequence[Run]) -> list[Curves]:
-    found = []
+    curves = []
     for run in runs:
         epochs = read_epochs(run.folder)
         if epochs:
             info = run.info
             title = f"{info.prepared}, {info.recipe}, fold {info.fold}, seed {info.seed}"
-            found.append(Curves(title, charts.charts_of(epochs), charts.epochs_section(epochs)))
-    return found
+            curves.append(Curves(title, charts.charts_of(epochs), charts.epochs_section(epochs)))
+    return curves
 
 
 def _reliability(datasets: Mapping[str, PreparedDataset]) -> list[Section]:
-    found = []
+    sections = []
     for dataset in datasets.values():
         try:
-            found += reliability_sections(dataset)
+            sections += reliability_sections(dataset)
         except CorruptDataError as error:
-            found.append(Section(f"{dataset.root}: reliability", ("damage",), ((str(error),),), ()))
-    return found
+            sections.append(Section(f"{dataset.root}: reliability", ("damage",), ((str(error),),), ()))
+    return sections

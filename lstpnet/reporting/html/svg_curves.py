@@ -1,4 +1,4 @@
-"""Learning curves of a run as the numbers of an SVG picture; the page's template draws them."""
+"""Compute the coordinates of a run's learning curves; the page's template draws them as SVG."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dfer_data.render.tables import Section
 from lstpnet.runs import Epochs
 
 LEFT, TOP, WIDTH, HEIGHT = 44.0, 22.0, 300.0, 140.0
-"""Of the plot inside the picture, in its units."""
+"""Position and size of the plot inside the SVG image, in SVG units."""
 _PANELS: Mapping[str, Mapping[str, str]] = {
     "loss": {"loss": "train loss"},
     "accuracy": {
@@ -30,11 +30,11 @@ class CurveLine:
     """One curve."""
 
     label: str
-    """What it shows."""
+    """Legend text."""
     points: str
-    """`x,y x,y ...` for a polyline."""
+    """Points `x,y x,y ...` of the polyline."""
     last: str
-    """Its last value, for those who read no curves."""
+    """Last value as text, for readers who cannot see the curve."""
 
 
 @dataclass(frozen=True)
@@ -42,19 +42,19 @@ class Chart:
     """One panel."""
 
     title: str
-    """One word."""
+    """`loss` or `accuracy`."""
     lines: tuple[CurveLine, ...]
-    """Its curves."""
+    """Curves of the panel."""
     y_ticks: tuple[tuple[float, str], ...]
     """(y, text) of the horizontal lines."""
     x_ticks: tuple[tuple[float, str], ...]
-    """(x, epoch) below the plot."""
+    """(x, epoch) of the labels below the plot."""
     stages: tuple[tuple[float, str], ...]
-    """(x, name) where a stage begins."""
+    """(x, name) of the start of each stage."""
 
 
 def charts_of(epochs: Epochs) -> list[Chart]:
-    """Return the panels that have values, stages one after the other from left to right."""
+    """Return the panels that have values; stages follow each other from left to right."""
     return [
         _chart(title, epochs, names)
         for title, names in _PANELS.items()
@@ -63,7 +63,7 @@ def charts_of(epochs: Epochs) -> list[Chart]:
 
 
 def epochs_section(epochs: Epochs) -> Section:
-    """Return the numbers behind the curves as a table."""
+    """Return the numbers of the curves as a table."""
     names = [name for name in _SHOWN if any(epoch.get(name) is not None for epoch in epochs)]
     cells = tuple(tuple(_text(epoch.get(name)) for name in names) for epoch in epochs)
     return Section("epochs", tuple(name.replace("_", " ") for name in names), cells, ())
@@ -71,32 +71,32 @@ def epochs_section(epochs: Epochs) -> Section:
 
 def _chart(title: str, epochs: Epochs, names: Mapping[str, str]) -> Chart:
     values = {name: [_number(epoch.get(name)) for epoch in epochs] for name in names}
-    there = {name: mine for name, mine in values.items() if any(value is not None for value in mine)}
-    top = 1.0 if title == "accuracy" else max(value for mine in there.values() for value in mine if value is not None)
+    series = {name: points for name, points in values.items() if any(value is not None for value in points)}
+    top = 1.0 if title == "accuracy" else max(v for points in series.values() for v in points if v is not None)
     step = _nice_step(top)
     top = step * math.ceil(top / step) if top > 0 else 1.0
 
-    def x(place: int) -> float:
-        return LEFT + (WIDTH / 2 if len(epochs) == 1 else WIDTH * place / (len(epochs) - 1))
+    def x(index: int) -> float:
+        return LEFT + (WIDTH / 2 if len(epochs) == 1 else WIDTH * index / (len(epochs) - 1))
 
     def y(value: float) -> float:
         return TOP + HEIGHT * (1 - value / top)
 
     lines = []
-    for name, mine in there.items():
-        points = [(x(place), y(value)) for place, value in enumerate(mine) if value is not None]
-        last = [value for value in mine if value is not None][-1]
+    for name, curve in series.items():
+        points = [(x(index), y(value)) for index, value in enumerate(curve) if value is not None]
+        last = [value for value in curve if value is not None][-1]
         lines.append(CurveLine(names[name], " ".join(f"{a:.1f},{b:.1f}" for a, b in points), _text(last)))
     y_ticks = tuple((y(step * i), f"{step * i:g}") for i in range(round(top / step) + 1))
     stages = [f"{epoch.get('checkpoint', '')}: {epoch.get('stage', '')}" for epoch in epochs]
-    begins = [i for i in range(len(stages)) if i == 0 or stages[i] != stages[i - 1]]
-    every = max(1, math.ceil(len(epochs) / 8))
-    x_ticks = tuple((x(i), str(i + 1)) for i in range(0, len(epochs), every))
-    return Chart(title, tuple(lines), y_ticks, x_ticks, tuple((x(i), stages[i]) for i in begins))
+    starts = [i for i in range(len(stages)) if i == 0 or stages[i] != stages[i - 1]]
+    tick_step = max(1, math.ceil(len(epochs) / 8))
+    x_ticks = tuple((x(i), str(i + 1)) for i in range(0, len(epochs), tick_step))
+    return Chart(title, tuple(lines), y_ticks, x_ticks, tuple((x(i), stages[i]) for i in starts))
 
 
 def _nice_step(top: float) -> float:
-    """Return a step of 1, 2, 2.5 or 5 times a power of ten that cuts 0..top into at most five."""
+    """Return a step of 1, 2, 2.5 or 5 times a power of ten that divides 0..top into at most five intervals."""
     if top <= 0:
         return 0.25
     power = 10.0 ** math.floor(math.log10(top / 4))
@@ -104,7 +104,7 @@ def _nice_step(top: float) -> float:
 
 
 def _number(value: Any) -> float | None:
-    """Return a finite number; None for anything else: a loss may have grown beyond all bounds."""
+    """Return a finite number, else None; a diverged loss is not finite."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return float(value) if is_number and math.isfinite(value) else None
 

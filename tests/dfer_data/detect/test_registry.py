@@ -37,7 +37,9 @@ def test_a_detector_is_built_from_a_config(retinaface_weights: Path) -> None:
 
 
 def test_an_unknown_backbone_lists_the_known_ones(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"--backbone vgg: retinaface knows mobilenet0\.25, resnet50"):
+    with pytest.raises(
+        UsageError, match=r"--backbone vgg: unknown to detector retinaface; known: mobilenet0\.25, resnet50"
+    ):
         resolve_request(Request(dataset="folder", source=tmp_path, backbone="vgg"))
-    with pytest.raises(UsageError, match="--backbone vgg: none knows none"):
+    with pytest.raises(UsageError, match="--backbone vgg: unknown to detector none; known: none"):
         resolve_request(Request(dataset="folder", source=tmp_path, detector="none", backbone="vgg"))

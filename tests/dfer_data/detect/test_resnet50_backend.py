@@ -50,7 +50,7 @@ def _installed(versions: dict[str, str]) -> Callable[[str], str]:
         ({"torch": "2.13.0", "torchvision": "0.28.0"}, "needs retinaface-pytorch, which is not installed"),
         (
             {"torch": "2.13.0", "torchvision": "0.28.0", "retinaface-pytorch": "0.0.8"},
-            "needs retinaface-pytorch 0.0.7, 0.0.8 is installed",
+            "needs retinaface-pytorch 0.0.7, but 0.0.8 is installed",
         ),
     ],
 )
@@ -60,7 +60,7 @@ def test_what_is_not_installed_is_told_with_the_fix(
     monkeypatch.setattr(importlib.metadata, "version", _installed(versions))
     with pytest.raises(UsageError, match=message) as caught:
         check_hardware("cpu", "f32", backbone="resnet50")
-    assert "pip install 'dfer[resnet50]' in an environment of its own (docs/detectors.md)" in str(caught.value)
+    assert "pip install 'dfer[resnet50]' in a separate environment (docs/detectors.md)" in str(caught.value)
 
 
 def test_builds_of_torch_that_do_not_fit_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_builds_of_torch_that_do_not_fit_are_told(tmp_path: Path, monkeypatch: p
 
 
 def test_bf16_is_for_gpus() -> None:
-    with pytest.raises(UsageError, match="--backbone resnet50 --precision bf16: on a CPU it computes in f32 alone"):
+    with pytest.raises(UsageError, match="--backbone resnet50 --precision bf16: on a CPU it computes only in f32"):
         check_hardware("cpu", "bf16", backbone="resnet50")
 
 
@@ -139,12 +139,12 @@ def test_what_is_no_file_of_weights_is_told_in_one_line(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "text.zip", "w") as archive:
         archive.writestr("readme.txt", "nothing here")
     for name, message in [
-        ("cut.pth", "no file of weights that PyTorch can read"),
-        ("page.zip", "no file of weights that PyTorch can read|holds code"),
-        ("junk.safetensors", "no file of weights"),
+        ("cut.pth", "not a weights file that PyTorch can read"),
+        ("page.zip", "not a weights file that PyTorch can read|holds code"),
+        ("junk.safetensors", "not a weights file"),
         ("code.pth", "holds code or objects besides tensors"),
-        ("numbers.pth", "something else than tensors by name"),
-        ("text.zip", "no file of weights that PyTorch can read|holds code"),
+        ("numbers.pth", "something other than named tensors"),
+        ("text.zip", "not a weights file that PyTorch can read|holds code"),
     ]:
         with pytest.raises(UsageError, match=message) as caught:
             read_resnet50(tmp_path / name)

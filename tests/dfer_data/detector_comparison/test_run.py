@@ -169,8 +169,8 @@ def test_what_cannot_be_compared_is_told(tmp_path: Path, retinaface: DetectorUnd
     for folder, settings, message in [
         (tmp_path / "none", {}, "none is not a folder; give a folder of videos"),
         (tmp_path, {}, "holds no video"),
-        (tmp_path, {"every": 0}, "every 0, 1 detectors: 1 or more of each is needed"),
-        (tmp_path, {"limit": 0}, "limit 0: 1 or more is needed"),
+        (tmp_path, {"every": 0}, "every is 0 with 1 detectors; both must be 1 or more"),
+        (tmp_path, {"limit": 0}, "limit is 0; it must be 1 or more"),
     ]:
         with pytest.raises(UsageError, match=message):
             compare_detectors(folder, [retinaface], **settings)  # type: ignore[arg-type]
@@ -210,12 +210,14 @@ def test_the_folder_holds_tables_and_a_document(two_heads: Path, retinaface: Det
     with (out / "pairs.csv").open(encoding="utf-8") as file:
         (pair,) = csv.DictReader(file)
     assert float(pair["agreement"]) == pytest.approx(11 / 12)
-    with pytest.raises(UsageError, match="holds a comparison already; choose another folder, or --force"):
+    with pytest.raises(UsageError, match="already holds a comparison; choose another folder, or --force"):
         files.claim(out, force=False)
     (out / "thesis.tex").touch()
     for force in (False, True):
-        with pytest.raises(UsageError, match=r"holds thesis\.tex, which is no comparison; choose another folder$"):
+        with pytest.raises(
+            UsageError, match=r"holds thesis\.tex, which is not part of a comparison; choose another folder$"
+        ):
             files.claim(out, force=force)
-    with pytest.raises(UsageError, match="is no folder"):
+    with pytest.raises(UsageError, match="is not a folder"):
         files.claim(out / "thesis.tex", force=True)
     assert (out / "comparison.json").exists()

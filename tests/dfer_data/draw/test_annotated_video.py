@@ -136,6 +136,6 @@ def test_what_cannot_be_decoded_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="not a readable video"):
         write_annotated(tmp_path / "junk.mp4", tmp_path / "out.mp4", {})
     source = write_video(tmp_path / "in.mp4", pictures(4))
-    with pytest.raises(VideoError, match="no such frame"):
+    with pytest.raises(VideoError, match="none of the requested frames"):
         write_annotated(source, tmp_path / "out.mp4", {}, frames=range(9, 12))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "junk.mp4"]

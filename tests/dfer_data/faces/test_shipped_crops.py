@@ -60,14 +60,16 @@ def test_whole_frames_are_warned_of(real_videos: dict[str, Path], tmp_path: Path
 def test_pictures_of_several_sizes_are_warned_of(faces: list[Image], tmp_path: Path) -> None:
     write_clips(tmp_path, faces)
     write_jpegs(tmp_path / "sad/small", [np.asarray(cv2.resize(faces[0], (112, 112)), np.uint8)], names=["1.jpg"])
-    assert notes(tmp_path) == ("pictures have several sizes (112 x 112, 224 x 224): are these crops of one kind?",)
+    assert notes(tmp_path) == (
+        "pictures have several sizes (112 x 112, 224 x 224); check that they are crops of one kind",
+    )
 
 
 def test_a_detector_on_crops_aligns_them_anew_and_says_so(faces: list[Image], tmp_path: Path) -> None:
     source = write_clips(tmp_path / "source", faces, num_clips=1)
     resolved = resolve_request(Request(dataset="folder", source=source, crops="happy", det_size_px=160))
     assert resolved.plan.listing.layout == "frames"
-    assert resolved.plan.listing.notes[0].startswith("retinaface aligns anew what was cropped and scaled before")
+    assert resolved.plan.listing.notes[0].startswith("retinaface realigns pictures that are already cropped and scaled")
     run_preparation(resolved, tmp_path / "out", num_workers=0)
     clip = open_dataset(tmp_path / "out").clip("happy/clip0")
     assert (clip["status"], clip["num_frames"], clip["width_px"], clip["fps"]) == ("ok", 6, 224, 0.0)
@@ -87,7 +89,7 @@ def test_a_picture_of_another_size_ends_a_clip_that_is_aligned(faces: list[Image
     )
     clip = open_dataset(tmp_path / "o").clip("happy/clip0")
     assert (clip["status"], clip["num_frames"]) == ("partial", 4)
-    assert clip["reason"].endswith("4.jpg has another size than the pictures before it")
+    assert clip["reason"].endswith("4.jpg differs in size from the pictures before it")
 
 
 def test_png_crops_are_stored_as_jpeg_with_their_size(faces: list[Image], tmp_path: Path) -> None:
@@ -97,7 +99,7 @@ def test_png_crops_are_stored_as_jpeg_with_their_size(faces: list[Image], tmp_pa
         (folder / f"{number}.png").write_bytes(cv2.imencode(".png", faces[number - 9][..., ::-1])[1].tobytes())
     resolved = resolve_request(Request(dataset="folder", source=tmp_path / "source", detector="none"))
     assert resolved.plan.listing.notes == (
-        "PNG pictures are stored as JPEG of --jpeg-quality; JPEG bytes are kept as they are",
+        "PNG pictures are stored as JPEG with --jpeg-quality; JPEG bytes are kept as they are",
     )
     run_preparation(resolved, tmp_path / "out", num_workers=0)
     clip = open_dataset(tmp_path / "out").clip("happy/1")
@@ -150,7 +152,7 @@ def test_the_command_line_takes_crops_where_there_is_nothing_else(
     assert "detector none: the dataset's own crops" in capsys.readouterr().out
     assert main(["prepare", "dfew", "--dry-run", "--crops", "nothing"]) == 2
     assert (
-        "holds no Clip/nothing/*/*.jpg (there are clip_224x224: --crops NAME takes one) of DFEW"
+        "holds no Clip/nothing/*/*.jpg (there are clip_224x224: choose one with --crops NAME) of DFEW"
         in capsys.readouterr().err
     )
 
@@ -169,8 +171,8 @@ def test_folds_are_made_from_the_command_line(tmp_path: Path, monkeypatch: pytes
         assert sorted(test) == ["happy", "happy", "sad", "sad"]
     capsys.readouterr()
     assert main([*line, "--folds", "2"]) == 2
-    assert "nothing says who is in happy/0" in capsys.readouterr().err
+    assert "the person in happy/0 is unknown" in capsys.readouterr().err
     assert main([*line, "--stratify", "--seed", "3"]) == 2
-    assert "--stratify, --seed go with --folds" in capsys.readouterr().err
+    assert "--stratify, --seed need --folds" in capsys.readouterr().err
     assert main([*line, "--folds", "2", "--group-by", "clip"]) == 2
     assert "fold_rule" in capsys.readouterr().err

@@ -44,7 +44,7 @@ def test_a_person_has_the_last_word() -> None:
     assert subject is not None
     assert subject.track.number == 3
     assert subject.ambiguity > 1
-    with pytest.raises(ValueError, match="no track 7; there are 0, 1, 2, 3"):
+    with pytest.raises(ValueError, match="track 7 does not exist; the tracks are 0, 1, 2, 3"):
         choose_subject(TRACKS, width_px=101, height_px=101, chosen=7)
 
 
@@ -59,8 +59,11 @@ def test_the_file_of_choices_may_have_more_columns(tmp_path: Path) -> None:
     [
         ("clip,track\na,1\n", "has no column clip_id"),
         ("x,y\n", "has no column clip_id and no track"),
-        ("clip_id,track\na,first\na,1\na,2\n", r"line 2: track 'first' is no number; line 4: clip a is there twice"),
-        ("clip_id,track\na,-1\n", "line 2: track '-1' is no number"),
+        (
+            "clip_id,track\na,first\na,1\na,2\n",
+            r"line 2: track 'first' is not a number; line 4: clip a is listed twice",
+        ),
+        ("clip_id,track\na,-1\n", "line 2: track '-1' is not a number"),
         ("", "cannot be read"),
     ],
 )

@@ -50,7 +50,7 @@ def test_measures_are_quantiles_of_the_clips_that_were_made() -> None:
     )
     assert numbers(table, "frames") == ["frames", "3", "10", "11", "20", "29", "30", "c0", "c2"]
     assert numbers(table, "interpolated %")[2:7:2] == ["0", "10", "50"]
-    assert numbers(table, "source frames a second")[:2] == ["source frames a second", "2"]
+    assert numbers(table, "source frames per second")[:2] == ["source frames per second", "2"]
 
 
 def test_what_was_never_measured_has_no_line() -> None:

@@ -81,7 +81,7 @@ def test_known_short_clips_and_those_that_others_lack() -> None:
     assert sum(official("ferv39k").num_short["1"]) == 813
     assert [len(ids) for ids in official("mafw").absent_elsewhere.values()] == [16]
     assert [len(ids) for ids in official("cremad").absent_elsewhere.values()] == [5]
-    with pytest.raises(UsageError, match="not known by class"):
+    with pytest.raises(UsageError, match="not known per class"):
         official("mafw").test_clips(least_frames=16)
 
 
@@ -144,7 +144,7 @@ def test_every_number_and_clip_that_differs_is_told(tmp_path: Path) -> None:
     assert numbers["fold 3 test, under 16 frames"] == (2, 1)  # 00015; 00016 has none at all
     clips = {(one.clip_id, one.what) for one in found.clips}
     assert ("00016", "MISSING_VIDEO: no file for clip 00016") in clips
-    assert ("00008", "has 5 frames, 16 or more officially") in clips
+    assert ("00008", "has 5 frames, officially 16 or more") in clips
     assert ("00035", "is tested in fold 5, whose official ids are 12583 to 16372") in clips
     assert not found.is_equal
     assert not [one for one in found.clips if "interrupts" in one.what]
@@ -179,13 +179,13 @@ def test_verify_says_it_in_lines_and_in_json(tmp_path: Path, capsys: Capture) ->
     assert "official dfew: " in out
     assert "fold 1 test, happy" in out
     assert "differs: clip 00016 MISSING_VIDEO: no file for clip 00016" in out
-    assert "note: synthetic: a rendered tree in the dataset's shape has its own numbers" in out
+    assert "note: synthetic: a rendered tree in the shape of the dataset has its own numbers" in out
     assert main(["verify", str(root), "--against", "official", "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert (document["intact"], document["official"]["equal"]) == (True, False)
     assert {"what": "clips", "expected": 11697, "found": 35} in document["official"]["numbers"]
     assert main(["verify", str(root), "--against", "mine"]) == 2
-    assert "--against mine: official is the only thing" in capsys.readouterr().err
+    assert "--against mine: only official is supported" in capsys.readouterr().err
 
 
 def test_datasets_are_listed_and_described(capsys: Capture) -> None:

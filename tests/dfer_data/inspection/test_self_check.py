@@ -35,7 +35,7 @@ def test_a_decoder_that_takes_other_arguments_is_named(monkeypatch: pytest.Monke
 
 def test_a_decoder_that_gives_black_pictures_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dfer_data.video.reader._upright", lambda image, **options: np.zeros_like(image))
-    assert problems()["decode"] == "ValueError: the decoded frames show nothing"
+    assert problems()["decode"] == "ValueError: the decoded frames are blank"
 
 
 def test_without_the_model_file_detection_is_not_tried_and_nothing_is_fetched(empty_cache: Path) -> None:
@@ -48,7 +48,7 @@ def test_without_the_model_file_detection_is_not_tried_and_nothing_is_fetched(em
 def test_a_network_that_finds_nothing_or_another_place_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     weights_file("retinaface-mobilenet0.25")
     monkeypatch.setattr(RetinaFace, "detect", lambda self, images: [[] for _ in images])
-    assert problems()["detect"] == "ValueError: 0 faces were found in a picture of one"
+    assert problems()["detect"] == "ValueError: 0 faces were detected in a frame with one face"
     monkeypatch.undo()
     monkeypatch.setattr(
         "dfer_data.detect.retinaface.decode_landmarks", lambda points, anchors: points.reshape(-1, 5, 2)
@@ -59,4 +59,4 @@ def test_a_network_that_finds_nothing_or_another_place_is_named(monkeypatch: pyt
 def test_a_codec_that_loses_the_picture_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     encode = simplejpeg.encode_jpeg
     monkeypatch.setattr(simplejpeg, "encode_jpeg", lambda image, **options: encode(np.zeros_like(image), **options))
-    assert (problems()["shard"] or "").startswith("ValueError: frame 0 came back changed by")
+    assert (problems()["shard"] or "").startswith("ValueError: frame 0 changed by")

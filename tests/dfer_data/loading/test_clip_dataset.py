@@ -169,7 +169,7 @@ def test_short_clips_go_by_the_rule_asked_for(crops: Path) -> None:
     dropped = FaceClipDataset(crops, fold=3, short="drop", size_px=32)
     in_train = {f"{n:05d}" for n in SHORT if fold_of(n) != 3}
     assert set(whole.clip_ids) - set(dropped.clip_ids) == in_train
-    with pytest.raises(UsageError, match=f"1 clips are under 16 frames, left out by short = drop \\({clip_id}"):
+    with pytest.raises(UsageError, match=f"1 clips have fewer than 16 frames, left out by short = drop \\({clip_id}"):
         FaceClipDataset(crops, clip_ids=[clip_id, "00001"], short="drop")
 
 

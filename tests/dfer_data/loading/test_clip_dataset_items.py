@@ -101,8 +101,8 @@ def test_an_open_dataset_will_do(crops: Path) -> None:
         ({"mean": MEAN}, "three numbers each are needed"),
         ({"mean": MEAN, "std": (1, 1)}, "three numbers each are needed"),
         ({"mean": MEAN, "std": (1, 0, 1)}, "std above 0"),
-        ({"num_frames": 15}, "segments-8x2 takes 2 frames per segment: 15 frames are no multiple"),
-        ({"num_frames": 0}, "1 or more are needed"),
+        ({"num_frames": 15}, "segments-8x2 takes 2 frames per segment: 15 is not a multiple"),
+        ({"num_frames": 0}, "clips of 0 frames: must be 1 or more"),
     ],
 )
 def test_what_no_item_can_have_is_refused(crops: Path, options: dict[str, Any], words: str) -> None:

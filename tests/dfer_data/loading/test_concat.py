@@ -70,7 +70,7 @@ def test_what_cannot_be_one_is_refused(crops: Path, other: Path) -> None:
     for parts, options, words in (
         ([], {}, "needs a dataset"),
         ([clips(crops), clips(other, size_px=64)], {}, "different size"),
-        ([clips(crops), clips(crops)], {}, "names of their own"),
+        ([clips(crops), clips(crops)], {}, "need different names"),
         ([clips(crops)], {"class_names": ("contempt",)}, "no clip is of the classes contempt"),
     ):
         with pytest.raises(UsageError, match=words):

@@ -536,10 +536,10 @@ def test_a_synthetic_tree_is_marked(crops_tree: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "fault"),
     [
-        ({"det_size_px": 100}, "--det-size 100: a multiple of 32"),
+        ({"det_size_px": 100}, "--det-size 100: must be a multiple of 32"),
         ({"jpeg_quality": 101}, "--jpeg-quality 101"),
         ({"store": "zip"}, "--store zip"),
-        ({"partial": "mend"}, "--partial mend: keep or drop"),
+        ({"partial": "mend"}, "--partial mend: must be keep or drop"),
         ({"align": "affine"}, "--align affine"),
         ({"align": "given"}, "--detector retinaface --align given"),
         ({"detector": "none", "align": "template"}, "--detector none --align template"),
@@ -571,7 +571,7 @@ def test_an_exception_in_a_run_lets_the_lock_go(prepared: Prepared, tmp_path: Pa
     with pytest.raises(KeyboardInterrupt):
         run_preparation(prepared.resolved, out, num_workers=0, on_event=stop)
     assert not (out / "dataset.json").exists()
-    with pytest.raises(UsageError, match="prepare has not finished here: run it again to go on"):
+    with pytest.raises(UsageError, match="prepare has not finished here: run it again to resume"):
         open_dataset(out)
     run_preparation(prepared.resolved, out, num_workers=0)
     assert tree(out) == tree(prepared.out)

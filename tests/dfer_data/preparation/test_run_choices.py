@@ -91,7 +91,7 @@ def test_a_track_that_is_not_there_is_a_ledger_row(two: Path, tmp_path: Path) ->
     summary = made(two, tmp_path / "out", subjects=choice)
     assert summary.num_clips["NO_TRACK"] == 1
     choice.write_text("clip_id,track\nnobody.mp4,0\n")
-    with pytest.raises(UsageError, match=r"--subjects names 1 clips that are not there: nobody\.mp4"):
+    with pytest.raises(UsageError, match=r"--subjects names 1 clips that are not in the dataset: nobody\.mp4"):
         made(two, tmp_path / "out", subjects=choice)
 
 
@@ -151,16 +151,19 @@ def test_box_alignment_and_size(two: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--detect-every", "9"], "--detect-every 9: 1 to 8 is needed"),
-        (["--fast", "--detect-every", "2"], "--fast is --detect-every 5; give one of the two"),
-        (["--subject", "tallest"], "--subject tallest: balanced, largest, central, longest or score is needed"),
-        (["--align", "tight", "--size", "8"], "--size 8: 32 to 1024 pixels are needed; --align tight: template, box"),
-        (["--smoothing-window", "4"], "--smoothing-window 4: an odd number of frames, 1: none, is needed"),
-        (["--undetected", "keep"], "--undetected keep: interpolate or drop is needed"),
-        (["--all-tracks", "--subjects", "x.csv"], "--subjects goes without --all-tracks"),
+        (["--detect-every", "9"], "--detect-every 9: must be 1 to 8"),
+        (["--fast", "--detect-every", "2"], "--fast means --detect-every 5; use only one of the two"),
+        (["--subject", "tallest"], "--subject tallest: must be balanced, largest, central, longest or score"),
+        (
+            ["--align", "tight", "--size", "8"],
+            "--size 8: must be 32 to 1024 pixels; --align tight: must be template, box",
+        ),
+        (["--smoothing-window", "4"], "--smoothing-window 4: must be an odd number of frames; 1 switches it off"),
+        (["--undetected", "keep"], "--undetected keep: must be interpolate or drop"),
+        (["--all-tracks", "--subjects", "x.csv"], "--subjects cannot be combined with --all-tracks"),
         (
             ["--detector", "dlib", "--precision", "bf16"],
-            "--detector dlib knows --device cpu with --precision f32 alone",
+            "--detector dlib supports only --device cpu with --precision f32",
         ),
     ],
 )

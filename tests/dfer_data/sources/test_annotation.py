@@ -110,8 +110,11 @@ BASE: dict[str, tuple[Callable[[Path], Path], Layout]] = {
 KNOWN = "happy, sad, neutral, angry, surprise, disgust, fear"
 FAULTS: dict[str, list[tuple[Change, str]]] = {
     "ferv39k": [
-        (add(TEST, "Action/Happy/0002 Happy"), f"{TEST}:3: clip Action/Happy/0002 stands there twice ({TEST}:1)"),
-        (add(TEST, "Action/Happy/0001 Happy"), f"{TEST}:3: clip Action/Happy/0001 of test is in train too ({TRAIN}:1)"),
+        (add(TEST, "Action/Happy/0002 Happy"), f"{TEST}:3: clip Action/Happy/0002 is listed twice ({TEST}:1)"),
+        (
+            add(TEST, "Action/Happy/0001 Happy"),
+            f"{TEST}:3: clip Action/Happy/0001 of test is also in train",
+        ),
         (add(TRAIN, "Action/Joyful/0003 Joyful"), f"{TRAIN}:3: label 'Joyful'; known: {KNOWN}"),
         (add(TRAIN, "Action/Sad/0003 Happy"), f"{TRAIN}:3: label 'Happy' of a clip in the folder Sad"),
         (add(TRAIN, "Action/Sad/0003"), f"{TRAIN}:3: 'Action/Sad/0003' is not Scene/Emotion/0001 and an emotion"),
@@ -126,16 +129,19 @@ FAULTS: dict[str, list[tuple[Change, str]]] = {
         (drop(TEST), "test_All.csv: missing"),
         (
             put(f"more/{CROPS}/Action/Sad/0001/1.jpg"),
-            "clip Action/Sad/0001 lies in 2_ClipsforFaceCrop/Action/Sad/0001 too",
+            "clip Action/Sad/0001 is also in 2_ClipsforFaceCrop/Action/Sad/0001",
         ),
         (put("SYNTHETIC.json", "{"), "SYNTHETIC.json: not JSON"),
     ],
     "afew": [
-        (put("Val_AFEW/Angry/000000001.avi"), "Val_AFEW/Angry/000000001.avi: clip 000000001 lies in Train_AFEW/Angry"),
+        (
+            put("Val_AFEW/Angry/000000001.avi"),
+            "Angry/000000001.avi: clip 000000001 is also in Train_AFEW/Angry",
+        ),
         (put("Val_AFEW/Happy/000000001.mp4"), "clip 000000001 is happy, but angry in Train_AFEW/Angry/000000001.avi"),
         (
             put("Val_AFEW/Angry/000000002.avi"),
-            "clip 000000002 of test is in train too (Train_AFEW/Happy/000000002.avi)",
+            "clip 000000002 of test is also in train (Train_AFEW/Happy/000000002.avi)",
         ),
         (put("Train_AFEW/Sad/000000001.avi"), "clip 000000001 is sad, but angry in Train_AFEW/Angry/000000001.avi"),
         (put("Train_AFEW/Joyful/000000004.avi"), "its folder 'Joyful' is no emotion; known: happy, sad"),
@@ -155,14 +161,14 @@ FAULTS: dict[str, list[tuple[Change, str]]] = {
         ),
     ],
     "mafw": [
-        (add(MAFW.format(1, "test"), "00001.mp4 anger"), f"{MAFW.format(1, 'test')}:2: clip 00001 stands there twice"),
+        (add(MAFW.format(1, "test"), "00001.mp4 anger"), f"{MAFW.format(1, 'test')}:2: clip 00001 is listed twice"),
         (
             add(MAFW.format(1, "test"), "00002.mp4 anger"),
-            f"clip 00002 is tested in fold 1 too ({MAFW.format(1, 'test')}:2)",
+            f"clip 00002 is also tested in fold 1 ({MAFW.format(1, 'test')}:2)",
         ),
         (
             add(MAFW.format(1, "train"), "00001.mp4 anger"),
-            f"{MAFW.format(1, 'test')}:1: clip 00001 of test is in train too",
+            f"{MAFW.format(1, 'test')}:1: clip 00001 of test is also in train",
         ),
         (
             add(MAFW.format(2, "train"), "00007.mp4 joyful"),
@@ -178,7 +184,7 @@ FAULTS: dict[str, list[tuple[Change, str]]] = {
         (drop(MAFW.format(3, "test")), "single/no_caption/set_3/test.txt: missing"),
         (put(MAFW.format(3, "test"), LFS), f"{MAFW.format(3, 'test')}: a Git LFS pointer, not the file"),
         (put(MAFW.format(3, "test"), b"00003.mp4 \xff\xff"), f"{MAFW.format(3, 'test')}: neither UTF-8 nor GBK text"),
-        (put("more/1.mp4"), "more/1.mp4: clip 00001 lies in data/clips/00001.mp4 too; two sources are not mixed"),
+        (put("more/1.mp4"), "more/1.mp4: clip 00001 is also in data/clips/00001.mp4; two sources are not mixed"),
         (put("data/clips/00002.mp4", LFS), "data/clips/00002.mp4: a Git LFS pointer, not a video"),
     ],
     "cremad": [
@@ -194,13 +200,13 @@ FAULTS: dict[str, list[tuple[Change, str]]] = {
         (put("VideoFlash/1092_IEO_ANG_HI.flv"), "VideoFlash/1092_IEO_ANG_HI.flv: no fold tests person 1092"),
         (put("VideoFlash/1000_IEO_ANG_HI.flv"), "no fold tests person 1000"),
         (put("VideoFlash/1001_IEO_ANG_HI.flv", LFS), "VideoFlash/1001_IEO_ANG_HI.flv: a Git LFS pointer, not a video"),
-        (put("mp4/1001_IEO_ANG_HI.mp4"), "clip 1001_IEO_ANG_HI lies in VideoFlash/1001_IEO_ANG_HI.flv too"),
+        (put("mp4/1001_IEO_ANG_HI.mp4"), "clip 1001_IEO_ANG_HI is also in VideoFlash/1001_IEO_ANG_HI.flv"),
         (put("SentenceFilenames.csv", ""), "SentenceFilenames.csv: is empty"),
         (put("SentenceFilenames.csv", LFS), "SentenceFilenames.csv: a Git LFS pointer, not the file"),
         (put("SentenceFilenames.csv", b"\xff\xff\xff"), "SentenceFilenames.csv: neither UTF-8 nor GBK text"),
         (
             add("SentenceFilenames.csv", '"11","1001_IEO_ANG_HI"'),
-            "SentenceFilenames.csv:12: 1001_IEO_ANG_HI stands there twice",
+            "SentenceFilenames.csv:12: 1001_IEO_ANG_HI is listed twice",
         ),
         (add("SentenceFilenames.csv", '"11"'), "is not a number and a file name"),
         (
@@ -226,28 +232,28 @@ FAULTS: dict[str, list[tuple[Change, str]]] = {
         (put("Actor_01/02-01-03-01-01-01-01.mp4", LFS), "Actor_01/02-01-03-01-01-01-01.mp4: a Git LFS pointer"),
         (
             put("copy/02-01-03-01-01-01-01.avi"),
-            "clip 02-01-03-01-01-01-01 lies in Actor_01/02-01-03-01-01-01-01.mp4 too",
+            "clip 02-01-03-01-01-01-01 is also in Actor_01/02-01-03-01-01-01-01.mp4",
         ),
     ],
     "csv": [
         (put("mine.csv", "path,split\na/1.mp4,train\n"), "mine.csv:1: no column label in: path, split"),
         (put("mine.csv", "a/1.mp4,sad\n"), "mine.csv:1: no column path in: a/1.mp4, sad"),
-        (put("mine.csv", "path,label,emotion\na/1.mp4,sad,sad\n"), "mine.csv:1: two columns say label"),
+        (put("mine.csv", "path,label,emotion\na/1.mp4,sad,sad\n"), "mine.csv:1: two columns mean label"),
         (put("mine.csv", ""), "mine.csv:1: no column path in: (nothing)"),
         (put("mine.csv", b"path,label\n\xff\xff,sad\n"), "mine.csv: neither UTF-8 nor GBK text"),
-        (add("mine.csv", "a/1.mp4,sad,train,x"), "mine.csv:5: clip a/1.mp4 stands there twice (mine.csv:2)"),
-        (add("mine.csv", "a/1.mp4,sad,test,x"), "mine.csv:5: clip a/1.mp4 of test is in train too (mine.csv:2)"),
+        (add("mine.csv", "a/1.mp4,sad,train,x"), "mine.csv:5: clip a/1.mp4 is listed twice (mine.csv:2)"),
+        (add("mine.csv", "a/1.mp4,sad,test,x"), "mine.csv:5: clip a/1.mp4 of test is also in train (mine.csv:2)"),
         (add("mine.csv", "a/1.mp4,joy,train,x"), "mine.csv:5: clip a/1.mp4 is joy, but sad in mine.csv:2"),
         (add("mine.csv", "a/1.mp4,sad,train,z"), "mine.csv:5: clip a/1.mp4 is of z, but x in mine.csv:2"),
         (add("mine.csv", "c.mp4,sad"), "mine.csv:5: 2 cells, the header has 4"),
         (add("mine.csv", "c.mp4,,train,x"), "mine.csv:5: label missing"),
         (add("mine.csv", ",,train,x"), "mine.csv:5: path and label missing"),
         (add("mine.csv", "c.mp4,sad,valid8,x"), "mine.csv:5: split 'valid8'; known: train, test, val"),
-        (add("mine.csv", "D:/1.mp4,sad,train,x"), "mine.csv:5: D:/1.mp4 fits a/1.mp4 and b/1.mp4 alike"),
+        (add("mine.csv", "D:/1.mp4,sad,train,x"), "mine.csv:5: D:/1.mp4 fits a/1.mp4 and b/1.mp4 equally well"),
         (add("mine.csv", "c.mp4,3,train,x"), "mine.csv:2: label 'sad'; the others are numbers"),
         (
             put("mine.csv", "path,label\na/1.mp4,0\n"),
-            "mine.csv:2: labels are numbers, and nothing says which emotions they mean",
+            "mine.csv:2: labels are numbers, and no file names their emotions",
         ),
         (put("mine.csv", "path,label,fold\na/1.mp4,sad,0\n"), "mine.csv:2: fold '0'; a whole number from 1 is needed"),
         (
@@ -258,18 +264,21 @@ FAULTS: dict[str, list[tuple[Change, str]]] = {
         (put("a/1.mp4", LFS), "a/1.mp4: a Git LFS pointer, not a video"),
     ],
     "lists": [
-        (drop("classes.txt"), "set_1_test.txt:1: labels are numbers, and nothing says which emotions they mean"),
-        (put("classes.txt", "happy\nhappy\n"), "classes.txt: 'happy' stands there twice"),
+        (drop("classes.txt"), "set_1_test.txt:1: labels are numbers, and no file names their emotions"),
+        (put("classes.txt", "happy\nhappy\n"), "classes.txt: 'happy' is listed twice"),
         (put("classes.txt", ""), "classes.txt: is empty"),
         (put("classes.txt", "happy\n"), "labels from 0 to 1, but classes.txt has 1 names"),
         (add("set_1_train.txt", "/data/x/b/00003 20 7"), "labels from 0 to 7, but classes.txt has 2 names"),
-        (add("set_1_train.txt", "/data/x/b/00003 20 1"), "clip b/00003.mp4 of train is in test too (set_1_test.txt:1)"),
-        (add("set_1_train.txt", "/data/x/a/00001 20 0"), "clip a/00001.mp4 stands there twice (set_1_train.txt:1)"),
+        (
+            add("set_1_train.txt", "/data/x/b/00003 20 1"),
+            "clip b/00003.mp4 of train is also in test (set_1_test.txt:1)",
+        ),
+        (add("set_1_train.txt", "/data/x/a/00001 20 0"), "clip a/00001.mp4 is listed twice (set_1_train.txt:1)"),
         (add("set_1_train.txt", "/data/x/a/00001 20 1"), "set_1_train.txt:3: clip a/00001.mp4 is sad, but happy in"),
         (add("set_1_train.txt", "/data/x/a/00002 sad"), "set_1_train.txt:3: label 'sad'; the others are numbers"),
         (
             add("set_1_train.txt", "00001"),
-            "set_1_train.txt:3: '00001' is not a path, perhaps a number of frames, and a label",
+            "set_1_train.txt:3: '00001' is not a path, optionally a number of frames, and a label",
         ),
         (put("set_1_train.txt", ""), "set_1_train.txt: is empty"),
         (put("set_1_train.txt", b"\xff\xff 20 0\n"), "set_1_train.txt: neither UTF-8 nor GBK text"),
@@ -278,7 +287,7 @@ FAULTS: dict[str, list[tuple[Change, str]]] = {
         (put("set_2_test.txt", "/data/x/a/00001 20 0"), "fold 2: no list of train"),
         (
             lambda root: write(write(root, "c/00001.mp4"), "set_1_test.txt", "/d/00001 9 0"),
-            "fits a/00001.mp4 and c/00001.mp4 alike",
+            "fits a/00001.mp4 and c/00001.mp4 equally well",
         ),
         (put("b/00003.mp4", LFS), "b/00003.mp4: a Git LFS pointer, not a video"),
     ],
@@ -378,7 +387,7 @@ def test_missing_and_extra_videos_are_listed_and_noted(tmp_path: Path) -> None:
     found = listed("mafw", tmp_path)
     assert [video.clip_id for video in found.missing] == ["00002"]
     assert found.folds["2"]["00002"] == "test"
-    assert found.notes == ("1 videos stand in no list and are left out (00099...)",)
+    assert found.notes == ("1 videos are in no list and are left out (00099...)",)
 
 
 def test_crema_ds_list_tells_what_is_missing(tmp_path: Path) -> None:
@@ -398,7 +407,7 @@ def test_mafw_with_captions_stands_in_where_the_others_are_not_there(tmp_path: P
         path.unlink()
     found = listed("mafw", tmp_path)
     assert [video.label for video in found.videos] == ["angry"] * 5
-    assert found.notes == ("the lists with captions are taken, which have fewer clips: no_caption is not there",)
+    assert found.notes == ("no_caption is missing: the lists with captions are used, which have fewer clips",)
 
 
 def test_ferv39ks_whole_pictures_are_no_crops(tmp_path: Path) -> None:
@@ -414,7 +423,7 @@ def test_frame_counts_that_a_list_gets_wrong_are_noted(tmp_path: Path) -> None:
         for number in range(20):
             write(tmp_path, f"{path.relative_to(tmp_path).with_suffix('')}/{number}.jpg")
     found = SOURCES["lists"].list(tmp_path, layout="frames")
-    assert found.notes == ("1 clips have another number of frames than their line says (a/00002...)",)
+    assert found.notes == ("1 clips differ from their line in the number of frames (a/00002...)",)
 
 
 def test_a_table_may_be_named_and_several_must_be(tmp_path: Path) -> None:

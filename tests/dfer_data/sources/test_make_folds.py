@@ -98,7 +98,7 @@ def test_data_that_cannot_be_cut_so() -> None:
     with pytest.raises(UsageError, match=r"--folds 5: folder has 3 groups by subject"):
         with_folds(data, Folding(5))
     nobody = replace(data, videos=tuple(replace(video, group=None) for video in data.videos))
-    with pytest.raises(UsageError, match="nothing says who is in p00-happy-0"):
+    with pytest.raises(UsageError, match="the person in p00-happy-0 is unknown"):
         with_folds(nobody, Folding(2))
-    with pytest.raises(UsageError, match=r"has folds already \(2 folds by clip, seed 0\)"):
+    with pytest.raises(UsageError, match=r"already has folds \(2 folds by clip, seed 0\)"):
         with_folds(with_folds(data, Folding(2, "clip")), Folding(2))

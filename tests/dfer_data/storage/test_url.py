@@ -177,7 +177,7 @@ def test_another_plan_is_refused_and_force_remakes(
     line = ["prepare", "dfew", "--source", str(source), "--detector", "none", "--out", bucket.url]
     assert main([*line, "--engine", "inline"]) == 2
     assert main([*line, "--engine", "inline", "--force"]) == 2
-    assert f"--force would remove what was prepared in {bucket.url}; add --yes" in capsys.readouterr().err
+    assert f"--force would remove the prepared dataset in {bucket.url}; add --yes" in capsys.readouterr().err
     assert bucket.tree() == before
     assert main([*line, "--engine", "inline", "--force", "--yes"]) == 3  # a clip has no pictures
     assert bucket.tree() == tiny.tree(folder)
@@ -234,7 +234,7 @@ def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
     """Locks beat and go stale quickly."""
     monkeypatch.setattr(lease, "BEAT_SECONDS", 0.1)
     monkeypatch.setattr(lease, "STALE_SECONDS", 1.0)
-    monkeypatch.setattr(lease, "_LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(lease, "_POLL_SECONDS", 0.1)
 
 
 @pytest.mark.usefixtures("hasty")
@@ -245,7 +245,7 @@ def test_a_lock_that_nobody_renews_is_taken_over(
     lock(bucket, ELSEWHERE, name=name)
     line = ["prepare", "dfew", "--source", str(source), "--detector", "none", "--out", bucket.url]
     assert main([*line, "--engine", "inline"]) == 3
-    said = "note: locked by process 4321 on alpha; watching for up to a minute whether it still lives\n"
+    said = "note: locked by process 4321 on alpha; waiting up to a minute to see whether it is still running\n"
     assert capsys.readouterr().err == said
     assert bucket.tree() == tiny.tree(folder)
     assert [name for name in bucket.names() if name.startswith(".lock")] == []
@@ -280,7 +280,7 @@ def test_a_run_that_lost_its_lock_ends(
         time.sleep(0.3)
 
     holder = "process 4321 on alpha" if thief else "nobody"
-    with pytest.raises(LockedError, match=f"the lock of {bucket.url} is held by {holder} by now: .*run the same"):
+    with pytest.raises(LockedError, match=f"the lock of {bucket.url} is now held by {holder}: .*run the same"):
         make(resolved, bucket, on_event=lose)
     assert (".lock.json" in bucket.names()) == (thief is not None)  # another's lock is left to it
     assert "dataset.json" not in bucket.names()
@@ -294,7 +294,7 @@ def test_a_worker_puts_nothing_once_the_lock_is_lost(bucket: Bucket) -> None:
         worker = pickle.loads(pickle.dumps(target))
         worker.confirm()
         lock(bucket, ELSEWHERE)
-        with pytest.raises(LockedError, match=f"the lock of {bucket.url} is held by process 4321 on alpha"):
+        with pytest.raises(LockedError, match=f"the lock of {bucket.url} is now held by process 4321 on alpha"):
             worker.confirm()
 
 
@@ -382,7 +382,7 @@ def test_no_way_to_the_store_is_one_line(
         assert (done.returncode, done.stdout) == (1, "")
         (error,) = done.stderr.splitlines()
         assert words in error
-        assert error.endswith("look at network, endpoint and credentials, then run the same command again")
+        assert error.endswith("check network, endpoint and credentials, then run the same command again")
 
 
 def test_a_store_that_never_answers_is_told_in_time(
@@ -392,7 +392,7 @@ def test_a_store_that_never_answers_is_told_in_time(
     server = socket.create_server(("127.0.0.1", 0))
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.getsockname()[1]}")
     monkeypatch.setattr(urls, "FIRST_ANSWER_SECONDS", 1.0)
-    with server, pytest.raises(RemoteError, match=r"s3://faces/mute cannot be read: no answer in 1 s; look at"):
+    with server, pytest.raises(RemoteError, match=r"s3://faces/mute cannot be read: no answer in 1 s; check"):
         run_preparation(resolved, "s3://faces/mute", num_workers=0)
 
 

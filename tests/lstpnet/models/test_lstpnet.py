@@ -271,9 +271,9 @@ def test_clips_of_a_batch_do_not_touch_each_other_in_eval_mode() -> None:
 @pytest.mark.parametrize(
     ("shape", "dtype", "message"),
     [
-        ((16, 3, 32, 32), torch.float32, r"\(16, 3, 32, 32\); wanted \(batch, frames, 3"),
-        ((1, 3, 16, 32, 32), torch.float32, "wanted"),
-        ((1, 0, 3, 32, 32), torch.float32, "wanted"),
+        ((16, 3, 32, 32), torch.float32, r"\(16, 3, 32, 32\); expected \(batch, frames, 3"),
+        ((1, 3, 16, 32, 32), torch.float32, "expected"),
+        ((1, 0, 3, 32, 32), torch.float32, "expected"),
         ((1, 4, 3, 31, 32), torch.float32, "at least 32 px"),
         ((1, 4, 3, 32, 32), torch.uint8, "uint8; convert to float and divide by 255"),
     ],

@@ -45,5 +45,5 @@ def test_faults_are_one_line(plain: Done, tmp_path: Path) -> None:
     model = lstpnet.load_model(plain.folder, device="cpu")
     with pytest.raises(UsageError, match=r"clips have shape \(3, 32, 32\)"):
         model.predict(torch.zeros(3, 32, 32))
-    with pytest.raises(UsageError, match="a video needs one"):
+    with pytest.raises(UsageError, match="a video needs a detector"):
         model.predict_video("video.mp4", detector="none")

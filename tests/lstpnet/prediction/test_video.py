@@ -144,5 +144,7 @@ def test_attention_is_there_when_it_is_asked_for(tmp_path: Path) -> None:
 
 
 def test_windows_of_no_length_are_refused() -> None:
-    with pytest.raises(UsageError, match=r"--window-seconds 0: more than 0 .*; --stride-seconds -1: more than 0"):
+    with pytest.raises(
+        UsageError, match=r"--window-seconds 0: must be more than 0; --stride-seconds -1: must be more than 0"
+    ):
         Windows(0, -1)

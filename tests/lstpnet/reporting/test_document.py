@@ -43,5 +43,5 @@ def test_a_run_shows_itself_in_a_notebook(plain: Done) -> None:
     assert f"WAR {100 * plain.results[0]['war']:.2f}" in html
     assert "demo" in html
     assert repr(run).endswith("demo on dfew-none, fold 3, seed 0)")
-    with pytest.raises(UsageError, match=r"holds no finished run: run\.json is missing"):
+    with pytest.raises(UsageError, match=r"has no finished run: run\.json is missing"):
         lstpnet.open_run(plain.folder.parent)

@@ -63,7 +63,7 @@ def test_rendered_heads_short_clips_left_out_and_missing_folds_are_marked(tmp_pa
     (mean,) = [
         row for row in build_report([replace(runs[0], predictions=(cut,)), *runs[1:]]).rows if row.fold == "mean"
     ]
-    assert own_mismatch(mean) == ["11,694 test clips, official are 11,697"]
+    assert own_mismatch(mean) == ["11,694 test clips instead of the official 11,697"]
     assert own_mismatch(build_report(runs[2:3]).rows[0]) == ["official folds 1, 2, 4, 5 are missing"]
 
 
@@ -74,7 +74,7 @@ def test_a_dataset_without_official_counts_has_nothing_to_compare(tmp_path: Path
     report = build_report([run], against=("mafw",))
     assert isinstance(report, Report)
     (section,) = published_sections(report)
-    assert section.notes[0] == "no line of this report is about this dataset"
+    assert section.notes[0] == "this report has no line on this dataset"
 
 
 @pytest.mark.parametrize(
@@ -87,5 +87,5 @@ def test_datasets_have_the_names_that_people_use(name: str, dataset: str) -> Non
 
 
 def test_an_unknown_dataset_is_named() -> None:
-    with pytest.raises(UsageError, match=r"no published figures on 'FER2013'; there are some on dfew, ferv39k"):
+    with pytest.raises(UsageError, match=r"no published figures on 'FER2013'; choose one of dfew, ferv39k"):
         dataset_named("FER2013")

@@ -83,7 +83,7 @@ def test_runs_of_one_system_that_differ_among_themselves_are_named(last: list[Ru
     assert [system.mixed for system in report.systems] == [("epochs",), ()]
     section, _ = comparison_sections(report)
     assert section.cells[0][1] == "11, 12"
-    assert "the runs of a differ among themselves in epochs: not one experiment" in section.notes
+    assert "the runs of a differ in epochs: they are not one experiment" in section.notes
 
 
 def test_a_folder_without_a_config_is_scored_and_said_to_be_silent(last: list[Run], tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_a_folder_without_a_config_is_scored_and_said_to_be_silent(last: list[Ru
         copied(run, tmp_path / "runs", SETTINGS, recipe="b")
     _, report = loaded(tmp_path / "runs")
     section, _ = comparison_sections(report)
-    assert "settings not known, config.json is missing: a" in section.notes
+    assert "settings unknown, config.json is missing: a" in section.notes
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"settings": 3}', "{}"])
@@ -176,7 +176,7 @@ def test_runs_on_other_clips_are_not_compared(last: list[Run], tmp_path: Path) -
     _, report = loaded(tmp_path / "runs")
     assert [test.folds for test in report.paired] == [(2,)]
     side_by_side, _ = comparison_sections(report)
-    assert any("do not all rest on the same test clips" in note for note in side_by_side.notes)
+    assert any("do not all have the same test clips" in note for note in side_by_side.notes)
 
 
 def test_many_systems_are_tested_against_one(last: list[Run], tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_whole_groups_are_held_out(tmp_path: Path) -> None:
 
 
 def test_groups_that_are_not_known_are_one_clear_line(many_crops: Path) -> None:
-    with pytest.raises(UsageError, match=r"does not say whose clip \d{5} is; use --val blocks"):
+    with pytest.raises(UsageError, match=r"clip \d{5} has no group \(person\); use --val blocks"):
         made(many_crops, val="groups")
 
 
@@ -212,7 +212,7 @@ def test_votes_are_targets_and_clips_without_votes_have_their_label(
 
 
 def test_votes_that_are_not_there_are_refused_before_training(crops: Path) -> None:
-    with pytest.raises(UsageError, match="has no votes of annotators"):
+    with pytest.raises(UsageError, match="has no annotator votes"):
         make_experiment(crops, quick(targets="votes"), fold=3, seed=0)
 
 

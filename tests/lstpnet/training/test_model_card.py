@@ -101,8 +101,8 @@ def test_what_was_chosen_on_the_test_clips_is_marked_and_in_no_block(plain: Done
 def test_rendered_heads_own_models_and_odd_names_are_told(plain: Done, crops: Path) -> None:
     own = make_experiment(crops, quick(model="my_models:build"), fold=3, seed=0)
     card = card_with(plain, own, synthetic=True, recipe="<b>|x", prepared="a`b")
-    assert r"A model of somebody's own (my\_models:build)" in card
-    assert "The package of the model must be installed" in card
+    assert r"A custom model (my\_models:build)" in card
+    assert "The package of the custom model must be installed" in card
     assert "**Trained on rendered heads: its figures say nothing about people.**" in card
     assert card.count(r"\<b\>\|x") == 2
     assert "<b>" not in card.split("---\n", 2)[2]

@@ -156,7 +156,7 @@ def test_every_clip_is_seen_once_an_epoch_and_never_alone(
         return augmented(frames, clip_ids, *changes, **settings)
 
     monkeypatch.setattr(trainer, "augmented", watch)
-    monkeypatch.setattr(initial, "build_model", tiny_model)
+    monkeypatch.setattr(initial, "network_of_recipe", tiny_model)
     experiment = changed(crops, frame_epochs=0, epochs=2, batch_size=batch_size)
     run(experiment, tmp_path)
     half = len(seen) // 2

@@ -111,7 +111,7 @@ def test_videos_in_no_split_file_are_noted(dfew: Path) -> None:
     touch(dfew, "Clip/original/00009.mp4", "Clip/original/9999.mp4", "Clip/original/cover.mp4")
     found = listed(dfew)
     assert [video.clip_id for video in found.videos] == IDS
-    assert found.notes == ("2 videos stand in no list and are left out (00009...)",)
+    assert found.notes == ("2 videos are in no list and are left out (00009...)",)
 
 
 def test_all_faults_are_told_at_once_with_file_and_line(dfew: Path) -> None:
@@ -122,14 +122,14 @@ def test_all_faults_are_told_at_once_with_file_and_line(dfew: Path) -> None:
     split_file(dfew, "train", 5).write_text("name;label\n1,1\n2,2\n17,3\n300,4\n")
     place = "EmoLabel_DataSplit/{}(single-labeled)/set_{}.csv"
     wanted = [
-        f"{place.format('train', 1)}:3: clip 00002 stands there twice ({place.format('train', 1)}:2)",
-        f"{place.format('train', 1)}:4: label '8' of video 17; wanted 1 to 7",
+        f"{place.format('train', 1)}:3: clip 00002 is listed twice ({place.format('train', 1)}:2)",
+        f"{place.format('train', 1)}:4: label '8' of video 17; expected 1 to 7",
         f"{place.format('train', 1)}:5: 'x7,4' is not a video number and a label",
-        f"{place.format('train', 5)}:1: header is 'name;label', wanted 'video_name,label'",
+        f"{place.format('train', 5)}:1: header is 'name;label', expected 'video_name,label'",
         f"{place.format('test', 4)}: missing",
-        f"{place.format('test', 1)}:2: clip 00001 of test is in train too ({place.format('train', 1)}:11)",
-        f"{place.format('test', 2)}:2: clip 00001 of test is in train too ({place.format('train', 2)}:2)",
-        f"{place.format('test', 2)}:2: clip 00001 is tested in fold 1 too ({place.format('test', 1)}:2)",
+        f"{place.format('test', 1)}:2: clip 00001 of test is also in train ({place.format('train', 1)}:11)",
+        f"{place.format('test', 2)}:2: clip 00001 of test is also in train ({place.format('train', 2)}:2)",
+        f"{place.format('test', 2)}:2: clip 00001 is also tested in fold 1 ({place.format('test', 1)}:2)",
     ]
     assert sorted(faults(dfew)) == sorted(wanted)
 
@@ -137,10 +137,10 @@ def test_all_faults_are_told_at_once_with_file_and_line(dfew: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "fault"),
     [
-        ("1,0", "label '0' of video 1; wanted 1 to 7"),
-        ("1,-1", "label '-1' of video 1; wanted 1 to 7"),
-        ("1,1.0", "label '1.0' of video 1; wanted 1 to 7"),
-        ("1,happy", "label 'happy' of video 1; wanted 1 to 7"),
+        ("1,0", "label '0' of video 1; expected 1 to 7"),
+        ("1,-1", "label '-1' of video 1; expected 1 to 7"),
+        ("1,1.0", "label '1.0' of video 1; expected 1 to 7"),
+        ("1,happy", "label 'happy' of video 1; expected 1 to 7"),
         ("1", "'1' is not a video number and a label"),
         ("1,1,1", "'1,1,1' is not a video number and a label"),
         ("00001.mp4,1", "'00001.mp4,1' is not a video number and a label"),
@@ -248,7 +248,7 @@ def test_crops_unzipped_part_by_part_are_all_found(crops: Path) -> None:
 
 def test_somebody_elses_crops_are_taken_by_name_alone(crops: Path) -> None:
     (crops / "Clip/clip_224x224").rename(crops / "Clip/clip_jpg_256")
-    with pytest.raises(UsageError, match=r"\(there are clip_jpg_256: --crops NAME takes one\)"):
+    with pytest.raises(UsageError, match=r"\(there are clip_jpg_256: choose one with --crops NAME\)"):
         list_dfew(crops, layout="frames")
     found = list_dfew(crops, layout="frames", crops="clip_jpg_256")
     assert found.videos[0].path == "Clip/clip_jpg_256/00001"

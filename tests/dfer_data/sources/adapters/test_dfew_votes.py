@@ -76,7 +76,7 @@ def test_unlabelled_and_absent_clips_and_other_labels_are_notes(dfew: Path) -> N
     assert found.videos[1].label == DFEW_NAMES[LABELS[2] - 1]
     assert found.notes == (
         "1 clips have no votes in annotation.xlsx",
-        "annotation.xlsx gives 1 clips another label than the split files, which count (00002...)",
+        "annotation.xlsx and the split files differ in the label of 1 clips (00002...); the split files are used",
     )
 
 
@@ -92,7 +92,7 @@ def test_every_broken_line_is_named(dfew: Path) -> None:
     write_sheet(dfew, rows + broken)
     found = faults(dfew)
     assert [fault.split(": ")[0] for fault in found] == [f"{SHEET}:{line}" for line in range(9, 15)]
-    assert found[0].endswith("clip 1 stands there twice")
+    assert found[0].endswith("clip 1 is listed twice")
     assert all("seven numbers of votes" in fault for fault in found[1:])
 
 
@@ -107,7 +107,7 @@ def test_a_file_that_is_no_sheet_is_one_fault(dfew: Path, content: bytes) -> Non
     (dfew / SHEET).parent.mkdir()
     (dfew / SHEET).write_bytes(content)
     (fault,) = faults(dfew)
-    assert fault.startswith(f"{SHEET}: not an Excel file")
+    assert fault.startswith(f"{SHEET}: not a readable Excel file")
 
 
 def test_votes_stand_in_the_manifest(tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_link_to_nothing_is_a_fault(tmp_path: Path) -> None:
     touch(tmp_path, "a.mp4")
     (tmp_path / "b.mp4").symlink_to(tmp_path / "gone.mp4")
     (fault,) = faults(tmp_path)
-    assert fault.startswith("b.mp4: is a link to a file that is not there")
+    assert fault.startswith("b.mp4: is a link to a file that does not exist")
 
 
 def test_no_videos_says_what_was_there(tmp_path: Path) -> None:
