@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test installed soak lint type gpu-wheels gpu-check bench clean
+.PHONY: help settings-docs setup demo test installed soak lint type gpu-wheels gpu-check bench clean
 
 BIN := .venv/bin
 # Succeeds for a Python 3.11-3.13 that can make virtual environments (Debian splits that off as python3-venv).
@@ -54,10 +54,14 @@ lint: setup  ## ruff and the import rules
 type: setup  ## mypy, strict
 	$(BIN)/mypy cli dfer_data lstpnet tests benchmarks
 
+settings-docs: setup  ## docs/settings.md from the declared settings
+	$(BIN)/python -m tests.settings_docs
+
 # A machine with a GPU and no package index: its own torch, numpy, pandas and OpenCV, and these.
 GPU_PYTHON ?= python3
 GPU_PLATFORMS := $(foreach v,2014_x86_64 _2_17_x86_64 _2_27_x86_64 _2_28_x86_64,--platform manylinux$(v))
-GPU_PACKAGES := av simplejpeg dlib-bin platformdirs openpyxl et_xmlfile
+GPU_PACKAGES := av simplejpeg dlib-bin platformdirs openpyxl et_xmlfile \
+  pydantic pydantic_core annotated-types typing_extensions typing-inspection
 
 gpu-wheels: setup  ## .whl/: what `make gpu-check` needs on a machine without a package index (Python 3.12, x86-64)
 	$(PIP) download --quiet --no-deps --only-binary=:all: --python-version 3.12 --implementation cp $(GPU_PLATFORMS) \

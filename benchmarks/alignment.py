@@ -16,12 +16,13 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from dfer_data.config import Request
 from dfer_data.detect.registry import build_detector
 from dfer_data.faces.align import eye_centres
 from dfer_data.faces.aligned_faces import decode
 from dfer_data.faces.pipeline import Clip, clips_of_video
 from dfer_data.preparation.plan import Plan
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.types import Floats, Image
 from tests.videos import fetch_videos
 

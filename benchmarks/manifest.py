@@ -92,7 +92,7 @@ def measure(root: Path) -> dict[str, float]:
 
     imports_mib = peak_mib()
     start = time.perf_counter()
-    loader = ClipLoader(FaceClipDataset(root, fold=1, sampling="train"), batch_size=32)
+    loader = ClipLoader(FaceClipDataset(root, fold=1), batch_size=32)
     opened = time.perf_counter()
     loader.num_batches(1)
     shuffled = time.perf_counter()

@@ -25,7 +25,8 @@ from dfer_data.video.reader import open_video
 from dfer_data.weights.fetch import weights_file
 from lstpnet import LSTPNet
 from lstpnet.checkpoints.open_model import OpenedModel
-from lstpnet.prediction.video import Windows, predict_video, with_folded_norms
+from lstpnet.prediction.video import predict_video, with_folded_norms
+from lstpnet.prediction.video_settings import Windows
 from lstpnet.recipe import Recipe
 from tests.videos import fetch_videos
 

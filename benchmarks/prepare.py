@@ -33,8 +33,9 @@ import psutil
 
 from benchmarks.peers.contestant import Contestant
 from dfer_data import open_dataset
+from dfer_data.config import Request
 from dfer_data.preparation.crew import VideoStarted
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from dfer_data.preparation.steps import VideoDone
 from dfer_data.types import Floats, Image

@@ -27,8 +27,9 @@ import simplejpeg
 
 from benchmarks.peers.contestant import prepared
 from dfer_data import open_dataset
+from dfer_data.config import Request
 from dfer_data.loading.prepared import PreparedDataset
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from dfer_data.types import Image
 from lstpnet.reporting.build import build_report

@@ -31,6 +31,8 @@ CORE = {
     "platformdirs": "platformdirs",
     "filelock": "filelock",
     "openpyxl": "openpyxl",
+    "pydantic": "pydantic",
+    "annotated-types": "annotated_types",
     "psutil": "psutil",
 }
 """Distribution -> module of every core dependency."""

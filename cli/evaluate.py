@@ -121,10 +121,10 @@ def _open(
 ) -> tuple[OpenedModel, PreparedDataset, tuple[str, ...]]:
     """Return the opened model, the dataset and the ids of the selected clips."""
     from dfer_data.loading.prepared import open_dataset
+    from dfer_data.settings import parse_assignments
     from lstpnet.checkpoints.open_model import CHANGEABLE, open_model, with_changes
     from lstpnet.evaluation.cross_dataset import tested_clips
     from lstpnet.protocol import preset
-    from lstpnet.recipe import parse_overrides
 
     if not source.exists():
         raise UsageError(f"{source}: this run or checkpoint does not exist")
@@ -139,7 +139,7 @@ def _open(
         values = preset(protocol, dataset=str(dataset.document["dataset"])).values
         changes = {key: value for key, value in values.items() if key in CHANGEABLE}
     opened = open_model(source, checkpoint=checkpoint, trained_on=trained_on)
-    return with_changes(opened, changes | parse_overrides(overrides or [])), dataset, clip_ids
+    return with_changes(opened, changes | parse_assignments(overrides or [])), dataset, clip_ids
 
 
 def _write(out: Path, result: CrossResult, class_names: tuple[str, ...], *, has_same_classes: bool) -> None:

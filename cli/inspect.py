@@ -47,7 +47,7 @@ def inspect(
     """
     import dfer_data
 
-    location = data or load_settings().train.data or _find_prepared()
+    location = data or load_settings().get("train", {}).get("data") or _find_prepared()
     dataset = dfer_data.open_dataset(location)
     folder = out or Path("inspect") / dataset.root.resolve().name
     if folder.exists() and not folder.is_dir():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from typing import Annotated
 import typer
 
 from ._support import exit_codes
+from ._support.setting_options import PanelCommand
 from .datasets import datasets
 from .demo import demo
 from .detectors import detectors_app
@@ -33,10 +33,10 @@ from .weights import weights_app
 
 # Plain-text help: with rich, `dfer --help` would take three times as long.
 app = typer.Typer(name="dfer", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
-app.command()(prepare)
+app.command(cls=PanelCommand)(prepare)
 app.command()(verify)
 app.command()(inspect)
-app.command()(train)
+app.command(cls=PanelCommand)(train)
 app.command()(sweep)
 app.command()(report)
 app.command()(evaluate)
@@ -79,7 +79,6 @@ def _root(
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: that of this process) and return its exit code; see `exit_codes.ExitCode`."""
     arguments, debug = _take_debug(sys.argv[1:] if argv is None else argv)
-    arguments = _add_retry_code(arguments)
     if argv is None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's SIGTERM is handled like Ctrl+C
     for stream in (sys.stdout, sys.stderr):
@@ -113,16 +112,6 @@ def _take_debug(argv: Sequence[str]) -> tuple[list[str], bool]:
     end = argv.index("--") if "--" in argv else len(argv)
     options = [argument for argument in argv[:end] if argument != "--debug"]
     return [*options, *argv[end:]], len(options) < end
-
-
-def _add_retry_code(arguments: list[str]) -> list[str]:
-    """Add the value ALL to a `--retry-failed` without a ledger code: typer has no options with optional values."""
-    for index, argument in enumerate(arguments):
-        if argument == "--":
-            break
-        if argument == "--retry-failed" and not re.fullmatch("[A-Z_]+", "".join(arguments[index + 1 : index + 2])):
-            return [*arguments[: index + 1], "ALL", *arguments[index + 1 :]]
-    return arguments
 
 
 def _silence_stdout() -> None:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dfer_data.config import FAST_DETECT_EVERY
 from dfer_data.errors import UsageError, VideoError
+from lstpnet.prediction.video_settings import VideoSettings
 
 from ._support import console
 from ._support.exit_codes import ExitCode
 from ._support.options import JsonFlag, require_torch
 from ._support.predict_files import check_targets, folder_of_strips, videos_named
+from ._support.setting_options import takes_settings
 
 if TYPE_CHECKING:
+    import torch
+
+    from lstpnet.checkpoints.open_model import OpenedModel
     from lstpnet.prediction.video import Person, WindowPrediction
 
 
+@takes_settings(VideoSettings)
 def predict(
     sources: Annotated[list[str], typer.Argument(help="Videos, folders of videos, or patterns such as 'in/*.mp4'.")],
     model: Annotated[
@@ -30,12 +35,6 @@ def predict(
     trained_on: Annotated[
         str | None, typer.Option(help="Dataset of the authors' checkpoint: dfew, ferv39k or afew.")
     ] = None,
-    window_seconds: Annotated[float, typer.Option(help="Length of a window, the model's input.")] = 2.0,
-    stride_seconds: Annotated[float, typer.Option(help="Step from one window to the next.")] = 0.5,
-    detector: Annotated[str, typer.Option(help="retinaface or dlib.")] = "retinaface",
-    detect_every: Annotated[
-        int, typer.Option(help="Detect every K-th frame, and the frames where faces change.")
-    ] = FAST_DETECT_EVERY,
     csv: Annotated[Path | None, typer.Option(help="CSV to write: one row per window.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for one plot over time per video.")] = None,
     annotate: Annotated[
@@ -47,23 +46,22 @@ def predict(
     force: Annotated[bool, typer.Option("--force", help="Replace the CSV, pictures and videos.")] = False,
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best available")] = None,
     as_json: JsonFlag = False,
+    *,
+    given: dict[str, Any],
 ) -> None:
     """Predict the expressions of every person in videos, over time.
 
     Exit code 3 if a video shows no face or cannot be read; the others are predicted.
     """
     require_torch()
-    from dfer_data.detect.registry import build_detector
     from dfer_data.draw.annotated_video import write_annotated
     from lstpnet.checkpoints.open_model import open_model
     from lstpnet.device import pick_device
-    from lstpnet.prediction.attention_figure import MOST_WINDOWS
     from lstpnet.prediction.face_marks import marks_of
-    from lstpnet.prediction.loaded_model import video_settings
     from lstpnet.prediction.timeline import draw_timeline
-    from lstpnet.prediction.video import LEAST_FRAMES, Windows, predict_video, with_folded_norms
+    from lstpnet.prediction.video import LEAST_FRAMES, with_folded_norms
 
-    windows = Windows(window_seconds, stride_seconds)
+    settings = VideoSettings(**given)
     if not model.exists():
         raise UsageError(f"{model}: this run or model does not exist")
     paths, torch_device = videos_named(sources), pick_device(device)
@@ -71,25 +69,11 @@ def predict(
     check_targets(csv, {end: folder for end, folder in targets.items() if folder is not None}, paths, force=force)
     opened = with_folded_norms(open_model(model, checkpoint=checkpoint, trained_on=trained_on))
     strips = folder_of_strips(attention, opened, paths, force=force, as_json=as_json)
-    config, weights = video_settings(detector, detect_every=detect_every)
-    face_detector = build_detector(config, weights=weights)
-    assert face_detector is not None
+    predict_persons = _predictor(opened, settings, device=torch_device, strips=strips)
     documents, num_failed = [], 0
     for path in paths:
         try:
-            predicted = predict_video(
-                path,
-                opened,
-                detector=face_detector,
-                config=config,
-                windows=windows,
-                device=torch_device,
-                num_filmstrips=MOST_WINDOWS if strips else 0,
-            )
-            persons, problem = (
-                [_draw_strip(person, opened.class_names, path, strips=strips) for person in predicted],
-                "",
-            )
+            persons, problem = predict_persons(path), ""
         except VideoError as error:
             persons, problem = [], error.message
         problem = problem or ("" if persons else f"no face in {LEAST_FRAMES} or more frames")
@@ -106,6 +90,28 @@ def predict(
         _write(csv, documents, opened.class_names)
     if num_failed:
         raise typer.Exit(ExitCode.PARTIAL)
+
+
+def _predictor(
+    opened: OpenedModel, settings: VideoSettings, *, device: torch.device, strips: Path | None
+) -> Callable[[Path], list[Person]]:
+    """Return the function that predicts the persons of a video and draws their filmstrips into `strips`."""
+    from dfer_data.detect.registry import build_detector
+    from lstpnet.prediction.attention_figure import MOST_WINDOWS
+    from lstpnet.prediction.loaded_model import video_settings
+    from lstpnet.prediction.video import predict_video
+
+    config, weights = video_settings(settings.detector, detect_every=settings.detect_every)
+    detector = build_detector(config, weights=weights)
+    assert detector is not None
+
+    def predict_persons(path: Path) -> list[Person]:
+        num_filmstrips = MOST_WINDOWS if strips else 0
+        options: dict[str, Any] = {"detector": detector, "config": config, "windows": settings, "device": device}
+        persons = predict_video(path, opened, num_filmstrips=num_filmstrips, **options)
+        return [_draw_strip(person, opened.class_names, path, strips=strips) for person in persons]
+
+    return predict_persons
 
 
 def _draw_strip(person: Person, class_names: Sequence[str], path: Path, *, strips: Path | None) -> Person:

@@ -17,7 +17,7 @@ recipes_app = typer.Typer(no_args_is_help=True, help="List the shipped recipes; 
 def list_recipes(as_json: JsonFlag = False) -> None:
     """List the shipped recipes, each with the first line of its file."""
     require_torch()
-    from lstpnet.recipe import recipe_names, recipe_text
+    from lstpnet.recipe_files import recipe_names, recipe_text
 
     titles = {name: recipe_text(name).splitlines()[0].removeprefix("# ") for name in recipe_names()}
     if as_json:
@@ -35,7 +35,7 @@ def show(
 ) -> None:
     """Print a recipe's file; its comments mark values as known or chosen."""
     require_torch()
-    from lstpnet.recipe import recipe_text, resolve_recipe
+    from lstpnet.recipe_files import recipe_text, resolve_recipe
 
     resolved = resolve_recipe(name)
     values = {key: value for key, value in dataclasses.asdict(resolved.recipe).items() if key != "name"}

@@ -61,16 +61,16 @@ def report(
     from lstpnet.reporting.published_results import dataset_named
     from lstpnet.reporting.types import NEXT_COMMANDS
 
-    settings = load_settings()
+    settings = load_settings().get("train", {})
     output_format = _choose_format(output, out, as_json=as_json)
-    data_location = data or (settings.train.data if predictions else None)
+    data_location = data or (settings.get("data") if predictions else None)
     _check(folders, runs, predictions, data_location, fold, baseline, filmstrips, is_page=output_format == "html")
     datasets = [dataset_named(name) for name in against or []]
     reported_runs: Sequence[Run] = ()
     if predictions is not None and data_location is not None and fold is not None:
         result = _report_predictions(predictions, data_location, fold=fold, against=datasets)
     else:
-        root = runs or settings.train.out or Path("runs")
+        root = runs or settings.get("out") or Path("runs")
         document = lstpnet.report(folders or None, root=root, against=datasets, baseline=baseline)
         result, reported_runs = document.report, document.runs
     if output_format == "console":

@@ -60,12 +60,13 @@ def _commands(
 ) -> list[list[str]]:
     """Return the arguments of each `dfer train`. Raises UsageError for what all of them would refuse."""
     from dfer_data.loading.prepared import open_dataset
-    from lstpnet.recipe import parse_overrides, resolve_recipe
+    from dfer_data.settings import parse_assignments
+    from lstpnet.recipe_files import resolve_recipe
 
     from ._support.settings import load_settings
     from .train import choose_data, folds_and_seeds
 
-    root = choose_data(data or load_settings().train.data, fold=fold)
+    root = choose_data(data or load_settings().get("train", {}).get("data"), fold=fold)
     pairs = folds_and_seeds(fold, seeds, known=list(open_dataset(root).document["counts"]["folds"]))
     settings = []
     for text in overrides:
@@ -77,7 +78,7 @@ def _commands(
     shared = [word for option, value in shared_options.items() if value is not None for word in (option, str(value))]
     lines = []
     for combination in itertools.product(*settings):
-        resolve_recipe(recipe, overrides=parse_overrides(combination))  # report faults before any training
+        resolve_recipe(recipe, overrides=parse_assignments(combination))  # report faults before any training
         name = ",".join([Path(recipe).stem if recipe.endswith(".toml") else recipe, *combination]).replace("/", "-")
         set_options = [word for setting in combination for word in ("--set", setting)]
         for fold_number, seed in pairs:

@@ -43,7 +43,7 @@ def synth(
     from dfer_data.synth import SynthConfig, write_dfew, write_tree
     from dfer_data.weights.fetch import weights_file
 
-    default_source = dataset_folder(dataset, settings=load_settings())
+    default_source = dataset_folder(dataset, from_file=load_settings().get("prepare", {}).get("source"))
     out = out or Path("data") / dataset
     heads, num_workers = weights_file("heads"), workers or num_cores()
     with console.progress("rendering", unit="clips") as advance:

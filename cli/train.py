@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dfer_data.errors import UsageError
+from dfer_data.settings import settings_of
+from lstpnet.recipe import Recipe, TrainingSettings
 
 from ._support import console
 from ._support.options import JsonFlag, require_tensorboard, require_torch
+from ._support.setting_options import SetFlag, takes_settings, with_assignments
 from ._support.settings import load_settings
 
 if TYPE_CHECKING:
@@ -22,88 +25,55 @@ if TYPE_CHECKING:
 _LONG_SECONDS = 2 * 3600
 
 
+@takes_settings(TrainingSettings, Recipe, without_defaults=[Recipe])
 def train(
     fold: Annotated[str, typer.Option(help="Official fold whose test part is held out: 3, or 1,3, or all.")],
-    data: Annotated[
-        str | None,
-        typer.Option(help="Prepared dataset, a folder or URL.", show_default="the only one with folds under prepared/"),
-    ] = None,
-    recipe: Annotated[
-        str | None, typer.Option(help="Shipped recipe, or a .toml.", show_default="the dataset's own")
-    ] = None,
-    out: Annotated[Path | None, typer.Option(help="Folder of the runs.", show_default="runs")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     seeds: Annotated[str | None, typer.Option(help="Several seeds, one run each: 0,1,2.")] = None,
     name: Annotated[
-        str | None,
-        typer.Option(help="Name of the run's folder and of its row in reports.", show_default="the recipe's"),
+        str | None, typer.Option(help="Name of the run's folder and of its row in reports. [default: the recipe's]")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="package.module:build of a custom model.", show_default="LSTPNet")
-    ] = None,
-    protocol: Annotated[
-        str | None, typer.Option(help="default, lstpnet, former-dfer, dfer-clip or mae-dfer: follow that paper's code.")
-    ] = None,
-    val: Annotated[
-        str | None, typer.Option(help="none, blocks, groups or random: hold out a tenth of train, report `best` too.")
-    ] = None,
-    select: Annotated[
-        str | None, typer.Option(help="last, val-best, or test-best (as in several papers, and marked in reports).")
-    ] = None,
-    refit: Annotated[
-        bool, typer.Option("--refit", help="Then train on all of train for the number of epochs that --val found.")
-    ] = False,
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE of the recipe, repeatable.")] = None,
-    init: Annotated[
-        Path | None, typer.Option(help="Start weights: a run's .safetensors, the authors' file, a ResNet-18.")
-    ] = None,
-    device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best available")] = None,
+    overrides: SetFlag = None,
     resume: Annotated[bool, typer.Option("--resume", help="Fail if there is no unfinished run to resume.")] = False,
-    save_minutes: Annotated[
-        float, typer.Option(min=0, help="Minutes between saves inside an epoch; each epoch ends with a save.")
-    ] = 10.0,
-    tensorboard: Annotated[
-        bool, typer.Option("--tensorboard", help="Also write each epoch's figures to RUN/tensorboard.")
-    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Train again from the start.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before hours on a CPU.")] = False,
     as_json: JsonFlag = False,
+    *,
+    given: dict[str, Any],
 ) -> None:
     """Train LSTPNet on folds and predict their test clips once, at the end.
 
-    By default, it trains on the whole train part with a fixed schedule, and the last epoch is the result. Runs finished
-    with the same settings are kept, an interrupted run resumes where it stopped. For several processes, use torchrun.
+    By default, it trains on the whole train part with a fixed schedule, and the last epoch is the result. Settings that
+    are not given are the recipe's. Runs finished with the same settings are kept, an interrupted run resumes where it
+    stopped. For several processes, use torchrun.
     """
     require_torch()
-    if tensorboard:
-        require_tensorboard()
     from dfer_data.loading.prepared import read_document
     from lstpnet.device import pick_device
-    from lstpnet.recipe import parse_overrides
     from lstpnet.training.distributed import joined_group
     from lstpnet.training.launch import plan_runs, resolve_for
 
-    file_settings = load_settings().train
-    root = choose_data(data or file_settings.data, fold=fold)
-    val = val or ("blocks" if select == "val-best" else None)
-    flags = {"protocol": protocol, "val": val, "select": select, "refit": refit or None, "model": model}
-    values = parse_overrides(overrides or []) | {key: value for key, value in flags.items() if value is not None}
-    resolved = resolve_for(root, recipe or file_settings.recipe, overrides=values, name=name)
+    settings, values = _all_settings(given, overrides)
+    if settings.tensorboard:
+        require_tensorboard()
+    root = choose_data(settings.data, fold=fold)
+    resolved = resolve_for(root, settings.recipe, overrides=values, name=name)
     pairs = folds_and_seeds(fold, seeds or str(seed), known=list(read_document(root)["counts"]["folds"]))
-    runs = out or file_settings.out or Path("runs")
-    planned = plan_runs(root, resolved, folds_and_seeds=pairs, out=runs, init=init, force=force)
+    runs = settings.out or Path("runs")
+    planned = plan_runs(root, resolved, folds_and_seeds=pairs, out=runs, init=settings.init, force=force)
     if resume and not any(run.state == "begun" for run in planned):
         raise UsageError(f"--resume: there is no unfinished run with these settings ({planned[0].folder})")
-    with joined_group(pick_device(device)) as (group, torch_device):
+    with joined_group(pick_device(settings.device)) as (group, torch_device):
         pending = [run.experiment for run in planned if run.state != "finished"]
         if pending and group.is_first:
-            _announce(pending, init=init, device=torch_device, yes=yes, as_json=as_json)
+            _announce(pending, init=settings.init, device=torch_device, yes=yes, as_json=as_json)
         summaries = []
         for run in planned:
             summary = None
             if run.state != "finished":
-                options = {"init": init, "device": torch_device, "save_seconds": 60 * save_minutes, "group": group}
-                summary = _train_one(run, tensorboard=tensorboard, as_json=as_json, **options)
+                options: dict[str, Any] = {"init": settings.init, "save_seconds": 60 * settings.save_minutes}
+                options |= {"device": torch_device, "group": group}
+                summary = _train_one(run, tensorboard=settings.tensorboard, as_json=as_json, **options)
             elif group.is_first:
                 note = "already done with the same settings (--force trains again)"
                 console.say(f"{run.folder}: {note}", as_json=as_json)
@@ -112,6 +82,15 @@ def train(
             if as_json:
                 console.print_json(summaries[0] if len(summaries) == 1 else {"runs": summaries})
             console.say(f"{planned[-1].folder}   next: dfer report", as_json=as_json)
+
+
+def _all_settings(given: dict[str, Any], overrides: list[str] | None) -> tuple[TrainingSettings, dict[str, Any]]:
+    """Return the settings of the training, and the recipe's keys that options and `--set` replace."""
+    values = with_assignments(given, overrides, (TrainingSettings, Recipe))
+    if values.get("select") == "val-best":
+        values.setdefault("val", "blocks")
+    own = {key: values.pop(key) for key in settings_of(TrainingSettings) if key in values}
+    return TrainingSettings(**(load_settings().get("train", {}) | own)), values
 
 
 def folds_and_seeds(folds: str, seeds: str, *, known: list[str]) -> list[tuple[int, int]]:

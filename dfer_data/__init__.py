@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dfer_data.inspection.verify import verify as verify
     from dfer_data.loading.clip_dataset import FaceClipDataset as FaceClipDataset
+    from dfer_data.loading.clip_dataset import FrameDraw as FrameDraw
     from dfer_data.loading.clip_dataset import collate as collate
     from dfer_data.loading.concat import ConcatClips as ConcatClips
     from dfer_data.loading.loader import ClipLoader as ClipLoader
@@ -27,6 +28,7 @@ _LAZY = {
     "ClipLoader": "dfer_data.loading.loader",
     "ConcatClips": "dfer_data.loading.concat",
     "FaceClipDataset": "dfer_data.loading.clip_dataset",
+    "FrameDraw": "dfer_data.loading.clip_dataset",
     "PreparedDataset": "dfer_data.loading.prepared",
     "collate": "dfer_data.loading.clip_dataset",
     "open_dataset": "dfer_data.loading.prepared",
@@ -38,6 +40,7 @@ __all__ = [
     "ClipLoader",
     "ConcatClips",
     "FaceClipDataset",
+    "FrameDraw",
     "PreparedDataset",
     "collate",
     "open_dataset",

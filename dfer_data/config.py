@@ -1,17 +1,21 @@
-"""PrepareConfig: every setting that changes the bytes of a prepared dataset, and its hash.
+"""Settings of `prepare`: what changes the bytes of a prepared dataset, and how a run makes them.
 
-A setting that is added later gets `metadata={"absent": VALUE}` in its field: the behaviour before the setting existed.
-A stored config without the setting means this value, whatever the current default is.
+Each setting is declared once (settings.py). PrepareConfig is the part that is stored and hashed in dataset.json.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any, Literal, get_args
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from dfer_data.errors import FormatVersionError, UsageError
+from annotated_types import Interval, MultipleOf
+
+from dfer_data.errors import FormatVersionError
+from dfer_data.settings import setting, validate, with_absent
 from dfer_data.storage.files import canonical_json
 
 PIPELINE_VERSION = 1
@@ -20,123 +24,177 @@ PIPELINE_VERSION = 1
 `prepare` resumes and retries only within one version; every version can be read. Without an entry, the version is 1."""
 Align = Literal["template", "box", "given"]
 SubjectRule = Literal["balanced", "largest", "central", "longest", "score"]
-Undetected = Literal["interpolate", "drop"]
 Precision = Literal["f32", "bf16"]
 Device = Literal["cpu", "cuda"]
 Store = Literal["frames", "clips16"]
-Partial = Literal["keep", "drop"]
 FAST_DETECT_EVERY = 5
 """`--detect-every` of `--fast`, and the default of `predict`."""
 MOST_DETECT_EVERY = 8
 """At longer distances, landmarks between keyframes are too inaccurate for alignment."""
-
-
-def with_absent(kind: type[Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return stored settings of a dataclass; each missing one gets the value that applied before it existed."""
-    completed = dict(values)
-    for field in fields(kind):
-        value = field.metadata.get("absent", field.default)
-        if field.name not in values and value is not MISSING:
-            completed[field.name] = value
-    return completed
+EngineName = Literal["processes", "inline", "ray"]
+GroupBy = Literal["subject", "folder", "clip"]
+_DETECTOR, _SUBJECT, _CROPS = "Detector", "Subject", "Face crops"
+_FOLDS, _WORKERS = "Folds, for data without any", "Workers"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PrepareConfig:
-    """Settings of `prepare`; equal configs on equal sources give byte-identical datasets."""
+class FaceSettings:
+    """The settings of detection, tracking, alignment and storage that a request and a stored config share."""
 
-    dataset: str
-    """Name of the source adapter."""
-    detector: str
-    """Name of a registered detector."""
-    backbone: str
-    """The detector's network or method; a default is already resolved."""
-    weights_sha256: str
-    """Hash of the detector's model file; empty if it has none."""
-    det_size_px: int = 640
-    """Long side of the detector's input image."""
-    score_threshold: float = 0.7
-    """Minimum score of a detection, in the detector's own unit."""
-    detect_every: int = 1
-    """Distance between keyframes; frames between are detected only where two keyframes disagree (keyframes.py)."""
-    precision: Precision = "f32"
-    """Number format of the detector's computation."""
-    device: Device = "cpu"
-    """Device on which the detector runs."""
-    track_iou: float = 0.3
-    """Minimum overlap (IoU) of two boxes in neighbouring frames of one track."""
-    max_gap_frames: int = 12
-    """Longest run of frames without detection that is interpolated inside a track; a longer one splits it."""
-    subject: SubjectRule = "balanced"
-    """Rule that chooses the track of a clip; see `choose_subject`."""
-    all_tracks: bool = False
-    """Store a separate clip for every person instead of one subject."""
-    undetected: Undetected = "interpolate"
-    """`interpolate`: keep the frames of a gap with interpolated landmarks; `drop`: leave them out."""
-    align: Align = "template"
-    """`template`: warp the landmarks to a template; `box`: crop the detector's box, made square and padded, unrotated;
-    `given`: keep the dataset's own crops untouched."""
-    size_px: int = 224
-    """Side of the aligned face image."""
-    box_padding: float = 0.2
-    """For `box`: padding of each side, as a share of the longer side of the box."""
-    template_scale: float = 0.8
-    """1 puts the eyes at their position in ArcFace's template; smaller values keep more of brow and chin."""
-    smoothing_window_frames: int = 7
-    """Savitzky-Golay window over landmarks along a track; 1 switches smoothing off."""
-    smoothing_order: int = 2
-    """Polynomial order of that filter."""
-    jpeg_quality: int = 95
-    """JPEG quality of stored face images, with 4:2:0 chroma."""
-    store: Store = "frames"
-    """`frames`: every aligned frame as JPEG; `clips16`: the 16 test frames as plain uint8 tensors."""
-    clip_seconds: float = 60.0
-    """Videos longer than this are cut into several clips (0: never)."""
-    partial: Partial = "keep"
-    """Clips whose source ends early or has damaged frames: `keep` and mark them, or `drop` them with a ledger row."""
+    detector: str = setting(
+        "retinaface",
+        "retinaface, dlib, or none for shipped crops.",
+        panel=_DETECTOR,
+        default_words="retinaface; none for datasets of crops",
+        changes_pixels=True,
+    )
+    backbone: str | None = setting(
+        None,
+        "Backbone of retinaface: mobilenet0.25 or resnet50.",
+        panel=_DETECTOR,
+        default_words="mobilenet0.25",
+        changes_pixels=True,
+    )
+    score_threshold: float | None = setting(
+        None,
+        "Minimum score of a detection, in the detector's own unit.",
+        panel=_DETECTOR,
+        is_rare=True,
+        changes_pixels=True,
+    )
+    det_size_px: Annotated[int, Interval(ge=64, le=4096), MultipleOf(32)] = setting(
+        640,
+        "Long side of the detector's input image, in pixels.",
+        flag="--det-size",
+        panel=_DETECTOR,
+        changes_pixels=True,
+    )
+    detect_every: Annotated[int, Interval(ge=1, le=MOST_DETECT_EVERY)] = setting(
+        1,
+        "Detect every K-th frame, and frames between where faces appear, vanish or move far.",
+        panel=_DETECTOR,
+        changes_pixels=True,
+    )
+    precision: Precision = setting(
+        "f32",
+        "Number format of the detector; bf16 on a CPU that has it: dfer[openvino].",
+        panel=_DETECTOR,
+        changes_pixels=True,
+    )
+    device: Device = setting("cpu", "Where the detector runs; cuda: dfer[gpu].", panel=_DETECTOR, changes_pixels=True)
+    track_iou: Annotated[float, Interval(gt=0, lt=1)] = setting(
+        0.3,
+        "Minimum overlap (IoU) of two boxes in neighbouring frames of one track.",
+        panel=_SUBJECT,
+        is_rare=True,
+        changes_pixels=True,
+    )
+    max_gap_frames: Annotated[int, Interval(ge=0, le=1000)] = setting(
+        12,
+        "Longest run of frames without detection that is interpolated inside a track; a longer one splits it.",
+        panel=_SUBJECT,
+        is_rare=True,
+        changes_pixels=True,
+    )
+    subject: SubjectRule = setting(
+        "balanced", "How to choose the subject's track.", panel=_SUBJECT, changes_pixels=True
+    )
+    all_tracks: bool = setting(False, "Make one clip per person.", panel=_SUBJECT, changes_pixels=True)
+    undetected: Literal["interpolate", "drop"] = setting(
+        "interpolate",
+        "Frames in a gap of a track: with interpolated landmarks, or left out.",
+        panel=_SUBJECT,
+        changes_pixels=True,
+    )
+    align: Align | None = setting(
+        None,
+        "How a face becomes a crop: landmarks warped to a template, the detector's padded box, or the given crop.",
+        panel=_CROPS,
+        default_words="template; given with --detector none",
+        changes_pixels=True,
+    )
+    size_px: Annotated[int, Interval(ge=32, le=1024)] = setting(
+        224, "Side of an aligned face, in pixels.", flag="--size", panel=_CROPS, changes_pixels=True
+    )
+    box_padding: Annotated[float, Interval(ge=0, le=2)] = setting(
+        0.2,
+        "With --align box: share of its longer side added on each side.",
+        panel=_CROPS,
+        is_rare=True,
+        changes_pixels=True,
+    )
+    template_scale: Annotated[float, Interval(ge=0.2, le=1.5)] = setting(
+        0.8,
+        "Size of the face in the crop; 1 is ArcFace's, less keeps more of brow and chin.",
+        panel=_CROPS,
+        is_rare=True,
+        changes_pixels=True,
+    )
+    smoothing_window_frames: Annotated[int, Interval(ge=1, le=99)] = setting(
+        7,
+        "Odd number of frames in the Savitzky-Golay filter of the landmarks; 1: no filter.",
+        flag="--smoothing-window",
+        panel=_CROPS,
+        is_rare=True,
+        changes_pixels=True,
+    )
+    smoothing_order: Annotated[int, Interval(ge=0, le=5)] = setting(
+        2, "Polynomial order of that filter.", panel=_CROPS, is_rare=True, changes_pixels=True
+    )
+    jpeg_quality: Annotated[int, Interval(ge=1, le=100)] = setting(
+        95, "JPEG quality of stored faces, with 4:2:0 chroma.", panel=_CROPS, is_rare=True, changes_pixels=True
+    )
+    store: Store = setting(
+        "frames", "Every aligned frame as JPEG, or the 16 test frames as plain uint8 tensors.", panel=_CROPS
+    )
+    clip_seconds: Annotated[float, Interval(ge=0)] = setting(
+        60.0, "Longer videos of a folder are split into several clips; 0: never.", panel=_CROPS
+    )
+    partial: Literal["keep", "drop"] = setting(
+        "keep", "Clips whose video ends early or is damaged: marked, or left out with a ledger row.", panel=_CROPS
+    )
+
+    def rules(self) -> Iterator[str]:
+        """Yield the faults between settings, and those that bounds cannot express."""
+        if self.smoothing_window_frames % 2 == 0:
+            yield (
+                f"--smoothing-window {self.smoothing_window_frames}: must be an odd number of frames; 1 switches it off"
+            )
+        if 1 < self.smoothing_window_frames <= self.smoothing_order:
+            yield (
+                f"--smoothing-order {self.smoothing_order}: must be less than --smoothing-window "
+                f"{self.smoothing_window_frames}"
+            )
 
     def __post_init__(self) -> None:
         """Check all settings; raise one UsageError that lists every fault."""
-        faults = []
-        if not 64 <= self.det_size_px <= 4096 or self.det_size_px % 32:
-            faults.append(f"--det-size {self.det_size_px}: must be a multiple of 32 from 64 to 4096")
-        if not 1 <= self.jpeg_quality <= 100:
-            faults.append(f"--jpeg-quality {self.jpeg_quality}: must be 1 to 100")
-        if not 1 <= self.detect_every <= MOST_DETECT_EVERY:
-            faults.append(f"--detect-every {self.detect_every}: must be 1 to {MOST_DETECT_EVERY}")
-        if not 32 <= self.size_px <= 1024:
-            faults.append(f"--size {self.size_px}: must be 32 to 1024 pixels")
-        if not 0.2 <= self.template_scale <= 1.5:
-            faults.append(f"--template-scale {self.template_scale:g}: must be 0.2 to 1.5")
-        if not 0 <= self.box_padding <= 2:
-            faults.append(f"--box-padding {self.box_padding:g}: must be 0 to 2")
-        if self.smoothing_window_frames < 1 or self.smoothing_window_frames % 2 == 0:
-            faults.append(
-                f"--smoothing-window {self.smoothing_window_frames}: must be an odd number of frames; 1 switches it off"
-            )
-        for flag, value, choices in (
-            ("subject", self.subject, get_args(SubjectRule)),
-            ("undetected", self.undetected, get_args(Undetected)),
-            ("precision", self.precision, get_args(Precision)),
-            ("device", self.device, get_args(Device)),
-        ):
-            if value not in choices:
-                faults.append(f"--{flag} {value}: must be {', '.join(choices[:-1])} or {choices[-1]}")
-        if self.store not in ("frames", "clips16"):
-            faults.append(f"--store {self.store}: must be frames or clips16")
-        if self.partial not in ("keep", "drop"):
-            faults.append(f"--partial {self.partial}: must be keep or drop")
-        if self.align not in get_args(Align):
-            faults.append(f"--align {self.align}: must be template, box or given")
-        elif (self.align == "given") != (self.detector == "none"):
-            faults.append(
+        validate(self, rules=self.rules(), by_flag=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrepareConfig(FaceSettings):
+    """Settings stored with a dataset; equal configs on equal sources give byte-identical datasets."""
+
+    dataset: str
+    """Name of the source adapter."""
+    detector: str = field()
+    """Name of a registered detector."""
+    backbone: str = field()
+    """The detector's network or method; a default is already resolved."""
+    weights_sha256: str
+    """Hash of the detector's model file; empty if it has none."""
+    score_threshold: float = 0.7
+    """Minimum score of a detection, in the detector's own unit."""
+    align: Align = setting("template")
+
+    def rules(self) -> Iterator[str]:
+        """Yield the faults between settings."""
+        yield from super().rules()
+        if (self.align == "given") != (self.detector == "none"):
+            yield (
                 f"--detector {self.detector} --align {self.align}: cannot be combined; `--detector none "
                 "--align given` keeps shipped crops as they are, every other detector needs `--align template` or `box`"
             )
-        if self.clip_seconds < 0:
-            faults.append(f"--clip-seconds {self.clip_seconds:g}: must be 0 (never cut) or more")
-        if faults:
-            raise UsageError("; ".join(faults))
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> PrepareConfig:
@@ -158,3 +216,137 @@ class PrepareConfig:
     def sha256(self) -> str:
         """Hash of the canonical JSON of the settings, 64 hex digits."""
         return hashlib.sha256(canonical_json(self.as_dict())).hexdigest()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request(FaceSettings):
+    """What a user asks of `prepare`; `preparation.request.resolve_request` turns it into a plan."""
+
+    dataset: str
+    """Name of the adapter."""
+    source: Path = setting(help="Folder of the dataset.", default_words="data/DATASET")
+    weights: Path | None = setting(None, "Your own model file for the detector.", panel=_DETECTOR, changes_pixels=True)
+    subjects: Path | None = setting(
+        None, "CSV (clip_id, track) of subjects chosen by hand.", panel=_SUBJECT, changes_pixels=True
+    )
+    crops: str | None = setting(
+        None, "Use shipped crops, from folders of this name.", panel=_CROPS, changes_pixels=True
+    )
+    folding: Folding | None = None
+    """How to make folds, for data without its own folds."""
+
+
+@dataclass(frozen=True)
+class Folding:
+    """Settings of the folds; the same settings and videos always give the same folds."""
+
+    num_folds: Annotated[int, Interval(ge=2, le=100)] = setting(
+        help="Make this many folds; each clip is tested in one.", flag="--folds", panel=_FOLDS
+    )
+    group_by: GroupBy = setting("subject", "What a fold keeps together.", panel=_FOLDS)
+    stratify: bool = setting(False, "Spread each class evenly over the folds.", panel=_FOLDS)
+    seed: Annotated[int, Interval(ge=0)] = setting(
+        0, "Seed of the order in which groups are assigned to folds.", panel=_FOLDS
+    )
+
+    def __post_init__(self) -> None:
+        """Raise one UsageError with all invalid values."""
+        validate(self, by_flag=True)
+
+    @property
+    def rule(self) -> str:
+        """Short text that records how the folds were made."""
+        stratified = ", stratified" if self.stratify else ""
+        return f"{self.num_folds} folds by {self.group_by}{stratified}, seed {self.seed}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSettings:
+    """Where `prepare` writes and what runs it; none of them changes bytes."""
+
+    out: str | None = setting(None, "Folder or URL to write.", default_words="prepared/DATASET-DETECTOR")
+    work: Path | None = setting(
+        None, "With a URL: local folder for unfinished shards.", default_words="in the cache", is_rare=True
+    )
+    engine: EngineName = setting(
+        "processes", "Worker processes; inline: this process; ray: a Ray cluster (dfer[ray]).", panel=_WORKERS
+    )
+    workers: Annotated[int, Interval(ge=1)] | None = setting(
+        None, "Worker processes.", panel=_WORKERS, default_words="one per core"
+    )
+
+    def __post_init__(self) -> None:
+        """Raise one UsageError with all invalid values."""
+        validate(self, by_flag=True)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Limits of a worker; it is killed when it exceeds one. Byte-identical output is not guaranteed across limits."""
+
+    max_stall_seconds: Annotated[float, Interval(gt=0)] = setting(
+        120.0, "Kill a worker that finishes no frame for this long.", panel=_WORKERS, is_rare=True
+    )
+    max_video_seconds: Annotated[float, Interval(gt=0)] = setting(
+        14400.0, "Kill a worker that needs longer for one video.", panel=_WORKERS, is_rare=True
+    )
+    max_memory_mb: Annotated[int, Interval(gt=0)] = setting(
+        2048, "Kill a worker process that uses more memory, in MiB.", panel=_WORKERS, is_rare=True
+    )
+
+    def __post_init__(self) -> None:
+        """Raise one UsageError with all invalid values."""
+        validate(self, by_flag=True)
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The Ray cluster that runs the steps, and what a worker takes of it besides one CPU."""
+
+    address: str | None = setting(
+        None, "HOST:PORT of the Ray cluster's head, or auto.", panel=_WORKERS, default_words="$RAY_ADDRESS"
+    )
+    """None: $RAY_ADDRESS, else a new cluster on this machine, which ends with the run."""
+    ray_gpus: Annotated[float, Interval(ge=0)] | None = setting(
+        None, "GPUs per Ray worker, e.g. 0.5.", panel=_WORKERS, default_words="1 with --device cuda", is_rare=True
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse a number of GPUs that Ray cannot allocate."""
+        validate(self, rules=self._rules(), by_flag=True)
+
+    def _rules(self) -> Iterator[str]:
+        number = self.ray_gpus
+        if number is not None and not (number <= 1 or (number < math.inf and number == int(number))):
+            yield f"--ray-gpus {number:g}: must be a share of a GPU from 0 to 1, or a whole number"
+
+
+MAX_TASKS = 10_000
+
+
+@dataclass(frozen=True)
+class TaskShare:
+    """One task of an array, which makes every `num_tasks`-th shard."""
+
+    task_index: Annotated[int, Interval(ge=0)] = setting(
+        help="Index in an array of tasks, from 0: make only this task's shards.", panel=_WORKERS, once=True
+    )
+    num_tasks: Annotated[int, Interval(ge=1, le=MAX_TASKS)] = setting(
+        help="Number of tasks in the array.", panel=_WORKERS, once=True
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse an index outside the array."""
+        validate(self, rules=self._rules(), by_flag=True)
+
+    def _rules(self) -> Iterator[str]:
+        if self.task_index >= self.num_tasks:
+            yield f"--task-index {self.task_index} --num-tasks {self.num_tasks}: the index must be less than the number"
+
+    def __contains__(self, shard: int) -> bool:
+        """Return whether a shard belongs to this task."""
+        return shard % self.num_tasks == self.task_index
+
+
+PREPARE_SETTINGS = (Request, Folding, RunSettings, Limits, Cluster, TaskShare)
+"""Every dataclass whose settings `prepare` takes."""

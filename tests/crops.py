@@ -10,7 +10,8 @@ import numpy as np
 import simplejpeg
 
 from dfer_data import open_dataset
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.config import Request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 
 NUM_CLASSES, NUM_FOLDS = 7, 5

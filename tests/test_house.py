@@ -24,6 +24,20 @@ def test_the_library_never_prints(path: Path) -> None:
     assert not [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
 
 
+MAX_LINES, MAX_PARAMETERS = 80, 12
+
+
+@pytest.mark.parametrize("path", [*LIBRARY, *sorted((ROOT / "cli").rglob("*.py"))], ids=lambda path: str(path.stem))
+def test_functions_are_short_and_take_few_parameters(path: Path) -> None:
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    for function in (node for node in ast.walk(ast.parse(path.read_bytes())) if isinstance(node, kinds)):
+        taken = function.args
+        names = [item.arg for item in (*taken.posonlyargs, *taken.args, *taken.kwonlyargs)]
+        num_lines = (function.end_lineno or 0) - function.lineno + 1
+        num_parameters = len([name for name in names if name not in ("self", "cls")])
+        assert (num_lines <= MAX_LINES, num_parameters <= MAX_PARAMETERS) == (True, True), function.name
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "cli").rglob("*.py")), ids=lambda path: path.stem)
 def test_the_command_line_imports_itself_relatively(path: Path) -> None:
     nodes = list(ast.walk(ast.parse(path.read_bytes())))

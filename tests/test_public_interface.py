@@ -15,7 +15,8 @@ from dfer_data.errors import UsageError
 from tests.workspace import ROOT, run_dfer
 
 PUBLIC = {
-    "dfer_data": "ClipLoader ConcatClips FaceClipDataset PreparedDataset collate open_dataset prepare read_clip verify",
+    "dfer_data": "ClipLoader ConcatClips FaceClipDataset FrameDraw PreparedDataset collate open_dataset prepare "
+    "read_clip verify",
     "lstpnet": "LSTPNet build_model load_model load_reference open_run report train",
 }
 
@@ -62,9 +63,9 @@ def test_prepare_from_python_makes_the_bytes_of_the_command(workspace: Path, tmp
 
 
 def test_faults_of_prepare_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"unknown settings det_size, workers; known: align, .*det_size_px"):
-        dd.prepare("dfew", source=tmp_path, det_size=640, workers=2)
-    with pytest.raises(UsageError, match=r"jpeg-quality 0.*size 1"):
+    with pytest.raises(UsageError, match=r"unknown settings det_size, threads; known: .*det_size_px"):
+        dd.prepare("dfew", source=tmp_path, det_size=640, threads=2)
+    with pytest.raises(UsageError, match=r"size 1.*jpeg-quality 0"):
         dd.prepare("dfew", source=tmp_path, out=tmp_path / "out", jpeg_quality=0, size_px=1)
 
 

@@ -17,13 +17,12 @@ import simplejpeg
 import torch
 
 from benchmarks.gpu.check import Check
-from dfer_data.config import PrepareConfig
+from dfer_data.config import Limits, PrepareConfig, Request
 from dfer_data.detect.registry import build_detector
 from dfer_data.detect.retinaface import RetinaFace
 from dfer_data.loading.clip_dataset import FaceClipDataset
 from dfer_data.loading.loader import ClipLoader
-from dfer_data.preparation.crew import Limits
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from dfer_data.types import Image
 from dfer_data.video.reader import open_video
@@ -33,8 +32,10 @@ from lstpnet.checkpoints.open_model import OpenedModel
 from lstpnet.device import autocast_dtype
 from lstpnet.evaluation.clip_logits import predict_clips
 from lstpnet.models.lstpnet import LSTPNet
-from lstpnet.prediction.video import Windows, predict_video, with_folded_norms
-from lstpnet.recipe import Recipe, resolve_recipe
+from lstpnet.prediction.video import predict_video, with_folded_norms
+from lstpnet.prediction.video_settings import Windows
+from lstpnet.recipe import Recipe
+from lstpnet.recipe_files import resolve_recipe
 from lstpnet.training import trainer
 from lstpnet.training.experiment import make_experiment
 from lstpnet.training.initial_model import initial_model
@@ -126,7 +127,7 @@ def loading(check: Check) -> list[dict[str, Any]]:
                 for num_threads in (1, 2) if check.is_tiny else (1, 4, 8, 15):
                     if check.seconds_left < 30:
                         return rows
-                    dataset = FaceClipDataset(data, fold=1, sampling="train", size_px=size_px)
+                    dataset = FaceClipDataset(data, fold=1, size_px=size_px)
                     loader = ClipLoader(
                         dataset, batch_size=check.batches[0], num_threads=num_threads, pins=check.is_cuda
                     )
@@ -230,7 +231,7 @@ def videos(check: Check) -> dict[str, Any]:
             out, start = Path(folder) / "out", time.perf_counter()
             try:
                 resolved = resolve_request(Request(dataset="folder", source=root, **settings))
-                limits = Limits(memory_bytes=16 << 30)  # a CUDA context maps more than the default limit
+                limits = Limits(max_memory_mb=16384)  # a CUDA context maps more than the default limit
                 summary = run_preparation(resolved, out, num_workers=2 if check.is_tiny else num_workers, limits=limits)
                 seconds = time.perf_counter() - start
                 figures[name] = {

@@ -77,7 +77,7 @@ def plain(work: Path, *, num_workers: int, size_px: int, batch: int, num_clips: 
 
 def ours(work: Path, *, size_px: int, batch: int, num_clips: int, turn: Callable[..., None]) -> None:
     """Train with dfer's trainer; it writes checkpoints and state, but their time is not counted."""
-    from lstpnet.recipe import resolve_recipe
+    from lstpnet.recipe_files import resolve_recipe
     from lstpnet.training.experiment import make_experiment
     from lstpnet.training.initial_model import initial_model
     from lstpnet.training.trainer import EpochDone, fit

@@ -25,9 +25,9 @@ _WIDE_COLUMNS = 80  # narrower terminals show the count and the rates, no bar
 class PrepareProgress:
     """Progress bar with videos, frames/s, time left and clips per outcome, on a terminal only; notes appear always."""
 
-    def __init__(self, *, engine: str, as_json: bool) -> None:
+    def __init__(self, *, as_json: bool) -> None:
         """Prepare the display; nothing appears before the run starts."""
-        self._engine, self._as_json = engine, as_json
+        self._as_json = as_json
         self._codes: Counter[str] = Counter()
         self._num_frames = self._num_videos = 0
         self._start = time.monotonic()
@@ -52,9 +52,7 @@ class PrepareProgress:
         from dfer_data.preparation.steps import VideoDone
 
         if isinstance(event, PreparationPlanned):
-            introduce(
-                event.resolved, event.out, engine=self._engine, num_workers=event.num_workers, as_json=self._as_json
-            )
+            introduce(event, as_json=self._as_json)
         elif isinstance(event, PreparationStarted):
             self._start_bar(event.num_videos)
         elif isinstance(event, VideoDone):

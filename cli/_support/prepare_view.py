@@ -8,11 +8,12 @@ from . import console
 
 if TYPE_CHECKING:
     from dfer_data.preparation.request import ResolvedRequest
-    from dfer_data.preparation.run import Summary, TaskShare
+    from dfer_data.preparation.run import PreparationPlanned, Summary
 
 
-def introduce(resolved: ResolvedRequest, folder: str, *, engine: str, num_workers: int | None, as_json: bool) -> None:
+def introduce(planned: PreparationPlanned, *, as_json: bool) -> None:
     """Print detector, model file, size of the work and target."""
+    resolved = planned.resolved
     config, listing = resolved.plan.config, resolved.plan.listing
     settings = f"{config.backbone}, weights sha256 {config.weights_sha256[:12]}; long side {config.det_size_px} px"
     settings += f"; keyframes {config.detect_every} apart" if config.detect_every > 1 else ""
@@ -25,7 +26,8 @@ def introduce(resolved: ResolvedRequest, folder: str, *, engine: str, num_worker
     console.say(
         f"{config.dataset}: {len(listing.videos)} {'videos' if listing.layout == 'videos' else 'clips of crops'} "
         f"({num_bytes / 1e6:.1f} MB), {len(listing.class_names)} classes, {len(listing.folds)} folds, "
-        f"{len(resolved.plan.shards)} shards -> {folder}, {_describe_workers(engine, num_workers)}",
+        f"{len(resolved.plan.shards)} shards -> {planned.out}, "
+        f"{_describe_workers(planned.run.engine, planned.num_workers)}",
         as_json=as_json,
     )
     for note in listing.notes:
@@ -70,15 +72,16 @@ def show_dry_run(resolved: ResolvedRequest, *, num_workers: int, as_json: bool) 
     )
 
 
-def conclude(summary: Summary, folder: str, *, share: TaskShare | None, as_json: bool) -> None:
+def conclude(summary: Summary, *, as_json: bool) -> None:
     """Print the result of a run."""
+    folder, share = summary.out, summary.share
     if as_json:
         console.print_json({"out": folder, "shards_made": summary.num_shards_made, **_brief(summary)})
     num_ok, num_partial = summary.num_clips.get("ok", 0), summary.num_clips.get("partial", 0)
     totals = {"ok": num_ok, "partial": num_partial, "failed": summary.num_failed}
     counts = ", ".join(f"{number} {status}" for status, number in totals.items() if number)
     frames = f", {summary.document['counts']['frames']} frames" if summary.document else ""
-    task = f", task {share.index} of {share.num_tasks}" if share else ""
+    task = f", task {share.task_index} of {share.num_tasks}" if share else ""
     console.say(f"{folder}{task}: {sum(totals.values())} clips ({counts or 'none'}){frames}", as_json=as_json)
     for code, number in sorted(summary.num_clips.items()):
         if code not in totals:

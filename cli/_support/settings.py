@@ -2,112 +2,64 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import tomllib
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from dfer_data.config import PREPARE_SETTINGS
 from dfer_data.errors import UsageError
+from dfer_data.settings import check, settings_of
+from lstpnet.recipe import TrainingSettings
 
 FILE_NAME = "dfer.toml"
-_TYPE_WORDS = {"str": "a string", "Path": "a path as a string", "int": "a whole number, 1 or more"}
+_TABLES: dict[str, tuple[type, ...]] = {"prepare": PREPARE_SETTINGS, "train": (TrainingSettings,)}
+"""Table -> dataclasses of its keys."""
 
 
-@dataclass(frozen=True)
-class PrepareSettings:
-    """The table `[prepare]`; None for keys that the file lacks. Paths are relative to the working folder."""
+def load_settings(folder: Path | None = None) -> dict[str, dict[str, Any]]:
+    """Read `dfer.toml` in `folder` (default: the working folder): table -> key -> value; empty without the file.
 
-    source: Path | None = None
-    """Folder of the dataset's videos and annotations."""
-    out: Path | str | None = None
-    """Folder or URL of the prepared dataset."""
-    detector: str | None = None
-    """Name of the face detector."""
-    backbone: str | None = None
-    """Name of the detector's backbone."""
-    workers: int | None = None
-    """Worker processes, 1 or more."""
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """The table `[train]`; None for keys that the file lacks. Paths are relative to the working folder."""
-
-    data: Path | str | None = None
-    """Folder or URL of the prepared dataset."""
-    recipe: str | None = None
-    """Name of a shipped recipe, or a path to one."""
-    out: Path | None = None
-    """Folder of the runs."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The content of `dfer.toml`."""
-
-    prepare: PrepareSettings = field(default_factory=PrepareSettings)
-    """Settings of `dfer prepare`."""
-    train: TrainSettings = field(default_factory=TrainSettings)
-    """Settings of `dfer train`."""
-
-
-_TABLES = {"prepare": PrepareSettings, "train": TrainSettings}
-_T = TypeVar("_T", PrepareSettings, TrainSettings)
-
-
-def load_settings(folder: Path | None = None) -> Settings:
-    """Read `dfer.toml` in `folder` (default: the working folder); without the file, no setting is set.
-
-    Raises UsageError for an invalid TOML file, or with every unknown table, unknown key and wrong type at once.
+    Paths are relative to the working folder. Raises UsageError for an invalid TOML file, or with every unknown table,
+    unknown key and wrong value at once.
     """
     path = (folder or Path()) / FILE_NAME
     try:
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
-        return Settings()
+        return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
-    faults = [f"unknown table [{name}], known: [prepare] [train]" for name in content if name not in _TABLES]
-    prepare = _read_table(PrepareSettings, "prepare", content.get("prepare", {}), faults=faults)
-    train = _read_table(TrainSettings, "train", content.get("train", {}), faults=faults)
+    known = " ".join(f"[{name}]" for name in _TABLES)
+    faults = [f"unknown table [{name}], known: {known}" for name in content if name not in _TABLES]
+    tables = {}
+    for name in _TABLES:
+        tables[name], table_faults = _read_table(name, content.get(name, {}))
+        faults += table_faults
     if faults:
         raise UsageError(f"{path} has {len(faults)} fault{'s' if len(faults) > 1 else ''}: " + "; ".join(faults))
-    return Settings(prepare=prepare, train=train)
+    return tables
 
 
-def _read_table(kind: type[_T], table: str, content: Any, *, faults: list[str]) -> _T:
-    """Return the table as its dataclass; add its faults to `faults`."""
-    from dfer_data.storage.files import is_url
-
+def _read_table(table: str, content: Any) -> tuple[dict[str, Any], list[str]]:
+    """Return the values of a table and its faults."""
     if not isinstance(content, dict):
-        faults.append(f"{table} must be a table, [{table}]")
-        return kind()
-    # Annotations are strings: "Path | None" -> "Path".
-    type_names = {item.name: str(item.type).partition(" ")[0] for item in dataclasses.fields(kind)}
+        return {}, [f"{table} must be a table, [{table}]"]
+    owners = {name: kind for kind in _TABLES[table] for name, item in settings_of(kind).items() if not item.once}
+    faults = [f"[{table}] unknown key {key!r}, known: {' '.join(owners)}" for key in content if key not in owners]
+    faults += [f"[{table}] {key} = '' must not be empty" for key, value in content.items() if value == ""]
     values: dict[str, Any] = {}
-    for key, value in content.items():
-        if key not in type_names:
-            faults.append(f"[{table}] unknown key {key!r}, known: {' '.join(type_names)}")
-        elif not _fits(value, type_names[key]):
-            faults.append(f"[{table}] {key} = {value!r} must be {_TYPE_WORDS[type_names[key]]}")
-        else:
-            is_path = type_names[key] == "Path" and not is_url(value)
-            values[key] = Path(value).expanduser() if is_path else value
-    return kind(**values)
+    for kind in _TABLES[table]:
+        own, own_faults, _ = check(kind, {key: value for key, value in content.items() if owners.get(key) is kind})
+        values |= {key: value.expanduser() if isinstance(value, Path) else value for key, value in own.items()}
+        faults += [f"[{table}] {fault}" for fault in own_faults]
+    return values, faults
 
 
-def _fits(value: Any, type_name: str) -> bool:
-    if type_name == "int":
-        return type(value) is int and value >= 1
-    return isinstance(value, str) and value != ""
-
-
-def dataset_folder(dataset: str, *, flag: Path | None = None, settings: Settings) -> Path:
+def dataset_folder(dataset: str, *, given: Path | None = None, from_file: Path | None = None) -> Path:
     """Return a dataset's folder: `--source`, `$DFER_DATA/NAME`, `[prepare] source` or `data/NAME`, in this order."""
-    if flag is not None:
-        return flag
+    if given is not None:
+        return given
     if root := os.environ.get("DFER_DATA"):
         return Path(root).expanduser() / dataset
-    return settings.prepare.source or Path("data") / dataset
+    return from_file or Path("data") / dataset

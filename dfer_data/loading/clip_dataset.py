@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple, Protocol, get_args
 
@@ -76,6 +77,24 @@ class Clips(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class FrameDraw:
+    """Which frames of a clip an item has."""
+
+    sampling: Sampling | None = None
+    """`train` draws T frames by the formula of `sampler`, `test` takes its test views, `frame` draws a single frame
+    (T = 1). None: `train` for the train split of a fold, else `test`."""
+    sampler: str = DEFAULT_SAMPLER
+    """Name of the sampling policy (`dfer_data.frame_sampling.SAMPLERS`)."""
+    short: str = DEFAULT_SHORT
+    """Rule for clips with fewer than T frames (`frame_sampling.SHORT_RULES`); `drop` leaves them out."""
+    seed: int = 0
+    """Seed of all randomness."""
+
+
+_DEFAULT_DRAW = FrameDraw()
+
+
 class FaceClipDataset(Dataset[ClipSample]):
     """Clips with faces, by id; the CRC-32 of every stored frame is checked when it is read.
 
@@ -95,10 +114,7 @@ class FaceClipDataset(Dataset[ClipSample]):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
-        sampling: Sampling | None = None,
-        sampler: str = DEFAULT_SAMPLER,
-        short: str = DEFAULT_SHORT,
-        seed: int = 0,
+        draw: FrameDraw = _DEFAULT_DRAW,
         keep_in_memory: bool = False,
     ) -> None:
         """Open the dataset and select its clips.
@@ -114,11 +130,7 @@ class FaceClipDataset(Dataset[ClipSample]):
             mean: three numbers for values in 0..1; with `std`, items are float32, (x / 255 - mean) / std; else uint8.
             std: three numbers above 0.
             transform: applied to the uint8 frames (T, 3, size, size) before layout, mean and std.
-            sampling: `train` draws T frames by the formula of `sampler`, `test` takes its test views, `frame` draws a
-                single frame (T = 1). None: `train` for the train split of a fold, else `test`.
-            sampler: name of the sampling policy (`dfer_data.frame_sampling.SAMPLERS`).
-            short: rule for clips with fewer than T frames (`frame_sampling.SHORT_RULES`); `drop` leaves them out.
-            seed: seed of all randomness.
+            draw: which frames of a clip an item has.
             keep_in_memory: decode all frames of each clip once and keep them.
 
         Clips stored as `clips16` always give their sixteen frames. Raises UsageError for an unknown fold, clip,
@@ -127,8 +139,8 @@ class FaceClipDataset(Dataset[ClipSample]):
         """
         if layout not in get_args(TensorLayout):
             raise UsageError(f"layout {layout!r}: one of {', '.join(get_args(TensorLayout))} is needed")
-        self._sampler = sample.sampler(sampler, clip_frames=num_frames).name
-        self._short, self._num_frames = sample.checked_short_rule(short), num_frames
+        self._sampler = sample.sampler(draw.sampler, clip_frames=num_frames).name
+        self._short, self._num_frames = sample.checked_short_rule(draw.short), num_frames
         self._layout, self._transform, self._norm = layout, transform, _normalisation(mean, std)
         self.prepared = data if isinstance(data, PreparedDataset) else PreparedDataset(data)
         self._refuse_other_policies_for_baked_frames()
@@ -144,8 +156,8 @@ class FaceClipDataset(Dataset[ClipSample]):
         self.labels: npt.NDArray[np.int64] = labels.to_numpy().astype(np.int64)
         self._shards, self._rows = (rows[name].to_numpy() for name in ("shard", "row"))
         is_training = clip_ids is None and split == "train"
-        self.sampling: Sampling = sampling or ("train" if is_training else "test")
-        self.size_px, self.seed, self.epoch = size_px, seed, 0
+        self.sampling: Sampling = draw.sampling or ("train" if is_training else "test")
+        self.size_px, self.seed, self.epoch = size_px, draw.seed, 0
         self._decoded_clips: dict[int, Pictures] | None = {} if keep_in_memory else None
 
     def __len__(self) -> int:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from dfer_data.errors import UsageError, VideoError, WorkerError
+from dfer_data.config import Limits
+from dfer_data.errors import VideoError, WorkerError
 from dfer_data.preparation.messages import Beat, Message, Ready, Stopped
 from dfer_data.preparation.schedule import Schedule, Step
 from dfer_data.preparation.steps import ShardTask, VideoDone, VideoTask, Workplace, give_up_video
@@ -23,29 +24,6 @@ _MAX_LOSSES_IN_A_ROW = 10
 
 
 _RESUME_HINT = "; finished shards are kept, run the same command again to resume"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Limits of a worker; it is killed when it exceeds one. Byte-identical output is not guaranteed across limits."""
-
-    stall_seconds: float = 120.0
-    """Longest time without a sign of progress, such as a few finished frames or a written piece of a shard."""
-    video_seconds: float = 4 * 3600.0
-    """Longest time for a whole video."""
-    memory_bytes: int = 2 * 2**30
-    """Maximum resident memory of a worker process."""
-
-    def __post_init__(self) -> None:
-        """Collect all faults and raise them as one UsageError."""
-        flags = {
-            "--max-stall-seconds": self.stall_seconds,
-            "--max-video-seconds": self.video_seconds,
-            "--max-memory-mb": self.memory_bytes / 2**20,
-        }
-        faults = [f"{flag} {value:g}: more than 0 is needed" for flag, value in flags.items() if not value > 0]
-        if faults:
-            raise UsageError("; ".join(faults))
 
 
 @dataclass(frozen=True)
@@ -233,14 +211,14 @@ class _Crew:
         now = time.monotonic()
         if worker.step is None:
             return None
-        if now - worker.last_sign > self._limits.stall_seconds:
+        if now - worker.last_sign > self._limits.max_stall_seconds:
             hint = "the decoder or the disk may hang; --max-stall-seconds allows more time"
-            return VideoError("TIMEOUT", f"no sign of progress in {self._limits.stall_seconds:g} s", hint=hint)
-        if now - worker.step_start > self._limits.video_seconds:
+            return VideoError("TIMEOUT", f"no sign of progress in {self._limits.max_stall_seconds:g} s", hint=hint)
+        if now - worker.step_start > self._limits.max_video_seconds:
             hint = "--max-video-seconds allows more time"
-            return VideoError("TIMEOUT", f"not finished after {self._limits.video_seconds:g} s", hint=hint)
-        if worker.resident_bytes > self._limits.memory_bytes:
-            return out_of_memory(f"used more than {self._limits.memory_bytes / 2**20:.0f} MiB of memory")
+            return VideoError("TIMEOUT", f"not finished after {self._limits.max_video_seconds:g} s", hint=hint)
+        if worker.resident_bytes > 2**20 * self._limits.max_memory_mb:
+            return out_of_memory(f"used more than {self._limits.max_memory_mb} MiB of memory")
         return None
 
     def _lose(self, worker: Worker, error: VideoError) -> None:
@@ -265,11 +243,11 @@ class _Crew:
 
 def crashed(message: str) -> VideoError:
     """Return the error for a video whose workers died."""
-    hint = "often too little memory (SIGKILL): use fewer --workers; else check the video; then `--retry-failed CRASHED`"
+    hint = "often too little memory (SIGKILL): use fewer --workers; else check the video; then `--retry-code CRASHED`"
     return VideoError("CRASHED", message, hint=hint)
 
 
 def out_of_memory(message: str) -> VideoError:
     """Return the error for a video that needs too much memory."""
-    hint = "raise --max-memory-mb or use fewer --workers; then `--retry-failed OUT_OF_MEMORY`"
+    hint = "raise --max-memory-mb or use fewer --workers; then `--retry-code OUT_OF_MEMORY`"
     return VideoError("OUT_OF_MEMORY", message, hint=hint)

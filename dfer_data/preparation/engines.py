@@ -10,13 +10,12 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
+from dfer_data.config import Cluster, EngineName, Limits
 from dfer_data.detect.registry import build_detector
-from dfer_data.errors import UsageError
-from dfer_data.preparation.crew import Limits, OnEvent, out_of_memory
+from dfer_data.preparation.crew import OnEvent, out_of_memory
 from dfer_data.preparation.process_pool import run_processes
-from dfer_data.preparation.ray_pool import Cluster
 from dfer_data.preparation.steps import (
     ShardTask,
     VideoTask,
@@ -25,10 +24,6 @@ from dfer_data.preparation.steps import (
     give_up_video,
     make_video,
 )
-
-EngineName = Literal["processes", "inline", "ray"]
-ENGINES: tuple[str, ...] = get_args(EngineName)
-"""Names of the engines, the default first."""
 
 
 class Engine(Protocol):
@@ -45,9 +40,8 @@ def started(
 ) -> Iterator[Engine]:
     """Yield the named engine, ready to run; 0 workers mean `inline`, None means one, or as many as fit a cluster.
 
-    Raises UsageError for an unknown name and for a cluster that cannot be used.
+    Raises UsageError for a cluster that cannot be used.
     """
-    check_engine(name)
     if name == "inline" or num_workers == 0:
         yield run_inline
     elif name == "processes":
@@ -63,12 +57,6 @@ def started(
                 limits=limits,
                 tool_versions=tool_versions,
             )
-
-
-def check_engine(name: str) -> None:
-    """Raise UsageError for an unknown engine."""
-    if name not in ENGINES:
-        raise UsageError(f"--engine {name}: {', '.join(ENGINES[:-1])} or {ENGINES[-1]} is needed")
 
 
 def run_inline(shards: Sequence[ShardTask], place: Workplace, *, on_event: OnEvent) -> None:

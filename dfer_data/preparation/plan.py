@@ -12,9 +12,10 @@ from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from dfer_data.config import PIPELINE_VERSION, PrepareConfig, with_absent
+from dfer_data.config import PIPELINE_VERSION, PrepareConfig
 from dfer_data.detect.registry import detector_spec
 from dfer_data.errors import ConfigMismatchError, FormatVersionError, UsageError
+from dfer_data.settings import with_absent
 from dfer_data.shards.layout import FORMAT_VERSION, PLAN_NAME
 from dfer_data.sources.base import OFFICIAL, SourceListing, SourceVideo
 from dfer_data.storage.base import Target

@@ -10,8 +10,9 @@ from multiprocessing.process import BaseProcess
 
 import psutil
 
+from dfer_data.config import Limits
 from dfer_data.errors import VideoError
-from dfer_data.preparation.crew import Limits, OnEvent, Worker, crashed, out_of_memory, run_crew
+from dfer_data.preparation.crew import OnEvent, Worker, crashed, out_of_memory, run_crew
 from dfer_data.preparation.messages import Message
 from dfer_data.preparation.process_worker import EXIT_MEMORY, start_worker
 from dfer_data.preparation.schedule import Step

@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import signal
 import socket
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from uuid import uuid4
 
+from dfer_data.config import Cluster, Limits
 from dfer_data.errors import UsageError, VideoError, WorkerError
-from dfer_data.preparation.crew import Limits, OnEvent, Worker, crashed, out_of_memory, run_crew
+from dfer_data.preparation.crew import OnEvent, Worker, crashed, out_of_memory, run_crew
 from dfer_data.preparation.messages import Beat, Message
 from dfer_data.preparation.ray_worker import Arrived, NoMemory, Orders, Pulse, RayActor
 from dfer_data.preparation.schedule import Step
@@ -37,23 +37,6 @@ _QUIET = {
 }
 _FEW_RETRIES = {"RAY_NUM_REDIS_GET_RETRIES": "1"}  # to find a head; Ray's default of 20 takes a quarter of an hour
 _MISSING = "--engine ray needs a package that is not installed: pip install 'dfer[ray]'"
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """The Ray cluster that runs the steps, and what a worker takes of it besides one CPU."""
-
-    address: str | None = None
-    """`HOST:PORT` of its head, or `auto` for the one on this machine; None: $RAY_ADDRESS,
-    else a new one on this machine, which ends with the run."""
-    num_gpus: float | None = None
-    """GPUs per worker, which may be a fraction; None: one if the detector runs on a GPU, else none."""
-
-    def __post_init__(self) -> None:
-        """Refuse a number of GPUs that Ray cannot allocate."""
-        number = self.num_gpus
-        if number is not None and not (0 <= number <= 1 or (1 < number < math.inf and number == int(number))):
-            raise UsageError(f"--ray-gpus {number:g}: a share of a GPU from 0 to 1, or a whole number is needed")
 
 
 @contextlib.contextmanager
@@ -104,7 +87,7 @@ def run_ray(
 
     Raises the errors of `run_processes`, and UsageError when a node lacks what a worker needs.
     """
-    num_gpus = cluster.num_gpus if cluster.num_gpus is not None else float(place.config.device == "cuda")
+    num_gpus = cluster.ray_gpus if cluster.ray_gpus is not None else float(place.config.device == "cuda")
     num_slots = _num_slots(num_gpus)
     work = place.work.absolute() / uuid4().hex
     place = replace(place, source=place.source.absolute(), out=place.out.with_work(work), work=work)
@@ -162,7 +145,7 @@ class _Actors:
     def __init__(self, orders: Orders, *, num_gpus: float, limits: Limits) -> None:
         ray = _ray()
         self._orders, self._num_gpus = orders, num_gpus
-        self._pulse_seconds = min(_PULSE_SECONDS, limits.stall_seconds / 4)
+        self._pulse_seconds = min(_PULSE_SECONDS, limits.max_stall_seconds / 4)
         weights = orders.place.weights
         self._model = ray.put(weights.read_bytes() if weights else None)
         self._hire = ray.remote(

@@ -7,20 +7,21 @@ import platform
 import socket
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from dfer_data.config import PREPARE_SETTINGS, Cluster, EngineName, Folding, Limits, Request, RunSettings, TaskShare
 from dfer_data.errors import DferError, UsageError
-from dfer_data.preparation.crew import Event, Limits, WorkerLost
-from dfer_data.preparation.engines import EngineName, started
+from dfer_data.preparation.crew import Event, WorkerLost
+from dfer_data.preparation.engines import started
 from dfer_data.preparation.manifest import write_manifest
 from dfer_data.preparation.output_folder import discard, output_folder, record
 from dfer_data.preparation.plan import Plan, commit_plan, planned_subjects, renewed_plan, with_subjects
-from dfer_data.preparation.ray_pool import Cluster
-from dfer_data.preparation.request import Request, ResolvedRequest, default_detector, default_output, resolve_request
+from dfer_data.preparation.request import ResolvedRequest, default_output, request_of, resolve_request
 from dfer_data.preparation.steps import ShardTask, Workplace
 from dfer_data.processes import num_cores
+from dfer_data.settings import build_or_none, settings_of, split_settings
 from dfer_data.shards.layout import AMBIGUOUS_NAME, DATASET_NAME, PLAN_NAME, SHARDS, sidecar_name
 from dfer_data.shards.sidecar import failure_codes, finished_sidecars
 from dfer_data.storage.base import OnWait, Target
@@ -28,29 +29,6 @@ from dfer_data.storage.target import target_at
 
 ALL_CODES = "ALL"
 """For `retry_failed`: any ledger code."""
-_MAX_TASKS = 10_000
-
-
-@dataclass(frozen=True)
-class TaskShare:
-    """One task of an array, which makes every `num_tasks`-th shard."""
-
-    index: int
-    """From 0."""
-    num_tasks: int
-    """Number of tasks in the array."""
-
-    def __post_init__(self) -> None:
-        """Refuse an index outside the array."""
-        if not 0 <= self.index < self.num_tasks <= _MAX_TASKS:
-            raise UsageError(
-                f"--task-index {self.index} --num-tasks {self.num_tasks}: an index from 0 to one less than the number "
-                f"of tasks, at most {_MAX_TASKS}, is needed"
-            )
-
-    def __contains__(self, shard: int) -> bool:
-        """Return whether a shard belongs to this task."""
-        return shard % self.num_tasks == self.index
 
 
 @dataclass(frozen=True)
@@ -61,8 +39,16 @@ class PreparationPlanned:
     """The plan and its inputs."""
     out: str
     """Folder or URL of the output."""
+    run: RunSettings
+    """Engine and places."""
     num_workers: int | None
     """Number of workers; None: as many as fit into the cluster."""
+    limits: Limits
+    """Limits of each worker."""
+    cluster: Cluster
+    """The cluster of the `ray` engine."""
+    share: TaskShare | None
+    """The task of an array whose shards are made; None: all shards."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +73,10 @@ class Summary:
     """Clips per `ok`, `partial` and ledger code in this run's shards, whether made now or before."""
     num_ambiguous: int
     """Clips that may show another person; 0 for one task of an array."""
+    out: str
+    """Folder or URL of the output."""
+    share: TaskShare | None
+    """The task of an array that was run; None: the whole run."""
 
     @property
     def num_failed(self) -> int:
@@ -100,14 +90,9 @@ def prepare(
     source: Path | str | None = None,
     out: Path | str | None = None,
     detector: str | None = None,
-    num_workers: int | None = None,
-    engine: EngineName = "processes",
-    limits: Limits | None = None,
-    cluster: Cluster | None = None,
-    share: TaskShare | None = None,
-    retry_failed: str | None = None,
+    retry_failed: bool = False,
+    retry_code: str | None = None,
     force: bool = False,
-    scratch: Path | None = None,
     on_event: Callable[[PreparationPlanned | PreparationStarted | Event], None] = lambda event: None,
     on_wait: OnWait = lambda holder: None,
     **settings: Any,
@@ -119,17 +104,13 @@ def prepare(
         source: its folder; None: data/DATASET.
         out: folder or URL to write; None: prepared/DATASET-DETECTOR.
         detector: `retinaface`, `dlib`, or `none` for shipped crops; None: what the dataset needs.
-        num_workers: worker processes; None: one per core, or as many as a Ray cluster holds.
-        engine: `processes`, `inline` (this process) or `ray`.
-        limits: limits of a worker; it is replaced when it exceeds one.
-        cluster: the cluster of the `ray` engine.
-        share: make only the shards of one task of an array.
-        retry_failed: remake the shards with failed clips of this ledger code (`ALL`: of any).
+        retry_failed: remake the shards with failed clips.
+        retry_code: remake only the shards with failed clips of this ledger code.
         force: first remove what was prepared in `out`.
-        scratch: for a URL: folder for unfinished shards; None: in the cache.
         on_event: receives the events: planned, started, videos started and done, workers lost.
         on_wait: receives the holder of a lock behind a URL while it is watched.
-        **settings: fields of `dfer_data.preparation.request.Request`, such as `det_size_px=960` or `align="box"`.
+        **settings: any other setting of `dfer prepare`, such as `det_size_px=960`, `align="box"` or `workers=4`;
+            docs/settings.md lists them.
 
     Returns:
         The result, with the contents of dataset.json. Failed clips are in its counts and in ledger.jsonl.
@@ -138,33 +119,66 @@ def prepare(
         UsageError: all faults of the arguments or the dataset; ConfigMismatchError for a folder with other settings.
         LockedError, WorkerError, RemoteError, WeightsError, DferError: see the error tree; finished shards are kept.
     """
-    known = {field.name for field in fields(Request)}
-    if unknown := sorted(settings.keys() - known):
-        raise UsageError(f"unknown settings {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-    crops = settings.get("crops")
-    detector_name = detector or default_detector(dataset, crops=crops)
-    place = out if out is not None else default_output(dataset, detector_name, crops=crops)
-    target_at(place, work=scratch).check()  # before a large dataset is listed
-    folder = Path(source) if source is not None else Path("data") / dataset
-    request = Request(dataset=dataset, source=folder, detector=detector_name, **settings)
-    resolved = resolve_request(request, has_hardware=engine != "ray")
-    if num_workers is None and engine != "ray":
-        num_workers = num_cores()
-    on_event(PreparationPlanned(resolved, str(place), num_workers))
+    planned = plan_preparation(dataset, source=source, out=out, detector=detector, **settings)
+    on_event(planned)
+    return run_planned(
+        planned, retry_failed=retry_failed, retry_code=retry_code, force=force, on_event=on_event, on_wait=on_wait
+    )
+
+
+def plan_preparation(
+    dataset: str,
+    *,
+    source: Path | str | None = None,
+    out: Path | str | None = None,
+    detector: str | None = None,
+    **settings: Any,
+) -> PreparationPlanned:
+    """List the dataset, fetch the model file and check all settings, as `prepare` does first; write nothing."""
+    places = {"out": out if out is None else str(out), "source": source, "detector": detector}
+    given = settings | {name: value for name, value in places.items() if value is not None}
+    groups = split_settings(PREPARE_SETTINGS, given, by_flag=True)
+    run, cluster = RunSettings(**groups[RunSettings]), Cluster(**groups[Cluster])
+    _check_cluster(run, groups[Cluster])
+    share = build_or_none(TaskShare, groups[TaskShare])
+    request = request_of(dataset, groups[Request], folding=build_or_none(Folding, groups[Folding]))
+    place = run.out or str(default_output(dataset, request.detector, crops=request.crops))
+    target_at(place, work=run.work).check()  # before a large dataset is listed
+    resolved = resolve_request(request, has_hardware=run.engine != "ray")
+    num_workers = run.workers or (None if run.engine == "ray" else num_cores())
+    return PreparationPlanned(resolved, place, run, num_workers, Limits(**groups[Limits]), cluster, share)
+
+
+def run_planned(
+    planned: PreparationPlanned,
+    *,
+    retry_failed: bool = False,
+    retry_code: str | None = None,
+    force: bool = False,
+    on_event: Callable[[PreparationStarted | Event], None] = lambda event: None,
+    on_wait: OnWait = lambda holder: None,
+) -> Summary:
+    """Make what was planned; arguments and errors as in `prepare`."""
     return run_preparation(
-        resolved,
-        place,
-        engine=engine,
-        num_workers=num_workers,
-        limits=limits,
-        cluster=cluster,
-        share=share,
-        retry_failed=retry_failed,
+        planned.resolved,
+        planned.out,
+        engine=planned.run.engine,
+        num_workers=planned.num_workers,
+        limits=planned.limits,
+        cluster=planned.cluster,
+        share=planned.share,
+        retry_failed=retry_code or (ALL_CODES if retry_failed else None),
         force=force,
-        scratch=scratch,
+        scratch=planned.run.work,
         on_event=on_event,
         on_wait=on_wait,
     )
+
+
+def _check_cluster(run: RunSettings, given: Mapping[str, Any]) -> None:
+    if given and run.engine != "ray":
+        flags = [settings_of(Cluster)[name].flag for name in given]
+        raise UsageError(f"{' and '.join(flags)}: only for --engine ray")
 
 
 def run_preparation(
@@ -199,7 +213,9 @@ def run_preparation(
             "--retry-failed cannot be combined with --task-index: run it once without --task-index; the "
             "tasks then make the missing shards"
         )
-    task_index = share.index if share else None
+    if share is not None and force:
+        raise UsageError("--force cannot be combined with --task-index: one task must not remove the others' shards")
+    task_index = share.task_index if share else None
     target = target_at(out, work=scratch, task_index=task_index)
     starting_engine = started(
         engine,
@@ -234,7 +250,7 @@ def run_preparation(
             target.confirm()
             document = write_manifest(plan, target) if share is None else None
             num_ambiguous = len(target.read(AMBIGUOUS_NAME).splitlines()) - 1 if document else 0
-            return Summary(document, len(tasks), _num_clips(target, numbers), num_ambiguous)
+            return Summary(document, len(tasks), _num_clips(target, numbers), num_ambiguous, str(out), share)
     except OSError as error:
         raise DferError(
             f"cannot write {target.disk}: {error.strerror or error}; finished shards are kept: make room, or choose "
@@ -280,7 +296,7 @@ def _reopened_plan(plan: Plan, place: Workplace, *, retry_failed: str | None, ch
     plan = renewed_plan(plan, out, closed_shards=failed.keys() - reopened)
     if not reopened and retry_failed not in (None, ALL_CODES) and len(failed) == len(plan.shards):
         known = ", ".join(sorted({code for codes in failed.values() for code in codes})) or "none failed"
-        raise UsageError(f"--retry-failed {retry_failed}: no clip in {out} failed with that code; there are: {known}")
+        raise UsageError(f"--retry-code {retry_failed}: no clip in {out} failed with that code; there are: {known}")
     if reopened:
         out.remove(DATASET_NAME)
     out.remove(*map(sidecar_name, sorted(reopened)))

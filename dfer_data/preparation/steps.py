@@ -148,11 +148,11 @@ def _source_sha256(path: Path, video: SourceVideo) -> str:
         is_crops = path.is_dir() and bool(picture_files(path))
         num_bytes, sha256 = hash_of_pictures(path) if is_crops else (path.stat().st_size, sha256_file(path))
     except OSError as error:
-        hint = "make it readable, then `--retry-failed READ_ERROR`"
+        hint = "make it readable, then `--retry-code READ_ERROR`"
         raise VideoError("READ_ERROR", f"{path.name} cannot be read: {error.strerror or error}", hint=hint) from error
     if num_bytes != video.num_bytes:
         message = f"{path.name} has {num_bytes} bytes, but had {video.num_bytes} when the run was planned"
-        hint = "do not change the videos during a run; `--retry-failed CHANGED_SOURCE` uses the new file"
+        hint = "do not change the videos during a run; `--retry-code CHANGED_SOURCE` uses the new file"
         raise VideoError("CHANGED_SOURCE", message, hint=hint)
     return sha256
 

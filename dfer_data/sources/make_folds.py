@@ -4,54 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from dfer_data.config import Folding, GroupBy
 from dfer_data.errors import UsageError
 from dfer_data.sources.base import SourceListing, SourceVideo, Split
 
-GroupBy = Literal["subject", "folder", "clip"]
 _Counts = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True)
-class Folding:
-    """Settings of the folds; the same settings and videos always give the same folds."""
-
-    num_folds: int
-    """Number of folds, 2 to 100; each clip is tested in one fold and trained on in the others."""
-    group_by: GroupBy = "subject"
-    """Unit that stays together: a person that the dataset names, a folder, or a single clip."""
-    stratify: bool = False
-    """Whether to spread each class evenly, not only the number of clips."""
-    seed: int = 0
-    """Seed of the random order in which groups are assigned."""
-
-    def __post_init__(self) -> None:
-        """Raise one UsageError with all invalid values."""
-        faults = []
-        if not 2 <= self.num_folds <= 100:
-            faults.append(f"--folds {self.num_folds}: 2 to 100 is needed")
-        if self.group_by not in _GROUPS:
-            faults.append(f"--group-by {self.group_by}: {', '.join(_GROUPS)} is needed")
-        if self.seed < 0:
-            faults.append(f"--seed {self.seed}: 0 or more is needed")
-        if faults:
-            raise UsageError("; ".join(faults))
-
-    @property
-    def rule(self) -> str:
-        """Short text that records how the folds were made."""
-        stratified = ", stratified" if self.stratify else ""
-        return f"{self.num_folds} folds by {self.group_by}{stratified}, seed {self.seed}"
-
-
-_GROUPS: Mapping[str, Callable[[SourceVideo], str | None]] = MappingProxyType(
+_GROUPS: Mapping[GroupBy, Callable[[SourceVideo], str | None]] = MappingProxyType(
     {
         "subject": lambda video: video.group,
         "folder": lambda video: str(PurePosixPath(video.path or video.clip_id).parent),

@@ -136,7 +136,7 @@ def description(
         "format": "dfer-model",
         "format_version": 1,
         "class_names": list(class_names),
-        "network": model.settings,
+        "network": model.config.network,
         "sampler": recipe["sampler"],
         "short": recipe["short"],
         "num_frames": 16,

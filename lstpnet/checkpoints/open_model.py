@@ -15,7 +15,8 @@ from lstpnet.checkpoints.onnx_model import load_exported
 from lstpnet.checkpoints.reference import load_reference
 from lstpnet.checkpoints.tensor_files import read_tensors
 from lstpnet.checkpoints.trained_run import load_trained
-from lstpnet.recipe import Recipe, stored_recipe
+from lstpnet.recipe import Recipe
+from lstpnet.recipe_files import stored_recipe
 
 _DFEW_CLASSES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 _FERV39K_CLASSES = ("neutral", "happy", "sad", "surprise", "fear", "disgust", "angry")

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from lstpnet.errors import CheckpointError
-from lstpnet.models.lstpnet import DEFAULTS, LSTPNet
+from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.models.network_config import NetworkConfig
 
 _WRAPPER = "module."
 # From our names to the authors', applied in this order. Names that no rule changes are the same (fc, conv1, bn1...).
@@ -104,10 +105,11 @@ def export_reference(model: LSTPNet) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the model differs from the only architecture in the authors' code.
     """
-    if differences := [f"{key} {value}" for key, value in model.settings.items() if value != DEFAULTS[key]]:
+    paper = NetworkConfig().network
+    if differences := [f"{key} {value}" for key, value in model.config.network.items() if value != paper[key]]:
         raise CheckpointError(
             f"an LSTPNet with {', '.join(differences)} has no counterpart in the authors' code, which has "
-            f"{', '.join(f'{key} {value}' for key, value in DEFAULTS.items())}"
+            f"{', '.join(f'{key} {value}' for key, value in paper.items())}"
         )
     tensors = {reference_name(name): tensor.detach().clone() for name, tensor in model.state_dict().items()}
     return tensors | {alias: tensors[original].clone() for alias, original in _ALIASES.items()}

@@ -76,8 +76,7 @@ def fill_from(model: LSTPNet, path: Path) -> Filled:
     if faults:
         shown_faults = faults[:5] + ([f"and {len(faults) - 5} more"] if len(faults) > 5 else [])
         raise CheckpointError(
-            f"--init {path} ({kind}) does not fit this network (width_multiplier "
-            f"{model.settings['width_multiplier']:g})",
+            f"--init {path} ({kind}) does not fit this network (width_multiplier {model.config.width_multiplier:g})",
             shown_faults,
         )
     fitting_tensors = {

@@ -14,7 +14,7 @@ from dfer_data.errors import CorruptDataError, UsageError
 from lstpnet.checkpoints.checkpoint import load_checkpoint
 from lstpnet.checkpoints.custom_model import build_own
 from lstpnet.models.lstpnet import LSTPNet
-from lstpnet.recipe import network_of
+from lstpnet.models.network_config import network_of
 from lstpnet.runs import CONFIG_NAME, RunInfo, read_run
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from dfer_data.loading.clip_dataset import FaceClipDataset
+from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw
 from dfer_data.loading.loader import ClipLoader
 from lstpnet.batches.normalize import normalised
 from lstpnet.evaluation.frame_attention import logits_and_weights
@@ -86,7 +86,10 @@ def _run_batches(
 ) -> list[npt.NDArray[np.float32]]:
     """Run `run_views`: views (B, V, T, 3, H, W), ids -> tensors (B, ...) on all clips; join each; [] for no clips."""
     dataset = FaceClipDataset(
-        root, clip_ids=clip_ids, sampling="test", sampler=recipe.sampler, short=recipe.short, size_px=recipe.size_px
+        root,
+        clip_ids=clip_ids,
+        size_px=recipe.size_px,
+        draw=FrameDraw(sampling="test", sampler=recipe.sampler, short=recipe.short),
     )
     loader = ClipLoader(dataset, batch_size=2 * recipe.batch_size, shuffles=False)
     model.eval()

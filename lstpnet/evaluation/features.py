@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 
 from dfer_data.errors import UsageError
-from dfer_data.loading.clip_dataset import FaceClipDataset
+from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw
 from dfer_data.loading.loader import ClipLoader
 from dfer_data.loading.prepared import PreparedDataset
 from lstpnet.batches.normalize import normalised
@@ -42,7 +42,10 @@ def features_of(
     if not clip_ids:
         raise UsageError(f"{data.root}: none of the requested clips has a label and a face")
     dataset = FaceClipDataset(
-        data.root, clip_ids=clip_ids, sampler=recipe.sampler, short=recipe.short, size_px=recipe.size_px
+        data.root,
+        clip_ids=clip_ids,
+        size_px=recipe.size_px,
+        draw=FrameDraw(sampler=recipe.sampler, short=recipe.short),
     )
     if dataset.item_shape[0] > 1:
         raise UsageError(

@@ -21,7 +21,7 @@ def why_no_attention(model: nn.Module, recipe: Recipe) -> str:
     if not isinstance(model, LSTPNet):
         return "only LSTPNet has attention to show, not a custom model or an exported one"
     if not isinstance(model.head, LSTformer):
-        return f"a model with temporal {model.settings['temporal']!r} has no attention over time"
+        return f"a model with temporal {model.config.temporal!r} has no attention over time"
     num_views = sampler(recipe.sampler).num_views
     return f"sampler {recipe.sampler} has {num_views} views per clip" if num_views > 1 else ""
 

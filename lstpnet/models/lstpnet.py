@@ -9,32 +9,17 @@ Reimplemented to reproduce the outputs of the authors' code (LLFabiann/LSTPNet, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from torch import Tensor, nn
 
+from dfer_data.errors import UsageError
 from lstpnet.models.lstformer import LSTformer
-from lstpnet.models.resnet import CHANNEL_ATTENTIONS, TemporalResNet18
+from lstpnet.models.network_config import NetworkConfig
+from lstpnet.models.resnet import TemporalResNet18
 from lstpnet.models.temporal_heads import HEADS
 
 MIN_SIZE_PX = 32
-
-
-DEFAULTS: Mapping[str, Any] = MappingProxyType(
-    {
-        "width_multiplier": 1.0,
-        "attention": "tce",
-        "temporal": "lstformer",
-        "num_layers": 2,
-        "num_heads": 8,
-        "hidden_multiplier": 8,
-        "near_conv": True,
-        "ffn_conv": True,
-    }
-)
-"""Arguments of LSTPNet that build the paper's network."""
 
 
 class LSTPNet(nn.Module):
@@ -53,61 +38,28 @@ class LSTPNet(nn.Module):
 
     Args:
         num_classes: number of logits.
-        width_multiplier: w.
-        attention: channel attention: `tce`, or `eca`, `se`, `cbam` (channel_attention.py) or `none` in its place.
-        temporal: head over the frame vectors: `lstformer`, `transformer`, `lstm`, `gru` (temporal_heads.py) or `mean`.
-        num_layers: number of layers of the temporal head.
-        num_heads: number of attention heads of the temporal head; must divide D.
-        hidden_multiplier: hidden width of the temporal head, divided by D.
-        near_conv: LSTformer's shared convolution over neighbouring frames (the paper's TC).
-        ffn_conv: LSTformer's convolution over time inside its feed-forward parts.
+        **settings: fields of NetworkConfig, such as `width_multiplier=0.5` or `attention="eca"`.
 
     Raises:
-        ValueError: a number is below 1, a name is unknown, the heads do not divide D, or `width_multiplier` is not a
-            multiple of 1/8.
+        UsageError: a setting has a wrong value.
+        TypeError: a setting is unknown.
     """
 
-    def __init__(
-        self,
-        num_classes: int = 7,
-        *,
-        width_multiplier: float = 1.0,
-        attention: str = "tce",
-        temporal: str = "lstformer",
-        num_layers: int = 2,
-        num_heads: int = 8,
-        hidden_multiplier: int = 8,
-        near_conv: bool = True,
-        ffn_conv: bool = True,
-    ) -> None:
+    def __init__(self, num_classes: int = 7, **settings: Any) -> None:
         super().__init__()
-        numbers = {"num_classes": num_classes, "num_layers": num_layers, "num_heads": num_heads}
-        numbers |= {"hidden_multiplier": hidden_multiplier}
-        faults = [f"{name} is {value}; it must be at least 1" for name, value in numbers.items() if value < 1]
-        for name, value, known in (("attention", attention, CHANNEL_ATTENTIONS), ("temporal", temporal, HEADS)):
-            faults += [] if value in known else [f"{name} is {value!r}; it must be one of {', '.join(known)}"]
-        if faults:
-            raise ValueError("; ".join(faults))
-        self.settings: dict[str, Any] = {
-            "width_multiplier": width_multiplier,
-            "attention": attention,
-            "temporal": temporal,
-            "num_layers": num_layers,
-            "num_heads": num_heads,
-            "hidden_multiplier": hidden_multiplier,
-            "near_conv": near_conv,
-            "ffn_conv": ffn_conv,
-        }
+        if num_classes < 1:
+            raise UsageError(f"num_classes is {num_classes}; it must be at least 1")
+        self.config = config = NetworkConfig(**settings)
         self.num_classes = num_classes
-        self.backbone = TemporalResNet18(width_multiplier, attention=attention)
+        self.backbone = TemporalResNet18(config.width_multiplier, attention=config.attention)
         self.dim = self.backbone.dim
-        self.head = HEADS[temporal](
+        self.head = HEADS[config.temporal](
             self.dim,
-            num_layers=num_layers,
-            num_heads=num_heads,
-            hidden_dim=hidden_multiplier * self.dim,
-            near_conv=near_conv,
-            ffn_conv=ffn_conv,
+            num_layers=config.num_layers,
+            num_heads=config.num_heads,
+            hidden_dim=config.hidden_multiplier * self.dim,
+            near_conv=config.near_conv,
+            ffn_conv=config.ffn_conv,
         )
         self.fc = nn.Linear(self.dim, num_classes)
 
@@ -153,7 +105,7 @@ class LSTPNet(nn.Module):
     def maps_of_frames(self, vectors: Tensor) -> Tensor:
         """Return the `attention_maps` of `frame_features` (B, T, dim)."""
         if not isinstance(self.head, LSTformer):
-            raise ValueError(f"a model with temporal {self.settings['temporal']!r} has no attention maps")
+            raise ValueError(f"a model with temporal {self.config.temporal!r} has no attention maps")
         return self.head.attention_maps(vectors)
 
     def frame_features(self, x: Tensor) -> Tensor:

@@ -33,5 +33,5 @@ def build_model(name: str, *, num_classes: int = 7, **settings: Any) -> nn.Modul
         raise UsageError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
     try:
         return MODELS[name](num_classes, **settings)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, UsageError) as error:
         raise UsageError(f"model {name}: {error}") from error

@@ -21,7 +21,8 @@ from lstpnet.device import autocast_dtype, pick_device
 from lstpnet.evaluation.cross_dataset import tested_clips
 from lstpnet.evaluation.features import Features, features_of
 from lstpnet.models.lstpnet import LSTPNet
-from lstpnet.prediction.video import Person, Windows, predict_video, with_folded_norms
+from lstpnet.prediction.video import Person, predict_video, with_folded_norms
+from lstpnet.prediction.video_settings import Windows
 from lstpnet.runs import Run
 
 

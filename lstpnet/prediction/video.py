@@ -13,7 +13,6 @@ import torch
 
 from dfer_data.config import PrepareConfig
 from dfer_data.detect.base import Detector
-from dfer_data.errors import UsageError
 from dfer_data.faces.aligned_faces import Face, decode
 from dfer_data.faces.pipeline import Clip, clips_of_video
 from dfer_data.frame_sampling import BLACK, frames_of_clip
@@ -26,27 +25,12 @@ from lstpnet.checkpoints.open_model import OpenedModel
 from lstpnet.device import autocast_dtype
 from lstpnet.evaluation.frame_attention import logits_and_weights
 from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.prediction.video_settings import Windows
 
 _NUM_CACHED_FACES = 256  # decoded faces; neighbouring windows share most of them
 _BATCH = 4
 LEAST_FRAMES = 8
 """Faces tracked for fewer frames are ignored."""
-
-
-@dataclass(frozen=True)
-class Windows:
-    """Length and stride of the prediction windows."""
-
-    window_seconds: float = 2.0
-    """Length of a window; the model's sampler takes its test frames, sixteen per view."""
-    stride_seconds: float = 0.5
-    """Time from the start of one window to the start of the next."""
-
-    def __post_init__(self) -> None:
-        """Collect every fault and raise them as one UsageError."""
-        flags = {"--window-seconds": self.window_seconds, "--stride-seconds": self.stride_seconds}
-        if faults := [f"{flag} {value:g}: must be more than 0" for flag, value in flags.items() if not value > 0]:
-            raise UsageError("; ".join(faults))
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,7 +18,8 @@ from dfer_data.frame_sampling import sampler
 from dfer_data.loading.prepared import PreparedDataset, open_dataset
 from lstpnet.metrics import prior_logits
 from lstpnet.protocol import deviations, preset
-from lstpnet.recipe import Recipe, ResolvedRecipe
+from lstpnet.recipe import Recipe
+from lstpnet.recipe_files import ResolvedRecipe
 from lstpnet.training.holdout import HOLD_OUT, HOLD_OUT_WORDS
 
 _DEFAULTS: Mapping[str, str] = MappingProxyType({"precision": "f32", "subject": "balanced", "align": "template"})

@@ -11,7 +11,7 @@ import torch
 
 from dfer_data.storage.url_cache import located
 from lstpnet.device import pick_device
-from lstpnet.recipe import ResolvedRecipe, recipe_of, renamed, resolve_recipe
+from lstpnet.recipe_files import ResolvedRecipe, recipe_of, renamed, resolve_recipe
 from lstpnet.runs import Run, open_run
 from lstpnet.training.distributed import ALONE, Group
 from lstpnet.training.experiment import Experiment, check_trainable, make_experiment

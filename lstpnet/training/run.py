@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from dfer_data.config import with_absent
 from dfer_data.errors import CorruptDataError, DferError, LockedError, UsageError
 from dfer_data.frame_sampling import CLIP_FRAMES
+from dfer_data.settings import with_absent
 from dfer_data.shards.layout import CARD_NAME
 from dfer_data.storage.files import canonical_json, sha256_file, write_atomically
 from dfer_data.types import Floats

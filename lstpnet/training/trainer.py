@@ -23,7 +23,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from dfer_data.errors import DferError
-from dfer_data.loading.clip_dataset import FaceClipDataset, Sampling
+from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw, Sampling
 from dfer_data.loading.epoch_order import class_shares
 from dfer_data.loading.loader import Batch, ClipLoader
 from dfer_data.storage.files import canonical_json
@@ -500,8 +500,6 @@ def _train_clips(experiment: Experiment, *, device: torch.device) -> FaceClipDat
         experiment.data.root,
         clip_ids=experiment.train_ids,
         size_px=size_px,
-        sampler=experiment.recipe.sampler,
-        short=experiment.recipe.short,
-        seed=experiment.seed,
         keep_in_memory=num_threads(device) == 0 and num_frames * 3 * size_px**2 <= _MEMORY_BYTES,
+        draw=FrameDraw(sampler=experiment.recipe.sampler, short=experiment.recipe.short, seed=experiment.seed),
     )

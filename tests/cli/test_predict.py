@@ -96,7 +96,7 @@ def test_what_cannot_be_predicted_is_told_in_one_line(plain: Done, tmp_path: Pat
         ([str(tmp_path / "none.mp4"), *model], "none.mp4 does not exist"),
         ([str(tmp_path / "*.mp4"), *model], "*.mp4 matches no file"),
         ([str(tmp_path), *model], "no video in "),
-        ([str(tmp_path), *model, "--stride-seconds", "0"], "--stride-seconds 0: must be more than 0"),
+        ([str(tmp_path), *model, "--stride-seconds", "0"], "--stride-seconds 0: must be a number more than 0"),
     ]:
         assert main(["predict", *arguments]) == 2
         assert message in capsys.readouterr().err

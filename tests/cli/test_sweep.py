@@ -62,7 +62,7 @@ def test_a_printed_command_is_the_run_itself(work: Path, capsys: Capture) -> Non
     ("arguments", "words"),
     [
         (["--set", "attention"], "--set attention: expected KEY=A,B,C"),
-        (["--set", "attention=tce,gct"], "attention = 'gct': one of tce"),
+        (["--set", "attention=tce,gct"], "attention = 'gct': must be tce"),
         (["--set", "wings=2"], "unknown key 'wings'"),
         (["--fold", "x"], "--fold 'x' is not a whole number"),
     ],

@@ -15,7 +15,8 @@ import pytest
 import torch
 
 from dfer_cli.main import main
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.config import Request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from tests.crops import damage, prepare_crops, write_crops
 from tests.dfer_data import tiny
@@ -233,14 +234,18 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
         (["--data", "prepared/nowhere"], 2, ["prepared/nowhere is not a prepared dataset", "dfer prepare"]),
         (["--recipe", "imagenet"], 2, ["unknown recipe 'imagenet'; shipped: afew, cremad, demo, dfew, ferv39k"]),
         (["--recipe", "nowhere.toml"], 2, ["nowhere.toml: no such file"]),
-        (["--val", "fold"], 2, ["val = 'fold': one of none, blocks, groups, random"]),
+        (["--val", "fold"], 2, ["val = 'fold': must be none, blocks, groups or random"]),
         (["--val", "groups"], 2, ["clip 00001 has no group (person); use --val blocks"]),
         (["--refit"], 2, ["refit = true needs held-out clips", "--val blocks"]),
-        (["--protocol", "vgg"], 2, ["protocol = 'vgg': one of default, lstpnet"]),
-        (["--set", "epochs"], 2, ["--set epochs: KEY=VALUE is needed"]),
-        (["--set", "epoch=1", "--set", "lr=1"], 2, ["unknown key 'epoch'; unknown key 'lr'; known: "]),
-        (["--set", "width_multiplier=0.3"], 2, ["width_multiplier = 0.3: a multiple of 0.125"]),
-        (["--set", "epochs=x", "--set", "flip=y"], 2, ["epochs = 'x' is not a whole number", "flip = 'y' is not a"]),
+        (["--protocol", "vgg"], 2, ["protocol = 'vgg': must be default, lstpnet"]),
+        (["--set", "epochs"], 2, ["--set epochs: expected KEY=VALUE"]),
+        (["--set", "epoch=1", "--set", "lr=1"], 2, ["--set: unknown settings epoch, lr; known: data, recipe"]),
+        (["--set", "width_multiplier=0.3"], 2, ["width_multiplier = 0.3: must be a multiple of 0.125"]),
+        (
+            ["--set", "epochs=x", "--set", "flip=y"],
+            2,
+            ["epochs = 'x': must be a whole number", "flip = 'y': must be a number"],
+        ),
         (["--set", "min_frames=99"], 2, ["fold 3 has no train clip"]),
         (["--device", "tpu9"], 1, ["device tpu9 cannot be used here"]),
         (["--init", "nowhere.safetensors"], 1, ["no weights file at nowhere.safetensors"]),
@@ -259,7 +264,7 @@ def test_what_cannot_be_trained_is_one_clear_line(
 @pytest.mark.parametrize("arguments", [["--seed", "-1"], ["--save-minutes", "-1"]])
 def test_values_that_are_no_numbers_or_too_small(work: Path, capsys: Capture, arguments: list[str]) -> None:
     assert train(*arguments) == 2
-    assert f"'{arguments[0]}'" in capsys.readouterr().err
+    assert arguments[0] in capsys.readouterr().err
 
 
 def test_folds_and_seeds_that_are_no_numbers(crops: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:

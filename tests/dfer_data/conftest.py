@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.config import Request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from dfer_data.weights.fetch import weights_file
 from tests.dfer_data import tiny

@@ -1,30 +1,12 @@
-"""Stored settings: a missing one gets the value that applied before it existed."""
+"""Stored settings of `prepare`."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import pytest
 
-from dfer_data.config import PrepareConfig, with_absent
+from dfer_data.config import PrepareConfig
 from dfer_data.errors import FormatVersionError
 from tests.dfer_data.tiny import CONFIG
-
-
-@dataclass(frozen=True)
-class Toy:
-    """Settings of a later release."""
-
-    size: int
-    old: str = "default"
-    rule: str = field(default="new rule", metadata={"absent": "rule of its time"})
-
-
-def test_a_setting_added_later_means_the_rule_before_it() -> None:
-    assert with_absent(Toy, {"size": 3}) == {"size": 3, "old": "default", "rule": "rule of its time"}
-    assert with_absent(Toy, {"size": 3, "rule": "new rule"})["rule"] == "new rule"
-    assert Toy(3).rule == "new rule"
-    assert "size" not in with_absent(Toy, {})  # every plan states it
 
 
 def test_settings_survive_their_file() -> None:

@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from dfer_data.config import Request
 from dfer_data.inspection.verify import verify
-from dfer_data.preparation.request import Request, ResolvedRequest, resolve_request
+from dfer_data.preparation.request import ResolvedRequest, resolve_request
 from dfer_data.preparation.run import run_preparation
 from dfer_data.weights.fetch import weights_file
 from tests.dfer_data import tiny

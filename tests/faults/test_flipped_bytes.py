@@ -13,11 +13,12 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from dfer_data.config import Request
 from dfer_data.errors import DferError
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.clip_dataset import FaceClipDataset, collate
 from dfer_data.loading.prepared import open_dataset
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from dfer_data.shards.layout import CARD_NAME, LOG_NAME
 from tests.dfer_data.dfew_tree import IDS, write_splits

@@ -140,7 +140,7 @@ def test_fifty_kills_over_one_run(start: Start, real_videos: dict[str, Path], tm
     ledger = (run.out / "ledger.jsonl").read_text()
     num_twice = ledger.count('"CRASHED"')  # a worker was killed over the same video twice: told, and retried on request
     if num_twice:
-        assert start(run.out, "--retry-failed", "CRASHED", source=source).finish(seconds=600) == (EXIT_PARTIAL, "")
+        assert start(run.out, "--retry-code", "CRASHED", source=source).finish(seconds=600) == (EXIT_PARTIAL, "")
     run.assert_gone()
     print(f"\n{kills.total()} kills {dict(kills)}; {num_twice} videos were hit twice and retried; identical")
     assert tiny.tree(run.out) == expected

@@ -10,9 +10,10 @@ import numpy as np
 import psutil
 import pytest
 
+from dfer_data.config import Request
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation.crew import Event, VideoStarted
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import PreparationStarted, run_preparation
 from tests.dfer_data import tiny
 

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from dfer_data.config import Limits, Request
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset
-from dfer_data.preparation.crew import Event, Limits, WorkerLost
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.crew import Event, WorkerLost
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import PreparationStarted, run_preparation
 from tests.dfer_data import tiny
 
@@ -108,7 +109,7 @@ def check_mutations(intact: Mapping[str, bytes], folder: Path, *, number: int, s
 
     request = Request(dataset="folder", source=folder / "source", det_size_px=128)
     run_preparation(
-        resolve_request(request), folder / "out", num_workers=2, limits=Limits(stall_seconds=20), on_event=note
+        resolve_request(request), folder / "out", num_workers=2, limits=Limits(max_stall_seconds=20), on_event=note
     )
     assert lost == []
     assert verify(folder / "out", deep=True).damages == ()
@@ -148,7 +149,7 @@ def test_a_picture_that_grows_beyond_the_cap_is_refused_before_memory_is_taken(t
     data = path.read_bytes()
     assert data.count(start_of_frame) == 3
     path.write_bytes(data.replace(start_of_frame, start_of_frame[:5] + large + large))
-    limits = Limits(memory_bytes=400 * 2**20)
+    limits = Limits(max_memory_mb=400)
     resolved = resolve_request(Request(dataset="folder", source=tmp_path / "source", det_size_px=128))
     summary = run_preparation(resolved, tmp_path / "out", num_workers=1, limits=limits)
     assert summary.num_clips == {"NO_FRAMES": 1}

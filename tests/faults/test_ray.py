@@ -17,14 +17,14 @@ import psutil
 import pytest
 
 from dfer_cli.main import main
+from dfer_data.config import Cluster, Limits, Request
 from dfer_data.errors import UsageError, WorkerError
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation import ray_pool as ray_engine
-from dfer_data.preparation.crew import Event, Limits, VideoStarted, WorkerLost
+from dfer_data.preparation.crew import Event, VideoStarted, WorkerLost
 from dfer_data.preparation.messages import Stopped
-from dfer_data.preparation.ray_pool import Cluster
 from dfer_data.preparation.ray_worker import Arrived, Orders, RayActor
-from dfer_data.preparation.request import Request, ResolvedRequest, resolve_request
+from dfer_data.preparation.request import ResolvedRequest, resolve_request
 from dfer_data.preparation.run import PreparationStarted, run_preparation
 from dfer_data.preparation.steps import ShardTask, VideoDone, VideoTask, Workplace
 from dfer_data.sources.base import SourceVideo
@@ -113,7 +113,7 @@ def test_the_same_bytes_with_more_workers_than_fit(
         if isinstance(event, VideoStarted):
             free_gpus.append(ray.available_resources().get("GPU", 0.0))
 
-    run(resolved, tmp_path / "out", node, cluster=replace(node.cluster, num_gpus=0.75), num_workers=5, on_event=note)
+    run(resolved, tmp_path / "out", node, cluster=replace(node.cluster, ray_gpus=0.75), num_workers=5, on_event=note)
     assert tiny.tree(tmp_path / "out") == expected
     started = [event for event in events if isinstance(event, VideoStarted)]
     assert len(started) == sum(isinstance(event, VideoDone) for event in events) == 7
@@ -125,16 +125,16 @@ def test_the_same_bytes_with_more_workers_than_fit(
 def test_gpus_that_no_node_has_are_one_line(node: Node, resolved: ResolvedRequest, tmp_path: Path) -> None:
     words = r"1 CPU and 3 GPUs \(--ray-gpus\), and no node .* 1 nodes with at most 2 CPUs and 2 GPUs"
     with pytest.raises(UsageError, match=words):
-        run(resolved, tmp_path / "out", node, cluster=replace(node.cluster, num_gpus=3))
-    with pytest.raises(UsageError, match=r"--ray-gpus 1.5: a share of a GPU from 0 to 1, or a whole number"):
-        Cluster(num_gpus=1.5)
+        run(resolved, tmp_path / "out", node, cluster=replace(node.cluster, ray_gpus=3))
+    with pytest.raises(UsageError, match=r"--ray-gpus 1.5: must be a share of a GPU from 0 to 1, or a whole number"):
+        Cluster(ray_gpus=1.5)
 
 
 def test_an_actor_that_hangs_once_is_forgiven(
     node: Node, resolved: ResolvedRequest, expected: dict[str, str], tmp_path: Path
 ) -> None:
     blows = Blows(hang, most=1, suspect=SUSPECT)
-    run(resolved, tmp_path / "out", node, limits=Limits(stall_seconds=2.0), on_event=blows)
+    run(resolved, tmp_path / "out", node, limits=Limits(max_stall_seconds=2.0), on_event=blows)
     assert tiny.tree(tmp_path / "out") == expected
     assert [(event.clip_id, event.code, event.is_final) for event in blows.lost] == [(SUSPECT, "TIMEOUT", False)]
     assert blows.starts.pop(SUSPECT) == 2

@@ -13,16 +13,17 @@ import cv2
 import numpy as np
 import pytest
 
+from dfer_data.config import Limits, Request
 from dfer_data.errors import WorkerError
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset
-from dfer_data.preparation.crew import Event, Limits, VideoStarted, WorkerLost
-from dfer_data.preparation.request import Request, ResolvedRequest, resolve_request
+from dfer_data.preparation.crew import Event, VideoStarted, WorkerLost
+from dfer_data.preparation.request import ResolvedRequest, resolve_request
 from dfer_data.preparation.run import PreparationStarted, run_preparation
 from tests.dfer_data import tiny
 
 SUSPECT = "copy-01/happy/single.mp4"
-QUICK = Limits(stall_seconds=1.0)
+QUICK = Limits(max_stall_seconds=1.0)
 Blow = Callable[[int], None]
 
 
@@ -103,7 +104,7 @@ def test_what_takes_too_much_memory_is_a_row_and_other_clips_do_not_suffer(
     large = [np.asarray(cv2.resize(image, (3840, 2160)), np.uint8) for image in images]
     tiny.write_video(tmp_path / "source" / "happy" / "4k.mp4", large, codec="libx264", options={"preset": "ultrafast"})
     resolved = resolve_request(Request(dataset="folder", source=tmp_path / "source", det_size_px=160))
-    limits = Limits(memory_bytes=350 * 2**20)
+    limits = Limits(max_memory_mb=350)
     blows = Blows(kill, most=0)
     summary = run_preparation(resolved, tmp_path / "out", num_workers=2, limits=limits, on_event=blows)
     assert summary.num_clips == {"ok": 3, "OUT_OF_MEMORY": 1}
@@ -120,14 +121,14 @@ def test_what_takes_too_much_memory_is_a_row_and_other_clips_do_not_suffer(
 def test_a_cap_that_no_worker_keeps_ends_the_run(resolved: ResolvedRequest, tmp_path: Path) -> None:
     """Two videos a second would otherwise be given up one after the other."""
     with pytest.raises(WorkerError, match=r"10 worker processes were lost .* not finished after 0.0001 s"):
-        run_preparation(resolved, tmp_path / "out", num_workers=2, limits=Limits(video_seconds=0.0001))
+        run_preparation(resolved, tmp_path / "out", num_workers=2, limits=Limits(max_video_seconds=0.0001))
 
 
 def test_what_takes_too_long_is_a_row(resolved: ResolvedRequest, tmp_path: Path) -> None:
     def slow_down(pid: int) -> None:
         os.kill(pid, signal.SIGSTOP)
 
-    limits = Limits(stall_seconds=60, video_seconds=1.0)
+    limits = Limits(max_stall_seconds=60, max_video_seconds=1.0)
     summary = run_preparation(
         resolved, tmp_path / "out", num_workers=2, limits=limits, on_event=Blows(slow_down, most=2)
     )

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from dfer_cli.main import main
+from dfer_data.config import Request, TaskShare
 from dfer_data.errors import ConfigMismatchError, LockedError, UsageError
 from dfer_data.loading.prepared import open_dataset
-from dfer_data.preparation.request import Request, ResolvedRequest, resolve_request
-from dfer_data.preparation.run import TaskShare, run_preparation
+from dfer_data.preparation.request import ResolvedRequest, resolve_request
+from dfer_data.preparation.run import run_preparation
 from tests.dfer_data import tiny
 from tests.faults.conftest import DET_SIZE_PX, EXIT_PARTIAL, Run, Start, assert_completes
 
@@ -114,12 +115,12 @@ def test_a_task_beside_a_whole_run_is_refused(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--task-index", "2", "--num-tasks", "2"), "--task-index 2 --num-tasks 2: an index from 0"),
-        (("--task-index", "0"), "--task-index and --num-tasks must be used together"),
+        (("--task-index", "2", "--num-tasks", "2"), "--task-index 2 --num-tasks 2: the index must be less"),
+        (("--task-index", "0"), "--task-index needs --num-tasks"),
         (("--task-index", "0", "--num-tasks", "2", "--force"), "--force cannot be combined with --task-index"),
         (("--task-index", "0", "--num-tasks", "2", "--retry-failed"), "--retry-failed cannot be combined with"),
-        (("--engine", "ray-gun"), "--engine ray-gun: processes, inline or ray"),
-        (("--max-memory-mb", "0"), "--max-memory-mb 0: more than 0"),
+        (("--engine", "ray-gun"), "--engine ray-gun: must be processes, inline or ray"),
+        (("--max-memory-mb", "0"), "--max-memory-mb 0: must be a whole number more than 0"),
         (("--partial", "mend"), "--partial mend: must be keep or drop"),
     ],
 )
@@ -156,8 +157,8 @@ def test_failed_videos_are_retried_with_the_files_that_are_there_now(
     capsys.readouterr()
     assert run(small, out) == 2  # not without a word
     assert "source videos: 1 new or changed" in capsys.readouterr().err
-    assert run(small, out, "--retry-failed", "NO_FACE") == 2  # nor under another code
-    assert run(small, out, "--retry-failed", "UNREADABLE") == EXIT_PARTIAL
+    assert run(small, out, "--retry-code", "NO_FACE") == 2  # nor under another code
+    assert run(small, out, "--retry-code", "UNREADABLE") == EXIT_PARTIAL
     assert open_dataset(out).clip("sad/junk.mp4")["status"] == "ok"
     after = {path.name: path.stat().st_mtime_ns for path in (out / "shards").iterdir()}
     assert {name for name, time in after.items() if before[name] != time} == {"00005.json", "00005.safetensors"}
@@ -172,7 +173,7 @@ def test_retrying_all_and_retrying_what_did_not_happen(
     assert run(small, out, "--retry-failed") == EXIT_PARTIAL  # a first run
     wanted = tiny.tree(out)
     capsys.readouterr()
-    assert run(small, out, "--retry-failed", "NOFACE") == 2
+    assert run(small, out, "--retry-code", "NOFACE") == 2
     assert "no clip in" in (error := capsys.readouterr().err)
     assert "there are: NO_FACE, UNREADABLE" in error
     assert run(small, out, "--retry-failed") == EXIT_PARTIAL

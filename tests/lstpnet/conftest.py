@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from lstpnet.recipe import ResolvedRecipe, resolve_recipe
+from lstpnet.recipe_files import ResolvedRecipe, resolve_recipe
 from lstpnet.training.experiment import Experiment, make_experiment
 from tests.crops import damage, prepare_crops, write_crops
 

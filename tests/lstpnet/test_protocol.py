@@ -10,7 +10,7 @@ from dfer_data.errors import UsageError
 from dfer_data.render.tables import per_cent
 from dfer_data.sources.official_counts import official
 from lstpnet.protocol import PRESETS, deviations, preset
-from lstpnet.recipe import resolve_recipe
+from lstpnet.recipe_files import resolve_recipe
 from tests.workspace import ROOT
 
 DOCS = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")

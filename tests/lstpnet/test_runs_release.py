@@ -7,7 +7,7 @@ import json
 import numpy as np
 
 import lstpnet
-from lstpnet.recipe import stored_recipe
+from lstpnet.recipe_files import stored_recipe
 from lstpnet.runs import CONFIG_NAME
 from tests.workspace import ROOT
 

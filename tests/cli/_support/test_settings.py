@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 
 from dfer_cli._support import settings as _settings
+from dfer_data.config import PREPARE_SETTINGS
 from dfer_data.errors import UsageError
+from dfer_data.settings import settings_of
 
 
 def write(folder: Path, text: str) -> Path:
@@ -14,7 +18,7 @@ def write(folder: Path, text: str) -> Path:
 
 
 def test_no_file_is_no_setting(tmp_path: Path) -> None:
-    assert _settings.load_settings(tmp_path) == _settings.Settings()
+    assert _settings.load_settings(tmp_path) == {}
 
 
 def test_every_known_key_is_read(tmp_path: Path) -> None:
@@ -23,8 +27,16 @@ def test_every_known_key_is_read(tmp_path: Path) -> None:
         '[train]\ndata = "p"\nrecipe = "demo"\nout = "r"\n'
     )
     settings = _settings.load_settings(write(tmp_path, text))
-    assert settings.prepare == _settings.PrepareSettings(Path("videos"), Path("p"), "dlib", "resnet50", 3)
-    assert settings.train == _settings.TrainSettings(Path("p"), "demo", Path("r"))
+    files = {"source": Path("videos"), "out": "p", "detector": "dlib", "backbone": "resnet50", "workers": 3}
+    assert settings["prepare"] == files
+    assert settings["train"] == {"data": "p", "recipe": "demo", "out": Path("r")}
+
+
+def test_every_setting_of_prepare_can_stand_in_the_file(tmp_path: Path) -> None:
+    declared = [item for kind in PREPARE_SETTINGS for item in settings_of(kind).values() if not item.once]
+    lines = {item.name: item.default for item in declared if item.default not in (None, dataclasses.MISSING)}
+    text = "".join(f"{name} = {json.dumps(value)}\n" for name, value in lines.items())
+    assert _settings.load_settings(write(tmp_path, "[prepare]\n" + text))["prepare"] == lines
 
 
 def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
@@ -45,13 +57,13 @@ def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: bytes) -> None
 
 
 def test_flag_beats_environment_beats_file_beats_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = _settings.Settings(prepare=_settings.PrepareSettings(source=Path("from-file")))
+    from_file = Path("from-file")
     monkeypatch.setenv("DFER_DATA", "/from/env")
-    flag = _settings.dataset_folder("dfew", flag=Path("from-flag"), settings=settings)
-    environment = _settings.dataset_folder("dfew", settings=settings)
+    flag = _settings.dataset_folder("dfew", given=Path("from-flag"), from_file=from_file)
+    environment = _settings.dataset_folder("dfew", from_file=from_file)
     monkeypatch.delenv("DFER_DATA")
-    file = _settings.dataset_folder("dfew", settings=settings)
-    default = _settings.dataset_folder("dfew", settings=_settings.Settings())
+    file = _settings.dataset_folder("dfew", from_file=from_file)
+    default = _settings.dataset_folder("dfew")
     assert [flag, environment, file, default] == [
         Path("from-flag"),
         Path("/from/env/dfew"),

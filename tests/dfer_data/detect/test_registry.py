@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from dfer_data.config import Request
 from dfer_data.detect.registry import DETECTORS, build_detector, detector_spec
 from dfer_data.errors import UsageError
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.weights.assets import asset
 from dfer_data.weights.manual import release
 from tests.dfer_data.tiny import CONFIG

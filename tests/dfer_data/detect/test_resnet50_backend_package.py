@@ -100,7 +100,8 @@ def test_a_picture_gives_the_same_in_any_company(random_weights: Path, squares: 
 def test_prepare_says_and_records_the_backbone(
     random_weights: Path, squares: list[Image], tmp_path: Path, capsys: Capture
 ) -> None:
-    from dfer_data.preparation.request import Request, resolve_request
+    from dfer_data.config import Request
+    from dfer_data.preparation.request import resolve_request
     from dfer_data.preparation.run import run_preparation
     from dfer_data.storage.files import sha256_file
 

@@ -10,9 +10,10 @@ import pytest
 
 from dfer_cli.main import main
 from dfer_data import open_dataset, read_clip
+from dfer_data.config import Request
 from dfer_data.errors import ConfigMismatchError, UsageError
 from dfer_data.faces.crop_check import crop_notes
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from dfer_data.sources.registry import SOURCES
 from dfer_data.types import Image

@@ -7,9 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 import dfer_data
+from dfer_data.config import Request
 from dfer_data.inspection.dataset_page import write_gallery
 from dfer_data.inspection.dataset_statistics import balance_section, draw_statistics, measures_section
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 
 HOSTILE = "<img src=x onerror=alert(1)>"

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from dfer_cli.main import main
+from dfer_data.config import Request
 from dfer_data.errors import UsageError
 from dfer_data.inspection.official_check import compare_official
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from dfer_data.sources.official_counts import official, official_names
 from dfer_data.sources.registry import SOURCES

@@ -12,9 +12,10 @@ import pytest
 from safetensors.numpy import load_file
 
 import dfer_data
+from dfer_data.config import Request
 from dfer_data.inspection.reliability import clip_jitters, reliability_of, reliability_sections
 from dfer_data.loading.prepared import PreparedDataset
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from dfer_data.weights.fetch import weights_file
 from tests.dfer_data import tiny

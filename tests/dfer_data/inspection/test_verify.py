@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from dfer_cli.main import main
+from dfer_data.config import Request
 from dfer_data.errors import FormatVersionError, UsageError
 from dfer_data.inspection.verify import Damage, verify
 from dfer_data.loading.prepared import open_dataset
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from dfer_data.storage.files import canonical_json
 from tests.dfer_data.dfew_tree import IDS, write_splits

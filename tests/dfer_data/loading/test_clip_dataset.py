@@ -15,10 +15,11 @@ import torch
 from torch.utils.data import DataLoader
 
 from dfer_data import open_dataset, read_clip
+from dfer_data.config import Request
 from dfer_data.errors import CorruptShardError, UsageError
 from dfer_data.frame_sampling import SAMPLERS, frames_of_clip
-from dfer_data.loading.clip_dataset import FaceClipDataset, Sampling, collate
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw, Sampling, collate
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from dfer_data.video.resize import resized
 from tests.crops import LONG, MISSING, SHORT, damage, fold_of, label_of, write_crops
@@ -30,7 +31,9 @@ Frames = dict[str, torch.Tensor]
 def dataset(
     root: Path, *, clip_ids: Sequence[str] = IDS, sampling: Sampling = "train", seed: int = 0, keep: bool = False
 ) -> FaceClipDataset:
-    return FaceClipDataset(root, clip_ids=clip_ids, sampling=sampling, size_px=32, seed=seed, keep_in_memory=keep)
+    return FaceClipDataset(
+        root, clip_ids=clip_ids, size_px=32, keep_in_memory=keep, draw=FrameDraw(sampling=sampling, seed=seed)
+    )
 
 
 def frames_of(data: FaceClipDataset, *, num_workers: int = 0) -> Frames:
@@ -53,7 +56,7 @@ def shard_of(root: Path) -> Path:
 def test_a_clip_is_uint8_frames_a_label_and_a_name(
     crops: Path, sampling: Sampling, num_frames: int, size_px: int
 ) -> None:
-    data = FaceClipDataset(crops, fold=3, sampling=sampling, size_px=size_px)
+    data = FaceClipDataset(crops, fold=3, size_px=size_px, draw=FrameDraw(sampling=sampling))
     item = data[4]
     assert (item.frames.shape, item.frames.dtype) == ((num_frames, 3, size_px, size_px), torch.uint8)
     assert item.frames.is_contiguous()
@@ -79,7 +82,7 @@ def test_red_comes_first(crops: Path) -> None:
 @pytest.mark.parametrize("size_px", [224, 40])
 @pytest.mark.parametrize("clip_id", ["00001", "00008"])
 def test_test_sampling_is_what_read_clip_gives(crops: Path, clip_id: str, size_px: int) -> None:
-    data = FaceClipDataset(crops, clip_ids=[clip_id], size_px=size_px, seed=5)
+    data = FaceClipDataset(crops, clip_ids=[clip_id], size_px=size_px, draw=FrameDraw(seed=5))
     data.epoch = 9
     assert np.array_equal(data[0].frames.numpy(), read_clip(crops, clip_id, size_px=size_px))
 
@@ -143,8 +146,7 @@ def test_long_clips_stay_in_order_of_time(crops: Path) -> None:
 def test_each_sampler_gives_the_frames_that_it_names(
     crops: Path, name: str, sampling: Literal["train", "test"]
 ) -> None:
-    options = {"clip_ids": ["00001"], "sampling": sampling, "sampler": name, "size_px": 32, "seed": 4}
-    data = FaceClipDataset(crops, **options)  # type: ignore[arg-type]
+    data = FaceClipDataset(crops, clip_ids=["00001"], size_px=32, draw=FrameDraw(sampling, name, seed=4))
     data.epoch = 2
     frames = data[0].frames
     rng = np.random.default_rng((4, 2 if sampling == "train" else 0, zlib.crc32(b"00001")))
@@ -158,7 +160,7 @@ def test_short_clips_go_by_the_rule_asked_for(crops: Path) -> None:
     number, num_frames = next(iter(SHORT.items()))
     clip_id = f"{number:05d}"
     frames = {
-        rule: FaceClipDataset(crops, clip_ids=[clip_id], short=rule, size_px=32)[0].frames
+        rule: FaceClipDataset(crops, clip_ids=[clip_id], size_px=32, draw=FrameDraw(short=rule))[0].frames
         for rule in ("edge", "loop", "zero", "formula")
     }
     assert not frames["zero"][num_frames:].any()
@@ -166,20 +168,25 @@ def test_short_clips_go_by_the_rule_asked_for(crops: Path) -> None:
     assert torch.equal(frames["loop"][num_frames], frames["edge"][0])
     assert torch.equal(frames["formula"][14], frames["edge"][0])  # all eight runs begin at frame 0
     whole = FaceClipDataset(crops, fold=3, size_px=32)
-    dropped = FaceClipDataset(crops, fold=3, short="drop", size_px=32)
+    dropped = FaceClipDataset(crops, fold=3, size_px=32, draw=FrameDraw(short="drop"))
     in_train = {f"{n:05d}" for n in SHORT if fold_of(n) != 3}
     assert set(whole.clip_ids) - set(dropped.clip_ids) == in_train
     with pytest.raises(UsageError, match=f"1 clips have fewer than 16 frames, left out by short = drop \\({clip_id}"):
-        FaceClipDataset(crops, clip_ids=[clip_id, "00001"], short="drop")
+        FaceClipDataset(crops, clip_ids=[clip_id, "00001"], draw=FrameDraw(short="drop"))
 
 
 def test_baked_frames_are_not_passed_off_as_others(tmp_path: Path) -> None:
     source = write_crops(tmp_path / "source")
     request = Request(dataset="dfew", source=source, detector="none", store="clips16")
     run_preparation(resolve_request(request), tmp_path / "baked", num_workers=0)
-    assert FaceClipDataset(tmp_path / "baked", fold=1, sampling="train")[0].frames.shape == (16, 3, 224, 224)
+    assert FaceClipDataset(tmp_path / "baked", fold=1, draw=FrameDraw(sampling="train"))[0].frames.shape == (
+        16,
+        3,
+        224,
+        224,
+    )
     with pytest.raises(UsageError, match=r"sixteen baked frames per clip \(segments-8x2, edge\), not 16 of uniform"):
-        FaceClipDataset(tmp_path / "baked", fold=1, sampler="uniform")
+        FaceClipDataset(tmp_path / "baked", fold=1, draw=FrameDraw(sampler="uniform"))
 
 
 @pytest.mark.parametrize("split", ["train", "test"])

@@ -46,11 +46,11 @@ def test_any_number_of_frames(crops: Path, num_frames: int, split: Any) -> None:
 
 
 def test_eight_frames_are_those_of_the_formula(crops: Path) -> None:
-    data = clips(crops, num_frames=8, sampling="test")
+    data = clips(crops, num_frames=8, draw=dd.FrameDraw("test"))
     reader, row = data.prepared._reader_of("00001")
     (indices,) = frames_of_clip(reader.num_frames(row), part="test", clip_frames=8)
     assert indices.tolist() == [2, 3, 6, 7, 10, 11, 14, 15]  # of 18: runs of two at int(4.25 / 2 + 4.25 k)
-    whole = clips(crops, num_frames=18, sampling="test", sampler="dense")[0].frames
+    whole = clips(crops, num_frames=18, draw=dd.FrameDraw("test", "dense"))[0].frames
     assert torch.equal(data[0].frames, whole[indices.tolist()])
 
 

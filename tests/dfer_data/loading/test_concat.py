@@ -12,14 +12,17 @@ import numpy as np
 import pytest
 
 from dfer_data.errors import UsageError
-from dfer_data.loading.clip_dataset import FaceClipDataset
+from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw, Sampling
 from dfer_data.loading.concat import ConcatClips
 from dfer_data.loading.loader import ClipLoader
 from dfer_data.storage.files import canonical_json
 
 
-def clips(root: Path, **options: Any) -> FaceClipDataset:
-    return FaceClipDataset(root, **{"fold": 3, "sampling": "train", "size_px": 32, "seed": 1, **options})
+def clips(
+    root: Path, *, sampling: Sampling = "train", sampler: str = "segments-8x2", **options: Any
+) -> FaceClipDataset:
+    draw = FrameDraw(sampling, sampler, seed=1)
+    return FaceClipDataset(root, **{"fold": 3, "size_px": 32, "draw": draw, **options})
 
 
 @pytest.fixture(scope="module")

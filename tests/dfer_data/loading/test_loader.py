@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from dfer_data.errors import CorruptShardError
-from dfer_data.loading.clip_dataset import FaceClipDataset
+from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw, Sampling
 from dfer_data.loading.epoch_order import class_shares
 from dfer_data.loading.loader import Batch, ClipLoader
 from tests.crops import damage
@@ -20,8 +20,11 @@ from tests.crops import damage
 Seen = list[tuple[tuple[str, ...], list[int], torch.Tensor]]
 
 
-def clips(root: Path, **options: Any) -> FaceClipDataset:
-    return FaceClipDataset(root, **{"fold": 3, "sampling": "train", "size_px": 32, "seed": 1, **options})
+def clips(
+    root: Path, *, sampling: Sampling = "train", sampler: str = "segments-8x2", **options: Any
+) -> FaceClipDataset:
+    draw = FrameDraw(sampling, sampler, seed=1)
+    return FaceClipDataset(root, **{"fold": 3, "size_px": 32, "draw": draw, **options})
 
 
 def kept(batch: Batch) -> tuple[tuple[str, ...], list[int], torch.Tensor]:
@@ -40,7 +43,7 @@ def equal(a: Seen, b: Seen) -> bool:
 
 @pytest.mark.parametrize("sampling", ["train", "test", "frame"])
 @pytest.mark.parametrize("size_px", [32, 224])
-def test_batches_hold_what_the_dataset_gives(crops: Path, sampling: str, size_px: int) -> None:
+def test_batches_hold_what_the_dataset_gives(crops: Path, sampling: Sampling, size_px: int) -> None:
     data = clips(crops, sampling=sampling, size_px=size_px)
     number = {clip_id: index for index, clip_id in enumerate(data.clip_ids)}
     found = seen(ClipLoader(data, batch_size=8), 5)

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from dfer_data.config import Limits
 from dfer_data.errors import DferError, UsageError, WorkerError
 from dfer_data.preparation import process_worker as workers
-from dfer_data.preparation.crew import Event, Limits, WorkerLost
+from dfer_data.preparation.crew import Event, WorkerLost
 from dfer_data.preparation.process_pool import run_processes
 from dfer_data.preparation.steps import ShardTask, Workplace
 from dfer_data.sources.base import SourceVideo
@@ -86,4 +87,4 @@ def test_nothing_to_do_starts_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_impossible_caps_are_refused_all_at_once() -> None:
     with pytest.raises(UsageError, match=r"--max-stall-seconds 0: .*; --max-memory-mb -1: "):
-        Limits(stall_seconds=0, memory_bytes=-(2**20))
+        Limits(max_stall_seconds=0, max_memory_mb=-1)

@@ -16,6 +16,7 @@ import simplejpeg
 from safetensors.numpy import load_file
 
 import dfer_data
+from dfer_data.config import Request
 from dfer_data.detect.registry import build_detector
 from dfer_data.errors import ConfigMismatchError, CorruptDataError, CorruptShardError, LockedError, UsageError
 from dfer_data.faces.aligned_faces import decode
@@ -25,7 +26,7 @@ from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset, read_clip
 from dfer_data.preparation.crew import Event
 from dfer_data.preparation.estimate import estimate
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import PreparationStarted, run_preparation
 from dfer_data.preparation.steps import VideoDone
 from dfer_data.sources.base import SourceVideo

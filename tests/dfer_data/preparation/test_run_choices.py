@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from dfer_cli.main import main
+from dfer_data.config import Request
 from dfer_data.errors import ConfigMismatchError, UsageError
 from dfer_data.faces.align import box_corners, square
 from dfer_data.faces.pipeline import Clip, clips_of_video
 from dfer_data.loading.prepared import open_dataset, read_clip
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import Summary, run_preparation
 from dfer_data.sources.base import SourceVideo
 from dfer_data.types import Detection, FrameFlag
@@ -151,12 +152,12 @@ def test_box_alignment_and_size(two: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--detect-every", "9"], "--detect-every 9: must be 1 to 8"),
+        (["--detect-every", "9"], "--detect-every 9: must be a whole number from 1 to 8"),
         (["--fast", "--detect-every", "2"], "--fast means --detect-every 5; use only one of the two"),
         (["--subject", "tallest"], "--subject tallest: must be balanced, largest, central, longest or score"),
         (
             ["--align", "tight", "--size", "8"],
-            "--size 8: must be 32 to 1024 pixels; --align tight: must be template, box",
+            "--align tight: must be template, box or given; --size 8: must be a whole number from 32",
         ),
         (["--smoothing-window", "4"], "--smoothing-window 4: must be an odd number of frames; 1 switches it off"),
         (["--undetected", "keep"], "--undetected keep: must be interpolate or drop"),

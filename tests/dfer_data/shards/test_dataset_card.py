@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from dfer_data.config import Request
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset, read_document
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from dfer_data.shards.dataset_card import dataset_card
 from dfer_data.storage.files import write_atomically

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dfer_data.config import Folding
 from dfer_data.errors import UsageError
 from dfer_data.sources.base import SourceListing, SourceVideo
-from dfer_data.sources.make_folds import Folding, with_folds
+from dfer_data.sources.make_folds import with_folds
 
 NAMES = ("happy", "sad", "angry")
 
@@ -83,8 +84,8 @@ def test_folders_may_be_kept_together() -> None:
 @pytest.mark.parametrize(
     ("values", "fault"),
     [
-        ({"num_folds": 1}, "--folds 1: 2 to 100 is needed"),
-        ({"num_folds": 5, "group_by": "film"}, "--group-by film: subject, folder, clip is needed"),
+        ({"num_folds": 1}, "--folds 1: must be a whole number from 2 to 100"),
+        ({"num_folds": 5, "group_by": "film"}, "--group-by film: must be subject, folder or clip"),
         ({"num_folds": 5, "seed": -1}, "--seed -1"),
     ],
 )

@@ -15,12 +15,12 @@ import torch
 
 from dfer_cli.main import main
 from dfer_data import open_dataset
+from dfer_data.config import Folding, Request
 from dfer_data.errors import AnnotationError, UsageError
 from dfer_data.loading.clip_dataset import FaceClipDataset, collate
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from dfer_data.sources.catalog import SHAPES, catalog
-from dfer_data.sources.make_folds import Folding
 from dfer_data.sources.registry import SOURCES
 from dfer_data.synth.shapes import TREES
 from lstpnet.runs import read_run
@@ -79,7 +79,7 @@ def test_a_tree_becomes_clips_with_names_folds_and_a_batch(prepared: tuple[str, 
     assert set(data.clips["label"]) == set(data.class_names)
     test = [clip_id for clip_id, split in data.fold("1").items() if split == "test"]
     assert len(test) == NUM_TEST.get(name, len(test)) > 0
-    clips = FaceClipDataset(root, fold=1, split="train", sampling="train", size_px=32)
+    clips = FaceClipDataset(root, fold=1, split="train", size_px=32)
     frames, labels, clip_ids = collate([clips[0], clips[1]])
     assert frames.shape == (2, 16, 3, 32, 32)
     assert frames.float().std() > 5

@@ -12,7 +12,7 @@ import torch
 
 from dfer_data import open_dataset, read_clip
 from dfer_data.errors import CorruptDataError, CorruptShardError, RemoteError, UsageError
-from dfer_data.loading.clip_dataset import FaceClipDataset
+from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw
 from dfer_data.loading.loader import ClipLoader
 from dfer_data.storage import url_cache as remote
 from dfer_data.storage import url_files as urls
@@ -31,7 +31,7 @@ def bucket(crops: Path, empty_cache: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 def clips(root: Path | str) -> FaceClipDataset:
-    return FaceClipDataset(root, fold=3, sampling="train", size_px=32, seed=1)
+    return FaceClipDataset(root, fold=3, size_px=32, draw=FrameDraw(seed=1))
 
 
 def epoch(root: Path | str, number: int = 1, *, num_threads: int = 2) -> list[tuple[tuple[str, ...], torch.Tensor]]:

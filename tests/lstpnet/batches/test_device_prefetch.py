@@ -20,7 +20,7 @@ DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.i
 @pytest.mark.parametrize("num_threads", [0, 2])
 def test_every_batch_arrives_as_it_was(crops: Path, name: str, num_threads: int) -> None:
     device = torch.device(name)
-    data = FaceClipDataset(crops, fold=3, sampling="train", size_px=32)
+    data = FaceClipDataset(crops, fold=3, size_px=32)
     wanted = [(b.clip_ids, b.labels, b.frames.clone()) for b in ClipLoader(data, batch_size=4).epoch(1)]
     loader = ClipLoader(data, batch_size=4, num_threads=num_threads, pins=name == "cuda")
     kept = [

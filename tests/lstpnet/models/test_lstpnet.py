@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 import lstpnet
 from benchmarks.peers.plain_lstpnet import plain_lstpnet
+from dfer_data.errors import UsageError
 from lstpnet.checkpoints.reference import load_reference, reference_name
 from lstpnet.models.channel_attention import ChannelAttention
 from lstpnet.models.lstformer import LSTformer
@@ -295,7 +296,7 @@ def test_other_inputs_are_refused(shape: tuple[int, ...], dtype: torch.dtype, me
     ],
 )
 def test_other_settings_are_refused(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="|".join(arguments)):
+    with pytest.raises(UsageError, match="|".join(arguments)):
         LSTPNet(**arguments)
 
 

@@ -22,7 +22,7 @@ def test_a_model_by_name_gives_logits() -> None:
     [
         ("resnet", {}, "unknown model 'resnet'; known: lstpnet"),
         ("lstpnet", {"width": 2}, "model lstpnet: .*unexpected keyword argument 'width'"),
-        ("lstpnet", {"width_multiplier": 0.3}, "model lstpnet: .*multiple of 1/8"),
+        ("lstpnet", {"width_multiplier": 0.3}, "model lstpnet: .*multiple of 0.125"),
     ],
 )
 def test_faults_are_one_line(name: str, settings: dict[str, Any], words: str) -> None:

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from lstpnet.models.channel_attention import CBAM, ECA, SE, ChannelAttention, NoAttention
-from lstpnet.models.lstpnet import DEFAULTS, LSTPNet
+from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.models.network_config import NetworkConfig
 from lstpnet.models.resnet import CHANNEL_ATTENTIONS
 from lstpnet.models.variants import VARIANTS, cost
-from lstpnet.recipe import resolve_recipe
+from lstpnet.recipe_files import resolve_recipe
 from tests.workspace import ROOT
 
 SMALL = {"width_multiplier": 0.125}
@@ -25,7 +26,7 @@ SMALL = {"width_multiplier": 0.125}
 def test_every_variant_runs_and_every_weight_learns(name: str) -> None:
     torch.manual_seed(0)
     model = LSTPNet(5, **(dict(VARIANTS[name]) | SMALL))
-    assert model.settings == {**DEFAULTS, **VARIANTS[name], **SMALL}
+    assert model.config.network == {**NetworkConfig().network, **VARIANTS[name], **SMALL}
     x = torch.rand(2, 5, 3, 40, 48)
     logits = model(x)
     assert logits.shape == (2, 5)
@@ -37,7 +38,7 @@ def test_every_variant_runs_and_every_weight_learns(name: str) -> None:
 @pytest.mark.parametrize("name", VARIANTS)
 def test_a_recipe_can_ask_for_it(name: str) -> None:
     recipe = resolve_recipe("dfew", overrides=dict(VARIANTS[name])).recipe
-    assert recipe.network == {**DEFAULTS, **VARIANTS[name]}
+    assert recipe.network == {**NetworkConfig().network, **VARIANTS[name]}
 
 
 def test_the_papers_network_is_the_first_and_what_it_costs_is_counted() -> None:

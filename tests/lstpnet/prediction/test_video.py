@@ -15,7 +15,8 @@ from dfer_data.errors import UsageError
 from dfer_data.types import Detection, Image, LandmarkScheme
 from lstpnet.checkpoints.open_model import OpenedModel
 from lstpnet.models.lstpnet import LSTPNet
-from lstpnet.prediction.video import Person, Windows, apart, cut, predict_video, with_folded_norms
+from lstpnet.prediction.video import Person, apart, cut, predict_video, with_folded_norms
+from lstpnet.prediction.video_settings import Windows
 from lstpnet.recipe import Recipe
 from tests.dfer_data.tiny import CONFIG, face, pictures, write_video
 
@@ -145,6 +146,6 @@ def test_attention_is_there_when_it_is_asked_for(tmp_path: Path) -> None:
 
 def test_windows_of_no_length_are_refused() -> None:
     with pytest.raises(
-        UsageError, match=r"--window-seconds 0: must be more than 0; --stride-seconds -1: must be more than 0"
+        UsageError, match=r"--window-seconds 0: must be a number more than 0; --stride-seconds -1: must be"
     ):
         Windows(0, -1)

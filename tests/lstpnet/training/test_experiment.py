@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from dfer_data import open_dataset
-from dfer_data.config import PrepareConfig
+from dfer_data.config import PrepareConfig, Request
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.loading.prepared import PreparedDataset
-from dfer_data.preparation.request import Request, resolve_request
+from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from lstpnet.training.experiment import Experiment, _how_prepared, make_experiment
 from lstpnet.training.holdout import HOLD_OUT

@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from dfer_data.errors import CorruptDataError, CorruptShardError, DferError, LockedError, UsageError
-from dfer_data.loading.clip_dataset import FaceClipDataset
+from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw
 from dfer_data.storage.files import sha256_file
 from dfer_data.types import Image
 from lstpnet.batches.normalize import normalised
@@ -235,7 +235,9 @@ def test_several_views_are_averaged_as_probabilities(plain: Done, crops: Path) -
     model = network_of_recipe(recipe, num_classes=7, seed=9)
     ids = plain.experiment.seen_test_ids
     logits = predict_clips(model, crops, ids, recipe=recipe, device=CPU, dtype=None)
-    clips = FaceClipDataset(crops, clip_ids=ids, sampler="strided-window-1", short="formula", size_px=recipe.size_px)
+    clips = FaceClipDataset(
+        crops, clip_ids=ids, size_px=recipe.size_px, draw=FrameDraw(sampler="strided-window-1", short="formula")
+    )
     model.eval()
     for index, row in enumerate(logits):
         frames = clips[index].frames
@@ -347,7 +349,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from lstpnet.recipe import resolve_recipe
+from lstpnet.recipe_files import resolve_recipe
 from lstpnet.training.experiment import make_experiment
 from lstpnet.training.run import train_run
 

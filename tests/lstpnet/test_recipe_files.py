@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from dfer_data.errors import UsageError
-from lstpnet.recipe import Recipe, parse_overrides, recipe_names, resolve_recipe
+from lstpnet.recipe import Recipe
+from lstpnet.recipe_files import recipe_names, resolve_recipe
 
 KEYS = [field.name for field in dataclasses.fields(Recipe) if field.name != "name"]
 
@@ -79,55 +80,84 @@ def test_an_unknown_recipe_lists_the_shipped_ones(name: str) -> None:
     ("overrides", "faults"),
     [
         ({"epoch": 1, "lr": 0.1}, ["unknown key 'epoch'; unknown key 'lr'"]),
-        ({"epochs": 1.5}, ["epochs = 1.5 is not a whole number"]),
-        ({"epochs": True}, ["epochs = True is not a whole number"]),
-        ({"epochs": "ten"}, ["epochs = 'ten' is not a whole number"]),
-        ({"learning_rate": "fast"}, ["learning_rate = 'fast' is not a number"]),
-        ({"flip": True}, ["flip = True is not a number"]),
-        ({"controls": 1}, ["controls = 1 is not true or false"]),
-        ({"schedule": 3}, ["schedule = 3 is not text"]),
-        ({"val": ["blocks"]}, ["val = ['blocks'] is not text"]),
-        ({"epochs": "ten", "flip": "x", "val": 1}, ["epochs = 'ten' is", "flip = 'x' is", "val = 1 is"]),
-        ({"val": "fold"}, ["val = 'fold': one of none, blocks, groups, random is needed"]),
-        ({"sampler": "random"}, ["sampler = 'random': one of segments-8x2, segments-16x1, "]),
-        ({"short": "pad"}, ["short = 'pad': one of edge, loop, zero, drop, formula"]),
-        ({"select": "best"}, ["select = 'best': one of last, val-best, test-best"]),
-        ({"select_by": "f1"}, ["select_by = 'f1': one of war, uar, war+uar"]),
-        ({"protocol": "nobody"}, ["protocol = 'nobody': one of default, lstpnet, former-dfer, dfer-clip, mae-dfer"]),
-        ({"val_share": 1}, ["val_share = 1.0: more than 0 and less than 1"]),
-        ({"attention": "gct"}, ["attention = 'gct': one of tce, eca, se, cbam, none"]),
-        ({"temporal": "tcn"}, ["temporal = 'tcn': one of lstformer, transformer, lstm, gru, mean"]),
+        ({"epochs": 1.5}, ["epochs = 1.5: must be a whole number of 1 or more"]),
+        ({"epochs": True}, ["epochs = True: must be a whole number of 1 or more"]),
+        ({"epochs": "ten"}, ["epochs = 'ten': must be a whole number of 1 or more"]),
+        ({"learning_rate": "fast"}, ["learning_rate = 'fast': must be a number more than 0"]),
+        ({"flip": True}, ["flip = True: must be a number from 0 to 1"]),
+        ({"controls": 1}, ["controls = 1: must be true or false"]),
+        ({"schedule": 3}, ["schedule = 3: must be one-cycle, cosine or step"]),
+        ({"val": ["blocks"]}, ["val = ['blocks']: must be none, blocks, groups or random"]),
+        (
+            {"epochs": "ten", "flip": "x", "val": 1},
+            [
+                "epochs = 'ten': must be a whole number of 1 or more",
+                "flip = 'x': must be a number from 0 to 1",
+                "val = 1: must be none, blocks, groups or random",
+            ],
+        ),
+        ({"val": "fold"}, ["val = 'fold': must be none, blocks, groups or random"]),
+        (
+            {"sampler": "random"},
+            ["sampler = 'random': must be segments-8x2, segments-16x1, uniform, m3dfel, "],
+        ),
+        ({"short": "pad"}, ["short = 'pad': must be edge, loop, zero, drop or formula"]),
+        ({"select": "best"}, ["select = 'best': must be last, val-best or test-best"]),
+        ({"select_by": "f1"}, ["select_by = 'f1': must be war, uar or war+uar"]),
+        ({"protocol": "nobody"}, ["protocol = 'nobody': must be default, lstpnet, former-dfer, dfer-clip or mae-dfer"]),
+        ({"val_share": 1}, ["val_share = 1: must be a number more than 0 and less than 1"]),
+        ({"attention": "gct"}, ["attention = 'gct': must be tce, eca, se, cbam or none"]),
+        ({"temporal": "tcn"}, ["temporal = 'tcn': must be lstformer, transformer, lstm, gru or mean"]),
         ({"num_heads": 7}, ["num_heads = 7: must divide 128 dimensions"]),
-        ({"num_layers": 0, "num_heads": 0}, ["num_layers = 0: at least 1", "num_heads = 0: at least 1"]),
+        (
+            {"num_layers": 0, "num_heads": 0},
+            [
+                "num_layers = 0: must be a whole number of 1 or more",
+                "num_heads = 0: must be a whole number of 1 or more",
+            ],
+        ),
         ({"refit": True}, ["refit = true needs held-out clips"]),
         ({"select": "val-best"}, ["select = 'val-best' needs held-out clips"]),
-        ({"precision": "f8"}, ["precision = 'f8': one of auto, bf16, f16, f32"]),
-        ({"input_norm": "imagenet"}, ["input_norm = 'imagenet': one of none, per-frame"]),
-        ({"optimizer": "adam"}, ["optimizer = 'adam': one of adamw, sgd"]),
-        ({"schedule": "linear"}, ["schedule = 'linear': one of one-cycle, cosine, step"]),
-        ({"epochs": 0}, ["epochs = 0: at least 1"]),
-        ({"batch_size": 1}, ["batch_size = 1: at least 2"]),
-        ({"size_px": 16}, ["size_px = 16: at least 32"]),
-        ({"frame_epochs": -1}, ["frame_epochs = -1: at least 0"]),
-        ({"min_frames": -1}, ["min_frames = -1: at least 0"]),
-        ({"learning_rate": 0}, ["learning_rate = 0.0: more than 0"]),
-        ({"learning_rate": float("nan")}, ["learning_rate = nan: more than 0"]),
-        ({"learning_rate": float("inf")}, ["learning_rate = inf: more than 0"]),
-        ({"width_multiplier": -0.25}, ["width_multiplier = -0.25: more than 0"]),
-        ({"width_multiplier": 0.3}, ["width_multiplier = 0.3: a multiple of 0.125"]),
-        ({"flip": 1.5}, ["flip = 1.5: 0 to 1"]),
-        ({"label_smoothing": -0.1}, ["label_smoothing = -0.1: 0 to 1"]),
-        ({"weight_decay": float("nan")}, ["weight_decay = nan: 0 to 1"]),
-        ({"crop": 0}, ["crop = 0.0: more than 0 and at most 1"]),
-        ({"rotation_degrees": 200}, ["rotation_degrees = 200.0: 0 to 180"]),
-        ({"mixup": -1}, ["mixup = -1.0: 0 or more"]),
-        ({"ema": 1}, ["ema = 1.0: 0 or more and less than 1"]),
-        ({"accumulate": 0}, ["accumulate = 0: at least 1"]),
+        ({"precision": "f8"}, ["precision = 'f8': must be auto, bf16, f16 or f32"]),
+        ({"input_norm": "imagenet"}, ["input_norm = 'imagenet': must be none or per-frame"]),
+        ({"optimizer": "adam"}, ["optimizer = 'adam': must be adamw or sgd"]),
+        ({"schedule": "linear"}, ["schedule = 'linear': must be one-cycle, cosine or step"]),
+        ({"epochs": 0}, ["epochs = 0: must be a whole number of 1 or more"]),
+        ({"batch_size": 1}, ["batch_size = 1: must be a whole number of 2 or more"]),
+        ({"size_px": 16}, ["size_px = 16: must be a whole number of 32 or more"]),
+        ({"frame_epochs": -1}, ["frame_epochs = -1: must be a whole number of 0 or more"]),
+        ({"min_frames": -1}, ["min_frames = -1: must be a whole number of 0 or more"]),
+        ({"learning_rate": 0}, ["learning_rate = 0: must be a number more than 0"]),
+        ({"learning_rate": float("nan")}, ["learning_rate = nan: must be a number more than 0"]),
+        ({"learning_rate": float("inf")}, ["learning_rate = inf: must be a number more than 0"]),
+        ({"width_multiplier": -0.25}, ["width_multiplier = -0.25: must be a multiple of 0.125 more than 0"]),
+        (
+            {"width_multiplier": 0.3},
+            [
+                "width_multiplier = 0.3: must be a multiple of 0.125 more than 0",
+                "num_heads = 8: must divide 153.6 dimensions",
+            ],
+        ),
+        ({"flip": 1.5}, ["flip = 1.5: must be a number from 0 to 1"]),
+        ({"label_smoothing": -0.1}, ["label_smoothing = -0.1: must be a number from 0 to 1"]),
+        ({"weight_decay": float("nan")}, ["weight_decay = nan: must be a number from 0 to 1"]),
+        ({"crop": 0}, ["crop = 0: must be a number more than 0 and at most 1"]),
+        ({"rotation_degrees": 200}, ["rotation_degrees = 200: must be a number from 0 to 180"]),
+        ({"mixup": -1}, ["mixup = -1: must be a number of 0 or more"]),
+        ({"ema": 1}, ["ema = 1: must be a number of 0 or more and less than 1"]),
+        ({"accumulate": 0}, ["accumulate = 0: must be a whole number of 1 or more"]),
         ({"warmup_epochs": 2}, ["warmup_epochs: the schedule one-cycle has its own warm-up"]),
         ({"intensity": 0.1, "mixup": 1}, ["intensity needs one label per clip"]),
         ({"clustered": 10, "targets": "votes"}, ["clustered needs one label per clip, and targets"]),
         ({"model": "m:b", "clustered": 10}, ["clustered and recompute work only with LSTPNet"]),
-        ({"epochs": 0, "flip": 2, "val": "fold"}, ["epochs = 0:", "flip = 2.0:", "val = 'fold':"]),
+        (
+            {"epochs": 0, "flip": 2, "val": "fold"},
+            [
+                "epochs = 0: must be a whole number of 1 or more",
+                "flip = 2: must be a number from 0 to 1",
+                "val = 'fold': must be none, blocks, groups or random",
+            ],
+        ),
     ],
 )
 def test_all_faults_are_told_at_once(overrides: dict[str, Any], faults: list[str]) -> None:
@@ -142,34 +172,6 @@ def test_whole_numbers_pass_for_fractions() -> None:
     recipe = resolve_recipe("demo", overrides={"learning_rate": 1}).recipe
     assert repr(recipe.learning_rate) == "1.0"
     assert recipe.sha256 == resolve_recipe("demo", overrides={"learning_rate": 1.0}).recipe.sha256
-
-
-@pytest.mark.parametrize(
-    ("line", "wanted"),
-    [
-        ("epochs=10", {"epochs": 10}),
-        (" epochs = 10 ", {"epochs": 10}),
-        ("learning_rate=1e-3", {"learning_rate": 1e-3}),
-        ("controls=true", {"controls": True}),
-        ("val=blocks", {"val": "blocks"}),
-        ('val="blocks"', {"val": "blocks"}),
-        ("schedule=one-cycle", {"schedule": "one-cycle"}),
-        ("input_norm= per-frame", {"input_norm": "per-frame"}),
-        ("val=", {"val": ""}),
-        ("x=a=b", {"x": "a=b"}),
-    ],
-)
-def test_set_reads_values_as_toml_and_bare_words_as_text(line: str, wanted: dict[str, Any]) -> None:
-    assert parse_overrides([line]) == wanted
-
-
-def test_the_last_of_two_settings_counts() -> None:
-    assert parse_overrides(["epochs=1", "flip=0.1", "epochs=2"]) == {"epochs": 2, "flip": 0.1}
-
-
-def test_set_without_a_value_shows_how() -> None:
-    with pytest.raises(UsageError, match=r"--set epochs: KEY=VALUE is needed, for example --set epochs=10"):
-        parse_overrides(["epochs"])
 
 
 OTHER: dict[str, Any] = {

@@ -1,0 +1,118 @@
+"""Command-line options made from declared settings (dfer_data.settings), and `--help` in panels."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from dfer_data.errors import UsageError
+from dfer_data.settings import Setting, parse_assignments, settings_of, settings_table
+
+from . import console
+
+SetFlag = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, repeatable; `--set help` lists them."),
+]
+_MAX_HELP_WIDTH = 120
+
+
+def takes_settings(
+    *kinds: type, without_defaults: Sequence[type] = ()
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option per declared setting of the dataclasses.
+
+    The command receives the options that were given as its parameter `given`: name of the setting -> value.
+    `without_defaults`: dataclasses whose defaults `--help` does not show, because another file sets them.
+    """
+    declared = {name: item for kind in kinds for name, item in settings_of(kind).items()}
+    hidden = {name for kind in without_defaults for name in settings_of(kind)}
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            given = {name: values.pop(name) for name in declared}
+            command(given={name: value for name, value in given.items() if value is not None}, **values)
+
+        hints = typing.get_type_hints(command, include_extras=True)
+        parameters = [
+            parameter.replace(annotation=hints[name])
+            for name, parameter in inspect.signature(command).parameters.items()
+            if name != "given"
+        ]
+        options = [
+            inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=None,
+                annotation=_option(item, shows_default=name not in hidden),
+            )
+            for name, item in declared.items()
+        ]
+        own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+        required = [parameter for parameter in own if parameter.default is inspect.Parameter.empty]
+        signature = inspect.Signature([*required, *options, *(item for item in own if item not in required)])
+        run.__signature__ = signature  # type: ignore[attr-defined]
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in signature.parameters.values()}
+        return run
+
+    return decorate
+
+
+def _option(item: Setting, *, shows_default: bool) -> Any:
+    """Return the annotation of a setting's option for typer."""
+    flag = f"{item.flag}/--no-{item.flag[2:]}" if item.kind is bool and item.default is True else item.flag
+    default = (
+        f" [default: {item.shown_default}]" if shows_default and item.shown_default and item.kind is not bool else ""
+    )
+    option = typer.Option(
+        flag,
+        help=item.help + default,
+        hidden=item.is_rare,
+        metavar=f"[{'|'.join(item.choices)}]" if item.choices else None,
+        rich_help_panel=item.panel or None,
+        autocompletion=(lambda: list(item.choices)) if item.choices else None,
+    )
+    return Annotated[item.kind | None, option]
+
+
+def with_assignments(given: Mapping[str, Any], lines: Sequence[str] | None, kinds: Sequence[type]) -> dict[str, Any]:
+    """Return the settings given as options, completed by those of `--set`; an option wins.
+
+    Prints the table of all settings and exits for `--set help`. Raises UsageError for unknown keys.
+    """
+    if "help" in (lines or ()):
+        console.print_table(("setting", "option", "default", "value", "meaning"), settings_table(kinds, keys_only=True))
+        raise typer.Exit
+    values = parse_assignments(lines or [])
+    known = [name for kind in kinds for name, item in settings_of(kind).items() if not item.once]
+    if unknown := sorted(values.keys() - set(known)):
+        raise UsageError(f"--set: unknown settings {', '.join(unknown)}; known: {', '.join(known)}")
+    return values | dict(given)
+
+
+class PanelCommand(TyperCommand):
+    """A command whose `--help` groups options under headings and is as wide as the terminal, up to 120 columns."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        context = {"max_content_width": _MAX_HELP_WIDTH} | (settings.pop("context_settings", None) or {})
+        super().__init__(*args, context_settings=context, **settings)
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write a section of help per panel: arguments, general options, then panels in the order of their options."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for item in self.get_params(ctx):
+            title = "Arguments" if item.param_type_name == "argument" else "Options"
+            panel = getattr(item, "rich_help_panel", None) or title
+            if record := item.get_help_record(ctx):
+                sections.setdefault(panel, []).append(record)
+        for panel, records in sections.items():
+            if records:
+                with formatter.section(panel):
+                    formatter.write_dl(records)

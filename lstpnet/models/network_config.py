@@ -1,0 +1,67 @@
+"""NetworkConfig: the settings of LSTPNet, declared once for the network, recipes and stored runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from annotated_types import Interval, MultipleOf
+
+from dfer_data.settings import setting, settings_of, validate
+
+AttentionName = Literal["tce", "eca", "se", "cbam", "none"]
+Temporal = Literal["lstformer", "transformer", "lstm", "gru", "mean"]
+_MODEL = "Model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """Settings of LSTPNet; the defaults are the paper's. Raises one UsageError with every wrong value."""
+
+    width_multiplier: Annotated[float, Interval(gt=0), MultipleOf(0.125)] = setting(
+        1.0, "Factor on the network's channel counts; 1 is the paper's.", panel=_MODEL, is_rare=True
+    )
+    attention: AttentionName = setting(
+        "tce",
+        "Attention module where the paper has the TCE; none and other papers' modules are for comparison.",
+        panel=_MODEL,
+    )
+    temporal: Temporal = setting(
+        "lstformer", "Temporal head over the frames' vectors; the others are for comparison.", panel=_MODEL
+    )
+    num_layers: Annotated[int, Interval(ge=1)] = setting(2, "Layers of the temporal head.", panel=_MODEL, is_rare=True)
+    num_heads: Annotated[int, Interval(ge=1)] = setting(
+        8, "Attention heads of the temporal head.", panel=_MODEL, is_rare=True
+    )
+    hidden_multiplier: Annotated[int, Interval(ge=1)] = setting(
+        8,
+        "Width of the temporal head's feed-forward part, as a multiple of the head's own width.",
+        panel=_MODEL,
+        is_rare=True,
+    )
+    near_conv: bool = setting(
+        True, "LSTformer's shared convolution over neighbouring frames.", panel=_MODEL, is_rare=True
+    )
+    ffn_conv: bool = setting(
+        True, "LSTformer's convolution over time in its feed-forward parts.", panel=_MODEL, is_rare=True
+    )
+
+    def network_rules(self) -> Iterator[str]:
+        """Yield the faults between settings."""
+        if self.num_heads > 0 and 512 * self.width_multiplier % self.num_heads:
+            yield f"num_heads = {self.num_heads}: must divide {512 * self.width_multiplier:g} dimensions"
+
+    def __post_init__(self) -> None:
+        """Check all settings."""
+        validate(self, rules=self.network_rules())
+
+    @property
+    def network(self) -> dict[str, Any]:
+        """The settings of the network, by name."""
+        return network_of({name: getattr(self, name) for name in settings_of(NetworkConfig)})
+
+
+def network_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of the network among those of a run. Raises KeyError if one is missing."""
+    return {name: settings[name] for name in settings_of(NetworkConfig)}

@@ -1,0 +1,114 @@
+"""Recipe files: the shipped ones by name, others by path, and where each value of a resolved recipe came from.
+
+A flag beats `--set KEY=VALUE`, which beats the protocol asked for, which beats the recipe file, which beats the
+default. A protocol named in the recipe file is below the file's other keys.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from dfer_data.errors import UsageError
+from dfer_data.settings import settings_of, with_absent
+from lstpnet.protocol import PRESETS, preset
+from lstpnet.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class ResolvedRecipe:
+    """A recipe and where each of its values came from."""
+
+    recipe: Recipe
+    origins: Mapping[str, str]
+    """Key -> `default`, the recipe file, the protocol, or `command line`."""
+
+
+def stored_recipe(settings: Mapping[str, Any]) -> Recipe:
+    """Return the recipe from the stored settings of a run.
+
+    A setting that did not exist when the run was made gets the value of the behaviour at that time. Raises KeyError if
+    a setting that every run stores is missing.
+    """
+    known = {field.name for field in dataclasses.fields(Recipe)}
+    return Recipe(**with_absent(Recipe, {key: value for key, value in settings.items() if key in known}))
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Return the names of the shipped recipes."""
+    files = resources.files("lstpnet").joinpath("recipes").iterdir()
+    return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
+
+
+def recipe_of(dataset: str) -> str:
+    """Return the default recipe of a dataset: its own, else DFEW's."""
+    return dataset if dataset in recipe_names() else "dfew"
+
+
+def resolve_recipe(
+    name_or_path: str, *, overrides: Mapping[str, Any] | None = None, dataset: str = ""
+) -> ResolvedRecipe:
+    """Read a shipped recipe by name, or a file by path, and apply protocol and `overrides`.
+
+    `dataset`: some protocols differ between datasets. Raises UsageError with every unknown key or every wrong value.
+    """
+    name, values = _read(name_or_path)
+    overrides = dict(overrides or {})
+    known = settings_of(Recipe)
+    faults = [f"unknown key {key!r}" for key in {**values, **overrides} if key not in known]
+    if faults:
+        raise UsageError(f"recipe {name}: {'; '.join(sorted(faults))}; known: {', '.join(known)}")
+    protocol = overrides.get("protocol", values.get("protocol"))
+    file_layer = (values, f"recipe {name}")
+    protocol_layer = (_protocol_values(protocol, dataset=dataset), f"protocol {protocol}")
+    layers = (file_layer, protocol_layer) if "protocol" in overrides else (protocol_layer, file_layer)
+    merged: dict[str, Any] = {}
+    origins = dict.fromkeys(known, "default")
+    for layer, origin in (*layers, (overrides, "command line")):
+        merged |= layer
+        origins |= dict.fromkeys(layer, origin)
+    return ResolvedRecipe(Recipe(name=name, **merged), origins)
+
+
+def _protocol_values(name: Any, *, dataset: str) -> dict[str, Any]:
+    """Return the recipe keys of a protocol; {} for an unknown one, which later checks report."""
+    return dict(preset(name, dataset=dataset).values) if isinstance(name, str) and name in PRESETS else {}
+
+
+def renamed(resolved: ResolvedRecipe, name: str) -> ResolvedRecipe:
+    """Return the recipe under another name, used for run folders and rows. Raises UsageError for a bad folder name."""
+    if not name.strip() or "/" in name or "\\" in name or name.startswith("."):
+        raise UsageError(f"--name {name!r}: expected a folder name without slashes or a leading dot")
+    return dataclasses.replace(resolved, recipe=dataclasses.replace(resolved.recipe, name=name))
+
+
+def recipe_text(name_or_path: str) -> str:
+    """Return the text of a shipped recipe, or of a file by path. Raises UsageError if it is missing or not text."""
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise UsageError(f"--recipe {path}: no such file; shipped recipes: {', '.join(recipe_names())}")
+        content = path.read_bytes()
+    else:
+        if name_or_path not in recipe_names():
+            raise UsageError(
+                f"unknown recipe {name_or_path!r}; shipped: {', '.join(recipe_names())}, or a path to a .toml"
+            )
+        content = resources.files("lstpnet").joinpath("recipes", f"{name_or_path}.toml").read_bytes()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
+
+
+def _read(name_or_path: str) -> tuple[str, dict[str, Any]]:
+    text, path = recipe_text(name_or_path), Path(name_or_path)
+    try:
+        return path.stem if path.suffix == ".toml" else name_or_path, tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{path} is not TOML: {error}") from error
