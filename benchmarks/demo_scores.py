@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lstpnet.runs import Predictions, read_predictions, read_run
+from lstpnet.predictions import Predictions
+from lstpnet.runs import read_predictions, read_run
 
 PAIR = ("surprise", "fear")
 

@@ -32,9 +32,10 @@ from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from dfer_data.types import Image
+from lstpnet.predictions import Predictions
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.html.page import to_html
-from lstpnet.runs import Predictions, Run, RunInfo
+from lstpnet.runs import Run, RunInfo
 
 SIZE_PX, GRAIN = 112, 28.0
 """Side of the crops; standard deviation of the noise on their pixels, of 255."""
@@ -55,7 +56,7 @@ def main() -> None:
         dataset = many_clips(open_dataset(prepared(options.work or work)), work, num_clips=options.clips)
         runs = [run for number in range(options.recipes) for run in runs_of(dataset, f"recipe-{number}", seed=number)]
         start = time.perf_counter()
-        page = to_html(build_report(runs, against=("dfew",)), runs, datasets={dataset.document["sha256"]: dataset})
+        page = to_html(build_report(runs, against=("dfew",)), datasets={dataset.document["sha256"]: dataset})
         facts: dict[str, Any] = {"clips": options.clips, "making_seconds": time.perf_counter() - start}
         (work / "report.html").write_text(page, encoding="utf-8")
         facts |= {"filmstrips": page.count('id="strip-0-'), "megabytes": (work / "report.html").stat().st_size / 1e6}

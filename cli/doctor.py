@@ -31,6 +31,8 @@ CORE = {
     "platformdirs": "platformdirs",
     "filelock": "filelock",
     "openpyxl": "openpyxl",
+    "jinja2": "jinja2",
+    "pyyaml": "yaml",
     "pydantic": "pydantic",
     "annotated-types": "annotated_types",
     "psutil": "psutil",

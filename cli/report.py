@@ -17,7 +17,6 @@ from ._support.settings import load_settings
 
 if TYPE_CHECKING:
     from lstpnet.reporting.types import Report
-    from lstpnet.runs import Run
 
 Format = Literal["console", "md", "json", "csv", "latex", "html"]
 _ENDINGS: dict[str, Format] = {".html": "html", ".md": "md", ".json": "json", ".csv": "csv", ".tex": "latex"}
@@ -66,17 +65,16 @@ def report(
     data_location = data or (settings.get("data") if predictions else None)
     _check(folders, runs, predictions, data_location, fold, baseline, filmstrips, is_page=output_format == "html")
     datasets = [dataset_named(name) for name in against or []]
-    reported_runs: Sequence[Run] = ()
     if predictions is not None and data_location is not None and fold is not None:
         result = _report_predictions(predictions, data_location, fold=fold, against=datasets)
     else:
         root = runs or settings.get("out") or Path("runs")
         document = lstpnet.report(folders or None, root=root, against=datasets, baseline=baseline)
-        result, reported_runs = document.report, document.runs
+        result = document.report
     if output_format == "console":
         report_view.draw(result)
     else:
-        text = _render(result, reported_runs, output_format, data=data_location, filmstrips=filmstrips)
+        text = _render(result, output_format, data=data_location, filmstrips=filmstrips)
         _write(text, out)
     if not result.rows:
         commands = "   or: ".join(NEXT_COMMANDS)
@@ -137,13 +135,11 @@ def _report_predictions(path: Path, data: Path | str, *, fold: int, against: Seq
     return report_predictions(path, dfer_data.open_dataset(data), fold=fold, against=against)
 
 
-def _render(
-    result: Report, runs: Sequence[Run], output_format: Format, *, data: Path | str | None, filmstrips: int | None
-) -> str:
+def _render(result: Report, output_format: Format, *, data: Path | str | None, filmstrips: int | None) -> str:
     from lstpnet.reporting.formats import RENDERERS
 
     if output_format == "html":
-        return report_view.page(result, runs, data=data, filmstrips=filmstrips)
+        return report_view.page(result, data=data, filmstrips=filmstrips)
     return RENDERERS[output_format](result)
 
 

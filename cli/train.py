@@ -128,8 +128,8 @@ def _announce(pending: list[Experiment], *, init: Path | None, device: Any, yes:
 
 def _train_one(run: PlannedRun, *, tensorboard: bool, as_json: bool, **options: Any) -> dict[str, Any]:
     """Train a run, print its scores and return the summary of `train_planned`, which takes the options."""
-    from lstpnet.training.curves import board
     from lstpnet.training.launch import train_planned
+    from lstpnet.training.tensorboard_log import board
 
     if run.state == "begun" and options["group"].is_first:
         console.say(f"{run.folder}: resuming where it stopped", as_json=as_json)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ import numpy.typing as npt
 
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.storage.files import canonical_json, sync_folder, write_atomically
-from lstpnet.metrics import Scores, confusion_matrix, predicted_classes, score
+from lstpnet.predictions import CHECKPOINTS, CONTROL_NAMES, Predictions, ScoredPredictions, score_predictions
 
 FORMAT, RUN_FORMAT_VERSION = "dfer-run", 1
 RUN_NAME, CONFIG_NAME, PREDICTIONS_NAME = "run.json", "config.json", "predictions.parquet"
@@ -32,12 +31,6 @@ Epochs = Sequence[Mapping[str, Any]]
 """Lines of metrics.jsonl."""
 ATTENTION = "attention"
 """Column of predictions.parquet that only models with attention over time have."""
-CHECKPOINTS = ("last", "best", "refit", "test-best")
-"""`last` is the headline; `best` was chosen on clips held out of train; `refit` was trained on all of train for as many
-epochs as `best`; `test-best` was chosen on the test clips, so its figures are too high."""
-CONTROL_NAMES = ("", "repeated-frame", "shuffled-frames")
-"""How the test frames were changed; empty: unchanged."""
-_SHARES_ATOL = 1e-2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +63,8 @@ class RunInfo:
     """The checkpoints, from CHECKPOINTS, that predicted the test part."""
     finished: bool
     """False during training."""
+    pipeline_version: int = 1
+    """The `pipeline_version` of its dataset.json; run.json of dfer 0.1 has none, which means 1."""
 
     def __post_init__(self) -> None:
         """Check all values and raise every fault in one UsageError."""
@@ -80,7 +75,7 @@ class RunInfo:
         ]
         if isinstance(self.prepared, str) and set(self.prepared) & {"/", "\\", "\0"}:
             faults.append(f"prepared = {self.prepared!r} must be a folder name")
-        for name, least in (("fold", 1), ("seed", 0), ("n_train", 0), ("n_val", 0)):
+        for name, least in (("fold", 1), ("seed", 0), ("n_train", 0), ("n_val", 0), ("pipeline_version", 1)):
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 faults.append(f"{name} = {value!r} must be a whole number, {least} or more")
@@ -111,57 +106,6 @@ def _list_faults(name: str, values: Any, *, known: Sequence[str] | None, least: 
     return faults
 
 
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """Predictions of one checkpoint for every test clip, under one control. Raises UsageError for invalid values."""
-
-    clip_ids: tuple[str, ...]
-    """(N,) unique clip ids."""
-    labels: tuple[str, ...]
-    """(N,) class names."""
-    logits: npt.NDArray[np.float32]
-    """(N, C); -inf is allowed (the log prior of a class without training clips), NaN and +inf are not."""
-    has_face: npt.NDArray[np.bool_]
-    """(N,) False for a clip without a usable track; its logits are the log of the train prior."""
-    checkpoint: str
-    """One of CHECKPOINTS."""
-    control: str = ""
-    """One of CONTROL_NAMES."""
-    attention: npt.NDArray[np.float32] | None = None
-    """(N, 16) share of the attention for each frame of a clip (frame_attention.py); each row sums to 1. A row is NaN
-    for a clip without a face. None for a model without attention over time."""
-
-    def __post_init__(self) -> None:
-        """Raise UsageError for predictions that cannot be scored."""
-        num_clips, faults = len(self.clip_ids), []
-        if self.checkpoint not in CHECKPOINTS:
-            faults.append(f"checkpoint {self.checkpoint!r}; known: {' '.join(CHECKPOINTS)}")
-        if self.control not in CONTROL_NAMES:
-            faults.append(f"control {self.control!r}; known: {' '.join(CONTROL_NAMES[1:])}, or empty")
-        if not (len(self.labels) == len(self.logits) == len(self.has_face) == num_clips) or self.logits.ndim != 2:
-            shapes = f"{len(self.labels)} labels, logits {self.logits.shape}, has_face {self.has_face.shape}"
-            faults.append(f"{num_clips} clip ids, {shapes}: expected one of each per clip")
-        elif num_clips == 0:
-            faults.append("no clips")
-        elif np.isnan(self.logits).any() or np.isposinf(self.logits).any() or np.isneginf(self.logits).all(1).any():
-            faults.append("a logit is NaN or +inf, or all logits of a clip are -inf")
-        if self.attention is not None and (fault := _attention_fault(self.attention, num_clips=num_clips)):
-            faults.append(fault)
-        if repeated := [clip_id for clip_id, count in Counter(self.clip_ids).items() if count > 1]:
-            faults.append(f"clip {repeated[0]} is listed twice")
-        if faults:
-            raise UsageError(f"predictions of {self.checkpoint} {self.control}".rstrip() + ": " + "; ".join(faults))
-
-
-def _attention_fault(attention: npt.NDArray[np.float32], *, num_clips: int) -> str:
-    """Return the fault of the attention shares; empty if they are valid."""
-    if attention.ndim != 2 or len(attention) != num_clips:
-        return f"attention {attention.shape}: expected one row for each of {num_clips} clips"
-    shares = attention[~np.isnan(attention).all(axis=1)]
-    is_valid = (shares >= 0).all() and (np.abs(shares.sum(axis=1) - 1) < _SHARES_ATOL).all()
-    return "" if is_valid else "attention is negative or does not sum to 1"
-
-
 @dataclass(frozen=True)
 class Run:
     """A finished run, read from its folder."""
@@ -172,12 +116,6 @@ class Run:
     """Content of run.json."""
     predictions: tuple[Predictions, ...]
     """One entry per checkpoint and control, in the order of CHECKPOINTS, then CONTROL_NAMES."""
-
-    def scores(self, part: Predictions) -> Scores:
-        """Return the scores of one of the run's predictions."""
-        names = self.info.class_names
-        labels = [names.index(label) for label in part.labels]
-        return score(confusion_matrix(labels, predicted_classes(part.logits), num_classes=len(names)))
 
     def __repr__(self) -> str:
         info = self.info
@@ -199,11 +137,33 @@ class Run:
         }
         facts |= {"rendered heads": "not comparable with published figures"} if info.synthetic else {}
         figures = {}
-        for predictions in self.predictions:
-            scores = self.scores(predictions)
-            name = " ".join([predictions.checkpoint, predictions.control]).strip()
-            figures[name] = f"WAR {100 * scores.war:.2f}, UAR {100 * scores.uar:.2f}"
+        for part in score_run(self).parts:
+            name = " ".join([str(part.checkpoint), part.control]).strip()
+            figures[name] = f"WAR {100 * part.scores.war:.2f}, UAR {100 * part.scores.uar:.2f}"
         return notebook_card("run", facts, {"test": figures})
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """A finished run with its predictions scored; tables, tests and pages read it."""
+
+    folder: Path
+    """Run folder, as it was given."""
+    info: RunInfo
+    """Content of run.json."""
+    parts: tuple[ScoredPredictions, ...]
+    """One entry per checkpoint and control, in the order of CHECKPOINTS, then CONTROL_NAMES."""
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Prepared folder, hash of its dataset.json, and recipe: what the runs of one system share."""
+        return self.info.prepared, self.info.dataset_sha256, self.info.recipe
+
+
+def score_run(run: Run) -> ScoredRun:
+    """Score every checkpoint and control of a run."""
+    parts = tuple(score_predictions(predictions, run.info.class_names) for predictions in run.predictions)
+    return ScoredRun(run.folder, run.info, parts)
 
 
 @dataclass(frozen=True)
@@ -277,7 +237,8 @@ def read_run(folder: Path) -> RunInfo:
             raise FormatVersionError(
                 f"{path} has format version {version}, this dfer knows {RUN_FORMAT_VERSION}: update dfer"
             )
-        values = {name: content[name] for name in RunInfo.__dataclass_fields__}
+        values = {name: content[name] for name in RunInfo.__dataclass_fields__ if name != "pipeline_version"}
+        values |= {"pipeline_version": content.get("pipeline_version", 1)}
         lists = {name: _as_tuple(values[name]) for name in ("class_names", "checkpoints")}
         return RunInfo(**(values | lists))
     except FileNotFoundError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,9 @@ if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
     from dfer_data.render.tables import Section
     from lstpnet.reporting.types import Report
-    from lstpnet.runs import Run
 
 
-def page(report: Report, runs: Sequence[Run], *, data: Path | str | None, filmstrips: int | None) -> str:
+def page(report: Report, *, data: Path | str | None, filmstrips: int | None) -> str:
     """Return the report as HTML, with filmstrips from the prepared datasets on this machine."""
     from lstpnet.reporting.html.clip_table import MAX_FILMSTRIPS
     from lstpnet.reporting.html.page import to_html
@@ -26,7 +25,7 @@ def page(report: Report, runs: Sequence[Run], *, data: Path | str | None, filmst
     datasets = prepared_datasets(report, data)
     max_filmstrips = MAX_FILMSTRIPS if filmstrips is None else filmstrips
     with console.progress("filmstrips", unit="clips") as advance:
-        return to_html(report, runs, datasets=datasets, max_filmstrips=max_filmstrips, on_progress=advance)
+        return to_html(report, datasets=datasets, max_filmstrips=max_filmstrips, on_progress=advance)
 
 
 def prepared_datasets(report: Report, data: Path | str | None) -> Mapping[str, PreparedDataset]:

@@ -57,7 +57,7 @@ def write_gallery(
         most: maximum rows of a contact sheet.
         on_progress: called with the number of finished sheets and of all sheets.
 
-    Raises UsageError without jinja2 or matplotlib, CorruptShardError for damaged bytes, OSError when the disk fails.
+    Raises UsageError without matplotlib, CorruptShardError for damaged bytes, OSError when the disk fails.
     """
     page = page_template("dataset.html.j2", package="dfer_data.inspection")
     (folder / SHEETS_FOLDER).mkdir(parents=True, exist_ok=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dfer_data.errors import UsageError
 from dfer_data.inspection.reliability import reliability_sections
+from dfer_data.render.figure import new_figure
 from dfer_data.render.tables import Section
 
 if TYPE_CHECKING:
@@ -98,14 +98,9 @@ def draw_statistics(dataset: PreparedDataset, path: Path, *, title: str) -> None
 
     Raises UsageError without matplotlib.
     """
-    try:
-        from matplotlib.figure import Figure  # no pyplot: it needs global state and a display
-    except ImportError as error:
-        raise UsageError("plots need matplotlib, which is not installed: pip install 'dfer[report]'") from error
-
     measures, balance = measures_of(dataset.clips), balance_of(dataset)
     balance = dict(list(balance.items())[:_MOST_BARS])
-    figure = Figure(figsize=(11, 4.6 + 0.22 * len(balance)), layout="constrained")
+    figure = new_figure(11, 4.6 + 0.22 * len(balance), layout="constrained")
     figure.suptitle(title.replace("$", r"\$"), fontsize=11)
     subfigures: Any = figure.subfigures(2, 1, height_ratios=[3, 1.6 + 0.22 * len(balance)])
     top, bottom = subfigures

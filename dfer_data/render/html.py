@@ -7,12 +7,11 @@ import hashlib
 import html
 import re
 from collections.abc import Mapping
-from importlib import resources
 from typing import Any
 
 import numpy as np
 
-from dfer_data.errors import UsageError
+from dfer_data.render.jinja import template_environment, template_text
 from dfer_data.types import Image
 
 _PACKAGE = "dfer_data.render"
@@ -26,21 +25,9 @@ def visible(value: Any) -> Any:
 
 
 def page_template(name: str, *, package: str) -> Any:
-    """Return a compiled template from the folder `templates` of a package; it can import the shared parts.html.j2.
-
-    Raises UsageError without jinja2.
-    """
-    try:
-        import jinja2
-    except ImportError as error:
-        raise UsageError("the page needs jinja2, which is not installed: pip install 'dfer[report]'") from error
-    environment = jinja2.Environment(
-        loader=jinja2.FunctionLoader(lambda file: _template_text(file, package if file == name else _PACKAGE)),
-        autoescape=True,
-        finalize=visible,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    """Return a compiled template from the folder `templates` of a package; it can import the shared parts.html.j2."""
+    environment = template_environment(
+        lambda file: template_text(file, package if file == name else _PACKAGE), finalize=visible, is_html=True
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     return environment.get_template(name)
@@ -82,11 +69,7 @@ def _escaped(text: str) -> str:
 
 def read_text(name: str) -> str:
     """Return the text of a file that all pages share: `page.css` or `page.js`."""
-    return _template_text(name, _PACKAGE)
-
-
-def _template_text(name: str, package: str) -> str:
-    return (resources.files(package) / "templates" / name).read_text(encoding="utf-8")
+    return template_text(name, _PACKAGE)
 
 
 def _hash(text: str) -> str:

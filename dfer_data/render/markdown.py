@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from dfer_data.render.jinja import template_environment, template_text
+
 _NUMBER = re.compile(r"-|[+-]?\d+(\.\d+)?")
 _SPECIAL = {ord(letter): f"\\{letter}" for letter in "\\`*_<>[]|&~$#"}
 
@@ -32,34 +34,33 @@ def _cell(value: object) -> str:
 
 
 def front_matter(values: Mapping[str, Any]) -> list[str]:
-    """Return the lines of a YAML block of mappings, lists, strings, numbers and booleans; keys are plain words."""
-    return ["---", *_yaml(values), "---", ""]
+    """Return the lines of a YAML block of mappings, lists, strings, numbers and booleans."""
+    import yaml
+
+    text = yaml.safe_dump(values, sort_keys=False, default_flow_style=False, allow_unicode=False, width=10_000)
+    return ["---", *text.splitlines(), "---", ""]
 
 
-def _yaml(value: Mapping[str, Any] | Sequence[Any]) -> Iterator[str]:
-    """Yield the unindented lines of a mapping or a list."""
-    if isinstance(value, Mapping):
-        for key, inner in value.items():
-            if isinstance(inner, Mapping | list | tuple):
-                yield f"{key}:"
-                yield from (f"  {line}" for line in _yaml(inner))
-            else:
-                yield f"{key}: {_scalar(inner)}"
-        return
-    for inner in value:
-        first, *following = _yaml(inner) if isinstance(inner, Mapping) else [_scalar(inner)]
-        yield f"- {first}"
-        yield from (f"  {line}" for line in following)
+class Verbatim(str):
+    """Markdown that a card inserts unescaped."""
+
+    __slots__ = ()
 
 
-def _scalar(value: object) -> str:
-    if isinstance(value, str):
-        return f'"{"".join(map(_quoted, value))}"'
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def render_card(name: str, *, package: str, **values: Any) -> str:
+    """Return Markdown from a Jinja template in the folder `templates` of a package.
+
+    Inserted text is escaped unless it is Verbatim, and whole numbers are grouped by thousands. Templates can use
+    `table(header, rows)` and `front_matter(values)`.
+    """
+    environment = template_environment(lambda file: template_text(file, package), finalize=_inserted)
+    environment.globals["table"] = lambda header, rows: Verbatim("\n".join(table(header, rows)))
+    environment.globals["front_matter"] = lambda values: Verbatim("\n".join(front_matter(values)))
+    return str(environment.get_template(name).render(values)).rstrip("\n") + "\n"
 
 
-def _quoted(letter: str) -> str:
-    """Return a character as written between double quotes."""
-    if letter in '"\\':
-        return f"\\{letter}"
-    return letter if letter.isprintable() else f"\\U{ord(letter):08x}"
+def _inserted(value: Any) -> str:
+    """Return a value as a card shows it."""
+    if isinstance(value, Verbatim):
+        return value
+    return _cell(value)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dfer_data.render.markdown import escaped, front_matter, table
+from dfer_data.render.markdown import Verbatim, render_card
 from dfer_data.shards.layout import CARD_NAME
 from dfer_data.sources.catalog import catalog
 from dfer_data.weights.assets import Asset, assets
@@ -17,14 +17,10 @@ from dfer_data.weights.assets import Asset, assets
 if TYPE_CHECKING:
     from dfer_data.storage.base import Target
 
+_METHOD = "in each video one face was detected, tracked, and cut out of every frame"
+_OWNERS_FOLDS = "those of the dataset's owners"
+_RENDERED_FOLDS = "split by the rule of the dataset's owners"
 _SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-_USAGE = """```python
-from dfer_data import open_dataset
-data = open_dataset("FOLDER")  # this folder
-ids = data.clips.query("status != 'failed'")["clip_id"].tolist()
-clip = data.read_clip(ids[0])  # the 16 test frames: uint8 (16, 3, 224, 224), RGB
-```
-"""
 
 
 def write_card(document: Mapping[str, Any], out: Target) -> None:
@@ -36,17 +32,31 @@ def write_card(document: Mapping[str, Any], out: Target) -> None:
 
 def dataset_card(document: Mapping[str, Any]) -> str:
     """Return the card of a dataset.json as Markdown with YAML front matter."""
-    lines = [*front_matter(_metadata(document)), f"# {title(document)}", "", *_description(document)]
-    for heading, paragraphs in (
-        ("Read it", [_USAGE]),
-        ("What is in it", _counts(document)),
-        ("How it was made", _provenance(document)),
-        ("Terms", terms(document)),
-        ("What it is for", _uses(document)),
-        ("Limits", _limits(document)),
-    ):
-        lines += [f"## {heading}", "", *paragraphs]
-    return "\n".join(lines).rstrip("\n") + "\n"
+    facts, config, counts = catalog()[document["dataset"]], document["config"], document["counts"]
+    is_synthetic, is_given = bool(document["synthetic"]), config["align"] == "given"
+    statuses, failures = counts["status"], sorted(counts["failures"].items())
+    settings = [(key, str(value)) for key, value in sorted(config.items()) if key not in ("dataset", "weights_sha256")]
+    return render_card(
+        "dataset_card.md.j2",
+        package="dfer_data.shards",
+        metadata=_metadata(document),
+        title=Verbatim(title(document)),
+        content=Verbatim("expressions of rendered heads, to try dfer out" if is_synthetic else facts.what),
+        method=Verbatim("the dataset's own face crops, as shipped" if is_given else _METHOD),
+        synthetic=is_synthetic,
+        totals=_totals(document),
+        classes=[(name, counts["classes"][name]) for name in document["class_names"] if name in counts["classes"]],
+        folds=_folds(counts["folds"]),
+        fold_rule=document.get("fold_rule", _RENDERED_FOLDS if is_synthetic else _OWNERS_FOLDS),
+        detector=f"{config['detector']} {config['backbone']}".strip(),
+        hashes=_hashes(document),
+        packages=sorted(document["tool_versions"].items()),
+        settings=settings,
+        terms=Verbatim(terms(document)),
+        num_failed=statuses.get("failed", 0),
+        failures=", ".join(f"{number:,} {code}" for code, number in failures),
+        num_partial=statuses.get("partial", 0),
+    )
 
 
 def title(document: Mapping[str, Any]) -> str:
@@ -68,19 +78,19 @@ def licence(document: Mapping[str, Any]) -> dict[str, str]:
     return {"license": "other", "license_name": "agreement-of-the-owners", **link}
 
 
-def terms(document: Mapping[str, Any]) -> list[str]:
-    """Return the paragraphs on the terms of the videos and of the detector's model file."""
+def terms(document: Mapping[str, Any]) -> str:
+    """Return the paragraphs on the terms of the videos and of the detector's model file, as Markdown."""
     facts = catalog()[document["dataset"]]
     if document["synthetic"]:
-        lines = ["The heads are CC0 1.0 (MakeHuman / MPFB2, Face Units pack); no real person is shown.", ""]
+        paragraphs = ["The heads are CC0 1.0 (MakeHuman / MPFB2, Face Units pack); no real person is shown."]
     elif facts.terms == "yours":
-        lines = ["The videos belong to their owner; dfer does not know their terms.", ""]
+        paragraphs = ["The videos belong to their owner; dfer does not know their terms."]
     else:
         home = f" Home: <{facts.home}>." if facts.home else ""
-        lines = [f"{facts.title}: {facts.terms}; {facts.obtain}.{home}", ""]
-        lines += ["The faces are cut out of those videos: the same terms apply to them.", ""]
+        paragraphs = [f"{facts.title}: {facts.terms}; {facts.obtain}.{home}"]
+        paragraphs.append("The faces are cut out of those videos: the same terms apply to them.")
     model = _model_file(document)
-    return [*lines, f"Model file of the detector: {model.terms}.", ""] if model else lines
+    return "\n\n".join([*paragraphs, f"Model file of the detector: {model.terms}."] if model else paragraphs)
 
 
 def _metadata(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,82 +104,25 @@ def _metadata(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _description(document: Mapping[str, Any]) -> list[str]:
-    facts, config = catalog()[document["dataset"]], document["config"]
-    content = facts.what if not document["synthetic"] else "expressions of rendered heads, to try dfer out"
-    method = "the dataset's own face crops, as shipped"
-    if config["align"] != "given":
-        method = "in each video one face was detected, tracked, and cut out of every frame"
-    return [f"{content[0].upper()}{content[1:]}; {method}. Made by `dfer prepare`.", ""]
-
-
-def _counts(document: Mapping[str, Any]) -> list[str]:
+def _totals(document: Mapping[str, Any]) -> list[tuple[str, int]]:
     counts = document["counts"]
-    num_bytes = sum(facts["num_bytes"] for facts in document["files"].values())
     totals = [("clips", counts["clips"]), *((f"clips: {name}", n) for name, n in sorted(counts["status"].items()))]
     totals += [(f"failed: {code}", number) for code, number in sorted(counts["failures"].items())]
-    totals += [("face crops", counts["frames"]), ("shards", len(document["shards"])), ("bytes", num_bytes)]
-    lines = table(("item", "number"), totals)
-    lines += table(("class", "clips"), list(counts["classes"].items())) if counts["classes"] else ["No labels.", ""]
-    sorted_folds = sorted(counts["folds"].items(), key=lambda item: (len(item[0]), item[0]))
-    folds = [(fold, sizes.get("train", 0), sizes.get("test", 0)) for fold, sizes in sorted_folds]
-    if not folds:
-        return [*lines, "No folds.", ""]
-    default = "split by the rule of the dataset's owners" if document["synthetic"] else "those of the dataset's owners"
-    rule = document.get("fold_rule", default)
-    return [*lines, *table(("fold", "train clips", "test clips"), folds), f"Folds: {escaped(rule)}.", ""]
+    num_bytes = sum(facts["num_bytes"] for facts in document["files"].values())
+    return [*totals, ("face crops", counts["frames"]), ("shards", len(document["shards"])), ("bytes", num_bytes)]
 
 
-def _provenance(document: Mapping[str, Any]) -> list[str]:
-    config, model = document["config"], _model_file(document)
+def _folds(folds: Mapping[str, Mapping[str, int]]) -> list[tuple[str, int, int]]:
+    """Return fold, train clips and test clips, in the order of numbers."""
+    ordered = sorted(folds.items(), key=lambda item: (len(item[0]), item[0]))
+    return [(fold, sizes.get("train", 0), sizes.get("test", 0)) for fold, sizes in ordered]
+
+
+def _hashes(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    weights_sha256, model = document["config"]["weights_sha256"], _model_file(document)
     hashes = [("dataset.json (its sha256 field)", document["sha256"]), ("settings", document["config_sha256"])]
-    if config["weights_sha256"]:
-        hashes.append(("model file" if model is None else f"model file {model.name}", config["weights_sha256"]))
-    settings = [(key, value) for key, value in sorted(config.items()) if key not in ("dataset", "weights_sha256")]
-    return [
-        f"Detector: {escaped(' '.join([config['detector'], config['backbone']]).strip())}.",
-        "",
-        *table(("of", "sha256"), hashes),
-        *table(("package", "version"), sorted(document["tool_versions"].items())),
-        "<details><summary>All settings</summary>",
-        "",
-        *table(("setting", "value"), [(key, str(value)) for key, value in settings]),
-        "</details>",
-        "",
-        "The same videos, settings and versions give the same bytes on the same type of machine. `dfer verify` checks "
-        "every file except this one against the hashes in dataset.json.",
-        "",
-    ]
-
-
-def _uses(document: Mapping[str, Any]) -> list[str]:
-    if document["synthetic"]:
-        return ["For trying out the tools: a score on this data says nothing about people.", ""]
-    return [
-        "Research on recognising facial expressions in videos, where the terms of the videos allow it.",
-        "Not for inferring what a person feels, for identifying people, or for decisions about them.",
-        "",
-    ]
-
-
-def _limits(document: Mapping[str, Any]) -> list[str]:
-    counts = document["counts"]
-    num_failed, num_partial = (counts["status"].get(status, 0) for status in ("failed", "partial"))
-    codes = ", ".join(f"{number:,} {escaped(code)}" for code, number in sorted(counts["failures"].items()))
-    lines = ["- It shows no real person."]
-    if not document["synthetic"]:
-        lines = [
-            "- Consent: whether the people in the videos agreed to this use was not checked.",
-            "- Bias: how well faces are detected, and how accurate labels are, was not measured by age, sex, skin or "
-            "any other group.",
-            "- A label records what annotators saw or actors played, not what a person felt.",
-        ]
-    if num_failed:
-        lines.append(f"- {num_failed:,} clips have no face crops ({codes}); they stay in their folds, and failures are "
-                     "not random.")  # fmt: skip
-    if num_partial:
-        lines.append(f"- {num_partial:,} clips are partial: their source ends early or has damaged frames.")
-    return [*lines, ""]
+    name = "model file" if model is None else f"model file {model.name}"
+    return [*hashes, (name, weights_sha256)] if weights_sha256 else hashes
 
 
 def _model_file(document: Mapping[str, Any]) -> Asset | None:

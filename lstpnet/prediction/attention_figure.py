@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from dfer_data.render.figure import new_figure
 from lstpnet.prediction.video import Person, WindowPrediction
 
 if TYPE_CHECKING:
@@ -37,11 +38,9 @@ def draw_attention(person: Person, class_names: Sequence[str], path: Path, *, ti
 
     Frames with less than a uniform share are paler. All bars have the same scale.
     """
-    from matplotlib.figure import Figure  # no pyplot: nothing global, no display
-
     moments = [moment for moment in person.moments if moment.frames is not None and moment.attention is not None]
     height_px = HEAD_PX + ROW_PX * len(moments) + FOOT_PX
-    figure = Figure(figsize=(FIGURE_WIDTH_PX / _DPI, height_px / _DPI), dpi=_DPI)
+    figure = new_figure(FIGURE_WIDTH_PX / _DPI, height_px / _DPI, dpi=_DPI)
     heading = f"{title}, person {person.number}: attention over the sixteen frames"
     _write(figure, 12, 22, heading, color="black", fontsize=10)
     top = max([_MIN_TOP, *(float(moment.attention.max()) for moment in moments if moment.attention is not None)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dfer_data.render.figure import new_figure
 from lstpnet.prediction.video import Person
 
 _MAX_PERSONS = 12
@@ -17,13 +18,11 @@ def draw_timeline(persons: Sequence[Person], class_names: Sequence[str], path: P
     Each moment is drawn at the middle of its window. Only the first twelve persons are drawn; the title counts the
     others.
     """
-    from matplotlib.figure import Figure  # no pyplot: nothing global, no display
-
     drawn_persons = persons[:_MAX_PERSONS]
     remaining_note = (
         f" (and {len(persons) - len(drawn_persons)} more persons)" if len(persons) > len(drawn_persons) else ""
     )
-    figure = Figure(figsize=(10, 0.9 + _HEIGHT_INCHES * len(drawn_persons)), layout="constrained")
+    figure = new_figure(10, 0.9 + _HEIGHT_INCHES * len(drawn_persons), layout="constrained")
     figure.suptitle((title + remaining_note).replace("$", r"\$"), fontsize=10)
     strips = figure.subplots(len(drawn_persons), 1, sharex=True, squeeze=False)[:, 0]
     for strip, person in zip(strips, drawn_persons, strict=True):

@@ -18,7 +18,7 @@ from lstpnet.reporting.published_results import PublishedRow, published_rows
 from lstpnet.reporting.rows import Row, row_of_predictions, rows_of_runs
 from lstpnet.reporting.systems import systems_of
 from lstpnet.reporting.types import Report
-from lstpnet.runs import Run, UnfinishedRun
+from lstpnet.runs import Run, UnfinishedRun, score_run
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
@@ -36,18 +36,20 @@ def build_report(
     Raises UsageError if two folders hold the same fold and seed of one recipe on the same data, or if the baseline is
     unknown; CorruptDataError for a damaged config.json.
     """
-    rows = rows_of_runs(runs)
+    scored = tuple(score_run(run) for run in runs)
+    rows = rows_of_runs(scored)
     result_rows = tuple(row for row in rows if not row.control)
-    systems = systems_of(result_rows, runs)
+    systems = systems_of(result_rows, scored)
     return Report(
         rows=result_rows,
         controls=tuple(row for row in rows if row.control),
         unfinished=tuple(unfinished),
         published=_published(rows, against),
         systems=systems,
-        paired=paired_tests(systems, runs, baseline=baseline),
+        paired=paired_tests(systems, scored, baseline=baseline),
         against=tuple(against),
-        scenes=scene_rows(runs),
+        runs=scored,
+        scenes=scene_rows(scored),
     )
 
 

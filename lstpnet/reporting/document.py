@@ -20,11 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReportDocument:
-    """A report with its runs."""
+    """A report, in any format."""
 
     report: Report
-    runs: tuple[Run, ...]
-    """The finished runs."""
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -55,7 +53,7 @@ class ReportDocument:
         """
         from lstpnet.reporting.html.page import to_html
 
-        return to_html(self.report, self.runs, datasets=datasets)
+        return to_html(self.report, datasets=datasets)
 
     def _repr_markdown_(self) -> str:
         """Show the tables in a notebook."""
@@ -92,4 +90,4 @@ def report(
         folders += run_folders
     loaded, unfinished = load_runs(folders)
     finished = (*given_runs, *loaded)
-    return ReportDocument(build_report(finished, unfinished, against=against, baseline=baseline), finished)
+    return ReportDocument(build_report(finished, unfinished, against=against, baseline=baseline))

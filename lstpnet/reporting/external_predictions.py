@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from dfer_data.errors import AnnotationError, UsageError
 from lstpnet.metrics import predicted_classes, prior_logits
+from lstpnet.predictions import ScoredPredictions
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
@@ -28,14 +28,8 @@ _MAX_FAULTS_PER_KIND = 50
 class GivenPredictions:
     """External predictions for the official test part of a fold, in the clip order of the prepared dataset."""
 
-    clip_ids: tuple[str, ...]
-    """(N,) ids of the test clips."""
-    labels: npt.NDArray[np.int64]
-    """(N,) true class numbers."""
-    predictions: npt.NDArray[np.int64]
-    """(N,) predicted class numbers."""
-    has_face: npt.NDArray[np.bool_]
-    """(N,) False for a clip that failed in `prepare`."""
+    scored: ScoredPredictions
+    """Scored predictions of all test clips of the fold."""
     num_missing: int
     """Number of test clips missing from the file; their prediction is `prior`."""
     prior: str
@@ -58,15 +52,15 @@ def read_given_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -
     train_counts = Counter(names.index(labels[clip_id]) for clip_id, split in splits.items() if split == "train")
     prior = int(predicted_classes(prior_logits([train_counts[i] for i in range(len(names))])[None])[0])
     predictions = _PredictionsFile(path, names, splits, known=set(labels), fold=fold).read()
-    return GivenPredictions(
+    scored = ScoredPredictions(
+        class_names=names,
         clip_ids=tuple(test_ids),
         labels=np.array([names.index(labels[clip_id]) for clip_id in test_ids], np.int64),
-        predictions=np.array([predictions.get(clip_id, prior) for clip_id in test_ids], np.int64),
+        predicted=np.array([predictions.get(clip_id, prior) for clip_id in test_ids], np.int64),
         has_face=np.array([statuses[clip_id] != "failed" for clip_id in test_ids], np.bool_),
-        num_missing=sum(clip_id not in predictions for clip_id in test_ids),
-        prior=names[prior],
-        num_train=train_counts.total(),
     )
+    num_missing = sum(clip_id not in predictions for clip_id in test_ids)
+    return GivenPredictions(scored, num_missing, prior=names[prior], num_train=train_counts.total())
 
 
 class _PredictionsFile:

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dfer_data.render.tables import Section, per_cent
 from lstpnet import metrics
+from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.external_predictions import read_given_predictions
-from lstpnet.runs import Run
+from lstpnet.runs import ScoredRun
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 _DATASET = "ferv39k"
 _Key = tuple[str, str, str, str, int]
 """Prepared folder, its hash, recipe, checkpoint, fold."""
-_Numbers = npt.NDArray[np.int64]
 _Scores = Mapping[str, metrics.Scores]
 
 
@@ -36,7 +35,7 @@ class SceneRow:
     recipe: str
     """Name of the recipe; name of the file for external predictions."""
     checkpoint: str
-    """One of runs.CHECKPOINTS; empty for external predictions."""
+    """One of predictions.CHECKPOINTS; empty for external predictions."""
     fold: int
     """Number of the fold."""
     seeds: tuple[int, ...]
@@ -56,18 +55,15 @@ class SceneRow:
         return asdict(self) | {"seeds": list(self.seeds)}
 
 
-def scene_rows(runs: Iterable[Run]) -> tuple[SceneRow, ...]:
-    """Score FERV39k's runs scene by scene; other datasets and controls get no rows."""
+def scene_rows(runs: Iterable[ScoredRun]) -> tuple[SceneRow, ...]:
+    """Return FERV39k's runs scene by scene; other datasets and controls get no rows."""
     scored: dict[_Key, dict[int, _Scores]] = {}
     for run in runs:
         info = run.info
-        for predictions in run.predictions if info.dataset == _DATASET else ():
-            if not predictions.control:
-                key = (info.prepared, info.dataset_sha256, info.recipe, predictions.checkpoint, info.fold)
-                labels = np.array([info.class_names.index(label) for label in predictions.labels], np.int64)
-                predicted = metrics.predicted_classes(predictions.logits)
-                scores = _score_scenes(predictions.clip_ids, labels, predicted, num_classes=len(info.class_names))
-                scored.setdefault(key, {})[info.seed] = scores
+        for part in run.parts if info.dataset == _DATASET else ():
+            if not part.control:
+                key = (*run.key, str(part.checkpoint), info.fold)
+                scored.setdefault(key, {})[info.seed] = _scores_of_scenes(part)
     rows = [
         _rows(key, [by_seed[seed] for seed in sorted(by_seed)], seeds=tuple(sorted(by_seed)))
         for key, by_seed in sorted(scored.items())
@@ -81,17 +77,13 @@ def scene_rows_of_predictions(path: Path, dataset: PreparedDataset, *, fold: int
     if document["dataset"] != _DATASET:
         return ()
     given = read_given_predictions(path, dataset, fold=fold)
-    scores = _score_scenes(given.clip_ids, given.labels, given.predictions, num_classes=len(dataset.class_names))
+    scores = _scores_of_scenes(given.scored)
     return tuple(_rows((dataset.root.resolve().name, document["sha256"], path.name, "", fold), [scores], seeds=()))
 
 
-def _score_scenes(clip_ids: Sequence[str], labels: _Numbers, predicted: _Numbers, *, num_classes: int) -> _Scores:
-    scenes = np.array([clip_id.partition("/")[0] for clip_id in clip_ids])
-    scores = {}
-    for scene in sorted(set(scenes.tolist())):
-        mask = scenes == scene
-        scores[scene] = metrics.score(metrics.confusion_matrix(labels[mask], predicted[mask], num_classes=num_classes))
-    return scores
+def _scores_of_scenes(part: ScoredPredictions) -> _Scores:
+    scenes = np.array([clip_id.partition("/")[0] for clip_id in part.clip_ids])
+    return {scene: part.scores_of(scenes == scene) for scene in sorted(set(scenes.tolist()))}
 
 
 def _rows(key: _Key, scores_per_seed: Sequence[_Scores], *, seeds: tuple[int, ...]) -> Iterable[SceneRow]:

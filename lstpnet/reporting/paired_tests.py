@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from dfer_data.errors import UsageError
 from dfer_data.render.tables import Section
-from lstpnet.metrics import predicted_classes
+from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.significance import PairedComparison, compare_predictions
-from lstpnet.reporting.systems import System
-from lstpnet.runs import Predictions, Run
+from lstpnet.reporting.systems import System, parts_behind
+from lstpnet.runs import ScoredRun
 
 ALL_PAIRS_UP_TO = 6
 """Up to this number of systems, every pair is tested; beyond it, all are tested against one system."""
@@ -47,22 +47,12 @@ class PairedTest:
         return facts | {"n": self.n} | asdict(self.result)
 
 
-@dataclass(frozen=True)
-class _Fold:
-    """One system's results on the test clips of a fold, in the order of ids."""
-
-    clips: tuple[tuple[str, str], ...]
-    """(N,) pairs of id and label."""
-    right: _Right
-    """(N,) whether each clip is predicted correctly."""
-
-
-_Folds = Mapping[int, Mapping[int, _Fold]]
-"""seed -> fold -> results"""
+_Folds = Mapping[int, Mapping[int, ScoredPredictions]]
+"""seed -> fold -> scored predictions of its test clips"""
 
 
 def paired_tests(
-    systems: Sequence[System], runs: Sequence[Run], *, baseline: str | None = None
+    systems: Sequence[System], runs: Sequence[ScoredRun], *, baseline: str | None = None
 ) -> tuple[PairedTest, ...]:
     """Test every pair of systems of a dataset, or every system against `baseline`; more than six against the first.
 
@@ -91,24 +81,16 @@ def _pairs(systems: Sequence[System], *, baseline: str | None) -> list[tuple[Sys
     return pairs if baseline is None else [pair for pair in pairs if pair[1].name == baseline]
 
 
-def _results_of(system: System, runs: Sequence[Run]) -> _Folds:
-    row, results = system.row, dict[int, dict[int, _Fold]]()
-    for run in runs:
-        info = run.info
-        if (info.prepared, info.dataset_sha256, info.recipe) != (row.prepared, row.dataset_sha256, row.recipe):
-            continue
-        if info.seed in row.seeds and info.fold in row.folds:
-            for predictions in run.predictions:
-                if (predictions.checkpoint, predictions.control) == (row.checkpoint, row.control):
-                    results.setdefault(info.seed, {})[info.fold] = _fold(predictions, info.class_names)
+def _results_of(system: System, runs: Sequence[ScoredRun]) -> _Folds:
+    results: dict[int, dict[int, ScoredPredictions]] = {}
+    for run, part in parts_behind(system.row, runs):
+        results.setdefault(run.info.seed, {})[run.info.fold] = part
     return results
 
 
-def _fold(predictions: Predictions, class_names: Sequence[str]) -> _Fold:
-    order = np.argsort(np.array(predictions.clip_ids, dtype=object), kind="stable")
-    predicted = [class_names[number] for number in predicted_classes(predictions.logits)]
-    clips = tuple((predictions.clip_ids[index], predictions.labels[index]) for index in order)
-    return _Fold(clips, np.array([predictions.labels[index] == predicted[index] for index in order], np.bool_))
+def _clips(part: ScoredPredictions) -> tuple[tuple[str, str], ...]:
+    """Return the pairs of id and label, in the order of ids."""
+    return tuple((part.clip_ids[index], part.class_names[part.labels[index]]) for index in part.id_order)
 
 
 def _tests(a: System, b: System, folds_a: _Folds, folds_b: _Folds) -> list[PairedTest]:
@@ -116,27 +98,27 @@ def _tests(a: System, b: System, folds_a: _Folds, folds_b: _Folds) -> list[Paire
     for seed in sorted(folds_a.keys() & folds_b.keys()):
         by_fold_a, by_fold_b = folds_a[seed], folds_b[seed]
         shared_folds = sorted(by_fold_a.keys() & by_fold_b.keys())
-        folds = tuple(fold for fold in shared_folds if by_fold_a[fold].clips == by_fold_b[fold].clips)
+        folds = tuple(fold for fold in shared_folds if _clips(by_fold_a[fold]) == _clips(by_fold_b[fold]))
         if folds:
             result = _compared([by_fold_a[fold] for fold in folds], [by_fold_b[fold] for fold in folds])
-            n = sum(len(by_fold_a[fold].clips) for fold in folds)
+            n = sum(len(by_fold_a[fold].clip_ids) for fold in folds)
             dataset = a.row.dataset
             tests.append(PairedTest(dataset=dataset, a=a.name, b=b.name, seed=seed, folds=folds, n=n, result=result))
     return tests
 
 
-def _compared(folds_a: Sequence[_Fold], folds_b: Sequence[_Fold]) -> PairedComparison:
+def _compared(parts_a: Sequence[ScoredPredictions], parts_b: Sequence[ScoredPredictions]) -> PairedComparison:
     """Compare two systems on the strata (fold, class), each in the order of ids."""
-    labels = sorted({label for fold in folds_a for _, label in fold.clips})
+    labels = sorted({part.class_names[number] for part in parts_a for number in part.labels})
     is_right: tuple[list[_Right], list[_Right]] = ([], [])
     classes = []
-    for a, b in zip(folds_a, folds_b, strict=True):
-        clip_labels = np.array([label for _, label in a.clips], dtype=object)
+    for a, b in zip(parts_a, parts_b, strict=True):
+        clip_labels = np.array([label for _, label in _clips(a)], dtype=object)
         for number, label in enumerate(labels):
             mask = clip_labels == label
             if mask.any():
-                is_right[0].append(a.right[mask])
-                is_right[1].append(b.right[mask])
+                is_right[0].append(a.is_right[a.id_order][mask])
+                is_right[1].append(b.is_right[b.id_order][mask])
                 classes.append(number)
     return compare_predictions(*is_right, classes)
 

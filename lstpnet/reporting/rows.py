@@ -19,19 +19,22 @@ import numpy.typing as npt
 
 from dfer_data.errors import UsageError
 from lstpnet import metrics
-from lstpnet.metrics import Confusion
+from lstpnet.predictions import CHECKPOINTS, CONTROL_NAMES, ScoredPredictions, pooled_predictions
 from lstpnet.reporting.external_predictions import read_given_predictions
 from lstpnet.reporting.significance import Interval, bootstrap
-from lstpnet.runs import CHECKPOINTS, CONTROL_NAMES, Run, RunInfo
+from lstpnet.runs import RunInfo, ScoredRun
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
 
-RowNumbers = npt.NDArray[np.int64]
 Strata = Mapping[tuple[int, int], npt.NDArray[np.bool_]]
 """(fold, class number) -> whether each of its test clips is right, in the order of ids."""
 _T = TypeVar("_T")
 _TEST_BEST_NOTE = "test-best: the epoch was chosen on the test clips; comparable only with figures chosen the same way"
+_SHARED_WITH_INFO = (
+    *("dataset", "prepared", "dataset_sha256", "recipe", "fold", "seed"),
+    *("n_train", "n_val", "synthetic", "pipeline_version", "protocol"),
+)
 _DIFFERS = "the rest differs between its runs"
 _SYNTHETIC_NOTE = "synthetic heads: not comparable with published figures"
 
@@ -59,7 +62,7 @@ class Row:
     seeds: tuple[int, ...]
     """Seeds behind the row's figures."""
     checkpoint: str | None
-    """One of runs.CHECKPOINTS; None for external predictions."""
+    """One of predictions.CHECKPOINTS; None for external predictions."""
     control: str
     """How the test frames were changed; empty for unchanged frames."""
     n: int
@@ -99,6 +102,8 @@ class Row:
     """Number of clips held out of train; None if the row's runs differ."""
     synthetic: bool
     """Whether the clips show rendered heads."""
+    pipeline_version: int = 1
+    """The `pipeline_version` of the data; rows of different versions are never combined."""
     protocol: str
     """Protocol line: what exactly is measured."""
     note: str
@@ -114,8 +119,7 @@ class _Scored:
     """A row with its counts, so that folds can be pooled."""
 
     row: Row
-    confusion: Confusion
-    with_face: Confusion
+    part: ScoredPredictions
     strata: Strata
 
 
@@ -127,12 +131,12 @@ def _plain(value: Any) -> Any:
     return {key: _plain(inner) for key, inner in value.items()} if isinstance(value, Mapping) else value
 
 
-def rows_of_runs(runs: Sequence[Run]) -> list[Row]:
-    """Score runs, including controls, in the order of the tables.
+def rows_of_runs(runs: Sequence[ScoredRun]) -> list[Row]:
+    """Return the rows of runs, including controls, in the order of the tables.
 
     Raises UsageError if two folders hold the same fold and seed of one recipe on the same data.
     """
-    scored = [_score_run(run, index) for run in runs for index in range(len(run.predictions))]
+    scored = [_scored_row(run, part) for run in runs for part in run.parts]
     return sorted(_with_summaries(scored), key=_sort_key)
 
 
@@ -143,9 +147,8 @@ def row_of_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> Ro
     note reports the number of such clips.
     """
     given = read_given_predictions(path, dataset, fold=fold)
-    document, names = dataset.document, dataset.class_names
-    counts = _count(given.labels, given.predictions, given.has_face, num_classes=len(names))
-    num_test, missing_note = len(given.labels), ""
+    document, part = dataset.document, given.scored
+    num_test, missing_note = len(part.labels), ""
     if given.num_missing:
         missing_note = (
             f"{given.num_missing} of {num_test} test clips are not in the file: predicted as {given.prior!r}, "
@@ -170,63 +173,37 @@ def row_of_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> Ro
         synthetic=document["synthetic"],
         protocol=protocol,
         note="; ".join(filter(None, [missing_note, _SYNTHETIC_NOTE if document["synthetic"] else ""])),
-        clips_without_face=_without_face(given.clip_ids, given.has_face),
-        **_intervals(_strata(given.clip_ids, given.labels, given.predictions, fold=fold)),
-        **_figures(*counts, names=names),
+        pipeline_version=document.get("pipeline_version", 1),
+        **_figures(part),
+        **_intervals(_strata(part, fold=fold)),
     )
 
 
-def _count(
-    labels: RowNumbers, predicted: RowNumbers, has_face: npt.NDArray[np.bool_], *, num_classes: int
-) -> list[Confusion]:
-    """Return the confusion matrices of all clips and of those with a face."""
-    masks = (np.ones_like(has_face), has_face)
-    return [metrics.confusion_matrix(labels[mask], predicted[mask], num_classes=num_classes) for mask in masks]
-
-
-def _score_run(run: Run, index: int) -> _Scored:
-    info, predictions = run.info, run.predictions[index]
-    class_numbers = {name: number for number, name in enumerate(info.class_names)}
-    labels = np.array([class_numbers[label] for label in predictions.labels], np.int64)
-    predicted = metrics.predicted_classes(predictions.logits)
-    confusion, with_face = _count(labels, predicted, predictions.has_face, num_classes=len(class_numbers))
-    strata = _strata(predictions.clip_ids, labels, predicted, fold=info.fold)
-    facts = (
-        "dataset",
-        "prepared",
-        "dataset_sha256",
-        "recipe",
-        "fold",
-        "seed",
-        "n_train",
-        "n_val",
-        "synthetic",
-        "protocol",
-    )
+def _scored_row(run: ScoredRun, part: ScoredPredictions) -> _Scored:
+    info, strata = run.info, _strata(part, fold=run.info.fold)
+    shared = {name: getattr(info, name) for name in _SHARED_WITH_INFO} | _whole_train(info, part.checkpoint)
     row = Row(
         run=run.folder.as_posix(),
         folds=(info.fold,),
         seeds=(info.seed,),
-        checkpoint=predictions.checkpoint,
-        control=predictions.control,
-        note="; ".join(_notes(info.synthetic, predictions.checkpoint)),
-        clips_without_face=_without_face(predictions.clip_ids, predictions.has_face),
-        **({name: getattr(info, name) for name in facts} | _whole_train(info, predictions.checkpoint)),
-        **_figures(confusion, with_face, names=info.class_names),
+        checkpoint=part.checkpoint,
+        control=part.control,
+        note="; ".join(_notes(info.synthetic, part.checkpoint)),
+        **shared,
+        **_figures(part),
         **_intervals(strata),
     )
-    return _Scored(row, confusion, with_face, strata)
+    return _Scored(row, part, strata)
 
 
-def _whole_train(info: RunInfo, checkpoint: str) -> dict[str, int]:
+def _whole_train(info: RunInfo, checkpoint: str | None) -> dict[str, int]:
     """Return the clip counts of a refit, which trains on the held-out clips too; empty for other checkpoints."""
     return {"n_train": info.n_train + info.n_val, "n_val": 0} if checkpoint == "refit" else {}
 
 
-def _strata(clip_ids: Sequence[str], labels: RowNumbers, predicted: RowNumbers, *, fold: int) -> Strata:
-    order = np.argsort(np.array(clip_ids, dtype=object), kind="stable")
-    sorted_labels, is_right = labels[order], (labels == predicted)[order]
-    return {(fold, int(number)): is_right[sorted_labels == number] for number in np.unique(labels)}
+def _strata(part: ScoredPredictions, *, fold: int) -> Strata:
+    labels, is_right = part.labels[part.id_order], part.is_right[part.id_order]
+    return {(fold, int(number)): is_right[labels == number] for number in np.unique(labels)}
 
 
 def _intervals(strata: Strata) -> dict[str, Any]:
@@ -239,18 +216,14 @@ def _intervals(strata: Strata) -> dict[str, Any]:
     }
 
 
-def _notes(synthetic: bool, checkpoint: str) -> list[str]:
+def _notes(synthetic: bool, checkpoint: str | None) -> list[str]:
     """Return the caveats for comparisons with a row."""
     return [_TEST_BEST_NOTE] * (checkpoint == "test-best") + [_SYNTHETIC_NOTE] * synthetic
 
 
-def _without_face(clip_ids: Sequence[str], has_face: npt.NDArray[np.bool_]) -> tuple[str, ...]:
-    return tuple(sorted(clip_id for clip_id, is_seen in zip(clip_ids, has_face, strict=True) if not is_seen))
-
-
-def _figures(confusion: Confusion, with_face: Confusion, *, names: Sequence[str]) -> dict[str, Any]:
-    scores, num_with_face = metrics.score(confusion), int(with_face.sum())
-    faces = metrics.score(with_face) if 0 < num_with_face < scores.num_clips else None
+def _figures(part: ScoredPredictions) -> dict[str, Any]:
+    scores, with_face, names = part.scores, part.scores_with_face, part.class_names
+    clip_ids = zip(part.clip_ids, part.has_face, strict=True)
     return {
         "n": scores.num_clips,
         "war": scores.war,
@@ -258,10 +231,11 @@ def _figures(confusion: Confusion, with_face: Confusion, *, names: Sequence[str]
         "num_classes_present": scores.num_classes_present,
         "recall": dict(zip(names, scores.recalls, strict=True)),
         "precision": dict(zip(names, scores.precisions, strict=True)),
-        "confusion": tuple(map(tuple, confusion.tolist())),
-        "n_with_face": num_with_face,
-        "war_with_face": faces.war if faces else None,
-        "uar_with_face": faces.uar if faces else None,
+        "confusion": tuple(map(tuple, part.confusion.tolist())),
+        "n_with_face": int(part.has_face.sum()),
+        "war_with_face": with_face.war if with_face else None,
+        "uar_with_face": with_face.uar if with_face else None,
+        "clips_without_face": tuple(sorted({clip_id for clip_id, is_seen in clip_ids if not is_seen})),
     }
 
 
@@ -366,9 +340,7 @@ def _shared_fields(rows: Sequence[Row]) -> dict[str, Any]:
 
 def _pooled(group: Sequence[_Scored]) -> Row:
     rows = [item.row for item in group]
-    confusion = np.sum([item.confusion for item in group], axis=0)
-    with_face = np.sum([item.with_face for item in group], axis=0)
-    figures = _figures(confusion, with_face, names=list(rows[0].recall))
+    figures = _figures(pooled_predictions([item.part for item in group]))
     strata = {key: is_right for item in group for key, is_right in item.strata.items()}
     return replace(rows[0], fold="pooled", **(_shared_fields(rows) | figures | _intervals(strata)))
 
@@ -387,7 +359,7 @@ def _sort_key(row: Row) -> tuple[Any, ...]:
 
 def section_key(row: Row) -> tuple[Any, ...]:
     """Return the key that the rows of one table share."""
-    return row.prepared, row.dataset_sha256, tuple(row.recall)
+    return row.prepared, row.dataset_sha256, row.pipeline_version, tuple(row.recall)
 
 
 def common_parts(protocols: Iterable[str]) -> list[str]:

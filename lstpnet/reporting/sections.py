@@ -117,7 +117,8 @@ def confusion_section(row: Row) -> Section:
 
 
 def _title(row: Row) -> str:
-    return f"{row.prepared} ({row.dataset}, sha256 {row.dataset_sha256[:12]})"
+    version = f", pipeline version {row.pipeline_version}" if row.pipeline_version != 1 else ""
+    return f"{row.prepared} ({row.dataset}, sha256 {row.dataset_sha256[:12]}{version})"
 
 
 def row_section(rows: Sequence[Row], *, short: bool = False) -> Section:

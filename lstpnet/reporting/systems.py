@@ -7,15 +7,16 @@ behind it: the mean over seeds, else over folds, else the single fold. Settings 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from dfer_data.errors import CorruptDataError
 from dfer_data.render.tables import Section, per_cent
+from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.rows import Row, grouped, protocol_notes
-from lstpnet.runs import CONFIG_NAME, Run
+from lstpnet.runs import CONFIG_NAME, ScoredRun
 
 Key = tuple[str, str, str]
 """Prepared folder, its dataset's hash, recipe."""
@@ -54,14 +55,14 @@ class System:
         }
 
 
-def read_settings(run: Run) -> Mapping[str, Any]:
-    """Return a run's settings; empty without config.json. Raises CorruptDataError if config.json cannot be read."""
+def read_settings(run: ScoredRun) -> Mapping[str, Any]:
+    """Return a run's settings and `pipeline_version`; {} without config.json. CorruptDataError if it is damaged."""
     path = run.folder / CONFIG_NAME
     try:
         settings = json.loads(path.read_bytes())["settings"]
         if not isinstance(settings, dict):
             raise ValueError("its settings are not a table")
-        return MappingProxyType(settings)
+        return MappingProxyType(settings | {"pipeline_version": run.info.pipeline_version})
     except FileNotFoundError:
         return MappingProxyType({})
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -81,22 +82,25 @@ def headline_rows(rows: Sequence[Row]) -> list[Row]:
     return headlines
 
 
+def _key(row: Row) -> Key:
+    return row.prepared, row.dataset_sha256, row.recipe or ""
+
+
 def system_key(row: Row) -> tuple[Any, ...]:
     """Return the key that the rows of one system share."""
-    return row.prepared, row.dataset_sha256, row.recipe, row.checkpoint, row.control
+    return *_key(row), row.pipeline_version, row.checkpoint, row.control
 
 
-def systems_of(rows: Sequence[Row], runs: Sequence[Run]) -> tuple[System, ...]:
+def systems_of(rows: Sequence[Row], runs: Sequence[ScoredRun]) -> tuple[System, ...]:
     """Return the systems of rows without controls, in order. Raises CorruptDataError for a damaged config.json."""
     settings: dict[Key, list[Mapping[str, Any]]] = {}
     for run in runs:
-        key = (run.info.prepared, run.info.dataset_sha256, run.info.recipe)
-        settings.setdefault(key, []).append(read_settings(run))
+        settings.setdefault(run.key, []).append(read_settings(run))
     headlines = headline_rows(rows)
     names = names_of(headlines)
     systems: list[System] = []
     for group in grouped(zip(names, headlines, strict=True), lambda item: item[1].dataset):
-        keys = [(row.prepared, row.dataset_sha256, row.recipe or "") for _, row in group]
+        keys = [_key(row) for _, row in group]
         merged = {key: _merged(settings.get(key, [])) for key in keys}
         differing = _differing([values for values, _ in merged.values()])
         for (name, row), key in zip(group, keys, strict=True):
@@ -104,6 +108,16 @@ def systems_of(rows: Sequence[Row], runs: Sequence[Run]) -> tuple[System, ...]:
             system_settings = {setting: values.get(setting, UNKNOWN) for setting in differing}
             systems.append(System(name=name, row=row, settings=system_settings, mixed=mixed, is_stated=bool(values)))
     return tuple(systems)
+
+
+def parts_behind(row: Row, runs: Sequence[ScoredRun]) -> Iterator[tuple[ScoredRun, ScoredPredictions]]:
+    """Yield the scored predictions behind a system's row with their runs, by seed and fold."""
+    for run in sorted(runs, key=lambda run: (run.info.seed, run.info.fold)):
+        is_of_row = (*run.key, run.info.pipeline_version) == (*_key(row), row.pipeline_version)
+        if is_of_row and run.info.seed in row.seeds and run.info.fold in row.folds:
+            for part in run.parts:
+                if (part.checkpoint, part.control) == (row.checkpoint, row.control):
+                    yield run, part
 
 
 def names_of(rows: Sequence[Row]) -> list[str]:

@@ -10,7 +10,7 @@ from lstpnet.reporting.paired_tests import PairedTest
 from lstpnet.reporting.published_results import PublishedRow
 from lstpnet.reporting.rows import Row
 from lstpnet.reporting.systems import System
-from lstpnet.runs import UnfinishedRun
+from lstpnet.runs import ScoredRun, UnfinishedRun
 
 NEXT_COMMANDS = ("dfer demo", "dfer train --fold 3")
 """Commands to show when there is no run yet: without a dataset, and with one."""
@@ -35,6 +35,8 @@ class Report:
     """Tests between systems on the same clips."""
     against: tuple[str, ...] = ()
     """Datasets whose published figures were requested; their tables include the report's own lines."""
+    runs: tuple[ScoredRun, ...] = ()
+    """The runs behind the rows, scored once; empty for external predictions."""
     scenes: tuple[SceneRow, ...] = ()
     """FERV39k's runs by scene; empty for other datasets."""
 

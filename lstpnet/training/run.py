@@ -29,21 +29,21 @@ from lstpnet.device import autocast_dtype
 from lstpnet.errors import CheckpointError
 from lstpnet.evaluation.clip_logits import CONTROLS, Control, predict_attending, predict_clips
 from lstpnet.evaluation.frame_attention import sees_stored_frames, why_no_attention
-from lstpnet.metrics import confusion_matrix, predicted_classes, score
+from lstpnet.learning_curves import CURVES_NAME, draw_curves
 from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.predictions import Predictions, score_predictions
 from lstpnet.recipe import Recipe
 from lstpnet.runs import (
     CONFIG_NAME,
     METRICS_NAME,
     PREDICTIONS_NAME,
     RUN_NAME,
-    Predictions,
     RunInfo,
+    read_epochs,
     read_run,
     write_predictions,
     write_run,
 )
-from lstpnet.training.curves import draw_curves
 from lstpnet.training.distributed import ALONE, Group
 from lstpnet.training.experiment import Experiment, without_validation
 from lstpnet.training.initial_model import initial_model
@@ -161,7 +161,7 @@ class _Run:
             predictions += _predict(experiment, trained, self.device, checkpoint=name)
         write_predictions(folder, predictions)
         checkpoint_names = tuple(dict.fromkeys(prediction_set.checkpoint for prediction_set in predictions))
-        draw_curves(folder)
+        (folder / CURVES_NAME).write_bytes(draw_curves(read_epochs(folder)))
         info = self._info(checkpoints=checkpoint_names, finished=True)
         num_parameters = sum(parameter.numel() for parameter in model.parameters())
         card = model_card(experiment, info, predictions, num_parameters=num_parameters)
@@ -275,9 +275,7 @@ def _test_rows(experiment: Experiment, rows: Floats, *, fill: Floats) -> Floats:
 
 
 def _result(predictions: Predictions, experiment: Experiment) -> dict[str, Any]:
-    names = experiment.data.class_names
-    labels = [names.index(label) for label in predictions.labels]
-    scores = score(confusion_matrix(labels, predicted_classes(predictions.logits), num_classes=len(names)))
+    scores = score_predictions(predictions, experiment.data.class_names).scores
     return {"checkpoint": predictions.checkpoint, "war": scores.war, "uar": scores.uar, "n": len(predictions.clip_ids)}
 
 
@@ -297,6 +295,7 @@ def _info(experiment: Experiment, *, checkpoints: tuple[str, ...], finished: boo
         protocol=experiment.protocol() + (f"; start weights {init_sha256[:12]}" if init_sha256 else ""),
         checkpoints=checkpoints,
         finished=finished,
+        pipeline_version=document.get("pipeline_version", 1),
     )
 
 

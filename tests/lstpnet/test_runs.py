@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
+from lstpnet.predictions import Predictions
 from lstpnet.runs import (
     PREDICTIONS_NAME,
     RUN_NAME,
-    Predictions,
     RunInfo,
     find_runs,
     load_runs,
@@ -92,6 +92,7 @@ def test_the_files_are_the_ones_that_are_documented(tmp_path: Path) -> None:
         "protocol": "selection: last epoch; sampler segments-8x2",
         "checkpoints": ["last"],
         "finished": True,
+        "pipeline_version": 1,
     }
     schema = pq.read_schema(tmp_path / PREDICTIONS_NAME)
     texts = dict.fromkeys(("clip_id", "label", "checkpoint", "control"), "string")

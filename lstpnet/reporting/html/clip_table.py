@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.errors import CorruptDataError
-from lstpnet.metrics import predicted_classes
+from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.html.filmstrip import clip_filmstrip
-from lstpnet.reporting.systems import System
-from lstpnet.runs import Predictions, Run
+from lstpnet.reporting.systems import System, parts_behind
+from lstpnet.runs import ScoredRun
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
@@ -84,47 +84,34 @@ class Drilldown:
         }
 
 
-def drilldown_of(systems: Sequence[System], runs: Sequence[Run]) -> Drilldown:
+def drilldown_of(systems: Sequence[System], runs: Sequence[ScoredRun]) -> Drilldown:
     """Collect the clips and predictions of the systems, seed by seed, with folds in order."""
     tables: dict[tuple[str, str], ClipTable] = {}
     views: dict[tuple[str, int], View] = {}
     dataset_keys = list[tuple[str, str]]()
-    for system, run, predictions in _predictions_of(systems, runs):
+    pairs = ((system, *pair) for system in systems for pair in parts_behind(system.row, runs))
+    for owner, run, part in pairs:
         key = (run.info.prepared, run.info.dataset_sha256)
         if key not in tables:
             tables[key] = ClipTable(*key, class_names=run.info.class_names)
             dataset_keys.append(key)
-        has_seeds = len(system.row.seeds) > 1
-        name = f"{system.name} seed {run.info.seed}" if has_seeds else system.name
-        view = views.setdefault((system.name, run.info.seed), View(name, dataset_keys.index(key), []))
-        view.clips.extend(_clips(tables[key], run, predictions))
+        has_seeds = len(owner.row.seeds) > 1
+        name = f"{owner.name} seed {run.info.seed}" if has_seeds else owner.name
+        view = views.setdefault((owner.name, run.info.seed), View(name, dataset_keys.index(key), []))
+        view.clips.extend(_clips(tables[key], run.info.fold, part))
     return Drilldown(list(tables.values()), list(views.values()))
 
 
-def _predictions_of(systems: Sequence[System], runs: Sequence[Run]) -> Iterator[tuple[System, Run, Predictions]]:
-    for system in systems:
-        row = system.row
-        for run in sorted(runs, key=lambda run: (run.info.seed, run.info.fold)):
-            info = run.info
-            run_key = (info.prepared, info.dataset_sha256, info.recipe)
-            is_of_row = run_key == (row.prepared, row.dataset_sha256, row.recipe)
-            if is_of_row and info.seed in row.seeds and info.fold in row.folds:
-                for predictions in run.predictions:
-                    if (predictions.checkpoint, predictions.control) == (row.checkpoint, row.control):
-                        yield system, run, predictions
+def _clips(table: ClipTable, fold: int, part: ScoredPredictions) -> Iterator[list[Any]]:
+    assert part.logits is not None
+    shares = np.rint(_FRACTIONS * softmax(part.logits)).astype(int)
+    for i, (clip_id, label) in enumerate(zip(part.clip_ids, part.labels.tolist(), strict=True)):
+        clip = table.place(clip_id, label)
+        values = [clip, fold, int(part.predicted[i]), int(part.has_face[i]), shares[i].tolist()]
+        yield values + _attention(part, i)
 
 
-def _clips(table: ClipTable, run: Run, predictions: Predictions) -> Iterator[list[Any]]:
-    class_numbers = {name: number for number, name in enumerate(run.info.class_names)}
-    predicted = predicted_classes(predictions.logits)
-    shares = np.rint(_FRACTIONS * softmax(predictions.logits)).astype(int)
-    for i, (clip_id, label) in enumerate(zip(predictions.clip_ids, predictions.labels, strict=True)):
-        clip = table.place(clip_id, class_numbers[label])
-        values = [clip, run.info.fold, int(predicted[i]), int(predictions.has_face[i]), shares[i].tolist()]
-        yield values + _attention(predictions, i)
-
-
-def _attention(predictions: Predictions, row_number: int) -> list[list[int]]:
+def _attention(predictions: ScoredPredictions, row_number: int) -> list[list[int]]:
     """Return a list with the attention to the frames of a clip; [] without attention."""
     if predictions.attention is None or np.isnan(predictions.attention[row_number]).any():
         return []

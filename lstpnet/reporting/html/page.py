@@ -1,6 +1,6 @@
 """Render the report as one self-contained HTML file; all inserted values are escaped text.
 
-    to_html(report, runs, datasets={sha256: dataset}) -> str
+    to_html(report, datasets={sha256: dataset}) -> str
 
 jinja2 renders the template with autoescaping. A content security policy allows only embedded images and, by their
 hashes, one style sheet and one script, so injected code can neither run nor contact a server. Learning curves and clips
@@ -9,6 +9,7 @@ come from the run folders; data reliability and filmstrips also need the prepare
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +20,9 @@ from dfer_data.errors import CorruptDataError
 from dfer_data.inspection.reliability import reliability_sections
 from dfer_data.render.html import page_template, policy, read_text
 from dfer_data.render.tables import Section, per_cent
+from lstpnet.learning_curves import draw_curves, epochs_section
 from lstpnet.reporting.ferv39k_scenes import scene_sections
 from lstpnet.reporting.html import filmstrip
-from lstpnet.reporting.html import svg_curves as charts
 from lstpnet.reporting.html.clip_table import MAX_BYTES, MAX_FILMSTRIPS, drilldown_of, filmstrips
 from lstpnet.reporting.ranking import own_lines
 from lstpnet.reporting.rows import Row, grouped, section_key
@@ -40,8 +41,9 @@ from lstpnet.runs import read_epochs
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
     from lstpnet.reporting.types import Report
-    from lstpnet.runs import Run
+    from lstpnet.runs import ScoredRun
 
+_CURVES_DPI = 75
 SHADES = 10
 """Steps of a confusion matrix's shading."""
 
@@ -96,15 +98,14 @@ class Curves:
 
     title: str
     """Prepared folder, recipe, fold and seed of the run."""
-    panels: list[charts.Chart]
-    """One or two charts."""
+    image: str
+    """PNG in base64."""
     table: Section
     """The numbers of the curves."""
 
 
 def to_html(
     report: Report,
-    runs: Sequence[Run] = (),
     *,
     datasets: Mapping[str, PreparedDataset] | None = None,
     max_filmstrips: int = MAX_FILMSTRIPS,
@@ -113,19 +114,19 @@ def to_html(
     """Return the report as an HTML page.
 
     Args:
-        report: the figures.
-        runs: the runs of the report, for curves and clips.
+        report: the figures, and the runs for curves and clips.
         datasets: prepared datasets on this machine by the hash of their dataset.json. Runs whose dataset is missing get
             neither filmstrips nor data reliability.
         max_filmstrips: maximum number of filmstrips; 0: none.
         on_progress: called with the number of finished filmstrips and their total.
 
-    Raises UsageError without jinja2, CorruptDataError for damaged files of a run.
+    Raises UsageError without matplotlib, CorruptDataError for damaged files of a run.
     """
     datasets = datasets or {}
-    drilldown = drilldown_of(report.systems, runs)
+    drilldown = drilldown_of(report.systems, report.runs)
     clips = drilldown.as_dict()
-    max_bytes = MAX_BYTES - len(json.dumps(clips, separators=(",", ":")))
+    curves = _curves(report.runs)
+    max_bytes = MAX_BYTES - len(json.dumps(clips, separators=(",", ":"))) - sum(len(run.image) for run in curves)
     strips, notes = filmstrips(drilldown, datasets, most=max_filmstrips, max_bytes=max_bytes, on_progress=on_progress)
     style, script = read_text("page.css"), read_text("page.js")
     absent = sorted({table.prepared for table in drilldown.datasets if table.sha256 not in datasets})
@@ -142,7 +143,7 @@ def to_html(
             unfinished=[unfinished_section(report.unfinished)] if report.unfinished else [],
             published=published_sections(report),
             matrices=_matrices(report, {view.name for view in drilldown.views}),
-            curves=_curves(runs),
+            curves=curves,
             reliability=_reliability(datasets),
             absent=absent,
             clips=clips,
@@ -195,14 +196,15 @@ def _cell(count: int, total: int) -> Cell:
     return Cell(count, f"{100 * share:.0f}" if total else "-", round(SHADES * share))
 
 
-def _curves(runs: Sequence[Run]) -> list[Curves]:
+def _curves(runs: Sequence[ScoredRun]) -> list[Curves]:
     curves = []
     for run in runs:
         epochs = read_epochs(run.folder)
         if epochs:
             info = run.info
             title = f"{info.prepared}, {info.recipe}, fold {info.fold}, seed {info.seed}"
-            curves.append(Curves(title, charts.charts_of(epochs), charts.epochs_section(epochs)))
+            image = base64.b64encode(draw_curves(epochs, dpi=_CURVES_DPI)).decode("ascii")
+            curves.append(Curves(title, image, epochs_section(epochs)))
     return curves
 
 

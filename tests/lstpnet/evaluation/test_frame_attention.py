@@ -114,13 +114,15 @@ def test_a_run_without_it_is_written_as_ever(crops: Path, tmp_path: Path, change
     done = train(experiment, tmp_path)
     assert "attention" not in pd.read_parquet(done.folder / "predictions.parquet").columns
     runs, _ = load_runs([done.folder])
-    (view,) = drilldown_of(build_report(runs).systems, runs).views
+    report = build_report(runs)
+    (view,) = drilldown_of(report.systems, report.runs).views
     assert {len(clip) for clip in view.clips} == {5}
 
 
 def test_the_report_has_it_in_thousandths(plain: Done) -> None:
     runs, _ = load_runs([plain.folder])
-    found = drilldown_of(build_report(runs).systems, runs)
+    report = build_report(runs)
+    found = drilldown_of(report.systems, report.runs)
     table = pd.read_parquet(plain.folder / "predictions.parquet").set_index("clip_id")
     for clip, _, _, has_face, _, *attention in found.views[0].clips:
         clip_id = found.datasets[0].ids[clip]

@@ -25,6 +25,7 @@ import dfer_data
 from dfer_data.errors import AnnotationError, UsageError
 from dfer_data.render.tables import per_cent
 from dfer_data.storage.files import canonical_json
+from lstpnet.predictions import Predictions
 from lstpnet.reporting.build import build_report, report_predictions
 from lstpnet.reporting.formats import to_csv, to_json, to_latex, to_markdown
 from lstpnet.reporting.html.page import to_html
@@ -32,7 +33,7 @@ from lstpnet.reporting.published_results import published_rows
 from lstpnet.reporting.rows import Row
 from lstpnet.reporting.sections import sections
 from lstpnet.reporting.types import NEXT_COMMANDS, Report
-from lstpnet.runs import PREDICTIONS_NAME, Predictions, RunInfo, find_runs, load_runs, write_predictions, write_run
+from lstpnet.runs import PREDICTIONS_NAME, RunInfo, find_runs, load_runs, write_predictions, write_run
 
 NAMES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 CONTROL = "shuffled-frames"
@@ -381,6 +382,18 @@ def test_data_prepared_anew_is_other_data(tmp_path: Path) -> None:
     runs, _ = load_runs(find_runs(tmp_path))
     other = replace(runs[1], info=replace(runs[1].info, dataset_sha256="cd" * 32))
     assert [row.fold for row in build_report([runs[0], other]).rows] == [1, 2]
+
+
+def test_data_of_another_pipeline_version_are_never_combined(tmp_path: Path) -> None:
+    write_folds(tmp_path, folds=(1, 2), seeds=(0,), checkpoints=("last",))
+    runs, _ = load_runs(find_runs(tmp_path))
+    newer = replace(runs[1], info=replace(runs[1].info, pipeline_version=2))
+    report = build_report([runs[0], newer])
+    assert [(row.fold, row.pipeline_version) for row in report.rows] == [(1, 1), (2, 2)]
+    titles = [section.title for section in sections(report, short=True)]
+    assert sum("pipeline version 2" in title for title in titles) == 2  # results and controls
+    assert len(report.systems) == 2
+    assert report.as_dict()["rows"][1]["pipeline_version"] == 2
 
 
 def test_the_same_fold_twice_is_refused_naming_both(tmp_path: Path) -> None:

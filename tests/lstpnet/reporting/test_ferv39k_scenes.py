@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lstpnet.predictions import Predictions
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.ferv39k_scenes import scene_rows
 from lstpnet.reporting.formats import RENDERERS
 from lstpnet.reporting.html.page import to_html
 from lstpnet.reporting.sections import sections
-from lstpnet.runs import Predictions, Run, RunInfo
+from lstpnet.runs import Run, RunInfo, score_run
 
 NAMES = ("happy", "sad")
 CLIPS = {"War/Sad/0001": "sad", "War/Sad/0002": "sad", "War/Happy/0001": "happy", "Action/Happy/0001": "happy"}
@@ -44,7 +45,7 @@ def run(guesses: str, *, seed: int = 0, dataset: str = "ferv39k", control: str =
 
 
 def test_a_scene_is_scored_on_its_own_clips_and_classes() -> None:
-    rows = {row.scene: row for row in scene_rows([run("1011", control="repeated-frame")])}
+    rows = {row.scene: row for row in scene_rows([score_run(run("1011", control="repeated-frame"))])}
     assert list(rows) == ["Action", "War"]
     war = rows["War"]  # sad right, sad wrong, happy wrong
     assert (war.n, war.num_classes_present) == (3, 2)
@@ -53,14 +54,14 @@ def test_a_scene_is_scored_on_its_own_clips_and_classes() -> None:
 
 
 def test_several_seeds_are_averaged() -> None:
-    rows = {row.scene: row for row in scene_rows([run("1100"), run("1000", seed=3)])}
+    rows = {row.scene: row for row in scene_rows([score_run(run("1100")), score_run(run("1000", seed=3))])}
     assert rows["War"].seeds == (0, 3)
     assert rows["War"].war == pytest.approx((3 / 3 + 2 / 3) / 2)
     assert rows["Action"].war == 1
 
 
 def test_other_datasets_have_no_such_table() -> None:
-    assert scene_rows([run("1100", dataset="dfew")]) == ()
+    assert scene_rows([score_run(run("1100", dataset="dfew"))]) == ()
 
 
 def test_the_report_has_the_table_in_every_format() -> None:
@@ -70,5 +71,5 @@ def test_the_report_has_the_table_in_every_format() -> None:
     assert section.cells == (("Action", "1", "100.00", "100.00", "1"), ("War", "3", "100.00", "100.00", "2"))
     assert [row["scene"] for row in json.loads(RENDERERS["json"](found))["scenes"]] == ["Action", "War"]
     assert "| War | 3 | 100.00 |" in RENDERERS["md"](found)
-    assert "2 scenes: ferv39k last, fold 1" in to_html(found, [])
+    assert "2 scenes: ferv39k last, fold 1" in to_html(found)
     assert sum(line.startswith("scene,") for line in RENDERERS["csv"](found).splitlines()) == 2

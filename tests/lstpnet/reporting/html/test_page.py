@@ -18,13 +18,13 @@ import simplejpeg
 from sklearn import metrics as reference
 
 import dfer_data
-from dfer_data.errors import CorruptDataError, UsageError
+from dfer_data.errors import CorruptDataError
+from lstpnet.predictions import Predictions
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.html import clip_table as drilldown
 from lstpnet.reporting.html.filmstrip import FILMSTRIP_HEIGHT_PX, FILMSTRIP_WIDTH_PX, FRAME_PX
 from lstpnet.reporting.html.page import to_html
-from lstpnet.reporting.html.svg_curves import charts_of
-from lstpnet.runs import CONFIG_NAME, Predictions, Run, RunInfo, find_runs, load_runs, read_epochs
+from lstpnet.runs import CONFIG_NAME, Run, RunInfo, find_runs, load_runs
 from tests.crops import MISSING
 from tests.lstpnet.conftest import Done
 from tests.lstpnet.reporting.test_build import NAMES, one, write_folds
@@ -68,7 +68,7 @@ def hostile_run(folder: Path) -> Run:
 
 def page_of(root: Path, **options: Any) -> str:
     runs, unfinished = load_runs(find_runs(root))
-    return to_html(build_report(runs, unfinished), runs, **options)
+    return to_html(build_report(runs, unfinished), **options)
 
 
 def clip_data(page: str) -> dict[str, Any]:
@@ -119,7 +119,7 @@ def test_the_page_names_no_address_and_no_other_file(with_pictures: str) -> None
 
 def test_hostile_names_are_text(tmp_path: Path) -> None:
     run = hostile_run(tmp_path)
-    page = to_html(build_report([run]), [run])
+    page = to_html(build_report([run]))
     assert len(re.findall(r"<script", page)) == 3  # the clips, the size of a filmstrip, the page's own
     assert "<img src=x" not in page
     assert "<!--" not in page
@@ -159,7 +159,8 @@ def test_of_too_many_clips_the_confident_errors_are_shown(crops: Path, plain: Do
 def test_filmstrips_stop_where_the_page_would_grow_too_large(crops: Path, plain: Done) -> None:
     dataset = dfer_data.open_dataset(crops)
     runs, _ = load_runs([plain.folder])
-    found = drilldown.drilldown_of(build_report(runs).systems, runs)
+    report = build_report(runs)
+    found = drilldown.drilldown_of(report.systems, report.runs)
     datasets = {dataset.document["sha256"]: dataset}
     every, _ = drilldown.filmstrips(found, datasets)
     sizes = [len(strip) for strip in every.values()]
@@ -173,7 +174,7 @@ def test_a_damaged_clip_has_no_filmstrip_and_the_page_is_made(damaged_crops: Pat
     runs, _ = load_runs([plain.folder])
     part = runs[0].predictions[0]
     run = replace(runs[0], predictions=(replace(part, clip_ids=("00001", *part.clip_ids[1:])),))
-    page = to_html(build_report([run]), [run], datasets={dataset.document["sha256"]: dataset})
+    page = to_html(build_report([run]), datasets={dataset.document["sha256"]: dataset})
     assert "no filmstrip of 00001: " in page
 
 
@@ -188,7 +189,7 @@ from lstpnet.reporting.formats import RENDERERS
 from lstpnet.runs import find_runs, load_runs
 runs, unfinished = load_runs(find_runs(Path(sys.argv[1])))
 report = build_report(runs, unfinished)
-texts = {name: render(report) for name, render in RENDERERS.items()} | {"html": to_html(report, runs)}
+texts = {name: render(report) for name, render in RENDERERS.items()} | {"html": to_html(report)}
 print(json.dumps({"war": report.rows[0].war, "texts": texts, "torch": "torch" in sys.modules}))
 """
     line = [sys.executable, "-c", code, str(tmp_path)]
@@ -198,30 +199,8 @@ print(json.dumps({"war": report.rows[0].war, "texts": texts, "torch": "torch" in
     assert found["war"] == plain.results[0]["war"]
     for name, text in found["texts"].items():
         assert (f"{100 * found['war']:.2f}" if name in ("md", "latex", "html") else str(found["war"])) in text
-    assert 'class="line line-0"' in found["texts"]["html"]
+    assert '<img class="curves" src="data:image/png;base64,' in found["texts"]["html"]
     assert "is not on this machine" in found["texts"]["html"]
-
-
-def test_curves_are_those_of_the_metrics(plain: Done) -> None:
-    epochs = read_epochs(plain.folder)
-    loss, accuracy = charts_of(epochs)
-    assert (loss.title, accuracy.title) == ("loss", "accuracy")
-    heights = [float(point.split(",")[1]) for point in loss.lines[0].points.split()]
-    assert len(heights) == len(epochs) == 3
-    (zero, first), (top, last) = loss.y_ticks[0], loss.y_ticks[-1]
-    assert first == "0"
-    for height, epoch in zip(heights, epochs, strict=True):
-        share = (zero - height) / (zero - top)
-        assert share * float(last) == pytest.approx(epoch["loss"], abs=float(last) / 1000)
-    assert [name for _, name in loss.stages] == ["last: frames", "last: clips"]
-    assert accuracy.y_ticks[-1][1] == "1"
-
-
-def test_a_loss_beyond_all_bounds_leaves_a_gap() -> None:
-    epochs = [{"loss": value, "train_accuracy": None, "stage": "clips"} for value in (1.0, float("inf"), 0.5)]
-    (loss,) = charts_of(epochs)
-    assert len(loss.lines[0].points.split()) == 2
-    assert charts_of([{"loss": float("nan")}]) == []
 
 
 def test_damaged_metrics_are_named(plain: Done, tmp_path: Path) -> None:
@@ -241,12 +220,6 @@ def test_without_runs_the_published_figures_and_the_next_command_are_there() -> 
     assert 'id="clips"' not in page
 
 
-def test_without_jinja2_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "jinja2", None)
-    with pytest.raises(UsageError, match=r"jinja2.*pip install 'dfer\[report\]'"):
-        to_html(build_report([]))
-
-
 def test_a_card_shows_the_interval_of_the_pooled_folds(tmp_path: Path) -> None:
     root = write_folds(tmp_path, folds=(1, 2), seeds=(0,), checkpoints=("last",))
     runs, _ = load_runs(find_runs(root))
@@ -254,5 +227,5 @@ def test_a_card_shows_the_interval_of_the_pooled_folds(tmp_path: Path) -> None:
     (pooled,) = [row for row in report.rows if row.fold == "pooled"]
     assert pooled.war_interval is not None
     low, high = pooled.war_interval["blocks"].low, pooled.war_interval["blocks"].high
-    assert f"95 %, pooled: WAR {100 * low:.2f} to {100 * high:.2f}" in to_html(report, runs)
+    assert f"95 %, pooled: WAR {100 * low:.2f} to {100 * high:.2f}" in to_html(report)
     assert len(NAMES) == len(pooled.recall)

@@ -72,7 +72,7 @@ def folds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Runs of three folds, two seeds, two checkpoints, and their page `report.html`."""
     root = write_folds(tmp_path_factory.mktemp("runs"))
     runs, _ = load_runs(find_runs(root))
-    (root / "report.html").write_text(to_html(build_report(runs, against=("dfew",)), runs), encoding="utf-8")
+    (root / "report.html").write_text(to_html(build_report(runs, against=("dfew",))), encoding="utf-8")
     return root
 
 
@@ -334,7 +334,7 @@ def test_every_control_has_a_name_and_is_reached_by_the_keyboard(browser: Browse
 
 def test_hostile_names_are_shown_and_do_nothing(browser: Browser, tmp_path: Path) -> None:
     run = hostile_run(tmp_path)
-    (tmp_path / "report.html").write_text(to_html(build_report([run], against=("dfew",)), [run]), encoding="utf-8")
+    (tmp_path / "report.html").write_text(to_html(build_report([run], against=("dfew",))), encoding="utf-8")
     opened = Opened(browser, tmp_path / "report.html")
     with opened as page:
         for button in page.locator("#clip-table .clip").all()[:3]:

@@ -1,53 +1,20 @@
-"""The picture of a run's epochs, and what TensorBoard reads of them."""
+"""What TensorBoard reads of a run's epochs."""
 
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
-from dfer_data.types import Image
 from lstpnet.runs import METRICS_NAME
-from lstpnet.training.curves import BOARD_NAME, CURVES_NAME, board, draw_curves
+from lstpnet.training.tensorboard_log import BOARD_NAME, board
 from lstpnet.training.trainer import EpochDone
 from tests.lstpnet.conftest import Done
 
 
-def pixels(path: Path) -> Image:
-    picture = cv2.imread(str(path))
-    assert picture is not None
-    return np.asarray(picture, np.uint8)
-
-
 def events(folder: Path) -> list[EpochDone]:
     return [EpochDone(**json.loads(line)) for line in (folder / METRICS_NAME).read_text().splitlines()]
-
-
-def test_a_finished_run_has_its_picture(validated: Done) -> None:
-    assert pixels(validated.folder / CURVES_NAME).shape == (340, 1200, 3)
-
-
-def test_the_picture_shows_the_figures(validated: Done, tmp_path: Path) -> None:
-    """Other figures, another picture; the same figures, the same picture."""
-    run = Path(shutil.copytree(validated.folder, tmp_path / "run"))
-    before = pixels(draw_curves(run))
-    assert np.array_equal(before, pixels(validated.folder / CURVES_NAME))
-    lines = [json.loads(line) for line in (run / METRICS_NAME).read_text().splitlines()]
-    lines[-1]["val_war"] = 1 - lines[-1]["val_war"] + 0.25
-    (run / METRICS_NAME).write_text("".join(json.dumps(line) + "\n" for line in lines))
-    changed = (pixels(draw_curves(run)) != before).any(axis=2)
-    assert changed[:, 400:800].any()
-    assert not changed[:, :390].any()
-
-
-def test_a_single_epoch_can_be_drawn(validated: Done, tmp_path: Path) -> None:
-    first = (validated.folder / METRICS_NAME).read_text().splitlines()[0]
-    (tmp_path / METRICS_NAME).write_text(first + "\n")
-    assert draw_curves(tmp_path).stat().st_size > 10_000
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
