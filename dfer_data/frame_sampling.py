@@ -249,10 +249,3 @@ def baked_frames(num_frames: int) -> FrameIndices:
     """Return the sixteen test frames (16,) int32 that a shard stores: segments-8x2, with `edge` for short clips."""
     frames: FrameIndices = frames_of_clip(num_frames, part="test")[0]
     return frames
-
-
-def drawing(indices: FrameIndices, num_frames: int) -> str:
-    """Return one character per frame: `#` used once, hex digit: number of uses, `.` unused; `0` per black frame."""
-    counts = np.bincount(indices[indices >= 0], minlength=num_frames)
-    marks = ["." if count == 0 else "#" if count == 1 else format(min(int(count), 15), "x") for count in counts]
-    return "".join(marks) + "0" * int((indices == BLACK).sum())

@@ -144,11 +144,6 @@ class StagingWriter:
         temporary.replace(self._stem.with_suffix(".json"))
 
 
-def is_staged(stem: Path) -> bool:
-    """Whether the video with this stem is done."""
-    return stem.with_suffix(".json").exists()
-
-
 def read_staged(stem: Path) -> StagedVideo:
     """Open a finished video from its staged files."""
     facts = json.loads(stem.with_suffix(".json").read_bytes())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,11 +42,3 @@ def load_checkpoint(model: nn.Module, path: Path) -> None:
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{path} does not fit this recipe's network: {reason}") from error
-
-
-def checkpoint_facts(path: Path) -> dict[str, Any]:
-    """Return the JSON next to a checkpoint; CheckpointError if it is missing or damaged."""
-    try:
-        return dict(json.loads(path.with_suffix(".json").read_bytes()))
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path.with_suffix('.json')} is missing or damaged: {error}") from error

@@ -16,7 +16,6 @@ from dfer_data.frame_sampling import (
     SAMPLERS,
     SHORT_RULES,
     baked_frames,
-    drawing,
     frames_of_clip,
     sampler,
     segments_test,
@@ -216,6 +215,13 @@ def test_unknown_names_list_the_known_ones() -> None:
 
 def text() -> str:
     return DOCS.read_text(encoding="utf-8")
+
+
+def drawing(indices: npt.NDArray[np.int32], num_frames: int) -> str:
+    """Return one character per frame: `#` used once, hex digit: number of uses, `.` unused; `0` per black frame."""
+    counts = np.bincount(indices[indices >= 0], minlength=num_frames)
+    marks = ["." if count == 0 else "#" if count == 1 else format(min(int(count), 15), "x") for count in counts]
+    return "".join(marks) + "0" * int((indices == BLACK).sum())
 
 
 def test_the_drawings_on_the_page_are_made_by_the_functions() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dfer_data.shards.staging import StagingWriter, is_staged, read_staged
+from dfer_data.shards.staging import StagingWriter, read_staged
 from dfer_data.types import FrameRecord, Image
 
 
@@ -31,7 +31,7 @@ def test_a_finished_video_comes_back(tmp_path: Path) -> None:
         for payloads in ([b"abc", b"de"], [b"f"]):
             with writer.clip():
                 add(writer, payloads)
-        assert not is_staged(stem)
+        assert not stem.with_suffix(".json").exists()
         writer.finish(clips=[{"clip_id": "x#0000"}, {"clip_id": "x#0001"}], failures=[{"clip_id": "x#0002"}])
     found = read_staged(stem)
     assert stem.with_suffix(".frames").read_bytes() == b"abcdef"
@@ -78,4 +78,4 @@ def test_a_second_try_starts_anew(tmp_path: Path) -> None:
         with StagingWriter(tmp_path / "a") as writer, writer.clip():
             add(writer, payloads)
     assert (tmp_path / "a.frames").read_bytes() == b"second"
-    assert not is_staged(tmp_path / "a")
+    assert not (tmp_path / "a.json").exists()

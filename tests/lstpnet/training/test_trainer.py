@@ -18,7 +18,7 @@ from torch import nn
 from dfer_data.errors import CorruptShardError, DferError
 from dfer_data.loading.prepared import PreparedDataset
 from lstpnet.batches.augment import augmented
-from lstpnet.checkpoints.checkpoint import checkpoint_facts, load_checkpoint, save_checkpoint
+from lstpnet.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from lstpnet.device import autocast_dtype, pick_device
 from lstpnet.evaluation.clip_logits import predict_clips
 from lstpnet.training import initial_model as initial
@@ -71,7 +71,7 @@ def test_each_epoch_is_an_event_a_line_and_a_checkpoint(experiment: Experiment, 
     def listen(event: EpochDone) -> None:
         events.append(event)
         assert len(metrics(tmp_path)) == len(events)
-        facts = checkpoint_facts(tmp_path / "checkpoints/last.safetensors")
+        facts = json.loads((tmp_path / "checkpoints/last.json").read_bytes())
         assert (facts["stage"], facts["epoch"]) == (event.stage, event.epoch)
 
     trained = run(experiment, tmp_path, on_event=listen)
@@ -218,7 +218,7 @@ def test_infinite_weights_are_never_saved(
     monkeypatch.setattr(trainer._Stage, "run_epoch", run_epoch)
     with pytest.raises(DferError, match="weights became infinite in epoch 2 of the clips stage; a lower learning_rate"):
         run(experiment, tmp_path)
-    assert checkpoint_facts(tmp_path / "checkpoints/last.safetensors")["epoch"] == 1
+    assert json.loads((tmp_path / "checkpoints/last.json").read_bytes())["epoch"] == 1
     assert all(tensor.isfinite().all() for tensor in stored(experiment, tmp_path).values())
     assert len(metrics(tmp_path)) == 2
 
@@ -369,4 +369,4 @@ fit(experiment, model, folder=Path(sys.argv[2]), device=torch.device("cpu"), on_
     state = load_state(state_path(tmp_path, "last"))
     assert state is not None
     assert (state["stage"], state["epoch"]) == (1, 1)
-    assert checkpoint_facts(tmp_path / "checkpoints/last.safetensors")["stage"] == "frames"
+    assert json.loads((tmp_path / "checkpoints/last.json").read_bytes())["stage"] == "frames"
