@@ -239,7 +239,8 @@ def stages(work: Path, *, num_frames: int = 72) -> dict[str, float]:
     from dfer_data.faces.align import landmark_template, similarity, warp
     from dfer_data.faces.aligned_faces import encoder
     from dfer_data.faces.appearance import described
-    from dfer_data.video.shot_cuts import CutDetector
+    from dfer_data.types import Frame
+    from dfer_data.video.shot_cuts import ShotCuts
 
     cv2.setNumThreads(1)
     config = resolve_request(Request(dataset="folder", source=work / "few")).plan.config
@@ -251,8 +252,8 @@ def stages(work: Path, *, num_frames: int = 72) -> dict[str, float]:
         decoded = timer.measure("decode", lambda: list(container.decode(video=0))[:num_frames])
     image = decoded[0].to_ndarray(format="rgb24")
     timer.measure("to RGB", lambda: deque((frame.to_ndarray(format="rgb24") for frame in decoded), maxlen=16))
-    cuts = CutDetector()
-    timer.measure("cuts", lambda: [cuts.is_cut(image) for _ in range(num_frames)])
+    cuts = ShotCuts()
+    timer.measure("cuts", lambda: cuts.add(Frame(i, 0.0, image) for i in range(num_frames)))
     batch = [image, image]
     detector.detect(batch)
     timer.measure("detect", lambda: [detector.detect(batch) for _ in range(num_frames // 2)])

@@ -18,7 +18,7 @@ from dfer_data.errors import FormatVersionError
 from dfer_data.settings import setting, validate, with_absent
 from dfer_data.storage.files import canonical_json
 
-PIPELINE_VERSION = 1
+PIPELINE_VERSION = 2
 """Increased with every change of pixels, landmarks or tracks at equal settings; stored in plan.json and dataset.json.
 
 `prepare` resumes and retries only within one version; every version can be read. Without an entry, the version is 1."""
@@ -111,6 +111,13 @@ class FaceSettings:
         "How a face becomes a crop: landmarks warped to a template, the detector's padded box, or the given crop.",
         panel=_CROPS,
         default_words="template; given with --detector none",
+        changes_pixels=True,
+    )
+    deinterlace: bool = setting(
+        False,
+        "Deinterlace the frames that a video marks as interlaced, with FFmpeg's bwdif.",
+        panel=_CROPS,
+        is_rare=True,
         changes_pixels=True,
     )
     size_px: Annotated[int, Interval(ge=32, le=1024)] = setting(

@@ -40,6 +40,22 @@ class Frame:
     """(H, W, 3) uint8 RGB."""
     is_damaged: bool = False
     """Whether the decoder reported and concealed damaged data."""
+    steady_seconds: float = 0.0
+    """Time since the first frame, with each jump of the presentation times counted as one usual step."""
+    num_following: int | None = None
+    """Frames that follow, known near the end of the video; None: unknown."""
+
+
+@dataclass(frozen=True, eq=False)
+class Appearance:
+    """What a detected face and the picture around it look like; see `dfer_data.faces.appearance`."""
+
+    face: Image
+    """(8, 8, 3) uint8."""
+    overview: Image
+    """(18, 32, 3) uint8 of the whole picture; shared by the faces of a frame."""
+    away: Floats
+    """(18, 32) how far the cells of the overview are from the middle of the face, in half sides of its box."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,8 +68,7 @@ class Detection:
     """Detector's own confidence; higher is better. RetinaFace: 0..1; dlib: distance from the decision boundary."""
     landmarks: Floats
     """(5, 2) float32 pixels, in the order of the detector's landmark scheme."""
-    appearance: Floats | None = None
-    """(16, 16, 3) float32 descriptor of the face; see `dfer_data.faces.appearance`."""
+    appearance: Appearance | None = None
 
     def __post_init__(self) -> None:
         """Reject shapes that later stages would misread."""
@@ -82,6 +97,8 @@ class Track:
     """(N,) float32; NaN for frames without a detection."""
     flags: npt.NDArray[np.uint8]
     """(N,) FrameFlag: DETECTED; GAP_FILLED if the detector missed the face; BETWEEN_KEYFRAMES if it did not run."""
+    drift: float = 0.0
+    """Distance of the face's appearance between its first and its last detection."""
 
     def __len__(self) -> int:
         """Return the number of frames, gaps included."""

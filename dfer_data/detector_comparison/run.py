@@ -26,7 +26,7 @@ from dfer_data.sources.adapters.folder import list_folder
 from dfer_data.sources.base import SourceVideo
 from dfer_data.types import Detection, Frame
 from dfer_data.video.reader import open_video
-from dfer_data.video.shot_cuts import CutDetector
+from dfer_data.video.shot_cuts import ShotCuts, Transition
 
 CLIP_SECONDS = 60.0
 """Longer videos are compared in clips of this length."""
@@ -130,20 +130,23 @@ class _Clip:
         self._context, self._first_index = context, first.index
         self._height, self._width = first.image.shape[:2]
         self._detectors = {contestant.name: _ClipDetector(contestant) for contestant in context.contestants}
-        self._cuts = CutDetector()
+        self._cuts = ShotCuts()
         self._sheet_frames = SheetFrame()
 
     def add(self, run: Sequence[Frame]) -> None:
         """Show the next frames to every detector, in turn."""
-        is_cut = [self._cuts.is_cut(frame.image) for frame in run]
-        sampled = [frame for frame in run if (frame.index - self._first_index) % self._context.every == 0]
+        self._show(self._cuts.add(run))
+
+    def _show(self, run: Sequence[tuple[Frame, Transition]]) -> None:
+        sampled = [frame for frame, _ in run if (frame.index - self._first_index) % self._context.every == 0]
         for frame in sampled:
             self._sheet_frames.add(frame)
         for detector in self._detectors.values():
-            detector.add(run, is_cut=is_cut, sampled=sampled)
+            detector.add(run, sampled=sampled)
 
     def finish(self, clip_id: str, *, is_partial: bool) -> ClipRow:
         """Choose every detector's subject, add the clip to the totals and draw its sheet."""
+        self._show(self._cuts.finish())
         folder = self._context.folder
         results = {name: detector.finish(self._width, self._height) for name, detector in self._detectors.items()}
         row = self._context.totals.add(clip_id, results, is_partial=is_partial)
@@ -161,15 +164,16 @@ class _ClipDetector:
         self._detections: dict[int, list[Detection]] = {}
         self._seconds = 0.0
 
-    def add(self, run: Sequence[Frame], *, is_cut: Sequence[bool], sampled: Sequence[Frame]) -> None:
+    def add(self, run: Sequence[tuple[Frame, Transition]], *, sampled: Sequence[Frame]) -> None:
         """Detect faces in the sampled frames, and track them over the run."""
         start = time.process_time()  # not wall time: other programs must not count against the detector
         detections = self._detector.detect([frame.image for frame in sampled])
         self._seconds += time.process_time() - start
         for frame, faces in zip(sampled, detections, strict=True):
             self._detections[frame.index] = described(frame.image, faces, scheme=self._detector.scheme)
-        for frame, cut in zip(run, is_cut, strict=True):
-            self._tracker.add(frame.index, self._detections.get(frame.index), is_cut=cut)
+        for frame, transition in run:
+            found = [] if transition == Transition.ODD else self._detections.get(frame.index)
+            self._tracker.add(frame.index, found, is_cut=transition == Transition.CUT)
 
     def finish(self, width_px: int, height_px: int) -> FrameDetections:
         """Choose the subject and return the results of the clip."""

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import chain
+from math import inf
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +30,16 @@ from dfer_data.faces.tracker import Tracker
 from dfer_data.sources.base import SourceVideo
 from dfer_data.types import Detection, Frame, FrameFlag, Image, Track
 from dfer_data.video.reader import VideoReader, open_video
-from dfer_data.video.shot_cuts import CutDetector
+from dfer_data.video.shot_cuts import ShotCuts
 
 _RUN_FRAMES = 16
 _RUN_BYTES = 32 * 2**20
 AMBIGUOUS = 0.5
 """A clip is ambiguous when its second track has at least this share of the first track's weight."""
+DRIFT = 0.5
+"""A clip is ambiguous when the face of its track differs by this between the first and the last detection."""
 _MAX_RIVALS = 7
+_SHORTEST_REST_SECONDS = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +97,8 @@ class Clip:
     """In frame order."""
     rivals: tuple[Rival, ...] = ()
     """Empty unless the clip is ambiguous."""
+    drift: float = 0.0
+    """Difference of the face between its first and its last detection; two people differ by 0.4 or more."""
 
 
 @dataclass(frozen=True)
@@ -112,14 +119,14 @@ class _ClipState:
         self.tracker = Tracker(iou=config.track_iou, max_gap_frames=config.max_gap_frames)
         self.faces = FacesOnTheWay(maker, self.tracker)
         self.portraits: dict[int, tuple[float, Image]] = {}
-        self.pts_seconds: list[float] = []
+        self.steady_seconds: list[float] = []
         self.num_detector_frames = self.num_damaged = 0
         self.is_whole = False  # the video is not cut
         self.end_reason = ""
         self._portrait_template = landmark_template(maker.scheme, size_px=THUMBNAIL_PX, scale=config.template_scale)
 
     def __len__(self) -> int:
-        return len(self.pts_seconds)
+        return len(self.steady_seconds)
 
     @property
     def last_frame(self) -> int:
@@ -132,7 +139,7 @@ class _ClipState:
     def add(self, request: DetectionRequest) -> None:
         """Take a frame with its detections."""
         frame = request.frame
-        self.pts_seconds.append(frame.pts_seconds)
+        self.steady_seconds.append(frame.steady_seconds)
         self.num_damaged += frame.is_damaged
         self.num_detector_frames += request.found is not None
         self.tracker.add(frame.index, request.found, is_cut=request.is_cut)
@@ -170,10 +177,13 @@ def clips_of_video(
     used, OSError when the file cannot be read, MemoryError.
     """
     maker = FaceMaker(config, scheme=detector.scheme)
-    with open_video(path) as reader, _SecondPass(path, on_progress=on_progress) as second_pass:
+    with (
+        open_video(path, deinterlace=config.deinterlace) as reader,
+        _SecondPass(path, deinterlace=config.deinterlace, on_progress=on_progress) as second_pass,
+    ):
         for state in _clip_states(reader, config=config, maker=maker, detector=detector, on_progress=on_progress):
             clip_id = video.clip_id if state.is_whole else f"{video.clip_id}#{state.number:04d}"
-            yield from _clips(clip_id, state, reader.info.fps, second_pass, video=video, config=config, maker=maker)
+            yield from _clips(clip_id, state, reader.fps, second_pass, video=video, config=config, maker=maker)
         if not reader.num_frames:
             reason = reader.decode_error or "it holds no frames"
             raise VideoError("NO_FRAMES", f"{path.name}: no frame could be decoded: {reason}", hint="convert it again")
@@ -238,7 +248,8 @@ def _clip(
     is_ambiguous = AMBIGUOUS <= subject.ambiguity <= 1
     rivals = subject.runners_up[:_MAX_RIVALS] if is_ambiguous else ()
     portraits = tuple(Rival(rival.number, state.portraits[rival.number][1]) for rival in rivals)
-    return Clip(_facts(clip_id, state, subject, fps=fps, num_tracks=num_tracks, maker=maker), faces, portraits)
+    facts = _facts(clip_id, state, subject, fps=fps, num_tracks=num_tracks, maker=maker)
+    return Clip(facts, faces, portraits, track.drift)
 
 
 def _clip_states(
@@ -259,40 +270,41 @@ def _clip_states(
             for frame, faces in zip(frames, detections, strict=True)
         ]
 
-    cuts = CutDetector()
     state: _ClipState | None = None
-    keyframes = Keyframes(detect, every=config.detect_every)
+    keyframes, cuts = Keyframes(detect, every=config.detect_every), ShotCuts()
     slot = 0
     for number, run in runs(reader.frames(), clip_seconds=config.clip_seconds):
         if state is not None and number != slot:
-            _add_all(state, keyframes.finish())
+            _add_all(state, keyframes.add(cuts.finish()), keyframes.finish())
             yield state
         if state is None or number != slot:
             state = _ClipState(0 if state is None else state.number + 1, run[0], config, maker)
-            keyframes, cuts = Keyframes(detect, every=config.detect_every), CutDetector()
+            keyframes, cuts = Keyframes(detect, every=config.detect_every), ShotCuts()
             slot = number
-        _add_all(state, keyframes.add(run, [cuts.is_cut(frame.image) for frame in run]))
+        _add_all(state, keyframes.add(cuts.add(run)))
     if state is not None:
-        _add_all(state, keyframes.finish())
+        _add_all(state, keyframes.add(cuts.finish()), keyframes.finish())
         state.is_whole, state.end_reason = state.number == 0, _end_reason(reader)
         yield state
 
 
-def _add_all(state: _ClipState, requests: Iterator[DetectionRequest]) -> None:
-    for request in requests:
+def _add_all(state: _ClipState, *requests: Iterator[DetectionRequest]) -> None:
+    for request in chain(*requests):
         state.add(request)
 
 
 def runs(frames: Iterator[Frame], *, clip_seconds: float) -> Iterator[tuple[int, list[Frame]]]:
     """Yield runs of frames with the number of their clip: a video longer than `clip_seconds` is cut by time.
 
-    A run holds at most sixteen frames of one clip and a limited number of bytes. Runs depend only on the video.
+    A jump of the time stamps does not cut, and a rest shorter than a second stays with the clip before it. A run holds
+    at most sixteen frames of one clip and a limited number of bytes. Runs depend only on the video.
     """
     run: list[Frame] = []
-    number, start_seconds = 0, 0.0
+    number = 0
     for frame in frames:
-        start_seconds = start_seconds if frame.index else frame.pts_seconds
-        slot = int((frame.pts_seconds - start_seconds) / clip_seconds) if clip_seconds else 0
+        slot = int(frame.steady_seconds / clip_seconds) if clip_seconds else 0
+        if slot > number and _rest_seconds(frame) < min(_SHORTEST_REST_SECONDS, clip_seconds / 2):
+            slot = number
         is_full = len(run) == _RUN_FRAMES or len(run) * frame.image.nbytes >= _RUN_BYTES
         if run and (is_full or slot > number):
             yield number, run
@@ -301,6 +313,13 @@ def runs(frames: Iterator[Frame], *, clip_seconds: float) -> Iterator[tuple[int,
         run.append(frame)
     if run:
         yield number, run
+
+
+def _rest_seconds(frame: Frame) -> float:
+    """Return the time from a frame to the end of the video; infinity where the end is not in sight."""
+    if frame.num_following is None or not frame.index:
+        return inf
+    return (1 + frame.num_following) * frame.steady_seconds / frame.index
 
 
 def _end_reason(reader: VideoReader) -> str:
@@ -321,7 +340,7 @@ def _facts(
         clip_id=clip_id,
         num_frames=len(track) - num_dropped,
         fps=fps,
-        duration_seconds=state.pts_seconds[-1] - state.pts_seconds[0] + step_seconds,
+        duration_seconds=state.steady_seconds[-1] - state.steady_seconds[0] + step_seconds,
         width_px=state.width,
         height_px=state.height,
         num_source_frames=len(state),
@@ -339,8 +358,8 @@ def _facts(
 class _SecondPass:
     """Decodes a video a second time for clips whose faces were not made in the first pass; clips share one pass."""
 
-    def __init__(self, path: Path, *, on_progress: Callable[[], None]) -> None:
-        self._path, self._on_progress = path, on_progress
+    def __init__(self, path: Path, *, deinterlace: bool, on_progress: Callable[[], None]) -> None:
+        self._path, self._deinterlace, self._on_progress = path, deinterlace, on_progress
         self._files = ExitStack()
         self._reader: VideoReader | None = None
         self._frames: Iterator[Frame] = iter(())
@@ -356,7 +375,7 @@ class _SecondPass:
         """Yield the frames from number `first` on; only these are converted. Restart a pass that is beyond `first`."""
         if self._reader is None or self._next > first:
             self._files.close()
-            self._reader = self._files.enter_context(open_video(self._path))
+            self._reader = self._files.enter_context(open_video(self._path, deinterlace=self._deinterlace))
             self._frames = self._reader.frames()  # one iterator: a second would miss frames that the decoder buffers
         self._reader.first_wanted = first
         for frame in self._frames:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from dfer_data.detect.base import box_iou
-from dfer_data.faces.appearance import distance
-from dfer_data.types import Detection, Detections, Floats, FrameFlag, Track
+from dfer_data.faces.appearance import change_of_bust, could_be_replaced, distance, is_other_scene
+from dfer_data.types import Appearance, Detection, Detections, Floats, FrameFlag, Track
 
 _MOTION_DETECTIONS = 5  # recent detections that define how a face moves
-_APPEARANCE_RANGE = 0.25  # a larger difference of appearance adds no information
-_MAX_CHANGE = 0.22  # of appearance from one frame to the next where only one match is possible
-_MAX_CHANGE_IN_DOUBT = 0.15  # after a gap, or where several matches are possible
+_APPEARANCE_RANGE = 0.5  # a larger difference of appearance adds no information
+_MAX_CHANGE = 0.6  # of appearance from one frame to the next
+_MAX_CHANGE_IN_DOUBT = 0.35  # after a gap, or where several matches are possible
+_MAX_RATIO = 5.0  # of a change of the bust to the mean change per frame before
+_NUM_CHANGES = 5
+_UNSETTLED_FRAMES = 8  # after a transition began; the new track must not go on through its second half
+_ANCHOR_FRAMES = 24  # a dissolve over at most so many frames adds up to a change
 
 
 @dataclass(eq=False)
@@ -34,8 +39,13 @@ class ActiveTrack:
     """DETECTED, GAP_FILLED or BETWEEN_KEYFRAMES per row."""
     is_closed: bool = False
     """Whether no more rows will be added."""
-    appearance: Floats | None = None
-    """Appearance of the last detection."""
+    first_appearance: Appearance | None = None
+    recent: deque[tuple[int, Appearance | None]] = field(default_factory=deque)
+    """Frame index and appearance of the detections since the anchor, with which new ones are compared as well."""
+    changes: deque[float] = field(default_factory=lambda: deque(maxlen=_NUM_CHANGES))
+    """The last changes of the bust, per frame."""
+    came_from: Appearance | None = None
+    """Anchor of the track whose place this one has taken over a cut or during a transition."""
     num_missed: int = 0
     """Frames since the last detection that the detector saw without finding this face."""
     _detected: list[int] = field(default_factory=list)
@@ -57,9 +67,40 @@ class ActiveTrack:
         self.landmarks.append(detection.landmarks)
         self.scores.append(detection.score)
         self.flags.append(FrameFlag.DETECTED)
-        self.appearance = detection.appearance
+        if self.recent:
+            last, appearance = self.recent[-1]
+            self.changes.append(change_of_bust(appearance, detection.appearance) / (index - last))
+        else:
+            self.first_appearance = detection.appearance
+        self.recent.append((index, detection.appearance))
+        while self.recent[0][0] < index - _ANCHOR_FRAMES:
+            self.recent.popleft()
         self.num_missed = 0
         self._detected.append(len(self) - 1)
+
+    @property
+    def anchor(self) -> Appearance | None:
+        """Appearance of the oldest detection with which new ones are compared."""
+        return self.recent[0][1]
+
+    def change(self, index: int, detection: Detection) -> float:
+        """Return how much the face differs from the last one; infinite if it was replaced, at once or little by little.
+
+        A face is replaced at once where it changes together with its bust: a hand covers less, and a head that turns
+        does not begin to turn as suddenly.
+        """
+        (last_index, last), anchor = self.recent[-1], self.anchor
+        change = distance(last, detection.appearance)
+        mean = sum(self.changes) / len(self.changes) if self.changes else 0.0
+        is_sudden = (
+            could_be_replaced(last, detection.appearance)
+            and could_be_replaced(anchor, detection.appearance)
+            and change_of_bust(last, detection.appearance) >= _MAX_RATIO * mean * (index - last_index)
+        )
+        if anchor is not None and self.came_from is not None and len(self) <= _UNSETTLED_FRAMES:
+            anchor = replace(anchor, overview=self.came_from.overview)
+        is_replaced = is_sudden or is_other_scene(anchor, detection.appearance)
+        return np.inf if is_replaced else change
 
     def _fill(self, num_steps: int, detection: Detection) -> None:
         flag = FrameFlag.GAP_FILLED if self.num_missed else FrameFlag.BETWEEN_KEYFRAMES
@@ -88,6 +129,7 @@ class ActiveTrack:
             np.stack(self.landmarks).astype(np.float32),
             np.array(self.scores, np.float32),
             np.array(self.flags, np.uint8),
+            distance(self.first_appearance, self.recent[-1][1]),
         )
 
 
@@ -96,8 +138,9 @@ class Tracker:
 
     In each frame, pairs (open track, detection) are matched by decreasing affinity: overlap of the boxes, nearness of
     the landmarks, likeness of the faces. A pair needs an overlap of at least `iou`, at the track's last position or at
-    its expected one, and faces that could be the same. A track that is missed in more than `max_gap_frames` frames
-    ends, and all tracks end at a cut. The frames between two detections of a track are interpolated.
+    its expected one, and faces that could be the same: not replaced at once, nor, since an anchor up to 24 frames back,
+    together with the picture around them. A track that is missed in more than `max_gap_frames` frames ends, and all
+    tracks end at a cut. The frames between two detections of a track are interpolated.
     """
 
     def __init__(self, *, iou: float, max_gap_frames: int) -> None:
@@ -108,6 +151,7 @@ class Tracker:
 
     def add(self, index: int, found: Sequence[Detection] | None, *, is_cut: bool = False) -> None:
         """Take the detections of frame `index`, None if the detector skipped it. `is_cut`: it begins another shot."""
+        before = self.open
         if is_cut:
             self.close()
         if found is None:
@@ -121,7 +165,7 @@ class Tracker:
             if number in matches:
                 self.open[matches[number]].add(index, detection)
             else:
-                self._begin(index, detection)
+                self._begin(index, detection, before)
         for track in self.open:
             track.is_closed = track.num_missed > self._max_gap_frames
         self.open = [track for track in self.open if not track.is_closed]
@@ -132,8 +176,12 @@ class Tracker:
             track.is_closed = True
         self.open = []
 
-    def _begin(self, index: int, detection: Detection) -> None:
+    def _begin(self, index: int, detection: Detection, before: Sequence[ActiveTrack]) -> None:
         track = ActiveTrack(len(self.tracks), index)
+        for other in before:
+            is_here = float(box_iou(other.boxes[-1], detection.box[None])[0]) >= self._iou
+            if is_here and is_other_scene(other.anchor, detection.appearance):
+                track.came_from = other.anchor
         track.add(index, detection)
         self.tracks.append(track)
         self.open.append(track)
@@ -165,9 +213,7 @@ class Tracker:
             overlap = np.maximum(box_iou(box, boxes), expected_overlap)
             separation = np.linalg.norm(landmarks - track.landmarks[-1] - shift, axis=2).mean(axis=1)
             nearness = np.clip(1 - separation / np.sqrt(max(float((box[2:] - box[:2]).prod()), 1e-6)), 0, 1)
-            change = np.array(
-                [distance(track.appearance, detection.appearance) for detection in detections], np.float32
-            )
+            change = np.array([track.change(index, detection) for detection in detections], np.float32)
             likeness = np.clip(1 - change / _APPEARANCE_RANGE, 0, 1)
             rows.append((overlap, np.asarray(overlap + expected_overlap + nearness + likeness, np.float32), change))
         return rows

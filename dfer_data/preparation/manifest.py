@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfer_data.errors import DferError
+from dfer_data.faces.pipeline import DRIFT
 from dfer_data.preparation.plan import Plan, fold_rule
 from dfer_data.shards.dataset_card import write_card
 from dfer_data.shards.layout import (
@@ -67,11 +68,21 @@ def _all_sidecars(plan: Plan, out: Target) -> list[dict[str, Any]]:
 
 
 def _ambiguous(sidecars: list[dict[str, Any]]) -> str:
-    """Return a CSV of the clips that may show another person instead, the most doubtful first."""
-    clips = [clip for sidecar in sidecars for clip in sidecar["clips"] if clip["rivals"]]
-    clips.sort(key=lambda clip: (-clip["ambiguity"], clip["clip_id"]))
-    rows = [(clip["clip_id"], clip["track"], clip["rivals"][0], f"{clip['ambiguity']:.3f}") for clip in clips]
-    table = pd.DataFrame(rows, columns=["clip_id", "track", "runner_up", "ambiguity"])
+    """Return a CSV of the clips that may show another person instead, or two, the most doubtful first."""
+    clips = [clip | {"drift": clip.get("drift", 0.0)} for sidecar in sidecars for clip in sidecar["clips"]]
+    clips = [clip for clip in clips if clip["rivals"] or clip["drift"] >= DRIFT]
+    clips.sort(key=lambda clip: (-clip["ambiguity"], -clip["drift"], clip["clip_id"]))
+    rows = [
+        (
+            clip["clip_id"],
+            clip["track"],
+            next(iter(clip["rivals"]), ""),
+            f"{clip['ambiguity']:.3f}",
+            f"{clip['drift']:.3f}",
+        )
+        for clip in clips
+    ]
+    table = pd.DataFrame(rows, columns=["clip_id", "track", "runner_up", "ambiguity", "drift"])
     return str(table.to_csv(index=False, lineterminator="\n"))
 
 

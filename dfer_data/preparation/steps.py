@@ -182,7 +182,7 @@ def _store(
     del columns["is_partial"]
     status = "partial" if facts.is_partial else "ok"
     origin = {"source_clip_id": video.clip_id, "source": video.path, "source_sha256": sha256}
-    return columns | origin | {"status": status, "rivals": [rival.track for rival in clip.rivals]}
+    return columns | origin | {"status": status, "rivals": [rival.track for rival in clip.rivals], "drift": clip.drift}
 
 
 def _failure_row(failure: Failure, video: SourceVideo) -> dict[str, Any]:

@@ -10,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from dfer_data.errors import VideoError
 from dfer_data.types import Frame, Image
+from dfer_data.video.deinterlace import Deinterlacer
+from dfer_data.video.frame_clock import FrameClock
 from dfer_data.video.image_folder import picture_files, read_picture
+from dfer_data.video.orientation import Uprighter
+from dfer_data.video.packets import DECODE_ERRORS, PacketsAhead, packet_counts
 
 VIDEO_EXTENSIONS = frozenset(
     {".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv"}
@@ -33,6 +36,10 @@ _UNKNOWN_STEP_SECONDS = 0.04
 # PyAV 19 decodes any bytes in metadata by itself; older versions raise an error by default.
 _METADATA: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
 _MIN_DECODED_SHARE = 0.8  # of the declared duration; a file with less is truncated
+_DECLARE_FILE = frozenset({"matroska", "asf", "flv"})  # these formats declare one duration for all streams
+_DECLARE_STREAM = frozenset({"mov", "avi"})  # one for each stream; elsewhere FFmpeg guesses from the file's end
+_ENOUGH_PACKETS = 250
+_PREVIEW_SHARE = 0.25  # of the packets of the longest video stream; a preview has fewer
 
 
 @dataclass(frozen=True)
@@ -52,21 +59,25 @@ class VideoInfo:
 class VideoReader:
     """An open video; use as `with open_video(path) as reader`."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream, path: Path) -> None:
+    def __init__(
+        self, container: InputContainer, stream: VideoStream, path: Path, *, deinterlace: bool = False
+    ) -> None:
         """Use `open_video`."""
         self._container = container
         self._stream = stream
         self._path = path
-        sar = stream.sample_aspect_ratio
-        self._sar = float(sar) if sar else 1.0
-        width = max(1, round(stream.width * self._sar))
-        self.info = VideoInfo(
-            width, stream.height, _as_float(stream.average_rate), _declared_seconds(container, stream)
-        )
+        self._kind = container.format.name.partition(",")[0]
+        fps = _as_float(stream.average_rate)
+        self._step = 1.0 / fps if fps > 0 else _UNKNOWN_STEP_SECONDS
+        self._clock = FrameClock(step_seconds=self._step, has_only_dts=self._kind == "avi")
+        self._packets = PacketsAhead(container, stream, fps=fps, times_all_streams=self._kind in _DECLARE_FILE)
+        self._uprighter = Uprighter(stream.sample_aspect_ratio)
+        self._deinterlacer = Deinterlacer() if deinterlace else None
+        width = max(1, round(stream.width * self._uprighter.sar))
+        self.info = VideoInfo(width, stream.height, fps, _declared_seconds(container, stream))
         self.decode_error: str | None = None
         self.num_frames = 0
         self.first_wanted = 0
-        self._first_seconds = self._last_seconds = 0.0
 
     def frames(self) -> Iterator[Frame]:
         """Yield every frame in order. A decoder error ends the stream; `decode_error` then holds its text.
@@ -74,40 +85,80 @@ class VideoReader:
         Frames before number `first_wanted`, which may be raised between two frames, are decoded but not yielded.
         Raises MemoryError.
         """
-        step = 1.0 / self.info.fps if self.info.fps > 0 else _UNKNOWN_STEP_SECONDS
         try:
-            for picture in self._container.decode(self._stream):
-                pts_seconds = picture.time
-                seconds = (
-                    pts_seconds if pts_seconds is not None else self._last_seconds + (step if self.num_frames else 0.0)
-                )
-                if not self.num_frames:
-                    self._first_seconds = seconds
-                self._last_seconds = seconds
+            for picture, shown in self._deinterlaced():
+                seconds = self._clock.read(picture)
+                self._uprighter.follow(picture)
                 self.num_frames += 1
                 if self.num_frames > self.first_wanted:
-                    yield Frame(self.num_frames - 1, seconds, self._picture(picture), bool(picture.is_corrupt))
-        except (av.error.FFmpegError, ValueError, LookupError) as error:  # LookupError: an undeclared stream
+                    yield Frame(
+                        self.num_frames - 1,
+                        seconds,
+                        self._image(shown),
+                        bool(picture.is_corrupt),
+                        steady_seconds=self._clock.steady_seconds,
+                        num_following=self._num_following(),
+                    )
+        except DECODE_ERRORS as error:
             self.decode_error = _reason(error)
 
-    def _picture(self, picture: av.VideoFrame) -> Image:
+    def _deinterlaced(self) -> Iterator[tuple[av.VideoFrame, av.VideoFrame]]:
+        """Yield decoded pictures, each with the one to show."""
+        if self._deinterlacer is None:
+            yield from ((picture, picture) for picture in self._pictures())
+            return
+        try:
+            for picture in self._pictures():
+                yield from self._deinterlacer.add(picture)
+        except DECODE_ERRORS:
+            yield from self._deinterlacer.finish()
+            raise
+        yield from self._deinterlacer.finish()
+
+    def _pictures(self) -> Iterator[av.VideoFrame]:
+        decoder = self._stream.codec_context
+        for packet in self._packets:
+            if not self.num_frames:
+                self._clock.expect(self._packets.waiting_seconds, has_b_frames=bool(decoder.has_b_frames))
+            pictures = packet.decode()
+            self._uprighter.note_decoder_sar(decoder.sample_aspect_ratio, pts=packet.pts)
+            yield from pictures
+
+    @property
+    def fps(self) -> float:
+        """Average frame rate: as declared, or as decoded where none is, or where a jump of the times makes it wrong."""
+        if (self.info.fps and not self._clock.has_jumped) or not self._clock.steady_seconds:
+            return self.info.fps
+        return round((self.num_frames - 1) / self._clock.steady_seconds, 3)
+
+    def _num_following(self) -> int | None:
+        return max(0, self._packets.num_read - self.num_frames) if self._packets.is_at_end else None
+
+    def _image(self, picture: av.VideoFrame) -> Image:
         """Convert a decoded picture; raise ValueError if it has grown beyond MAX_PIXELS since the file was opened."""
-        if round(picture.width * self._sar) * picture.height > MAX_PIXELS:
+        if round(picture.width * self._uprighter.sar) * picture.height > MAX_PIXELS:
             raise ValueError(
                 f"a picture of {picture.width} x {picture.height} in the middle of the stream is too large"
             )
-        pixels = np.asarray(picture.to_ndarray(format="rgb24"), np.uint8)
-        return _upright(pixels, sar=self._sar, rotation_degrees=picture.rotation)
+        return self._uprighter.apply(np.asarray(picture.to_ndarray(format="rgb24"), np.uint8))
 
     @property
     def is_partial(self) -> bool:
         """Whether decoding ended early: by an error, or well short of the declared duration."""
         if self.decode_error is not None:
             return True
-        step = 1.0 / self.info.fps if self.info.fps > 0 else 0.0
-        start = 0.0 if "matroska" in self._container.format.name else self._first_seconds  # its duration counts from 0
-        decoded = self._last_seconds - start + step
-        return decoded < _MIN_DECODED_SHARE * self.info.duration_seconds
+        clock, packets = self._clock, self._packets
+        end = clock.last_seconds + max(self._step, packets.held_seconds(clock.last_pts))
+        start = clock.first_seconds
+        if self._kind in _DECLARE_FILE:  # the end of the longest stream, which need not be the pictures
+            declared = _container_seconds(self._container)
+            end = max(end, packets.other_end_seconds)
+            start = 0.0 if self._kind == "matroska" else start
+        else:
+            declared = _stream_seconds(self._stream)
+            if self._kind not in _DECLARE_STREAM and clock.has_jumped:  # the declared duration is a guess from times
+                return False
+        return end - start < _MIN_DECODED_SHARE * declared
 
 
 class PictureReader(VideoReader):
@@ -118,6 +169,7 @@ class PictureReader(VideoReader):
         self._paths = paths
         height, width = read_picture(self._paths[0], 0)[1].shape[:2]
         self.info = VideoInfo(width, height, 0.0, 0.0)
+        self._clock = FrameClock(step_seconds=_UNKNOWN_STEP_SECONDS, has_only_dts=False)
         self.decode_error: str | None = None
         self.num_frames = 0
         self.first_wanted = 0
@@ -135,7 +187,11 @@ class PictureReader(VideoReader):
                 return
             self.num_frames += 1
             if self.num_frames > self.first_wanted:
-                yield Frame(self.num_frames - 1, (self.num_frames - 1) * _UNKNOWN_STEP_SECONDS, image)
+                number = self.num_frames - 1
+                seconds = number * _UNKNOWN_STEP_SECONDS
+                yield Frame(
+                    number, seconds, image, steady_seconds=seconds, num_following=len(self._paths) - self.num_frames
+                )
 
     @property
     def is_partial(self) -> bool:
@@ -144,21 +200,22 @@ class PictureReader(VideoReader):
 
 
 @contextlib.contextmanager
-def open_video(path: Path) -> Iterator[VideoReader]:
+def open_video(path: Path, *, deinterlace: bool = False) -> Iterator[VideoReader]:
     """Open a local video file for decoding in one thread, or a folder of pictures.
 
+    `deinterlace` changes the pictures that the video marks as interlaced.
     Raises VideoError: MISSING_VIDEO, UNREADABLE, NO_VIDEO_STREAM or TOO_LARGE; BAD_PICTURE for a folder.
     """
     if path.is_dir() and (paths := picture_files(path)):
         yield PictureReader(paths)
         return
     with open_container(path) as container:
-        stream = _largest_stream(container)
+        stream = _film(container, path)
         if stream is None:
             raise VideoError("NO_VIDEO_STREAM", f"{path.name} has no video stream", hint="it may be audio only")
         if stream.codec_context is None:
             raise VideoError("UNREADABLE", f"{path.name}: no decoder for its codec", hint="convert it to H.264")
-        reader = VideoReader(container, stream, path)
+        reader = VideoReader(container, stream, path, deinterlace=deinterlace)
         info = reader.info
         if max(stream.width, info.width_px) * info.height_px > MAX_PIXELS:
             raise VideoError(
@@ -190,13 +247,18 @@ def open_container(path: Path) -> InputContainer:
         ) from error
 
 
-def _largest_stream(container: InputContainer) -> VideoStream | None:
-    """Return the video stream with the largest pictures, as the ffmpeg program does; cover art is ignored."""
+def _film(container: InputContainer, path: Path) -> VideoStream | None:
+    """Return the video stream with the largest pictures; cover art and previews of few pictures are ignored."""
     streams = [
         stream
         for stream in container.streams.video
         if not stream.disposition & stream.disposition.__class__.attached_pic
     ]
+    if len(streams) > 1:
+        with open_container(path) as again:
+            counts = packet_counts(again, enough=_ENOUGH_PACKETS)
+        most = max(counts[stream.index] for stream in streams)
+        streams = [stream for stream in streams if counts[stream.index] >= most * _PREVIEW_SHARE]
     return max(streams, key=lambda stream: (_num_pixels(stream), -stream.index), default=None)
 
 
@@ -204,19 +266,15 @@ def _num_pixels(stream: VideoStream) -> int:
     return stream.width * stream.height if stream.codec_context is not None else 0  # None: a codec without a decoder
 
 
-def _upright(image: Image, *, sar: float, rotation_degrees: int) -> Image:
-    """Make pixels square, then apply the rotation that the container asks of a player (PyAV does not)."""
-    height, width = image.shape[:2]
-    square_width = max(1, round(width * sar))
-    if square_width != width:
-        image = np.asarray(cv2.resize(image, (square_width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
-    quarter_turns = rotation_degrees // 90 % 4
-    return np.ascontiguousarray(np.rot90(image, quarter_turns)) if quarter_turns else image
-
-
 def _declared_seconds(container: InputContainer, stream: VideoStream) -> float:
-    if stream.duration is not None and stream.time_base:
-        return float(stream.duration * stream.time_base)
+    return _stream_seconds(stream) or _container_seconds(container)
+
+
+def _stream_seconds(stream: VideoStream) -> float:
+    return float(stream.duration * stream.time_base) if stream.duration is not None and stream.time_base else 0.0
+
+
+def _container_seconds(container: InputContainer) -> float:
     return container.duration / av.time_base if container.duration is not None else 0.0
 
 

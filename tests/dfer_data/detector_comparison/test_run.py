@@ -150,7 +150,8 @@ def test_frames_and_videos_are_thinned_out(face_folder: Path, retinaface: Detect
     result = compare_detectors(face_folder, [retinaface], every=5, limit=1)
     assert [(clip.clip_id, clip.num_frames) for clip in result.clips] == [("happy/passenger.mp4", 4)]
     assert result.pairs == ()
-    assert result.detectors[0].num_jitter_frames == 2
+    (ours,) = result.detectors
+    assert (ours.num_jitter_frames, ours.jitter, ours.shared_jitter) == (0, None, None)  # it would be the head's motion
 
 
 def test_a_long_video_is_compared_in_clips(
@@ -160,8 +161,7 @@ def test_a_long_video_is_compared_in_clips(
     clips = compare_detectors(two_heads, [retinaface], every=2).clips
     assert [(clip.clip_id, clip.num_frames) for clip in clips] == [
         ("two.mp4#0000", 3),
-        ("two.mp4#0001", 3),
-        ("two.mp4#0002", 1),
+        ("two.mp4#0001", 4),
     ]
 
 

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dfer_data.faces.keyframes import DetectionRequest, Keyframes, agree
-from dfer_data.types import Detection, Frame
+from dfer_data.types import Appearance, Detection, Frame
+from dfer_data.video.shot_cuts import Transition
 from tests.dfer_data.tiny import face
 
 _PICTURE = np.zeros((8, 8, 3), np.uint8)
@@ -26,17 +28,23 @@ class Scripted:
 
 
 def looked(
-    script: Sequence[list[Detection]], *, every: int, cuts: Sequence[int] = (), runs: Sequence[int] = (16,)
+    script: Sequence[list[Detection]],
+    *,
+    every: int,
+    cuts: Sequence[int] = (),
+    odd: Sequence[int] = (),
+    runs: Sequence[int] = (16,),
 ) -> tuple[list[DetectionRequest], list[int]]:
     """Feed the frames in runs of the given lengths, over and over."""
     detect = Scripted(script)
+    kinds = dict.fromkeys(cuts, Transition.CUT) | dict.fromkeys(odd, Transition.ODD)
     keyframes = Keyframes(detect, every=every)
     looks: list[DetectionRequest] = []
     start, turn = 0, 0
     while start < len(script):
         stop = min(len(script), start + runs[turn % len(runs)])
-        frames = [Frame(i, i / 25, _PICTURE) for i in range(start, stop)]
-        looks += keyframes.add(frames, [i in cuts for i in range(start, stop)])
+        numbers = range(start, stop)
+        looks += keyframes.add([(Frame(i, i / 25, _PICTURE), kinds.get(i, Transition.NONE)) for i in numbers])
         start, turn = stop, turn + 1
     return looks + list(keyframes.finish()), sorted(detect.asked)
 
@@ -65,6 +73,28 @@ def test_a_shot_begins_and_ends_with_a_keyframe() -> None:
     looks, asked = looked(STILL[:13], every=4, cuts=(7,))
     assert asked == [0, 4, 6, 7, 8, 12]
     assert [look.frame.index for look in looks if look.is_cut] == [7]
+
+
+def test_odd_frames_are_not_detected_but_those_next_to_them_are() -> None:
+    looks, asked = looked(STILL[:13], every=4, odd=(6, 7, 8))
+    assert asked == [0, 4, 5, 9, 12]
+    assert [look.frame.index for look in looks if look.found == []] == [6, 7, 8]
+    assert [look.frame.index for look in looks] == list(range(13))
+
+
+def test_where_a_face_is_replaced_all_frames_are_detected() -> None:
+    """Another face of other colours in the same place, with another bust."""
+    rng = np.random.default_rng(3)
+    looks_like = [
+        Appearance(
+            rng.integers(0, 255, (8, 8, 3), np.uint8),
+            rng.integers(0, 255, (18, 32, 3), np.uint8),
+            np.ones((18, 32), np.float32),
+        )
+        for _ in range(2)
+    ]
+    replaced = [[replace(face(20, 20), appearance=looks_like[i >= 6])] for i in range(13)]
+    assert looked(replaced, every=4)[1] == [0, 4, 5, 6, 7, 8, 12]
 
 
 @settings(max_examples=60)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import pytest
 from dfer_data.config import PrepareConfig
 from dfer_data.errors import VideoError
 from dfer_data.faces import aligned_faces as faces
+from dfer_data.faces import pipeline
 from dfer_data.faces.align import landmark_template, similarity, smooth, warp
 from dfer_data.faces.aligned_faces import Face, encoder
 from dfer_data.faces.pipeline import ClipFacts, Failure, clips_of_video
 from dfer_data.faces.shipped_crops import clip_of_crops
 from dfer_data.sources.base import SourceVideo
 from dfer_data.types import Detection, FrameFlag, Image, LandmarkScheme
-from dfer_data.video.reader import open_video
+from dfer_data.video.reader import VideoReader, open_video
 from tests.dfer_data.tiny import CONFIG, face, pictures, write_jpegs, write_video
 
 Script = Callable[[int], list[Detection]]
@@ -51,9 +53,14 @@ def run_one(path: Path, script: Script, config: PrepareConfig = CONFIG) -> tuple
     return result
 
 
+def one_scene(num_frames: int) -> list[Image]:
+    """Smooth colours that jitter by a pixel, so that every frame differs from the one before."""
+    return [np.roll(pictures(1)[0], i % 2, axis=0) for i in range(num_frames)]
+
+
 @pytest.fixture(scope="module")
 def forty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_video(tmp_path_factory.mktemp("video") / "forty.mp4", pictures(40))
+    return write_video(tmp_path_factory.mktemp("video") / "forty.mp4", one_scene(40))
 
 
 def middle(index: int) -> Detection:
@@ -110,16 +117,15 @@ def test_no_face_is_a_failure_with_a_code(forty: Path) -> None:
 
 
 def test_a_long_video_becomes_several_clips(forty: Path) -> None:
-    """At 25 frames/s half a second is 12.5 frames: clips hold 13, 12, 13 and the last 2."""
+    """At 25 frames/s half a second is 12.5 frames: clips hold 13, 12, 13; the last 2 stay with the third."""
     config = replace(CONFIG, clip_seconds=0.5)
     results = run(forty, lambda index: [] if 13 <= index < 25 else [middle(index)], config)
-    first, second, third, fourth = results
+    first, second, third = results
     assert isinstance(second, Failure)
     assert (second.clip_id, second.error.code) == ("v#0001", "NO_FACE")
     for result, clip_id, frames in [
         (first, "v#0000", range(13)),
-        (third, "v#0002", range(25, 38)),
-        (fourth, "v#0003", range(38, 40)),
+        (third, "v#0002", range(25, 40)),
     ]:
         assert not isinstance(result, Failure)
         facts, made = result
@@ -128,7 +134,7 @@ def test_a_long_video_becomes_several_clips(forty: Path) -> None:
         assert facts.duration_seconds == pytest.approx(len(frames) / 25, abs=1e-3)
 
 
-@pytest.mark.parametrize(("clip_seconds", "num_clips"), [(0.0, 1), (1.6, 1), (1.5, 2), (60.0, 1)])
+@pytest.mark.parametrize(("clip_seconds", "num_clips"), [(0.0, 1), (1.6, 1), (1.0, 2), (60.0, 1)])
 def test_a_video_that_is_not_longer_stays_whole(forty: Path, clip_seconds: float, num_clips: int) -> None:
     results = run(forty, lambda index: [middle(index)], replace(CONFIG, clip_seconds=clip_seconds))
     assert len(results) == num_clips
@@ -136,11 +142,37 @@ def test_a_video_that_is_not_longer_stays_whole(forty: Path, clip_seconds: float
     assert ids == (["v"] if num_clips == 1 else ["v#0000", "v#0001"])
 
 
+@pytest.mark.parametrize(("num_frames", "sizes"), [(70, [70]), (74, [74]), (75, [50, 25]), (124, [50, 74])])
+def test_a_rest_shorter_than_a_second_stays_with_the_clip_before_it(
+    tmp_path: Path, num_frames: int, sizes: list[int]
+) -> None:
+    path = write_video(tmp_path / "a.mp4", pictures(1) * num_frames)
+    results = run(path, lambda index: [middle(0)], replace(CONFIG, clip_seconds=2.0))
+    assert [one[0].num_source_frames for one in results if not isinstance(one, Failure)] == sizes
+
+
+@pytest.mark.parametrize("jump", [1, 5, 23])
+def test_a_jump_of_the_time_stamps_cuts_nothing(tmp_path: Path, jump: int) -> None:
+    """Recordings of browsers begin with a time of 0, and all others may be minutes later."""
+    path = write_video(tmp_path / "a.mkv", pictures(1) * 24, pts=[40 * i + 100_000 * (i >= jump) for i in range(24)])
+    facts, made = run_one(path, lambda index: [middle(0)])
+    assert (facts.clip_id, facts.num_frames, facts.is_partial) == ("v", 24, False)
+    assert facts.fps == 25
+    assert facts.duration_seconds == pytest.approx(0.96, abs=1e-3)
+    assert made[-1].record.pts_seconds == pytest.approx(100.92)
+
+
+def test_a_long_video_with_a_jump_is_cut_by_the_time_that_it_shows(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", pictures(1) * 100, pts=[40 * i + 100_000 * (i >= 60) for i in range(100)])
+    results = run(path, lambda index: [middle(0)], replace(CONFIG, clip_seconds=2.0))
+    assert [one[0].num_source_frames for one in results if not isinstance(one, Failure)] == [50, 50]
+
+
 def test_a_video_too_large_to_keep_gives_the_same_faces(forty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def script(index: int) -> list[Detection]:
         return [] if index < 3 or 20 <= index < 23 else [middle(index), face(0, 60, side=12)]
 
-    config = replace(CONFIG, clip_seconds=0.7)
+    config = replace(CONFIG, clip_seconds=0.6)
     kept = run(forty, script, config)
     monkeypatch.setattr(faces, "_WAITING_BYTES", 96 * 96 * 3 * 4)
     again = run(forty, script, config)
@@ -154,8 +186,22 @@ def test_a_video_too_large_to_keep_gives_the_same_faces(forty: Path, monkeypatch
             assert one.record.frame_index == other.record.frame_index
 
 
+@pytest.mark.parametrize("deinterlace", [False, True])
+def test_both_passes_deinterlace(forty: Path, monkeypatch: pytest.MonkeyPatch, deinterlace: bool) -> None:
+    passes = []
+
+    def watched(path: Path, *, deinterlace: bool) -> AbstractContextManager[VideoReader]:
+        passes.append(deinterlace)
+        return open_video(path, deinterlace=deinterlace)
+
+    monkeypatch.setattr(pipeline, "open_video", watched)
+    monkeypatch.setattr(faces, "_WAITING_BYTES", 96 * 96 * 3 * 4)
+    run_one(forty, lambda index: [middle(0)], replace(CONFIG, deinterlace=deinterlace))
+    assert passes == [deinterlace] * 2
+
+
 def test_a_cut_file_is_partial(forty: Path, tmp_path: Path) -> None:
-    cut = write_video(tmp_path / "cut.mkv", pictures(40))
+    cut = write_video(tmp_path / "cut.mkv", one_scene(40))
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     facts, made = run_one(cut, lambda index: [middle(index)])
     assert facts.is_partial

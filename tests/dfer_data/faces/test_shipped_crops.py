@@ -100,7 +100,8 @@ def test_png_crops_are_stored_as_jpeg_with_their_size(faces: list[Image], tmp_pa
         (folder / f"{number}.png").write_bytes(cv2.imencode(".png", faces[number - 9][..., ::-1])[1].tobytes())
     resolved = resolve_request(Request(dataset="folder", source=tmp_path / "source", detector="none"))
     assert resolved.plan.listing.notes == (
-        "PNG pictures are stored as JPEG with --jpeg-quality; JPEG bytes are kept as they are",
+        "pictures in other formats than JPEG, or turned by EXIF, are stored as JPEG with --jpeg-quality; the bytes of "
+        "others are kept as they are",
     )
     run_preparation(resolved, tmp_path / "out", num_workers=0)
     clip = open_dataset(tmp_path / "out").clip("happy/1")

@@ -11,6 +11,7 @@ import simplejpeg
 
 from dfer_data.detect.retinaface import RetinaFace
 from dfer_data.inspection.self_check import Trial, self_check
+from dfer_data.video.orientation import Uprighter
 from dfer_data.weights.fetch import weights_file
 
 
@@ -34,7 +35,7 @@ def test_a_decoder_that_takes_other_arguments_is_named(monkeypatch: pytest.Monke
 
 
 def test_a_decoder_that_gives_black_pictures_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dfer_data.video.reader._upright", lambda image, **options: np.zeros_like(image))
+    monkeypatch.setattr(Uprighter, "apply", lambda self, image: np.zeros_like(image))
     assert problems()["decode"] == "ValueError: the decoded frames are blank"
 
 

@@ -112,7 +112,7 @@ def test_every_key_and_column_is_on_the_page(prepared: Prepared) -> None:
         text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
         assert hashlib.sha256(text.encode("utf-8")).hexdigest() == sidecar["sidecar_sha256"]
         for clip in sidecar["clips"]:
-            assert clip.keys() == (columns.keys() | {"rivals"}) - {"label", "group", "votes", "shard", "code"}
+            assert clip.keys() == (columns.keys() | {"rivals", "drift"}) - {"label", "group", "votes", "shard", "code"}
         for failure in sidecar["failures"]:
             assert all(f"`{key}`" in page for key in failure)
     document = json.loads((prepared.out / "dataset.json").read_bytes())

@@ -68,26 +68,27 @@ def persons(path: Path, opened: OpenedModel, detector: Standing, windows: Window
 
 
 def test_every_person_has_windows_of_time(tmp_path: Path, opened: OpenedModel) -> None:
-    half = [np.full((96, 96, 3), value, np.uint8) for value in [20] * 25 + [235] * 25]
-    path = write_video(tmp_path / "v.mp4", half)  # 2 s; the change of light is no cut of faces, but of the picture
+    noise = np.random.default_rng(0).integers(0, 40, (2, 12, 12, 3))
+    dark, bright = (np.kron(picture, np.ones((8, 8, 1))).astype(np.uint8) for picture in (noise[0], 215 + noise[1]))
+    path = write_video(tmp_path / "v.mp4", [dark] * 25 + [bright] * 25)  # 2 s, a cut in the middle
     found = persons(path, opened, Standing(), Windows(0.6, 0.2))
     assert [person.number for person in found] == [0, 1, 2, 3]  # two before the cut, two after it
     assert [person.num_frames for person in found] == [25] * 4
-    for person, bright in zip(found, (False, False, True, True), strict=True):
+    for person, is_bright in zip(found, (False, False, True, True), strict=True):
         assert len(person.moments) == 3
         assert [round(moment.start_seconds - person.moments[0].start_seconds, 2) for moment in person.moments] == [
             0.0,
             0.2,
             0.36,
         ]
-        assert all((moment.probabilities.argmax() == 1) == bright for moment in person.moments)
+        assert all((moment.probabilities.argmax() == 1) == is_bright for moment in person.moments)
         np.testing.assert_allclose(person.mean_probabilities.sum(), 1, atol=1e-5)
     assert isinstance(opened.model, Brightness)
     assert {shape[1:] for shape in opened.model.shapes} == {(16, 3, 48, 48)}
 
 
 def test_who_is_seen_too_shortly_is_nobody(tmp_path: Path, opened: OpenedModel) -> None:
-    path = write_video(tmp_path / "v.mp4", pictures(30))
+    path = write_video(tmp_path / "v.mp4", pictures(1) * 30)
     assert len(persons(path, opened, Standing(until=7), Windows())) == 1
     (first, second) = persons(path, opened, Standing(until=12), Windows())
     assert (len(first.moments), first.num_frames) == (1, 30)
@@ -127,7 +128,7 @@ def test_attention_is_there_when_it_is_asked_for(tmp_path: Path) -> None:
     torch.manual_seed(0)
     recipe = Recipe(name="own", size_px=48, input_norm="none", precision="f32")
     opened = with_folded_norms(OpenedModel(LSTPNet(2, width_multiplier=0.125).eval(), ("a", "b"), recipe))
-    path = write_video(tmp_path / "v.mp4", pictures(50))
+    path = write_video(tmp_path / "v.mp4", pictures(1) * 50)
     options: dict[str, Any] = {"detector": Standing(), "config": CONFIG, "windows": Windows(0.6, 0.2), "device": CPU}
     plain = list(predict_video(path, opened, **options))
     asked = list(predict_video(path, opened, **options, num_filmstrips=2))

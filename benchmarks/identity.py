@@ -1,0 +1,369 @@
+"""Measure on rendered heads how often a track mixes two people and how often one person's track is split.
+
+    python -m benchmarks.identity [--count 200] [--detectors retinaface dlib] [--kinds dissolve wipe] [--videos FOLDER]
+
+Pairs of heads at nearly the same place meet in a dissolve, a wipe, a fade through black, cuts at four gains, and a cut
+on one background with one light. One head meets a flash, an exposure step, a turn of 90 degrees, and a hand.
+A clip is mixed when one of its tracks has a detection of each person where the picture shows (almost) only that person.
+A clip of one person is split when its longest track lacks more than a tenth of the frames from the first detection to
+the last. `listed`: clips that ambiguous.csv would name.
+Each detector runs on every frame and, as with `--fast`, on every fifth. `--videos` keeps the rendered videos.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from dfer_data.config import PrepareConfig
+from dfer_data.detect.base import Detector
+from dfer_data.detect.registry import build_detector, detector_spec
+from dfer_data.faces.pipeline import DRIFT, Clip, clips_of_video
+from dfer_data.sources.base import SourceVideo
+from dfer_data.synth.config import SynthConfig
+from dfer_data.synth.expressions import APEX, Performance, perform
+from dfer_data.synth.studio import encode, film, person_of
+from dfer_data.types import Detection, Floats, FrameFlag, Image, LandmarkScheme
+from dfer_data.weights.fetch import weights_file
+
+_NUM_FRAMES = 36
+_NUM_PEOPLE = 400
+_CONFIG = SynthConfig(width_px=480, height_px=320)
+_FAST = 5
+_PURE = 0.1  # largest share of the other person in a picture of one person
+_RESULTS = Path(__file__).parent / "results"
+Pictures = list[Image]
+
+
+@dataclass(frozen=True, eq=False)
+class _Shot:
+    """A person filmed for a clip."""
+
+    pictures: Pictures
+    landmarks: Floats
+    """(T, 5, 2) pixels."""
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What was found in a clip."""
+
+    is_wrong: bool
+    """Mixed for two people, split for one."""
+    is_listed: bool
+    is_unseen: bool
+    """No face was found."""
+
+
+def main() -> None:
+    """Render the clips, run the detectors, print a table and write the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=40)
+    parser.add_argument("--detectors", nargs="+", default=["retinaface", "dlib"])
+    parser.add_argument("--kinds", nargs="+", default=[*PAIRS, *SINGLES], choices=[*PAIRS, *SINGLES])
+    parser.add_argument("--videos", type=Path, default=None)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--modes", type=int, nargs="+", default=[1, _FAST], help="detect every n-th frame")
+    parser.add_argument("--out", type=Path, default=_RESULTS / f"identity-{datetime.now(UTC):%Y-%m-%d}.json")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.videos or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        clips = list(product(options.kinds, range(options.count)))
+        with ProcessPoolExecutor(options.workers, get_context("spawn")) as pool:
+            list(pool.map(partial(write_clip, folder, weights_file("heads")), clips, chunksize=4))
+            rows = []
+            for name, every in product(options.detectors, options.modes):
+                start = time.perf_counter()
+                found = list(pool.map(partial(_measure, folder, name, every), clips, chunksize=4))
+                for kind in options.kinds:
+                    results = [result for (one, _), result in zip(clips, found, strict=True) if one == kind]
+                    rows.append(_row(kind, name, every, results))
+                    print(_line(rows[-1]), flush=True)
+                print(f"{name}, every {every}: {time.perf_counter() - start:.0f} s", flush=True)
+                options.out.write_text(json.dumps({"count": options.count, "rows": rows}, indent=1) + "\n")
+
+
+def _row(kind: str, name: str, every: int, results: list[_Result]) -> dict[str, object]:
+    return {
+        "kind": kind,
+        "detector": name,
+        "every": every,
+        "measure": "mixed" if kind in PAIRS else "split",
+        "clips": len(results),
+        "wrong": sum(result.is_wrong for result in results),
+        "wrong_not_listed": sum(result.is_wrong and not result.is_listed for result in results),
+        "listed": sum(result.is_listed for result in results),
+        "no_face": sum(result.is_unseen for result in results),
+        "numbers": [number for number, result in enumerate(results) if result.is_wrong],
+    }
+
+
+def _line(row: Mapping[str, object]) -> str:
+    share = 100 * int(str(row["wrong"])) / int(str(row["clips"]))
+    numbers = f"{row['wrong']} of {row['clips']} ({share:.1f} %), not listed {row['wrong_not_listed']}"
+    return f"{row['detector']:<10} every {row['every']}  {row['kind']:<16} {row['measure']} {numbers}"
+
+
+def _measure(folder: Path, name: str, every: int, clip: tuple[str, int]) -> _Result:
+    """Track a clip and compare its tracks with the people in it."""
+    kind, number = clip
+    path = folder / f"{kind}-{number}.mp4"
+    shares = np.load(path.with_suffix(".npy"))
+    spec = detector_spec(name)
+    config = PrepareConfig(
+        dataset="folder",
+        detector=name,
+        backbone=spec.backbones[0],
+        weights_sha256="",
+        score_threshold=spec.score_threshold,
+        detect_every=every,
+    )
+    tracks, is_listed = tracks_of(path, config, _Remembering(_detector(config, spec.weights)))
+    if kind in SINGLES:
+        return _Result(is_split(tracks), is_listed, not tracks)
+    mixed = any((shares[rows] <= _PURE).any() and (shares[rows] >= 1 - _PURE).any() for rows in tracks)
+    return _Result(mixed, is_listed, not tracks)
+
+
+def is_split(tracks: list[list[int]]) -> bool:
+    """Return whether no track (frame numbers) holds nine tenths of the frames in which a face was followed."""
+    if not tracks:
+        return False
+    num_frames = 1 + max(track[-1] for track in tracks) - min(track[0] for track in tracks)
+    return max(1 + track[-1] - track[0] for track in tracks) < 0.9 * num_frames
+
+
+def _detector(config: PrepareConfig, weights: str) -> Detector:
+    detector = build_detector(config, weights=weights_file(weights))
+    assert detector is not None
+    return detector
+
+
+class _Remembering:
+    """A detector that answers the same questions, asked in the same order a second time, from memory."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._detector = detector
+        self._answers: list[list[list[Detection]]] = []
+        self._replayed: Iterator[list[list[Detection]]] | None = None
+
+    @property
+    def scheme(self) -> LandmarkScheme:
+        return self._detector.scheme
+
+    def rewind(self) -> None:
+        self._replayed = iter(self._answers)
+
+    def detect(self, images: Sequence[Image]) -> list[list[Detection]]:
+        if self._replayed is not None:
+            return next(self._replayed)
+        self._answers.append(self._detector.detect(images))
+        return self._answers[-1]
+
+
+def tracks_of(path: Path, config: PrepareConfig, detector: _Remembering) -> tuple[list[list[int]], bool]:
+    """Return the frames of each track with a detection, and whether the clip is listed as ambiguous."""
+    source = SourceVideo("v", path.name, 1, None)
+    tracks = []
+    for clip in clips_of_video(path, source, config=replace(config, all_tracks=True), detector=detector):
+        if isinstance(clip, Clip):
+            tracks.append([one.record.frame_index for one in clip.faces if one.record.flags & FrameFlag.DETECTED])
+    detector.rewind()
+    chosen = list(clips_of_video(path, source, config=config, detector=detector))
+    return tracks, any(isinstance(clip, Clip) and (bool(clip.rivals) or clip.drift >= DRIFT) for clip in chosen)
+
+
+def write_clip(folder: Path, heads: Path, clip: tuple[str, int]) -> None:
+    """Render a clip and the share of the second person in each of its frames, unless both exist."""
+    kind, number = clip
+    path = folder / f"{kind}-{number}.mp4"
+    if path.with_suffix(".npy").exists():
+        return
+    rng = np.random.default_rng((77, [*PAIRS, *SINGLES].index(kind), number))
+    if kind in PAIRS:
+        one, other = (int(number) for number in rng.choice(_NUM_PEOPLE, 2, replace=False))
+        pictures, shares = PAIRS[kind](one, other, heads, rng)
+    else:
+        pictures = SINGLES[kind](int(rng.integers(_NUM_PEOPLE)), heads, rng)
+        shares = np.zeros(len(pictures), np.float32)
+    encode(path, pictures, crf=20)
+    np.save(path.with_suffix(".npy"), shares)
+
+
+def _shot(identity: int, heads: Path, rng: np.random.Generator, *, scene_seed: int, yaw: Floats | None = None) -> _Shot:
+    """Film a person in the room and the light of `scene_seed`."""
+    person = person_of(heads, identity, 5)
+    emotion = str(rng.choice(sorted(APEX)))
+    acted = perform(emotion, rng)
+    time = np.linspace(0, 1, _NUM_FRAMES)
+    intensity, blink, own_yaw, pitch, roll = (
+        np.interp(time, np.linspace(0, 1, len(course)), course).astype(np.float32)
+        for course in (acted.intensity, acted.blink, acted.yaw, acted.pitch, acted.roll)
+    )
+    performance = Performance(intensity, blink, own_yaw if yaw is None else yaw, pitch, roll, acted.onset)
+    pictures, landmarks = film(person, emotion, performance, np.random.default_rng(scene_seed), _CONFIG)
+    return _Shot(pictures, landmarks)
+
+
+def _pair(
+    one: int, other: int, heads: Path, rng: np.random.Generator, *, same_scene: bool = False
+) -> tuple[Pictures, Pictures, Floats]:
+    """Film two people, the second moved to the first one's place; return both and the middle of the face (2,)."""
+    seeds = [int(seed) for seed in rng.integers(0, 2**31, 2)]
+    first = _shot(one, heads, rng, scene_seed=seeds[0])
+    second = _shot(other, heads, rng, scene_seed=seeds[0] if same_scene else seeds[1])
+    middle = first.landmarks[_NUM_FRAMES // 2].mean(axis=0)
+    if same_scene:
+        return first.pictures, second.pictures, np.asarray(middle, np.float32)
+    moved = middle - second.landmarks[_NUM_FRAMES // 2].mean(axis=0) + rng.uniform(-8, 8, 2)
+    matrix = np.array([[1, 0, moved[0]], [0, 1, moved[1]]], np.float32)
+    size = (_CONFIG.width_px, _CONFIG.height_px)
+    shifted = [
+        np.asarray(cv2.warpAffine(picture, matrix, size, borderMode=cv2.BORDER_REFLECT_101), np.uint8)
+        for picture in second.pictures
+    ]
+    return first.pictures, shifted, np.asarray(middle, np.float32)
+
+
+def _mixed(one: Image, other: Image, share: float | Floats) -> Image:
+    weights = np.asarray(share, np.float32)
+    weights = weights[..., None] if weights.ndim else weights
+    return np.asarray(np.rint(one * (1 - weights) + other * weights), np.uint8)
+
+
+def _dissolve(one: int, other: int, heads: Path, rng: np.random.Generator) -> tuple[Pictures, Floats]:
+    first, second, _ = _pair(one, other, heads, rng)
+    length = int(rng.integers(12, 25))
+    start = (_NUM_FRAMES - length) // 2
+    shares = np.clip((np.arange(_NUM_FRAMES) - start + 1) / (length + 1), 0, 1).astype(np.float32)
+    return [_mixed(a, b, share) for a, b, share in zip(first, second, shares.tolist(), strict=True)], shares
+
+
+def _wipe(one: int, other: int, heads: Path, rng: np.random.Generator) -> tuple[Pictures, Floats]:
+    first, second, middle = _pair(one, other, heads, rng)
+    length, is_upright = int(rng.integers(6, 21)), bool(rng.integers(2))
+    start = (_NUM_FRAMES - length) // 2
+    side = _CONFIG.width_px if is_upright else _CONFIG.height_px
+    place = np.arange(side, dtype=np.float32)
+    axis_middle, half_head = float(middle[0 if is_upright else 1]), 70.0
+    pictures, shares = [], []
+    for t, (a, b) in enumerate(zip(first, second, strict=True)):
+        edge = float(np.clip((t - start + 1) / (length + 1), 0, 1)) * (side + 16) - 8
+        line = np.clip((edge - place) / 8 + 0.5, 0, 1).astype(np.float32)
+        mask = np.broadcast_to(line[None, :] if is_upright else line[:, None], a.shape[:2])
+        pictures.append(_mixed(a, b, np.ascontiguousarray(mask)))
+        shares.append(float(np.clip((edge - axis_middle + half_head) / (2 * half_head), 0, 1)))
+    return pictures, np.array(shares, np.float32)
+
+
+def _fade(one: int, other: int, heads: Path, rng: np.random.Generator) -> tuple[Pictures, Floats]:
+    first, second, _ = _pair(one, other, heads, rng)
+    length, black = int(rng.integers(4, 11)), int(rng.integers(0, 4))
+    middle = _NUM_FRAMES // 2
+    pictures, shares = [], []
+    for t, (a, b) in enumerate(zip(first, second, strict=True)):
+        is_second = t >= middle
+        away = t - middle - black / 2 if is_second else middle - 1 - t - black / 2
+        gain = float(np.clip((away + 0.5) / length, 0, 1))
+        pictures.append(np.asarray(np.rint((b if is_second else a) * gain), np.uint8))
+        shares.append(float(is_second))
+    return pictures, np.array(shares, np.float32)
+
+
+def _cut(
+    one: int, other: int, heads: Path, rng: np.random.Generator, *, gain: float = 1.0, same_scene: bool = False
+) -> tuple[Pictures, Floats]:
+    first, second, _ = _pair(one, other, heads, rng, same_scene=same_scene)
+    start = int(rng.integers(12, _NUM_FRAMES - 11))
+    pictures = [np.asarray(np.rint(p * gain), np.uint8) for p in [*first[:start], *second[start:]]]
+    return pictures, (np.arange(_NUM_FRAMES) >= start).astype(np.float32)
+
+
+def _flash(identity: int, heads: Path, rng: np.random.Generator) -> Pictures:
+    """One to three odd frames, twice: white, black, green, or the picture washed out."""
+    shot = _shot(identity, heads, rng, scene_seed=int(rng.integers(2**31)))
+    colour = ((255, 255, 255), (0, 0, 0), (0, 135, 0), (255, 250, 240))[int(rng.integers(4))]
+    strength = float(rng.choice([1.0, 1.0, 0.8]))
+    plain = np.broadcast_to(np.array(colour, np.uint8), shot.pictures[0].shape)
+    starts, length = (int(rng.integers(6, 14)), int(rng.integers(19, 27))), int(rng.integers(1, 4))
+    odd = {start + i for start in starts for i in range(length)}
+    return [_mixed(p, plain, strength) if t in odd else p for t, p in enumerate(shot.pictures)]
+
+
+def _exposure(identity: int, heads: Path, rng: np.random.Generator) -> Pictures:
+    """The gain changes at one frame, sometimes back later."""
+    shot = _shot(identity, heads, rng, scene_seed=int(rng.integers(2**31)))
+    gain, start = float(rng.choice([0.35, 0.5, 0.7, 1.4, 1.8, 2.2])), int(rng.integers(8, 16))
+    stop = start + int(rng.integers(6, 40))
+    changed = [np.asarray(np.clip(np.rint(p * gain), 0, 255), np.uint8) for p in shot.pictures]
+    return [changed[t] if start <= t < stop else p for t, p in enumerate(shot.pictures)]
+
+
+def _turn(identity: int, heads: Path, rng: np.random.Generator) -> Pictures:
+    """Turn by 90 degrees in 10 to 20 frames: to profile, from one side to the other, or to profile and back."""
+    side, length = float(rng.choice([-1, 1])), int(rng.integers(10, 21))
+    begin, end = ((0.0, 90.0), (-45.0, 45.0), (0.0, 90.0))[way := int(rng.integers(3))]
+    share = np.clip((np.arange(_NUM_FRAMES) - 6) / length, 0, 1)
+    if way == 2:
+        share = np.clip(1 - np.abs(np.arange(_NUM_FRAMES) - 18) / 12, 0, 1)
+    yaw = np.radians(side * (begin + (end - begin) * share * share * (3 - 2 * share))).astype(np.float32)
+    return _shot(identity, heads, rng, scene_seed=int(rng.integers(2**31)), yaw=yaw).pictures
+
+
+def _hand(identity: int, heads: Path, rng: np.random.Generator) -> Pictures:
+    """A hand moves over half of the face, stays, and leaves."""
+    shot = _shot(identity, heads, rng, scene_seed=int(rng.integers(2**31)))
+    colour = np.array(((224, 178, 150), (182, 130, 100), (112, 76, 58))[int(rng.integers(3))], np.float32)
+    side, length = float(rng.choice([-1, 1])), int(rng.integers(3, 7))
+    start, stay = int(rng.integers(5, 10)), int(rng.integers(4, 12))
+    target = np.array([rng.uniform(-20, 20), rng.uniform(5, 30)])
+    pictures = []
+    for t, picture in enumerate(shot.pictures):
+        there = np.clip(min(t - start, start + 2 * length + stay - t) / length, 0, 1)
+        if there > 0:
+            middle = shot.landmarks[t].mean(axis=0) + target + (1 - there) * np.array([side * 160, 120])
+            picture = picture.copy()
+            shade = (colour * rng.uniform(0.97, 1.03)).tolist()
+            cv2.ellipse(picture, tuple(np.rint(middle).astype(int).tolist()), (42, 30), side * 30, 0, 360, shade, -1)
+            for finger in range(4):
+                tip = middle + np.array([-side * 45, -18 + 13 * finger])
+                points = [tuple(np.rint(point).astype(int).tolist()) for point in (middle, tip)]
+                cv2.line(picture, points[0], points[1], [0.93 * value for value in shade], 12, cv2.LINE_AA)
+        pictures.append(picture)
+    return pictures
+
+
+PAIRS: Mapping[str, Callable[..., tuple[Pictures, Floats]]] = {
+    "dissolve": _dissolve,
+    "wipe": _wipe,
+    "fade": _fade,
+    "cut-1.0": _cut,
+    "cut-0.5": partial(_cut, gain=0.5),
+    "cut-0.3": partial(_cut, gain=0.3),
+    "cut-0.2": partial(_cut, gain=0.2),
+    "same-background": partial(_cut, same_scene=True),
+}
+SINGLES: Mapping[str, Callable[[int, Path, np.random.Generator], Pictures]] = {
+    "flash": _flash,
+    "exposure": _exposure,
+    "turn": _turn,
+    "hand": _hand,
+}
+
+
+if __name__ == "__main__":
+    main()
