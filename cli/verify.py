@@ -46,6 +46,8 @@ def verify(
     depth = (
         f", {report.num_frames_decoded} frames decoded" if deep else "; --deep also hashes shards and decodes frames"
     )
+    for note in report.notes:
+        console.say(f"note: {note}", as_json=as_json)
     state = f"{len(report.damages)} faults" if report.damages else "intact"
     console.say(f"{root}: {state} ({report.num_files} files, {report.num_clips} clips{depth})", as_json=as_json)
     if report.damages:

@@ -27,9 +27,12 @@ def crop_notes(root: Path, listing: SourceListing, *, detector: str) -> tuple[st
         notes.append(
             f"{detector} realigns pictures that are already cropped and scaled; --detector none keeps the shipped bytes"
         )
-    samples, are_png = _samples(root, listing)
-    if are_png and detector == "none":
-        notes.append("PNG pictures are stored as JPEG with --jpeg-quality; JPEG bytes are kept as they are")
+    samples, are_encoded = _samples(root, listing)
+    if are_encoded and detector == "none":
+        notes.append(
+            "pictures in other formats than JPEG, or turned by EXIF, are stored as JPEG with --jpeg-quality; the bytes "
+            "of others are kept as they are"
+        )
     sizes = sorted({f"{image.shape[1]} x {image.shape[0]}" for image in samples})
     if len(sizes) > 1:
         notes.append(f"pictures have several sizes ({', '.join(sizes)}); check that they are crops of one kind")
@@ -43,21 +46,21 @@ def crop_notes(root: Path, listing: SourceListing, *, detector: str) -> tuple[st
 
 
 def _samples(root: Path, listing: SourceListing) -> tuple[list[Image], bool]:
-    """Return the middle picture of a few clips spread over the dataset, and whether any is PNG.
+    """Return the middle picture of a few clips spread over the dataset, and whether any has no JPEG bytes to keep.
 
     Unreadable pictures are skipped; they are reported later, clip by clip.
     """
     videos = [video for video in listing.videos if video.path]
-    images, are_png = [], False
+    images, are_encoded = [], False
     for video in videos[:: max(1, -(-len(videos) // _NUM_SAMPLES))]:
-        paths = picture_files(root / video.path)
         try:
+            paths = picture_files(root / video.path)
             jpeg, image = read_picture(paths[len(paths) // 2], 0)
         except (VideoError, IndexError):
             continue
         images.append(image)
-        are_png |= jpeg is None
-    return images, are_png
+        are_encoded |= jpeg is None
+    return images, are_encoded
 
 
 @cache

@@ -22,13 +22,14 @@ _NAN_LANDMARKS = np.full((5, 2), np.nan, np.float32)
 def clip_of_crops(folder: Path, video: SourceVideo, *, config: PrepareConfig) -> Clip:
     """Return the clip of a folder of shipped face crops; their JPEG bytes stay unchanged.
 
-    With `store` clips16 the crops are decoded and resized. PNG files (MAFW's) are stored as JPEG, like all other faces.
+    With `store` clips16 the crops are decoded and resized. Files of other formats (MAFW's PNG), and JPEG files that
+    EXIF turns, are stored as JPEG, like all other faces.
 
     Raises VideoError: MISSING_VIDEO, NO_FRAMES or BAD_PICTURE.
     """
     paths = picture_files(folder)
     if not paths:
-        raise VideoError("NO_FRAMES", f"{folder.name} holds no JPEG or PNG file", hint="unzip it again")
+        raise VideoError("NO_FRAMES", f"{folder.name} holds no picture", hint="unzip it again")
     faces, shapes = zip(*(_shipped_face(path, index, config=config) for index, path in enumerate(paths)), strict=True)
     (height, width), num_frames = shapes[0], len(faces)
     facts = ClipFacts(

@@ -11,7 +11,8 @@ from typing import Any
 
 from dfer_data.errors import CorruptDataError
 from dfer_data.loading.prepared import read_document
-from dfer_data.shards.layout import CARD_NAME, DATASET_NAME, LOG_NAME, SHARDS
+from dfer_data.shards.duplicates import find_duplicates, fold_splits, shard_opener
+from dfer_data.shards.layout import CARD_NAME, CLIPS_NAME, DATASET_NAME, FOLDS, LOG_NAME, SHARDS
 from dfer_data.shards.reader import ShardReader
 from dfer_data.storage import folder_lock as lock
 from dfer_data.storage.base import WORK, Target
@@ -45,6 +46,8 @@ class VerifyReport:
     """Number of decoded frames; 0 unless deep."""
     damages: tuple[Damage, ...]
     """Empty for an intact dataset."""
+    notes: tuple[str, ...] = ()
+    """Facts about an intact dataset that a user should know, one line each."""
 
 
 def verify(
@@ -74,7 +77,17 @@ def verify(
             # damages of single clips are more specific than a wrong size of their file
             damages = [d for d in damages if not (shard_damages and d.file == name)] + shard_damages
         on_shard(number + 1, len(document["shards"]))
-    return VerifyReport(len(document["files"]), num_clips, num_decoded, tuple(damages))
+    notes = () if damages else _duplicate_notes(target, document)
+    return VerifyReport(len(document["files"]), num_clips, num_decoded, tuple(damages), notes)
+
+
+def _duplicate_notes(target: Target, document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return a note if videos with the same bytes have two labels, or are in train and test."""
+    names = [f"{FOLDS}/fold-{fold}.csv" for fold in document["counts"]["folds"]]
+    clips, *folds = target.read_all([CLIPS_NAME, *names])
+    splits = dict(zip(document["counts"]["folds"], map(fold_splits, folds), strict=True))
+    note = find_duplicates(clips, splits, open_shard=shard_opener(document, target.shard_bytes)).note
+    return (note,) if note else ()
 
 
 def _check_size(name: str, facts: Mapping[str, Any], sizes: Mapping[str, int]) -> list[Damage]:

@@ -100,12 +100,21 @@ def _cut(videos: Sequence[SourceVideo]) -> list[tuple[SourceVideo, ...]]:
 def with_subjects(plan: Plan, subjects: Mapping[str, int]) -> Plan:
     """Return `plan` with tracks chosen by hand, clip id -> track; UsageError for clips that are not in the plan.
 
-    The clips of a video that is cut are `ID#0000` and so on.
+    The clips of a video that is cut are `ID#0000` and so on. Leading zeros that a spreadsheet removed do not matter.
     """
+    known = {video.clip_id for video in plan.listing.videos}
+    by_number: dict[str, list[str]] = {}
+    for known_id in known:
+        by_number.setdefault(_without_zeros(known_id), []).append(known_id)
     by_video: dict[str, dict[str, int]] = {}
     for clip_id, track in subjects.items():
-        by_video.setdefault(re.sub(r"#\d{4,}$", "", clip_id), {})[clip_id] = track
-    known = {video.clip_id for video in plan.listing.videos}
+        video_id = re.sub(r"#\d{4,}$", "", clip_id)
+        part = clip_id[len(video_id) :]
+        alike = by_number.get(_without_zeros(video_id), [])
+        if video_id not in known and len(alike) == 1:
+            video_id = alike[0]
+        if by_video.setdefault(video_id, {}).setdefault(video_id + part, track) != track:
+            raise UsageError(f"--subjects names clip {video_id + part} twice, with two tracks; keep one line")
     if unknown := sorted(by_video.keys() - known):
         raise UsageError(f"--subjects names {len(unknown)} clips that are not in the dataset: {', '.join(unknown[:5])}")
 
@@ -114,6 +123,11 @@ def with_subjects(plan: Plan, subjects: Mapping[str, int]) -> Plan:
 
     listing = replace(plan.listing, videos=with_tracks(plan.listing.videos))
     return replace(plan, listing=listing, shards=tuple(with_tracks(shard) for shard in plan.shards))
+
+
+def _without_zeros(clip_id: str) -> str:
+    """Return a clip id whose numbers have no leading zeros."""
+    return re.sub(r"(?<!\d)0+(?=\d)", "", clip_id)
 
 
 def _sorted_tracks(subjects: Mapping[str, int] | None) -> tuple[tuple[str, int], ...] | None:

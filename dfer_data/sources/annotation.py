@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 from dfer_data.errors import AnnotationError
 from dfer_data.sources.base import OFFICIAL, Layout, SourceListing, SourceVideo, Split
 from dfer_data.sources.catalog import catalog, not_there
-from dfer_data.sources.tree import DatasetTree, Found
+from dfer_data.sources.tree import DatasetTree, Found, stray_notes
 
 WORDS: Mapping[Layout, str] = MappingProxyType({"videos": "videos", "frames": "folders of crops"})
 """Layout -> plural noun for its items, for messages."""
@@ -39,11 +40,11 @@ class Entry:
 def read_lines(root: Path, name: str, faults: list[str]) -> Iterator[tuple[str, str]]:
     """Yield (`file:line`, text) per non-empty line, stripped of outer white space except tabs.
 
-    Accepts any line ending, a byte order mark, UTF-8, UTF-16 and GBK; an empty file or another encoding is a fault.
+    Accepts any line ending, a byte order mark, UTF-8, UTF-16, GBK and Latin-1; an empty file or another encoding is a
+    fault.
     """
-    text = decoded((root / name).read_bytes())
+    text = decoded(root, name, faults)
     if text is None:
-        faults.append(f"{name}: neither UTF-8 nor GBK text; save it as UTF-8")
         return
     lines = [(number, line.strip(" \r\n\v\f")) for number, line in enumerate(text.splitlines(), start=1)]
     if not any(line for _, line in lines):
@@ -54,15 +55,31 @@ def read_lines(root: Path, name: str, faults: list[str]) -> Iterator[tuple[str, 
     yield from ((f"{name}:{number}", line) for number, line in lines if line.strip())
 
 
-def decoded(data: bytes) -> str | None:
-    """Return the text of a file; None if it has none of the encodings of annotation files."""
-    encodings = ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "gb18030")
+def decoded(root: Path, name: str, faults: list[str]) -> str | None:
+    """Return the text of a file; None and a fault if it has none of the encodings of annotation files."""
+    data = (root / name).read_bytes()
+    encodings = ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "gb18030", "cp1252")
     for encoding in encodings:
         try:
-            return data.decode(encoding)
+            text = data.decode(encoding)
         except UnicodeDecodeError:
             continue
+        if _is_plausible(text, encoding):
+            return text
+    faults.append(f"{name}: neither UTF-8 nor GBK nor Latin-1 text; save it as UTF-8")
     return None
+
+
+def _is_plausible(text: str, encoding: str) -> bool:
+    """Whether a text may be of an encoding that fits many bytes: `fröhlich` in Latin-1 is Chinese in GBK.
+
+    Chinese has mostly characters of GB 2312, which such words lack; Latin-1 has letters inside of words.
+    """
+    others = [character for character in text if not character.isascii()]
+    if encoding == "gb18030":
+        return len("".join(others).encode("gb2312", "ignore")) > len(others)  # two bytes for each that it has
+    inside_words = re.findall(r"(?<=[A-Za-z])[À-ÿ]|[À-ÿ](?=[A-Za-z])", text)
+    return encoding != "cp1252" or 2 * len(inside_words) > len(others)
 
 
 def cross_faults(entries: Iterable[Entry]) -> list[str]:
@@ -126,6 +143,8 @@ def assemble(
             folds[entry.fold][entry.clip_id] = entry.split
     if extra_ids := sorted(found.keys() - by_clip_id.keys()):
         notes = (*notes, f"{len(extra_ids)} {WORDS[layout]} are in no list and are left out ({extra_ids[0]}...)")
+    if layout == "frames":
+        notes = (*notes, *stray_notes(tree, (item for clip_id, item in found.items() if clip_id in by_clip_id)))
     return SourceListing(
         dataset,
         layout,

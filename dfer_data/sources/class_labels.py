@@ -27,13 +27,22 @@ CREMAD_NAMES = ("angry", "disgust", "fear", "happy", "neutral", "sad")
 RAVDESS_NAMES = ("neutral", "calm", "happy", "sad", "angry", "fear", "disgust", "surprise")
 """RAVDESS' eight classes in the order of their codes 01 to 08."""
 
+EMOTIONS = frozenset((*DFEW_NAMES, *MAFW_NAMES, *CREMAD_NAMES, *RAVDESS_NAMES))
+"""The canonical names of all emotions of the known datasets."""
+
 _SYNONYMS = MappingProxyType(
     {
         "anger": "angry",
+        "anxious": "anxiety",
+        "calmness": "calm",
+        "contemptuous": "contempt",
+        "disappointed": "disappointment",
         "disgusted": "disgust",
         "fearful": "fear",
         "happiness": "happy",
+        "helpless": "helplessness",
         "joy": "happy",
+        "neutrality": "neutral",
         "sadness": "sad",
         "surprised": "surprise",
     }

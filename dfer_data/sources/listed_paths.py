@@ -8,11 +8,15 @@ from dataclasses import dataclass
 from dfer_data.sources.annotation import WORDS, Entry, assemble
 from dfer_data.sources.base import Layout, SourceListing, Split
 from dfer_data.sources.class_names import named_classes
-from dfer_data.sources.path_matching import Places, plain
+from dfer_data.sources.path_matching import Likeness, Places, plain
 from dfer_data.sources.tree import DatasetTree, by_clip, of_kind
 
 SPLITS: dict[str, Split] = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 VALIDATION = ("val", "valid", "validation", "dev")
+_INEXACT: dict[Likeness, str] = {
+    "spelling": "differ from their line in case, extension or leading zeros",
+    "name": "were found by the file's name alone, in another folder than their line has",
+}
 
 
 @dataclass(frozen=True)
@@ -50,36 +54,44 @@ def list_lines(
     A clip's id is the path below the root of the video or folder that matches its line.
     """
     items = of_kind(tree, layout, crops=crops)
-    places, entries, num_frames = Places(items), list[Entry](), dict[str, int]()
-    first_use: dict[str, str] = {}
     lines = list(lines)
+    places, entries, num_frames = Places(items, [line.path for line in lines]), list[Entry](), dict[str, int]()
+    first_use: dict[str, str] = {}
     for line in lines:
         first_use.setdefault(line.label, line.where)
-    class_names, names = named_classes(tree, first_use, faults) if first_use else ((), {})
+    naming = named_classes(tree, first_use, faults)
+    inexact: dict[Likeness, dict[str, str]] = {"spelling": {}, "name": {}}
     for line in lines:
         match = places.find(line.path)
         if isinstance(match, list):
             candidates = f"{match[0].path} and {match[1].path}"
             faults.append(f"{line.where}: {line.path} fits {candidates} equally well; write more of the path")
             continue
-        clip_id = plain(match.path if match else line.path)
-        entries.append(Entry(clip_id, names.get(line.label), line.fold, line.split, line.where, line.group))
+        clip_id = plain(match.item.path if match else line.path)
+        if match and match.likeness in inexact:
+            inexact[match.likeness][line.path] = match.item.path
+        entries.append(Entry(clip_id, naming.name_of.get(line.label), line.fold, line.split, line.where, line.group))
         if line.num_frames is not None:
             num_frames[clip_id] = line.num_frames
     clip_ids = {entry.clip_id for entry in entries}
-    found = by_clip(tree, items, lambda item: plain(item.path), faults)
-    num_extra = len(found.keys() - clip_ids)
+    found = by_clip(tree, (item for item in items if plain(item.path) in clip_ids), lambda i: plain(i.path), faults)
+    num_extra = len(items) - len(found)
     differing = [i for i, n in num_frames.items() if i in found and found[i].num_pictures not in (0, n)]
-    notes = [f"{num_extra} {WORDS[layout]} are in no line and are left out"] * bool(num_extra)
+    notes = list(naming.notes)
+    for likeness, pairs in inexact.items():
+        if pairs:
+            written, local = next(iter(pairs.items()))
+            notes.append(f"{len(pairs)} {WORDS[layout]} {_INEXACT[likeness]} ({written} -> {local}...)")
+    notes += [f"{num_extra} {WORDS[layout]} are in no line and are left out"] * bool(num_extra)
     if differing:
         notes.append(f"{len(differing)} clips differ from their line in the number of frames ({differing[0]}...)")
     return assemble(
         dataset,
         tree,
         layout=layout,
-        class_names=class_names,
+        class_names=naming.names,
         entries=entries,
-        found={clip_id: item for clip_id, item in found.items() if clip_id in clip_ids},
+        found=found,
         faults=faults,
         wanted=f"{WORDS[layout]} that the lines name",
         fold_rule=fold_rule,

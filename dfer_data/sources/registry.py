@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
-from dfer_data.errors import UsageError
+from dfer_data.errors import UsageError, did_you_mean
 from dfer_data.sources.adapters.afew import list_afew
 from dfer_data.sources.adapters.cremad import list_cremad
 from dfer_data.sources.adapters.csv_table import list_table
@@ -53,4 +54,7 @@ def adapter(name: str) -> Adapter:
     try:
         return SOURCES[name]
     except KeyError:
-        raise UsageError(f"unknown dataset {name!r}; known: {', '.join(SOURCES)}") from None
+        if Path(name).exists():
+            raise UsageError(f"{name} is not the name of a dataset; for a folder: folder --source {name}") from None
+        hint = did_you_mean(name.lower(), SOURCES)
+        raise UsageError(f"unknown dataset {name!r}{hint}; known: {', '.join(SOURCES)}") from None

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from dfer_data.sources.base import Layout, outsiders
 from dfer_data.sources.catalog import catalog, not_there
-from dfer_data.video.image_folder import PICTURE_EXTENSIONS
+from dfer_data.video.frame_names import frames_of
+from dfer_data.video.image_folder import PICTURE_EXTENSIONS, UNREAD_EXTENSIONS
 from dfer_data.video.reader import VIDEO_EXTENSIONS
 
 _LFS_POINTER = b"version https://git-lfs"
 _LFS_BYTES = 200  # a pointer has about 130
-_JUNK = ("__MACOSX",)  # metadata that an archive made on a Mac leaves when it is unzipped
+_JUNK = re.compile(
+    r"__macosx|__pycache__|\$recycle\.bin|recycler|\$extend|system volume information|found\.\d{3}|lost\+found"
+    r"|@eadir|@tmp|@recycle|#recycle|@recently-snapshot|[#~]snapshot",
+    re.IGNORECASE,
+)  # folders that archives, systems and network drives leave
 
 
 @dataclass(frozen=True)
@@ -24,9 +30,13 @@ class Found:
     path: str
     """POSIX path below the root; `.` for the root itself."""
     num_bytes: int
-    """Size of the file, or of the folder's pictures together."""
+    """Size of the file, or of the folder's frames together."""
     num_pictures: int = 0
-    """Pictures in the folder; 0 for a video."""
+    """Frames in the folder; 0 for a video."""
+    strays: tuple[str, ...] = ()
+    """Names of the folder's pictures that are no frames of its series."""
+    fault: str = ""
+    """Why the order of the folder's pictures is not known; empty if it is."""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -41,17 +51,19 @@ class Found:
 
 @dataclass(frozen=True)
 class DatasetTree:
-    """Everything below a folder, each field sorted by path; hidden files are ignored."""
+    """Everything below a folder, each field sorted by path; hidden files and folders of systems are ignored."""
 
     root: Path
     videos: tuple[Found, ...]
     """Files with a video extension."""
     pictures: tuple[Found, ...]
-    """Folders that hold JPEG or PNG files."""
+    """Folders that hold pictures."""
     files: tuple[str, ...]
     """POSIX paths below the root of all other files."""
     faults: tuple[str, ...]
     """One message per link to a folder, which is not followed, and per name that is not UTF-8."""
+    dangling: tuple[str, ...]
+    """Videos that are links to files which do not exist, as git-annex leaves them before it fetches the files."""
 
     def named(self, *names: str) -> str | None:
         """Return the path of the first file with one of the names, ignoring case; None if there is none."""
@@ -72,20 +84,34 @@ def scan(root: Path, *, dataset: str) -> DatasetTree:
     pictures: list[Found] = []
     files: list[str] = []
     faults: list[str] = []
+    dangling: list[str] = []
     for folder, entries in _folders(root, "", faults):
-        images = [entry for entry in entries if PurePosixPath(entry.name).suffix.lower() in PICTURE_EXTENSIONS]
+        images = {
+            entry.name: entry
+            for entry in entries
+            if PurePosixPath(entry.name).suffix.lower() in PICTURE_EXTENSIONS and entry.is_file()
+        }
         if images:
-            pictures.append(Found(folder or ".", sum(entry.stat().st_size for entry in images), len(images)))
+            frames = frames_of(images)
+            num_bytes = sum(images[name].stat().st_size for name in frames.names)
+            pictures.append(Found(folder or ".", num_bytes, len(frames.names), frames.strays, frames.fault))
         for entry in entries:
             path, suffix = f"{folder}/{entry.name}".lstrip("/"), PurePosixPath(entry.name).suffix.lower()
-            if suffix in VIDEO_EXTENSIONS:
+            if not entry.is_file():
+                dangling += [path] if suffix in VIDEO_EXTENSIONS else []
+            elif suffix in VIDEO_EXTENSIONS:
                 videos.append(Found(path, entry.stat().st_size))
             elif suffix not in PICTURE_EXTENSIONS:
                 files.append(path)
     not_utf8 = [item.path for item in (*videos, *pictures) if not is_text(item.path)]
     faults += [f"{path!r}: the name is not UTF-8; rename it" for path in not_utf8]
     return DatasetTree(
-        root, tuple(sorted(videos, key=_path)), tuple(sorted(pictures, key=_path)), tuple(files), tuple(faults)
+        root,
+        tuple(sorted(videos, key=_path)),
+        tuple(sorted(pictures, key=_path)),
+        tuple(files),
+        tuple(faults),
+        tuple(dangling),
     )
 
 
@@ -99,13 +125,15 @@ def _path(item: Found) -> str:
 
 
 def _folders(root: Path, folder: str, faults: list[str]) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
-    """Yield (path below root, files in it) per folder, in order."""
+    """Yield (path below root, files and links to nothing in it) per folder, in order."""
     with os.scandir(root / folder) as directory:
         entries = sorted((entry for entry in directory if not entry.name.startswith(".")), key=lambda entry: entry.name)
-    yield folder, [entry for entry in entries if entry.is_file()]
+    yield folder, [entry for entry in entries if entry.is_file() or (entry.is_symlink() and not entry.is_dir())]
     for entry in entries:
         path = f"{folder}/{entry.name}".lstrip("/")
-        if entry.is_dir(follow_symlinks=False) and entry.name not in _JUNK:
+        if _JUNK.fullmatch(entry.name):
+            continue
+        if entry.is_dir(follow_symlinks=False):
             yield from _folders(root, path, faults)
         elif entry.is_dir():
             faults.append(
@@ -125,7 +153,8 @@ def by_clip(
 ) -> dict[str, Found]:
     """Return clip id -> video or folder; `key` returns the id, or None for an item that is no clip of the dataset.
 
-    Faults: a clip in two places (two sources are never mixed), links out of the root, Git LFS pointers.
+    Faults: a clip in two places (two sources are never mixed), links out of the root, Git LFS pointers, folders whose
+    pictures have no order.
     """
     clips: dict[str, Found] = {}
     duplicates: list[str] = []
@@ -139,7 +168,25 @@ def by_clip(
         faults.append(f"{duplicates[0]}{more}; two sources are not mixed: keep one of them{hint}")
     faults += outsiders(tree.root, (item.path for item in clips.values()))
     faults += _pointer_faults(tree, clips.values())
+    if disordered := [item for item in clips.values() if item.fault]:
+        more = f", and {len(disordered) - 1} more folders have such names" if len(disordered) > 1 else ""
+        faults.append(f"{disordered[0].path}: {disordered[0].fault}{more}")
     return clips
+
+
+def stray_notes(tree: DatasetTree, items: Iterable[Found]) -> tuple[str, ...]:
+    """Return notes about the pictures that are left out of the folders of clips; empty if none are."""
+    strays = [f"{item.path}/{name}" for item in items for name in item.strays]
+    unread = [path for path in tree.files if PurePosixPath(path).suffix.lower() in UNREAD_EXTENSIONS]
+    facts = {
+        "are copies, or their names differ from those of the frames": strays,
+        "have a format that is not read": unread,
+    }
+    return tuple(
+        f"{len(paths)} pictures {fact}; they are left out: {', '.join(paths[:3])}{'...' if len(paths) > 3 else ''}"
+        for fact, paths in facts.items()
+        if paths
+    )
 
 
 def five_digits(one: Found) -> str | None:

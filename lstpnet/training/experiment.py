@@ -16,6 +16,8 @@ from dfer_data.config import PrepareConfig
 from dfer_data.errors import UsageError
 from dfer_data.frame_sampling import sampler
 from dfer_data.loading.prepared import PreparedDataset, open_dataset
+from dfer_data.shards.duplicates import find_duplicates
+from dfer_data.shards.layout import CLIPS_NAME
 from lstpnet.metrics import prior_logits
 from lstpnet.protocol import deviations, preset
 from lstpnet.recipe import Recipe
@@ -104,6 +106,7 @@ class Experiment:
             f"n_train {len(self.train_ids)}",
             f"n_test {len(self.test_ids)} ({len(self.faceless_test_ids)} without a face, given the train prior)",
             self._left_out(),
+            *self._duplicates(),
             f"sampler {recipe.sampler}{views}" + (" (test frames drawn)" if policy.is_test_random else ""),
             f"short clips {recipe.short}",
             f"{recipe.size_px} px",
@@ -125,6 +128,14 @@ class Experiment:
             f"clips under {least_frames} frames left out ({len(self.left_out_test_ids)} of test, "
             f"{len(self._failed(self.left_out_test_ids))} of them without a face)"
         )
+
+    def _duplicates(self) -> list[str]:
+        """Return how many clips the protocol counts twice: one file in train and test, or under two labels."""
+        splits = dict.fromkeys(self.train_ids + self.val_ids, "train") | dict.fromkeys(self.test_ids, "test")
+        duplicates = find_duplicates(self.data.root / CLIPS_NAME, {"this": splits}, open_shard=self.data.shard)
+        num_test, num_labels = len(duplicates.in_train_and_test.get("this", ())), len(duplicates.under_two_labels)
+        words = [f"{num_test} test clips have the bytes of a train clip"] if num_test else []
+        return words + ([f"{num_labels} videos are also under another label"] if num_labels else [])
 
     def _selection(self) -> str:
         recipe = self.recipe

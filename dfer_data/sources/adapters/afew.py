@@ -15,6 +15,8 @@ from dfer_data.sources.catalog import not_there
 from dfer_data.sources.class_labels import DFEW_NAMES, emotion
 from dfer_data.sources.tree import Found, by_clip, of_kind, scan
 
+_SPLITS: dict[str, Split] = {"train": "train", "val": "test"}
+
 
 def list_afew(root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
     """List AFEW's Train and Val. See Source."""
@@ -48,7 +50,7 @@ def list_afew(root: Path, *, layout: Layout, crops: str | None = None) -> Source
 def _split(item: Found) -> Split | None:
     """Return the split that the nearest matching folder names; None for clips in Test or outside of all splits."""
     words = [word for part in item.parts[:-1] for word in re.findall("train|val|test", part.lower())]
-    return {"train": "train", "val": "test"}.get(words[-1]) if words else None  # type: ignore[return-value]
+    return _SPLITS.get(words[-1]) if words else None
 
 
 def _clip_id(item: Found) -> str | None:

@@ -48,9 +48,8 @@ def _find_table(root: Path) -> tuple[DatasetTree, str]:
 
 def _rows(root: Path, name: str, faults: list[str]) -> Iterator[_Row]:
     """Yield (`file:line`, column -> cell) per row; add faults of the header and of rows to `faults`."""
-    text = decoded((root / name).read_bytes())
+    text = decoded(root, name, faults)
     if text is None:
-        faults.append(f"{name}: neither UTF-8 nor GBK text; save it as UTF-8")
         return
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=text.partition("\n")[0].count))
     header = [cell.strip().lower() for cell in next(reader, [])]

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dfer_data.errors import ConfigMismatchError, FormatVersionError
-from dfer_data.preparation.plan import Plan, commit_plan, make_plan
+from dfer_data.errors import ConfigMismatchError, FormatVersionError, UsageError
+from dfer_data.preparation.plan import Plan, commit_plan, make_plan, with_subjects
 from dfer_data.sources.base import SourceListing, SourceVideo
 from dfer_data.storage.files import canonical_json
 from dfer_data.storage.folder import FolderTarget
@@ -127,3 +127,21 @@ def test_a_setting_that_did_not_exist_yet_means_the_rule_of_its_time(tmp_path: P
     commit(plan(1, 2), tmp_path)
     with pytest.raises(ConfigMismatchError, match="undetected: 'interpolate' there, 'drop' now"):
         commit(make_plan(listing([1, 2]), replace(CONFIG, undetected="drop")), tmp_path)
+
+
+def test_subjects_are_found_without_the_zeros_that_a_spreadsheet_removes() -> None:
+    videos = [
+        SourceVideo(clip_id, clip_id, 1, "happy") for clip_id in ("00001", "00010", "Action/Happy/0118", "a01", "a1")
+    ]
+    made = make_plan(SourceListing("folder", "videos", ("happy",), tuple(videos), {}), CONFIG)
+    chosen = with_subjects(made, {"1": 2, "10#0003": 1, "Action/Happy/118": 0, "a1": 4}).listing.videos
+    assert {video.clip_id: dict(video.subjects) for video in chosen if video.subjects} == {
+        "00001": {"00001": 2},
+        "00010": {"00010#0003": 1},
+        "Action/Happy/0118": {"Action/Happy/0118": 0},
+        "a1": {"a1": 4},
+    }
+    with pytest.raises(UsageError, match=r"not in the dataset: 2, a001"):  # a01 or a1
+        with_subjects(made, {"2": 1, "a001": 1})
+    with pytest.raises(UsageError, match=r"clip 00001 twice, with two tracks"):
+        with_subjects(made, {"1": 2, "00001": 1})

@@ -125,7 +125,7 @@ FAULTS: dict[str, list[tuple[Change, str]]] = {
         (add(TRAIN, "video_name label"), f"{TRAIN}:3: 'video_name label' is not Scene/Emotion/0001"),
         (put(TRAIN, ""), f"{TRAIN}: is empty"),
         (put(TEST, LFS), f"{TEST}: a Git LFS pointer, not the file"),
-        (put(TEST, b"Action/Happy/0002 \xff\xff\xff\n"), f"{TEST}: neither UTF-8 nor GBK text"),
+        (put(TEST, b"Action/Happy/0002 \xff\xff\xff\n"), f"{TEST}: neither UTF-8 nor GBK nor Latin-1 text"),
         (drop(TEST), "test_All.csv: missing"),
         (
             put(f"more/{CROPS}/Action/Sad/0001/1.jpg"),
@@ -183,7 +183,10 @@ FAULTS: dict[str, list[tuple[Change, str]]] = {
         (put(MAFW.format(3, "test"), ""), f"{MAFW.format(3, 'test')}: is empty"),
         (drop(MAFW.format(3, "test")), "single/no_caption/set_3/test.txt: missing"),
         (put(MAFW.format(3, "test"), LFS), f"{MAFW.format(3, 'test')}: a Git LFS pointer, not the file"),
-        (put(MAFW.format(3, "test"), b"00003.mp4 \xff\xff"), f"{MAFW.format(3, 'test')}: neither UTF-8 nor GBK text"),
+        (
+            put(MAFW.format(3, "test"), b"00003.mp4 \xff\xff"),
+            f"{MAFW.format(3, 'test')}: neither UTF-8 nor GBK nor Latin-1 text",
+        ),
         (put("more/1.mp4"), "more/1.mp4: clip 00001 is also in data/clips/00001.mp4; two sources are not mixed"),
         (put("data/clips/00002.mp4", LFS), "data/clips/00002.mp4: a Git LFS pointer, not a video"),
     ],
@@ -203,7 +206,10 @@ FAULTS: dict[str, list[tuple[Change, str]]] = {
         (put("mp4/1001_IEO_ANG_HI.mp4"), "clip 1001_IEO_ANG_HI is also in VideoFlash/1001_IEO_ANG_HI.flv"),
         (put("SentenceFilenames.csv", ""), "SentenceFilenames.csv: is empty"),
         (put("SentenceFilenames.csv", LFS), "SentenceFilenames.csv: a Git LFS pointer, not the file"),
-        (put("SentenceFilenames.csv", b"\xff\xff\xff"), "SentenceFilenames.csv: neither UTF-8 nor GBK text"),
+        (
+            put("SentenceFilenames.csv", b"\xff\xff\xff"),
+            "SentenceFilenames.csv: neither UTF-8 nor GBK nor Latin-1 text",
+        ),
         (
             add("SentenceFilenames.csv", '"11","1001_IEO_ANG_HI"'),
             "SentenceFilenames.csv:12: 1001_IEO_ANG_HI is listed twice",
@@ -240,10 +246,10 @@ FAULTS: dict[str, list[tuple[Change, str]]] = {
         (put("mine.csv", "a/1.mp4,sad\n"), "mine.csv:1: no column path in: a/1.mp4, sad"),
         (put("mine.csv", "path,label,emotion\na/1.mp4,sad,sad\n"), "mine.csv:1: two columns mean label"),
         (put("mine.csv", ""), "mine.csv:1: no column path in: (nothing)"),
-        (put("mine.csv", b"path,label\n\xff\xff,sad\n"), "mine.csv: neither UTF-8 nor GBK text"),
+        (put("mine.csv", b"path,label\n\xff\xff,sad\n"), "mine.csv: neither UTF-8 nor GBK nor Latin-1 text"),
         (add("mine.csv", "a/1.mp4,sad,train,x"), "mine.csv:5: clip a/1.mp4 is listed twice (mine.csv:2)"),
         (add("mine.csv", "a/1.mp4,sad,test,x"), "mine.csv:5: clip a/1.mp4 of test is also in train (mine.csv:2)"),
-        (add("mine.csv", "a/1.mp4,joy,train,x"), "mine.csv:5: clip a/1.mp4 is joy, but sad in mine.csv:2"),
+        (add("mine.csv", "a/1.mp4,joy,train,x"), "mine.csv:5: clip a/1.mp4 is happy, but sad in mine.csv:2"),
         (add("mine.csv", "a/1.mp4,sad,train,z"), "mine.csv:5: clip a/1.mp4 is of z, but x in mine.csv:2"),
         (add("mine.csv", "c.mp4,sad"), "mine.csv:5: 2 cells, the header has 4"),
         (add("mine.csv", "c.mp4,,train,x"), "mine.csv:5: label missing"),
@@ -281,12 +287,12 @@ FAULTS: dict[str, list[tuple[Change, str]]] = {
             "set_1_train.txt:3: '00001' is not a path, optionally a number of frames, and a label",
         ),
         (put("set_1_train.txt", ""), "set_1_train.txt: is empty"),
-        (put("set_1_train.txt", b"\xff\xff 20 0\n"), "set_1_train.txt: neither UTF-8 nor GBK text"),
+        (put("set_1_train.txt", b"\xff\xff 20 0\n"), "set_1_train.txt: neither UTF-8 nor GBK nor Latin-1 text"),
         (put("set_1_train.txt", LFS), "set_1_train.txt: a Git LFS pointer, not the file"),
         (drop("set_1_train.txt"), "fold 1: no list of train"),
         (put("set_2_test.txt", "/data/x/a/00001 20 0"), "fold 2: no list of train"),
         (
-            lambda root: write(write(root, "c/00001.mp4"), "set_1_test.txt", "/d/00001 9 0"),
+            lambda root: write(write(root, "c/00001.mp4"), "set_1_test.txt", "00001 9 0"),
             "fits a/00001.mp4 and c/00001.mp4 equally well",
         ),
         (put("b/00003.mp4", LFS), "b/00003.mp4: a Git LFS pointer, not a video"),
@@ -501,3 +507,34 @@ def test_one_s_own_data_that_is_not_there(tmp_path: Path) -> None:
     for name in ("csv", "lists"):
         with pytest.raises(UsageError, match=r"nowhere is not a folder; "):
             SOURCES[name].list(tmp_path / "nowhere", layout="videos")
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "utf-16", "gbk"])
+def test_letters_with_accents_and_chinese_are_read_in_their_encoding(encoding: str, tmp_path: Path) -> None:
+    labels = ["开心", "伤心"] if encoding == "gbk" else ["glücklich", "très joyeux"]
+    write(tmp_path, "1.mp4")
+    write(tmp_path, "2.mp4")
+    text = f"path,label\n1.mp4,{labels[0]}\n2.mp4,{labels[1]}\n"
+    write(tmp_path, "mine.csv", text.encode(encoding))
+    assert [video.label for video in listed("csv", tmp_path).videos] == labels
+
+
+def test_a_label_does_not_go_to_a_file_in_another_folder(tmp_path: Path) -> None:
+    for name in ("S1/happy/001.mp4", "S1/sad/001.mp4", "S2/happy/002.mp4"):
+        write(tmp_path, name)
+    write(tmp_path, "mine.csv", "path,label\nS1/happy/001.mp4,happy\nS1/sad/001.mp4,sad\nS2/sad/002.mp4,sad\n")
+    found = listed("csv", tmp_path)
+    assert [video.clip_id for video in found.missing] == ["S2/sad/002.mp4"]
+    assert found.notes == ("1 videos are in no line and are left out",)
+
+
+def test_files_found_by_another_spelling_or_by_name_alone_are_counted(tmp_path: Path) -> None:
+    for name in ("a/00001.mp4", "a/2.avi", "b/3.mp4", "c/4.mp4"):
+        write(tmp_path, name)
+    write(tmp_path, "mine.csv", "path,label\na/1.mp4,sad\nA/2.mp4,sad\n3.mp4,sad\n4.mp4,sad\n")
+    found = listed("csv", tmp_path)
+    assert [video.clip_id for video in found.videos] == ["a/00001.mp4", "a/2.avi", "b/3.mp4", "c/4.mp4"]
+    assert found.notes == (
+        "2 videos differ from their line in case, extension or leading zeros (a/1.mp4 -> a/00001.mp4...)",
+        "2 videos were found by the file's name alone, in another folder than their line has (3.mp4 -> b/3.mp4...)",
+    )

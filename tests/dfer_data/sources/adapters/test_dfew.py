@@ -260,5 +260,7 @@ def test_crops_that_are_not_there_are_named(dfew: Path) -> None:
 
 
 def test_an_unknown_dataset_lists_the_known_ones() -> None:
-    with pytest.raises(UsageError, match="unknown dataset 'ferv'; known: dfew, ferv39k, afew"):
+    with pytest.raises(
+        UsageError, match=r"unknown dataset 'ferv' \(did you mean ferv39k\?\); known: dfew, ferv39k, afew"
+    ):
         adapter("ferv")

@@ -8,7 +8,7 @@ import pytest
 
 from dfer_data.errors import AnnotationError, UsageError
 from dfer_data.sources.adapters.folder import list_folder
-from dfer_data.sources.base import SourceListing
+from dfer_data.sources.base import Layout, SourceListing
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -51,7 +51,7 @@ def test_without_folders_there_are_no_classes(tmp_path: Path) -> None:
 def test_other_files_are_noted_and_hidden_ones_passed_over(tmp_path: Path) -> None:
     found = listed(touch(tmp_path, "a.mp4", "notes.txt", "happy/thumbs.db", ".DS_Store", "._a.mp4"))
     assert [video.clip_id for video in found.videos] == ["a.mp4"]
-    assert found.notes == ("2 files without a video extension are left out",)
+    assert found.notes == ("2 files without a video extension are left out (.db 1, .txt 1)",)
 
 
 @pytest.mark.parametrize(
@@ -129,5 +129,87 @@ def test_no_videos_says_what_was_there(tmp_path: Path) -> None:
 def test_no_folder_and_the_wrong_layout(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"none is not a folder; .*--source DIR"):
         listed(tmp_path / "none")
-    with pytest.raises(UsageError, match=r"holds no folder of JPEG or PNG files"):
+    with pytest.raises(UsageError, match=r"holds no folder of pictures"):
         list_folder(tmp_path, layout="frames")
+
+
+@pytest.mark.parametrize(
+    "junk",
+    [
+        *(".Trash/x.mp4", "__MACOSX/happy/x.mp4", "$RECYCLE.BIN/x.mp4", "@eaDir/x.mp4", "lost+found/x.mp4"),
+        *("happy/.ipynb_checkpoints/a.mp4", "System Volume Information/x.mp4", "#recycle/x.mp4", "happy/@eaDir/x.mp4"),
+        *("~snapshot/x.mp4", "FOUND.000/x.mp4", "@Recently-Snapshot/x.mp4"),
+    ],
+)
+@pytest.mark.parametrize("layout", ["videos", "frames"])
+def test_folders_of_systems_are_no_labels(tmp_path: Path, junk: str, layout: Layout) -> None:
+    names = ["happy/a.mp4", "sad/b.mp4", junk]
+    if layout == "frames":
+        names = [f"{name.removesuffix('.mp4')}/1.jpg" for name in names]
+    found = list_folder(touch(tmp_path, *names), layout=layout)
+    assert [video.label for video in found.videos] == ["happy", "sad"]
+    assert (found.class_names, found.notes) == (("happy", "sad"), ())
+
+
+def test_splits_above_the_labels_are_no_classes(tmp_path: Path) -> None:
+    found = listed(touch(tmp_path, "Train/happy/a.mp4", "Train/sad/b.mp4", "test/happy/c.mp4", "val/sad/d.mp4"))
+    assert [(video.clip_id, video.label) for video in found.videos] == [
+        ("Train/happy/a.mp4", "happy"),
+        ("Train/sad/b.mp4", "sad"),
+        ("test/happy/c.mp4", "happy"),
+        ("val/sad/d.mp4", "sad"),
+    ]
+    assert found.folds == {
+        "1": {
+            "Train/happy/a.mp4": "train",
+            "Train/sad/b.mp4": "train",
+            "test/happy/c.mp4": "test",
+            "val/sad/d.mp4": "train",
+        }
+    }
+    assert (found.class_names, found.fold_rule) == (("happy", "sad"), "as the folders say")
+
+
+def test_a_val_folder_without_a_test_folder_is_tested(tmp_path: Path) -> None:
+    found = listed(touch(tmp_path, "train/a.mp4", "val/b.mp4"))
+    assert found.class_names == ()
+    assert found.folds == {"1": {"train/a.mp4": "train", "val/b.mp4": "test"}}
+
+
+def test_folders_that_may_be_no_classes_are_noted(tmp_path: Path) -> None:
+    mixed = listed(touch(tmp_path / "a", "train/happy/a.mp4", "test/sad/b.mp4", "extra/c.mp4"))
+    assert mixed.class_names == ("extra", "test", "train")
+    assert mixed.notes == ("test and train are classes here, not splits, because of the folders next to them (extra)",)
+    nested = listed(touch(tmp_path / "b", "videos/happy/a.mp4", "videos/sad/b.mp4"))
+    assert nested.class_names == ("videos",)
+    assert nested.notes[0].startswith("all videos are below one folder, videos, which is the only class")
+
+
+def test_one_video_may_be_the_source(tmp_path: Path) -> None:
+    touch(tmp_path, "one.mp4", "two.mp4")
+    (video,) = listed(tmp_path / "one.mp4").videos
+    assert (video.clip_id, video.path, video.num_bytes, video.label) == ("one.mp4", "one.mp4", 1, None)
+    with pytest.raises(UsageError, match=r"notes.txt is not a folder"):
+        listed(touch(tmp_path, "notes.txt") / "notes.txt")
+
+
+def test_pictures_that_are_no_frames_are_named(tmp_path: Path) -> None:
+    numbers = [f"happy/1/{number}.jpg" for number in range(1, 9)]
+    found = list_folder(touch(tmp_path, *numbers, "happy/1/4 (1).jpg", "sad/2/1.avif"), layout="frames")
+    assert [(video.clip_id, video.num_bytes) for video in found.videos] == [("happy/1", 8)]
+    assert found.notes == (
+        "1 pictures are copies, or their names differ from those of the frames; they are left out: happy/1/4 (1).jpg",
+        "1 pictures have a format that is not read; they are left out: sad/2/1.avif",
+    )
+
+
+def test_two_series_in_the_folders_of_clips_are_one_fault(tmp_path: Path) -> None:
+    for clip in ("a", "b", "c"):
+        touch(tmp_path, *(f"happy/{clip}/f_{face}_{number:06d}.bmp" for face in "01" for number in range(1, 9)))
+    with pytest.raises(AnnotationError) as caught:
+        list_folder(tmp_path, layout="frames")
+    (fault,) = caught.value.faults
+    assert fault.startswith("happy/a: the names of its pictures have several numbers that give no single order ")
+    assert "(f_0_000001.bmp and f_1_000001.bmp)" in fault
+    assert fault.endswith("and 2 more folders have such names")
+    assert listed(touch(tmp_path, "happy/v.mp4")).videos  # for videos the pictures do not matter
