@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dfer_data.errors import UsageError
+from dfer_data.errors import UsageError, did_you_mean
 
 from ._support import console
 from ._support.options import JsonFlag
@@ -21,7 +21,7 @@ def datasets(
     from dfer_data.sources.catalog import catalog
 
     if name is not None and name not in catalog():
-        raise UsageError(f"unknown dataset {name!r}; known: {', '.join(catalog())}")
+        raise UsageError(f"unknown dataset {name!r}{did_you_mean(name, catalog())}; known: {', '.join(catalog())}")
     documents = {known: _document(known) for known in catalog() if name in (None, known)}
     if as_json:
         console.print_json({"datasets": documents})

@@ -129,7 +129,7 @@ def _load_detectors(
 def _print_result(result: DetectorComparison, *, every: int, out: Path | None) -> None:
     """Print the tables, the clips with different subjects, and the folder of the files."""
     counts = f"{len(result.clips)} clips, {result.detectors[0].num_frames} frames"
-    counts += f", one in {every}: jitter includes the motion between them" if every > 1 else ""
+    counts += f", one in {every}: jitter needs every frame (--every 1)" if every > 1 else ""
     console.say(f"{counts}; lengths in % of the inter-ocular distance\n")
     header = (
         "detector",

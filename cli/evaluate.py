@@ -63,11 +63,21 @@ def evaluate(
     opened, dataset, clip_ids = _open(source, data, fold, checkpoint, trained_on, protocol, overrides)
     if out is not None:
         refuse_targets(out, force=force)
+    _warn_if_synthetic(source, dataset, opened)
     result = evaluate_on(opened, dataset, clip_ids, is_masked=is_masked, device=pick_device(device))
     if out is not None:
         has_same_classes = set(opened.class_names) == set(dataset.class_names)
         _write(out, result, opened.class_names, has_same_classes=has_same_classes)
     _print_result(source, dataset, opened, result, is_masked=is_masked, as_json=as_json)
+
+
+def _warn_if_synthetic(source: Path, dataset: PreparedDataset, opened: OpenedModel) -> None:
+    from lstpnet.runs import SYNTHETIC_DATA_NOTE, SYNTHETIC_MODEL_NOTE
+
+    if opened.is_synthetic:
+        console.warn(f"{source} was {SYNTHETIC_MODEL_NOTE}")
+    if dataset.document["synthetic"]:
+        console.warn(f"{dataset.root} shows {SYNTHETIC_DATA_NOTE}")
 
 
 def features(
@@ -169,6 +179,8 @@ def _print_result(
         "n": scores.num_clips,
         "recall": recalls,
         "clips_without_face": faceless,
+        "synthetic_model": opened.is_synthetic,
+        "synthetic_data": bool(dataset.document["synthetic"]),
         "left_out": result.left_out,
         "classes_without_clips": list(result.unused),
         "masked": is_masked,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import quote
@@ -71,12 +72,13 @@ def _find_prepared() -> str:
 
 
 def _find_source(dataset: PreparedDataset) -> Path | None:
-    """Return the latest source folder in prepare.log that still exists, or None."""
+    """Return the latest source folder in prepare.log that still exists, or None; paths there start at the dataset."""
     from dfer_data.shards.layout import LOG_NAME
 
     try:
         lines = (dataset.root / LOG_NAME).read_text(encoding="utf-8").splitlines()
-        sources = [Path(event["source"]) for line in lines if (event := json.loads(line)).get("event") == "begun"]
+        begun = [event for line in lines if (event := json.loads(line)).get("event") == "begun"]
+        sources = [dataset.root / event["source"] for event in begun if event["source"]]
     except (OSError, ValueError, KeyError):
         return None
     return next((source for source in reversed(sources) if source.is_dir()), None)
@@ -125,7 +127,8 @@ def _inspect_clips(
 ) -> None:
     clips = [dataset.clip(clip_id) for clip_id in dict.fromkeys(clip_ids)]  # an unknown id fails before the work
     folder.mkdir(parents=True, exist_ok=True)
-    stems = {clip["clip_id"]: folder / _file_name(clip["clip_id"]) for clip in clips}
+    names = _without_endings(dataset.clips["clip_id"])
+    stems = {clip["clip_id"]: folder / _file_name(names[clip["clip_id"]]) for clip in clips}
     refuse_targets(*(Path(f"{stem}.{end}") for stem in stems.values() for end in ("png", "mp4")), force=force)
     documents = []
     for clip in clips:
@@ -141,14 +144,29 @@ def _inspect_clips(
         raise typer.Exit(ExitCode.PARTIAL)
 
 
-def _file_name(clip_id: str) -> str:
-    """Return a unique file name for a clip, whose id may be a path."""
+def _without_endings(clip_ids: Iterable[str]) -> dict[str, str]:
+    """Return clip id -> id without the ending of a video file, where that is unique."""
+    from collections import Counter
+
+    from dfer_data.video.reader import VIDEO_EXTENSIONS
+
+    def shortened(clip_id: str) -> str:
+        stem, dot, ending = clip_id.rpartition(".")
+        return stem if f"{dot}{ending}".lower() in VIDEO_EXTENSIONS else clip_id
+
+    ids = list(clip_ids)
+    counts = Counter(map(shortened, ids))
+    return {clip_id: shortened(clip_id) if counts[shortened(clip_id)] == 1 else clip_id for clip_id in ids}
+
+
+def _file_name(clip_name: str) -> str:
+    """Return a unique file name for a clip, whose name may be a path."""
     import hashlib
 
-    name = quote(clip_id, safe=" #@()[]+=,")
+    name = quote(clip_name, safe=" #@()[]+=,")
     if len(name) <= _MAX_NAME_BYTES:
         return name
-    return name[:_MAX_NAME_BYTES] + hashlib.sha256(clip_id.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+    return name[:_MAX_NAME_BYTES] + hashlib.sha256(clip_name.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
 def _write_picture(dataset: PreparedDataset, clip_id: str, path: Path) -> str:

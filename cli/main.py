@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = _run(arguments)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
-        code = exit_codes.report(error, debug=debug)
+        code = exit_codes.report(error, debug=debug, command=arguments[0] if arguments else "")
     if code == exit_codes.ExitCode.BROKEN_PIPE:
         _silence_stdout()
     return code

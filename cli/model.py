@@ -101,7 +101,11 @@ def export(
     refuse_targets(target, target.with_suffix(".json"), force=force)
     export_onnx(fold_batch_norms(trained.model), target, size_px=trained.settings["size_px"])
     facts = description(
-        trained.model, recipe=trained.settings, class_names=trained.info.class_names, protocol=trained.info.protocol
+        trained.model,
+        recipe=trained.settings,
+        class_names=trained.info.class_names,
+        protocol=trained.info.protocol,
+        is_synthetic=trained.info.synthetic,
     )
     target.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
     console.say(f"{target}: {checkpoint} of {run}; inputs and outputs: {target.with_suffix('.json')}")

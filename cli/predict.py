@@ -15,7 +15,7 @@ from lstpnet.prediction.video_settings import VideoSettings
 from ._support import console
 from ._support.exit_codes import ExitCode
 from ._support.options import JsonFlag, require_torch
-from ._support.predict_files import check_targets, folder_of_strips, videos_named
+from ._support.predict_files import check_targets, folder_of_strips, picture_names, videos_named
 from ._support.setting_options import takes_settings
 
 if TYPE_CHECKING:
@@ -60,16 +60,20 @@ def predict(
     from lstpnet.prediction.face_marks import marks_of
     from lstpnet.prediction.timeline import draw_timeline
     from lstpnet.prediction.video import LEAST_FRAMES, with_folded_norms
+    from lstpnet.runs import SYNTHETIC_MODEL_NOTE
 
     settings = VideoSettings(**given)
     if not model.exists():
         raise UsageError(f"{model}: this run or model does not exist")
     paths, torch_device = videos_named(sources), pick_device(device)
-    targets = {".png": plots, ".mp4": annotate}
-    check_targets(csv, {end: folder for end, folder in targets.items() if folder is not None}, paths, force=force)
+    folders = {name: folder for name, folder in (("plots", plots), ("annotate", annotate)) if folder is not None}
+    pictures = check_targets(csv, folders, paths, force=force)
     opened = with_folded_norms(open_model(model, checkpoint=checkpoint, trained_on=trained_on))
     strips = folder_of_strips(attention, opened, paths, force=force, as_json=as_json)
-    predict_persons = _predictor(opened, settings, device=torch_device, strips=strips)
+    warning = SYNTHETIC_MODEL_NOTE if opened.is_synthetic else ""
+    if warning:
+        console.warn(f"{model} was {warning}")
+    predict_persons = _predictor(opened, settings, device=torch_device, strips=strips, names=picture_names(paths))
     documents, num_failed = [], 0
     for path in paths:
         try:
@@ -79,21 +83,22 @@ def predict(
         problem = problem or ("" if persons else f"no face in {LEAST_FRAMES} or more frames")
         num_failed += bool(problem)
         if plots is not None and persons:
-            draw_timeline(persons, opened.class_names, plots / f"{path.name}.png", title=path.name)
+            draw_timeline(persons, opened.class_names, pictures["plots", path], title=path.name, warning=warning)
         if annotate is not None and persons:
-            write_annotated(path, annotate / f"{path.name}.mp4", marks_of(persons, opened.class_names))
+            write_annotated(path, pictures["annotate", path], marks_of(persons, opened.class_names), warning=warning)
         documents.append(_document(path, persons, opened.class_names, problem=problem))
         _print_video(documents[-1], as_json=as_json)
     if as_json:
-        console.print_json({"class_names": list(opened.class_names), "videos": documents})
+        facts = {"class_names": list(opened.class_names), "synthetic_model": opened.is_synthetic}
+        console.print_json({**facts, "videos": documents})
     if csv is not None:
-        _write(csv, documents, opened.class_names)
+        _write(csv, documents, opened.class_names, is_synthetic=opened.is_synthetic)
     if num_failed:
         raise typer.Exit(ExitCode.PARTIAL)
 
 
 def _predictor(
-    opened: OpenedModel, settings: VideoSettings, *, device: torch.device, strips: Path | None
+    opened: OpenedModel, settings: VideoSettings, *, device: torch.device, strips: Path | None, names: dict[Path, str]
 ) -> Callable[[Path], list[Person]]:
     """Return the function that predicts the persons of a video and draws their filmstrips into `strips`."""
     from dfer_data.detect.registry import build_detector
@@ -109,18 +114,21 @@ def _predictor(
         num_filmstrips = MOST_WINDOWS if strips else 0
         options: dict[str, Any] = {"detector": detector, "config": config, "windows": settings, "device": device}
         persons = predict_video(path, opened, num_filmstrips=num_filmstrips, **options)
-        return [_draw_strip(person, opened.class_names, path, strips=strips) for person in persons]
+        if strips is None:
+            return list(persons)
+        return [_draw_strip(person, opened, strips, name=names[path]) for person in persons]
 
     return predict_persons
 
 
-def _draw_strip(person: Person, class_names: Sequence[str], path: Path, *, strips: Path | None) -> Person:
-    """Draw the filmstrip of a person, unless `strips` is None, and return the person without the frames."""
-    if strips is None:
-        return person
+def _draw_strip(person: Person, opened: OpenedModel, strips: Path, *, name: str) -> Person:
+    """Draw the filmstrip of a person of the video `name`, and return the person without the frames."""
     from lstpnet.prediction.attention_figure import draw_attention
+    from lstpnet.runs import SYNTHETIC_MODEL_NOTE
 
-    draw_attention(person, class_names, strips / f"{path.name}-person-{person.number}.png", title=path.name)
+    warning = SYNTHETIC_MODEL_NOTE if opened.is_synthetic else ""
+    path = strips / f"{name}-person-{person.number}.png"
+    draw_attention(person, opened.class_names, path, title=name, warning=warning)
     return replace(person, moments=tuple(replace(moment, frames=None) for moment in person.moments))
 
 
@@ -173,7 +181,7 @@ def _print_video(document: dict[str, Any], *, as_json: bool) -> None:
         )
 
 
-def _write(csv: Path, documents: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
+def _write(csv: Path, documents: Sequence[dict[str, Any]], names: Sequence[str], *, is_synthetic: bool) -> None:
     import pandas as pd
 
     rows = [
@@ -182,7 +190,8 @@ def _write(csv: Path, documents: Sequence[dict[str, Any]], names: Sequence[str])
         for person in document["persons"]
         for window in person["windows"]
     ]
-    pd.DataFrame(rows, columns=["video", "person", "start_seconds", "end_seconds", *names]).to_csv(csv, index=False)
+    table = pd.DataFrame(rows, columns=["video", "person", "start_seconds", "end_seconds", *names])
+    table.assign(synthetic_model=is_synthetic).to_csv(csv, index=False)
 
 
 def _window_columns(window: dict[str, Any]) -> dict[str, float]:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from dfer_data.errors import UsageError
+from dfer_data.errors import UsageError, did_you_mean
 from dfer_data.processes import num_cores
 from dfer_data.sources.catalog import SHAPES
 
@@ -37,7 +37,9 @@ def synth(
     its annotation files. The dfew clips make a demo; the others are fewer, shorter and smaller, to try file reading.
     """
     if dataset not in SHAPES:
-        raise UsageError(f"synth cannot imitate dataset {dataset!r}; known: {', '.join(SHAPES)}")
+        raise UsageError(
+            f"synth cannot imitate dataset {dataset!r}{did_you_mean(dataset, SHAPES)}; known: {', '.join(SHAPES)}"
+        )
     if identities is not None and dataset != "dfew":
         raise UsageError(f"--identities is only for dfew; use --takes for more clips of {dataset}")
     from dfer_data.synth import SynthConfig, write_dfew, write_tree

@@ -17,6 +17,7 @@ from ._support import console
 from ._support.options import JsonFlag, require_tensorboard, require_torch
 from ._support.setting_options import SetFlag, takes_settings, with_assignments
 from ._support.settings import load_settings
+from ._support.training_lines import TrainingLines
 
 if TYPE_CHECKING:
     from lstpnet.training.experiment import Experiment
@@ -57,13 +58,14 @@ def train(
     if settings.tensorboard:
         require_tensorboard()
     root = choose_data(settings.data, fold=fold)
-    resolved = resolve_for(root, settings.recipe, overrides=values, name=name)
+    device = pick_device(settings.device)
+    resolved = resolve_for(root, settings.recipe, device=device, overrides=values, name=name)
     pairs = folds_and_seeds(fold, seeds or str(seed), known=list(read_document(root)["counts"]["folds"]))
     runs = settings.out or Path("runs")
     planned = plan_runs(root, resolved, folds_and_seeds=pairs, out=runs, init=settings.init, force=force)
     if resume and not any(run.state == "begun" for run in planned):
         raise UsageError(f"--resume: there is no unfinished run with these settings ({planned[0].folder})")
-    with joined_group(pick_device(settings.device)) as (group, torch_device):
+    with joined_group(device) as (group, torch_device):
         pending = [run.experiment for run in planned if run.state != "finished"]
         if pending and group.is_first:
             _announce(pending, init=settings.init, device=torch_device, yes=yes, as_json=as_json)
@@ -108,14 +110,18 @@ def folds_and_seeds(folds: str, seeds: str, *, known: list[str]) -> list[tuple[i
 
 def _announce(pending: list[Experiment], *, init: Path | None, device: Any, yes: bool, as_json: bool) -> None:
     """Print what will be trained and the estimated time; ask before hours on a CPU."""
-    from dfer_data.render.tables import listed
+    from dfer_data.render.tables import duration, listed
     from lstpnet.training.initial_model import estimate_seconds, initial_model
 
     first = pending[0]
     weights_report = initial_model(first, init=init)[1]
     seconds = estimate_seconds(first, device=device) * len(pending)
     run_count = f"; {len(pending)} runs" if len(pending) > 1 else ""
-    console.say(f"device {device}; about {_duration(seconds)}{run_count}; recipe {first.recipe.name}", as_json=as_json)
+    console.say(f"device {device}; about {duration(seconds)}{run_count}; recipe {first.recipe.name}", as_json=as_json)
+    if first.resolved.choice:
+        console.say(f"recipe {first.recipe.name}: {first.resolved.choice}", as_json=as_json)
+    if first.resolved.origins["frame_epochs"] == "custom model":
+        console.say("no stage on single frames for a custom model; --frame-epochs N trains one", as_json=as_json)
     for experiment in pending:
         console.say(f"protocol: {experiment.protocol()}", as_json=as_json)
         if experiment.faceless_test_ids:
@@ -128,6 +134,7 @@ def _announce(pending: list[Experiment], *, init: Path | None, device: Any, yes:
 
 def _train_one(run: PlannedRun, *, tensorboard: bool, as_json: bool, **options: Any) -> dict[str, Any]:
     """Train a run, print its scores and return the summary of `train_planned`, which takes the options."""
+    from lstpnet.runs import SYNTHETIC_DATA_NOTE
     from lstpnet.training.launch import train_planned
     from lstpnet.training.tensorboard_log import board
 
@@ -135,6 +142,7 @@ def _train_one(run: PlannedRun, *, tensorboard: bool, as_json: bool, **options: 
         console.say(f"{run.folder}: resuming where it stopped", as_json=as_json)
     with contextlib.ExitStack() as stack:
         advance = stack.enter_context(console.progress("training", unit="epochs"))
+        lines = TrainingLines(run.experiment.recipe)
         write = stack.enter_context(board(run.folder)) if tensorboard else None
         total = run.experiment.recipe.frame_epochs + run.experiment.recipe.epochs
         num_done = 0
@@ -146,7 +154,9 @@ def _train_one(run: PlannedRun, *, tensorboard: bool, as_json: bool, **options: 
             if write is not None:
                 write(event)
 
-        summary = train_planned(run, on_event=on_event, **options)
+        summary = train_planned(run, on_event=on_event, on_step=lines.show, **options)
+    if summary["results"] and run.experiment.data.document["synthetic"]:
+        console.warn(f"{run.experiment.prepared} shows {SYNTHETIC_DATA_NOTE}")
     for row in summary["results"]:
         warning = "  (chosen on the test clips)" if row["checkpoint"] == "test-best" else ""
         figures = f"WAR {100 * row['war']:.2f}  UAR {100 * row['uar']:.2f}  n {row['n']}"
@@ -170,14 +180,10 @@ def choose_data(given: Path | str | None, *, fold: str) -> Path:
     return (with_folds or folders)[0]
 
 
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
-
-
 def _confirm_training(seconds: float) -> None:
+    from dfer_data.render.tables import duration
+
     if not sys.stdin.isatty():
-        raise UsageError(f"training would take about {_duration(seconds)} on this CPU; add --yes to start it")
-    if not typer.confirm(f"training takes about {_duration(seconds)} on this CPU; start it?", err=True):
+        raise UsageError(f"training would take about {duration(seconds)} on this CPU; add --yes to start it")
+    if not typer.confirm(f"training takes about {duration(seconds)} on this CPU; start it?", err=True):
         raise typer.Exit(2)

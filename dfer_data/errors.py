@@ -18,7 +18,8 @@ A message is one line: the fact with its values, the likely cause and the next s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 
@@ -101,3 +102,12 @@ class LockedError(DferError):
     """Another run is writing to the folder."""
 
     exit_code = 5
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean NAME?)` with the known name that `word` misspells or abbreviates; empty without one."""
+    names = list(known)
+    initials = [name for name in names if "_" in name and "".join(part[:1] for part in name.split("_")) == word]
+    begun = [name for name in names if len(word) > 2 and name.startswith(word)]
+    close = initials or begun or difflib.get_close_matches(word, names, n=1, cutoff=0.8)
+    return f" (did you mean {close[0]}?)" if close else ""

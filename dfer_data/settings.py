@@ -26,7 +26,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from annotated_types import Interval, MultipleOf
 
-from dfer_data.errors import UsageError
+from dfer_data.errors import UsageError, did_you_mean
 
 _T = TypeVar("_T")
 _WRONG_TYPES = ("_type", "_parsing", "literal_error", "int_from_float")
@@ -244,7 +244,8 @@ def split_settings(
     """
     owners = {name: kind for kind in kinds for name in settings_of(kind)}
     if unknown := sorted(values.keys() - owners.keys()):
-        raise UsageError(f"unknown settings {', '.join(unknown)}; known: {', '.join(owners)}")
+        words = [f"{name}{did_you_mean(name, owners)}" for name in unknown]
+        raise UsageError(f"unknown settings {', '.join(words)}; known: {', '.join(owners)}")
     groups: dict[Any, dict[str, Any]] = {}
     faults = []
     for kind in kinds:

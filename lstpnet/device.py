@@ -16,7 +16,9 @@ def pick_device(name: str | None = None) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise DferError(f"device {name} cannot be used here: {' '.join(str(error).split())[:200]}") from error
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        remedy = f"leave --device out to use {pick_device()}, or see `dfer doctor`"
+        raise DferError(f"device {name} cannot be used here: {reason}; {remedy}") from error
     return device
 
 

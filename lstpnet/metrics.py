@@ -37,6 +37,19 @@ class Scores:
     precisions: tuple[float | None, ...]
     """Precision of each class: the share of its predictions that are correct; None for a class never predicted."""
 
+    @property
+    def f1s(self) -> tuple[float | None, ...]:
+        """F1 of each class, the harmonic mean of precision and recall; None for a class without clips."""
+        return tuple(
+            None if recall is None else 2 * recall * (precision or 0) / (recall + (precision or 0) or 1)
+            for recall, precision in zip(self.recalls, self.precisions, strict=True)
+        )
+
+    @property
+    def macro_f1(self) -> float:
+        """Mean of `f1s` over the classes present."""
+        return mean([f1 for f1 in self.f1s if f1 is not None])
+
 
 def confusion_matrix(labels: npt.ArrayLike, predictions: npt.ArrayLike, *, num_classes: int) -> Confusion:
     """Count (label, prediction) pairs of 0-based class numbers, (N,) each, into (C, C).

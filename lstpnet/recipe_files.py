@@ -14,10 +14,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from dfer_data.errors import UsageError
+from dfer_data.errors import UsageError, did_you_mean
 from dfer_data.settings import settings_of, with_absent
 from lstpnet.protocol import PRESETS, preset
 from lstpnet.recipe import Recipe
+
+FULL_SIZE_CLIPS = 1000
+"""With fewer clips, a dataset without its own recipe is not trained at DFEW's full size."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,9 @@ class ResolvedRecipe:
 
     recipe: Recipe
     origins: Mapping[str, str]
-    """Key -> `default`, the recipe file, the protocol, or `command line`."""
+    """Key -> `default`, the recipe file, the protocol, `command line`, or `custom model`."""
+    choice: str = ""
+    """Why this recipe was chosen for a dataset without its own; empty otherwise."""
 
 
 def stored_recipe(settings: Mapping[str, Any]) -> Recipe:
@@ -45,9 +50,16 @@ def recipe_names() -> tuple[str, ...]:
     return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
 
 
-def recipe_of(dataset: str) -> str:
-    """Return the default recipe of a dataset: its own, else DFEW's."""
-    return dataset if dataset in recipe_names() else "dfew"
+def recipe_of(dataset: str, *, num_clips: int, has_gpu: bool) -> tuple[str, str]:
+    """Return the default recipe of a dataset, and the reason for it unless it is the dataset's own.
+
+    A dataset without its own recipe is trained at DFEW's full size if it is large and there is a GPU, else small.
+    """
+    if dataset in recipe_names():
+        return dataset, ""
+    name, other = ("dfew", "small") if has_gpu and num_clips >= FULL_SIZE_CLIPS else ("small", "dfew")
+    device = "a GPU" if has_gpu else "no GPU"
+    return name, f"chosen for {num_clips} clips and {device}, as {dataset} has no recipe; the other is --recipe {other}"
 
 
 def resolve_recipe(
@@ -60,7 +72,7 @@ def resolve_recipe(
     name, values = _read(name_or_path)
     overrides = dict(overrides or {})
     known = settings_of(Recipe)
-    faults = [f"unknown key {key!r}" for key in {**values, **overrides} if key not in known]
+    faults = [f"unknown key {key!r}{did_you_mean(key, known)}" for key in {**values, **overrides} if key not in known]
     if faults:
         raise UsageError(f"recipe {name}: {'; '.join(sorted(faults))}; known: {', '.join(known)}")
     protocol = overrides.get("protocol", values.get("protocol"))
@@ -72,6 +84,9 @@ def resolve_recipe(
     for layer, origin in (*layers, (overrides, "command line")):
         merged |= layer
         origins |= dict.fromkeys(layer, origin)
+    is_for_model = "frame_epochs" in overrides or {"model", "frame_epochs"} <= values.keys()
+    if merged.get("model") and merged.get("frame_epochs") and not is_for_model:
+        merged["frame_epochs"], origins["frame_epochs"] = 0, "custom model"  # it need not accept clips of one frame
     return ResolvedRecipe(Recipe(name=name, **merged), origins)
 
 
@@ -97,7 +112,8 @@ def recipe_text(name_or_path: str) -> str:
     else:
         if name_or_path not in recipe_names():
             raise UsageError(
-                f"unknown recipe {name_or_path!r}; shipped: {', '.join(recipe_names())}, or a path to a .toml"
+                f"unknown recipe {name_or_path!r}{did_you_mean(name_or_path, recipe_names())}; "
+                f"shipped: {', '.join(recipe_names())}, or a path to a .toml"
             )
         content = resources.files("lstpnet").joinpath("recipes", f"{name_or_path}.toml").read_bytes()
     try:

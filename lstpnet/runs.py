@@ -31,6 +31,10 @@ Epochs = Sequence[Mapping[str, Any]]
 """Lines of metrics.jsonl."""
 ATTENTION = "attention"
 """Column of predictions.parquet that only models with attention over time have."""
+SYNTHETIC_DATA_NOTE = "synthetic heads: not comparable with published figures"
+"""Goes with every score on clips of rendered heads."""
+SYNTHETIC_MODEL_NOTE = "trained on rendered heads: says nothing about real faces"
+"""Goes with every prediction of a model that was trained on rendered heads."""
 
 
 @dataclass(frozen=True, kw_only=True)

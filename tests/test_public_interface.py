@@ -63,7 +63,8 @@ def test_prepare_from_python_makes_the_bytes_of_the_command(workspace: Path, tmp
 
 
 def test_faults_of_prepare_are_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"unknown settings det_size, threads; known: .*det_size_px"):
+    words = r"unknown settings det_size \(did you mean det_size_px\?\), threads; known: .*det_size_px"
+    with pytest.raises(UsageError, match=words):
         dd.prepare("dfew", source=tmp_path, det_size=640, threads=2)
     with pytest.raises(UsageError, match=r"size 1.*jpeg-quality 0"):
         dd.prepare("dfew", source=tmp_path, out=tmp_path / "out", jpeg_quality=0, size_px=1)

@@ -29,6 +29,11 @@ def say(text: str, *, as_json: bool = False) -> None:
     print(text, file=sys.stderr if as_json else sys.stdout)
 
 
+def warn(text: str) -> None:
+    """Print a note on stderr."""
+    print(f"note: {text}", file=sys.stderr)
+
+
 def print_json(document: Any) -> None:
     """Print one JSON document on stdout."""
     sys.stdout.write(json.dumps(document, indent=2) + "\n")

@@ -38,24 +38,29 @@ class ExitCode(enum.IntEnum):
     BROKEN_PIPE = 141
 
 
-def report(error: BaseException, *, debug: bool) -> int:
-    """Print the error on stderr and return its exit code."""
+RESUMABLE = ("prepare", "train", "sweep")
+"""Commands that resume where they were interrupted."""
+
+
+def report(error: BaseException, *, debug: bool, command: str = "") -> int:
+    """Print the error of a command on stderr and return its exit code."""
     if isinstance(error, BrokenPipeError):
         return ExitCode.BROKEN_PIPE
     if debug:
         import traceback
 
         traceback.print_exception(error)
-    for line in _lines(error, debug=debug):
+    for line in _lines(error, debug=debug, command=command):
         print(line, file=sys.stderr)
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
     return error.exit_code if isinstance(error, DferError) else ExitCode.FAILED
 
 
-def _lines(error: BaseException, *, debug: bool) -> list[str]:
+def _lines(error: BaseException, *, debug: bool, command: str) -> list[str]:
     if isinstance(error, KeyboardInterrupt):
-        return ["interrupted"]
+        next_step = "; finished work is kept: run the same command again to resume" if command in RESUMABLE else ""
+        return [f"interrupted{next_step}"]
     if isinstance(error, AnnotationError):
         count = len(error.faults)
         return [f"error: {count} annotation fault{'s' if count > 1 else ''}", *map(_one_line, error.faults)]

@@ -16,7 +16,8 @@ from .options import refuse_targets
 if TYPE_CHECKING:
     from lstpnet.checkpoints.open_model import OpenedModel
 
-_FLAGS = {".png": "--plots", ".mp4": "--annotate"}
+_ENDINGS = {"plots": ".png", "annotate": "-annotated.mp4"}
+"""Option -> what follows a video's name without its ending."""
 _STRIP = re.compile(r"-person-\d+\.png$")
 
 
@@ -39,21 +40,35 @@ def videos_named(sources: Sequence[str]) -> list[Path]:
     return list(dict.fromkeys(paths))
 
 
-def check_targets(csv: Path | None, folders: Mapping[str, Path], paths: Sequence[Path], *, force: bool) -> None:
+def check_targets(
+    csv: Path | None, folders: Mapping[str, Path], paths: Sequence[Path], *, force: bool
+) -> dict[tuple[str, Path], Path]:
     """Check all output paths before the work starts; create the folders of pictures and videos.
 
-    `folders`: file ending -> folder of the files.
+    `folders`: `plots` or `annotate` -> folder of the files. Returns (option, video) -> file.
     """
     if folders:
-        _refuse_duplicate_names(paths, " ".join(_FLAGS[end] for end in folders))
-    for end, folder in folders.items():
+        _refuse_duplicate_names(paths, " ".join(f"--{option}" for option in folders))
+    for option, folder in folders.items():
         if folder.exists() and not folder.is_dir():
-            raise UsageError(f"{_FLAGS[end]} {folder} is not a folder")
+            raise UsageError(f"--{option} {folder} is not a folder")
         folder.mkdir(parents=True, exist_ok=True)
-    targets = [folder / f"{path.name}{end}" for end, folder in folders.items() for path in paths]
-    if overwritten := {path.resolve() for path in targets} & {path.resolve() for path in paths}:
+    names = picture_names(paths)
+    targets = {
+        (option, path): folder / f"{names[path]}{_ENDINGS[option]}"
+        for option, folder in folders.items()
+        for path in paths
+    }
+    if overwritten := {path.resolve() for path in targets.values()} & {path.resolve() for path in paths}:
         raise UsageError(f"{overwritten.pop()} is one of the input videos; name another folder")
-    refuse_targets(*([csv] if csv is not None else []), *targets, force=force)
+    refuse_targets(*([csv] if csv is not None else []), *targets.values(), force=force)
+    return targets
+
+
+def picture_names(paths: Sequence[Path]) -> dict[Path, str]:
+    """Return each video's name without its ending; with it where several videos differ in the ending alone."""
+    stems = Counter(path.stem for path in paths)
+    return {path: path.stem if stems[path.stem] == 1 else path.name for path in paths}
 
 
 def _refuse_duplicate_names(paths: Sequence[Path], flags: str) -> None:
@@ -79,7 +94,7 @@ def folder_of_strips(
     if attention.exists() and not attention.is_dir():
         raise UsageError(f"--attention {attention} is not a folder")
     _refuse_duplicate_names(paths, "--attention")
-    names = {path.name for path in paths}
+    names = set(picture_names(paths).values())
     attention.mkdir(parents=True, exist_ok=True)
     old_strips = [
         path for path in attention.iterdir() if _STRIP.sub("", path.name) in names and _STRIP.search(path.name)

@@ -1,4 +1,4 @@
-"""Progress of `dfer prepare`: a bar on a terminal, and one line per lost worker."""
+"""Progress of `dfer prepare`: a bar on a terminal, else a line every 30 seconds; and one line per lost worker."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from .prepare_view import introduce
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from dfer_data.preparation.crew import Event, WorkerLost
-    from dfer_data.preparation.run import PreparationPlanned, PreparationStarted
+    from dfer_data.preparation.crew import WorkerLost
+    from dfer_data.preparation.run import PreparationEvent, PreparationPlanned
     from dfer_data.preparation.steps import VideoDone
     from dfer_data.storage.url_lock import Holder
 
@@ -23,7 +23,7 @@ _WIDE_COLUMNS = 80  # narrower terminals show the count and the rates, no bar
 
 
 class PrepareProgress:
-    """Progress bar with videos, frames/s, time left and clips per outcome, on a terminal only; notes appear always."""
+    """Progress bar with videos, frames/s, time left and clips per outcome; without a terminal, lines on stderr."""
 
     def __init__(self, *, as_json: bool) -> None:
         """Prepare the display; nothing appears before the run starts."""
@@ -45,9 +45,10 @@ class PrepareProgress:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, event: PreparationPlanned | PreparationStarted | Event) -> None:
+    def update(self, event: PreparationPlanned | PreparationEvent) -> None:
         """Show an event."""
         from dfer_data.preparation.crew import WorkerLost
+        from dfer_data.preparation.progress import PreparationProgress
         from dfer_data.preparation.run import PreparationPlanned, PreparationStarted
         from dfer_data.preparation.steps import VideoDone
 
@@ -57,6 +58,8 @@ class PrepareProgress:
             self._start_bar(event.num_videos)
         elif isinstance(event, VideoDone):
             self._count(event)
+        elif isinstance(event, PreparationProgress) and self._bar is None:
+            console.say(str(event), as_json=True)
         elif isinstance(event, WorkerLost):
             console.say(f"note: {_describe_loss(event)}", as_json=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from . import console
@@ -9,6 +10,9 @@ from . import console
 if TYPE_CHECKING:
     from dfer_data.preparation.request import ResolvedRequest
     from dfer_data.preparation.run import PreparationPlanned, Summary
+    from dfer_data.sources.base import SourceListing
+
+_MAX_CLASSES = 12  # named in the line of the plan
 
 
 def introduce(planned: PreparationPlanned, *, as_json: bool) -> None:
@@ -25,7 +29,8 @@ def introduce(planned: PreparationPlanned, *, as_json: bool) -> None:
     num_bytes = sum(video.num_bytes for video in listing.videos)
     console.say(
         f"{config.dataset}: {len(listing.videos)} {'videos' if listing.layout == 'videos' else 'clips of crops'} "
-        f"({num_bytes / 1e6:.1f} MB), {len(listing.class_names)} classes, {len(listing.folds)} folds, "
+        f"({num_bytes / 1e6:.1f} MB), {len(listing.class_names)} classes{_clips_by_class(listing)}, "
+        f"{len(listing.folds)} folds, "
         f"{len(resolved.plan.shards)} shards -> {planned.out}, "
         f"{_describe_workers(planned.run.engine, planned.num_workers)}",
         as_json=as_json,
@@ -37,6 +42,14 @@ def introduce(planned: PreparationPlanned, *, as_json: bool) -> None:
         console.say(
             f"note: {len(listing.missing)} of {len(listing.videos)} videos are missing ({examples}...)", as_json=as_json
         )
+
+
+def _clips_by_class(listing: SourceListing) -> str:
+    """Return ` (happy 3, sad 2)`: the first names with the number of their videos; empty without classes."""
+    counts = Counter(video.label for video in listing.videos)
+    words = [f"{name} {counts[name]}" for name in listing.class_names[:_MAX_CLASSES]]
+    more = [f"{len(listing.class_names) - _MAX_CLASSES} more"] if len(listing.class_names) > _MAX_CLASSES else []
+    return f" ({', '.join(words + more)})" if words else ""
 
 
 def _describe_workers(engine: str, num_workers: int | None) -> str:
@@ -57,6 +70,8 @@ def show_dry_run(resolved: ResolvedRequest, *, num_workers: int, as_json: bool) 
         "videos": len(listing.videos),
         "missing": [video.clip_id for video in listing.missing],
         "source_bytes": sum(video.num_bytes for video in listing.videos),
+        "classes": {name: sum(video.label == name for video in listing.videos) for name in listing.class_names},
+        "notes": list(listing.notes),
         "frames_estimated": costs.num_frames,
         "output_bytes_estimated": costs.output_bytes,
         "minutes_estimated": round(minutes, 2),
@@ -76,7 +91,9 @@ def conclude(summary: Summary, *, as_json: bool) -> None:
     """Print the result of a run."""
     folder, share = summary.out, summary.share
     if as_json:
-        console.print_json({"out": folder, "shards_made": summary.num_shards_made, **_brief(summary)})
+        console.print_json(
+            {"out": folder, "shards_made": summary.num_shards_made, "notes": summary.notes, **_brief(summary)}
+        )
     num_ok, num_partial = summary.num_clips.get("ok", 0), summary.num_clips.get("partial", 0)
     totals = {"ok": num_ok, "partial": num_partial, "failed": summary.num_failed}
     counts = ", ".join(f"{number} {status}" for status, number in totals.items() if number)
@@ -88,6 +105,8 @@ def conclude(summary: Summary, *, as_json: bool) -> None:
             console.say(f"  {code}: {number}, see {folder}/ledger.jsonl", as_json=as_json)
     if number := summary.num_ambiguous:
         console.say(f"  possibly about another person: {number}, see {folder}/ambiguous.csv", as_json=as_json)
+    for note in summary.notes:
+        console.say(f"note: {note}", as_json=as_json)
     if not summary.num_shards_made:
         console.say("all shards exist already; nothing was remade", as_json=as_json)
     if share:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from dfer_data.errors import UsageError
+from dfer_data.errors import UsageError, did_you_mean
 from dfer_data.settings import Setting, parse_assignments, settings_of, settings_table
 
 from . import console
@@ -93,7 +93,8 @@ def with_assignments(given: Mapping[str, Any], lines: Sequence[str] | None, kind
     values = parse_assignments(lines or [])
     known = [name for kind in kinds for name, item in settings_of(kind).items() if not item.once]
     if unknown := sorted(values.keys() - set(known)):
-        raise UsageError(f"--set: unknown settings {', '.join(unknown)}; known: {', '.join(known)}")
+        words = [f"{name}{did_you_mean(name, known)}" for name in unknown]
+        raise UsageError(f"--set: unknown settings {', '.join(words)}; known: {', '.join(known)}")
     return values | dict(given)
 
 

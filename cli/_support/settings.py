@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dfer_data.config import PREPARE_SETTINGS
-from dfer_data.errors import UsageError
+from dfer_data.errors import UsageError, did_you_mean
 from dfer_data.settings import check, settings_of
 from lstpnet.recipe import TrainingSettings
 
@@ -46,7 +46,11 @@ def _read_table(table: str, content: Any) -> tuple[dict[str, Any], list[str]]:
     if not isinstance(content, dict):
         return {}, [f"{table} must be a table, [{table}]"]
     owners = {name: kind for kind in _TABLES[table] for name, item in settings_of(kind).items() if not item.once}
-    faults = [f"[{table}] unknown key {key!r}, known: {' '.join(owners)}" for key in content if key not in owners]
+    faults = [
+        f"[{table}] unknown key {key!r}{did_you_mean(key, owners)}, known: {' '.join(owners)}"
+        for key in content
+        if key not in owners
+    ]
     faults += [f"[{table}] {key} = '' must not be empty" for key, value in content.items() if value == ""]
     values: dict[str, Any] = {}
     for kind in _TABLES[table]:

@@ -110,7 +110,9 @@ def check_hardware(device: Device, precision: Precision, *, backbone: str = "mob
     modules = check_packages(device, precision, backbone=backbone)
     if device == "cuda":
         if not modules["torch"].cuda.is_available():
-            raise UsageError("--device cuda: PyTorch finds no CUDA GPU; run `dfer doctor` for details")
+            raise UsageError(
+                "--device cuda: PyTorch finds no CUDA GPU; leave --device out to use the CPU, or see `dfer doctor`"
+            )
     elif precision == "bf16" and "BF16" not in modules["openvino"].Core().get_property(
         "CPU", "OPTIMIZATION_CAPABILITIES"
     ):

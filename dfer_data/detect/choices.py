@@ -10,7 +10,7 @@ from types import MappingProxyType
 from dfer_data.config import PrepareConfig
 from dfer_data.detect.base import Detector
 from dfer_data.detect.registry import DETECTORS, build_detector, detector_spec
-from dfer_data.errors import UsageError, WeightsError
+from dfer_data.errors import UsageError, WeightsError, did_you_mean
 from dfer_data.storage.files import sha256_file
 from dfer_data.weights.fetch import weights_file
 from dfer_data.weights.manual import release
@@ -86,7 +86,9 @@ def choice(name: str) -> Choice:
     try:
         return CHOICES[name]
     except KeyError:
-        raise UsageError(f"unknown detector {name!r}; known: {', '.join(CHOICES)}") from None
+        raise UsageError(
+            f"unknown detector {name!r}{did_you_mean(name, CHOICES)}; known: {', '.join(CHOICES)}"
+        ) from None
 
 
 def ready(one: Choice, *, det_size_px: int = 640, path: Path | None = None) -> DetectorUnderTest:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from dfer_data.config import PrepareConfig
 from dfer_data.detect.base import Detector
-from dfer_data.errors import UsageError
+from dfer_data.errors import UsageError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,9 @@ def detector_spec(name: str) -> DetectorSpec:
     try:
         return DETECTORS[name]
     except KeyError:
-        raise UsageError(f"unknown detector {name!r}; known: {', '.join(DETECTORS)}") from None
+        raise UsageError(
+            f"unknown detector {name!r}{did_you_mean(name, DETECTORS)}; known: {', '.join(DETECTORS)}"
+        ) from None
 
 
 def build_detector(config: PrepareConfig, *, weights: Path | None) -> Detector | None:

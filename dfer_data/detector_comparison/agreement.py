@@ -38,15 +38,15 @@ def landmark_distance(one: Detection, other: Detection, *, schemes: tuple[Landma
     return float(np.linalg.norm(a - b, axis=1).mean() / iod)
 
 
-def second_differences(track: Track, *, scheme: LandmarkScheme, step: int) -> dict[int, float]:
-    """Return frame -> mean square over the landmarks of |p(t - step) - 2 p(t) + p(t + step)| / IOD(t).
+def second_differences(track: Track, *, scheme: LandmarkScheme) -> dict[int, float]:
+    """Return frame -> mean square over the landmarks of |p(t - 1) - 2 p(t) + p(t + 1)| / IOD(t).
 
     Only frames detected at all three times are included. The square root of the mean over frames is the jitter.
     """
     rows = np.flatnonzero(track.is_detected)
-    rows = rows[np.isin(rows - step, rows) & np.isin(rows + step, rows)]
+    rows = rows[np.isin(rows - 1, rows) & np.isin(rows + 1, rows)]
     points = track.landmarks.astype(np.float64)
-    change = points[rows - step] - 2 * points[rows] + points[rows + step]  # (N, 5, 2)
+    change = points[rows - 1] - 2 * points[rows] + points[rows + 1]  # (N, 5, 2)
     iod = _iod(eye_centres(track.landmarks[rows], scheme))
     squares = (change**2).sum(axis=2).mean(axis=1) / iod**2
     return dict(zip((rows + track.first_frame).tolist(), squares.tolist(), strict=True))

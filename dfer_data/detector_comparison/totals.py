@@ -99,7 +99,8 @@ class DetectorRow:
     hit_rate: float
     """`num_hits` over `num_frames`."""
     jitter: float | None
-    """Root mean square of the second differences of the subjects' landmarks, as a share of the IOD."""
+    """Root mean square of the second differences of the subjects' landmarks, as a share of the IOD; None unless every
+    frame is looked at."""
     num_jitter_frames: int
     """Frames in `jitter`."""
     shared_jitter: float | None
@@ -198,7 +199,7 @@ class Totals:
     """Adds up the results of clips."""
 
     def __init__(self, contestants: Sequence[DetectorUnderTest], *, every: int) -> None:
-        """`every`: step from one detected frame to the next."""
+        """`every`: step from one detected frame to the next; above 1 there is no jitter, only motion between frames."""
         self._contestants, self._every = contestants, every
         self._num_frames = 0
         self._hits = dict.fromkeys((contestant.name for contestant in contestants), 0)
@@ -213,7 +214,8 @@ class Totals:
         num_frames = len(next(iter(seen.values())).found)
         self._num_frames += num_frames
         suspects = tuple(filter(None, (self._add_pair(clip_id, *pair, results=seen) for pair in self._pairs)))
-        self._add_jitter(seen, is_shared=not suspects)
+        if self._every == 1:
+            self._add_jitter(seen, is_shared=not suspects)
         for name, result in seen.items():
             self._hits[name] += result.num_hits
             self._subjects[name] += result.subject is not None
@@ -244,9 +246,7 @@ class Totals:
 
     def _add_jitter(self, results: Mapping[str, FrameDetections], *, is_shared: bool) -> None:
         squares = {
-            name: second_differences(result.subject, scheme=self._schemes[name], step=self._every)
-            if result.subject
-            else {}
+            name: second_differences(result.subject, scheme=self._schemes[name]) if result.subject else {}
             for name, result in results.items()
         }
         shared_frames = set.intersection(*(set(by_frame) for by_frame in squares.values())) if is_shared else set()

@@ -15,7 +15,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
-from dfer_data.draw.faces import Mark, draw_mark, draw_text
+from dfer_data.draw.faces import Mark, draw_marks, draw_text, with_strip
 from dfer_data.errors import VideoError
 from dfer_data.types import Frame, Image
 from dfer_data.video.reader import open_container, open_video
@@ -36,6 +36,7 @@ def write_annotated(
     *,
     frames: range | None = None,
     caption: Callable[[Frame], str] | None = None,
+    warning: str = "",
     on_progress: Callable[[int], None] = lambda number: None,
 ) -> int:
     """Write `source` with faces drawn into its frames to the mp4 `out`; return the number of frames.
@@ -46,6 +47,7 @@ def write_annotated(
         marks: faces to draw.
         frames: numbers of the frames to write; None: all.
         caption: returns the text for the lower left corner of a frame.
+        warning: text of a strip above every frame.
         on_progress: called with the number of frames written.
 
     Raises VideoError when the source cannot be decoded or has none of `frames`, OSError when the disk fails.
@@ -54,7 +56,7 @@ def write_annotated(
     try:
         with open_video(source) as reader, av.open(str(partial), "w", format="mp4") as container:
             reader.first_wanted = frames.start if frames else 0
-            pictures = _drawn(_frames_in(reader.frames(), frames), marks, caption=caption)
+            pictures = _drawn(_frames_in(reader.frames(), frames), marks, caption=caption, warning=warning)
             num_frames = _write(source, pictures, container, fps=reader.info.fps, on_progress=on_progress)
         if not num_frames:
             raise VideoError(
@@ -74,15 +76,14 @@ def _frames_in(frames: Iterator[Frame], numbers: range | None) -> Iterator[Frame
 
 
 def _drawn(
-    frames: Iterable[Frame], marks: Marks, *, caption: Callable[[Frame], str] | None
+    frames: Iterable[Frame], marks: Marks, *, caption: Callable[[Frame], str] | None, warning: str
 ) -> Iterator[tuple[float, Image]]:
     for frame in frames:
         picture = np.ascontiguousarray(frame.image)
-        for mark in sorted(marks.get(frame.index, ()), key=lambda mark: mark.is_strong):
-            draw_mark(picture, mark)
+        draw_marks(picture, marks.get(frame.index, ()))
         if caption is not None:
             draw_text(picture, caption(frame), at=(0, len(picture)))
-        yield frame.pts_seconds, picture
+        yield frame.pts_seconds, with_strip(picture, warning) if warning else picture
 
 
 def _write(

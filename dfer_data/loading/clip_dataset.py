@@ -6,11 +6,12 @@ workers and in any order.
 
 from __future__ import annotations
 
+import contextlib
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple, Protocol, get_args
+from typing import Any, Literal, NamedTuple, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -98,7 +99,8 @@ _DEFAULT_DRAW = FrameDraw()
 class FaceClipDataset(Dataset[ClipSample]):
     """Clips with faces, by id; the CRC-32 of every stored frame is checked when it is read.
 
-    Set `epoch` before each epoch: it determines the frames that `sampling` train and frame draw.
+    Set `epoch` before each epoch: it determines the frames that `sampling` train and frame draw. The workers of a torch
+    DataLoader see the change too, persistent ones included.
     """
 
     def __init__(
@@ -157,12 +159,32 @@ class FaceClipDataset(Dataset[ClipSample]):
         self._shards, self._rows = (rows[name].to_numpy() for name in ("shard", "row"))
         is_training = clip_ids is None and split == "train"
         self.sampling: Sampling = draw.sampling or ("train" if is_training else "test")
-        self.size_px, self.seed, self.epoch = size_px, draw.seed, 0
+        self.size_px, self.seed = size_px, draw.seed
+        self._shared_epoch = torch.zeros((), dtype=torch.int64)
+        self._share_epoch()
         self._decoded_clips: dict[int, Pictures] | None = {} if keep_in_memory else None
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore a pickled dataset, which shares the epoch with its own workers."""
+        self.__dict__.update(state)
+        self._share_epoch()
+
+    def _share_epoch(self) -> None:
+        with contextlib.suppress(RuntimeError):  # a machine without shared memory has no workers either
+            self._shared_epoch.share_memory_()
 
     def __len__(self) -> int:
         """Return the number of clips."""
         return len(self.clip_ids)
+
+    @property
+    def epoch(self) -> int:
+        """Number of the epoch for which frames are drawn; shared with the worker processes of a DataLoader."""
+        return int(self._shared_epoch)
+
+    @epoch.setter
+    def epoch(self, number: int) -> None:
+        self._shared_epoch.fill_(number)
 
     def __getitem__(self, index: int) -> ClipSample:
         """Read one clip; with `sampling` train or frame, its frames depend on `epoch`."""

@@ -55,7 +55,8 @@ class ConcatClips:
             for folder, part, indices in zip(folders, parts, kept, strict=True)
             for i in indices
         )
-        self.seed, self.epoch = parts[0].seed, 0
+        self.seed = parts[0].seed
+        self.epoch = 0
 
     def __len__(self) -> int:
         """Return the number of clips."""
@@ -64,11 +65,10 @@ class ConcatClips:
     @property
     def epoch(self) -> int:
         """Number of the epoch for which training frames are drawn; setting it sets the epoch of every part."""
-        return self._epoch
+        return self._parts[0].epoch
 
     @epoch.setter
     def epoch(self, number: int) -> None:
-        self._epoch = number
         for part in self._parts:
             part.epoch = number
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import platform
-import socket
 from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,13 +18,24 @@ from dfer_data.preparation.engines import started
 from dfer_data.preparation.manifest import write_manifest
 from dfer_data.preparation.output_folder import discard, output_folder, record
 from dfer_data.preparation.plan import Plan, commit_plan, planned_subjects, renewed_plan, with_subjects
+from dfer_data.preparation.progress import PreparationProgress, ProgressCounter
 from dfer_data.preparation.request import ResolvedRequest, default_output, request_of, resolve_request
-from dfer_data.preparation.steps import ShardTask, Workplace
+from dfer_data.preparation.steps import ShardTask, VideoDone, Workplace
 from dfer_data.processes import num_cores
 from dfer_data.settings import build_or_none, settings_of, split_settings
-from dfer_data.shards.layout import AMBIGUOUS_NAME, DATASET_NAME, PLAN_NAME, SHARDS, sidecar_name
+from dfer_data.shards.duplicates import find_duplicates, fold_splits, shard_opener
+from dfer_data.shards.layout import (
+    AMBIGUOUS_NAME,
+    CLIPS_NAME,
+    DATASET_NAME,
+    FOLDS,
+    PLAN_NAME,
+    SHARDS,
+    sidecar_name,
+)
 from dfer_data.shards.sidecar import failure_codes, finished_sidecars
 from dfer_data.storage.base import OnWait, Target
+from dfer_data.storage.folder import FolderTarget
 from dfer_data.storage.target import target_at
 
 ALL_CODES = "ALL"
@@ -77,11 +88,17 @@ class Summary:
     """Folder or URL of the output."""
     share: TaskShare | None
     """The task of an array that was run; None: the whole run."""
+    notes: tuple[str, ...] = ()
+    """Facts about the dataset that a user should know, one line each."""
 
     @property
     def num_failed(self) -> int:
         """Number of clips without faces."""
         return sum(number for code, number in self.num_clips.items() if code not in ("ok", "partial"))
+
+
+PreparationEvent = PreparationStarted | PreparationProgress | Event
+"""What a run reports."""
 
 
 def prepare(
@@ -93,7 +110,7 @@ def prepare(
     retry_failed: bool = False,
     retry_code: str | None = None,
     force: bool = False,
-    on_event: Callable[[PreparationPlanned | PreparationStarted | Event], None] = lambda event: None,
+    on_event: Callable[[PreparationPlanned | PreparationEvent], None] = lambda event: None,
     on_wait: OnWait = lambda holder: None,
     **settings: Any,
 ) -> Summary:
@@ -107,7 +124,7 @@ def prepare(
         retry_failed: remake the shards with failed clips.
         retry_code: remake only the shards with failed clips of this ledger code.
         force: first remove what was prepared in `out`.
-        on_event: receives the events: planned, started, videos started and done, workers lost.
+        on_event: receives the events: planned, started, videos started and done, progress, workers lost.
         on_wait: receives the holder of a lock behind a URL while it is watched.
         **settings: any other setting of `dfer prepare`, such as `det_size_px=960`, `align="box"` or `workers=4`;
             docs/settings.md lists them.
@@ -155,7 +172,7 @@ def run_planned(
     retry_failed: bool = False,
     retry_code: str | None = None,
     force: bool = False,
-    on_event: Callable[[PreparationStarted | Event], None] = lambda event: None,
+    on_event: Callable[[PreparationEvent], None] = lambda event: None,
     on_wait: OnWait = lambda holder: None,
 ) -> Summary:
     """Make what was planned; arguments and errors as in `prepare`."""
@@ -193,7 +210,7 @@ def run_preparation(
     retry_failed: str | None = None,
     force: bool = False,
     scratch: Path | None = None,
-    on_event: Callable[[PreparationStarted | Event], None] = lambda event: None,
+    on_event: Callable[[PreparationEvent], None] = lambda event: None,
     on_wait: OnWait = lambda holder: None,
 ) -> Summary:
     """Make the prepared dataset in `out`, or finish the one begun there.
@@ -236,26 +253,39 @@ def run_preparation(
             sidecars = finished_sidecars(target)
             tasks = [ShardTask(n, plan.shards[n]) for n in numbers if n not in sidecars]
             _record_run(target, resolved, share=share, engine=engine, num_workers=num_workers, num_tasks=len(tasks))
-
-            def report(event: PreparationStarted | Event) -> None:
-                target.confirm()
-                if isinstance(event, WorkerLost):
-                    record(target, event="worker lost", **asdict(event))
-                on_event(event)
-
-            report(PreparationStarted(sum(len(task.videos) for task in tasks), len(tasks)))
+            num_videos = sum(len(task.videos) for task in tasks)
+            report = _reporter(target, num_videos, on_event)
+            report(PreparationStarted(num_videos, len(tasks)))
             if tasks:
                 target.remove(DATASET_NAME)  # no manifest may describe a shard that is being remade
                 run(tasks, place, on_event=report)
             target.confirm()
             document = write_manifest(plan, target) if share is None else None
-            num_ambiguous = len(target.read(AMBIGUOUS_NAME).splitlines()) - 1 if document else 0
-            return Summary(document, len(tasks), _num_clips(target, numbers), num_ambiguous, str(out), share)
+            num_ambiguous, notes = _findings(plan, target, document) if document else (0, ())
+            return Summary(document, len(tasks), _num_clips(target, numbers), num_ambiguous, str(out), share, notes)
     except OSError as error:
         raise DferError(
             f"cannot write {target.disk}: {error.strerror or error}; finished shards are kept: make room, or choose "
             f"another {target.flag}, and run the same command again"
         ) from error
+
+
+def _reporter(
+    target: Target, num_videos: int, on_event: Callable[[PreparationEvent], None]
+) -> Callable[[PreparationEvent], None]:
+    """Return a receiver of events that passes them on, and keeps progress and lost workers in prepare.log."""
+    counter = ProgressCounter(num_videos)
+
+    def report(event: PreparationEvent) -> None:
+        target.confirm()
+        if isinstance(event, WorkerLost):
+            record(target, event="worker lost", **asdict(event))
+        on_event(event)
+        if isinstance(event, VideoDone) and (progress := counter.count(event)):
+            record(target, event="progress", **asdict(progress))
+            on_event(progress)
+
+    return report
 
 
 def _committed_plan(
@@ -319,6 +349,15 @@ def _num_clips(out: Target, shards: Sequence[int]) -> Counter[str]:
     return counts + Counter(str(failure["code"]) for sidecar in sidecars for failure in sidecar["failures"])
 
 
+def _findings(plan: Plan, out: Target, document: Mapping[str, Any]) -> tuple[int, tuple[str, ...]]:
+    """Return how many clips are ambiguous, and a note if the same video has two labels or is in train and test."""
+    num_ambiguous = len(out.read(AMBIGUOUS_NAME).splitlines()) - 1
+    clips = out.read(CLIPS_NAME)
+    folds = {fold: fold_splits(out.read(f"{FOLDS}/fold-{fold}.csv")) for fold in plan.listing.folds}
+    note = find_duplicates(clips, folds, open_shard=shard_opener(document, out.shard_bytes)).note
+    return num_ambiguous, (note,) if note else ()
+
+
 def _record_run(
     out: Target,
     resolved: ResolvedRequest,
@@ -328,11 +367,11 @@ def _record_run(
     num_workers: int | None,
     num_tasks: int,
 ) -> None:
+    """Append how this run was started to prepare.log: no host name and no absolute path."""
     record(
         out,
         event="begun",
-        source=str(resolved.source.resolve()),
-        host=socket.gethostname(),
+        source=_relative_to(out, resolved.source),
         platform=platform.platform(),
         python=platform.python_version(),
         engine=engine,
@@ -341,3 +380,12 @@ def _record_run(
         shards_to_make=num_tasks,
         shards=len(resolved.plan.shards),
     )
+
+
+def _relative_to(out: Target, source: Path) -> str | None:
+    """Return the path from a local output folder to the source; None where there is none."""
+    if not isinstance(out, FolderTarget):
+        return None
+    with contextlib.suppress(ValueError):  # on another drive
+        return Path(os.path.relpath(source.resolve(), out.root.resolve())).as_posix()
+    return None

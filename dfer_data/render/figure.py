@@ -14,3 +14,11 @@ def new_figure(width_inches: float, height_inches: float, **options: Any) -> Any
     except ImportError as error:
         raise UsageError("plots need matplotlib, which is not installed: pip install 'dfer[report]'") from error
     return Figure(figsize=(width_inches, height_inches), **options)
+
+
+def draw_strip(figure: Any, text: str, *, height_share: float) -> None:
+    """Draw a warning as a strip over the whole width at the foot of a figure, `height_share` of its height."""
+    strip = figure.add_axes((0, 0, 1, height_share), in_layout=False, facecolor="#ffc83c")
+    strip.set_xticks([])
+    strip.set_yticks([])
+    strip.text(0.5, 0.5, text, ha="center", va="center", fontsize=9, color="#141414")

@@ -72,3 +72,10 @@ def listed(names: Sequence[str], *, most: int = 20) -> str:
     """Return names in one line; a long list is cut to the first `most` names and the number of others."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in the unit that suits it: `90 s`, `12 min`, `3.5 h`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

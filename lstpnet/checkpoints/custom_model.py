@@ -19,7 +19,8 @@ from dfer_data.storage.files import sha256_file
 def build_own(name: str, *, num_classes: int) -> nn.Module:
     """Call `package.module:build` with `num_classes` and return the module that it builds.
 
-    The module maps (B, T, 3, H, W) float32 in 0..1 to (B, num_classes). The working folder is searched first.
+    The module maps (B, T, 3, H, W) float32, normalised as the recipe's `input_norm` says, to logits (B, num_classes).
+    The working folder is searched first.
     Raises UsageError if there is no such callable, or it returns something else.
     """
     model = _callable(name)(num_classes=num_classes)
@@ -28,19 +29,27 @@ def build_own(name: str, *, num_classes: int) -> nn.Module:
     return model
 
 
-def check_own(name: str, model: nn.Module, *, num_classes: int, size_px: int) -> None:
-    """Run the model on two clips of random pixels; UsageError if it rejects them or returns another shape."""
-    clips = torch.rand(2, 16, 3, size_px, size_px)
-    expected_shape = (2, num_classes)
+def check_own(name: str, model: nn.Module, clips: torch.Tensor, *, num_classes: int) -> None:
+    """Run the model on clips (B, T, 3, H, W) of the training.
+
+    Raises UsageError if it rejects them, or returns another shape or numbers that are not finite.
+    """
+    num_clips, num_frames = clips.shape[:2]
+    expected_shape = (num_clips, num_classes)
+    hint = "" if num_frames > 1 else "; the stage on single frames needs this: frame_epochs = 0 leaves it out"
     try:
         with torch.no_grad():
             logits = model.eval()(clips)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise UsageError(f"model {name} does not accept clips of shape {tuple(clips.shape)}: {reason}") from error
+        raise UsageError(f"model {name} does not accept clips of shape {tuple(clips.shape)}: {reason}{hint}") from error
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected_shape:
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise UsageError(f"model {name} returns {shape} for two clips; expected logits of shape {expected_shape}")
+        raise UsageError(
+            f"model {name} returns {shape} for {num_clips} clips; expected logits of shape {expected_shape}{hint}"
+        )
+    if not bool(logits.isfinite().all()):
+        raise UsageError(f"model {name} returns numbers that are not finite for clips of the training{hint}")
 
 
 def source_sha256(name: str) -> str:

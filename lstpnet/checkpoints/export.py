@@ -129,9 +129,12 @@ def _name_axes(proto: Any, names: Sequence[str]) -> None:
 
 
 def description(
-    model: LSTPNet, *, recipe: Mapping[str, Any], class_names: Sequence[str], protocol: str
+    model: LSTPNet, *, recipe: Mapping[str, Any], class_names: Sequence[str], protocol: str, is_synthetic: bool
 ) -> dict[str, Any]:
-    """Return the content of the JSON next to an exported model: classes, frames, size, input, protocol."""
+    """Return the content of the JSON next to an exported model: classes, frames, size, input, protocol.
+
+    `is_synthetic`: whether it was trained on rendered heads.
+    """
     return {
         "format": "dfer-model",
         "format_version": 1,
@@ -146,4 +149,5 @@ def description(
         "input_norm": recipe["input_norm"],
         "output": "logits: (batch, classes) float32, in the order of class_names",
         "protocol": protocol,
+        "synthetic": is_synthetic,
     }

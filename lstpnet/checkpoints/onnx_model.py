@@ -38,8 +38,8 @@ class ExportedModel(nn.Module):
         return torch.from_numpy(logits)
 
 
-def load_exported(path: Path) -> tuple[ExportedModel, tuple[str, ...], Recipe]:
-    """Return an exported model, its classes, and its test settings.
+def load_exported(path: Path) -> tuple[ExportedModel, tuple[str, ...], Recipe, bool]:
+    """Return an exported model, its classes, its test settings, and whether it was trained on rendered heads.
 
     Raises UsageError if the JSON next to it is missing or of another kind, CorruptDataError for a damaged model.
     """
@@ -54,4 +54,4 @@ def load_exported(path: Path) -> tuple[ExportedModel, tuple[str, ...], Recipe]:
         raise UsageError(
             f"{path} needs the JSON that `dfer model export` wrote next to it ({json_path}: {error})"
         ) from error
-    return ExportedModel(path), class_names, recipe
+    return ExportedModel(path), class_names, recipe, facts.get("synthetic") is True

@@ -44,6 +44,8 @@ class OpenedModel:
     """In the order of the logits."""
     recipe: Recipe
     """Recipe of its training; for the authors' checkpoints, the known settings."""
+    is_synthetic: bool = False
+    """Whether it was trained on rendered heads; its predictions then say nothing about real faces."""
 
 
 def open_model(source: Path, *, checkpoint: str = "last", trained_on: str | None = None) -> OpenedModel:
@@ -54,7 +56,8 @@ def open_model(source: Path, *, checkpoint: str = "last", trained_on: str | None
     """
     if source.is_dir():
         trained = load_trained(source, checkpoint=checkpoint)
-        return OpenedModel(trained.model, trained.info.class_names, stored_recipe(trained.settings))
+        info = trained.info
+        return OpenedModel(trained.model, info.class_names, stored_recipe(trained.settings), info.synthetic)
     if source.suffix == ".onnx":
         return OpenedModel(*load_exported(source))
     if trained_on is None or trained_on not in AUTHORS_CLASSES:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dfer_data.render.figure import new_figure
+from dfer_data.render.figure import draw_strip, new_figure
 from lstpnet.prediction.video import Person, WindowPrediction
 
 if TYPE_CHECKING:
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 MOST_WINDOWS = 8
 """Maximum windows per image; of a person with more, this many are taken, spread from beginning to end."""
-FIGURE_WIDTH_PX, HEAD_PX, ROW_PX, FOOT_PX = 1320, 44, 140, 40
-"""Size of an image: its height is HEAD_PX + ROW_PX per window + FOOT_PX."""
+FIGURE_WIDTH_PX, HEAD_PX, ROW_PX, FOOT_PX, STRIP_PX = 1320, 44, 140, 40, 28
+"""Size of an image: its height is HEAD_PX + ROW_PX per window + FOOT_PX, and STRIP_PX if it has a warning."""
 _LEFT_PX, _CELL_PX, _BARS_PX, _DPI = 140, 72, 40, 110
 _MIN_TOP = 0.15
 _MIN_STRENGTH = 0.35
@@ -33,13 +33,15 @@ _NUMBERS: dict[str, Any] = {
 }
 
 
-def draw_attention(person: Person, class_names: Sequence[str], path: Path, *, title: str) -> None:
+def draw_attention(person: Person, class_names: Sequence[str], path: Path, *, title: str, warning: str = "") -> None:
     """Draw the moments of a person that hold their frames and attention as PNG, one below the other.
 
-    Frames with less than a uniform share are paler. All bars have the same scale.
+    Frames with less than a uniform share are paler. All bars have the same scale. `warning` is written in a strip
+    at the foot.
     """
     moments = [moment for moment in person.moments if moment.frames is not None and moment.attention is not None]
-    height_px = HEAD_PX + ROW_PX * len(moments) + FOOT_PX
+    text_px = HEAD_PX + ROW_PX * len(moments) + FOOT_PX
+    height_px = text_px + (STRIP_PX if warning else 0)
     figure = new_figure(FIGURE_WIDTH_PX / _DPI, height_px / _DPI, dpi=_DPI)
     heading = f"{title}, person {person.number}: attention over the sixteen frames"
     _write(figure, 12, 22, heading, color="black", fontsize=10)
@@ -52,7 +54,9 @@ def draw_attention(person: Person, class_names: Sequence[str], path: Path, *, ti
         else ""
     )
     note = "Per cent of the attention, mean over layers, heads and frames; dashed: uniform share. Not an explanation."
-    _write(figure, _LEFT_PX, height_px - 18, count_note + note, fontsize=7.5)
+    _write(figure, _LEFT_PX, text_px - 18, count_note + note, fontsize=7.5)
+    if warning:
+        draw_strip(figure, warning, height_share=STRIP_PX / height_px)
     figure.savefig(path, dpi=_DPI)
 
 

@@ -23,7 +23,7 @@ from lstpnet.evaluation.features import Features, features_of
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.prediction.video import Person, predict_video, with_folded_norms
 from lstpnet.prediction.video_settings import Windows
-from lstpnet.runs import Run
+from lstpnet.runs import SYNTHETIC_MODEL_NOTE, Run
 
 
 class LoadedModel:
@@ -34,12 +34,18 @@ class LoadedModel:
 
     def __repr__(self) -> str:
         recipe = self._opened.recipe
-        return f"LoadedModel({recipe.name}: {', '.join(self.class_names)}; {recipe.size_px} px, {self._device})"
+        note = f"; {SYNTHETIC_MODEL_NOTE}" if self.is_synthetic else ""
+        return f"LoadedModel({recipe.name}: {', '.join(self.class_names)}; {recipe.size_px} px, {self._device}{note})"
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """Class names in the order of the probabilities."""
         return self._opened.class_names
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the model was trained on rendered heads: its predictions then say nothing about real faces."""
+        return self._opened.is_synthetic
 
     @property
     def size_px(self) -> int:

@@ -5,25 +5,32 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dfer_data.render.figure import new_figure
+from dfer_data.render.figure import draw_strip, new_figure
 from lstpnet.prediction.video import Person
 
 _MAX_PERSONS = 12
-_HEIGHT_INCHES = 1.7
+_HEIGHT_INCHES, _STRIP_INCHES = 1.7, 0.25
 
 
-def draw_timeline(persons: Sequence[Person], class_names: Sequence[str], path: Path, *, title: str) -> None:
+def draw_timeline(
+    persons: Sequence[Person], class_names: Sequence[str], path: Path, *, title: str, warning: str = ""
+) -> None:
     """Draw the probabilities of all classes over the seconds of a video as PNG, one strip per person.
 
     Each moment is drawn at the middle of its window. Only the first twelve persons are drawn; the title counts the
-    others.
+    others. `warning` is written in a strip at the foot.
     """
     drawn_persons = persons[:_MAX_PERSONS]
     remaining_note = (
         f" (and {len(persons) - len(drawn_persons)} more persons)" if len(persons) > len(drawn_persons) else ""
     )
-    figure = new_figure(10, 0.9 + _HEIGHT_INCHES * len(drawn_persons), layout="constrained")
+    height_inches = 0.9 + _HEIGHT_INCHES * len(drawn_persons) + (_STRIP_INCHES if warning else 0)
+    figure = new_figure(10, height_inches, layout="constrained")
     figure.suptitle((title + remaining_note).replace("$", r"\$"), fontsize=10)
+    if warning:
+        share = _STRIP_INCHES / figure.get_figheight()
+        figure.get_layout_engine().set(rect=(0, share, 1, 1 - share))
+        draw_strip(figure, warning, height_share=share)
     strips = figure.subplots(len(drawn_persons), 1, sharex=True, squeeze=False)[:, 0]
     for strip, person in zip(strips, drawn_persons, strict=True):
         middles = [(moment.start_seconds + moment.end_seconds) / 2 for moment in person.moments]

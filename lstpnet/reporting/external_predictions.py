@@ -76,7 +76,9 @@ class _PredictionsFile:
         try:
             text = self._path.read_text(encoding="utf-8-sig")
             rows = list(self._rows(text))
-        except (OSError, UnicodeDecodeError, csv.Error) as error:
+        except OSError as error:
+            raise UsageError(f"--predictions {self._path} cannot be read: {error.strerror}; check the path") from error
+        except (UnicodeDecodeError, csv.Error) as error:
             raise UsageError(f"{self._path} cannot be read as CSV in UTF-8: {error}") from error
         columns = self._columns(rows[0][1] if rows else [])
         class_numbers: dict[str, int] = {}

@@ -22,7 +22,7 @@ from lstpnet import metrics
 from lstpnet.predictions import CHECKPOINTS, CONTROL_NAMES, ScoredPredictions, pooled_predictions
 from lstpnet.reporting.external_predictions import read_given_predictions
 from lstpnet.reporting.significance import Interval, bootstrap
-from lstpnet.runs import RunInfo, ScoredRun
+from lstpnet.runs import SYNTHETIC_DATA_NOTE, RunInfo, ScoredRun
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
@@ -36,7 +36,6 @@ _SHARED_WITH_INFO = (
     *("n_train", "n_val", "synthetic", "pipeline_version", "protocol"),
 )
 _DIFFERS = "the rest differs between its runs"
-_SYNTHETIC_NOTE = "synthetic heads: not comparable with published figures"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,12 +70,16 @@ class Row:
     """Share of the clips that are predicted correctly."""
     uar: float
     """Mean recall over the classes present."""
+    macro_f1: float
+    """Mean F1 over the classes present."""
     num_classes_present: int
     """Number of classes with test clips; in a mean, the smallest number of a fold."""
     recall: Mapping[str, float | None]
     """Class name -> recall, None without test clips; in a mean, over the folds that have the class."""
     precision: Mapping[str, float | None]
     """Class name -> precision, None if never predicted; in a mean, over the folds that predict the class."""
+    f1: Mapping[str, float | None]
+    """Class name -> F1, None without test clips; in a mean, over the folds that have the class."""
     confusion: tuple[tuple[int, ...], ...] | None
     """Clips by label (rows) and prediction (columns), in the order of `recall`; None for means."""
     n_with_face: int
@@ -137,7 +140,14 @@ def rows_of_runs(runs: Sequence[ScoredRun]) -> list[Row]:
     Raises UsageError if two folders hold the same fold and seed of one recipe on the same data.
     """
     scored = [_scored_row(run, part) for run in runs for part in run.parts]
-    return sorted(_with_summaries(scored), key=_sort_key)
+    rows = sorted(_with_summaries(scored), key=_sort_key)
+    has_several_versions = len({row.pipeline_version for row in rows}) > 1
+    return [_with_version(row) for row in rows] if has_several_versions else rows
+
+
+def _with_version(row: Row) -> Row:
+    note = f"data of pipeline version {row.pipeline_version}: never combined with other versions"
+    return replace(row, note="; ".join(filter(None, (row.note, note))))
 
 
 def row_of_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> Row:
@@ -172,7 +182,7 @@ def row_of_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> Ro
         control="",
         synthetic=document["synthetic"],
         protocol=protocol,
-        note="; ".join(filter(None, [missing_note, _SYNTHETIC_NOTE if document["synthetic"] else ""])),
+        note="; ".join(filter(None, [missing_note, SYNTHETIC_DATA_NOTE if document["synthetic"] else ""])),
         pipeline_version=document.get("pipeline_version", 1),
         **_figures(part),
         **_intervals(_strata(part, fold=fold)),
@@ -218,7 +228,7 @@ def _intervals(strata: Strata) -> dict[str, Any]:
 
 def _notes(synthetic: bool, checkpoint: str | None) -> list[str]:
     """Return the caveats for comparisons with a row."""
-    return [_TEST_BEST_NOTE] * (checkpoint == "test-best") + [_SYNTHETIC_NOTE] * synthetic
+    return [_TEST_BEST_NOTE] * (checkpoint == "test-best") + [SYNTHETIC_DATA_NOTE] * synthetic
 
 
 def _figures(part: ScoredPredictions) -> dict[str, Any]:
@@ -228,9 +238,11 @@ def _figures(part: ScoredPredictions) -> dict[str, Any]:
         "n": scores.num_clips,
         "war": scores.war,
         "uar": scores.uar,
+        "macro_f1": scores.macro_f1,
         "num_classes_present": scores.num_classes_present,
         "recall": dict(zip(names, scores.recalls, strict=True)),
         "precision": dict(zip(names, scores.precisions, strict=True)),
+        "f1": dict(zip(names, scores.f1s, strict=True)),
         "confusion": tuple(map(tuple, part.confusion.tolist())),
         "n_with_face": int(part.has_face.sum()),
         "war_with_face": with_face.war if with_face else None,
@@ -293,9 +305,9 @@ def _averaged(rows: Sequence[Row], **changes: Any) -> Row:
     is_over_folds = changes.get("fold") == "mean"
     by_class = {
         key: {name: _mean_present([getattr(row, key)[name] for row in rows]) for name in rows[0].recall}
-        for key in ("recall", "precision")
+        for key in ("recall", "precision", "f1")
     }
-    figures = {name: metrics.mean([getattr(row, name) for row in rows]) for name in ("war", "uar")}
+    figures = {name: metrics.mean([getattr(row, name) for row in rows]) for name in ("war", "uar", "macro_f1")}
     figures_with_face = {f"{name}_with_face": _mean_with_face(rows, name) for name in ("war", "uar")}
     num_with_face = sum(row.n_with_face for row in rows) if is_over_folds else rows[0].n_with_face
     num_present = min(row.num_classes_present for row in rows)

@@ -31,7 +31,7 @@ def sections(report: Report, *, short: bool = False) -> list[Section]:
     """Return the tables of a report; short ones omit the recalls and most published rows."""
     tables = [row_section(group, short=short) for group in grouped(report.rows, section_key)]
     if not short:
-        tables += [precision_section(group) for group in grouped(report.rows, section_key)]
+        tables += [table for group in grouped(report.rows, section_key) for table in class_sections(group)]
         tables += [confusion_section(row) for row in confusion_rows(report.rows)]
     tables += comparison_sections(report, short=short)
     tables += [row_section(group, short=short) for group in grouped(report.controls, section_key)]
@@ -86,17 +86,21 @@ def unfinished_section(runs: Sequence[UnfinishedRun]) -> Section:
     return Section("unfinished runs", ("run", "why"), cells, ())
 
 
-def precision_section(rows: Sequence[Row]) -> Section:
-    """Return the table of precisions by class of rows on the same data."""
-    columns = _name_columns(rows)
-    for name in rows[0].precision:
-        columns[f"precision {name}"] = [per_cent(row.precision[name]) for row in rows]
-    kept_columns = {
-        name: cells for name, cells in columns.items() if name.startswith("precision") or set(cells) != {"-"}
+def class_sections(rows: Sequence[Row]) -> list[Section]:
+    """Return the tables of precision and of F1 by class of rows on the same data."""
+    notes = {
+        "precision": "no figure: class never predicted; in a mean: over the folds that predict the class",
+        "F1": "harmonic mean of precision and recall, 0 if never predicted correctly; no figure: class without clips",
     }
-    notes = ["no figure: class never predicted; in a mean: over the folds that predict the class", *_protocols(rows)]
-    title = f"{_title(rows[0])}: precision, per cent"
-    return Section(title, tuple(kept_columns), tuple(zip(*kept_columns.values(), strict=True)), tuple(notes))
+    return [_class_section(rows, name, note=note) for name, note in notes.items()]
+
+
+def _class_section(rows: Sequence[Row], figure: str, *, note: str) -> Section:
+    columns = {name: cells for name, cells in _name_columns(rows).items() if set(cells) != {"-"}}
+    for name in rows[0].recall:
+        columns[f"{figure} {name}"] = [per_cent(getattr(row, figure.lower())[name]) for row in rows]
+    cells = tuple(zip(*columns.values(), strict=True))
+    return Section(f"{_title(rows[0])}: {figure}, per cent", tuple(columns), cells, (note, *_protocols(rows)))
 
 
 def confusion_rows(rows: Sequence[Row]) -> list[Row]:
@@ -117,8 +121,7 @@ def confusion_section(row: Row) -> Section:
 
 
 def _title(row: Row) -> str:
-    version = f", pipeline version {row.pipeline_version}" if row.pipeline_version != 1 else ""
-    return f"{row.prepared} ({row.dataset}, sha256 {row.dataset_sha256[:12]}{version})"
+    return f"{row.prepared} ({row.dataset}, sha256 {row.dataset_sha256[:12]})"
 
 
 def row_section(rows: Sequence[Row], *, short: bool = False) -> Section:
@@ -129,6 +132,7 @@ def row_section(rows: Sequence[Row], *, short: bool = False) -> Section:
         "UAR": [per_cent(row.uar) for row in rows],
         "classes": [f"{row.num_classes_present}/{len(row.recall)}" for row in rows],
     }
+    columns |= {} if short else {"macro F1": [per_cent(row.macro_f1) for row in rows]}
     for name in ("war", "uar") if not short else ():
         columns[f"{name.upper()} 95 %"] = [_range(getattr(row, f"{name}_interval")) for row in rows]
     for name in () if short else rows[0].recall:

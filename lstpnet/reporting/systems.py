@@ -57,14 +57,20 @@ class System:
 
 def read_settings(run: ScoredRun) -> Mapping[str, Any]:
     """Return a run's settings and `pipeline_version`; {} without config.json. CorruptDataError if it is damaged."""
+    config = read_config(run)
+    return MappingProxyType(config["settings"] | {"pipeline_version": run.info.pipeline_version} if config else {})
+
+
+def read_config(run: ScoredRun) -> dict[str, Any]:
+    """Return the content of a run's config.json; {} without the file. Raises CorruptDataError if it is damaged."""
     path = run.folder / CONFIG_NAME
     try:
-        settings = json.loads(path.read_bytes())["settings"]
-        if not isinstance(settings, dict):
+        config = dict(json.loads(path.read_bytes()))
+        if not isinstance(config["settings"], dict):
             raise ValueError("its settings are not a table")
-        return MappingProxyType(settings | {"pipeline_version": run.info.pipeline_version})
+        return config
     except FileNotFoundError:
-        return MappingProxyType({})
+        return {}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptDataError(f"{path} is damaged: {error!r}; train this run again with --force") from error
 

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn import functional
 
 from dfer_data.errors import UsageError
+from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw, Sampling
 from lstpnet.batches.normalize import normalised
 from lstpnet.checkpoints.custom_model import build_own, check_own
 from lstpnet.checkpoints.start_weights import fill_from
@@ -37,12 +38,24 @@ def initial_model(experiment: Experiment, *, init: Path | None) -> tuple[nn.Modu
     recipe, num_classes = experiment.recipe, len(experiment.data.class_names)
     model = network_of_recipe(recipe, num_classes=num_classes, seed=experiment.seed)
     if not isinstance(model, LSTPNet):
-        check_own(recipe.model, model, num_classes=num_classes, size_px=recipe.size_px)
+        stages: tuple[Sampling, ...] = ("train", "frame") if recipe.frame_epochs else ("train",)
+        for sampling in stages:
+            check_own(recipe.model, model, _first_clips(experiment, sampling), num_classes=num_classes)
         if init is not None:
             raise UsageError("--init fills LSTPNet only; a custom model loads its start weights itself")
         torch.manual_seed(experiment.seed)  # check_own may have drawn random numbers
         return model, ""
     return model, "" if init is None else fill_from(model, init).words
+
+
+def _first_clips(experiment: Experiment, sampling: Sampling) -> torch.Tensor:
+    """Return the first two training clips as the network's input, (B, T, 3, H, W) float32."""
+    recipe = experiment.recipe
+    draw = FrameDraw(sampling, recipe.sampler, recipe.short, experiment.seed)
+    clip_ids = experiment.train_ids[:2]
+    clips = FaceClipDataset(experiment.data, clip_ids=clip_ids, size_px=recipe.size_px, draw=draw)
+    frames = torch.stack([clips[index].frames for index in range(len(clips))])
+    return normalised(frames, norm=recipe.input_norm)
 
 
 def estimate_seconds(experiment: Experiment, *, device: torch.device) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from lstpnet.runs import Run, open_run
 from lstpnet.training.distributed import ALONE, Group
 from lstpnet.training.experiment import Experiment, check_trainable, make_experiment
 from lstpnet.training.run import Standing, run_state, train_run
-from lstpnet.training.trainer import EpochDone
+from lstpnet.training.trainer import EpochDone, StepDone
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,25 @@ class PlannedRun:
 
 
 def resolve_for(
-    data: Path, recipe: str | None = None, *, overrides: Mapping[str, Any] | None = None, name: str | None = None
+    data: Path,
+    recipe: str | None = None,
+    *,
+    device: torch.device,
+    overrides: Mapping[str, Any] | None = None,
+    name: str | None = None,
 ) -> ResolvedRecipe:
     """Return the recipe for a dataset: the given one, else the dataset's default, with `overrides` applied.
 
-    `name`: name of the run's folder and rows. Raises UsageError for an unknown recipe and every fault of its settings.
+    `device`: datasets without their own recipe are trained small unless it is a GPU. `name`: name of the run's folder
+    and rows. Raises UsageError for an unknown recipe and every fault of its settings.
     """
     document = check_trainable(data).document
-    recipe_name = recipe or recipe_of(str(document["recipe"]))
+    default = recipe_of(
+        str(document["recipe"]), num_clips=int(document["counts"]["clips"]), has_gpu=device.type != "cpu"
+    )
+    recipe_name, choice = (recipe, "") if recipe else default
     resolved = resolve_recipe(recipe_name, overrides=overrides or {}, dataset=str(document["dataset"]))
+    resolved = dataclasses.replace(resolved, choice=choice)
     return resolved if name is None else renamed(resolved, name)
 
 
@@ -73,6 +84,7 @@ def train_planned(
     save_seconds: float = 600.0,
     group: Group = ALONE,
     on_event: Callable[[EpochDone], None] = lambda event: None,
+    on_step: Callable[[StepDone], None] = lambda step: None,
 ) -> dict[str, Any]:
     """Train or resume a planned run; returns what `train_run` returns."""
     return train_run(
@@ -84,6 +96,7 @@ def train_planned(
         save_seconds=save_seconds,
         group=group,
         on_event=on_event,
+        on_step=on_step,
     )
 
 
@@ -108,7 +121,7 @@ def train(
         data: folder or URL of a prepared dataset.
         fold: number of the official fold.
         seed: seed of all randomness.
-        recipe: name of a shipped recipe, or path of a .toml file; None: the dataset's default.
+        recipe: name of a shipped recipe, or path of a .toml file; None: the dataset's own, else `small` or `dfew`.
         overrides: settings that replace the recipe's, such as `{"epochs": 10}`.
         out: folder of the runs.
         init: start weights: a run's .safetensors, the authors' file, or a ResNet-18.
@@ -124,9 +137,10 @@ def train(
     """
     root = located(data)[0]
     init_path = Path(init) if init is not None else None
-    resolved = resolve_for(root, recipe, overrides=overrides)
+    torch_device = pick_device(device)
+    resolved = resolve_for(root, recipe, device=torch_device, overrides=overrides)
     folds_and_seeds = [(fold, seed)]
     (planned,) = plan_runs(root, resolved, folds_and_seeds=folds_and_seeds, out=Path(out), init=init_path, force=force)
     if planned.state != "finished":
-        train_planned(planned, device=pick_device(device), init=init_path, on_event=on_event)
+        train_planned(planned, device=torch_device, init=init_path, on_event=on_event)
     return open_run(planned.folder)

@@ -9,6 +9,8 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
@@ -49,7 +51,7 @@ from lstpnet.training.experiment import Experiment, without_validation
 from lstpnet.training.initial_model import initial_model
 from lstpnet.training.model_card import model_card
 from lstpnet.training.resume_state import FOLDER as STATES
-from lstpnet.training.trainer import EpochDone, TrainingResult, fit
+from lstpnet.training.trainer import EpochDone, StepDone, TrainingResult, fit
 
 Standing = Literal["absent", "begun", "finished"]
 _NO_ATTENTION = np.full(CLIP_FRAMES, np.nan, np.float32)
@@ -94,6 +96,7 @@ def train_run(
     save_seconds: float = 600.0,
     group: Group = ALONE,
     on_event: Callable[[EpochDone], None] = lambda event: None,
+    on_step: Callable[[StepDone], None] = lambda step: None,
 ) -> dict[str, Any]:
     """Train, predict the test clips once, and write everything to `folder`.
 
@@ -104,7 +107,7 @@ def train_run(
     # read `init` before anything is removed: it may not fit, or be in the folder
     model, filled = initial_model(experiment, init=init)
     init_sha256 = _init_sha256(init)
-    run = _Run(experiment, folder, device, init_sha256, filled, continues, save_seconds, group, on_event)
+    run = _Run(experiment, folder, device, init_sha256, filled, continues, save_seconds, group, on_event, on_step)
     if not group.is_first:
         group.wait()  # until the first process has made the folder
         for _ in run.checkpoints(model):
@@ -144,6 +147,7 @@ class _Run:
     save_seconds: float
     group: Group
     on_event: Callable[[EpochDone], None]
+    on_step: Callable[[StepDone], None]
 
     def write(self, model: nn.Module) -> list[dict[str, Any]]:
         """Write the whole folder; run.json, which marks the run as finished, comes last."""
@@ -152,7 +156,9 @@ class _Run:
             (folder / RUN_NAME).unlink(missing_ok=True)  # first: a partly removed run must not count as finished
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / CONFIG_NAME, canonical_json(self._config()), work=folder)
+        num_parameters = sum(parameter.numel() for parameter in model.parameters())
+        config = canonical_json(self._config(num_parameters=num_parameters))
+        write_atomically(folder / CONFIG_NAME, config, work=folder)
         write_run(folder, self._info(checkpoints=(), finished=False))
         (folder / METRICS_NAME).touch()
         self.group.wait()
@@ -163,7 +169,6 @@ class _Run:
         checkpoint_names = tuple(dict.fromkeys(prediction_set.checkpoint for prediction_set in predictions))
         (folder / CURVES_NAME).write_bytes(draw_curves(read_epochs(folder)))
         info = self._info(checkpoints=checkpoint_names, finished=True)
-        num_parameters = sum(parameter.numel() for parameter in model.parameters())
         card = model_card(experiment, info, predictions, num_parameters=num_parameters)
         write_atomically(folder / CARD_NAME, card.encode("utf-8"), work=folder)
         write_run(folder, info)
@@ -203,11 +208,14 @@ class _Run:
             name=name,
             save_seconds=self.save_seconds,
             group=self.group,
+            on_step=self.on_step,
         )
 
-    def _config(self) -> dict[str, Any]:
+    def _config(self, *, num_parameters: int) -> dict[str, Any]:
         """Return the content of config.json; a resumed run keeps the old content and adds this session."""
         session = {
+            "date": datetime.now(UTC).date().isoformat(),
+            "dfer": version("dfer"),
             "device": str(self.device),
             "num_threads": torch.get_num_threads(),
             "world_size": self.group.world_size,
@@ -220,6 +228,7 @@ class _Run:
             "settings": _settings(self.experiment, init_sha256=self.init_sha256),
             "origins": dict(self.experiment.resolved.origins),
             **session,
+            "num_parameters": num_parameters,
             "git_revision": _git_revision(),
             "start_weights": self.filled,
         }

@@ -80,6 +80,24 @@ class EpochDone:
 
 
 @dataclass(frozen=True)
+class StepDone:
+    """Event: a batch is trained."""
+
+    stage: str
+    """`frames` or `clips`."""
+    epoch: int
+    """Number of the epoch in its stage, from 1."""
+    num_epochs: int
+    """Number of epochs of the stage."""
+    num_batches_done: int
+    """Batches of this epoch that are done."""
+    num_batches: int
+    """Batches of an epoch."""
+    loss: float
+    """Mean training loss of the epoch so far, in this process."""
+
+
+@dataclass(frozen=True)
 class BestEpoch:
     """The weights of a selected epoch."""
 
@@ -114,6 +132,7 @@ def fit(
     name: str = "last",
     save_seconds: float = 600.0,
     group: Group = ALONE,
+    on_step: Callable[[StepDone], None] = lambda step: None,
 ) -> TrainingResult:
     """Train `model`, append to metrics.jsonl in `folder`, and write the checkpoint `name` there after each epoch.
 
@@ -125,7 +144,14 @@ def fit(
     """
     model.to(device)
     training = _Training(
-        experiment, model, folder=folder, device=device, name=name, save_seconds=save_seconds, group=group
+        experiment,
+        model,
+        folder=folder,
+        device=device,
+        name=name,
+        save_seconds=save_seconds,
+        group=group,
+        on_step=on_step,
     )
     with _readable_failures(experiment.recipe, folder, device):
         return training.run(on_event, stop_after=stop_after)
@@ -194,10 +220,12 @@ class _Training:
         name: str,
         save_seconds: float,
         group: Group,
+        on_step: Callable[[StepDone], None],
     ) -> None:
         self._experiment, self._model, self._device = experiment, model, device
         self._recipe, self._name, self._folder, self._group = experiment.recipe, name, folder, group
         self._save_seconds, self._last_save = save_seconds, time.monotonic()
+        self.on_step = on_step
         self._best: BestEpoch | None = None
         self._test_best: BestEpoch | None = None
         self._dataset = _train_clips(experiment, device=device)
@@ -370,6 +398,9 @@ class _Stage:
             totals.seen += len(batch.clip_ids)
             totals.seconds = seconds_before + time.perf_counter() - start
             totals.waiting_seconds += waiting.taken()
+            if self._group.is_first:
+                mean_loss, counts = totals.loss / totals.seen, (batch.next_position, self._num_batches)
+                self._training.on_step(StepDone(self._stage, epoch, self._num_epochs, *counts, mean_loss))
             if self._ends_step(batch.next_position) and self._training.is_save_due():
                 self._training.save(
                     stage=self._number, epoch=epoch, position=batch.next_position, totals=totals, loop=self.state()

@@ -21,8 +21,8 @@ from lstpnet.checkpoints.reference import export_reference
 from lstpnet.evaluation.cross_dataset import evaluate_on
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.runs import read_predictions, read_run
-from tests.crops import MISSING
-from tests.lstpnet.conftest import Done, plain
+from tests.crops import MISSING, prepare_crops, write_crops
+from tests.lstpnet.conftest import Done, plain, synthetic_copy
 
 __all__ = ["plain"]
 Capture = pytest.CaptureFixture[str]
@@ -63,6 +63,21 @@ def test_on_its_own_test_part_it_says_what_the_run_says(
     assert main(["report", "--predictions", str(out), "--data", str(crops), "--fold", "3", "--json"]) == 0
     (row,) = [r for r in json.loads(capsys.readouterr().out)["rows"] if r["fold"] == 3][:1]
     assert row["war"] == pytest.approx(found["war"])
+
+
+def test_rendered_heads_are_named_with_the_score(plain: Done, crops: Path, tmp_path: Path, capsys: Capture) -> None:
+    run = synthetic_copy(plain.folder, tmp_path / "run")
+    rendered = prepare_crops(write_crops(tmp_path / "source", num_clips=35, is_synthetic=True), tmp_path / "rendered")
+    for model, data, notes in (
+        (plain.folder, crops, []),
+        (run, crops, [f"note: {run} was trained on rendered heads: says nothing about real faces"]),
+        (plain.folder, rendered, [f"note: {rendered} shows synthetic heads: not comparable with published figures"]),
+    ):
+        assert main(["evaluate", str(model), "--data", str(data), "--json"]) == 0
+        said = capsys.readouterr()
+        document = json.loads(said.out)
+        assert [line for line in said.err.splitlines() if "heads" in line] == notes
+        assert (document["synthetic_model"], document["synthetic_data"]) == (model == run, data == rendered)
 
 
 def test_classes_are_matched_by_name_and_what_is_left_out_is_counted(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -8,7 +9,9 @@ import av
 import numpy as np
 import pytest
 
+from dfer_cli.inspect import _find_source, _without_endings
 from dfer_cli.main import main
+from dfer_data import open_dataset
 from tests.dfer_data.conftest import face_folder, prepared
 from tests.dfer_data.tiny import Prepared
 from tests.faults.conftest import SmallDisk, small_disk
@@ -20,7 +23,9 @@ Capture = pytest.CaptureFixture[str]
 @pytest.fixture
 def here(prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with one prepared dataset."""
-    shutil.copytree(prepared.out, tmp_path / "prepared/faces")
+    folder = shutil.copytree(prepared.out, tmp_path / "prepared/faces")
+    begun = {"event": "begun", "source": os.path.relpath(prepared.source.resolve(), folder)}
+    (folder / "prepare.log").write_text(json.dumps(begun) + "\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -46,7 +51,7 @@ def test_one_clip(here: Path, capsys: Capture) -> None:
     assert main(["inspect", "--clip", "sad/appears.mp4"]) == 0
     said = capsys.readouterr().out
     assert said.startswith("sad/appears.mp4, sad: ok\n")
-    picture, video = here / "inspect/faces/sad%2Fappears.mp4.png", here / "inspect/faces/sad%2Fappears.mp4.mp4"
+    picture, video = here / "inspect/faces/sad%2Fappears.png", here / "inspect/faces/sad%2Fappears.mp4"
     assert picture.read_bytes().startswith(b"\x89PNG")
     with av.open(str(video)) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
@@ -56,12 +61,27 @@ def test_one_clip(here: Path, capsys: Capture) -> None:
     assert "already exists" in capsys.readouterr().err
 
 
+def test_logs_of_dfer_0_1_hold_the_whole_path_of_the_videos(here: Path, prepared: Prepared) -> None:
+    dataset = open_dataset(here / "prepared/faces")
+    assert _find_source(dataset) == dataset.root / os.path.relpath(prepared.source.resolve(), dataset.root.resolve())
+    begun = {"event": "begun", "source": str(prepared.source), "host": "alpha"}
+    (here / "prepared/faces/prepare.log").write_text(json.dumps(begun) + "\n")
+    assert _find_source(dataset) == prepared.source
+    (here / "prepared/faces/prepare.log").write_text(json.dumps({"event": "begun", "source": None}) + "\n")
+    assert _find_source(dataset) is None
+
+
 def test_clips_that_could_not_be_made(here: Path, capsys: Capture) -> None:
     assert main(["inspect", "--clip", "sad/none.mp4", "--clip", "sad/junk.mp4", "--json"]) == 3
     none, junk = json.loads(capsys.readouterr().out)["clips"]
     assert (none["code"], none["tracks_found"], none["video_frames"], none["problem"]) == ("NO_FACE", 0, 8, None)
     assert "not a readable video" in junk["problem"]
-    assert sorted(path.name for path in (here / "inspect/faces").iterdir()) == ["sad%2Fnone.mp4.mp4"]
+    assert sorted(path.name for path in (here / "inspect/faces").iterdir()) == ["sad%2Fnone.mp4"]
+
+
+def test_names_lose_the_ending_of_a_video_where_they_stay_unique() -> None:
+    ids = ["sad/a.mp4", "sad/b.MP4", "sad/b.avi", "sad/a.mp4#2", "0001", "v1.5"]
+    assert list(_without_endings(ids).values()) == ["sad/a", "sad/b.MP4", "sad/b.avi", "sad/a.mp4#2", "0001", "v1.5"]
 
 
 def test_shipped_crops_have_a_picture_alone(crops: Path, tmp_path: Path, capsys: Capture) -> None:

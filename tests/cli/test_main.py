@@ -104,6 +104,25 @@ def test_a_closed_pipe_is_141_and_silent() -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.parametrize(
+    ("command", "line"),
+    [
+        ("prepare", "interrupted; finished work is kept: run the same command again to resume"),
+        ("train", "interrupted; finished work is kept: run the same command again to resume"),
+        ("report", "interrupted"),
+    ],
+)
+def test_ctrl_c_names_the_next_step_where_work_is_kept(
+    command: str, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(arguments: list[str]) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "_run", stop)
+    assert main.main([command]) == 130
+    assert capsys.readouterr().err == line + "\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_is_130_in_one_line(tmp_path: Path, number: signal.Signals) -> None:
     (tmp_path / "stub.py").write_text(

@@ -6,13 +6,15 @@ from pathlib import Path
 
 import av
 import cv2
+import numpy as np
 import pandas as pd
 import pytest
 
+from dfer_cli._support.predict_files import picture_names
 from dfer_cli.main import main
 from lstpnet.prediction.attention_figure import FIGURE_WIDTH_PX, FOOT_PX, HEAD_PX, ROW_PX
 from tests.dfer_data.tiny import real_pictures, write_video
-from tests.lstpnet.conftest import Done, plain
+from tests.lstpnet.conftest import Done, plain, synthetic_copy
 
 __all__ = ["plain"]
 Capture = pytest.CaptureFixture[str]
@@ -43,10 +45,10 @@ def test_a_folder_of_videos(plain: Done, real_videos: dict[str, Path], tmp_path:
     pictures = ["--plots", str(tmp_path / "plots"), "--annotate", str(tmp_path / "plots")]
     assert main([*line[:1], str(videos / "single*.mp4"), *line[2:4], *pictures]) == 0
     assert "  person 0, 0.0 to 2.4 s, 2 windows: " in capsys.readouterr().out
-    with av.open(str(tmp_path / "plots/single_face.mp4.mp4")) as container:
+    with av.open(str(tmp_path / "plots/single_face-annotated.mp4")) as container:
         assert [stream.type for stream in container.streams] == ["video", "audio"]
         assert sum(1 for _ in container.decode(video=0)) == 72
-    picture = (tmp_path / "plots/single_face.mp4.png").read_bytes()
+    picture = (tmp_path / "plots/single_face.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 10_000
 
@@ -64,18 +66,52 @@ def test_a_filmstrip_of_each_person_shows_what_is_attended_to(
         assert len(window["attention"]) == 16
         assert sum(window["attention"]) == pytest.approx(1, abs=2e-3)
     (path,) = strips.iterdir()
-    assert path.name == "v.mp4-person-0.png"
+    assert path.name == "v-person-0.png"
     picture = cv2.imread(str(path))
     assert picture is not None
     assert picture.shape == (HEAD_PX + ROW_PX + FOOT_PX, FIGURE_WIDTH_PX, 3)
     assert main(line) == 2
-    assert "v.mp4-person-0.png already exists; choose another name or use --force" in capsys.readouterr().err
-    (strips / "v.mp4-person-7.png").write_bytes(b"of another run")
+    assert "v-person-0.png already exists; choose another name or use --force" in capsys.readouterr().err
+    (strips / "v-person-7.png").write_bytes(b"of another run")
     (strips / "mine.png").write_bytes(b"")
     assert main([*line, "--force"]) == 0
-    assert sorted(each.name for each in strips.iterdir()) == ["mine.png", "v.mp4-person-0.png"]
+    assert sorted(each.name for each in strips.iterdir()) == ["mine.png", "v-person-0.png"]
     assert main([*line[:-1], str(video)]) == 2
     assert "v.mp4 is not a folder" in capsys.readouterr().err
+
+
+def test_a_model_trained_on_rendered_heads_is_marked_everywhere(
+    plain: Done, real_videos: dict[str, Path], tmp_path: Path, capsys: Capture
+) -> None:
+    warning = "trained on rendered heads: says nothing about real faces"
+    run = synthetic_copy(plain.folder, tmp_path / "run")
+    source = write_video(tmp_path / "v.mp4", real_pictures(real_videos["single_face.mp4"], stop=20, width_px=240))
+    heights = {}
+    for folder in (plain.folder, run):
+        out = tmp_path / f"out-{folder.name}"
+        options = [word for name in ("plots", "annotate", "attention") for word in (f"--{name}", str(out))]
+        line = ["predict", str(source), "--model", str(folder), "--csv", str(out) + ".csv", *options]
+        assert main([*line, "--json"]) == 0
+        said = capsys.readouterr()
+        is_marked = folder == run
+        assert said.err.count(f"note: {folder} was {warning}\n") == is_marked
+        assert json.loads(said.out)["synthetic_model"] is is_marked
+        assert pd.read_csv(f"{out}.csv")["synthetic_model"].tolist() == [is_marked]
+        assert sorted(path.name for path in out.iterdir()) == ["v-annotated.mp4", "v-person-0.png", "v.png"]
+        with av.open(str(out / "v-annotated.mp4")) as container:
+            heights[folder] = [container.streams.video[0].height]
+        for name in ("v-person-0.png", "v.png"):
+            picture = cv2.imread(str(out / name))
+            assert picture is not None
+            heights[folder].append(len(picture))
+            yellow = np.abs(picture[-12, 20].astype(int) - (60, 200, 255)).max() < 8
+            assert yellow == is_marked
+    assert all(marked > other for marked, other in zip(heights[run], heights[plain.folder], strict=True))
+
+
+def test_pictures_are_named_by_the_video_without_its_ending() -> None:
+    paths = [Path("in/a.mp4"), Path("in/b.mp4"), Path("in/b.avi")]
+    assert list(picture_names(paths).values()) == ["a", "b.mp4", "b.avi"]
 
 
 def test_a_model_without_attention_says_so_in_one_line_and_predicts(
@@ -101,7 +137,7 @@ def test_what_cannot_be_predicted_is_told_in_one_line(plain: Done, tmp_path: Pat
         assert main(["predict", *arguments]) == 2
         assert message in capsys.readouterr().err
     (tmp_path / "other").mkdir()
-    for name in ("v.mp4", "v.mp4.mp4", "other/v.mp4"):
+    for name in ("v.mp4", "v-annotated.mp4", "other/v.mp4"):
         (tmp_path / name).write_bytes(b"")
     video, other, named = (str(tmp_path / name) for name in ("v.mp4", "other/v.mp4", "v*.mp4"))
     for arguments, message in [
@@ -113,7 +149,10 @@ def test_what_cannot_be_predicted_is_told_in_one_line(plain: Done, tmp_path: Pat
             [video, other, *model, "--plots", str(tmp_path / "p")],
             "--plots: 1 file names occur in several folders (v.mp4)",
         ),
-        ([named, *model, "--annotate", str(tmp_path)], "v.mp4.mp4 is one of the input videos; name another folder"),
+        (
+            [named, *model, "--annotate", str(tmp_path)],
+            "v-annotated.mp4 is one of the input videos; name another folder",
+        ),
     ]:
         assert main(["predict", *arguments]) == 2
         assert message in capsys.readouterr().err

@@ -14,7 +14,16 @@ Capture = pytest.CaptureFixture[str]
 def test_each_recipe_is_listed_with_its_first_line(capsys: Capture) -> None:
     assert main(["recipes", "list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == ["afew", "cremad", "demo", "dfew", "ferv39k", "mafw", "ravdess"]
+    assert [line.split()[0] for line in lines] == [
+        "afew",
+        "cremad",
+        "demo",
+        "dfew",
+        "ferv39k",
+        "mafw",
+        "ravdess",
+        "small",
+    ]
     assert all(len(line) > 40 for line in lines)
 
 
@@ -36,5 +45,6 @@ def test_show_prints_the_file_or_every_setting(capsys: Capture) -> None:
 def test_an_unknown_recipe(capsys: Capture) -> None:
     assert main(["recipes", "show", "casme"]) == 2
     assert (
-        "unknown recipe 'casme'; shipped: afew, cremad, demo, dfew, ferv39k, mafw, ravdess" in capsys.readouterr().err
+        "unknown recipe 'casme'; shipped: afew, cremad, demo, dfew, ferv39k, mafw, ravdess, small"
+        in capsys.readouterr().err
     )

@@ -171,6 +171,23 @@ def test_wrong_usage_is_2_and_says_what_is_wrong(
         assert word in captured.err
 
 
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("missing.csv", "--predictions missing.csv cannot be read: No such file or directory; check the path"),
+        ("data", "--predictions data cannot be read: Is a directory; check the path"),
+        ("latin.csv", "latin.csv cannot be read as CSV in UTF-8: 'utf-8' codec can't decode byte 0xe9"),
+    ],
+)
+def test_a_file_of_predictions_that_is_missing_is_not_called_bad_text(
+    name: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_prepared(Path("data"))
+    Path("latin.csv").write_bytes(b"clip_id,prediction\n00010,caf\xe9\n")
+    assert run("--predictions", name, "--data", "data", "--fold", "3") == 2
+    assert reason in capsys.readouterr().err
+
+
 def test_the_ending_of_a_file_says_its_format(capsys: pytest.CaptureFixture[str]) -> None:
     write_folds(Path("runs"), folds=(1,), seeds=(0,))
     for form, name in (("md", "a.md"), ("json", "a.json"), ("csv", "a.csv"), ("latex", "a.tex"), ("html", "a.html")):

@@ -104,10 +104,13 @@ def test_the_only_dataset_and_its_own_recipe_are_taken(work: Path, capsys: Captu
     assert "test clips without a face, fold 3: 00016\n" in table
 
 
-def test_rendered_heads_are_trained_by_their_own_recipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rendered_heads_are_trained_by_their_own_recipe(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
     prepare_crops(write_crops(tmp_path / "source", is_synthetic=True), tmp_path / "prepared/heads")
     monkeypatch.chdir(tmp_path)
     assert train("--set", "controls=false") == 0
+    assert capsys.readouterr().err == "note: heads shows synthetic heads: not comparable with published figures\n"
     info = json.loads((tmp_path / "runs/heads/demo/fold-3/seed-0/run.json").read_bytes())
     assert (info["recipe"], info["synthetic"]) == ("demo", True)
 
@@ -239,7 +242,11 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
         (["--refit"], 2, ["refit = true needs held-out clips", "--val blocks"]),
         (["--protocol", "vgg"], 2, ["protocol = 'vgg': must be default, lstpnet"]),
         (["--set", "epochs"], 2, ["--set epochs: expected KEY=VALUE"]),
-        (["--set", "epoch=1", "--set", "lr=1"], 2, ["--set: unknown settings epoch, lr; known: data, recipe"]),
+        (
+            ["--set", "epoch=1", "--set", "lr=1"],
+            2,
+            ["--set: unknown settings epoch (did you mean epochs?), lr (did you mean learning_rate?); known: data, "],
+        ),
         (["--set", "width_multiplier=0.3"], 2, ["width_multiplier = 0.3: must be a multiple of 0.125"]),
         (
             ["--set", "epochs=x", "--set", "flip=y"],
@@ -394,6 +401,22 @@ def wrong(num_classes):
 def refuses(num_classes):
     return torch.nn.Linear(5, num_classes)
 
+class OverTime(Colours):
+    def forward(self, x):
+        if x.shape[1] == 1:
+            raise ValueError("one frame has no motion")
+        return super().forward(x)
+
+def over_time(num_classes):
+    return OverTime(num_classes)
+
+class NotFinite(Colours):
+    def forward(self, x):
+        return super().forward(x) / 0
+
+def not_finite(num_classes):
+    return NotFinite(num_classes)
+
 number = 3
 """
 
@@ -413,6 +436,21 @@ def test_a_model_of_ones_own_gets_loader_protocol_and_report(work: Path, capsys:
     assert "holds a custom model" in error_line(capsys)
 
 
+def test_a_custom_model_meets_no_single_frames_unless_they_are_asked_for(work: Path, capsys: Capture) -> None:
+    (work / "my_models.py").write_text(MINE)
+    small = ["--set", "epochs=1", "--set", "size_px=32", "--set", "precision=f32", "--device", "cpu"]
+    line = ["--recipe", "demo", "--model", "my_models:over_time", *small]
+    assert train(*line, small=False) == 0
+    assert "no stage on single frames for a custom model; --frame-epochs N trains one\n" in capsys.readouterr().out
+    stages = [json.loads(line)["stage"] for line in next(Path("runs").rglob("metrics.jsonl")).read_text().splitlines()]
+    assert stages == ["clips"]
+    assert train(*line, "--frame-epochs", "1", "--out", "other", small=False) == 2
+    said = error_line(capsys)
+    assert "does not accept clips of shape (2, 1, 3, 32, 32): one frame has no motion; " in said
+    assert "the stage on single frames needs this: frame_epochs = 0 leaves it out" in said
+    assert not Path("other").exists()
+
+
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -420,7 +458,8 @@ def test_a_model_of_ones_own_gets_loader_protocol_and_report(work: Path, capsys:
         ("nowhere:build", "module 'nowhere' is neither in the working folder nor installed"),
         ("my_models:nothing", "has no attribute 'nothing'"),
         ("my_models:number", "number is not callable"),
-        ("my_models:wrong", "returns (2, 8) for two clips; expected logits of shape (2, 7)"),
+        ("my_models:wrong", "returns (2, 8) for 2 clips; expected logits of shape (2, 7)"),
+        ("my_models:not_finite", "returns numbers that are not finite for clips of the training"),
         ("my_models:refuses", "does not accept clips of shape (2, 16, 3, 32, 32)"),
     ],
 )

@@ -111,7 +111,7 @@ def test_a_second_run_is_refused_and_a_stopped_one_leaves_no_lock(
     assert stderr.count("\n") == 1
     os.killpg(first.process.pid, signal.SIGCONT)
     os.kill(first.process.pid, signal.SIGTERM)
-    assert first.finish() == (130, "interrupted\n")
+    assert first.finish() == (130, "interrupted; finished work is kept: run the same command again to resume\n")
     first.assert_gone()
     assert not first.is_locked()
     assert not any(path.is_file() for path in (tmp_path / "work").rglob("*"))

@@ -102,7 +102,7 @@ def test_a_stop_is_130_at_once(start: Start, expected: dict[str, str], number: s
     run = start()
     run.wait_for_shards(2)
     (os.killpg if group else os.kill)(run.process.pid, number)
-    assert run.finish(seconds=2) == (130, "interrupted\n")
+    assert run.finish(seconds=2) == (130, "interrupted; finished work is kept: run the same command again to resume\n")
     run.assert_gone()
     assert_only_whole_shards(run.out, expected)
     assert not (run.out / ".work").exists()

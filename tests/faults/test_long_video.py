@@ -12,9 +12,9 @@ import pytest
 
 from dfer_data.config import Request
 from dfer_data.loading.prepared import open_dataset
-from dfer_data.preparation.crew import Event, VideoStarted
+from dfer_data.preparation.crew import VideoStarted
 from dfer_data.preparation.request import resolve_request
-from dfer_data.preparation.run import PreparationStarted, run_preparation
+from dfer_data.preparation.run import PreparationEvent, run_preparation
 from tests.dfer_data import tiny
 
 HOURS_SOAK = 2.0
@@ -27,7 +27,7 @@ def watch_memory(source: Path, out: Path, **options: object) -> tuple[list[int],
     pids: list[int] = []
     is_over = threading.Event()
 
-    def note(event: PreparationStarted | Event) -> None:
+    def note(event: PreparationEvent) -> None:
         if isinstance(event, VideoStarted):
             pids.append(event.pid)
 

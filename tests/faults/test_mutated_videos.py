@@ -15,9 +15,9 @@ import pytest
 from dfer_data.config import Limits, Request
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset
-from dfer_data.preparation.crew import Event, WorkerLost
+from dfer_data.preparation.crew import WorkerLost
 from dfer_data.preparation.request import resolve_request
-from dfer_data.preparation.run import PreparationStarted, run_preparation
+from dfer_data.preparation.run import PreparationEvent, run_preparation
 from tests.dfer_data import tiny
 
 NUM_MUTATIONS = 50
@@ -103,7 +103,7 @@ def check_mutations(intact: Mapping[str, bytes], folder: Path, *, number: int, s
         (folder / "source" / "intact" / f"a.{kind}").write_bytes(data)
     lost: list[WorkerLost] = []
 
-    def note(event: PreparationStarted | Event) -> None:
+    def note(event: PreparationEvent) -> None:
         if isinstance(event, WorkerLost):
             lost.append(event)
 

@@ -21,11 +21,11 @@ from dfer_data.config import Cluster, Limits, Request
 from dfer_data.errors import UsageError, WorkerError
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation import ray_pool as ray_engine
-from dfer_data.preparation.crew import Event, VideoStarted, WorkerLost
+from dfer_data.preparation.crew import VideoStarted, WorkerLost
 from dfer_data.preparation.messages import Stopped
 from dfer_data.preparation.ray_worker import Arrived, Orders, RayActor
 from dfer_data.preparation.request import ResolvedRequest, resolve_request
-from dfer_data.preparation.run import PreparationStarted, run_preparation
+from dfer_data.preparation.run import PreparationEvent, run_preparation
 from dfer_data.preparation.steps import ShardTask, VideoDone, VideoTask, Workplace
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.folder import FolderTarget
@@ -105,10 +105,10 @@ def test_the_same_bytes_with_more_workers_than_fit(
     """Five where two fit, each with three quarters of a GPU."""
     import ray
 
-    events: list[PreparationStarted | Event] = []
+    events: list[PreparationEvent] = []
     free_gpus: list[float] = []
 
-    def note(event: PreparationStarted | Event) -> None:
+    def note(event: PreparationEvent) -> None:
         events.append(event)
         if isinstance(event, VideoStarted):
             free_gpus.append(ray.available_resources().get("GPU", 0.0))
@@ -163,7 +163,7 @@ def test_actors_killed_while_shards_are_written_change_no_byte(
     losses: list[WorkerLost] = []
     delays = iter([0.002, 0.006, 0.015])
 
-    def strike(event: PreparationStarted | Event) -> None:
+    def strike(event: PreparationEvent) -> None:
         if isinstance(event, VideoStarted):
             pids[event.clip_id] = event.pid
         elif isinstance(event, VideoDone) and (delay := next(delays, None)) is not None:
@@ -201,7 +201,7 @@ def test_runs_that_are_stopped_and_killed_leave_nobody_and_go_on(
     first = start_on(node, start, out, source)
     first.wait_for_shards(1)
     first.process.send_signal(signal.SIGTERM)
-    assert first.finish() == (130, "interrupted\n")
+    assert first.finish() == (130, "interrupted; finished work is kept: run the same command again to resume\n")
     wait_until(lambda: not node.actors())
     second = start_on(node, start, out, source)
     second.wait_for_shards(first.num_shards() + 1)
@@ -334,7 +334,7 @@ def test_a_node_that_is_lost_changes_no_byte(node: Node, real_videos: dict[str, 
     struck: list[str] = []
     losses: list[WorkerLost] = []
 
-    def strike(event: PreparationStarted | Event) -> None:
+    def strike(event: PreparationEvent) -> None:
         if isinstance(event, VideoStarted) and not struck and psutil.Process(event.pid).ppid() == raylet:
             struck.append(event.clip_id)
             kill(raylet)

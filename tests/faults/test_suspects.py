@@ -17,9 +17,9 @@ from dfer_data.config import Limits, Request
 from dfer_data.errors import WorkerError
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset
-from dfer_data.preparation.crew import Event, VideoStarted, WorkerLost
+from dfer_data.preparation.crew import VideoStarted, WorkerLost
 from dfer_data.preparation.request import ResolvedRequest, resolve_request
-from dfer_data.preparation.run import PreparationStarted, run_preparation
+from dfer_data.preparation.run import PreparationEvent, run_preparation
 from tests.dfer_data import tiny
 
 SUSPECT = "copy-01/happy/single.mp4"
@@ -44,10 +44,10 @@ class Blows:
 
     def __init__(self, blow: Blow, *, most: int, suspect: str = SUSPECT) -> None:
         self._blow, self._most, self._suspect = blow, most, suspect
-        self.events: list[PreparationStarted | Event] = []
+        self.events: list[PreparationEvent] = []
         self.starts: Counter[str] = Counter()
 
-    def __call__(self, event: PreparationStarted | Event) -> None:
+    def __call__(self, event: PreparationEvent) -> None:
         self.events.append(event)
         if isinstance(event, VideoStarted):
             self.starts[event.clip_id] += 1
@@ -141,7 +141,7 @@ def test_two_suspects_are_tried_one_after_the_other(
 ) -> None:
     first, second = Blows(kill, most=1), Blows(kill, most=1, suspect="copy-02/sad/none.mp4")
 
-    def both(event: PreparationStarted | Event) -> None:
+    def both(event: PreparationEvent) -> None:
         first(event)
         second(event)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -48,6 +49,14 @@ def train(experiment: Experiment, runs: Path) -> Done:
 
     folder = experiment.run_folder(runs)
     return Done(experiment, folder, train_run(experiment, folder, device=torch.device("cpu"))["results"])
+
+
+def synthetic_copy(run: Path, folder: Path) -> Path:
+    """A copy of a finished run that was trained on rendered heads, as far as run.json says."""
+    shutil.copytree(run, folder)
+    info = json.loads((folder / "run.json").read_bytes())
+    (folder / "run.json").write_text(json.dumps(info | {"synthetic": True}))
+    return folder
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -37,7 +37,11 @@ def test_every_figure_is_that_of_scikit_learn(drawn: tuple[int, list[int], list[
     assert scores.uar == pytest.approx(macro, abs=1e-12)
     recalls = reference.recall_score(labels, guesses, labels=everything, average=None, zero_division=np.nan)
     precisions = reference.precision_score(labels, guesses, labels=everything, average=None, zero_division=np.nan)
-    for found, wanted in ((scores.recalls, recalls), (scores.precisions, precisions)):
+    f1s = reference.f1_score(labels, guesses, labels=everything, average=None, zero_division=0)
+    f1s = [f1 if number in present else math.nan for number, f1 in enumerate(f1s)]
+    macro_f1 = reference.f1_score(labels, guesses, labels=present, average="macro", zero_division=0)
+    assert scores.macro_f1 == pytest.approx(macro_f1, abs=1e-12)
+    for found, wanted in ((scores.recalls, recalls), (scores.precisions, precisions), (scores.f1s, f1s)):
         for mine, theirs in zip(found, wanted, strict=True):
             assert (mine is None and math.isnan(theirs)) or mine == pytest.approx(theirs, abs=1e-12)
 

@@ -11,7 +11,7 @@ import pytest
 
 from dfer_data.errors import UsageError
 from lstpnet.recipe import Recipe
-from lstpnet.recipe_files import recipe_names, resolve_recipe
+from lstpnet.recipe_files import recipe_names, recipe_of, resolve_recipe
 
 KEYS = [field.name for field in dataclasses.fields(Recipe) if field.name != "name"]
 
@@ -33,7 +33,42 @@ def test_shipped_recipes_say_what_they_are_for_and_what_they_cost(name: str) -> 
 
 
 def test_the_recipes_of_the_datasets_are_shipped() -> None:
-    assert {"demo", "dfew", "ferv39k", "afew", "mafw", "cremad", "ravdess"} == set(recipe_names())
+    assert {"demo", "small", "dfew", "ferv39k", "afew", "mafw", "cremad", "ravdess"} == set(recipe_names())
+
+
+@pytest.mark.parametrize(
+    ("dataset", "num_clips", "has_gpu", "name", "reason"),
+    [
+        ("dfew", 6, False, "dfew", ""),
+        ("folder", 6, False, "small", "chosen for 6 clips and no GPU, as folder has no recipe; the other is --recipe "),
+        ("folder", 999, True, "small", "chosen for 999 clips and a GPU, as folder has no recipe; the other is "),
+        (
+            "csv",
+            1000,
+            True,
+            "dfew",
+            "chosen for 1000 clips and a GPU, as csv has no recipe; the other is --recipe small",
+        ),
+        ("lists", 50_000, False, "small", "chosen for 50000 clips and no GPU, as lists has no recipe; the other is "),
+    ],
+)
+def test_a_dataset_without_a_recipe_is_trained_small_if_it_is_small_or_there_is_no_gpu(
+    dataset: str, num_clips: int, has_gpu: bool, name: str, reason: str
+) -> None:
+    found = recipe_of(dataset, num_clips=num_clips, has_gpu=has_gpu)
+    assert found[0] == name
+    assert found[1].startswith(reason)
+    assert bool(found[1]) == bool(reason)
+
+
+def test_a_custom_model_has_no_stage_on_single_frames_unless_it_is_asked_for(tmp_path: Path) -> None:
+    assert resolve_recipe("demo").recipe.frame_epochs == 12
+    off = resolve_recipe("demo", overrides={"model": "m:build"})
+    assert (off.recipe.frame_epochs, off.origins["frame_epochs"]) == (0, "custom model")
+    on = resolve_recipe("demo", overrides={"model": "m:build", "frame_epochs": 3})
+    assert (on.recipe.frame_epochs, on.origins["frame_epochs"]) == (3, "command line")
+    (tmp_path / "mine.toml").write_text('model = "m:build"\nframe_epochs = 4\n')
+    assert resolve_recipe(str(tmp_path / "mine.toml")).recipe.frame_epochs == 4
 
 
 def test_origins_say_where_each_value_came_from(tmp_path: Path) -> None:
@@ -79,7 +114,10 @@ def test_an_unknown_recipe_lists_the_shipped_ones(name: str) -> None:
 @pytest.mark.parametrize(
     ("overrides", "faults"),
     [
-        ({"epoch": 1, "lr": 0.1}, ["unknown key 'epoch'; unknown key 'lr'"]),
+        (
+            {"epoch": 1, "lr": 0.1},
+            ["unknown key 'epoch' (did you mean epochs?); unknown key 'lr' (did you mean learning_rate?)"],
+        ),
         ({"epochs": 1.5}, ["epochs = 1.5: must be a whole number of 1 or more"]),
         ({"epochs": True}, ["epochs = True: must be a whole number of 1 or more"]),
         ({"epochs": "ten"}, ["epochs = 'ten': must be a whole number of 1 or more"]),

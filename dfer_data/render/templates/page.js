@@ -93,7 +93,7 @@
   let rows = [];
   let shown = [];
   let page = 0;
-  let order = ["confidence", -1];
+  let order = null; // at first the errors, the most confident ones on top
 
   function choose() { // another run: its classes, folds and rows
     const { classes, ids, labels } = source();
@@ -126,8 +126,11 @@
       (fold.value === "" || row.fold === Number(fold.value)) &&
       verdict[right.value](row) && row.confidence >= low && row.confidence <= high &&
       row.id.toLowerCase().includes(words));
-    const [key, sign] = order;
-    shown.sort((a, b) => sign * (typeof a[key] === "number" ? a[key] - b[key] : collator.compare(a[key], b[key])));
+    if (order === null) shown.sort((a, b) => a.right - b.right || b.face - a.face || b.confidence - a.confidence);
+    else {
+      const [key, sign] = order;
+      shown.sort((a, b) => sign * (typeof a[key] === "number" ? a[key] - b[key] : collator.compare(a[key], b[key])));
+    }
     page = 0;
     draw();
   }

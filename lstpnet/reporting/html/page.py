@@ -13,6 +13,7 @@ import base64
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING
 
@@ -26,10 +27,12 @@ from lstpnet.reporting.html import filmstrip
 from lstpnet.reporting.html.clip_table import MAX_BYTES, MAX_FILMSTRIPS, drilldown_of, filmstrips
 from lstpnet.reporting.ranking import own_lines
 from lstpnet.reporting.rows import Row, grouped, section_key
+from lstpnet.reporting.run_facts import run_sections
 from lstpnet.reporting.sections import (
+    class_sections,
     comparison_sections,
     confusion_rows,
-    precision_section,
+    narrowed,
     published_sections,
     row_name,
     row_section,
@@ -129,15 +132,18 @@ def to_html(
     max_bytes = MAX_BYTES - len(json.dumps(clips, separators=(",", ":"))) - sum(len(run.image) for run in curves)
     strips, notes = filmstrips(drilldown, datasets, most=max_filmstrips, max_bytes=max_bytes, on_progress=on_progress)
     style, script = read_text("page.css"), read_text("page.js")
+    own_groups, control_groups = (grouped(rows, section_key) for rows in (report.rows, report.controls))
     absent = sorted({table.prepared for table in drilldown.datasets if table.sha256 not in datasets})
     return str(
         page_template("report.html.j2", package="lstpnet.reporting.html").render(
             version=version("dfer"),
             report=report,
             cards=_cards(report),
-            own_tables=[row_section(rows) for rows in grouped(report.rows, section_key)],
-            precision_tables=[precision_section(rows) for rows in grouped(report.rows, section_key)],
-            control_tables=[row_section(rows) for rows in grouped(report.controls, section_key)],
+            own_tables=[table for rows in own_groups for table in narrowed(row_section(rows))],
+            class_tables=[table for rows in own_groups for table in class_sections(rows)],
+            control_tables=[table for rows in control_groups for table in narrowed(row_section(rows))],
+            run_tables=run_sections(report.runs),
+            date=datetime.now(UTC).date().isoformat(),
             scene_tables=scene_sections(report.scenes),
             comparisons=comparison_sections(report),
             unfinished=[unfinished_section(report.unfinished)] if report.unfinished else [],

@@ -99,7 +99,9 @@ def test_set_completes_the_options_and_an_option_wins() -> None:
     given = {"size_px": 112}
     lines = ["size_px=64", "smoothing_window_frames=5"]
     assert with_assignments(given, lines, PREPARE_SETTINGS) == {"size_px": 112, "smoothing_window_frames": 5}
-    with pytest.raises(UsageError, match=r"--set: unknown settings force, size; known: detector, "):
+    with pytest.raises(
+        UsageError, match=r"--set: unknown settings force, size \(did you mean size_px\?\); known: detector, "
+    ):
         with_assignments({}, ["size=64", "force=true"], PREPARE_SETTINGS)
 
 

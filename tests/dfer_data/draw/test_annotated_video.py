@@ -12,7 +12,7 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
 from dfer_data.draw.annotated_video import write_annotated
-from dfer_data.draw.faces import Mark, colour_of, draw_mark
+from dfer_data.draw.faces import Mark, colour_of, draw_marks, with_strip
 from dfer_data.errors import VideoError
 from dfer_data.types import Image
 from tests.dfer_data.tiny import pictures, write_video
@@ -119,7 +119,7 @@ def test_faces_are_drawn_where_they_are_and_nowhere_else(tmp_path: Path) -> None
 
 def test_what_was_not_detected_is_drawn_with_corners_alone() -> None:
     picture = np.zeros((180, 320, 3), np.uint8)
-    draw_mark(picture, mark(is_seen=False))
+    draw_marks(picture, [mark(is_seen=False)])
     assert picture[30, 62].any()
     assert not picture[30, 100].any()
 
@@ -127,8 +127,43 @@ def test_what_was_not_detected_is_drawn_with_corners_alone() -> None:
 @pytest.mark.parametrize("box", [[-50, -50, 20, 20], [300, 160, 400, 300], [-1e4, -1e4, 1e4, 1e4]])
 def test_boxes_beyond_the_picture_can_be_drawn(box: list[float]) -> None:
     picture = np.zeros((180, 320, 3), np.uint8)
-    draw_mark(picture, Mark(np.array(box, np.float32), POINTS - 100, colour_of(0), "a 😀 label", bars=[("é", 2.0)]))
+    draw_marks(picture, [Mark(np.array(box, np.float32), POINTS - 100, colour_of(0), "a 😀 label", bars=[("é", 2.0)])])
     assert picture.any()
+
+
+def test_labels_and_bars_of_a_crowd_cover_no_face_and_no_other_label() -> None:
+    """A row of faces 8 px apart, and another row right below: the panels used to lie over the neighbours."""
+    bars: Sequence[tuple[str, float]] = [("happy", 0.9), ("sad", 0.1), ("neutral", 0.4)]
+    boxes = [(20 + 68 * column, 60 + 100 * row) for row in range(2) for column in range(5)]
+    marks = [
+        Mark(
+            np.array([x, y, x + 60, y + 60], np.float32),
+            POINTS - 1000,
+            colour_of(number),
+            label=f"person {number}: happy 90 %",
+            short_label=str(number),
+            bars=bars,
+        )
+        for number, (x, y) in enumerate(boxes)
+    ]
+    picture = np.full((240, 640, 3), 128, np.uint8)
+    draw_marks(picture, marks)
+    changed = np.abs(picture.astype(int) - 128).max(axis=2) > 40
+    for x, y in boxes:
+        assert not changed[y + 24 : y + 56, x + 4 : x + 56].any()  # all but the corner for the short label
+    assert changed[60:120, 370:].any()  # the last of a row has room for its bars
+
+
+def test_a_strip_warns_above_the_picture(tmp_path: Path) -> None:
+    picture = np.full((90, 160, 3), 128, np.uint8)
+    higher = with_strip(picture, "trained on rendered heads: says nothing about real faces")
+    assert higher.shape[1:] == (160, 3)
+    assert (higher[-90:] == picture).all()
+    assert 20 < len(higher) - 90 < 80  # wrapped into a few lines
+    source = write_video(tmp_path / "in.mp4", [picture] * 3)
+    write_annotated(source, tmp_path / "out.mp4", {}, warning="a warning")
+    images, _ = shown(tmp_path / "out.mp4")
+    assert np.abs(images[0][1, 150].astype(int) - (255, 200, 60)).max() < 30
 
 
 def test_what_cannot_be_decoded_leaves_no_file(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import ConcatDataset, DataLoader
 
 from dfer_data import open_dataset, read_clip
 from dfer_data.config import Request
@@ -107,6 +107,27 @@ def test_frames_depend_on_seed_epoch_and_clip_alone(crops: Path, sampling: Sampl
 
 
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")  # Python 3.12 on forks
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("is_joined", [False, True])
+def test_persistent_workers_see_each_epoch(crops: Path, method: str, is_joined: bool) -> None:
+    data = pickle.loads(pickle.dumps(dataset(crops)))  # a copy shares its epoch as well
+    reader = ConcatDataset([data]) if is_joined else data
+    loader = DataLoader(
+        reader,
+        batch_size=4,
+        collate_fn=collate,
+        num_workers=1,
+        persistent_workers=True,
+        multiprocessing_context=method,
+    )
+    for epoch in (0, 1, 2):
+        data.epoch = epoch
+        found = {name: clip for frames, _, ids in loader for name, clip in zip(ids, frames, strict=True)}
+        alone = dataset(crops)
+        alone.epoch = epoch
+        assert equal(found, {item.clip_id: item.frames for item in map(alone.__getitem__, range(len(alone)))})
+
+
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_every_epoch_draws_anew_and_the_same_again(crops: Path, num_workers: int) -> None:
     data, epochs = dataset(crops), []

@@ -5,6 +5,7 @@ import os
 import shutil
 import socket
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,10 @@ from dfer_data.faces.pipeline import Failure, clips_of_video
 from dfer_data.frame_sampling import baked_frames
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset, read_clip
-from dfer_data.preparation.crew import Event
 from dfer_data.preparation.estimate import estimate
+from dfer_data.preparation.progress import PreparationProgress
 from dfer_data.preparation.request import resolve_request
-from dfer_data.preparation.run import PreparationStarted, run_preparation
+from dfer_data.preparation.run import PreparationEvent, PreparationStarted, run_preparation
 from dfer_data.preparation.steps import VideoDone
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.files import sha256_file
@@ -233,7 +234,7 @@ def test_contact_sheets_show_the_faces(prepared: Prepared) -> None:
 
 
 def test_every_video_is_one_event(prepared: Prepared, tmp_path: Path) -> None:
-    events: list[PreparationStarted | Event] = []
+    events: list[PreparationEvent] = []
     summary = run_preparation(prepared.resolved, tmp_path / "out", num_workers=0, on_event=events.append)
     assert events[0] == PreparationStarted(num_videos=7, num_shards=7)
     done = [event for event in events[1:] if isinstance(event, VideoDone)]
@@ -242,6 +243,38 @@ def test_every_video_is_one_event(prepared: Prepared, tmp_path: Path) -> None:
     assert Counter(code for event in done for code in event.codes) == codes == summary.num_clips
     assert (summary.num_shards_made, summary.num_failed) == (7, 2)
     assert tree(tmp_path / "out") == tree(prepared.out)
+
+
+def test_progress_is_reported_every_30_seconds_and_logged(
+    prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each video takes 12 seconds of a made clock."""
+    now = 0.0
+    monkeypatch.setattr("dfer_data.preparation.progress.time.monotonic", lambda: now)
+    events: list[PreparationEvent] = []
+
+    def note(event: PreparationEvent) -> None:
+        nonlocal now
+        now += 12 * isinstance(event, VideoDone)
+        events.append(event)
+
+    run_preparation(prepared.resolved, tmp_path / "out", num_workers=0, on_event=note)
+    found = [event for event in events if isinstance(event, PreparationProgress)]
+    assert [(event.num_done, event.num_videos, event.seconds_left) for event in found] == [(3, 7, 48.0), (6, 7, 12.0)]
+    num_frames = [sum(event.num_frames for event in done) for done in (videos(events)[:3], videos(events)[:6])]
+    assert [event.frames_per_second for event in found] == [num_frames[0] / 36, num_frames[1] / 72]
+    assert str(found[1]).startswith("6 of 7 videos (86 %), ")
+    assert str(found[1]).endswith(" failed, about 12 s left")
+    log = [json.loads(line) for line in (tmp_path / "out/prepare.log").read_bytes().splitlines()]
+    assert [(line["event"], line.get("num_done")) for line in log] == [
+        ("begun", None),
+        ("progress", 3),
+        ("progress", 6),
+    ]
+
+
+def videos(events: Sequence[PreparationEvent]) -> list[VideoDone]:
+    return [event for event in events if isinstance(event, VideoDone)]
 
 
 def test_nothing_of_this_machine_stands_in_the_files(
@@ -258,7 +291,10 @@ def test_nothing_of_this_machine_stands_in_the_files(
             data = path.read_bytes()
             for secret in (b"host-of-nobody", b"987654321", b"place-of-the", bytes(tmp_path)):
                 assert secret not in data, path
-    assert b"host-of-nobody" in (out / "prepare.log").read_bytes()
+    log = (out / "prepare.log").read_bytes()
+    assert b"host-of-nobody" not in log
+    assert os.fsencode(tmp_path) not in log
+    assert json.loads(log)["source"] == "../place-of-the-videos"
     assert tree(out) == tree(prepared.out)  # nor does it matter where the videos lie
 
 
@@ -565,7 +601,7 @@ def test_an_estimate_is_near_the_truth(prepared: Prepared) -> None:
 
 
 def test_an_exception_in_a_run_lets_the_lock_go(prepared: Prepared, tmp_path: Path) -> None:
-    def stop(event: PreparationStarted | Event) -> None:
+    def stop(event: PreparationEvent) -> None:
         raise KeyboardInterrupt
 
     out = tmp_path / "out"

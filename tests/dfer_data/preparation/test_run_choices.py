@@ -59,6 +59,7 @@ def test_an_ambiguous_clip_is_listed_shown_and_chosen_by_hand(two: Path, tmp_pat
             "track": str(row["track"]),
             "runner_up": str(1 - row["track"]),
             "ambiguity": rows[0]["ambiguity"],
+            "drift": rows[0]["drift"],
         }
     ]
     sheets = [np.asarray(cv2.imread(str(path))) for path in sorted((out / "preview").glob("*.jpg"))]

@@ -45,6 +45,15 @@ def test_an_exported_model_says_what_the_run_says(trained: Done, exported: Path,
     assert graph.scores.war == run.scores.war
 
 
+def test_an_exported_model_knows_that_it_was_trained_on_rendered_heads(exported: Path, tmp_path: Path) -> None:
+    assert not open_model(exported).is_synthetic
+    copy = Path(shutil.copy(exported, tmp_path / "copy.onnx"))
+    facts = json.loads(exported.with_suffix(".json").read_text())
+    assert facts["synthetic"] is False
+    copy.with_suffix(".json").write_text(json.dumps(facts | {"synthetic": True}))
+    assert open_model(copy).is_synthetic
+
+
 def test_what_is_no_exported_model_is_told(exported: Path, tmp_path: Path) -> None:
     alone = Path(shutil.copy(exported, tmp_path / "alone.onnx"))
     with pytest.raises(UsageError, match=r"alone\.onnx needs the JSON that `dfer model export` wrote next to it"):

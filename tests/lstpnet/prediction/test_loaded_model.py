@@ -11,7 +11,7 @@ import torch
 import dfer_data as dd
 import lstpnet
 from dfer_data.errors import UsageError
-from tests.lstpnet.conftest import Done
+from tests.lstpnet.conftest import Done, synthetic_copy
 
 
 def test_clips_get_the_probabilities_of_the_run(plain: Done, crops: Path) -> None:
@@ -26,6 +26,12 @@ def test_clips_get_the_probabilities_of_the_run(plain: Done, crops: Path) -> Non
     np.testing.assert_allclose(model.predict(clips[0].frames.float() / 255), wanted[:1], atol=1e-4)
     np.testing.assert_allclose(model.predict(clips[0].frames.numpy()), wanted[:1], atol=1e-4)
     assert repr(model) == f"LoadedModel(demo: {', '.join(run.info.class_names)}; 32 px, cpu)"
+
+
+def test_a_model_of_rendered_heads_says_so(plain: Done, tmp_path: Path) -> None:
+    model = lstpnet.load_model(synthetic_copy(plain.folder, tmp_path / "run"), device="cpu")
+    assert model.is_synthetic
+    assert repr(model).endswith("32 px, cpu; trained on rendered heads: says nothing about real faces)")
 
 
 def test_a_video_gives_its_persons(plain: Done, real_videos: dict[str, Path]) -> None:

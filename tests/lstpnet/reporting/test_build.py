@@ -105,11 +105,14 @@ def figures(table: pd.DataFrame) -> dict[str, Any]:
     recall = dict.fromkeys(NAMES) | dict(zip(present, each.tolist(), strict=True))
     guessed = sorted(set(table["guess"]))
     each = reference.precision_score(table["label"], table["guess"], labels=guessed, average=None, zero_division=0)
+    f1 = reference.f1_score(table["label"], table["guess"], labels=present, average=None, zero_division=0)
     return {
         "n": len(table),
         "war": float(reference.accuracy_score(table["label"], table["guess"])),
         "uar": float(macro),
+        "macro_f1": float(np.mean(f1)),
         "recall": recall,
+        "f1": dict.fromkeys(NAMES) | dict(zip(present, f1.tolist(), strict=True)),
         "precision": dict.fromkeys(NAMES) | dict(zip(guessed, each.tolist(), strict=True)),
         "num_classes_present": len(present),
         "confusion": reference.confusion_matrix(table["label"], table["guess"], labels=NAMES).tolist(),
@@ -124,8 +127,9 @@ def one(root: Path, fold: int, seed: int, checkpoint: str, control: str = "") ->
 
 
 def mean_figures(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {name: float(np.mean([part[name] for part in parts])) for name in ("war", "uar")}
-    for key in ("recall", "precision"):
+    names = ("war", "uar", "macro_f1")
+    found: dict[str, Any] = {name: float(np.mean([part[name] for part in parts])) for name in names}
+    for key in ("recall", "precision", "f1"):
         there = {name: [part[key][name] for part in parts if part[key][name] is not None] for name in NAMES}
         found[key] = {name: float(np.mean(values)) if values else None for name, values in there.items()}
     return found | {"confusion": None}
@@ -154,7 +158,9 @@ def check(row: Mapping[str, Any], root: Path, *, tolerance: float, scale: float 
     for name in ("war", "uar"):
         assert row[name] == pytest.approx(scale * wanted[name], abs=tolerance), (where, name)
         assert row[f"{name}_with_face"] == pytest.approx(scale * faces[name], abs=tolerance), (where, name)
-    for key in ("recall", "precision"):
+    if "macro_f1" in row:
+        assert row["macro_f1"] == pytest.approx(scale * wanted["macro_f1"], abs=tolerance), where
+    for key in ("recall", "precision", "f1"):
         for name, value in row[key].items():
             assert (value is None) == (wanted[key][name] is None), (where, key, name)
             assert value is None or value == pytest.approx(scale * wanted[key][name], abs=tolerance), (where, key, name)
@@ -221,8 +227,9 @@ def test_csv_holds_every_figure(report: Report, root: Path) -> None:
         **{"system": 2, "paired": 2},
     }
     for line in lines[:33]:
-        row: dict[str, Any] = {name: float(line[name]) for name in ("war", "uar", "war_with_face", "uar_with_face")}
-        for key in ("recall", "precision"):
+        figure_names = ("war", "uar", "macro_f1", "war_with_face", "uar_with_face")
+        row: dict[str, Any] = {name: float(line[name]) for name in figure_names}
+        for key in ("recall", "precision", "f1"):
             row[key] = {name: float(line[f"{key}_{name}"]) if line[f"{key}_{name}"] else None for name in NAMES}
         counts = [[int(word) for word in part.split()] for part in line["confusion"].split(";") if part]
         row["confusion"] = counts or None
@@ -306,25 +313,25 @@ def test_tables_hold_every_figure_in_per_cent(report: Report, root: Path, form: 
             header = line
         elif line[0] == "dfew_100%" and header[0] == "recipe":
             cells = dict(zip(header, line, strict=True))
-            kind = "precision" if "precision sad" in cells else ""
+            kind = next((name for name in ("precision", "F1") if f"{name} sad" in cells), "")
             key = (kind, *(cells.get(name, "") for name in ("checkpoint", "control", "seed", "fold")))
             rows.setdefault(key, {}).update(cells)
     for key, cells in rows.items():
         row = named(cells)
         if key[0]:
-            wanted = expected(root, row["fold"], row["seed"], row["checkpoint"], "")["precision"]
-            for name, value in shown(cells, "precision").items():
+            wanted = expected(root, row["fold"], row["seed"], row["checkpoint"], "")[key[0].lower()]
+            for name, value in shown(cells, key[0]).items():
                 right = None if wanted[name] is None else 100 * wanted[name]
                 assert value == (right and pytest.approx(right, abs=0.005 + 1e-9))
             continue
         for name in ("war", "uar"):
             row[name] = float(cells[name.upper()])
             row[f"{name}_with_face"] = float(cells[f"{name.upper()} with face"])
-        row |= {"recall": shown(cells, "recall"), "precision": {}}
+        row |= {"recall": shown(cells, "recall"), "precision": {}, "f1": {}, "macro_f1": float(cells["macro F1"])}
         assert all(re.fullmatch(r"\d+\.\d\d", cells[name]) for name in ("WAR", "UAR"))
         check(row, root, tolerance=0.005 + 1e-9, scale=100)
     kinds = [key[0] for key in rows]
-    assert (kinds.count(""), kinds.count("precision")) == (33, 22)
+    assert (kinds.count(""), kinds.count("precision"), kinds.count("F1")) == (33, 22, 22)
 
 
 @FORMS
@@ -390,8 +397,10 @@ def test_data_of_another_pipeline_version_are_never_combined(tmp_path: Path) -> 
     newer = replace(runs[1], info=replace(runs[1].info, pipeline_version=2))
     report = build_report([runs[0], newer])
     assert [(row.fold, row.pipeline_version) for row in report.rows] == [(1, 1), (2, 2)]
-    titles = [section.title for section in sections(report, short=True)]
-    assert sum("pipeline version 2" in title for title in titles) == 2  # results and controls
+    assert [row.note for row in report.rows] == [
+        f"data of pipeline version {number}: never combined with other versions" for number in (1, 2)
+    ]
+    assert not any("pipeline" in row.note for row in build_report(runs).rows)
     assert len(report.systems) == 2
     assert report.as_dict()["rows"][1]["pipeline_version"] == 2
 
@@ -535,7 +544,7 @@ def test_latex_and_markdown_escape_what_they_would_interpret(tmp_path: Path) -> 
     found = report_of(write_folds(tmp_path, folds=(1,), seeds=(0,), checkpoints=("last",)))
     assert r"dfew\_100\% & last" in to_latex(found)
     assert r"selection: last \| best" in to_markdown(found)
-    assert to_latex(found).count(r"\toprule") == to_latex(found).count(r"\end{table}") == 7
+    assert to_latex(found).count(r"\toprule") == to_latex(found).count(r"\end{table}") == 8
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="apt-get install texlive-latex-recommended")

@@ -249,7 +249,8 @@ def test_training_starts_from_an_init_file(plain: Done, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["tpu9", "cuda:99", ""])
 def test_a_device_that_is_not_there_is_refused_in_one_line(name: str) -> None:
-    with pytest.raises(DferError, match=rf"device {name} cannot be used here") as caught:
+    words = rf"device {name} cannot be used here: .*; leave --device out to use {pick_device()}, or see `dfer doctor`"
+    with pytest.raises(DferError, match=words) as caught:
         pick_device(name)
     assert len(str(caught.value).splitlines()) == 1
 

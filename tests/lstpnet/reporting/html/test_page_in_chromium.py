@@ -135,6 +135,17 @@ def test_it_opens_without_an_error_or_a_request_and_fits(
         assert sum(url.startswith("file:") for url in opened.requests) == 1
 
 
+def test_recalls_at_1400_px_and_the_confusion_at_400_px_are_seen_whole(
+    browser: Browser, folds: Path, real: Path
+) -> None:
+    too_wide = "all => all.filter(each => each.scrollWidth > each.clientWidth).map(each => each.ariaLabel)"
+    for path in (folds / "report.html", real):
+        with Opened(browser, path, width_px=1400) as page:
+            assert page.locator("#tables .scroll, #confusion .scroll").evaluate_all(too_wide) == []
+        with Opened(browser, path, width_px=400) as page:
+            assert page.locator("#confusion details[open] .scroll").evaluate_all(too_wide) == []
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_text_has_the_contrast_of_wcag_aa(browser: Browser, folds: Path, real: Path, theme: Theme) -> None:
     for path in (folds / "report.html", real):
@@ -233,8 +244,12 @@ def test_the_list_has_pages_sorts_and_changes_with_the_run(browser: Browser, fol
                 page.locator("#next").press("Enter")
         assert page.locator("#next").is_disabled()
         assert sorted(row[0] for row in seen) == sorted(table["clip_id"])
-        confidences = [float(row[3]) for row in seen]
-        assert confidences == sorted(table["confidence"], reverse=True)
+        errors = ["(right)" not in row[2] for row in seen]
+        assert errors == sorted(errors, reverse=True)  # errors first, the most confident ones on top
+        wrong = [float(row[3]) for row in seen if "(wrong)" in row[2]]
+        assert wrong
+        assert wrong == sorted(wrong, reverse=True)
+        assert sorted(float(row[3]) for row in seen) == sorted(table["confidence"])
         of_clip = table.set_index("clip_id")
         for clip_id, label, guess, _, fold in seen:
             said = of_clip.loc[clip_id]

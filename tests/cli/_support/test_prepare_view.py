@@ -1,0 +1,38 @@
+"""What `dfer prepare` prints before and after its run."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from dfer_cli.main import main
+from tests.dfer_data.tiny import pictures, write_jpegs
+
+
+def test_the_line_of_the_plan_has_the_classes_with_their_counts(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for clip in ("Happy/1", "happiness/2", "sad/3"):
+        write_jpegs(tmp_path / "source" / clip, pictures(2), names=["1.jpg", "2.jpg"])
+    line = [
+        "prepare",
+        "folder",
+        "--source",
+        str(tmp_path / "source"),
+        "--detector",
+        "none",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    assert main([*line, "--dry-run"]) == 0
+    printed = capsys.readouterr().out
+    assert "3 clips of crops (0.0 MB), 2 classes (happy 2, sad 1), 0 folds, 3 shards" in printed
+    assert "note: labels in several spellings are one class: Happy, happiness -> happy\n" in printed
+    shutil.rmtree(tmp_path / "source")
+    for number in range(15):
+        write_jpegs(tmp_path / f"source/class{number:02d}/1", pictures(1), names=["1.jpg"])
+    assert main([*line, "--dry-run"]) == 0
+    assert "15 classes (class00 1, class01 1, " in (printed := capsys.readouterr().out)
+    assert "class11 1, 3 more), 0 folds" in printed

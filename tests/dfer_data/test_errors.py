@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import pytest
+
+from dfer_data.errors import did_you_mean
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("epoch", " (did you mean epochs?)"),
+        ("lr", " (did you mean learning_rate?)"),
+        ("bathc_size", " (did you mean batch_size?)"),
+        ("learning", " (did you mean learning_rate?)"),
+        ("wings", ""),
+        ("", ""),
+    ],
+)
+def test_a_misspelt_or_abbreviated_name_is_recognised(word: str, hint: str) -> None:
+    assert did_you_mean(word, ["epochs", "learning_rate", "batch_size"]) == hint

@@ -1,0 +1,46 @@
+"""The table of how the models of a report were trained."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import torch
+
+from dfer_data.errors import CorruptDataError
+from lstpnet.reporting.run_facts import run_sections
+from lstpnet.runs import open_run, score_run
+from tests.lstpnet.conftest import Done
+
+
+def test_a_run_names_its_command_device_versions_date_and_parameters(plain: Done) -> None:
+    (section,) = run_sections([score_run(open_run(plain.folder))])
+    (cells,) = section.cells
+    facts = dict(zip(section.header, cells, strict=True))
+    assert facts["run"] == "dfew-none, demo, fold 3, seed 0"
+    assert (facts["device"], facts["dfer"], facts["torch"]) == ("cpu", version("dfer"), torch.__version__)
+    assert facts["date"][:2] == "20"
+    assert len(facts["date"]) == 10
+    assert int(facts["parameters"].replace(",", "")) > 10_000
+    assert facts["trained for"].endswith(" s")
+    assert facts["command"].startswith("dfer train --data dfew-none --fold 3 --seed 0 --recipe demo --set ")
+    assert "--set controls=false --set epochs=2 --set frame_epochs=1" in facts["command"]
+
+
+def test_runs_of_dfer_0_1_lack_some_facts(plain: Done, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(plain.folder, tmp_path / "run"))
+    config = json.loads((folder / "config.json").read_bytes())
+    for name in ("date", "dfer", "num_parameters"):
+        del config[name]
+    (folder / "config.json").write_text(json.dumps(config))
+    ((_, date, device, dfer, _, parameters, *_),) = run_sections([score_run(open_run(folder))])[0].cells
+    assert (date, device, dfer, parameters) == ("-", "cpu", "-", "-")
+    (folder / "config.json").unlink()
+    assert run_sections([score_run(open_run(folder))])[0].cells[0][-1] == "-"
+    (folder / "config.json").write_text("{")
+    with pytest.raises(CorruptDataError, match=r"config\.json is damaged"):
+        run_sections([score_run(open_run(folder))])
+    assert run_sections([]) == []
