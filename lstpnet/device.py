@@ -28,7 +28,7 @@ def num_threads(device: torch.device) -> int:
 
 
 def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
-    """Return the recipe's autocast type; `auto`: bfloat16 where the device supports it. None stands for float32."""
+    """Return the recipe's autocast type; `auto`: bfloat16 where the device supports it. None means float32."""
     if recipe.precision == "f32":
         return None
     if recipe.precision in ("bf16", "f16"):

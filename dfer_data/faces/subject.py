@@ -95,7 +95,7 @@ def read_subjects(path: Path) -> dict[str, int]:
     try:
         table = pd.read_csv(path, dtype="string", encoding="utf-8-sig", keep_default_na=False)
     except (OSError, ValueError) as error:  # UnicodeDecodeError and pandas' ParserError are ValueErrors
-        raise UsageError(f"--subjects {path} cannot be read: {error}") from error
+        raise UsageError(f"--subjects {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     missing_columns = [name for name in ("clip_id", "track") if name not in table.columns]
     if missing_columns:
         raise UsageError(f"--subjects {path} has no column {' and no '.join(missing_columns)}")

@@ -18,7 +18,7 @@ _MAX_CHANGE = 0.6  # of appearance from one frame to the next
 _MAX_CHANGE_IN_DOUBT = 0.35  # after a gap, or where several matches are possible
 _MAX_RATIO = 5.0  # of a change of the bust to the mean change per frame before
 _NUM_CHANGES = 5
-_UNSETTLED_FRAMES = 8  # after a transition began; the new track must not go on through its second half
+_UNSETTLED_FRAMES = 8  # after a transition began; the new track must not continue through its second half
 _ANCHOR_FRAMES = 24  # a dissolve over at most so many frames adds up to a change
 
 
