@@ -1,10 +1,10 @@
 """Measure how often the 95 % intervals contain the truth, on simulated DFEW test sets with correlated neighbours.
 
-    python -m benchmarks.interval_coverage [--runs 1000] [--correlation 0.3] [--json FILE]
+    python -m benchmarks.interval_coverage [--runs 1000] [--correlation 0.3] [--clips 50] [--json FILE]
 
-The sets have DFEW's class sizes. Each class consists of films, runs of neighbouring clips; all clips of a film are
-correct with one probability, drawn from a beta distribution around the class's recall so that two clips of a film have
-the given correlation. The truth is the recall.
+The sets have DFEW's class sizes, scaled down to `--clips`: a group of `dfer report --by`. Each class consists of films,
+runs of neighbouring clips; all clips of a film are correct with one probability, drawn from a beta distribution around
+the class's recall so that two clips of a film have the given correlation. The truth is the recall.
 """
 
 from __future__ import annotations
@@ -43,9 +43,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=1000)
     parser.add_argument("--correlation", type=float, default=0.3)
+    parser.add_argument("--clips", type=int, default=None, help="clips of a set; default: all of DFEW's fold 3")
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
     sizes = official("dfew").num_test["3"]
+    if options.clips is not None:
+        sizes = tuple(max(1, round(size * options.clips / sum(sizes))) for size in sizes)
     truth = {"war": float(np.dot(sizes, RECALLS) / sum(sizes)), "uar": float(np.mean(RECALLS))}
     rows = []
     print(f"{options.runs} simulated test sets of {sum(sizes)} clips; correlation {options.correlation} inside a film")

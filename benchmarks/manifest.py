@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dfer_data.shards.layout import CLIPS_NAME, COLUMNS, DATASET_NAME, FOLDS, FORMAT_VERSION
+from dfer_data.config import PrepareConfig
+from dfer_data.shards.layout import CLIPS_NAME, COLUMNS, DATASET_NAME, FOLDS, FORMAT_VERSION, LEDGER_NAME
 from dfer_data.storage.files import canonical_json, sha256_file
 
 CLIPS_PER_SHARD = 64
@@ -41,6 +42,7 @@ def write(root: Path, *, num_clips: int) -> None:
         "code": "",
         "label": np.array(NAMES)[rng.integers(0, 7, num_clips)],
         "group": None,
+        "votes": None,
         "shard": numbers // CLIPS_PER_SHARD,
         "row": numbers % CLIPS_PER_SHARD,
         "num_frames": rng.integers(8, 200, num_clips),
@@ -67,17 +69,32 @@ def write(root: Path, *, num_clips: int) -> None:
         files[f"shards/{number:05d}.safetensors"] = dict(facts)
         files[f"shards/{number:05d}.json"] = {"num_bytes": 1 << 14, "sha256": rng.bytes(32).hex()}
         files[f"preview/{number:05d}.jpg"] = {"num_bytes": 1 << 17, "sha256": rng.bytes(32).hex()}
-        index = {"name": f"{number:05d}", "num_clips": CLIPS_PER_SHARD, "index_bytes": 1 << 16, "index_crc32": number}
+        num_here = min(CLIPS_PER_SHARD, num_clips - number * CLIPS_PER_SHARD)
+        index = {"name": f"{number:05d}", "num_clips": num_here, "index_bytes": 1 << 16, "index_crc32": number}
         shards.append(facts | index)
-    for name in (CLIPS_NAME, f"{FOLDS}/fold-1.csv"):
+    (root / LEDGER_NAME).write_bytes(b"")
+    for name in (CLIPS_NAME, LEDGER_NAME, f"{FOLDS}/fold-1.csv"):
         files[name] = {"num_bytes": (root / name).stat().st_size, "sha256": sha256_file(root / name)}
+    config = PrepareConfig(dataset="folder", detector="retinaface", backbone="mobilenet0.25", weights_sha256="")
     document = {
         "format": "dfer-dataset",
         "format_version": FORMAT_VERSION,
         "dataset": "folder",
-        "config": {"store": "frames", "size_px": 224},
+        "config": config.as_dict(),
+        "config_sha256": config.sha256,
         "class_names": NAMES,
-        "counts": {"clips": num_clips, "folds": {"1": {}}},
+        "layout": "videos",
+        "synthetic": False,
+        "recipe": "folder",
+        "tool_versions": {},
+        "counts": {
+            "clips": num_clips,
+            "frames": int(values["num_frames"].sum()),
+            "status": {"ok": num_clips},
+            "failures": {},
+            "classes": {},
+            "folds": {"1": {split: int((splits == split).sum()) for split in ("train", "test")}},
+        },
         "shards": shards,
         "files": files,
     }

@@ -44,6 +44,8 @@ class Frame:
     """Time since the first frame, with each jump of the presentation times counted as one usual step."""
     num_following: int | None = None
     """Frames that follow, known near the end of the video; None: unknown."""
+    num_missing_before: int = 0
+    """Frames that the damaged file has lost between the frame before and this one."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -163,7 +163,7 @@ def detection(check: Check) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     dtypes = {"f32": torch.float32} | ({"bf16": torch.bfloat16} if check.is_cuda else {})
     for name, dtype in dtypes.items():
-        graph = TorchGraph(path, device=str(check.device), dtype=dtype)
+        graph = TorchGraph(path.read_bytes(), device=str(check.device), dtype=dtype)
         for batch in (1,) if check.is_tiny else (1, 4, 16, 64):
             x = torch.randn(batch, 3, 384, 640, device=check.device)
             with torch.inference_mode():

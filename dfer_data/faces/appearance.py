@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import cv2
@@ -12,14 +13,20 @@ from dfer_data.faces.align import landmark_template, similarity
 from dfer_data.types import Appearance, Detection, Floats, Image, LandmarkScheme
 from dfer_data.video.shot_cuts import OVERVIEW_HEIGHT, OVERVIEW_WIDTH, differences, overview
 
+OTHER_PERSON = 0.13
+"""Change of a person, from one frame to the next, from which someone else may have taken the place."""
 _SIZE_PX, _SCALE = 8, 0.8  # the face and little of its surroundings
 _MAX_SIDE_PX = 4096.0  # disordered landmarks could ask for a huge square
 _RANK = 0.4  # of the difference that counts: an expression or a hand changes less than half of a face
 _HEAD, _NEAR = 1.6, 3.2  # half sides of boxes about the face, in those of its box: the surroundings are between
-_OTHER_FACE_AT_ONCE, _OTHER_BUST_AT_ONCE = 0.1, 0.2
 _BUST, _MOST = 2.0, 0.6  # half side of the box that changes with the person, and the rank of the change that counts
 _MIN_CELLS = 8
-_OTHER_FACE, _OTHER_SURROUNDINGS = 0.3, 0.3
+_MIN_FACE_CHANGE, _MIN_BUST_CHANGE = 0.06, 0.12  # a hand, a light; of someone else 0.09 and 0.22 or more
+_MIN_SCENE_FACE_CHANGE, _MIN_SURROUNDINGS_CHANGE = 0.15, 0.25
+_AROUND = 0.65  # rank of the change of the surroundings: a wipe that has passed the face has changed half of them
+_MAX_MIXED_REST = 0.2  # of a picture's contrast, not explained by the two it mixes: at most 0.11, in a pan 0.45 or more
+_MAX_WIPED_REST = 0.09  # of two pictures' difference, unlike both: at most 0.06 in a wipe, in a pan 0.13 or more
+_MIXED, _WIPED = (-0.1, 0.8), (0.2, 0.8)  # shares of either picture in the middle of a transition
 
 
 def described(image: Image, found: Sequence[Detection], *, scheme: LandmarkScheme) -> list[Detection]:
@@ -56,21 +63,50 @@ def change_of_bust(one: Appearance | None, other: Appearance | None) -> float:
     return _ranked(bust if len(bust) else changed, _MOST)
 
 
-def could_be_replaced(one: Appearance | None, other: Appearance | None) -> bool:
-    """Return whether both a face and its bust have changed as much as they do where someone else takes the place."""
-    return distance(one, other) >= _OTHER_FACE_AT_ONCE and change_of_bust(one, other) >= _OTHER_BUST_AT_ONCE
+def change_of_person(one: Appearance | None, other: Appearance | None) -> float:
+    """Return the geometric mean of the changes of a face and its bust; 0 where only one of them has changed.
 
-
-def is_other_scene(one: Appearance | None, other: Appearance | None) -> bool:
-    """Return whether both a face and the picture around it have changed, as over a dissolve, a wipe or a fade.
-
-    A head that turns and a hand change the face alone, a moving camera changes the surroundings alone.
+    Someone else on the same background changes it by 0.11 or more, mostly by 0.17 or more; a hand that comes at once
+    by at most 0.12.
     """
-    if one is None or other is None or distance(one, other) < _OTHER_FACE:
+    face = distance(one, other)
+    if face < _MIN_FACE_CHANGE or (bust := change_of_bust(one, other)) < _MIN_BUST_CHANGE:
+        return 0.0
+    return math.sqrt(face * bust)
+
+
+def is_other_scene(anchor: Appearance | None, between: Iterable[Image], now: Appearance | None) -> bool:
+    """Return whether a face and the picture around it have been replaced in a dissolve, a wipe or a fade.
+
+    Both have changed, and one of the overviews `between` shows both scenes: it is a weighted sum of the first and the
+    last, or made of parts of each. Where the camera pans and the head turns, face and surroundings change as well, but
+    through other pictures.
+    """
+    if anchor is None or now is None or distance(anchor, now) < _MIN_SCENE_FACE_CHANGE:
         return False
-    changed = differences(one.overview, other.overview)
-    around = changed[(other.away > _HEAD) & (other.away < _NEAR)]
-    return _ranked(around if len(around) >= _MIN_CELLS else changed, 0.5) >= _OTHER_SURROUNDINGS
+    changed = differences(anchor.overview, now.overview)
+    around = changed[(now.away > _HEAD) & (now.away < _NEAR)]
+    if _ranked(around if len(around) >= _MIN_CELLS else changed, _AROUND) < _MIN_SURROUNDINGS_CHANGE:
+        return False
+    return any(_shows_both(anchor.overview, picture, now.overview) for picture in between)
+
+
+def _shows_both(first: Image, middle: Image, last: Image) -> bool:
+    """Return whether a small picture is a mixture of two others, or made of parts of each."""
+    start, picture, end = (np.asarray(image, np.float32) for image in (first, middle, last))
+    sources = np.stack([start.ravel(), end.ravel(), np.ones(start.size, np.float32)], axis=1)
+    values = picture.ravel()
+    weights = np.linalg.lstsq(sources, values, rcond=None)[0]
+    rest = float((values - sources @ weights).std()) / (float(values.std()) + 1.0)
+    if rest < _MAX_MIXED_REST and all(_MIXED[0] < weight < _MIXED[1] for weight in weights[:2].tolist()):
+        return True
+    change = end - start
+    place = ((picture - start) * change).sum(axis=2) / np.maximum((change * change).sum(axis=2), 1e-3)
+    place = np.clip(place, 0, 1)[..., None]  # of each cell on the way from one picture to the other
+    apart = np.linalg.norm(change, axis=2)
+    share = float(apart[place[..., 0] > 0.5].sum()) / max(float(apart.sum()), 1e-6)
+    rest = float(np.linalg.norm(picture - start - place * change)) / max(float(np.linalg.norm(apart)), 1e-6)
+    return rest < _MAX_WIPED_REST and _WIPED[0] < share < _WIPED[1]
 
 
 def _ranked(values: Floats, share: float) -> float:

@@ -9,7 +9,6 @@ video of hours that is cut into clips.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import chain
 from math import inf
@@ -25,8 +24,11 @@ from dfer_data.faces.align import landmark_template, similarity, warp
 from dfer_data.faces.aligned_faces import Face, FaceMaker, FacesOnTheWay
 from dfer_data.faces.appearance import described
 from dfer_data.faces.keyframes import DetectionRequest, Keyframes
+from dfer_data.faces.second_pass import SecondPass, frames_of_track
 from dfer_data.faces.subject import Subject, choose_subject
+from dfer_data.faces.track_filter import LeftOutTrack, MeanBrightness, filter_tracks, why_none_is_kept
 from dfer_data.faces.tracker import Tracker
+from dfer_data.faces.turned import turn_to_upright
 from dfer_data.sources.base import SourceVideo
 from dfer_data.types import Detection, Frame, FrameFlag, Image, Track
 from dfer_data.video.reader import VideoReader, open_video
@@ -99,6 +101,10 @@ class Clip:
     """Empty unless the clip is ambiguous."""
     drift: float = 0.0
     """Difference of the face between its first and its last detection; two people differ by 0.4 or more."""
+    hdr: str = ""
+    """`PQ` or `HLG` where the video is HDR."""
+    turn_degrees: int = 0
+    """By how much clockwise the video has to be turned for the face to be upright."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +116,15 @@ class Failure:
     error: VideoError
 
 
+@dataclass(frozen=True)
+class TracksLeftOut:
+    """The tracks of a clip that make no clip with `all_tracks`; at least one."""
+
+    clip_id: str
+    """Id of the clip without the number of a track."""
+    tracks: tuple[LeftOutTrack, ...]
+
+
 class _ClipState:
     """The tracks, faces and facts of one clip while its frames are decoded and detected."""
 
@@ -119,10 +134,11 @@ class _ClipState:
         self.tracker = Tracker(iou=config.track_iou, max_gap_frames=config.max_gap_frames)
         self.faces = FacesOnTheWay(maker, self.tracker)
         self.portraits: dict[int, tuple[float, Image]] = {}
+        self.brightness = MeanBrightness() if config.min_brightness is not None else None
         self.steady_seconds: list[float] = []
-        self.num_detector_frames = self.num_damaged = 0
+        self.num_detector_frames = self.num_damaged = self.num_missing = self.first_missing = 0
         self.is_whole = False  # the video is not cut
-        self.end_reason = ""
+        self.end_reason = self.hdr = ""
         self._portrait_template = landmark_template(maker.scheme, size_px=THUMBNAIL_PX, scale=config.template_scale)
 
     def __len__(self) -> int:
@@ -134,25 +150,36 @@ class _ClipState:
 
     @property
     def partial_reason(self) -> str:
-        return self.end_reason or (f"{self.num_damaged} frames are damaged" if self.num_damaged else "")
+        missing = f"{self.num_missing} frames are missing at frame {self.first_missing}" if self.num_missing else ""
+        damaged = f"{self.num_damaged} frames are damaged" if self.num_damaged and not self.end_reason else ""
+        return "; ".join(filter(None, (missing, self.end_reason, damaged)))
 
     def add(self, request: DetectionRequest) -> None:
         """Take a frame with its detections."""
         frame = request.frame
         self.steady_seconds.append(frame.steady_seconds)
         self.num_damaged += frame.is_damaged
+        self.first_missing = self.first_missing if self.num_missing else frame.index
+        self.num_missing += frame.num_missing_before
         self.num_detector_frames += request.found is not None
         self.tracker.add(frame.index, request.found, is_cut=request.is_cut)
         if request.found:
-            self._take_portraits(frame)
+            self._look_at_faces(frame)
         self.faces.add(frame)
 
-    def _take_portraits(self, frame: Frame) -> None:
-        """Keep each track's face near its best score; small gains are ignored so that few faces are warped."""
+    def _look_at_faces(self, frame: Frame) -> None:
+        """Keep each track's face near its best score, and its brightness if that matters.
+
+        Small gains of the score are ignored so that few faces are warped.
+        """
         for track in self.tracker.open:
+            if track.last_frame != frame.index:
+                continue
+            if self.brightness is not None:
+                self.brightness.add(track.number, track.recent[-1][1])
             score = track.scores[-1]
             portrait = self.portraits.get(track.number)
-            if track.last_frame == frame.index and (portrait is None or score > portrait[0] + 0.05):
+            if portrait is None or score > portrait[0] + 0.05:
                 matrix = similarity(track.landmarks[-1], self._portrait_template)
                 self.portraits[track.number] = (score, warp(frame.image, matrix, size_px=THUMBNAIL_PX))
 
@@ -169,21 +196,29 @@ def clips_of_video(
     *,
     config: PrepareConfig,
     detector: Detector,
-    on_progress: Callable[[], None] = lambda: None,
-) -> Iterator[Clip | Failure]:
+    on_progress: Callable[[int, int], None] = lambda num_frames, num_expected: None,
+) -> Iterator[Clip | Failure | TracksLeftOut]:
     """Yield each clip of a video, or a Failure; consume the faces of a clip before you take the next clip.
 
-    `on_progress` is called repeatedly while frames are decoded. Raises VideoError when nothing of the video can be
-    used, OSError when the file cannot be read, MemoryError.
+    With `all_tracks` the tracks that the limits of `config` leave out are yielded before the clips of the others.
+    `on_progress` is called repeatedly while frames are decoded, with their number so far and the number that the file
+    declares, 0 when unknown. Raises VideoError when nothing of the video can be used, OSError when the file cannot be
+    read, MemoryError.
     """
     maker = FaceMaker(config, scheme=detector.scheme)
+
+    def advance() -> None:
+        on_progress(reader.num_frames, round(reader.info.duration_seconds * reader.info.fps))
+
     with (
-        open_video(path, deinterlace=config.deinterlace) as reader,
-        _SecondPass(path, deinterlace=config.deinterlace, on_progress=on_progress) as second_pass,
+        open_video(path, deinterlace=config.deinterlace, tone_map=config.tone_map) as reader,
+        SecondPass(path, config, on_progress=advance) as second_pass,
     ):
-        for state in _clip_states(reader, config=config, maker=maker, detector=detector, on_progress=on_progress):
+        for state in _clip_states(reader, config=config, maker=maker, detector=detector, on_progress=advance):
+            state.hdr = reader.hdr
             clip_id = video.clip_id if state.is_whole else f"{video.clip_id}#{state.number:04d}"
             yield from _clips(clip_id, state, reader.fps, second_pass, video=video, config=config, maker=maker)
+        advance()
         if not reader.num_frames:
             reason = reader.decode_error or "it holds no frames"
             raise VideoError("NO_FRAMES", f"{path.name}: no frame could be decoded: {reason}", hint="convert it again")
@@ -193,12 +228,12 @@ def _clips(
     clip_id: str,
     state: _ClipState,
     fps: float,
-    second_pass: _SecondPass,
+    second_pass: SecondPass,
     *,
     video: SourceVideo,
     config: PrepareConfig,
     maker: FaceMaker,
-) -> Iterator[Clip | Failure]:
+) -> Iterator[Clip | Failure | TracksLeftOut]:
     """Choose the subject of a clip, or with `all_tracks` take every track; a Failure where there is none."""
     if state.partial_reason and config.partial == "drop":
         hint = "get the whole video, or keep its decoded frames with `--partial keep`"
@@ -208,7 +243,12 @@ def _clips(
     chosen_track = dict(video.subjects or ()).get(clip_id)
     try:
         subject = choose_subject(
-            tracks, width_px=state.width, height_px=state.height, rule=config.subject, chosen=chosen_track
+            tracks,
+            width_px=state.width,
+            height_px=state.height,
+            rule=config.subject,
+            chosen=chosen_track,
+            scheme=maker.scheme,
         )
     except ValueError as error:
         hint = "check the clip's contact sheet and correct the --subjects file"
@@ -216,13 +256,19 @@ def _clips(
         return
     if subject is None:
         message = f"no face in {len(state)} frames (frames {state.first_frame} to {state.last_frame})"
-        hint = "check the video; a larger --det-size finds smaller faces"
+        hint = "check the video; a larger --det-size finds smaller faces, a smaller one faces that fill the picture"
         yield Failure(clip_id, VideoError("NO_FACE", message, frame=state.last_frame, hint=hint))
         return
     if not config.all_tracks:
         yield _clip(clip_id, state, subject, fps, second_pass, num_tracks=len(tracks), maker=maker)
         return
-    for track in tracks:
+    kept, left_out = filter_tracks(tracks, state.brightness.by_track if state.brightness else {}, config)
+    if left_out:
+        yield TracksLeftOut(clip_id, tuple(left_out))
+    if not kept:
+        message, hint = why_none_is_kept(left_out, config)
+        yield Failure(clip_id, VideoError("LEFT_OUT", message, frame=state.last_frame, hint=hint))
+    for track in kept:
         subject = Subject(track, 0.0)
         yield _clip(f"{clip_id}@{track.number}", state, subject, fps, second_pass, num_tracks=len(tracks), maker=maker)
 
@@ -232,7 +278,7 @@ def _clip(
     state: _ClipState,
     subject: Subject,
     fps: float,
-    second_pass: _SecondPass,
+    second_pass: SecondPass,
     *,
     num_tracks: int,
     maker: FaceMaker,
@@ -243,13 +289,14 @@ def _clip(
     faces = (
         iter(finished_faces)
         if finished_faces is not None
-        else maker.faces(track, _frames_of(track, second_pass.frames(track.first_frame)))
+        else maker.faces(track, frames_of_track(track, second_pass.frames(track.first_frame)))
     )
     is_ambiguous = AMBIGUOUS <= subject.ambiguity <= 1
     rivals = subject.runners_up[:_MAX_RIVALS] if is_ambiguous else ()
     portraits = tuple(Rival(rival.number, state.portraits[rival.number][1]) for rival in rivals)
     facts = _facts(clip_id, state, subject, fps=fps, num_tracks=num_tracks, maker=maker)
-    return Clip(facts, faces, portraits, track.drift)
+    turn_degrees = turn_to_upright(track, scheme=maker.scheme)
+    return Clip(facts, faces, portraits, track.drift, state.hdr, turn_degrees)
 
 
 def _clip_states(
@@ -284,7 +331,7 @@ def _clip_states(
         _add_all(state, keyframes.add(cuts.add(run)))
     if state is not None:
         _add_all(state, keyframes.add(cuts.finish()), keyframes.finish())
-        state.is_whole, state.end_reason = state.number == 0, _end_reason(reader)
+        state.is_whole, state.end_reason = state.number == 0, reader.end_reason
         yield state
 
 
@@ -322,13 +369,6 @@ def _rest_seconds(frame: Frame) -> float:
     return (1 + frame.num_following) * frame.steady_seconds / frame.index
 
 
-def _end_reason(reader: VideoReader) -> str:
-    """Return why decoding stopped before the end of a video; empty if it did not."""
-    if reader.decode_error is not None:
-        return f"decoding stopped after frame {reader.num_frames - 1}: {reader.decode_error}"
-    return f"the file ends early: {reader.num_frames} frames could be decoded" if reader.is_partial else ""
-
-
 def _facts(
     clip_id: str, state: _ClipState, subject: Subject, *, fps: float, num_tracks: int, maker: FaceMaker
 ) -> ClipFacts:
@@ -352,52 +392,4 @@ def _facts(
         ambiguity=subject.ambiguity,
         is_partial=bool(state.partial_reason),
         reason=state.partial_reason,
-    )
-
-
-class _SecondPass:
-    """Decodes a video a second time for clips whose faces were not made in the first pass; clips share one pass."""
-
-    def __init__(self, path: Path, *, deinterlace: bool, on_progress: Callable[[], None]) -> None:
-        self._path, self._deinterlace, self._on_progress = path, deinterlace, on_progress
-        self._files = ExitStack()
-        self._reader: VideoReader | None = None
-        self._frames: Iterator[Frame] = iter(())
-        self._next = 0
-
-    def __enter__(self) -> _SecondPass:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._files.close()
-
-    def frames(self, first: int) -> Iterator[Frame]:
-        """Yield the frames from number `first` on; only these are converted. Restart a pass that is beyond `first`."""
-        if self._reader is None or self._next > first:
-            self._files.close()
-            self._reader = self._files.enter_context(open_video(self._path, deinterlace=self._deinterlace))
-            self._frames = self._reader.frames()  # one iterator: a second would miss frames that the decoder buffers
-        self._reader.first_wanted = first
-        for frame in self._frames:
-            self._next = frame.index + 1
-            if frame.index % _RUN_FRAMES == 0:
-                self._on_progress()
-            yield frame
-
-
-def _frames_of(track: Track, frames: Iterator[Frame]) -> Iterator[Frame]:
-    """Yield a track's frames from an iterator that has not reached them yet; consume nothing after them.
-
-    Raises VideoError when frames are missing: the file has changed since detection.
-    """
-    last = track.first_frame + len(track) - 1
-    for frame in frames:
-        if frame.index >= track.first_frame:
-            yield frame
-        if frame.index >= last:
-            return
-    raise VideoError(
-        "CHANGED_SOURCE",
-        f"frame {last} is missing in the second decoding pass",
-        hint="do not change the videos during a run",
     )

@@ -9,11 +9,17 @@ from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
-import pandas as pd
 
 from dfer_data.config import SubjectRule
 from dfer_data.errors import UsageError
-from dfer_data.types import Floats, FrameFlag, Track
+from dfer_data.faces.stillness import is_picture_next_to
+from dfer_data.storage.csv_text import csv_rows, from_spreadsheet
+from dfer_data.storage.files import read_regular_text
+from dfer_data.types import Floats, FrameFlag, LandmarkScheme, Track
+
+_MAX_TRACK_DIGITS = 9
+_SCHEME_WITH_MOUTH: LandmarkScheme = "eyes-nose-mouth"
+_MIN_SHARE_OF_WEIGHT = 0.1  # a passer-by far away is not the person next to the poster
 
 
 @dataclass(frozen=True)
@@ -22,19 +28,28 @@ class Subject:
 
     track: Track
     ambiguity: float
-    """Weight of the runner-up over that of the winner, 0 (alone) to 1 (a tie); above 1 only where a person chose."""
+    """Weight of the runner-up over that of the winner, 0 (alone) to 1 (a tie, or a still face that weighs more); above
+    1 only where a person chose."""
     runners_up: tuple[Track, ...] = ()
     """The other tracks, by decreasing weight."""
 
 
 def choose_subject(
-    tracks: Sequence[Track], *, width_px: int, height_px: int, rule: SubjectRule = "balanced", chosen: int | None = None
+    tracks: Sequence[Track],
+    *,
+    width_px: int,
+    height_px: int,
+    rule: SubjectRule = "balanced",
+    chosen: int | None = None,
+    scheme: LandmarkScheme = "eyes-nose-mouth",
 ) -> Subject | None:
     """Choose the subject by the weights of `rule`, or track number `chosen`. Return None without tracks.
 
     `longest`: the number of frames without those of gaps. Means over the frames with a detection: `largest`: the square
     root of the box's area; `score`: the score; `central`: 1 - d / 2, where d is the mean distance between the box's
-    centre and the picture's centre, over half the picture's diagonal. `balanced`: longest x largest x central.
+    centre and the picture's centre, over half the picture's diagonal. `balanced`: longest x largest x central; but a
+    face as still as a poster's loses to the heaviest one that moves and has a tenth of its weight. Landmarks of a
+    `scheme` without a mouth do not tell that.
 
     Raises ValueError for a track that does not exist.
     """
@@ -46,12 +61,28 @@ def choose_subject(
         if chosen not in (numbers := [track.number for track in tracks]):
             raise ValueError(f"track {chosen} does not exist; the tracks are {', '.join(map(str, numbers))}")
         order.sort(key=lambda i: tracks[i].number != chosen)
+    elif (
+        rule == "balanced"
+        and scheme == _SCHEME_WITH_MOUTH
+        and (moving := _moving_rival(order, weights, tracks)) is not None
+    ):
+        order.remove(moving)
+        return Subject(tracks[moving], 1.0, tuple(tracks[i] for i in order))
     ambiguity = 0.0
     if len(order) > 1:
         first, second = (weights[i] for i in order[:2])
         ambiguity = second / first if first > 0 else 1.0
     winner, *runners_up = (tracks[i] for i in order)
     return Subject(winner, ambiguity, tuple(runners_up))
+
+
+def _moving_rival(order: Sequence[int], weights: Sequence[float], tracks: Sequence[Track]) -> int | None:
+    """Return the first track of `order` next to which the first of all is a picture; None if it is not."""
+    winner, *others = order
+    for i in others:
+        if weights[i] >= _MIN_SHARE_OF_WEIGHT * weights[winner] and is_picture_next_to(tracks[winner], tracks[i]):
+            return i
+    return None
 
 
 def _longest(track: Track, width_px: int, height_px: int) -> float:
@@ -93,16 +124,21 @@ def read_subjects(path: Path) -> dict[str, int]:
     The `ambiguous.csv` of a prepared folder has this format. Raises UsageError with every fault at once.
     """
     try:
-        table = pd.read_csv(path, dtype="string", encoding="utf-8-sig", keep_default_na=False)
-    except (OSError, ValueError) as error:  # UnicodeDecodeError and pandas' ParserError are ValueErrors
+        lines = list(csv_rows(read_regular_text(path)))
+    except (OSError, ValueError) as error:  # UnicodeDecodeError is a ValueError
         raise UsageError(f"--subjects {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    missing_columns = [name for name in ("clip_id", "track") if name not in table.columns]
+    header = lines[0][1] if lines else []
+    missing_columns = [name for name in ("clip_id", "track") if name not in header]
     if missing_columns:
         raise UsageError(f"--subjects {path} has no column {' and no '.join(missing_columns)}")
     faults = []
     subjects: dict[str, int] = {}
-    for line, (clip_id, track) in enumerate(zip(table["clip_id"], table["track"], strict=True), start=2):
-        if not track.strip().isdecimal():
+    for line, cells in lines[1:]:
+        if len(cells) != len(header):
+            faults.append(f"line {line}: {len(cells)} cells, the header has {len(header)}; quote names with commas")
+            continue
+        clip_id, track = from_spreadsheet(cells[header.index("clip_id")]), cells[header.index("track")].strip()
+        if not (track.isdecimal() and len(track) <= _MAX_TRACK_DIGITS):
             faults.append(f"line {line}: track {track!r} is not a number")
         elif clip_id in subjects:
             faults.append(f"line {line}: clip {clip_id} is listed twice")

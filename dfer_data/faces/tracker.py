@@ -9,17 +9,21 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from dfer_data.detect.base import box_iou
-from dfer_data.faces.appearance import change_of_bust, could_be_replaced, distance, is_other_scene
-from dfer_data.types import Appearance, Detection, Detections, Floats, FrameFlag, Track
+from dfer_data.faces.appearance import OTHER_PERSON, change_of_bust, change_of_person, distance, is_other_scene
+from dfer_data.types import Appearance, Detection, Detections, Floats, FrameFlag, Image, Track
 
 _MOTION_DETECTIONS = 5  # recent detections that define how a face moves
 _APPEARANCE_RANGE = 0.5  # a larger difference of appearance adds no information
 _MAX_CHANGE = 0.6  # of appearance from one frame to the next
 _MAX_CHANGE_IN_DOUBT = 0.35  # after a gap, or where several matches are possible
+_OTHER_PERSON_SINCE = 0.1  # change of a person since the anchor: a hand that comes back is none
 _MAX_RATIO = 5.0  # of a change of the bust to the mean change per frame before
 _NUM_CHANGES = 5
 _UNSETTLED_FRAMES = 8  # after a transition began; the new track must not continue through its second half
 _ANCHOR_FRAMES = 24  # a dissolve over at most so many frames adds up to a change
+
+Overviews = deque[tuple[int, Image]]
+"""Frame index and overview of the last frames with a face, whoever it is."""
 
 
 @dataclass(eq=False)
@@ -44,8 +48,8 @@ class ActiveTrack:
     """Frame index and appearance of the detections since the anchor, with which new ones are compared as well."""
     changes: deque[float] = field(default_factory=lambda: deque(maxlen=_NUM_CHANGES))
     """The last changes of the bust, per frame."""
-    came_from: Appearance | None = None
-    """Anchor of the track whose place this one has taken over a cut or during a transition."""
+    came_from: tuple[int, Appearance] | None = None
+    """Frame index and appearance of the anchor of the track whose place this one has taken."""
     num_missed: int = 0
     """Frames since the last detection that the detector saw without finding this face."""
     _detected: list[int] = field(default_factory=list)
@@ -83,24 +87,33 @@ class ActiveTrack:
         """Appearance of the oldest detection with which new ones are compared."""
         return self.recent[0][1]
 
-    def change(self, index: int, detection: Detection) -> float:
+    def change(self, index: int, detection: Detection, pictures: Overviews) -> float:
         """Return how much the face differs from the last one; infinite if it was replaced, at once or little by little.
 
         A face is replaced at once where it changes together with its bust: a hand covers less, and a head that turns
         does not begin to turn as suddenly.
         """
-        (last_index, last), anchor = self.recent[-1], self.anchor
+        last_index, last = self.recent[-1]
         change = distance(last, detection.appearance)
         mean = sum(self.changes) / len(self.changes) if self.changes else 0.0
         is_sudden = (
-            could_be_replaced(last, detection.appearance)
-            and could_be_replaced(anchor, detection.appearance)
+            change_of_person(last, detection.appearance) >= OTHER_PERSON
+            and change_of_person(self.anchor, detection.appearance) >= _OTHER_PERSON_SINCE
             and change_of_bust(last, detection.appearance) >= _MAX_RATIO * mean * (index - last_index)
         )
+        return np.inf if is_sudden or self.is_replaced_by(detection, pictures) else change
+
+    def is_replaced_by(self, detection: Detection, pictures: Overviews) -> bool:
+        """Return whether a detection shows another scene than the anchor, reached through a transition.
+
+        A track that began in the middle of one is also compared with the picture before it.
+        """
+        first_index, anchor = self.recent[0]
         if anchor is not None and self.came_from is not None and len(self) <= _UNSETTLED_FRAMES:
-            anchor = replace(anchor, overview=self.came_from.overview)
-        is_replaced = is_sudden or is_other_scene(anchor, detection.appearance)
-        return np.inf if is_replaced else change
+            first_index, before = self.came_from
+            anchor = replace(anchor, overview=before.overview)
+        between = [picture for index, picture in pictures if index > first_index]
+        return is_other_scene(anchor, between, detection.appearance)
 
     def _fill(self, num_steps: int, detection: Detection) -> None:
         flag = FrameFlag.GAP_FILLED if self.num_missed else FrameFlag.BETWEEN_KEYFRAMES
@@ -148,6 +161,7 @@ class Tracker:
         self._iou, self._max_gap_frames = iou, max_gap_frames
         self.open: list[ActiveTrack] = []
         self.tracks: list[ActiveTrack] = []
+        self._pictures: Overviews = deque(maxlen=2 * _ANCHOR_FRAMES)
 
     def add(self, index: int, found: Sequence[Detection] | None, *, is_cut: bool = False) -> None:
         """Take the detections of frame `index`, None if the detector skipped it. `is_cut`: it begins another shot."""
@@ -166,6 +180,8 @@ class Tracker:
                 self.open[matches[number]].add(index, detection)
             else:
                 self._begin(index, detection, before)
+        if found and found[0].appearance is not None:
+            self._pictures.append((index, found[0].appearance.overview))
         for track in self.open:
             track.is_closed = track.num_missed > self._max_gap_frames
         self.open = [track for track in self.open if not track.is_closed]
@@ -180,8 +196,8 @@ class Tracker:
         track = ActiveTrack(len(self.tracks), index)
         for other in before:
             is_here = float(box_iou(other.boxes[-1], detection.box[None])[0]) >= self._iou
-            if is_here and is_other_scene(other.anchor, detection.appearance):
-                track.came_from = other.anchor
+            if is_here and other.anchor is not None and other.is_replaced_by(detection, self._pictures):
+                track.came_from = other.recent[0][0], other.anchor
         track.add(index, detection)
         self.tracks.append(track)
         self.open.append(track)
@@ -213,7 +229,7 @@ class Tracker:
             overlap = np.maximum(box_iou(box, boxes), expected_overlap)
             separation = np.linalg.norm(landmarks - track.landmarks[-1] - shift, axis=2).mean(axis=1)
             nearness = np.clip(1 - separation / np.sqrt(max(float((box[2:] - box[:2]).prod()), 1e-6)), 0, 1)
-            change = np.array([track.change(index, detection) for detection in detections], np.float32)
+            change = np.array([track.change(index, detection, self._pictures) for detection in detections], np.float32)
             likeness = np.clip(1 - change / _APPEARANCE_RANGE, 0, 1)
             rows.append((overlap, np.asarray(overlap + expected_overlap + nearness + likeness, np.float32), change))
         return rows

@@ -27,6 +27,7 @@ class FrameClock:
         self.first_seconds = self.last_seconds = self._jumped_seconds = 0.0
         self.has_jumped = False
         self._has_begun = False
+        self.before_seconds = self.usual_step = 0.0
 
     def expect(self, seconds: Sequence[float], *, has_b_frames: bool) -> None:
         """Learn from the times of the packets to come, in file order, before the first frame."""
@@ -42,16 +43,18 @@ class FrameClock:
         """Return the time of the next frame."""
         seconds = self._seconds(picture)
         if not self._has_begun:
-            self.first_seconds = self.last_seconds = seconds
+            self.first_seconds = self.last_seconds = self.before_seconds = seconds
             self._has_begun = True
+            self.usual_step = statistics.median(self._steps) if self._steps else self._step
             return seconds
         step = seconds - self.last_seconds
         usual = statistics.median(self._steps) if self._steps else step
-        is_far = abs(step) > max(_JUMP_STEPS * usual, _JUMP_SECONDS)
+        is_far = is_jump(step, usual_step=usual)
         if is_far or step < 0:
             self._jumped_seconds += step - max(0.0, usual)
         self.has_jumped |= is_far
         self._remember([step])
+        self.before_seconds, self.usual_step = self.last_seconds, usual
         self.last_seconds = seconds
         return seconds
 
@@ -75,6 +78,11 @@ class FrameClock:
         if seconds is None:
             return self.last_seconds + (self._step if self._has_begun else 0.0)
         return seconds
+
+
+def is_jump(step: float, *, usual_step: float) -> bool:
+    """Return whether a step of the times is a jump rather than a slow frame."""
+    return abs(step) > max(_JUMP_STEPS * usual_step, _JUMP_SECONDS)
 
 
 def _falls(before: int | None, now: int | None) -> bool:

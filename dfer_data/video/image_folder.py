@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 
@@ -104,11 +105,15 @@ def _without_alpha(image: Image, data: bytes) -> Image:
     raise ValueError("its orientation and its alpha do not fit together")
 
 
-def hash_of_pictures(folder: Path) -> tuple[int, str]:
-    """Return the total bytes of a folder's frames and the sha256 of their concatenation. Raises OSError."""
+def hash_of_pictures(folder: Path, *, on_picture: Callable[[], None] = lambda: None) -> tuple[int, str]:
+    """Return the total bytes of a folder's frames and the sha256 of their concatenation. Raises OSError.
+
+    `on_picture` is called after each picture, as a sign of progress.
+    """
     num_bytes, digest = 0, hashlib.sha256()
     for path in picture_files(folder):
         data = path.read_bytes()
         num_bytes += len(data)
         digest.update(data)
+        on_picture()
     return num_bytes, digest.hexdigest()

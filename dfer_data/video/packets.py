@@ -11,25 +11,35 @@ from av.container import InputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from dfer_data.video.lost_frames import LostFrames, packet_seconds
+
 DECODE_ERRORS = (av.error.FFmpegError, ValueError, LookupError)
 """What damaged files raise while they are read or decoded; LookupError: a stream that the header does not declare."""
 _AHEAD_BYTES = 32 * 2**20
 _FEWEST_AHEAD, _MOST_AHEAD = 64, 256
+_DAMAGE = (av.error.InvalidDataError, LookupError)  # what may be followed by intact packets
+_MOST_ERRORS_IN_A_ROW = 16
 
 
 class PacketsAhead:
-    """The packets of a video stream; those of other streams are only timed."""
+    """The packets of a video stream; those of other streams are only timed and counted."""
 
-    def __init__(self, container: InputContainer, stream: VideoStream, *, fps: float, times_all_streams: bool) -> None:
+    def __init__(
+        self, container: InputContainer, stream: VideoStream, *, fps: float, reads_all_streams: bool, lost: LostFrames
+    ) -> None:
         """Read from the container's current position."""
         self._stream = stream
-        self._source: Iterator[Packet[Any]] = container.demux(*(container.streams if times_all_streams else [stream]))
+        self._container, self._read_streams = container, container.streams if reads_all_streams else [stream]
+        self._source: Iterator[Packet[Any]] = container.demux(*self._read_streams)
+        self._lost = lost
         self._num_ahead = min(max(_FEWEST_AHEAD, round(fps)), _MOST_AHEAD)
         self._waiting: deque[Packet[VideoStream]] = deque()
         self._waiting_bytes = 0
         self._error: Exception | None = None
+        self._num_errors_in_a_row = 0
+        self.damage: Exception | None = None
         self.is_at_end = False
-        self.num_read = 0
+        self.num_read = self.num_counted = 0
         self.last_pts, self.last_duration = -1, 0
         self.other_end_seconds = 0.0
 
@@ -48,8 +58,7 @@ class PacketsAhead:
     @property
     def waiting_seconds(self) -> list[float]:
         """Times of the packets that are read and not yet yielded."""
-        times = ((packet.dts if packet.pts is None else packet.pts, packet.time_base) for packet in self._waiting)
-        return [float(ticks * base) for ticks, base in times if ticks is not None and base]
+        return [seconds for packet in self._waiting if (seconds := packet_seconds(packet)) is not None]
 
     def held_seconds(self, pts: int | None) -> float:
         """Return how long the picture with the largest time is shown, if `pts` is its time; else 0."""
@@ -60,19 +69,36 @@ class PacketsAhead:
             try:
                 packet = next(self._source, None)
             except DECODE_ERRORS as error:
-                self._error, packet = error, None
+                self._meet(error)
+                continue
+            self._num_errors_in_a_row = 0
             if packet is None:
                 self.is_at_end = True
-            elif packet.stream.index == self._stream.index:
+                continue
+            is_film = packet.stream.index == self._stream.index
+            self._lost.read(packet, is_film=is_film)
+            if is_film:
                 self._take(packet)
             elif packet.pts is not None and packet.time_base:
                 end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
                 self.other_end_seconds = max(self.other_end_seconds, end)
 
+    def _meet(self, error: Exception) -> None:
+        """Go on after an error of damaged bytes; end the packets at another one, or where errors follow each other."""
+        self._num_errors_in_a_row += 1
+        if not isinstance(error, _DAMAGE) or self._num_errors_in_a_row >= _MOST_ERRORS_IN_A_ROW:
+            self._error, self.is_at_end = error, True
+            return
+        if not isinstance(error, LookupError):
+            self.damage = self.damage or error
+            self._lost.note_damage()
+        self._source = self._container.demux(*self._read_streams)  # an error has ended the one before
+
     def _take(self, packet: Packet[VideoStream]) -> None:
         self._waiting.append(packet)
         self._waiting_bytes += packet.size
-        self.num_read += packet.size > 0  # the last packet is empty: it flushes the decoder
+        self.num_read += packet.size > 0
+        self.num_counted += packet.dts is not None or packet.size > 0  # the last packet only flushes the decoder
         if packet.pts is not None:
             self.last_pts, self.last_duration = max(
                 (self.last_pts, self.last_duration), (packet.pts, packet.duration or 0)

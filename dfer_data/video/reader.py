@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,8 +20,11 @@ from dfer_data.types import Frame, Image
 from dfer_data.video.deinterlace import Deinterlacer
 from dfer_data.video.frame_clock import FrameClock
 from dfer_data.video.image_folder import picture_files, read_picture
+from dfer_data.video.lost_frames import LostFrames, packet_seconds
 from dfer_data.video.orientation import Uprighter
 from dfer_data.video.packets import DECODE_ERRORS, PacketsAhead, packet_counts
+from dfer_data.video.tone_curves import ToneMap
+from dfer_data.video.tone_map import ToneMapper, hdr_name
 
 VIDEO_EXTENSIONS = frozenset(
     {".3gp", ".asf", ".avi", ".flv", ".gif", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv"}
@@ -36,8 +40,18 @@ _UNKNOWN_STEP_SECONDS = 0.04
 # PyAV 19 decodes any bytes in metadata by itself; older versions raise an error by default.
 _METADATA: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
 _MIN_DECODED_SHARE = 0.8  # of the declared duration; a file with less is truncated
+_NOT_READ = frozenset({errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE})  # faults of the disk, not of the file
 _DECLARE_FILE = frozenset({"matroska", "asf", "flv"})  # these formats declare one duration for all streams
 _DECLARE_STREAM = frozenset({"mov", "avi"})  # one for each stream; elsewhere FFmpeg guesses from the file's end
+# Elsewhere an index names the packets.
+_IN_FILE_ORDER = frozenset({"matroska", "asf", "flv", "ogg", "mpeg", "mpegts", "avi"})
+_NO_PICTURE_CODECS = frozenset({"vp8"})  # have packets that are not shown
+_MOST_ERRORS_IN_A_ROW = 500  # packets of one damaged place in a file
+_START_STEPS = 2.5  # from the first keyframe to the first picture
+_WITHOUT_INDEX = frozenset({"mov", "ogg", "flv", "mpeg"})  # at the end of the file, with mov in fragments
+_MOST_TRAILING_SHARE, _MOST_TRAILING_BYTES = 0.05, 1000  # of such a file, after its last packet
+_MOST_UNDECODED_SHARE = 0.45  # of the packets of an AVI; where pictures are two fields, it is half of them
+_TABLE_RATE = 10_000  # bytes per second of an MPEG-TS
 _ENOUGH_PACKETS = 250
 _PREVIEW_SHARE = 0.25  # of the packets of the longest video stream; a preview has fewer
 
@@ -60,7 +74,13 @@ class VideoReader:
     """An open video; use as `with open_video(path) as reader`."""
 
     def __init__(
-        self, container: InputContainer, stream: VideoStream, path: Path, *, deinterlace: bool = False
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        path: Path,
+        *,
+        deinterlace: bool = False,
+        tone_map: ToneMap = "none",
     ) -> None:
         """Use `open_video`."""
         self._container = container
@@ -70,24 +90,40 @@ class VideoReader:
         fps = _as_float(stream.average_rate)
         self._step = 1.0 / fps if fps > 0 else _UNKNOWN_STEP_SECONDS
         self._clock = FrameClock(step_seconds=self._step, has_only_dts=self._kind == "avi")
-        self._packets = PacketsAhead(container, stream, fps=fps, times_all_streams=self._kind in _DECLARE_FILE)
+        self._reads_in_order = self._kind in _IN_FILE_ORDER or (self._kind == "mov" and not stream.frames)  # fragments
+        self._lost = LostFrames(
+            checks_bytes=self._reads_in_order,
+            table_rate=_TABLE_RATE if self._kind == "mpegts" else 0,
+            checks_pictures=self._kind != "avi" and stream.codec_context.name not in _NO_PICTURE_CODECS,
+        )
+        self._packets = PacketsAhead(
+            container, stream, fps=fps, reads_all_streams=self._reads_in_order, lost=self._lost
+        )
         self._uprighter = Uprighter(stream.sample_aspect_ratio)
         self._deinterlacer = Deinterlacer() if deinterlace else None
+        self._tone_mapper = None if tone_map == "none" else ToneMapper(tone_map)
         width = max(1, round(stream.width * self._uprighter.sar))
         self.info = VideoInfo(width, stream.height, fps, _declared_seconds(container, stream))
         self.decode_error: str | None = None
-        self.num_frames = 0
+        self.num_frames = self.num_missing = 0
         self.first_wanted = 0
+        self.hdr = ""
+        self._damage: tuple[int, Exception] | None = None
+        self._num_missing_at_end = 0
+        self._first_keyframe_seconds: float | None = None
 
     def frames(self) -> Iterator[Frame]:
-        """Yield every frame in order. A decoder error ends the stream; `decode_error` then holds its text.
+        """Yield every frame in order; packets that cannot be decoded are passed over.
 
+        Where nothing more can be decoded the stream ends, and `decode_error` holds the reason.
         Frames before number `first_wanted`, which may be raised between two frames, are decoded but not yielded.
         Raises MemoryError.
         """
         try:
             for picture, shown in self._deinterlaced():
                 seconds = self._clock.read(picture)
+                num_missing = self._num_missing_before(picture, seconds)
+                self.num_missing += num_missing
                 self._uprighter.follow(picture)
                 self.num_frames += 1
                 if self.num_frames > self.first_wanted:
@@ -98,9 +134,13 @@ class VideoReader:
                         bool(picture.is_corrupt),
                         steady_seconds=self._clock.steady_seconds,
                         num_following=self._num_following(),
+                        num_missing_before=num_missing,
                     )
         except DECODE_ERRORS as error:
             self.decode_error = _reason(error)
+        if not self.num_frames and self._damage is not None:
+            self.decode_error = self.decode_error or _reason(self._damage[1])
+        self._num_missing_at_end = self._count_missing_at_end()
 
     def _deinterlaced(self) -> Iterator[tuple[av.VideoFrame, av.VideoFrame]]:
         """Yield decoded pictures, each with the one to show."""
@@ -116,13 +156,62 @@ class VideoReader:
         yield from self._deinterlacer.finish()
 
     def _pictures(self) -> Iterator[av.VideoFrame]:
+        """Yield decoded pictures; raise after too many errors in a row."""
         decoder = self._stream.codec_context
+        num_errors_in_a_row = 0
         for packet in self._packets:
             if not self.num_frames:
                 self._clock.expect(self._packets.waiting_seconds, has_b_frames=bool(decoder.has_b_frames))
-            pictures = packet.decode()
+            if packet.is_keyframe and packet.size and not packet.is_discard and self._first_keyframe_seconds is None:
+                self._first_keyframe_seconds = packet_seconds(packet)
+            self._lost.note_decoding(packet)
+            try:
+                pictures = packet.decode()
+            except DECODE_ERRORS as error:
+                num_errors_in_a_row += 1
+                if num_errors_in_a_row >= _MOST_ERRORS_IN_A_ROW:
+                    raise
+                self._damage = self._damage or (self.num_frames, error)
+                self._lost.note_damage(packet_seconds(packet))
+                continue
+            num_errors_in_a_row = 0 if pictures else num_errors_in_a_row
             self._uprighter.note_decoder_sar(decoder.sample_aspect_ratio, pts=packet.pts)
+            self.hdr = self.hdr or hdr_name(decoder)
             yield from pictures
+
+    def _num_missing_before(self, picture: av.VideoFrame, seconds: float) -> int:
+        """Count the frames that are lost before a picture: after the one before it, or after the first keyframe."""
+        clock = self._clock
+        before = clock.before_seconds
+        if not self.num_frames and self._first_keyframe_seconds is not None:
+            if seconds - self._first_keyframe_seconds <= _START_STEPS * clock.usual_step:
+                return 0
+            self._lost.note_damage(before)  # the first keyframe gives no picture
+            before = self._first_keyframe_seconds - clock.usual_step
+        return self._lost.num_missing(before, seconds, usual_step=clock.usual_step, is_keyframe=bool(picture.key_frame))
+
+    def _count_missing_at_end(self) -> int:
+        """Count the frames that are lost after the last one; in an AVI, whose times have no gaps, all lost ones."""
+        clock, packets = self._clock, self._packets
+        if self.decode_error is not None or not self.num_frames or self._kind == "asf":  # declares a longer duration
+            return 0
+        if self._kind == "avi":
+            num_undecoded = packets.num_read - self.num_frames
+            if not 1 < num_undecoded < _MOST_UNDECODED_SHARE * packets.num_read:
+                num_undecoded = 0
+            has_sign = num_undecoded or self._lost.first_sign_seconds is not None
+            return max(num_undecoded, self._stream.frames - packets.num_counted) if has_sign else 0
+        end = clock.last_seconds + max(clock.usual_step, packets.held_seconds(clock.last_pts))
+        declared = end
+        if self._kind in _DECLARE_FILE:
+            end = max(end, packets.other_end_seconds)
+            declared = _container_seconds(self._container) + (0.0 if self._kind == "matroska" else clock.first_seconds)
+        elif not clock.has_jumped and self._kind != "mov":
+            declared = _stream_seconds(self._stream) + clock.first_seconds
+        num_trailing_bytes = _size_bytes(self._path) - self._lost.end_bytes if self._kind in _IN_FILE_ORDER else 0
+        return self._lost.num_missing_at_end(
+            end, declared, usual_step=clock.usual_step, num_trailing_bytes=num_trailing_bytes
+        )
 
     @property
     def fps(self) -> float:
@@ -140,13 +229,39 @@ class VideoReader:
             raise ValueError(
                 f"a picture of {picture.width} x {picture.height} in the middle of the stream is too large"
             )
+        decoder = self._stream.codec_context
+        if self._tone_mapper is not None and hdr_name(decoder):
+            return self._uprighter.apply(self._tone_mapper.apply(picture, decoder))
         return self._uprighter.apply(np.asarray(picture.to_ndarray(format="rgb24"), np.uint8))
 
     @property
     def is_partial(self) -> bool:
-        """Whether decoding ended early: by an error, or well short of the declared duration."""
+        """Whether frames are missing: in the middle, or at the end."""
+        return self.num_missing > 0 or bool(self.end_reason)
+
+    @property
+    def end_reason(self) -> str:
+        """Why frames may be missing, apart from gaps between frames; empty for a video decoded to its end."""
         if self.decode_error is not None:
-            return True
+            return f"decoding stopped after frame {self.num_frames - 1}: {self.decode_error}"
+        if self._ends_early():
+            return f"the file ends early: {self.num_frames} frames could be decoded"
+        if self._num_missing_at_end:
+            return f"{self._num_missing_at_end} frames are missing at frame {self._missing_at()}"
+        if self._damage is not None and not self.num_missing:
+            return f"damaged data after frame {self._damage[0] - 1}: {_reason(self._damage[1])}"
+        if self._packets.damage is not None and not self.num_missing:
+            return f"damaged data: {_reason(self._packets.damage)}"
+        return ""
+
+    def _missing_at(self) -> int:
+        first_seconds = self._lost.first_sign_seconds
+        if self._kind != "avi" or first_seconds is None:
+            return self.num_frames
+        return max(0, round((first_seconds - self._clock.first_seconds) / self._step))
+
+    def _ends_early(self) -> bool:
+        """Return whether the decoded frames are well short of the declared duration, or of their declared number."""
         clock, packets = self._clock, self._packets
         end = clock.last_seconds + max(self._step, packets.held_seconds(clock.last_pts))
         start = clock.first_seconds
@@ -158,6 +273,14 @@ class VideoReader:
             declared = _stream_seconds(self._stream)
             if self._kind not in _DECLARE_STREAM and clock.has_jumped:  # the declared duration is a guess from times
                 return False
+        if self._reads_in_order and self._kind in _WITHOUT_INDEX:
+            num_bytes = _size_bytes(self._path)
+            if num_bytes - self._lost.end_bytes > _MOST_TRAILING_SHARE * num_bytes + _MOST_TRAILING_BYTES:
+                return True
+        if (
+            self._kind == "mov" and not self._reads_in_order and self._step > 2 * declared
+        ):  # times of no use; edit lists hide frames of others
+            return self.num_frames < _MIN_DECODED_SHARE * self._stream.frames
         return end - start < _MIN_DECODED_SHARE * declared
 
 
@@ -171,8 +294,9 @@ class PictureReader(VideoReader):
         self.info = VideoInfo(width, height, 0.0, 0.0)
         self._clock = FrameClock(step_seconds=_UNKNOWN_STEP_SECONDS, has_only_dts=False)
         self.decode_error: str | None = None
-        self.num_frames = 0
+        self.num_frames = self.num_missing = 0
         self.first_wanted = 0
+        self.hdr = ""
 
     def frames(self) -> Iterator[Frame]:
         """Yield every picture in order; an unreadable picture, or one of another size, ends the stream."""
@@ -194,17 +318,21 @@ class PictureReader(VideoReader):
                 )
 
     @property
-    def is_partial(self) -> bool:
-        """Whether a picture could not be read."""
-        return self.decode_error is not None
+    def end_reason(self) -> str:
+        """Why a picture could not be read; empty if all were."""
+        return (
+            ""
+            if self.decode_error is None
+            else f"decoding stopped after frame {self.num_frames - 1}: {self.decode_error}"
+        )
 
 
 @contextlib.contextmanager
-def open_video(path: Path, *, deinterlace: bool = False) -> Iterator[VideoReader]:
+def open_video(path: Path, *, deinterlace: bool = False, tone_map: ToneMap = "none") -> Iterator[VideoReader]:
     """Open a local video file for decoding in one thread, or a folder of pictures.
 
-    `deinterlace` changes the pictures that the video marks as interlaced.
-    Raises VideoError: MISSING_VIDEO, UNREADABLE, NO_VIDEO_STREAM or TOO_LARGE; BAD_PICTURE for a folder.
+    `deinterlace` changes the pictures that the video marks as interlaced, `tone_map` those that it marks as HDR.
+    Raises VideoError: MISSING_VIDEO, READ_ERROR, UNREADABLE, NO_VIDEO_STREAM or TOO_LARGE; BAD_PICTURE for a folder.
     """
     if path.is_dir() and (paths := picture_files(path)):
         yield PictureReader(paths)
@@ -215,7 +343,7 @@ def open_video(path: Path, *, deinterlace: bool = False) -> Iterator[VideoReader
             raise VideoError("NO_VIDEO_STREAM", f"{path.name} has no video stream", hint="it may be audio only")
         if stream.codec_context is None:
             raise VideoError("UNREADABLE", f"{path.name}: no decoder for its codec", hint="convert it to H.264")
-        reader = VideoReader(container, stream, path, deinterlace=deinterlace)
+        reader = VideoReader(container, stream, path, deinterlace=deinterlace, tone_map=tone_map)
         info = reader.info
         if max(stream.width, info.width_px) * info.height_px > MAX_PIXELS:
             raise VideoError(
@@ -231,7 +359,10 @@ def open_video(path: Path, *, deinterlace: bool = False) -> Iterator[VideoReader
 
 
 def open_container(path: Path) -> InputContainer:
-    """Open a local file of a plain format, which cannot open others. Raises VideoError MISSING_VIDEO, UNREADABLE."""
+    """Open a local file of a plain format, which cannot open others.
+
+    Raises VideoError MISSING_VIDEO, READ_ERROR or UNREADABLE.
+    """
     # Only container options: PyAV before 17.1 frees stream options wrongly where a demuxer adds streams.
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
     try:
@@ -240,6 +371,9 @@ def open_container(path: Path) -> InputContainer:
     except FileNotFoundError as error:
         raise VideoError("MISSING_VIDEO", f"{path.name} does not exist", hint="restore the file") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in _NOT_READ:
+            hint = "make it readable, then `--retry-code READ_ERROR`"
+            raise VideoError("READ_ERROR", f"{path.name} cannot be read: {_reason(error)}", hint=hint) from error
         raise VideoError(
             "UNREADABLE",
             f"{path.name} ({_size_bytes(path)} bytes) is not a readable video: {_reason(error)}",

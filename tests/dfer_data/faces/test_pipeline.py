@@ -11,14 +11,15 @@ import pytest
 from dfer_data.config import PrepareConfig
 from dfer_data.errors import VideoError
 from dfer_data.faces import aligned_faces as faces
-from dfer_data.faces import pipeline
+from dfer_data.faces import pipeline, second_pass
 from dfer_data.faces.align import landmark_template, similarity, smooth, warp
 from dfer_data.faces.aligned_faces import Face, encoder
-from dfer_data.faces.pipeline import ClipFacts, Failure, clips_of_video
+from dfer_data.faces.pipeline import ClipFacts, Failure, TracksLeftOut, clips_of_video
 from dfer_data.faces.shipped_crops import clip_of_crops
 from dfer_data.sources.base import SourceVideo
 from dfer_data.types import Detection, FrameFlag, Image, LandmarkScheme
 from dfer_data.video.reader import VideoReader, open_video
+from dfer_data.video.tone_curves import ToneMap
 from tests.dfer_data.tiny import CONFIG, face, pictures, write_jpegs, write_video
 
 Script = Callable[[int], list[Detection]]
@@ -42,9 +43,24 @@ class Scripted:
 
 
 def run(path: Path, script: Script, config: PrepareConfig = CONFIG) -> list[tuple[ClipFacts, list[Face]] | Failure]:
+    results, left_out = run_limited(path, script, config)
+    assert not left_out
+    return results
+
+
+def run_limited(
+    path: Path, script: Script, config: PrepareConfig
+) -> tuple[list[tuple[ClipFacts, list[Face]] | Failure], list[TracksLeftOut]]:
+    """Return the clips and failures of a video, and the tracks that the limits leave out."""
     video = SourceVideo("v", path.name, path.stat().st_size, None)
-    results = clips_of_video(path, video, config=config, detector=Scripted(script))
-    return [one if isinstance(one, Failure) else (one.facts, list(one.faces)) for one in results]
+    results: list[tuple[ClipFacts, list[Face]] | Failure] = []
+    left_out: list[TracksLeftOut] = []
+    for one in clips_of_video(path, video, config=config, detector=Scripted(script)):
+        if isinstance(one, TracksLeftOut):
+            left_out.append(one)
+        else:
+            results.append(one if isinstance(one, Failure) else (one.facts, list(one.faces)))
+    return results, left_out
 
 
 def run_one(path: Path, script: Script, config: PrepareConfig = CONFIG) -> tuple[ClipFacts, list[Face]]:
@@ -114,6 +130,54 @@ def test_no_face_is_a_failure_with_a_code(forty: Path) -> None:
     assert isinstance(failure, Failure)
     assert (failure.clip_id, failure.error.code, failure.error.frame) == ("v", "NO_FACE", 39)
     assert failure.error.hint
+
+
+LIMITED = replace(CONFIG, all_tracks=True, min_track_frames=16, min_face_px=12, min_brightness=8)
+
+
+def three_faces(index: int) -> list[Detection]:
+    """One that is seen throughout, one for nine frames, one that is small."""
+    return [middle(index), *([face(2, 2, side=20)] if 10 <= index < 19 else []), face(70, 70, side=8)]
+
+
+@pytest.mark.parametrize("is_second_pass", [False, True])
+def test_tracks_below_the_limits_make_no_clip(
+    forty: Path, monkeypatch: pytest.MonkeyPatch, is_second_pass: bool
+) -> None:
+    every = run(forty, three_faces, replace(CONFIG, all_tracks=True))
+    if is_second_pass:
+        monkeypatch.setattr(faces, "_WAITING_BYTES", 96 * 96 * 3 * 4)
+    (clip,), (left_out,) = run_limited(forty, three_faces, LIMITED)
+    assert left_out.clip_id == "v"
+    assert [(one.track, one.reasons, one.num_frames) for one in left_out.tracks] == [
+        (1, ("small",), 40),
+        (2, ("short",), 9),
+    ]
+    assert len(every) == 3
+    assert not isinstance(clip, Failure)
+    assert not isinstance(every[0], Failure)
+    assert clip[0].__dict__ == every[0][0].__dict__
+    assert (clip[0].clip_id, clip[0].num_tracks) == ("v@0", 3)
+    assert [one.payload for one in clip[1]] == [one.payload for one in every[0][1]]
+
+
+def test_a_clip_without_a_track_above_the_limits_is_a_failure(forty: Path) -> None:
+    (failure,), left_out = run_limited(forty, lambda index: three_faces(index)[1:], LIMITED)
+    assert len(left_out) == 1
+    assert isinstance(failure, Failure)
+    assert (failure.clip_id, failure.error.code, failure.error.frame) == ("v", "LEFT_OUT", 39)
+    assert "1 with fewer than 16 frames, 1 with a face smaller than 12 px" in failure.error.message
+    assert failure.error.hint == "to keep track 0: --min-face-px 8"
+
+
+@pytest.mark.parametrize(("gain", "reasons"), [(1.0, []), (0.02, [("dark",)])])
+def test_black_faces_make_no_clip(tmp_path: Path, gain: float, reasons: list[tuple[str, ...]]) -> None:
+    path = write_video(tmp_path / "a.mp4", [np.asarray(one * gain, np.uint8) for one in one_scene(20)])
+    (result,), left_out = run_limited(path, lambda index: [middle(index)], LIMITED)
+    assert [track.reasons for one in left_out for track in one.tracks] == reasons
+    assert isinstance(result, Failure) == bool(reasons)
+    if isinstance(result, Failure):
+        assert result.error.message == "the only face track has a brightness below 8"
 
 
 def test_a_long_video_becomes_several_clips(forty: Path) -> None:
@@ -186,18 +250,21 @@ def test_a_video_too_large_to_keep_gives_the_same_faces(forty: Path, monkeypatch
             assert one.record.frame_index == other.record.frame_index
 
 
-@pytest.mark.parametrize("deinterlace", [False, True])
-def test_both_passes_deinterlace(forty: Path, monkeypatch: pytest.MonkeyPatch, deinterlace: bool) -> None:
+@pytest.mark.parametrize(("deinterlace", "tone_map"), [(False, "mobius"), (True, "none")])
+def test_both_passes_deinterlace_and_map_tones(
+    forty: Path, monkeypatch: pytest.MonkeyPatch, deinterlace: bool, tone_map: ToneMap
+) -> None:
     passes = []
 
-    def watched(path: Path, *, deinterlace: bool) -> AbstractContextManager[VideoReader]:
-        passes.append(deinterlace)
-        return open_video(path, deinterlace=deinterlace)
+    def watched(path: Path, *, deinterlace: bool, tone_map: ToneMap) -> AbstractContextManager[VideoReader]:
+        passes.append((deinterlace, tone_map))
+        return open_video(path, deinterlace=deinterlace, tone_map=tone_map)
 
     monkeypatch.setattr(pipeline, "open_video", watched)
+    monkeypatch.setattr(second_pass, "open_video", watched)
     monkeypatch.setattr(faces, "_WAITING_BYTES", 96 * 96 * 3 * 4)
-    run_one(forty, lambda index: [middle(0)], replace(CONFIG, deinterlace=deinterlace))
-    assert passes == [deinterlace] * 2
+    run_one(forty, lambda index: [middle(0)], replace(CONFIG, deinterlace=deinterlace, tone_map=tone_map))
+    assert passes == [(deinterlace, tone_map)] * 2
 
 
 def test_a_cut_file_is_partial(forty: Path, tmp_path: Path) -> None:

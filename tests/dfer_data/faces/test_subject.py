@@ -64,7 +64,7 @@ def test_the_file_of_choices_may_have_more_columns(tmp_path: Path) -> None:
             r"line 2: track 'first' is not a number; line 4: clip a is listed twice",
         ),
         ("clip_id,track\na,-1\n", "line 2: track '-1' is not a number"),
-        ("", "cannot be read"),
+        ("", "has no column clip_id and no track"),
     ],
 )
 def test_all_faults_of_the_file_at_once(tmp_path: Path, text: str, message: str) -> None:

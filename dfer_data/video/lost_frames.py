@@ -1,0 +1,155 @@
+"""Frames that a damaged file has lost: a gap in the times of the frames near a sign of damage.
+
+A gap alone is no loss: cameras and screen recorders leave frames out. A sign alone is none: damaged bytes may belong to
+the sound. Signs are bytes of the file that belong to no packet, packets marked as corrupt, packets that cannot be read
+or decoded, and packets that give no picture.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+from av.packet import Packet
+
+from dfer_data.video.frame_clock import is_jump
+
+_GAP_STEPS = 1.5  # a longer step is a gap
+_NEAR_STEPS = 16  # packets come in the order of decoding, up to so many steps from their time
+_FEWEST_BYTES, _USUAL_HEADERS = 64, 4  # more bytes between two packets than headers take
+_LEAST_BYTE_SHARE = 0.05  # of the usual bytes of the missing frames
+_MOST_INDEX_BYTES = 2000  # that may follow the last packet
+_MOST_SECONDS = 10.0  # a longer gap without damaged bytes is a jump of the time stamps: two recordings joined
+_REMEMBERED, _REMEMBERED_SIGNS = 31, 4096
+
+
+@dataclass(frozen=True)
+class _Sign:
+    """A sign of damage between two times."""
+
+    low_seconds: float
+    high_seconds: float
+    num_bytes: float = math.inf
+    """Bytes of the file that belong to no packet; infinity for a sign of another kind."""
+
+
+class LostFrames:
+    """Collects signs of damage while packets are read, and counts the frames that are missing in a gap."""
+
+    def __init__(self, *, checks_bytes: bool, checks_pictures: bool, table_rate: int = 0) -> None:
+        """Take whether packets fill the file in its order, and whether each packet with its own time is a picture.
+
+        `table_rate`: bytes per second that the format may put between packets.
+        """
+        self._checks_bytes, self._checks_pictures, self._table_rate = checks_bytes, checks_pictures, table_rate
+        self._signs: deque[_Sign] = deque(maxlen=_REMEMBERED_SIGNS)
+        self._last_seconds: float | None = None
+        self._sizes: deque[int] = deque(maxlen=_REMEMBERED)
+        self._rises: deque[int] = deque(maxlen=_REMEMBERED)
+        self._num_claimed_bytes = self._rise_so_far = 0
+        self._most_unclaimed: int | None = None
+        self._undecoded: deque[float] = deque(maxlen=_REMEMBERED_SIGNS)
+
+    def read(self, packet: Packet[Any], *, is_film: bool) -> None:
+        """Take a packet of any stream, in the order of the file."""
+        self._rise_so_far += self._rise(packet)
+        self._num_claimed_bytes += packet.size
+        seconds = packet_seconds(packet)
+        if not is_film or seconds is None or not packet.size:
+            return
+        rise, self._rise_so_far = self._rise_so_far, 0
+        before = seconds if self._last_seconds is None else self._last_seconds
+        most_headers = _USUAL_HEADERS * statistics.median(self._rises or (0,)) + self._table_rate * abs(
+            seconds - before
+        )
+        if self._checks_bytes and rise > _FEWEST_BYTES + most_headers:
+            self._signs.append(_Sign(min(before, seconds), max(before, seconds), rise))
+        elif rise:
+            self._rises.append(rise)
+        if packet.is_corrupt:
+            self.note_damage(seconds)
+        self._sizes.append(packet.size)
+        self._last_seconds = seconds
+
+    def note_damage(self, seconds: float | None = None) -> None:
+        """Take a sign of damage at a time; None: at the packet read last."""
+        seconds = self._last_seconds if seconds is None else seconds
+        if seconds is not None:
+            self._signs.append(_Sign(seconds, seconds))
+
+    def note_decoding(self, packet: Packet[Any]) -> None:
+        """Take a packet that goes to the decoder."""
+        if self._checks_pictures and packet.size and not packet.is_discard and packet.pts is not None:
+            self._undecoded.append(float(packet.pts * (packet.time_base or 0)))
+
+    def num_missing(self, before: float, now: float, *, usual_step: float, is_keyframe: bool) -> int:
+        """Return how many frames the file has lost between two frames that follow each other.
+
+        The times are those of the frames; `is_keyframe` says that the second one begins a group of pictures.
+        """
+        num_undecoded = sum(before + usual_step / 4 < seconds < now - usual_step / 4 for seconds in self._undecoded)
+        while self._undecoded and self._undecoded[0] <= now:
+            self._undecoded.popleft()
+        if usual_step <= 0 or now - before <= _GAP_STEPS * usual_step:
+            return 0
+        number = round((now - before) / usual_step) - 1
+        if not is_jump(now - before, usual_step=usual_step):
+            return number if num_undecoded or self._signs_between(before, now, usual_step) else 0
+        return number if num_undecoded or self._explains_jump(before, now, usual_step, is_keyframe) else 0
+
+    def num_missing_at_end(self, last: float, end: float, *, usual_step: float, num_trailing_bytes: int) -> int:
+        """Return how many frames are lost between the last frame, which ends at `last`, and the end of the video."""
+        num_undecoded = sum(seconds > last - usual_step / 4 for seconds in self._undecoded)
+        if usual_step <= 0:
+            return 0
+        number = max(round((end - last) / usual_step), num_undecoded)
+        has_bytes = num_trailing_bytes > _LEAST_BYTE_SHARE * number * self._usual_bytes + _MOST_INDEX_BYTES
+        is_proved = num_undecoded > 1 or has_bytes or bool(self._signs_between(last, end, usual_step))
+        return number if number > 1 and is_proved else 0
+
+    @property
+    def end_bytes(self) -> int:
+        """Bytes of the file up to the end of the packet read last."""
+        return self._num_claimed_bytes + (self._most_unclaimed or 0)
+
+    @property
+    def first_sign_seconds(self) -> float | None:
+        """Time of the first damage; None without any."""
+        return self._signs[0].low_seconds if self._signs else None
+
+    @property
+    def _usual_bytes(self) -> float:
+        return statistics.median(self._sizes or (1,))
+
+    def _signs_between(self, before: float, now: float, usual_step: float) -> list[_Sign]:
+        near = _NEAR_STEPS * usual_step
+        return [sign for sign in self._signs if sign.low_seconds < now + near and sign.high_seconds > before - near]
+
+    def _explains_jump(self, before: float, now: float, usual_step: float, is_keyframe: bool) -> bool:
+        """Return whether a jump of the times is lost data: recordings that are joined jump too, to a keyframe."""
+        signs = self._signs_between(before, now, usual_step)
+        num_bytes = sum(sign.num_bytes for sign in signs if math.isfinite(sign.num_bytes))
+        if num_bytes > _LEAST_BYTE_SHARE * (now - before) / usual_step * self._usual_bytes:
+            return True
+        is_short = now - before <= _MOST_SECONDS and not is_keyframe
+        return is_short and any(math.isinf(sign.num_bytes) for sign in signs)
+
+    def _rise(self, packet: Packet[Any]) -> int:
+        """Return by how many bytes, as far as the file is read in order, more belong to no packet than before."""
+        if packet.pos is None:
+            return 0
+        unclaimed = packet.pos - self._num_claimed_bytes
+        if self._most_unclaimed is None:
+            self._most_unclaimed = unclaimed
+        rise = max(0, unclaimed - self._most_unclaimed)
+        self._most_unclaimed += rise
+        return rise
+
+
+def packet_seconds(packet: Packet[Any]) -> float | None:
+    """Return the presentation time of a packet, or else its decoding time."""
+    ticks = packet.dts if packet.pts is None else packet.pts
+    return float(ticks * packet.time_base) if ticks is not None and packet.time_base else None
