@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help settings-docs setup demo test installed soak lint type gpu-wheels gpu-check bench clean
+.PHONY: help settings-docs lock-deps setup demo test installed soak lint type gpu-wheels gpu-check bench clean
 
 BIN := .venv/bin
 # Succeeds for a Python 3.11-3.13 that can make virtual environments (Debian splits that off as python3-venv).
@@ -12,6 +12,8 @@ help:  ## this list
 
 setup: .venv/.installed  ## .venv with the pinned packages and dfer, editable (PYTHON=python3.12 picks another Python)
 
+# The packages have the hashes of the lock. torch has none: its builds for CPUs and for each CUDA differ; pip takes the
+# pinned version from your index, and with it the CUDA libraries that this build requires.
 # pip compiles what it installs on one core; compileall takes all of them, and the demo does without.
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 define INSTALL
@@ -19,17 +21,29 @@ define INSTALL
   python='$(PYTHON)'; $${python:-false} -c '$(CHECK)' 2>/dev/null || { \
     echo "error: $${python:-python3} is no Python 3.11-3.13 with venv; install one, or name it: make setup PYTHON=/path/to/python3.12" >&2; exit 1; }; \
   echo "making .venv with $$python"; $$python -m venv --clear .venv; }
-$(PIP) install --quiet --no-compile -c constraints.txt -e
+$(PIP) install --quiet --no-compile --no-deps --require-hashes -r $(1)
+$(PIP) install --quiet --no-compile -c constraints.txt torch
+$(PIP) install --quiet --no-compile --no-deps --no-build-isolation -e .
 endef
 
-.venv/.installed: pyproject.toml constraints.txt
-	$(INSTALL) '.[train,dev]'
+.venv/.installed: pyproject.toml constraints.txt requirements.lock
+	$(call INSTALL,requirements.lock)
 	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true
 	@touch $@ .venv/.runs
 
-.venv/.runs: pyproject.toml constraints.txt
-	$(INSTALL) '.[train]'
+.venv/.runs: pyproject.toml constraints.txt requirements-train.lock
+	$(call INSTALL,requirements-train.lock)
 	@touch $@
+
+# Locks for all platforms and Python 3.11-3.13; without torch and its CUDA libraries, with what else it needs.
+LOCK := $(BIN)/uv --no-config pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \
+  --custom-compile-command 'make lock-deps' -c constraints.txt --excludes <(echo torch) pyproject.toml
+TORCH_NEEDS := filelock fsspec jinja2 networkx setuptools sympy typing-extensions
+
+lock-deps: setup  ## requirements*.lock: the hashes of the versions in constraints.txt
+	$(PIP) install --quiet -c constraints.txt uv
+	printf '%s\n' $(TORCH_NEEDS) | $(LOCK) --extra dev -o requirements.lock -
+	printf '%s\n' $(TORCH_NEEDS) | $(LOCK) --extra train -o requirements-train.lock -
 
 demo: .venv/.runs  ## rendered heads -> face clips -> training -> WAR/UAR table, in build/demo
 	@rm -rf build/demo

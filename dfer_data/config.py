@@ -10,13 +10,15 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, MultipleOf
 
 from dfer_data.errors import FormatVersionError
-from dfer_data.settings import setting, validate, with_absent
+from dfer_data.settings import setting, settings_of, validate, with_absent
 from dfer_data.storage.files import canonical_json
+from dfer_data.video.tone_curves import ToneMap
 
 PIPELINE_VERSION = 2
 """Increased with every change of pixels, landmarks or tracks at equal settings; stored in plan.json and dataset.json.
@@ -24,13 +26,22 @@ PIPELINE_VERSION = 2
 `prepare` resumes and retries only within one version; every version can be read. Without an entry, the version is 1."""
 Align = Literal["template", "box", "given"]
 SubjectRule = Literal["balanced", "largest", "central", "longest", "score"]
-Precision = Literal["f32", "bf16"]
+Precision = Literal["f32", "tf32", "bf16"]
 Device = Literal["cpu", "cuda"]
 Store = Literal["frames", "clips16"]
 FAST_DETECT_EVERY = 5
 """`--detect-every` of `--fast`, and the default of `predict`."""
 MOST_DETECT_EVERY = 8
 """At longer distances, landmarks between keyframes are too inaccurate for alignment."""
+MIN_TRACK_FRAMES = 16
+MIN_FACE_PX = 32.0
+"""A crop of 224 pixels enlarges it nearly five times; on smaller rendered heads scores fall and landmarks are worse."""
+MIN_TRACK_SCORE: Mapping[str, float] = MappingProxyType({"retinaface": 0.85})
+"""Detector -> default; others have none. Rendered heads turned by up to 75 degrees have 0.97 or more."""
+MIN_BRIGHTNESS = 8.0
+"""Rendered heads with a fifth of their light have 12 or more."""
+TRACK_LIMITS = ("min_track_frames", "min_face_px", "min_track_score", "min_brightness")
+"""The settings that leave out tracks with `all_tracks`."""
 EngineName = Literal["processes", "inline", "ray"]
 GroupBy = Literal["subject", "folder", "clip"]
 _DETECTOR, _SUBJECT, _CROPS = "Detector", "Subject", "Face crops"
@@ -77,7 +88,8 @@ class FaceSettings:
     )
     precision: Precision = setting(
         "f32",
-        "Number format of the detector; bf16 on a CPU that has it: dfer[openvino].",
+        "Number format of the detector; tf32: float32 rounded for products, CUDA only; bf16 on a CPU that has it: "
+        "dfer[openvino].",
         panel=_DETECTOR,
         changes_pixels=True,
     )
@@ -100,6 +112,34 @@ class FaceSettings:
         "balanced", "How to choose the subject's track.", panel=_SUBJECT, changes_pixels=True
     )
     all_tracks: bool = setting(False, "Make one clip per person.", panel=_SUBJECT, changes_pixels=True)
+    min_track_frames: Annotated[int, Interval(ge=0)] | None = setting(
+        None,
+        "With --all-tracks: leave out tracks of fewer frames, those of gaps not counted.",
+        panel=_SUBJECT,
+        default_words=f"{MIN_TRACK_FRAMES} with --all-tracks",
+        changes_pixels=True,
+    )
+    min_face_px: Annotated[float, Interval(ge=0)] | None = setting(
+        None,
+        "With --all-tracks: leave out smaller faces; the mean square root of the box's area, in source pixels.",
+        panel=_SUBJECT,
+        default_words=f"{MIN_FACE_PX:g} with --all-tracks",
+        changes_pixels=True,
+    )
+    min_track_score: float | None = setting(
+        None,
+        "With --all-tracks: leave out tracks of a lower mean score, in the detector's own unit.",
+        panel=_SUBJECT,
+        default_words=f"{MIN_TRACK_SCORE['retinaface']:g} with --all-tracks and retinaface",
+        changes_pixels=True,
+    )
+    min_brightness: Annotated[float, Interval(ge=0, le=255)] | None = setting(
+        None,
+        "With --all-tracks: leave out darker faces; the mean luma from brows to chin, 0 to 255.",
+        panel=_SUBJECT,
+        default_words=f"{MIN_BRIGHTNESS:g} with --all-tracks",
+        changes_pixels=True,
+    )
     undetected: Literal["interpolate", "drop"] = setting(
         "interpolate",
         "Frames in a gap of a track: with interpolated landmarks, or left out.",
@@ -116,6 +156,13 @@ class FaceSettings:
     deinterlace: bool = setting(
         False,
         "Deinterlace the frames that a video marks as interlaced, with FFmpeg's bwdif.",
+        panel=_CROPS,
+        is_rare=True,
+        changes_pixels=True,
+    )
+    tone_map: ToneMap = setting(
+        "none",
+        "Convert HDR videos (PQ, HLG) to sRGB by a curve of FFmpeg's tonemap; mobius keeps the brightness of faces.",
         panel=_CROPS,
         is_rare=True,
         changes_pixels=True,
@@ -172,6 +219,10 @@ class FaceSettings:
                 f"--smoothing-order {self.smoothing_order}: must be less than --smoothing-window "
                 f"{self.smoothing_window_frames}"
             )
+        limits = [name for name in TRACK_LIMITS if getattr(self, name) is not None]
+        if limits and not self.all_tracks:
+            flags = [settings_of(FaceSettings)[name].flag for name in limits]
+            yield f"{' and '.join(flags)}: only with --all-tracks"
 
     def __post_init__(self) -> None:
         """Check all settings; raise one UsageError that lists every fault."""
@@ -216,8 +267,13 @@ class PrepareConfig(FaceSettings):
         return cls(**with_absent(cls, values))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON values."""
-        return asdict(self)
+        """Return the settings as JSON values; limits of tracks that are off are left out, as before they existed."""
+        return {name: value for name, value in asdict(self).items() if value is not None or name not in TRACK_LIMITS}
+
+    @property
+    def has_track_limits(self) -> bool:
+        """Whether tracks can be left out."""
+        return any(getattr(self, name) is not None for name in TRACK_LIMITS)
 
     @property
     def sha256(self) -> str:
@@ -271,9 +327,15 @@ class Folding:
 class RunSettings:
     """Where `prepare` writes and what runs it; none of them changes bytes."""
 
-    out: str | None = setting(None, "Folder or URL to write.", default_words="prepared/DATASET-DETECTOR")
+    out: str | None = setting(
+        None, "Folder or URL to write.", default_words="prepared/DATASET-DETECTOR", in_file="inside"
+    )
     work: Path | None = setting(
-        None, "With a URL: local folder for unfinished shards.", default_words="in the cache", is_rare=True
+        None,
+        "With a URL: local folder for unfinished shards.",
+        default_words="in the cache",
+        is_rare=True,
+        in_file="inside",
     )
     engine: EngineName = setting(
         "processes", "Worker processes; inline: this process; ray: a Ray cluster (dfer[ray]).", panel=_WORKERS
@@ -311,7 +373,11 @@ class Cluster:
     """The Ray cluster that runs the steps, and what a worker takes of it besides one CPU."""
 
     address: str | None = setting(
-        None, "HOST:PORT of the Ray cluster's head, or auto.", panel=_WORKERS, default_words="$RAY_ADDRESS"
+        None,
+        "HOST:PORT of the Ray cluster's head, or auto.",
+        panel=_WORKERS,
+        default_words="$RAY_ADDRESS",
+        in_file="never",
     )
     """None: $RAY_ADDRESS, else a new cluster on this machine, which ends with the run."""
     ray_gpus: Annotated[float, Interval(ge=0)] | None = setting(

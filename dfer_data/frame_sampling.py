@@ -40,6 +40,8 @@ class Sampler:
     """V: views of a test clip; their probabilities are averaged."""
     is_test_random: bool = False
     """Whether test frames are random too, as in the authors' code."""
+    shortest_test: int = 0
+    """Fewest frames for which the test formula spreads over the clip; below, it repeats the first frames."""
 
 
 def segments_train(num_frames: int, rng: Generator, *, num_segments: int, frames_per_segment: int) -> FrameIndices:
@@ -63,7 +65,8 @@ def segments_train(num_frames: int, rng: Generator, *, num_segments: int, frames
 def segments_test(num_frames: int, *, num_segments: int = 8, frames_per_segment: int = 2) -> FrameIndices:
     """Return the run at the middle of each equal segment: (num_segments * frames_per_segment,) int32.
 
-    t = (N - d + 1) / n, run k starts at int(t / 2 + t k); if N is at most n + d - 1, all runs start at 0.
+    t = (N - d + 1) / n, run k starts at int(t / 2 + t k). If N is at most n + d - 1, all runs start at 0, as in the
+    code of Former-DFER, LSTPNet and IAL; DFER-CLIP's repeats the last frame instead.
     For 70 frames: 4 5 12 13 21 22 30 31 38 39 47 48 56 57 64 65.
     """
     step = (num_frames - frames_per_segment + 1) / num_segments
@@ -80,15 +83,25 @@ def _runs(starts: npt.NDArray[np.int64], num_frames: int, frames_per_segment: in
 
 
 def uniform_train(num_frames: int, rng: Generator, *, clip_frames: int = CLIP_FRAMES) -> FrameIndices:
-    """Draw T different frames, sorted (the code of DFEW's owners); shorter clips loop."""
-    if num_frames < clip_frames:
-        return loop(num_frames, clip_frames=clip_frames)
-    return np.sort(rng.choice(num_frames, clip_frames, replace=False)).astype(np.int32)
+    """Draw T different frames, sorted (the code of DFEW's owners); a shorter clip is repeated until it has T."""
+    length = _repeated_length(num_frames, clip_frames)
+    drawn = np.sort(rng.choice(length, clip_frames, replace=False))
+    return (drawn % num_frames).astype(np.int32)
 
 
 def uniform_test(num_frames: int, *, clip_frames: int = CLIP_FRAMES) -> FrameIndices:
-    """Return T evenly spaced frames, including the first and the last (the code of DFEW's owners)."""
-    return np.linspace(0, num_frames - 1, clip_frames).astype(np.int32)
+    """Return T evenly spaced frames, including the first and the last (the code of DFEW's owners).
+
+    A shorter clip is repeated until it has T. For 12 frames: 0 1 3 4 6 7 9 10 0 1 3 4 6 7 9 11.
+    """
+    length = _repeated_length(num_frames, clip_frames)
+    spaced = np.linspace(0, length - 1, clip_frames).astype(np.int32)
+    return np.asarray(spaced % num_frames, np.int32)
+
+
+def _repeated_length(num_frames: int, clip_frames: int) -> int:
+    """Return the length of a clip that is repeated whole until it has T frames."""
+    return num_frames * -(-clip_frames // num_frames)
 
 
 def m3dfel(num_frames: int, rng: Generator, *, clip_frames: int = CLIP_FRAMES) -> FrameIndices:
@@ -157,7 +170,8 @@ def _segments(name: str, frames_per_segment: int, clip_frames: int) -> Sampler:
     num_segments = clip_frames // frames_per_segment
     train = partial(segments_train, num_segments=num_segments, frames_per_segment=frames_per_segment)
     test = partial(segments_test, num_segments=num_segments, frames_per_segment=frames_per_segment)
-    return Sampler(name, train, lambda n, rng: test(n)[None])
+    shortest = num_segments + frames_per_segment
+    return Sampler(name, train, lambda n, rng: test(n)[None], shortest_test=shortest)
 
 
 def _strided(stride: int, clip_frames: int) -> Sampler:
@@ -230,16 +244,19 @@ def frames_of_clip(
 ) -> FrameIndices:
     """Return the frames of a clip of `num_frames` as views: (1, T) for train, (V, T) for test, int32; T: `clip_frames`.
 
+    A clip of T frames whose test formula would repeat the first one gives each frame once, except under `formula`.
     Random policies need `rng`. BLACK is a black frame. Raises ValueError for an empty clip, and for a short clip under
     the rule `drop`: the caller must leave it out.
     """
     if num_frames < 1:
         raise ValueError("a clip needs at least one frame")
     policy = sampler(sampler_name, clip_frames=clip_frames)
-    if num_frames < clip_frames and short != "formula":
+    shortest = max(clip_frames, policy.shortest_test if part == "test" else 0)
+    if num_frames < shortest and short != "formula":
         rule = SHORT_RULES[checked_short_rule(short)]
-        if rule is None:
+        if rule is None and num_frames < clip_frames:
             raise ValueError(f"a clip of {num_frames} frames is left out under the rule {short!r}")
+        rule = rule or edge
         return np.tile(rule(num_frames, clip_frames=clip_frames), (1 if part == "train" else policy.num_views, 1))
     stream = rng if rng is not None else np.random.default_rng(0)
     return policy.train(num_frames, stream)[None] if part == "train" else policy.test(num_frames, stream)

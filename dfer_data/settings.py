@@ -30,6 +30,7 @@ from dfer_data.errors import UsageError, did_you_mean
 
 _T = TypeVar("_T")
 _WRONG_TYPES = ("_type", "_parsing", "literal_error", "int_from_float")
+InFile = Literal["any", "inside", "never"]
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
 
@@ -43,6 +44,7 @@ def setting(
     default_words: str = "",
     changes_pixels: bool = False,
     once: bool = False,
+    in_file: InFile = "any",
     choices: Sequence[str] = (),
     absent: Any = MISSING,
 ) -> Any:
@@ -57,6 +59,8 @@ def setting(
         default_words: describes a default that is not a plain value, such as `data/DATASET` for None.
         changes_pixels: whether it changes stored pixels, landmarks or tracks.
         once: for one call only: neither a TOML key nor a key of `--set`.
+        in_file: values that a dfer.toml may give, which its author may not be the user of: `any`; `inside`: a path in
+            the folder of the file, for places that are written to; `never`.
         choices: allowed values, for names that are registered elsewhere; else they are the Literal of the annotation.
         absent: value that stored settings without this key mean, if it is not the default.
     """
@@ -68,6 +72,7 @@ def setting(
         "default_words": default_words,
         "changes_pixels": changes_pixels,
         "once": once,
+        "in_file": in_file,
         "choices": tuple(choices),
     }
     return dataclasses.field(default=default, metadata=metadata | ({} if absent is MISSING else {"absent": absent}))
@@ -96,6 +101,7 @@ class Setting:
     default_words: str
     changes_pixels: bool
     once: bool
+    in_file: InFile
 
     @property
     def annotation(self) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import os
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -17,6 +18,7 @@ from dfer_data.config import Device, Precision
 from dfer_data.detect.base import Network
 from dfer_data.errors import UsageError
 from dfer_data.types import Floats
+from dfer_data.weights.model_bytes import read_model_file
 
 Backbone = Literal["mobilenet0.25", "resnet50"]
 RESNET50_PACKAGES: Mapping[str, str] = MappingProxyType(
@@ -24,13 +26,15 @@ RESNET50_PACKAGES: Mapping[str, str] = MappingProxyType(
 )
 """Distributions that the ResNet-50 needs -> the only version that works; empty: any version."""
 RESNET50_DOCS = "docs/detectors.md"
+_DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 _MAX_SHAPES = 16  # compiled shapes that OpenVINO keeps
 
 
-def onnxruntime_network(weights: Path) -> Network:
+def onnxruntime_network(weights: bytes) -> Network:
     """Load the graph with onnxruntime, on one CPU thread in float32."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.add_session_config_entry(_DATA_FOLDER, os.devnull)  # no folder: tensors in other files fail, unhashed
     session = onnxruntime.InferenceSession(weights, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
@@ -41,13 +45,14 @@ def onnxruntime_network(weights: Path) -> Network:
     return compute
 
 
-def openvino_network(weights: Path) -> Network:
+def openvino_network(weights: bytes) -> Network:
     """Load the graph with OpenVINO, on one CPU thread in bf16.
 
     Each batch shape is compiled once, which takes some tenths of a second.
     """
     import openvino
 
+    onnxruntime_network(weights)  # refuses tensors in other files, which OpenVINO reads from the working folder
     core = openvino.Core()
     settings = {
         "INFERENCE_NUM_THREADS": 1,
@@ -70,37 +75,50 @@ def openvino_network(weights: Path) -> Network:
     return compute
 
 
-def _torch_network(weights: Path, *, precision: Precision = "f32") -> Network:
+def _torch_network(weights: bytes, *, precision: Precision = "f32") -> Network:
     """Load the graph with PyTorch, on a GPU."""
     from dfer_data.detect.torch_backend import torch_network
 
     return torch_network(weights, device="cuda", precision=precision)
 
 
-def _resnet50_network(weights: Path, *, device: Device, precision: Precision) -> Network:
+def _resnet50_network(weights: Path, content: bytes, *, device: Device, precision: Precision) -> Network:
     """Load the ResNet-50; importing its packages takes more than a second."""
     from dfer_data.detect.resnet50_backend import resnet50_network
 
-    return resnet50_network(weights, device=device, precision=precision)
+    return resnet50_network(weights, content, device=device, precision=precision)
 
 
-_NETWORKS: Mapping[tuple[Device, Precision], Callable[[Path], Network]] = MappingProxyType(
+_NETWORKS: Mapping[tuple[Device, Precision], Callable[[bytes], Network]] = MappingProxyType(
     {
         ("cpu", "f32"): onnxruntime_network,
         ("cpu", "bf16"): openvino_network,
         ("cuda", "f32"): _torch_network,
+        ("cuda", "tf32"): lambda weights: _torch_network(weights, precision="tf32"),
         ("cuda", "bf16"): lambda weights: _torch_network(weights, precision="bf16"),
     }
 )
 
 
-def network(weights: Path, *, backbone: Backbone = "mobilenet0.25", device: Device, precision: Precision) -> Network:
-    """Load a network; raise UsageError if `weights` has other weights, or a package or hardware is missing."""
+def network(
+    weights: Path,
+    *,
+    backbone: Backbone = "mobilenet0.25",
+    device: Device,
+    precision: Precision,
+    sha256: str = "",
+) -> Network:
+    """Load a network from a file that is read once.
+
+    `sha256`: hash that the file must have; empty: any. Raises UsageError if `weights` has other weights, or a package
+    or hardware is missing; WeightsError for another hash.
+    """
     check_hardware(device, precision, backbone=backbone)
+    content = read_model_file(weights, sha256=sha256)
     if backbone == "resnet50":
-        return _resnet50_network(weights, device=device, precision=precision)
+        return _resnet50_network(weights, content, device=device, precision=precision)
     try:
-        return _NETWORKS[device, precision](weights)
+        return _NETWORKS[device, precision](content)
     except Exception as error:  # the runtimes' exceptions have no common public base class
         raise UsageError(f"{weights} is not a RetinaFace ONNX graph: {error}") from error
 
@@ -121,6 +139,8 @@ def check_hardware(device: Device, precision: Precision, *, backbone: str = "mob
 
 def check_packages(device: Device, precision: Precision, *, backbone: str = "mobilenet0.25") -> Mapping[str, Any]:
     """Import the packages of a network and return the modules by name; raise UsageError where one is missing."""
+    if (device, precision) == ("cpu", "tf32"):
+        raise UsageError("--precision tf32 is a number format of CUDA GPUs; leave it out, or add --device cuda")
     is_resnet50 = backbone == "resnet50"
     if is_resnet50:
         _check_resnet50(device, precision)

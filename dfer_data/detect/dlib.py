@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 from dfer_data.detect.base import resize, scaling_to_long_side
 from dfer_data.errors import UsageError
 from dfer_data.types import Detection, Floats, Image, LandmarkScheme
+from dfer_data.weights.model_bytes import read_model_file
 
 _UPSAMPLE = 1  # finds faces from 40 px at the detector's size; without it many small ones are missed
 _FACE_PX = 320  # dlib returns whole pixels: the predictor runs on a face enlarged to this, so a step is about 0.1 px
@@ -22,13 +24,15 @@ _ORDER = (2, 3, 1, 0, 4)  # -> left to right in the picture: outer, inner, inner
 class Dlib:
     """The detector; single-threaded."""
 
-    def __init__(self, weights: Path, *, long_side_px: int = 640, score_threshold: float = 0.0) -> None:
-        """Load the landmark predictor; raise UsageError if `weights` is not one."""
+    def __init__(
+        self, weights: Path, *, long_side_px: int = 640, score_threshold: float = 0.0, sha256: str = ""
+    ) -> None:
+        """Load the landmark predictor from a file that is read once; `sha256`: hash that it must have, empty: any.
+
+        Raises UsageError if `weights` is not a predictor, WeightsError for another hash.
+        """
         self._find = dlib.get_frontal_face_detector()
-        try:
-            self._predict = dlib.shape_predictor(str(weights))
-        except RuntimeError as error:
-            raise UsageError(f"{weights} is not a dlib shape predictor: {error}") from error
+        self._predict = _predictor(weights, read_model_file(weights, sha256=sha256))
         self._long_side_px = long_side_px
         self._score_threshold = score_threshold
 
@@ -66,3 +70,15 @@ class Dlib:
         shape = self._predict(np.asarray(crop, np.uint8), face)
         points = np.array([[shape.part(i).x, shape.part(i).y] for i in _ORDER], np.float64)
         return np.asarray((points + 0.5) / scale - 0.5 + (left, top), np.float32)
+
+
+def _predictor(weights: Path, content: bytes) -> dlib.shape_predictor:
+    """Return the predictor with this content; dlib reads only files, so it gets a copy that no one else can write."""
+    with tempfile.NamedTemporaryFile(prefix="dfer-model-", suffix=".dat") as copy:  # mode 0600
+        copy.write(content)
+        copy.flush()
+        try:
+            return dlib.shape_predictor(copy.name)
+        except RuntimeError as error:
+            reason = str(error).replace(copy.name, weights.name)
+            raise UsageError(f"{weights} is not a dlib shape predictor: {reason}") from error

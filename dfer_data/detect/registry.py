@@ -91,7 +91,10 @@ def detector_spec(name: str) -> DetectorSpec:
 
 
 def build_detector(config: PrepareConfig, *, weights: Path | None) -> Detector | None:
-    """Build the detector of a config from its local model file; return None for `none`."""
+    """Build the detector of a config from its local model file, which is read once; return None for `none`.
+
+    Raises UsageError for other weights, and WeightsError for a file without the hash that the config has.
+    """
     if config.detector == "none":
         return None
     if weights is None:
@@ -106,7 +109,13 @@ def build_detector(config: PrepareConfig, *, weights: Path | None) -> Detector |
             backbone="resnet50" if config.backbone == "resnet50" else "mobilenet0.25",
             device=config.device,
             precision=config.precision,
+            sha256=config.weights_sha256,
         )
     from dfer_data.detect.dlib import Dlib
 
-    return Dlib(weights, long_side_px=config.det_size_px, score_threshold=config.score_threshold)
+    return Dlib(
+        weights,
+        long_side_px=config.det_size_px,
+        score_threshold=config.score_threshold,
+        sha256=config.weights_sha256,
+    )

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from dfer_data.config import Device, Precision
 from dfer_data.detect.base import Network
+from dfer_data.detect.cuda_float32 import float32_products
 from dfer_data.errors import UsageError
 from dfer_data.types import Floats
 
@@ -28,15 +29,19 @@ _LAYERS = {"layer2": 1, "layer3": 2, "layer4": 3}  # strides 8, 16 and 32
 _MAX_BYTES = 2**30  # of an unpacked file; the network has 110 MB of weights
 
 
-def resnet50_network(weights: Path, *, device: Device, precision: Precision = "f32") -> Network:
-    """Load the network on a GPU or on one CPU thread; raise UsageError if `weights` has other weights."""
+def resnet50_network(weights: Path, content: bytes, *, device: Device, precision: Precision = "f32") -> Network:
+    """Load the network on a GPU or on one CPU thread from the content of the file `weights`.
+
+    Raises UsageError if the file has other weights.
+    """
     model = build()
-    fill(model, read_resnet50(weights), name=str(weights))
+    fill(model, read_resnet50(weights, content), name=str(weights))
     dtype = torch.bfloat16 if precision == "bf16" else torch.float32
     model = model.eval().to(device, dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def compute(batch: Floats) -> tuple[Floats, Floats, Floats]:
-        with torch.inference_mode(), _one_thread():
+        products = float32_products(device, is_tf32=precision == "tf32")
+        with torch.inference_mode(), products, _one_thread():
             pictures = torch.from_numpy(batch).to(device, dtype).contiguous(memory_format=torch.channels_last)
             boxes, scores, landmarks = model(pictures)
             return _array(boxes), _array(scores.float().softmax(dim=-1)), _array(landmarks)
@@ -71,13 +76,14 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, name: str) -> None:
     model.load_state_dict(dict(tensors), strict=False)
 
 
-def read_resnet50(path: Path) -> dict[str, Tensor]:
+def read_resnet50(path: Path, content: bytes) -> dict[str, Tensor]:
     """Read the tensors of a safetensors or PyTorch file, or of the only PyTorch file in a zip, without running code.
 
+    `path`: name of the file with this content, for its ending and for messages.
     Raises UsageError if the file is truncated, is of another kind, or holds more than tensors.
     """
     try:
-        content = _content(path)
+        tensors = _tensors(path, content)
     except pickle.UnpicklingError as error:
         raise UsageError(
             f"{path} holds code or objects besides tensors, which are not loaded: they could do anything; use a file "
@@ -88,22 +94,22 @@ def read_resnet50(path: Path) -> dict[str, Tensor]:
         raise UsageError(
             f"{path} is not a weights file that PyTorch can read ({reason}); it may be truncated"
         ) from error
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(tensors, Mapping) or not all(isinstance(value, Tensor) for value in tensors.values()):
         raise UsageError(f"{path} holds something other than named tensors; use the released file")
-    return {str(key).removeprefix("module."): value for key, value in content.items()}
+    return {str(key).removeprefix("module."): value for key, value in tensors.items()}
 
 
-def _content(path: Path) -> Any:
+def _tensors(path: Path, content: bytes) -> Any:
     if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+        from safetensors.torch import load
 
-        return load_file(path)
-    if zipfile.is_zipfile(path):  # PyTorch itself writes zips of many members
-        with zipfile.ZipFile(path) as archive:
+        return load(content)
+    if zipfile.is_zipfile(io.BytesIO(content)):  # PyTorch itself writes zips of many members
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             members = archive.infolist()
             if len(members) == 1:
                 return _loaded(_unpacked(archive, members[0]))
-    return _loaded(path)
+    return _loaded(io.BytesIO(content))
 
 
 def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> io.BytesIO:
@@ -112,7 +118,7 @@ def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> io.BytesIO:
     return io.BytesIO(archive.read(member))
 
 
-def _loaded(file: Path | io.BytesIO) -> Any:
+def _loaded(file: io.BytesIO) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about pickles of other programs, which are refused
         return torch.load(file, map_location="cpu", weights_only=True)

@@ -73,9 +73,13 @@ class RetinaFace:
         backbone: Backbone = "mobilenet0.25",
         device: Device = "cpu",
         precision: Precision = "f32",
+        sha256: str = "",
     ) -> None:
-        """Load the network; raise UsageError for other weights, a missing package or missing hardware."""
-        self._network = network(weights, backbone=backbone, device=device, precision=precision)
+        """Load the network from a file that is read once; `sha256`: hash that it must have, empty: any.
+
+        Raises UsageError for other weights, a missing package or missing hardware, WeightsError for another hash.
+        """
+        self._network = network(weights, backbone=backbone, device=device, precision=precision, sha256=sha256)
         self._backbone = _BACKBONES[backbone]
         self._max_batch = self._backbone.max_batch[device]
         self._is_fixed = self._backbone.is_fixed or precision == "bf16"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from dfer_data.config import Device, Precision
 from dfer_data.detect.base import Network
+from dfer_data.detect.cuda_float32 import float32_products
 from dfer_data.types import Floats
 
 Attributes = Mapping[str, Any]
@@ -24,9 +24,11 @@ Attributes = Mapping[str, Any]
 class TorchGraph:
     """Runs the nodes of an ONNX file in order; shapes are computed on the CPU, pictures on `device`."""
 
-    def __init__(self, path: Path, *, device: str, dtype: torch.dtype) -> None:
-        """Read the file; raise ValueError for an unsupported operation."""
-        graph = onnx.load(path).graph
+    def __init__(self, content: bytes, *, device: str, dtype: torch.dtype) -> None:
+        """Read the bytes of an ONNX file; raise ValueError for an unsupported operation."""
+        graph = onnx.load_from_string(content).graph
+        if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer):
+            raise ValueError("it holds tensors in other files, which its hash does not cover")
         unknown = sorted({node.op_type for node in graph.node} - _OPERATIONS.keys())
         if unknown:
             raise ValueError(f"unsupported operations: {', '.join(unknown)}")
@@ -56,12 +58,12 @@ class TorchGraph:
         return tensor.to(device, self._dtype).contiguous(memory_format=layout)
 
 
-def torch_network(weights: Path, *, device: Device, precision: Precision = "f32") -> Network:
+def torch_network(weights: bytes, *, device: Device, precision: Precision = "f32") -> Network:
     """Load RetinaFace's graph as PyTorch operations on a GPU or, for comparison, on the CPU."""
     graph = TorchGraph(weights, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
 
     def compute(batch: Floats) -> tuple[Floats, Floats, Floats]:
-        with torch.inference_mode():
+        with torch.inference_mode(), float32_products(device, is_tf32=precision == "tf32"):
             boxes, scores, landmarks = graph(torch.from_numpy(batch).to(device))
         return _array(boxes), _array(scores), _array(landmarks)
 

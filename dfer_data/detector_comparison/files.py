@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -11,6 +12,9 @@ from typing import Any
 
 from dfer_data.detector_comparison.totals import DetectorComparison
 from dfer_data.errors import UsageError
+from dfer_data.storage.csv_text import spreadsheet_cell
+from dfer_data.storage.files import write_atomically
+from dfer_data.storage.walk import entries_of
 
 COMPARISON_SHEETS = "sheets"
 """Folder of the contact sheets."""
@@ -25,7 +29,7 @@ def claim(folder: Path, *, force: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder} is not a folder")
-    names = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    names = [path.name for path in entries_of(folder)]
     foreign_names = [name for name in names if name not in (_DOCUMENT, COMPARISON_SHEETS, *_TABLES)]
     if foreign_names or (names and not force):
         problem = (
@@ -35,7 +39,8 @@ def claim(folder: Path, *, force: bool) -> None:
         )
         raise UsageError(f"--out {folder} {problem}; choose another folder" + ("" if foreign_names else ", or --force"))
     folder.mkdir(parents=True, exist_ok=True)
-    for path in (folder / _DOCUMENT, *(folder / name for name in _TABLES), *(folder / COMPARISON_SHEETS).glob("*.jpg")):
+    sheets = [path for path in entries_of(folder / COMPARISON_SHEETS) if path.suffix == ".jpg"]
+    for path in (folder / _DOCUMENT, *(folder / name for name in _TABLES), *sheets):
         path.unlink(missing_ok=True)
 
 
@@ -57,8 +62,8 @@ def write(folder: Path, comparison: DetectorComparison, content: dict[str, Any])
     _write_table(folder / "pairs.csv", [asdict(row) for row in comparison.pairs])
     names = [row.name for row in comparison.detectors]
     _write_table(folder / "clips.csv", list(_clip_rows(comparison, names)))
-    text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-    (folder / _DOCUMENT).write_text(text, encoding="utf-8")
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_atomically(folder / _DOCUMENT, text.encode("utf-8"))
 
 
 def _clip_rows(comparison: DetectorComparison, names: Sequence[str]) -> Iterable[dict[str, Any]]:
@@ -75,8 +80,9 @@ def _clip_rows(comparison: DetectorComparison, names: Sequence[str]) -> Iterable
 
 
 def _write_table(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        if rows:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+    table = io.StringIO(newline="")
+    if rows:
+        writer = csv.writer(table)
+        writer.writerow(rows[0])
+        writer.writerows([spreadsheet_cell(cell) for cell in row.values()] for row in rows)
+    write_atomically(path, table.getvalue().encode("utf-8"))

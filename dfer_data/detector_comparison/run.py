@@ -179,5 +179,6 @@ class _ClipDetector:
         """Choose the subject and return the results of the clip."""
         self._tracker.close()
         tracks = [track.as_track() for track in self._tracker.tracks]
-        subject = choose_subject(tracks, width_px=width_px, height_px=height_px, rule=self._rule)
+        scheme = self._detector.scheme
+        subject = choose_subject(tracks, width_px=width_px, height_px=height_px, rule=self._rule, scheme=scheme)
         return FrameDetections(self._detections, subject.track if subject else None, self._seconds)

@@ -12,6 +12,7 @@ import simplejpeg
 
 from dfer_data.detector_comparison.totals import ClipRow, FrameDetections
 from dfer_data.draw.faces import Colour, colour_of, draw_face, draw_text
+from dfer_data.storage.files import write_atomically
 from dfer_data.types import Detection, Floats, Frame, Image, Track
 
 NUM_FRAMES_SHOWN = 4
@@ -60,7 +61,8 @@ class SheetFolder:
         self._num_sheets += 1
         stem = re.sub(r"[^A-Za-z0-9._#-]+", "_", row.clip_id.rpartition("/")[2])[-60:]
         name = f"{self._num_sheets:04d}-{stem}.jpg"
-        (self._folder / name).write_bytes(simplejpeg.encode_jpeg(self._draw(row, seen, glance), quality=88))
+        jpeg = simplejpeg.encode_jpeg(self._draw(row, seen, glance), quality=88)
+        write_atomically(self._folder / name, bytes(jpeg))
         return name
 
     def _draw(self, row: ClipRow, results: Mapping[str, FrameDetections], sheet_frame: SheetFrame) -> Image:

@@ -20,12 +20,13 @@ from dfer_data.inspection.dataset_statistics import draw_statistics, statistics_
 from dfer_data.render.html import page_template, policy, read_text
 from dfer_data.render.tables import Section
 from dfer_data.storage.files import write_atomically
+from dfer_data.storage.walk import entries_of
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
 
 PAGE_NAME, PLOT_NAME, NUMBERS_NAME, SHEETS_FOLDER = "index.html", "statistics.png", "statistics.json", "sheets"
-_FIGURES = ("clips", "frames", "ok", "partial", "failed")
+_FIGURES = ("clips", "frames", "ok", "partial", "failed", "tracks left out")
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,11 @@ def write_gallery(
     sections = tuple(statistics_sections(dataset))
     draw_statistics(dataset, folder / PLOT_NAME, title=title)
     sheets = tuple(sheets_of(dataset, source=source, most=most, on_progress=on_progress))
-    for stale in (folder / SHEETS_FOLDER).glob("*.jpg"):
+    for stale in (path for path in entries_of(folder / SHEETS_FOLDER) if path.suffix == ".jpg"):
         stale.unlink()
     for sheet in sheets:
         write_atomically(folder / SHEETS_FOLDER / f"{sheet.name}.jpg", sheet.jpeg, work=folder / SHEETS_FOLDER)
-    numbers = json.dumps({"sections": [asdict(section) for section in sections]}, indent=1)
+    numbers = json.dumps({"sections": [asdict(section) for section in sections]}, indent=1, allow_nan=False)
     write_atomically(folder / NUMBERS_NAME, numbers.encode("utf-8"), work=folder)
     style, script = read_text("page.css"), read_text("page.js")
     text = page.render(
@@ -96,6 +97,7 @@ def _title(dataset: PreparedDataset) -> str:
 
 def _figures(counts: dict[str, Any]) -> list[tuple[str, str]]:
     numbers = {"clips": counts["clips"], "frames": counts["frames"], **counts["status"]}
+    numbers["tracks left out"] = sum(counts.get("left_out", {}).values())
     return [(name, f"{numbers[name]:,}") for name in _FIGURES if numbers.get(name)]
 
 

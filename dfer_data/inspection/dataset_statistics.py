@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dfer_data.inspection.reliability import reliability_sections
-from dfer_data.render.figure import new_figure
+from dfer_data.render.figure import new_figure, png_of
 from dfer_data.render.tables import Section
+from dfer_data.storage.files import write_atomically
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,7 +109,7 @@ def draw_statistics(dataset: PreparedDataset, path: Path, *, title: str) -> None
     for panel, name in zip(panels, ("frames", "mean score", "interpolated %"), strict=True):
         _draw_histogram(panel, name, measures.get(name))
     _draw_balance(bottom.subplots(1, 1), balance)
-    figure.savefig(path, dpi=110)
+    write_atomically(path, png_of(figure, dpi=110))
 
 
 def _draw_histogram(panel: Axes, name: str, values: pd.Series[float] | None) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from dfer_data.config import PrepareConfig
+from dfer_data.config import TRACK_LIMITS, PrepareConfig
 from dfer_data.detect.base import Detector
 from dfer_data.detect.registry import build_detector, detector_spec
 from dfer_data.draw.faces import Mark, colour_of
@@ -67,7 +67,7 @@ def redetect_clip(
     *,
     config: PrepareConfig,
     detector: Detector,
-    on_progress: Callable[[], None] = lambda: None,
+    on_progress: Callable[[int, int], None] = lambda num_frames, num_expected: None,
 ) -> Redetected:
     """Detect the faces of a clip in its source again.
 
@@ -76,13 +76,14 @@ def redetect_clip(
         path: the video.
         config: settings of the dataset.
         detector: the detector from `detector_of`.
-        on_progress: called while frames are decoded.
+        on_progress: called with the number of decoded frames and that of the whole video, 0 when unknown.
 
     Raises UsageError when the video has changed, VideoError when it cannot be decoded.
     """
     if path.is_file() and clip["source_sha256"] and sha256_file(path) != clip["source_sha256"]:
         raise UsageError(f"{path} is not the file that clip {clip['clip_id']} was made of: its sha256 differs")
-    track_config = replace(config, all_tracks=True, undetected="interpolate", partial="keep", store="frames")
+    every_track: dict[str, Any] = {"all_tracks": True, **dict.fromkeys(TRACK_LIMITS)}
+    track_config = replace(config, **every_track, undetected="interpolate", partial="keep", store="frames")
     video = SourceVideo(clip["source_clip_id"], path.name, 0, None)
     base = clip["clip_id"].rpartition("@")[0] if config.all_tracks else clip["clip_id"]
     marks: dict[int, list[Mark]] = defaultdict(list)

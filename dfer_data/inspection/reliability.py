@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from dfer_data.faces.align import eye_centres
 from dfer_data.render.tables import Section, per_cent
+from dfer_data.shards.clip_coverage import SELDOM, Coverage, coverage_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,6 +30,7 @@ LOW_HIT_RATE = 0.9
 _MAX_NAMED = 5
 _NOTES: tuple[str, ...] = (
     "hit rate: frames with a detected subject, divided by decoded frames, of the clips that did not fail",
+    "shortened: clips that lose more than a third of their decoded frames, to a cut or before or after their face",
     "jitter: second difference of the stored landmarks over three consecutive frames, divided by the eye distance",
 )
 _NOTES_OF_CROPS = ("shipped crops are used unchanged: nothing was detected, so there is no hit rate and no jitter",)
@@ -52,6 +54,10 @@ class Reliability:
     """Fraction 0..1."""
     num_low: int
     """Number of clips with a hit rate under `LOW_HIT_RATE`."""
+    num_seldom: int
+    """Number of clips with a hit rate under a half (`clip_coverage.SELDOM`)."""
+    num_shortened: int
+    """Number of clips that lose more than a third of their decoded frames (`clip_coverage.SHORTENED`)."""
     num_filled_frames: int
     """Number of frames that fill gaps."""
     jitter_median: float | None
@@ -62,10 +68,10 @@ class Reliability:
 
 def reliability_of(dataset: PreparedDataset) -> list[Reliability]:
     """Return the figures of all clips, then of each class. Raises CorruptShardError for a damaged shard."""
-    clips = dataset.clips
-    jitters = clip_jitters(dataset)
-    figures = [_of_clips("all", clips, jitters)]
-    return figures + [_of_clips(name, clips[clips["label"] == name], jitters) for name in dataset.class_names]
+    clips, jitters = dataset.clips, clip_jitters(dataset)
+    parts = [("all", clips), *((name, clips[clips["label"] == name]) for name in dataset.class_names)]
+    all_tracks = bool(dataset.document["config"].get("all_tracks"))
+    return [_of_clips(name, rows, jitters, coverage_of(rows, all_tracks=all_tracks)) for name, rows in parts]
 
 
 def clip_jitters(dataset: PreparedDataset) -> dict[str, float]:
@@ -95,7 +101,7 @@ def _jitter(reader: ShardReader, row: int, *, scheme: Any) -> float | None:
     return float(differences.mean() / distance) if len(differences) and distance > 0 else None
 
 
-def _of_clips(name: str, clips: pd.DataFrame, jitters: Mapping[str, float]) -> Reliability:
+def _of_clips(name: str, clips: pd.DataFrame, jitters: Mapping[str, float], coverage: Coverage) -> Reliability:
     usable = clips[clips["status"] != "failed"]
     rated = usable[usable["detection_rate"].notna()]
     rates = rated["detection_rate"].astype(float).to_numpy()
@@ -109,6 +115,8 @@ def _of_clips(name: str, clips: pd.DataFrame, jitters: Mapping[str, float]) -> R
         num_decoded_frames=int(usable["num_source_frames"].sum()),
         hit_rate=float((rates * num_decoded).sum() / num_decoded.sum()) if num_decoded.sum() else None,
         num_low=int((rates < LOW_HIT_RATE).sum()),
+        num_seldom=len(coverage.seldom_detected),
+        num_shortened=len(coverage.shortened),
         num_filled_frames=int(usable["num_interpolated"].sum()),
         jitter_median=float(np.median(jitter)) if len(jitter) else None,
         jitter_p95=float(np.percentile(jitter, 95)) if len(jitter) else None,
@@ -134,6 +142,8 @@ def reliability_section(parts: Sequence[Reliability], *, title: str) -> Section:
         "frames decoded": [str(part.num_decoded_frames) for part in parts],
         "hit rate %": [per_cent(part.hit_rate) for part in parts],
         f"clips under {100 * LOW_HIT_RATE:.0f} %": [str(part.num_low) for part in parts],
+        f"under {100 * SELDOM:.0f} %": [str(part.num_seldom) for part in parts],
+        "clips shortened": [str(part.num_shortened) for part in parts],
         "frames filled": [str(part.num_filled_frames) for part in parts],
         "jitter % median": [per_cent(part.jitter_median) for part in parts],
         "jitter % 95th": [per_cent(part.jitter_p95) for part in parts],

@@ -65,6 +65,7 @@ def _decode(path: Path, truth: dict[str, Any]) -> list[Any]:
 
 
 def _detect(frames: list[Any], truth: dict[str, Any]) -> Trial:
+    from dfer_data.weights.assets import asset
     from dfer_data.weights.fetch import cache_state, cached_path
 
     if cache_state(_WEIGHTS) != "cached":
@@ -73,7 +74,8 @@ def _detect(frames: list[Any], truth: dict[str, Any]) -> Trial:
     def step() -> None:
         from dfer_data.detect.retinaface import RetinaFace
 
-        detections = RetinaFace(cached_path(_WEIGHTS)).detect(frames)
+        detector = RetinaFace(cached_path(_WEIGHTS), sha256=asset(_WEIGHTS).sha256)
+        detections = detector.detect(frames)
         for faces, points in zip(detections, np.array(truth["landmarks"], np.float32), strict=True):
             if len(faces) != 1:
                 raise ValueError(f"{len(faces)} faces were detected in a frame with one face")

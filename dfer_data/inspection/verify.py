@@ -4,16 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dfer_data.errors import CorruptDataError
-from dfer_data.loading.prepared import read_document
-from dfer_data.shards.duplicates import find_duplicates, fold_splits, shard_opener
-from dfer_data.shards.layout import CARD_NAME, CLIPS_NAME, DATASET_NAME, FOLDS, LOG_NAME, SHARDS
-from dfer_data.shards.reader import ShardReader
+from dfer_data.config import PrepareConfig
+from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
+from dfer_data.loading.document import read_document
+from dfer_data.shards.clip_coverage import read_coverage
+from dfer_data.shards.clips_table import clips_frame, read_clips
+from dfer_data.shards.dataset_card import dataset_card
+from dfer_data.shards.duplicates import find_duplicates, shard_opener
+from dfer_data.shards.fold_file import checked_fold, fold_splits
+from dfer_data.shards.layout import (
+    CARD_NAME,
+    CLIPS_NAME,
+    DATASET_NAME,
+    FOLDS,
+    LEDGER_NAME,
+    LOG_NAME,
+    PLAN_NAME,
+    PREVIEW,
+    SHARDS,
+    sidecar_name,
+)
+from dfer_data.shards.reader import ShardReader, open_shard
+from dfer_data.shards.sidecar import checked_sidecar
 from dfer_data.storage import folder_lock as lock
 from dfer_data.storage.base import WORK, Target
 from dfer_data.storage.files import sha256_file
@@ -61,33 +78,104 @@ def verify(
     target = target_at(root)
     try:
         document = read_document(located(root)[0])
+        PrepareConfig.from_dict(document["config"])
+    except FormatVersionError:
+        raise
     except CorruptDataError as error:
         return VerifyReport(0, 0, 0, (Damage(DATASET_NAME, "", str(error)),))
+    except UsageError as error:
+        if (located(root)[0] / DATASET_NAME).is_file():
+            return VerifyReport(0, 0, 0, (Damage(DATASET_NAME, "", f"has impossible settings: {error}"),))
+        raise
     sizes = target.files()
     damages = [damage for name, facts in document["files"].items() for damage in _check_size(name, facts, sizes)]
-    damages += _check_small_files(target, document["files"], sizes)
+    contents, small_damages = _read_small_files(target, document["files"], sizes)
+    damages += [*small_damages, *_check_contents(contents, document)]
     damages += [Damage(name, "", "is not part of the dataset") for name in _extra_files(sizes, document["files"])]
     num_clips = num_decoded = 0
     for number, facts in enumerate(document["shards"]):
         num_clips += facts["num_clips"]
         name = f"{SHARDS}/{facts['name']}.safetensors"
         if name in sizes:
-            num_frames, shard_damages = _check_shard(target, name, facts, deep=deep)
+            num_frames, shard_damages = _check_shard(
+                target, document, number, clips=_clips_by_row(contents.get(sidecar_name(number), b"")), deep=deep
+            )
             num_decoded += num_frames
             # damages of single clips are more specific than a wrong size of their file
             damages = [d for d in damages if not (shard_damages and d.file == name)] + shard_damages
         on_shard(number + 1, len(document["shards"]))
-    notes = () if damages else _duplicate_notes(target, document)
+    notes = () if damages else _notes(target, document)
     return VerifyReport(len(document["files"]), num_clips, num_decoded, tuple(damages), notes)
 
 
-def _duplicate_notes(target: Target, document: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return a note if videos with the same bytes have two labels, or are in train and test."""
+def _check_contents(contents: Mapping[str, bytes], document: Mapping[str, Any]) -> Iterator[Damage]:
+    """Read the small files with the right hash as readers do; yield what their readers rely on and they lack."""
+    for name in (PLAN_NAME, LEDGER_NAME):
+        content = contents.get(name)
+        if content is not None and not _is_json(content.splitlines() if name == LEDGER_NAME else [content]):
+            yield Damage(name, "", "is not JSON of dfer")
+    clips = contents.get(CLIPS_NAME)
+    if clips is None:
+        return
+    try:
+        table = read_clips(clips, document, name=CLIPS_NAME)
+        clips_frame(clips, name=CLIPS_NAME)
+    except CorruptDataError as error:
+        yield Damage(CLIPS_NAME, "", str(error).removeprefix(f"{CLIPS_NAME} "))
+        return
+    for fold, split_sizes in document["counts"]["folds"].items():
+        name = f"{FOLDS}/fold-{fold}.csv"
+        try:
+            if (content := contents.get(name)) is not None:
+                checked_fold(content, split_sizes, known_ids=table["clip_id"], name=name)
+        except CorruptDataError as error:
+            yield Damage(name, "", str(error).removeprefix(f"{name} "))
+    frame = table.select(["clip_id", "shard", "row", "num_frames"]).to_pandas()
+    for number, facts in enumerate(document["shards"]):
+        rows = frame[frame["shard"] == number].sort_values("row")
+        if (content := contents.get(sidecar_name(number))) is not None:
+            sheet = document["files"][f"{PREVIEW}/{facts['name']}.jpg"]["num_bytes"]
+            sidecar = checked_sidecar(content, facts["num_bytes"], sheet)
+            if sidecar is None or _clips_of(sidecar) != list(
+                zip(rows["row"], rows["clip_id"], rows["num_frames"], strict=True)
+            ):
+                yield Damage(sidecar_name(number), "", f"does not describe the clips that {CLIPS_NAME} has there")
+
+
+def _is_json(contents: Sequence[bytes]) -> bool:
+    """Whether each content is a JSON object."""
+    try:
+        return all(isinstance(json.loads(content), dict) for content in contents)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _clips_of(sidecar: Mapping[str, Any]) -> list[tuple[Any, Any, Any]]:
+    """Return row, id and number of frames of each clip; [] for a sidecar of another form."""
+    try:
+        return [(clip["row"], clip["clip_id"], clip["num_frames"]) for clip in sidecar["clips"]]
+    except (KeyError, TypeError):
+        return []
+
+
+def _notes(target: Target, document: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return notes on copied videos at odds, on clips that show little of their video, and on the card."""
     names = [f"{FOLDS}/fold-{fold}.csv" for fold in document["counts"]["folds"]]
     clips, *folds = target.read_all([CLIPS_NAME, *names])
     splits = dict(zip(document["counts"]["folds"], map(fold_splits, folds), strict=True))
     note = find_duplicates(clips, splits, open_shard=shard_opener(document, target.shard_bytes)).note
-    return (note,) if note else ()
+    coverage = read_coverage(clips, all_tracks=bool(document["config"].get("all_tracks")))
+    return (*filter(None, (note, _card_note(target, document))), *coverage.notes)
+
+
+def _card_note(target: Target, document: Mapping[str, Any]) -> str:
+    """Return a note on a card that is not the one made from dataset.json; empty if it is."""
+    if target.size(CARD_NAME) is None or target.read(CARD_NAME) == dataset_card(document).encode("utf-8"):
+        return ""
+    return (
+        f"{CARD_NAME} is not what this dfer writes from {DATASET_NAME}: it was edited, or is of another version; no "
+        "reader uses it, and no hash covers it"
+    )
 
 
 def _check_size(name: str, facts: Mapping[str, Any], sizes: Mapping[str, int]) -> list[Damage]:
@@ -98,19 +186,19 @@ def _check_size(name: str, facts: Mapping[str, Any], sizes: Mapping[str, int]) -
     return []
 
 
-def _check_small_files(target: Target, files: Mapping[str, Any], sizes: Mapping[str, int]) -> list[Damage]:
-    """Hash all files of the right size, except the shards."""
+def _read_small_files(
+    target: Target, files: Mapping[str, Any], sizes: Mapping[str, int]
+) -> tuple[dict[str, bytes], list[Damage]]:
+    """Return the contents of all files of the right size and hash, but for shards and pictures, and the damages."""
     names = [
         name
         for name, facts in files.items()
         if not name.endswith(".safetensors") and sizes.get(name) == facts["num_bytes"]
     ]
-    contents = target.read_all(names)
-    return [
-        Damage(name, "", "does not match its sha256")
-        for name, content in zip(names, contents, strict=True)
-        if hashlib.sha256(content).hexdigest() != files[name]["sha256"]
-    ]
+    contents = dict(zip(names, target.read_all(names), strict=True))
+    damaged = [name for name in names if hashlib.sha256(contents[name]).hexdigest() != files[name]["sha256"]]
+    intact = {name: contents[name] for name in names if name not in damaged and not name.endswith(".jpg")}
+    return intact, [Damage(name, "", "does not match its sha256") for name in damaged]
 
 
 def _extra_files(sizes: Mapping[str, int], files: Mapping[str, Any]) -> list[str]:
@@ -118,25 +206,43 @@ def _extra_files(sizes: Mapping[str, int], files: Mapping[str, Any]) -> list[str
     return [name for name in sizes if name not in known_names and not name.startswith((WORK + "/", lock.PREFIX))]
 
 
-def _check_shard(target: Target, name: str, facts: Mapping[str, Any], *, deep: bool) -> tuple[int, list[Damage]]:
-    """Open a shard and check its index; `deep`: also decode and hash it. Returns (decoded frames, damages)."""
+def _check_shard(
+    target: Target, document: Mapping[str, Any], number: int, *, clips: Mapping[int, tuple[str, int]], deep: bool
+) -> tuple[int, list[Damage]]:
+    """Open a shard and check its index; `deep`: also decode and hash it. Returns (decoded frames, damages).
+
+    `clips`: row -> id and number of frames.
+    """
+    facts = document["shards"][number]
+    name = f"{SHARDS}/{facts['name']}.safetensors"
     if not deep:
-        return 0, _open_shard(target.shard_bytes(name), name, facts)[1]
+        return 0, _open_shard(document, number, target.shard_bytes(name), clips)[1]
     with target.local(name) as path:
-        reader, damages = _open_shard(LocalBytes(path, name=f"{target}/{name}"), name, facts)
+        reader, damages = _open_shard(document, number, LocalBytes(path, name=f"{target}/{name}"), clips)
         if reader is None:
             return 0, damages
-        num_decoded, damages = _decode_frames(reader, name, _clip_ids(target, facts["name"]))
+        num_decoded, more = _decode_frames(reader, name, {row: clip_id for row, (clip_id, _) in clips.items()})
+        damages += more
         if not damages and sha256_file(path) != facts["sha256"]:
             damages = [Damage(name, "", "does not match its sha256")]
         return num_decoded, damages
 
 
-def _open_shard(source: ShardBytes, name: str, facts: Mapping[str, Any]) -> tuple[ShardReader | None, list[Damage]]:
+def _open_shard(
+    document: Mapping[str, Any], number: int, source: ShardBytes, clips: Mapping[int, tuple[str, int]]
+) -> tuple[ShardReader | None, list[Damage]]:
+    """Open a shard; return it with the clips whose number of frames differs from the one in the sidecar."""
+    name = f"{SHARDS}/{document['shards'][number]['name']}.safetensors"
     try:
-        return ShardReader(source, index_bytes=facts["index_bytes"], index_crc32=facts["index_crc32"]), []
+        reader = open_shard(document, number, source)
     except CorruptDataError as error:
         return None, [Damage(name, "", str(error))]
+    lengths = {row: reader.num_frames(row) for row in range(reader.num_clips)} if reader.store == "frames" else {}
+    return reader, [
+        Damage(name, clip_id, f"has {lengths[row]} frames in its shard, {num_frames} in {CLIPS_NAME}")
+        for row, (clip_id, num_frames) in clips.items()
+        if lengths.get(row, num_frames) != num_frames
+    ]
 
 
 def _decode_frames(reader: ShardReader, name: str, clip_ids: Mapping[int, str]) -> tuple[int, list[Damage]]:
@@ -152,9 +258,10 @@ def _decode_frames(reader: ShardReader, name: str, clip_ids: Mapping[int, str]) 
     return num_decoded, damages
 
 
-def _clip_ids(target: Target, shard: str) -> dict[int, str]:
+def _clips_by_row(content: bytes) -> dict[int, tuple[str, int]]:
+    """Return row -> id and number of frames of the clips in a sidecar; empty for one that cannot be read."""
     try:
-        sidecar = json.loads(target.read(f"{SHARDS}/{shard}.json"))
-        return {int(clip["row"]): str(clip["clip_id"]) for clip in sidecar["clips"]}
-    except (OSError, ValueError, KeyError, TypeError):
+        clips = _clips_of(json.loads(content))
+        return {int(row): (str(clip_id), int(num_frames)) for row, clip_id, num_frames in clips}
+    except (ValueError, TypeError, OverflowError, RecursionError):
         return {}

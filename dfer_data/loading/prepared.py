@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +13,14 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow import csv
 
-from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
-from dfer_data.shards.layout import CLIPS_NAME, DATASET_NAME, FOLDS, FORMAT_VERSION, PLAN_NAME, SHARDS
-from dfer_data.shards.reader import ShardReader
-from dfer_data.storage.files import ORIGIN_NAME, canonical_json, is_url, sha256_file
+from dfer_data.errors import CorruptDataError, UsageError
+from dfer_data.loading.document import read_document
+from dfer_data.shards.clips_table import INDEX_COLUMNS, clips_frame, read_clips
+from dfer_data.shards.fold_file import checked_fold
+from dfer_data.shards.layout import CLIPS_NAME, COLUMNS, DATASET_NAME, FOLDS, SHARDS
+from dfer_data.shards.reader import ShardReader, open_shard
+from dfer_data.storage.files import ORIGIN_NAME, is_url, sha256_file
 from dfer_data.storage.shard_bytes import LocalBytes, ShardBytes
 from dfer_data.types import FrameFlag, Image
 from dfer_data.video.resize import resized
@@ -29,43 +29,6 @@ if TYPE_CHECKING:
     from dfer_data.storage.url_cache import Remote
 
 _STRIP_ROWS, _STRIP_PX = 7, 64  # of the filmstrip in a notebook
-_INDEX = ("clip_id", "status", "label", "shard", "row", "num_frames")
-
-
-def read_document(root: Path) -> dict[str, Any]:
-    """Return dataset.json after checking its version and its own hash.
-
-    Raises UsageError when it is missing, FormatVersionError for a newer format, CorruptDataError for changed bytes.
-    """
-    path = root / DATASET_NAME
-    if not path.is_file():
-        unfinished = (root / PLAN_NAME).is_file()
-        hint = "prepare has not finished here: run it again to resume" if unfinished else "make it with `dfer prepare`"
-        raise UsageError(f"{root} is not a prepared dataset ({DATASET_NAME} is missing); {hint}")
-    try:
-        document = json.loads(path.read_bytes())
-        version = int(document["format_version"])
-        body = {key: value for key, value in document.items() if key != "sha256"}
-        sha256 = hashlib.sha256(canonical_json(body)).hexdigest()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CorruptDataError(f"{path} is not a dataset.json of dfer: {error!r}") from error
-    if version > FORMAT_VERSION:
-        raise FormatVersionError(f"{path} has format version {version}, this dfer knows {FORMAT_VERSION}: update dfer")
-    if sha256 != document.get("sha256"):
-        raise CorruptDataError(f"{path} does not match its own sha256; restore it or prepare again")
-    if outside := [name for name in _named_files(document) if not _is_below(name)]:
-        raise CorruptDataError(f"{path} names a file outside its folder: {outside[0]!r}; do not use this dataset")
-    return dict(document)
-
-
-def _named_files(document: Mapping[str, Any]) -> list[str]:
-    """Return every path in dataset.json, relative to its folder."""
-    return [*document["files"], *(f"{SHARDS}/{facts['name']}" for facts in document.get("shards", ()))]
-
-
-def _is_below(name: str) -> bool:
-    path = PurePosixPath(name)
-    return not (path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name)
 
 
 def _locate(root: Path | str) -> tuple[Path, Remote | None]:
@@ -97,20 +60,29 @@ class PreparedDataset:
                         f"{path} is missing or does not match its sha256 in dataset.json; restore it or prepare again"
                     )
         self._readers: dict[int, ShardReader] = {}
+        self._checked_columns: frozenset[str] = frozenset()
 
     @cached_property
     def clips(self) -> pd.DataFrame:
         """The entire manifest, one row per clip in the order of ids; read at first access."""
-        return pd.read_parquet(self.root / CLIPS_NAME)
+        self._table()
+        return clips_frame(self.root / CLIPS_NAME)
+
+    def _table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the columns of clips.parquet after their checks. CorruptDataError."""
+        wanted = frozenset(columns or COLUMNS)
+        is_checked = wanted <= self._checked_columns
+        table = read_clips(self.root / CLIPS_NAME, self.document, columns=columns, is_checked=is_checked)
+        self._checked_columns |= wanted
+        return table
 
     def _index(self) -> pa.Table:
         """The columns for locating and selecting clips; small even for a million clips."""
-        file = pq.ParquetFile(self.root / CLIPS_NAME, memory_map=True, read_dictionary=["status", "label"])
-        return file.read(columns=list(_INDEX), use_threads=False)
+        return self._table(INDEX_COLUMNS)
 
     @cached_property
     def _columns(self) -> dict[str, pa.Array]:
-        table = pq.read_table(self.root / CLIPS_NAME)
+        table = self._table()
         return {name: table[name].combine_chunks() for name in table.column_names}
 
     @cached_property
@@ -148,10 +120,9 @@ class PreparedDataset:
         UsageError for an unknown clip.
         """
         counts = np.zeros((len(clip_ids), len(self.class_names)), np.int64)
-        path = self.root / CLIPS_NAME
-        if "votes" not in pq.read_schema(path).names:  # prepared by a dfer without votes
+        if "votes" not in pq.read_schema(self.root / CLIPS_NAME).names:  # prepared by a dfer without votes
             return counts
-        table = pq.read_table(path, columns=["clip_id", "votes"])
+        table = self._table([*INDEX_COLUMNS, "votes"])
         row_numbers = self._row_numbers(pa.chunked_array([pa.array(clip_ids, pa.large_string())]), table["clip_id"])
         for number, votes in enumerate(table["votes"].take(row_numbers).to_pylist()):
             counts[number] = 0 if votes is None else votes
@@ -173,13 +144,13 @@ class PreparedDataset:
         return self._index_of(table["clip_id"]).filter(pc.equal(table["split"], split))
 
     def _fold_table(self, name: str) -> pa.Table:
-        path = self.root / FOLDS / f"fold-{name}.csv"
-        if f"{FOLDS}/{path.name}" not in self.document["files"]:
-            names = ", ".join(sorted(self.document["counts"]["folds"])) or "none"
+        """Return the clip_id and split of a fold after their checks. UsageError, CorruptDataError."""
+        sizes = self.document["counts"]["folds"]
+        if name not in sizes:
+            names = ", ".join(sorted(sizes)) or "none"
             raise UsageError(f"{self.root} has no fold {name!r}; it has: {names}")
-        column_types = {"clip_id": pa.large_string(), "split": pa.dictionary(pa.int32(), pa.string())}
-        options = csv.ConvertOptions(column_types=column_types, strings_can_be_null=False)
-        return csv.read_csv(path, read_options=csv.ReadOptions(use_threads=False), convert_options=options)
+        path = self.root / FOLDS / f"fold-{name}.csv"
+        return checked_fold(path.read_bytes(), sizes[name], known_ids=self._index()["clip_id"], name=str(path))
 
     def clip(self, clip_id: str) -> dict[str, Any]:
         """Return a clip's row in the manifest, by column name; UsageError for an unknown id."""
@@ -191,13 +162,11 @@ class PreparedDataset:
     def shard(self, number: int) -> ShardReader:
         """Return the open reader of a shard; its index is checked."""
         if number not in self._readers:
-            facts = self.document["shards"][number]
-            name = f"{SHARDS}/{facts['name']}.safetensors"
+            name = f"{SHARDS}/{self.document['shards'][number]['name']}.safetensors"
             source: ShardBytes = LocalBytes(self.root / name)
             if self._remote is not None:
                 source = self._remote.shard_bytes(name)
-            reader = ShardReader(source, index_bytes=facts["index_bytes"], index_crc32=facts["index_crc32"])
-            self._readers[number] = reader
+            self._readers[number] = open_shard(self.document, number, source)
         return self._readers[number]
 
     def frames(self, clip_id: str) -> pd.DataFrame:
@@ -219,11 +188,17 @@ class PreparedDataset:
         return pd.DataFrame(columns)
 
     def _reader_of(self, clip_id: str) -> tuple[ShardReader, int]:
-        """Return the shard and row of a clip."""
+        """Return the shard and row of a clip. Raises CorruptDataError for another number of frames than was written."""
         clip = self.clip(clip_id)
         if clip["status"] == "failed":
             raise UsageError(f"clip {clip_id} has no faces: {clip['code']}: {clip['reason']}")
-        return self.shard(int(clip["shard"])), int(clip["row"])
+        reader, row = self.shard(int(clip["shard"])), int(clip["row"])
+        if reader.store == "frames" and reader.num_frames(row) != clip["num_frames"]:
+            raise CorruptDataError(
+                f"{self.root}: clip {clip_id} has {reader.num_frames(row)} frames in its shard, {clip['num_frames']} "
+                f"in {CLIPS_NAME}; get the dataset again, or prepare it"
+            )
+        return reader, row
 
     def __repr__(self) -> str:
         counts = self.document["counts"]

@@ -12,7 +12,15 @@ from dfer_data.config import Limits
 from dfer_data.errors import VideoError, WorkerError
 from dfer_data.preparation.messages import Beat, Message, Ready, Stopped
 from dfer_data.preparation.schedule import Schedule, Step
-from dfer_data.preparation.steps import ShardTask, VideoDone, VideoTask, Workplace, give_up_video
+from dfer_data.preparation.steps import (
+    UNDER_WAY_SECONDS,
+    VideoDone,
+    VideosUnderWay,
+    VideoTask,
+    VideoUnderWay,
+    Workplace,
+    give_up_video,
+)
 
 _POLL_SECONDS = 0.2  # between two checks of the limits
 
@@ -23,7 +31,7 @@ _START_SECONDS = 300.0
 _MAX_LOSSES_IN_A_ROW = 10
 
 
-_RESUME_HINT = "; finished shards are kept, run the same command again to resume"
+_RESUME_HINT = "; finished work is kept, run the same command again to resume"
 
 
 @dataclass(frozen=True)
@@ -52,14 +60,14 @@ class WorkerLost:
     """The video had already been retried alone and is given up; otherwise it is retried once."""
 
 
-Event = VideoStarted | VideoDone | WorkerLost
+Event = VideoStarted | VideosUnderWay | VideoDone | WorkerLost
 
 
 OnEvent = Callable[[Event], None]
 
 
 def run_crew(
-    shards: Sequence[ShardTask],
+    schedule: Schedule,
     place: Workplace,
     workforce: Workforce,
     *,
@@ -67,8 +75,7 @@ def run_crew(
     limits: Limits,
     on_event: OnEvent,
 ) -> None:
-    """Run the shards with up to `num_workers` workers of a workforce; see `run_processes`."""
-    schedule = Schedule(shards)
+    """Run the steps of a schedule with up to `num_workers` workers of a workforce; see `run_processes`."""
     crew = _Crew(schedule, place, workforce, num_workers=num_workers, limits=limits, on_event=on_event)
     try:
         crew.run()
@@ -84,6 +91,7 @@ class Worker(ABC):
         self.step: Step | None = None
         self.is_ready = False
         self.step_start = self.last_sign = time.monotonic()
+        self.num_frames = self.num_expected = 0  # of the video of its step
 
     @property
     @abstractmethod
@@ -142,6 +150,7 @@ class _Crew:
         self._workers: list[Worker] = []
         self._max_losses = max(_MAX_LOSSES_IN_A_ROW, num_workers)  # a machine that fails may take many at once
         self._num_losses = 0  # since a video was last finished
+        self._last_report = time.monotonic()
 
     def run(self) -> None:
         """Serve the workers until every shard is written. Raises WorkerError when none starts."""
@@ -156,6 +165,20 @@ class _Crew:
                 if error := self._exceeded_limit(worker):
                     self._lose(worker, error)
             self._check_that_some_start()
+            self._report_under_way()
+
+    def _report_under_way(self) -> None:
+        """Report the videos under way if the last report is old enough."""
+        now = time.monotonic()
+        if now - self._last_report < UNDER_WAY_SECONDS:
+            return
+        self._last_report = now
+        videos = [
+            VideoUnderWay(worker.step.video.clip_id, worker.num_frames, worker.num_expected)
+            for worker in self._workers
+            if isinstance(worker.step, VideoTask)
+        ]
+        self._on_event(VideosUnderWay(tuple(videos)))
 
     def dismiss(self) -> None:
         """End all workers, whatever they are doing."""
@@ -179,7 +202,7 @@ class _Crew:
         if step is None:
             return
         worker.step, worker.step_start = step, time.monotonic()
-        worker.last_sign = worker.step_start
+        worker.last_sign, worker.num_frames, worker.num_expected = worker.step_start, 0, 0
         if isinstance(step, VideoTask):
             self._on_event(VideoStarted(step.video.clip_id, worker.pid))
         worker.tell(step)
@@ -198,7 +221,9 @@ class _Crew:
             raise message.error
         if isinstance(message, Ready):
             worker.is_ready = True
-        elif not isinstance(message, Beat):
+        elif isinstance(message, Beat):
+            worker.num_frames, worker.num_expected = message.num_frames, message.num_expected
+        else:
             if isinstance(message, VideoDone):
                 self._num_losses = 0
                 self._on_event(message)
@@ -225,9 +250,9 @@ class _Crew:
         """Remove a lost worker and decide what happens to its step."""
         self._workers.remove(worker)
         worker.kill()
-        self._num_losses += 1
         step = worker.step
         is_final = step is not None and self._schedule.lose(step)
+        self._num_losses += not is_final  # a video that fails again, alone, says nothing about the machine
         clip_id = step.video.clip_id if isinstance(step, VideoTask) else ""
         self._on_event(WorkerLost(clip_id, worker.pid, error.code, error.message, is_final))
         if is_final:

@@ -8,6 +8,7 @@ of this machine, or actors of a Ray cluster (ray_pool.py).
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Protocol
@@ -17,8 +18,12 @@ from dfer_data.detect.registry import build_detector
 from dfer_data.preparation.crew import OnEvent, out_of_memory
 from dfer_data.preparation.process_pool import run_processes
 from dfer_data.preparation.steps import (
+    UNDER_WAY_SECONDS,
+    OnFrames,
     ShardTask,
+    VideosUnderWay,
     VideoTask,
+    VideoUnderWay,
     Workplace,
     commit_shard,
     give_up_video,
@@ -66,7 +71,21 @@ def run_inline(shards: Sequence[ShardTask], place: Workplace, *, on_event: OnEve
         for position, video in enumerate(shard.videos):
             task = VideoTask(shard.number, position, video)
             try:
-                on_event(make_video(task, place, detector=detector))
+                on_progress = _reporter(video.clip_id, on_event)
+                on_event(make_video(task, place, detector=detector, on_progress=on_progress))
             except MemoryError:
                 on_event(give_up_video(task, place, out_of_memory("could not allocate memory")))
         commit_shard(shard, place)
+
+
+def _reporter(clip_id: str, on_event: OnEvent) -> OnFrames:
+    """Return a receiver of the frames of a video that reports it as under way, as often as a crew does."""
+    last_report = time.monotonic()
+
+    def report(num_frames: int, num_expected: int) -> None:
+        nonlocal last_report
+        if (now := time.monotonic()) - last_report >= UNDER_WAY_SECONDS:
+            last_report = now
+            on_event(VideosUnderWay((VideoUnderWay(clip_id, num_frames, num_expected),)))
+
+    return report

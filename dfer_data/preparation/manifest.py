@@ -16,6 +16,7 @@ from dfer_data.errors import DferError
 from dfer_data.faces.pipeline import DRIFT
 from dfer_data.preparation.plan import Plan, fold_rule
 from dfer_data.shards.dataset_card import write_card
+from dfer_data.shards.fold_file import fold_bytes
 from dfer_data.shards.layout import (
     AMBIGUOUS_NAME,
     CLIPS_NAME,
@@ -24,15 +25,17 @@ from dfer_data.shards.layout import (
     FOLDS,
     FORMAT_VERSION,
     LEDGER_NAME,
+    LEFT_OUT_NAME,
     PLAN_NAME,
     PREVIEW,
     SHARDS,
     shard_name,
     sidecar_name,
 )
-from dfer_data.shards.sidecar import finished_sidecars
+from dfer_data.shards.sidecar import count_left_out, finished_sidecars
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.base import Target
+from dfer_data.storage.csv_text import csv_text, spreadsheet_cell
 from dfer_data.storage.files import canonical_json
 
 
@@ -44,10 +47,11 @@ def write_manifest(plan: Plan, out: Target) -> dict[str, Any]:
     out.put(LEDGER_NAME, b"".join(canonical_json(failure) for failure in failures))
     out.put(CLIPS_NAME, _parquet(clips))
     out.put(AMBIGUOUS_NAME, _ambiguous(sidecars).encode("utf-8"))
+    if plan.config.has_track_limits:
+        out.put(LEFT_OUT_NAME, _left_out(sidecars).encode("utf-8"))
     for fold, splits in plan.listing.folds.items():
         rows = [(clip_id, splits[video]) for clip_id, video in _ids(clips) if video in splits]
-        text = "clip_id,split\n" + "".join(f"{clip_id},{split}\n" for clip_id, split in rows)
-        out.put(f"{FOLDS}/fold-{fold}.csv", text.encode("utf-8"))
+        out.put(f"{FOLDS}/fold-{fold}.csv", fold_bytes(rows))
     document = _document(plan, out, sidecars, clips)
     document["sha256"] = hashlib.sha256(canonical_json(document)).hexdigest()
     write_card(document, out)
@@ -74,7 +78,7 @@ def _ambiguous(sidecars: list[dict[str, Any]]) -> str:
     clips.sort(key=lambda clip: (-clip["ambiguity"], -clip["drift"], clip["clip_id"]))
     rows = [
         (
-            clip["clip_id"],
+            spreadsheet_cell(clip["clip_id"]),
             clip["track"],
             next(iter(clip["rivals"]), ""),
             f"{clip['ambiguity']:.3f}",
@@ -82,8 +86,26 @@ def _ambiguous(sidecars: list[dict[str, Any]]) -> str:
         )
         for clip in clips
     ]
-    table = pd.DataFrame(rows, columns=["clip_id", "track", "runner_up", "ambiguity", "drift"])
-    return str(table.to_csv(index=False, lineterminator="\n"))
+    return csv_text([["clip_id", "track", "runner_up", "ambiguity", "drift"], *rows])
+
+
+def _left_out(sidecars: list[dict[str, Any]]) -> str:
+    """Return a CSV of the tracks that make no clip."""
+    rows = [
+        (
+            spreadsheet_cell(track["clip_id"]),
+            track["track"],
+            " ".join(track["reasons"]),
+            track["num_frames"],
+            f"{track['face_px']:.1f}",
+            f"{track['mean_score']:.3f}",
+            "" if track["brightness"] is None else f"{track['brightness']:.1f}",
+        )
+        for sidecar in sidecars
+        for track in sidecar.get("left_out", ())
+    ]
+    columns = ["clip_id", "track", "reasons", "num_frames", "face_px", "mean_score", "brightness"]
+    return csv_text([columns, *sorted(rows)])
 
 
 def _ids(clips: pd.DataFrame) -> Iterable[tuple[str, str]]:
@@ -126,6 +148,7 @@ def _document(plan: Plan, out: Target, sidecars: list[dict[str, Any]], clips: pd
         LEDGER_NAME,
         AMBIGUOUS_NAME,
         PLAN_NAME,
+        *([LEFT_OUT_NAME] if plan.config.has_track_limits else []),
         *(f"{FOLDS}/fold-{fold}.csv" for fold in sorted(plan.listing.folds)),
     ]
     names += [sidecar_name(number) for number in range(len(sidecars))]
@@ -150,15 +173,15 @@ def _document(plan: Plan, out: Target, sidecars: list[dict[str, Any]], clips: pd
         "synthetic": bool(synthetic.get("synthetic")),
         "recipe": synthetic.get("recipe", plan.config.dataset),
         "tool_versions": dict(plan.tool_versions),
-        "counts": _counts(plan, clips),
+        "counts": _counts(plan, clips, sidecars),
         **fold_rule(plan.listing),
         "shards": shards,
         "files": files,
     }
 
 
-def _counts(plan: Plan, clips: pd.DataFrame) -> dict[str, Any]:
-    """Count clips by status, class and fold; failed clips count like all others."""
+def _counts(plan: Plan, clips: pd.DataFrame, sidecars: list[dict[str, Any]]) -> dict[str, Any]:
+    """Count clips by status, class and fold, and tracks left out by reason; failed clips count like all others."""
     fold_sizes = {
         fold: dict(Counter(splits[video] for _, video in _ids(clips) if video in splits))
         for fold, splits in plan.listing.folds.items()
@@ -170,7 +193,7 @@ def _counts(plan: Plan, clips: pd.DataFrame) -> dict[str, Any]:
         "failures": dict(Counter(clips["code"][clips["code"] != ""])),
         "classes": {name: int((clips["label"] == name).sum()) for name in plan.listing.class_names},
         "folds": fold_sizes,
-    }
+    } | ({"left_out": count_left_out(sidecars)} if plan.config.has_track_limits else {})
 
 
 def _file_facts(content: bytes) -> dict[str, Any]:

@@ -18,6 +18,11 @@ class Ready:
 class Beat:
     """Message: the current step makes progress."""
 
+    num_frames: int = 0
+    """Frames of its video decoded so far; 0 for a shard."""
+    num_expected: int = 0
+    """Frames that the video declares; 0 when unknown."""
+
 
 @dataclass(frozen=True)
 class ShardDone:

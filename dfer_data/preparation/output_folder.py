@@ -17,6 +17,7 @@ from dfer_data.shards.layout import (
     DATASET_NAME,
     FOLDS,
     LEDGER_NAME,
+    LEFT_OUT_NAME,
     LOG_NAME,
     PLAN_NAME,
     PREVIEW,
@@ -41,7 +42,7 @@ def discard(out: Target, *, on_wait: OnWait = lambda holder: None) -> None:
         return
     _refuse_foreign(out)
     with out.hold(task_index=None, on_wait=on_wait):
-        out.remove(DATASET_NAME, CLIPS_NAME, LEDGER_NAME, AMBIGUOUS_NAME, CARD_NAME)
+        out.remove(DATASET_NAME, CLIPS_NAME, LEDGER_NAME, AMBIGUOUS_NAME, LEFT_OUT_NAME, CARD_NAME)
         for name in (SHARDS, PREVIEW, FOLDS, WORK):
             out.remove_folder(name)
         out.remove(PLAN_NAME)  # last: it identifies the place as a dataset
@@ -72,4 +73,4 @@ def _refuse_foreign(out: Target) -> None:
 
 def record(out: Target, **facts: Any) -> None:
     """Append facts to prepare.log that must not enter the hashed files: place, machine, workers, lost workers."""
-    out.append(LOG_NAME, json.dumps(facts, sort_keys=True).encode("utf-8") + b"\n")
+    out.append(LOG_NAME, json.dumps(facts, sort_keys=True, allow_nan=False).encode("utf-8") + b"\n")

@@ -108,7 +108,7 @@ def with_subjects(plan: Plan, subjects: Mapping[str, int]) -> Plan:
         by_number.setdefault(_without_zeros(known_id), []).append(known_id)
     by_video: dict[str, dict[str, int]] = {}
     for clip_id, track in subjects.items():
-        video_id = re.sub(r"#\d{4,}$", "", clip_id)
+        video_id = clip_id if clip_id in known else re.sub(r"#\d{4,}$", "", clip_id)
         part = clip_id[len(video_id) :]
         alike = by_number.get(_without_zeros(video_id), [])
         if video_id not in known and len(alike) == 1:
@@ -212,8 +212,8 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
             for key in sorted(before.keys() | after.keys())
             if before.get(key) != after.get(key)
         ]
-    before_videos = {json.dumps(video, sort_keys=True) for video in old.get("videos", ())}
-    after_videos = {json.dumps(video, sort_keys=True) for video in new["videos"]}
+    before_videos = {json.dumps(video, sort_keys=True, allow_nan=False) for video in old.get("videos", ())}
+    after_videos = {json.dumps(video, sort_keys=True, allow_nan=False) for video in new["videos"]}
     if before_videos != after_videos:
         gone, fresh = len(before_videos - after_videos), len(after_videos - before_videos)
         lines.append(f"source videos: {fresh} new or changed, {gone} gone or changed")

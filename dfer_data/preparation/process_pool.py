@@ -15,7 +15,7 @@ from dfer_data.errors import VideoError
 from dfer_data.preparation.crew import OnEvent, Worker, crashed, out_of_memory, run_crew
 from dfer_data.preparation.messages import Message
 from dfer_data.preparation.process_worker import EXIT_MEMORY, start_worker
-from dfer_data.preparation.schedule import Step
+from dfer_data.preparation.schedule import Schedule, Step
 from dfer_data.preparation.steps import ShardTask, Workplace
 
 
@@ -27,7 +27,12 @@ def run_processes(
     Raises WorkerError when workers keep dying, else the error that stopped a worker: OSError when the disk fails, or
     DferError.
     """
-    run_crew(shards, place, _Processes(place), num_workers=num_workers, limits=limits, on_event=on_event)
+    run_schedule(Schedule(shards), place, num_workers=num_workers, limits=limits, on_event=on_event)
+
+
+def run_schedule(schedule: Schedule, place: Workplace, *, num_workers: int, limits: Limits, on_event: OnEvent) -> None:
+    """Run the steps of a schedule as `run_processes` does those of shards."""
+    run_crew(schedule, place, _Processes(place), num_workers=num_workers, limits=limits, on_event=on_event)
 
 
 class _Processes:

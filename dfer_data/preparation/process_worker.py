@@ -50,8 +50,8 @@ def _work(connection: Connection, place: Workplace) -> None:
 
 
 def _do(step: Step, place: Workplace, *, detector: Detector | None, connection: Connection) -> VideoDone | ShardDone:
-    def beat() -> None:
-        connection.send(Beat())
+    def beat(num_frames: int = 0, num_expected: int = 0) -> None:
+        connection.send(Beat(num_frames, num_expected))
 
     if isinstance(step, ShardTask):
         commit_shard(step, place, on_progress=beat)

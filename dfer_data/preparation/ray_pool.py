@@ -24,7 +24,7 @@ from dfer_data.errors import UsageError, VideoError, WorkerError
 from dfer_data.preparation.crew import OnEvent, Worker, crashed, out_of_memory, run_crew
 from dfer_data.preparation.messages import Beat, Message
 from dfer_data.preparation.ray_worker import Arrived, NoMemory, Orders, Pulse, RayActor
-from dfer_data.preparation.schedule import Step
+from dfer_data.preparation.schedule import Schedule, Step
 from dfer_data.preparation.steps import ShardTask, Workplace
 from dfer_data.shards.layout import SHARDS, sidecar_name
 
@@ -93,7 +93,7 @@ def run_ray(
     place = replace(place, source=place.source.absolute(), out=place.out.with_work(work), work=work)
     place.work.mkdir()
     actors = _Actors(Orders(place, _first_video(shards, place), tool_versions), num_gpus=num_gpus, limits=limits)
-    run_crew(shards, place, actors, num_workers=num_workers or num_slots, limits=limits, on_event=on_event)
+    run_crew(Schedule(shards), place, actors, num_workers=num_workers or num_slots, limits=limits, on_event=on_event)
     _wait_for_sidecars(shards, place)
 
 
@@ -232,7 +232,7 @@ class _Actor(Worker):
             self._request_pulse()
         has_moved, self._num_beats = pulse.num_beats > self._num_beats, pulse.num_beats
         self._resident_bytes = pulse.resident_bytes
-        return Beat() if has_moved else None
+        return Beat(pulse.num_frames, pulse.num_expected) if has_moved else None
 
     def _loss(self, error: Exception) -> VideoError:
         """Return the error that an actor died of; WorkerError for one that could not be created at all."""

@@ -67,6 +67,10 @@ class Pulse:
     """Signs of progress since it started."""
     resident_bytes: int
     """Resident memory of its process."""
+    num_frames: int
+    """Frames of its video decoded so far."""
+    num_expected: int
+    """Frames that the video declares; 0 when unknown."""
 
 
 class RayActor:
@@ -78,7 +82,7 @@ class RayActor:
         self._desk = orders.place.work / f"desk-{uuid4().hex}"
         self._place = replace(orders.place, out=orders.place.out.with_work(self._desk))
         self._detector: Detector | None = None
-        self._num_beats = 0
+        self._num_beats, self._frames = 0, (0, 0)
 
     def start(self, model: bytes | None) -> Arrived | NoMemory | Stopped:
         """Check folders and versions on this node, and build the detector from the bytes of its model file."""
@@ -91,7 +95,7 @@ class RayActor:
     def pulse(self, after_seconds: float) -> Pulse:
         """Return the state of the worker after a delay; runs at the same time as `do`."""
         time.sleep(after_seconds)
-        return Pulse(self._num_beats, int(psutil.Process().memory_info().rss))
+        return Pulse(self._num_beats, int(psutil.Process().memory_info().rss), *self._frames)
 
     def _start(self, model: bytes | None) -> Arrived:
         _expect_shared_folders(self._orders)
@@ -106,7 +110,7 @@ class RayActor:
         return Arrived(os.getpid(), socket.gethostname())
 
     def _do(self, step: Step) -> VideoDone | ShardDone:
-        place = self._place
+        place, self._frames = self._place, (0, 0)
         if not self._desk.is_dir():
             raise FileNotFoundError(errno.ENOENT, "the run is over", str(self._desk))
         if isinstance(step, ShardTask):
@@ -117,8 +121,8 @@ class RayActor:
         move_staged(spool_stem(at_desk, step), spool_stem(place, step))
         return done
 
-    def _beat(self) -> None:
-        self._num_beats += 1
+    def _beat(self, num_frames: int = 0, num_expected: int = 0) -> None:
+        self._num_beats, self._frames = self._num_beats + 1, (num_frames, num_expected)
 
 
 def _answered(work: Callable[[], _Answer]) -> _Answer | NoMemory | Stopped:

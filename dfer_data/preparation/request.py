@@ -7,7 +7,17 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from dfer_data.config import FaceSettings, Folding, PrepareConfig, Request
+from dfer_data.config import (
+    MIN_BRIGHTNESS,
+    MIN_FACE_PX,
+    MIN_TRACK_FRAMES,
+    MIN_TRACK_SCORE,
+    TRACK_LIMITS,
+    FaceSettings,
+    Folding,
+    PrepareConfig,
+    Request,
+)
 from dfer_data.detect.registry import detector_spec
 from dfer_data.errors import UsageError
 from dfer_data.faces.crop_check import crop_notes
@@ -15,6 +25,7 @@ from dfer_data.faces.subject import read_subjects
 from dfer_data.preparation.plan import Plan, make_plan, with_subjects
 from dfer_data.sources.base import Layout
 from dfer_data.sources.make_folds import with_folds
+from dfer_data.sources.names import check_names
 from dfer_data.sources.registry import Adapter, adapter
 from dfer_data.storage.files import sha256_file
 from dfer_data.weights.fetch import weights_file
@@ -72,10 +83,12 @@ def resolve_request(request: Request, *, has_hardware: bool = True) -> ResolvedR
         "align": request.align or ("given" if spec.name == "none" else "template"),
         "clip_seconds": request.clip_seconds if dataset.is_users_own else 0.0,
     }
+    resolved |= _track_limits(request, score_threshold=threshold)
     config = PrepareConfig(dataset=request.dataset, weights_sha256="", **(shared | resolved))
     spec.check(config, has_hardware=has_hardware)
     root = request.source.parent if request.source.is_file() else request.source  # the source may be the table itself
     listing = dataset.list(request.source, layout=_layout(request, config, dataset), crops=request.crops)
+    check_names(listing)
     if request.folding is not None:
         listing = with_folds(listing, request.folding)
     if listing.layout == "frames":
@@ -89,6 +102,22 @@ def resolve_request(request: Request, *, has_hardware: bool = True) -> ResolvedR
     plan = make_plan(listing, config)
     with_subjects(plan, subjects or {})  # reports unknown clips now
     return ResolvedRequest(plan, path, root, subjects)
+
+
+def _track_limits(request: Request, *, score_threshold: float) -> dict[str, float | None]:
+    """Return the limits of tracks with their defaults; None for a limit that no track can fall below."""
+    limits: dict[str, float | None] = {name: getattr(request, name) for name in TRACK_LIMITS}
+    if not request.all_tracks or request.detector == "none":
+        return dict.fromkeys(TRACK_LIMITS)
+    defaults = {
+        "min_track_frames": MIN_TRACK_FRAMES,
+        "min_face_px": MIN_FACE_PX,
+        "min_track_score": MIN_TRACK_SCORE.get(request.detector),
+        "min_brightness": MIN_BRIGHTNESS,
+    }
+    limits = {name: defaults[name] if value is None else value for name, value in limits.items()}
+    least = {"min_track_frames": 1, "min_track_score": score_threshold}
+    return {name: None if value is None or value <= least.get(name, 0) else value for name, value in limits.items()}
 
 
 def _layout(request: Request, config: PrepareConfig, dataset: Adapter) -> Layout:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import platform
-from collections import Counter
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from dfer_data.config import PREPARE_SETTINGS, Cluster, EngineName, Folding, Limits, Request, RunSettings, TaskShare
 from dfer_data.errors import DferError, UsageError
+from dfer_data.preparation.clip_remarks import remark_notes
 from dfer_data.preparation.crew import Event, WorkerLost
 from dfer_data.preparation.engines import started
 from dfer_data.preparation.manifest import write_manifest
@@ -20,10 +21,12 @@ from dfer_data.preparation.output_folder import discard, output_folder, record
 from dfer_data.preparation.plan import Plan, commit_plan, planned_subjects, renewed_plan, with_subjects
 from dfer_data.preparation.progress import PreparationProgress, ProgressCounter
 from dfer_data.preparation.request import ResolvedRequest, default_output, request_of, resolve_request
-from dfer_data.preparation.steps import ShardTask, VideoDone, Workplace
+from dfer_data.preparation.steps import ShardTask, VideoDone, VideosUnderWay, Workplace
 from dfer_data.processes import num_cores
 from dfer_data.settings import build_or_none, settings_of, split_settings
-from dfer_data.shards.duplicates import find_duplicates, fold_splits, shard_opener
+from dfer_data.shards.clip_coverage import Coverage, read_coverage
+from dfer_data.shards.duplicates import find_duplicates, shard_opener
+from dfer_data.shards.fold_file import fold_splits
 from dfer_data.shards.layout import (
     AMBIGUOUS_NAME,
     CLIPS_NAME,
@@ -33,7 +36,8 @@ from dfer_data.shards.layout import (
     SHARDS,
     sidecar_name,
 )
-from dfer_data.shards.sidecar import failure_codes, finished_sidecars
+from dfer_data.shards.sidecar import count_clips, count_left_out, failure_codes, finished_sidecars
+from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.base import OnWait, Target
 from dfer_data.storage.folder import FolderTarget
 from dfer_data.storage.target import target_at
@@ -82,14 +86,18 @@ class Summary:
     """Shards made by this run; the others existed already."""
     num_clips: Mapping[str, int]
     """Clips per `ok`, `partial` and ledger code in this run's shards, whether made now or before."""
-    num_ambiguous: int
-    """Clips that may show another person; 0 for one task of an array."""
     out: str
     """Folder or URL of the output."""
     share: TaskShare | None
     """The task of an array that was run; None: the whole run."""
+    num_left_out: Mapping[str, int] = field(default_factory=dict)
+    """Tracks that make no clip with `all_tracks`, by reason, in this run's shards."""
+    num_ambiguous: int = 0
+    """Clips that may show another person; 0 for one task of an array."""
     notes: tuple[str, ...] = ()
     """Facts about the dataset that a user should know, one line each."""
+    coverage: Coverage = field(default_factory=Coverage)
+    """Clips that show little of their video, whether made now or before; none for one task of an array."""
 
     @property
     def num_failed(self) -> int:
@@ -254,34 +262,45 @@ def run_preparation(
             tasks = [ShardTask(n, plan.shards[n]) for n in numbers if n not in sidecars]
             _record_run(target, resolved, share=share, engine=engine, num_workers=num_workers, num_tasks=len(tasks))
             num_videos = sum(len(task.videos) for task in tasks)
-            report = _reporter(target, num_videos, on_event)
+            report = _reporter(target, [video for task in tasks for video in task.videos], on_event)
             report(PreparationStarted(num_videos, len(tasks)))
             if tasks:
                 target.remove(DATASET_NAME)  # no manifest may describe a shard that is being remade
                 run(tasks, place, on_event=report)
             target.confirm()
             document = write_manifest(plan, target) if share is None else None
-            num_ambiguous, notes = _findings(plan, target, document) if document else (0, ())
-            return Summary(document, len(tasks), _num_clips(target, numbers), num_ambiguous, str(out), share, notes)
+            own = [sidecar for number, sidecar in finished_sidecars(target).items() if number in numbers]
+            counts: dict[str, Any] = {"num_clips": count_clips(own), "num_left_out": count_left_out(own)}
+            findings = _findings(plan, target, document) if document else {}
+            return Summary(document, len(tasks), out=str(out), share=share, **counts, **findings)
     except OSError as error:
         raise DferError(
-            f"cannot write {target.disk}: {error.strerror or error}; finished shards are kept: make room, or choose "
-            f"another {target.flag}, and run the same command again"
+            f"cannot write {target.disk}: {error.strerror or error}; finished shards are kept: {_remedy(error)}, or "
+            f"choose another {target.flag}, and run the same command again"
         ) from error
 
 
+def _remedy(error: OSError) -> str:
+    """Return what a user can do about an output that cannot be written."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "make room"
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return "make it writable"
+    return "check the disk"
+
+
 def _reporter(
-    target: Target, num_videos: int, on_event: Callable[[PreparationEvent], None]
+    target: Target, videos: Sequence[SourceVideo], on_event: Callable[[PreparationEvent], None]
 ) -> Callable[[PreparationEvent], None]:
     """Return a receiver of events that passes them on, and keeps progress and lost workers in prepare.log."""
-    counter = ProgressCounter(num_videos)
+    counter = ProgressCounter(videos)
 
     def report(event: PreparationEvent) -> None:
         target.confirm()
         if isinstance(event, WorkerLost):
             record(target, event="worker lost", **asdict(event))
         on_event(event)
-        if isinstance(event, VideoDone) and (progress := counter.count(event)):
+        if isinstance(event, VideoDone | VideosUnderWay) and (progress := counter.count(event)):
             record(target, event="progress", **asdict(progress))
             on_event(progress)
 
@@ -341,21 +360,15 @@ def _video_ids(sidecar: Mapping[str, Any]) -> Iterator[str]:
         yield row["source_clip_id"]
 
 
-def _num_clips(out: Target, shards: Sequence[int]) -> Counter[str]:
-    """Count the clips of finished shards by `ok`, `partial` and ledger code."""
-    finished = finished_sidecars(out)
-    sidecars = [finished[number] for number in shards if number in finished]
-    counts = Counter(str(clip["status"]) for sidecar in sidecars for clip in sidecar["clips"])
-    return counts + Counter(str(failure["code"]) for sidecar in sidecars for failure in sidecar["failures"])
-
-
-def _findings(plan: Plan, out: Target, document: Mapping[str, Any]) -> tuple[int, tuple[str, ...]]:
-    """Return how many clips are ambiguous, and a note if the same video has two labels or is in train and test."""
+def _findings(plan: Plan, out: Target, document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of the summary that come from the manifest, whoever made its shards."""
     num_ambiguous = len(out.read(AMBIGUOUS_NAME).splitlines()) - 1
     clips = out.read(CLIPS_NAME)
     folds = {fold: fold_splits(out.read(f"{FOLDS}/fold-{fold}.csv")) for fold in plan.listing.folds}
+    coverage = read_coverage(clips, all_tracks=plan.config.all_tracks)
     note = find_duplicates(clips, folds, open_shard=shard_opener(document, out.shard_bytes)).note
-    return num_ambiguous, (note,) if note else ()
+    notes = (*((note,) if note else ()), *remark_notes(clips), *coverage.notes)
+    return {"num_ambiguous": num_ambiguous, "notes": notes, "coverage": coverage}
 
 
 def _record_run(

@@ -6,12 +6,13 @@ whole (target.py); the sidecar is written last and marks the shard as done.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 
@@ -20,9 +21,10 @@ from dfer_data.detect.base import Detector
 from dfer_data.draw.contact_sheet import NUM_COLUMNS, ContactSheet, thumbnail
 from dfer_data.errors import VideoError
 from dfer_data.faces.aligned_faces import decode
-from dfer_data.faces.pipeline import Clip, Failure, clips_of_video
+from dfer_data.faces.pipeline import Clip, Failure, TracksLeftOut, clips_of_video
 from dfer_data.faces.shipped_crops import clip_of_crops
 from dfer_data.frame_sampling import baked_frames
+from dfer_data.preparation.clip_remarks import clip_remarks
 from dfer_data.shards.layout import FORMAT_VERSION, PREVIEW, SHARDS, shard_name, sidecar_name
 from dfer_data.shards.sidecar import read_sidecar, sidecar_sha256
 from dfer_data.shards.staging import StagedVideo, StagingWriter, read_staged
@@ -31,6 +33,8 @@ from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.base import Target
 from dfer_data.storage.files import canonical_json, sha256_file
 from dfer_data.video.image_folder import hash_of_pictures, picture_files
+
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True)
@@ -81,24 +85,79 @@ class VideoDone:
     """`ok`, `partial` or a ledger code per clip of the video."""
 
 
+@dataclass(frozen=True)
+class VideoUnderWay:
+    """A video that a worker decodes."""
+
+    clip_id: str
+    """Id of the video."""
+    num_frames: int
+    """Frames decoded so far."""
+    num_expected: int
+    """Frames that its file declares; 0 when unknown."""
+
+    @property
+    def share(self) -> float:
+        """Share 0..1 of its frames that are decoded; 0 when unknown."""
+        return min(1.0, self.num_frames / self.num_expected) if self.num_expected else 0.0
+
+    def __str__(self) -> str:
+        """Return its name and frames for people."""
+        expected = f" of about {self.num_expected:,}" if self.num_expected >= max(1, self.num_frames) else ""
+        return f"{self.clip_id}, {self.num_frames:,}{expected} frames"
+
+
+@dataclass(frozen=True)
+class VideosUnderWay:
+    """Event, about once a second: what the workers have under way, and a sign that the run lives."""
+
+    videos: tuple[VideoUnderWay, ...]
+    """Empty while workers start or write shards."""
+
+
+UNDER_WAY_SECONDS = 1.0
+"""Least time between two of these events."""
+
+
+OnFrames = Callable[[int, int], None]
+"""Called while a video is decoded, with the number of frames so far and the number expected, 0 when unknown."""
+
+
 def spool_stem(place: Workplace, task: VideoTask) -> Path:
     """Return the path of a task's finished video in the spool, without suffix."""
     return place.work / shard_name(task.shard) / f"{task.position:04d}"
 
 
 def make_video(
-    task: VideoTask, place: Workplace, *, detector: Detector | None, on_progress: Callable[[], None] = lambda: None
+    task: VideoTask,
+    place: Workplace,
+    *,
+    detector: Detector | None,
+    on_progress: OnFrames = lambda num_frames, num_expected: None,
 ) -> VideoDone:
     """Make the faces of one video and leave them in the spool; its faults become ledger rows there.
 
     Raises OSError when the disk fails, MemoryError.
     """
     cv2.setNumThreads(1)
-    video, codes, num_frames = task.video, [], 0
+    video, codes, num_stored, num_decoded = task.video, [], 0, 0
     clips: list[dict[str, Any]] = []
     failures: list[dict[str, Any]] = []
-    with StagingWriter(spool_stem(place, task)) as spool:
-        for result in _results(video, place, detector=detector, on_progress=on_progress):
+    left_out: list[dict[str, Any]] = []
+
+    def advance(num_frames: int, num_expected: int) -> None:
+        nonlocal num_decoded
+        num_decoded = num_frames
+        try:
+            on_progress(num_frames, num_expected)
+        except OSError as error:  # a fault of the output, which must not pass for one of the source
+            raise _ReportError(error) from error
+
+    with _reports_raised(), StagingWriter(spool_stem(place, task)) as spool:
+        for result in _results(video, place, detector=detector, on_progress=advance):
+            if isinstance(result, TracksLeftOut):
+                left_out += _left_out_rows(result, video)
+                continue
             row = result if isinstance(result, Failure) else _store(result, video, spool, config=place.config)
             if isinstance(row, Failure):
                 failures.append(_failure_row(row, video))
@@ -106,9 +165,9 @@ def make_video(
             else:
                 clips.append(row)
                 codes.append(str(row["status"]))
-                num_frames += int(row["num_source_frames"])
-        spool.finish(clips=clips, failures=failures)
-    return VideoDone(video.clip_id, num_frames, tuple(codes))
+                num_stored += int(row["num_source_frames"])
+        spool.finish(clips=clips, failures=failures, left_out=left_out)
+    return VideoDone(video.clip_id, num_decoded or num_stored, tuple(codes))  # shipped crops report none
 
 
 def give_up_video(task: VideoTask, place: Workplace, error: VideoError) -> VideoDone:
@@ -120,36 +179,86 @@ def give_up_video(task: VideoTask, place: Workplace, error: VideoError) -> Video
 
 
 def _results(
-    video: SourceVideo, place: Workplace, *, detector: Detector | None, on_progress: Callable[[], None]
-) -> Iterator[tuple[Clip, str] | Failure]:
+    video: SourceVideo, place: Workplace, *, detector: Detector | None, on_progress: OnFrames
+) -> Iterator[tuple[Clip, str] | Failure | TracksLeftOut]:
     """Yield the clips of a video with the hash of its file; a fault of the video becomes a Failure."""
     path = place.source / video.path
     try:
-        if not video.path or not path.exists():
+        if not video.path or not _exists(path):
             raise VideoError(
                 "MISSING_VIDEO",
                 f"no file for clip {video.clip_id}",
                 hint="restore the file, or unzip the part it is in",
             )
-        if detector is None:
-            yield clip_of_crops(path, video, config=place.config), ""
-            return
-        sha256 = _source_sha256(path, video)
-        results = clips_of_video(path, video, config=place.config, detector=detector, on_progress=on_progress)
-        for result in results:
-            yield result if isinstance(result, Failure) else (result, sha256)
+        sha256 = "" if detector is None else _source_sha256(path, video, on_progress=on_progress)
+        for result in _reading(_made(path, video, place, detector=detector, on_progress=on_progress), path):
+            if isinstance(result, Clip):
+                yield replace(result, faces=_reading(result.faces, path)), sha256
+            else:
+                yield result
     except VideoError as error:
         yield Failure(video.clip_id, error)
 
 
-def _source_sha256(path: Path, video: SourceVideo) -> str:
-    """Return the sha256 of a video; VideoError if it cannot be read to its end, or is not the planned file."""
+def _made(
+    path: Path, video: SourceVideo, place: Workplace, *, detector: Detector | None, on_progress: OnFrames
+) -> Iterator[Clip | Failure | TracksLeftOut]:
+    if detector is None:
+        yield clip_of_crops(path, video, config=place.config)
+    else:
+        yield from clips_of_video(path, video, config=place.config, detector=detector, on_progress=on_progress)
+
+
+class _ReportError(Exception):
+    """A report of progress failed; its argument is the OSError."""
+
+
+@contextlib.contextmanager
+def _reports_raised() -> Iterator[None]:
+    """Raise the OSError of a report of progress again."""
     try:
-        is_crops = path.is_dir() and bool(picture_files(path))
-        num_bytes, sha256 = hash_of_pictures(path) if is_crops else (path.stat().st_size, sha256_file(path))
+        yield
+    except _ReportError as error:
+        raise error.args[0] from error
+
+
+def _reading(items: Iterator[_Item], path: Path) -> Iterator[_Item]:
+    """Yield what is read from the source; raise VideoError READ_ERROR where its disk or its permissions fail."""
+    try:
+        yield from items
     except OSError as error:
-        hint = "make it readable, then `--retry-code READ_ERROR`"
-        raise VideoError("READ_ERROR", f"{path.name} cannot be read: {error.strerror or error}", hint=hint) from error
+        raise _read_error(path, error) from error
+
+
+def _read_error(path: Path, error: OSError) -> VideoError:
+    hint = "make it readable, then `--retry-code READ_ERROR`"
+    return VideoError("READ_ERROR", f"{path.name} cannot be read: {error.strerror or error}", hint=hint)
+
+
+def _exists(path: Path) -> bool:
+    """Return whether a path exists; VideoError READ_ERROR where that cannot be seen."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise _read_error(path, error) from error
+    return True
+
+
+def _source_sha256(path: Path, video: SourceVideo, *, on_progress: OnFrames) -> str:
+    """Return the sha256 of a video; VideoError if it cannot be read to its end, or is not the planned file."""
+
+    def beat() -> None:
+        on_progress(0, 0)
+
+    try:
+        if path.is_dir() and picture_files(path):
+            num_bytes, sha256 = hash_of_pictures(path, on_picture=beat)
+        else:
+            num_bytes, sha256 = path.stat().st_size, sha256_file(path, on_block=beat)
+    except OSError as error:
+        raise _read_error(path, error) from error
     if num_bytes != video.num_bytes:
         message = f"{path.name} has {num_bytes} bytes, but had {video.num_bytes} when the run was planned"
         hint = "do not change the videos during a run; `--retry-code CHANGED_SOURCE` uses the new file"
@@ -180,6 +289,8 @@ def _store(
         return Failure(facts.clip_id, error)
     columns = asdict(facts)
     del columns["is_partial"]
+    remarks = clip_remarks(hdr=clip.hdr, tone_map=config.tone_map, turn_degrees=clip.turn_degrees)
+    columns["reason"] = "; ".join(filter(None, (facts.reason, *remarks)))
     status = "partial" if facts.is_partial else "ok"
     origin = {"source_clip_id": video.clip_id, "source": video.path, "source_sha256": sha256}
     return columns | origin | {"status": status, "rivals": [rival.track for rival in clip.rivals], "drift": clip.drift}
@@ -197,6 +308,13 @@ def _failure_row(failure: Failure, video: SourceVideo) -> dict[str, Any]:
         "hint": error.hint,
         "retryable": error.is_retryable,
     }
+
+
+def _left_out_rows(left_out: TracksLeftOut, video: SourceVideo) -> list[dict[str, Any]]:
+    """Return a row per track that makes no clip."""
+    return [
+        {"clip_id": left_out.clip_id, "source_clip_id": video.clip_id, **asdict(track)} for track in left_out.tracks
+    ]
 
 
 def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[], None] = lambda: None) -> None:
@@ -227,6 +345,8 @@ def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[],
         "clips": [clip | {"row": row} for row, clip in enumerate(clips)],
         "failures": [failure for video in videos for failure in video.failures],
     }
+    if left_out := [track for video in videos for track in video.left_out]:
+        sidecar["left_out"] = left_out
     sidecar["sidecar_sha256"] = sidecar_sha256(sidecar)
     out.put_file(f"{SHARDS}/{name}.safetensors", shard, on_progress=on_progress)
     out.put(f"{PREVIEW}/{name}.jpg", sheet)

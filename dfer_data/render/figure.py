@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+import sys
+from pathlib import Path
 from typing import Any
 
 from dfer_data.errors import UsageError
@@ -9,11 +12,23 @@ from dfer_data.errors import UsageError
 
 def new_figure(width_inches: float, height_inches: float, **options: Any) -> Any:
     """Return an empty matplotlib Figure, without pyplot: nothing global, no display. UsageError without matplotlib."""
+    is_first_import = "matplotlib" not in sys.modules
     try:
+        import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UsageError("plots need matplotlib, which is not installed: pip install 'dfer[report]'") from error
+    # A matplotlibrc in the working folder may be someone else's, and can make figures run LaTeX with its commands.
+    if is_first_import and not Path(matplotlib.matplotlib_fname()).is_absolute():
+        matplotlib.rcdefaults()
     return Figure(figsize=(width_inches, height_inches), **options)
+
+
+def png_of(figure: Any, *, dpi: float) -> bytes:
+    """Return a figure as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=dpi, format="png")
+    return buffer.getvalue()
 
 
 def draw_strip(figure: Any, text: str, *, height_share: float) -> None:

@@ -5,29 +5,28 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
-import re
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from dfer_data.render.jinja import template_environment, template_text
+from dfer_data.render.visible import visible
 from dfer_data.types import Image
 
 _PACKAGE = "dfer_data.render"
-_INVISIBLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
-def visible(value: Any) -> Any:
-    """Return text with invisible characters, and those that reverse the text around them, written as escapes."""
+def _inserted(value: Any) -> Any:
+    """Return a value as a page shows it: text without invisible characters, everything else as it is."""
     is_text = isinstance(value, str) and not hasattr(value, "__html__")
-    return _INVISIBLE.sub(lambda match: f"\\u{ord(match[0]):04x}", value) if is_text else value
+    return visible(value, keeps_lines=True) if is_text else value
 
 
 def page_template(name: str, *, package: str) -> Any:
     """Return a compiled template from the folder `templates` of a package; it can import the shared parts.html.j2."""
     environment = template_environment(
-        lambda file: template_text(file, package if file == name else _PACKAGE), finalize=visible, is_html=True
+        lambda file: template_text(file, package if file == name else _PACKAGE), finalize=_inserted, is_html=True
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     return environment.get_template(name)
@@ -64,7 +63,7 @@ def _table(values: Mapping[str, str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return html.escape(str(visible(text)))
+    return html.escape(visible(text, keeps_lines=True))
 
 
 def read_text(name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from dfer_data.render.jinja import template_environment, template_text
+from dfer_data.render.visible import visible
 
 _NUMBER = re.compile(r"-|[+-]?\d+(\.\d+)?")
 _SPECIAL = {ord(letter): f"\\{letter}" for letter in "\\`*_<>[]|&~$#"}
@@ -14,8 +15,7 @@ _SPECIAL = {ord(letter): f"\\{letter}" for letter in "\\`*_<>[]|&~$#"}
 
 def escaped(text: str) -> str:
     """Return text as one line that Markdown shows literally; unprintable characters become Unicode escapes."""
-    line = " ".join(text.splitlines())
-    return "".join(letter if letter.isprintable() else f"\\u{ord(letter):04x}" for letter in line).translate(_SPECIAL)
+    return visible(" ".join(text.splitlines())).translate(_SPECIAL)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from dfer_data.render.markdown import escaped
+from dfer_data.render.visible import visible
 
 _SHRINK = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
@@ -53,7 +54,7 @@ class Section:
 
 
 def _escape(text: str, special: Mapping[int, str]) -> str:
-    return " ".join(text.splitlines()).translate(special)
+    return visible(" ".join(text.splitlines())).translate(special)
 
 
 _LATEX = MappingProxyType(

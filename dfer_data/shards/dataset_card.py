@@ -1,7 +1,7 @@
 """The card (README.md) of a prepared dataset, for people and the Hugging Face Hub; a function of dataset.json alone.
 
-The card contains the hash of dataset.json, so dataset.json cannot contain the card's. `verify` therefore does not check
-the card, and its owner may edit it.
+The card contains the hash of dataset.json, so dataset.json cannot contain the card's. `verify` therefore compares it
+with the card of dataset.json and notes a difference, which is no damage: its owner may edit it.
 """
 
 from __future__ import annotations
@@ -108,6 +108,7 @@ def _totals(document: Mapping[str, Any]) -> list[tuple[str, int]]:
     counts = document["counts"]
     totals = [("clips", counts["clips"]), *((f"clips: {name}", n) for name, n in sorted(counts["status"].items()))]
     totals += [(f"failed: {code}", number) for code, number in sorted(counts["failures"].items())]
+    totals += [(f"tracks left out: {reason}", n) for reason, n in sorted(counts.get("left_out", {}).items())]
     num_bytes = sum(facts["num_bytes"] for facts in document["files"].values())
     return [*totals, ("face crops", counts["frames"]), ("shards", len(document["shards"])), ("bytes", num_bytes)]
 

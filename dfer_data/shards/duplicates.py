@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 
 from dfer_data.shards.layout import SHARDS
-from dfer_data.shards.reader import ShardReader
+from dfer_data.shards.reader import ShardReader, open_shard
 from dfer_data.storage.shard_bytes import ShardBytes
 
 _COLUMNS = ["clip_id", "source_clip_id", "source_sha256", "label"]
@@ -81,21 +81,13 @@ def _checksums(clips: pd.DataFrame, open_shard: Callable[[int], ShardReader]) ->
         yield readers[number].crc32[start:stop].tobytes().hex()
 
 
-def fold_splits(content: bytes) -> dict[str, str]:
-    """Return clip id -> split from the content of a fold's file."""
-    table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
-    return dict(zip(table["clip_id"], table["split"], strict=True))
-
-
 def shard_opener(document: Mapping[str, Any], shard_bytes: Callable[[str], ShardBytes]) -> Callable[[int], ShardReader]:
     """Return a function that opens a shard of a dataset.json by its number; `shard_bytes` finds a file by its path."""
 
-    def open_shard(number: int) -> ShardReader:
-        facts = document["shards"][number]
-        source = shard_bytes(f"{SHARDS}/{facts['name']}.safetensors")
-        return ShardReader(source, index_bytes=facts["index_bytes"], index_crc32=facts["index_crc32"])
+    def opened(number: int) -> ShardReader:
+        return open_shard(document, number, shard_bytes(f"{SHARDS}/{document['shards'][number]['name']}.safetensors"))
 
-    return open_shard
+    return opened
 
 
 def _pairs(copies: pd.DataFrame, split_of: Mapping[str, str]) -> list[tuple[str, str]]:

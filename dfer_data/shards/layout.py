@@ -23,6 +23,9 @@ DATASET_NAME, CLIPS_NAME, LEDGER_NAME, FOLDS = "dataset.json", "clips.parquet", 
 AMBIGUOUS_NAME = "ambiguous.csv"
 
 
+LEFT_OUT_NAME = "left_out.csv"
+
+
 COLUMNS: Mapping[str, str] = {
     "clip_id": "string",
     "source_clip_id": "string",

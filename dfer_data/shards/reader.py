@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
+import operator
+import re
 import struct
 import zlib
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -14,32 +18,70 @@ import numpy.typing as npt
 import simplejpeg
 
 from dfer_data.errors import CorruptShardError, FormatVersionError
+from dfer_data.frame_sampling import CLIP_FRAMES
 from dfer_data.shards.layout import FORMAT_VERSION
 from dfer_data.storage.shard_bytes import ShardBytes
 from dfer_data.types import Image
 from dfer_data.video.resize import resized
 
+_MALFORMED = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
+_MAX_CROP_PIXELS = 8192 * 4320
+"""Pixels of the largest shipped crop that is decoded, as for a frame of a video."""
 _DTYPES = {"I64": "<i8", "I32": "<i4", "U32": "<u4", "F32": "<f4", "U8": "|u1"}
+
+
+_ROWS = {"pts_seconds": ("<f4", ()), "box": ("<f4", (4,)), "landmarks": ("<f4", (5, 2)), "score": ("<f4", ())} | {
+    "crc32": ("<u4", ()),
+    "frame_index": ("<i4", ()),
+    "flags": ("|u1", ()),
+}
+"""Tensor with a row per frame -> type, and shape of a row."""
+
+
+def open_shard(document: Mapping[str, Any], number: int, source: ShardBytes) -> ShardReader:
+    """Open shard `number` of a dataset.json, and check that it is the one described there. Raises as ShardReader."""
+    facts, config = document["shards"][number], document["config"]
+    reader = ShardReader(
+        source,
+        index_bytes=facts["index_bytes"],
+        index_crc32=facts["index_crc32"],
+        size_px=None if config["align"] == "given" and config["store"] == "frames" else config["size_px"],
+    )
+    if (reader.num_clips, reader.store) != (facts["num_clips"], config["store"]):
+        raise CorruptShardError(
+            f"{source.name} has {reader.num_clips} clips as {reader.store}, dataset.json describes "
+            f"{facts['num_clips']} as {config['store']}; get the dataset again"
+        )
+    return reader
 
 
 class ShardReader:
     """Reads clips of one shard."""
 
-    def __init__(self, source: ShardBytes, *, index_bytes: int, index_crc32: int) -> None:
-        """Open a shard and check its index; raises CorruptShardError for changed bytes, FormatVersionError."""
+    def __init__(self, source: ShardBytes, *, index_bytes: int, index_crc32: int, size_px: int | None = None) -> None:
+        """Open a shard and check its index; raises CorruptShardError for changed bytes, FormatVersionError.
+
+        `size_px`: side of every frame, which is checked before a frame is decoded; None: any of up to _MAX_CROP_PIXELS.
+        """
         self._source, self._name, self._index_bytes = source, source.name, index_bytes
+        self._size_px = size_px
         try:
             index, size = source.index(index_bytes, index_crc32), source.size()
         except OSError as error:
             raise CorruptShardError(f"{self._name}: cannot be opened as a shard: {error}") from error
         if len(index) != index_bytes or zlib.crc32(index) != index_crc32:
             raise CorruptShardError(f"{self._name}: the index does not match its CRC-32; restore or remake this shard")
-        metadata, self._tensors, payload_shape, payload_bytes = _parse_index(index)
-        if int(metadata.get("format_version", 0)) != FORMAT_VERSION:
-            raise FormatVersionError(
-                f"{self._name} has shard format {metadata.get('format_version')}, this dfer reads {FORMAT_VERSION}"
-            )
-        self.store: str = metadata["store"]
+        try:
+            metadata, self._tensors, payload_shape, payload_bytes = _parse_index(index)
+        except (*_MALFORMED, struct.error) as error:
+            raise CorruptShardError(f"{self._name}: the index is not one of dfer ({error!r:.200})") from error
+        written_version = str(metadata.get("format_version"))
+        if written_version != str(FORMAT_VERSION):
+            kind = FormatVersionError if re.fullmatch("[1-9][0-9]{0,3}", written_version) else CorruptShardError
+            raise kind(f"{self._name} has shard format {written_version[:20]}, this dfer reads {FORMAT_VERSION}")
+        self.store: str = metadata.get("store", "")
+        if fault := next(_index_faults(self.store, self._tensors, payload_shape, payload_bytes, size_px=size_px), ""):
+            raise CorruptShardError(f"{self._name}: the index {fault}; get this shard again, or remake it")
         if size is not None and size != index_bytes + payload_bytes:
             raise CorruptShardError(
                 f"{self._name} has {size} bytes, its index requires {index_bytes + payload_bytes}; restore or remake it"
@@ -84,6 +126,7 @@ class ShardReader:
         payload, where = self._checked_bytes(row, index, clip_id)
         if self.store == "clips16":
             return payload.reshape(self._frame_shape).copy()
+        self._check_size(_jpeg_size(payload, where), where)
         return _decoded(payload, where)
 
     def read_into(self, row: int, index: int, out: Image, *, clip_id: str = "") -> None:
@@ -94,10 +137,21 @@ class ShardReader:
         payload, where = self._checked_bytes(row, index, clip_id)
         if self.store == "clips16":
             out[:] = resized(payload.reshape(self._frame_shape), size_px=len(out))
-        elif _jpeg_size(payload, where) == out.shape[:2]:
+            return
+        size = _jpeg_size(payload, where)
+        self._check_size(size, where)
+        if size == out.shape[:2]:
             _decoded(payload, where, buffer=out)
         else:
             out[:] = resized(_decoded(payload, where), size_px=len(out))
+
+    def _check_size(self, size: tuple[int, int], where: str) -> None:
+        """Raise CorruptShardError for a picture of another size than the shard's frames have."""
+        height, width = size
+        if self._size_px is not None and size != (self._size_px, self._size_px):
+            raise CorruptShardError(f"{where} has {width} x {height} pixels, not {self._size_px} x {self._size_px}")
+        if height * width > _MAX_CROP_PIXELS:
+            raise CorruptShardError(f"{where} has {width} x {height} pixels, more than {_MAX_CROP_PIXELS}")
 
     def _checked_bytes(self, row: int, index: int, clip_id: str) -> tuple[Image, str]:
         """Return the bytes of a frame, and its description for error messages."""
@@ -132,15 +186,59 @@ def _parse_index(index: bytes) -> tuple[dict[str, str], dict[str, npt.NDArray[An
     """Return metadata, the tensors before the payload, and shape and bytes of the payload, of a checked index."""
     (length,) = struct.unpack("<Q", index[:8])
     entries: dict[str, Any] = json.loads(index[8 : 8 + length])
-    metadata = entries.pop("__metadata__", {})
+    metadata = dict(entries.pop("__metadata__", {}))
     tensors, shape, num_bytes = {}, [], 0
     for name, entry in entries.items():
+        start, stop = (8 + length + operator.index(offset) for offset in entry["data_offsets"])
         if name in ("jpeg", "clips"):
-            shape, num_bytes = entry["shape"], entry["data_offsets"][1] - entry["data_offsets"][0]
+            if start != len(index):
+                raise ValueError("the payload does not follow the index")
+            shape, num_bytes = [operator.index(side) for side in entry["shape"]], stop - start
             continue
-        start, stop = (8 + length + offset for offset in entry["data_offsets"])
+        if not 8 + length <= start <= stop <= len(index):
+            raise ValueError(f"{name} is outside of the index")
         tensors[name] = np.frombuffer(index[start:stop], _DTYPES[entry["dtype"]]).reshape(entry["shape"])
     return metadata, tensors, shape, num_bytes
+
+
+def _index_faults(
+    store: str,
+    tensors: Mapping[str, npt.NDArray[Any]],
+    payload_shape: Sequence[int],
+    payload_bytes: int,
+    *,
+    size_px: int | None,
+) -> Iterator[str]:
+    """Yield what the tensors of an index lack so that every clip and frame lies inside the payload."""
+    names = {"clip_offsets", "clip16_index", *_ROWS} | ({"frame_offsets"} if store == "frames" else set())
+    if store not in ("frames", "clips16"):
+        yield f"has the store {store!r:.100}"
+    if missing := sorted(names - tensors.keys()):
+        yield f"lacks {missing[0]}"
+        return
+    num_frames, num_clips = len(np.atleast_1d(tensors["crc32"])), tensors["clip_offsets"].size - 1
+    shapes = {name: (dtype, (num_frames, *shape)) for name, (dtype, shape) in _ROWS.items()}
+    shapes |= {"clip_offsets": ("<i8", (num_clips + 1,)), "clip16_index": ("<i4", (num_clips, CLIP_FRAMES))}
+    if store == "frames":
+        shapes["frame_offsets"] = ("<i8", (num_frames + 1,))
+    for name, (dtype, shape) in shapes.items():
+        if (tensors[name].dtype.str, tensors[name].shape) != (dtype, shape):
+            yield f"has {name} of another type or shape"
+            return
+    ends = {"clip_offsets": num_frames} | ({"frame_offsets": payload_bytes} if store == "frames" else {})
+    for name, end in ends.items():
+        offsets = tensors[name]
+        if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != end or (np.diff(offsets) < 1).any():
+            yield f"has {name} that are not in order"
+            return
+    lengths, test_frames = np.diff(tensors["clip_offsets"]), tensors["clip16_index"]
+    if ((test_frames < 0) | (test_frames >= lengths[:, None])).any():
+        yield "has test frames outside of their clips"
+    side = size_px or (payload_shape[2] if len(payload_shape) == 5 else 0)
+    sides = [payload_bytes] if store == "frames" else [num_clips, CLIP_FRAMES, side, side, 3]
+    is_whole = store == "frames" or (math.prod(sides) == payload_bytes and (lengths == CLIP_FRAMES).all())
+    if not is_whole or list(payload_shape) != sides:
+        yield "has a payload of another shape"
 
 
 def _decoded(jpeg: Image, where: str, *, buffer: Image | None = None) -> Image:

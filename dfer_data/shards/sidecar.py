@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from dfer_data.shards.layout import PREVIEW, SHARDS, shard_name, sidecar_name
@@ -19,10 +20,11 @@ def read_sidecar(out: Target, number: int) -> dict[str, Any] | None:
         content = out.read(sidecar_name(number))
     except OSError:
         return None
-    return _checked_sidecar(content, out.size(f"{SHARDS}/{name}.safetensors"), out.size(f"{PREVIEW}/{name}.jpg"))
+    return checked_sidecar(content, out.size(f"{SHARDS}/{name}.safetensors"), out.size(f"{PREVIEW}/{name}.jpg"))
 
 
-def _checked_sidecar(content: bytes, num_bytes: int | None, num_sheet_bytes: int | None) -> dict[str, Any] | None:
+def checked_sidecar(content: bytes, num_bytes: int | None, num_sheet_bytes: int | None) -> dict[str, Any] | None:
+    """Return a sidecar; None unless it is intact and shard and sheet have these sizes."""
     try:
         sidecar = json.loads(content)
         is_done = bool(
@@ -31,7 +33,7 @@ def _checked_sidecar(content: bytes, num_bytes: int | None, num_sheet_bytes: int
             and num_sheet_bytes == sidecar["preview"]["num_bytes"]
         )
         return dict(sidecar) if is_done else None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 
@@ -48,7 +50,7 @@ def finished_sidecars(out: Target) -> dict[int, dict[str, Any]]:
     shard_names = [name for name in names if name.isdecimal()]
     contents = out.read_all([f"{SHARDS}/{name}.json" for name in shard_names])
     sidecars = {
-        int(name): _checked_sidecar(content, sizes.get(f"{name}.safetensors"), sheets.get(f"{name}.jpg"))
+        int(name): checked_sidecar(content, sizes.get(f"{name}.safetensors"), sheets.get(f"{name}.jpg"))
         for name, content in zip(shard_names, contents, strict=True)
     }
     return {number: sidecar for number, sidecar in sidecars.items() if sidecar is not None}
@@ -57,3 +59,15 @@ def finished_sidecars(out: Target) -> dict[int, dict[str, Any]]:
 def failure_codes(sidecar: Mapping[str, Any]) -> set[str]:
     """Return the ledger codes in a sidecar."""
     return {str(failure["code"]) for failure in sidecar["failures"]}
+
+
+def count_clips(sidecars: Sequence[Mapping[str, Any]]) -> Counter[str]:
+    """Count the clips in sidecars by `ok`, `partial` and ledger code."""
+    counts = Counter(str(clip["status"]) for sidecar in sidecars for clip in sidecar["clips"])
+    return counts + Counter(str(failure["code"]) for sidecar in sidecars for failure in sidecar["failures"])
+
+
+def count_left_out(sidecars: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """Return the number of tracks that make no clip, by their first reason."""
+    tracks = [track for sidecar in sidecars for track in sidecar.get("left_out", ())]
+    return dict(Counter(str(track["reasons"][0]) for track in tracks))

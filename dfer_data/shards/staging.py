@@ -30,7 +30,7 @@ from dfer_data.types import FrameRecord, Image
 RECORD = np.dtype(
     [
         ("num_bytes", "<i8"),
-        ("pts_seconds", "<f4"),
+        ("pts_seconds", "<f8"),
         ("box", "<f4", (4,)),
         ("landmarks", "<f4", (5, 2)),
         ("score", "<f4"),
@@ -40,6 +40,8 @@ RECORD = np.dtype(
     ]
 )
 """One stored face: length and CRC-32 of its bytes in `.frames`, and the fields of FrameRecord."""
+STAGED_SUFFIXES = (".frames", ".records", ".thumbnails", ".json")
+"""Suffixes of the files of a finished video; the last one marks it as done."""
 Records = npt.NDArray[np.void]
 """(F,) of dtype RECORD."""
 
@@ -58,6 +60,8 @@ class StagedVideo:
     """Number of stored faces of each clip."""
     thumbnails_per_clip: tuple[int, ...]
     """Number of thumbnails of each clip."""
+    left_out: tuple[dict[str, Any], ...] = ()
+    """Facts of the tracks that make no clip."""
 
     def records(self) -> Records:
         """Return the measurements of all faces, (F,) of dtype RECORD."""
@@ -129,13 +133,24 @@ class StagingWriter:
         self._files["thumbnails"].write(picture.tobytes())
         self._num_thumbnails += 1
 
-    def finish(self, *, clips: Sequence[dict[str, Any]], failures: Sequence[dict[str, Any]]) -> None:
-        """Mark the video as done: `clips` are the facts of added clips, `failures` the ledger rows of failed ones."""
+    def finish(
+        self,
+        *,
+        clips: Sequence[dict[str, Any]],
+        failures: Sequence[dict[str, Any]],
+        left_out: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """Mark the video as done.
+
+        `clips` are the facts of added clips, `failures` the ledger rows of failed ones, `left_out` the facts of tracks
+        that make no clip.
+        """
         for file in self._files.values():
             file.flush()
         facts = {
             "clips": list(clips),
             "failures": list(failures),
+            "left_out": list(left_out),
             "frames_per_clip": self._frames_per_clip,
             "thumbnails_per_clip": self._thumbnails_per_clip,
         }
@@ -156,5 +171,5 @@ def move_staged(stem: Path, target: Path) -> None:
     Raises FileNotFoundError when the folder above the target's is gone: the run that requested the video has ended.
     """
     target.parent.mkdir(exist_ok=True)
-    for suffix in (".frames", ".records", ".thumbnails", ".json"):
+    for suffix in STAGED_SUFFIXES:
         stem.with_suffix(suffix).replace(target.with_suffix(suffix))

@@ -82,6 +82,7 @@ def _index_tensors(videos: Sequence[StagedVideo], *, store: Store) -> dict[str, 
     tensors["clip_offsets"] = _offsets(frames_per_clip)
     for name in ("pts_seconds", "box", "landmarks", "score", "crc32", "frame_index"):
         tensors[name] = np.ascontiguousarray(records[name])
+    tensors["pts_seconds"] = tensors["pts_seconds"].astype("<f4")
     tensors["clip16_index"] = np.array(clip16_index, "<i4").reshape(len(frames_per_clip), CLIP_FRAMES)
     return tensors | {"flags": np.ascontiguousarray(records["flags"])}
 
@@ -107,6 +108,6 @@ def _header(
         }
         start = stop
     entries[payload_name] = {"dtype": "U8", "shape": payload_shape, "data_offsets": [start, start + payload_bytes]}
-    text = json.dumps(entries, separators=(",", ":")).encode("utf-8")
+    text = json.dumps(entries, separators=(",", ":"), allow_nan=False).encode("utf-8")
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text

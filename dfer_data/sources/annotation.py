@@ -18,6 +18,7 @@ from dfer_data.sources.tree import DatasetTree, Found, stray_notes
 
 WORDS: Mapping[Layout, str] = MappingProxyType({"videos": "videos", "frames": "folders of crops"})
 """Layout -> plural noun for its items, for messages."""
+_MAX_LINE = 4_300  # a path has at most 4,096 bytes; Python reads no number of more digits
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ def read_lines(root: Path, name: str, faults: list[str]) -> Iterator[tuple[str, 
     if lines and lines[0][1].startswith("version https://git-lfs"):
         faults.append(f"{name}: a Git LFS pointer, not the file; clone the repository and run `git lfs pull`")
         return
-    yield from ((f"{name}:{number}", line) for number, line in lines if line.strip())
+    too_long = [number for number, line in lines if len(line) > _MAX_LINE]
+    faults += [f"{name}:{number}: has over {_MAX_LINE} characters, no line of an annotation" for number in too_long]
+    yield from ((f"{name}:{number}", line) for number, line in lines if line.strip() and len(line) <= _MAX_LINE)
 
 
 def decoded(root: Path, name: str, faults: list[str]) -> str | None:
@@ -194,6 +197,8 @@ def synthetic_of(root: Path) -> Mapping[str, Any] | None:
         return None
     try:
         contents = json.loads(path.read_text(encoding="utf-8"))
-        return {"synthetic": True, "recipe": str(contents.get("recipe", "demo"))}
-    except (ValueError, AttributeError) as error:
+        recipe = str(contents.get("recipe", "demo"))
+        recipe.encode("utf-8")
+        return {"synthetic": True, "recipe": recipe}
+    except (ValueError, AttributeError, RecursionError) as error:
         raise AnnotationError([f"{path.name}: not JSON: {error}"]) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Literal, Protocol
 
 from dfer_data.errors import UsageError
@@ -12,6 +12,14 @@ from dfer_data.errors import UsageError
 Split = Literal["train", "test"]
 Layout = Literal["videos", "frames"]
 OFFICIAL = "official"
+OWNERS_FOLDERS = frozenset(
+    (
+        *("clip", "original", "clip_224x224", "clip_224x224_16f", "clip_224x16f", "emolabel_datasplit", "annotation"),
+        *("2_clipsforfacecrop", "4_setups", "train_afew", "val_afew", "clips", "frames", "train & test set"),
+        *("videoflash", "audiowav"),
+    )
+)
+"""Lower-case names of folders in the trees of datasets; they are large, so users link them from another disk."""
 
 
 @dataclass(frozen=True)
@@ -77,10 +85,35 @@ def source_file(root: Path, relative: str) -> Path:
 
 
 def outsiders(root: Path, paths: Iterable[str]) -> list[str]:
-    """Return a fault for each path that a link or `..` leads out of `root`, to data that the user did not choose."""
+    """Return a fault for each path that a link or `..` leads out of `root`, to data that the user did not choose.
+
+    A link to one of the OWNERS_FOLDERS is chosen: a path below it must stay in the folder to which it leads.
+    """
     resolved_root = root.resolve()
+    is_chosen: dict[PurePosixPath, bool] = {}
+
+    def is_outside(path: PurePosixPath) -> bool:
+        if ".." in path.parts or path.is_absolute() or (root / path).is_symlink():
+            return not _is_chosen(root, resolved_root, path)
+        folder = path.parent
+        if folder not in is_chosen:  # the files of one folder are checked together: a dataset has thousands
+            is_chosen[folder] = _is_chosen(root, resolved_root, folder)
+        return not is_chosen[folder]
+
     return [
         f"{path}: a link or `..` leads out of the source folder; copy the file there, or give a folder that holds all"
         for path in paths
-        if not (root / path).resolve().is_relative_to(resolved_root)
+        if is_outside(PurePosixPath(path))
     ]
+
+
+def _is_chosen(root: Path, resolved_root: Path, path: PurePosixPath) -> bool:
+    """Whether a path stays in the root, or in the folder to which a link to one of the OWNERS_FOLDERS leads."""
+    resolved = (root / path).resolve()
+    if resolved.is_relative_to(resolved_root):
+        return True
+    return ".." not in path.parts and any(
+        resolved.is_relative_to((root / folder).resolve())
+        for folder in (path, *path.parents)
+        if folder.name.lower() in OWNERS_FOLDERS and (root / folder).is_symlink() and (root / folder).is_dir()
+    )

@@ -48,6 +48,7 @@ def list_lines(
     crops: str | None,
     faults: list[str],
     fold_rule: str,
+    notes: Iterable[str] = (),
 ) -> SourceListing:
     """Build the listing of lines whose paths may come from another machine. Raises as `assemble` does.
 
@@ -77,7 +78,7 @@ def list_lines(
     found = by_clip(tree, (item for item in items if plain(item.path) in clip_ids), lambda i: plain(i.path), faults)
     num_extra = len(items) - len(found)
     differing = [i for i, n in num_frames.items() if i in found and found[i].num_pictures not in (0, n)]
-    notes = list(naming.notes)
+    notes = [*notes, *naming.notes]
     for likeness, pairs in inexact.items():
         if pairs:
             written, local = next(iter(pairs.items()))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import unicodedata
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import itemgetter
 from typing import Literal
 
 from dfer_data.sources.class_labels import EMOTIONS, emotion
@@ -16,6 +17,10 @@ from dfer_data.video.reader import VIDEO_EXTENSIONS
 Likeness = Literal["path", "spelling", "name"]
 """How a written path and a file agree: `path`, folders and name; `spelling`, the same but for upper and lower case,
 extension or leading zeros; `name`, the name alone."""
+
+_End = tuple[str, ...]
+"""Name of a file without extension, case and leading zeros, then its folders, the nearest first."""
+_AFTER_ALL = "\U0010ffff"
 
 
 @dataclass(frozen=True)
@@ -37,17 +42,21 @@ class Places:
     def __init__(self, found: Iterable[Found], written: Sequence[str]) -> None:
         """Index the videos or folders; `written`: all paths of the list, which show whether its folders are local."""
         self._by_path: dict[str, Found] = {}
-        self._by_name: defaultdict[str, list[Found]] = defaultdict(list)
-        self._by_folder: defaultdict[tuple[str, str], list[Found]] = defaultdict(list)
+        ends: list[tuple[_End, Found]] = []
         for item in found:
             path = plain(item.path)
             self._by_path[path] = item
-            for name in {_name_key(path.rpartition("/")[2]), _name_key(item.stem)}:
-                self._by_name[name].append(item)
-                self._by_folder["".join(_folders(path)[:1]), name].append(item)
+            names = {_name_key(path.rpartition("/")[2]), _name_key(item.stem)}
+            ends += [((name, *_folders(path)), item) for name in names]
+        ends.sort(key=itemgetter(0))
+        # Paths with a common end are neighbours, so that a search does not look at all files of one name.
+        self._ends, self._items = [end for end, _ in ends], [item for _, item in ends]
         self._local_names = _distinguishing(self._by_path)
-        self._written_names = _distinguishing(map(plain, written))
-        self._folders_agree = any(_num_common(path, plain(item.path)) for path in written for item in self._named(path))
+        written = list(dict.fromkeys(map(plain, written)))
+        self._written_names = _distinguishing(written)
+        self._folders_agree = any(self._has_local_folder(path) for path in written)
+        self._open_ends: dict[_End, list[int]] = {}
+        self._meanings: dict[str, Match | list[Found] | None] = {}
 
     def find(self, written: str) -> Match | list[Found] | None:
         """Return what a written path means: the same path, else the item with the longest common end.
@@ -55,39 +64,74 @@ class Places:
         None if no item fits; a list if several fit equally well.
         """
         path = plain(written)
-        if path in self._by_path:
-            return Match(self._by_path[path], "path")
-        ranks = [(_rank(path, item), item) for item in self._named(path) if self._fits(path, plain(item.path))]
-        best = max((rank for rank, _ in ranks), default=())
-        matches = [item for rank, item in ranks if rank == best]
-        return Match(matches[0], _likeness(path, matches[0])) if len(matches) == 1 else matches or None
+        if path not in self._meanings:
+            self._meanings[path] = Match(self._by_path[path], "path") if path in self._by_path else self._nearest(path)
+        return self._meanings[path]
 
-    def _named(self, written: str) -> list[Found]:
-        """Return the items whose name, with or without extension, case and leading zeros, is the written one.
+    def _nearest(self, written: str) -> Match | list[Found] | None:
+        """Return the item that fits best; those in other folders than the nearest written one only if none is in it."""
+        least = 1 if self._has_local_folder(written) else 0
+        for num_common in range(len(_folders(written)), least - 1, -1):
+            fitting = {
+                item.path: item for key in _name_keys(written) for item in self._fitting(written, key, num_common)
+            }
+            ranks = [(_rank(written, item), item) for item in fitting.values()]
+            best = max((rank for rank, _ in ranks), default=())
+            matches = [item for rank, item in ranks if rank == best]
+            if matches:
+                return Match(matches[0], _likeness(written, matches[0])) if len(matches) == 1 else matches
+        return None
 
-        Those in the nearest written folder, if there are any.
-        """
-        name = plain(written).rpartition("/")[2]
-        keys = {_name_key(name), _name_key(_without_extension(name))}
-        folder = "".join(_folders(plain(written))[:1])
-        nearest = {item.path: item for key in keys for item in self._by_folder.get((folder, key), ())} if folder else {}
-        return list((nearest or {item.path: item for key in keys for item in self._by_name.get(key, ())}).values())
+    def _fitting(self, written: str, name: str, num_common: int) -> Iterator[Found]:
+        """Yield the items of a name with that many common folders that may be the same place on another machine."""
+        theirs = _folders(written)
+        end = (name, *theirs[:num_common])
+        if num_common == len(theirs):
+            yield from self._items[self._first(end) : self._last(end)]
+            return
+        if theirs[num_common] in self._local_names:  # the written folder is here, so only paths that end before it fit
+            yield from self._items[self._first(end) : bisect_right(self._ends, end)]
+            return
+        for index in self._open(end):
+            ours = self._ends[index][1:]
+            is_whole = len(ours) == num_common
+            if is_whole or (
+                ours[num_common] != theirs[num_common] and (num_common or self._may_be_renamed(written, ours))
+            ):
+                yield self._items[index]
 
-    def _fits(self, written: str, local: str) -> bool:
-        """Whether the folders of two paths of one name may be the same place on two machines."""
-        theirs, ours = _folders(written), _folders(local)
-        num_common = _num_common(written, local)
-        if num_common == min(len(theirs), len(ours)):
-            return True
-        their_folder, our_folder = theirs[num_common], ours[num_common]
-        if their_folder in self._local_names or our_folder in self._written_names:
-            return False  # both exist, so they are two places
-        if num_common:
-            return True
-        are_labels = emotion(their_folder) in EMOTIONS and emotion(our_folder) in EMOTIONS
-        are_siblings = any(theirs[i] == ours[i] for i in range(1, min(len(theirs), len(ours))))
+    def _open(self, end: _End) -> list[int]:
+        """Return the indices of the items with this end whose next folder, if they have one, the list never names."""
+        if end not in self._open_ends:
+            depth = len(end)
+            self._open_ends[end] = [
+                index
+                for index in range(self._first(end), self._last(end))
+                if len(self._ends[index]) == depth or self._ends[index][depth] not in self._written_names
+            ]
+        return self._open_ends[end]
+
+    def _may_be_renamed(self, written: str, ours: tuple[str, ...]) -> bool:
+        """Whether a path of another machine may mean an item in a folder of another name."""
         is_absolute = written.startswith("/") or written[1:2] == ":"
-        return is_absolute and not (self._folders_agree or are_labels or are_siblings)
+        if not is_absolute or self._folders_agree:
+            return False
+        theirs = _folders(written)
+        are_labels = emotion(theirs[0]) in EMOTIONS and emotion(ours[0]) in EMOTIONS
+        are_siblings = any(theirs[i] == ours[i] for i in range(1, min(len(theirs), len(ours))))
+        return not (are_labels or are_siblings)
+
+    def _has_local_folder(self, written: str) -> bool:
+        """Whether an item of the written name is in a folder with the name of the nearest written one."""
+        nearest = _folders(written)[:1]
+        ends = [(key, *nearest) for key in _name_keys(written)] if nearest else []
+        return any(self._first(end) < self._last(end) for end in ends)
+
+    def _first(self, end: _End) -> int:
+        return bisect_left(self._ends, end)
+
+    def _last(self, end: _End) -> int:
+        return bisect_left(self._ends, (*end, _AFTER_ALL))
 
 
 def plain(path: str) -> str:
@@ -119,6 +163,13 @@ def _name_key(name: str) -> str:
     folded = plain(name).casefold()
     stem = _without_extension(folded)
     return (str(int(stem)) if stem.isdecimal() else stem) + folded[len(stem) :]
+
+
+@lru_cache(maxsize=2**18)
+def _name_keys(path: str) -> frozenset[str]:
+    """Return the keys of a plain path's name, with and without extension."""
+    name = path.rpartition("/")[2]
+    return frozenset((_name_key(name), _name_key(_without_extension(name))))
 
 
 def _without_extension(name: str) -> str:

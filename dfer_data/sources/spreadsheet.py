@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from dfer_data.errors import AnnotationError
 
 SheetRow = tuple[int, tuple[str, ...]]
+_MAX_CELLS = 2_000_000
+_MAX_UNPACKED_BYTES = 2**29
+"""An Excel file is a zip of XML, and a small zip can unpack to more than the memory."""
 
 
 def read_rows(path: Path, name: str) -> Iterator[SheetRow]:
@@ -21,15 +24,29 @@ def read_rows(path: Path, name: str) -> Iterator[SheetRow]:
     from openpyxl.utils.exceptions import InvalidFileException
 
     try:
-        book = load_workbook(path, read_only=True, data_only=True)
-        rows = list(book.worksheets[0].iter_rows(values_only=True))
-        book.close()
+        with zipfile.ZipFile(path) as archive:  # it reads no member beyond its declared size
+            if sum(member.file_size for member in archive.infolist()) > _MAX_UNPACKED_BYTES:
+                raise ValueError(f"it unpacks to more than {_MAX_UNPACKED_BYTES // 2**20} MiB")
+        with path.open("rb") as file:  # openpyxl leaves a faulty file open
+            book = load_workbook(file, read_only=True, data_only=True, keep_links=False)
+            rows = list(_within_limit(book.worksheets[0].iter_rows(values_only=True)))
+            book.close()
     except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, IndexError, OSError, SyntaxError) as error:
         raise AnnotationError([f"{name}: not a readable Excel file: {error}"]) from error
     for number, cells in enumerate(rows, start=1):
         words = tuple(_text(cell) for cell in cells)
         if any(words):
             yield number, words
+
+
+def _within_limit(rows: Iterable[tuple[object, ...]]) -> Iterator[tuple[object, ...]]:
+    """Yield the rows. Raises ValueError as soon as there are more rows and filled cells than an annotation has."""
+    size = 0
+    for cells in rows:
+        size += 1 + sum(cell is not None for cell in cells)
+        if size > _MAX_CELLS:
+            raise ValueError(f"it has more than {_MAX_CELLS:,} rows and cells, which no annotation has")
+        yield cells
 
 
 def _text(cell: object) -> str:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from dfer_data.sources.base import Layout, outsiders
+from dfer_data.sources.base import OWNERS_FOLDERS, Layout, outsiders
 from dfer_data.sources.catalog import catalog, not_there
+from dfer_data.storage.walk import read_entries, refuse_unread
 from dfer_data.video.frame_names import frames_of
 from dfer_data.video.image_folder import PICTURE_EXTENSIONS, UNREAD_EXTENSIONS
 from dfer_data.video.reader import VIDEO_EXTENSIONS
@@ -61,7 +62,7 @@ class DatasetTree:
     files: tuple[str, ...]
     """POSIX paths below the root of all other files."""
     faults: tuple[str, ...]
-    """One message per link to a folder, which is not followed, and per name that is not UTF-8."""
+    """One message per link to a folder that is not followed, and per name that is not UTF-8."""
     dangling: tuple[str, ...]
     """Videos that are links to files which do not exist, as git-annex leaves them before it fetches the files."""
 
@@ -85,7 +86,9 @@ def scan(root: Path, *, dataset: str) -> DatasetTree:
     files: list[str] = []
     faults: list[str] = []
     dangling: list[str] = []
-    for folder, entries in _folders(root, "", faults):
+    unread: list[str] = []
+    targets = None if catalog()[dataset].terms == "yours" else [root.resolve()]
+    for folder, entries in _folders(root, "", faults, unread, targets):
         images = {
             entry.name: entry
             for entry in entries
@@ -103,6 +106,7 @@ def scan(root: Path, *, dataset: str) -> DatasetTree:
                 videos.append(Found(path, entry.stat().st_size))
             elif suffix not in PICTURE_EXTENSIONS:
                 files.append(path)
+    refuse_unread(unread)
     not_utf8 = [item.path for item in (*videos, *pictures) if not is_text(item.path)]
     faults += [f"{path!r}: the name is not UTF-8; rename it" for path in not_utf8]
     return DatasetTree(
@@ -124,21 +128,36 @@ def _path(item: Found) -> str:
     return item.path
 
 
-def _folders(root: Path, folder: str, faults: list[str]) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
-    """Yield (path below root, files and links to nothing in it) per folder, in order."""
-    with os.scandir(root / folder) as directory:
-        entries = sorted((entry for entry in directory if not entry.name.startswith(".")), key=lambda entry: entry.name)
+def _folders(
+    root: Path, folder: str, faults: list[str], unread: list[str], targets: list[Path] | None
+) -> Iterator[tuple[str, list[os.DirEntry[str]]]]:
+    """Yield (path below root, files and links to nothing in it) per folder, in order.
+
+    Links to folders of the dataset's owners are followed if they lead to none of the `targets`, which grow with each;
+    None follows no link.
+    """
+    entries = [entry for entry in read_entries(root / folder, unread) if not entry.name.startswith(".")]
     yield folder, [entry for entry in entries if entry.is_file() or (entry.is_symlink() and not entry.is_dir())]
     for entry in entries:
         path = f"{folder}/{entry.name}".lstrip("/")
         if _JUNK.fullmatch(entry.name):
             continue
         if entry.is_dir(follow_symlinks=False):
-            yield from _folders(root, path, faults)
+            yield from _folders(root, path, faults, unread, targets)
+        elif entry.is_dir() and targets is not None and _is_new_folder(root / path, targets):
+            targets.append((root / path).resolve())
+            yield from _folders(root, path, faults, unread, targets)
         elif entry.is_dir():
             faults.append(
                 f"{path}: is a link to a folder, which is not followed; copy the folder there, or give it as source"
             )
+
+
+def _is_new_folder(link: Path, targets: list[Path]) -> bool:
+    """Whether a link is named like a folder of a dataset's owners, and neither holds nor is in one of the targets."""
+    target = link.resolve()
+    overlaps = any(target.is_relative_to(other) or other.is_relative_to(target) for other in targets)
+    return link.name.lower() in OWNERS_FOLDERS and not overlaps
 
 
 def of_kind(tree: DatasetTree, layout: Layout, *, crops: str | None) -> tuple[Found, ...]:

@@ -2,29 +2,82 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
 import re
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+from dfer_data.errors import UsageError
 
 ORIGIN_NAME = ".origin.json"
 """File in a dataset of the URL cache that names its URL."""
 
 
-def write_atomically(path: Path, data: bytes, *, work: Path) -> None:
-    """Write a file that appears under its name whole and synced, or not at all; `work` is on the same disk."""
-    temporary = work / (path.name + ".part")
+_MOST_NAME_BYTES = 255
+_BLOCK_BYTES = 2**20
+
+
+@contextlib.contextmanager
+def atomic_file(path: Path, *, work: Path | None = None) -> Iterator[IO[bytes]]:
+    """Open a file for writing that appears under its name whole and synced when the block ends, or not at all.
+
+    `work`: folder of the unfinished file, on the same disk; None: the folder of `path`.
+    """
+    temporary = (path.parent if work is None else work) / _temporary_name(path.name)
     try:
-        with temporary.open("wb") as file:
-            file.write(data)
+        with temporary.open("w+b") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError:
+    except BaseException:
         temporary.unlink(missing_ok=True)  # frees the space on a full disk
         raise
+
+
+def write_atomically(path: Path, data: bytes, *, work: Path | None = None) -> None:
+    """Write a file that appears under its name whole and synced, or not at all; `work`: as for `atomic_file`."""
+    with atomic_file(path, work=work) as file:
+        file.write(data)
+
+
+def _temporary_name(name: str) -> str:
+    """Return the name of the unfinished file, which is as long as a name may be at most."""
+    if len(os.fsencode(name)) + len(".part") <= _MOST_NAME_BYTES:
+        return name + ".part"
+    return hashlib.sha256(os.fsencode(name)).hexdigest() + ".part"
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Raise UsageError unless a file can be created in a folder."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsageError(
+            f"cannot write into {folder}: {error.strerror or error}; check its permissions, or name another folder"
+        ) from error
+
+
+def read_regular(path: Path) -> bytes:
+    """Return the bytes of a file. Raises OSError also for a folder, a named pipe or a device, which could never end."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is a folder, a named pipe or a device, not a file", str(path))
+        return file.read()
+
+
+def read_regular_text(path: Path) -> str:
+    """Return the UTF-8 text of a file with any line endings. Raises OSError as `read_regular`, UnicodeDecodeError."""
+    return read_regular(path).decode("utf-8-sig").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def sync_folder(folder: Path) -> None:
@@ -42,10 +95,14 @@ def canonical_json(value: Any) -> bytes:
     return (text + "\n").encode("utf-8")
 
 
-def sha256_file(path: Path) -> str:
-    """Return the sha256 of a file as 64 hex digits, read in blocks."""
+def sha256_file(path: Path, *, on_block: Callable[[], None] = lambda: None) -> str:
+    """Return the sha256 of a file as 64 hex digits; call `on_block` after each block, as a sign of progress."""
+    digest = hashlib.sha256()
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        while block := file.read(_BLOCK_BYTES):
+            digest.update(block)
+            on_block()
+    return digest.hexdigest()
 
 
 def is_url(root: Path | str) -> bool:

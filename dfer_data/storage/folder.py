@@ -13,6 +13,7 @@ from dfer_data.storage import folder_lock as lock
 from dfer_data.storage.base import WORK, OnWait, _work
 from dfer_data.storage.files import sync_folder, write_atomically
 from dfer_data.storage.shard_bytes import LocalBytes, ShardBytes
+from dfer_data.storage.walk import entries_of, files_below
 
 
 class FolderTarget:
@@ -36,15 +37,19 @@ class FolderTarget:
 
     def listing(self, folder: str = "") -> dict[str, int]:
         """Return the entries of a folder; see Target."""
-        try:
-            return {path.name: path.lstat().st_size for path in (self.root / folder).iterdir()}
-        except (FileNotFoundError, NotADirectoryError):
-            return {}
+        sizes = {}
+        for path in entries_of(self.root / folder):
+            with contextlib.suppress(FileNotFoundError):  # removed by another task
+                sizes[path.name] = path.lstat().st_size
+        return sizes
 
     def files(self) -> dict[str, int]:
         """Return the sizes of all files."""
-        paths = (path for path in sorted(self.root.rglob("*")) if path.is_file())
-        return {path.relative_to(self.root).as_posix(): path.stat().st_size for path in paths}
+        sizes = {}
+        for path in files_below(self.root):
+            with contextlib.suppress(FileNotFoundError):
+                sizes[path.relative_to(self.root).as_posix()] = path.stat().st_size
+        return sizes
 
     def size(self, name: str) -> int | None:
         """Return a file's size in bytes."""

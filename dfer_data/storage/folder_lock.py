@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import filelock
 
 from dfer_data.errors import LockedError
+from dfer_data.storage.walk import entries_of
 
 PREFIX = ".lock"
 """The names of all files of this module begin with it."""
@@ -24,20 +26,20 @@ _BRIEF_SECONDS = 60.0
 
 
 @contextlib.contextmanager
-def hold_folder(out: Path, *, task_index: int | None = None) -> Iterator[None]:
-    """Hold the lock of the folder `out` for the block, or the lock of one task of an array.
+def hold_folder(out: Path, *, task_index: int | None = None, flag: str = "--out") -> Iterator[None]:
+    """Hold the lock of the folder `out` for the block, or the lock of one task of an array; `flag` chooses the folder.
 
     Raises LockedError naming the holder: the whole folder and its tasks exclude each other; tasks with different
     indices do not.
     """
     with contextlib.ExitStack() as stack:
         if task_index is None:
-            stack.enter_context(_locked(out / PREFIX, out))
-            for task in sorted(out.glob(f"{PREFIX}-task-????")):
-                stack.enter_context(_locked(task, out))
+            stack.enter_context(_locked(out / PREFIX, out, flag))
+            for task in (path for path in entries_of(out) if re.fullmatch(r".lock-task-\d{4}", path.name)):
+                stack.enter_context(_locked(task, out, flag))
         else:
-            stack.enter_context(_locked(out / f"{PREFIX}-task-{task_index:04d}", out))
-            with _locked(out / PREFIX, out):
+            stack.enter_context(_locked(out / f"{PREFIX}-task-{task_index:04d}", out, flag))
+            with _locked(out / PREFIX, out, flag):
                 pass
         yield
 
@@ -59,16 +61,17 @@ def hold_briefly(out: Path, name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, out: Path) -> Iterator[None]:
+def _locked(path: Path, out: Path, flag: str) -> Iterator[None]:
     lock = filelock.FileLock(path)
     holder = path.with_name(path.name + ".json")
     try:
         lock.acquire(timeout=_MOMENT_SECONDS)
     except filelock.Timeout:
-        raise LockedError(f"{out} is in use by {_holder_name(holder)}; wait for it, or choose another --out") from None
+        raise LockedError(f"{out} is in use by {_holder_name(holder)}; wait for it, or choose another {flag}") from None
     try:
         temporary = holder.with_suffix(".part")
-        temporary.write_text(json.dumps({"host": socket.gethostname(), "pid": os.getpid()}), encoding="utf-8")
+        facts = {"host": socket.gethostname(), "pid": os.getpid()}
+        temporary.write_text(json.dumps(facts, allow_nan=False), encoding="utf-8")
         temporary.replace(holder)  # another run reads the whole file or none
         yield
     finally:

@@ -48,7 +48,7 @@ class LocalBytes:
     def index(self, num_bytes: int, crc32: int) -> bytes:
         """Return the first bytes."""
         with self._path.open("rb") as file:
-            return file.read(num_bytes)
+            return file.read(min(num_bytes, self.size()))
 
     def size(self) -> int:
         """Return the size in bytes."""

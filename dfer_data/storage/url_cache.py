@@ -60,7 +60,7 @@ class Remote:
             document = self.read("dataset.json", limit_seconds=FIRST_ANSWER_SECONDS)
             folder = datasets_folder() / hashlib.sha256(document).hexdigest()[:16] / PurePosixPath(self.url).name
             folder.mkdir(parents=True, exist_ok=True)
-            _write(folder / ORIGIN_NAME, json.dumps({"url": self.url}).encode("utf-8"))
+            _write(folder / ORIGIN_NAME, json.dumps({"url": self.url}, allow_nan=False).encode("utf-8"))
             _write(folder / "dataset.json", document)
         self.folder = folder
 

@@ -19,8 +19,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from uuid import uuid4
 
-import psutil
-
 from dfer_data.errors import DferError, LockedError
 from dfer_data.storage.folder_lock import PREFIX
 from dfer_data.storage.url_files import UrlFiles
@@ -30,7 +28,6 @@ BEAT_SECONDS = 5.0
 STALE_SECONDS = 60.0
 """A lock that is not renewed for this time has no holder."""
 _POLL_SECONDS = 1.0
-_CLOCK_SECONDS = 5.0  # setting the clock of a machine shifts the reported start of a process
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Holder:
     machine: str
     """Id of the machine's boot and of its container; empty if unknown."""
     process_start: float
-    """When the process started, by that machine's clock; distinguishes it from a later process with the same id."""
+    """Seconds from the machine's boot to the start of the process; tells it from a later process with the same id."""
     token: str
     """Random; unique to this lock."""
     num_beats: int = 0
@@ -146,7 +143,7 @@ def _remove_stale(files: UrlFiles, name: str, *, on_wait: Callable[[Holder], Non
 def _is_alive(files: UrlFiles, name: str, content: bytes, holder: Holder, *, on_wait: Callable[[Holder], None]) -> bool:
     if holder.machine and holder.machine == _machine():
         start = _process_start(holder.pid)
-        return start is not None and abs(start - holder.process_start) < _CLOCK_SECONDS
+        return start is not None and start == holder.process_start
     on_wait(holder)
     deadline = time.monotonic() + STALE_SECONDS
     while time.monotonic() < deadline:
@@ -174,7 +171,7 @@ def _read(files: UrlFiles, name: str) -> bytes | None:
 
 
 def _content(holder: Holder) -> bytes:
-    return json.dumps(asdict(holder)).encode("utf-8")
+    return json.dumps(asdict(holder), allow_nan=False).encode("utf-8")
 
 
 def _parsed(content: bytes) -> Holder | None:
@@ -190,12 +187,15 @@ def _this_process() -> Holder:
 
 
 def _process_start(pid: int) -> float | None:
-    """Return the start time of a process; None if there is none, or only its exit code is left."""
+    """Return when a process started, in seconds since boot; None if there is none, or only its exit code is left.
+
+    The clock of the machine can be set while a lock is held; the time since boot cannot.
+    """
     try:
-        process = psutil.Process(pid)
-        return None if process.status() == psutil.STATUS_ZOMBIE else float(process.create_time())
-    except psutil.Error:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+    except OSError:
         return None
+    return None if fields[0] in ("Z", "X") else int(fields[19]) / os.sysconf("SC_CLK_TCK")
 
 
 def _machine() -> str:

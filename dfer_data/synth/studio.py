@@ -42,15 +42,16 @@ def refuse_filled(out: Path) -> None:
 def appearing(out: Path) -> Iterator[Path]:
     """Yield a temporary folder that is renamed to `out` if the block succeeds, and deleted if it fails."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    temporary = work / out.name
     try:
-        temporary.chmod(0o755)
+        temporary.mkdir()  # mkdtemp's own mode is 0700, whatever the umask
         yield temporary
         if out.exists():
             out.rmdir()
         temporary.rename(out)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def run_all(make: Callable[[_Clip], _Row], clips: Sequence[_Clip], *, num_workers: int) -> Iterator[_Row]:

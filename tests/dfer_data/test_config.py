@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from dfer_data.config import PrepareConfig
-from dfer_data.errors import FormatVersionError
+from dfer_data.config import TRACK_LIMITS, PrepareConfig, Request
+from dfer_data.errors import FormatVersionError, UsageError
 from tests.dfer_data.tiny import CONFIG
 
 
@@ -17,3 +21,22 @@ def test_settings_survive_their_file() -> None:
 def test_settings_of_a_newer_dfer_are_refused() -> None:
     with pytest.raises(FormatVersionError, match=r"settings of a newer dfer \(colour\): update"):
         PrepareConfig.from_dict(CONFIG.as_dict() | {"colour": "red"})
+
+
+def test_limits_of_tracks_that_are_off_are_not_stored() -> None:
+    assert not CONFIG.as_dict().keys() & set(TRACK_LIMITS)
+    every = replace(CONFIG, all_tracks=True)
+    limited = replace(every, min_track_frames=16, min_brightness=8)
+    assert every.as_dict() | {"min_track_frames": 16, "min_brightness": 8} == limited.as_dict()
+    for config in (every, limited):
+        assert PrepareConfig.from_dict(config.as_dict()) == config
+
+
+@pytest.mark.parametrize("name", TRACK_LIMITS)
+@pytest.mark.parametrize(
+    ("kind", "others"), [(Request, {"dataset": "folder", "source": Path()}), (PrepareConfig, CONFIG.as_dict())]
+)
+def test_limits_of_tracks_need_all_tracks(kind: Any, others: dict[str, Any], name: str) -> None:
+    with pytest.raises(UsageError, match=f"^--{name.replace('_', '-')}: only with --all-tracks$"):
+        kind(**others | {name: 1})
+    assert getattr(kind(**others | {name: 1, "all_tracks": True}), name) == 1

@@ -139,7 +139,126 @@ def test_former_dfers_own_rule_for_short_clips() -> None:
 def test_uniform_is_numpys() -> None:
     assert views("uniform", 70, part="test")[0].tolist() == np.linspace(0, 69, 16).astype(int).tolist()
     assert len(set(views("uniform", 16, part="train")[0].tolist())) == 16
-    assert views("uniform", 5, part="train")[0].tolist() == [i % 5 for i in range(16)]
+
+
+def test_uniform_repeats_a_short_clip_before_it_chooses() -> None:
+    assert views("uniform", 12, part="test")[0].tolist() == [0, 1, 3, 4, 6, 7, 9, 10, 0, 1, 3, 4, 6, 7, 9, 11]
+    assert views("uniform", 8, part="train")[0].tolist() == [*range(8), *range(8)]
+    draws = {tuple(views("uniform", 12, part="train", seed=seed)[0].tolist()) for seed in range(20)}
+    assert len(draws) > 10
+    assert all(max(drawn.count(frame) for frame in drawn) <= 2 for drawn in draws)
+
+
+LENGTHS = range(1, 41)
+
+
+def repeated(num_frames: int) -> list[int]:
+    """The indices of a clip, again and again until there are sixteen, as the code of DFEW's owners has them."""
+    indices = list(range(num_frames))
+    while len(indices) < 16:
+        indices += range(num_frames)
+    return indices
+
+
+def authors_test(name: str, num_frames: int) -> list[list[int]]:
+    """The test views of the authors' code, without numpy."""
+    if name.startswith("segments"):
+        n, d = map(int, name.removeprefix("segments-").split("x"))
+        step = (num_frames - d + 1) / n
+        starts = [int(step / 2 + step * k) if num_frames > n + d - 1 else 0 for k in range(n)]
+        return [[min(start + i, num_frames - 1) for start in starts for i in range(d)]]
+    if name == "uniform":
+        indices = repeated(num_frames)
+        return [[indices[i * (len(indices) - 1) // 15] for i in range(16)]]
+    if name == "dense":
+        start = max(0, (num_frames - 16) // 2)
+        return [[min(start + i, num_frames - 1) for i in range(16)]]
+    every = list(range(0, num_frames, int(name.rpartition("-")[2])))
+    every += every[-1:] * (16 - len(every))
+    return [every[:16], every[-16:]]
+
+
+def padded(num_frames: int, short: str) -> list[int]:
+    frames = list(range(num_frames))
+    ends = {"edge": frames[-1:] * 16, "loop": frames * 16, "zero": [BLACK] * 16}
+    return (frames + ends[short])[:16]
+
+
+@pytest.mark.parametrize("name", sorted(SAMPLERS.keys() - {"m3dfel"}))
+def test_the_test_frames_of_each_length_are_the_authors(name: str) -> None:
+    for num_frames in LENGTHS:
+        wanted = authors_test(name, num_frames)
+        assert views(name, num_frames, part="test", short="formula").tolist() == wanted, num_frames
+        for short in ("edge", "loop", "zero", "drop"):
+            if num_frames < 16:
+                rule = [padded(num_frames, short)] * len(wanted) if short != "drop" else None
+            else:  # of sixteen frames each is taken where the formula of sixteen segments takes the first alone
+                rule = [list(range(16))] if (name, num_frames) == ("segments-16x1", 16) else wanted
+            if rule is None:
+                with pytest.raises(ValueError, match="left out"):
+                    views(name, num_frames, part="test", short=short)
+            else:
+                assert views(name, num_frames, part="test", short=short).tolist() == rule, (num_frames, short)
+
+
+def allowed_in_train(name: str, num_frames: int) -> list[set[int]]:
+    """For each of the sixteen places, the frames that the authors' train code can put there."""
+    last, everywhere = num_frames - 1, set(range(num_frames))
+    if name.startswith("segments"):
+        n, d = map(int, name.removeprefix("segments-").split("x"))
+        length = (num_frames - d + 1) // n
+        runs = []
+        for k in range(n):
+            if length > 0:
+                starts = set(range(k * length, (k + 1) * length))
+            else:
+                starts = set(range(max(1, num_frames - d + 1))) if num_frames > n else {0}
+            runs += [{min(start + i, last) for start in starts} for i in range(d)]
+        return runs
+    if name == "m3dfel":
+        return [{min(last, num_frames * i // 16 + draw) for draw in range(16)} for i in range(16)]
+    if name == "uniform":
+        indices = repeated(num_frames)
+        return [{indices[at] for at in range(i, len(indices) - 15 + i)} for i in range(16)]
+    if name == "dense":
+        return [{min(start + i, last) for start in range(max(1, num_frames - 15))} for i in range(16)]
+    stride = int(name.rpartition("-")[2])
+    if num_frames > 16 * stride:
+        return [everywhere] * 16
+    spaced = [min(last, int(i * num_frames / max(1, num_frames // stride - 1))) for i in range(num_frames // stride)]
+    return [{frame} for frame in (spaced + [last] * 16)[:16]]
+
+
+@pytest.mark.parametrize("name", SAMPLERS)
+def test_the_train_frames_of_each_length_are_among_the_authors(name: str) -> None:
+    for num_frames in LENGTHS:
+        allowed = allowed_in_train(name, num_frames)
+        for seed in range(12):
+            drawn = views(name, num_frames, part="train", seed=seed)[0].tolist()
+            assert all(frame in frames for frame, frames in zip(drawn, allowed, strict=True)), (num_frames, drawn)
+            for short in ("edge", "loop", "zero", "drop"):
+                if num_frames >= 16:
+                    assert views(name, num_frames, part="train", seed=seed, short=short)[0].tolist() == drawn
+                elif short != "drop":
+                    wanted = padded(num_frames, short)
+                    assert views(name, num_frames, part="train", seed=seed, short=short)[0].tolist() == wanted
+
+
+@pytest.mark.parametrize("part", PARTS)
+@pytest.mark.parametrize("name", ["segments-8x2", "segments-16x1", "uniform", "dense", "strided-window-1"])
+@settings(max_examples=150)
+@given(num_frames=st.one_of(st.integers(16, 40), st.integers(16, 3000)), seed=st.integers(0, 2**32))
+def test_a_clip_that_is_not_short_shows_many_frames(name: str, part: Part, num_frames: int, seed: int) -> None:
+    for view in views(name, num_frames, part=part, seed=seed, short="edge"):
+        assert len(set(view.tolist())) >= 8
+    assert len(set(views("strided-window-4", 16, part="test")[0].tolist())) == 4  # as its authors have it
+
+
+@pytest.mark.parametrize("clip_frames", [2, 4, 8, 16, 32])
+@pytest.mark.parametrize("name", ["segments-8x2", "segments-16x1"])
+def test_a_clip_of_as_many_frames_as_are_read_is_read_whole(name: str, clip_frames: int) -> None:
+    found = frames_of_clip(clip_frames, part="test", sampler_name=name, clip_frames=clip_frames)
+    assert found.tolist() == [list(range(clip_frames))]
 
 
 @settings(max_examples=200)

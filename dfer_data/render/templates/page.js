@@ -8,9 +8,10 @@
   const byId = (id) => document.getElementById(id);
 
   // Characters that would hide or turn round what stands beside them are shown as escapes.
-  const unseen = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
-  const visible = (text) =>
-    String(text).replace(unseen, (letter) => `\\u${letter.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  const unseen = /(?![\n\t\u200c\u200d])[\p{C}\p{Zl}\p{Zp}]/gu;
+  const escape = (number) => (number < 0x10000 ? `\\u${hex(number, 4)}` : `\\U${hex(number, 8)}`);
+  const hex = (number, digits) => number.toString(16).padStart(digits, "0");
+  const visible = (text) => String(text).replace(unseen, (letter) => escape(letter.codePointAt(0)));
 
   function make(name, text, className) {
     const element = document.createElement(name);

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from dfer_data.sources.base import Layout, SourceListing
 from dfer_data.sources.class_labels import CREMAD_NAMES
 from dfer_data.sources.filename_codes import Named, list_coded
 from dfer_data.sources.tree import DatasetTree
+from dfer_data.storage.csv_text import csv_rows
 
 _CODES = dict(zip(("ANG", "DIS", "FEA", "HAP", "NEU", "SAD"), CREMAD_NAMES, strict=True))
 _LIST = "SentenceFilenames.csv"
@@ -37,10 +37,17 @@ def _listed(tree: DatasetTree, faults: list[str]) -> Iterator[tuple[str, str]]:
     lines = list(read_lines(tree.root, path, faults)) if path else []
     seen: dict[str, str] = {}
     for where, line in lines[1:]:
-        (cells,) = csv.reader([line.strip()])
+        cells = _cells(line)
         if len(cells) != 2 or not cells[0].isdecimal():
             faults.append(f"{where}: {line!r} is not a number and a file name")
         elif (first := seen.setdefault(cells[1], where)) != where:
             faults.append(f"{where}: {cells[1]} is listed twice ({first})")
         else:
             yield where, cells[1]
+
+
+def _cells(line: str) -> list[str]:
+    try:
+        return [cell for _, cells in csv_rows(line.strip()) for cell in cells]
+    except ValueError:  # an open quote
+        return []

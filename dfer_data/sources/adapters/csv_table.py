@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from dfer_data.sources.base import Layout, SourceListing
 from dfer_data.sources.catalog import not_there
 from dfer_data.sources.listed_paths import SPLITS, VALIDATION, ListedPath, list_lines
 from dfer_data.sources.tree import DatasetTree, scan
+from dfer_data.storage.csv_text import csv_rows
 
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "path": ("path", "video", "file", "filename", "video_name", "clip"),
@@ -51,15 +51,18 @@ def _rows(root: Path, name: str, faults: list[str]) -> Iterator[_Row]:
     text = decoded(root, name, faults)
     if text is None:
         return
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=text.partition("\n")[0].count))
-    header = [cell.strip().lower() for cell in next(reader, [])]
+    try:
+        table = list(csv_rows(text, delimiter=max(",;\t", key=text.partition("\n")[0].count)))
+    except ValueError as error:
+        faults.append(f"{name}: is not CSV ({error}); check the quotes around this line")
+        return
+    header = [cell.strip().lower() for cell in (table[0][1] if table else [])]
     indices = {column: [i for i, word in enumerate(header) if word in words] for column, words in _COLUMNS.items()}
     columns = ", ".join(header) or "(nothing)"
     faults += [f"{name}:1: no column {column} in: {columns}" for column in ("path", "label") if not indices[column]]
     faults += [f"{name}:1: two columns mean {column}: {columns}" for column, i in indices.items() if len(i) > 1]
-    line = reader.line_num + 1
-    for cells in [] if faults else reader:
-        where, line = f"{name}:{line}", reader.line_num + 1
+    for line, cells in [] if faults else table[1:]:
+        where = f"{name}:{line}"
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(header):
@@ -79,7 +82,7 @@ def _lines(rows: Sequence[_Row], faults: list[str]) -> Iterator[ListedPath]:
     for where, row in rows:
         fold, word = row.get("fold", ""), row.get("split", "").lower()
         split = SPLITS.get(word, "train" if has_test else "test")  # with a test split, validation clips are trained on
-        if "fold" in row and not (fold.isdecimal() and int(fold) >= 1):
+        if "fold" in row and not (re.fullmatch(r"[0-9]{1,255}", fold) and int(fold) >= 1):
             faults.append(f"{where}: fold {fold!r}; a whole number from 1 is needed")
         elif "split" in row and word not in (*SPLITS, *VALIDATION):
             faults.append(f"{where}: split {row['split']!r}; known: train, test, val")

@@ -1,7 +1,8 @@
 """DFEW (Jiang et al., ACM MM 2020): original videos or shipped crops, five official folds, label names.
 
 Split files: `EmoLabel_DataSplit/{train,test}(single-labeled)/set_K.csv`, header `video_name,label`, ids without leading
-zeros, labels from 1. Videos: `Clip/original/00001.mp4` (or `1.mp4`). Crops: `Clip/clip_224x224/00001/*.jpg`; these
+zeros, labels from 1; copies without `(single-labeled)`, and those of the owners' code, `label/single_trainset_K.csv`,
+are read too. Videos: `Clip/original/00001.mp4` (or `1.mp4`). Crops: `Clip/clip_224x224/00001/*.jpg`; these
 pictures are really 256 x 256, and their names sort correctly only by number. `clip_224x224_16f` holds the same crops
 interpolated to 16 frames. Votes: `dfew_votes.py`.
 """
@@ -25,6 +26,12 @@ from dfer_data.sources.tree import DatasetTree, Found, by_clip, five_digits, sca
 _FOLDS = ("1", "2", "3", "4", "5")
 _SPLITS: tuple[Split, ...] = ("train", "test")
 _HEADER = "video_name,label"
+_SPLIT_FILES: tuple[tuple[str, str, str], ...] = (
+    ("{split}(single-labeled)", r"{split}\(single[-_]labeled\)/[^/]+\.csv", "set_{fold}.csv"),
+    ("{split}/set_K.csv", r"{split}/set_\d+\.csv", "set_{fold}.csv"),
+    ("label/single_{split}set_K.csv", r"single_{split}set_\d+\.csv", "single_{split}set_{fold}.csv"),
+)
+"""Where split files are found, the best first: description, end of their paths, name of each."""
 _CROPS = ("clip_224x224", "clip_224x224_16f", "clip_224x16f")
 
 
@@ -32,7 +39,7 @@ def list_dfew(root: Path, *, layout: Layout, crops: str | None = None) -> Source
     """List DFEW's single-labelled clips. See Source."""
     tree = scan(root, dataset="dfew")
     entries, faults = _read_splits(tree)
-    votes, more_faults = read_votes(root)
+    votes, more_faults = read_votes(tree)
     faults += more_faults
     found = _videos(tree, faults) if layout == "videos" else _frames(tree, crops, faults)
     pattern = "Clip/original/*.mp4" if layout == "videos" else f"Clip/{crops or _CROPS[0]}/*/*.jpg{_other_crops(tree)}"
@@ -44,17 +51,23 @@ def list_dfew(root: Path, *, layout: Layout, crops: str | None = None) -> Source
 
 def _read_splits(tree: DatasetTree) -> tuple[list[Entry], list[str]]:
     """Read all ten split files; return their entries and every fault with file and line."""
-    folders = {split: _split_folder(tree, split) for split in _SPLITS}
-    if not any(folders.values()):
+    places = [
+        (place, file_name, {split: _split_folder(tree, pattern.format(split=split)) for split in _SPLITS})
+        for place, pattern, file_name in _SPLIT_FILES
+    ]
+    found = next((known for known in places if any(folder is not None for folder in known[2].values())), None)
+    if found is None:
         raise not_there("dfew", f"no split files of DFEW below {tree.root}")
+    place, file_name, folders = found
     entries: list[Entry] = []
     faults: list[str] = []
     for split, folder in folders.items():
         if folder is None:
-            faults.append(f"{split}(single-labeled): this folder of split files is missing")
+            kind = "this folder of split files is" if place.endswith(")") else "these split files are"
+            faults.append(f"{place.format(split=split)}: {kind} missing")
             continue
         for fold in _FOLDS:
-            name = f"{folder}/set_{fold}.csv"
+            name = (folder / file_name.format(split=split, fold=fold)).as_posix()
             if name in tree.files:
                 entries += _read_split(tree.root, name, fold=fold, split=split, faults=faults)
             else:
@@ -62,10 +75,10 @@ def _read_splits(tree: DatasetTree) -> tuple[list[Entry], list[str]]:
     return entries, faults
 
 
-def _split_folder(tree: DatasetTree, split: str) -> str | None:
-    pattern = re.compile(rf"{split}\(single[-_]labeled\)", re.IGNORECASE)
-    folders = (str(PurePosixPath(path).parent) for path in tree.files if path.lower().endswith(".csv"))
-    return next((folder for folder in folders if pattern.fullmatch(PurePosixPath(folder).name)), None)
+def _split_folder(tree: DatasetTree, pattern: str) -> PurePosixPath | None:
+    """Return the folder of the first file whose path ends with the pattern."""
+    end = re.compile(rf"(?:.*/)?{pattern}", re.IGNORECASE)
+    return next((PurePosixPath(path).parent for path in tree.files if end.fullmatch(path)), None)
 
 
 def _read_split(root: Path, name: str, *, fold: str, split: Split, faults: list[str]) -> Iterator[Entry]:

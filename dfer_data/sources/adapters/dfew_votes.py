@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from dfer_data.errors import AnnotationError
 from dfer_data.sources.class_labels import DFEW_NAMES, DFEW_NUMBERS
 from dfer_data.sources.spreadsheet import read_rows
+from dfer_data.sources.tree import DatasetTree
 
 Votes = tuple[tuple[int, ...] | None, str]
 NO_VOTES: Votes = (None, "")
 
 
-def read_votes(root: Path) -> tuple[dict[str, Votes], list[str]]:
+def read_votes(tree: DatasetTree) -> tuple[dict[str, Votes], list[str]]:
     """Return clip id -> (votes in the order of DFEW_NAMES, resulting label), and faults; both empty without a sheet."""
-    path = next((path for path in sorted(root.rglob("annotation.xlsx")) if path.is_file()), None)
-    if path is None:
+    name = tree.named("annotation.xlsx")
+    if name is None:
         return {}, []
-    name = path.relative_to(root).as_posix()
     try:
-        (_, header), *rows = list(read_rows(path, name)) or [(1, ())]
+        (_, header), *rows = list(read_rows(tree.root / name, name)) or [(1, ())]
     except AnnotationError as error:
         return {}, list(error.faults)
     columns, faults = _vote_columns(header, name)

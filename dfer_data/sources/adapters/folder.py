@@ -1,6 +1,7 @@
 """A folder of videos (`video.mp4`, or `label/video.mp4` at any depth) or of crops (`label/clip/*.jpg`).
 
-Folders `train`, `test` and `val` above all labels are splits: `train/label/video.mp4`.
+Folders `train`, `test` and `val` above all labels are splits: `train/label/video.mp4`, perhaps below one more folder,
+as an archive has it: `CAER/train/label/video.mp4`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
 from dfer_data.errors import AnnotationError, UsageError
@@ -64,6 +65,8 @@ def _normal(path: str) -> str:
 def _labels_and_folds(clip_ids: Iterable[str]) -> tuple[dict[str, str | None], dict[str, dict[str, Split]]]:
     """Return clip id -> label or None, and the fold of the folders if all that could be labels are splits."""
     parents = {clip_id: PurePosixPath(clip_id).parts[:-1] for clip_id in clip_ids}
+    num_above = _num_above_splits(parents.values())
+    parents = {clip_id: folders[num_above:] for clip_id, folders in parents.items()}
     words = {_split_word(folders[0]) for folders in parents.values() if folders}
     is_deep = len(words) > 1 or any(len(folders) > 1 for folders in parents.values())
     if not (words and is_deep and "" not in words):
@@ -72,6 +75,14 @@ def _labels_and_folds(clip_ids: Iterable[str]) -> tuple[dict[str, str | None], d
     fold = {clip_id: SPLITS.get(_split_word(folders[0]), others) for clip_id, folders in parents.items() if folders}
     labels = {clip_id: folders[1] if len(folders) > 1 else None for clip_id, folders in parents.items()}
     return labels, {"1": fold} if len(set(fold.values())) > 1 else {}
+
+
+def _num_above_splits(parents: Collection[tuple[str, ...]]) -> int:
+    """Return the number of folders above those of the splits, which hold nothing but labels; 0 without splits."""
+    columns = [set(names) for names in zip(*parents, strict=False)]
+    num_common = next((depth for depth, names in enumerate(columns) if len(names) > 1), len(columns))
+    are_splits = len(columns) > num_common + 1 and all(map(_split_word, columns[num_common]))
+    return num_common if are_splits else 0
 
 
 def _split_word(folder: str) -> str:
@@ -88,7 +99,8 @@ def _notes(clip_ids: Iterable[str], layout: Layout) -> list[str]:
     if len(splits) < len(tops) and splits:
         other = next(top for top in tops if top not in splits)
         return [f"{' and '.join(splits)} are classes here, not splits, because of the folders next to them ({other})"]
-    if len(tops) == 1 and not splits and len({words[1] for words in parts if len(words) > 2}) > 1:
+    num_above = _num_above_splits([words[:-1] for words in parts])
+    if len(tops) == 1 and not splits and not num_above and len({words[1] for words in parts if len(words) > 2}) > 1:
         return [
             f"all {WORDS[layout]} are below one folder, {tops[0]}, which is the only class; if the classes are below "
             "it, give that folder with --source"

@@ -34,7 +34,7 @@ def test_the_graph_in_pytorch_gives_the_same_landmarks(
 ) -> None:
     reference = RetinaFace(retinaface_weights, long_side_px=320)
     ported = RetinaFace(retinaface_weights, long_side_px=320)
-    monkeypatch.setattr(ported, "_network", torch_network(retinaface_weights, device="cpu"))
+    monkeypatch.setattr(ported, "_network", torch_network(retinaface_weights.read_bytes(), device="cpu"))
     np.testing.assert_allclose(landmarks(ported, images), landmarks(reference, images), atol=WITHIN_PX)
 
 
@@ -46,7 +46,7 @@ def test_an_operation_that_is_not_known_is_named(tmp_path: Path) -> None:
     graph = helper.make_graph([helper.make_node("Tan", ["x"], ["y"])], "g", values[:1], values[1:])
     onnx.save(helper.make_model(graph), tmp_path / "tan.onnx")
     with pytest.raises(ValueError, match="unsupported operations: Tan"):
-        TorchGraph(tmp_path / "tan.onnx", device="cpu", dtype=__import__("torch").float32)
+        TorchGraph((tmp_path / "tan.onnx").read_bytes(), device="cpu", dtype=__import__("torch").float32)
 
 
 def test_bf16_stays_near_or_says_that_the_cpu_has_none(retinaface_weights: Path, images: list[Image]) -> None:

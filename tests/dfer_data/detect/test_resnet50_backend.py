@@ -123,7 +123,8 @@ def _written(folder: Path, kind: str, tensors: dict[str, Tensor]) -> Path:
 def test_weights_are_read_whatever_holds_them(kind: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     model, other = _Model(), _Model()
-    tensors = read_resnet50(_written(tmp_path, kind, model.state_dict()))
+    path = _written(tmp_path, kind, model.state_dict())
+    tensors = read_resnet50(path, path.read_bytes())
     fill(other, {f"{name}": tensor for name, tensor in tensors.items()}, name="x")
     for name, tensor in model.state_dict().items():
         torch.testing.assert_close(other.state_dict()[name], tensor, rtol=0, atol=0)
@@ -147,7 +148,7 @@ def test_what_is_no_file_of_weights_is_told_in_one_line(tmp_path: Path) -> None:
         ("text.zip", "not a weights file that PyTorch can read|holds code"),
     ]:
         with pytest.raises(UsageError, match=message) as caught:
-            read_resnet50(tmp_path / name)
+            read_resnet50(tmp_path / name, (tmp_path / name).read_bytes())
         assert name in str(caught.value)
         assert "\n" not in str(caught.value)
 

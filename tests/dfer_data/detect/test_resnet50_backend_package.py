@@ -66,7 +66,7 @@ def test_detections_are_those_of_the_package_before_it_truncates(random_weights:
     from retinaface.predict_single import Model
 
     package: Any = Model(max_size=SIDE_PX, device="cpu")
-    package.load_state_dict(read_resnet50(random_weights))
+    package.load_state_dict(read_resnet50(random_weights, random_weights.read_bytes()))
     package.eval()
     ours = RetinaFace(random_weights, long_side_px=SIDE_PX, backbone="resnet50").detect(squares)
     num_faces = 0

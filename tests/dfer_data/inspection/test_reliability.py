@@ -46,8 +46,10 @@ def test_hit_rates_and_counts_are_those_of_the_manifest(faces: PreparedDataset) 
         assert part.num_failed == (rows["status"] == "failed").sum()
         assert part.num_partial == (rows["status"] == "partial").sum()
         assert part.num_low == (made["detection_rate"] < 0.9).sum()
+        assert part.num_seldom == (made["detection_rate"] < 0.5).sum()
+        assert part.num_shortened == (3 * made["num_frames"] < 2 * made["num_source_frames"]).sum()
         assert part.num_filled_frames == made["num_interpolated"].sum()
-    assert whole.num_failed == 2
+    assert (whole.num_failed, whole.num_shortened) == (2, 1)
     assert 0 < (whole.hit_rate or 0) < 1
 
 

@@ -21,7 +21,7 @@ from dfer_data.config import Request
 from dfer_data.detect.registry import build_detector
 from dfer_data.errors import ConfigMismatchError, CorruptDataError, CorruptShardError, LockedError, UsageError
 from dfer_data.faces.aligned_faces import decode
-from dfer_data.faces.pipeline import Failure, clips_of_video
+from dfer_data.faces.pipeline import Clip, clips_of_video
 from dfer_data.frame_sampling import baked_frames
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset, read_clip
@@ -174,7 +174,7 @@ def test_plain_tensors_are_the_aligned_faces_before_any_jpeg(
     detector = build_detector(config, weights=prepared.resolved.weights)
     assert detector is not None
     (result,) = clips_of_video(path, SourceVideo(clip_id, clip_id, 1, None), config=config, detector=detector)
-    assert not isinstance(result, Failure)
+    assert isinstance(result, Clip)
     aligned = np.stack([decode(face.payload, config) for face in result.faces])
     wanted = aligned[baked_frames(len(aligned))].transpose(0, 3, 1, 2)
     plain = read_clip(prepared_clips16.out, clip_id)
@@ -245,12 +245,12 @@ def test_every_video_is_one_event(prepared: Prepared, tmp_path: Path) -> None:
     assert tree(tmp_path / "out") == tree(prepared.out)
 
 
-def test_progress_is_reported_every_30_seconds_and_logged(
+def test_progress_is_reported_at_a_pace_and_logged(
     prepared: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each video takes 12 seconds of a made clock."""
     now = 0.0
-    monkeypatch.setattr("dfer_data.preparation.progress.time.monotonic", lambda: now)
+    monkeypatch.setattr("dfer_data.render.pace.time.monotonic", lambda: now)
     events: list[PreparationEvent] = []
 
     def note(event: PreparationEvent) -> None:
@@ -260,17 +260,36 @@ def test_progress_is_reported_every_30_seconds_and_logged(
 
     run_preparation(prepared.resolved, tmp_path / "out", num_workers=0, on_event=note)
     found = [event for event in events if isinstance(event, PreparationProgress)]
-    assert [(event.num_done, event.num_videos, event.seconds_left) for event in found] == [(3, 7, 48.0), (6, 7, 12.0)]
-    num_frames = [sum(event.num_frames for event in done) for done in (videos(events)[:3], videos(events)[:6])]
-    assert [event.frames_per_second for event in found] == [num_frames[0] / 36, num_frames[1] / 72]
-    assert str(found[1]).startswith("6 of 7 videos (86 %), ")
-    assert str(found[1]).endswith(" failed, about 12 s left")
+    num_bytes = [video.num_bytes for task in prepared.resolved.plan.shards for video in task]
+    reported = [(event.num_done, round(event.share, 6)) for event in found]
+    shares = [sum(num_bytes[:number]) / sum(num_bytes) for number in range(8)]
+    due = [number for number in range(1, 8) if shares[number] - shares[number - 1] >= 0.01]
+    assert len(due) >= 5  # the file of junk is less than a hundredth of the work
+    assert reported == [(number, round(shares[number], 6)) for number in due]
+    num_frames = [event.num_frames for event in videos(events)]
+    for event in found:
+        assert event.frames_per_second == pytest.approx(sum(num_frames[: event.num_done]) / (12 * event.num_done))
+        assert event.seconds_left == pytest.approx(12 * event.num_done * (1 / event.share - 1))
+    assert str(found[-1]).startswith("7 of 7 videos, 100 % of the work, ")
+    assert str(found[-1]).endswith(" failed, about 0 s left")
     log = [json.loads(line) for line in (tmp_path / "out/prepare.log").read_bytes().splitlines()]
-    assert [(line["event"], line.get("num_done")) for line in log] == [
-        ("begun", None),
-        ("progress", 3),
-        ("progress", 6),
-    ]
+    logged = [("begun", None), *(("progress", event.num_done) for event in found)]
+    assert [(line["event"], line.get("num_done")) for line in log] == logged
+
+
+def test_clips_that_show_little_of_their_video_are_counted_by_later_runs_and_by_verify(
+    prepared: Prepared, prepared_copy: Path
+) -> None:
+    clips = pd.read_parquet(prepared.out / "clips.parquet")
+    made = clips[clips["status"] != "failed"]
+    summary = run_preparation(prepared.resolved, prepared_copy, num_workers=0)
+    assert summary.num_shards_made == 0
+    coverage = summary.coverage
+    assert set(coverage.seldom_detected) == set(made["clip_id"][made["detection_rate"] < 0.5])
+    assert set(coverage.shortened) == set(made["clip_id"][3 * made["num_frames"] < 2 * made["num_source_frames"]])
+    assert "sad/appears.mp4" in coverage.shortened
+    assert coverage.notes == summary.notes == verify(prepared_copy).notes
+    assert f"{len(coverage.shortened)} clip" in coverage.notes[-1]
 
 
 def videos(events: Sequence[PreparationEvent]) -> list[VideoDone]:
@@ -463,7 +482,7 @@ def test_a_video_that_cannot_be_read_says_so(face_folder: Path, tmp_path: Path) 
 
 def test_names_that_are_hard_to_write_survive(face_folder: Path, tmp_path: Path) -> None:
     source, out = tmp_path / "source", tmp_path / "out"
-    names = ["happy/grin 😀.mp4", "happy/two\nlines.mp4", "-dash/-rf.mp4", 'happy/a,"b.mp4']
+    names = ["happy/grin 😀.mp4", "happy/two\ttabs.mp4", "-dash/-rf.mp4", 'happy/a,"b.mp4']
     for name in names:
         (source / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(face_folder / "happy" / "short.mp4", source / name)

@@ -17,6 +17,7 @@ from dfer_data.config import Request
 from dfer_data.errors import ConfigMismatchError, UsageError
 from dfer_data.faces.align import box_corners, square
 from dfer_data.faces.pipeline import Clip, clips_of_video
+from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset, read_clip
 from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import Summary, run_preparation
@@ -107,6 +108,35 @@ def test_every_person_can_be_a_clip(two: Path, tmp_path: Path) -> None:
         made(two, tmp_path / "out")
 
 
+def test_tracks_below_the_limits_are_counted_and_listed(two: Path, tmp_path: Path) -> None:
+    """All faces are seen for twenty frames."""
+    out = tmp_path / "out"
+    summary = made(two, out, all_tracks=True, min_track_frames=21)
+    assert (dict(summary.num_clips), dict(summary.num_left_out)) == ({"LEFT_OUT": 2}, {"short": 3})
+    assert summary.document is not None
+    assert summary.document["counts"]["left_out"] == {"short": 3}
+    rows = list(csv.DictReader((out / "left_out.csv").read_text().splitlines()))
+    assert [(row["clip_id"], row["track"], row["reasons"], row["num_frames"]) for row in rows] == [
+        ("alone.mp4", "0", "short", "20"),
+        (CLIP, "0", "short", "20"),
+        (CLIP, "1", "short", "20"),
+    ]
+    assert verify(out, deep=True).damages == ()
+    assert open_dataset(out).clips["code"].tolist() == ["LEFT_OUT"] * 2
+    with pytest.raises(ConfigMismatchError, match="min_track_frames: 21 there, 20 now"):
+        made(two, out, all_tracks=True, min_track_frames=20)
+
+
+def test_without_limits_every_track_is_a_clip_as_before_them(two: Path, tmp_path: Path) -> None:
+    off = {"min_track_frames": 1, "min_face_px": 0.0, "min_track_score": 0.0, "min_brightness": 0.0}
+    summary = made(two, tmp_path / "out", all_tracks=True, **off)
+    assert dict(summary.num_clips) == {"ok": 3}
+    assert summary.document is not None
+    assert not summary.document["config"].keys() & off.keys()
+    assert "left_out" not in summary.document["counts"]
+    assert not (tmp_path / "out/left_out.csv").exists()
+
+
 def test_frames_of_a_gap_can_be_left_out(forty: Path) -> None:  # noqa: F811
     detector = Scripted(lambda index: [] if 10 <= index < 15 else [middle(index)])
     config = replace(CONFIG, undetected="drop")
@@ -162,6 +192,7 @@ def test_box_alignment_and_size(two: Path, tmp_path: Path) -> None:
         ),
         (["--smoothing-window", "4"], "--smoothing-window 4: must be an odd number of frames; 1 switches it off"),
         (["--undetected", "keep"], "--undetected keep: must be interpolate or drop"),
+        (["--min-face-px", "20", "--set", "min_brightness=3"], "--min-face-px and --min-brightness: only with --all"),
         (["--all-tracks", "--subjects", "x.csv"], "--subjects cannot be combined with --all-tracks"),
         (
             ["--detector", "dlib", "--precision", "bf16"],

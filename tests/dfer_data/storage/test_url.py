@@ -408,8 +408,9 @@ def test_the_endpoint_may_be_fsspecs_own_setting(
 ) -> None:
     monkeypatch.setenv("FSSPEC_S3_ENDPOINT_URL", os.environ["AWS_ENDPOINT_URL"])
     monkeypatch.delenv("AWS_ENDPOINT_URL")
-    (tmp_path / "dfer.toml").write_text(f'[prepare]\nout = "{bucket.url}"\n[train]\ndata = "{bucket.url}"\n')
-    done = run_dfer("prepare", "dfew", "--source", str(source), "--detector", "none", "--workers", "2", cwd=tmp_path)
+    (tmp_path / "dfer.toml").write_text(f'[train]\ndata = "{bucket.url}"\n')
+    out = ("--out", bucket.url, "--workers", "2")
+    done = run_dfer("prepare", "dfew", "--source", str(source), "--detector", "none", *out, cwd=tmp_path)
     assert done.returncode == 3, done.stderr
     assert bucket.tree() == tiny.tree(folder)
     assert run_dfer("verify", bucket.url, cwd=tmp_path).returncode == 0

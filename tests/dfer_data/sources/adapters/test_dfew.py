@@ -6,7 +6,7 @@ import pytest
 
 from dfer_data.errors import AnnotationError, UsageError
 from dfer_data.sources.adapters.dfew import list_dfew
-from dfer_data.sources.base import SourceListing
+from dfer_data.sources.base import SourceListing, source_file
 from dfer_data.sources.class_labels import DFEW_NAMES
 from dfer_data.sources.registry import adapter
 from dfer_data.types import Image
@@ -76,6 +76,62 @@ def test_spellings_of_the_split_files(
     other = write_splits(tmp_path_factory.mktemp("other"), **spelling)
     touch(other, *(f"Clip/original/{clip_id}.mp4" for clip_id in IDS))
     assert listed(other) == listed(dfew)
+
+
+@pytest.mark.parametrize("place", ["label/single_{split}set_{fold}.csv", "EmoLabel_DataSplit/{split}/set_{fold}.csv"])
+def test_split_files_in_other_places(dfew: Path, place: str) -> None:
+    wanted = listed(dfew)
+    for split in ("train", "test"):
+        for fold in FOLDS:
+            path = dfew / place.format(split=split, fold=fold)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            split_file(dfew, split, int(fold)).rename(path)
+        split_file(dfew, split, 1).parent.rmdir()
+    assert listed(dfew) == wanted
+    (dfew / place.format(split="test", fold=4)).unlink()
+    assert faults(dfew) == (f"{place.format(split='test', fold=4)}: missing",)
+    for fold in FOLDS:
+        (dfew / place.format(split="test", fold=fold)).unlink(missing_ok=True)
+    assert faults(dfew)[0].endswith("these split files are missing")
+
+
+@pytest.mark.parametrize("linked", ["Clip", "Clip/original", "EmoLabel_DataSplit"])
+def test_a_folder_on_another_disk_may_be_linked(
+    dfew: Path, tmp_path_factory: pytest.TempPathFactory, linked: str
+) -> None:
+    wanted = listed(dfew)
+    elsewhere = tmp_path_factory.mktemp("disk") / "folder"
+    (dfew / linked).rename(elsewhere)
+    (dfew / linked).symlink_to(elsewhere)
+    assert listed(dfew) == wanted
+    if video := next((video.path for video in wanted.videos if video.path.startswith(linked)), None):
+        assert source_file(dfew, video).is_file()
+        with pytest.raises(UsageError, match="leads out of the source folder"):
+            source_file(dfew, f"{linked}/../secret.mp4")
+
+
+def test_links_to_other_folders_and_in_circles_are_not_followed(
+    dfew: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("disk")
+    (dfew / "more").symlink_to(elsewhere)
+    (dfew / "Annotation").symlink_to(dfew)
+    (dfew / "clips").symlink_to(dfew / "Clip")
+    assert [fault.partition(":")[0] for fault in faults(dfew)] == ["Annotation", "clips", "more"]
+
+
+def test_a_file_below_a_linked_folder_may_not_lead_further(
+    dfew: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    disk = tmp_path_factory.mktemp("disk")
+    (dfew / "Clip").rename(disk / "Clip")
+    (dfew / "Clip").symlink_to(disk / "Clip")
+    (disk / "secret.mp4").touch()
+    path = disk / "Clip/original" / f"{IDS[0]}.mp4"
+    path.unlink()
+    path.symlink_to(disk / "secret.mp4")
+    (fault,) = faults(dfew)
+    assert fault.startswith(f"Clip/original/{IDS[0]}.mp4: a link or `..` leads out of the source folder")
 
 
 def test_spaces_around_fields_do_not_matter(dfew: Path) -> None:

@@ -170,6 +170,29 @@ def test_splits_above_the_labels_are_no_classes(tmp_path: Path) -> None:
     assert (found.class_names, found.fold_rule) == (("happy", "sad"), "as the folders say")
 
 
+@pytest.mark.parametrize("above", ["", "CAER/", "data/CAER/"])
+@pytest.mark.parametrize(
+    "splits", [("train", "validation", "test"), ("Train", "VALID", "Test"), ("training", "val", "testing_set")]
+)
+@pytest.mark.parametrize("layout", ["videos", "frames"])
+def test_splits_of_an_unzipped_archive_are_no_classes(
+    tmp_path: Path, above: str, splits: tuple[str, str, str], layout: Layout
+) -> None:
+    end = ".mp4" if layout == "videos" else "/1.jpg"
+    clips = [f"{above}{split}/{label}/x" for split in splits for label in ("Anger", "Happy")]
+    found = list_folder(touch(tmp_path, *(f"{clip}{end}" for clip in clips)), layout=layout)
+    assert (found.class_names, found.notes) == (("angry", "happy"), ())
+    tested = {clip_id for clip_id, split in found.folds["1"].items() if split == "test"}
+    suffix = end if layout == "videos" else ""
+    assert tested == {f"{above}{splits[2]}/{label}/x{suffix}" for label in ("Anger", "Happy")}
+    assert len(found.folds["1"]) == 6
+
+
+def test_folders_between_splits_and_a_label_do_not_hide_it(tmp_path: Path) -> None:
+    found = listed(touch(tmp_path, "happy/train/a.mp4", "happy/test/b.mp4"))
+    assert (found.class_names, found.folds) == (("happy",), {})
+
+
 def test_a_val_folder_without_a_test_folder_is_tested(tmp_path: Path) -> None:
     found = listed(touch(tmp_path, "train/a.mp4", "val/b.mp4"))
     assert found.class_names == ()

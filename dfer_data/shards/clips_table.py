@@ -1,0 +1,144 @@
+"""clips.parquet of strangers: read its columns with every check that readers rely on."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from dfer_data.errors import CorruptDataError
+from dfer_data.shards.layout import COLUMNS
+
+INDEX_COLUMNS = ("clip_id", "status", "label", "shard", "row", "num_frames")
+"""The columns that locate and select clips."""
+_STATUSES = ("ok", "partial", "failed")
+_NULLABLE = frozenset({"label", "group", "votes", "shard", "row", "detection_rate", "mean_score", "track"})
+_MALFORMED = (pa.ArrowException, OSError, ValueError, KeyError, TypeError, IndexError, MemoryError, OverflowError)
+
+
+def read_clips(
+    source: Path | bytes,
+    document: Mapping[str, Any],
+    *,
+    columns: Sequence[str] | None = None,
+    is_checked: bool = False,
+    name: str = "",
+) -> pa.Table:
+    """Return the columns of clips.parquet, given by path or content; all of them without `columns`.
+
+    `is_checked`: this file has passed before. Raises CorruptDataError, with the path or `name`, for a table that no
+    dfer writes.
+    """
+    name = name or str(source)
+    try:
+        with pq.ParquetFile(
+            io.BytesIO(source) if isinstance(source, bytes) else source,
+            memory_map=not isinstance(source, bytes),
+            read_dictionary=[] if columns is None else ["status", "label"],
+        ) as file:
+            faults = [] if is_checked else list(_schema_faults(file, document))
+            table = None if faults else file.read(columns=columns and list(columns), use_threads=False)
+        if table is not None and not is_checked:
+            faults = list(clip_faults(table, document))
+    except _MALFORMED as error:
+        raise CorruptDataError(f"{name} cannot be read as Parquet: {_one_line(error)}; restore it") from error
+    if faults or table is None:
+        raise CorruptDataError(f"{name} {faults[0]}; do not use this dataset: get it again, or prepare it")
+    return table
+
+
+def clips_frame(source: Path | bytes, *, name: str = "") -> pd.DataFrame:
+    """Return a checked clips.parquet as pandas wrote it; CorruptDataError if its notes for pandas do not fit."""
+    name = name or str(source)
+    try:
+        frame = pd.read_parquet(io.BytesIO(source) if isinstance(source, bytes) else source)
+    except _MALFORMED as error:
+        raise CorruptDataError(f"{name} cannot be read by pandas: {_one_line(error)}; restore it") from error
+    if missing := [column for column in COLUMNS if column not in frame.columns and column not in _LATER]:
+        raise CorruptDataError(f"{name} has no column {missing[0]} for pandas; do not use this dataset: get it again")
+    return frame
+
+
+def clip_faults(table: pa.Table, document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what readers rely on and the columns of clips.parquet lack; INDEX_COLUMNS must be among them."""
+    for name in table.column_names:
+        if table[name].null_count and name in COLUMNS and name not in _NULLABLE:
+            yield f"has rows without {name}"
+            return
+    clip_ids, status = table["clip_id"], table["status"].cast(pa.string())
+    if len(clip_ids.unique()) < len(clip_ids):
+        yield "has two rows with the same clip_id"
+    numbers = {row["values"]: row["counts"] for row in pc.value_counts(status).to_pylist()}
+    if numbers != {name: number for name, number in document["counts"]["status"].items() if number}:
+        yield f"has {numbers} clips by status, dataset.json counts {document['counts']['status']}"
+    if others := numbers.keys() - set(_STATUSES):
+        yield f"has the status {min(others)!r:.100}"
+    labels = table["label"].cast(pa.string()).unique().drop_null().to_pylist()
+    if unknown := set(labels) - set(document["class_names"]):
+        yield f"has the label {min(unknown)!r:.100}, which is none of the classes"
+    yield from _place_faults(table.filter(pc.not_equal(status, "failed")), document)
+    if "votes" in table.column_names and not pa.types.is_null(table["votes"].type):
+        lengths = pc.list_value_length(table["votes"]).unique().drop_null().to_pylist()
+        if set(lengths) - {len(document["class_names"])} or pc.list_flatten(table["votes"]).null_count:
+            yield "has votes for another number of classes"
+
+
+def _place_faults(usable: pa.Table, document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the faults in where the clips with faces are: each row of each shard holds one of them."""
+    if any(usable[name].null_count for name in ("shard", "row")):
+        yield "has clips with faces and without a shard or row"
+        return
+    shard, row, num_frames = (usable[name].to_numpy().astype(np.int64) for name in ("shard", "row", "num_frames"))
+    sizes = np.array([facts["num_clips"] for facts in document["shards"]], np.int64)
+    if ((shard < 0) | (shard >= len(sizes))).any():
+        yield f"has clips in shards that do not exist: there are {len(sizes)}"
+        return
+    if ((row < 0) | (row >= sizes[shard])).any():
+        yield "has clips in rows that their shards do not have"
+        return
+    starts = np.cumsum(sizes) - sizes
+    if (np.bincount(starts[shard] + row, minlength=int(sizes.sum())) != 1).any():
+        yield "has two clips in one row of a shard, or a row without a clip"
+    if (num_frames < 1).any():
+        yield "has clips with faces and without frames"
+
+
+def _schema_faults(file: pq.ParquetFile, document: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the columns that are missing or of another type, and a number of rows that dataset.json does not count."""
+    schema, num_clips = file.schema_arrow, document["counts"]["clips"]
+    if file.metadata.num_rows != num_clips:
+        yield f"has {file.metadata.num_rows} rows, dataset.json counts {num_clips} clips"
+    for name, kind in COLUMNS.items():
+        if schema.names.count(name) != 1:
+            if name not in _LATER or name in schema.names:
+                yield f"has no column {name}, or has it twice"
+        elif not _IS_KIND[kind.lower()](schema.field(name).type):
+            yield f"has the column {name} as {schema.field(name).type}, not as {kind}"
+
+
+_LATER = frozenset({"votes", "group", "source_sha256"})
+"""Columns that dfer before its release did not write."""
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(plain) or pa.types.is_large_string(plain))
+
+
+_IS_KIND: Mapping[str, Callable[[pa.DataType], bool]] = {
+    "string": _is_text,
+    "object": lambda kind: pa.types.is_null(kind) or (pa.types.is_list(kind) and pa.types.is_integer(kind.value_type)),
+    "int32": pa.types.is_integer,
+    "float64": pa.types.is_floating,
+}
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200]

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from dfer_data.errors import UsageError
+from dfer_data.storage.files import atomic_file, refuse_unwritable, write_atomically
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_appears_whole_and_replaces_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"before")
+    with atomic_file(path) as file:
+        file.write(b"after")
+        file.flush()
+        assert path.read_bytes() == b"before"
+    assert path.read_bytes() == b"after"
+    write_atomically(path, b"last", work=tmp_path)
+    assert path.read_bytes() == b"last"
+    assert names(tmp_path) == ["a.csv"]
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), ValueError(), KeyboardInterrupt()])
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, error: BaseException) -> None:
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"before")
+
+    def write_half() -> None:
+        with atomic_file(path) as file:
+            file.write(b"half")
+            raise error
+
+    with pytest.raises(type(error)):
+        write_half()
+    assert path.read_bytes() == b"before"
+    assert names(tmp_path) == ["a.csv"]
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("é" * 127 + "x")
+    write_atomically(path, b"content")
+    assert path.read_bytes() == b"content"
+
+
+def test_a_folder_that_takes_no_file_is_refused(tmp_path: Path) -> None:
+    refuse_unwritable(tmp_path)
+    assert names(tmp_path) == []
+    with pytest.raises(UsageError, match=r"cannot write into .*none: .*name another folder"):
+        refuse_unwritable(tmp_path / "none")
