@@ -4,7 +4,7 @@
 
 Pairs of heads at nearly the same place meet in a dissolve, a wipe, a fade through black, cuts at four gains, and a cut
 on one background with one light. One head meets a flash, an exposure step, a turn of 90 degrees, a hand,
-and a pan while it turns.
+and pans, wide and small, while it turns.
 A clip is mixed when one of its tracks has a detection of each person where the picture shows (almost) only that person.
 A clip of one person is split when its longest track lacks more than a tenth of the frames from the first detection to
 the last. `listed`: clips that ambiguous.csv would name.
@@ -346,15 +346,15 @@ def _turn(identity: int, heads: Path, rng: np.random.Generator) -> Pictures:
     return _shot(identity, heads, rng, scene_seed=int(rng.integers(2**31)), yaw=yaw).pictures
 
 
-def _pan(identity: int, heads: Path, rng: np.random.Generator) -> Pictures:
-    """Pan over a third to half of the picture in 12 to 24 frames while the head turns by up to 40 degrees."""
+def _pan(identity: int, heads: Path, rng: np.random.Generator, *, extent: tuple[float, float] = (0.3, 0.5)) -> Pictures:
+    """Pan over a share of the picture in 12 to 24 frames while the head turns by up to 40 degrees."""
     side, length, width = float(rng.choice([-1, 1])), int(rng.integers(12, 25)), _CONFIG.width_px
     share = np.clip((np.arange(_NUM_FRAMES) - 5) / length, 0, 1)
     share = share * share * (3 - 2 * share)
     yaw = np.radians(rng.uniform(-40, 40) * (2 * share - 1)).astype(np.float32)
     shot = _shot(identity, heads, rng, scene_seed=int(rng.integers(2**31)), yaw=yaw)
     middle = float(shot.landmarks[..., 0].mean()) / width - 0.5
-    shifts = width * ((share - 0.5) * side * rng.uniform(0.3, 0.5) - middle)
+    shifts = width * ((share - 0.5) * side * rng.uniform(*extent) - middle)
     matrices = [np.array([[1, 0, shift], [0, 1, 0]], np.float32) for shift in shifts]
     size = (width, _CONFIG.height_px)
     return [
@@ -402,6 +402,7 @@ SINGLES: Mapping[str, Callable[[int, Path, np.random.Generator], Pictures]] = {
     "turn": _turn,
     "hand": _hand,
     "pan": _pan,
+    "small-pan": partial(_pan, extent=(0.05, 0.2)),
 }
 
 

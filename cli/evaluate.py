@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dfer_data.errors import UsageError
+from lstpnet.checkpoints.model_settings import ModelSettings
 
 from ._support import console
 from ._support.options import JsonFlag, refuse_targets, require_torch
+from ._support.setting_options import takes_settings
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
     from lstpnet.checkpoints.open_model import OpenedModel
     from lstpnet.evaluation.cross_dataset import CrossResult
+    from lstpnet.evaluation.features import Features
 
 Source = Annotated[
     Path, typer.Argument(help="Folder of a finished run, exported .onnx, or a checkpoint of the authors' code.")
@@ -25,20 +28,17 @@ Fold = Annotated[
     str | None,
     typer.Option(help="Only the test clips of official folds: 3, or 1,3, or all.", show_default="every clip"),
 ]
-Checkpoint = Annotated[str, typer.Option(help="Checkpoint of a run: last, best, refit or test-best.")]
-TrainedOn = Annotated[str | None, typer.Option(help="Dataset of the authors' checkpoint: dfew, ferv39k or afew.")]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="KEY=VALUE: sampler, short, min_frames, batch_size.")
+    list[str] | None, typer.Option("--set", help="KEY=VALUE: sampler, short, min_frames, batch_size, model.")
 ]
 Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best available")]
 
 
+@takes_settings(ModelSettings)
 def evaluate(
     source: Source,
     data: Data,
     fold: Fold = None,
-    checkpoint: Checkpoint = "last",
-    trained_on: TrainedOn = None,
     protocol: Annotated[
         str | None,
         typer.Option(help="lstpnet, former-dfer, dfer-clip or mae-dfer: test clips and frames of that paper."),
@@ -51,20 +51,32 @@ def evaluate(
     force: Annotated[bool, typer.Option("--force", help="Replace the CSV.")] = False,
     device: Device = None,
     as_json: JsonFlag = False,
+    *,
+    given: dict[str, Any],
 ) -> None:
     """Test a trained model on any prepared dataset, classes matched by name.
 
-    Clips of classes unknown to the model are left out and counted; a clip without a face counts as wrong.
+    Clips of classes unknown to the model are left out and counted. A clip without a face is predicted by the prior of
+    its fold's train part, as in `dfer report`; without --fold it counts as wrong.
     """
     require_torch()
     from lstpnet.device import pick_device
     from lstpnet.evaluation.cross_dataset import evaluate_on
 
-    opened, dataset, clip_ids = _open(source, data, fold, checkpoint, trained_on, protocol, overrides)
+    opened, dataset, clip_ids = _open(source, data, fold, protocol, overrides, given=given)
     if out is not None:
         refuse_targets(out, force=force)
     _warn_if_synthetic(source, dataset, opened)
-    result = evaluate_on(opened, dataset, clip_ids, is_masked=is_masked, device=pick_device(device))
+    with console.progress("evaluating", unit="clips") as advance:
+        result = evaluate_on(
+            opened,
+            dataset,
+            clip_ids,
+            is_masked=is_masked,
+            device=pick_device(device),
+            folds=_folds_of(dataset, fold),
+            on_progress=advance,
+        )
     if out is not None:
         has_same_classes = set(opened.class_names) == set(dataset.class_names)
         _write(out, result, opened.class_names, has_same_classes=has_same_classes)
@@ -80,21 +92,21 @@ def _warn_if_synthetic(source: Path, dataset: PreparedDataset, opened: OpenedMod
         console.warn(f"{dataset.root} shows {SYNTHETIC_DATA_NOTE}")
 
 
+@takes_settings(ModelSettings)
 def features(
     source: Source,
     data: Data,
     out: Annotated[Path, typer.Option(help="File to write, .npz or .parquet.")],
     fold: Fold = None,
-    checkpoint: Checkpoint = "last",
-    trained_on: TrainedOn = None,
     overrides: Overrides = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
     device: Device = None,
+    *,
+    given: dict[str, Any],
 ) -> None:
     """Write the feature vectors of clips (the classifier's input) and of their frames (the backbone's output)."""
     require_torch()
-    import numpy as np
-
+    from lstpnet.checkpoints.trained_run import custom_model_of
     from lstpnet.device import pick_device
     from lstpnet.evaluation.features import features_of
     from lstpnet.models.lstpnet import LSTPNet
@@ -102,34 +114,52 @@ def features(
     if out.suffix not in (".npz", ".parquet"):
         raise UsageError(f"{out} must end in .npz or .parquet")
     refuse_targets(out, force=force)
-    opened, dataset, clip_ids = _open(source, data, fold, checkpoint, trained_on, None, overrides)
-    if not isinstance(opened.model, LSTPNet):
+    if source.is_dir() and custom_model_of(source):  # its code need not run
         raise UsageError(f"{source} holds a custom model; only LSTPNet has these features")
+    opened, dataset, clip_ids = _open(source, data, fold, None, overrides, given=given)
+    if not isinstance(opened.model, LSTPNet):
+        raise UsageError(f"{source} holds no LSTPNet, which alone has these features")
     rows = dataset.index(clip_ids)
     face_ids = [i for i, status in zip(clip_ids, rows["status"].to_pylist(), strict=True) if status != "failed"]
-    vectors = features_of(opened.model, dataset, face_ids, recipe=opened.recipe, device=pick_device(device))
-    if out.suffix == ".npz":
-        np.savez(out, clip_ids=vectors.clip_ids, labels=vectors.labels, clips=vectors.clips, frames=vectors.frames)
-    else:
-        import pandas as pd
-
-        columns = {"clip_id": vectors.clip_ids, "label": vectors.labels, "clip": list(vectors.clips)}
-        pd.DataFrame(columns | {"frames": [list(frames) for frames in vectors.frames]}).to_parquet(out, index=False)
+    options: dict[str, Any] = {"recipe": opened.recipe, "device": pick_device(device)}
+    with console.progress("features", unit="clips") as advance:
+        vectors = features_of(opened.model, dataset, face_ids, on_progress=advance, **options)
+    _write_features(out, vectors)
     num_left_out = len(clip_ids) - len(face_ids)
     counts = f"{len(face_ids)} clips of {vectors.frames.shape[1]} frames, vectors of {vectors.clips.shape[1]}"
     console.say(f"{out}: {counts}" + (f"; {num_left_out} clips without a face left out" if num_left_out else ""))
+
+
+def _write_features(out: Path, vectors: Features) -> None:
+    """Write the vectors as .npz or .parquet; the file appears whole or not at all."""
+    import numpy as np
+    import pandas as pd
+
+    from dfer_data.storage.files import atomic_file
+
+    with atomic_file(out) as file:
+        if out.suffix == ".npz":
+            names = ("clip_ids", "labels", "clips", "frames")
+            np.savez(file, **{name: getattr(vectors, name) for name in names})
+        else:
+            columns = {"clip_id": vectors.clip_ids, "label": vectors.labels, "clip": list(vectors.clips)}
+            table = pd.DataFrame(columns | {"frames": [list(frames) for frames in vectors.frames]})
+            file.write(table.to_parquet(None, index=False))
 
 
 def _open(
     source: Path,
     data: str,
     fold: str | None,
-    checkpoint: str,
-    trained_on: str | None,
     protocol: str | None,
     overrides: list[str] | None,
+    *,
+    given: dict[str, Any],
 ) -> tuple[OpenedModel, PreparedDataset, tuple[str, ...]]:
-    """Return the opened model, the dataset and the ids of the selected clips."""
+    """Return the opened model, the dataset and the ids of the selected clips.
+
+    `given`: how to open the model; `--set model=...` is another spelling of `--custom-model`.
+    """
     from dfer_data.loading.prepared import open_dataset
     from dfer_data.settings import parse_assignments
     from lstpnet.checkpoints.open_model import CHANGEABLE, open_model, with_changes
@@ -139,29 +169,37 @@ def _open(
     if not source.exists():
         raise UsageError(f"{source}: this run or checkpoint does not exist")
     dataset = open_dataset(data)
-    all_folds = sorted(dataset.document["counts"]["folds"], key=int)
-    if fold == "all" and not all_folds:
-        raise UsageError(f"{dataset.root} has no folds; omit --fold to use every clip")
-    folds = all_folds if fold == "all" else [word.strip() for word in fold.split(",")] if fold else []
-    clip_ids = tested_clips(dataset, folds=folds)
-    changes = {}
+    clip_ids = tested_clips(dataset, folds=_folds_of(dataset, fold))
+    changes, assignments = {}, parse_assignments(overrides or [])
+    if "model" in assignments:
+        given = {"custom_model": str(assignments.pop("model")), **given}
     if protocol is not None:
         values = preset(protocol, dataset=str(dataset.document["dataset"])).values
         changes = {key: value for key, value in values.items() if key in CHANGEABLE}
-    opened = open_model(source, checkpoint=checkpoint, trained_on=trained_on)
-    return with_changes(opened, changes | parse_assignments(overrides or [])), dataset, clip_ids
+    return with_changes(open_model(source, **given), changes | assignments), dataset, clip_ids
+
+
+def _folds_of(dataset: PreparedDataset, fold: str | None) -> list[str]:
+    """Return the folds that `--fold` names; none without it."""
+    all_folds = sorted(dataset.document["counts"]["folds"], key=int)
+    if fold == "all" and not all_folds:
+        raise UsageError(f"{dataset.root} has no folds; omit --fold to use every clip")
+    return all_folds if fold == "all" else [word.strip() for word in fold.split(",")] if fold else []
 
 
 def _write(out: Path, result: CrossResult, class_names: tuple[str, ...], *, has_same_classes: bool) -> None:
     """Write logits if model and dataset have the same classes, else the predicted classes."""
     import pandas as pd
 
+    from dfer_data.storage.files import write_atomically
+
     table = pd.DataFrame({"clip_id": result.clip_ids})
     if has_same_classes:
         table = table.assign(**{name: result.logits[:, number] for number, name in enumerate(class_names)})
     else:
         table = table.assign(prediction=result.predictions)
-    table[[prediction != "" for prediction in result.predictions]].to_csv(out, index=False)
+    has_prediction = [prediction != "" for prediction in result.predictions]
+    write_atomically(out, table[has_prediction].to_csv(index=False).encode("utf-8"))
 
 
 def _print_result(
@@ -169,7 +207,6 @@ def _print_result(
 ) -> None:
     scores, names = result.scores, opened.class_names
     recalls = dict(zip(names, scores.recalls, strict=True))
-    faceless = sum(prediction == "" for prediction in result.predictions)
     document = {
         "source": str(source),
         "data": str(dataset.root),
@@ -178,7 +215,7 @@ def _print_result(
         "uar": scores.uar,
         "n": scores.num_clips,
         "recall": recalls,
-        "clips_without_face": faceless,
+        "clips_without_face": len(result.faceless),
         "synthetic_model": opened.is_synthetic,
         "synthetic_data": bool(dataset.document["synthetic"]),
         "left_out": result.left_out,
@@ -195,8 +232,9 @@ def _print_result(
     console.say(f"WAR {100 * scores.war:.2f}  UAR {100 * scores.uar:.2f}  n {scores.num_clips}")
     recall_texts = (f"{name} {100 * recall:.2f}" for name, recall in recalls.items() if recall is not None)
     console.say("recall: " + "  ".join(recall_texts))
-    if faceless:
-        console.say(f"clips without a face, counted as wrong: {faceless}")
+    if result.faceless:
+        rules = sorted({f"the train prior, {name}" if name else "wrong" for name in result.faceless.values()})
+        console.say(f"clips without a face: {len(result.faceless)}, counted as {' or '.join(rules)}")
     if result.left_out:
         left_out = (f"{name} ({number} clips)" for name, number in result.left_out.items())
         console.say(f"classes unknown to the model, left out: {', '.join(left_out)}")

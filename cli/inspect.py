@@ -64,7 +64,9 @@ def inspect(
 
 def _find_prepared() -> str:
     """Return the only dataset under prepared/. Raises UsageError if there are none or several."""
-    folders = sorted(path.parent for path in Path("prepared").glob("*/dataset.json"))
+    from dfer_data.storage.walk import matching
+
+    folders = [path.parent for path in matching("prepared/*/dataset.json")]
     if len(folders) == 1:
         return str(folders[0])
     names = ", ".join(map(str, folders)) or "none under prepared/"
@@ -194,7 +196,7 @@ def _write_video(
     video = source_file(source, str(clip["source"]))
     name = clip["clip_id"]
     try:
-        with console.progress(f"detecting faces in {name}", unit="steps") as advance:
+        with console.progress(f"detecting faces in {name}", unit="frames") as advance:
             redetected = _redetect(dataset, clip, video, weights=weights, advance=advance)
         with console.progress(f"drawing {name}", unit="frames") as advance:
             num_frames = write_annotated(
@@ -216,14 +218,7 @@ def _redetect(
     from dfer_data.inspection.redetect import config_of, detector_of, redetect_clip
 
     config = config_of(dataset.document)
-    num_steps = 0
-
-    def step() -> None:
-        nonlocal num_steps
-        num_steps += 1
-        advance(num_steps, max(num_steps, clip["num_source_frames"] // 16))
-
-    return redetect_clip(clip, video, config=config, detector=detector_of(config, path=weights), on_progress=step)
+    return redetect_clip(clip, video, config=config, detector=detector_of(config, path=weights), on_progress=advance)
 
 
 def _print_clip(document: dict[str, Any], *, as_json: bool) -> None:

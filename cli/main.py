@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -38,7 +38,7 @@ app.command()(verify)
 app.command()(inspect)
 app.command(cls=PanelCommand)(train)
 app.command()(sweep)
-app.command()(report)
+app.command(cls=PanelCommand)(report)
 app.command()(evaluate)
 app.command()(features)
 app.command()(predict)
@@ -80,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: that of this process) and return its exit code; see `exit_codes.ExitCode`."""
     arguments, debug = _take_debug(sys.argv[1:] if argv is None else argv)
     if argv is None:
+        _open_closed_streams()
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's SIGTERM is handled like Ctrl+C
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
@@ -89,9 +90,25 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:
         code = exit_codes.report(error, debug=debug, command=arguments[0] if arguments else "")
-    if code == exit_codes.ExitCode.BROKEN_PIPE:
-        _silence_stdout()
+    for stream in (sys.stdout, sys.stderr):
+        _flush_or_silence(stream)
     return code
+
+
+def _open_closed_streams() -> None:
+    """Open those of stdin, stdout and stderr that are closed on the null device.
+
+    Else the next file that is opened gets such a stream's number, and messages are written into it.
+    """
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null == number:
+                os.set_inheritable(number, True)
+            else:
+                os.dup2(null, number)
+                os.close(null)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def _run(arguments: list[str]) -> int:
@@ -114,7 +131,10 @@ def _take_debug(argv: Sequence[str]) -> tuple[list[str], bool]:
     return [*options, *argv[end:]], len(options) < end
 
 
-def _silence_stdout() -> None:
-    """Redirect stdout to the null device, so that the interpreter's last flush does not fail on the closed pipe."""
-    with contextlib.suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+def _flush_or_silence(stream: TextIO) -> None:
+    """Flush a stream; redirect one that fails to the null device, where the interpreter's last flush does not fail."""
+    try:
+        stream.flush()
+    except (OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

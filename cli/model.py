@@ -88,24 +88,28 @@ def export(
     require_torch()
     if output not in _FORMATS:
         raise UsageError(f"--format {output}: expected {' or '.join(_FORMATS)}")
+    from dfer_data.storage.files import write_atomically
     from lstpnet.checkpoints.export import description, export_onnx, fold_batch_norms
-    from lstpnet.checkpoints.trained_run import load_trained
+    from lstpnet.checkpoints.trained_run import custom_model_of, load_trained
     from lstpnet.models.lstpnet import LSTPNet
 
     target = out or run / f"{checkpoint}.onnx"
     if target.suffix != ".onnx":
         raise UsageError(f"{target} must end in .onnx")
-    trained = load_trained(run, checkpoint=checkpoint)
-    if not isinstance(trained.model, LSTPNet):
+    if custom_model_of(run):  # its code need not run
         raise UsageError(f"{run} holds a custom model; only LSTPNet can be exported")
+    trained = load_trained(run, checkpoint=checkpoint)
+    assert isinstance(trained.model, LSTPNet)
     refuse_targets(target, target.with_suffix(".json"), force=force)
     export_onnx(fold_batch_norms(trained.model), target, size_px=trained.settings["size_px"])
     facts = description(
         trained.model,
+        target,
         recipe=trained.settings,
         class_names=trained.info.class_names,
         protocol=trained.info.protocol,
         is_synthetic=trained.info.synthetic,
     )
-    target.with_suffix(".json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(facts, indent=2, allow_nan=False) + "\n"
+    write_atomically(target.with_suffix(".json"), text.encode("utf-8"))
     console.say(f"{target}: {checkpoint} of {run}; inputs and outputs: {target.with_suffix('.json')}")

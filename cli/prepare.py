@@ -14,7 +14,7 @@ from ._support import console
 from ._support.exit_codes import ExitCode
 from ._support.options import JsonFlag
 from ._support.setting_options import SetFlag, takes_settings, with_assignments
-from ._support.settings import dataset_folder, load_settings
+from ._support.settings import dataset_folder, settings_to_use
 
 if TYPE_CHECKING:
     from dfer_data.preparation.run import PreparationPlanned
@@ -81,8 +81,8 @@ def _all_settings(dataset: str, given: dict[str, Any], overrides: list[str] | No
     """Return the settings of options, `--set` and dfer.toml, the first one wins; UsageError for unknown keys."""
     from dfer_data.preparation.request import default_detector
 
-    from_file = load_settings().get("prepare", {})
     settings = with_assignments(given, overrides, PREPARE_SETTINGS)
+    from_file = settings_to_use("prepare", settings)
     if fast:
         if settings.get("detect_every", FAST_DETECT_EVERY) != FAST_DETECT_EVERY:
             raise UsageError(f"--fast means --detect-every {FAST_DETECT_EVERY}; use only one of the two")

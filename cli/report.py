@@ -5,14 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from dfer_data.errors import UsageError
+from lstpnet.reporting.group_settings import GroupSettings
 
 from ._support import console, report_view
 from ._support.options import JsonFlag
+from ._support.setting_options import takes_settings
 from ._support.settings import load_settings
 
 if TYPE_CHECKING:
@@ -22,6 +24,7 @@ Format = Literal["console", "md", "json", "csv", "latex", "html"]
 _ENDINGS: dict[str, Format] = {".html": "html", ".md": "md", ".json": "json", ".csv": "csv", ".tex": "latex"}
 
 
+@takes_settings(GroupSettings)
 def report(
     folders: Annotated[
         list[Path] | None, typer.Argument(metavar="RUNS", help="Run folders, or folders that hold them.")
@@ -44,13 +47,15 @@ def report(
     ] = None,
     data: Annotated[
         str | None,
-        typer.Option(help="Prepared dataset, folder or URL: the clips of --predictions; the pictures in HTML."),
+        typer.Option(help="Prepared dataset, folder or URL: clips of --predictions and --by; pictures in HTML."),
     ] = None,
     fold: Annotated[int | None, typer.Option(min=1, help="Official fold of --predictions.")] = None,
     filmstrips: Annotated[
         int | None, typer.Option(min=0, help="Clips with pictures in HTML, errors first.", show_default="2000")
     ] = None,
     as_json: JsonFlag = False,
+    *,
+    given: dict[str, Any],
 ) -> None:
     """Print WAR and UAR tables: per fold, mean, pooled, side by side, with published figures; or write one HTML file.
 
@@ -60,17 +65,20 @@ def report(
     from lstpnet.reporting.published_results import dataset_named
     from lstpnet.reporting.types import NEXT_COMMANDS
 
+    groups = GroupSettings(**given)
     settings = load_settings().get("train", {})
     output_format = _choose_format(output, out, as_json=as_json)
     data_location = data or (settings.get("data") if predictions else None)
-    _check(folders, runs, predictions, data_location, fold, baseline, filmstrips, is_page=output_format == "html")
+    is_page, by = output_format == "html", groups.by
+    _check(folders, runs, predictions, data_location, fold, baseline, filmstrips, by, is_page=is_page)
     datasets = [dataset_named(name) for name in against or []]
     if predictions is not None and data_location is not None and fold is not None:
-        result = _report_predictions(predictions, data_location, fold=fold, against=datasets)
+        result = _report_predictions(predictions, data_location, fold=fold, against=datasets, groups=groups)
     else:
         root = runs or settings.get("out") or Path("runs")
-        document = lstpnet.report(folders or None, root=root, against=datasets, baseline=baseline)
-        result = document.report
+        options: dict[str, Any] = {"against": datasets, "baseline": baseline}
+        options |= {**given, "data": data} if groups.by is not None else {}
+        result = lstpnet.report(folders or None, root=root, **options).report
     if output_format == "console":
         report_view.draw(result)
     else:
@@ -103,6 +111,7 @@ def _check(
     fold: int | None,
     baseline: str | None,
     filmstrips: int | None,
+    by: str | None,
     *,
     is_page: bool,
 ) -> None:
@@ -113,7 +122,8 @@ def _check(
     if runs is not None and not runs.is_dir():
         faults.append(f"no folder {runs}: give the folder of a run, or a folder of runs")
     if predictions is None:
-        faults += ["--data needs --predictions or an HTML file"] if data is not None and not is_page else []
+        reads_data = data is None or is_page or by is not None
+        faults += [] if reads_data else ["--data needs --predictions, --by or an HTML file"]
         faults += ["--fold needs --predictions"] if fold is not None else []
     else:
         faults += ["--predictions and runs: one report at a time"] if folders or runs is not None else []
@@ -128,11 +138,13 @@ def _check(
         raise UsageError("; ".join(faults))
 
 
-def _report_predictions(path: Path, data: Path | str, *, fold: int, against: Sequence[str]) -> Report:
+def _report_predictions(
+    path: Path, data: Path | str, *, fold: int, against: Sequence[str], groups: GroupSettings
+) -> Report:
     import dfer_data
     from lstpnet.reporting.build import report_predictions
 
-    return report_predictions(path, dfer_data.open_dataset(data), fold=fold, against=against)
+    return report_predictions(path, dfer_data.open_dataset(data), fold=fold, against=against, groups=groups)
 
 
 def _render(result: Report, output_format: Format, *, data: Path | str | None, filmstrips: int | None) -> str:
@@ -145,10 +157,11 @@ def _render(result: Report, output_format: Format, *, data: Path | str | None, f
 
 def _write(text: str, out: Path | None) -> None:
     """Write the text to a file atomically and print the file's size; print the text if there is no file."""
+    from dfer_data.render.visible import visible
     from dfer_data.storage.files import write_atomically
 
     if out is None:
-        sys.stdout.write(text)
+        sys.stdout.write(visible(text, keeps_lines=True) if sys.stdout.isatty() else text)
         return
     content = text.encode("utf-8", "backslashreplace")  # file names are not always valid text
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +17,7 @@ from lstpnet.recipe import Recipe, TrainingSettings
 from ._support import console
 from ._support.options import JsonFlag, require_tensorboard, require_torch
 from ._support.setting_options import SetFlag, takes_settings, with_assignments
-from ._support.settings import load_settings
+from ._support.settings import settings_to_use
 from ._support.training_lines import TrainingLines
 
 if TYPE_CHECKING:
@@ -49,26 +50,28 @@ def train(
     stopped. For several processes, use torchrun.
     """
     require_torch()
-    from dfer_data.loading.prepared import read_document
-    from lstpnet.device import pick_device
-    from lstpnet.training.distributed import joined_group
-    from lstpnet.training.launch import plan_runs, resolve_for
+    from dfer_data.loading.document import read_document
+    from lstpnet.training.distributed import device_of_process, joined_group
+    from lstpnet.training.launch import agreed_plan, plan_runs, resolve_for
 
-    settings, values = _all_settings(given, overrides)
+    settings, values, is_recipe_given = _all_settings(given, overrides)
     if settings.tensorboard:
         require_tensorboard()
     root = choose_data(settings.data, fold=fold)
-    device = pick_device(settings.device)
-    resolved = resolve_for(root, settings.recipe, device=device, overrides=values, name=name)
+    device = device_of_process(settings.device)
+    trusts = settings.trust_model or is_recipe_given
+    resolved = resolve_for(root, settings.recipe, device=device, overrides=values, name=name, trust_model=trusts)
     pairs = folds_and_seeds(fold, seeds or str(seed), known=list(read_document(root)["counts"]["folds"]))
     runs = settings.out or Path("runs")
     planned = plan_runs(root, resolved, folds_and_seeds=pairs, out=runs, init=settings.init, force=force)
     if resume and not any(run.state == "begun" for run in planned):
         raise UsageError(f"--resume: there is no unfinished run with these settings ({planned[0].folder})")
     with joined_group(device) as (group, torch_device):
+        planned = agreed_plan(planned, group)
         pending = [run.experiment for run in planned if run.state != "finished"]
-        if pending and group.is_first:
-            _announce(pending, init=settings.init, device=torch_device, yes=yes, as_json=as_json)
+        if pending:
+            announced = functools.partial(_announce, pending, init=settings.init, device=torch_device)
+            group.from_first(functools.partial(announced, yes=yes, as_json=as_json))
         summaries = []
         for run in planned:
             summary = None
@@ -86,13 +89,16 @@ def train(
             console.say(f"{planned[-1].folder}   next: dfer report", as_json=as_json)
 
 
-def _all_settings(given: dict[str, Any], overrides: list[str] | None) -> tuple[TrainingSettings, dict[str, Any]]:
-    """Return the settings of the training, and the recipe's keys that options and `--set` replace."""
+def _all_settings(given: dict[str, Any], overrides: list[str] | None) -> tuple[TrainingSettings, dict[str, Any], bool]:
+    """Return the settings of the training, the recipe's keys that options replace, and whether options name the recipe.
+
+    A recipe that dfer.toml names may be someone else's.
+    """
     values = with_assignments(given, overrides, (TrainingSettings, Recipe))
     if values.get("select") == "val-best":
         values.setdefault("val", "blocks")
     own = {key: values.pop(key) for key in settings_of(TrainingSettings) if key in values}
-    return TrainingSettings(**(load_settings().get("train", {}) | own)), values
+    return TrainingSettings(**(settings_to_use("train", own) | own)), values, "recipe" in own
 
 
 def folds_and_seeds(folds: str, seeds: str, *, known: list[str]) -> list[tuple[int, int]]:
@@ -126,6 +132,9 @@ def _announce(pending: list[Experiment], *, init: Path | None, device: Any, yes:
         console.say(f"protocol: {experiment.protocol()}", as_json=as_json)
         if experiment.faceless_test_ids:
             console.say(f"test clips without a face: {listed(experiment.faceless_test_ids)}", as_json=as_json)
+    untrained = {(item.fold, name): number for item in pending for name, number in item.untrained_classes.items()}
+    for (fold, name), number in untrained.items():
+        console.warn(f"fold {fold}: train has no clip of {name}: its {number} test clips will be predicted wrongly")
     if init is not None:
         console.say(f"start weights: {weights_report}", as_json=as_json)
     if device.type == "cpu" and seconds > _LONG_SECONDS and not yes:
@@ -141,9 +150,9 @@ def _train_one(run: PlannedRun, *, tensorboard: bool, as_json: bool, **options: 
     if run.state == "begun" and options["group"].is_first:
         console.say(f"{run.folder}: resuming where it stopped", as_json=as_json)
     with contextlib.ExitStack() as stack:
-        advance = stack.enter_context(console.progress("training", unit="epochs"))
+        advance = stack.enter_context(console.progress("training", unit="epochs", has_lines=False))
         lines = TrainingLines(run.experiment.recipe)
-        write = stack.enter_context(board(run.folder)) if tensorboard else None
+        write = stack.enter_context(board(run.folder)) if tensorboard and options["group"].is_first else None
         total = run.experiment.recipe.frame_epochs + run.experiment.recipe.epochs
         num_done = 0
 
@@ -167,13 +176,14 @@ def _train_one(run: PlannedRun, *, tensorboard: bool, as_json: bool, **options: 
 def choose_data(given: Path | str | None, *, fold: str) -> Path:
     """Return the prepared dataset to train on: `given`, else the only one with folds under prepared/."""
     from dfer_data.storage.url_cache import located
+    from dfer_data.storage.walk import entries_of, matching
 
     if given is not None:
         return located(given)[0]
-    folders = sorted(path.parent for path in Path("prepared").glob("*/dataset.json"))
+    folders = [path.parent for path in matching("prepared/*/dataset.json")]
     if not folders:
         raise UsageError("no prepared dataset under prepared/; make one with `dfer prepare dfew --detector retinaface`")
-    with_folds = [path for path in folders if any((path / "folds").glob("fold-*.csv"))]
+    with_folds = [path for path in folders if any(entries_of(path / "folds"))]
     if len(with_folds) > 1:
         commands = "; ".join(f"dfer train --fold {fold} --data {path}" for path in with_folds)
         raise UsageError(f"{len(with_folds)} prepared datasets under prepared/, use one: {commands}")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import torch
 
+from dfer_data.detect.cuda_float32 import float32_products
 from dfer_data.errors import DferError
 from lstpnet.recipe import Recipe
 
@@ -29,7 +33,7 @@ def num_threads(device: torch.device) -> int:
 
 def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
     """Return the recipe's autocast type; `auto`: bfloat16 where the device supports it. None means float32."""
-    if recipe.precision == "f32":
+    if recipe.precision in ("f32", "tf32"):
         return None
     if recipe.precision in ("bf16", "f16"):
         return torch.bfloat16 if recipe.precision == "bf16" else torch.float16
@@ -37,3 +41,32 @@ def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return torch.bfloat16 if device.type == "cpu" and native() else None
+
+
+@contextlib.contextmanager
+def readable_out_of_memory(device: torch.device, *, doing: str, remedy: str) -> Iterator[None]:
+    """Turn an error of memory, of a GPU or of the CPU, into a DferError of one line: `doing`, then `remedy`."""
+    try:
+        yield
+    except RuntimeError as error:  # torch.OutOfMemoryError is one
+        words = ("not enough memory", "can't allocate memory")
+        if not isinstance(error, torch.OutOfMemoryError) and not any(word in str(error) for word in words):
+            raise
+        raise DferError(f"out of memory on {device} {doing}; {remedy}") from error
+
+
+@contextlib.contextmanager
+def predicting(recipe: Recipe, device: torch.device, *, dtype: torch.dtype | None, remedy: str = "") -> Iterator[None]:
+    """Compute without gradients in the recipe's number type; raises DferError, one line, when memory is out.
+
+    `dtype`: of autocast, as `autocast_dtype` returns it; None computes in float32. `remedy`: the next step when memory
+    is out; empty: a smaller batch_size.
+    """
+    with contextlib.ExitStack() as stack:
+        doing = f"while predicting clips of {recipe.size_px} px"
+        default = f"use a smaller batch_size (now {recipe.batch_size}), or --device cpu"
+        stack.enter_context(readable_out_of_memory(device, doing=doing, remedy=remedy or default))
+        stack.enter_context(float32_products(device.type, is_tf32=recipe.precision == "tf32"))
+        stack.enter_context(torch.inference_mode())
+        stack.enter_context(torch.autocast(device.type, dtype=dtype, enabled=dtype is not None))
+        yield

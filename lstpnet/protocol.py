@@ -1,17 +1,44 @@
 """Evaluation protocols by name: how a paper's code treats clips, frames, epochs and folds to get its figures.
 
-A preset sets recipe keys. A run that uses another value deviates; its protocol line lists preset and deviations.
-docs/protocol.md has the sources, and the arithmetic that shows the protocol behind published figures.
+A preset sets the recipe keys of sampler, short clips, filter and selection, and no key of the training (`NOT_SET`).
+A run that uses another value deviates; its protocol line lists preset and deviations. docs/protocol.md has the
+sources, and the arithmetic that shows the protocol behind published figures.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
 from dfer_data.errors import UsageError
+
+NOT_SET: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "network": ("model",),
+        "start weights": (),
+        "normalisation": ("input_norm",),
+        "augmentation": (
+            *("flip", "crop", "rotation_degrees", "brightness", "contrast", "saturation", "erasing"),
+            *("mixup", "cutmix"),
+        ),
+        "optimiser": ("optimizer", "learning_rate", "weight_decay", "layer_decay", "batch_size"),
+        "schedule": ("schedule", "epochs", "frame_epochs", "warmup_epochs", "step_epochs", "step_factor"),
+        "loss": ("label_smoothing", "intensity", "clustered", "focal_gamma", "class_weights", "targets"),
+    }
+)
+"""What no preset sets -> the recipe keys that set it (start weights: `--init`)."""
+SCOPE = f"its clips, frames, epoch and folds, not its training ({', '.join(NOT_SET)})"
+"""What a preset takes over from a paper's code, and what it does not."""
+UNTRAINED = "train has no clip of "
+"""Begins the part of a protocol line that names classes with test clips and without train clips."""
+
+
+def untrained(num_test: Mapping[str, int]) -> str:
+    """Return that part of a protocol line; `num_test`: class -> number of its test clips."""
+    return UNTRAINED + ", ".join(f"{name} ({number} of test)" for name, number in num_test.items())
 
 
 @dataclass(frozen=True)
@@ -28,14 +55,23 @@ class Preset:
     """How its authors combine folds."""
     source: str
     """Source of the protocol."""
+    inferred: str = ""
+    """What is concluded and not read in that source; empty if nothing is."""
+
+    @property
+    def scope(self) -> str:
+        """What a run under this preset shares with the paper's code, and what is inferred."""
+        return SCOPE + (f", inferred: {self.inferred}" if self.inferred else "")
 
 
 _DEFAULTS = {"sampler": "segments-8x2", "short": "edge", "min_frames": 0, "select": "last", "select_by": "war"}
 
 
-def _preset(name: str, *, size_px: int | None, averaging: str, source: str, **values: Any) -> Preset:
+def _preset(
+    name: str, *, size_px: int | None, averaging: str, source: str, inferred: str = "", **values: Any
+) -> Preset:
     expected = {} if size_px is None else {"size_px": size_px}
-    return Preset(name, MappingProxyType(_DEFAULTS | values), MappingProxyType(expected), averaging, source)
+    return Preset(name, MappingProxyType(_DEFAULTS | values), MappingProxyType(expected), averaging, source, inferred)
 
 
 PRESETS: Mapping[str, Preset] = MappingProxyType(
@@ -53,6 +89,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
                 size_px=224,
                 averaging="mean of folds",
                 source="LLFabiann/LSTPNet 6d8364d",
+                inferred="the best WAR + UAR on the test clips, from the names of its checkpoints (best_val_acc_uar)",
             ),
             _preset(
                 "former-dfer",
@@ -92,7 +129,7 @@ def preset(name: str, *, dataset: str = "") -> Preset:
         raise UsageError(f"unknown protocol {name!r}; known: {', '.join(PRESETS)}")
     base = PRESETS[name]
     changes = _BY_DATASET.get((name, dataset), {})
-    return Preset(base.name, {**base.values, **changes}, base.expected, base.averaging, base.source)
+    return dataclasses.replace(base, values={**base.values, **changes})
 
 
 def deviations(name: str, settings: Mapping[str, Any], *, dataset: str = "") -> list[str]:

@@ -17,7 +17,7 @@ from lstpnet.models.network_config import NetworkConfig
 from lstpnet.protocol import PRESETS
 
 InputNorm = Literal["none", "per-frame"]
-TrainingPrecision = Literal["auto", "bf16", "f16", "f32"]
+TrainingPrecision = Literal["auto", "bf16", "f16", "tf32", "f32"]
 ClassWeights = Literal["none", "inverse", "effective"]
 Validation = Literal["none", "blocks", "groups", "random"]
 Select = Literal["last", "val-best", "test-best"]
@@ -164,7 +164,10 @@ class Recipe(NetworkConfig):
         is_rare=True,
     )
     precision: TrainingPrecision = setting(
-        "auto", "auto: bf16 autocast where the device supports it, else f32. f16 scales the loss.", panel=_TRAINING
+        "auto",
+        "auto: bf16 autocast where the device supports it, else f32. f16 scales the loss. tf32: float32 with products "
+        "rounded on CUDA; f32: IEEE float32 everywhere.",
+        panel=_TRAINING,
     )
     compile: bool = setting(
         False,
@@ -184,7 +187,7 @@ class Recipe(NetworkConfig):
     )
     protocol: str = setting(
         "default",
-        "Follow a paper's code in clips, frames and choice of the epoch.",
+        "Take over a paper's clips, frames, epoch and folds; not its training.",
         panel=_INPUT,
         choices=tuple(PRESETS),
     )
@@ -267,13 +270,14 @@ class TrainingSettings:
         None, "Prepared dataset, a folder or URL.", default_words="the only one with folds under prepared/"
     )
     recipe: str | None = setting(None, "Shipped recipe, or a .toml.", default_words="the dataset's own")
-    out: Path | None = setting(None, "Folder of the runs.", default_words="runs")
+    out: Path | None = setting(None, "Folder of the runs.", default_words="runs", in_file="inside")
     init: Path | None = setting(None, "Start weights: a run's .safetensors, the authors' file, a ResNet-18.", once=True)
     device: str | None = setting(None, "cuda, mps or cpu.", panel=_RUN, default_words="the best available")
     save_minutes: Annotated[float, Interval(ge=0)] = setting(
         10.0, "Minutes between saves inside an epoch; each epoch ends with a save.", panel=_RUN
     )
     tensorboard: bool = setting(False, "Also write each epoch's figures to RUN/tensorboard.", panel=_RUN)
+    trust_model: bool = setting(False, "Run the custom model of a recipe that dfer.toml names.", panel=_RUN, once=True)
 
     def __post_init__(self) -> None:
         """Check all settings; raise one UsageError with every fault."""

@@ -63,11 +63,12 @@ def recipe_of(dataset: str, *, num_clips: int, has_gpu: bool) -> tuple[str, str]
 
 
 def resolve_recipe(
-    name_or_path: str, *, overrides: Mapping[str, Any] | None = None, dataset: str = ""
+    name_or_path: str, *, overrides: Mapping[str, Any] | None = None, dataset: str = "", trust_model: bool = True
 ) -> ResolvedRecipe:
     """Read a shipped recipe by name, or a file by path, and apply protocol and `overrides`.
 
-    `dataset`: some protocols differ between datasets. Raises UsageError with every unknown key or every wrong value.
+    `dataset`: some protocols differ between datasets. `trust_model`: whether the file may name a custom model, which is
+    code; `overrides` may always. Raises UsageError with every unknown key or every wrong value, and for such a file.
     """
     name, values = _read(name_or_path)
     overrides = dict(overrides or {})
@@ -84,6 +85,11 @@ def resolve_recipe(
     for layer, origin in (*layers, (overrides, "command line")):
         merged |= layer
         origins |= dict.fromkeys(layer, origin)
+    if merged.get("model") and "model" not in overrides and not trust_model:
+        raise UsageError(
+            f"recipe {name_or_path} names code to run, model = {merged['model']!r}, and no option names that recipe; "
+            f"read the code, then give --trust-model, or --recipe {name_or_path}, to run it"
+        )
     is_for_model = "frame_epochs" in overrides or {"model", "frame_epochs"} <= values.keys()
     if merged.get("model") and merged.get("frame_epochs") and not is_for_model:
         merged["frame_epochs"], origins["frame_epochs"] = 0, "custom model"  # it need not accept clips of one frame

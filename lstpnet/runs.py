@@ -1,19 +1,25 @@
-"""Write and read the results of a run: `run.json` and `predictions.parquet` in its folder.
+"""Write and read the results of a run: run.json, config.json, metrics.jsonl and predictions.parquet in its folder.
 
     runs/<prepared folder>/<recipe>/fold-3/seed-0/
-      run.json               the recipe and the data of the run; canonical JSON, format version 1
+      run.json               the recipe and the data of the run, and the hashes of its files; canonical JSON, version 2
+      config.json            settings, machine and dates, and the hashes of files that hold times; canonical JSON
+      metrics.jsonl          one line per epoch
       predictions.parquet    clip_id, label (class name), checkpoint, control, has_face, logits; one row per test clip;
                              attention where the model has it
 
-Both files are written atomically. run.json marks a run as finished, so it is written last.
+All files are written atomically. run.json marks a run as finished, so it is written last. Equal runs have equal bytes
+in run.json and the files that it lists; config.json and metrics.jsonl hold dates and times, so config.json carries its
+own hash and lists metrics.jsonl, and run.json holds the hash of its settings. Every reader checks what it reads.
 """
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +27,27 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
+from dfer_data.shards.layout import CARD_NAME
 from dfer_data.storage.files import canonical_json, sync_folder, write_atomically
+from dfer_data.storage.walk import entries_of, paths_below
 from lstpnet.predictions import CHECKPOINTS, CONTROL_NAMES, Predictions, ScoredPredictions, score_predictions
+from lstpnet.run_files import (
+    NEXT_STEP,
+    FileFacts,
+    Files,
+    check_file,
+    check_own_sha256,
+    check_sha256,
+    facts_of,
+    files_of,
+    with_own_sha256,
+)
 
-FORMAT, RUN_FORMAT_VERSION = "dfer-run", 1
+FORMAT, RUN_FORMAT_VERSION = "dfer-run", 2
+_FIRST_SEALED_VERSION = 2
+"""Earlier run.json files hold no hashes."""
 RUN_NAME, CONFIG_NAME, PREDICTIONS_NAME = "run.json", "config.json", "predictions.parquet"
-METRICS_NAME = "metrics.jsonl"
+METRICS_NAME, CHECKPOINTS_FOLDER = "metrics.jsonl", "checkpoints"
 Epochs = Sequence[Mapping[str, Any]]
 """Lines of metrics.jsonl."""
 ATTENTION = "attention"
@@ -35,6 +56,10 @@ SYNTHETIC_DATA_NOTE = "synthetic heads: not comparable with published figures"
 """Goes with every score on clips of rendered heads."""
 SYNTHETIC_MODEL_NOTE = "trained on rendered heads: says nothing about real faces"
 """Goes with every prediction of a model that was trained on rendered heads."""
+UNVERIFIED_NOTE = "unverified: run.json holds no hashes; `dfer verify RUN --seal` adds them"
+"""Goes with every score of a run without hashes, of dfer 0.1."""
+
+_HASH_FIELDS = ("files", "settings_sha256", "is_unverified")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +94,12 @@ class RunInfo:
     """False during training."""
     pipeline_version: int = 1
     """The `pipeline_version` of its dataset.json; run.json of dfer 0.1 has none, which means 1."""
+    files: Files = field(default_factory=dict, compare=False, repr=False)
+    """Hashes of the run's files, as read from run.json; `write_run` computes them."""
+    settings_sha256: str | None = field(default=None, compare=False, repr=False)
+    """Hash of the `settings` in config.json, as read from run.json; None for a run without config.json."""
+    is_unverified: bool = field(default=False, compare=False, repr=False)
+    """Whether it was read from a run.json without hashes, of dfer 0.1."""
 
     def __post_init__(self) -> None:
         """Check all values and raise every fault in one UsageError."""
@@ -94,9 +125,10 @@ class RunInfo:
             raise UsageError("; ".join(faults))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return run.json's content."""
+        """Return run.json's content, without the hashes."""
         lists = {name: list(getattr(self, name)) for name in ("class_names", "checkpoints")}
-        return {"format": FORMAT, "format_version": RUN_FORMAT_VERSION, **asdict(self), **lists}
+        facts = {name: value for name, value in asdict(self).items() if name not in _HASH_FIELDS}
+        return {"format": FORMAT, "format_version": RUN_FORMAT_VERSION, **facts, **lists}
 
 
 def _list_faults(name: str, values: Any, *, known: Sequence[str] | None, least: int) -> list[str]:
@@ -140,6 +172,7 @@ class Run:
             "protocol": info.protocol,
         }
         facts |= {"rendered heads": "not comparable with published figures"} if info.synthetic else {}
+        facts |= {"unverified": "run.json holds no hashes"} if info.is_unverified else {}
         figures = {}
         for part in score_run(self).parts:
             name = " ".join([str(part.checkpoint), part.control]).strip()
@@ -180,15 +213,78 @@ class UnfinishedRun:
     """Why the run has no results."""
 
 
-def write_run(folder: Path, info: RunInfo) -> None:
-    """Write run.json, replacing an older one. Raises UsageError for a finished run without its predictions."""
+def write_run(folder: Path, info: RunInfo, *, files: Files | None = None) -> None:
+    """Write run.json with the hashes of the run's files, replacing an older one.
+
+    `files`: facts of the files as they were written; None reads them from the folder. Raises UsageError for a finished
+    run without its predictions.
+    """
     if info.finished and not (folder / PREDICTIONS_NAME).is_file():
         raise UsageError(f"{folder} cannot be marked as finished: {PREDICTIONS_NAME} must be written first")
-    _write(folder / RUN_NAME, canonical_json(info.as_dict()))
+    hashes: dict[str, Any] = {"files": {}, "settings_sha256": None}
+    if info.finished:
+        known_files = _files_in(folder) if files is None else files
+        hashes["files"] = {name: asdict(facts) for name, facts in sorted(known_files.items())}
+        if (folder / CONFIG_NAME).is_file():
+            hashes["settings_sha256"] = _settings_sha256(_parse_config(folder / CONFIG_NAME))
+    _write(folder / RUN_NAME, canonical_json(with_own_sha256(info.as_dict() | hashes)))
 
 
-def write_predictions(folder: Path, parts: Sequence[Predictions]) -> None:
-    """Write predictions.parquet with the rows of all `parts` in order, replacing an older file."""
+def _files_in(folder: Path) -> Files:
+    """Return the facts of the files that run.json lists, as they are on disk."""
+    weights = entries_of(folder / CHECKPOINTS_FOLDER)
+    paths = [folder / PREDICTIONS_NAME, *(path for path in weights if path.suffix in (".safetensors", ".json"))]
+    paths += [path for path in (folder / CARD_NAME,) if path.is_file()]
+    return {path.relative_to(folder).as_posix(): facts_of(path.read_bytes()) for path in paths}
+
+
+def write_config(folder: Path, config: Mapping[str, Any], *, names: Sequence[str] = ()) -> None:
+    """Write config.json with its own hash and those of the files `names`, replacing an older one."""
+    files = {name: asdict(facts_of((folder / name).read_bytes())) for name in names}
+    _write(folder / CONFIG_NAME, canonical_json(with_own_sha256({**config, "files": files})))
+
+
+def read_config(folder: Path, info: RunInfo | None = None) -> dict[str, Any]:
+    """Return the content of config.json; {} without the file in a run whose run.json holds no hash of its settings.
+
+    `info`: content of the run's run.json. Raises CorruptDataError if config.json is damaged or does not match it.
+    """
+    path = folder / CONFIG_NAME
+    settings_sha256 = None if info is None else info.settings_sha256
+    try:
+        config = _parse_config(path)
+        if "sha256" in config or (info is not None and not info.is_unverified):
+            check_own_sha256(config)
+            files_of(config)
+        is_sealed = info is not None and info.finished and not info.is_unverified
+        if is_sealed and _settings_sha256(config) != settings_sha256:
+            raise ValueError(f"its settings do not match their sha256 in {RUN_NAME}")
+        return config
+    except FileNotFoundError:
+        if settings_sha256 is None:
+            return {}
+        raise CorruptDataError(f"{path} is missing; {NEXT_STEP}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CorruptDataError(f"{path} is damaged: {_words(error)}; {NEXT_STEP}") from error
+
+
+def _parse_config(path: Path) -> dict[str, Any]:
+    config = dict(json.loads(path.read_bytes()))
+    if not isinstance(config["settings"], dict):
+        raise ValueError("its settings are not a table")
+    return config
+
+
+def _settings_sha256(config: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(config["settings"])).hexdigest()
+
+
+def _words(error: Exception) -> str:
+    return str(error) if type(error) is ValueError else repr(error)
+
+
+def write_predictions(folder: Path, parts: Sequence[Predictions]) -> Files:
+    """Write predictions.parquet with the rows of all `parts` in order, replacing an older file; returns its facts."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -205,7 +301,9 @@ def write_predictions(folder: Path, parts: Sequence[Predictions]) -> None:
             columns[ATTENTION] += _rows_or_nulls(part)
     buffer = io.BytesIO()
     pq.write_table(pa.table(columns, schema=schema), buffer, write_page_checksum=True)
-    _write(folder / PREDICTIONS_NAME, buffer.getvalue())
+    content = buffer.getvalue()
+    _write(folder / PREDICTIONS_NAME, content)
+    return {PREDICTIONS_NAME: facts_of(content)}
 
 
 def _schema(*, with_attention: bool = False) -> Any:
@@ -230,29 +328,59 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def read_run(folder: Path) -> RunInfo:
-    """Read run.json. Raises UsageError if it is missing, FormatVersionError or CorruptDataError for its content."""
+    """Read run.json and check it against its own hash; one without hashes, of dfer 0.1, is marked as unverified.
+
+    Raises UsageError if it is missing, FormatVersionError or CorruptDataError for its content.
+    """
     path = folder / RUN_NAME
     try:
         content = json.loads(path.read_bytes())
         if content["format"] != FORMAT:
             raise ValueError(f"format is {content['format']!r}, not {FORMAT!r}")
-        version = int(content["format_version"])
+        version = content["format_version"]
+        if type(version) is not int or version < 1:
+            raise ValueError(f"format_version = {version!r} must be a whole number, 1 or more")
         if version > RUN_FORMAT_VERSION:
             raise FormatVersionError(
                 f"{path} has format version {version}, this dfer knows {RUN_FORMAT_VERSION}: update dfer"
             )
-        values = {name: content[name] for name in RunInfo.__dataclass_fields__ if name != "pipeline_version"}
-        values |= {"pipeline_version": content.get("pipeline_version", 1)}
-        lists = {name: _as_tuple(values[name]) for name in ("class_names", "checkpoints")}
-        return RunInfo(**(values | lists))
+        return _info_of(content, has_hashes=version >= _FIRST_SEALED_VERSION)
     except FileNotFoundError as error:
         raise UsageError(f"{folder} is not a run ({RUN_NAME} is missing); make one with `dfer train`") from error
     except KeyError as error:
-        raise CorruptDataError(f"{path} is damaged: {error} is missing; train this run again with --force") from error
+        raise CorruptDataError(f"{path} is damaged: {error} is missing; {NEXT_STEP}") from error
     except FormatVersionError:
         raise
-    except (OSError, ValueError, TypeError, UsageError) as error:
-        raise CorruptDataError(f"{path} is damaged: {error}; train this run again with --force") from error
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError, UsageError) as error:
+        raise CorruptDataError(f"{path} is damaged: {error}; {NEXT_STEP}") from error
+
+
+def _info_of(content: Mapping[str, Any], *, has_hashes: bool) -> RunInfo:
+    """Return the content of run.json. Raises KeyError, ValueError, TypeError or UsageError if it is invalid."""
+    if not has_hashes and (hashes := sorted(content.keys() & {"sha256", "files", "settings_sha256"})):
+        raise ValueError(f"a file of its format version has no {hashes[0]}")
+    names = [name for name in RunInfo.__dataclass_fields__ if name not in _HASH_FIELDS]
+    values = {name: content[name] for name in names if name != "pipeline_version"}
+    values |= {"pipeline_version": content.get("pipeline_version", 1), "is_unverified": not has_hashes}
+    values |= {name: _as_tuple(values[name]) for name in ("class_names", "checkpoints")}
+    if not has_hashes:
+        return RunInfo(**values)
+    settings_sha256 = content["settings_sha256"]
+    if settings_sha256 is not None:
+        check_sha256("settings_sha256", settings_sha256)
+    info = RunInfo(**values, files=files_of(content), settings_sha256=settings_sha256)
+    check_own_sha256(content)
+    if info.finished and PREDICTIONS_NAME not in info.files:
+        raise ValueError(f"it does not list {PREDICTIONS_NAME}")
+    return info
+
+
+def listed_facts(path: Path) -> FileFacts | None:
+    """Return the facts that run.json lists for one of its checkpoint files; None for a file elsewhere."""
+    folder = path.parent.parent
+    if path.parent.name != CHECKPOINTS_FOLDER or not (folder / RUN_NAME).is_file():
+        return None
+    return read_run(folder).files.get(f"{CHECKPOINTS_FOLDER}/{path.name}")
 
 
 def _as_tuple(value: Any) -> Any:
@@ -262,25 +390,42 @@ def _as_tuple(value: Any) -> Any:
 def read_predictions(folder: Path, info: RunInfo) -> tuple[Predictions, ...]:
     """Read predictions.parquet of a run, one entry per checkpoint and control.
 
-    Raises CorruptDataError if it is missing, damaged or does not match run.json.
+    Raises CorruptDataError if it is missing, damaged or does not match run.json: its hash there, classes, checkpoints,
+    and the numbers of clips in the protocol.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     path = folder / PREDICTIONS_NAME
     try:
-        table = pq.ParquetFile(io.BytesIO(path.read_bytes()), page_checksum_verification=True).read()
+        content = check_file(path, path.read_bytes(), info.files.get(PREDICTIONS_NAME))
+        table = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True).read()
         missing = [name for name in _schema().names if name not in table.column_names]
         if missing:
             raise ValueError(f"no column {', '.join(missing)}")
         schema = _schema(with_attention=ATTENTION in table.column_names)
-        return _split_by_checkpoint(table.select(schema.names).cast(schema), info)
+        predictions = _split_by_checkpoint(table.select(schema.names).cast(schema), info)
+        if fault := protocol_fault(info, predictions):
+            raise ValueError(fault)
+        return predictions
     except FileNotFoundError as error:
-        raise CorruptDataError(
-            f"{path} is missing, though {RUN_NAME} marks the run as finished; train this run again with --force"
-        ) from error
+        words = f"{path} is missing, though {RUN_NAME} marks the run as finished"
+        raise CorruptDataError(f"{words}; {NEXT_STEP}") from error
     except (OSError, ValueError, TypeError, UsageError, pa.ArrowException) as error:
-        raise CorruptDataError(f"{path} is damaged: {error}; train this run again with --force") from error
+        raise CorruptDataError(f"{path} is damaged: {error}; {NEXT_STEP}") from error
+
+
+def protocol_fault(info: RunInfo, predictions: Sequence[Predictions]) -> str:
+    """Return how the numbers of test clips in the protocol line differ from the predictions; empty if they agree."""
+    match = re.search(r"\bn_test (\d+)(?: \((\d+) without a face)?", info.protocol)
+    if match is None:
+        return ""
+    for part in predictions:
+        counts = (len(part.clip_ids), int((~part.has_face).sum()))
+        for name, stated, count in zip(("test clips", "clips without a face"), match.groups(), counts, strict=True):
+            if stated is not None and int(stated) != count:
+                return f"it has {count} {name}, the protocol in {RUN_NAME} has {stated}"
+    return ""
 
 
 def _split_by_checkpoint(table: Any, info: RunInfo) -> tuple[Predictions, ...]:
@@ -332,8 +477,13 @@ def _stack_attention(rows: Sequence[list[float] | None]) -> npt.NDArray[np.float
 
 def find_runs(root: Path) -> list[Path]:
     """Return the sorted run folders at or below `root`: those with a run.json and all `fold-*/seed-*`."""
-    with_run_json = {path.parent for path in root.rglob(RUN_NAME)}
-    started = {path for path in root.rglob("seed-*") if path.is_dir() and path.parent.name.startswith("fold-")}
+    paths = paths_below(root)
+    with_run_json = {path.parent for path in paths if path.name == RUN_NAME}
+    started = {
+        path
+        for path in paths
+        if path.name.startswith("seed-") and path.parent.name.startswith("fold-") and path.is_dir()
+    }
     return sorted(with_run_json | started)
 
 
@@ -373,12 +523,21 @@ def load_runs(folders: Sequence[Path]) -> tuple[list[Run], list[UnfinishedRun]]:
     return runs, unfinished
 
 
-def read_epochs(folder: Path) -> list[dict[str, Any]]:
-    """Return the lines of metrics.jsonl; [] without the file. Raises CorruptDataError for a damaged one."""
+def read_epochs(folder: Path, info: RunInfo | None = None) -> list[dict[str, Any]]:
+    """Return the lines of metrics.jsonl; [] without the file in a run without hashes.
+
+    `info`: of the finished run, whose hash of the file must match. Raises CorruptDataError if it is damaged.
+    """
     path = folder / METRICS_NAME
+    facts: FileFacts | None = None
+    if info is not None and info.settings_sha256 is not None:
+        facts = files_of(read_config(folder, info)).get(METRICS_NAME)
     try:
-        return [dict(json.loads(line)) for line in path.read_bytes().splitlines()]
+        content = check_file(path, path.read_bytes(), facts)
+        return [dict(json.loads(line)) for line in content.splitlines()]
     except FileNotFoundError:
-        return []
-    except (OSError, ValueError, TypeError) as error:
-        raise CorruptDataError(f"{path} is damaged: {error!r}; train this run again with --force") from error
+        if facts is None:
+            return []
+        raise CorruptDataError(f"{path} is missing; {NEXT_STEP}") from None
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise CorruptDataError(f"{path} is damaged: {error!r}; {NEXT_STEP}") from error

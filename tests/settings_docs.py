@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dfer_data.config import PREPARE_SETTINGS
+from dfer_data.config import PREPARE_SETTINGS, Limits
 from dfer_data.settings import Setting, settings_of
+from lstpnet.checkpoints.model_settings import ModelSettings
 from lstpnet.prediction.video_settings import VideoSettings
 from lstpnet.recipe import Recipe, TrainingSettings
+from lstpnet.reporting.group_settings import GroupSettings
 from tests.workspace import ROOT
 
 PATH = ROOT / "docs/settings.md"
@@ -15,12 +17,15 @@ _HEAD = """# Settings
 
 Every setting, from the place where it is declared (`make settings-docs` writes this page). A setting is given as an
 option (`--det-size 960`), as `--set det_size_px=960`, in `dfer.toml` (prepare, and the data of train) or in a recipe
-file (train). An option beats `--set`, which beats a file, which beats the default. `dfer prepare dfew --set help`
-prints the table. Options marked with `*` are not shown by `--help`.
+file (train). An option beats `--set`, which beats a file, which beats the default. What is written stays in the folder
+of a dfer.toml, unless an option says otherwise ([security.md](security.md)). `dfer prepare dfew --set help` prints the
+table. Options marked with `*` are not shown by `--help`.
 
 From Python: `dfer_data.prepare("dfew", det_size_px=960)` and
 `lstpnet.train("prepared/dfew-retinaface", fold=3, overrides={"epochs": 10})`.
 """
+
+_MODEL = settings_of(ModelSettings).values()
 
 
 def settings_page() -> str:
@@ -33,7 +38,9 @@ def settings_page() -> str:
     parts.append("### Keys of a recipe\n\nThe defaults are those of a recipe file that does not set the key.\n")
     for panel, items in _by_panel(list(settings_of(Recipe).values())).items():
         parts.append(f"#### {panel}\n\n{_table(items)}")
-    parts.append("## dfer predict\n\n" + _table(settings_of(VideoSettings).values()))
+    parts.append("## dfer predict\n\n" + _table([*settings_of(VideoSettings).values(), *settings_of(Limits).values()]))
+    parts.append("## dfer report\n\n" + _table(settings_of(GroupSettings).values()))
+    parts.append("## A trained model: predict, evaluate, features; with --deep also verify\n\n" + _table(_MODEL))
     return "\n".join(parts)
 
 

@@ -1,6 +1,6 @@
 """LSTPNet computed in the order of the paper and its authors' code: the reference of tests and benchmarks.
 
-An independent implementation of the description (docs of `lstpnet`, Lu et al., PRCV 2023). Its parameters have the
+An independent implementation of the description (docs of `lstpnet`, Lu et al., IVC 142, 2024). Its parameters have the
 same names as those of `lstpnet.LSTPNet`, so that one state dict fits both. The computation differs: the TCE expands to
 all its maps before it convolves over time, each branch separately; the last TCE makes the gated map before it pools;
 attention is written out; nothing is channels_last.

@@ -10,11 +10,13 @@ Commands return PARTIAL (some videos failed, the others are done) with `raise ty
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import errno
-import sys
 
 from dfer_data.errors import AnnotationError, DferError
+
+from . import console
 
 _DISK_REMEDIES = {
     errno.ENOSPC: "free some space or write elsewhere",
@@ -46,12 +48,13 @@ def report(error: BaseException, *, debug: bool, command: str = "") -> int:
     """Print the error of a command on stderr and return its exit code."""
     if isinstance(error, BrokenPipeError):
         return ExitCode.BROKEN_PIPE
-    if debug:
-        import traceback
+    with contextlib.suppress(OSError):  # stderr takes no more: the exit code has to do
+        if debug:
+            import traceback
 
-        traceback.print_exception(error)
-    for line in _lines(error, debug=debug, command=command):
-        print(line, file=sys.stderr)
+            traceback.print_exception(error)
+        for line in _lines(error, debug=debug, command=command):
+            console.say(line, as_json=True)
     if isinstance(error, KeyboardInterrupt):
         return ExitCode.INTERRUPTED
     return error.exit_code if isinstance(error, DferError) else ExitCode.FAILED
@@ -60,7 +63,7 @@ def report(error: BaseException, *, debug: bool, command: str = "") -> int:
 def _lines(error: BaseException, *, debug: bool, command: str) -> list[str]:
     if isinstance(error, KeyboardInterrupt):
         next_step = "; finished work is kept: run the same command again to resume" if command in RESUMABLE else ""
-        return [f"interrupted{next_step}"]
+        return [f"interrupted{f'; {error}' if str(error) else next_step}"]
     if isinstance(error, AnnotationError):
         count = len(error.faults)
         return [f"error: {count} annotation fault{'s' if count > 1 else ''}", *map(_one_line, error.faults)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -15,13 +16,24 @@ NumWorkers = Annotated[
 ]
 
 
+_MOST_NAME_BYTES = 255
+
+
 def refuse_targets(*targets: Path, force: bool) -> None:
     """Check that no target exists (unless `force`) and that its folder does; UsageError with the first that fails."""
+    from dfer_data.storage.files import refuse_unwritable
+
     for target in targets:
         if not target.parent.is_dir():
             raise UsageError(f"folder {target.parent} does not exist; create it to write {target.name} there")
+        if len(os.fsencode(target.name)) > _MOST_NAME_BYTES:
+            raise UsageError(f"{target.name[:40]}...: a file name has at most {_MOST_NAME_BYTES} bytes; shorten it")
         if target.is_dir() or (target.exists() and not force):
             raise UsageError(f"{target} already exists; choose another name" + ("" if force else " or use --force"))
+        if target.exists() and not target.is_file():
+            raise UsageError(f"{target} is not a file that can be replaced; choose another name")
+    for folder in dict.fromkeys(target.parent for target in targets):
+        refuse_unwritable(folder)
 
 
 def require_torch() -> None:

@@ -1,12 +1,16 @@
-"""Progress of `dfer prepare`: a bar on a terminal, else a line every 30 seconds; and one line per lost worker."""
+"""Progress of `dfer prepare`: a bar on a terminal, else lines at a pace; and one line per lost worker."""
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
+
+from dfer_data.render.visible import visible
 
 from . import console
 from .prepare_view import introduce
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
 
     from dfer_data.preparation.crew import WorkerLost
     from dfer_data.preparation.run import PreparationEvent, PreparationPlanned
-    from dfer_data.preparation.steps import VideoDone
+    from dfer_data.preparation.steps import VideoDone, VideosUnderWay
     from dfer_data.storage.url_lock import Holder
 
 _WIDE_COLUMNS = 80  # narrower terminals show the count and the rates, no bar
@@ -25,9 +29,9 @@ _WIDE_COLUMNS = 80  # narrower terminals show the count and the rates, no bar
 class PrepareProgress:
     """Progress bar with videos, frames/s, time left and clips per outcome; without a terminal, lines on stderr."""
 
-    def __init__(self, *, as_json: bool) -> None:
-        """Prepare the display; nothing appears before the run starts."""
-        self._as_json = as_json
+    def __init__(self, *, as_json: bool, doing: str = "preparing") -> None:
+        """Prepare the display; nothing appears before the run starts. `doing`: the word next to the bar."""
+        self._as_json, self._doing = as_json, doing
         self._codes: Counter[str] = Counter()
         self._num_frames = self._num_videos = 0
         self._start = time.monotonic()
@@ -50,7 +54,7 @@ class PrepareProgress:
         from dfer_data.preparation.crew import WorkerLost
         from dfer_data.preparation.progress import PreparationProgress
         from dfer_data.preparation.run import PreparationPlanned, PreparationStarted
-        from dfer_data.preparation.steps import VideoDone
+        from dfer_data.preparation.steps import VideoDone, VideosUnderWay
 
         if isinstance(event, PreparationPlanned):
             introduce(event, as_json=self._as_json)
@@ -58,10 +62,26 @@ class PrepareProgress:
             self._start_bar(event.num_videos)
         elif isinstance(event, VideoDone):
             self._count(event)
+        elif isinstance(event, VideosUnderWay):
+            self._show(event)
         elif isinstance(event, PreparationProgress) and self._bar is None:
             console.say(str(event), as_json=True)
         elif isinstance(event, WorkerLost):
             console.say(f"note: {_describe_loss(event)}", as_json=True)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the bar off the terminal for the block, which may print."""
+        if self._bar is None:
+            yield
+            return
+        self._bar.live.transient = True
+        self._bar.stop()
+        try:
+            yield
+        finally:
+            self._bar.live.transient = False
+            self._bar.start()
 
     def watch(self, holder: Holder) -> None:
         """Print whose lock was found."""
@@ -82,18 +102,29 @@ class PrepareProgress:
             words = progress.TextColumn("{task.fields[words]}", table_column=Column(no_wrap=True, overflow="ellipsis"))
             columns = full_columns if terminal.width >= _WIDE_COLUMNS else (count,)
             self._bar = progress.Progress(*columns, words, console=terminal)
-            self._task = self._bar.add_task("preparing", total=num_videos, words="")
+            self._task = self._bar.add_task(self._doing, total=num_videos, words="")
             self._bar.start()
 
     def _count(self, event: VideoDone) -> None:
         self._codes.update(code if code in ("ok", "partial", "NO_FACE") else "failed" for code in event.codes)
         self._num_frames += event.num_frames
-        if self._bar is not None and self._task is not None:
-            self._num_videos += 1
-            seconds = max(1e-6, time.monotonic() - self._start)
-            rates = f"{self._num_videos / seconds:.1f} videos/s {self._num_frames / seconds:.0f} frames/s"
-            words = " ".join(f"{name} {number}" for name, number in sorted(self._codes.items()))
-            self._bar.update(self._task, advance=1, words=f"{rates}  {words}")
+        self._num_videos += 1
+        self._draw(num_frames=self._num_frames)
+
+    def _show(self, event: VideosUnderWay) -> None:
+        """Show the frames of the videos under way, and the longest one by name."""
+        if event.videos:
+            longest = max(event.videos, key=lambda video: video.num_frames)
+            num_frames = self._num_frames + sum(video.num_frames for video in event.videos)
+            self._draw(num_frames=num_frames, under_way=f"  {visible(str(longest))}")
+
+    def _draw(self, *, num_frames: int, under_way: str = "") -> None:
+        if self._bar is None or self._task is None:
+            return
+        seconds = max(1e-6, time.monotonic() - self._start)
+        rates = f"{self._num_videos / seconds:.1f} videos/s {num_frames / seconds:.0f} frames/s"
+        words = "".join(f"  {name} {number}" for name, number in sorted(self._codes.items()))
+        self._bar.update(self._task, completed=self._num_videos, words=f"{rates}{words}{under_way}")
 
 
 def _describe_loss(event: WorkerLost) -> str:

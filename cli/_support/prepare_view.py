@@ -105,6 +105,10 @@ def conclude(summary: Summary, *, as_json: bool) -> None:
             console.say(f"  {code}: {number}, see {folder}/ledger.jsonl", as_json=as_json)
     if number := summary.num_ambiguous:
         console.say(f"  possibly about another person: {number}, see {folder}/ambiguous.csv", as_json=as_json)
+    if left_out := summary.num_left_out:
+        reasons = ", ".join(f"{number} {reason}" for reason, number in left_out.items())
+        where = "" if share else f", see {folder}/left_out.csv"
+        console.say(f"  tracks left out: {reasons}{where}", as_json=as_json)
     for note in summary.notes:
         console.say(f"note: {note}", as_json=as_json)
     if not summary.num_shards_made:
@@ -121,4 +125,11 @@ def conclude(summary: Summary, *, as_json: bool) -> None:
 def _brief(summary: Summary) -> dict[str, Any]:
     keys = ("dataset", "format_version", "config_sha256", "sha256", "synthetic", "counts")
     document = {key: summary.document[key] for key in keys} if summary.document else {}
-    return document | {"clips": dict(summary.num_clips)}
+    if summary.document:
+        coverage = summary.coverage
+        document["coverage"] = {
+            "seldom_detected": len(coverage.seldom_detected),
+            "shortened": len(coverage.shortened),
+        }
+    left_out = {"tracks_left_out": dict(summary.num_left_out)} if summary.num_left_out else {}
+    return document | {"clips": dict(summary.num_clips), **left_out}

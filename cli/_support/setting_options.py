@@ -98,6 +98,11 @@ def with_assignments(given: Mapping[str, Any], lines: Sequence[str] | None, kind
     return values | dict(given)
 
 
+def own_settings(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the given options that are settings of a dataclass."""
+    return {name: value for name, value in given.items() if name in settings_of(kind)}
+
+
 class PanelCommand(TyperCommand):
     """A command whose `--help` groups options under headings and is as wide as the terminal, up to 120 columns."""
 

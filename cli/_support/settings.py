@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tomllib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 from dfer_data.config import PREPARE_SETTINGS
 from dfer_data.errors import UsageError, did_you_mean
-from dfer_data.settings import check, settings_of
+from dfer_data.settings import InFile, check, settings_of
+from dfer_data.storage.files import read_regular_text
 from lstpnet.recipe import TrainingSettings
 
 FILE_NAME = "dfer.toml"
@@ -25,11 +28,11 @@ def load_settings(folder: Path | None = None) -> dict[str, dict[str, Any]]:
     """
     path = (folder or Path()) / FILE_NAME
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        content = tomllib.loads(read_regular_text(path))
     except FileNotFoundError:
         return {}
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise UsageError(f"{path} cannot be read: {error}") from error
+        raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     known = " ".join(f"[{name}]" for name in _TABLES)
     faults = [f"unknown table [{name}], known: {known}" for name in content if name not in _TABLES]
     tables = {}
@@ -39,6 +42,25 @@ def load_settings(folder: Path | None = None) -> dict[str, dict[str, Any]]:
     if faults:
         raise UsageError(f"{path} has {len(faults)} fault{'s' if len(faults) > 1 else ''}: " + "; ".join(faults))
     return tables
+
+
+def settings_to_use(table: str, given: Collection[str], folder: Path | None = None) -> dict[str, Any]:
+    """Return the values of a table for a command that writes, whose options `given` name some of the settings.
+
+    The file may come from someone else. Unless an option names them, places that are written to must be in its folder,
+    and it names no Ray cluster, whose processes run each other's code.
+    Raises UsageError as `load_settings` does, and with every value that leads out of the folder.
+    """
+    values = load_settings(folder).get(table, {})
+    declared = {name: item for kind in _TABLES[table] for name, item in settings_of(kind).items()}
+    faults = [
+        f"[{table}] {fault} (give {declared[name].flag} on the command line to use it)"
+        for name, value in values.items()
+        if name not in given and (fault := _reach_fault(name, value, declared[name].in_file, folder or Path()))
+    ]
+    if faults:
+        raise UsageError(f"{(folder or Path()) / FILE_NAME}, which may be someone else's: " + "; ".join(faults))
+    return values
 
 
 def _read_table(table: str, content: Any) -> tuple[dict[str, Any], list[str]]:
@@ -55,9 +77,36 @@ def _read_table(table: str, content: Any) -> tuple[dict[str, Any], list[str]]:
     values: dict[str, Any] = {}
     for kind in _TABLES[table]:
         own, own_faults, _ = check(kind, {key: value for key, value in content.items() if owners.get(key) is kind})
-        values |= {key: value.expanduser() if isinstance(value, Path) else value for key, value in own.items()}
+        values |= {key: _expanded(value) for key, value in own.items()}
         faults += [f"[{table}] {fault}" for fault in own_faults]
     return values, faults
+
+
+def _reach_fault(name: str, value: Any, in_file: InFile, folder: Path) -> str:
+    """Return why a file may not give this value; empty if it may."""
+    if in_file == "never":
+        return f"{name} = {str(value)!r} is for the command line only"
+    if in_file == "any" or not isinstance(value, str | Path) or _is_inside(str(value), folder):
+        return ""
+    return f"{name} = {str(value)!r} leads out of its folder"
+
+
+def _is_inside(place: str, folder: Path) -> bool:
+    """Return whether a path names a place in the folder, links followed."""
+    path = Path(place)
+    if "://" in place or place.startswith("~") or path.is_absolute() or {"..", "\\"} & {*path.parts, *place}:
+        return False
+    try:
+        return (folder / path).resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):  # a circle of links, a NUL
+        return False
+
+
+def _expanded(value: Any) -> Any:
+    """Return a value with `~` of a path expanded; unchanged for an unknown user."""
+    with contextlib.suppress(RuntimeError):
+        return value.expanduser() if isinstance(value, Path) else value
+    return value
 
 
 def dataset_folder(dataset: str, *, given: Path | None = None, from_file: Path | None = None) -> Path:

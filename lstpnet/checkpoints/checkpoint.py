@@ -2,43 +2,86 @@
 
 from __future__ import annotations
 
-import os
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_model, save_model
-from torch import nn
+from safetensors.torch import load, save_model
+from torch import Tensor, nn
 
+from dfer_data.errors import CorruptDataError
 from dfer_data.storage.files import canonical_json, write_atomically
 from lstpnet.errors import CheckpointError
+from lstpnet.run_files import NEXT_STEP, FileFacts, Files, check_file, facts_of
 
 
-def save_checkpoint(model: nn.Module, path: Path, *, facts: Mapping[str, Any]) -> None:
-    """Write `path` (.safetensors) and its facts (.json) next to it; a crash leaves the last good pair."""
+def save_checkpoint(model: nn.Module, path: Path, *, facts: Mapping[str, Any]) -> Files:
+    """Write `path` (.safetensors) and its facts (.json) next to it; a crash leaves the last good pair.
+
+    Returns size and hash of both files by name.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part_path = path.with_name(path.name + ".part")
-    save_model(model, str(part_path))
-    with part_path.open("r+b") as file:
-        os.fsync(file.fileno())
-    part_path.replace(path)
-    write_atomically(path.with_suffix(".json"), canonical_json(dict(facts)), work=path.parent)
+    contents = {path: _safetensors(model, path.parent), path.with_suffix(".json"): canonical_json(dict(facts))}
+    for target, content in contents.items():
+        write_atomically(target, content)
+    return {target.name: facts_of(content) for target, content in contents.items()}
 
 
-def load_checkpoint(model: nn.Module, path: Path) -> None:
-    """Load every tensor of a model from a file that `save_checkpoint` wrote.
+def _safetensors(model: nn.Module, folder: Path) -> bytes:
+    """Return a model as safetensors; its own files are readable by their owner alone, whatever the umask."""
+    with tempfile.TemporaryDirectory(prefix=".weights-", dir=folder) as work:
+        path = Path(work) / "model.safetensors"
+        save_model(model, str(path))
+        return path.read_bytes()
 
-    Raises CheckpointError for a missing, truncated or foreign file, and names the tensors that do not fit.
+
+def load_checkpoint(model: nn.Module, path: Path, *, facts: FileFacts | None = None) -> None:
+    """Load every tensor of a model from a file that `save_checkpoint` wrote, which is read once.
+
+    `facts`: size and hash that the file must have; None checks neither.
+    Raises CorruptDataError for other bytes than `facts`, and CheckpointError for a missing, truncated or foreign file,
+    tensors that do not fit, and numbers that are not finite.
     """
     try:
-        load_model(model, str(path), strict=True)
+        if facts is not None and (num_bytes := path.stat().st_size) != facts.num_bytes:  # not read, however large
+            raise CorruptDataError(
+                f"{path} is damaged: it has {num_bytes} bytes, {facts.num_bytes} were written; {NEXT_STEP}"
+            )
+        tensors = load(check_file(path, path.read_bytes(), facts))
     except FileNotFoundError:
         raise CheckpointError(f"no checkpoint at {path}; train the run first, or name another file") from None
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path} cannot be read as safetensors ({error}); it is truncated or not a checkpoint"
         ) from error
+    if faults := non_finite(tensors):
+        raise CheckpointError(f"{path} holds weights that no training saves; train this run again with --force", faults)
+    try:
+        _load_whole(model, tensors)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(f"{path} does not fit this recipe's network: {reason}") from error
+
+
+def non_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return a fault for the first five tensors that hold NaN or infinity."""
+    names = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    more = [f"and {len(names) - 5} more"] if len(names) > 5 else []
+    return [f"{name} holds NaN or infinity" for name in names[:5]] + more
+
+
+def _load_whole(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Fill a model; RuntimeError for tensors that are missing, left over or of another shape.
+
+    Tensors that a model holds under several names are stored under one of them.
+    """
+    missing, unexpected = model.load_state_dict(dict(tensors), strict=False)
+    places = {name: (tensor.data_ptr(), tensor.shape) for name, tensor in model.state_dict().items()}
+    filled = {place for name, place in places.items() if name in tensors}
+    missing = [name for name in missing if places[name] not in filled]
+    if missing or unexpected:
+        words = [f"missing: {', '.join(missing)}"] if missing else []
+        raise RuntimeError("; ".join(words + ([f"unexpected: {', '.join(unexpected)}"] if unexpected else [])))

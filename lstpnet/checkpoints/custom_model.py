@@ -1,11 +1,12 @@
-"""Custom models in place of LSTPNet: `package.module:build`, a callable from num_classes to a module."""
+"""Custom models in place of LSTPNet: `package.module:build`, a callable from num_classes to a module.
+
+A custom model is code. It runs if the caller names it; the model that a stored run names runs only if the caller trusts
+it, and only from the files of the training (custom_source.py).
+"""
 
 from __future__ import annotations
 
-import importlib
-import inspect
-import sys
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,71 @@ import torch
 from torch import nn
 
 from dfer_data.errors import UsageError
-from dfer_data.storage.files import sha256_file
+from lstpnet.checkpoints.custom_source import ModelSource, find_source, named_file, run_source, split_name
+
+_BUILT: dict[str, ModelSource] = {}
+"""Name -> source from which it was last built in this process."""
 
 
 def build_own(name: str, *, num_classes: int) -> nn.Module:
     """Call `package.module:build` with `num_classes` and return the module that it builds.
 
     The module maps (B, T, 3, H, W) float32, normalised as the recipe's `input_norm` says, to logits (B, num_classes).
-    The working folder is searched first.
     Raises UsageError if there is no such callable, or it returns something else.
     """
-    model = _callable(name)(num_classes=num_classes)
-    if not isinstance(model, nn.Module):
-        raise UsageError(f"model {name} returns a {type(model).__name__}, not a torch.nn.Module")
-    return model
+    return _build(name, find_source(name), num_classes=num_classes)
+
+
+def build_stored(
+    config: Mapping[str, Any], *, run: Path, num_classes: int, trust_model: bool = False, custom_model: str = ""
+) -> nn.Module:
+    """Build the custom model of a stored run: only if it is trusted, and only from the source of its training.
+
+    Args:
+        config: content of the run's config.json.
+        run: the run's folder, for messages.
+        num_classes: number of classes.
+        trust_model: whether to run the code that the run names.
+        custom_model: `package.module:build` that the caller names instead; it runs unchecked.
+
+    Raises:
+        UsageError: the model is not trusted, its source has changed, or it cannot be built.
+    """
+    if custom_model:
+        return build_own(custom_model, num_classes=num_classes)
+    name = str(config["settings"]["model"])
+    if not trust_model:
+        path, sha256 = named_file(name)
+        raise UsageError(
+            f"{run} runs code: model {name} in {path} (sha256 {sha256}); read it, then give --trust-model to run it"
+        )
+    source = find_source(name)
+    if differences := _differences(source, config):
+        raise UsageError(
+            f"{run} was trained with another model {name}: {differences}; restore the files of the training, or give "
+            f"--custom-model {name} to run the present ones"
+        )
+    return _build(name, source, num_classes=num_classes)
+
+
+def _differences(source: ModelSource, config: Mapping[str, Any]) -> str:
+    """Return how the source differs from the one that a run stores; empty if it does not."""
+    stored = config.get("model_files")
+    if not isinstance(stored, Mapping):  # a run of dfer 0.1 holds the hash of one file
+        stored_sha256 = config["settings"].get("model_sha256")
+        if source.file_sha256 and source.file_sha256 == stored_sha256:
+            return ""
+        return f"{source.shown_path} has sha256 {source.file_sha256}, the training had {stored_sha256}"
+    words = []
+    for name in sorted({*stored, *source.sha256s}):
+        then, now = stored.get(name), source.sha256s.get(name)
+        if now is None:
+            words.append(f"{name} is missing")
+        elif then is None:
+            words.append(f"{name} is new (sha256 {now})")
+        elif then != now:
+            words.append(f"{name} has sha256 {now}, the training had {then}")
+    return "; ".join(words)
 
 
 def check_own(name: str, model: nn.Module, clips: torch.Tensor, *, num_classes: int) -> None:
@@ -53,28 +105,30 @@ def check_own(name: str, model: nn.Module, clips: torch.Tensor, *, num_classes: 
 
 
 def source_sha256(name: str) -> str:
-    """Return the sha256 of the source file of `name`; empty for LSTPNet."""
-    if not name:
-        return ""
-    path = inspect.getsourcefile(inspect.unwrap(_callable(name)))
-    return sha256_file(Path(path)) if path else ""
+    """Return the hash of the source files of `name`, which are not run; empty for LSTPNet."""
+    return find_source(name).sha256 if name else ""
 
 
-def _callable(name: str) -> Callable[..., Any]:
-    module_name, separator, attribute = name.partition(":")
-    if not (module_name and separator and attribute):
-        raise UsageError(f"model {name!r}: expected package.module:build, such as my_models:build")
-    working_folder = str(Path.cwd())
-    if working_folder not in sys.path:
-        sys.path.insert(0, working_folder)
+def built_source(name: str) -> ModelSource | None:
+    """Return the source from which `name` was last built in this process; None for LSTPNet and one not built."""
+    return _BUILT.get(name)
+
+
+def _build(name: str, source: ModelSource, *, num_classes: int) -> nn.Module:
+    _, attribute = split_name(name)
     try:
-        build = getattr(importlib.import_module(module_name), attribute)
+        build = getattr(run_source(source), attribute)
     except ModuleNotFoundError as error:
         raise UsageError(
-            f"model {name}: module {error.name!r} is neither in the working folder nor installed"
+            f"model {name}: module {error.name!r} is neither installed nor in the working folder, or not imported by "
+            "a plain import statement"
         ) from error
     except AttributeError as error:
         raise UsageError(f"model {name}: {error}") from error
     if not callable(build):
         raise UsageError(f"model {name}: {attribute} is not callable")
-    return build  # type: ignore[no-any-return]
+    model = build(num_classes=num_classes)
+    if not isinstance(model, nn.Module):
+        raise UsageError(f"model {name} returns a {type(model).__name__}, not a torch.nn.Module")
+    _BUILT[name] = source
+    return model

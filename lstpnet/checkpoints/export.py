@@ -7,6 +7,7 @@ import copy
 import logging
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dfer_data.errors import UsageError
+from dfer_data.storage.files import atomic_file
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.models.resnet import BasicBlock
+from lstpnet.run_files import facts_of, with_own_sha256
 
 OPSET = 18
 MIN_EXPORT_PX = 33
@@ -102,9 +105,8 @@ def export_onnx(model: LSTPNet, path: Path, *, num_frames: int = 16, size_px: in
     assert onnx_program is not None
     proto = onnx_program.model_proto
     _name_axes(proto, ("batch", "frames", "", "height", "width"))
-    part_path = path.with_name(path.name + ".part")
-    onnx.save_model(proto, str(part_path))
-    part_path.replace(path)
+    with atomic_file(path) as file:
+        onnx.save_model(proto, file)
 
 
 @contextlib.contextmanager
@@ -129,15 +131,22 @@ def _name_axes(proto: Any, names: Sequence[str]) -> None:
 
 
 def description(
-    model: LSTPNet, *, recipe: Mapping[str, Any], class_names: Sequence[str], protocol: str, is_synthetic: bool
+    model: LSTPNet,
+    path: Path,
+    *,
+    recipe: Mapping[str, Any],
+    class_names: Sequence[str],
+    protocol: str,
+    is_synthetic: bool,
 ) -> dict[str, Any]:
-    """Return the content of the JSON next to an exported model: classes, frames, size, input, protocol.
+    """Return the content of the JSON next to an exported model: classes, frames, size, input, protocol, hashes.
 
-    `is_synthetic`: whether it was trained on rendered heads.
+    `path`: the exported file. `is_synthetic`: whether it was trained on rendered heads.
     """
-    return {
+    document = {
         "format": "dfer-model",
-        "format_version": 1,
+        "format_version": 2,
+        "model": asdict(facts_of(path.read_bytes())),
         "class_names": list(class_names),
         "network": model.config.network,
         "sampler": recipe["sampler"],
@@ -151,3 +160,4 @@ def description(
         "protocol": protocol,
         "synthetic": is_synthetic,
     }
+    return with_own_sha256(document)

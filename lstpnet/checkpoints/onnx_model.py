@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,19 +12,34 @@ import torch
 from torch import Tensor, nn
 
 from dfer_data.errors import CorruptDataError, UsageError
+from dfer_data.storage.files import read_regular
 from lstpnet.recipe import Recipe
+from lstpnet.run_files import FileFacts, check_own_sha256, fault_of
 
+_DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 _SETTINGS = ("sampler", "short", "size_px", "input_norm")
 
 
 class ExportedModel(nn.Module):
     """An ONNX graph as a module on the CPU; it cannot be trained."""
 
-    def __init__(self, path: Path) -> None:
-        """Load the file; CorruptDataError if it is not ONNX, UsageError if its inputs or outputs are different."""
+    def __init__(self, path: Path, *, facts: FileFacts | None = None) -> None:
+        """Load the file, which is read once; `facts`: size and hash that it must have.
+
+        Raises CorruptDataError for other bytes, no ONNX, or tensors in other files, which no hash covers; UsageError
+        if its inputs or outputs are different.
+        """
         super().__init__()
         try:
-            self._session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+            content = read_regular(path)
+        except OSError as error:
+            raise CorruptDataError(f"{path} is not an ONNX model: {error}") from error
+        if facts is not None and (fault := fault_of(content, facts)):
+            raise CorruptDataError(f"{path} is damaged: it {fault}; export it again with `dfer model export`")
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry(_DATA_FOLDER, str(path / "none"))  # no folder: tensors in other files fail
+        try:
+            self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's own classes have no common public base
             raise CorruptDataError(f"{path} is not an ONNX model: {error}") from error
         inputs, outputs = (
@@ -41,17 +57,35 @@ class ExportedModel(nn.Module):
 def load_exported(path: Path) -> tuple[ExportedModel, tuple[str, ...], Recipe, bool]:
     """Return an exported model, its classes, its test settings, and whether it was trained on rendered heads.
 
-    Raises UsageError if the JSON next to it is missing or of another kind, CorruptDataError for a damaged model.
+    The JSON next to it holds the model's hash and its own, except those of dfer 0.1. Raises UsageError if it is missing
+    or of another kind, CorruptDataError for a damaged model or JSON.
     """
     json_path = path.with_suffix(".json")
     try:
-        facts: Any = json.loads(json_path.read_bytes())
+        facts: Any = json.loads(read_regular(json_path))
         if facts["format"] != "dfer-model":
             raise ValueError(f"its format is {facts['format']!r}")
+        model_facts = _checked_facts(json_path, facts)
         class_names = tuple(str(name) for name in facts["class_names"])
         recipe = Recipe(name="exported", **{key: facts[key] for key in _SETTINGS})
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{path} needs the JSON that `dfer model export` wrote next to it ({json_path}: {error})"
         ) from error
-    return ExportedModel(path), class_names, recipe, facts.get("synthetic") is True
+    return ExportedModel(path, facts=model_facts), class_names, recipe, facts.get("synthetic") is True
+
+
+def _checked_facts(path: Path, document: Mapping[str, Any]) -> FileFacts | None:
+    """Return size and hash of the model, from the JSON next to it; None in a JSON of dfer 0.1, which has no hashes.
+
+    Raises CorruptDataError if the JSON does not match its own hash, KeyError without a version.
+    """
+    if document["format_version"] == 1 and not document.keys() & {"sha256", "model"}:
+        return None
+    try:
+        check_own_sha256(document)
+        return FileFacts(**document["model"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CorruptDataError(
+            f"{path} is damaged: {error}; export the model again with `dfer model export`"
+        ) from error

@@ -48,16 +48,25 @@ class OpenedModel:
     """Whether it was trained on rendered heads; its predictions then say nothing about real faces."""
 
 
-def open_model(source: Path, *, checkpoint: str = "last", trained_on: str | None = None) -> OpenedModel:
+def open_model(
+    source: Path,
+    *,
+    checkpoint: str = "last",
+    trained_on: str | None = None,
+    trust_model: bool = False,
+    custom_model: str | None = None,
+) -> OpenedModel:
     """Open a finished run (a folder), an exported model (.onnx), or a checkpoint of the authors' code (another file).
 
-    `trained_on`: the dataset of the authors' checkpoint. Raises UsageError, CheckpointError and CorruptDataError as
-    `load_trained`, `load_exported` and `load_reference` do.
+    `trained_on`: the dataset of the authors' checkpoint. `trust_model`, `custom_model`: as for `load_trained`.
+    Raises UsageError, CheckpointError and CorruptDataError as `load_trained`, `load_exported` and `load_reference` do.
     """
     if source.is_dir():
-        trained = load_trained(source, checkpoint=checkpoint)
+        trained = load_trained(source, checkpoint=checkpoint, trust_model=trust_model, custom_model=custom_model)
         info = trained.info
         return OpenedModel(trained.model, info.class_names, stored_recipe(trained.settings), info.synthetic)
+    if custom_model:
+        raise UsageError(f"--custom-model {custom_model}: for the folder of a run, and {source} is none")
     if source.suffix == ".onnx":
         return OpenedModel(*load_exported(source))
     if trained_on is None or trained_on not in AUTHORS_CLASSES:

@@ -1,6 +1,7 @@
 """Read and write checkpoints of the authors' code (LLFabiann/LSTPNet, commit 6d8364d), strictly.
 
-Paper: Lu, Jiang, Fu, Zhao, Yang, PRCV 2023, doi 10.1007/978-981-99-8469-5_14. Their checkpoints have the form
+Paper: Lu, Jiang, Fu, Zhao, Yang, Image and Vision Computing 142 (2024) 104915; first version PRCV 2023, doi
+10.1007/978-981-99-8469-5_14. Their checkpoints have the form
 {"model_state_dict": {"module.KEY": tensor}}, with 226 keys, of which 8 repeat a tensor under a second name. The loader
 of the authors ignores keys that do not match; this one reports every fault and loads nothing.
 """

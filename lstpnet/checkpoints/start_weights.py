@@ -16,9 +16,11 @@ import torch
 from torch import Tensor
 
 from lstpnet.checkpoints.reference import reference_to_ours
-from lstpnet.checkpoints.tensor_files import read_tensors
+from lstpnet.checkpoints.tensor_files import read_tensors, read_weights
 from lstpnet.errors import CheckpointError
 from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.run_files import check_file
+from lstpnet.runs import listed_facts
 
 _BACKBONE = "backbone."
 
@@ -53,12 +55,25 @@ def _part_name(name: str) -> str:
     return "biases before batch norms" if name.endswith(".bias") else "backbone"
 
 
-def fill_from(model: LSTPNet, path: Path) -> Filled:
+def read_start_weights(path: Path) -> bytes:
+    """Return the bytes of a file of start weights; those of a run's checkpoint are checked against its run.json.
+
+    Raises CheckpointError if the file cannot be read, CorruptDataError if it is a damaged checkpoint of a run.
+    """
+    try:
+        content = read_weights(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"--init: {error}") from None
+    return check_file(path, content, listed_facts(path))
+
+
+def fill_from(model: LSTPNet, path: Path, content: bytes | None = None) -> Filled:
     """Fill every tensor of the model that the file has in the same shape.
 
+    `content`: the bytes of the file, for a caller that has read and hashed them; None reads the file.
     Raises CheckpointError for a file that cannot be read, or whose backbone does not fit completely.
     """
-    tensors = read_tensors(path)
+    tensors = read_tensors(path, read_start_weights(path) if content is None else content)
     state = model.state_dict()
     kind, file_tensors = _by_our_names(tensors, path)
     required = [name for name in state if name.startswith(_BACKBONE) and _is_needed(name, kind=kind)]
@@ -68,10 +83,10 @@ def fill_from(model: LSTPNet, path: Path) -> Filled:
         for name in state
         if name in file_tensors and file_tensors[name].shape != state[name].shape and not name.startswith("fc.")
     ]
-    faults += [
+    faults += [  # of those that fit: a small file can hold a view of any size
         f"{name} holds NaN or infinity"
         for name, tensor in file_tensors.items()
-        if name in state and not _is_finite(tensor)
+        if name in state and tensor.shape == state[name].shape and not _is_finite(tensor)
     ]
     if faults:
         shown_faults = faults[:5] + ([f"and {len(faults) - 5} more"] if len(faults) > 5 else [])

@@ -2,51 +2,81 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load
 from torch import Tensor
 
 from lstpnet.errors import CheckpointError
 
 _NESTED = ("model_state_dict", "state_dict", "model")
 _WRAPPERS = ("module.", "_orig_mod.")
+MAX_WEIGHTS_BYTES = 2**30
+"""Largest weights file, also unpacked; LSTPNet at full width has 0.1 GB."""
 
 
-def read_tensors(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path) -> bytes:
+    """Return the bytes of a weights file; one that is too large is not read.
+
+    Raises CheckpointError: the file is missing, is no regular file, is too large, or cannot be read.
+    """
+    try:
+        if not path.is_file():
+            reason = "it is no regular file" if path.exists() else "no such file"
+            raise CheckpointError(f"no weights file at {path}: {reason}")
+        _check_size(path, path.stat().st_size)
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"no weights file at {path}: {error.strerror or error}") from error
+
+
+def _check_size(path: Path, num_bytes: int) -> None:
+    if num_bytes > MAX_WEIGHTS_BYTES:
+        raise CheckpointError(
+            f"{path} holds {num_bytes / 1e9:.1f} GB and is not loaded: weights of these networks have at most "
+            f"{MAX_WEIGHTS_BYTES / 1e9:.1f} GB"
+        )
+
+
+def read_tensors(path: Path, content: bytes | None = None) -> dict[str, Tensor]:
     """Return the tensors of a file by name, without the prefixes of DataParallel and torch.compile.
 
+    `content`: the bytes of the file, for a caller that has read and hashed them; None reads the file.
     A PyTorch file may hold them under `model_state_dict`, `state_dict` or `model`, where all values must be tensors.
     Raises CheckpointError: the file is missing, truncated, not a weights file, or a pickle with code, which is not run.
     """
-    if not path.is_file():
-        raise CheckpointError(f"no weights file at {path}")
-    content = _load(path)
+    tensors = _load(path, read_weights(path) if content is None else content)
     for key in _NESTED:
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
+        if isinstance(tensors, Mapping) and isinstance(tensors.get(key), Mapping):
+            tensors = tensors[key]
             break
-    if not isinstance(content, Mapping) or not content:
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, not tensors by name")
-    faults = [f"{name} is a {type(value).__name__}" for name, value in content.items() if not isinstance(value, Tensor)]
+    if not isinstance(tensors, Mapping) or not tensors:
+        raise CheckpointError(f"{path} holds a {type(tensors).__name__}, not tensors by name")
+    faults = [f"{name} is a {type(value).__name__}" for name, value in tensors.items() if not isinstance(value, Tensor)]
     if faults:
         raise CheckpointError(f"{path} holds more than tensors", faults[:5])
-    return {_without_wrappers(str(name)): value for name, value in content.items()}
+    odd_layouts = [f"{name} is {value.layout}" for name, value in tensors.items() if value.layout != torch.strided]
+    if odd_layouts:
+        raise CheckpointError(f"{path} holds tensors that are not dense", odd_layouts[:5])
+    return {_without_wrappers(str(name)): value for name, value in tensors.items()}
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, content: bytes) -> Any:
     try:
+        _check_size(path, max(len(content), _unpacked_bytes(content)))
         if path.suffix == ".safetensors":
-            return load_file(path)
+            return load(content)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickles from other sources, which are rejected below
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     except SafetensorError as error:
         raise CheckpointError(
             f"{path} cannot be read as safetensors ({error}); it is truncated or not a checkpoint"
@@ -56,11 +86,23 @@ def _load(path: Path) -> Any:
             f"{path} holds code or objects besides tensors, which are not loaded: they could run anything. Save only "
             "its state dict, in the program that made it"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError) as error:
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise CheckpointError(
             f"{path} cannot be read by PyTorch ({reason}); it is truncated or not a checkpoint"
         ) from error
+
+
+def _unpacked_bytes(content: bytes) -> int:
+    """Return what the members of a PyTorch file, which is a zip, declare as their sizes; 0 for other files.
+
+    A compressed zip can be a thousand times as large; PyTorch reads no member beyond its declared size.
+    """
+    file = io.BytesIO(content)
+    if not zipfile.is_zipfile(file):
+        return 0
+    with zipfile.ZipFile(file) as archive:
+        return sum(member.file_size for member in archive.infolist())
 
 
 def _without_wrappers(name: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,11 @@ from torch import nn
 
 from dfer_data.errors import CorruptDataError, UsageError
 from lstpnet.checkpoints.checkpoint import load_checkpoint
-from lstpnet.checkpoints.custom_model import build_own
+from lstpnet.checkpoints.custom_model import build_stored
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.models.network_config import network_of
-from lstpnet.runs import CONFIG_NAME, RunInfo, read_run
+from lstpnet.run_files import NEXT_STEP
+from lstpnet.runs import CHECKPOINTS_FOLDER, CONFIG_NAME, RUN_NAME, RunInfo, read_config, read_run
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,11 +30,23 @@ class TrainedRun:
     """The resolved recipe, and data, fold and seed."""
 
 
-def load_trained(folder: Path, *, checkpoint: str = "last") -> TrainedRun:
+def custom_model_of(folder: Path) -> str:
+    """Return the name of a run's custom model, without running it; empty for LSTPNet.
+
+    Raises UsageError for a folder that is not a run, CorruptDataError for damaged settings.
+    """
+    return str(read_config(folder, read_run(folder)).get("settings", {}).get("model", ""))
+
+
+def load_trained(
+    folder: Path, *, checkpoint: str = "last", trust_model: bool = False, custom_model: str | None = None
+) -> TrainedRun:
     """Load a checkpoint of a finished run.
 
-    Raises UsageError for a folder that is not a finished run or has no such checkpoint, CheckpointError and
-    CorruptDataError for damaged files.
+    `trust_model`: whether to run the custom model that the run names, from the source of its training.
+    `custom_model`: `package.module:build` to run as the run's custom model instead.
+    Raises UsageError for a folder that is not a finished run or has no such checkpoint, and for a custom model that is
+    not trusted or has changed; CheckpointError and CorruptDataError for damaged files.
     """
     info = read_run(folder)
     if not info.finished:
@@ -42,13 +54,22 @@ def load_trained(folder: Path, *, checkpoint: str = "last") -> TrainedRun:
     if checkpoint not in info.checkpoints:
         raise UsageError(f"{folder} has no checkpoint {checkpoint!r}; it has: {', '.join(info.checkpoints)}")
     try:
-        settings = dict(json.loads((folder / CONFIG_NAME).read_bytes())["settings"])
-        custom_model, network = str(settings.get("model", "")), network_of(settings)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorruptDataError(
-            f"{folder / CONFIG_NAME} is missing or damaged ({error!r}); retrain the run with --force"
-        ) from error
+        config = read_config(folder, info)
+        settings, network = dict(config["settings"]), network_of(config["settings"])
+    except KeyError as error:
+        path = folder / CONFIG_NAME
+        raise CorruptDataError(f"{path} is missing or damaged ({error!r}); {NEXT_STEP}") from error
     num_classes = len(info.class_names)
-    model = build_own(custom_model, num_classes=num_classes) if custom_model else LSTPNet(num_classes, **network)
-    load_checkpoint(model, folder / "checkpoints" / f"{checkpoint}.safetensors")
+    if custom_model and not settings.get("model"):
+        raise UsageError(f"--custom-model {custom_model}: {folder} is a run of LSTPNet; leave the option out")
+    name = f"{CHECKPOINTS_FOLDER}/{checkpoint}.safetensors"
+    if not info.is_unverified and name not in info.files:
+        raise CorruptDataError(f"{folder / RUN_NAME} does not list {name}; {NEXT_STEP}")
+    model: nn.Module
+    if settings.get("model"):
+        options: dict[str, Any] = {"trust_model": trust_model, "custom_model": custom_model or ""}
+        model = build_stored(config, run=folder, num_classes=num_classes, **options)
+    else:
+        model = LSTPNet(num_classes, **network)
+    load_checkpoint(model, folder / name, facts=info.files.get(name))
     return TrainedRun(model.eval(), info, settings)

@@ -1,10 +1,14 @@
-"""Evaluate a trained model on another dataset: classes are matched by name, clips that do not match are counted."""
+"""Evaluate a trained model on another dataset: classes are matched by name, clips that do not match are counted.
+
+A test clip of a fold without a face gets the prior of the fold's train part, as in `dfer train` and `dfer report`.
+Without a fold there is no train part: such a clip counts as wrong, and no class is charged with it.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,9 +18,9 @@ import torch
 from dfer_data.errors import UsageError
 from dfer_data.loading.prepared import PreparedDataset
 from lstpnet.checkpoints.open_model import OpenedModel
-from lstpnet.device import autocast_dtype
-from lstpnet.evaluation.clip_logits import predict_clips
-from lstpnet.metrics import Scores, confusion_matrix, score
+from lstpnet.device import autocast_dtype, predicting
+from lstpnet.evaluation.clip_logits import OnProgress, predict_clips
+from lstpnet.metrics import Scores, confusion_matrix, predicted_classes, prior_logits, score
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +32,7 @@ class CrossResult:
     labels: tuple[str, ...]
     """Class names of the counted clips."""
     predictions: tuple[str, ...]
-    """Predicted class names; empty for a clip without a face, which counts as wrong."""
+    """Class names predicted by the model; empty for a clip without a face, see `faceless`."""
     logits: npt.NDArray[np.float32]
     """(N, num_classes) in the order of the model's classes; NaN rows for clips without a face."""
     scores: Scores
@@ -37,6 +41,8 @@ class CrossResult:
     """Class of the dataset that the model does not know -> number of clips left out."""
     unused: tuple[str, ...]
     """Classes of the model without a counted clip."""
+    faceless: Mapping[str, str] = field(default_factory=dict)
+    """Clip without a face -> class that counts as its prediction, by the train prior; empty: counts as wrong."""
 
 
 def tested_clips(data: PreparedDataset, *, folds: Sequence[str]) -> tuple[str, ...]:
@@ -49,11 +55,21 @@ def tested_clips(data: PreparedDataset, *, folds: Sequence[str]) -> tuple[str, .
 
 
 def evaluate_on(
-    opened: OpenedModel, data: PreparedDataset, clip_ids: Sequence[str], *, is_masked: bool, device: torch.device
+    opened: OpenedModel,
+    data: PreparedDataset,
+    clip_ids: Sequence[str],
+    *,
+    is_masked: bool,
+    device: torch.device,
+    folds: Sequence[str] = (),
+    on_progress: OnProgress = lambda num_done, num_clips: None,
 ) -> CrossResult:
     """Predict and score clips of a dataset. `is_masked`: only classes of the dataset can be predicted.
 
-    Raises UsageError if no clip has a class that the model knows.
+    `folds`: the official folds whose test clips these are; their train parts give the prior of clips without a face.
+    `on_progress` receives the numbers of predicted and of all clips.
+
+    Raises UsageError if no clip has a class that the model knows, NonFiniteError for logits that are not finite.
     """
     recipe, names = opened.recipe, opened.class_names
     rows = data.index(clip_ids)
@@ -68,9 +84,14 @@ def evaluate_on(
         )
     status = dict(zip(rows["clip_id"].to_pylist(), rows["status"].to_pylist(), strict=True))
     seen = [clip_id for clip_id in counted if status[clip_id] != "failed"]
-    model = opened.model.to(device)
+    priors = _train_priors(data, folds, names=names, least_frames=recipe.least_frames)
+    faceless = {clip_id: priors.get(clip_id, "") for clip_id in counted if status[clip_id] == "failed"}
     dtype = autocast_dtype(recipe, device)
-    seen_logits = predict_clips(model, data.root, seen, recipe=recipe, device=device, dtype=dtype)
+    with predicting(recipe, device, dtype=dtype):
+        model = opened.model.to(device)
+    seen_logits = predict_clips(
+        model, data.root, seen, recipe=recipe, device=device, dtype=dtype, on_progress=on_progress
+    )
     logits = np.full((len(counted), len(names)), np.nan, np.float32)
     row_of = {clip_id: number for number, clip_id in enumerate(counted)}
     logits[[row_of[clip_id] for clip_id in seen]] = seen_logits.reshape(len(seen), len(names))
@@ -78,9 +99,8 @@ def evaluate_on(
     allowed = np.where(has_class | (not is_masked), 0.0, -np.inf)
     labels = np.array([names.index(label_of[clip_id]) for clip_id in counted])
     has_face = np.array([status[clip_id] != "failed" for clip_id in counted])
-    guesses = np.argmax(np.nan_to_num(logits) + allowed, axis=1)
-    guesses[~has_face] = (labels[~has_face] + 1) % len(names)  # any wrong class
-    scores = score(confusion_matrix(labels, guesses, num_classes=len(names)))
+    guesses = np.argmax(np.where(has_face[:, None], logits, 0) + allowed, axis=1)
+    guesses[~has_face] = [names.index(name) if name else len(names) for name in faceless.values()]
     predictions = (names[guess] if face else "" for guess, face in zip(guesses, has_face, strict=True))
     unused = tuple(name for number, name in enumerate(names) if number not in set(labels.tolist()))
     return CrossResult(
@@ -88,7 +108,30 @@ def evaluate_on(
         tuple(label_of[clip_id] for clip_id in counted),
         tuple(predictions),
         logits,
-        scores,
+        _scores(labels, guesses, num_classes=len(names)),
         {str(label): number for label, number in sorted(left_out.items())},
         unused,
+        faceless,
     )
+
+
+def _train_priors(
+    data: PreparedDataset, folds: Sequence[str], *, names: Sequence[str], least_frames: int
+) -> dict[str, str]:
+    """Return test clip -> most frequent class, of those in `names`, in the train part of its fold."""
+    priors: dict[str, str] = {}
+    for fold in folds:
+        rows = data.index(data.fold_index(fold, "train")["clip_id"].to_pylist())
+        rows = rows.filter(pc.greater_equal(rows["num_frames"], least_frames))
+        counts = Counter(rows["label"].to_pylist())
+        if any(counts[name] for name in names):
+            prior = names[int(predicted_classes(prior_logits([counts[name] for name in names])[None])[0])]
+            for clip_id in data.fold_index(fold, "test")["clip_id"].to_pylist():
+                priors.setdefault(clip_id, prior)
+    return priors
+
+
+def _scores(labels: npt.NDArray[np.int64], guesses: npt.NDArray[np.int64], *, num_classes: int) -> Scores:
+    """Score guesses of class numbers, in which `num_classes` is no class: wrong, and in no class's precision."""
+    scores = score(confusion_matrix(labels, guesses, num_classes=num_classes + 1))
+    return replace(scores, recalls=scores.recalls[:-1], precisions=scores.precisions[:-1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,8 @@ from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw
 from dfer_data.loading.loader import ClipLoader
 from dfer_data.loading.prepared import PreparedDataset
 from lstpnet.batches.normalize import normalised
+from lstpnet.device import predicting
+from lstpnet.evaluation.clip_logits import clips_per_batch, require_finite
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.recipe import Recipe
 
@@ -33,11 +35,19 @@ class Features:
 
 
 def features_of(
-    model: LSTPNet, data: PreparedDataset, clip_ids: Sequence[str], *, recipe: Recipe, device: torch.device
+    model: LSTPNet,
+    data: PreparedDataset,
+    clip_ids: Sequence[str],
+    *,
+    recipe: Recipe,
+    device: torch.device,
+    on_progress: Callable[[int, int], None] = lambda num_done, num_clips: None,
 ) -> Features:
     """Return the features of clips that have faces and labels, from the test frames of the recipe's sampler.
 
-    Raises UsageError for no clips, a sampler with several views, and the errors of FaceClipDataset.
+    `on_progress` receives the numbers of finished and of all clips.
+    Raises UsageError for no clips and a sampler with several views, NonFiniteError that names the clips whose features
+    are not finite, and the errors of FaceClipDataset.
     """
     if not clip_ids:
         raise UsageError(f"{data.root}: none of the requested clips has a label and a face")
@@ -52,13 +62,16 @@ def features_of(
             f"the sampler {recipe.sampler} has several views per clip, features need one: choose another with "
             "--set sampler=..."
         )
-    model.to(device).eval()
     clips, frames = [], []
-    with torch.inference_mode():
-        for batch in ClipLoader(dataset, batch_size=2 * recipe.batch_size, shuffles=False).epoch(0):
+    with predicting(recipe, device, dtype=None):
+        model.to(device).eval()
+        for batch in ClipLoader(dataset, batch_size=clips_per_batch(recipe), shuffles=False).epoch(0):
             pixels = normalised(batch.frames.contiguous().to(device), norm=recipe.input_norm)
             vectors = model.frame_features(pixels)
             clips.append(model.head(vectors).mean(dim=1).float().cpu().numpy())
             frames.append(vectors.float().cpu().numpy())
+            names = [f"clip {clip_id}" for clip_id in batch.clip_ids]
+            require_finite(clips[-1], frames[-1], names=names, what="features")
+            on_progress(sum(map(len, clips)), len(dataset.clip_ids))
     labels = tuple(data.class_names[number] for number in dataset.labels)
     return Features(dataset.clip_ids, labels, np.concatenate(clips), np.concatenate(frames))

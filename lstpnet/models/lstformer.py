@@ -1,8 +1,9 @@
 """LSTformer, the long short-term transformer: mixes the vector of each frame with those of near and far frames.
 
-Paper: Lu, Jiang, Fu, Zhao, Yang, "Long Short-Term Perception Network for Dynamic Facial Expression Recognition",
-PRCV 2023, doi 10.1007/978-981-99-8469-5_14. Reimplemented to reproduce the outputs of the authors' code
-(LLFabiann/LSTPNet, commit 6d8364d). There is no positional embedding: the convolutions over time encode frame order.
+Paper: Lu, Jiang, Fu, Zhao, Yang, "Long Short-Term Perception Network for Dynamic Facial Expression Recognition", Image
+and Vision Computing 142 (2024) 104915; first version PRCV 2023, doi 10.1007/978-981-99-8469-5_14. Reimplemented to
+reproduce the outputs of the authors' code (LLFabiann/LSTPNet, commit 6d8364d). There is no positional embedding: the
+convolutions over time encode frame order.
 
 Shapes: B clips, T frames each, D dimensions, heads of D / heads dimensions each.
 """

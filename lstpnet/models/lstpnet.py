@@ -1,10 +1,10 @@
 """LSTPNet: maps a clip of a face to expression logits.
 
-Paper: Lu, Jiang, Fu, Zhao, Yang, "Long Short-Term Perception Network for Dynamic Facial Expression Recognition",
-PRCV 2023, LNCS 14429, doi 10.1007/978-981-99-8469-5_14; extended in Image and Vision Computing 142 (2024) 104915.
-Reimplemented to reproduce the outputs of the authors' code (LLFabiann/LSTPNet, commit 6d8364d);
-`lstpnet.checkpoints.reference` reads its checkpoints. 24,619,686 parameters; 29.6 GMAC for a clip of 16 frames at
-224 px.
+Paper: Lu, Jiang, Fu, Zhao, Yang, "Long Short-Term Perception Network for Dynamic Facial Expression Recognition", Image
+and Vision Computing 142 (2024) 104915, to which the authors' code and figures belong; first version PRCV 2023, LNCS
+14429, doi 10.1007/978-981-99-8469-5_14. Reimplemented to reproduce the outputs of that code (LLFabiann/LSTPNet, commit
+6d8364d; float64: 1e-12, float32: rounding); `lstpnet.checkpoints.reference` reads its checkpoints. 24,619,686
+parameters; 29.6 GMAC for a clip of 16 frames at 224 px.
 """
 
 from __future__ import annotations

@@ -2,10 +2,11 @@
 
 Backbone: He, Zhang, Ren, Sun, "Deep Residual Learning for Image Recognition", CVPR 2016; parameter names are
 torchvision's, so that its ResNet-18 weights load by name. TCE blocks: Lu, Jiang, Fu, Zhao, Yang, "Long Short-Term
-Perception Network for Dynamic Facial Expression Recognition", PRCV 2023, doi 10.1007/978-981-99-8469-5_14. Where the
-paper's figure and the authors' code (LLFabiann/LSTPNet, commit 6d8364d) differ, this follows the code, because the
-published checkpoints were trained with it: two TCEs per stage rather than one, and a shortcut that is gated in the
-first block of a stage (where it is convolved) and ungated in the second (where it is the input itself).
+Perception Network for Dynamic Facial Expression Recognition", Image and Vision Computing 142 (2024) 104915; first
+version PRCV 2023, doi 10.1007/978-981-99-8469-5_14. Where the paper's figure and the authors' code (LLFabiann/LSTPNet,
+commit 6d8364d) differ, this follows the code, because the published checkpoints were trained with it: two TCEs per
+stage rather than one, and a shortcut that is gated in the first block of a stage (where it is convolved) and ungated in
+the second (where it is the input itself).
 """
 
 from __future__ import annotations

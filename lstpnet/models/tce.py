@@ -1,12 +1,14 @@
 """TCE, temporal channel excitation: weights each channel of each frame by the frame and its neighbours.
 
-Paper: Lu, Jiang, Fu, Zhao, Yang, "Long Short-Term Perception Network for Dynamic Facial Expression Recognition",
-PRCV 2023, doi 10.1007/978-981-99-8469-5_14. Reimplemented to reproduce the outputs of the authors' code
-(LLFabiann/LSTPNet, commit 6d8364d). The TCE builds on ECA-Net (Wang et al., CVPR 2020) and ACTION-Net (Wang et al.,
-CVPR 2021).
+Paper: Lu, Jiang, Fu, Zhao, Yang, "Long Short-Term Perception Network for Dynamic Facial Expression Recognition", Image
+and Vision Computing 142 (2024) 104915; first version PRCV 2023, doi 10.1007/978-981-99-8469-5_14. Reimplemented to
+reproduce the outputs of the authors' code (LLFabiann/LSTPNet, commit 6d8364d). The TCE builds on ECA-Net (Wang et al.,
+CVPR 2020) and ACTION-Net (Wang et al., CVPR 2021).
 """
 
 from __future__ import annotations
+
+import contextlib
 
 import torch
 import torch.nn.functional as F
@@ -50,15 +52,14 @@ class TCE(ChannelAttention):
             num_frames: T.
 
         Returns:
-            (B*T, C) float, 0 to 2; 1 changes nothing.
+            (B*T, C) in the type of x, 0 to 2; 1 changes nothing. Under autocast it is computed in float32 and rounded.
         """
-        largest = F.adaptive_max_pool2d(x, 1)  # amax would split the gradient between equal pixels
-        mean = F.adaptive_avg_pool2d(x, 1)
-        pooled = torch.cat([largest, mean]).reshape(-1, num_frames, self.channels)  # (2B, T, C)
-        maps = F.relu(self._maps(pooled))
-        scores = self.merge(maps).reshape(2, -1, self.channels)  # (2, B*T, C): maximum branch, mean branch
-        gate: Tensor = 2 * torch.sigmoid(scores[0] + scores[1])
-        return gate
+        with _without_autocast(x):  # a gate multiplies whole maps, and is little work
+            pooled = torch.cat([spatial_maximum(x), _spatial_mean(x)]).reshape(-1, num_frames, self.channels)
+            maps = F.relu(self._maps(pooled.to(self.merge.weight.dtype)))  # pooled (2B, T, C)
+            scores = self.merge(maps).reshape(2, -1, self.channels)  # (2, B*T, C): maximum branch, mean branch
+            gate: Tensor = 2 * torch.sigmoid(scores[0] + scores[1])
+        return gate.to(x.dtype)
 
     def _maps(self, pooled: Tensor) -> Tensor:
         """Return over_time(expand(pooled)): pooled (G, T, C) -> (G*T, R, C), with the temporal convolution first."""
@@ -77,3 +78,28 @@ class TCE(ChannelAttention):
         assert bias is not None
         weights = torch.cat([self.expand.weight[:, 0], bias[:, None]], dim=1)  # (R, K + 1)
         return torch.matmul(weights, inputs.flatten(0, 1))  # (G*T, R, C)
+
+
+def _without_autocast(x: Tensor) -> contextlib.AbstractContextManager[None]:
+    """Return a context that ends autocast, if it is on; an exported graph has none."""
+    kind = x.device.type
+    is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    return torch.autocast(kind, enabled=False) if is_on else contextlib.nullcontext()
+
+
+def spatial_maximum(x: Tensor, *, scans: bool | None = None) -> Tensor:
+    """Return the maximum of each feature map, (N, C), with the gradient to the first of equal pixels alone.
+
+    `scans`: the form that suits CUDA, where the pooling kernel runs one thread per map; the pooling is faster on CPUs.
+    None: by the device. Values and gradients of both forms are equal. `amax` would split the gradient.
+    """
+    if x.device.type == "cuda" if scans is None else scans:
+        return x.flatten(2).max(dim=2).values
+    return F.adaptive_max_pool2d(x, 1).flatten(1)
+
+
+def _spatial_mean(x: Tensor) -> Tensor:
+    """Return the mean of each feature map, (N, C), of maps in 16 bits in float32."""
+    if x.dtype in (torch.bfloat16, torch.float16):
+        return x.mean(dim=(2, 3), dtype=torch.float32)
+    return F.adaptive_avg_pool2d(x, 1).flatten(1)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dfer_data.render.figure import draw_strip, new_figure
+from dfer_data.render.figure import draw_strip, new_figure, png_of
+from dfer_data.storage.files import write_atomically
 from lstpnet.prediction.video import Person, WindowPrediction
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def draw_attention(person: Person, class_names: Sequence[str], path: Path, *, ti
     _write(figure, _LEFT_PX, text_px - 18, count_note + note, fontsize=7.5)
     if warning:
         draw_strip(figure, warning, height_share=STRIP_PX / height_px)
-    figure.savefig(path, dpi=_DPI)
+    write_atomically(path, png_of(figure, dpi=_DPI))
 
 
 def _draw_moment(

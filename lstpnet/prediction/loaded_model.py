@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,8 @@ from dfer_data.storage.files import sha256_file
 from dfer_data.weights.fetch import weights_file
 from lstpnet.batches.normalize import normalised
 from lstpnet.checkpoints.open_model import OpenedModel, open_model
-from lstpnet.device import autocast_dtype, pick_device
+from lstpnet.device import autocast_dtype, pick_device, predicting
+from lstpnet.evaluation.clip_logits import require_finite
 from lstpnet.evaluation.cross_dataset import tested_clips
 from lstpnet.evaluation.features import Features, features_of
 from lstpnet.models.lstpnet import LSTPNet
@@ -63,15 +65,17 @@ class LoadedModel:
 
         Raises:
             UsageError: the clips have another shape.
+            NonFiniteError: the logits of some clips are not finite.
         """
         frames = torch.as_tensor(clips)
         frames = frames[None] if frames.ndim == 4 else frames
         if frames.ndim != 5 or frames.shape[2] != 3:
             raise UsageError(f"clips have shape {tuple(frames.shape)}; expected (B, T, 3, H, W)")
-        model = self._fast.model.to(self._device).eval()
-        dtype = autocast_dtype(self._fast.recipe, self._device)
-        with torch.inference_mode(), torch.autocast(self._device.type, dtype=dtype, enabled=dtype is not None):
+        recipe, remedy = self._fast.recipe, "predict fewer clips at once, or open the model with device='cpu'"
+        with predicting(recipe, self._device, dtype=autocast_dtype(recipe, self._device), remedy=remedy):
+            model = self._fast.model.to(self._device).eval()
             logits = model(normalised(frames.to(self._device), norm=self._fast.recipe.input_norm))
+        require_finite(logits.float().cpu().numpy(), names=[f"clip {index}" for index in range(len(frames))])
         return np.asarray(torch.softmax(logits.float(), dim=1).cpu().numpy(), np.float32)
 
     def predict_video(
@@ -123,7 +127,13 @@ class LoadedModel:
 
 
 def load_model(
-    source: Run | Path | str, *, checkpoint: str = "last", trained_on: str | None = None, device: str | None = None
+    source: Run | Path | str,
+    *,
+    checkpoint: str = "last",
+    trained_on: str | None = None,
+    device: str | None = None,
+    trust_model: bool = False,
+    custom_model: str | None = None,
 ) -> LoadedModel:
     """Open a trained model.
 
@@ -132,14 +142,18 @@ def load_model(
         checkpoint: for a run: `last`, `best`, `refit` or `test-best`.
         trained_on: for a checkpoint of the authors' code: `dfew`, `ferv39k` or `afew`, which sets its class order.
         device: `cuda`, `mps` or `cpu`; None: the best available.
+        trust_model: run the custom model that a run names, from the source of its training.
+        custom_model: `package.module:build` to run as the run's custom model instead.
 
     Raises:
-        UsageError: there is no such model. CheckpointError, CorruptDataError: its files are damaged.
+        UsageError: there is no such model, or it is code that is not trusted.
+        CheckpointError, CorruptDataError: its files are damaged.
     """
     path = source.folder if isinstance(source, Run) else Path(source)
     if not path.exists():
         raise UsageError(f"{path}: no such run or model")
-    return LoadedModel(open_model(path, checkpoint=checkpoint, trained_on=trained_on), pick_device(device))
+    options: dict[str, Any] = {"trained_on": trained_on, "trust_model": trust_model, "custom_model": custom_model}
+    return LoadedModel(open_model(path, checkpoint=checkpoint, **options), pick_device(device))
 
 
 def video_settings(detector: str, *, detect_every: int = FAST_DETECT_EVERY) -> tuple[PrepareConfig, Path | None]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from dfer_data.render.figure import draw_strip, new_figure
+from dfer_data.render.figure import draw_strip, new_figure, png_of
+from dfer_data.storage.files import write_atomically
 from lstpnet.prediction.video import Person
 
 _MAX_PERSONS = 12
@@ -43,4 +44,4 @@ def draw_timeline(
         strip.grid(alpha=0.3)
     strips[-1].set_xlabel("seconds")
     strips[0].legend(ncols=len(class_names), fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
-    figure.savefig(path, dpi=110)
+    write_atomically(path, png_of(figure, dpi=110))

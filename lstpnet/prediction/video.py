@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,16 +13,18 @@ import torch
 
 from dfer_data.config import PrepareConfig
 from dfer_data.detect.base import Detector
-from dfer_data.faces.aligned_faces import Face, decode
+from dfer_data.faces.aligned_faces import decode
 from dfer_data.faces.pipeline import Clip, clips_of_video
 from dfer_data.frame_sampling import BLACK, frames_of_clip
+from dfer_data.preparation.video_faces import FaceTrack
 from dfer_data.sources.base import SourceVideo
 from dfer_data.types import FrameRecord, Image
 from dfer_data.video.resize import resized
 from lstpnet.batches.normalize import normalised
 from lstpnet.checkpoints.export import fold_batch_norms
 from lstpnet.checkpoints.open_model import OpenedModel
-from lstpnet.device import autocast_dtype
+from lstpnet.device import autocast_dtype, predicting
+from lstpnet.evaluation.clip_logits import require_finite
 from lstpnet.evaluation.frame_attention import logits_and_weights
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.prediction.video_settings import Windows
@@ -88,29 +90,76 @@ def predict_video(
     windows: Windows,
     device: torch.device,
     num_filmstrips: int = 0,
-    on_progress: Callable[[], None] = lambda: None,
+    on_progress: Callable[[int, int], None] = lambda num_frames, num_expected: None,
 ) -> Iterator[Person]:
     """Yield the persons of a video, shot by shot; none if no face is tracked for LEAST_FRAMES frames.
 
     Faces are found and aligned as `prepare` does with `config`. With `num_filmstrips`, all moments hold the attention
     to their frames, and that many moments per person, which do not overlap, also hold the frames; the model must have
-    attention (`why_no_attention`). Raises VideoError if no part of the video is usable.
+    attention (`why_no_attention`). `on_progress` receives the number of decoded frames and that of the whole video, 0
+    when unknown. Raises VideoError if no part of the video is usable.
     """
-    track_config = replace(config, all_tracks=True, store="frames")
-    opened.model.to(device).eval()
-    number = 0
+    track_config = tracks_config(config)
     clips = clips_of_video(
         path, SourceVideo("video", path.name, 0, None), config=track_config, detector=detector, on_progress=on_progress
     )
-    for clip in clips:
-        if not isinstance(clip, Clip) or clip.facts.num_frames < LEAST_FRAMES:
-            continue
-        faces = list(clip.faces)
-        moments = tuple(
-            _predict_windows(faces, opened, track_config, windows=windows, device=device, num_filmstrips=num_filmstrips)
-        )
-        yield Person(number, moments, tuple(face.record for face in faces), clip.facts.reason)
-        number += 1
+    tracks = (
+        FaceTrack([face.payload for face in faces], [face.record for face in faces], clip.facts.reason)
+        for clip in clips
+        if isinstance(clip, Clip) and clip.facts.num_frames >= LEAST_FRAMES
+        for faces in [list(clip.faces)]
+    )
+    return predict_tracks(
+        tracks,
+        opened,
+        config=track_config,
+        windows=windows,
+        device=device,
+        num_filmstrips=num_filmstrips,
+        name=str(path),
+    )
+
+
+def tracks_config(config: PrepareConfig) -> PrepareConfig:
+    """Return the settings of `prepare` with which every face of a video is kept."""
+    return replace(config, all_tracks=True, store="frames")
+
+
+def predict_tracks(
+    tracks: Iterable[FaceTrack],
+    opened: OpenedModel,
+    *,
+    config: PrepareConfig,
+    windows: Windows,
+    device: torch.device,
+    num_filmstrips: int = 0,
+    name: str = "",
+    on_faces: Callable[[int], None] = lambda num_faces: None,
+) -> Iterator[Person]:
+    """Yield the persons of a video whose faces were found with `config`; short tracks are ignored.
+
+    `num_filmstrips`: as for `predict_video`. `name`: of the video, in errors. `on_faces` receives the number of faces
+    that are done, again and again.
+    """
+    opened.model.to(device).eval()
+    num_done = number = 0
+    for track in tracks:
+        if len(track.records) >= LEAST_FRAMES:
+            moments = []
+            for moment, stop in _predict_windows(
+                track,
+                opened,
+                config,
+                windows=windows,
+                device=device,
+                num_filmstrips=num_filmstrips,
+                name=f"{name}, person {number}",
+            ):
+                moments.append(moment)
+                on_faces(num_done + stop)
+            yield Person(number, tuple(moments), tuple(track.records), track.partial_reason)
+            number += 1
+        num_done += len(track.records)
 
 
 def cut(times_seconds: Sequence[float], windows: Windows) -> list[tuple[int, int]]:
@@ -137,20 +186,25 @@ def apart(bounds: Sequence[tuple[int, int]], *, most: int) -> list[tuple[int, in
 
 
 def _predict_windows(
-    faces: Sequence[Face],
+    track: FaceTrack,
     opened: OpenedModel,
     config: PrepareConfig,
     *,
     windows: Windows,
     device: torch.device,
     num_filmstrips: int,
-) -> Iterator[WindowPrediction]:
+    name: str,
+) -> Iterator[tuple[WindowPrediction, int]]:
+    """Yield the predictions of a track's windows, each with its end as a row of the track.
+
+    `name` is the track's name in errors.
+    """
     recipe = opened.recipe
-    times = [face.record.pts_seconds for face in faces]
+    times = [record.pts_seconds for record in track.records]
 
     @lru_cache(maxsize=_NUM_CACHED_FACES)
     def face_image(row: int) -> Image:
-        return resized(decode(faces[row].payload, config), size_px=recipe.size_px)
+        return resized(decode(track.payloads[row], config), size_px=recipe.size_px)
 
     def views(first: int, stop: int) -> npt.NDArray[np.uint8]:
         """Return the test frames (V, 16, 3, H, W) of a window."""
@@ -166,14 +220,14 @@ def _predict_windows(
     for start in range(0, len(bounds), _BATCH):
         batch = bounds[start : start + _BATCH]
         clips = np.concatenate([views(first, stop) for first, stop in batch])
-        probabilities, weights = _predict(clips, opened, device=device, attends=num_filmstrips > 0)
+        names = [f"{name}, {times[first]:.1f} to {times[stop - 1]:.1f} s" for first, stop in batch]
+        probabilities, weights = _predict(clips, opened, names=names, device=device, attends=num_filmstrips > 0)
         means = probabilities.reshape(len(batch), -1, probabilities.shape[1]).mean(axis=1)
         for number, (first, stop) in enumerate(batch):
             frames = clips[number] if (first, stop) in filmstrip_bounds else None
             attention = None if weights is None else weights[number]
-            yield WindowPrediction(
-                times[first], times[stop - 1], np.asarray(means[number], np.float32), attention, frames
-            )
+            mean = np.asarray(means[number], np.float32)
+            yield WindowPrediction(times[first], times[stop - 1], mean, attention, frames), stop
 
 
 def _short_rule(rule: str) -> str:
@@ -182,16 +236,21 @@ def _short_rule(rule: str) -> str:
 
 
 def _predict(
-    clips: npt.NDArray[np.uint8], opened: OpenedModel, *, device: torch.device, attends: bool
+    clips: npt.NDArray[np.uint8], opened: OpenedModel, *, names: Sequence[str], device: torch.device, attends: bool
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
-    """Return probabilities (N, num_classes) of clips (N, 16, 3, H, W), and attention to frames (N, 16) if `attends`."""
+    """Return probabilities (N, num_classes) of clips (N, 16, 3, H, W), and attention to frames (N, 16) if `attends`.
+
+    `names`: of the windows; the clips are equally many views of each. Raises NonFiniteError that names windows.
+    """
     weights: torch.Tensor | None = None
     dtype = autocast_dtype(opened.recipe, device)
-    with torch.inference_mode(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+    remedy = "close other programs that use its memory, or use --device cpu"
+    with predicting(opened.recipe, device, dtype=dtype, remedy=remedy):
         frames = normalised(torch.from_numpy(clips).to(device), norm=opened.recipe.input_norm)
         if attends and isinstance(opened.model, LSTPNet):
             logits, weights = logits_and_weights(opened.model, frames)
         else:
             logits = opened.model(frames)
+    require_finite(logits.float().cpu().numpy().reshape(len(names), -1), names=names)
     probabilities = torch.softmax(logits.float(), dim=1).cpu().numpy()
     return np.asarray(probabilities, np.float32), None if weights is None else weights.cpu().numpy()

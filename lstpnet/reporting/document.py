@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfer_data.errors import UsageError
-from lstpnet.reporting.build import build_report
+from lstpnet.reporting.build import build_report, with_groups
 from lstpnet.reporting.formats import to_csv, to_json, to_latex, to_markdown
+from lstpnet.reporting.group_settings import GroupSettings
 from lstpnet.reporting.rows import Row
 from lstpnet.reporting.types import Report
 from lstpnet.runs import Run, find_runs, load_runs
@@ -66,19 +67,29 @@ def report(
     root: Path | str = "runs",
     against: Sequence[str] = (),
     baseline: str | None = None,
+    by: str | None = None,
+    groups: Path | str | None = None,
+    quantiles: int | None = None,
+    data: PreparedDataset | Path | str | None = None,
 ) -> ReportDocument:
-    """Score runs: WAR and UAR per fold, mean and pooled, side by side, and tests between systems.
+    """Score runs: WAR and UAR per fold, mean and pooled, side by side, tests between systems, and figures by group.
 
     Args:
         runs: runs, run folders, or folders that hold them; None: all runs below `root`, which may be none.
         root: folder of all runs.
         against: datasets whose published figures are included, such as `DFEW`.
         baseline: the system that the others are tested against.
+        by: a column whose groups get their own figures: of `groups`, or of the prepared dataset's clips.parquet.
+        groups: CSV with `clip_id` and the column `by`, such as sex, age or scene.
+        quantiles: cut a column of numbers into so many parts.
+        data: the prepared dataset for `by`, else the folder under `prepared` with the hash that the runs name.
 
     Raises:
+        AnnotationError: faults in the file `groups`, all at once.
         UsageError: a folder is missing or has no run, or two folders hold the same fold and seed of one recipe.
         CorruptDataError: damaged files.
     """
+    group_settings = GroupSettings(by, None if groups is None else Path(groups), quantiles)
     sources = [] if runs is None else [runs] if isinstance(runs, Path | str | Run) else list(runs)
     given_runs = [source for source in sources if isinstance(source, Run)]
     folders = find_runs(Path(root)) if runs is None else []
@@ -90,4 +101,5 @@ def report(
         folders += run_folders
     loaded, unfinished = load_runs(folders)
     finished = (*given_runs, *loaded)
-    return ReportDocument(build_report(finished, unfinished, against=against, baseline=baseline))
+    document = build_report(finished, unfinished, against=against, baseline=baseline)
+    return ReportDocument(with_groups(document, group_settings, data=data))

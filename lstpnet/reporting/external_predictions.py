@@ -7,21 +7,21 @@ import io
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dfer_data.errors import AnnotationError, UsageError
+from dfer_data.errors import UsageError
+from dfer_data.storage.files import read_regular_text
 from lstpnet.metrics import predicted_classes, prior_logits
 from lstpnet.predictions import ScoredPredictions
+from lstpnet.reporting.csv_faults import CsvFaults, exact_or_stripped, unknown_clip
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
-
-_MAX_FAULTS_PER_KIND = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +36,8 @@ class GivenPredictions:
     """The most frequent class of the fold's train part."""
     num_train: int
     """Number of clips in the fold's train part."""
+    untrained: Mapping[str, int]
+    """Classes without clips in the fold's train part -> number of their test clips."""
 
 
 def read_given_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> GivenPredictions:
@@ -60,7 +62,10 @@ def read_given_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -
         has_face=np.array([statuses[clip_id] != "failed" for clip_id in test_ids], np.bool_),
     )
     num_missing = sum(clip_id not in predictions for clip_id in test_ids)
-    return GivenPredictions(scored, num_missing, prior=names[prior], num_train=train_counts.total())
+    test_counts = Counter(scored.labels.tolist())
+    untrained = {name: test_counts[i] for i, name in enumerate(names) if test_counts[i] and not train_counts[i]}
+    num_train = train_counts.total()
+    return GivenPredictions(scored, num_missing, prior=names[prior], num_train=num_train, untrained=untrained)
 
 
 class _PredictionsFile:
@@ -68,29 +73,33 @@ class _PredictionsFile:
 
     def __init__(self, path: Path, names: Sequence[str], splits: dict[str, str], *, known: set[str], fold: int) -> None:
         self._path, self._names, self._splits, self._known, self._fold = path, names, splits, known, fold
-        self._faults: dict[str, list[str]] = {}
+        self._faults = CsvFaults(path)
         self._first_lines: dict[str, int] = {}
 
     def read(self) -> dict[str, int]:
         """Return clip id -> class number. Raises AnnotationError, UsageError."""
         try:
-            text = self._path.read_text(encoding="utf-8-sig")
+            text = read_regular_text(self._path)
             rows = list(self._rows(text))
         except OSError as error:
             raise UsageError(f"--predictions {self._path} cannot be read: {error.strerror}; check the path") from error
         except (UnicodeDecodeError, csv.Error) as error:
             raise UsageError(f"{self._path} cannot be read as CSV in UTF-8: {error}") from error
-        columns = self._columns(rows[0][1] if rows else [])
+        header = [cell if cell in self._names else cell.strip() for cell in rows[0][1]] if rows else []
+        columns = self._columns(header)
         class_numbers: dict[str, int] = {}
         for line, cells in rows[1:] if columns else ():
-            if len(cells) != len(rows[0][1]):
-                self._fault("cells", line, f"{len(cells)} cells, the header has {len(rows[0][1])}")
+            if len(cells) != len(header):
+                self._faults.add("cells", line, f"{len(cells)} cells, the header has {len(header)}")
                 continue
-            row = dict(zip(rows[0][1], cells, strict=True))
+            row = dict(zip(header, cells, strict=True))
+            row["clip_id"] = exact_or_stripped(row["clip_id"], self._known)
+            if "prediction" in row:
+                row["prediction"] = exact_or_stripped(row["prediction"], self._names)
             is_expected, number = self._is_expected(row["clip_id"], line), self._class_of(row, columns, line)
             if is_expected and number is not None:
                 class_numbers[row["clip_id"]] = number
-        self._raise_faults()
+        self._faults.raise_all()
         return class_numbers
 
     @staticmethod
@@ -99,36 +108,35 @@ class _PredictionsFile:
         reader, line = csv.reader(io.StringIO(text, newline=""), strict=True), 1
         for cells in reader:
             if cells:
-                yield line, [cell.strip() for cell in cells]
+                yield line, cells
             line = reader.line_num + 1
 
     def _columns(self, header: list[str]) -> list[str]:
         """Return the columns of the prediction; [] if the header has a fault."""
         if len(set(header)) < len(header):
-            self._fault("header", 1, f"a column is listed twice: {', '.join(header)}")
+            self._faults.add("header", 1, f"a column is listed twice: {', '.join(header)}")
         if "clip_id" not in header:
-            self._fault("header", 1, f"no column clip_id in: {', '.join(header) or '(empty file)'}")
+            self._faults.add("header", 1, f"no column clip_id in: {', '.join(header) or '(empty file)'}")
         classes = [name for name in self._names if name in header]
         forms: list[list[str]] = [[name] for name in ("prediction", "logits") if name in header]
         forms += [classes] if classes else []
         if len(forms) != 1:
             expected = f"either `prediction`, or `logits`, or one column for each of {', '.join(self._names)}"
-            self._fault("header", 1, f"expected {expected}; found: {', '.join(header)}")
+            self._faults.add("header", 1, f"expected {expected}; found: {', '.join(header)}")
         elif forms[0] == classes and len(classes) < len(self._names):
             missing = [name for name in self._names if name not in header]
-            self._fault("header", 1, f"no column for the class {', '.join(missing)}")
+            self._faults.add("header", 1, f"no column for the class {', '.join(missing)}")
         return [] if self._faults else forms[0]
 
     def _is_expected(self, clip_id: str, line: int) -> bool:
         if clip_id not in self._known:
-            padded = clip_id.zfill(5)
-            hint = f" (the zeros of {padded} are missing)" if padded in self._known else ""
-            self._fault("unknown", line, f"unknown clip {clip_id!r}{hint}")
+            self._faults.add("unknown", line, unknown_clip(clip_id, self._known))
         elif self._splits.get(clip_id) != "test":
             split = self._splits.get(clip_id, "no part")
-            self._fault("split", line, f"clip {clip_id!r} is in {split} of fold {self._fold}, not in its test part")
+            text = f"clip {clip_id!r} is in {split} of fold {self._fold}, not in its test part"
+            self._faults.add("split", line, text)
         elif clip_id in self._first_lines:
-            self._fault("twice", line, f"clip {clip_id!r} is already in line {self._first_lines[clip_id]}")
+            self._faults.add("twice", line, f"clip {clip_id!r} is already in line {self._first_lines[clip_id]}")
         else:
             self._first_lines[clip_id] = line
             return True
@@ -138,7 +146,7 @@ class _PredictionsFile:
         if columns == ["prediction"]:
             if row["prediction"] in self._names:
                 return self._names.index(row["prediction"])
-            self._fault("label", line, f"unknown label {row['prediction']!r}; known: {', '.join(self._names)}")
+            self._faults.add("label", line, f"unknown label {row['prediction']!r}; known: {', '.join(self._names)}")
             return None
         try:
             cells = json.loads(row["logits"]) if columns == ["logits"] else [row[name] for name in columns]
@@ -148,22 +156,9 @@ class _PredictionsFile:
                 raise ValueError("not all of them are numbers")
             values = [float(cell) for cell in cells]
         except (ValueError, OverflowError, RecursionError) as error:
-            self._fault("logits", line, f"logits cannot be read: {error}")
+            self._faults.add("logits", line, f"logits cannot be read: {error}")
             return None
         if any(math.isnan(value) or value == math.inf for value in values) or max(values) == -math.inf:
-            self._fault("nan", line, "a logit is NaN or +inf, or all are -inf")
+            self._faults.add("nan", line, "a logit is NaN or +inf, or all are -inf")
             return None
         return values.index(max(values))
-
-    def _fault(self, kind: str, line: int, text: str) -> None:
-        self._faults.setdefault(kind, []).append(f"{self._path}:{line}: {text}")
-
-    def _raise_faults(self) -> None:
-        """Raise AnnotationError for any faults, limited per kind: a file of another fold would flood the screen."""
-        lines = []
-        for faults in self._faults.values():
-            lines += faults[:_MAX_FAULTS_PER_KIND]
-            if len(faults) > _MAX_FAULTS_PER_KIND:
-                lines.append(f"{self._path}: and {len(faults) - _MAX_FAULTS_PER_KIND} more faults like the last one")
-        if lines:
-            raise AnnotationError(lines)

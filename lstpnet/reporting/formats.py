@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
+from dfer_data.storage.csv_text import csv_text, spreadsheet_cell
 from lstpnet.reporting.sections import narrowed, sections
 from lstpnet.reporting.types import Report
 
@@ -22,17 +21,16 @@ def to_json(report: Report) -> str:
 
 
 def to_csv(report: Report) -> str:
-    """Return all rows as one CSV table; `kind` is row, control, unfinished, published, system, paired or scene."""
+    """Return all rows as one CSV table.
+
+    `kind` is row, control, unfinished, published, system, paired, scene, group or detection.
+    """
     document = report.as_dict()
     kinds = {"row": "rows", "control": "controls", "unfinished": "unfinished", "published": "published"}
-    kinds |= {"system": "systems", "paired": "paired", "scene": "scenes"}
-    lines = [{"kind": kind, **_flat(row)} for kind, key in kinds.items() for row in document[key]]
+    kinds |= {"system": "systems", "paired": "paired", "scene": "scenes", "group": "groups", "detection": "detection"}
+    lines = [{"kind": kind, **_flat(row)} for kind, key in kinds.items() for row in document.get(key, ())]
     header = list(dict.fromkeys(name for line in lines for name in line)) or ["kind"]
-    output = io.StringIO()
-    writer = csv.DictWriter(output, header, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return output.getvalue()
+    return csv_text([header, *([spreadsheet_cell(line.get(name, "")) for name in header] for line in lines)])
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

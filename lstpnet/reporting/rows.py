@@ -2,7 +2,8 @@
 
 A row is one checkpoint of one run. Folds of one seed get two more rows: `mean` (of the folds' figures, with `fold_std`)
 and `pooled` (all predictions counted together). Several seeds get one more, with the `seed_std` of the seeds' mean
-rows. The two deviations measure different things (difficulty of the splits; training noise) and are never merged.
+rows. The two deviations measure different things (difficulty of the splits, with training and sampling noise; training
+noise alone) and are never merged.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ import numpy.typing as npt
 from dfer_data.errors import UsageError
 from lstpnet import metrics
 from lstpnet.predictions import CHECKPOINTS, CONTROL_NAMES, ScoredPredictions, pooled_predictions
+from lstpnet.protocol import UNTRAINED, untrained
 from lstpnet.reporting.external_predictions import read_given_predictions
 from lstpnet.reporting.significance import Interval, bootstrap
-from lstpnet.runs import SYNTHETIC_DATA_NOTE, RunInfo, ScoredRun
+from lstpnet.runs import SYNTHETIC_DATA_NOTE, UNVERIFIED_NOTE, RunInfo, ScoredRun
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
@@ -111,6 +113,8 @@ class Row:
     """Protocol line: what exactly is measured."""
     note: str
     """Caveats for comparisons; usually empty."""
+    unverified: bool = False
+    """Whether a run behind the row holds no hashes (dfer 0.1), so that a changed file would not be noticed."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row as JSON values."""
@@ -158,12 +162,14 @@ def row_of_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> Ro
     """
     given = read_given_predictions(path, dataset, fold=fold)
     document, part = dataset.document, given.scored
-    num_test, missing_note = len(part.labels), ""
+    num_test, notes = len(part.labels), list[str]()
     if given.num_missing:
-        missing_note = (
+        notes.append(
             f"{given.num_missing} of {num_test} test clips are not in the file: predicted as {given.prior!r}, "
             "the most frequent class of train"
         )
+    notes += [f"fold {fold}: {untrained(given.untrained)}"] if given.untrained else []
+    notes += [SYNTHETIC_DATA_NOTE] if document["synthetic"] else []
     protocol = (
         f"predictions from {path.name}, fold {fold}, n_test {num_test}, dataset {document['sha256'][:12]}; "
         "how they were made is not known"
@@ -182,7 +188,7 @@ def row_of_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> Ro
         control="",
         synthetic=document["synthetic"],
         protocol=protocol,
-        note="; ".join(filter(None, [missing_note, SYNTHETIC_DATA_NOTE if document["synthetic"] else ""])),
+        note="; ".join(notes),
         pipeline_version=document.get("pipeline_version", 1),
         **_figures(part),
         **_intervals(_strata(part, fold=fold)),
@@ -198,7 +204,8 @@ def _scored_row(run: ScoredRun, part: ScoredPredictions) -> _Scored:
         seeds=(info.seed,),
         checkpoint=part.checkpoint,
         control=part.control,
-        note="; ".join(_notes(info.synthetic, part.checkpoint)),
+        note="; ".join(_notes(info, part.checkpoint)),
+        unverified=info.is_unverified,
         **shared,
         **_figures(part),
         **_intervals(strata),
@@ -226,9 +233,15 @@ def _intervals(strata: Strata) -> dict[str, Any]:
     }
 
 
-def _notes(synthetic: bool, checkpoint: str | None) -> list[str]:
+def _notes(info: RunInfo, checkpoint: str | None) -> list[str]:
     """Return the caveats for comparisons with a row."""
-    return [_TEST_BEST_NOTE] * (checkpoint == "test-best") + [SYNTHETIC_DATA_NOTE] * synthetic
+    caveats = {
+        _TEST_BEST_NOTE: checkpoint == "test-best",
+        SYNTHETIC_DATA_NOTE: info.synthetic,
+        UNVERIFIED_NOTE: info.is_unverified,
+    }
+    lacks = [f"fold {info.fold}: {part}" for part in info.protocol.split("; ") if part.startswith(UNTRAINED)]
+    return [*(note for note, holds in caveats.items() if holds), *lacks]
 
 
 def _figures(part: ScoredPredictions) -> dict[str, Any]:
@@ -347,6 +360,8 @@ def _shared_fields(rows: Sequence[Row]) -> dict[str, Any]:
         "n_val": rows[0].n_val if len({row.n_val for row in rows}) == 1 else None,
         "protocol": "; ".join(common_protocol),
         "clips_without_face": tuple(sorted({clip_id for row in rows for clip_id in row.clips_without_face})),
+        "note": "; ".join(dict.fromkeys(note for row in rows for note in row.note.split("; ") if note)),
+        "unverified": any(row.unverified for row in rows),
     }
 
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dfer_data.render.tables import Section, duration
-from lstpnet.reporting.systems import read_config
-from lstpnet.runs import ScoredRun, read_epochs
+from lstpnet.runs import ScoredRun, read_config, read_epochs
 
 _HEADER = ("run", "date", "device", "dfer", "torch", "parameters", "trained for", "command")
 _NOTE = "commands are made from the settings, with the prepared dataset's name in place of its path"
@@ -21,8 +20,8 @@ def run_sections(runs: Sequence[ScoredRun]) -> list[Section]:
 
 
 def _cells(run: ScoredRun) -> tuple[str, ...]:
-    config, info = read_config(run), run.info
-    seconds = sum(float(epoch["seconds"]) for epoch in read_epochs(run.folder))
+    config, info = read_config(run.folder, run.info), run.info
+    seconds = sum(float(epoch["seconds"]) for epoch in read_epochs(run.folder, run.info))
     number = config.get("num_parameters")
     return (
         f"{info.prepared}, {info.recipe}, fold {info.fold}, seed {info.seed}",

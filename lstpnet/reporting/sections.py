@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dfer_data.render.tables import Section, listed, per_cent
 from lstpnet.reporting.ferv39k_scenes import scene_sections
+from lstpnet.reporting.group_rows import group_sections
 from lstpnet.reporting.paired_tests import paired_section
 from lstpnet.reporting.published_results import published_section
 from lstpnet.reporting.ranking import against_section, own_lines
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 _NAMES = ("recipe", "checkpoint", "control", "seed", "fold")
 _DEVIATION_WORDS = {
-    "fold_std": "over the folds, how much the splits differ in difficulty",
+    "fold_std": "over the folds, difficulty of the splits, training noise and sampling noise together",
     "seed_std": "over the seeds, training noise",
 }
 _DEVIATIONS = [(kind, name) for kind in _DEVIATION_WORDS for name in ("war", "uar")]
@@ -35,7 +36,7 @@ def sections(report: Report, *, short: bool = False) -> list[Section]:
         tables += [confusion_section(row) for row in confusion_rows(report.rows)]
     tables += comparison_sections(report, short=short)
     tables += [row_section(group, short=short) for group in grouped(report.controls, section_key)]
-    tables += scene_sections(report.scenes)
+    tables += scene_sections(report.scenes) + group_sections(report.groups)
     if report.unfinished:
         tables.append(unfinished_section(report.unfinished))
     return tables + published_sections(report, short=short)

@@ -20,6 +20,8 @@ from dfer_data.errors import UsageError
 NUM_RESAMPLES = 2000
 Float64s = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
+Shares = Booleans | Float64s
+"""Whether each clip is correct, or the share of several predictions of it that are."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +69,12 @@ def block_length(num_clips: int) -> int:
     return max(1, round(math.sqrt(num_clips)))
 
 
-def bootstrap(strata: Sequence[Booleans], classes: Sequence[int], *, blocks: bool = True, seed: int = 0) -> Intervals:
+def bootstrap(strata: Sequence[Shares], classes: Sequence[int], *, blocks: bool = True, seed: int = 0) -> Intervals:
     """Return 95 % intervals of WAR and UAR from the correct clips of each stratum.
 
     Args:
-        strata: per stratum, (N_s,) whether each clip is correct, in the order of ids; no stratum may be empty.
+        strata: per stratum, (N_s,) whether each clip is correct, or the share of predictions of it that are, in the
+            order of ids; no stratum may be empty.
         classes: the class of each stratum; several strata (folds) may share one.
         blocks: resample blocks of neighbours; False: single clips.
         seed: seed of the resampling.
@@ -91,7 +94,7 @@ def bootstrap(strata: Sequence[Booleans], classes: Sequence[int], *, blocks: boo
     return Intervals(_interval(war), _interval(np.mean(recalls, axis=0)))
 
 
-def _resampled_sums(is_right: Booleans, *, length: int, rng: np.random.Generator) -> Float64s:
+def _resampled_sums(is_right: Shares, *, length: int, rng: np.random.Generator) -> Float64s:
     """Return the number of correct clips per resample, (R,); each draws as many clips, in blocks that wrap around."""
     size = len(is_right)
     num_whole_blocks, partial_length = divmod(size, length)

@@ -6,17 +6,15 @@ behind it: the mean over seeds, else over folds, else the single fold. Settings 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from dfer_data.errors import CorruptDataError
 from dfer_data.render.tables import Section, per_cent
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.rows import Row, grouped, protocol_notes
-from lstpnet.runs import CONFIG_NAME, ScoredRun
+from lstpnet.runs import CONFIG_NAME, ScoredRun, read_config
 
 Key = tuple[str, str, str]
 """Prepared folder, its dataset's hash, recipe."""
@@ -57,22 +55,8 @@ class System:
 
 def read_settings(run: ScoredRun) -> Mapping[str, Any]:
     """Return a run's settings and `pipeline_version`; {} without config.json. CorruptDataError if it is damaged."""
-    config = read_config(run)
+    config = read_config(run.folder, run.info)
     return MappingProxyType(config["settings"] | {"pipeline_version": run.info.pipeline_version} if config else {})
-
-
-def read_config(run: ScoredRun) -> dict[str, Any]:
-    """Return the content of a run's config.json; {} without the file. Raises CorruptDataError if it is damaged."""
-    path = run.folder / CONFIG_NAME
-    try:
-        config = dict(json.loads(path.read_bytes()))
-        if not isinstance(config["settings"], dict):
-            raise ValueError("its settings are not a table")
-        return config
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CorruptDataError(f"{path} is damaged: {error!r}; train this run again with --force") from error
 
 
 def headline_rows(rows: Sequence[Row]) -> list[Row]:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from lstpnet.reporting.ferv39k_scenes import SceneRow
+from lstpnet.reporting.group_rows import GroupReport
 from lstpnet.reporting.paired_tests import PairedTest
 from lstpnet.reporting.published_results import PublishedRow
 from lstpnet.reporting.rows import Row
@@ -39,6 +40,8 @@ class Report:
     """The runs behind the rows, scored once; empty for external predictions."""
     scenes: tuple[SceneRow, ...] = ()
     """FERV39k's runs by scene; empty for other datasets."""
+    groups: GroupReport | None = None
+    """Figures by the groups of a column, if requested."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the report as JSON values; `next` lists commands to run if there are no rows."""
@@ -50,5 +53,6 @@ class Report:
             "systems": [system.as_dict() for system in self.systems],
             "paired": [test.as_dict() for test in self.paired],
             "scenes": [row.as_dict() for row in self.scenes],
+            **({} if self.groups is None else self.groups.as_dict()),
             "next": [] if self.rows else list(NEXT_COMMANDS),
         }

@@ -14,12 +14,12 @@ import pyarrow.compute as pc
 
 from dfer_data.config import PrepareConfig
 from dfer_data.errors import UsageError
-from dfer_data.frame_sampling import sampler
+from dfer_data.frame_sampling import CLIP_FRAMES, sampler
 from dfer_data.loading.prepared import PreparedDataset, open_dataset
 from dfer_data.shards.duplicates import find_duplicates
 from dfer_data.shards.layout import CLIPS_NAME
 from lstpnet.metrics import prior_logits
-from lstpnet.protocol import deviations, preset
+from lstpnet.protocol import deviations, preset, untrained
 from lstpnet.recipe import Recipe
 from lstpnet.recipe_files import ResolvedRecipe
 from lstpnet.training.holdout import HOLD_OUT, HOLD_OUT_WORDS
@@ -72,6 +72,12 @@ class Experiment:
         faceless = set(self.faceless_test_ids)
         return tuple(clip_id for clip_id in self.test_ids if clip_id not in faceless)
 
+    @property
+    def untrained_classes(self) -> Mapping[str, int]:
+        """Classes that the model cannot learn, since train has no clip of them -> number of their test clips."""
+        train, test = (Counter(self.data.index(ids)["label"].to_pylist()) for ids in (self.train_ids, self.test_ids))
+        return {name: test[name] for name in self.data.class_names if test[name] and not train[name]}
+
     def run_folder(self, runs: Path) -> Path:
         """Return the run's folder below `runs`."""
         return runs / self.prepared / self.recipe.label / f"fold-{self.fold}" / f"seed-{self.seed}"
@@ -105,10 +111,12 @@ class Experiment:
             f"official fold {self.fold}" if rule is None else f"fold {self.fold} ({rule})",
             f"n_train {len(self.train_ids)}",
             f"n_test {len(self.test_ids)} ({len(self.faceless_test_ids)} without a face, given the train prior)",
+            *self._untrained(),
             self._left_out(),
             *self._duplicates(),
             f"sampler {recipe.sampler}{views}" + (" (test frames drawn)" if policy.is_test_random else ""),
             f"short clips {recipe.short}",
+            *self._one_length(),
             f"{recipe.size_px} px",
             f"selection: {self._selection()}",
             f"seed {self.seed}",
@@ -116,9 +124,18 @@ class Experiment:
         if recipe.protocol != "default":
             followed = preset(recipe.protocol, dataset=document["dataset"])
             parts.append(f"protocol {followed.name} ({followed.source}; its authors show the {followed.averaging})")
+            parts.append(f"of that code: {followed.scope}")
         if differing := deviations(recipe.protocol, asdict(recipe), dataset=document["dataset"]):
             parts.append(f"differs from it in {', '.join(differing)}")
         return "; ".join(parts)
+
+    def _untrained(self) -> list[str]:
+        return [untrained(self.untrained_classes)] if self.untrained_classes else []
+
+    def _one_length(self) -> list[str]:
+        """Say that no sampler chooses, if all clips with faces have the T frames that a model reads."""
+        lengths = set(self.data.index(self.train_ids + self.val_ids + self.test_ids)["num_frames"].to_pylist()) - {0}
+        return [f"every clip has exactly {CLIP_FRAMES} frames"] if lengths == {CLIP_FRAMES} else []
 
     def _left_out(self) -> str:
         least_frames = self.recipe.least_frames

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from dfer_data.detect.cuda_float32 import float32_products
 from dfer_data.errors import UsageError
 from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw, Sampling
 from lstpnet.batches.normalize import normalised
 from lstpnet.checkpoints.custom_model import build_own, check_own
 from lstpnet.checkpoints.start_weights import fill_from
-from lstpnet.device import autocast_dtype
+from lstpnet.device import autocast_dtype, readable_out_of_memory
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.recipe import Recipe
 from lstpnet.training.experiment import Experiment
@@ -30,9 +31,10 @@ def network_of_recipe(recipe: Recipe, *, num_classes: int, seed: int) -> nn.Modu
     return model
 
 
-def initial_model(experiment: Experiment, *, init: Path | None) -> tuple[nn.Module, str]:
+def initial_model(experiment: Experiment, *, init: Path | None, content: bytes | None = None) -> tuple[nn.Module, str]:
     """Return the network that training starts from, and a description of the parts filled with start weights.
 
+    `content`: the bytes of `init`, for a caller that has read and hashed them; None reads the file.
     Raises CheckpointError for an `init` file that does not fit, UsageError for a custom model that does not.
     """
     recipe, num_classes = experiment.recipe, len(experiment.data.class_names)
@@ -45,7 +47,7 @@ def initial_model(experiment: Experiment, *, init: Path | None) -> tuple[nn.Modu
             raise UsageError("--init fills LSTPNet only; a custom model loads its start weights itself")
         torch.manual_seed(experiment.seed)  # check_own may have drawn random numbers
         return model, ""
-    return model, "" if init is None else fill_from(model, init).words
+    return model, "" if init is None else fill_from(model, init, content).words
 
 
 def _first_clips(experiment: Experiment, sampling: Sampling) -> torch.Tensor:
@@ -60,6 +62,14 @@ def _first_clips(experiment: Experiment, sampling: Sampling) -> torch.Tensor:
 
 def estimate_seconds(experiment: Experiment, *, device: torch.device) -> float:
     """Return the seconds of a whole run, scaled up from two timed training steps per stage on random pixels."""
+    recipe = experiment.recipe
+    doing, remedy = "before training", "close other programs that use its memory, or use --device cpu"
+    products = float32_products(device.type, is_tf32=recipe.precision == "tf32")
+    with readable_out_of_memory(device, doing=doing, remedy=remedy), products:
+        return _measured_seconds(experiment, device=device)
+
+
+def _measured_seconds(experiment: Experiment, *, device: torch.device) -> float:
     recipe = experiment.recipe
     model = network_of_recipe(recipe, num_classes=len(experiment.data.class_names), seed=0).to(device)
     dtype, total_seconds = autocast_dtype(recipe, device), 0.0

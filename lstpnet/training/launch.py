@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from dfer_data.errors import UsageError
 from dfer_data.storage.url_cache import located
 from lstpnet.device import pick_device
 from lstpnet.recipe_files import ResolvedRecipe, recipe_of, renamed, resolve_recipe
@@ -17,7 +18,7 @@ from lstpnet.runs import Run, open_run
 from lstpnet.training.distributed import ALONE, Group
 from lstpnet.training.experiment import Experiment, check_trainable, make_experiment
 from lstpnet.training.run import Standing, run_state, train_run
-from lstpnet.training.trainer import EpochDone, StepDone
+from lstpnet.training.trainer import EpochDone, OnStep
 
 
 @dataclass(frozen=True)
@@ -39,18 +40,21 @@ def resolve_for(
     device: torch.device,
     overrides: Mapping[str, Any] | None = None,
     name: str | None = None,
+    trust_model: bool = True,
 ) -> ResolvedRecipe:
     """Return the recipe for a dataset: the given one, else the dataset's default, with `overrides` applied.
 
     `device`: datasets without their own recipe are trained small unless it is a GPU. `name`: name of the run's folder
-    and rows. Raises UsageError for an unknown recipe and every fault of its settings.
+    and rows. `trust_model`: whether a recipe file may name a custom model, which is code.
+    Raises UsageError for an unknown recipe, such a file, and every fault of its settings.
     """
     document = check_trainable(data).document
     default = recipe_of(
         str(document["recipe"]), num_clips=int(document["counts"]["clips"]), has_gpu=device.type != "cpu"
     )
     recipe_name, choice = (recipe, "") if recipe else default
-    resolved = resolve_recipe(recipe_name, overrides=overrides or {}, dataset=str(document["dataset"]))
+    options: dict[str, Any] = {"dataset": str(document["dataset"]), "trust_model": trust_model}
+    resolved = resolve_recipe(recipe_name, overrides=overrides or {}, **options)
     resolved = dataclasses.replace(resolved, choice=choice)
     return resolved if name is None else renamed(resolved, name)
 
@@ -76,6 +80,26 @@ def plan_runs(
     return planned
 
 
+def agreed_plan(planned: Sequence[PlannedRun], group: Group) -> list[PlannedRun]:
+    """Return the planned runs with the states that the first process found on disk, the same in every process.
+
+    Raises UsageError, in every process, if their settings or data differ.
+    """
+    definitions = [
+        (run.experiment.recipe.sha256, run.experiment.data.document["sha256"], run.experiment.fold, run.experiment.seed)
+        for run in planned
+    ]
+    by_rank = group.gathered(lambda: definitions)
+    differing = [rank for rank, others in enumerate(by_rank) if others != by_rank[0]]
+    if differing:
+        raise UsageError(
+            f"process {differing[0]} of this training has another recipe or other data than the first one; start all "
+            "with one command, one dfer.toml and one copy of the data"
+        )
+    states = group.from_first(lambda: [run.state for run in planned])
+    return [dataclasses.replace(run, state=state) for run, state in zip(planned, states, strict=True)]
+
+
 def train_planned(
     planned: PlannedRun,
     *,
@@ -84,7 +108,7 @@ def train_planned(
     save_seconds: float = 600.0,
     group: Group = ALONE,
     on_event: Callable[[EpochDone], None] = lambda event: None,
-    on_step: Callable[[StepDone], None] = lambda step: None,
+    on_step: OnStep = lambda step: None,
 ) -> dict[str, Any]:
     """Train or resume a planned run; returns what `train_run` returns."""
     return train_run(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -19,30 +18,35 @@ import numpy as np
 import torch
 from torch import nn
 
-from dfer_data.errors import CorruptDataError, DferError, LockedError, UsageError
+from dfer_data.errors import CorruptDataError, LockedError, UsageError
 from dfer_data.frame_sampling import CLIP_FRAMES
 from dfer_data.settings import with_absent
 from dfer_data.shards.layout import CARD_NAME
-from dfer_data.storage.files import canonical_json, sha256_file, write_atomically
+from dfer_data.storage.files import write_atomically
+from dfer_data.storage.walk import entries_of
 from dfer_data.types import Floats
 from lstpnet.checkpoints.checkpoint import save_checkpoint
-from lstpnet.checkpoints.custom_model import source_sha256
+from lstpnet.checkpoints.custom_model import built_source, source_sha256
+from lstpnet.checkpoints.start_weights import read_start_weights
 from lstpnet.device import autocast_dtype
-from lstpnet.errors import CheckpointError
-from lstpnet.evaluation.clip_logits import CONTROLS, Control, predict_attending, predict_clips
+from lstpnet.evaluation.clip_logits import CONTROLS, Control, clips_per_batch, predict_attending, predict_clips
 from lstpnet.evaluation.frame_attention import sees_stored_frames, why_no_attention
 from lstpnet.learning_curves import CURVES_NAME, draw_curves
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.predictions import Predictions, score_predictions
 from lstpnet.recipe import Recipe
+from lstpnet.run_files import Files, facts_of
 from lstpnet.runs import (
+    CHECKPOINTS_FOLDER,
     CONFIG_NAME,
     METRICS_NAME,
     PREDICTIONS_NAME,
     RUN_NAME,
     RunInfo,
+    read_config,
     read_epochs,
     read_run,
+    write_config,
     write_predictions,
     write_run,
 )
@@ -51,7 +55,8 @@ from lstpnet.training.experiment import Experiment, without_validation
 from lstpnet.training.initial_model import initial_model
 from lstpnet.training.model_card import model_card
 from lstpnet.training.resume_state import FOLDER as STATES
-from lstpnet.training.trainer import EpochDone, StepDone, TrainingResult, fit
+from lstpnet.training.shared_prediction import predict_together
+from lstpnet.training.trainer import ClipsPredicted, EpochDone, OnStep, TrainingResult, fit
 
 Standing = Literal["absent", "begun", "finished"]
 _NO_ATTENTION = np.full(CLIP_FRAMES, np.nan, np.float32)
@@ -63,17 +68,17 @@ def run_state(folder: Path, experiment: Experiment, *, init: Path | None = None)
     Raises UsageError that names the differences if it holds a run with other settings or data, CorruptDataError if
     that run's files are damaged.
     """
-    is_finished = (folder / RUN_NAME).is_file() and read_run(folder).finished
-    if not is_finished and not any((folder / STATES).glob("*.pt")):
+    info = read_run(folder) if (folder / RUN_NAME).is_file() else None
+    is_finished = info is not None and info.finished
+    if not is_finished and not any(path.suffix == ".pt" for path in entries_of(folder / STATES)):
         return "absent"
     kind = "finished" if is_finished else "begun"
     try:
-        old_settings = dict(json.loads((folder / CONFIG_NAME).read_bytes())["settings"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        old_settings = with_absent(Recipe, dict(read_config(folder, info)["settings"]))
+    except (CorruptDataError, KeyError) as error:
         raise CorruptDataError(
-            f"{folder} holds a {kind} run whose {CONFIG_NAME} is missing or damaged ({error!r}); --force trains again"
+            f"{folder} holds a {kind} run whose {CONFIG_NAME} is missing or damaged ({error}); --force trains again"
         ) from error
-    old_settings = with_absent(Recipe, old_settings)
     new_settings = _settings(experiment, init_sha256=_init_sha256(init))
     differing = sorted(
         key for key in old_settings.keys() | new_settings.keys() if old_settings.get(key) != new_settings.get(key)
@@ -96,7 +101,7 @@ def train_run(
     save_seconds: float = 600.0,
     group: Group = ALONE,
     on_event: Callable[[EpochDone], None] = lambda event: None,
-    on_step: Callable[[StepDone], None] = lambda step: None,
+    on_step: OnStep = lambda step: None,
 ) -> dict[str, Any]:
     """Train, predict the test clips once, and write everything to `folder`.
 
@@ -105,13 +110,14 @@ def train_run(
     `init` file that does not fit, before it replaces anything.
     """
     # read `init` before anything is removed: it may not fit, or be in the folder
-    model, filled = initial_model(experiment, init=init)
-    init_sha256 = _init_sha256(init)
+    content = None if init is None else read_start_weights(init)
+    model, filled = initial_model(experiment, init=init, content=content)
+    init_sha256 = None if content is None else facts_of(content).sha256
     run = _Run(experiment, folder, device, init_sha256, filled, continues, save_seconds, group, on_event, on_step)
     if not group.is_first:
         group.wait()  # until the first process has made the folder
-        for _ in run.checkpoints(model):
-            pass
+        for name, trained, _ in run.checkpoints(model):
+            predict_test_clips(experiment, trained, device, checkpoint=name, group=group)
         group.wait()  # until the first process has written the predictions
         return {"results": []}
     with _locked(folder):
@@ -147,7 +153,7 @@ class _Run:
     save_seconds: float
     group: Group
     on_event: Callable[[EpochDone], None]
-    on_step: Callable[[StepDone], None]
+    on_step: OnStep
 
     def write(self, model: nn.Module) -> list[dict[str, Any]]:
         """Write the whole folder; run.json, which marks the run as finished, comes last."""
@@ -157,43 +163,51 @@ class _Run:
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
         num_parameters = sum(parameter.numel() for parameter in model.parameters())
-        config = canonical_json(self._config(num_parameters=num_parameters))
-        write_atomically(folder / CONFIG_NAME, config, work=folder)
+        config = self._config(num_parameters=num_parameters)
+        write_config(folder, config)
         write_run(folder, self._info(checkpoints=(), finished=False))
         (folder / METRICS_NAME).touch()
         self.group.wait()
         predictions: list[Predictions] = []
-        for name, trained in self.checkpoints(model):
-            predictions += _predict(experiment, trained, self.device, checkpoint=name)
-        write_predictions(folder, predictions)
+        files: Files = {}
+        for name, trained, checkpoint_files in self.checkpoints(model):
+            options: dict[str, Any] = {"checkpoint": name, "on_step": self.on_step, "group": self.group}
+            predictions += predict_test_clips(experiment, trained, self.device, **options)
+            files |= {f"{CHECKPOINTS_FOLDER}/{file}": facts for file, facts in checkpoint_files.items()}
+        files |= write_predictions(folder, predictions)
         checkpoint_names = tuple(dict.fromkeys(prediction_set.checkpoint for prediction_set in predictions))
-        (folder / CURVES_NAME).write_bytes(draw_curves(read_epochs(folder)))
+        write_atomically(folder / CURVES_NAME, draw_curves(read_epochs(folder)), work=folder)
         info = self._info(checkpoints=checkpoint_names, finished=True)
         card = model_card(experiment, info, predictions, num_parameters=num_parameters)
         write_atomically(folder / CARD_NAME, card.encode("utf-8"), work=folder)
-        write_run(folder, info)
+        files[CARD_NAME] = facts_of(card.encode("utf-8"))
+        write_config(folder, config, names=(METRICS_NAME, CURVES_NAME))
+        write_run(folder, info, files=files)
         shutil.rmtree(folder / STATES, ignore_errors=True)
         self.group.wait()
         return [_result(prediction_set, experiment) for prediction_set in predictions if not prediction_set.control]
 
-    def checkpoints(self, model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-        """Train, and yield each checkpoint's name with the model that holds its weights, once they are on disk."""
+    def checkpoints(self, model: nn.Module) -> Iterator[tuple[str, nn.Module, Files]]:
+        """Train, and yield each checkpoint's name, the model that holds its weights, and its files, once on disk."""
         recipe = self.experiment.recipe
         start_weights = copy.deepcopy(model.state_dict()) if recipe.refit else {}
         trained = self._fit(self.experiment, model)
-        yield "last", trained.model
+        yield "last", trained.model, trained.files
         for name, best_epoch in (("best", trained.best), ("test-best", trained.test_best)):
             if best_epoch is not None:
                 trained.model.load_state_dict(best_epoch.weights)
+                files: Files = {}
                 if self.group.is_first:
                     facts = {"stage": "clips", "epoch": best_epoch.epoch, "recipe_sha256": recipe.sha256}
-                    save_checkpoint(trained.model, self.folder / "checkpoints" / f"{name}.safetensors", facts=facts)
-                yield name, trained.model
+                    path = self.folder / CHECKPOINTS_FOLDER / f"{name}.safetensors"
+                    files = save_checkpoint(trained.model, path, facts=facts)
+                yield name, trained.model, files
         if recipe.refit and trained.best is not None:
             model.load_state_dict(start_weights)
             torch.manual_seed(self.experiment.seed)
             whole_train = without_validation(self.experiment)
-            yield "refit", self._fit(whole_train, model, stop_after=trained.best.epoch, name="refit").model
+            refitted = self._fit(whole_train, model, stop_after=trained.best.epoch, name="refit")
+            yield "refit", refitted.model, refitted.files
 
     def _fit(
         self, experiment: Experiment, model: nn.Module, *, stop_after: int | None = None, name: str = "last"
@@ -222,10 +236,16 @@ class _Run:
             "torch": torch.__version__,
         }
         if self.continues:
-            old_config = dict(json.loads((self.folder / CONFIG_NAME).read_bytes()))
+            info = read_run(self.folder) if (self.folder / RUN_NAME).is_file() else None
+            old_config = read_config(self.folder, info)
             return {**old_config, "resumed": [*old_config.get("resumed", []), session]}
+        source = built_source(self.experiment.recipe.model)
+        settings = _settings(self.experiment, init_sha256=self.init_sha256)
+        if source is not None:  # the files that were run, though they may have changed since
+            settings["model_sha256"] = source.sha256
         return {
-            "settings": _settings(self.experiment, init_sha256=self.init_sha256),
+            "settings": settings,
+            "model_files": {} if source is None else dict(source.sha256s),
             "origins": dict(self.experiment.resolved.origins),
             **session,
             "num_parameters": num_parameters,
@@ -237,17 +257,27 @@ class _Run:
         return _info(self.experiment, checkpoints=checkpoints, finished=finished, init_sha256=self.init_sha256)
 
 
-def _predict(
-    experiment: Experiment, model: torch.nn.Module, device: torch.device, *, checkpoint: str
+def predict_test_clips(
+    experiment: Experiment,
+    model: torch.nn.Module,
+    device: torch.device,
+    *,
+    checkpoint: str,
+    on_step: OnStep = lambda step: None,
+    group: Group = ALONE,
 ) -> list[Predictions]:
-    """Predict every test clip; those without a face get the train prior."""
+    """Predict every test clip, unchanged and under the recipe's controls; those without a face get the train prior.
+
+    All processes of `group` call it, predict a share each, and return all predictions. `on_step` receives
+    ClipsPredicted.
+    Raises NonFiniteError that names the clips whose logits are not finite.
+    """
     recipe, faceless = experiment.recipe, set(experiment.faceless_test_ids)
     controls: tuple[Control, ...] = ("", *CONTROLS) if recipe.controls and checkpoint == "last" else ("",)
     predictions = []
     for control in controls:
-        seen_logits, seen_attention = _predict_seen_clips(experiment, model, device, control=control)
-        if not np.isfinite(seen_logits).all():
-            raise DferError(f"the {checkpoint} checkpoint has infinite logits on test clips; lower the learning_rate")
+        options: dict[str, Any] = {"control": control, "on_step": on_step, "group": group}
+        seen_logits, seen_attention = _predict_seen_clips(experiment, model, device, **options)
         logits = _test_rows(experiment, seen_logits, fill=experiment.prior_logits())
         predictions.append(
             Predictions(
@@ -266,15 +296,29 @@ def _predict(
 
 
 def _predict_seen_clips(
-    experiment: Experiment, model: torch.nn.Module, device: torch.device, *, control: Control
+    experiment: Experiment,
+    model: torch.nn.Module,
+    device: torch.device,
+    *,
+    control: Control,
+    on_step: OnStep,
+    group: Group,
 ) -> tuple[Floats, Floats | None]:
     """Return the logits of the test clips with a face, and the attention to the frames of their filmstrips, if any."""
     root, clip_ids, recipe = experiment.data.root, experiment.seen_test_ids, experiment.recipe
-    dtype = autocast_dtype(recipe, device)
+    options: dict[str, Any] = {"recipe": recipe, "device": device, "dtype": autocast_dtype(recipe, device)}
+    options["on_progress"] = lambda num_done, num_clips: on_step(ClipsPredicted(num_done, num_clips))
     has_attention = not control and sees_stored_frames(recipe) and not why_no_attention(model, recipe)
-    if isinstance(model, LSTPNet) and has_attention:
-        return predict_attending(model, root, clip_ids, recipe=recipe, device=device, dtype=dtype)
-    return predict_clips(model, root, clip_ids, recipe=recipe, device=device, dtype=dtype, control=control), None
+
+    def predict(ids: Sequence[str]) -> tuple[Floats, ...]:
+        if isinstance(model, LSTPNet) and has_attention:
+            return predict_attending(model, root, ids, **options)
+        return (predict_clips(model, root, ids, control=control, **options),)
+
+    if not clip_ids:
+        return np.zeros((0, 0), np.float32), None
+    logits, *attention = predict_together(predict, clip_ids, batch_size=clips_per_batch(recipe), group=group)
+    return logits, attention[0] if attention else None
 
 
 def _test_rows(experiment: Experiment, rows: Floats, *, fill: Floats) -> Floats:
@@ -321,11 +365,7 @@ def _settings(experiment: Experiment, *, init_sha256: str | None) -> dict[str, A
 
 def _init_sha256(init: Path | None) -> str | None:
     """Return the hash of the start weights. Raises CheckpointError if the file is missing."""
-    if init is None:
-        return None
-    if not init.is_file():
-        raise CheckpointError(f"--init {init}: no such file")
-    return sha256_file(init)
+    return None if init is None else facts_of(read_start_weights(init)).sha256
 
 
 def _git_revision() -> str | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -22,27 +23,31 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from dfer_data.errors import DferError
+from dfer_data.detect.cuda_float32 import float32_products
+from dfer_data.errors import CorruptDataError, DferError
 from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw, Sampling
 from dfer_data.loading.epoch_order import class_shares
 from dfer_data.loading.loader import Batch, ClipLoader
-from dfer_data.storage.files import canonical_json
+from dfer_data.storage.files import canonical_json, write_atomically
 from lstpnet.batches.augment import Augmentation, augmented, mixed
 from lstpnet.batches.device_prefetch import WaitingTime, on_device
 from lstpnet.batches.normalize import normalised
 from lstpnet.checkpoints.checkpoint import save_checkpoint
-from lstpnet.device import autocast_dtype, num_threads
+from lstpnet.device import autocast_dtype, num_threads, readable_out_of_memory
 from lstpnet.errors import CheckpointError
-from lstpnet.evaluation.clip_logits import predict_clips
+from lstpnet.evaluation.clip_logits import clips_per_batch, predict_clips
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.recipe import Recipe
-from lstpnet.runs import METRICS_NAME
+from lstpnet.run_files import Files, files_of
+from lstpnet.runs import CHECKPOINTS_FOLDER, METRICS_NAME
+from lstpnet.training.dead_biases import freeze_dead_biases
 from lstpnet.training.distributed import ALONE, Group
 from lstpnet.training.experiment import Experiment
 from lstpnet.training.losses import TrainingLoss
 from lstpnet.training.optim import build_optimizer, build_schedule
 from lstpnet.training.resume_state import load_state, save_state, state_path
+from lstpnet.training.shared_prediction import predict_together
 
 _MEMORY_BYTES = 1 << 30  # decoded training clips stay in memory up to this size
 
@@ -95,6 +100,21 @@ class StepDone:
     """Batches of an epoch."""
     loss: float
     """Mean training loss of the epoch so far, in this process."""
+    clips_per_second: float
+    """Clips, or frames in the stage `frames`, in all processes: the mean of the epoch so far, with waiting for data."""
+
+
+@dataclass(frozen=True)
+class ClipsPredicted:
+    """Event: a batch of held-out or test clips is predicted, after an epoch or at the end."""
+
+    num_done: int
+    """Clips predicted so far, in this process."""
+    num_clips: int
+    """Clips that this process predicts."""
+
+
+OnStep = Callable[[StepDone | ClipsPredicted], None]
 
 
 @dataclass(frozen=True)
@@ -119,6 +139,8 @@ class TrainingResult:
     """The first epoch with the best held-out figure; None without held-out clips."""
     test_best: BestEpoch | None
     """The same for the test clips; None unless the recipe selects on them."""
+    files: Files
+    """Size and hash of the files of its last checkpoint, as they were written."""
 
 
 def fit(
@@ -132,7 +154,7 @@ def fit(
     name: str = "last",
     save_seconds: float = 600.0,
     group: Group = ALONE,
-    on_step: Callable[[StepDone], None] = lambda step: None,
+    on_step: OnStep = lambda step: None,
 ) -> TrainingResult:
     """Train `model`, append to metrics.jsonl in `folder`, and write the checkpoint `name` there after each epoch.
 
@@ -140,20 +162,22 @@ def fit(
     `save_seconds`. `stop_after`: stop after that epoch of the stage on clips; the schedule stays that of all epochs.
 
     Raises DferError when the loss or weights are not finite, or memory or disk are full (the last good checkpoint and
-    state stay), CorruptShardError for damaged clips, CheckpointError for a damaged state.
+    state stay), NonFiniteError for clips whose logits are not finite, CorruptDataError for damaged clips, a damaged
+    state or other metrics than the state was saved with, CheckpointError for the state of another recipe.
     """
-    model.to(device)
-    training = _Training(
-        experiment,
-        model,
-        folder=folder,
-        device=device,
-        name=name,
-        save_seconds=save_seconds,
-        group=group,
-        on_step=on_step,
-    )
-    with _readable_failures(experiment.recipe, folder, device):
+    is_tf32 = experiment.recipe.precision == "tf32"
+    with _readable_failures(experiment.recipe, folder, device), float32_products(device.type, is_tf32=is_tf32):
+        model.to(device)
+        training = _Training(
+            experiment,
+            model,
+            folder=folder,
+            device=device,
+            name=name,
+            save_seconds=save_seconds,
+            group=group,
+            on_step=on_step,
+        )
         return training.run(on_event, stop_after=stop_after)
 
 
@@ -161,13 +185,12 @@ def fit(
 def _readable_failures(recipe: Recipe, folder: Path, device: torch.device) -> Iterator[None]:
     """Turn errors of memory and disk into one-line errors."""
     intact = "the last good checkpoint and state are intact"
+    doing = f"with batch_size {recipe.batch_size} at {recipe.size_px} px"
+    remedy = "halve batch_size and double accumulate, or set recompute = true; the run resumes from its last state"
     try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise DferError(_out_of_memory(recipe, device)) from error
+        with readable_out_of_memory(device, doing=doing, remedy=remedy):
+            yield
     except RuntimeError as error:
-        if "not enough memory" in str(error) or "can't allocate memory" in str(error):
-            raise DferError(_out_of_memory(recipe, device)) from error
         if "PytorchStreamWriter" in str(error) or "unexpected pos" in str(error):
             raise DferError(f"cannot write {folder}: is the disk full? {intact}; make room and run again") from error
         raise
@@ -175,13 +198,6 @@ def _readable_failures(recipe: Recipe, folder: Path, device: torch.device) -> It
         raise
     except (OSError, SafetensorError) as error:
         raise DferError(f"cannot write {folder}: {error}; {intact}; make room and run again") from error
-
-
-def _out_of_memory(recipe: Recipe, device: torch.device) -> str:
-    return (
-        f"out of memory on {device} with batch_size {recipe.batch_size} at {recipe.size_px} px; halve batch_size and "
-        "double accumulate, or set recompute = true; the run resumes from its last state"
-    )
 
 
 def _better(
@@ -220,7 +236,7 @@ class _Training:
         name: str,
         save_seconds: float,
         group: Group,
-        on_step: Callable[[StepDone], None],
+        on_step: OnStep,
     ) -> None:
         self._experiment, self._model, self._device = experiment, model, device
         self._recipe, self._name, self._folder, self._group = experiment.recipe, name, folder, group
@@ -228,7 +244,10 @@ class _Training:
         self.on_step = on_step
         self._best: BestEpoch | None = None
         self._test_best: BestEpoch | None = None
+        self._files: Files = {}
         self._dataset = _train_clips(experiment, device=device)
+        if not self._recipe.freeze_norms:
+            freeze_dead_biases(model)
         self._average = (
             AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(self._recipe.ema)) if self._recipe.ema else None
         )
@@ -244,12 +263,8 @@ class _Training:
             ("frames", "frame", recipe.frame_epochs),
             ("clips", "train", recipe.epochs if stop_after is None else stop_after),
         )
-        state = load_state(state_path(self._folder, self._name))
-        if state is not None and state["recipe_sha256"] != recipe.sha256:
-            raise CheckpointError(f"{self._folder} holds the state of another recipe; --force trains from the start")
-        is_over = state is not None and int(state["stage"]) == len(stages)
-        if self._group.is_first and not is_over:  # after the end, lines of a later training may follow
-            _rewind(self._folder / METRICS_NAME, self._name, None if state is None else int(state["metrics_bytes"]))
+        # the first process reads the file: another machine may not have it, or have another
+        state = self._group.from_first(lambda: self._state_to_resume(num_stages=len(stages)))
         if state is not None:
             self._restore(state)
         first_stage = 0 if state is None else int(state["stage"])
@@ -276,11 +291,30 @@ class _Training:
                     self.save(stage=stage_index, epoch=epoch + 1, position=0, totals=no_totals, loop=loop.state())
                 if self._group.is_first:
                     on_event(event)
-        return TrainingResult(self._evaluated_model, self._best, self._test_best)
+        return TrainingResult(self._evaluated_model, self._best, self._test_best, self._files)
+
+    def _state_to_resume(self, *, num_stages: int) -> dict[str, Any] | None:
+        """Read the state, if any, check it, and remove the metrics written after it."""
+        state = load_state(state_path(self._folder, self._name))
+        if state is not None and state["recipe_sha256"] != self._recipe.sha256:
+            raise CheckpointError(f"{self._folder} holds the state of another recipe; --force trains from the start")
+        is_over = state is not None and int(state["stage"]) == num_stages
+        if state is not None:
+            _check_metrics(self._folder / METRICS_NAME, state)
+        if not is_over:  # after the end, lines of a later training may follow
+            _rewind(self._folder / METRICS_NAME, self._name, None if state is None else int(state["metrics_bytes"]))
+        return state
+
+    def share_buffers(self) -> None:
+        """Give all processes the first one's batch norm statistics: they then hold one model, the one that is saved."""
+        self._group.share_buffers(self._model)
+        if self._average is not None:
+            self._group.share_buffers(self._average)
 
     def _finish_epoch(self, event: EpochDone, *, stage: str, epoch: int) -> None:
         """Check the weights, keep the best epoch, write metrics and the checkpoint."""
-        if not all(bool(tensor.isfinite().all()) for tensor in self._evaluated_model.state_dict().values()):
+        is_finite = all(bool(tensor.isfinite().all()) for tensor in self._evaluated_model.state_dict().values())
+        if not self._group.all_true(is_finite):
             raise DferError(
                 f"weights became infinite in epoch {epoch} of the {stage} stage; a lower learning_rate helps; "
                 "checkpoints of earlier epochs are intact"
@@ -295,20 +329,24 @@ class _Training:
         with (self._folder / METRICS_NAME).open("ab") as file:
             file.write(canonical_json(asdict(event)))
         facts = {"stage": stage, "epoch": epoch, "recipe_sha256": self._recipe.sha256}
-        save_checkpoint(self._evaluated_model, self._folder / "checkpoints" / f"{self._name}.safetensors", facts=facts)
+        path = self._folder / CHECKPOINTS_FOLDER / f"{self._name}.safetensors"
+        self._files = save_checkpoint(self._evaluated_model, path, facts=facts)
 
     def save(self, *, stage: int, epoch: int, position: int, totals: _Totals, loop: Mapping[str, Any]) -> None:
         """Write the state from which training resumes at this position."""
         self._last_save = time.monotonic()
         if not self._group.is_first:
             return
+        metrics = (self._folder / METRICS_NAME).read_bytes()
         state = {
             "recipe_sha256": self._recipe.sha256,
             "stage": stage,
             "epoch": epoch,
             "position": position,
             "totals": list(astuple(totals)),
-            "metrics_bytes": (self._folder / METRICS_NAME).stat().st_size,
+            "metrics_bytes": len(metrics),
+            "metrics_sha256": hashlib.sha256(metrics).hexdigest(),
+            "files": {name: asdict(facts) for name, facts in self._files.items()},
             "model": self._model.state_dict(),
             "average": None if self._average is None else self._average.state_dict(),
             "best": None if self._best is None else asdict_shallow(self._best),
@@ -325,6 +363,7 @@ class _Training:
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._model.load_state_dict(state["model"])
+        self._files = files_of(state)
         if self._average is not None:
             self._average.load_state_dict(state["average"])
         self._best = None if state["best"] is None else BestEpoch(**state["best"])
@@ -399,13 +438,15 @@ class _Stage:
             totals.seconds = seconds_before + time.perf_counter() - start
             totals.waiting_seconds += waiting.taken()
             if self._group.is_first:
-                mean_loss, counts = totals.loss / totals.seen, (batch.next_position, self._num_batches)
-                self._training.on_step(StepDone(self._stage, epoch, self._num_epochs, *counts, mean_loss))
+                means = (totals.loss / totals.seen, self._group.world_size * totals.seen / totals.seconds)
+                counts = (batch.next_position, self._num_batches)
+                self._training.on_step(StepDone(self._stage, epoch, self._num_epochs, *counts, *means))
             if self._ends_step(batch.next_position) and self._training.is_save_due():
                 self._training.save(
                     stage=self._number, epoch=epoch, position=batch.next_position, totals=totals, loop=self.state()
                 )
-        sums = self._group.summed([totals.loss, totals.right, totals.seen], self._device)
+        sums = self._group.summed([totals.loss, totals.right, totals.seen])
+        self._training.share_buffers()
         return EpochDone(
             self._training._name,
             self._stage,
@@ -443,9 +484,10 @@ class _Stage:
             logits, features = outputs if isinstance(outputs, tuple) else (outputs, None)
             loss = self._loss(logits.float(), targets, None if features is None else features.float())
             value = loss.item()
-            if not np.isfinite(value):
+            if not self._group.all_true(bool(np.isfinite(value))):  # all processes stop at the same step
+                words = "infinite or NaN in another process" if np.isfinite(value) else str(value)
                 raise DferError(
-                    f"the loss became {value} in the {self._stage} stage; a lower learning_rate helps; "
+                    f"the loss became {words} in the {self._stage} stage; a lower learning_rate helps; "
                     "checkpoints of earlier epochs are intact"
                 )
             self._scaler.scale(loss * self._share(batch)).backward()
@@ -483,11 +525,22 @@ class _Stage:
         if self._stage != "clips" or not clip_ids:
             return None, None
         data, recipe, model = self._experiment.data, self._recipe, self._training._evaluated_model
-        logits = predict_clips(model, data.root, clip_ids, recipe=recipe, device=self._device, dtype=self._dtype)
+        options: dict[str, Any] = {"recipe": recipe, "device": self._device, "dtype": self._dtype}
+        options["on_progress"] = self._note_predicted
+        (logits,) = predict_together(
+            lambda ids: (predict_clips(model, data.root, ids, **options),),
+            clip_ids,
+            batch_size=clips_per_batch(recipe),
+            group=self._group,
+        )
         labels = [data.class_names.index(label) for label in data.index(clip_ids)["label"].to_pylist()]
-        guesses = predicted_classes(np.nan_to_num(logits))
+        guesses = predicted_classes(logits)
         scores = score(confusion_matrix(labels, guesses, num_classes=len(data.class_names)))
-        return scores.war, scores.uar
+        return self._group.from_first(lambda: (scores.war, scores.uar))
+
+    def _note_predicted(self, num_done: int, num_clips: int) -> None:
+        if self._group.is_first:
+            self._training.on_step(ClipsPredicted(num_done, num_clips))
 
 
 class _WithFeatures(nn.Module):
@@ -510,6 +563,13 @@ def asdict_shallow(chosen: BestEpoch) -> dict[str, Any]:
     return {field.name: getattr(chosen, field.name) for field in fields(chosen)}
 
 
+def _check_metrics(path: Path, state: Mapping[str, Any]) -> None:
+    """Raise CorruptDataError unless the file begins with the lines that were there when the state was saved."""
+    content = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(content[: int(state["metrics_bytes"])]).hexdigest() != state["metrics_sha256"]:
+        raise CorruptDataError(f"{path} is damaged: it does not match the state; --force trains from the start")
+
+
 def _rewind(path: Path, name: str, num_bytes: int | None) -> None:
     """Remove the lines written after the state; without a state, all lines of this checkpoint."""
     path.touch()
@@ -520,7 +580,7 @@ def _rewind(path: Path, name: str, num_bytes: int | None) -> None:
         complete_lines = [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
         kept_content = b"".join(line for line in complete_lines if json.loads(line)["checkpoint"] != name)
     if kept_content != content:
-        path.write_bytes(kept_content)
+        write_atomically(path, kept_content)
 
 
 def _train_clips(experiment: Experiment, *, device: torch.device) -> FaceClipDataset:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import socket
 from pathlib import Path
 
 import av
@@ -10,8 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dfer_cli._support.predict_files import picture_names
+from dfer_cli._support.predict_files import picture_names, videos_named
 from dfer_cli.main import main
+from dfer_data.errors import UsageError
 from lstpnet.prediction.attention_figure import FIGURE_WIDTH_PX, FOOT_PX, HEAD_PX, ROW_PX
 from tests.dfer_data.tiny import real_pictures, write_video
 from tests.lstpnet.conftest import Done, plain, synthetic_copy
@@ -37,7 +40,15 @@ def test_a_folder_of_videos(plain: Done, real_videos: dict[str, Path], tmp_path:
     assert [window["start_seconds"] for window in person["windows"]] == [0.0, pytest.approx(0.4, abs=0.05)]
     assert set(person["mean"]) == set(document["class_names"])
     assert sum(person["mean"].values()) == pytest.approx(1, abs=1e-3)
+    assert [(video["code"], bool(video["hint"])) for video in (junk, nobody)] == [
+        ("UNREADABLE", True),
+        ("NO_FACE", True),
+    ]
     table = pd.read_csv(tmp_path / "p.csv")
+    failed, table = table[table["code"].notna()], table[table["code"].isna()]
+    assert list(failed["video"]) == [junk["video"], nobody["video"]]
+    assert list(failed["problem"]) == [junk["problem"], nobody["problem"]]
+    assert failed["person"].isna().all()
     assert len(table) == 2
     assert table[document["class_names"]].sum(axis=1).tolist() == pytest.approx([1, 1], abs=1e-3)
     assert main(line) == 2
@@ -114,6 +125,43 @@ def test_pictures_are_named_by_the_video_without_its_ending() -> None:
     assert list(picture_names(paths).values()) == ["a", "b.mp4", "b.avi"]
 
 
+def test_pictures_never_share_a_name() -> None:
+    def names(*paths: str) -> list[str]:
+        return list(picture_names([Path(path) for path in paths]).values())
+
+    assert names("a/x.mp4", "b/x.mp4", "b/y.mp4") == ["a-x.mp4", "b-x.mp4", "y"]
+    assert names("in/x.mp4", "in/X.mp4")[0] != "x"  # one file where capitals do not count
+    assert names("x.mp4", "x-person-0.mp4") == ["x", "x-person-0.mp4"]  # whose plot would be a filmstrip of the other
+    same_folder = names("1/a/x.mp4", "2/a/x.mp4", "2/a-x.mp4", "2/a-x.avi")
+    assert len({name.casefold() for name in same_folder}) == 4
+    long = names(f"{'é' * 120}1.mp4", f"{'é' * 120}2.mp4")
+    assert len(set(long)) == 2
+    assert all(200 < len(name.encode()) <= 225 for name in long)
+
+
+@pytest.mark.parametrize("kind", ["a named pipe", "a socket", "a device"])
+def test_what_is_no_file_is_refused_and_never_opened(tmp_path: Path, kind: str) -> None:
+    path = Path("/dev/null")
+    if kind == "a named pipe":
+        path = tmp_path / "v.mp4"
+        os.mkfifo(path)
+        with pytest.raises(UsageError, match=f"v.mp4 is {kind}, not a video file"):
+            videos_named([str(tmp_path)])
+    if kind == "a socket":
+        path = tmp_path / "v.mp4"
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(os.path.relpath(path))
+    with pytest.raises(UsageError, match=f"is {kind}, not a video file"):
+        videos_named([str(path)])
+
+
+def test_a_name_that_is_not_text_is_refused_before_the_work(tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/\xff.mp4")
+    Path(path).write_bytes(b"")
+    with pytest.raises(UsageError, match="the name is not valid UTF-8"):
+        videos_named([str(tmp_path)])
+
+
 def test_a_model_without_attention_says_so_in_one_line_and_predicts(
     plain: Done, real_videos: dict[str, Path], tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,22 +187,34 @@ def test_what_cannot_be_predicted_is_told_in_one_line(plain: Done, tmp_path: Pat
     (tmp_path / "other").mkdir()
     for name in ("v.mp4", "v-annotated.mp4", "other/v.mp4"):
         (tmp_path / name).write_bytes(b"")
-    video, other, named = (str(tmp_path / name) for name in ("v.mp4", "other/v.mp4", "v*.mp4"))
+    video, named = str(tmp_path / "v.mp4"), str(tmp_path / "v*.mp4")
     for arguments, message in [
         ([video, "--model", str(tmp_path / "none")], "none: this run or model does not exist"),
         ([video, *model, "--plots", video], "v.mp4 is not a folder"),
         ([video, *model, "--csv", str(tmp_path), "--force"], "already exists; choose another name"),
         ([video, *model, "--csv", str(tmp_path / "no/x.csv")], "to write x.csv there"),
-        (
-            [video, other, *model, "--plots", str(tmp_path / "p")],
-            "--plots: 1 file names occur in several folders (v.mp4)",
-        ),
-        (
-            [named, *model, "--annotate", str(tmp_path)],
-            "v-annotated.mp4 is one of the input videos; name another folder",
-        ),
+        ([named, *model, "--annotate", str(tmp_path)], "v-annotated.mp4 is one of the input videos; choose another"),
+        ([video, *model, "--csv", video, "--force"], "v.mp4 is one of the input videos; choose another"),
+        ([video, *model, "--csv", str(tmp_path / ("c" * 252 + ".csv"))], "a file name has at most 255 bytes"),
+        ([video, *model, "--csv", "/dev/null", "--force"], "/dev/null is not a file that can be replaced"),
+        ([video, *model, "--resume"], "--resume: nothing is kept without --csv"),
+        ([video, *model, "--csv", str(tmp_path / "x.csv"), "--resume", "--force"], "use only one of the two"),
+        ([video, *model, "--plots", f"{video}/p"], f"--plots {video}/p cannot be created"),
     ]:
         assert main(["predict", *arguments]) == 2
         assert message in capsys.readouterr().err
     assert main(["predict", str(tmp_path), *model, "--detector", "none"]) == 2
     assert "--detector none: a video needs a detector, retinaface or dlib" in capsys.readouterr().err
+
+
+def test_a_note_says_what_scores_are(plain: Done, tmp_path: Path, capsys: Capture) -> None:
+    note = "scores are expressions as annotators label them, not felt emotion; see docs/intended-use.md"
+    (tmp_path / "junk.mp4").write_bytes(b"<html>")
+    line = ["predict", str(tmp_path / "junk.mp4"), "--model", str(plain.folder)]
+    assert main([*line, "--json"]) == 3
+    said = capsys.readouterr()
+    assert said.err.count(f"note: {note}\n") == 1
+    assert json.loads(said.out)["note"] == note
+    assert main(line) == 3
+    said = capsys.readouterr()
+    assert (note in said.out, said.err.count(note)) == (False, 1)

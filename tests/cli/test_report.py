@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import typer
 
+import dfer_data
 from dfer_cli import main
 from dfer_cli._support import console as _console
 from dfer_cli.report import report
@@ -256,3 +257,46 @@ def test_damage_is_4_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     captured = capsys.readouterr()
     assert (captured.out, len(captured.err.splitlines())) == ("", 1)
     assert captured.err.startswith(f"error: {path} is damaged: ")
+
+
+def test_groups_of_clips_come_from_a_file_or_from_the_dataset(crops: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    experiment = train(make_experiment(crops, quick(), fold=3, seed=0), Path("runs")).experiment
+    rows = [f"{clip_id},{'even' if int(clip_id) % 2 == 0 else 'odd'}\n" for clip_id in experiment.test_ids]
+    Path("g.csv").write_text("clip_id,parity\n" + "".join(rows))
+    assert run("--by", "parity", "--groups", "g.csv") == 0
+    text = capsys.readouterr().out
+    assert re.search(r"^odd \* +7 +0 +", text, flags=re.MULTILINE)
+    assert "dfew-none is not on this machine: --data FOLDER adds its detections per group" in text
+    assert "faces that the detector misses" not in text
+    assert run("--by", "label") == 2
+    assert "--by label reads the prepared dataset dfew-none, which is not here" in capsys.readouterr().err
+    assert run("--by", "label", "--data", str(crops)) == 0
+    named = capsys.readouterr().out
+    assert "dfew-none by label: faces that the detector misses" in named
+    shutil.copytree(crops, Path("prepared") / experiment.prepared)
+    assert run("--by", "label") == 0
+    assert capsys.readouterr().out == named
+    for form in ("md", "latex", "csv", "json", "html"):
+        assert run("--by", "label", "--format", form) == 0
+        assert "detect" in capsys.readouterr().out
+
+
+def test_faults_of_a_file_of_groups_are_one_per_line(crops: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train(make_experiment(crops, quick(), fold=3, seed=0), Path("runs"))
+    Path("g.csv").write_text("clip_id,sex\n1,f\nx,m\n00001,f\n00001,m\n")
+    assert run("--by", "sex", "--groups", "g.csv", "--data", str(crops)) == 2
+    first, *faults = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: 3 ")
+    assert {fault.split(" ")[0] for fault in faults} == {"g.csv:2:", "g.csv:3:", "g.csv:5:"}
+    assert run("--groups", "g.csv") == 2
+    assert "--groups needs --by COLUMN" in capsys.readouterr().err
+
+
+def test_predictions_of_anybody_have_groups(capsys: pytest.CaptureFixture[str], crops: Path) -> None:
+    dataset = dfer_data.open_dataset(crops)
+    test_ids = [clip_id for clip_id, split in dataset.fold("3").items() if split == "test"]
+    Path("mine.csv").write_text("clip_id,prediction\n" + "".join(f"{clip_id},happy\n" for clip_id in test_ids))
+    line = ("--predictions", "mine.csv", "--data", str(crops), "--fold", "3", "--by", "label", "--json")
+    assert run(*line) == 0
+    rows = {row["group"]: row for row in json.loads(capsys.readouterr().out)["groups"]}
+    assert (rows["happy"]["war"], rows["sad"]["war"], rows["(all)"]["n"]) == (1, 0, 14)

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ from dfer_cli.main import main
 from dfer_data.config import Request
 from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
+from lstpnet.runs import read_run, write_run
 from tests.crops import damage, prepare_crops, write_crops
 from tests.dfer_data import tiny
 
@@ -212,8 +214,7 @@ def test_force_trains_again(done: Path, capsys: Capture) -> None:
 def test_an_unfinished_run_is_trained_again(done: Path, capsys: Capture) -> None:
     before = tiny.tree(RUN)["predictions.parquet"]
     (RUN / "predictions.parquet").unlink()
-    info = json.loads((RUN / "run.json").read_bytes())
-    (RUN / "run.json").write_text(json.dumps(info | {"finished": False, "checkpoints": []}))
+    write_run(RUN, replace(read_run(RUN), finished=False, checkpoints=()))
     assert train() == 0
     assert "last: WAR " in capsys.readouterr().out
     assert tiny.tree(RUN)["predictions.parquet"] == before
@@ -468,3 +469,20 @@ def test_a_model_of_ones_own_that_does_not_do(work: Path, capsys: Capture, name:
     assert train("--model", name) == 2
     assert words in error_line(capsys)
     assert not (work / "runs").exists()
+
+
+def test_a_class_that_train_lacks_is_a_warning_and_a_note_of_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    source = write_crops(tmp_path / "source")
+    split = source / "EmoLabel_DataSplit/train(single-labeled)/set_3.csv"
+    split.write_text("".join(line for line in split.read_text().splitlines(keepends=True) if not line.endswith(",2\n")))
+    (tmp_path / "prepared").mkdir()
+    prepare_crops(source, tmp_path / "prepared/dfew-none")
+    monkeypatch.chdir(tmp_path)
+    assert train() == 0
+    said = capsys.readouterr()
+    assert said.err.count("note: fold 3: train has no clip of sad: its 2 test clips will be predicted wrongly\n") == 1
+    assert main(["report", "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["note"] == "fold 3: train has no clip of sad (2 of test)"

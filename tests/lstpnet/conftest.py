@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lstpnet.recipe_files import ResolvedRecipe, resolve_recipe
+from lstpnet.runs import read_run, write_run
 from lstpnet.training.experiment import Experiment, make_experiment
 from tests.crops import damage, prepare_crops, write_crops
 
@@ -54,8 +55,16 @@ def train(experiment: Experiment, runs: Path) -> Done:
 def synthetic_copy(run: Path, folder: Path) -> Path:
     """A copy of a finished run that was trained on rendered heads, as far as run.json says."""
     shutil.copytree(run, folder)
-    info = json.loads((folder / "run.json").read_bytes())
-    (folder / "run.json").write_text(json.dumps(info | {"synthetic": True}))
+    write_run(folder, replace(read_run(folder), synthetic=True))
+    return folder
+
+
+def without_hashes(folder: Path) -> Path:
+    """Make a finished run one of dfer 0.1, which has no hashes."""
+    for name, hashes in (("run.json", ("files", "settings_sha256", "sha256")), ("config.json", ("files", "sha256"))):
+        document = json.loads((folder / name).read_bytes())
+        document |= {"format_version": 1} if name == "run.json" else {}
+        (folder / name).write_text(json.dumps({key: document[key] for key in document if key not in hashes}))
     return folder
 
 

@@ -1,7 +1,8 @@
-"""The arithmetic of published figures on the official counts, and the presets that do what a paper's code does."""
+"""The arithmetic of published figures on the official counts, and presets of how a paper's code tests."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from dfer_data.errors import UsageError
 from dfer_data.render.tables import per_cent
 from dfer_data.sources.official_counts import official
-from lstpnet.protocol import PRESETS, deviations, preset
+from lstpnet.protocol import NOT_SET, PRESETS, SCOPE, deviations, preset
+from lstpnet.recipe import Recipe
 from lstpnet.recipe_files import resolve_recipe
 from tests.workspace import ROOT
 
@@ -72,6 +74,24 @@ def test_a_preset_sets_its_keys_and_has_no_deviation(name: str) -> None:
     assert deviations(name, settings) == []
     assert {resolved.origins[key] for key in preset(name).values} == {f"protocol {name}"}
     assert f"`{name}`" in DOCS
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_no_preset_sets_the_training_and_each_says_so(name: str) -> None:
+    keys = {key for keys in NOT_SET.values() for key in keys}
+    assert keys <= {field.name for field in fields(Recipe)}
+    assert keys.isdisjoint(preset(name).values)
+    own, plain = (resolve_recipe("dfew", overrides=values).recipe for values in ({"protocol": name}, {}))
+    assert all(getattr(own, key) == getattr(plain, key) for key in keys)
+    assert preset(name).scope.startswith(SCOPE)
+    assert all(what in SCOPE and f"| {what} |" in DOCS for what in NOT_SET)
+    assert all(f"`{key}`" in DOCS for key in keys)
+
+
+def test_the_selection_of_lstpnet_is_named_as_inferred() -> None:
+    assert "names of its checkpoints" in preset("lstpnet").scope
+    assert [name for name in PRESETS if preset(name).inferred] == ["lstpnet"]
+    assert "inferred" in DOCS
 
 
 def test_what_differs_is_told_and_flags_beat_the_preset() -> None:

@@ -156,7 +156,7 @@ def test_an_unknown_recipe_lists_the_shipped_ones(name: str) -> None:
         ),
         ({"refit": True}, ["refit = true needs held-out clips"]),
         ({"select": "val-best"}, ["select = 'val-best' needs held-out clips"]),
-        ({"precision": "f8"}, ["precision = 'f8': must be auto, bf16, f16 or f32"]),
+        ({"precision": "f8"}, ["precision = 'f8': must be auto, bf16, f16, tf32 or f32"]),
         ({"input_norm": "imagenet"}, ["input_norm = 'imagenet': must be none or per-frame"]),
         ({"optimizer": "adam"}, ["optimizer = 'adam': must be adamw or sgd"]),
         ({"schedule": "linear"}, ["schedule = 'linear': must be one-cycle, cosine or step"]),

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -14,7 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
+from dfer_data.storage.files import canonical_json
 from lstpnet.predictions import Predictions
+from lstpnet.run_files import with_own_sha256
 from lstpnet.runs import (
     PREDICTIONS_NAME,
     RUN_NAME,
@@ -58,9 +61,10 @@ def write_one(folder: Path, *, info: RunInfo = INFO) -> Path:
 
 
 def rewrite(folder: Path, **changes: Any) -> None:
-    """Change columns of predictions.parquet behind the writer's back."""
+    """Change columns of predictions.parquet behind the writer's back, and the hash of the file."""
     path = folder / PREDICTIONS_NAME
     pd.read_parquet(path).assign(**changes).to_parquet(path)
+    write_run(folder, INFO)
 
 
 def test_a_run_comes_back_as_it_was_written(tmp_path: Path) -> None:
@@ -76,9 +80,16 @@ def test_a_run_comes_back_as_it_was_written(tmp_path: Path) -> None:
 
 def test_the_files_are_the_ones_that_are_documented(tmp_path: Path) -> None:
     write_one(tmp_path)
-    assert json.loads((tmp_path / RUN_NAME).read_bytes()) == {
+    document = json.loads((tmp_path / RUN_NAME).read_bytes())
+    body = canonical_json({key: value for key, value in document.items() if key != "sha256"})
+    assert document.pop("sha256") == hashlib.sha256(body).hexdigest()
+    content = (tmp_path / PREDICTIONS_NAME).read_bytes()
+    facts = {"num_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    assert document == {
+        "files": {PREDICTIONS_NAME: facts},
+        "settings_sha256": None,
         "format": "dfer-run",
-        "format_version": 1,
+        "format_version": 2,
         "dataset": "dfew",
         "prepared": "dfew-retinaface",
         "dataset_sha256": "ab" * 32,
@@ -141,9 +152,9 @@ def test_all_faults_of_a_run_are_told_at_once() -> None:
 
 def test_a_newer_format_is_refused_naming_both_versions(tmp_path: Path) -> None:
     write_one(tmp_path)
-    document = json.loads((tmp_path / RUN_NAME).read_bytes()) | {"format_version": 2, "class_names": "otherwise"}
+    document = json.loads((tmp_path / RUN_NAME).read_bytes()) | {"format_version": 3, "class_names": "otherwise"}
     (tmp_path / RUN_NAME).write_text(json.dumps(document))
-    with pytest.raises(FormatVersionError, match=r"run\.json has format version 2, this dfer knows 1"):
+    with pytest.raises(FormatVersionError, match=r"run\.json has format version 3, this dfer knows 2"):
         load_runs([tmp_path])
 
 
@@ -276,3 +287,35 @@ def test_reading_runs_and_reporting_needs_no_torch() -> None:
 
 def _with_root() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"files": []},
+        {"files": {"predictions.parquet": 3}},
+        {"files": {}},
+        {"files": {"predictions.parquet": {"num_bytes": True, "sha256": "0" * 64}}},
+        {"files": {"predictions.parquet": {"num_bytes": 1, "sha256": "0" * 63}}},
+        {"files": {"predictions.parquet": {"num_bytes": 1, "sha256": "0" * 64}, "/etc/passwd": {}}},
+        {"settings_sha256": 7},
+        {"seed": float("nan")},
+        {"fold": 4},
+    ],
+)
+def test_hostile_hashes_are_damage_in_one_line(tmp_path: Path, change: dict[str, Any]) -> None:
+    path = write_one(tmp_path) / RUN_NAME
+    document = json.loads(path.read_bytes()) | change
+    sealed = document if {"seed", "fold"} & change.keys() else with_own_sha256(document)
+    path.write_text(json.dumps(sealed))
+    with pytest.raises(CorruptDataError) as caught:
+        load_runs([tmp_path])
+    assert str(caught.value).startswith(f"{path} is damaged: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_deeply_nested_json_is_damage_too(tmp_path: Path) -> None:
+    path = write_one(tmp_path) / RUN_NAME
+    path.write_text("[" * 100_000)
+    with pytest.raises(CorruptDataError, match="is damaged: "):
+        read_run(tmp_path)

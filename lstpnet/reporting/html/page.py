@@ -23,6 +23,7 @@ from dfer_data.render.html import page_template, policy, read_text
 from dfer_data.render.tables import Section, per_cent
 from lstpnet.learning_curves import draw_curves, epochs_section
 from lstpnet.reporting.ferv39k_scenes import scene_sections
+from lstpnet.reporting.group_rows import group_sections
 from lstpnet.reporting.html import filmstrip
 from lstpnet.reporting.html.clip_table import MAX_BYTES, MAX_FILMSTRIPS, drilldown_of, filmstrips
 from lstpnet.reporting.ranking import own_lines
@@ -129,7 +130,8 @@ def to_html(
     drilldown = drilldown_of(report.systems, report.runs)
     clips = drilldown.as_dict()
     curves = _curves(report.runs)
-    max_bytes = MAX_BYTES - len(json.dumps(clips, separators=(",", ":"))) - sum(len(run.image) for run in curves)
+    clips_bytes = len(json.dumps(clips, separators=(",", ":"), allow_nan=False))
+    max_bytes = MAX_BYTES - clips_bytes - sum(len(run.image) for run in curves)
     strips, notes = filmstrips(drilldown, datasets, most=max_filmstrips, max_bytes=max_bytes, on_progress=on_progress)
     style, script = read_text("page.css"), read_text("page.js")
     own_groups, control_groups = (grouped(rows, section_key) for rows in (report.rows, report.controls))
@@ -145,6 +147,7 @@ def to_html(
             run_tables=run_sections(report.runs),
             date=datetime.now(UTC).date().isoformat(),
             scene_tables=scene_sections(report.scenes),
+            group_tables=group_sections(report.groups),
             comparisons=comparison_sections(report),
             unfinished=[unfinished_section(report.unfinished)] if report.unfinished else [],
             published=published_sections(report),
@@ -205,7 +208,7 @@ def _cell(count: int, total: int) -> Cell:
 def _curves(runs: Sequence[ScoredRun]) -> list[Curves]:
     curves = []
     for run in runs:
-        epochs = read_epochs(run.folder)
+        epochs = read_epochs(run.folder, run.info)
         if epochs:
             info = run.info
             title = f"{info.prepared}, {info.recipe}, fold {info.fold}, seed {info.seed}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -36,3 +37,17 @@ def test_the_line_of_the_plan_has_the_classes_with_their_counts(
     assert main([*line, "--dry-run"]) == 0
     assert "15 classes (class00 1, class01 1, " in (printed := capsys.readouterr().out)
     assert "class11 1, 3 more), 0 folds" in printed
+
+
+def test_shipped_crops_are_never_counted_as_clips_that_show_little(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for clip in ("happy/1", "sad/2"):
+        write_jpegs(tmp_path / "source" / clip, pictures(2), names=["1.jpg", "2.jpg"])
+    line = ["prepare", "folder", "--source", str(tmp_path / "source"), "--out", str(tmp_path / "out"), "--json"]
+    for _ in range(2):  # the second run makes nothing
+        assert main([*line, "--detector", "none"]) == 0
+        printed = capsys.readouterr()
+        document = json.loads(printed.out)
+        assert document["coverage"] == {"seldom_detected": 0, "shortened": 0}
+        assert "frames:" not in printed.err

@@ -11,7 +11,7 @@ import pytest
 
 from dfer_cli._support.setting_options import takes_settings, with_assignments
 from dfer_cli.main import main
-from dfer_data.config import PREPARE_SETTINGS
+from dfer_data.config import PREPARE_SETTINGS, Limits
 from dfer_data.errors import UsageError
 from dfer_data.frame_sampling import SAMPLERS, SHORT_RULES
 from dfer_data.settings import Setting, settings_of
@@ -23,7 +23,7 @@ Capture = pytest.CaptureFixture[str]
 COMMANDS: dict[str, tuple[type, ...]] = {
     "prepare": PREPARE_SETTINGS,
     "train": (TrainingSettings, Recipe),
-    "predict": (VideoSettings,),
+    "predict": (VideoSettings, Limits),
 }
 DECLARED = [(name, item) for name, kinds in COMMANDS.items() for kind in kinds for item in settings_of(kind).values()]
 

@@ -4,25 +4,87 @@ import pytest
 
 from dfer_cli._support.training_lines import TrainingLines
 from lstpnet.recipe import Recipe
-from lstpnet.training.trainer import StepDone
+from lstpnet.training.trainer import ClipsPredicted, StepDone
 
 
-def test_a_line_every_30_seconds_without_a_terminal(
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_line_per_hundredth_of_the_work_at_least_10_seconds_apart(capsys: pytest.CaptureFixture[str]) -> None:
+    """Batches of 7 seconds on clips."""
+    clock = Clock()
+    lines = TrainingLines(Recipe(name="r", frame_epochs=0, epochs=2), clock=clock)
+    lines.show(StepDone("clips", 1, 2, 0, 6, 2.0, 4.2))
+    for batch in range(1, 7):
+        clock.now = 7.0 * batch
+        lines.show(StepDone("clips", 1, 2, batch, 6, 2.0 - batch / 10, 4.24))
+    assert capsys.readouterr().err.splitlines() == [
+        "clips: epoch 1 of 2, batch 2 of 6, loss 1.800, 4.2 clips/s, about 70 s left",
+        "clips: epoch 1 of 2, batch 4 of 6, loss 1.600, 4.2 clips/s, about 56 s left",
+        "clips: epoch 1 of 2, batch 6 of 6, loss 1.400, 4.2 clips/s, about 42 s left",
+    ]
+
+
+def test_a_line_every_30_seconds_where_the_work_is_long(capsys: pytest.CaptureFixture[str]) -> None:
+    clock = Clock()
+    lines = TrainingLines(Recipe(name="r", frame_epochs=100, epochs=100), clock=clock)
+    for batch in range(1, 101):
+        clock.now = float(batch)
+        lines.show(StepDone("frames", 1, 100, batch, 1000, 2.0, 1234.0))
+    err = capsys.readouterr().err.splitlines()
+    assert [line.split(", ")[1] for line in err] == ["batch 30 of 1000", "batch 60 of 1000", "batch 90 of 1000"]
+    assert "1,234 frames/s" in err[0]
+
+
+def test_the_time_left_of_a_resumed_training_comes_from_its_own_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    """It resumes at half of the work after 20 seconds of loading, and does a tenth of the work in 10 seconds."""
+    clock = Clock()
+    lines = TrainingLines(Recipe(name="r", frame_epochs=0, epochs=2), clock=clock)
+    clock.now = 20.0
+    lines.show(StepDone("clips", 2, 2, 0, 10, 2.0, 4.0))
+    clock.now = 30.0
+    lines.show(StepDone("clips", 2, 2, 2, 10, 2.0, 4.0))
+    err = capsys.readouterr().err.splitlines()
+    assert [line.rpartition(", ")[2] for line in err] == ["4 clips/s", "about 40 s left"]
+
+
+def test_the_time_left_on_clips_comes_from_clips(capsys: pytest.CaptureFixture[str]) -> None:
+    """The stage on frames is as slow as that on clips; by its speed, clips would take 16 times longer."""
+    clock = Clock()
+    lines = TrainingLines(Recipe(name="r", frame_epochs=2, epochs=2), clock=clock)
+    for stage in ("frames", "clips"):
+        for epoch in (1, 2):
+            for batch in (1, 2):
+                clock.now += 20.0
+                lines.show(StepDone(stage, epoch, 2, batch, 2, 2.0, 4.0))
+    err = capsys.readouterr().err.splitlines()
+    left = [line.rpartition("about ")[2] for line in err if line.startswith("clips")]
+    assert left[1:] == ["40 s left", "20 s left", "0 s left"]
+
+
+def test_the_prediction_of_test_clips_is_not_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    """It adds nothing to the share of the training, so its lines are 30 seconds apart."""
+    clock = Clock()
+    lines = TrainingLines(Recipe(name="r", frame_epochs=0, epochs=2), clock=clock)
+    for second in range(1, 71):
+        clock.now = float(second)
+        lines.show(ClipsPredicted(second, 2338))
+    assert capsys.readouterr().err.splitlines() == [
+        "predicting clips without training on them: 30 of 2338",
+        "predicting clips without training on them: 60 of 2338",
+    ]
+
+
+def test_nothing_on_a_terminal_which_has_a_bar(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Batches of 10 seconds on clips, after 4 epochs on frames that took no time."""
-    now = 0.0
-    monkeypatch.setattr("dfer_cli._support.training_lines.time.monotonic", lambda: now)
-    lines = TrainingLines(Recipe(name="r", frame_epochs=0, epochs=2))
-    lines.show(StepDone("clips", 1, 2, 0, 6, 2.0))
-    for batch in range(1, 7):
-        now = 10.0 * batch
-        lines.show(StepDone("clips", 1, 2, batch, 6, 2.0 - batch / 10))
-    assert capsys.readouterr().err.splitlines() == [
-        "clips: epoch 1 of 2, batch 3 of 6, loss 1.700, about 90 s left",
-        "clips: epoch 1 of 2, batch 6 of 6, loss 1.400, about 60 s left",
-    ]
-    now = 100.0
+    clock = Clock()
+    lines = TrainingLines(Recipe(name="r", frame_epochs=0, epochs=2), clock=clock)
+    clock.now = 100.0
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    lines.show(StepDone("clips", 2, 2, 3, 6, 1.0))
+    lines.show(StepDone("clips", 2, 2, 3, 6, 1.0, 4.0))
     assert capsys.readouterr().err == ""

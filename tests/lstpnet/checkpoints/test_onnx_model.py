@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from dfer_data.errors import CorruptDataError, UsageError
 from lstpnet.checkpoints.open_model import open_model
 from lstpnet.evaluation import cross_dataset
 from lstpnet.evaluation.cross_dataset import evaluate_on
+from lstpnet.run_files import with_own_sha256
 from lstpnet.training.experiment import make_experiment
 from tests.lstpnet.conftest import Done, quick, train
 
@@ -50,7 +52,7 @@ def test_an_exported_model_knows_that_it_was_trained_on_rendered_heads(exported:
     copy = Path(shutil.copy(exported, tmp_path / "copy.onnx"))
     facts = json.loads(exported.with_suffix(".json").read_text())
     assert facts["synthetic"] is False
-    copy.with_suffix(".json").write_text(json.dumps(facts | {"synthetic": True}))
+    copy.with_suffix(".json").write_text(json.dumps(with_own_sha256(facts | {"synthetic": True})))
     assert open_model(copy).is_synthetic
 
 
@@ -62,7 +64,34 @@ def test_what_is_no_exported_model_is_told(exported: Path, tmp_path: Path) -> No
     (tmp_path / "alone.json").write_text(json.dumps(facts | {"format": "other"}))
     with pytest.raises(UsageError, match="its format is 'other'"):
         open_model(alone)
-    (tmp_path / "alone.json").write_text(json.dumps(facts))
+    (tmp_path / "alone.json").write_text(json.dumps(without_hashes(facts)))
     alone.write_bytes(b"junk")
     with pytest.raises(CorruptDataError, match=r"alone\.onnx is not an ONNX model"):
         open_model(alone)
+
+
+def without_hashes(facts: dict[str, Any]) -> dict[str, Any]:
+    """The JSON as dfer 0.1 wrote it."""
+    return {key: facts[key] for key in facts if key not in ("sha256", "model")} | {"format_version": 1}
+
+
+def test_a_changed_model_or_json_is_refused(exported: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copy(exported, tmp_path / "copy.onnx"))
+    facts = json.loads(exported.with_suffix(".json").read_text())
+    for changed in (facts | {"synthetic": True}, facts | {"format_version": 1}, facts | {"class_names": ["a", "b"]}):
+        copy.with_suffix(".json").write_text(json.dumps(changed))
+        with pytest.raises(CorruptDataError, match=r"copy\.json is damaged: it does not match its own sha256; export"):
+            open_model(copy)
+    copy.with_suffix(".json").write_text(json.dumps(facts))
+    content = bytearray(copy.read_bytes())
+    content[len(content) // 2] ^= 1
+    copy.write_bytes(content)
+    with pytest.raises(CorruptDataError, match=r"copy\.onnx is damaged: it does not match its sha256; export it again"):
+        open_model(copy)
+
+
+def test_a_model_exported_by_dfer_0_1_is_read(exported: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copy(exported, tmp_path / "copy.onnx"))
+    facts = json.loads(exported.with_suffix(".json").read_text())
+    copy.with_suffix(".json").write_text(json.dumps(without_hashes(facts)))
+    assert open_model(copy).class_names == tuple(facts["class_names"])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from lstpnet.checkpoints import tensor_files
 from lstpnet.checkpoints.checkpoint import save_checkpoint
 from lstpnet.checkpoints.reference import export_reference
 from lstpnet.checkpoints.start_weights import Filled, fill_from
@@ -196,3 +199,32 @@ def test_tensors_of_something_else_and_lists_are_refused(tmp_path: Path) -> None
 def test_prefixes_of_wrappers_are_taken_off(tmp_path: Path) -> None:
     torch.save({"module._orig_mod.a": torch.ones(1)}, tmp_path / "a.pth")
     assert list(read_tensors(tmp_path / "a.pth")) == ["a"]
+
+
+def test_a_huge_tensor_is_refused_without_reading_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten gigabytes in a sparse file, a view of one number, and a compressed file of a few kilobytes."""
+    header = json.dumps({"conv1.weight": {"dtype": "F32", "shape": [2500, 10**6], "data_offsets": [0, 10**10]}})
+    with (tmp_path / "sparse.safetensors").open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header.encode())
+        file.truncate(8 + len(header) + 10**10)
+    torch.save(resnet18() | {"conv1.weight": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "view.pth")
+    torch.save(resnet18(), tmp_path / "plain.pth")
+    with (
+        zipfile.ZipFile(tmp_path / "plain.pth") as plain,
+        zipfile.ZipFile(tmp_path / "packed.pth", "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for member in plain.infolist():
+            packed.writestr(member.filename, plain.read(member))
+        with packed.open("plain/data/999", "w", force_zip64=True) as zeros:
+            for _ in range(3):
+                zeros.write(bytes(2**26))
+    assert "holds 10.0 GB and is not loaded" in refusal(network(), tmp_path / "sparse.safetensors")
+    assert "has shape (1000000, 1000000), not" in refusal(network(), tmp_path / "view.pth")
+    assert (tmp_path / "packed.pth").stat().st_size < 2**23
+    monkeypatch.setattr(tensor_files, "MAX_WEIGHTS_BYTES", 2**27)
+    assert "holds 0.2 GB and is not loaded" in refusal(network(), tmp_path / "packed.pth")
+
+
+def test_tensors_that_are_not_dense_are_refused(tmp_path: Path) -> None:
+    torch.save(resnet18() | {"conv1.weight": torch.zeros(8, 3, 7, 7).to_sparse()}, tmp_path / "sparse.pth")
+    assert "holds tensors that are not dense" in refusal(network(), tmp_path / "sparse.pth")

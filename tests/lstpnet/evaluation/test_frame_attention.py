@@ -136,6 +136,7 @@ def test_it_comes_back_as_it_was_written_and_damage_is_named(plain: Done, tmp_pa
     (part,) = read_predictions(plain.folder, info)
     assert part.attention is not None
     write_predictions(tmp_path, [part])
+    info = replace(info, files={})
     (again,) = read_predictions(tmp_path, info)
     np.testing.assert_array_equal(again.attention, part.attention)
     for wrong in (part.attention * 2, -part.attention, part.attention[1:]):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from benchmarks.peers.plain_lstpnet import plain_gate
 from lstpnet.models.channel_attention import kernel_size
-from lstpnet.models.tce import TCE, num_reduced_channels
+from lstpnet.models.tce import TCE, num_reduced_channels, spatial_maximum
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,32 @@ def test_gates_lie_between_0_and_2_and_start_near_1() -> None:
     gate = TCE(64).gate(torch.rand(8, 64, 4, 4), 8)
     assert gate.shape == (8, 64)
     assert 0.5 < gate.min() < gate.max() < 1.5
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("size", [(1, 1), (5, 7), (14, 14)])
+def test_both_forms_of_the_maximum_have_equal_values_and_gradients_with_ties(
+    dtype: torch.dtype, layout: torch.memory_format, size: tuple[int, int]
+) -> None:
+    generator = torch.Generator().manual_seed(size[0])
+    x = torch.randint(0, 3, (6, 8, *size), generator=generator).to(dtype).contiguous(memory_format=layout)
+    weights = torch.randn(6, 8, generator=generator).to(dtype)
+    outcomes = []
+    for scans in (False, True):
+        pixels = x.clone().requires_grad_()
+        largest = spatial_maximum(pixels, scans=scans)
+        outcomes.append((largest.detach(), *torch.autograd.grad((largest * weights).sum(), pixels)))
+    assert torch.equal(outcomes[0][0], outcomes[1][0])
+    assert torch.equal(outcomes[0][1], outcomes[1][1])
+
+
+def test_under_autocast_a_gate_is_that_of_float32_rounded_once() -> None:
+    torch.manual_seed(0)
+    tce, x = TCE(64), torch.rand(8, 64, 4, 4).bfloat16()
+    exact = tce.gate(x.float(), 8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        gate = tce.gate(x, 8)
+        assert torch.is_autocast_enabled("cpu")
+    assert gate.dtype == torch.bfloat16
+    assert torch.equal(gate, exact.bfloat16())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import functools
-import hashlib
 import io
 import json
 import re
@@ -24,7 +23,6 @@ from sklearn import metrics as reference
 import dfer_data
 from dfer_data.errors import AnnotationError, UsageError
 from dfer_data.render.tables import per_cent
-from dfer_data.storage.files import canonical_json
 from lstpnet.predictions import Predictions
 from lstpnet.reporting.build import build_report, report_predictions
 from lstpnet.reporting.formats import to_csv, to_json, to_latex, to_markdown
@@ -34,6 +32,7 @@ from lstpnet.reporting.rows import Row
 from lstpnet.reporting.sections import sections
 from lstpnet.reporting.types import NEXT_COMMANDS, Report
 from lstpnet.runs import PREDICTIONS_NAME, RunInfo, find_runs, load_runs, write_predictions, write_run
+from tests.dfer_data.sealed import write_small_files
 
 NAMES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 CONTROL = "shuffled-frames"
@@ -219,11 +218,18 @@ def test_json_holds_every_figure(report: Report, root: Path) -> None:
         check(row, root, tolerance=1e-12)
 
 
+def test_csv_runs_no_formula_in_a_spreadsheet(report: Report) -> None:
+    odd = replace(report, rows=(replace(report.rows[0], recipe='=HYPERLINK("x")'), *report.rows[1:]))
+    first = next(csv.DictReader(io.StringIO(to_csv(odd))))
+    assert first["recipe"] == '\'=HYPERLINK("x")'
+    assert float(first["war"]) == report.rows[0].war
+
+
 def test_csv_holds_every_figure(report: Report, root: Path) -> None:
     lines = list(csv.DictReader(io.StringIO(to_csv(report))))
     kinds = [line["kind"] for line in lines]
     assert {kind: kinds.count(kind) for kind in kinds} == {
-        **{"row": 22, "control": 11, "published": 53},
+        **{"row": 22, "control": 11, "published": 75},
         **{"system": 2, "paired": 2},
     }
     for line in lines[:33]:
@@ -475,7 +481,7 @@ def test_without_runs_the_published_rows_and_the_next_command_are_there() -> Non
     document = json.loads(to_json(found))
     assert (document["rows"], document["next"]) == ([], list(NEXT_COMMANDS))
     assert {row["dataset"] for row in document["published"]} == {"dfew", "ferv39k", "afew"}
-    assert len(document["published"]) == 124
+    assert len(document["published"]) == 155
     for text in (to_markdown(found), to_latex(found)):
         assert "71.16" in text
         assert "11,683 of 11,697" in text
@@ -483,7 +489,7 @@ def test_without_runs_the_published_rows_and_the_next_command_are_there() -> Non
 
 def test_published_rows_are_cited_and_lstpnet_is_marked() -> None:
     rows = published_rows(("dfew", "ferv39k", "afew", "mafw", "cremad", "ravdess"))
-    assert len(rows) == 170
+    assert len(rows) == 207
     assert all(row.source for row in rows)
     assert all(0 < figure < 1 for row in rows for figure in (row.war, row.uar) if figure is not None)
     mine = {row.dataset: row for row in rows if row.method.startswith("LSTPNet")}
@@ -501,7 +507,7 @@ def test_published_rows_are_cited_and_lstpnet_is_marked() -> None:
 def test_sources_that_disagree_name_each_other() -> None:
     rows = published_rows(("dfew", "ferv39k", "afew", "mafw"))
     marked = [row for row in rows if row.conflict]
-    assert len(marked) == 32
+    assert len(marked) == 42
     assert all(row.marked_method.endswith("\N{DAGGER}") for row in marked)
     others = {(row.dataset, f"{100 * row.war:.2f}/{100 * row.uar:.2f}") for row in rows if row.war and row.uar}
     named = [
@@ -573,23 +579,8 @@ def write_prepared(root: Path, *, synthetic: bool = False) -> Path:
             "status": ["failed" if clip_id == "00012" else "ok" for clip_id, _ in test + train],
         }
     )
-    (root / "folds").mkdir(parents=True)
-    clips.to_parquet(root / "clips.parquet")
-    splits = [f"{clip_id},test" for clip_id, _ in test] + [f"{clip_id},train" for clip_id, _ in train]
-    (root / "folds/fold-3.csv").write_text("\n".join(["clip_id,split", *splits]) + "\n")
-    names = ("clips.parquet", "folds/fold-3.csv")
-    document: dict[str, Any] = {
-        "format": "dfer-dataset",
-        "format_version": 1,
-        "dataset": "dfew",
-        "class_names": list(NAMES),
-        "synthetic": synthetic,
-        "counts": {"folds": {"3": {"test": 7, "train": 4}}},
-        "files": {name: {"sha256": hashlib.sha256((root / name).read_bytes()).hexdigest()} for name in names},
-    }
-    document["sha256"] = hashlib.sha256(canonical_json(document)).hexdigest()
-    (root / "dataset.json").write_bytes(canonical_json(document))
-    return root
+    splits = {clip_id: "test" for clip_id, _ in test} | {clip_id: "train" for clip_id, _ in train}
+    return write_small_files(root, clips, {"3": splits}, class_names=NAMES, synthetic=synthetic)
 
 
 GUESSES = {"00010": "happy", "00011": "sad", "00012": "neutral", "00013": "sad", "00014": "surprise", "00015": "fear"}
@@ -632,7 +623,9 @@ def test_predictions_from_elsewhere_are_scored_in_three_forms(tmp_path: Path, fo
     assert [row.war, row.uar, row.n] == pytest.approx([wanted["war"], wanted["uar"], 7])
     assert dict(row.recall) == wanted["recall"]
     assert [row.war_with_face, row.uar_with_face, row.n_with_face] == pytest.approx([faces["war"], faces["uar"], 6])
-    assert (row.fold, row.seed, row.recipe, row.checkpoint, row.note) == (3, None, None, None, "")
+    assert (row.fold, row.seed, row.recipe, row.checkpoint) == (3, None, None, None)
+    lacking = "neutral (1 of test), angry (1 of test), surprise (1 of test), disgust (1 of test)"
+    assert row.note == f"fold 3: train has no clip of {lacking}"
     assert (row.dataset, row.prepared) == ("dfew", "dfew-retinaface")
     assert row.protocol.startswith("predictions from mine.csv, fold 3, n_test 7, dataset ")
 

@@ -38,7 +38,7 @@ def whole_runs(root: Path, *, right: float) -> list[Run]:
 def test_the_lines_are_sorted_by_war_with_ones_own_among_them(tmp_path: Path) -> None:
     report = build_report(whole_runs(tmp_path, right=0.65), against=("dfew",))
     (section,) = published_sections(report)
-    assert len(section.cells) == 53 + 1
+    assert len(section.cells) == 75 + 1
     figures = [float(cells[2]) for cells in section.cells]
     assert figures == sorted(figures, reverse=True)
     (own,) = [cells for cells in section.cells if cells[0].startswith(">")]

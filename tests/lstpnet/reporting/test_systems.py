@@ -15,7 +15,17 @@ from lstpnet.reporting.formats import to_json
 from lstpnet.reporting.sections import comparison_sections, sections
 from lstpnet.reporting.significance import block_length
 from lstpnet.reporting.types import Report
-from lstpnet.runs import CONFIG_NAME, Run, RunInfo, find_runs, load_runs, write_predictions, write_run
+from lstpnet.runs import (
+    CONFIG_NAME,
+    Run,
+    RunInfo,
+    find_runs,
+    load_runs,
+    read_run,
+    write_config,
+    write_predictions,
+    write_run,
+)
 from tests.lstpnet.reporting.test_build import NAMES, one, write_folds
 
 SETTINGS = {"name": "x", "fold": 1, "seed": 0, "dataset_sha256": "ab", "attention": "tce", "epochs": 8, "model": ""}
@@ -31,10 +41,10 @@ def copied(run: Run, root: Path, settings: Mapping[str, Any] | None, **changes: 
     info: RunInfo = replace(run.info, **changes)
     folder = root / info.prepared / info.recipe / f"fold-{info.fold}" / f"seed-{info.seed}"
     write_predictions(folder, run.predictions)
-    write_run(folder, info)
     if settings is not None:
-        (folder / CONFIG_NAME).write_text(json.dumps({"settings": settings}))
-    return Run(folder, info, run.predictions)
+        write_config(folder, {"settings": settings})
+    write_run(folder, info)
+    return Run(folder, read_run(folder), run.predictions)
 
 
 @pytest.fixture

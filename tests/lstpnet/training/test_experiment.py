@@ -141,6 +141,15 @@ def test_the_protocol_is_one_line_with_everything_that_was_measured(crops: Path)
     assert "selection: last epoch of a fixed schedule" in made(crops).protocol().split("; ")
 
 
+@pytest.mark.parametrize(("longest", "is_said"), [(16, True), (17, False)])
+def test_the_protocol_says_that_all_clips_have_the_length_that_is_read(
+    tmp_path: Path, longest: int, is_said: bool
+) -> None:
+    source = write_crops(tmp_path / "source", num_frames=lambda n: 0 if n in MISSING else longest if n == 9 else 16)
+    line = made(prepare_crops(source, tmp_path / "dfew-none")).protocol()
+    assert ("every clip has exactly 16 frames" in line.split("; ")) == is_said
+
+
 def test_the_prior_is_the_classes_shares_of_the_train_clips(crops: Path) -> None:
     experiment = made(crops)
     labels = [label_of(int(clip_id)) for clip_id in experiment.train_ids]
@@ -228,3 +237,16 @@ def test_the_protocol_line_names_what_is_not_usual_about_the_faces() -> None:
     assert _how_prepared(replace(usual, detector="none", align="given")) == "shipped crops as they are"
     with pytest.raises(FormatVersionError, match=r"settings of a newer dfer \(aura\)"):
         PrepareConfig.from_dict({**given, "aura": 3})
+
+
+def test_classes_of_test_that_train_lacks_are_in_the_protocol_line(crops: Path) -> None:
+    experiment = made(crops)
+    assert experiment.untrained_classes == {}
+    assert "train has no clip of" not in experiment.protocol()
+    labels = experiment.data.index(experiment.train_ids)["label"].to_pylist()
+    kept = tuple(
+        clip_id for clip_id, label in zip(experiment.train_ids, labels, strict=True) if label not in ("sad", "fear")
+    )
+    lacking = replace(experiment, train_ids=kept)
+    assert lacking.untrained_classes == {"sad": 2, "fear": 2}
+    assert "; train has no clip of sad (2 of test), fear (2 of test); " in lacking.protocol()

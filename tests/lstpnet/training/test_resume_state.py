@@ -17,8 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from dfer_data.errors import DferError, UsageError
-from lstpnet.errors import CheckpointError
+from dfer_data.errors import CorruptDataError, DferError, UsageError
 from lstpnet.runs import read_predictions, read_run
 from lstpnet.training import trainer
 from lstpnet.training.experiment import Experiment, make_experiment
@@ -234,7 +233,7 @@ def test_a_damaged_state_is_named(
     undo()
     path = state_path(tmp_path / "run", "last")
     path.write_bytes(path.read_bytes()[:5000] if content is None else content)
-    with pytest.raises(CheckpointError, match=r"last\.pt is damaged \(.*\); --force trains from the start"):
+    with pytest.raises(CorruptDataError, match=r"last\.pt is damaged \(.*\); --force trains from the start"):
         go_on(experiment, tmp_path / "run")
 
 

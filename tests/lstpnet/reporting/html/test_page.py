@@ -26,7 +26,7 @@ from lstpnet.reporting.html.filmstrip import FILMSTRIP_HEIGHT_PX, FILMSTRIP_WIDT
 from lstpnet.reporting.html.page import to_html
 from lstpnet.runs import CONFIG_NAME, Run, RunInfo, find_runs, load_runs
 from tests.crops import MISSING
-from tests.lstpnet.conftest import Done
+from tests.lstpnet.conftest import Done, without_hashes
 from tests.lstpnet.reporting.test_build import NAMES, one, write_folds
 
 HOSTILE = (
@@ -209,7 +209,9 @@ def test_damaged_metrics_are_named(plain: Done, tmp_path: Path) -> None:
     with pytest.raises(CorruptDataError, match=r"metrics\.jsonl is damaged"):
         page_of(tmp_path)
     (folder / "metrics.jsonl").unlink()
-    (folder / CONFIG_NAME).unlink()
+    with pytest.raises(CorruptDataError, match=r"metrics\.jsonl is missing"):
+        page_of(tmp_path)
+    (without_hashes(folder) / CONFIG_NAME).unlink()
     assert "Learning curves" not in page_of(tmp_path)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 import dfer_data
 from dfer_data.inspection.dataset_page import write_gallery
-from dfer_data.render.html import visible
+from dfer_data.render.visible import visible
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.html.clip_table import softmax
 from lstpnet.reporting.html.filmstrip import FILMSTRIP_HEIGHT_PX, FILMSTRIP_WIDTH_PX

@@ -1,0 +1,33 @@
+"""Settings of every command that opens a trained model: which checkpoint, and whether its code may run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dfer_data.settings import setting, validate
+
+_MODEL = "Trained model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodeSettings:
+    """Which code may run for a run that was trained with a custom model."""
+
+    trust_model: bool = setting(
+        False, "Run the custom model that the run names, from the source of its training.", panel=_MODEL, once=True
+    )
+    custom_model: str | None = setting(
+        None, "package.module:build to run as the run's custom model, whatever its source.", panel=_MODEL, once=True
+    )
+
+    def __post_init__(self) -> None:
+        """Check all settings; raise one UsageError with every fault."""
+        validate(self, by_flag=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSettings(CodeSettings):
+    """How to open a run, an exported model or a checkpoint of the authors' code."""
+
+    checkpoint: str = setting("last", "Checkpoint of a run: last, best, refit or test-best.", panel=_MODEL)
+    trained_on: str | None = setting(None, "Dataset of the authors' checkpoint: dfew, ferv39k or afew.", panel=_MODEL)

@@ -1,0 +1,380 @@
+"""Score groups of clips, such as sexes, ages or scenes, and count where the detector misses faces.
+
+    tested_by_runs, tested_by_predictions -> score_groups(tested, settings, datasets) -> GroupReport -> group_sections
+
+Figures of a group are counted over all folds of a system together. With several seeds, a clip counts as the share of
+them that predict it correctly. Intervals are those of the rows (significance.py) within the clips of the group, except
+that a class is one stratum over all folds: strata of one or two clips would make intervals far too narrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dfer_data.errors import UsageError
+from dfer_data.render.tables import Section, per_cent
+from lstpnet.predictions import ScoredPredictions
+from lstpnet.reporting.group_columns import GroupColumn, column_of_dataset, columns_of_file
+from lstpnet.reporting.group_settings import GroupSettings
+from lstpnet.reporting.rows import Row, grouped, protocol_notes
+from lstpnet.reporting.significance import Interval, bootstrap
+from lstpnet.reporting.systems import headline_rows, names_of, parts_behind
+from lstpnet.runs import ScoredRun
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dfer_data.loading.prepared import PreparedDataset
+
+FEW_CLIPS = 50
+"""A group with fewer clips is marked and gets no intervals, which would be too narrow (docs/report.md)."""
+FEW_OF_CLASS = 5
+"""With fewer clips of one of its classes, a group gets no interval of UAR."""
+ALL = "(all)"
+"""Row of all clips, for comparison."""
+_NO_FACE = "NO_FACE"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupRow:
+    """Figures of one system on the test clips of one group: fractions 0..1, None without test clips."""
+
+    by: str
+    """Name of the column."""
+    group: str
+    """Value of the column; ALL, or NO_GROUP for clips without a value."""
+    dataset: str
+    prepared: str
+    """Name of the prepared folder."""
+    dataset_sha256: str
+    """Hash of the prepared dataset."""
+    system: str
+    """Name of the system; name of the file for external predictions."""
+    recipe: str | None
+    checkpoint: str | None
+    folds: tuple[int, ...]
+    seeds: tuple[int, ...]
+    n: int
+    """Number of test clips of one seed, including those without a face."""
+    n_without_face: int
+    """Number of them without a usable track."""
+    war: float | None
+    """Share of the clips that are predicted correctly."""
+    uar: float | None
+    """Mean recall over the classes that the group has test clips of."""
+    num_classes_present: int
+    missing_classes: tuple[str, ...]
+    """Classes without test clips in the group."""
+    few_clips: bool
+    """Whether the group has fewer than FEW_CLIPS test clips."""
+    war_interval: Mapping[str, Interval] | None
+    """`blocks` and `clips`, as in Row; None under FEW_CLIPS clips."""
+    uar_interval: Mapping[str, Interval] | None
+    """The same for UAR; None also if a class has under FEW_OF_CLASS clips."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the row as JSON values."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectionRow:
+    """Faces that were not found in one group of a prepared dataset, over its train and test clips."""
+
+    by: str
+    """Name of the column."""
+    group: str
+    """As in GroupRow."""
+    dataset: str
+    prepared: str
+    """Name of the prepared folder."""
+    dataset_sha256: str
+    """Hash of the prepared dataset."""
+    n: int
+    """Number of clips."""
+    n_without_face: int
+    """Number of clips in which no face was found."""
+    n_failed_otherwise: int
+    """Number of clips that failed for another reason."""
+    without_face_share: float
+    """Share of the clips in which no face was found."""
+    detection_rate: float | None
+    """Mean over the clips that did not fail: share of the frames in which the subject was detected; None for crops."""
+    few_clips: bool
+    """Whether the group has fewer than FEW_CLIPS clips."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the row as JSON values."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: [interval.low, interval.high] for name, interval in value.items()}
+    return list(value) if isinstance(value, tuple) else value
+
+
+@dataclass(frozen=True)
+class GroupReport:
+    """Figures by the groups of one column."""
+
+    by: str
+    """Name of the column."""
+    rows: tuple[GroupRow, ...]
+    """Per system: all clips, then each group."""
+    detection: tuple[DetectionRow, ...]
+    """Per prepared dataset on this machine: all clips, then each group."""
+    protocols: Mapping[str, str]
+    """Name of a system -> protocol line and caveats of its headline row."""
+    notes: tuple[str, ...]
+    """Remarks on the column."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the tables as JSON values."""
+        rows, detection = [row.as_dict() for row in self.rows], [row.as_dict() for row in self.detection]
+        return {"by": self.by, "groups": rows, "detection": detection, "group_notes": list(self.notes)}
+
+
+@dataclass(frozen=True, eq=False)
+class TestedClips:
+    """The test clips of one system, sorted by id."""
+
+    name: str
+    """Name of the system."""
+    row: Row
+    """Its headline row."""
+    clip_ids: tuple[str, ...]
+    """(N,) ids; a clip that several folds test is listed once per fold."""
+    folds: npt.NDArray[np.int64]
+    """(N,) the fold that tests each clip."""
+    labels: npt.NDArray[np.int64]
+    """(N,) class numbers, in the order of the row's recalls."""
+    correct: npt.NDArray[np.float64]
+    """(N,) share of the seeds that predict each clip correctly."""
+    has_face: npt.NDArray[np.bool_]
+    """(N,) False for a clip without a usable track."""
+
+
+def tested_by_runs(rows: Sequence[Row], runs: Sequence[ScoredRun]) -> list[TestedClips]:
+    """Return the test clips of each system of a report's rows."""
+    headlines = headline_rows(rows)
+    parts = [[(run.info.fold, part) for run, part in parts_behind(row, runs)] for row in headlines]
+    return [_tested(*item) for item in zip(names_of(headlines), headlines, parts, strict=True)]
+
+
+def tested_by_predictions(name: str, row: Row, part: ScoredPredictions) -> TestedClips:
+    """Return the test clips of external predictions."""
+    return _tested(name, row, [(row.folds[0], part)])
+
+
+def _tested(name: str, row: Row, parts: Iterable[tuple[int, ScoredPredictions]]) -> TestedClips:
+    numbers = {class_name: number for number, class_name in enumerate(row.recall)}
+    facts: dict[tuple[str, int], tuple[int, bool]] = {}
+    results: dict[tuple[str, int], list[bool]] = {}
+    for fold, part in parts:
+        columns = (part.clip_ids, part.labels.tolist(), part.has_face.tolist(), part.is_right.tolist())
+        for clip_id, label, has_face, is_right in zip(*columns, strict=True):
+            facts[clip_id, fold] = (numbers[part.class_names[label]], has_face)
+            results.setdefault((clip_id, fold), []).append(is_right)
+    keys = sorted(facts)
+    return TestedClips(
+        name,
+        row,
+        tuple(clip_id for clip_id, _ in keys),
+        np.array([fold for _, fold in keys], np.int64),
+        np.array([facts[key][0] for key in keys], np.int64),
+        np.array([np.mean(results[key]) for key in keys], np.float64),
+        np.array([facts[key][1] for key in keys], np.bool_),
+    )
+
+
+def score_groups(
+    tested: Sequence[TestedClips],
+    settings: GroupSettings,
+    datasets: Mapping[str, PreparedDataset],
+    *,
+    notes: Sequence[str] = (),
+) -> GroupReport:
+    """Score every group of the column `settings.by`.
+
+    `datasets`: prepared datasets on this machine by hash; those that are missing get no figures of detection. Raises
+    AnnotationError and UsageError for a faulty file, an unknown column, and a column that holds no groups.
+    """
+    by = str(settings.by)
+    if not tested:
+        raise UsageError(f"--by {by}: there are no finished runs to report on; make one with `dfer train`")
+    columns = _columns(tested, settings, datasets)
+    rows = [row for item in tested for row in _rows(item, by, columns[item.row.dataset_sha256])]
+    detection, remarks = list[DetectionRow](), list(notes)
+    for sha256, column in columns.items():
+        row = next(item.row for item in tested if item.row.dataset_sha256 == sha256)
+        remarks += [f"{row.prepared}: {note}" if len(columns) > 1 else note for note in column.notes]
+        if sha256 in datasets:
+            detection += _detection_rows(datasets[sha256].clips, row, by, column)
+        else:
+            remarks.append(f"{row.prepared} is not on this machine: --data FOLDER adds its detections per group")
+    protocols = {item.name: "; ".join(filter(None, [item.row.protocol, item.row.note])) for item in tested}
+    return GroupReport(by, tuple(rows), tuple(detection), protocols, tuple(dict.fromkeys(remarks)))
+
+
+def _columns(
+    tested: Sequence[TestedClips], settings: GroupSettings, datasets: Mapping[str, PreparedDataset]
+) -> dict[str, GroupColumn]:
+    """Return the groups of each prepared dataset, by its hash."""
+    prepared = {item.row.dataset_sha256: item.row.prepared for item in tested}
+    if settings.groups is None:
+        if absent := [name for sha256, name in prepared.items() if sha256 not in datasets]:
+            raise UsageError(
+                f"--by {settings.by} reads the prepared dataset {absent[0]}, which is not here: add --data FOLDER, "
+                "or --groups FILE.csv"
+            )
+        return {sha256: column_of_dataset(datasets[sha256], settings) for sha256 in prepared}
+    if len(names := sorted({item.row.dataset for item in tested})) > 1:
+        raise UsageError(f"--groups {settings.groups} names clips of one dataset; name the runs of one: {names}")
+    clip_ids: dict[str, list[str]] = {sha256: [] for sha256 in prepared}
+    for item in tested:
+        clip_ids[item.row.dataset_sha256] += item.clip_ids
+    clip_ids |= {sha256: datasets[sha256].clips["clip_id"].tolist() for sha256 in prepared if sha256 in datasets}
+    unique_ids = {sha256: dict.fromkeys(ids) for sha256, ids in clip_ids.items()}
+    return columns_of_file(settings, unique_ids, all_known=prepared.keys() <= datasets.keys())
+
+
+def _rows(tested: TestedClips, by: str, column: GroupColumn) -> list[GroupRow]:
+    groups = np.array([column.groups[clip_id] for clip_id in tested.clip_ids], dtype=object)
+    masks = {ALL: np.ones(len(groups), np.bool_), **{name: groups == name for name in column.order}}
+    row, names = tested.row, list(tested.row.recall)
+    shared: dict[str, Any] = {name: getattr(row, name) for name in ("dataset", "prepared", "dataset_sha256", "recipe")}
+    shared |= {"by": by, "system": tested.name, "checkpoint": row.checkpoint, "folds": row.folds, "seeds": row.seeds}
+    scored = []
+    for group, mask in masks.items():
+        strata = _strata(tested, mask)
+        scored.append(
+            GroupRow(
+                group=group,
+                n=int(mask.sum()),
+                n_without_face=int((mask & ~tested.has_face).sum()),
+                num_classes_present=len(strata),
+                missing_classes=tuple(name for number, name in enumerate(names) if number not in strata),
+                few_clips=bool(mask.sum() < FEW_CLIPS),
+                **shared,
+                **_figures(strata),
+            )
+        )
+    return scored
+
+
+def _strata(tested: TestedClips, mask: npt.NDArray[np.bool_]) -> dict[int, npt.NDArray[np.float64]]:
+    """Return class number -> share of correct predictions of each clip, by fold and then by id."""
+    order = np.argsort(tested.folds, kind="stable")
+    labels, correct = tested.labels[order][mask[order]], tested.correct[order][mask[order]]
+    return {number: correct[labels == number] for number in sorted(set(labels.tolist()))}
+
+
+def _figures(strata: Mapping[int, npt.NDArray[np.float64]]) -> dict[str, Any]:
+    """Return the fields `war`, `uar` and their intervals; None where there are too few clips."""
+    figures: dict[str, Any] = dict.fromkeys(("war", "uar", "war_interval", "uar_interval"))
+    if not strata:
+        return figures
+    values, sizes = list(strata.values()), [len(correct) for correct in strata.values()]
+    figures |= {"war": float(np.concatenate(values).mean()), "uar": float(np.mean([each.mean() for each in values]))}
+    if sum(sizes) >= FEW_CLIPS:
+        intervals = {name: bootstrap(values, list(strata), blocks=name == "blocks") for name in ("blocks", "clips")}
+        figures["war_interval"] = {name: pair.war for name, pair in intervals.items()}
+        if min(sizes) >= FEW_OF_CLASS:
+            figures["uar_interval"] = {name: pair.uar for name, pair in intervals.items()}
+    return figures
+
+
+def _detection_rows(clips: pd.DataFrame, row: Row, by: str, column: GroupColumn) -> list[DetectionRow]:
+    groups = np.array([column.groups[clip_id] for clip_id in clips["clip_id"]], dtype=object)
+    parts = {ALL: clips, **{name: clips[groups == name] for name in column.order}}
+    counted = []
+    for group, part in parts.items():
+        has_failed = (part["status"] == "failed").to_numpy(np.bool_)
+        num_faceless = int((part["code"][has_failed] == _NO_FACE).sum())
+        rates = part["detection_rate"][~has_failed].dropna().astype(float)
+        counted.append(
+            DetectionRow(
+                by=by,
+                group=group,
+                dataset=row.dataset,
+                prepared=row.prepared,
+                dataset_sha256=row.dataset_sha256,
+                n=len(part),
+                n_without_face=num_faceless,
+                n_failed_otherwise=int(has_failed.sum()) - num_faceless,
+                without_face_share=num_faceless / len(part),
+                detection_rate=float(rates.mean()) if len(rates) else None,
+                few_clips=len(part) < FEW_CLIPS,
+            )
+        )
+    return counted
+
+
+def group_sections(report: GroupReport | None) -> list[Section]:
+    """Return a table of figures per system, and a table of detection per prepared dataset; [] without groups."""
+    if report is None:
+        return []
+    sections = [_figures_section(rows, report) for rows in grouped(report.rows, lambda row: row.system)]
+    return sections + [_detection_section(rows) for rows in grouped(report.detection, lambda row: row.dataset_sha256)]
+
+
+def _figures_section(rows: Sequence[GroupRow], report: GroupReport) -> Section:
+    first = rows[0]
+    columns = {
+        first.by: [_marked(row) for row in rows],
+        "n": [str(row.n) for row in rows],
+        "no face": [str(row.n_without_face) for row in rows],
+        "WAR": [per_cent(row.war) for row in rows],
+        "WAR 95 %": [_range(row.war_interval) for row in rows],
+        "UAR": [per_cent(row.uar) for row in rows],
+        "UAR 95 %": [_range(row.uar_interval) for row in rows],
+        "classes": [str(row.num_classes_present) for row in rows],
+        "classes without clips": [", ".join(row.missing_classes) or "-" for row in rows],
+    }
+    rests_on = f"fold{'s' * (len(first.folds) > 1)} {' '.join(map(str, first.folds))}"
+    rests_on += f", seeds {' '.join(map(str, first.seeds))}" if len(first.seeds) > 1 else ""
+    notes = ["UAR over the classes that a group has test clips of: compare it among groups with the same classes"]
+    notes += ["folds are counted together"] if len(first.folds) > 1 else []
+    notes += ["a clip counts as the share of the seeds that predict it correctly"] if len(first.seeds) > 1 else []
+    notes += _few_clips_note(rows)
+    if any(row.n and not row.uar_interval for row in rows):
+        least = f"under {FEW_CLIPS} clips, or of UAR with under {FEW_OF_CLASS} clips of one of its classes"
+        notes.append(f"no interval for a group with {least}: it would be too narrow")
+    notes += [*report.notes, *protocol_notes([(first.system, report.protocols[first.system])])]
+    kept_columns = {name: cells for name, cells in columns.items() if set(cells) != {"-"}}
+    title = f"{first.prepared} by {first.by}: {first.system}, {rests_on}: per cent"
+    return Section(title, tuple(kept_columns), tuple(zip(*kept_columns.values(), strict=True)), tuple(notes))
+
+
+def _detection_section(rows: Sequence[DetectionRow]) -> Section:
+    first = rows[0]
+    columns = {
+        first.by: [_marked(row) for row in rows],
+        "clips": [str(row.n) for row in rows],
+        "no face": [str(row.n_without_face) for row in rows],
+        "no face %": [per_cent(row.without_face_share) for row in rows],
+        "failed otherwise": [str(row.n_failed_otherwise) for row in rows],
+        "detection rate %": [per_cent(row.detection_rate) for row in rows],
+    }
+    notes = ["train and test clips; detection rate: frames with a detected subject, mean of the clips with a face"]
+    title = f"{first.prepared} by {first.by}: faces that the detector misses"
+    cells = tuple(zip(*columns.values(), strict=True))
+    return Section(title, tuple(columns), cells, (*notes, *_few_clips_note(rows)))
+
+
+def _marked(row: GroupRow | DetectionRow) -> str:
+    return f"{row.group} *" if row.few_clips else row.group
+
+
+def _few_clips_note(rows: Sequence[GroupRow] | Sequence[DetectionRow]) -> list[str]:
+    return [f"* under {FEW_CLIPS} clips: too few to compare"] if any(row.few_clips for row in rows) else []
+
+
+def _range(intervals: Mapping[str, Interval] | None) -> str:
+    return f"{per_cent(intervals['blocks'].low)} to {per_cent(intervals['blocks'].high)}" if intervals else "-"

@@ -1,0 +1,93 @@
+"""Hashes of a run's files: size and sha256 of each, and of JSON documents that carry a hash of themselves."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from dfer_data.errors import CorruptDataError
+from dfer_data.storage.files import canonical_json
+
+NEXT_STEP = "restore it from a copy, or train this run again with --force"
+"""What to do about a damaged file of a run."""
+_HEX_DIGITS = frozenset("0123456789abcdef")
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """Size and hash of a file. Raises ValueError for impossible values."""
+
+    num_bytes: int
+    """Size in bytes."""
+    sha256: str
+    """sha256 of its bytes, 64 hex digits."""
+
+    def __post_init__(self) -> None:
+        """Check both values."""
+        if type(self.num_bytes) is not int or self.num_bytes < 0:
+            raise ValueError(f"num_bytes = {self.num_bytes!r} must be a whole number, 0 or more")
+        check_sha256("sha256", self.sha256)
+
+
+Files = dict[str, FileFacts]
+"""Path relative to the run folder -> facts."""
+
+
+def check_sha256(name: str, value: Any) -> None:
+    """Raise ValueError unless `value` is a sha256 as 64 hex digits."""
+    if not isinstance(value, str) or len(value) != 64 or set(value) - _HEX_DIGITS:
+        raise ValueError(f"{name} = {value!r} must be 64 hex digits")
+
+
+def facts_of(content: bytes) -> FileFacts:
+    """Return size and hash of a file's bytes."""
+    return FileFacts(len(content), hashlib.sha256(content).hexdigest())
+
+
+def files_of(document: Mapping[str, Any]) -> Files:
+    """Return the facts in the `files` of a document. Raises ValueError, KeyError or TypeError if they are invalid."""
+    files = {name: FileFacts(**facts) for name, facts in document["files"].items()}
+    for name in files:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or not path.parts:
+            raise ValueError(f"it names a file outside its folder: {name!r}")
+    return files
+
+
+def own_sha256(document: Mapping[str, Any]) -> str:
+    """Return the sha256 over the canonical JSON of a document without its field `sha256`."""
+    body = {key: value for key, value in document.items() if key != "sha256"}
+    return hashlib.sha256(canonical_json(body)).hexdigest()
+
+
+def with_own_sha256(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the document with its own hash in the field `sha256`."""
+    return {**document, "sha256": own_sha256(document)}
+
+
+def check_own_sha256(document: Mapping[str, Any]) -> None:
+    """Raise ValueError if a document does not match its own field `sha256`, or has none."""
+    if "sha256" not in document:
+        raise ValueError("its own sha256 is missing")
+    if document["sha256"] != own_sha256(document):
+        raise ValueError("it does not match its own sha256")
+
+
+def fault_of(content: bytes, facts: FileFacts) -> str:
+    """Return how the bytes of a file differ from its facts; empty if they match."""
+    if len(content) != facts.num_bytes:
+        return f"has {len(content)} bytes, {facts.num_bytes} were written"
+    return "" if facts_of(content) == facts else "does not match its sha256"
+
+
+def check_file(path: Path, content: bytes, facts: FileFacts | None) -> bytes:
+    """Return the bytes of a file after checking them; no check without facts.
+
+    Raises CorruptDataError that names the file and the next step.
+    """
+    if facts is not None and (fault := fault_of(content, facts)):
+        raise CorruptDataError(f"{path} is damaged: it {fault}; {NEXT_STEP}")
+    return content

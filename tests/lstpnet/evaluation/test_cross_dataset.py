@@ -1,0 +1,69 @@
+"""A model on the clips of a dataset: what a clip without a face counts as."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dfer_cli.main import main
+from dfer_data import open_dataset
+from lstpnet.checkpoints.open_model import open_model
+from lstpnet.evaluation import cross_dataset
+from lstpnet.evaluation.cross_dataset import CrossResult, evaluate_on
+from lstpnet.metrics import predicted_classes
+from lstpnet.reporting.build import build_report
+from lstpnet.runs import load_runs, read_predictions, read_run
+from tests.lstpnet.conftest import Done, plain
+
+__all__ = ["plain"]
+
+
+def result_on(run: Path, crops: Path, *, folds: tuple[str, ...]) -> CrossResult:
+    data = open_dataset(crops)
+    clips = cross_dataset.tested_clips(data, folds=folds or ("3",))
+    return evaluate_on(open_model(run), data, clips, is_masked=False, device=torch.device("cpu"), folds=folds)
+
+
+def test_a_clip_without_a_face_counts_as_in_the_runs_report(plain: Done, crops: Path) -> None:
+    found = result_on(plain.folder, crops, folds=("3",))
+    (part,) = read_predictions(plain.folder, read_run(plain.folder))
+    names = open_dataset(crops).class_names
+    prior = {names[number] for number in predicted_classes(part.logits[~part.has_face])}
+    assert set(found.faceless.values()) == prior
+    assert len(found.faceless) == 1
+    (row,) = build_report(*load_runs([plain.folder])).rows[:1]
+    assert (row.n, row.war, row.uar) == pytest.approx((found.scores.num_clips, found.scores.war, found.scores.uar))
+    assert list(row.recall.values()) == pytest.approx(list(found.scores.recalls))
+
+
+def test_the_prior_is_the_most_frequent_class_of_the_folds_train_part(plain: Done, crops: Path) -> None:
+    data = open_dataset(crops)
+    labels = data.index(data.fold_index("3", "train")["clip_id"].to_pylist())["label"].to_pylist()
+    counts = Counter(labels)
+    (prior,) = result_on(plain.folder, crops, folds=("3",)).faceless.values()
+    assert counts[prior] == max(counts.values())
+
+
+def test_without_a_fold_it_is_wrong_and_no_class_is_charged_with_it(plain: Done, crops: Path) -> None:
+    found = result_on(plain.folder, crops, folds=())
+    assert list(found.faceless.values()) == [""]
+    right = [label == guess for label, guess in zip(found.labels, found.predictions, strict=True)]
+    assert found.scores.war == pytest.approx(np.mean(right))
+    assert len(found.scores.recalls) == len(found.scores.precisions) == 7
+    predicted = Counter(guess for guess in found.predictions if guess)
+    correct = Counter(label for label, is_right in zip(found.labels, right, strict=True) if is_right)
+    names = open_dataset(crops).class_names
+    expected = [correct[name] / predicted[name] if predicted[name] else None for name in names]
+    assert list(found.scores.precisions) == pytest.approx(expected)
+
+
+def test_the_rule_is_printed(plain: Done, crops: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, data = str(plain.folder), str(crops)
+    assert main(["evaluate", run, "--data", data, "--fold", "3"]) == 0
+    assert "clips without a face: 1, counted as the train prior, " in capsys.readouterr().out
+    assert main(["evaluate", run, "--data", data]) == 0
+    assert ", counted as wrong" in capsys.readouterr().out
