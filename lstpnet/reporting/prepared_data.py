@@ -24,7 +24,7 @@ def prepared_datasets(
     `data`: one of them, or its folder or URL; the others are looked for under `prepared`, where a folder with another
     hash is ignored. Raises UsageError if no row uses `data`.
     """
-    from dfer_data.loading.prepared import PreparedDataset, open_dataset  # with OpenCV; a report without groups has none
+    from dfer_data.loading.prepared import PreparedDataset, open_dataset  # imports OpenCV: only with groups
 
     names = {row.dataset_sha256: row.prepared for row in rows}
     datasets: dict[str, PreparedDataset] = {}
