@@ -78,16 +78,17 @@ class DatasetTree:
 
 def scan(root: Path, *, dataset: str) -> DatasetTree:
     """Scan everything below `root`; UsageError says how to get the dataset if the folder does not exist."""
+    facts = catalog().get(dataset)
+    title = facts.title if facts is not None and facts.terms != "yours" else ""
     if not root.is_dir():
-        is_own = catalog()[dataset].terms == "yours"
-        raise not_there(dataset, f"{root} is not a folder" if is_own else f"no {catalog()[dataset].title} at {root}")
+        raise not_there(dataset, f"no {title} at {root}" if title else f"{root} is not a folder")
     videos: list[Found] = []
     pictures: list[Found] = []
     files: list[str] = []
     faults: list[str] = []
     dangling: list[str] = []
     unread: list[str] = []
-    targets = None if catalog()[dataset].terms == "yours" else [root.resolve()]
+    targets = [root.resolve()] if title else None
     for folder, entries in _folders(root, "", faults, unread, targets):
         images = {
             entry.name: entry
