@@ -15,7 +15,6 @@ own hash and lists metrics.jsonl, and run.json holds the hash of its settings. E
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -23,14 +22,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.shards.layout import CARD_NAME
 from dfer_data.storage.files import canonical_json, sync_folder, write_atomically
 from dfer_data.storage.walk import entries_of, paths_below
-from lstpnet.predictions import CHECKPOINTS, CONTROL_NAMES, Predictions, ScoredPredictions, score_predictions
+from lstpnet.predictions import CHECKPOINTS, Predictions, ScoredPredictions, score_predictions
+from lstpnet.predictions_table import parse_predictions, predictions_table
 from lstpnet.run_files import (
     NEXT_STEP,
     FileFacts,
@@ -50,8 +47,6 @@ RUN_NAME, CONFIG_NAME, PREDICTIONS_NAME = "run.json", "config.json", "prediction
 METRICS_NAME, CHECKPOINTS_FOLDER = "metrics.jsonl", "checkpoints"
 Epochs = Sequence[Mapping[str, Any]]
 """Lines of metrics.jsonl."""
-ATTENTION = "attention"
-"""Column of predictions.parquet that only models with attention over time have."""
 SYNTHETIC_DATA_NOTE = "synthetic heads: not comparable with published figures"
 """Goes with every score on clips of rendered heads."""
 SYNTHETIC_MODEL_NOTE = "trained on rendered heads: says nothing about real faces"
@@ -285,40 +280,9 @@ def _words(error: Exception) -> str:
 
 def write_predictions(folder: Path, parts: Sequence[Predictions]) -> Files:
     """Write predictions.parquet with the rows of all `parts` in order, replacing an older file; returns its facts."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = _schema(with_attention=any(part.attention is not None for part in parts))
-    columns: dict[str, list[Any]] = {name: [] for name in schema.names}
-    for part in parts:
-        columns["clip_id"] += part.clip_ids
-        columns["label"] += part.labels
-        columns["checkpoint"] += [part.checkpoint] * len(part.clip_ids)
-        columns["control"] += [part.control] * len(part.clip_ids)
-        columns["has_face"] += part.has_face.tolist()
-        columns["logits"] += list(part.logits.astype(np.float32))
-        if ATTENTION in columns:
-            columns[ATTENTION] += _rows_or_nulls(part)
-    buffer = io.BytesIO()
-    pq.write_table(pa.table(columns, schema=schema), buffer, write_page_checksum=True)
-    content = buffer.getvalue()
+    content = predictions_table(parts)
     _write(folder / PREDICTIONS_NAME, content)
     return {PREDICTIONS_NAME: facts_of(content)}
-
-
-def _schema(*, with_attention: bool = False) -> Any:
-    import pyarrow as pa
-
-    text_columns = [(name, pa.string()) for name in ("clip_id", "label", "checkpoint", "control")]
-    attention = [(ATTENTION, pa.list_(pa.float32()))] if with_attention else []
-    return pa.schema([*text_columns, ("has_face", pa.bool_()), ("logits", pa.list_(pa.float32())), *attention])
-
-
-def _rows_or_nulls(part: Predictions) -> list[npt.NDArray[np.float32] | None]:
-    """Return the attention of each clip, None for a clip without one."""
-    if part.attention is None:
-        return [None] * len(part.clip_ids)
-    return [None if np.isnan(row).all() else row.astype(np.float32) for row in part.attention]
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -394,17 +358,11 @@ def read_predictions(folder: Path, info: RunInfo) -> tuple[Predictions, ...]:
     and the numbers of clips in the protocol.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     path = folder / PREDICTIONS_NAME
     try:
         content = check_file(path, path.read_bytes(), info.files.get(PREDICTIONS_NAME))
-        table = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True).read()
-        missing = [name for name in _schema().names if name not in table.column_names]
-        if missing:
-            raise ValueError(f"no column {', '.join(missing)}")
-        schema = _schema(with_attention=ATTENTION in table.column_names)
-        predictions = _split_by_checkpoint(table.select(schema.names).cast(schema), info)
+        predictions = parse_predictions(content, class_names=info.class_names, checkpoints=info.checkpoints)
         if fault := protocol_fault(info, predictions):
             raise ValueError(fault)
         return predictions
@@ -426,53 +384,6 @@ def protocol_fault(info: RunInfo, predictions: Sequence[Predictions]) -> str:
             if stated is not None and int(stated) != count:
                 return f"it has {count} {name}, the protocol in {RUN_NAME} has {stated}"
     return ""
-
-
-def _split_by_checkpoint(table: Any, info: RunInfo) -> tuple[Predictions, ...]:
-    nulls = [name for name in table.column_names if name != ATTENTION and table[name].null_count]
-    if nulls:
-        raise ValueError(f"empty cells in {', '.join(nulls)}")
-    columns = {name: table[name].to_pylist() for name in table.column_names}
-    if unknown := sorted(set(columns["label"]) - set(info.class_names)):
-        raise ValueError(f"label {unknown[0]!r} is not a class of {RUN_NAME}")
-    widths = {len(row) for row in columns["logits"]}
-    if widths != {len(info.class_names)}:
-        raise ValueError(f"rows of {sorted(widths)} logits for {len(info.class_names)} classes")
-    row_numbers: dict[tuple[str, str], list[int]] = {}
-    for row_number, key in enumerate(zip(columns["checkpoint"], columns["control"], strict=True)):
-        row_numbers.setdefault(key, []).append(row_number)
-    predictions = {key: _select_rows(columns, key, numbers) for key, numbers in row_numbers.items()}
-    missing = [name for name in info.checkpoints if (name, "") not in predictions]
-    extra = sorted({name for name, _ in predictions} - set(info.checkpoints))
-    if missing or extra:
-        raise ValueError(f"{RUN_NAME} names the checkpoints {info.checkpoints}, but rows lack {missing}, add {extra}")
-    if len({frozenset(predictions[name, ""].clip_ids) for name in info.checkpoints}) > 1:
-        raise ValueError("the checkpoints predict different clips")
-    order = sorted(predictions, key=lambda key: (CHECKPOINTS.index(key[0]), CONTROL_NAMES.index(key[1])))
-    return tuple(predictions[key] for key in order)
-
-
-def _select_rows(columns: dict[str, list[Any]], key: tuple[str, str], numbers: Sequence[int]) -> Predictions:
-    return Predictions(
-        clip_ids=tuple(columns["clip_id"][i] for i in numbers),
-        labels=tuple(columns["label"][i] for i in numbers),
-        logits=np.array([columns["logits"][i] for i in numbers], np.float32),
-        has_face=np.array([columns["has_face"][i] for i in numbers], np.bool_),
-        checkpoint=key[0],
-        control=key[1],
-        attention=_stack_attention([columns[ATTENTION][i] for i in numbers] if ATTENTION in columns else []),
-    )
-
-
-def _stack_attention(rows: Sequence[list[float] | None]) -> npt.NDArray[np.float32] | None:
-    """Return (N, T) with a NaN row for each None; None if all rows are None."""
-    widths = {len(row) for row in rows if row is not None}
-    if not widths:
-        return None
-    if len(widths) > 1:
-        raise ValueError(f"attention rows of different lengths: {sorted(widths)} frames")
-    nan_row = [np.nan] * widths.pop()
-    return np.array([nan_row if row is None else row for row in rows], np.float32)
 
 
 def find_runs(root: Path) -> list[Path]:

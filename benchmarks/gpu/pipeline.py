@@ -37,6 +37,7 @@ from lstpnet.prediction.video_settings import Windows
 from lstpnet.recipe import Recipe
 from lstpnet.recipe_files import resolve_recipe
 from lstpnet.training import trainer
+from lstpnet.training.events import EpochDone
 from lstpnet.training.experiment import make_experiment
 from lstpnet.training.initial_model import initial_model
 from tests.videos import fetch_videos
@@ -86,7 +87,7 @@ def _train(check: Check, data: Path, *, size_px: int, num_threads: int) -> dict[
     changes |= {"width_multiplier": check.width_multiplier, "precision": "auto" if check.is_cuda else "f32"}
     resolved = resolve_recipe("dfew", overrides=changes)
     experiment = make_experiment(data, resolved, fold=1, seed=0)
-    events: list[trainer.EpochDone] = []
+    events: list[EpochDone] = []
     with tempfile.TemporaryDirectory() as folder, mock.patch.object(trainer, "num_threads", return_value=num_threads):
         (Path(folder) / "checkpoints").mkdir()
         model = initial_model(experiment, init=None)[0]

@@ -78,9 +78,10 @@ def plain(work: Path, *, num_workers: int, size_px: int, batch: int, num_clips: 
 def ours(work: Path, *, size_px: int, batch: int, num_clips: int, turn: Callable[..., None]) -> None:
     """Train with dfer's trainer; it writes checkpoints and state, but their time is not counted."""
     from lstpnet.recipe_files import resolve_recipe
+    from lstpnet.training.events import EpochDone
     from lstpnet.training.experiment import make_experiment
     from lstpnet.training.initial_model import initial_model
-    from lstpnet.training.trainer import EpochDone, fit
+    from lstpnet.training.trainer import fit
 
     settings = {"size_px": size_px, "batch_size": batch, "frame_epochs": 0, "epochs": 1000, "optimizer": "sgd"}
     settings |= {"learning_rate": 1e-4, "weight_decay": 1e-4, "schedule": "step", "label_smoothing": 0.0}

@@ -10,10 +10,7 @@ from . import console
 
 if TYPE_CHECKING:
     from lstpnet.recipe import Recipe
-    from lstpnet.training.trainer import ClipsPredicted, StepDone
-
-_CLIP_COST = 16
-"""An epoch on clips of sixteen frames takes about as long as this many on single frames."""
+    from lstpnet.training.events import ClipsPredicted, StepDone
 
 
 class TrainingLines:
@@ -23,14 +20,14 @@ class TrainingLines:
         """Start the clock (None: that of the machine), which decides when a line is due; see `Pace`."""
         from dfer_data.render.pace import Pace
 
-        self._frame_epochs, self._total = recipe.frame_epochs, recipe.frame_epochs + _CLIP_COST * recipe.epochs
+        self._num_frame_epochs, self._num_clip_epochs = recipe.frame_epochs, recipe.epochs
         self._pace = Pace(clock)
         self._share, self._stage = 0.0, ""
-        self._first = (0.0, 0.0)  # share and seconds at the first step of the stage, in this session
+        self._first = (0.0, 0.0)  # epochs and seconds at the first step of the stage, in this session
 
     def show(self, step: StepDone | ClipsPredicted) -> None:
         """Print a line if one is due."""
-        from lstpnet.training.trainer import StepDone
+        from lstpnet.training.events import StepDone
 
         if isinstance(step, StepDone):
             self._show_step(step)
@@ -41,17 +38,19 @@ class TrainingLines:
         from dfer_data.render.pace import rate
         from dfer_data.render.tables import duration
 
-        num_epochs = step.epoch - 1 + step.num_batches_done / step.num_batches
-        done = num_epochs if step.stage == "frames" else self._frame_epochs + _CLIP_COST * num_epochs
-        share, seconds = done / self._total, self._pace.seconds
-        self._share = share
+        num_epochs, seconds = step.epoch - 1 + step.num_batches_done / step.num_batches, self._pace.seconds
+        is_first_stage = step.stage == "frames"
+        done = num_epochs if is_first_stage else self._num_frame_epochs + num_epochs
+        self._share = done / (self._num_frame_epochs + self._num_clip_epochs)
         if step.stage != self._stage:
-            self._stage, self._first = step.stage, (share, seconds)
-        first_share, first_seconds = self._first
-        if not self._pace.is_due(share) or sys.stderr.isatty():
+            self._stage, self._first = step.stage, (num_epochs, seconds)
+        first_epochs, first_seconds = self._first
+        if not self._pace.is_due(self._share) or sys.stderr.isatty():
             return
-        gained = share - first_share
-        left = f", about {duration((seconds - first_seconds) / gained * (1 - share))} left" if gained > 0 else ""
+        left, gained = "", num_epochs - first_epochs
+        if gained > 0:
+            left = f", about {duration((seconds - first_seconds) / gained * (step.num_epochs - num_epochs))} left"
+            left += f", then {self._num_clip_epochs} epochs on clips" if is_first_stage else ""
         console.say(
             f"{step.stage}: epoch {step.epoch} of {step.num_epochs}, batch {step.num_batches_done} of "
             f"{step.num_batches}, loss {step.loss:.3f}, {rate(step.clips_per_second)} {step.stage}/s{left}",

@@ -144,6 +144,6 @@ class MeanBrightness:
 def luma(appearance: Appearance) -> float:
     """Return the luma (ITU-R BT.601) of most of the skin, 0 to 255: the median from brows to chin, between the ears.
 
-    The picture around a black face may be bright, and beside a face in profile it is in sight.
+    The picture around a black face may be bright, and a box around a face in profile includes it.
     """
     return float(np.median(cv2.cvtColor(appearance.face, cv2.COLOR_RGB2GRAY)[_SKIN]))

@@ -209,7 +209,7 @@ def _index_faults(
     *,
     size_px: int | None,
 ) -> Iterator[str]:
-    """Yield what the tensors of an index lack so that every clip and frame lies inside the payload."""
+    """Yield each fault of an index that would put a clip or frame outside the payload."""
     names = {"clip_offsets", "clip16_index", *_ROWS} | ({"frame_offsets"} if store == "frames" else set())
     if store not in ("frames", "clips16"):
         yield f"has the store {store!r:.100}"

@@ -84,7 +84,7 @@ class PacketsAhead:
                 self.other_end_seconds = max(self.other_end_seconds, end)
 
     def _meet(self, error: Exception) -> None:
-        """Go on after an error of damaged bytes; end the packets at another one, or where errors follow each other."""
+        """Continue after an error caused by damaged bytes; end at any other error, or after many errors in a row."""
         self._num_errors_in_a_row += 1
         if not isinstance(error, _DAMAGE) or self._num_errors_in_a_row >= _MOST_ERRORS_IN_A_ROW:
             self._error, self.is_at_end = error, True

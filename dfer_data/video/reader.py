@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -40,7 +39,7 @@ _UNKNOWN_STEP_SECONDS = 0.04
 # PyAV 19 decodes any bytes in metadata by itself; older versions raise an error by default.
 _METADATA: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
 _MIN_DECODED_SHARE = 0.8  # of the declared duration; a file with less is truncated
-_NOT_READ = frozenset({errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE})  # faults of the disk, not of the file
+_BLOCK_BYTES = 1 << 20
 _DECLARE_FILE = frozenset({"matroska", "asf", "flv"})  # these formats declare one duration for all streams
 _DECLARE_STREAM = frozenset({"mov", "avi"})  # one for each stream; elsewhere FFmpeg guesses from the file's end
 # Elsewhere an index names the packets.
@@ -371,14 +370,30 @@ def open_container(path: Path) -> InputContainer:
     except FileNotFoundError as error:
         raise VideoError("MISSING_VIDEO", f"{path.name} does not exist", hint="restore the file") from error
     except (av.error.FFmpegError, OSError, ValueError) as error:
-        if isinstance(error, OSError) and error.errno in _NOT_READ:
+        if (read_error := _read_error(path)) is not None:
             hint = "make it readable, then `--retry-code READ_ERROR`"
-            raise VideoError("READ_ERROR", f"{path.name} cannot be read: {_reason(error)}", hint=hint) from error
+            raise VideoError("READ_ERROR", f"{path.name} cannot be read: {_reason(read_error)}", hint=hint) from error
         raise VideoError(
             "UNREADABLE",
             f"{path.name} ({_size_bytes(path)} bytes) is not a readable video: {_reason(error)}",
             hint="download or convert it again; it may be a web page or a Git LFS pointer with a video's name",
         ) from error
+
+
+def _read_error(path: Path) -> OSError | None:
+    """Return why the bytes of a file cannot be read; None if they can, whatever FFmpeg says of them.
+
+    FFmpeg also reports damage as an error of the disk, such as EIO for the first bytes of a Matroska file.
+    """
+    if path.exists() and not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            while file.read(_BLOCK_BYTES):
+                pass
+    except OSError as error:
+        return error
+    return None
 
 
 def _film(container: InputContainer, path: Path) -> VideoStream | None:

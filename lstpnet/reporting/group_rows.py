@@ -10,7 +10,7 @@ that a class is one stratum over all folds: strata of one or two clips would mak
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from dfer_data.render.tables import Section, per_cent
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.group_columns import GroupColumn, column_of_dataset, columns_of_file
 from lstpnet.reporting.group_settings import GroupSettings
-from lstpnet.reporting.rows import Row, grouped, protocol_notes
+from lstpnet.reporting.rows import Row, grouped, json_values, protocol_notes
 from lstpnet.reporting.significance import Interval, bootstrap
 from lstpnet.reporting.systems import headline_rows, names_of, parts_behind
 from lstpnet.runs import ScoredRun
@@ -79,7 +79,7 @@ class GroupRow:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row as JSON values."""
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        return json_values(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,13 +110,7 @@ class DetectionRow:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row as JSON values."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {name: [interval.low, interval.high] for name, interval in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+        return json_values(self)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ from lstpnet.reporting.significance import Interval, bootstrap
 from lstpnet.runs import SYNTHETIC_DATA_NOTE, UNVERIFIED_NOTE, RunInfo, ScoredRun
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from dfer_data.loading.prepared import PreparedDataset
 
 Strata = Mapping[tuple[int, int], npt.NDArray[np.bool_]]
@@ -118,7 +120,7 @@ class Row:
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row as JSON values."""
-        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+        return json_values(self)
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +130,11 @@ class _Scored:
     row: Row
     part: ScoredPredictions
     strata: Strata
+
+
+def json_values(row: DataclassInstance) -> dict[str, Any]:
+    """Return the fields of a row as JSON values: an interval as [low, high], a tuple as a list."""
+    return {field.name: _plain(getattr(row, field.name)) for field in fields(row)}
 
 
 def _plain(value: Any) -> Any:

@@ -16,9 +16,9 @@ from lstpnet.device import pick_device
 from lstpnet.recipe_files import ResolvedRecipe, recipe_of, renamed, resolve_recipe
 from lstpnet.runs import Run, open_run
 from lstpnet.training.distributed import ALONE, Group
+from lstpnet.training.events import EpochDone, OnStep
 from lstpnet.training.experiment import Experiment, check_trainable, make_experiment
 from lstpnet.training.run import Standing, run_state, train_run
-from lstpnet.training.trainer import EpochDone, OnStep
 
 
 @dataclass(frozen=True)

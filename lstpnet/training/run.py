@@ -51,12 +51,13 @@ from lstpnet.runs import (
     write_run,
 )
 from lstpnet.training.distributed import ALONE, Group
+from lstpnet.training.events import ClipsPredicted, EpochDone, OnStep
 from lstpnet.training.experiment import Experiment, without_validation
 from lstpnet.training.initial_model import initial_model
 from lstpnet.training.model_card import model_card
 from lstpnet.training.resume_state import FOLDER as STATES
 from lstpnet.training.shared_prediction import predict_together
-from lstpnet.training.trainer import ClipsPredicted, EpochDone, OnStep, TrainingResult, fit
+from lstpnet.training.trainer import TrainingResult, fit
 
 Standing = Literal["absent", "begun", "finished"]
 _NO_ATTENTION = np.full(CLIP_FRAMES, np.nan, np.float32)

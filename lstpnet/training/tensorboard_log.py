@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from lstpnet.learning_curves import RATIOS
-from lstpnet.training.trainer import EpochDone
+from lstpnet.training.events import EpochDone
 
 BOARD_NAME = "tensorboard"
 _SCALARS = ("loss", "learning_rate", "seconds", "waiting_seconds", *RATIOS)

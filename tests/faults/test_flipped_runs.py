@@ -16,9 +16,9 @@ from dfer_data.errors import CorruptDataError, DferError
 from lstpnet.checkpoints.trained_run import load_trained
 from lstpnet.reporting.run_facts import run_sections
 from lstpnet.runs import read_epochs
+from lstpnet.training.events import EpochDone
 from lstpnet.training.resume_state import load_state, state_path
 from lstpnet.training.run import train_run
-from lstpnet.training.trainer import EpochDone
 from lstpnet.verify_run import verify_run
 from tests.lstpnet.conftest import Done, quick, train
 from tests.lstpnet.training.test_resume_state import Stop

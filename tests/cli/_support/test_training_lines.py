@@ -4,7 +4,7 @@ import pytest
 
 from dfer_cli._support.training_lines import TrainingLines
 from lstpnet.recipe import Recipe
-from lstpnet.training.trainer import ClipsPredicted, StepDone
+from lstpnet.training.events import ClipsPredicted, StepDone
 
 
 class Clock:
@@ -53,7 +53,7 @@ def test_the_time_left_of_a_resumed_training_comes_from_its_own_steps(capsys: py
 
 
 def test_the_time_left_on_clips_comes_from_clips(capsys: pytest.CaptureFixture[str]) -> None:
-    """The stage on frames is as slow as that on clips; by its speed, clips would take 16 times longer."""
+    """How long they take is not known before."""
     clock = Clock()
     lines = TrainingLines(Recipe(name="r", frame_epochs=2, epochs=2), clock=clock)
     for stage in ("frames", "clips"):
@@ -64,6 +64,8 @@ def test_the_time_left_on_clips_comes_from_clips(capsys: pytest.CaptureFixture[s
     err = capsys.readouterr().err.splitlines()
     left = [line.rpartition("about ")[2] for line in err if line.startswith("clips")]
     assert left[1:] == ["40 s left", "20 s left", "0 s left"]
+    left = [line.rpartition("about ")[2] for line in err if line.startswith("frames")]
+    assert left[1:] == [f"{seconds} s left, then 2 epochs on clips" for seconds in (40, 20, 0)]
 
 
 def test_the_prediction_of_test_clips_is_not_silent(capsys: pytest.CaptureFixture[str]) -> None:

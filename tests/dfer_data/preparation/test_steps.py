@@ -56,10 +56,18 @@ def test_a_folder_that_may_no_longer_be_read_costs_its_videos(
 def test_a_video_that_may_not_be_opened_after_it_was_hashed_is_a_read_error(
     resolved: ResolvedRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(*arguments: Any, **options: Any) -> Iterator[Any]:
+    real = Path.open
+
+    def refused(path: Path, *arguments: Any, **options: Any) -> Any:
+        if path.is_relative_to(tmp_path / "source"):
+            raise FORBIDDEN
+        return real(path, *arguments, **options)
+
+    def refused_by_ffmpeg(*arguments: Any, **options: Any) -> Iterator[Any]:
+        monkeypatch.setattr(Path, "open", refused)
         raise FORBIDDEN
 
-    monkeypatch.setattr("dfer_data.video.reader.av.open", refused)
+    monkeypatch.setattr("dfer_data.video.reader.av.open", refused_by_ffmpeg)
     assert run_preparation(resolved, tmp_path / "out", num_workers=0).num_clips == {"READ_ERROR": 2}
 
 

@@ -336,3 +336,20 @@ def test_an_error_in_the_middle_keeps_the_frames_before_it_and_names_no_folder(t
         assert 15 <= len(list(reader.frames())) <= 22
         assert reader.is_partial
         assert str(tmp_path) not in (reader.decode_error or "")
+
+
+@pytest.mark.parametrize("ending", ["mkv", "webm"])
+def test_the_first_bytes_of_a_matroska_file_are_damage_and_no_fault_of_the_disk(tmp_path: Path, ending: str) -> None:
+    """FFmpeg reports EIO for some of them."""
+    codec = "libx264" if ending == "mkv" else "libvpx"
+    content = write_video(tmp_path / f"a.{ending}", pictures(4), codec=codec).read_bytes()
+    errors = set()
+    for num_bytes in range(40, 640, 20):
+        path = tmp_path / f"cut.{ending}"
+        path.write_bytes(content[:num_bytes])
+        try:
+            with open_video(path):
+                pass
+        except VideoError as error:
+            errors.add(error.code)
+    assert errors in ({"UNREADABLE"}, {"UNREADABLE", "NO_VIDEO_STREAM"})

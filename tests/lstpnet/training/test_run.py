@@ -28,10 +28,10 @@ from lstpnet.evaluation.clip_logits import predict_clips
 from lstpnet.reporting.build import build_report
 from lstpnet.runs import find_runs, load_runs, read_run, write_predictions
 from lstpnet.training import trainer
+from lstpnet.training.events import EpochDone
 from lstpnet.training.experiment import Experiment, make_experiment
 from lstpnet.training.initial_model import network_of_recipe
 from lstpnet.training.run import run_state, train_run
-from lstpnet.training.trainer import EpochDone
 from tests.crops import MISSING, label_of
 from tests.dfer_data.tiny import tree
 from tests.lstpnet.conftest import QUICK, Done, quick, train

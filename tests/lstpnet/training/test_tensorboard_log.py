@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lstpnet.runs import METRICS_NAME
+from lstpnet.training.events import EpochDone
 from lstpnet.training.tensorboard_log import BOARD_NAME, board
-from lstpnet.training.trainer import EpochDone
 from tests.lstpnet.conftest import Done
 
 

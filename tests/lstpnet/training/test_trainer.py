@@ -23,11 +23,12 @@ from lstpnet.device import autocast_dtype, pick_device
 from lstpnet.evaluation.clip_logits import predict_clips
 from lstpnet.training import initial_model as initial
 from lstpnet.training import trainer
+from lstpnet.training.events import EpochDone
 from lstpnet.training.experiment import Experiment, make_experiment
 from lstpnet.training.initial_model import estimate_seconds, initial_model, network_of_recipe
 from lstpnet.training.optim import build_optimizer, build_schedule
 from lstpnet.training.resume_state import load_state, state_path
-from lstpnet.training.trainer import EpochDone, TrainingResult, fit
+from lstpnet.training.trainer import TrainingResult, fit
 from tests.lstpnet.conftest import Done, quick
 from tests.workspace import ROOT
 
