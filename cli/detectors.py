@@ -66,7 +66,7 @@ def compare(
     force: Annotated[bool, typer.Option("--force", help="Replace the comparison in --out.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compare detectors on the same frames: hit rate, agreement, jitter, different subjects, speed.
+    """Compare detectors on the same frames: hit rate, agreement, jitter, range of scale, different subjects, speed.
 
     docs/detectors.md defines each figure. Exit code 3 if a video cannot be read; the others are compared.
     """
@@ -131,12 +131,14 @@ def _print_result(result: DetectorComparison, *, every: int, out: Path | None) -
     counts = f"{len(result.clips)} clips, {result.detectors[0].num_frames} frames"
     counts += f", one in {every}: jitter needs every frame (--every 1)" if every > 1 else ""
     console.say(f"{counts}; lengths in % of the inter-ocular distance\n")
-    header = (
+    header: tuple[str, ...] = (
         "detector",
         "frames with a face",
         "clips with a subject",
         "jitter",
         "jitter, shared frames",
+        "scale range",
+        "scale range, rigid points",
         "frames/s of CPU time",
     )
     console.print_table(header, [_detector_cells(row) for row in result.detectors])
@@ -153,7 +155,8 @@ def _print_result(result: DetectorComparison, *, every: int, out: Path | None) -
 def _detector_cells(row: Any) -> Sequence[str]:
     hits = f"{100 * row.hit_rate:.1f} % ({row.num_hits})"
     jitter = (_percent(row.jitter), _percent(row.shared_jitter))
-    return row.name, hits, str(row.num_subjects), *jitter, f"{row.frames_per_second:.1f}"
+    scale = (_percent(row.scale_range, digits=1), _percent(row.rigid_scale_range, digits=1))
+    return row.name, hits, str(row.num_subjects), *jitter, *scale, f"{row.frames_per_second:.1f}"
 
 
 def _pair_cells(row: Any) -> Sequence[str]:

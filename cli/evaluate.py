@@ -29,7 +29,7 @@ Fold = Annotated[
     typer.Option(help="Only the test clips of official folds: 3, or 1,3, or all.", show_default="every clip"),
 ]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="KEY=VALUE: sampler, short, min_frames, batch_size, model.")
+    list[str] | None, typer.Option("--set", help="KEY=VALUE: sampler, sample_by, short, min_frames, batch_size, model.")
 ]
 Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best available")]
 
@@ -205,6 +205,10 @@ def _write(out: Path, result: CrossResult, class_names: tuple[str, ...], *, has_
 def _print_result(
     source: Path, dataset: PreparedDataset, opened: OpenedModel, result: CrossResult, *, is_masked: bool, as_json: bool
 ) -> None:
+    from dfer_data.config import PrepareConfig
+    from lstpnet.batches.recipe_clips import size_words
+    from lstpnet.protocol import placement
+
     scores, names = result.scores, opened.class_names
     recalls = dict(zip(names, scores.recalls, strict=True))
     document = {
@@ -222,9 +226,13 @@ def _print_result(
         "classes_without_clips": list(result.unused),
         "masked": is_masked,
         "sampler": opened.recipe.sampler,
+        "sample_by": opened.recipe.sample_by,
+        "reference_fps": opened.recipe.reference_fps,
         "short": opened.recipe.short,
         "least_frames": opened.recipe.least_frames,
         "size_px": opened.recipe.size_px,
+        "resize": opened.recipe.resize,
+        "decode": opened.recipe.decode,
     }
     if as_json:
         console.print_json(document)
@@ -242,7 +250,9 @@ def _print_result(
         effect = "never predicted" if is_masked else "a wrong prediction if predicted"
         console.say(f"classes of the model without clips, {effect}: {', '.join(result.unused)}")
     recipe = opened.recipe
+    size = size_words(recipe, PrepareConfig.from_dict(dataset.document["config"]))
     console.say(
-        f"protocol: data {dataset.document['sha256'][:12]}; sampler {recipe.sampler}; short clips {recipe.short}; "
-        f"at least {recipe.least_frames} frames; {recipe.size_px} px; logits {'masked' if is_masked else 'not masked'}"
+        f"protocol: data {dataset.document['sha256'][:12]}; "
+        f"sampler {recipe.sampler}{placement(recipe.sample_by, recipe.reference_fps)}; short clips {recipe.short}; "
+        f"at least {recipe.least_frames} frames; {size}; logits {'masked' if is_masked else 'not masked'}"
     )

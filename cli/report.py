@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -42,14 +41,16 @@ def report(
         str | None, typer.Option(metavar="SYSTEM", help="Test the others against this row of `side by side`.")
     ] = None,
     predictions: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(help="CSV of any model's predictions: clip_id and prediction, logits, or a column per class."),
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(help="Prepared dataset, folder or URL: clips of --predictions and --by; pictures in HTML."),
     ] = None,
-    fold: Annotated[int | None, typer.Option(min=1, help="Official fold of --predictions.")] = None,
+    fold: Annotated[
+        list[int] | None, typer.Option(min=1, help="Fold of each --predictions file; else its column fold.")
+    ] = None,
     filmstrips: Annotated[
         int | None, typer.Option(min=0, help="Clips with pictures in HTML, errors first.", show_default="2000")
     ] = None,
@@ -72,13 +73,12 @@ def report(
     is_page, by = output_format == "html", groups.by
     _check(folders, runs, predictions, data_location, fold, baseline, filmstrips, by, is_page=is_page)
     datasets = [dataset_named(name) for name in against or []]
-    if predictions is not None and data_location is not None and fold is not None:
-        result = _report_predictions(predictions, data_location, fold=fold, against=datasets, groups=groups)
-    else:
-        root = runs or settings.get("out") or Path("runs")
-        options: dict[str, Any] = {"against": datasets, "baseline": baseline}
-        options |= {**given, "data": data} if groups.by is not None else {}
-        result = lstpnet.report(folders or None, root=root, **options).report
+    root = runs or settings.get("out") or Path("runs")
+    options: dict[str, Any] = {"against": datasets, "baseline": baseline}
+    options |= {**given, "data": data} if groups.by is not None else {}
+    if predictions:
+        options |= {"predictions": predictions, "folds": fold or (), "data": data_location}
+    result = lstpnet.report(folders or ([runs] if predictions and runs else None), root=root, **options).report
     if output_format == "console":
         report_view.draw(result)
     else:
@@ -106,9 +106,9 @@ def _choose_format(output: Format | None, out: Path | None, *, as_json: bool) ->
 def _check(
     folders: list[Path] | None,
     runs: Path | None,
-    predictions: Path | None,
+    predictions: list[Path] | None,
     data: Path | str | None,
-    fold: int | None,
+    fold: list[int] | None,
     baseline: str | None,
     filmstrips: int | None,
     by: str | None,
@@ -121,30 +121,19 @@ def _check(
         faults.append("run folders and --runs: use only one of them")
     if runs is not None and not runs.is_dir():
         faults.append(f"no folder {runs}: give the folder of a run, or a folder of runs")
-    if predictions is None:
+    if not predictions:
         reads_data = data is None or is_page or by is not None
         faults += [] if reads_data else ["--data needs --predictions, --by or an HTML file"]
-        faults += ["--fold needs --predictions"] if fold is not None else []
+        faults += ["--fold needs --predictions"] if fold else []
     else:
-        faults += ["--predictions and runs: one report at a time"] if folders or runs is not None else []
-        faults += ["--baseline compares runs, not --predictions"] if baseline is not None else []
         if data is None:
             faults.append("--predictions needs --data, the prepared dataset (as in --data prepared/dfew-retinaface)")
-        if fold is None:
-            faults.append("--predictions needs --fold, the official fold that was tested")
+        if fold and len(fold) != len(predictions):
+            faults.append(f"{len(predictions)} --predictions and {len(fold)} --fold: give one --fold for each file")
     if filmstrips is not None and not is_page:
         faults.append("--filmstrips needs an HTML file (--out report.html)")
     if faults:
         raise UsageError("; ".join(faults))
-
-
-def _report_predictions(
-    path: Path, data: Path | str, *, fold: int, against: Sequence[str], groups: GroupSettings
-) -> Report:
-    import dfer_data
-    from lstpnet.reporting.build import report_predictions
-
-    return report_predictions(path, dfer_data.open_dataset(data), fold=fold, against=against, groups=groups)
 
 
 def _render(result: Report, output_format: Format, *, data: Path | str | None, filmstrips: int | None) -> str:

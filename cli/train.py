@@ -77,7 +77,7 @@ def train(
             summary = None
             if run.state != "finished":
                 options: dict[str, Any] = {"init": settings.init, "save_seconds": 60 * settings.save_minutes}
-                options |= {"device": torch_device, "group": group}
+                options |= {"device": torch_device, "group": group, "cache": settings.cache}
                 summary = _train_one(run, tensorboard=settings.tensorboard, as_json=as_json, **options)
             elif group.is_first:
                 note = "already done with the same settings (--force trains again)"

@@ -25,6 +25,8 @@ PIPELINE_VERSION = 2
 
 `prepare` resumes and retries only within one version; every version can be read. Without an entry, the version is 1."""
 Align = Literal["template", "box", "given"]
+AlignPoints = Literal["all", "rigid"]
+AlignScale = Literal["frame", "track"]
 SubjectRule = Literal["balanced", "largest", "central", "longest", "score"]
 Precision = Literal["f32", "tf32", "bf16"]
 Device = Literal["cpu", "cuda"]
@@ -42,6 +44,10 @@ MIN_BRIGHTNESS = 8.0
 """Rendered heads with a fifth of their light have 12 or more."""
 TRACK_LIMITS = ("min_track_frames", "min_face_px", "min_track_score", "min_brightness")
 """The settings that leave out tracks with `all_tracks`."""
+_NOT_STORED: Mapping[str, object] = MappingProxyType(
+    dict.fromkeys(TRACK_LIMITS) | {"align_points": "all", "align_scale": "frame", "jpeg_subsampling": "420"}
+)
+"""Setting -> the value that is not stored, so that datasets made with it keep the bytes of the time before it."""
 EngineName = Literal["processes", "inline", "ray"]
 GroupBy = Literal["subject", "folder", "clip"]
 _DETECTOR, _SUBJECT, _CROPS = "Detector", "Subject", "Face crops"
@@ -153,6 +159,18 @@ class FaceSettings:
         default_words="template; given with --detector none",
         changes_pixels=True,
     )
+    align_points: AlignPoints = setting(
+        "all",
+        "With --align template: align all five landmarks, or those that expressions move least: eyes and nose.",
+        panel=_CROPS,
+        changes_pixels=True,
+    )
+    align_scale: AlignScale = setting(
+        "frame",
+        "With --align template: fit the scale of each frame, or use the median over the track.",
+        panel=_CROPS,
+        changes_pixels=True,
+    )
     deinterlace: bool = setting(
         False,
         "Deinterlace the frames that a video marks as interlaced, with FFmpeg's bwdif.",
@@ -196,7 +214,14 @@ class FaceSettings:
         2, "Polynomial order of that filter.", panel=_CROPS, is_rare=True, changes_pixels=True
     )
     jpeg_quality: Annotated[int, Interval(ge=1, le=100)] = setting(
-        95, "JPEG quality of stored faces, with 4:2:0 chroma.", panel=_CROPS, is_rare=True, changes_pixels=True
+        95, "JPEG quality of stored faces.", panel=_CROPS, is_rare=True, changes_pixels=True
+    )
+    jpeg_subsampling: Literal["420", "444"] = setting(
+        "420",
+        "Chroma of stored faces: 420 halves its width and height, 444 keeps it.",
+        panel=_CROPS,
+        is_rare=True,
+        changes_pixels=True,
     )
     store: Store = setting(
         "frames", "Every aligned frame as JPEG, or the 16 test frames as plain uint8 tensors.", panel=_CROPS
@@ -223,6 +248,10 @@ class FaceSettings:
         if limits and not self.all_tracks:
             flags = [settings_of(FaceSettings)[name].flag for name in limits]
             yield f"{' and '.join(flags)}: only with --all-tracks"
+        if self.align in ("box", "given"):
+            values = {"--align-points": self.align_points, "--align-scale": self.align_scale}
+            given = [f"{flag} {value}" for flag, value in values.items() if value not in ("all", "frame")]
+            yield from [f"{' and '.join(given)}: only with --align template"] if given else []
 
     def __post_init__(self) -> None:
         """Check all settings; raise one UsageError that lists every fault."""
@@ -267,8 +296,10 @@ class PrepareConfig(FaceSettings):
         return cls(**with_absent(cls, values))
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON values; limits of tracks that are off are left out, as before they existed."""
-        return {name: value for name, value in asdict(self).items() if value is not None or name not in TRACK_LIMITS}
+        """Return the settings as JSON values; some are left out where they change nothing, as before they existed."""
+        return {
+            name: value for name, value in asdict(self).items() if name not in _NOT_STORED or value != _NOT_STORED[name]
+        }
 
     @property
     def has_track_limits(self) -> bool:
@@ -341,7 +372,7 @@ class RunSettings:
         "processes", "Worker processes; inline: this process; ray: a Ray cluster (dfer[ray]).", panel=_WORKERS
     )
     workers: Annotated[int, Interval(ge=1)] | None = setting(
-        None, "Worker processes.", panel=_WORKERS, default_words="one per core"
+        None, "Worker processes.", panel=_WORKERS, default_words="one per core, at most 8 per GPU with --device cuda"
     )
 
     def __post_init__(self) -> None:
@@ -359,8 +390,12 @@ class Limits:
     max_video_seconds: Annotated[float, Interval(gt=0)] = setting(
         14400.0, "Kill a worker that needs longer for one video.", panel=_WORKERS, is_rare=True
     )
-    max_memory_mb: Annotated[int, Interval(gt=0)] = setting(
-        2048, "Kill a worker process that uses more memory, in MiB.", panel=_WORKERS, is_rare=True
+    max_memory_mb: Annotated[int, Interval(gt=0)] | None = setting(
+        None,
+        "Kill a worker process that uses more memory, in MiB.",
+        panel=_WORKERS,
+        default_words="2048, with --device cuda 8192",
+        is_rare=True,
     )
 
     def __post_init__(self) -> None:
@@ -381,7 +416,7 @@ class Cluster:
     )
     """None: $RAY_ADDRESS, else a new cluster on this machine, which ends with the run."""
     ray_gpus: Annotated[float, Interval(ge=0)] | None = setting(
-        None, "GPUs per Ray worker, e.g. 0.5.", panel=_WORKERS, default_words="1 with --device cuda", is_rare=True
+        None, "GPUs per Ray worker, e.g. 0.5.", panel=_WORKERS, default_words="1/8 with --device cuda", is_rare=True
     )
 
     def __post_init__(self) -> None:

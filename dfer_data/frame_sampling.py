@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,13 @@ BLACK = -1
 FrameIndices = npt.NDArray[np.int32]
 Generator = np.random.Generator
 ShortRule = Literal["edge", "loop", "zero", "drop", "formula"]
+SampleBy = Literal["frames", "time"]
+"""Whether a sampler counts the stored frames of a clip, or the points of a uniform grid over its time."""
+REFERENCE_FPS = 25.0
+"""Default points of that grid per second."""
+_LONGEST_STEP_SECONDS = 5.0
+# Shares of a step by which rounded time stamps may move the end of a clip (milliseconds), and a tie (float32).
+_END_SHARE, _TIE_SHARE = 0.1, 0.02
 _Draw = Callable[[int, Generator], FrameIndices]
 
 
@@ -233,6 +240,18 @@ def checked_short_rule(name: str) -> str:
     return name
 
 
+def checked_grid(sample_by: str, fps: float) -> float | None:
+    """Return the points per second of the grid on which `sample_by` places frames; None if it counts them.
+
+    Raises UsageError for another word or no positive number.
+    """
+    if sample_by not in get_args(SampleBy):
+        raise UsageError(f"unknown sample_by {sample_by!r}; known: {', '.join(get_args(SampleBy))}")
+    if not 0 < fps < np.inf:
+        raise UsageError(f"{fps} points per second: must be more than 0")
+    return fps if sample_by == "time" else None
+
+
 def frames_of_clip(
     num_frames: int,
     *,
@@ -241,8 +260,12 @@ def frames_of_clip(
     short: str = DEFAULT_SHORT,
     rng: Generator | None = None,
     clip_frames: int = CLIP_FRAMES,
+    grid: FrameIndices | None = None,
 ) -> FrameIndices:
     """Return the frames of a clip of `num_frames` as views: (1, T) for train, (V, T) for test, int32; T: `clip_frames`.
+
+    `grid`: from `frames_on_grid`. The sampler and the rule then choose among its points, as if these were the frames,
+    and each point becomes its nearest frame; `drop` counts frames still, and a shorter grid repeats its last point.
 
     A clip of T frames whose test formula would repeat the first one gives each frame once, except under `formula`.
     Random policies need `rng`. BLACK is a black frame. Raises ValueError for an empty clip, and for a short clip under
@@ -250,16 +273,49 @@ def frames_of_clip(
     """
     if num_frames < 1:
         raise ValueError("a clip needs at least one frame")
+    if short == "drop" and num_frames < clip_frames:
+        raise ValueError(f"a clip of {num_frames} frames is left out under the rule {short!r}")
+    if grid is not None:
+        rule = DEFAULT_SHORT if short == "drop" else short
+        points = frames_of_clip(
+            len(grid), part=part, sampler_name=sampler_name, short=rule, rng=rng, clip_frames=clip_frames
+        )
+        return np.where(points == BLACK, BLACK, grid[points]).astype(np.int32)
     policy = sampler(sampler_name, clip_frames=clip_frames)
     shortest = max(clip_frames, policy.shortest_test if part == "test" else 0)
     if num_frames < shortest and short != "formula":
-        rule = SHORT_RULES[checked_short_rule(short)]
-        if rule is None and num_frames < clip_frames:
-            raise ValueError(f"a clip of {num_frames} frames is left out under the rule {short!r}")
-        rule = rule or edge
-        return np.tile(rule(num_frames, clip_frames=clip_frames), (1 if part == "train" else policy.num_views, 1))
+        fill = SHORT_RULES[checked_short_rule(short)] or edge
+        return np.tile(fill(num_frames, clip_frames=clip_frames), (1 if part == "train" else policy.num_views, 1))
     stream = rng if rng is not None else np.random.default_rng(0)
     return policy.train(num_frames, stream)[None] if part == "train" else policy.test(num_frames, stream)
+
+
+def frames_on_grid(times_seconds: npt.ArrayLike, *, fps: float = REFERENCE_FPS) -> FrameIndices:
+    """Return the frame that is nearest to each point of a uniform grid over a clip, (num_points,) int32, sorted.
+
+    `times_seconds` (N,): times of the frames, in order. The grid has `fps` points per second from the first frame to
+    the end of the last, which lasts as long as the median step; of two frames equally near it takes the earlier one. A
+    step back, or of more than 5 s, counts as a median step of at most 5 s. So a clip of constant rate `fps` gives each
+    frame once.
+
+    Raises ValueError without a frame, and if times are missing or none comes after the one before.
+    """
+    times = np.asarray(times_seconds, np.float64)
+    steps = np.diff(times)
+    if not has_times(times):
+        raise ValueError(f"the times of {len(times)} frames do not tell when each was shown")
+    usual = min(float(np.median(steps[steps > 0])), _LONGEST_STEP_SECONDS) if len(steps) else 0.0
+    starts = np.cumsum([0.0, *np.where((steps < 0) | (steps > _LONGEST_STEP_SECONDS), usual, steps)])
+    num_points = max(1, int(np.ceil((starts[-1] + usual) * fps - _END_SHARE)))
+    middles = (starts[:-1] + starts[1:]) / 2
+    points = np.arange(num_points) / fps
+    return np.searchsorted(middles, points - _TIE_SHARE * min(usual, 1 / fps), side="left").astype(np.int32)
+
+
+def has_times(times_seconds: npt.ArrayLike) -> bool:
+    """Whether the times (N,) of a clip's frames tell when each was shown: all are known, and not all are the same."""
+    times = np.asarray(times_seconds, np.float64)
+    return len(times) > 0 and bool(np.isfinite(times).all()) and (len(times) == 1 or bool((np.diff(times) > 0).any()))
 
 
 def baked_frames(num_frames: int) -> FrameIndices:

@@ -1,8 +1,8 @@
 """Evaluation protocols by name: how a paper's code treats clips, frames, epochs and folds to get its figures.
 
-A preset sets the recipe keys of sampler, short clips, filter and selection, and no key of the training (`NOT_SET`).
-A run that uses another value deviates; its protocol line lists preset and deviations. docs/protocol.md has the
-sources, and the arithmetic that shows the protocol behind published figures.
+A preset sets the recipe keys of sampler, placement, short clips, filter and selection, and no key of the training
+(`NOT_SET`). A run that uses another value deviates; its protocol line lists preset and deviations. docs/protocol.md has
+the sources, and the arithmetic that shows the protocol behind published figures.
 """
 
 from __future__ import annotations
@@ -36,6 +36,11 @@ UNTRAINED = "train has no clip of "
 """Begins the part of a protocol line that names classes with test clips and without train clips."""
 
 
+def placement(sample_by: str, reference_fps: float) -> str:
+    """Return how a protocol line completes the name of a sampler that places frames by time; empty if it does not."""
+    return f" by time (nearest frames to {reference_fps:g} points per second)" if sample_by == "time" else ""
+
+
 def untrained(num_test: Mapping[str, int]) -> str:
     """Return that part of a protocol line; `num_test`: class -> number of its test clips."""
     return UNTRAINED + ", ".join(f"{name} ({number} of test)" for name, number in num_test.items())
@@ -64,7 +69,10 @@ class Preset:
         return SCOPE + (f", inferred: {self.inferred}" if self.inferred else "")
 
 
-_DEFAULTS = {"sampler": "segments-8x2", "short": "edge", "min_frames": 0, "select": "last", "select_by": "war"}
+_DEFAULTS = {
+    **{"sampler": "segments-8x2", "sample_by": "frames", "short": "edge", "min_frames": 0},
+    **{"select": "last", "select_by": "war"},
+}
 
 
 def _preset(
@@ -136,4 +144,5 @@ def deviations(name: str, settings: Mapping[str, Any], *, dataset: str = "") -> 
     """Return the differences of `settings` (recipe keys) from a preset, each as `KEY VALUE (preset VALUE)`."""
     reference = preset(name, dataset=dataset)
     expected = {**reference.values, **reference.expected}
-    return [f"{key} {settings[key]} ({name} {value})" for key, value in expected.items() if settings[key] != value]
+    differing = {key: value for key, value in expected.items() if settings.get(key, value) != value}
+    return [f"{key} {settings[key]} ({name} {value})" for key, value in differing.items()]

@@ -11,8 +11,10 @@ from typing import Annotated, Literal
 
 from annotated_types import Interval
 
+from dfer_data.loading.cache_places import CachePlace
 from dfer_data.settings import setting, validate
 from dfer_data.storage.files import canonical_json
+from dfer_data.video.resize_rules import JpegScale, ResizeRule
 from lstpnet.models.network_config import NetworkConfig
 from lstpnet.protocol import PRESETS
 
@@ -171,7 +173,7 @@ class Recipe(NetworkConfig):
     )
     compile: bool = setting(
         False,
-        "Whether torch.compile compiles the training steps; the first steps then take a minute.",
+        "Whether torch.compile compiles the training step of whole batches, on CUDA into CUDA graphs; takes a minute.",
         panel=_TRAINING,
         is_rare=True,
     )
@@ -198,12 +200,38 @@ class Recipe(NetworkConfig):
         panel=_INPUT,
         is_rare=True,
     )
+    sample_by: Literal["frames", "time"] = setting(
+        "frames",
+        "What the sampler counts: stored frames, or the points of a uniform grid over the clip's time.",
+        panel=_INPUT,
+        is_rare=True,
+    )
+    reference_fps: Annotated[float, Interval(gt=0, le=1000)] = setting(
+        25.0,
+        "With sample_by = 'time': points of that grid per second, as if every clip had this frame rate.",
+        panel=_INPUT,
+        is_rare=True,
+    )
+    resize: ResizeRule = setting(
+        "auto",
+        "How stored frames of another size are resized: area averages pixels, linear interpolates, auto is linear for "
+        "a shrink by less than 2 and area from there on.",
+        panel=_INPUT,
+        is_rare=True,
+        absent="area",
+    )
+    decode: JpegScale = setting(
+        "full",
+        "scaled: a JPEG that shrinks by 2 or more is decoded at the next larger eighth of its size, which is faster.",
+        panel=_INPUT,
+        is_rare=True,
+    )
     min_frames: Annotated[int, Interval(ge=0)] = setting(
         0, "Leave clips with fewer frames out of train and test.", panel=_INPUT, is_rare=True
     )
     val: Validation = setting(
         "none",
-        "Holdout of train: one contiguous block of ids per class, whole groups (people), or random clips.",
+        "Holdout of train: one run of neighbouring ids over all classes, whole groups (people), or random clips.",
         panel=_SELECTION,
     )
     val_share: Annotated[float, Interval(gt=0, lt=1)] = setting(
@@ -275,6 +303,11 @@ class TrainingSettings:
     device: str | None = setting(None, "cuda, mps or cpu.", panel=_RUN, default_words="the best available")
     save_minutes: Annotated[float, Interval(ge=0)] = setting(
         10.0, "Minutes between saves inside an epoch; each epoch ends with a save.", panel=_RUN
+    )
+    cache: CachePlace = setting(
+        "auto",
+        "Where decoded training clips stay between epochs: host or device memory, if they fit; auto: host up to 1 GiB.",
+        panel=_RUN,
     )
     tensorboard: bool = setting(False, "Also write each epoch's figures to RUN/tensorboard.", panel=_RUN)
     trust_model: bool = setting(False, "Run the custom model of a recipe that dfer.toml names.", panel=_RUN, once=True)

@@ -54,6 +54,9 @@ SYNTHETIC_MODEL_NOTE = "trained on rendered heads: says nothing about real faces
 UNVERIFIED_NOTE = "unverified: run.json holds no hashes; `dfer verify RUN --seal` adds them"
 """Goes with every score of a run without hashes, of dfer 0.1."""
 
+_ID_ORDERS = ("", "ordered", "none seen")
+_LATER_FIELDS = {"pipeline_version": 1, "id_order": ""}
+"""Fields of run.json that older dfers do not write -> what their absence means."""
 _HASH_FIELDS = ("files", "settings_sha256", "is_unverified")
 
 
@@ -89,6 +92,8 @@ class RunInfo:
     """False during training."""
     pipeline_version: int = 1
     """The `pipeline_version` of its dataset.json; run.json of dfer 0.1 has none, which means 1."""
+    id_order: str = ""
+    """Verdict of the lag-1 test on the whole prepared dataset: `ordered` or `none seen`; empty in older runs."""
     files: Files = field(default_factory=dict, compare=False, repr=False)
     """Hashes of the run's files, as read from run.json; `write_run` computes them."""
     settings_sha256: str | None = field(default=None, compare=False, repr=False)
@@ -114,6 +119,8 @@ class RunInfo:
                 faults.append(f"{name} = {getattr(self, name)!r} must be true or false")
         if not isinstance(self.protocol, str) or len(self.protocol.splitlines()) > 1:
             faults.append(f"protocol = {self.protocol!r} must be one line")
+        if self.id_order not in _ID_ORDERS:
+            faults.append(f"id_order = {self.id_order!r} must be {', '.join(_ID_ORDERS[1:])} or empty")
         faults += _list_faults("class_names", self.class_names, known=None, least=2)
         faults += _list_faults("checkpoints", self.checkpoints, known=CHECKPOINTS, least=int(self.finished is True))
         if faults:
@@ -324,8 +331,10 @@ def _info_of(content: Mapping[str, Any], *, has_hashes: bool) -> RunInfo:
     if not has_hashes and (hashes := sorted(content.keys() & {"sha256", "files", "settings_sha256"})):
         raise ValueError(f"a file of its format version has no {hashes[0]}")
     names = [name for name in RunInfo.__dataclass_fields__ if name not in _HASH_FIELDS]
-    values = {name: content[name] for name in names if name != "pipeline_version"}
-    values |= {"pipeline_version": content.get("pipeline_version", 1), "is_unverified": not has_hashes}
+    values = {
+        name: content.get(name, _LATER_FIELDS[name]) if name in _LATER_FIELDS else content[name] for name in names
+    }
+    values |= {"is_unverified": not has_hashes}
     values |= {name: _as_tuple(values[name]) for name in ("class_names", "checkpoints")}
     if not has_hashes:
         return RunInfo(**values)

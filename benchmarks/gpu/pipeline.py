@@ -17,7 +17,7 @@ import simplejpeg
 import torch
 
 from benchmarks.gpu.check import Check
-from dfer_data.config import Limits, PrepareConfig, Request
+from dfer_data.config import PrepareConfig, Request
 from dfer_data.detect.registry import build_detector
 from dfer_data.detect.retinaface import RetinaFace
 from dfer_data.loading.clip_dataset import FaceClipDataset
@@ -36,7 +36,7 @@ from lstpnet.prediction.video import predict_video, with_folded_norms
 from lstpnet.prediction.video_settings import Windows
 from lstpnet.recipe import Recipe
 from lstpnet.recipe_files import resolve_recipe
-from lstpnet.training import trainer
+from lstpnet.training import stage, trainer
 from lstpnet.training.events import EpochDone
 from lstpnet.training.experiment import make_experiment
 from lstpnet.training.initial_model import initial_model
@@ -88,7 +88,7 @@ def _train(check: Check, data: Path, *, size_px: int, num_threads: int) -> dict[
     resolved = resolve_recipe("dfew", overrides=changes)
     experiment = make_experiment(data, resolved, fold=1, seed=0)
     events: list[EpochDone] = []
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(trainer, "num_threads", return_value=num_threads):
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(stage, "num_threads", return_value=num_threads):
         (Path(folder) / "checkpoints").mkdir()
         model = initial_model(experiment, init=None)[0]
         start = time.perf_counter()
@@ -232,8 +232,7 @@ def videos(check: Check) -> dict[str, Any]:
             out, start = Path(folder) / "out", time.perf_counter()
             try:
                 resolved = resolve_request(Request(dataset="folder", source=root, **settings))
-                limits = Limits(max_memory_mb=16384)  # a CUDA context maps more than the default limit
-                summary = run_preparation(resolved, out, num_workers=2 if check.is_tiny else num_workers, limits=limits)
+                summary = run_preparation(resolved, out, num_workers=2 if check.is_tiny else num_workers)
                 seconds = time.perf_counter() - start
                 figures[name] = {
                     "frames_per_second": num_copies * num_frames / seconds,

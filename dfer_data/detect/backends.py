@@ -15,7 +15,7 @@ import numpy as np
 import onnxruntime
 
 from dfer_data.config import Device, Precision
-from dfer_data.detect.base import Network
+from dfer_data.detect.base import Network, PictureNetwork
 from dfer_data.errors import UsageError
 from dfer_data.types import Floats
 from dfer_data.weights.model_bytes import read_model_file
@@ -75,7 +75,7 @@ def openvino_network(weights: bytes) -> Network:
     return compute
 
 
-def _torch_network(weights: bytes, *, precision: Precision = "f32") -> Network:
+def _torch_network(weights: bytes, *, precision: Precision = "f32") -> PictureNetwork:
     """Load the graph with PyTorch, on a GPU."""
     from dfer_data.detect.torch_backend import torch_network
 
@@ -89,7 +89,7 @@ def _resnet50_network(weights: Path, content: bytes, *, device: Device, precisio
     return resnet50_network(weights, content, device=device, precision=precision)
 
 
-_NETWORKS: Mapping[tuple[Device, Precision], Callable[[bytes], Network]] = MappingProxyType(
+_NETWORKS: Mapping[tuple[Device, Precision], Callable[[bytes], Network | PictureNetwork]] = MappingProxyType(
     {
         ("cpu", "f32"): onnxruntime_network,
         ("cpu", "bf16"): openvino_network,
@@ -107,7 +107,7 @@ def network(
     device: Device,
     precision: Precision,
     sha256: str = "",
-) -> Network:
+) -> Network | PictureNetwork:
     """Load a network from a file that is read once.
 
     `sha256`: hash that the file must have; empty: any. Raises UsageError if `weights` has other weights, or a package

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from dfer_data.types import Detection, Floats, Image, LandmarkScheme
 
@@ -70,5 +72,45 @@ def box_iou(box: Floats, others: Floats) -> Floats:
     return np.asarray(np.divide(intersection, union, out=np.zeros_like(intersection), where=union > 0), np.float32)
 
 
+@dataclass(frozen=True)
+class InputFormat:
+    """What a network expects of a picture."""
+
+    mean_rgb: tuple[float, float, float]
+    """Subtracted from each channel, 0..255."""
+    scale_rgb: tuple[float, float, float] | None
+    """Factor for each channel after the mean is subtracted; None: no scaling."""
+    is_bgr: bool
+    """Whether the channels are in BGR order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The anchors of one picture that reach a score, with a network's outputs for them."""
+
+    anchors: npt.NDArray[np.int64]
+    """(K,) rows of the anchors, rising."""
+    boxes: Floats
+    """(K, 4) float32 regressions."""
+    scores: Floats
+    """(K,) float32, 0..1."""
+    landmarks: Floats
+    """(K, 10) float32 regressions."""
+
+
 Network = Callable[[Floats], tuple[Floats, Floats, Floats]]
 """(B, 3, H, W) float32 -> boxes (B, A, 4), scores (B, A, 2), landmarks (B, A, 10), float32."""
+
+
+class PictureNetwork(ABC):
+    """A network that takes pictures as they are and returns what reaches a score: little goes to and from a GPU."""
+
+    @abstractmethod
+    def __call__(
+        self, pictures: Image, shape: tuple[int, int, int, int], wanted: InputFormat, *, least_score: float
+    ) -> list[Candidates]:
+        """Return the candidates of each picture.
+
+        `pictures`: (N, h, w, 3) RGB uint8; `shape`: (B, 3, H, W) of the network's input, padded with 0 at the right,
+        below and behind.
+        """

@@ -12,11 +12,20 @@ from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
+import cv2
 import numpy as np
 
 from dfer_data.config import Device, Precision
 from dfer_data.detect.backends import Backbone, network
-from dfer_data.detect.base import Scaling, box_iou, resize, scaling_to_long_side
+from dfer_data.detect.base import (
+    Candidates,
+    InputFormat,
+    PictureNetwork,
+    Scaling,
+    box_iou,
+    resize,
+    scaling_to_long_side,
+)
 from dfer_data.types import Detection, Floats, Image, LandmarkScheme
 
 _STRIDES_AND_SIZES_PX = ((8, (16, 32)), (16, (64, 128)), (32, (256, 512)))
@@ -26,33 +35,29 @@ _PAD_MULTIPLE_PX = 32
 
 @dataclass(frozen=True)
 class _Backbone:
-    """Input format of a backbone."""
+    """Input format and batches of a backbone."""
 
-    mean_rgb: tuple[float, float, float]
-    """Subtracted from each channel, 0..255."""
-    scale_rgb: tuple[float, float, float] | None
-    """Factor for each channel after the mean is subtracted; None: no scaling."""
-    is_bgr: bool
-    """Whether the channels are in BGR order."""
+    format: InputFormat
+    """What it expects of a picture."""
     max_batch: Mapping[Device, int]
     """Most pictures per batch on each device."""
     is_fixed: bool
-    """Whether every batch has that size, because results could change with the batch size."""
+    """Whether every batch has that size on a CPU too, because results could change with the batch size."""
 
 
 _BACKBONES: Mapping[Backbone, _Backbone] = MappingProxyType(
     {
         "mobilenet0.25": _Backbone(
-            mean_rgb=(127.0, 117.0, 104.0),
-            scale_rgb=None,
-            is_bgr=True,
+            InputFormat(mean_rgb=(127.0, 117.0, 104.0), scale_rgb=None, is_bgr=True),
             max_batch={"cpu": 2, "cuda": 16},  # one CPU thread is no faster with more; each picture takes 14 MiB
             is_fixed=False,
         ),
         "resnet50": _Backbone(  # ImageNet's mean and standard deviation
-            mean_rgb=(0.485 * 255, 0.456 * 255, 0.406 * 255),
-            scale_rgb=(1 / (0.229 * 255), 1 / (0.224 * 255), 1 / (0.225 * 255)),
-            is_bgr=False,
+            InputFormat(
+                mean_rgb=(0.485 * 255, 0.456 * 255, 0.406 * 255),
+                scale_rgb=(1 / (0.229 * 255), 1 / (0.224 * 255), 1 / (0.225 * 255)),
+                is_bgr=False,
+            ),
             max_batch={"cpu": 1, "cuda": 16},
             is_fixed=True,
         ),
@@ -82,7 +87,7 @@ class RetinaFace:
         self._network = network(weights, backbone=backbone, device=device, precision=precision, sha256=sha256)
         self._backbone = _BACKBONES[backbone]
         self._max_batch = self._backbone.max_batch[device]
-        self._is_fixed = self._backbone.is_fixed or precision == "bf16"
+        self._is_fixed = self._backbone.is_fixed or precision == "bf16" or device == "cuda"
         self._long_side_px = long_side_px
         self._score_threshold = score_threshold
         self._nms_iou = nms_iou
@@ -108,40 +113,49 @@ class RetinaFace:
         scaling = scaling_to_long_side(images[0], long_side_px=self._long_side_px)
         num_pictures = self._max_batch if self._is_fixed else len(images)
         resized = [resize(image, scaling) for image in images]
-        batch = _network_input(resized, num_pictures=num_pictures, backbone=self._backbone)
-        boxes, scores, landmarks = self._network(batch)
-        anchors = _anchors(batch.shape[2], batch.shape[3])
-        return [
-            self._decode(boxes[i], scores[i, :, 1], landmarks[i], anchors=anchors, scaling=scaling)
-            for i in range(len(images))
-        ]
+        height, width = (-(-side // _PAD_MULTIPLE_PX) * _PAD_MULTIPLE_PX for side in resized[0].shape[:2])
+        shape = (num_pictures, 3, height, width)
+        if isinstance(self._network, PictureNetwork):
+            found = self._network(np.stack(resized), shape, self._backbone.format, least_score=self._score_threshold)
+        else:
+            outputs = self._network(_network_input(resized, shape, self._backbone.format))
+            found = [
+                _candidates(boxes, scores, landmarks, least_score=self._score_threshold)
+                for boxes, scores, landmarks in list(zip(*outputs, strict=True))[: len(images)]
+            ]
+        anchors = _anchors(height, width)
+        return [self._decode(rows, anchors=anchors, scaling=scaling) for rows in found]
 
-    def _decode(
-        self, boxes: Floats, scores: Floats, landmarks: Floats, *, anchors: Floats, scaling: Scaling
-    ) -> list[Detection]:
-        """Turn regressions (A, 4), (A,), (A, 10) of one picture into detections in source pixels."""
-        kept = np.flatnonzero(scores >= self._score_threshold)
-        kept = kept[np.argsort(-scores[kept], kind="stable")]
-        xyxy = decode_boxes(boxes[kept], anchors[kept])
-        points = decode_landmarks(landmarks[kept], anchors[kept])
+    def _decode(self, found: Candidates, *, anchors: Floats, scaling: Scaling) -> list[Detection]:
+        """Turn the anchors of one picture into detections in source pixels."""
+        order = np.argsort(-found.scores, kind="stable")
+        kept, scores = anchors[found.anchors[order]], found.scores[order]
+        xyxy = decode_boxes(found.boxes[order], kept)
+        points = decode_landmarks(found.landmarks[order], kept)
         detections = []
         for i in non_maximum_suppression(xyxy, iou=self._nms_iou):
             box = scaling.to_source(xyxy[i].reshape(2, 2)).reshape(4)
-            detections.append(Detection(box, float(scores[kept[i]]), scaling.to_source(points[i])))
+            detections.append(Detection(box, float(scores[i]), scaling.to_source(points[i])))
         return [detection for detection in detections if detection.is_finite]
 
 
-def _network_input(images: Sequence[Image], *, num_pictures: int, backbone: _Backbone) -> Floats:
+def _candidates(boxes: Floats, scores: Floats, landmarks: Floats, *, least_score: float) -> Candidates:
+    """Return the anchors of one picture whose face score is high enough; (A, 4), (A, 2), (A, 10) float32."""
+    kept = np.flatnonzero(scores[:, 1] >= least_score)
+    return Candidates(kept, boxes[kept], scores[kept, 1], landmarks[kept])
+
+
+def _network_input(images: Sequence[Image], shape: tuple[int, int, int, int], wanted: InputFormat) -> Floats:
     """Stack equal-sized RGB pictures as (B, 3, H, W) float32, scaled; padded with 0 at right, below, behind."""
     height, width = images[0].shape[:2]
-    padded = [-(-side // _PAD_MULTIPLE_PX) * _PAD_MULTIPLE_PX for side in (height, width)]
-    batch = np.zeros((num_pictures, 3, *padded), np.float32)
+    batch = np.zeros(shape, np.float32)
     for i, image in enumerate(images):
-        for channel, mean in enumerate(backbone.mean_rgb):
-            plane = batch[i, 2 - channel if backbone.is_bgr else channel, :height, :width]
-            np.subtract(image[:, :, channel], np.float32(mean), out=plane)
-            if backbone.scale_rgb is not None:
-                plane *= np.float32(backbone.scale_rgb[channel])
+        for channel, values in enumerate(cv2.split(image)):
+            plane = batch[i, 2 - channel if wanted.is_bgr else channel, :height, :width]
+            mean = np.array([wanted.mean_rgb[channel], 0, 0, 0])  # four numbers: one value for all pixels
+            cv2.subtract(values, mean, dst=plane, dtype=cv2.CV_32F)
+            if wanted.scale_rgb is not None:
+                plane *= np.float32(wanted.scale_rgb[channel])
     return batch
 
 

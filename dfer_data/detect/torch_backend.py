@@ -14,9 +14,9 @@ from onnx import numpy_helper
 from torch import Tensor
 
 from dfer_data.config import Device, Precision
-from dfer_data.detect.base import Network
+from dfer_data.detect.base import Candidates, InputFormat, PictureNetwork
 from dfer_data.detect.cuda_float32 import float32_products
-from dfer_data.types import Floats
+from dfer_data.types import Floats, Image
 
 Attributes = Mapping[str, Any]
 
@@ -58,16 +58,51 @@ class TorchGraph:
         return tensor.to(device, self._dtype).contiguous(memory_format=layout)
 
 
-def torch_network(weights: bytes, *, device: Device, precision: Precision = "f32") -> Network:
+def torch_network(weights: bytes, *, device: Device, precision: Precision = "f32") -> PictureNetwork:
     """Load RetinaFace's graph as PyTorch operations on a GPU or, for comparison, on the CPU."""
-    graph = TorchGraph(weights, device=device, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+    return _TorchNetwork(weights, device=device, precision=precision)
 
-    def compute(batch: Floats) -> tuple[Floats, Floats, Floats]:
-        with torch.inference_mode(), float32_products(device, is_tf32=precision == "tf32"):
-            boxes, scores, landmarks = graph(torch.from_numpy(batch).to(device))
-        return _array(boxes), _array(scores), _array(landmarks)
 
-    return compute
+class _TorchNetwork(PictureNetwork):
+    """The graph, with the pictures' scaling before it and the choice by score after it on the same device."""
+
+    def __init__(self, weights: bytes, *, device: Device, precision: Precision) -> None:
+        dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+        self._graph = TorchGraph(weights, device=device, dtype=dtype)
+        self._device, self._is_tf32 = device, precision == "tf32"
+
+    def __call__(
+        self, pictures: Image, shape: tuple[int, int, int, int], wanted: InputFormat, *, least_score: float
+    ) -> list[Candidates]:
+        """See PictureNetwork."""
+        with torch.inference_mode(), float32_products(self._device, is_tf32=self._is_tf32):
+            boxes, scores, landmarks = self._graph(_network_input(self._sent(pictures), shape, wanted))
+            scores = scores[: len(pictures), :, 1].float()
+            rows = torch.nonzero(scores >= least_score)  # (K, 2): picture, anchor; sorted
+            picture, anchor = rows.unbind(1)
+            found = (boxes[picture, anchor], scores[picture, anchor], landmarks[picture, anchor])
+            numbers, kept = (column.cpu().numpy() for column in (picture, anchor))
+            arrays = [_array(tensor) for tensor in found]
+        bounds = np.searchsorted(numbers, np.arange(1, len(pictures)))
+        parts = (np.split(array, bounds) for array in (kept, *arrays))
+        return [Candidates(*part) for part in zip(*parts, strict=True)]
+
+    def _sent(self, pictures: Image) -> Tensor:
+        tensor = torch.from_numpy(pictures)
+        return tensor.pin_memory().to(self._device, non_blocking=True) if self._device == "cuda" else tensor
+
+
+def _network_input(pictures: Tensor, shape: tuple[int, int, int, int], wanted: InputFormat) -> Tensor:
+    """Return (B, 3, H, W) float32 of (N, h, w, 3) uint8 RGB pictures, scaled, on their device."""
+    batch = torch.zeros(shape, device=pictures.device).contiguous(memory_format=torch.channels_last)
+    number, height, width = pictures.shape[:3]
+    for channel, mean in enumerate(wanted.mean_rgb):
+        plane = batch[:number, 2 - channel if wanted.is_bgr else channel, :height, :width]
+        plane.copy_(pictures[:, :, :, channel])
+        plane.sub_(mean)
+        if wanted.scale_rgb is not None:
+            plane.mul_(wanted.scale_rgb[channel])
+    return batch
 
 
 def _array(tensor: Tensor) -> Floats:

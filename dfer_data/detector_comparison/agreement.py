@@ -6,11 +6,14 @@ Lengths are shares of the IOD, the distance between the two eye points.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
+from dfer_data.config import AlignPoints, PrepareConfig
 from dfer_data.detect.base import box_iou
-from dfer_data.faces.align import eye_centres
+from dfer_data.faces.align import eye_centres, scale_range
+from dfer_data.faces.aligned_faces import FaceMaker
 from dfer_data.types import Detection, Floats, LandmarkScheme, Track
 
 SAME_FACE_IOU = 0.3
@@ -50,6 +53,19 @@ def second_differences(track: Track, *, scheme: LandmarkScheme) -> dict[int, flo
     iod = _iod(eye_centres(track.landmarks[rows], scheme))
     squares = (change**2).sum(axis=2).mean(axis=1) / iod**2
     return dict(zip((rows + track.first_frame).tolist(), squares.tolist(), strict=True))
+
+
+def alignment_scale_range(
+    track: Track, *, points: AlignPoints, config: PrepareConfig, scheme: LandmarkScheme
+) -> float | None:
+    """Return the range of the scale with which `prepare` would align a track, frame by frame; see `scale_range`.
+
+    None for a track that is shorter than the smoothing window.
+    """
+    if len(track) < config.smoothing_window_frames:
+        return None
+    maker = FaceMaker(replace(config, align_points=points, align_scale="frame"), scheme=scheme)
+    return scale_range(maker.matrices(maker.smoothed(track.boxes, track.landmarks)))
 
 
 def overlaps(one: Track, other: Track) -> Floats:

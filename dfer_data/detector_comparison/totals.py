@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import combinations
-from typing import Any
+from itertools import combinations, product
+from typing import Any, get_args
 
 import numpy as np
 
+from dfer_data.config import AlignPoints
 from dfer_data.detect.choices import DetectorUnderTest
 from dfer_data.detector_comparison.agreement import (
     SAME_FACE_IOU,
+    alignment_scale_range,
     landmark_distance,
     overlaps,
     same_face,
@@ -113,6 +115,11 @@ class DetectorRow:
     """CPU time of the detector."""
     frames_per_second: float
     """Frames per second of CPU time: the detector's throughput on one otherwise idle core."""
+    scale_range: float | None
+    """Median over its subjects of the range of the scale with which `prepare` aligns them: the 95th percentile over the
+    5th, less 1; None without a subject that is as long as the smoothing window."""
+    rigid_scale_range: float | None
+    """The same with `--align-points rigid`."""
 
 
 @dataclass(frozen=True)
@@ -200,7 +207,7 @@ class Totals:
 
     def __init__(self, contestants: Sequence[DetectorUnderTest], *, every: int) -> None:
         """`every`: step from one detected frame to the next; above 1 there is no jitter, only motion between frames."""
-        self._contestants, self._every = contestants, every
+        self._contestants, self._every = {contestant.name: contestant for contestant in contestants}, every
         self._num_frames = 0
         self._hits = dict.fromkeys((contestant.name for contestant in contestants), 0)
         self._subjects, self._cpu_seconds = dict(self._hits), dict.fromkeys(self._hits, 0.0)
@@ -208,6 +215,9 @@ class Totals:
         self._shared_jitter = {name: _Jitter() for name in self._hits}
         self._pairs = {pair: _PairTotals() for pair in combinations(self._hits, 2)}
         self._schemes = {contestant.name: contestant.detector.scheme for contestant in contestants}
+        self._scale_ranges: dict[tuple[str, AlignPoints], list[float]] = {
+            key: [] for key in product(self._hits, get_args(AlignPoints))
+        }
 
     def add(self, clip_id: str, seen: Mapping[str, FrameDetections], *, is_partial: bool) -> ClipRow:
         """Add every detector's results on a clip; return the clip's row."""
@@ -220,6 +230,8 @@ class Totals:
             self._hits[name] += result.num_hits
             self._subjects[name] += result.subject is not None
             self._cpu_seconds[name] += result.cpu_seconds
+            if result.subject is not None:
+                self._add_scale_ranges(name, result.subject)
         hits = {name: result.num_hits for name, result in seen.items()}
         subject_frames = {name: result.subject.num_detected if result.subject else 0 for name, result in seen.items()}
         return ClipRow(clip_id, num_frames, is_partial, hits, subject_frames, suspects)
@@ -254,12 +266,19 @@ class Totals:
             self._jitter[name].add(list(by_frame.values()))
             self._shared_jitter[name].add([by_frame[frame] for frame in sorted(shared_frames)])
 
+    def _add_scale_ranges(self, name: str, subject: Track) -> None:
+        config, scheme = self._contestants[name].config, self._schemes[name]
+        for points in get_args(AlignPoints):
+            found = alignment_scale_range(subject, points=points, config=config, scheme=scheme)
+            self._scale_ranges[name, points] += [] if found is None else [found]
+
     def detector_rows(self) -> tuple[DetectorRow, ...]:
         """Return the row of each detector."""
-        return tuple(self._detector_row(contestant) for contestant in self._contestants)
+        return tuple(self._detector_row(contestant) for contestant in self._contestants.values())
 
     def _detector_row(self, contestant: DetectorUnderTest) -> DetectorRow:
         name, cpu_seconds = contestant.name, self._cpu_seconds[contestant.name]
+        scale_ranges = [self._scale_ranges[name, points] for points in get_args(AlignPoints)]
         return DetectorRow(
             name,
             contestant.config.backbone,
@@ -274,6 +293,7 @@ class Totals:
             self._subjects[name],
             cpu_seconds,
             self._num_frames / cpu_seconds if cpu_seconds else 0.0,
+            *(float(np.median(found)) if found else None for found in scale_ranges),
         )
 
     def pair_rows(self) -> tuple[PairRow, ...]:

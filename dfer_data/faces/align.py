@@ -14,10 +14,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from dfer_data.config import AlignPoints
 from dfer_data.types import Floats, Image, LandmarkScheme
 
 AffineMatrix = npt.NDArray[np.float64]
 """(2, 3) float64: maps source pixels (x, y, 1) to aligned pixels."""
+AffineMatrices = npt.NDArray[np.float64]
+"""(N, 2, 3) float64: one AffineMatrix per row of a track."""
 
 _ARCFACE_112 = ((38.2946, 51.6963), (73.5318, 51.5014), (56.0252, 71.7366), (41.5493, 92.3655), (70.7299, 92.2041))
 # dlib's five points at the same 112 px: mean over 52 near-frontal frames of three people, aligned by RetinaFace.
@@ -25,12 +28,22 @@ _DLIB_112 = ((30.4, 53.6), (44.9, 53.6), (66.9, 53.6), (81.4, 53.6), (55.9, 79.3
 _TEMPLATES_112: Mapping[LandmarkScheme, tuple[tuple[float, float], ...]] = MappingProxyType(
     {"eyes-nose-mouth": _ARCFACE_112, "eye-corners-nose-base": _DLIB_112}
 )
+_NUM_RIGID: Mapping[LandmarkScheme, int] = MappingProxyType({"eyes-nose-mouth": 3, "eye-corners-nose-base": 5})
 
 
 def landmark_template(scheme: LandmarkScheme, *, size_px: int, scale: float) -> Floats:
     """Return the (5, 2) float32 target positions of the landmarks of `scheme` in an aligned picture of `size_px`."""
     points = np.array(_TEMPLATES_112[scheme], np.float64)
     return ((points - 56) * (size_px / 112) * scale + size_px / 2).astype(np.float32)
+
+
+def num_alignment_points(scheme: LandmarkScheme, points: AlignPoints) -> int:
+    """Return how many leading landmarks of `scheme` the alignment uses.
+
+    All five, or those that no expression moves by much: eyes and nose tip without the corners of the mouth; all of the
+    corners of the eyes and the base of the nose.
+    """
+    return 5 if points == "all" else _NUM_RIGID[scheme]
 
 
 def eye_centres(landmarks: Floats, scheme: LandmarkScheme) -> Floats:
@@ -56,6 +69,32 @@ def similarity(source: Floats, target: Floats) -> AffineMatrix:
         a, b = 1.0, 0.0
     linear = np.array([[a, -b], [b, a]])
     return np.concatenate([linear, (target_mean - linear @ source_mean)[:, None]], axis=1)
+
+
+def track_similarities(source: Floats, target: Floats) -> AffineMatrices:
+    """Return the transforms (N, 2, 3) of one scale that map the rows of a track, source (N, P, 2), onto target (P, 2).
+
+    The scale is the median of the rows' own least-squares scales. Rotation and shift of each row are the least-squares
+    ones for that scale, so they depend on no other row.
+    """
+    own = np.stack([similarity(points, target) for points in source])
+    scale, angles = float(np.median(scales(own))), np.arctan2(own[:, 1, 0], own[:, 0, 0])
+    a, b = scale * np.cos(angles), scale * np.sin(angles)
+    linear = np.stack([np.stack([a, -b], axis=1), np.stack([b, a], axis=1)], axis=1)
+    means = source.mean(axis=1, dtype=np.float64)
+    shift = target.mean(axis=0, dtype=np.float64) - (linear @ means[:, :, None])[:, :, 0]
+    return np.concatenate([linear, shift[:, :, None]], axis=2)
+
+
+def scales(matrices: AffineMatrices) -> npt.NDArray[np.float64]:
+    """Return the scales (N,) of transforms (N, 2, 3), in aligned pixels per source pixel."""
+    return np.asarray(np.hypot(matrices[:, 0, 0], matrices[:, 1, 0]))
+
+
+def scale_range(matrices: AffineMatrices) -> float:
+    """Return by how much the scale of transforms (N, 2, 3) varies: the 95th percentile over the 5th, less 1."""
+    low, high = np.percentile(scales(matrices), (5, 95))
+    return float(high / low - 1)
 
 
 def box_corners(boxes: Floats) -> Floats:

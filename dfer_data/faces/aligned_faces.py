@@ -17,17 +17,21 @@ import simplejpeg
 
 from dfer_data.config import PrepareConfig
 from dfer_data.faces.align import (
+    AffineMatrices,
     AffineMatrix,
     box_corners,
     landmark_template,
+    num_alignment_points,
     reaches_outside,
     similarity,
     smooth,
     square,
+    track_similarities,
     warp,
 )
 from dfer_data.faces.tracker import ActiveTrack, Tracker
 from dfer_data.types import Floats, Frame, FrameFlag, FrameRecord, Image, LandmarkScheme, Track
+from dfer_data.video.resize import LEAST_SHRINK
 
 _WAITING_BYTES = 192 * 2**20  # limit for frames that wait for their landmarks
 _FACE_BYTES = 96 * 2**20  # limit for faces that wait for the choice of the subject
@@ -50,7 +54,8 @@ class FaceMaker:
     def __init__(self, config: PrepareConfig, *, scheme: LandmarkScheme) -> None:
         """`scheme`: the detector's landmark scheme."""
         self._config, self.scheme = config, scheme
-        self._target = landmark_template(scheme, size_px=config.size_px, scale=config.template_scale)
+        template = landmark_template(scheme, size_px=config.size_px, scale=config.template_scale)
+        self._target = template[: num_alignment_points(scheme, config.align_points)]
         self.encode = encoder(config)
 
     def smoothed(self, boxes: Floats, landmarks: Floats) -> Floats:
@@ -58,22 +63,32 @@ class FaceMaker:
         points = np.concatenate([landmarks, box_corners(boxes)], axis=1)
         return smooth(points, window_frames=self._config.smoothing_window_frames, order=self._config.smoothing_order)
 
-    def face(self, frame: Frame, points: Floats, *, box: Floats, score: float, flag: int) -> Face:
-        """Warp and encode the face of a frame from its smoothed points (7, 2)."""
-        size_px, matrix = self._config.size_px, self._matrix(points)
+    def matrices(self, points: Floats) -> AffineMatrices:
+        """Return the transforms (N, 2, 3) of rows of a track from their smoothed points (N, 7, 2).
+
+        With `align_scale` track, they must be all rows of the track.
+        """
+        if self._config.align == "box":
+            size_px, padding = self._config.size_px, self._config.box_padding
+            return np.stack([square(corners, size_px=size_px, padding=padding) for corners in points[:, 5:]])
+        landmarks = points[:, : len(self._target)]
+        if self._config.align_scale == "track":
+            return track_similarities(landmarks, self._target)
+        return np.stack([similarity(row, self._target) for row in landmarks])
+
+    def face(
+        self, frame: Frame, matrix: AffineMatrix, landmarks: Floats, *, box: Floats, score: float, flag: int
+    ) -> Face:
+        """Warp and encode the face of a frame by its transform; `landmarks` (5, 2) are the smoothed ones."""
+        size_px = self._config.size_px
         height, width = frame.image.shape[:2]
         flags = FrameFlag(flag)
         if reaches_outside(matrix, size_px=size_px, width_px=width, height_px=height):
             flags |= FrameFlag.OUTSIDE_BORDER
         if frame.is_damaged:
             flags |= FrameFlag.DAMAGED_SOURCE
-        record = FrameRecord(frame.index, frame.pts_seconds, box, points[:5], score, int(flags))
+        record = FrameRecord(frame.index, frame.pts_seconds, box, landmarks, score, int(flags))
         return Face(self.encode(warp(frame.image, matrix, size_px=size_px)), record)
-
-    def _matrix(self, points: Floats) -> AffineMatrix:
-        if self._config.align == "box":
-            return square(points[5:], size_px=self._config.size_px, padding=self._config.box_padding)
-        return similarity(points[:5], self._target)
 
     def keeps(self, flag: int) -> bool:
         """Return whether a row is stored: `undetected` drop leaves out the rows of gaps."""
@@ -82,17 +97,20 @@ class FaceMaker:
     def faces(self, track: Track, frames: Iterator[Frame]) -> Iterator[Face]:
         """Yield the faces of a whole track in frame order; `frames` are the frames of the track."""
         points = self.smoothed(track.boxes, track.landmarks)
+        matrices = self.matrices(points)
         for frame in frames:
             row = frame.index - track.first_frame
             if self.keeps(track.flags[row]):
                 score, flag = float(track.scores[row]), int(track.flags[row])
-                yield self.face(frame, points[row], box=track.boxes[row], score=score, flag=flag)
+                yield self.face(frame, matrices[row], points[row, :5], box=track.boxes[row], score=score, flag=flag)
 
     def final_rows(self, track: ActiveTrack) -> int:
-        """Return the number of leading rows of a track that no later frame can change."""
+        """Return the number of leading rows of a track whose faces no later frame can change."""
         window = self._config.smoothing_window_frames
         if track.is_closed:
             return len(track)
+        if self._config.align_scale == "track":
+            return 0  # the scale is known after the last frame
         return len(track) - window // 2 if len(track) >= window else 0
 
     def points_of(self, track: ActiveTrack, start: int, stop: int) -> Floats:
@@ -129,9 +147,11 @@ class FacesOnTheWay:
             return
         self._frames.append(frame)
         self._num_waiting_bytes += frame.image.nbytes
-        self.make()
+        if not self._tracker.has_rewritten:
+            self.make()
         if (
-            self._num_waiting_bytes > _WAITING_BYTES
+            self._tracker.has_rewritten  # faces made of the rows would have to be taken back
+            or self._num_waiting_bytes > _WAITING_BYTES
             or self._num_face_bytes > _FACE_BYTES
             or len(self._tracker.open) > _MAX_TRACKS
         ):
@@ -165,12 +185,13 @@ class FacesOnTheWay:
         if stop <= start:
             return
         first = self._frames[0].index
-        for row, points in zip(range(start, stop), self._maker.points_of(track, start, stop), strict=True):
+        points = self._maker.points_of(track, start, stop)
+        for row, matrix, landmarks in zip(range(start, stop), self._maker.matrices(points), points[:, :5], strict=True):
             if not self._maker.keeps(track.flags[row]):
                 continue
             frame = self._frames[track.first_frame + row - first]
             score, flag = track.scores[row], int(track.flags[row])
-            face = self._maker.face(frame, points, box=track.boxes[row], score=score, flag=flag)
+            face = self._maker.face(frame, matrix, landmarks, box=track.boxes[row], score=score, flag=flag)
             track_faces.faces.append(face)
             self._num_face_bytes += len(face.payload)
         track_faces.num_rows = stop
@@ -180,12 +201,16 @@ def encoder(config: PrepareConfig) -> Callable[[Image], bytes]:
     """Return the function that encodes a (size, size, 3) uint8 RGB picture as stored bytes."""
     if config.store == "clips16":
         return lambda image: image.tobytes()
-    return lambda image: bytes(simplejpeg.encode_jpeg(image, quality=config.jpeg_quality, colorsubsampling="420"))
+    quality, chroma = config.jpeg_quality, config.jpeg_subsampling
+    return lambda image: bytes(simplejpeg.encode_jpeg(image, quality=quality, colorsubsampling=chroma))
 
 
-def decode(payload: bytes, config: PrepareConfig) -> npt.NDArray[np.uint8]:
-    """Decode stored bytes to an (H, W, 3) uint8 RGB picture."""
+def decode(payload: bytes, config: PrepareConfig, *, least_px: int = 0) -> npt.NDArray[np.uint8]:
+    """Decode stored bytes to an (H, W, 3) uint8 RGB picture.
+
+    `least_px`: decode a JPEG of twice this side or more at its smallest scale of at least it; 0: at its full size.
+    """
     if config.store == "clips16":
         return np.frombuffer(payload, np.uint8).reshape(config.size_px, config.size_px, 3)
-    decoded: Any = simplejpeg.decode_jpeg(payload)
+    decoded: Any = simplejpeg.decode_jpeg(payload, min_height=least_px, min_width=least_px, min_factor=LEAST_SHRINK)
     return np.asarray(decoded, np.uint8)

@@ -115,6 +115,24 @@ class ActiveTrack:
         between = [picture for index, picture in pictures if index > first_index]
         return is_other_scene(anchor, between, detection.appearance)
 
+    def hand_over(self, detection: Detection) -> list[tuple[int, Detection]]:
+        """Remove and return the last detections, by frame, that look more like `detection` than like the anchor.
+
+        A transition is seen once most of the picture has changed, which may be frames after the face has.
+        """
+        handed: list[tuple[int, Detection]] = []
+        while len(self.recent) > 1:
+            index, appearance = self.recent[-1]
+            if distance(appearance, detection.appearance) >= distance(appearance, self.anchor):
+                break
+            self.recent.pop()
+            row = self._detected.pop()
+            handed.insert(0, (index, Detection(self.boxes[row], self.scores[row], self.landmarks[row], appearance)))
+        for rows in (self.boxes, self.landmarks, self.scores, self.flags):
+            del rows[self._detected[-1] + 1 :]
+        self.num_missed += len(handed)
+        return handed
+
     def _fill(self, num_steps: int, detection: Detection) -> None:
         flag = FrameFlag.GAP_FILLED if self.num_missed else FrameFlag.BETWEEN_KEYFRAMES
         box, landmarks = self.boxes[-1], self.landmarks[-1]
@@ -162,6 +180,8 @@ class Tracker:
         self.open: list[ActiveTrack] = []
         self.tracks: list[ActiveTrack] = []
         self._pictures: Overviews = deque(maxlen=2 * _ANCHOR_FRAMES)
+        self.has_rewritten = False
+        """Whether rows of a track have been taken from it again, after a transition."""
 
     def add(self, index: int, found: Sequence[Detection] | None, *, is_cut: bool = False) -> None:
         """Take the detections of frame `index`, None if the detector skipped it. `is_cut`: it begins another shot."""
@@ -193,12 +213,16 @@ class Tracker:
         self.open = []
 
     def _begin(self, index: int, detection: Detection, before: Sequence[ActiveTrack]) -> None:
-        track = ActiveTrack(len(self.tracks), index)
+        track, own = ActiveTrack(len(self.tracks), index), [(index, detection)]
         for other in before:
             is_here = float(box_iou(other.boxes[-1], detection.box[None])[0]) >= self._iou
             if is_here and other.anchor is not None and other.is_replaced_by(detection, self._pictures):
                 track.came_from = other.recent[0][0], other.anchor
-        track.add(index, detection)
+                if not other.is_closed:
+                    own = [*other.hand_over(detection), (index, detection)]
+        track.first_frame, self.has_rewritten = own[0][0], self.has_rewritten or len(own) > 1
+        for number, one in own:
+            track.add(number, one)
         self.tracks.append(track)
         self.open.append(track)
 

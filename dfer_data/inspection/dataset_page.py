@@ -108,8 +108,10 @@ def _provenance(document: dict[str, Any]) -> str:
         return "Shipped crops, unchanged."
     interval = config.detect_every
     frames = "all frames" if interval == 1 else f"one frame in {interval}, and more where faces change"
+    alignment = f"{config.align} alignment" + (" by rigid points" if config.align_points == "rigid" else "")
+    alignment += " with one scale per track" if config.align_scale == "track" else ""
     return (
         f"Faces by {config.detector} {config.backbone} (weights sha256 {config.weights_sha256[:12]}), long side "
-        f"{config.det_size_px} px, in {frames}; {config.align} alignment to {config.size_px} px; subject: "
+        f"{config.det_size_px} px, in {frames}; {alignment} to {config.size_px} px; subject: "
         f"{config.subject}."
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dfer_data.inspection.id_order import neighbours_section
 from dfer_data.inspection.reliability import reliability_sections
 from dfer_data.render.figure import new_figure, png_of
 from dfer_data.render.tables import Section
@@ -27,11 +28,16 @@ _MOST_BARS = 26
 
 
 def statistics_sections(dataset: PreparedDataset) -> list[Section]:
-    """Return the tables: measures of clips, classes in folds, reliability by class, failures by code.
+    """Return the tables: measures of clips, classes in folds, neighbouring ids, reliability by class, failures by code.
 
     Raises CorruptShardError for a damaged shard.
     """
-    return [measures_section(dataset.clips), balance_section(dataset), *reliability_sections(dataset)]
+    return [
+        measures_section(dataset.clips),
+        balance_section(dataset),
+        neighbours_section(dataset),
+        *reliability_sections(dataset),
+    ]
 
 
 def measures_of(clips: pd.DataFrame) -> dict[str, pd.Series[float]]:

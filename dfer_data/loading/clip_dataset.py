@@ -21,17 +21,18 @@ import torch
 from torch.utils.data import Dataset
 
 from dfer_data import frame_sampling as sample
-from dfer_data.errors import UsageError
+from dfer_data.errors import CorruptDataError, UsageError
 from dfer_data.frame_sampling import DEFAULT_SAMPLER, DEFAULT_SHORT
+from dfer_data.loading.frame_cache import FrameCache
 from dfer_data.loading.prepared import PreparedDataset
+from dfer_data.shards.layout import CLIPS_NAME
 from dfer_data.shards.reader import ShardReader
 from dfer_data.types import Image
-from dfer_data.video.resize import resized
+from dfer_data.video.resize_rules import JpegScale, ResizeRule
 
 Sampling = Literal["train", "test", "frame"]
 TensorLayout = Literal["TCHW", "CTHW", "THWC"]
 _ORDER = {"TCHW": (0, 1, 2, 3), "CTHW": (1, 0, 2, 3), "THWC": (0, 2, 3, 1)}
-Pictures = dict[int, Image]
 
 
 class ClipSample(NamedTuple):
@@ -69,8 +70,21 @@ class Clips(Protocol):
         """(V, T, size, size, 3): views, frames and pixels of one clip."""
         ...
 
+    @property
+    def frame_counts(self) -> npt.NDArray[np.int64]:
+        """(num_clips,) stored frames of each clip."""
+        ...
+
     def __len__(self) -> int:
         """Return the number of clips."""
+        ...
+
+    def frame_indices(self, index: int) -> sample.FrameIndices:
+        """Return the frames that make up a clip in this epoch, (V, T) int32; BLACK for a black frame."""
+        ...
+
+    def read_all_into(self, index: int, out: Image) -> None:
+        """Read all frames of a clip into `out`, (frame_counts[index], size, size, 3) uint8."""
         ...
 
     def read_into(self, index: int, out: Image) -> None:
@@ -80,7 +94,7 @@ class Clips(Protocol):
 
 @dataclass(frozen=True)
 class FrameDraw:
-    """Which frames of a clip an item has."""
+    """Which frames of a clip an item has, and how they become pictures of its size."""
 
     sampling: Sampling | None = None
     """`train` draws T frames by the formula of `sampler`, `test` takes its test views, `frame` draws a single frame
@@ -91,6 +105,14 @@ class FrameDraw:
     """Rule for clips with fewer than T frames (`frame_sampling.SHORT_RULES`); `drop` leaves them out."""
     seed: int = 0
     """Seed of all randomness."""
+    sample_by: sample.SampleBy = "frames"
+    """`time` places frames on a grid of `reference_fps` points per second (`frame_sampling.frames_on_grid`)."""
+    reference_fps: float = sample.REFERENCE_FPS
+    """Points of that grid per second."""
+    resize: ResizeRule = "auto"
+    """Rule for frames that are stored at another size (`dfer_data.video.resize`)."""
+    decode: JpegScale = "full"
+    """Whether frames that shrink by 2 or more are decoded at a smaller scale first."""
 
 
 _DEFAULT_DRAW = FrameDraw()
@@ -132,17 +154,18 @@ class FaceClipDataset(Dataset[ClipSample]):
             mean: three numbers for values in 0..1; with `std`, items are float32, (x / 255 - mean) / std; else uint8.
             std: three numbers above 0.
             transform: applied to the uint8 frames (T, 3, size, size) before layout, mean and std.
-            draw: which frames of a clip an item has.
-            keep_in_memory: decode all frames of each clip once and keep them.
+            draw: which frames of a clip an item has, and how they are resized.
+            keep_in_memory: decode all frames of each clip once and keep them (`FrameCache`).
 
         Clips stored as `clips16` always give their sixteen frames. Raises UsageError for an unknown fold, clip,
-        sampler, layout or rule, for a clip without a label or a face, and for `clip_ids` that the rule leaves out.
-        Reading raises CorruptShardError with shard and clip.
+        sampler, layout or rule, for a clip without a label or a face, for `clip_ids` that the rule leaves out, and for
+        clips without times that are sampled by time. Reading raises CorruptShardError with shard and clip.
         """
         if layout not in get_args(TensorLayout):
             raise UsageError(f"layout {layout!r}: one of {', '.join(get_args(TensorLayout))} is needed")
         self._sampler = sample.sampler(draw.sampler, clip_frames=num_frames).name
         self._short, self._num_frames = sample.checked_short_rule(draw.short), num_frames
+        self._grid_fps = sample.checked_grid(draw.sample_by, draw.reference_fps)
         self._layout, self._transform, self._norm = layout, transform, _normalisation(mean, std)
         self.prepared = data if isinstance(data, PreparedDataset) else PreparedDataset(data)
         self._refuse_other_policies_for_baked_frames()
@@ -160,13 +183,24 @@ class FaceClipDataset(Dataset[ClipSample]):
         is_training = clip_ids is None and split == "train"
         self.sampling: Sampling = draw.sampling or ("train" if is_training else "test")
         self.size_px, self.seed = size_px, draw.seed
+        self._reading: dict[str, Any] = {"resize": draw.resize, "decode": draw.decode}
+        is_baked = self.prepared.document["config"]["store"] == "clips16"
+        counts = rows["num_frames"].to_numpy().astype(np.int64)
+        self.frame_counts: npt.NDArray[np.int64] = np.full_like(counts, sample.CLIP_FRAMES) if is_baked else counts
+        """(num_clips,) stored frames of each clip."""
         self._shared_epoch = torch.zeros((), dtype=torch.int64)
         self._share_epoch()
-        self._decoded_clips: dict[int, Pictures] | None = {} if keep_in_memory else None
+        self._refuse_clips_without_times()
+        self._cache: FrameCache | None = FrameCache(self) if keep_in_memory else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state without decoded frames, for a copy in another process."""
+        return self.__dict__ | {"_cache": self._cache is not None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore a pickled dataset, which shares the epoch with its own workers."""
+        """Restore a pickled dataset, which shares the epoch with its own workers, and decodes frames anew."""
         self.__dict__.update(state)
+        self._cache = FrameCache(self) if state["_cache"] else None
         self._share_epoch()
 
     def _share_epoch(self) -> None:
@@ -211,47 +245,73 @@ class FaceClipDataset(Dataset[ClipSample]):
     @property
     def item_shape(self) -> tuple[int, int, int, int, int]:
         """(V, T, size, size, 3): views, frames and pixels of one clip, as `read_into` fills them."""
-        num_views, num_frames = self._frame_indices(0).shape if self.clip_ids else (1, self._num_frames)
+        num_views, num_frames = self.frame_indices(0).shape if self.clip_ids else (1, self._num_frames)
         return num_views, num_frames, self.size_px, self.size_px, 3
 
     def read_into(self, index: int, out: Image) -> None:
         """Read one clip into `out`, uint8 of `item_shape`; several threads may do so at once."""
+        if self._cache is not None:
+            self._cache.read_into(index, out)
+            return
         reader, row, clip_id = self._locate(index)
-        frame_indices = self._frame_indices(index).reshape(-1).tolist()
+        numbers = self.frame_indices(index).reshape(-1).tolist()
         slots = out.reshape(-1, *out.shape[2:])  # (VT, H, W, C)
-        if self._decoded_clips is not None and index not in self._decoded_clips:
-            self._decoded_clips[index] = self._read_all(reader, row, clip_id)
-        decoded: dict[int, Image] = {} if self._decoded_clips is None else dict(self._decoded_clips[index])
-        for frame_index, slot in zip(frame_indices, slots, strict=True):
-            if frame_index == sample.BLACK:
-                slot[:] = 0
-            elif frame_index in decoded:
-                slot[:] = decoded[frame_index]
-            else:
-                reader.read_into(row, frame_index, slot, clip_id=clip_id)
-                decoded[frame_index] = slot
+        reader.read_frames(row, numbers, slots, clip_id=clip_id, **self._reading)
 
-    def _read_all(self, reader: ShardReader, row: int, clip_id: str) -> Pictures:
-        indices = range(reader.num_frames(row))
-        return {i: resized(reader.frame(row, i, clip_id=clip_id), size_px=self.size_px) for i in indices}
+    def read_all_into(self, index: int, out: Image) -> None:
+        """Read all frames of a clip into `out`, (frame_counts[index], size, size, 3) uint8.
 
-    def _frame_indices(self, index: int) -> sample.FrameIndices:
-        """Return the frame indices of each view of a clip, (V, T) int32."""
+        Raises CorruptDataError for another number of frames in the shard than in the manifest.
+        """
         reader, row, clip_id = self._locate(index)
-        num_frames = reader.num_frames(row)
+        if reader.num_frames(row) != len(out):
+            raise CorruptDataError(
+                f"{self.prepared.root}: clip {clip_id} has {reader.num_frames(row)} frames in its shard, {len(out)} in "
+                f"{CLIPS_NAME}; get the dataset again, or prepare it"
+            )
+        reader.read_frames(row, range(len(out)), out, clip_id=clip_id, **self._reading)
+
+    def frame_indices(self, index: int) -> sample.FrameIndices:
+        """Return the frames that make up a clip in this epoch, (V, T) int32; BLACK for a black frame."""
+        reader, row, clip_id = self._locate(index)
+        num_frames, grid = reader.num_frames(row), self._grid(index)
         epoch = 0 if self.sampling == "test" else self.epoch
         rng = np.random.default_rng((self.seed, epoch, zlib.crc32(clip_id.encode("utf-8"))))
         if self.sampling == "frame":
-            return rng.integers(0, num_frames, (1, 1)).astype(np.int32)
+            points = np.arange(num_frames, dtype=np.int32) if grid is None else grid
+            return points[rng.integers(0, len(points), (1, 1))]
         split: Literal["train", "test"] = "test" if reader.store == "clips16" else self.sampling  # baked frames
         return sample.frames_of_clip(
             num_frames,
+            grid=grid,
             part=split,
             sampler_name=self._sampler,
             short=self._short,
             rng=rng,
             clip_frames=self._num_frames,
         )
+
+    def _grid(self, index: int) -> sample.FrameIndices | None:
+        """Return the frame at each point of a clip's time grid; None if frames are counted."""
+        if self._grid_fps is None:
+            return None
+        return sample.frames_on_grid(self._times(index), fps=self._grid_fps)
+
+    def _times(self, index: int) -> npt.NDArray[np.float32]:
+        """Return the times of a clip's frames in seconds, (N,); NaN where unknown."""
+        reader, row, _ = self._locate(index)
+        times: npt.NDArray[np.float32] = reader.tensor("pts_seconds")[slice(*reader.clip_offsets[row : row + 2])]
+        return times
+
+    def _refuse_clips_without_times(self) -> None:
+        if self._grid_fps is None:
+            return
+        untimed = [clip_id for i, clip_id in enumerate(self.clip_ids) if not sample.has_times(self._times(i))]
+        if untimed:
+            raise UsageError(
+                f"{self.prepared.root}: {len(untimed)} clips have no times ({', '.join(untimed[:3])}...); shipped "
+                "crops have none: sample_by = 'frames' counts frames instead"
+            )
 
     def _locate(self, index: int) -> tuple[ShardReader, int, str]:
         """Return the shard, the row and the id of a clip."""
@@ -275,10 +335,12 @@ class FaceClipDataset(Dataset[ClipSample]):
 
     def _refuse_other_policies_for_baked_frames(self) -> None:
         config, policy = self.prepared.document["config"], (self._sampler, self._short, self._num_frames)
-        if config["store"] == "clips16" and policy != (DEFAULT_SAMPLER, DEFAULT_SHORT, sample.CLIP_FRAMES):
+        is_baked, by_time = config["store"] == "clips16", "" if self._grid_fps is None else " by time"
+        if is_baked and (by_time or policy != (DEFAULT_SAMPLER, DEFAULT_SHORT, sample.CLIP_FRAMES)):
             raise UsageError(
                 f"{self.prepared.root} holds sixteen baked frames per clip ({DEFAULT_SAMPLER}, {DEFAULT_SHORT}), not "
-                f"{self._num_frames} of {self._sampler}, {self._short}; prepare with --store frames for other sampling"
+                f"{self._num_frames} of {self._sampler}{by_time}, {self._short}; prepare with --store frames for other "
+                "sampling"
             )
 
 

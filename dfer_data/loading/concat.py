@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.errors import UsageError
+from dfer_data.frame_sampling import FrameIndices
 from dfer_data.loading.clip_dataset import FaceClipDataset
 from dfer_data.types import Image
 
@@ -84,5 +85,27 @@ class ConcatClips:
 
     def read_into(self, index: int, out: Image) -> None:
         """Read one clip into `out`, uint8 of `item_shape`; several threads may do so at once."""
+        part, number = self._part_of(index)
+        part.read_into(number, out)
+
+    def read_all_into(self, index: int, out: Image) -> None:
+        """Read all frames of a clip into `out`, (frame_counts[index], size, size, 3) uint8."""
+        part, number = self._part_of(index)
+        part.read_all_into(number, out)
+
+    def frame_indices(self, index: int) -> FrameIndices:
+        """Return the frames that make up a clip in this epoch, (V, T) int32; BLACK for a black frame."""
+        part, number = self._part_of(index)
+        return part.frame_indices(number)
+
+    @property
+    def frame_counts(self) -> npt.NDArray[np.int64]:
+        """(num_clips,) stored frames of each clip."""
+        return np.concatenate(
+            [part.frame_counts[indices] for part, indices in zip(self._parts, self._kept, strict=True)]
+        )
+
+    def _part_of(self, index: int) -> tuple[FaceClipDataset, int]:
+        """Return the dataset that holds a clip, and its number there."""
         number = int(np.searchsorted(self._starts, index, side="right")) - 1
-        self._parts[number].read_into(int(self._kept[number][index - self._starts[number]]), out)
+        return self._parts[number], int(self._kept[number][index - self._starts[number]])

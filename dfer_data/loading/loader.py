@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from dfer_data.errors import UsageError
 from dfer_data.loading.clip_dataset import Clips, FaceClipDataset
 from dfer_data.loading.epoch_order import ClipNumbers, of_rank, resampled, shuffled
 from dfer_data.loading.epoch_order import steps as cut_into_steps
+from dfer_data.loading.frame_cache import FrameCache
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,7 @@ class ClipLoader:
         rank, world_size: the part of each step to read; see `epoch_order.steps`.
         pins: use page-locked buffers, for copies to a GPU.
         shares: (num_classes,) share of each class in an epoch, `epoch_order.resampled`; None: every clip once.
+        cache: decoded frames of this dataset (`open_cache`), which several loaders may share; None: decode each time.
     """
 
     def __init__(
@@ -63,6 +66,7 @@ class ClipLoader:
         world_size: int = 1,
         pins: bool = False,
         shares: Sequence[float] | None = None,
+        cache: FrameCache | None = None,
     ) -> None:
         if isinstance(dataset, FaceClipDataset) and not dataset.is_plain:
             raise UsageError("ClipLoader gives uint8 clips: layout, mean, std and transform are for torch's DataLoader")
@@ -70,18 +74,21 @@ class ClipLoader:
         self._batch_size, self._shuffles, self._num_threads, self._pins = batch_size, shuffles, num_threads, pins
         self._ahead = ahead if num_threads else 0
         self._rank, self._world_size, self._shares = rank, world_size, shares
+        self._cache = cache
+        self._gathers = cache is not None and not cache.is_on_host
         self._free: list[torch.Tensor] = []
 
     def epoch(self, number: int, *, start: int = 0) -> Iterator[Batch]:
         """Yield the batches of an epoch, beginning with batch `start`; sets the dataset's epoch.
 
-        The frames of a batch are valid until the next one is requested. Raises CorruptShardError with shard and clip.
+        The frames of a batch are valid until the next one is requested; with a cache on a device they are on that
+        device, and stay valid. Raises CorruptShardError with shard and clip.
         """
         self.dataset.epoch = number
         steps = self._steps(number)
         batches = [of_rank(step, rank=self._rank, world_size=self._world_size) for step in steps]
         pool = ThreadPoolExecutor(self._num_threads) if self._num_threads else None
-        pending: deque[tuple[torch.Tensor, list[Future[None]]]] = deque()
+        pending: deque[tuple[torch.Tensor | None, list[Future[None]]]] = deque()
         next_to_read = start
         try:
             for position in range(start, len(batches)):
@@ -92,7 +99,8 @@ class ClipLoader:
                 for future in futures:
                     future.result()
                 yield self._batch(batches[position], buffer, len(steps[position]), next_position=position + 1)
-                self._free.append(buffer)
+                if buffer is not None:
+                    self._free.append(buffer)
         finally:
             if pool is not None:
                 pool.shutdown(wait=True, cancel_futures=True)
@@ -118,20 +126,32 @@ class ClipLoader:
 
     def _start_reading(
         self, indices: ClipNumbers, capacity: int, pool: ThreadPoolExecutor | None
-    ) -> tuple[torch.Tensor, list[Future[None]]]:
-        """Read clips into a buffer for `capacity` clips; with a pool, only submit the reads."""
-        shape = (capacity, *self.dataset.item_shape)
-        self._free = [buffer for buffer in self._free if buffer.shape == shape]
-        buffer = self._free.pop() if self._free else torch.empty(shape, dtype=torch.uint8, pin_memory=self._pins)
-        slots = zip(indices.tolist(), buffer.numpy(), strict=False)
+    ) -> tuple[torch.Tensor | None, list[Future[None]]]:
+        """Read clips into a buffer for `capacity` clips, or into a cache on a device; with a pool, only submit that."""
+        buffer, numbers = None, indices.tolist()
+        if self._cache is not None and self._gathers:
+            reads = [partial(self._cache.fill, index) for index in numbers]
+        else:
+            shape = (capacity, *self.dataset.item_shape)
+            self._free = [buffer for buffer in self._free if buffer.shape == shape]
+            buffer = self._free.pop() if self._free else torch.empty(shape, dtype=torch.uint8, pin_memory=self._pins)
+            read_into = self.dataset.read_into if self._cache is None else self._cache.read_into
+            reads = [partial(read_into, index, out) for index, out in zip(numbers, buffer.numpy(), strict=False)]
         if pool is not None:
-            return buffer, [pool.submit(self.dataset.read_into, index, out) for index, out in slots]
-        for index, out in slots:
-            self.dataset.read_into(index, out)
+            return buffer, [pool.submit(read) for read in reads]
+        for read in reads:
+            read()
         return buffer, []
 
-    def _batch(self, indices: ClipNumbers, buffer: torch.Tensor, num_clips_of_all: int, *, next_position: int) -> Batch:
-        views = buffer[: len(indices)].permute(0, 1, 2, 5, 3, 4)  # (B, V, T, 3, size, size)
+    def _batch(
+        self, indices: ClipNumbers, buffer: torch.Tensor | None, num_clips_of_all: int, *, next_position: int
+    ) -> Batch:
+        if buffer is not None:
+            clips = buffer[: len(indices)]
+        else:
+            assert self._cache is not None
+            clips = self._cache.gathered(indices)
+        views = clips.permute(0, 1, 2, 5, 3, 4)  # (B, V, T, 3, size, size)
         return Batch(
             frames=views if views.shape[1] > 1 else views[:, 0],
             labels=torch.from_numpy(self.dataset.labels[indices]),

@@ -23,10 +23,10 @@ from dfer_data.shards.reader import ShardReader, open_shard
 from dfer_data.storage.files import ORIGIN_NAME, is_url, sha256_file
 from dfer_data.storage.shard_bytes import LocalBytes, ShardBytes
 from dfer_data.types import FrameFlag, Image
-from dfer_data.video.resize import resized
 
 if TYPE_CHECKING:
     from dfer_data.storage.url_cache import Remote
+    from dfer_data.video.resize_rules import ResizeRule
 
 _STRIP_ROWS, _STRIP_PX = 7, 64  # of the filmstrip in a notebook
 
@@ -231,15 +231,16 @@ class PreparedDataset:
         rows = [np.reshape(strip, (_STRIP_PX, -1, 3)) for strip in strips]  # (H, T, W, C) -> (H, T * W, C)
         return np.ascontiguousarray(np.concatenate(rows))
 
-    def read_clip(self, clip_id: str, *, size_px: int = 224) -> npt.NDArray[np.uint8]:
-        """Return the 16 test frames of a clip as (16, 3, size, size) uint8 RGB.
+    def read_clip(self, clip_id: str, *, size_px: int = 224, resize: ResizeRule = "auto") -> npt.NDArray[np.uint8]:
+        """Return the 16 test frames of a clip as (16, 3, size, size) uint8 RGB, resized by a named rule.
 
         Raises UsageError for a clip that is unknown or has no faces, CorruptShardError for damaged bytes.
         """
         reader, row = self._reader_of(clip_id)
         indices = reader.clip16_index(row).tolist()
-        frames = {i: resized(reader.frame(row, i, clip_id=clip_id), size_px=size_px) for i in set(indices)}
-        return np.stack([frames[i] for i in indices]).transpose(0, 3, 1, 2).copy()  # (T, H, W, C) -> (T, C, H, W)
+        frames = np.empty((len(indices), size_px, size_px, 3), np.uint8)
+        reader.read_frames(row, indices, frames, clip_id=clip_id, resize=resize)
+        return frames.transpose(0, 3, 1, 2).copy()  # (T, H, W, C) -> (T, C, H, W)
 
 
 def open_dataset(root: Path | str) -> PreparedDataset:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dfer_data.config import Limits
+from dfer_data.detect.gpus import worker_memory_mb
 from dfer_data.errors import VideoError, WorkerError
 from dfer_data.preparation.messages import Beat, Message, Ready, Stopped
 from dfer_data.preparation.schedule import Schedule, Step
@@ -147,6 +148,7 @@ class _Crew:
     ) -> None:
         self._schedule, self._place, self._limits, self._on_event = schedule, place, limits, on_event
         self._workforce, self._num_workers = workforce, num_workers
+        self._max_memory_mb = limits.max_memory_mb or worker_memory_mb(place.config.device)
         self._workers: list[Worker] = []
         self._max_losses = max(_MAX_LOSSES_IN_A_ROW, num_workers)  # a machine that fails may take many at once
         self._num_losses = 0  # since a video was last finished
@@ -242,8 +244,8 @@ class _Crew:
         if now - worker.step_start > self._limits.max_video_seconds:
             hint = "--max-video-seconds allows more time"
             return VideoError("TIMEOUT", f"not finished after {self._limits.max_video_seconds:g} s", hint=hint)
-        if worker.resident_bytes > 2**20 * self._limits.max_memory_mb:
-            return out_of_memory(f"used more than {self._limits.max_memory_mb} MiB of memory")
+        if worker.resident_bytes > 2**20 * self._max_memory_mb:
+            return out_of_memory(f"used more than {self._max_memory_mb} MiB of memory")
         return None
 
     def _lose(self, worker: Worker, error: VideoError) -> None:

@@ -11,6 +11,7 @@ from multiprocessing.process import BaseProcess
 import psutil
 
 from dfer_data.config import Limits
+from dfer_data.detect.gpus import num_gpus
 from dfer_data.errors import VideoError
 from dfer_data.preparation.crew import OnEvent, Worker, crashed, out_of_memory, run_crew
 from dfer_data.preparation.messages import Message
@@ -40,9 +41,14 @@ class _Processes:
 
     def __init__(self, place: Workplace) -> None:
         self._place = place
+        self._num_gpus = num_gpus() if place.config.device == "cuda" else 0
+        self._num_hired = 0
 
     def hire(self) -> Worker:
-        return _Process(*start_worker(self._place))
+        """Start a worker; on a machine with GPUs, they take turns."""
+        gpu = self._num_hired % self._num_gpus if self._num_gpus else None
+        self._num_hired += 1
+        return _Process(*start_worker(self._place, gpu=gpu))
 
     def wait(self, workers: Sequence[Worker], *, timeout_seconds: float) -> Sequence[Worker]:
         by_connection = {worker.connection: worker for worker in workers if isinstance(worker, _Process)}

@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 
 from dfer_data.detect.base import Detector
+from dfer_data.detect.gpus import take_gpu
 from dfer_data.detect.registry import build_detector
 from dfer_data.preparation.messages import Beat, Ready, ShardDone, stopped
 from dfer_data.preparation.schedule import Step
@@ -23,22 +24,27 @@ EXIT_MEMORY = 86
 """Exit code of a worker that could not allocate memory."""
 
 
-def start_worker(place: Workplace) -> tuple[Connection, BaseProcess]:
-    """Start a worker; return the parent's end of its pipe, on which it sends Ready first, and the process."""
+def start_worker(place: Workplace, *, gpu: int | None = None) -> tuple[Connection, BaseProcess]:
+    """Start a worker; return the parent's end of its pipe, on which it sends Ready first, and the process.
+
+    `gpu`: number of the GPU on which it detects faces, if it does so on one.
+    """
     context = multiprocessing.get_context("spawn")  # inherits no lock and no state
     parent_end, worker_end = context.Pipe()
-    process = context.Process(target=_work, args=(worker_end, place), daemon=True)
+    process = context.Process(target=_work, args=(worker_end, place, gpu), daemon=True)
     with safe_imports():
         process.start()
     worker_end.close()
     return parent_end, process
 
 
-def _work(connection: Connection, place: Workplace) -> None:
+def _work(connection: Connection, place: Workplace, gpu: int | None) -> None:
     """Run in the worker process: answer each step until None arrives."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole group; the parent decides
     end_with_parent()
     try:
+        if gpu is not None:
+            take_gpu(gpu)
         detector = build_detector(place.config, weights=place.weights)
         connection.send(Ready())
         for step in iter(connection.recv, None):

@@ -20,6 +20,7 @@ from typing import Any
 from uuid import uuid4
 
 from dfer_data.config import Cluster, Limits
+from dfer_data.detect.gpus import WORKERS_PER_GPU
 from dfer_data.errors import UsageError, VideoError, WorkerError
 from dfer_data.preparation.crew import OnEvent, Worker, crashed, out_of_memory, run_crew
 from dfer_data.preparation.messages import Beat, Message
@@ -87,7 +88,7 @@ def run_ray(
 
     Raises the errors of `run_processes`, and UsageError when a node lacks what a worker needs.
     """
-    num_gpus = cluster.ray_gpus if cluster.ray_gpus is not None else float(place.config.device == "cuda")
+    num_gpus = cluster.ray_gpus if cluster.ray_gpus is not None else (place.config.device == "cuda") / WORKERS_PER_GPU
     num_slots = _num_slots(num_gpus)
     work = place.work.absolute() / uuid4().hex
     place = replace(place, source=place.source.absolute(), out=place.out.with_work(work), work=work)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dfer_data.config import PREPARE_SETTINGS, Cluster, EngineName, Folding, Limits, Request, RunSettings, TaskShare
+from dfer_data.detect.gpus import most_workers
 from dfer_data.errors import DferError, UsageError
 from dfer_data.preparation.clip_remarks import remark_notes
 from dfer_data.preparation.crew import Event, WorkerLost
@@ -22,7 +23,6 @@ from dfer_data.preparation.plan import Plan, commit_plan, planned_subjects, rene
 from dfer_data.preparation.progress import PreparationProgress, ProgressCounter
 from dfer_data.preparation.request import ResolvedRequest, default_output, request_of, resolve_request
 from dfer_data.preparation.steps import ShardTask, VideoDone, VideosUnderWay, Workplace
-from dfer_data.processes import num_cores
 from dfer_data.settings import build_or_none, settings_of, split_settings
 from dfer_data.shards.clip_coverage import Coverage, read_coverage
 from dfer_data.shards.duplicates import find_duplicates, shard_opener
@@ -170,7 +170,7 @@ def plan_preparation(
     place = run.out or str(default_output(dataset, request.detector, crops=request.crops))
     target_at(place, work=run.work).check()  # before a large dataset is listed
     resolved = resolve_request(request, has_hardware=run.engine != "ray")
-    num_workers = run.workers or (None if run.engine == "ray" else num_cores())
+    num_workers = run.workers or (None if run.engine == "ray" else most_workers(resolved.plan.config.device))
     return PreparationPlanned(resolved, place, run, num_workers, Limits(**groups[Limits]), cluster, share)
 
 

@@ -9,24 +9,25 @@ import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import simplejpeg
 
 from dfer_data.errors import CorruptShardError, FormatVersionError
-from dfer_data.frame_sampling import CLIP_FRAMES
+from dfer_data.frame_sampling import BLACK, CLIP_FRAMES
 from dfer_data.shards.layout import FORMAT_VERSION
 from dfer_data.storage.shard_bytes import ShardBytes
 from dfer_data.types import Image
 from dfer_data.video.resize import resized
 
+if TYPE_CHECKING:
+    from dfer_data.video.resize_rules import JpegScale, ResizeRule
+
 _MALFORMED = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
-_MAX_CROP_PIXELS = 8192 * 4320
-"""Pixels of the largest shipped crop that is decoded, as for a frame of a video."""
 _DTYPES = {"I64": "<i8", "I32": "<i4", "U32": "<u4", "F32": "<f4", "U8": "|u1"}
 
 
@@ -55,16 +56,47 @@ def open_shard(document: Mapping[str, Any], number: int, source: ShardBytes) -> 
     return reader
 
 
+@dataclass(frozen=True, slots=True)
+class _StoredClip:
+    """The bytes of a clip; a frame is checked when it is taken."""
+
+    content: Image
+    offsets: list[int]
+    """Of its frames in the payload, and the end of the last one."""
+    crc32: list[int]
+    shard: str
+    row: int
+    name: str
+
+    def where(self, index: int) -> str:
+        """Return a frame's description for error messages."""
+        return f"{self.shard}: frame {index} of clip {self.name}"
+
+    def frame(self, index: int) -> Image:
+        """Return the bytes of a frame. Raises CorruptShardError if they changed, IndexError for an unknown frame."""
+        if not 0 <= index < len(self.crc32):
+            raise IndexError(f"{self.shard} has no frame {index} in row {self.row}")
+        begin = self.offsets[0]
+        payload = self.content[self.offsets[index] - begin : self.offsets[index + 1] - begin]
+        if zlib.crc32(payload.data) != self.crc32[index]:
+            raise CorruptShardError(
+                f"{self.where(index)} does not match its CRC-32; run `dfer verify --deep`, then remake the shard"
+            )
+        return payload
+
+
 class ShardReader:
     """Reads clips of one shard."""
 
     def __init__(self, source: ShardBytes, *, index_bytes: int, index_crc32: int, size_px: int | None = None) -> None:
         """Open a shard and check its index; raises CorruptShardError for changed bytes, FormatVersionError.
 
-        `size_px`: side of every frame, which is checked before a frame is decoded; None: any of up to _MAX_CROP_PIXELS.
+        `size_px`: side of every frame, which is checked before a frame is decoded; None: any of a crop.
         """
         self._source, self._name, self._index_bytes = source, source.name, index_bytes
-        self._size_px = size_px
+        from dfer_data.shards.jpeg_decoder import JpegDecoder  # a dataset opens without it
+
+        self._decoder = JpegDecoder(size_px=size_px)
         try:
             index, size = source.index(index_bytes, index_crc32), source.size()
         except OSError as error:
@@ -115,7 +147,7 @@ class ShardReader:
 
     def jpeg(self, row: int, index: int, *, clip_id: str = "") -> Image:
         """Return the stored bytes of a frame, uint8 (n,): JPEG, or pixels with `clips16`. Raises what `frame` does."""
-        return self._checked_bytes(row, index, clip_id)[0]
+        return self._stored_clip(row, clip_id).frame(index)
 
     def frame(self, row: int, index: int, *, clip_id: str = "") -> Image:
         """Return stored frame `index` of the clip in `row` as (H, W, 3) uint8 RGB.
@@ -123,55 +155,57 @@ class ShardReader:
         Raises CorruptShardError with the shard and `clip_id` when the bytes fail their CRC-32 or do not decode,
         IndexError for a frame that the clip does not have.
         """
-        payload, where = self._checked_bytes(row, index, clip_id)
+        clip = self._stored_clip(row, clip_id)
+        payload = clip.frame(index)
         if self.store == "clips16":
             return payload.reshape(self._frame_shape).copy()
-        self._check_size(_jpeg_size(payload, where), where)
-        return _decoded(payload, where)
+        return self._decoder.decoded(payload, clip.where(index))
 
-    def read_into(self, row: int, index: int, out: Image, *, clip_id: str = "") -> None:
-        """Read a frame into `out`, (size, size, 3) uint8 and contiguous, and resize it where its size differs.
+    def read_frames(
+        self,
+        row: int,
+        indices: Sequence[int],
+        out: Image,
+        *,
+        clip_id: str = "",
+        resize: ResizeRule = "area",
+        decode: JpegScale = "full",
+    ) -> None:
+        """Read frames of the clip in `row` into `out`, (len(indices), size, size, 3) uint8 and contiguous.
 
-        Raises what `frame` raises.
+        Frames of another size are resized; `decode` scaled decodes JPEGs at a smaller scale before that. A frame that
+        is requested several times is decoded once; the index BLACK gives a black one. Raises what `frame` raises.
         """
-        payload, where = self._checked_bytes(row, index, clip_id)
-        if self.store == "clips16":
-            out[:] = resized(payload.reshape(self._frame_shape), size_px=len(out))
-            return
-        size = _jpeg_size(payload, where)
-        self._check_size(size, where)
-        if size == out.shape[:2]:
-            _decoded(payload, where, buffer=out)
-        else:
-            out[:] = resized(_decoded(payload, where), size_px=len(out))
+        clip = self._stored_clip(row, clip_id)
+        slots: dict[int, int] = {}
+        for slot, index in enumerate(indices):
+            if index in slots:
+                out[slot] = out[slots[index]]
+                continue
+            slots[index] = slot
+            if index == BLACK:
+                out[slot] = 0
+                continue
+            payload = clip.frame(index)
+            if self.store == "frames":
+                self._decoder.decode_into(payload, out[slot], clip.where(index), resize=resize, decode=decode)
+            else:
+                image = payload.reshape(self._frame_shape)
+                resized(image, size_px=out.shape[1], rule=resize, out=out[slot])
 
-    def _check_size(self, size: tuple[int, int], where: str) -> None:
-        """Raise CorruptShardError for a picture of another size than the shard's frames have."""
-        height, width = size
-        if self._size_px is not None and size != (self._size_px, self._size_px):
-            raise CorruptShardError(f"{where} has {width} x {height} pixels, not {self._size_px} x {self._size_px}")
-        if height * width > _MAX_CROP_PIXELS:
-            raise CorruptShardError(f"{where} has {width} x {height} pixels, more than {_MAX_CROP_PIXELS}")
-
-    def _checked_bytes(self, row: int, index: int, clip_id: str) -> tuple[Image, str]:
-        """Return the bytes of a frame, and its description for error messages."""
-        if not (0 <= row < self.num_clips and 0 <= index < self.num_frames(row)):
-            raise IndexError(f"{self._name} has no frame {index} in row {row}")
+    def _stored_clip(self, row: int, clip_id: str) -> _StoredClip:
+        """Return the bytes of a clip, not yet checked; of an unknown row, no frames. Raises CorruptShardError."""
+        name = clip_id or f"in row {row}"
+        if not 0 <= row < self.num_clips:
+            return _StoredClip(np.empty(0, np.uint8), [0], [], self._name, row, name)
         first, last = int(self.clip_offsets[row]), int(self.clip_offsets[row + 1])
-        begin, end = int(self._offsets[first]), int(self._offsets[last])
-        where = f"{self._name}: frame {index} of clip {clip_id or f'in row {row}'}"
+        offsets: list[int] = self._offsets[first : last + 1].tolist()
+        begin, end = offsets[0] + self._index_bytes, offsets[-1] + self._index_bytes
         try:
-            clip = self._source.clip(
-                self._index_bytes + begin, self._index_bytes + end, partial(self._is_intact, first, last)
-            )
+            content = self._source.clip(begin, end, partial(self._is_intact, first, last))
         except OSError as error:
-            raise CorruptShardError(f"{where} cannot be read: {error}") from error
-        payload = clip[int(self._offsets[first + index]) - begin : int(self._offsets[first + index + 1]) - begin]
-        if zlib.crc32(payload.data) != int(self.crc32[first + index]):
-            raise CorruptShardError(
-                f"{where} does not match its CRC-32; run `dfer verify --deep`, then remake the shard"
-            )
-        return payload, where
+            raise CorruptShardError(f"{self._name}: clip {name} cannot be read: {error}") from error
+        return _StoredClip(content, offsets, self.crc32[first:last].tolist(), self._name, row, name)
 
     def _is_intact(self, first: int, last: int, clip: Image) -> bool:
         """Whether these bytes match the CRC-32 of frames `first` to `last` (exclusive)."""
@@ -239,20 +273,3 @@ def _index_faults(
     is_whole = store == "frames" or (math.prod(sides) == payload_bytes and (lengths == CLIP_FRAMES).all())
     if not is_whole or list(payload_shape) != sides:
         yield "has a payload of another shape"
-
-
-def _decoded(jpeg: Image, where: str, *, buffer: Image | None = None) -> Image:
-    """Decode a JPEG, into `buffer` if given; CorruptShardError if it cannot be read."""
-    try:
-        return np.asarray(simplejpeg.decode_jpeg(jpeg, buffer=buffer), np.uint8)
-    except ValueError as error:
-        raise CorruptShardError(f"{where} is not a readable JPEG: {error}") from error
-
-
-def _jpeg_size(jpeg: Image, where: str) -> tuple[int, int]:
-    """Return height and width of a JPEG; CorruptShardError if its header cannot be read."""
-    try:
-        height, width, *_ = simplejpeg.decode_jpeg_header(jpeg)
-    except ValueError as error:
-        raise CorruptShardError(f"{where} is not a readable JPEG: {error}") from error
-    return int(height), int(width)

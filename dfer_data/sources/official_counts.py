@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Literal
@@ -13,6 +13,22 @@ from typing import Literal
 from dfer_data.errors import UsageError
 
 Blocks = Literal["", "label", "scene and label"]
+OrderKind = Literal["none seen", "ordered", "people", "own test"]
+
+
+@dataclass(frozen=True)
+class IdOrder:
+    """Which clips of a dataset hang together, as far as their ids tell."""
+
+    kind: OrderKind
+    """`none seen`: neighbouring ids are no more alike than chance, which does not make clips independent; `ordered`:
+    they are alike; `people`: ids name the person; `own test`: only the lag-1 test on a user's tree tells."""
+    words: str = ""
+    """What is known of the order, and what is not; empty if nothing is."""
+    person_pattern: str = ""
+    """Regular expression at the start of an id whose first group is the person; for `people`."""
+    evidence: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """`same_label` and `log_num_frames` -> figures at lag 1: `observed`, `permuted`, `z`, where known."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +62,8 @@ class Official:
     """Fold -> first and last person of its test clips, where folds are split by person."""
     blocks: Blocks
     """Unit in which each fold is a run of neighbouring ids; empty if unknown."""
+    order: IdOrder
+    """Which clips hang together, with the evidence."""
     fold_rule: str
     """Who made the folds; `official`: the owners."""
     absent_elsewhere: Mapping[str, tuple[str, ...]]
@@ -122,6 +140,7 @@ def official(dataset: str) -> Official:
         test_ids={fold: tuple(ends) for fold, ends in facts.get("test_ids", {}).items()},
         test_groups={fold: tuple(ends) for fold, ends in facts.get("test_groups", {}).items()},
         blocks=facts.get("blocks", ""),
+        order=IdOrder(**facts["order"]),
         fold_rule=facts.get("fold_rule", "official"),
         absent_elsewhere={whose: tuple(clips) for whose, clips in facts.get("absent_elsewhere", {}).items()},
         source=facts["source"],

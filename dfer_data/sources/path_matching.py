@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import unicodedata
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from operator import itemgetter
 from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from dfer_data.sources.class_labels import EMOTIONS, emotion
 from dfer_data.sources.tree import Found
@@ -20,7 +22,10 @@ extension or leading zeros; `name`, the name alone."""
 
 _End = tuple[str, ...]
 """Name of a file without extension, case and leading zeros, then its folders, the nearest first."""
+_RowNumbers = npt.NDArray[np.int64]
 _AFTER_ALL = "\U0010ffff"
+_FOREIGN = "\0"
+"""Stands for every folder of a written path that no item has; no name can hold it."""
 
 
 @dataclass(frozen=True)
@@ -42,96 +47,155 @@ class Places:
     def __init__(self, found: Iterable[Found], written: Sequence[str]) -> None:
         """Index the videos or folders; `written`: all paths of the list, which show whether its folders are local."""
         self._by_path: dict[str, Found] = {}
-        ends: list[tuple[_End, Found]] = []
+        ends: list[tuple[_End, str, str]] = []
         for item in found:
-            path = plain(item.path)
+            path, stem = plain(item.path), plain(item.stem)
             self._by_path[path] = item
-            names = {_name_key(path.rpartition("/")[2]), _name_key(item.stem)}
-            ends += [((name, *_folders(path)), item) for name in names]
-        ends.sort(key=itemgetter(0))
+            names = {_name_key(path.rpartition("/")[2]), _name_key(stem)}
+            ends += [((name, *_folders(path)), path, stem) for name in names]
+        ends.sort()
         # Paths with a common end are neighbours, so that a search does not look at all files of one name.
-        self._ends, self._items = [end for end, _ in ends], [item for _, item in ends]
+        self._ends = [end for end, _, _ in ends]
+        self._rows = _Rows([path for _, path, _ in ends], [stem for _, _, stem in ends])
         self._local_names = _distinguishing(self._by_path)
         written = list(dict.fromkeys(map(plain, written)))
-        self._written_names = _distinguishing(written)
+        self._rows.close(_distinguishing(written))
         self._folders_agree = any(self._has_local_folder(path) for path in written)
-        self._open_ends: dict[_End, list[int]] = {}
-        self._meanings: dict[str, Match | list[Found] | None] = {}
+        self._meanings: dict[str, list[Found]] = {}
 
     def find(self, written: str) -> Match | list[Found] | None:
         """Return what a written path means: the same path, else the item with the longest common end.
 
-        None if no item fits; a list if several fit equally well.
+        None if no item fits; if several fit equally well, a list of the first two by path.
         """
         path = plain(written)
+        if path in self._by_path:
+            return Match(self._by_path[path], "path")
+        path = self._without_foreign_folders(path)
         if path not in self._meanings:
-            self._meanings[path] = Match(self._by_path[path], "path") if path in self._by_path else self._nearest(path)
-        return self._meanings[path]
+            self._meanings[path] = self._nearest(path)
+        items = self._meanings[path]
+        return Match(items[0], _likeness(path, items[0])) if len(items) == 1 else items or None
 
-    def _nearest(self, written: str) -> Match | list[Found] | None:
-        """Return the item that fits best; those in other folders than the nearest written one only if none is in it."""
+    def _without_foreign_folders(self, written: str) -> str:
+        """Return a path with one word for all folders that no item has, so that alike paths are searched for once."""
+        *folders, name = written.split("/")
+        is_kept = (_is_root(part) or self._rows.knows(part) or emotion(part) in EMOTIONS for part in folders)
+        return "/".join([*(part if kept else _FOREIGN for part, kept in zip(folders, is_kept, strict=True)), name])
+
+    def _nearest(self, written: str) -> list[Found]:
+        """Return the items that fit best; those in other folders than the nearest written one only if none is in it."""
         least = 1 if self._has_local_folder(written) else 0
         for num_common in range(len(_folders(written)), least - 1, -1):
-            fitting = {
-                item.path: item for key in _name_keys(written) for item in self._fitting(written, key, num_common)
-            }
-            ranks = [(_rank(written, item), item) for item in fitting.values()]
-            best = max((rank for rank, _ in ranks), default=())
-            matches = [item for rank, item in ranks if rank == best]
-            if matches:
-                return Match(matches[0], _likeness(written, matches[0])) if len(matches) == 1 else matches
-        return None
+            rows = np.concatenate([self._fitting(written, key, num_common) for key in sorted(_name_keys(written))])
+            if len(rows):
+                scores = self._rows.scores(rows, written)
+                best = self._rows.paths(rows[scores == scores.max()])
+                return [self._by_path[path] for path in best]
+        return []
 
-    def _fitting(self, written: str, name: str, num_common: int) -> Iterator[Found]:
-        """Yield the items of a name with that many common folders that may be the same place on another machine."""
+    def _fitting(self, written: str, name: str, num_common: int) -> _RowNumbers:
+        """Return the rows of a name with that many common folders that may be the same place on another machine."""
         theirs = _folders(written)
         end = (name, *theirs[:num_common])
+        first = bisect_left(self._ends, end)
         if num_common == len(theirs):
-            yield from self._items[self._first(end) : self._last(end)]
-            return
+            return np.arange(first, self._last(end))
         if theirs[num_common] in self._local_names:  # the written folder is here, so only paths that end before it fit
-            yield from self._items[self._first(end) : bisect_right(self._ends, end)]
-            return
-        for index in self._open(end):
-            ours = self._ends[index][1:]
-            is_whole = len(ours) == num_common
-            if is_whole or (
-                ours[num_common] != theirs[num_common] and (num_common or self._may_be_renamed(written, ours))
-            ):
-                yield self._items[index]
+            return np.arange(first, bisect_right(self._ends, end))
+        rows = np.arange(first, self._last(end))
+        is_whole = self._rows.depth[rows] == num_common
+        is_other = self._rows.is_open(rows, num_common) & ~self._rows.agree(rows, num_common, theirs[num_common])
+        if num_common == 0:
+            is_other &= self._may_be_renamed(written, rows)
+        fitting: _RowNumbers = rows[is_whole | is_other]
+        return fitting
 
-    def _open(self, end: _End) -> list[int]:
-        """Return the indices of the items with this end whose next folder, if they have one, the list never names."""
-        if end not in self._open_ends:
-            depth = len(end)
-            self._open_ends[end] = [
-                index
-                for index in range(self._first(end), self._last(end))
-                if len(self._ends[index]) == depth or self._ends[index][depth] not in self._written_names
-            ]
-        return self._open_ends[end]
-
-    def _may_be_renamed(self, written: str, ours: tuple[str, ...]) -> bool:
-        """Whether a path of another machine may mean an item in a folder of another name."""
+    def _may_be_renamed(self, written: str, rows: _RowNumbers) -> npt.NDArray[np.bool_]:
+        """Whether a path of another machine may mean an item in a folder of another name, for each row."""
         is_absolute = written.startswith("/") or written[1:2] == ":"
         if not is_absolute or self._folders_agree:
-            return False
+            return np.zeros(len(rows), np.bool_)
         theirs = _folders(written)
-        are_labels = emotion(theirs[0]) in EMOTIONS and emotion(ours[0]) in EMOTIONS
-        are_siblings = any(theirs[i] == ours[i] for i in range(1, min(len(theirs), len(ours))))
-        return not (are_labels or are_siblings)
+        are_labels = self._rows.is_label[rows] & (emotion(theirs[0]) in EMOTIONS)
+        are_siblings = np.zeros(len(rows), np.bool_)
+        for level, folder in enumerate(theirs[1:], 1):
+            are_siblings |= self._rows.agree(rows, level, folder)
+        return ~(are_labels | are_siblings)
 
     def _has_local_folder(self, written: str) -> bool:
         """Whether an item of the written name is in a folder with the name of the nearest written one."""
         nearest = _folders(written)[:1]
         ends = [(key, *nearest) for key in _name_keys(written)] if nearest else []
-        return any(self._first(end) < self._last(end) for end in ends)
-
-    def _first(self, end: _End) -> int:
-        return bisect_left(self._ends, end)
+        return any(bisect_left(self._ends, end) < self._last(end) for end in ends)
 
     def _last(self, end: _End) -> int:
         return bisect_left(self._ends, (*end, _AFTER_ALL))
+
+
+class _Rows:
+    """The folders and names of items as numbers, a row per item and end, so that thousands are compared at once."""
+
+    def __init__(self, paths: Sequence[str], stems: Sequence[str]) -> None:
+        self._paths = paths
+        self._numbers: dict[str, int] = {}
+        folders = [_exact_folders(path) for path in paths]
+        self.depth = np.array([len(names) for names in folders], np.int32)
+        """(R,) number of folders of each row's item."""
+        deepest = int(self.depth.max(initial=0))
+        padded = [(*names, *[""] * (deepest - len(names))) for names in folders]
+        self._exact = [self._coded(column) for column in zip(*padded, strict=True)]
+        self._folded = [self._coded(map(str.casefold, column)) for column in zip(*padded, strict=True)]
+        names = [path.rpartition("/")[2] for path in paths]
+        self._name, self._folded_name = self._coded(names), self._coded(map(str.casefold, names))
+        self._stem = self._coded(stems)
+        self.is_label = np.array([bool(names) and emotion(names[0].casefold()) in EMOTIONS for names in folders], bool)
+        """(R,) whether the nearest folder is named like an emotion."""
+        self._known = frozenset(name.casefold() for names in folders for name in names)
+        self._is_named = np.zeros(0, np.bool_)
+
+    def _coded(self, words: Iterable[str]) -> npt.NDArray[np.int32]:
+        return np.array([self._numbers.setdefault(word, len(self._numbers)) for word in words], np.int32)
+
+    def _number(self, word: str) -> int:
+        return self._numbers.get(word, -1)
+
+    def close(self, written_names: Iterable[str]) -> None:
+        """Take the names of folders by which the list tells its paths apart."""
+        self._is_named = np.zeros(len(self._numbers) + 1, np.bool_)
+        self._is_named[[self._number(name) for name in written_names if name in self._numbers]] = True
+
+    def knows(self, folder: str) -> bool:
+        """Whether an item is in a folder of this name, ignoring case."""
+        return folder.casefold() in self._known
+
+    def agree(self, rows: _RowNumbers, level: int, folder: str) -> npt.NDArray[np.bool_]:
+        """Whether the items' folders at this distance from the name have this name, ignoring case."""
+        if level >= len(self._folded):
+            return np.zeros(len(rows), np.bool_)
+        return np.asarray((self._folded[level][rows] == self._number(folder)) & (self.depth[rows] > level))
+
+    def is_open(self, rows: _RowNumbers, level: int) -> npt.NDArray[np.bool_]:
+        """Whether the items have a folder at this distance whose name the list never uses to tell paths apart."""
+        if level >= len(self._folded):
+            return np.zeros(len(rows), np.bool_)
+        return np.asarray((self.depth[rows] > level) & ~self._is_named[self._folded[level][rows]])
+
+    def scores(self, rows: _RowNumbers, written: str) -> npt.NDArray[np.int64]:
+        """Return how exactly the rows' items fit a written path: folders first, then the name's spelling."""
+        num_exact = np.zeros(len(rows), np.int64)
+        for column, folder in zip(self._exact, _exact_folders(written), strict=False):
+            num_exact += column[rows] == self._number(folder)
+        name = written.rpartition("/")[2]
+        is_name = self._name[rows] == self._number(name)
+        is_folded = self._folded_name[rows] == self._number(name.casefold())
+        is_stem = np.isin(self._stem[rows], [self._number(name), self._number(_without_extension(name))])
+        return np.asarray(8 * num_exact + 4 * is_name + 2 * is_folded + is_stem, np.int64)
+
+    def paths(self, rows: _RowNumbers) -> list[str]:
+        """Return the first two different paths of the rows, in order."""
+        numbers = rows[:4]  # an item has at most two ends
+        return sorted({self._paths[number] for number in numbers.tolist()})[:2]
 
 
 def plain(path: str) -> str:
@@ -142,8 +206,17 @@ def plain(path: str) -> str:
 @lru_cache(maxsize=2**18)
 def _folders(path: str) -> tuple[str, ...]:
     """Return the folders of a plain path without case, the nearest first, without root and drive."""
-    parts = path.casefold().split("/")[-2::-1]
-    return tuple(part for part in parts if part not in ("", ".") and not (len(part) == 2 and part.endswith(":")))
+    return tuple(map(str.casefold, _exact_folders(path)))
+
+
+def _exact_folders(path: str) -> tuple[str, ...]:
+    """Return the folders of a plain path, the nearest first, without root and drive."""
+    return tuple(part for part in path.split("/")[-2::-1] if not _is_root(part))
+
+
+def _is_root(part: str) -> bool:
+    """Whether a part of a path is no folder, but a root, a drive or a dot."""
+    return part in ("", ".") or (len(part) == 2 and part.endswith(":"))
 
 
 def _distinguishing(paths: Iterable[str]) -> frozenset[str]:
@@ -177,26 +250,14 @@ def _without_extension(name: str) -> str:
     return stem if stem and (point + extension).lower() in VIDEO_EXTENSIONS else name
 
 
-def _rank(written: str, item: Found) -> tuple[int, ...]:
-    """Return how well an item fits, the number of common folders first."""
-    local, name = plain(item.path), written.rpartition("/")[2]
-    local_name = local.rpartition("/")[2]
-    folders = zip(reversed(written.split("/")[:-1]), reversed(local.split("/")[:-1]), strict=False)
-    num_exact = sum(theirs == ours for theirs, ours in folders)
-    is_stem = plain(item.stem) in (name, _without_extension(name))
-    return (
-        _num_common(written, local),
-        num_exact,
-        local_name == name,
-        local_name.casefold() == name.casefold(),
-        is_stem,
-    )
-
-
 def _likeness(written: str, item: Found) -> Likeness:
-    num_common, num_exact, is_name, _, is_stem = _rank(written, item)
-    if not num_common and (_folders(written) or _folders(plain(item.path))):
+    local, name = plain(item.path), written.rpartition("/")[2]
+    num_common = _num_common(written, local)
+    if not num_common and (_folders(written) or _folders(local)):
         return "name"
-    name = written.rpartition("/")[2]
+    pairs = zip(_exact_folders(written), _exact_folders(local), strict=False)
+    num_exact = sum(theirs == ours for theirs, ours in pairs)
     has_extension = _without_extension(name) != name
+    is_stem = plain(item.stem) in (name, _without_extension(name))
+    is_name = local.rpartition("/")[2] == name
     return "path" if num_exact >= num_common and (is_name or (is_stem and not has_extension)) else "spelling"

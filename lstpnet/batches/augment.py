@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from lstpnet.batches.device_prefetch import sent
 from lstpnet.recipe import Recipe
 
 _CLIP_STREAM, _BATCH_STREAM = 1, 5  # independent of the streams for frame sampling and clip order
@@ -109,7 +110,7 @@ def mixed(
     if changes.mixup == 0 and changes.cutmix == 0:
         return pixels, labels
     rng = np.random.default_rng((seed, epoch, zlib.crc32("\n".join(clip_ids).encode("utf-8")), _BATCH_STREAM))
-    partner = torch.from_numpy(rng.permutation(len(clip_ids))).to(pixels.device)
+    partner = sent(torch.from_numpy(rng.permutation(len(clip_ids))), pixels.device)
     is_cutmix = changes.cutmix > 0 and (changes.mixup == 0 or rng.random() < 0.5)
     alpha = changes.cutmix if is_cutmix else changes.mixup
     share = float(rng.beta(alpha, alpha))
@@ -161,7 +162,11 @@ def _box(
 def _mirrored(frames: torch.Tensor, is_mirrored: Sequence[bool]) -> torch.Tensor:
     if not any(is_mirrored):
         return frames
-    mask = torch.tensor(is_mirrored, device=frames.device)
+    if frames.device.type == "cpu":  # a clip at a time stays in the cache, and only mirrored ones are computed
+        return torch.stack(
+            [clip.flip(-1) if mirror else clip for clip, mirror in zip(frames, is_mirrored, strict=True)]
+        )
+    mask = sent(torch.tensor(is_mirrored), frames.device)
     return torch.where(mask[:, None, None, None, None], frames.flip(-1), frames)
 
 
@@ -175,7 +180,7 @@ def _warped(pixels: torch.Tensor, draws: _Draws) -> torch.Tensor:
         aspect = width_px / height_px  # coordinates run from -1 to 1 at any frame size
         rotation = torch.tensor([[cos, -sin / aspect], [sin * aspect, cos]], dtype=torch.float64)
         matrices.append(rotation @ crop)
-    theta = torch.stack(matrices).to(pixels)
+    theta = sent(torch.stack(matrices).to(pixels.dtype), pixels.device)
     grid = functional.affine_grid(theta, [batch, 1, height_px, width_px], align_corners=False)
     flat = pixels.reshape(batch, num_frames * channels, height_px, width_px)
     return functional.grid_sample(flat, grid, align_corners=False).reshape(pixels.shape)
@@ -183,9 +188,9 @@ def _warped(pixels: torch.Tensor, draws: _Draws) -> torch.Tensor:
 
 def _coloured(pixels: torch.Tensor, draws: _Draws) -> torch.Tensor:
     """Apply brightness, contrast, saturation, in this order, and clamp to 0..1; writes into `pixels`."""
-    factors = torch.tensor(draws.colours, device=pixels.device)[:, :, None, None, None, None]  # (B, 3, 1, 1, 1, 1)
-    brightness, contrast, saturation = factors.unbind(1)
-    weights = torch.tensor(_GRAY, device=pixels.device)[:, None, None]
+    factors = sent(torch.tensor(draws.colours), pixels.device)  # (B, 3)
+    brightness, contrast, saturation = factors[:, :, None, None, None, None].unbind(1)
+    weights = sent(torch.tensor(_GRAY), pixels.device)[:, None, None]
     gray = (pixels * weights).sum(dim=2, keepdim=True)  # (B, T, 1, H, W)
     mean = gray.mean(dim=(1, 2, 3, 4), keepdim=True)
     offset = gray.mul_((1 - saturation) * contrast * brightness).add_((1 - contrast) * brightness * mean)

@@ -35,18 +35,25 @@ class WaitingTime:
             yield item
 
 
-def on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor, Batch]]:
-    """Yield frames and labels of each batch on `device`, contiguous, and the source batch.
+def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Return a small tensor on the device; on CUDA without waiting for what the GPU computes."""
+    if device.type != "cuda":
+        return values.to(device)
+    return values.pin_memory().to(device, non_blocking=True)
 
-    Frames are (B, T, 3, size, size) or (B, V, T, ...) uint8, labels (B,) int64. On a CPU they may share the batch's
-    buffer and are valid only as long as it is. On CUDA, copies overlap with computation if the loader's buffers are
-    page-locked.
+
+def on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor, Batch]]:
+    """Yield frames and labels of each batch on `device`, and the source batch.
+
+    Frames are (B, T, 3, size, size) or (B, V, T, ...) uint8, in memory in the order (..., size, size, 3) in which they
+    are stored and the convolutions want them; labels (B,) int64. On a CPU they may share the batch's buffer and are
+    valid only as long as it is. On CUDA, copies overlap with computation if the loader's buffers are page-locked.
     """
     if device.type == "cuda":
         yield from _copied_ahead(batches, device)
         return
     for batch in batches:
-        yield batch.frames.to(device).contiguous(), batch.labels.to(device), batch
+        yield batch.frames.to(device), batch.labels.to(device), batch
 
 
 def _copied_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor, Batch]]:
@@ -54,7 +61,7 @@ def _copied_ahead(batches: Iterator[Batch], device: torch.device) -> Iterator[tu
     ready: tuple[torch.Tensor, torch.Tensor, Batch, torch.cuda.Event] | None = None
     for batch in batches:
         with torch.cuda.stream(stream):
-            frames = batch.frames.to(device, non_blocking=True).contiguous()
+            frames = batch.frames.to(device, non_blocking=True)
             labels = batch.labels.to(device, non_blocking=True)
             event = torch.cuda.Event()
             event.record(stream)

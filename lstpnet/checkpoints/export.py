@@ -16,9 +16,11 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dfer_data.errors import UsageError
+from dfer_data.settings import with_absent
 from dfer_data.storage.files import atomic_file
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.models.resnet import BasicBlock
+from lstpnet.recipe import Recipe
 from lstpnet.run_files import facts_of, with_own_sha256
 
 OPSET = 18
@@ -143,6 +145,7 @@ def description(
 
     `path`: the exported file. `is_synthetic`: whether it was trained on rendered heads.
     """
+    settings = with_absent(Recipe, recipe)
     document = {
         "format": "dfer-model",
         "format_version": 2,
@@ -153,6 +156,10 @@ def description(
         "short": recipe["short"],
         "num_frames": 16,
         "size_px": recipe["size_px"],
+        "sample_by": settings["sample_by"],
+        "reference_fps": settings["reference_fps"],
+        "resize": settings["resize"],
+        "decode": settings["decode"],
         "input": "clips: (batch, frames, 3, height, width) float32, RGB divided by 255"
         + ("; each frame to mean 0 and deviation 1" if recipe["input_norm"] == "per-frame" else ""),
         "input_norm": recipe["input_norm"],

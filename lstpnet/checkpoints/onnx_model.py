@@ -12,12 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from dfer_data.errors import CorruptDataError, UsageError
+from dfer_data.settings import with_absent
 from dfer_data.storage.files import read_regular
 from lstpnet.recipe import Recipe
 from lstpnet.run_files import FileFacts, check_own_sha256, fault_of
 
 _DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 _SETTINGS = ("sampler", "short", "size_px", "input_norm")
+_LATER = frozenset(("resize", "decode", "sample_by", "reference_fps"))
+"""Settings that files of earlier versions lack."""
 
 
 class ExportedModel(nn.Module):
@@ -67,7 +70,8 @@ def load_exported(path: Path) -> tuple[ExportedModel, tuple[str, ...], Recipe, b
             raise ValueError(f"its format is {facts['format']!r}")
         model_facts = _checked_facts(json_path, facts)
         class_names = tuple(str(name) for name in facts["class_names"])
-        recipe = Recipe(name="exported", **{key: facts[key] for key in _SETTINGS})
+        settings = {key: facts[key] for key in _SETTINGS} | {key: facts[key] for key in _LATER & facts.keys()}
+        recipe = Recipe(**with_absent(Recipe, {"name": "exported", **settings}))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{path} needs the JSON that `dfer model export` wrote next to it ({json_path}: {error})"

@@ -30,7 +30,9 @@ AUTHORS_CLASSES: Mapping[str, tuple[str, ...]] = {
 """Class order of the checkpoints of LLFabiann/LSTPNet, from its lists; it differs between datasets."""
 
 
-CHANGEABLE = ("sampler", "short", "min_frames", "batch_size", "precision")
+CHANGEABLE = (
+    *("sampler", "sample_by", "reference_fps", "short", "min_frames", "resize", "decode", "batch_size", "precision"),
+)
 """Settings of a recipe that may differ between training and testing."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +13,13 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw
-from dfer_data.loading.loader import ClipLoader
+from dfer_data.loading.clip_dataset import FaceClipDataset
+from dfer_data.loading.loader import Batch, ClipLoader
+from dfer_data.loading.prepared import PreparedDataset
+from lstpnet.batches.device_prefetch import on_device
 from lstpnet.batches.normalize import normalised
-from lstpnet.device import predicting
+from lstpnet.batches.recipe_clips import frame_draw
+from lstpnet.device import num_threads, predicting
 from lstpnet.errors import NonFiniteError
 from lstpnet.evaluation.frame_attention import logits_and_weights
 from lstpnet.models.lstpnet import LSTPNet
@@ -41,7 +44,7 @@ def clips_per_batch(recipe: Recipe) -> int:
 
 def predict_clips(
     model: nn.Module,
-    root: Path,
+    data: PreparedDataset | Path,
     clip_ids: Sequence[str],
     *,
     recipe: Recipe,
@@ -60,17 +63,17 @@ def predict_clips(
     """
 
     def run_views(views: torch.Tensor, ids: Sequence[str]) -> tuple[torch.Tensor]:
-        controlled_views = (_apply_control(view, ids, control=control).to(device) for view in views.unbind(1))
+        controlled_views = (_apply_control(view, ids, control=control) for view in views.unbind(1))
         return (_average_views([model(normalised(view, norm=recipe.input_norm)).float() for view in controlled_views]),)
 
     options: dict[str, Any] = {"recipe": recipe, "device": device, "dtype": dtype, "on_progress": on_progress}
-    (logits,) = _run_batches(run_views, model, root, clip_ids, **options) or (_NO_ROWS,)
+    (logits,) = _run_batches(run_views, model, data, clip_ids, **options) or (_NO_ROWS,)
     return logits
 
 
 def predict_attending(
     model: LSTPNet,
-    root: Path,
+    data: PreparedDataset | Path,
     clip_ids: Sequence[str],
     *,
     recipe: Recipe,
@@ -84,19 +87,37 @@ def predict_attending(
     """
 
     def run_only_view(views: torch.Tensor, ids: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
-        logits, weights = logits_and_weights(model, normalised(views[:, 0].to(device), norm=recipe.input_norm))
+        logits, weights = logits_and_weights(model, normalised(views[:, 0], norm=recipe.input_norm))
         return logits.float(), weights
 
     options: dict[str, Any] = {"recipe": recipe, "device": device, "dtype": dtype, "on_progress": on_progress}
-    results = _run_batches(run_only_view, model, root, clip_ids, **options)
+    results = _run_batches(run_only_view, model, data, clip_ids, **options)
     logits, weights = results or (_NO_ROWS, _NO_ROWS)
     return logits, weights
+
+
+def batches_on_device(
+    dataset: FaceClipDataset, *, recipe: Recipe, device: torch.device
+) -> Iterator[tuple[torch.Tensor, Batch]]:
+    """Yield all clips in their order as views (B, V, T, 3, size, size) uint8 on the device, and the source batch.
+
+    They are read as in training: ahead, by threads, into page-locked memory for a GPU.
+    """
+    loader = ClipLoader(
+        dataset,
+        batch_size=clips_per_batch(recipe),
+        shuffles=False,
+        num_threads=num_threads(device),
+        pins=device.type == "cuda",
+    )
+    for frames, _, batch in on_device(loader.epoch(0), device):
+        yield frames if frames.dim() == 6 else frames[:, None], batch
 
 
 def _run_batches(
     run_views: Callable[[torch.Tensor, Sequence[str]], tuple[torch.Tensor, ...]],
     model: nn.Module,
-    root: Path,
+    data: PreparedDataset | Path,
     clip_ids: Sequence[str],
     *,
     recipe: Recipe,
@@ -105,25 +126,25 @@ def _run_batches(
     on_progress: OnProgress,
 ) -> list[npt.NDArray[np.float32]]:
     """Run `run_views`: views (B, V, T, 3, H, W), ids -> tensors (B, ...) on all clips; join each; [] for no clips."""
-    dataset = FaceClipDataset(
-        root,
-        clip_ids=clip_ids,
-        size_px=recipe.size_px,
-        draw=FrameDraw(sampling="test", sampler=recipe.sampler, short=recipe.short),
-    )
-    loader = ClipLoader(dataset, batch_size=clips_per_batch(recipe), shuffles=False)
+    dataset = FaceClipDataset(data, clip_ids=clip_ids, size_px=recipe.size_px, draw=frame_draw(recipe, sampling="test"))
     model.eval()
-    batch_outputs, num_done = [], 0
+    rows: list[list[npt.NDArray[np.float32]]] = []
+
+    def fetch(outputs: Sequence[torch.Tensor], ids: Sequence[str]) -> None:
+        rows.append([output.cpu().numpy() for output in outputs])
+        require_finite(*rows[-1], names=[f"clip {clip_id}" for clip_id in ids])
+        on_progress(sum(len(batch_rows[0]) for batch_rows in rows), len(clip_ids))
+
+    computed: tuple[Sequence[torch.Tensor], Sequence[str]] | None = None
     with predicting(recipe, device, dtype=dtype):
-        for batch in loader.epoch(0):
-            frames = batch.frames.contiguous()
-            views = frames if frames.dim() == 6 else frames[:, None]  # (B, V, T, 3, H, W)
-            outputs = [output.cpu().numpy() for output in run_views(views, batch.clip_ids)]
-            require_finite(*outputs, names=[f"clip {clip_id}" for clip_id in batch.clip_ids])
-            batch_outputs.append(outputs)
-            num_done += len(batch.clip_ids)
-            on_progress(num_done, len(clip_ids))
-    return [np.concatenate(outputs) for outputs in zip(*batch_outputs, strict=True)]
+        for views, batch in batches_on_device(dataset, recipe=recipe, device=device):
+            outputs = run_views(views, batch.clip_ids)
+            if computed is not None:
+                fetch(*computed)  # of the batch before: a GPU then computes while this thread waits
+            computed = outputs, batch.clip_ids
+        if computed is not None:
+            fetch(*computed)
+    return [np.concatenate(outputs) for outputs in zip(*rows, strict=True)]
 
 
 def require_finite(*outputs: npt.NDArray[np.floating], names: Sequence[str], what: str = "logits") -> None:

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import torch
 
 from dfer_data.errors import UsageError
-from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw
-from dfer_data.loading.loader import ClipLoader
+from dfer_data.loading.clip_dataset import FaceClipDataset
 from dfer_data.loading.prepared import PreparedDataset
 from lstpnet.batches.normalize import normalised
+from lstpnet.batches.recipe_clips import frame_draw
 from lstpnet.device import predicting
-from lstpnet.evaluation.clip_logits import clips_per_batch, require_finite
+from lstpnet.evaluation.clip_logits import batches_on_device, require_finite
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.recipe import Recipe
 
@@ -55,7 +55,7 @@ def features_of(
         data.root,
         clip_ids=clip_ids,
         size_px=recipe.size_px,
-        draw=FrameDraw(sampler=recipe.sampler, short=recipe.short),
+        draw=frame_draw(recipe),
     )
     if dataset.item_shape[0] > 1:
         raise UsageError(
@@ -65,9 +65,8 @@ def features_of(
     clips, frames = [], []
     with predicting(recipe, device, dtype=None):
         model.to(device).eval()
-        for batch in ClipLoader(dataset, batch_size=clips_per_batch(recipe), shuffles=False).epoch(0):
-            pixels = normalised(batch.frames.contiguous().to(device), norm=recipe.input_norm)
-            vectors = model.frame_features(pixels)
+        for views, batch in batches_on_device(dataset, recipe=recipe, device=device):
+            vectors = model.frame_features(normalised(views[:, 0], norm=recipe.input_norm))
             clips.append(model.head(vectors).mean(dim=1).float().cpu().numpy())
             frames.append(vectors.float().cpu().numpy())
             names = [f"clip {clip_id}" for clip_id in batch.clip_ids]

@@ -28,7 +28,8 @@ def why_no_attention(model: nn.Module, recipe: Recipe) -> str:
 
 def sees_stored_frames(recipe: Recipe) -> bool:
     """Whether the model sees a test clip as the sixteen frames listed in its shard, which a filmstrip shows."""
-    return recipe.sampler == DEFAULT_SAMPLER and recipe.short in (DEFAULT_SHORT, "drop")
+    is_stored = recipe.sampler == DEFAULT_SAMPLER and recipe.sample_by == "frames"
+    return is_stored and recipe.short in (DEFAULT_SHORT, "drop")
 
 
 def logits_and_weights(model: LSTPNet, clips: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ from dfer_data.config import PrepareConfig
 from dfer_data.detect.base import Detector
 from dfer_data.faces.aligned_faces import decode
 from dfer_data.faces.pipeline import Clip, clips_of_video
-from dfer_data.frame_sampling import BLACK, frames_of_clip
+from dfer_data.frame_sampling import BLACK, FrameIndices, frames_of_clip, frames_on_grid, has_times
 from dfer_data.preparation.video_faces import FaceTrack
 from dfer_data.sources.base import SourceVideo
 from dfer_data.types import FrameRecord, Image
@@ -28,6 +28,7 @@ from lstpnet.evaluation.clip_logits import require_finite
 from lstpnet.evaluation.frame_attention import logits_and_weights
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.prediction.video_settings import Windows
+from lstpnet.recipe import Recipe
 
 _NUM_CACHED_FACES = 256  # decoded faces; neighbouring windows share most of them
 _BATCH = 4
@@ -204,13 +205,13 @@ def _predict_windows(
 
     @lru_cache(maxsize=_NUM_CACHED_FACES)
     def face_image(row: int) -> Image:
-        return resized(decode(track.payloads[row], config), size_px=recipe.size_px)
+        least_px = recipe.size_px if recipe.decode == "scaled" else 0
+        image = decode(track.payloads[row], config, least_px=least_px)
+        return resized(image, size_px=recipe.size_px, rule=recipe.resize)
 
     def views(first: int, stop: int) -> npt.NDArray[np.uint8]:
         """Return the test frames (V, 16, 3, H, W) of a window."""
-        frame_indices = frames_of_clip(
-            stop - first, part="test", sampler_name=recipe.sampler, short=_short_rule(recipe.short)
-        )
+        frame_indices = _window_frames(times[first:stop], recipe)
         black = np.zeros((recipe.size_px, recipe.size_px, 3), np.uint8)
         images = [[black if i == BLACK else face_image(first + int(i)) for i in view] for view in frame_indices]
         return np.asarray(np.array(images).transpose(0, 1, 4, 2, 3), np.uint8)
@@ -230,9 +231,15 @@ def _predict_windows(
             yield WindowPrediction(times[first], times[stop - 1], mean, attention, frames), stop
 
 
-def _short_rule(rule: str) -> str:
-    """Return the rule for windows of fewer than sixteen frames; here none can be dropped."""
-    return "edge" if rule == "drop" else rule
+def _window_frames(times_seconds: Sequence[float], recipe: Recipe) -> FrameIndices:
+    """Return the test frames (V, 16) of a window from the times of its frames; no short window is dropped.
+
+    A window whose times do not tell when its frames were shown counts frames.
+    """
+    short = "edge" if recipe.short == "drop" else recipe.short
+    is_by_time = recipe.sample_by == "time" and has_times(times_seconds)
+    grid = frames_on_grid(times_seconds, fps=recipe.reference_fps) if is_by_time else None
+    return frames_of_clip(len(times_seconds), grid=grid, part="test", sampler_name=recipe.sampler, short=short)
 
 
 def _predict(

@@ -1,4 +1,4 @@
-"""Build the report on runs, or on a file of external predictions.
+"""Build the report on runs, on external predictions, or on both.
 
     load (runs.py) -> build_report or report_predictions -> Report -> RENDERERS[format](report), or sections(report)
                                                                       page.py renders it as one HTML file
@@ -13,17 +13,21 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lstpnet.reporting.external_predictions import read_given_predictions
+from lstpnet.predictions import ScoredPredictions
+from lstpnet.reporting.clip_designs import SystemParts
+from lstpnet.reporting.dependence import order_of_runs
+from lstpnet.reporting.external_predictions import ExternalPredictions, read_external_predictions
 from lstpnet.reporting.ferv39k_scenes import scene_rows, scene_rows_of_predictions
 from lstpnet.reporting.group_rows import score_groups, tested_by_predictions, tested_by_runs
 from lstpnet.reporting.group_settings import GroupSettings
-from lstpnet.reporting.paired_tests import paired_tests
+from lstpnet.reporting.paired_tests import paired_tests, pairs_to_test
+from lstpnet.reporting.paired_trainings import paired_trainings
 from lstpnet.reporting.prepared_data import prepared_datasets
 from lstpnet.reporting.published_results import PublishedRow, published_rows
-from lstpnet.reporting.rows import Row, row_of_predictions, rows_of_runs
-from lstpnet.reporting.systems import systems_of
+from lstpnet.reporting.rows import Row, rows_of_predictions, rows_of_runs
+from lstpnet.reporting.systems import System, parts_behind, systems_of, systems_of_predictions
 from lstpnet.reporting.types import Report
-from lstpnet.runs import Run, UnfinishedRun, score_run
+from lstpnet.runs import Run, ScoredRun, UnfinishedRun, score_run
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
@@ -33,10 +37,18 @@ def build_report(
     runs: Sequence[Run],
     unfinished: Sequence[UnfinishedRun] = (),
     *,
+    external: ExternalPredictions | None = None,
     against: Sequence[str] = (),
     baseline: str | None = None,
 ) -> Report:
-    """Score runs; `against` names datasets, `baseline` the system that the others are tested against.
+    """Score runs and external predictions, and compare all systems.
+
+    Args:
+        runs: the runs.
+        unfinished: run folders without results.
+        external: predictions of another system, tested against those of the runs.
+        against: datasets whose published figures are included.
+        baseline: the system that the others are tested against.
 
     Raises UsageError if two folders hold the same fold and seed of one recipe on the same data, or if the baseline is
     unknown; CorruptDataError for a damaged config.json.
@@ -45,17 +57,47 @@ def build_report(
     rows = rows_of_runs(scored)
     result_rows = tuple(row for row in rows if not row.control)
     systems = systems_of(result_rows, scored)
+    parts = [_parts_of_runs(system, scored) for system in systems]
+    if external is not None:
+        external_rows = rows_of_predictions(external)
+        external_systems = systems_of_predictions(external.name, external_rows, systems)
+        result_rows += tuple(external_rows)
+        systems += external_systems
+        parts += [_parts_of_predictions(system, external) for system in external_systems]
+    pairs = pairs_to_test(parts, baseline=baseline)
     return Report(
         rows=result_rows,
         controls=tuple(row for row in rows if row.control),
         unfinished=tuple(unfinished),
-        published=_published(rows, against),
+        published=_published([*rows, *result_rows], against),
         systems=systems,
-        paired=paired_tests(systems, scored, baseline=baseline),
+        paired=paired_tests(pairs),
+        paired_trainings=paired_trainings(pairs),
         against=tuple(against),
         runs=scored,
-        scenes=scene_rows(scored),
+        external=external,
+        scenes=scene_rows(scored) + (() if external is None else scene_rows_of_predictions(external)),
     )
+
+
+def _parts_of_runs(system: System, runs: Sequence[ScoredRun]) -> SystemParts:
+    pairs = list(parts_behind(system.row, runs))
+    parts: dict[int | None, dict[int, ScoredPredictions]] = {}
+    for run, part in pairs:
+        parts.setdefault(run.info.seed, {})[run.info.fold] = part
+    row = system.row
+    trainings = (row.prepared, row.dataset_sha256, row.recipe or "", str(row.pipeline_version))
+    order = order_of_runs([run for run, _ in pairs])
+    return SystemParts(name=system.name, dataset=row.dataset, trainings=trainings, order=order, parts=parts)
+
+
+def _parts_of_predictions(system: System, external: ExternalPredictions) -> SystemParts:
+    parts: dict[int | None, dict[int, ScoredPredictions]] = {}
+    for given in external.parts:
+        if given.fold in system.row.folds and given.seed in (system.row.seeds or (None,)):
+            parts.setdefault(given.seed, {})[given.fold] = given.scored
+    trainings = (system.name, "external predictions")
+    return SystemParts(name=system.name, dataset=system.row.dataset, trainings=trainings, order=None, parts=parts)
 
 
 def _published(rows: Sequence[Row], against: Sequence[str]) -> tuple[PublishedRow, ...]:
@@ -66,32 +108,30 @@ def _published(rows: Sequence[Row], against: Sequence[str]) -> tuple[PublishedRo
 
 
 def with_groups(report: Report, settings: GroupSettings, *, data: PreparedDataset | Path | str | None = None) -> Report:
-    """Return a report on runs with figures by groups; unchanged without a column.
+    """Return a report with figures by groups; unchanged without a column.
 
     `data`: the prepared dataset; datasets under `prepared` are found by their hash. Raises AnnotationError and
     UsageError like `group_rows.score_groups`.
     """
     if settings.by is None:
         return report
-    datasets, notes = prepared_datasets(report.rows, data)
-    tested = tested_by_runs(report.rows, report.runs)
+    external = report.external
+    datasets, notes = prepared_datasets(report.rows, data if external is None else external.dataset)
+    tested = tested_by_runs([row for row in report.rows if row.recipe is not None], report.runs)
+    if external is not None:
+        external_systems = [system for system in report.systems if system.row.recipe is None]
+        tested += [tested_by_predictions(system.name, system.row, external) for system in external_systems]
     return replace(report, groups=score_groups(tested, settings, datasets, notes=notes))
 
 
 def report_predictions(
-    path: Path,
+    paths: Sequence[Path],
     dataset: PreparedDataset,
     *,
-    fold: int,
+    folds: Sequence[int] = (),
     against: Sequence[str] = (),
     groups: GroupSettings | None = None,
 ) -> Report:
-    """Score a CSV of external predictions on an official fold, by groups too; see `rows.row_of_predictions`."""
-    row = row_of_predictions(path, dataset, fold=fold)
-    scenes = scene_rows_of_predictions(path, dataset, fold=fold)
-    report = Report((row,), (), (), _published([row], against), against=tuple(against), scenes=scenes)
-    if groups is None or groups.by is None:
-        return report
-    part = read_given_predictions(path, dataset, fold=fold).scored
-    tested = tested_by_predictions(path.name, row, part)
-    return replace(report, groups=score_groups([tested], groups, {row.dataset_sha256: dataset}))
+    """Score CSV files of external predictions, by groups too; errors as in `read_external_predictions`."""
+    external = read_external_predictions(paths, dataset, folds=folds)
+    return with_groups(build_report((), external=external, against=against), groups or GroupSettings())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +30,12 @@ if TYPE_CHECKING:
 class GivenPredictions:
     """External predictions for the official test part of a fold, in the clip order of the prepared dataset."""
 
+    path: Path
+    """The file."""
+    fold: int
+    """Number of the fold."""
+    seed: int | None
+    """Seed of the training; None for a file without the column `seed`."""
     scored: ScoredPredictions
     """Scored predictions of all test clips of the fold."""
     num_missing: int
@@ -40,11 +48,78 @@ class GivenPredictions:
     """Classes without clips in the fold's train part -> number of their test clips."""
 
 
-def read_given_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> GivenPredictions:
-    """Read a CSV with `clip_id` and either `prediction`, JSON `logits` or one column of logits per class name.
+@dataclass(frozen=True, eq=False)
+class ExternalPredictions:
+    """The predictions of one external system: a fold and seed per entry."""
 
-    Raises AnnotationError with every fault and its line, UsageError for a file that cannot be read or an unknown fold.
+    name: str
+    """Name of its file, or what the names of its files have in common."""
+    dataset: PreparedDataset
+    """The prepared dataset that it was tested on."""
+    parts: tuple[GivenPredictions, ...]
+    """By seed, then by fold."""
+
+
+def read_external_predictions(
+    paths: Sequence[Path], dataset: PreparedDataset, *, folds: Sequence[int] = ()
+) -> ExternalPredictions:
+    """Read the files of one external system; each holds one fold, or several folds and seeds.
+
+    Args:
+        paths: CSV files with `clip_id` and either `prediction`, JSON `logits` or one column of logits per class name;
+            columns `fold` and `seed` are optional.
+        dataset: the prepared dataset.
+        folds: the fold of each file; (): the column `fold` names it.
+
+    Raises:
+        AnnotationError: every fault of a file with its line.
+        UsageError: a file that cannot be read, an unknown fold, a fold and seed in two files, or no fold.
     """
+    if folds and len(folds) != len(paths):
+        raise UsageError(f"{len(paths)} files of predictions and {len(folds)} folds: give one --fold for each file")
+    fold_of_paths: Sequence[int | None] = folds or [None] * len(paths)
+    given = [
+        part
+        for path, fold in zip(paths, fold_of_paths, strict=True)
+        for part in read_given_predictions(path, dataset, fold=fold)
+    ]
+    if len({part.seed is None for part in given}) > 1:
+        raise UsageError("some of the files have the column seed: add it to all of them, or to none")
+    first_parts: dict[tuple[int, int | None], GivenPredictions] = {}
+    for part in given:
+        if (earlier := first_parts.setdefault((part.fold, part.seed), part)) is not part:
+            which = f"fold {part.fold}" + ("" if part.seed is None else f" of seed {part.seed}")
+            raise UsageError(
+                f"{earlier.path} and {part.path} both hold {which}, which would count twice: remove one of them, "
+                "or add a column seed"
+            )
+    given.sort(key=lambda part: (-1 if part.seed is None else part.seed, part.fold))
+    return ExternalPredictions(_common_name(paths), dataset, tuple(given))
+
+
+def _common_name(paths: Sequence[Path]) -> str:
+    if len(paths) == 1:
+        return paths[0].name
+    letters = zip(*(path.stem for path in paths), strict=False)
+    stem = "".join(column[0] for column in itertools.takewhile(lambda column: len(set(column)) == 1, letters))
+    name = re.sub(r"[-_. ]*((fold|seed|fd|set|split)[-_. ]*)?$", "", stem)
+    return name or paths[0].resolve().parent.name
+
+
+def read_given_predictions(
+    path: Path, dataset: PreparedDataset, *, fold: int | None = None
+) -> tuple[GivenPredictions, ...]:
+    """Read one file; `fold` None: its column `fold` names the fold of each clip. Errors as above."""
+    texts = _PredictionsFile(path, dataset, fold=fold).read()
+    return tuple(
+        _matched(path, dataset, predictions, fold=number, seed=seed) for (number, seed), predictions in texts.items()
+    )
+
+
+def _matched(
+    path: Path, dataset: PreparedDataset, predictions: Mapping[str, int], *, fold: int, seed: int | None
+) -> GivenPredictions:
+    """Match the predictions (clip id -> class number) of a fold with all its test clips."""
     names, splits = dataset.class_names, dataset.fold(str(fold))
     labels = dict(zip(dataset.clips["clip_id"], dataset.clips["label"].fillna(""), strict=True))
     statuses = dict(zip(dataset.clips["clip_id"], dataset.clips["status"], strict=True))
@@ -53,7 +128,6 @@ def read_given_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -
         raise UsageError(f"{dataset.root} has no label for {len(unlabelled)} clips of fold {fold} ({unlabelled[0]}...)")
     train_counts = Counter(names.index(labels[clip_id]) for clip_id, split in splits.items() if split == "train")
     prior = int(predicted_classes(prior_logits([train_counts[i] for i in range(len(names))])[None])[0])
-    predictions = _PredictionsFile(path, names, splits, known=set(labels), fold=fold).read()
     scored = ScoredPredictions(
         class_names=names,
         clip_ids=tuple(test_ids),
@@ -61,23 +135,36 @@ def read_given_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -
         predicted=np.array([predictions.get(clip_id, prior) for clip_id in test_ids], np.int64),
         has_face=np.array([statuses[clip_id] != "failed" for clip_id in test_ids], np.bool_),
     )
-    num_missing = sum(clip_id not in predictions for clip_id in test_ids)
     test_counts = Counter(scored.labels.tolist())
-    untrained = {name: test_counts[i] for i, name in enumerate(names) if test_counts[i] and not train_counts[i]}
-    num_train = train_counts.total()
-    return GivenPredictions(scored, num_missing, prior=names[prior], num_train=num_train, untrained=untrained)
+    return GivenPredictions(
+        path,
+        fold,
+        seed,
+        scored,
+        num_missing=sum(clip_id not in predictions for clip_id in test_ids),
+        prior=names[prior],
+        num_train=train_counts.total(),
+        untrained={name: test_counts[i] for i, name in enumerate(names) if test_counts[i] and not train_counts[i]},
+    )
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
 
 
 class _PredictionsFile:
     """Reads a CSV of predictions row by row and collects its faults."""
 
-    def __init__(self, path: Path, names: Sequence[str], splits: dict[str, str], *, known: set[str], fold: int) -> None:
-        self._path, self._names, self._splits, self._known, self._fold = path, names, splits, known, fold
+    def __init__(self, path: Path, dataset: PreparedDataset, *, fold: int | None) -> None:
+        self._path, self._dataset, self._fold = path, dataset, fold
+        self._names = dataset.class_names
+        self._known = set(dataset.clips["clip_id"])
+        self._splits = {} if fold is None else {fold: dataset.fold(str(fold))}
         self._faults = CsvFaults(path)
-        self._first_lines: dict[str, int] = {}
+        self._first_lines: dict[tuple[int, int | None, str], int] = {}
 
-    def read(self) -> dict[str, int]:
-        """Return clip id -> class number. Raises AnnotationError, UsageError."""
+    def read(self) -> dict[tuple[int, int | None], dict[str, int]]:
+        """Return (fold, seed) -> clip id -> class number. Raises AnnotationError, UsageError."""
         try:
             text = read_regular_text(self._path)
             rows = list(self._rows(text))
@@ -87,7 +174,9 @@ class _PredictionsFile:
             raise UsageError(f"{self._path} cannot be read as CSV in UTF-8: {error}") from error
         header = [cell if cell in self._names else cell.strip() for cell in rows[0][1]] if rows else []
         columns = self._columns(header)
-        class_numbers: dict[str, int] = {}
+        class_numbers: dict[tuple[int, int | None], dict[str, int]] = {}
+        if columns and self._fold is not None and not {"fold", "seed"} & set(header):
+            class_numbers[self._fold, None] = {}  # a file without rows: no test clip of its fold is in it
         for line, cells in rows[1:] if columns else ():
             if len(cells) != len(header):
                 self._faults.add("cells", line, f"{len(cells)} cells, the header has {len(header)}")
@@ -96,11 +185,41 @@ class _PredictionsFile:
             row["clip_id"] = exact_or_stripped(row["clip_id"], self._known)
             if "prediction" in row:
                 row["prediction"] = exact_or_stripped(row["prediction"], self._names)
-            is_expected, number = self._is_expected(row["clip_id"], line), self._class_of(row, columns, line)
-            if is_expected and number is not None:
-                class_numbers[row["clip_id"]] = number
+            fold, seed = self._fold_of(row, line), self._seed_of(row, line)
+            is_expected = fold is not None and self._is_expected(row["clip_id"], fold, seed, line)
+            number = self._class_of(row, columns, line)
+            if fold is not None and is_expected and number is not None:
+                class_numbers.setdefault((fold, seed), {})[row["clip_id"]] = number
         self._faults.raise_all()
+        if not class_numbers:
+            raise UsageError(f"{self._path} has no predictions: add a row per test clip")
         return class_numbers
+
+    def _fold_of(self, row: Mapping[str, str], line: int) -> int | None:
+        """Return the fold of a row; None if it is faulty."""
+        if "fold" not in row:
+            return self._fold
+        text = row["fold"].strip()
+        if not _is_number(text) or int(text) < 1:
+            self._faults.add("fold", line, f"fold {text!r} is not the number of an official fold")
+            return None
+        fold = int(text)
+        if self._fold is not None and fold != self._fold:
+            self._faults.add("fold", line, f"fold {fold}, but the file is given as fold {self._fold}")
+            return None
+        if fold not in self._splits:
+            self._splits[fold] = self._dataset.fold(str(fold))
+        return fold
+
+    def _seed_of(self, row: Mapping[str, str], line: int) -> int | None:
+        """Return the seed of a row; None without the column."""
+        if "seed" not in row:
+            return None
+        text = row["seed"].strip()
+        if not _is_number(text):
+            self._faults.add("seed", line, f"seed {text!r} is not a whole number")
+            return None
+        return int(text)
 
     @staticmethod
     def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
@@ -117,6 +236,8 @@ class _PredictionsFile:
             self._faults.add("header", 1, f"a column is listed twice: {', '.join(header)}")
         if "clip_id" not in header:
             self._faults.add("header", 1, f"no column clip_id in: {', '.join(header) or '(empty file)'}")
+        if self._fold is None and "fold" not in header:
+            self._faults.add("header", 1, "no column fold, and no --fold: add one of them")
         classes = [name for name in self._names if name in header]
         forms: list[list[str]] = [[name] for name in ("prediction", "logits") if name in header]
         forms += [classes] if classes else []
@@ -128,17 +249,18 @@ class _PredictionsFile:
             self._faults.add("header", 1, f"no column for the class {', '.join(missing)}")
         return [] if self._faults else forms[0]
 
-    def _is_expected(self, clip_id: str, line: int) -> bool:
+    def _is_expected(self, clip_id: str, fold: int, seed: int | None, line: int) -> bool:
+        splits, key = self._splits[fold], (fold, seed, clip_id)
         if clip_id not in self._known:
             self._faults.add("unknown", line, unknown_clip(clip_id, self._known))
-        elif self._splits.get(clip_id) != "test":
-            split = self._splits.get(clip_id, "no part")
-            text = f"clip {clip_id!r} is in {split} of fold {self._fold}, not in its test part"
+        elif splits.get(clip_id) != "test":
+            split = splits.get(clip_id, "no part")
+            text = f"clip {clip_id!r} is in {split} of fold {fold}, not in its test part"
             self._faults.add("split", line, text)
-        elif clip_id in self._first_lines:
-            self._faults.add("twice", line, f"clip {clip_id!r} is already in line {self._first_lines[clip_id]}")
+        elif key in self._first_lines:
+            self._faults.add("twice", line, f"clip {clip_id!r} is already in line {self._first_lines[key]}")
         else:
-            self._first_lines[clip_id] = line
+            self._first_lines[key] = line
             return True
         return False
 

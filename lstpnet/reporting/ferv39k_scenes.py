@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from dfer_data.render.tables import Section, per_cent
 from lstpnet import metrics
 from lstpnet.predictions import ScoredPredictions
-from lstpnet.reporting.external_predictions import read_given_predictions
+from lstpnet.reporting.external_predictions import ExternalPredictions
 from lstpnet.runs import ScoredRun
-
-if TYPE_CHECKING:
-    from dfer_data.loading.prepared import PreparedDataset
 
 _DATASET = "ferv39k"
 _Key = tuple[str, str, str, str, int]
@@ -39,7 +35,7 @@ class SceneRow:
     fold: int
     """Number of the fold."""
     seeds: tuple[int, ...]
-    """Seeds of the row's runs; empty for external predictions."""
+    """Seeds of the row's runs; empty for external predictions without seeds."""
     scene: str
     n: int
     """Number of the scene's test clips."""
@@ -71,14 +67,17 @@ def scene_rows(runs: Iterable[ScoredRun]) -> tuple[SceneRow, ...]:
     return tuple(row for group in rows for row in group)
 
 
-def scene_rows_of_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> tuple[SceneRow, ...]:
-    """Score external FERV39k predictions scene by scene; errors as in `external_predictions.read_given_predictions`."""
-    document = dataset.document
+def scene_rows_of_predictions(external: ExternalPredictions) -> tuple[SceneRow, ...]:
+    """Return external FERV39k predictions scene by scene; other datasets get no rows."""
+    document, rows = external.dataset.document, list[SceneRow]()
     if document["dataset"] != _DATASET:
         return ()
-    given = read_given_predictions(path, dataset, fold=fold)
-    scores = _scores_of_scenes(given.scored)
-    return tuple(_rows((dataset.root.resolve().name, document["sha256"], path.name, "", fold), [scores], seeds=()))
+    for fold in sorted({part.fold for part in external.parts}):
+        parts = [part for part in external.parts if part.fold == fold]
+        key = (external.dataset.root.resolve().name, document["sha256"], external.name, "", fold)
+        seeds = tuple(part.seed for part in parts if part.seed is not None)
+        rows += _rows(key, [_scores_of_scenes(part.scored) for part in parts], seeds=seeds)
+    return tuple(rows)
 
 
 def _scores_of_scenes(part: ScoredPredictions) -> _Scores:
@@ -87,7 +86,7 @@ def _scores_of_scenes(part: ScoredPredictions) -> _Scores:
 
 
 def _rows(key: _Key, scores_per_seed: Sequence[_Scores], *, seeds: tuple[int, ...]) -> Iterable[SceneRow]:
-    """Yield the rows of one checkpoint; `scores_per_seed` has one entry for external predictions."""
+    """Yield the rows of one checkpoint."""
     for scene in scores_per_seed[0]:
         scores = [by_scene[scene] for by_scene in scores_per_seed]
         war, uar = metrics.mean([score.war for score in scores]), metrics.mean([score.uar for score in scores])

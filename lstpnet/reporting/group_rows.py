@@ -3,8 +3,8 @@
     tested_by_runs, tested_by_predictions -> score_groups(tested, settings, datasets) -> GroupReport -> group_sections
 
 Figures of a group are counted over all folds of a system together. With several seeds, a clip counts as the share of
-them that predict it correctly. Intervals are those of the rows (significance.py) within the clips of the group, except
-that a class is one stratum over all folds: strata of one or two clips would make intervals far too narrow.
+them that predict it correctly. Intervals are those of the rows (significance.py): the units of each fold, of which only
+the group's clips count.
 """
 
 from __future__ import annotations
@@ -17,12 +17,24 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.errors import UsageError
+from dfer_data.inspection.id_order import order_of_dataset
 from dfer_data.render.tables import Section, per_cent
 from lstpnet.predictions import ScoredPredictions
+from lstpnet.reporting.comparison import FEW_OF_CLASS
+from lstpnet.reporting.dependence import (
+    Unit,
+    headline_interval,
+    interval_note,
+    interval_text,
+    intervals_by_unit,
+    order_of_runs,
+    resampling_units,
+)
+from lstpnet.reporting.external_predictions import ExternalPredictions
 from lstpnet.reporting.group_columns import GroupColumn, column_of_dataset, columns_of_file
 from lstpnet.reporting.group_settings import GroupSettings
 from lstpnet.reporting.rows import Row, grouped, json_values, protocol_notes
-from lstpnet.reporting.significance import Interval, bootstrap
+from lstpnet.reporting.significance import Interval, ScoredFold
 from lstpnet.reporting.systems import headline_rows, names_of, parts_behind
 from lstpnet.runs import ScoredRun
 
@@ -30,11 +42,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dfer_data.loading.prepared import PreparedDataset
+    from dfer_data.sources.official_counts import IdOrder
 
 FEW_CLIPS = 50
 """A group with fewer clips is marked and gets no intervals, which would be too narrow (docs/report.md)."""
-FEW_OF_CLASS = 5
-"""With fewer clips of one of its classes, a group gets no interval of UAR."""
 ALL = "(all)"
 """Row of all clips, for comparison."""
 _NO_FACE = "NO_FACE"
@@ -73,9 +84,11 @@ class GroupRow:
     few_clips: bool
     """Whether the group has fewer than FEW_CLIPS test clips."""
     war_interval: Mapping[str, Interval] | None
-    """`blocks` and `clips`, as in Row; None under FEW_CLIPS clips."""
+    """As in Row; None under FEW_CLIPS clips."""
     uar_interval: Mapping[str, Interval] | None
     """The same for UAR; None also if a class has under FEW_OF_CLASS clips."""
+    unit: Unit
+    """What the headline interval resamples, as in Row."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the row as JSON values."""
@@ -152,21 +165,29 @@ class TestedClips:
     """(N,) share of the seeds that predict each clip correctly."""
     has_face: npt.NDArray[np.bool_]
     """(N,) False for a clip without a usable track."""
+    units: npt.NDArray[np.int64]
+    """(N,) unit of each clip, numbered within its fold."""
 
 
 def tested_by_runs(rows: Sequence[Row], runs: Sequence[ScoredRun]) -> list[TestedClips]:
     """Return the test clips of each system of a report's rows."""
     headlines = headline_rows(rows)
-    parts = [[(run.info.fold, part) for run, part in parts_behind(row, runs)] for row in headlines]
-    return [_tested(*item) for item in zip(names_of(headlines), headlines, parts, strict=True)]
+    return [_tested_by_runs(*item, runs) for item in zip(names_of(headlines), headlines, strict=True)]
 
 
-def tested_by_predictions(name: str, row: Row, part: ScoredPredictions) -> TestedClips:
-    """Return the test clips of external predictions."""
-    return _tested(name, row, [(row.folds[0], part)])
+def _tested_by_runs(name: str, row: Row, runs: Sequence[ScoredRun]) -> TestedClips:
+    behind = list(parts_behind(row, runs))
+    order = order_of_runs([run for run in runs if run.info.dataset_sha256 == row.dataset_sha256])
+    return _tested(name, row, [(run.info.fold, part) for run, part in behind], order)
 
 
-def _tested(name: str, row: Row, parts: Iterable[tuple[int, ScoredPredictions]]) -> TestedClips:
+def tested_by_predictions(name: str, row: Row, external: ExternalPredictions) -> TestedClips:
+    """Return the test clips of external predictions; `row`: the headline row of their system."""
+    parts = [part for part in external.parts if part.fold in row.folds and part.seed in (row.seeds or (None,))]
+    return _tested(name, row, [(part.fold, part.scored) for part in parts], order_of_dataset(external.dataset))
+
+
+def _tested(name: str, row: Row, parts: Iterable[tuple[int, ScoredPredictions]], order: IdOrder) -> TestedClips:
     numbers = {class_name: number for number, class_name in enumerate(row.recall)}
     facts: dict[tuple[str, int], tuple[int, bool]] = {}
     results: dict[tuple[str, int], list[bool]] = {}
@@ -176,14 +197,19 @@ def _tested(name: str, row: Row, parts: Iterable[tuple[int, ScoredPredictions]])
             facts[clip_id, fold] = (numbers[part.class_names[label]], has_face)
             results.setdefault((clip_id, fold), []).append(is_right)
     keys = sorted(facts)
+    folds = np.array([fold for _, fold in keys], np.int64)
+    units = np.zeros(len(keys), np.int64)
+    for fold in np.unique(folds):
+        units[folds == fold] = resampling_units(order, [clip_id for clip_id, of_fold in keys if of_fold == fold])
     return TestedClips(
         name,
         row,
         tuple(clip_id for clip_id, _ in keys),
-        np.array([fold for _, fold in keys], np.int64),
+        folds,
         np.array([facts[key][0] for key in keys], np.int64),
         np.array([np.mean(results[key]) for key in keys], np.float64),
         np.array([facts[key][1] for key in keys], np.bool_),
+        units,
     )
 
 
@@ -246,41 +272,38 @@ def _rows(tested: TestedClips, by: str, column: GroupColumn) -> list[GroupRow]:
     shared |= {"by": by, "system": tested.name, "checkpoint": row.checkpoint, "folds": row.folds, "seeds": row.seeds}
     scored = []
     for group, mask in masks.items():
-        strata = _strata(tested, mask)
+        present = set(tested.labels[mask].tolist())
         scored.append(
             GroupRow(
                 group=group,
                 n=int(mask.sum()),
                 n_without_face=int((mask & ~tested.has_face).sum()),
-                num_classes_present=len(strata),
-                missing_classes=tuple(name for number, name in enumerate(names) if number not in strata),
+                num_classes_present=len(present),
+                missing_classes=tuple(name for number, name in enumerate(names) if number not in present),
                 few_clips=bool(mask.sum() < FEW_CLIPS),
                 **shared,
-                **_figures(strata),
+                **_figures(tested, mask),
             )
         )
     return scored
 
 
-def _strata(tested: TestedClips, mask: npt.NDArray[np.bool_]) -> dict[int, npt.NDArray[np.float64]]:
-    """Return class number -> share of correct predictions of each clip, by fold and then by id."""
-    order = np.argsort(tested.folds, kind="stable")
-    labels, correct = tested.labels[order][mask[order]], tested.correct[order][mask[order]]
-    return {number: correct[labels == number] for number in sorted(set(labels.tolist()))}
-
-
-def _figures(strata: Mapping[int, npt.NDArray[np.float64]]) -> dict[str, Any]:
-    """Return the fields `war`, `uar` and their intervals; None where there are too few clips."""
-    figures: dict[str, Any] = dict.fromkeys(("war", "uar", "war_interval", "uar_interval"))
-    if not strata:
+def _figures(tested: TestedClips, mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
+    """Return the fields `war`, `uar`, their intervals and `unit`; None where there are too few clips."""
+    figures: dict[str, Any] = dict.fromkeys(("war", "uar", "war_interval", "uar_interval")) | {"unit": tested.row.unit}
+    labels, correct = tested.labels[mask], tested.correct[mask]
+    if not len(labels):
         return figures
-    values, sizes = list(strata.values()), [len(correct) for correct in strata.values()]
-    figures |= {"war": float(np.concatenate(values).mean()), "uar": float(np.mean([each.mean() for each in values]))}
-    if sum(sizes) >= FEW_CLIPS:
-        intervals = {name: bootstrap(values, list(strata), blocks=name == "blocks") for name in ("blocks", "clips")}
-        figures["war_interval"] = {name: pair.war for name, pair in intervals.items()}
+    sizes = [int((labels == number).sum()) for number in np.unique(labels)]
+    recalls = [correct[labels == number].mean() for number in np.unique(labels)]
+    figures |= {"war": float(correct.mean()), "uar": float(np.mean(recalls))}
+    if len(labels) >= FEW_CLIPS:
+        clips = ScoredFold(tested.labels, tested.correct, tested.units)
+        folds = [clips.chosen(mask & (tested.folds == fold)) for fold in np.unique(tested.folds[mask])]
+        intervals = intervals_by_unit(folds, tested.row.unit)
+        figures["war_interval"] = {name: pair.war for name, pair in intervals.items()} or None
         if min(sizes) >= FEW_OF_CLASS:
-            figures["uar_interval"] = {name: pair.uar for name, pair in intervals.items()}
+            figures["uar_interval"] = {name: pair.uar for name, pair in intervals.items()} or None
     return figures
 
 
@@ -325,9 +348,9 @@ def _figures_section(rows: Sequence[GroupRow], report: GroupReport) -> Section:
         "n": [str(row.n) for row in rows],
         "no face": [str(row.n_without_face) for row in rows],
         "WAR": [per_cent(row.war) for row in rows],
-        "WAR 95 %": [_range(row.war_interval) for row in rows],
+        "WAR 95 %": [interval_text(headline_interval(row.war_interval, row.unit)) for row in rows],
         "UAR": [per_cent(row.uar) for row in rows],
-        "UAR 95 %": [_range(row.uar_interval) for row in rows],
+        "UAR 95 %": [interval_text(headline_interval(row.uar_interval, row.unit)) for row in rows],
         "classes": [str(row.num_classes_present) for row in rows],
         "classes without clips": [", ".join(row.missing_classes) or "-" for row in rows],
     }
@@ -340,6 +363,7 @@ def _figures_section(rows: Sequence[GroupRow], report: GroupReport) -> Section:
     if any(row.n and not row.uar_interval for row in rows):
         least = f"under {FEW_CLIPS} clips, or of UAR with under {FEW_OF_CLASS} clips of one of its classes"
         notes.append(f"no interval for a group with {least}: it would be too narrow")
+    notes += [interval_note(unit) for unit in dict.fromkeys(row.unit for row in rows if row.war_interval)]
     notes += [*report.notes, *protocol_notes([(first.system, report.protocols[first.system])])]
     kept_columns = {name: cells for name, cells in columns.items() if set(cells) != {"-"}}
     title = f"{first.prepared} by {first.by}: {first.system}, {rests_on}: per cent"
@@ -368,7 +392,3 @@ def _marked(row: GroupRow | DetectionRow) -> str:
 
 def _few_clips_note(rows: Sequence[GroupRow] | Sequence[DetectionRow]) -> list[str]:
     return [f"* under {FEW_CLIPS} clips: too few to compare"] if any(row.few_clips for row in rows) else []
-
-
-def _range(intervals: Mapping[str, Interval] | None) -> str:
-    return f"{per_cent(intervals['blocks'].low)} to {per_cent(intervals['blocks'].high)}" if intervals else "-"

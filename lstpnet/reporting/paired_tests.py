@@ -1,30 +1,74 @@
-"""Paired tests between systems: one per seed that two systems share, on the folds with identical test clips."""
+"""Answer for each pair of systems of a dataset: is A better than B, over other trainings and other test clips?
+
+    pairs_to_test -> paired_tests -> paired_section
+
+Both systems count on the folds that all their seeds tested on the same clips. `comparison` states the estimand and the
+method. All p values of a report form one family, corrected by Holm's method.
+"""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
-
-import numpy as np
-import numpy.typing as npt
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 from dfer_data.errors import UsageError
 from dfer_data.render.tables import Section
-from lstpnet.predictions import ScoredPredictions
-from lstpnet.reporting.significance import PairedComparison, compare_predictions
-from lstpnet.reporting.systems import System, parts_behind
-from lstpnet.runs import ScoredRun
+from lstpnet.reporting.clip_designs import SystemParts, clip_design, correct_clips, shared_folds
+from lstpnet.reporting.comparison import ASSUMED_NOISE, LEVEL, FigureEstimate, estimate_figures, holm, with_shares_above
+from lstpnet.reporting.dependence import UNIT_NOTES, Unit, unit_of
+from lstpnet.reporting.significance import Float64s
 
 ALL_PAIRS_UP_TO = 6
 """Up to this number of systems, every pair is tested; beyond it, all are tested against one system."""
-_Right = npt.NDArray[np.bool_]
+LEAST_SEEDS = 3
+"""With two seeds, the test errs too rarely to find anything (docs/protocol.md): there is no p."""
+Answer = Literal["A", "B", "not told apart", "no test"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedFigure:
+    """One figure of two systems."""
+
+    estimate: FigureEstimate
+    """A minus B; its `p` is that of this test alone."""
+    p_holm: float | None
+    """p corrected over all tests of the report; None without a test."""
+    reason: str
+    """Why there is no test; empty if there is one."""
+
+    @property
+    def answer(self) -> Answer:
+        """The system with the higher figure, if the corrected p allows to say so."""
+        if self.p_holm is None:
+            return "no test"
+        if self.p_holm >= LEVEL:
+            return "not told apart"
+        return "A" if self.estimate.value > 0 else "B"
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the figure as JSON values."""
+        figure = self.estimate
+        return {
+            "difference": figure.value,
+            "interval": figure.interval and [figure.interval.low, figure.interval.high],
+            "has_training_noise": figure.has_training_noise,
+            "sampling_std": figure.sampling_std,
+            "training_std": figure.training_std,
+            "df": figure.df,
+            "share_above": figure.share_above,
+            "p": figure.p if self.p_holm is not None else None,
+            "p_holm": self.p_holm,
+            "answer": self.answer,
+            "reason": self.reason,
+            "needed": figure.needed and dict(figure.needed),
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedTest:
-    """Test of system A against system B with one seed."""
+    """System A against system B."""
 
     dataset: str
     """Name of the dataset."""
@@ -32,46 +76,50 @@ class PairedTest:
     """Name of system A."""
     b: str
     """Name of system B."""
-    seed: int
-    """Seed of both systems' runs."""
     folds: tuple[int, ...]
-    """Official folds with the compared test clips."""
+    """Official folds that all their seeds tested on the same clips."""
+    seeds_a: tuple[int | None, ...]
+    """Seeds of A; None: external predictions without a seed."""
+    seeds_b: tuple[int | None, ...]
+    """Seeds of B."""
     n: int
-    """Number of compared clips."""
-    result: PairedComparison
-    """Differences and p values."""
+    """Number of the folds' test clips."""
+    has_same_trainings: bool
+    """Whether A and B are two checkpoints of the same trainings, compared seed by seed."""
+    unit: Unit
+    """What is sampled: clips, blocks of neighbouring ids, or people."""
+    war: ComparedFigure
+    """WAR, mean of the folds."""
+    uar: ComparedFigure
+    """UAR, mean of the folds."""
+    num_tests: int
+    """Number of tests in the report, which the corrected p values account for."""
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the test as JSON values."""
-        facts = {"dataset": self.dataset, "a": self.a, "b": self.b, "seed": self.seed, "folds": list(self.folds)}
-        return facts | {"n": self.n} | asdict(self.result)
+        """Return the comparison as flat JSON values: `war_difference`, `war_interval` and so on."""
+        facts = {name: getattr(self, name) for name in ("dataset", "a", "b", "n", "has_same_trainings", "unit")}
+        lists = {name: list(getattr(self, name)) for name in ("folds", "seeds_a", "seeds_b")}
+        figures = {
+            f"{name}_{key}": value
+            for name, figure in (("war", self.war), ("uar", self.uar))
+            for key, value in figure.as_dict().items()
+        }
+        return facts | lists | figures | {"num_tests": self.num_tests}
 
 
-_Folds = Mapping[int, Mapping[int, ScoredPredictions]]
-"""seed -> fold -> scored predictions of its test clips"""
+def pairs_to_test(
+    systems: Sequence[SystemParts], *, baseline: str | None = None
+) -> list[tuple[SystemParts, SystemParts]]:
+    """Return every pair of systems of a dataset, or every system with `baseline`; beyond six, with the first.
 
-
-def paired_tests(
-    systems: Sequence[System], runs: Sequence[ScoredRun], *, baseline: str | None = None
-) -> tuple[PairedTest, ...]:
-    """Test every pair of systems of a dataset, or every system against `baseline`; more than six against the first.
-
-    Pairs that share no seed, or no fold with the same clips, are left out. Raises UsageError for a baseline that is no
-    system's name.
+    Raises UsageError for a baseline that is no system's name.
     """
     if baseline is not None and baseline not in {system.name for system in systems}:
         known = ", ".join(system.name for system in systems) or "none yet"
         raise UsageError(f"no system {baseline!r} in `side by side`; there are: {known}")
-    results = {system.name: _results_of(system, runs) for system in systems}
-    return tuple(
-        test for a, b in _pairs(systems, baseline=baseline) for test in _tests(a, b, results[a.name], results[b.name])
-    )
-
-
-def _pairs(systems: Sequence[System], *, baseline: str | None) -> list[tuple[System, System]]:
     pairs = []
-    for dataset in dict.fromkeys(system.row.dataset for system in systems):
-        dataset_systems = [system for system in systems if system.row.dataset == dataset]
+    for dataset in dict.fromkeys(system.dataset for system in systems):
+        dataset_systems = [system for system in systems if system.dataset == dataset]
         baselines = [system for system in dataset_systems if system.name == baseline]
         if baseline is None and len(dataset_systems) <= ALL_PAIRS_UP_TO:
             pairs += [(b, a) for a, b in itertools.combinations(dataset_systems, 2)]
@@ -81,78 +129,149 @@ def _pairs(systems: Sequence[System], *, baseline: str | None) -> list[tuple[Sys
     return pairs if baseline is None else [pair for pair in pairs if pair[1].name == baseline]
 
 
-def _results_of(system: System, runs: Sequence[ScoredRun]) -> _Folds:
-    results: dict[int, dict[int, ScoredPredictions]] = {}
-    for run, part in parts_behind(system.row, runs):
-        results.setdefault(run.info.seed, {})[run.info.fold] = part
-    return results
+def paired_tests(pairs: Sequence[tuple[SystemParts, SystemParts]]) -> tuple[PairedTest, ...]:
+    """Compare the systems of each pair; pairs without a fold with the same clips are left out."""
+    tests = [test for a, b in pairs if (test := _test(a, b)) is not None]
+    figures = [figure for test in tests for figure in (test.war, test.uar)]
+    values = [figure.estimate.p for figure in figures if not figure.reason and figure.estimate.p is not None]
+    corrected = iter(holm(values))
+    completed = []
+    for test in tests:
+        war, uar = (
+            figure if figure.reason else replace(figure, p_holm=next(corrected)) for figure in (test.war, test.uar)
+        )
+        completed.append(replace(test, war=war, uar=uar, num_tests=len(values)))
+    return tuple(completed)
 
 
-def _clips(part: ScoredPredictions) -> tuple[tuple[str, str], ...]:
-    """Return the pairs of id and label, in the order of ids."""
-    return tuple((part.clip_ids[index], part.class_names[part.labels[index]]) for index in part.id_order)
+def _test(a: SystemParts, b: SystemParts) -> PairedTest | None:
+    order = a.order or b.order
+    folds = shared_folds([a.parts, b.parts])
+    if order is None or not folds:
+        return None
+    has_same_trainings = a.trainings == b.trainings
+    seeds_a, seeds_b = tuple(a.parts), tuple(b.parts)
+    if has_same_trainings:
+        seeds_a = seeds_b = tuple(seed for seed in a.parts if seed in b.parts)
+    if not seeds_a:
+        return None
+    clips = clip_design(a.parts[seeds_a[0]], folds, order)
+    right_a, right_b = correct_clips(a.parts, folds, seeds_a), correct_clips(b.parts, folds, seeds_b)
+    arms: list[Float64s] = [right_a - right_b] if has_same_trainings else [right_a, -right_b]
+    estimates = with_shares_above(estimate_figures(clips, arms), clips, arms)
+    figures = {
+        name: ComparedFigure(estimate=figure, p_holm=None, reason=_reason(figure, min(len(arm) for arm in arms)))
+        for name, figure in estimates.items()
+    }
+    return PairedTest(
+        dataset=a.dataset,
+        a=a.name,
+        b=b.name,
+        folds=folds,
+        seeds_a=seeds_a,
+        seeds_b=seeds_b,
+        n=len(clips.labels),
+        has_same_trainings=has_same_trainings,
+        unit=unit_of(order),
+        num_tests=0,
+        **figures,
+    )
 
 
-def _tests(a: System, b: System, folds_a: _Folds, folds_b: _Folds) -> list[PairedTest]:
-    tests = []
-    for seed in sorted(folds_a.keys() & folds_b.keys()):
-        by_fold_a, by_fold_b = folds_a[seed], folds_b[seed]
-        shared_folds = sorted(by_fold_a.keys() & by_fold_b.keys())
-        folds = tuple(fold for fold in shared_folds if _clips(by_fold_a[fold]) == _clips(by_fold_b[fold]))
-        if folds:
-            result = _compared([by_fold_a[fold] for fold in folds], [by_fold_b[fold] for fold in folds])
-            n = sum(len(by_fold_a[fold].clip_ids) for fold in folds)
-            dataset = a.row.dataset
-            tests.append(PairedTest(dataset=dataset, a=a.name, b=b.name, seed=seed, folds=folds, n=n, result=result))
-    return tests
+def _reason(figure: FigureEstimate, num_seeds: int) -> str:
+    """Return why a figure of systems with at least `num_seeds` seeds has no test; empty if it has one."""
+    if figure.interval is None:
+        return "too few clips of a class in a fold"
+    if num_seeds == 1:
+        return "one seed: training noise is unknown"
+    if num_seeds < LEAST_SEEDS:
+        return f"{num_seeds} seeds are too few for a valid test"
+    return "" if figure.p is not None else "no clip and no training deviates, so that nothing shows the noise"
 
 
-def _compared(parts_a: Sequence[ScoredPredictions], parts_b: Sequence[ScoredPredictions]) -> PairedComparison:
-    """Compare two systems on the strata (fold, class), each in the order of ids."""
-    labels = sorted({part.class_names[number] for part in parts_a for number in part.labels})
-    is_right: tuple[list[_Right], list[_Right]] = ([], [])
-    classes = []
-    for a, b in zip(parts_a, parts_b, strict=True):
-        clip_labels = np.array([label for _, label in _clips(a)], dtype=object)
-        for number, label in enumerate(labels):
-            mask = clip_labels == label
-            if mask.any():
-                is_right[0].append(a.is_right[a.id_order][mask])
-                is_right[1].append(b.is_right[b.id_order][mask])
-                classes.append(number)
-    return compare_predictions(*is_right, classes)
-
-
-def paired_section(tests: Sequence[PairedTest]) -> Section:
-    """Return the table of one dataset's paired tests."""
-    results = [test.result for test in tests]
+def paired_section(tests: Sequence[PairedTest], *, short: bool = False) -> Section:
+    """Return the table of one dataset's comparisons; `short` omits the shares of resamples."""
     columns = {
         "A": [test.a for test in tests],
         "B": [test.b for test in tests],
-        "seed": [str(test.seed) for test in tests],
         "folds": [" ".join(map(str, test.folds)) for test in tests],
+        "seeds A": [_seeds(test.seeds_a) for test in tests],
+        "seeds B": [_seeds(test.seeds_b) for test in tests],
         "n": [str(test.n) for test in tests],
-        "WAR A - B": [_points(result.war_difference) for result in results],
-        "p WAR": [_p(result.war_p) for result in results],
-        "UAR A - B": [_points(result.uar_difference) for result in results],
-        "p UAR": [_p(result.uar_p) for result in results],
-        "only A right": [str(result.num_only_a) for result in results],
-        "only B right": [str(result.num_only_b) for result in results],
-        "p McNemar": [_p(result.mcnemar_p) for result in results],
     }
-    notes = [
-        "differences in points; p of WAR and UAR: block permutation test, two-sided; McNemar assumes independent clips",
-        "a seed is one training: a small p means that these two differ on these clips, not that the recipes differ",
+    for name in ("war", "uar"):
+        figures = [getattr(test, name) for test in tests]
+        columns[f"{name.upper()} A - B"] = [f"{100 * figure.estimate.value:+.2f}" for figure in figures]
+        columns[f"{name.upper()} 95 %"] = [_range(figure.estimate) for figure in figures]
+        if not short:
+            columns[f"{name.upper()} A above B %"] = [_share(figure.estimate) for figure in figures]
+        columns[f"{name.upper()} p"] = ["-" if figure.p_holm is None else _p(figure.p_holm) for figure in figures]
+        columns[f"better {name.upper()}"] = [figure.answer for figure in figures]
+    cells = tuple(zip(*columns.values(), strict=True))
+    return Section(
+        f"paired tests, {tests[0].dataset}: is A better than B? in points",
+        tuple(columns),
+        cells,
+        tuple(_notes(tests, short=short)),
+    )
+
+
+def _notes(tests: Sequence[PairedTest], *, short: bool) -> list[str]:
+    notes = [_estimand(tests)]
+    notes += [f"{unit}: {UNIT_NOTES[unit]}" for unit in dict.fromkeys(test.unit for test in tests)]
+    figures = [(test, name, getattr(test, name)) for test in tests for name in ("war", "uar")]
+    if num_tests := tests[0].num_tests:
+        notes.append(
+            f"p: t test, two-sided, corrected by Holm's method over the {num_tests} tests of this report; "
+            f"`better` needs p under {LEVEL:g}"
+        )
+    if not short and any(figure.estimate.share_above is not None for _, _, figure in figures):
+        notes.append("A above B: share of the resamples of clips and trainings in which A is above B")
+    if any(test.has_same_trainings for test in tests):
+        notes.append("two checkpoints of the same trainings are compared seed by seed")
+    for test in tests:
+        reasons = dict.fromkeys(figure.reason for figure in (test.war, test.uar) if figure.reason)
+        notes += [f"{test.a} and {test.b}: no p, {reason}" for reason in reasons]
+        notes += _needed_notes(test)
+    return notes
+
+
+def _estimand(tests: Sequence[PairedTest]) -> str:
+    folds = "mean over the official folds" if any(len(test.folds) > 1 for test in tests) else "on the one split"
+    text = f"A - B: difference of the expected figures, {folds}, over trainings with other seeds and other test clips"
+    if all(test.war.estimate.has_training_noise for test in tests):
+        return text
+    return f"{text}; where a system has one seed, over other test clips alone: its interval is too narrow"
+
+
+def _needed_notes(test: PairedTest) -> list[str]:
+    """Return the note with the differences that one-seed systems would need; [] if training noise is known."""
+    parts = []
+    for name in ("war", "uar"):
+        if needed := getattr(test, name).estimate.needed:
+            values = " / ".join(f"{100 * needed[f'{noise:g}']:.2f}" for noise in ASSUMED_NOISE)
+            parts.append(f"{name.upper()} {values}")
+    if not parts:
+        return []
+    noises = " / ".join(f"{100 * noise:g}" for noise in ASSUMED_NOISE)
+    return [
+        f"{test.a} and {test.b} would need a difference of {', '.join(parts)} points if a training on a fold deviates "
+        f"by {noises}; {LEAST_SEEDS} seeds measure it"
     ]
-    if len(tests) > 1:
-        notes.append(f"{len(tests)} tests: for 5 % over all of them, require p of {0.05 / len(tests):.4f} or less")
-    title = f"paired tests on the same clips, {tests[0].dataset}"
-    return Section(title, tuple(columns), tuple(zip(*columns.values(), strict=True)), tuple(notes))
 
 
-def _points(difference: float) -> str:
-    return f"{100 * difference:+.2f}"
+def _seeds(seeds: Sequence[int | None]) -> str:
+    return " ".join("-" if seed is None else str(seed) for seed in seeds)
+
+
+def _range(figure: FigureEstimate) -> str:
+    interval = figure.interval
+    return "-" if interval is None else f"{100 * interval.low:+.2f} to {100 * interval.high:+.2f}"
+
+
+def _share(figure: FigureEstimate) -> str:
+    return "-" if figure.share_above is None else f"{100 * figure.share_above:.1f}"
 
 
 def _p(value: float) -> str:
-    return f"{value:.4f}"
+    return f"{value:.4f}" if value >= 0.0001 else f"{value:.1e}"

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dfer_data.errors import UsageError
-from dfer_data.render.tables import Section, per_cent
+from dfer_data.render.tables import Section, listed, per_cent
 from dfer_data.sources.official_counts import official
 from lstpnet.reporting.published_results import SETS, PublishedRow, published_notes
-from lstpnet.reporting.rows import Row, protocol_notes
+from lstpnet.reporting.rows import Row, is_complete, protocol_notes
 
 if TYPE_CHECKING:
     from lstpnet.reporting.types import Report
@@ -38,34 +38,37 @@ def own_lines(report: Report) -> list[OwnLine]:
 def against_section(rows: Sequence[PublishedRow], lines: Sequence[OwnLine], *, short: bool = False) -> Section:
     """Return the table of one dataset's published rows and the report's lines on it, the highest WAR first.
 
-    `short` omits the recalls. Lines on other datasets are left out.
+    `short` omits the recalls. Lines on other datasets are left out. A line without test clips of some class follows
+    all others, whatever its WAR.
     """
     dataset_lines = [line for line in lines if line.row.dataset == rows[0].dataset]
     classes = list(dict.fromkeys([*rows[0].recall, *(name for line in dataset_lines for name in line.row.recall)]))
     header = ["method", "year", "WAR", "UAR", *(f"recall {name}" for name in classes if not short), "n", "source"]
-    ranked: list[tuple[float, list[str]]] = []
+    ranked: list[tuple[bool, float, list[str]]] = []
     for row in rows:
         recalls = [per_cent(row.recall.get(name)) for name in classes if not short]
         cells = [row.marked_method, str(row.year), per_cent(row.war), per_cent(row.uar), *recalls, "-", row.source]
-        ranked.append((row.war or 0.0, cells))
+        ranked.append((False, -(row.war or 0.0), cells))
     for line in dataset_lines:
         recalls = [per_cent(line.row.recall.get(name)) for name in classes if not short]
         name = f"{OWN} {line.name}" + " *" * bool(own_mismatch(line.row))
         cells = [name, "-", per_cent(line.row.war), per_cent(line.row.uar), *recalls, str(line.row.n), line.row.run]
-        ranked.append((line.row.war, cells))
-    ranked.sort(key=lambda item: -item[0])
+        ranked.append((not is_complete(line.row), -line.row.war, cells))
+    ranked.sort(key=lambda item: item[:2])
     notes = [f"{OWN}: this report"] if dataset_lines else ["this report has no line on this dataset"]
     notes += [
         f"* {OWN} {line.name}: {'; '.join(own_mismatch(line.row))}" for line in dataset_lines if own_mismatch(line.row)
     ]
     notes += protocol_notes([(f"{OWN} {line.name}", line.row.protocol) for line in dataset_lines])
     title = f"among published results, {SETS[rows[0].dataset]}: per cent"
-    return Section(title, tuple(header), tuple(tuple(cells) for _, cells in ranked), (*notes, *published_notes(rows)))
+    return Section(title, tuple(header), tuple(tuple(cells) for *_, cells in ranked), (*notes, *published_notes(rows)))
 
 
 def own_mismatch(row: Row) -> list[str]:
     """Return the reasons why a row does not compare with figures on all official test clips; empty if none is known."""
     reasons = [row.note] if row.note else []
+    if not is_complete(row) and "incomplete mean" not in row.note:
+        reasons.append(f"no test clips of {listed([name for name, recall in row.recall.items() if recall is None])}")
     try:
         counts = official(row.dataset)
     except UsageError:

@@ -15,24 +15,24 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from dfer_data.errors import UsageError
+from dfer_data.inspection.id_order import order_of_dataset
+from dfer_data.render.tables import listed
 from lstpnet import metrics
 from lstpnet.predictions import CHECKPOINTS, CONTROL_NAMES, ScoredPredictions, pooled_predictions
 from lstpnet.protocol import UNTRAINED, untrained
-from lstpnet.reporting.external_predictions import read_given_predictions
-from lstpnet.reporting.significance import Interval, bootstrap
+from lstpnet.reporting.dependence import Unit, intervals_by_unit, order_of_runs, scored_fold, unit_of
+from lstpnet.reporting.external_predictions import ExternalPredictions, GivenPredictions
+from lstpnet.reporting.mean_intervals import FoldOfRow, mean_intervals
+from lstpnet.reporting.significance import Interval, ScoredFold
 from lstpnet.runs import SYNTHETIC_DATA_NOTE, UNVERIFIED_NOTE, RunInfo, ScoredRun
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from dfer_data.loading.prepared import PreparedDataset
+    from dfer_data.sources.official_counts import IdOrder
 
-Strata = Mapping[tuple[int, int], npt.NDArray[np.bool_]]
-"""(fold, class number) -> whether each of its test clips is right, in the order of ids."""
 _T = TypeVar("_T")
 _TEST_BEST_NOTE = "test-best: the epoch was chosen on the test clips; comparable only with figures chosen the same way"
 _SHARED_WITH_INFO = (
@@ -99,10 +99,11 @@ class Row:
     seed_std: Mapping[str, float | None] | None = None
     """`war` and `uar`: deviation (ddof 1) over the seeds; None with one seed."""
     war_interval: Mapping[str, Interval] | None = None
-    """`blocks` and `clips`: 95 % bootstrap intervals, which resample blocks of neighbouring ids or single clips; None
-    for means."""
+    """95 % intervals by what is resampled: `clips`, and the row's `unit`; of a mean of seeds with training noise."""
     uar_interval: Mapping[str, Interval] | None = None
     """The same for UAR."""
+    unit: Unit = "clips"
+    """What the headline interval resamples; `blocks` of neighbouring ids, or `people`, where clips hang together."""
     n_train: int | None = None
     """Number of training clips; None if the row's runs differ."""
     n_val: int | None = None
@@ -129,7 +130,7 @@ class _Scored:
 
     row: Row
     part: ScoredPredictions
-    strata: Strata
+    clips: ScoredFold
 
 
 def json_values(row: DataclassInstance) -> dict[str, Any]:
@@ -150,10 +151,15 @@ def rows_of_runs(runs: Sequence[ScoredRun]) -> list[Row]:
 
     Raises UsageError if two folders hold the same fold and seed of one recipe on the same data.
     """
-    scored = [_scored_row(run, part) for run in runs for part in run.parts]
+    orders = {runs_of[0].info.dataset_sha256: order_of_runs(runs_of) for runs_of in grouped(runs, _dataset_sha256)}
+    scored = [_scored_row(run, part, orders[_dataset_sha256(run)]) for run in runs for part in run.parts]
     rows = sorted(_with_summaries(scored), key=_sort_key)
     has_several_versions = len({row.pipeline_version for row in rows}) > 1
     return [_with_version(row) for row in rows] if has_several_versions else rows
+
+
+def _dataset_sha256(run: ScoredRun) -> str:
+    return run.info.dataset_sha256
 
 
 def _with_version(row: Row) -> Row:
@@ -161,14 +167,19 @@ def _with_version(row: Row) -> Row:
     return replace(row, note="; ".join(filter(None, (row.note, note))))
 
 
-def row_of_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> Row:
-    """Score a CSV of external predictions on an official fold; see `external_predictions` for its errors.
+def rows_of_predictions(external: ExternalPredictions) -> list[Row]:
+    """Return the rows of external predictions: a row per fold and seed, pooled and averaged like runs.
 
     All official test clips count: a clip missing from the file gets the most frequent class of train, and the row's
     note reports the number of such clips.
     """
-    given = read_given_predictions(path, dataset, fold=fold)
-    document, part = dataset.document, given.scored
+    order = order_of_dataset(external.dataset)
+    scored = [_given_row(given, external.dataset, order) for given in external.parts]
+    return sorted(_with_summaries(scored), key=_sort_key)
+
+
+def _given_row(given: GivenPredictions, dataset: PreparedDataset, order: IdOrder) -> _Scored:
+    document, part, fold = dataset.document, given.scored, given.fold
     num_test, notes = len(part.labels), list[str]()
     if given.num_missing:
         notes.append(
@@ -178,19 +189,20 @@ def row_of_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> Ro
     notes += [f"fold {fold}: {untrained(given.untrained)}"] if given.untrained else []
     notes += [SYNTHETIC_DATA_NOTE] if document["synthetic"] else []
     protocol = (
-        f"predictions from {path.name}, fold {fold}, n_test {num_test}, dataset {document['sha256'][:12]}; "
+        f"predictions from {given.path.name}, fold {fold}, n_test {num_test}, dataset {document['sha256'][:12]}; "
         "how they were made is not known"
     )
-    return Row(
-        run=path.as_posix(),
+    clips = scored_fold(part, order)
+    row = Row(
+        run=given.path.as_posix(),
         dataset=document["dataset"],
         prepared=dataset.root.resolve().name,
         dataset_sha256=document["sha256"],
         recipe=None,
         fold=fold,
         folds=(fold,),
-        seed=None,
-        seeds=(),
+        seed=given.seed,
+        seeds=() if given.seed is None else (given.seed,),
         checkpoint=None,
         control="",
         synthetic=document["synthetic"],
@@ -198,12 +210,13 @@ def row_of_predictions(path: Path, dataset: PreparedDataset, *, fold: int) -> Ro
         note="; ".join(notes),
         pipeline_version=document.get("pipeline_version", 1),
         **_figures(part),
-        **_intervals(_strata(part, fold=fold)),
+        **_intervals([clips], unit_of(order)),
     )
+    return _Scored(row, part, clips)
 
 
-def _scored_row(run: ScoredRun, part: ScoredPredictions) -> _Scored:
-    info, strata = run.info, _strata(part, fold=run.info.fold)
+def _scored_row(run: ScoredRun, part: ScoredPredictions, order: IdOrder) -> _Scored:
+    info, clips = run.info, scored_fold(part, order)
     shared = {name: getattr(info, name) for name in _SHARED_WITH_INFO} | _whole_train(info, part.checkpoint)
     row = Row(
         run=run.folder.as_posix(),
@@ -215,9 +228,9 @@ def _scored_row(run: ScoredRun, part: ScoredPredictions) -> _Scored:
         unverified=info.is_unverified,
         **shared,
         **_figures(part),
-        **_intervals(strata),
+        **_intervals([clips], unit_of(order)),
     )
-    return _Scored(row, part, strata)
+    return _Scored(row, part, clips)
 
 
 def _whole_train(info: RunInfo, checkpoint: str | None) -> dict[str, int]:
@@ -225,19 +238,14 @@ def _whole_train(info: RunInfo, checkpoint: str | None) -> dict[str, int]:
     return {"n_train": info.n_train + info.n_val, "n_val": 0} if checkpoint == "refit" else {}
 
 
-def _strata(part: ScoredPredictions, *, fold: int) -> Strata:
-    labels, is_right = part.labels[part.id_order], part.is_right[part.id_order]
-    return {(fold, int(number)): is_right[labels == number] for number in np.unique(labels)}
-
-
-def _intervals(strata: Strata) -> dict[str, Any]:
-    """Return a row's fields `war_interval` and `uar_interval`."""
-    stratum_values, classes = list(strata.values()), [number for _, number in strata]
-    intervals = {name: bootstrap(stratum_values, classes, blocks=name == "blocks") for name in ("blocks", "clips")}
-    return {
-        "war_interval": {name: pair.war for name, pair in intervals.items()},
-        "uar_interval": {name: pair.uar for name, pair in intervals.items()},
+def _intervals(folds: Sequence[ScoredFold], unit: Unit) -> dict[str, Any]:
+    """Return a row's fields `war_interval`, `uar_interval` and `unit`."""
+    intervals = intervals_by_unit(folds, unit)
+    fields_by_figure = {
+        f"{figure}_interval": {name: getattr(pair, figure) for name, pair in intervals.items()} or None
+        for figure in ("war", "uar")
     }
+    return {**fields_by_figure, "unit": unit}
 
 
 def _notes(info: RunInfo, checkpoint: str | None) -> list[str]:
@@ -274,18 +282,18 @@ def _figures(part: ScoredPredictions) -> dict[str, Any]:
 def _with_summaries(scored: Sequence[_Scored]) -> list[Row]:
     """Return the rows, followed by those that combine folds and seeds."""
     rows = [item.row for item in scored]
-    seed_rows: list[Row] = []
+    seed_rows: list[tuple[Row, list[_Scored]]] = []
     for group in grouped(scored, lambda item: (*_group_key(item.row), item.row.seed)):
         _refuse_repeated_folds([item.row for item in group])
         if len(group) == 1:
-            seed_rows.append(group[0].row)
+            seed_rows.append((group[0].row, group))
             continue
         group = sorted(group, key=lambda item: item.row.folds)
-        seed_rows.append(_mean_of_folds([item.row for item in group]))
-        rows += [seed_rows[-1], _pooled(group)]
-    for same_folds in grouped(seed_rows, lambda row: (*_group_key(row), row.folds)):
+        seed_rows.append((_mean_of_folds(group), group))
+        rows += [seed_rows[-1][0], _pooled(group)]
+    for same_folds in grouped(seed_rows, lambda item: (*_group_key(item[0]), item[0].folds)):
         if len(same_folds) > 1:
-            rows.append(_mean_of_seeds(sorted(same_folds, key=lambda row: row.seeds)))
+            rows.append(_mean_of_seeds(sorted(same_folds, key=lambda item: item[0].seeds)))
     return rows
 
 
@@ -312,12 +320,34 @@ def _refuse_repeated_folds(rows: Sequence[Row]) -> None:
             )
 
 
-def _mean_of_folds(rows: Sequence[Row]) -> Row:
-    return _averaged(rows, fold="mean", n=sum(row.n for row in rows), fold_std=_deviations(rows))
+def _mean_of_folds(group: Sequence[_Scored]) -> Row:
+    rows = [item.row for item in group]
+    intervals = mean_intervals([_folds(group)], rows[0].unit)
+    changes: dict[str, Any] = {"n": sum(row.n for row in rows), "fold_std": _deviations(rows)}
+    return _averaged(rows, fold="mean", note=_note_of_mean(rows), **changes, **intervals)
 
 
-def _mean_of_seeds(rows: Sequence[Row]) -> Row:
-    return _averaged(rows, seed="mean", fold_std=None, seed_std=_deviations(rows))
+def _mean_of_seeds(seed_rows: Sequence[tuple[Row, Sequence[_Scored]]]) -> Row:
+    rows = [row for row, _ in seed_rows]
+    intervals = mean_intervals([_folds(group) for _, group in seed_rows], rows[0].unit)
+    return _averaged(rows, seed="mean", fold_std=None, seed_std=_deviations(rows), **intervals)
+
+
+def _folds(group: Sequence[_Scored]) -> list[FoldOfRow]:
+    return [(item.row.folds[0], item.part, item.clips) for item in group]
+
+
+def _note_of_mean(rows: Sequence[Row]) -> str:
+    """Return the notes of the folds, and which classes have no test clips in some of them."""
+    missing = [(row.fold, [name for name, recall in row.recall.items() if recall is None]) for row in rows]
+    lacks = [f"fold {fold} has no test clips of {listed(names)}" for fold, names in missing if names]
+    words = [f"incomplete mean, {', '.join(lacks)}"] if lacks else []
+    return _joined_notes(rows, *words)
+
+
+def is_complete(row: Row) -> bool:
+    """Return whether every class has test clips in every fold of a row."""
+    return row.num_classes_present == len(row.recall)
 
 
 def _averaged(rows: Sequence[Row], **changes: Any) -> Row:
@@ -367,16 +397,20 @@ def _shared_fields(rows: Sequence[Row]) -> dict[str, Any]:
         "n_val": rows[0].n_val if len({row.n_val for row in rows}) == 1 else None,
         "protocol": "; ".join(common_protocol),
         "clips_without_face": tuple(sorted({clip_id for row in rows for clip_id in row.clips_without_face})),
-        "note": "; ".join(dict.fromkeys(note for row in rows for note in row.note.split("; ") if note)),
+        "note": _joined_notes(rows),
         "unverified": any(row.unverified for row in rows),
     }
+
+
+def _joined_notes(rows: Sequence[Row], *more: str) -> str:
+    return "; ".join(dict.fromkeys([*more, *(note for row in rows for note in row.note.split("; ") if note)]))
 
 
 def _pooled(group: Sequence[_Scored]) -> Row:
     rows = [item.row for item in group]
     figures = _figures(pooled_predictions([item.part for item in group]))
-    strata = {key: is_right for item in group for key, is_right in item.strata.items()}
-    return replace(rows[0], fold="pooled", **(_shared_fields(rows) | figures | _intervals(strata)))
+    intervals = _intervals([item.clips for item in group], rows[0].unit)
+    return replace(rows[0], fold="pooled", **(_shared_fields(rows) | figures | intervals))
 
 
 def _deviations(rows: Sequence[Row]) -> dict[str, float | None]:

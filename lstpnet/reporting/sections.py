@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dfer_data.render.tables import Section, listed, per_cent
+from lstpnet.reporting.dependence import headline_interval, interval_note, interval_text
 from lstpnet.reporting.ferv39k_scenes import scene_sections
 from lstpnet.reporting.group_rows import group_sections
 from lstpnet.reporting.paired_tests import paired_section
+from lstpnet.reporting.paired_trainings import trainings_section
 from lstpnet.reporting.published_results import published_section
 from lstpnet.reporting.ranking import against_section, own_lines
-from lstpnet.reporting.rows import Row, grouped, protocol_notes, section_key
-from lstpnet.reporting.significance import Interval
+from lstpnet.reporting.rows import Row, grouped, is_complete, protocol_notes, section_key
 from lstpnet.reporting.systems import system_key, systems_section
 from lstpnet.runs import UnfinishedRun
 
@@ -64,10 +65,15 @@ def _picked(section: Section, names: Sequence[str]) -> Section:
 
 
 def comparison_sections(report: Report, *, short: bool = False) -> list[Section]:
-    """Return the tables that compare systems and their paired tests; none for a single system."""
+    """Return the tables that compare systems, and the answers whether one is better; none for a single system.
+
+    `short` omits the comparison training by training.
+    """
     groups = [group for group in grouped(report.systems, lambda system: system.row.dataset) if len(group) > 1]
     tables = [systems_section(group, short=short) for group in groups]
-    return tables + [paired_section(group) for group in grouped(report.paired, lambda test: test.dataset)]
+    tables += [paired_section(group, short=short) for group in grouped(report.paired, lambda test: test.dataset)]
+    details = () if short else grouped(report.paired_trainings, lambda line: line.dataset)
+    return tables + [trainings_section(group) for group in details]
 
 
 def published_sections(report: Report, *, short: bool = False) -> list[Section]:
@@ -135,7 +141,7 @@ def row_section(rows: Sequence[Row], *, short: bool = False) -> Section:
     }
     columns |= {} if short else {"macro F1": [per_cent(row.macro_f1) for row in rows]}
     for name in ("war", "uar") if not short else ():
-        columns[f"{name.upper()} 95 %"] = [_range(getattr(row, f"{name}_interval")) for row in rows]
+        columns[f"{name.upper()} 95 %"] = [_interval(row, name) for row in rows]
     for name in () if short else rows[0].recall:
         columns[f"recall {name}"] = [per_cent(row.recall[name]) for row in rows]
     columns["n with face"] = [str(row.n_with_face) if row.n_with_face < row.n else "-" for row in rows]
@@ -159,17 +165,22 @@ def _name_columns(rows: Sequence[Row]) -> dict[str, list[str]]:
         "checkpoint": [row.checkpoint or "-" for row in rows],
         "control": [row.control or "-" for row in rows],
         "seed": ["-" if row.seed is None else _with_members(row.seed, row.seeds) for row in rows],
-        "fold": [_with_members(row.fold, row.folds) for row in rows],
+        "fold": [_with_members(row.fold, row.folds) + _mark(row) for row in rows],
     }
 
 
-def _range(intervals: Mapping[str, Interval] | None) -> str:
-    """Return the interval from blocks of neighbours in per cent; `-` if there is none."""
-    return f"{per_cent(intervals['blocks'].low)} to {per_cent(intervals['blocks'].high)}" if intervals else "-"
+def _interval(row: Row, name: str) -> str:
+    """Return the headline interval of WAR or UAR (`name`) in per cent; `-` if there is none."""
+    return interval_text(headline_interval(getattr(row, f"{name}_interval"), row.unit))
 
 
 def _deviation(row: Row, kind: str, name: str) -> float | None:
     return (getattr(row, kind) or {}).get(name)
+
+
+def _mark(row: Row) -> str:
+    """Return the mark of a mean over folds of which some have no test clips of a class."""
+    return " (incomplete)" if row.fold == "mean" and not is_complete(row) else ""
 
 
 def _with_members(name: int | str, members: Sequence[int]) -> str:
@@ -178,6 +189,11 @@ def _with_members(name: int | str, members: Sequence[int]) -> str:
 
 def _row_notes(rows: Sequence[Row], *, short: bool) -> list[str]:
     notes = _protocols(rows)
+    units = dict.fromkeys(row.unit for row in rows if row.war_interval and not short)
+    notes += [interval_note(unit) for unit in units]
+    if units:
+        means = "; those of a mean of seeds do (t)" if any(row.seed == "mean" for row in rows) else ""
+        notes.append(f"intervals of one training hold no training noise{means}")
     faceless = [row for row in rows if len(row.folds) < 2 and row.clips_without_face]
     for row, *_ in grouped(faceless, lambda row: row.folds):
         notes.append(f"test clips without a face, fold {row.fold}: {listed(row.clips_without_face)}")

@@ -13,7 +13,7 @@ from typing import Any
 
 from dfer_data.render.tables import Section, per_cent
 from lstpnet.predictions import ScoredPredictions
-from lstpnet.reporting.rows import Row, grouped, protocol_notes
+from lstpnet.reporting.rows import Row, grouped, is_complete, protocol_notes
 from lstpnet.runs import CONFIG_NAME, ScoredRun, read_config
 
 Key = tuple[str, str, str]
@@ -65,7 +65,7 @@ def headline_rows(rows: Sequence[Row]) -> list[Row]:
     for group in grouped(rows, system_key):
         means = [row for row in group if row.seed == "mean"]
         covered = {seed for row in means for seed in row.seeds}
-        uncovered_rows = [row for row in group if isinstance(row.seed, int) and row.seed not in covered]
+        uncovered_rows = [row for row in group if row.seed != "mean" and row.seed not in covered]
         for seed_rows in grouped(uncovered_rows, lambda row: row.seed):
             means += [row for row in seed_rows if row.fold == "mean"] or seed_rows
         headlines += means
@@ -97,6 +97,20 @@ def systems_of(rows: Sequence[Row], runs: Sequence[ScoredRun]) -> tuple[System, 
             values, mixed = merged[key]
             system_settings = {setting: values.get(setting, UNKNOWN) for setting in differing}
             systems.append(System(name=name, row=row, settings=system_settings, mixed=mixed, is_stated=bool(values)))
+    return tuple(systems)
+
+
+def systems_of_predictions(name: str, rows: Sequence[Row], others: Sequence[System]) -> tuple[System, ...]:
+    """Return external predictions as systems next to `others`; several only for seeds with different folds."""
+    headlines, taken = headline_rows(rows), {system.name for system in others}
+    settings = {
+        setting: UNKNOWN for system in others if system.row.dataset == rows[0].dataset for setting in system.settings
+    }
+    systems = []
+    for row in headlines:
+        row_name = name if len(headlines) == 1 else f"{name} seed {row.seed} fold {row.fold}"
+        unique_name = f"{row_name} (predictions)" if row_name in taken else row_name
+        systems.append(System(name=unique_name, row=row, settings=settings, mixed=(), is_stated=False))
     return tuple(systems)
 
 
@@ -192,6 +206,8 @@ def _notes(systems: Sequence[System]) -> list[str]:
         for system in systems
         if system.mixed
     ]
+    if incomplete := [system.name for system in systems if not is_complete(system.row)]:
+        notes.append(f"incomplete, some class has no test clips in some fold: {', '.join(incomplete)}")
     if len({(row.folds, row.n) for row in (system.row for system in systems)}) > 1:
         notes.append("the lines do not all have the same test clips: compare `folds` and `n` first")
     return notes + list(dict.fromkeys(system.row.note for system in systems if system.row.note))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lstpnet.reporting.external_predictions import ExternalPredictions
 from lstpnet.reporting.ferv39k_scenes import SceneRow
 from lstpnet.reporting.group_rows import GroupReport
 from lstpnet.reporting.paired_tests import PairedTest
+from lstpnet.reporting.paired_trainings import PairedTrainings
 from lstpnet.reporting.published_results import PublishedRow
 from lstpnet.reporting.rows import Row
 from lstpnet.reporting.systems import System
@@ -31,13 +33,17 @@ class Report:
     """Published figures of the requested datasets, else of the datasets of the rows that are not synthetic; without
     rows, of three datasets."""
     systems: tuple[System, ...] = ()
-    """One system per recipe, data and checkpoint; empty for external predictions."""
+    """One system per recipe, data and checkpoint, and one for external predictions."""
     paired: tuple[PairedTest, ...] = ()
-    """Tests between systems on the same clips."""
+    """Tests between systems on the same clips, over their folds and seeds."""
+    paired_trainings: tuple[PairedTrainings, ...] = ()
+    """The same training by training."""
     against: tuple[str, ...] = ()
     """Datasets whose published figures were requested; their tables include the report's own lines."""
     runs: tuple[ScoredRun, ...] = ()
-    """The runs behind the rows, scored once; empty for external predictions."""
+    """The runs behind the rows, scored once."""
+    external: ExternalPredictions | None = None
+    """The external predictions behind the rows without a recipe."""
     scenes: tuple[SceneRow, ...] = ()
     """FERV39k's runs by scene; empty for other datasets."""
     groups: GroupReport | None = None
@@ -52,6 +58,7 @@ class Report:
             "published": [asdict(row) for row in self.published],
             "systems": [system.as_dict() for system in self.systems],
             "paired": [test.as_dict() for test in self.paired],
+            "paired_trainings": [line.as_dict() for line in self.paired_trainings],
             "scenes": [row.as_dict() for row in self.scenes],
             **({} if self.groups is None else self.groups.as_dict()),
             "next": [] if self.rows else list(NEXT_COMMANDS),

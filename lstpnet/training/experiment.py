@@ -18,13 +18,22 @@ from dfer_data.frame_sampling import CLIP_FRAMES, sampler
 from dfer_data.loading.prepared import PreparedDataset, open_dataset
 from dfer_data.shards.duplicates import find_duplicates
 from dfer_data.shards.layout import CLIPS_NAME
+from lstpnet.batches.recipe_clips import size_words
 from lstpnet.metrics import prior_logits
-from lstpnet.protocol import deviations, preset, untrained
+from lstpnet.protocol import deviations, placement, preset, untrained
 from lstpnet.recipe import Recipe
 from lstpnet.recipe_files import ResolvedRecipe
-from lstpnet.training.holdout import HOLD_OUT, HOLD_OUT_WORDS
+from lstpnet.training.holdout import HOLD_OUT, HOLD_OUT_WORDS, torn_share
 
-_DEFAULTS: Mapping[str, str] = MappingProxyType({"precision": "f32", "subject": "balanced", "align": "template"})
+_DEFAULTS: Mapping[str, str] = MappingProxyType(
+    {
+        "precision": "f32",
+        "subject": "balanced",
+        "align": "template",
+        "align_points": "all",
+        "align_scale": "frame",
+    }
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,10 +123,11 @@ class Experiment:
             *self._untrained(),
             self._left_out(),
             *self._duplicates(),
-            f"sampler {recipe.sampler}{views}" + (" (test frames drawn)" if policy.is_test_random else ""),
+            f"sampler {recipe.sampler}{placement(recipe.sample_by, recipe.reference_fps)}{views}"
+            + (" (test frames drawn)" if policy.is_test_random else ""),
             f"short clips {recipe.short}",
             *self._one_length(),
-            f"{recipe.size_px} px",
+            size_words(recipe, PrepareConfig.from_dict(document["config"])),
             f"selection: {self._selection()}",
             f"seed {self.seed}",
         ]
@@ -134,6 +144,8 @@ class Experiment:
 
     def _one_length(self) -> list[str]:
         """Say that no sampler chooses, if all clips with faces have the T frames that a model reads."""
+        if self.recipe.sample_by == "time":
+            return []
         lengths = set(self.data.index(self.train_ids + self.val_ids + self.test_ids)["num_frames"].to_pylist()) - {0}
         return [f"every clip has exactly {CLIP_FRAMES} frames"] if lengths == {CLIP_FRAMES} else []
 
@@ -158,7 +170,8 @@ class Experiment:
         recipe = self.recipe
         words = "last epoch of a fixed schedule"
         if self.val_ids:
-            clips = f"{len(self.val_ids)} held-out train clips ({HOLD_OUT_WORDS[recipe.val]})"
+            torn = f"{100 * torn_share(self.train_ids, self.val_ids):.2g} % of neighbouring ids torn apart"
+            clips = f"{len(self.val_ids)} held-out train clips ({HOLD_OUT_WORDS[recipe.val]}, {torn})"
             words += f", and best {recipe.select_by} on {clips}"
         if recipe.refit:
             words += ", and refit on all of train for that many epochs"
@@ -173,7 +186,8 @@ def _how_prepared(config: PrepareConfig) -> str:
         return "shipped crops as they are"
     words = [f"{config.detector} {config.backbone} {config.det_size_px} px".replace("  ", " ")]
     words += [f"keyframes {config.detect_every} apart"] if config.detect_every > 1 else []
-    words += [f"{key} {value}" for key, default in _DEFAULTS.items() if (value := getattr(config, key)) != default]
+    changed = {key: value for key, default in _DEFAULTS.items() if (value := getattr(config, key)) != default}
+    words += [f"{key.replace('_', ' ')} {value}" for key, value in changed.items()]
     words += ["every track a clip"] if config.all_tracks else []
     return ", ".join(words + (["undetected frames dropped"] if config.undetected == "drop" else []))
 

@@ -1,11 +1,13 @@
 """Hold out train clips to choose an epoch by, always from train and never from test.
 
-The folds of DFEW and FERV39k are cut in the order of ids, which keeps neighbours (the same film) together; the default
-kind does the same. A random holdout leaks neighbours of train clips, and its protocol line states it.
+Where neighbouring ids are of one film, a holdout that tears neighbours apart is optimistic. `blocks` holds out one run
+of ids over all classes, which tears two pairs of neighbours; of all runs, its class shares are the nearest to those of
+train. A random holdout tears many pairs. The protocol line states the share.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -15,6 +17,9 @@ import numpy as np
 
 from dfer_data.errors import UsageError
 from dfer_data.loading.prepared import PreparedDataset
+
+MAX_DISTANCE = 0.2
+"""A run of ids whose class shares are further from those of all clips is no sample of them: ids are sorted by class."""
 
 
 class _HoldOut(Protocol):
@@ -26,18 +31,57 @@ def _none(dataset: PreparedDataset, clip_ids: Sequence[str], *, share: float, se
 
 
 def _blocks(dataset: PreparedDataset, clip_ids: Sequence[str], *, share: float, seed: int) -> set[str]:
-    """Choose one block of neighbouring ids per stratum, as the folds were cut; neighbours come from the same film."""
+    """Choose one run of neighbouring ids over all classes, in FERV39k one in each scene, as its folds are cut."""
     rng = np.random.default_rng((seed, 7))
-    held_out_ids: set[str] = set()
-    for stratum_ids in _strata(dataset, clip_ids):
-        length = _num_held_out(len(stratum_ids), share=share)
-        start = int(rng.integers(0, len(stratum_ids) - length + 1))
-        held_out_ids.update(stratum_ids[start : start + length])
-    return held_out_ids
+    labels = _labels(dataset, clip_ids)
+    runs = [held_out_run(labels, share=share, rng=rng) for labels in _by_scene(dataset, labels)]
+    return {clip_id for run in runs for clip_id in run}
+
+
+def held_out_run(labels: Mapping[str, str], *, share: float, rng: np.random.Generator) -> list[str]:
+    """Return the clips of one run of neighbouring ids whose class shares are the nearest to those of all clips.
+
+    Runs of equal class shares are drawn by lot, and a run that holds a whole class is chosen only where all do. Ids
+    that are sorted by class (folders of classes) have no run near to the whole: each class gets its own run then.
+
+    `labels`: clip id -> label, in the order of ids.
+    """
+    start, length, distance = _nearest_run(list(labels.values()), share=share, rng=rng)
+    if distance <= MAX_DISTANCE:
+        return list(labels)[start : start + length]
+    runs = []
+    for label in sorted(set(labels.values())):
+        class_ids = [clip_id for clip_id, of_clip in labels.items() if of_clip == label]
+        start, length, _ = _nearest_run([label] * len(class_ids), share=share, rng=rng)
+        runs += class_ids[start : start + length]
+    return runs
+
+
+def _nearest_run(labels: Sequence[str], *, share: float, rng: np.random.Generator) -> tuple[int, int, float]:
+    """Return start, length and distance of a run; the distance is the total variation of class shares, 0 to 1."""
+    classes, codes = np.unique(np.array(labels, dtype=str), return_inverse=True)
+    size, length = len(codes), _num_held_out(len(codes), share=share)
+    if not length:
+        return 0, 0, 0.0
+    one_hot = np.arange(len(classes)) == codes.reshape(-1, 1)
+    before = np.concatenate([np.zeros((1, len(classes)), np.int64), np.cumsum(one_hot, axis=0)])
+    counts, totals = before[length:] - before[:-length], before[-1]
+    num_whole_classes = (counts == totals).sum(axis=1)
+    distances = np.abs(counts * size - totals * length).sum(axis=1)  # whole numbers, so that ties are exact
+    allowed = np.flatnonzero(num_whole_classes == num_whole_classes.min())
+    start = int(rng.choice(allowed[distances[allowed] == distances[allowed].min()]))
+    return start, length, float(distances[start] / (2 * size * length))
+
+
+def torn_share(train_ids: Sequence[str], val_ids: Sequence[str]) -> float:
+    """Return the share of neighbouring ids of which one is trained on and the other is held out."""
+    held_out = set(val_ids)
+    is_held_out = [clip_id in held_out for clip_id in sorted({*train_ids, *val_ids})]
+    return sum(a != b for a, b in itertools.pairwise(is_held_out)) / max(1, len(is_held_out) - 1)
 
 
 def _random(dataset: PreparedDataset, clip_ids: Sequence[str], *, share: float, seed: int) -> set[str]:
-    """Draw clips in each stratum; their neighbours stay in train, so validation is optimistic."""
+    """Draw clips of each class (FERV39k: of each scene and class); most of their neighbours stay in train."""
     rng = np.random.default_rng((seed, 8))
     held_out_ids: set[str] = set()
     for stratum_ids in _strata(dataset, clip_ids):
@@ -75,20 +119,33 @@ HOLD_OUT_WORDS: Mapping[str, str] = MappingProxyType(
     {
         "blocks": "id blocks",
         "groups": "whole groups",
-        "random": "drawn at random, so neighbours of train clips: optimistic",
+        "random": "drawn at random, so neighbours of train clips: optimistic where neighbours are alike",
     }
 )
 """Kind of validation -> its words in protocol lines."""
 
 
+def _labels(dataset: PreparedDataset, clip_ids: Sequence[str]) -> dict[str, str]:
+    """Return clip id -> label, in the order of ids."""
+    rows = dataset.index(sorted(clip_ids))
+    return dict(zip(rows["clip_id"].to_pylist(), map(str, rows["label"].to_pylist()), strict=True))
+
+
+def _by_scene(dataset: PreparedDataset, labels: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return FERV39k's labels by scene, whose ids are scene/emotion/number; those of other datasets as one part."""
+    has_scenes = dataset.document["dataset"] == "ferv39k"
+    scenes: dict[str, dict[str, str]] = defaultdict(dict)
+    for clip_id, label in labels.items():
+        scenes[clip_id.partition("/")[0] if has_scenes else ""][clip_id] = label
+    return [scenes[scene] for scene in sorted(scenes)]
+
+
 def _strata(dataset: PreparedDataset, clip_ids: Sequence[str]) -> list[list[str]]:
     """Return the clips of each class (FERV39k: of each scene and class) in the order of ids."""
-    strata: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    has_scenes = dataset.document["dataset"] == "ferv39k"  # whose ids are scene/emotion/number
-    rows = dataset.index(sorted(clip_ids))
-    for clip_id, label in zip(rows["clip_id"].to_pylist(), rows["label"].to_pylist(), strict=True):
-        scene = clip_id.partition("/")[0] if has_scenes else ""
-        strata[str(label), scene].append(clip_id)
+    strata: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for number, labels in enumerate(_by_scene(dataset, _labels(dataset, clip_ids))):
+        for clip_id, label in labels.items():
+            strata[label, number].append(clip_id)
     return [strata[key] for key in sorted(strata)]
 
 

@@ -11,8 +11,9 @@ from torch.nn import functional
 
 from dfer_data.detect.cuda_float32 import float32_products
 from dfer_data.errors import UsageError
-from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw, Sampling
+from dfer_data.loading.clip_dataset import FaceClipDataset, Sampling
 from lstpnet.batches.normalize import normalised
+from lstpnet.batches.recipe_clips import frame_draw
 from lstpnet.checkpoints.custom_model import build_own, check_own
 from lstpnet.checkpoints.start_weights import fill_from
 from lstpnet.device import autocast_dtype, readable_out_of_memory
@@ -53,7 +54,7 @@ def initial_model(experiment: Experiment, *, init: Path | None, content: bytes |
 def _first_clips(experiment: Experiment, sampling: Sampling) -> torch.Tensor:
     """Return the first two training clips as the network's input, (B, T, 3, H, W) float32."""
     recipe = experiment.recipe
-    draw = FrameDraw(sampling, recipe.sampler, recipe.short, experiment.seed)
+    draw = frame_draw(recipe, sampling=sampling, seed=experiment.seed)
     clip_ids = experiment.train_ids[:2]
     clips = FaceClipDataset(experiment.data, clip_ids=clip_ids, size_px=recipe.size_px, draw=draw)
     frames = torch.stack([clips[index].frames for index in range(len(clips))])

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from dfer_data.errors import UsageError
+from dfer_data.loading.cache_places import CachePlace
 from dfer_data.storage.url_cache import located
 from lstpnet.device import pick_device
 from lstpnet.recipe_files import ResolvedRecipe, recipe_of, renamed, resolve_recipe
@@ -106,6 +107,7 @@ def train_planned(
     device: torch.device,
     init: Path | None = None,
     save_seconds: float = 600.0,
+    cache: CachePlace = "auto",
     group: Group = ALONE,
     on_event: Callable[[EpochDone], None] = lambda event: None,
     on_step: OnStep = lambda step: None,
@@ -118,6 +120,7 @@ def train_planned(
         init=init,
         continues=planned.state == "begun",
         save_seconds=save_seconds,
+        cache=cache,
         group=group,
         on_event=on_event,
         on_step=on_step,

@@ -13,8 +13,11 @@ from lstpnet.recipe import Recipe
 _MOMENTUM = 0.9
 
 
-def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """Return AdamW or SGD with momentum over all parameters; with layer decay, each part has its own learning rate."""
+def build_optimizer(model: nn.Module, recipe: Recipe, *, is_fused: bool = False) -> torch.optim.Optimizer:
+    """Return AdamW or SGD with momentum over all parameters; with layer decay, each part has its own learning rate.
+
+    `is_fused`: step all parameters in few kernels, which can leave a step out without asking the program.
+    """
     groups = [
         {"params": parameters, "lr": recipe.learning_rate * recipe.layer_decay**depth}
         for depth, parameters in enumerate(reversed(parts_of(model)))
@@ -22,8 +25,27 @@ def build_optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.layer_decay == 1:
         groups = [{"params": list(model.parameters()), "lr": recipe.learning_rate}]
     if recipe.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=_MOMENTUM, weight_decay=recipe.weight_decay)
+        return torch.optim.AdamW(
+            groups, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=is_fused or None
+        )
+    return torch.optim.SGD(
+        groups,
+        lr=recipe.learning_rate,
+        momentum=_MOMENTUM,
+        weight_decay=recipe.weight_decay,
+        fused=is_fused or None,
+    )
+
+
+def skip_if_bad(optimizer: torch.optim.Optimizer, is_bad: torch.Tensor) -> None:
+    """Let the next step of a fused optimiser do nothing where `is_bad`, () float32 on its device, is 1.
+
+    The fused optimisers read it on the device, as they do for torch's GradScaler; the others cannot.
+    """
+    if not optimizer.defaults.get("fused"):
+        return
+    optimizer.grad_scale = None  # type: ignore[attr-defined]
+    optimizer.found_inf = is_bad  # type: ignore[attr-defined]
 
 
 def parts_of(model: nn.Module) -> list[list[nn.Parameter]]:

@@ -20,6 +20,8 @@ from torch import nn
 
 from dfer_data.errors import CorruptDataError, LockedError, UsageError
 from dfer_data.frame_sampling import CLIP_FRAMES
+from dfer_data.inspection.id_order import neighbours_of
+from dfer_data.loading.cache_places import CachePlace
 from dfer_data.settings import with_absent
 from dfer_data.shards.layout import CARD_NAME
 from dfer_data.storage.files import write_atomically
@@ -100,6 +102,7 @@ def train_run(
     init: Path | None = None,
     continues: bool = False,
     save_seconds: float = 600.0,
+    cache: CachePlace = "auto",
     group: Group = ALONE,
     on_event: Callable[[EpochDone], None] = lambda event: None,
     on_step: OnStep = lambda step: None,
@@ -114,7 +117,9 @@ def train_run(
     content = None if init is None else read_start_weights(init)
     model, filled = initial_model(experiment, init=init, content=content)
     init_sha256 = None if content is None else facts_of(content).sha256
-    run = _Run(experiment, folder, device, init_sha256, filled, continues, save_seconds, group, on_event, on_step)
+    run = _Run(
+        experiment, folder, device, init_sha256, filled, continues, save_seconds, cache, group, on_event, on_step
+    )
     if not group.is_first:
         group.wait()  # until the first process has made the folder
         for name, trained, _ in run.checkpoints(model):
@@ -152,6 +157,7 @@ class _Run:
     filled: str
     continues: bool
     save_seconds: float
+    cache: CachePlace
     group: Group
     on_event: Callable[[EpochDone], None]
     on_step: OnStep
@@ -222,6 +228,7 @@ class _Run:
             stop_after=stop_after,
             name=name,
             save_seconds=self.save_seconds,
+            cache=self.cache,
             group=self.group,
             on_step=self.on_step,
         )
@@ -350,6 +357,7 @@ def _info(experiment: Experiment, *, checkpoints: tuple[str, ...], finished: boo
         checkpoints=checkpoints,
         finished=finished,
         pipeline_version=document.get("pipeline_version", 1),
+        id_order=neighbours_of(experiment.data, fold=str(experiment.fold)).verdict if finished else "",
     )
 
 

@@ -33,6 +33,7 @@ def test_both_detectors_on_a_folder(videos: Path, tmp_path: Path, capsys: Captur
     assert "detector dlib: hog-5pt, weights sha256 c4b1e9804792; long side 160 px" in printed
     assert "2 clips, 15 frames; lengths in % of the inter-ocular distance" in printed
     assert "retinaface  66.7 % (10)" in printed
+    assert "jitter, shared frames  scale range  scale range, rigid points" in printed
     assert "retinaface, dlib  100.0 % (10 of 10)" in printed
     assert f"contact sheets: {tmp_path / 'out/sheets'}" in printed
     assert len(list((tmp_path / "out/sheets").glob("*.jpg"))) == 2

@@ -132,6 +132,19 @@ def test_predictions_of_anybody(capsys: pytest.CaptureFixture[str]) -> None:
     assert "71.43" in capsys.readouterr().out
 
 
+def test_predictions_of_folds_and_seeds_stand_next_to_ones_own_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    write_folds(Path("runs"), folds=(1,), seeds=(0,), checkpoints=("last",))
+    write_prepared(Path("prepared/dfew-x"))
+    Path("a.csv").write_text(as_names(GUESSES))
+    rows = [f"{clip_id},{name},3,{seed}" for seed in (4, 5) for clip_id, name in GUESSES.items()]
+    Path("b.csv").write_text("\n".join(["clip_id,prediction,fold,seed", *rows]))
+    for options in (("--predictions", "a.csv", "--fold", "3"), ("--predictions", "b.csv")):
+        assert run("runs", *options, "--data", "prepared/dfew-x", "--json") == 0
+        document = json.loads(capsys.readouterr().out)
+        assert [system["name"] for system in document["systems"]] == ["dfew_100%", options[1]]
+    assert [row["seed"] for row in document["rows"] if row["recipe"] is None] == [4, 5, "mean"]
+
+
 def test_faults_of_a_predictions_file_stand_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     write_prepared(Path("data"))
     Path("mine.csv").write_text("clip_id,prediction\n00010,joy\n77777,sad\n")
@@ -156,8 +169,7 @@ def test_faults_of_a_predictions_file_stand_one_a_line(capsys: pytest.CaptureFix
         (["--out", "x.md", "--filmstrips", "3"], ["--filmstrips needs an HTML file"]),
         (["--against", "imagenet"], ["no published figures on 'imagenet'", "dfew, ferv39k, afew, mafw"]),
         (["--baseline", "mine"], ["no system 'mine'"]),
-        (["--predictions", "x.csv", "--baseline", "a", "--data", "x", "--fold", "3"], ["--baseline compares runs"]),
-        (["--predictions", "x.csv", "--runs", "."], ["one report at a time", "needs --data", "needs --fold"]),
+        (["--predictions", "x.csv", "--fold", "3", "--fold", "4"], ["1 --predictions and 2 --fold", "needs --data"]),
         (["--predictions", "x.csv", "--data", "nowhere", "--fold", "3"], ["nowhere is not a prepared dataset"]),
         (["--format", "pdf"], ["pdf"]),
     ],
@@ -208,7 +220,7 @@ def test_against_puts_the_runs_among_all_published_figures(capsys: pytest.Captur
     assert "among published results, DFEW: per cent" in text
     assert "among published results, MAFW-11: per cent" in text
     assert re.search(r"^> dfew_100% \* +-  ", text, flags=re.MULTILINE)
-    assert "* > dfew_100%: official folds 3, 4, 5 are missing; 101 test clips instead of the official 4,682" in text
+    assert "official folds 3, 4, 5 are missing; 101 test clips instead of the official 4,682" in text
     assert "this report has no line on this dataset" in text
 
 
@@ -216,7 +228,7 @@ def test_systems_are_tested_against_the_baseline_named(capsys: pytest.CaptureFix
     write_folds(Path("runs"), folds=(1,), seeds=(0,))
     assert run("--baseline", "dfew_100% best") == 0
     text = capsys.readouterr().out
-    assert re.search(r"^dfew_100% last +dfew_100% best +0 ", text, flags=re.MULTILINE)
+    assert re.search(r"^dfew_100% last +dfew_100% best +1 +0 +0 +47 ", text, flags=re.MULTILINE)
 
 
 def test_a_page_takes_the_prepared_folder_that_the_runs_were_made_with(

@@ -121,7 +121,7 @@ def test_val_blocks_adds_best(work: Path, capsys: Capture) -> None:
     assert train("--val", "blocks", "--seed", "2", "--out", "elsewhere") == 0
     out = capsys.readouterr().out
     assert [line.split(":")[0] for line in out.splitlines()[3:5]] == ["last", "best"]
-    assert "n_train 48" in out
+    assert "n_train 49" in out
     assert (work / "elsewhere/dfew-none/dfew/fold-3/seed-2/checkpoints/best.safetensors").is_file()
 
 

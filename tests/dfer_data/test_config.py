@@ -32,6 +32,25 @@ def test_limits_of_tracks_that_are_off_are_not_stored() -> None:
         assert PrepareConfig.from_dict(config.as_dict()) == config
 
 
+def test_the_usual_alignment_is_not_stored() -> None:
+    """Datasets made with it keep the bytes and the hash of the time before there was another one."""
+    assert not CONFIG.as_dict().keys() & {"align_points", "align_scale"}
+    other = replace(CONFIG, align_points="rigid", align_scale="track")
+    assert CONFIG.as_dict() | {"align_points": "rigid", "align_scale": "track"} == other.as_dict()
+    assert len({CONFIG.sha256, other.sha256, replace(CONFIG, align_points="rigid").sha256}) == 3
+    for config in (CONFIG, other):
+        assert PrepareConfig.from_dict(config.as_dict()) == config
+
+
+def test_points_and_scale_of_the_alignment_need_a_template() -> None:
+    with pytest.raises(UsageError, match=r"^--align-points rigid and --align-scale track: only with --align template$"):
+        replace(CONFIG, align="box", align_points="rigid", align_scale="track")
+    with pytest.raises(UsageError, match=r"^--align-scale track: only with --align template$"):
+        Request(dataset="folder", source=Path(), align="given", align_scale="track")
+    with pytest.raises(UsageError, match="--align-points mouth: must be all or rigid"):
+        Request(dataset="folder", source=Path(), align_points="mouth")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("name", TRACK_LIMITS)
 @pytest.mark.parametrize(
     ("kind", "others"), [(Request, {"dataset": "folder", "source": Path()}), (PrepareConfig, CONFIG.as_dict())]

@@ -67,7 +67,7 @@ def test_predictions_of_every_clip_are_found(folder: Path, tmp_path: Path) -> No
     test_ids = [clip_id for clip_id, split in data.fold("1").items() if split == "test"]
     table = pd.DataFrame({"clip_id": test_ids, "prediction": ["=happy"] * len(test_ids)})
     table.to_csv(tmp_path / "predictions.csv", index=False)
-    given = read_given_predictions(tmp_path / "predictions.csv", data, fold=1)
+    (given,) = read_given_predictions(tmp_path / "predictions.csv", data, fold=1)
     assert (given.scored.clip_ids, given.num_missing) == (tuple(test_ids), 0)
 
 

@@ -13,6 +13,7 @@ import torch
 from dfer_data import open_dataset
 from dfer_data.detect.cuda_float32 import float32_products
 from dfer_data.errors import DferError
+from lstpnet import device
 from lstpnet.checkpoints.open_model import open_model
 from lstpnet.device import autocast_dtype, readable_out_of_memory
 from lstpnet.evaluation.clip_logits import predict_clips
@@ -104,3 +105,15 @@ def test_memory_that_does_not_suffice_is_one_line_whatever_predicts(
 def test_another_error_stays_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="shapes differ"), readable_out_of_memory(CPU, doing="now", remedy="wait"):
         raise RuntimeError("shapes differ")
+
+
+@pytest.mark.parametrize(
+    ("kind", "cores", "processes", "threads"),
+    [("cuda", 16, "1", 8), ("cuda", 6, "1", 5), ("cuda", 1, "1", 1), ("cuda", 16, "4", 3), ("cpu", 16, "1", 0)],
+)
+def test_reading_threads_follow_the_cores_of_a_process(
+    monkeypatch: pytest.MonkeyPatch, kind: str, cores: int, processes: str, threads: int
+) -> None:
+    monkeypatch.setattr(device, "num_cores", lambda: cores)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+    assert device.num_threads(torch.device(kind)) == threads

@@ -214,6 +214,8 @@ def test_whole_numbers_pass_for_fractions() -> None:
 
 OTHER: dict[str, Any] = {
     "width_multiplier": 0.5,
+    "sample_by": "time",
+    "reference_fps": 30.0,
     "size_px": 112,
     "input_norm": "none",
     "frame_epochs": 1,
@@ -269,6 +271,8 @@ OTHER: dict[str, Any] = {
     "compile": True,
     "model": "mine:build",
     "targets": "votes",
+    "resize": "linear",
+    "decode": "scaled",
 }
 NEEDS: dict[str, dict[str, Any]] = {"refit": {"val": "blocks"}, "warmup_epochs": {"schedule": "cosine"}}
 """Keys that cannot be changed alone."""

@@ -104,6 +104,7 @@ def test_the_files_are_the_ones_that_are_documented(tmp_path: Path) -> None:
         "checkpoints": ["last"],
         "finished": True,
         "pipeline_version": 1,
+        "id_order": "",
     }
     schema = pq.read_schema(tmp_path / PREDICTIONS_NAME)
     texts = dict.fromkeys(("clip_id", "label", "checkpoint", "control"), "string")

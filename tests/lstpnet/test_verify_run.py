@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.torch import load_file, save_file
 
 import lstpnet
 from dfer_data.errors import CorruptDataError, UsageError
@@ -168,7 +169,8 @@ def test_times_cannot_be_changed_in_silence(copy: Path) -> None:
 
 
 def test_another_checkpoint_in_the_place_of_one_is_refused(copy: Path) -> None:
-    shutil.copy(copy / "checkpoints/best.safetensors", copy / "checkpoints/last.safetensors")
+    weights = load_file(copy / "checkpoints/last.safetensors")
+    save_file(weights | {"fc.bias": weights["fc.bias"] + 1}, copy / "checkpoints/last.safetensors")
     with pytest.raises(CorruptDataError, match=r"last\.safetensors is damaged: it does not match its sha256; restore"):
         lstpnet.load_model(copy)
 

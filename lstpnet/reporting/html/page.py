@@ -22,6 +22,7 @@ from dfer_data.inspection.reliability import reliability_sections
 from dfer_data.render.html import page_template, policy, read_text
 from dfer_data.render.tables import Section, per_cent
 from lstpnet.learning_curves import draw_curves, epochs_section
+from lstpnet.reporting.dependence import UNIT_NOTES, headline_interval, interval_text
 from lstpnet.reporting.ferv39k_scenes import scene_sections
 from lstpnet.reporting.group_rows import group_sections
 from lstpnet.reporting.html import filmstrip
@@ -172,21 +173,21 @@ def _cards(report: Report) -> list[SystemCard]:
 
 
 def _card(name: str, row: Row, rows: Sequence[Row]) -> SystemCard:
-    """Return a system's card; a mean over folds gets the intervals of its pooled row."""
+    """Return a system's card; a mean over folds without intervals gets those of its pooled row."""
     system_rows = [other for other in rows if system_key(other) == system_key(row) and other.seeds == row.seeds]
     pooled_rows = [other for other in system_rows if other.fold == "pooled" and other.folds == row.folds]
     source = row if row.war_interval else pooled_rows[0] if pooled_rows else row
     ranges = []
     for figure, intervals in (("WAR", source.war_interval), ("UAR", source.uar_interval)):
-        if intervals:
-            blocks = intervals["blocks"]
-            ranges.append(f"{figure} {per_cent(blocks.low)} to {per_cent(blocks.high)}")
-    interval_text = f"95 %{'' if source is row else ', pooled'}: {', '.join(ranges)}" if ranges else ""
+        if interval := headline_interval(intervals, source.unit):
+            ranges.append(f"{figure} {interval_text(interval)}")
+    of_pooled = "" if source is row else ", pooled"
+    shown_intervals = f"95 %{of_pooled}: {', '.join(ranges)} ({UNIT_NOTES[source.unit]})" if ranges else ""
     folds = f"fold{'s' * (len(row.folds) > 1)} {' '.join(map(str, row.folds))}"
     seeds = [f"seed{'s' * (len(row.seeds) > 1)} {' '.join(map(str, row.seeds))}"] if row.seeds else []
     classes = f"{row.num_classes_present} of {len(row.recall)} classes"
     rests_on = ", ".join([f"{row.n:,} test clips", folds, *seeds, classes])
-    return SystemCard(name, row, per_cent(row.war), per_cent(row.uar), interval_text, rests_on)
+    return SystemCard(name, row, per_cent(row.war), per_cent(row.uar), shown_intervals, rests_on)
 
 
 def _matrices(report: Report, views: set[str]) -> list[ConfusionTable]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dfer_data.detect.retinaface import RetinaFace
+from dfer_data.detect.retinaface import _BACKBONES, RetinaFace
 from dfer_data.detect.torch_backend import TorchGraph, torch_network
 from dfer_data.errors import UsageError
 from dfer_data.types import Floats, Image
@@ -36,6 +36,25 @@ def test_the_graph_in_pytorch_gives_the_same_landmarks(
     ported = RetinaFace(retinaface_weights, long_side_px=320)
     monkeypatch.setattr(ported, "_network", torch_network(retinaface_weights.read_bytes(), device="cpu"))
     np.testing.assert_allclose(landmarks(ported, images), landmarks(reference, images), atol=WITHIN_PX)
+
+
+def test_pictures_of_a_fixed_batch_have_the_candidates_of_single_ones(
+    retinaface_weights: Path, images: list[Image]
+) -> None:
+    """As on a GPU, where every batch is filled up: each picture keeps its own anchors, in order."""
+    network = torch_network(retinaface_weights.read_bytes(), device="cpu")
+    three, wanted = np.stack(images[:3]), _BACKBONES["mobilenet0.25"].format
+    height, width = (-(-side // 32) * 32 for side in three.shape[1:3])
+    found = network(three, (4, 3, height, width), wanted, least_score=0.1)
+    assert len(found) == 3
+    for picture, candidates in zip(three, found, strict=True):
+        (alone,) = network(picture[None], (1, 3, height, width), wanted, least_score=0.1)
+        assert len(candidates.anchors) > 1
+        np.testing.assert_array_equal(candidates.anchors, alone.anchors)
+        np.testing.assert_allclose(candidates.landmarks, alone.landmarks, atol=1e-4)
+        np.testing.assert_allclose(candidates.scores, alone.scores, atol=1e-5)
+    nothing = network(three, (4, 3, height, width), wanted, least_score=2)
+    assert [len(candidates.anchors) for candidates in nothing] == [0, 0, 0]
 
 
 def test_an_operation_that_is_not_known_is_named(tmp_path: Path) -> None:

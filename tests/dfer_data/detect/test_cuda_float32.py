@@ -10,6 +10,7 @@ import torch
 
 from dfer_data.detect import torch_backend
 from dfer_data.detect.backends import check_packages
+from dfer_data.detect.base import InputFormat
 from dfer_data.errors import UsageError
 
 
@@ -27,12 +28,16 @@ def test_the_detector_computes_in_the_type_of_its_precision(
 
         def __call__(self, batch: torch.Tensor) -> list[torch.Tensor]:
             seen.append((torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32))
-            return [batch] * 3
+            return [torch.zeros(len(batch), 5, size) for size in (4, 2, 10)]
 
     monkeypatch.setattr(torch_backend, "TorchGraph", Graph)
-    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *places: tensor)
+    monkeypatch.setattr(torch.Tensor, "to", lambda tensor, *places, **options: tensor)
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    torch_backend.torch_network(b"", device="cuda", precision=precision)(np.zeros((1, 3, 8, 8), np.float32))
+    network = torch_backend.torch_network(b"", device="cuda", precision=precision)
+    wanted = InputFormat((0, 0, 0), None, is_bgr=True)
+    found = network(np.zeros((2, 8, 8, 3), np.uint8), (4, 3, 8, 8), wanted, least_score=0.5)
+    assert [len(candidates.anchors) for candidates in found] == [0, 0]
     assert seen == [(is_tf32, is_tf32)]
     assert before == (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
 

@@ -168,8 +168,7 @@ def test_other_weights_are_refused_with_what_does_not_fit() -> None:
 
 def test_pictures_are_normalised_as_on_imagenet() -> None:
     image = pictures(1, width_px=50, height_px=40)[0]
-    batch = _network_input([image], num_pictures=2, backbone=_BACKBONES["resnet50"])
-    assert batch.shape == (2, 3, 64, 64)
+    batch = _network_input([image], (2, 3, 64, 64), _BACKBONES["resnet50"].format)
     wanted = (image / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     np.testing.assert_allclose(batch[0, :, :40, :50], wanted.transpose(2, 0, 1), atol=1e-5)
     assert not batch[0, :, 40:].any()

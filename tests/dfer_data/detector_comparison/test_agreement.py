@@ -4,10 +4,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from dfer_data.detector_comparison.agreement import landmark_distance, overlaps, same_face, second_differences
+from dfer_data.detector_comparison.agreement import (
+    alignment_scale_range,
+    landmark_distance,
+    overlaps,
+    same_face,
+    second_differences,
+)
 from dfer_data.faces.tracker import link
 from dfer_data.types import Detection, LandmarkScheme, Track
-from tests.dfer_data.tiny import face
+from tests.dfer_data.tiny import CONFIG, face
 
 EYES_PX = 8.0  # of a face of 20 px in tiny.face
 
@@ -71,6 +77,29 @@ def test_white_noise_shows_as_the_root_of_twelve_times_its_deviation() -> None:
     rng = np.random.default_rng(0)
     noisy = track_of([moved(face(50, 50), rng.normal(0, 0.05, (5, 2))) for _ in range(400)])
     assert jitter(noisy) == pytest.approx(12**0.5 * 0.05 / EYES_PX, rel=0.05)
+
+
+def scale_ranges(track: Track) -> list[float | None]:
+    return [
+        alignment_scale_range(track, points=points, config=CONFIG, scheme="eyes-nose-mouth")
+        for points in ("all", "rigid")
+    ]
+
+
+def test_the_range_of_scale_is_that_of_the_alignment() -> None:
+    grows = track_of([face(50 - t / 2, 50 - t / 2, side=20 + t) for t in range(21)])  # to twice its size
+    for found in scale_ranges(grows):
+        assert found == pytest.approx(39 / 21 - 1, abs=1e-3)  # 5 % of the 21 frames left out at both ends
+    opens_mouth = track_of([moved(face(50, 50), [[0, 0]] * 3 + [[0, 0.06 * t]] * 2) for t in range(21)])
+    every, rigid = scale_ranges(opens_mouth)
+    assert every is not None
+    assert every > 0.05
+    assert rigid == pytest.approx(0, abs=1e-5)
+
+
+def test_a_track_shorter_than_the_smoothing_window_has_no_range_of_scale() -> None:
+    assert scale_ranges(track_of([face(50, 50)] * 6)) == [None, None]
+    assert scale_ranges(track_of([face(50, 50)] * 7)) == pytest.approx([0, 0], abs=1e-5)
 
 
 def test_frames_that_were_filled_in_are_no_part_of_jitter() -> None:

@@ -95,6 +95,12 @@ def test_real_videos_by_both_detectors(face_folder: Path, retinaface: DetectorUn
     assert ours.num_shared_jitter_frames <= min(ours.num_jitter_frames, other.num_jitter_frames)
     assert ours.jitter is not None
     assert 0 < ours.jitter < 0.3
+    for row in result.detectors:
+        assert row.scale_range is not None
+        assert row.rigid_scale_range is not None
+        assert 0 < row.scale_range < 0.3
+    assert other.scale_range == other.rigid_scale_range  # all of dlib's points are rigid
+    assert ours.scale_range != ours.rigid_scale_range
     (pair,) = result.pairs
     assert (pair.points, pair.num_suspects) == ("the two eyes", 0)
     assert pair.num_same <= pair.num_both <= pair.num_either <= ours.num_frames

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dfer_data.config import PrepareConfig
+from dfer_data.config import AlignScale, PrepareConfig
 from dfer_data.errors import VideoError
 from dfer_data.faces import aligned_faces as faces
 from dfer_data.faces import pipeline, second_pass
 from dfer_data.faces.align import landmark_template, similarity, smooth, warp
-from dfer_data.faces.aligned_faces import Face, encoder
+from dfer_data.faces.aligned_faces import Face, decode, encoder
 from dfer_data.faces.pipeline import ClipFacts, Failure, TracksLeftOut, clips_of_video
 from dfer_data.faces.shipped_crops import clip_of_crops
 from dfer_data.sources.base import SourceVideo
@@ -97,6 +97,29 @@ def test_faces_are_warped_by_smoothed_landmarks(forty: Path) -> None:
             np.testing.assert_array_equal(one.record.box, middle(frame.index).box)
             assert (one.record.frame_index, one.record.pts_seconds) == (frame.index, frame.pts_seconds)
             assert one.record.score == pytest.approx(0.9)
+
+
+def test_faces_of_a_track_are_warped_by_one_scale(forty: Path) -> None:
+    """A face that grows by half over the clip keeps doing so in its crops, whatever the mouth does."""
+
+    def script(index: int) -> list[Detection]:
+        one = face(35 - 0.15 * index, 35 - 0.15 * index, side=20 + 0.3 * index)
+        speech = np.array([[0, 0]] * 3 + [[0, index % 3]] * 2, np.float32)
+        return [replace(one, landmarks=one.landmarks + speech)]
+
+    facts, made = run_one(forty, script, replace(CONFIG, align_points="rigid", align_scale="track"))
+    landmarks = smooth(np.stack([script(i)[0].landmarks for i in range(40)]), window_frames=7, order=2)
+    template = landmark_template("eyes-nose-mouth", size_px=224, scale=0.8)[:3]
+    own = np.stack([similarity(rows, template) for rows in landmarks[:, :3]])
+    scale = np.median(np.hypot(own[:, 0, 0], own[:, 1, 0]))
+    assert facts.num_frames == len(made) == 40
+    with open_video(forty) as reader:
+        for frame, one in zip(reader.frames(), made, strict=True):
+            linear = np.diag([scale, scale])  # the face does not turn
+            shift = template.mean(axis=0) - linear @ landmarks[frame.index, :3].mean(axis=0)
+            wanted = warp(frame.image, np.column_stack([linear, shift]), size_px=224).astype(int)
+            assert np.abs(decode(one.payload, CONFIG).astype(int) - wanted).mean() < 2
+            np.testing.assert_array_equal(one.record.landmarks, landmarks[frame.index])
 
 
 def test_a_gap_is_filled_and_flagged(forty: Path) -> None:
@@ -232,11 +255,14 @@ def test_a_long_video_with_a_jump_is_cut_by_the_time_that_it_shows(tmp_path: Pat
     assert [one[0].num_source_frames for one in results if not isinstance(one, Failure)] == [50, 50]
 
 
-def test_a_video_too_large_to_keep_gives_the_same_faces(forty: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("align_scale", ["frame", "track"])
+def test_a_video_too_large_to_keep_gives_the_same_faces(
+    forty: Path, monkeypatch: pytest.MonkeyPatch, align_scale: AlignScale
+) -> None:
     def script(index: int) -> list[Detection]:
         return [] if index < 3 or 20 <= index < 23 else [middle(index), face(0, 60, side=12)]
 
-    config = replace(CONFIG, clip_seconds=0.6)
+    config = replace(CONFIG, clip_seconds=0.6, align_scale=align_scale)
     kept = run(forty, script, config)
     monkeypatch.setattr(faces, "_WAITING_BYTES", 96 * 96 * 3 * 4)
     again = run(forty, script, config)

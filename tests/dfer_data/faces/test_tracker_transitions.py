@@ -46,6 +46,19 @@ def test_two_people_are_two_tracks(
     assert {round(float(shares[frames].mean())) for frames in tracks} == {0, 1}
 
 
+def test_a_transition_that_is_seen_late_gives_the_new_face_its_first_frames(
+    folder: Path, heads_wheel: Path, retinaface_weights: Path
+) -> None:
+    """The wipe passes the face before it has changed the picture: the old track has held frames of the new face."""
+    write_clip(folder, heads_wheel, ("wipe", 232))
+    shares = np.load(folder / "wipe-232.npy")
+    found = clips(folder / "wipe-232.mp4", retinaface_weights, detect_every=1)
+    tracks = [frames for _, frames in found]
+    assert [[round(float(shares[frames].max()), 1), len(frames)] for frames in tracks][-1] == [1.0, 18]
+    assert not any((shares[frames] < 0.1).any() and (shares[frames] > 0.9).any() for frames in tracks), tracks
+    assert [clip.facts.num_frames for clip, _ in found] == [len(frames) for frames in tracks]
+
+
 @pytest.mark.parametrize("detect_every", [1, 5])
 @pytest.mark.parametrize("kind", SINGLES)
 def test_one_person_is_one_track(

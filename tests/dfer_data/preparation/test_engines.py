@@ -30,24 +30,24 @@ def run(folder: Path, *, shards: list[ShardTask] = SHARDS, events: list[Event] |
     return events
 
 
-def dies(connection: Connection, place: Workplace) -> None:
+def dies(connection: Connection, place: Workplace, gpu: int | None) -> None:
     os._exit(7)
 
 
-def fails_unexpectedly(connection: Connection, place: Workplace) -> None:
+def fails_unexpectedly(connection: Connection, place: Workplace, gpu: int | None) -> None:
     def broken(*args: object, **options: object) -> None:
         raise RuntimeError("out of luck")
 
     workers.build_detector = broken  # type: ignore[attr-defined]
-    _real_work(connection, place)
+    _real_work(connection, place, gpu)
 
 
-def fills_the_disk(connection: Connection, place: Workplace) -> None:
+def fills_the_disk(connection: Connection, place: Workplace, gpu: int | None) -> None:
     def broken(*args: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "/somewhere/else")
 
     workers.build_detector = broken  # type: ignore[attr-defined]
-    _real_work(connection, place)
+    _real_work(connection, place, gpu)
 
 
 def test_a_usage_error_in_a_worker_stays_one(tmp_path: Path) -> None:

@@ -545,7 +545,7 @@ def test_shipped_crops_are_stored_untouched(crops_tree: Path, crops_out: Path) -
     for picture, index in zip(clip, baked_frames(len(jpegs)), strict=True):
         source = simplejpeg.decode_jpeg(jpegs[index])
         assert source.shape == (256, 256, 3)
-        np.testing.assert_array_equal(picture, resized(source, size_px=224).transpose(2, 0, 1))
+        np.testing.assert_array_equal(picture, resized(source, size_px=224, rule="auto").transpose(2, 0, 1))
     assert data.read_clip("02522", size_px=256).shape == (16, 3, 256, 256)
 
 
@@ -576,7 +576,8 @@ def test_failed_clips_stay_in_manifest_and_folds(crops_out: Path) -> None:
 def test_shipped_crops_as_plain_tensors(crops_tree: Path, crops_out: Path, tmp_path: Path) -> None:
     request = Request(dataset="dfew", source=crops_tree, detector="none", store="clips16")
     run_preparation(resolve_request(request), tmp_path / "out", num_workers=0)
-    np.testing.assert_array_equal(read_clip(tmp_path / "out", "00001"), read_clip(crops_out, "00001"))
+    stored, read = (read_clip(folder, "00001").astype(int) for folder in (tmp_path / "out", crops_out))
+    assert np.abs(stored - read).max() <= 1  # averaged when it was stored, interpolated when it is read
 
 
 def test_a_synthetic_tree_is_marked(crops_tree: Path, tmp_path: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from dfer_data.sources.path_matching import Places
+from dfer_data.sources import path_matching
+from dfer_data.sources.path_matching import Match, Places
 from dfer_data.sources.tree import Found
 
 
@@ -61,3 +64,43 @@ def test_a_missing_file_is_not_replaced_by_its_namesake(written: str, local: str
 )
 def test_what_a_written_path_means(written: str, local: str, expected: tuple[str, str] | str) -> None:
     assert found(written, local) == expected
+
+
+@pytest.mark.parametrize(
+    ("local", "written", "kind"),
+    [
+        pytest.param("s{film}/faces/{number}.mp4", "/x/s{film}/faces/{number}.avi", Match, id="all there"),
+        pytest.param("s{film}/faces/{number}.mp4", "/x/film{film}/{number}.mp4", list, id="films renamed"),
+        pytest.param("s{film}/{number}/clip.mp4", "/x/other/f{film}/n{number}/clip.mp4", list, id="clips renamed"),
+        pytest.param("s{film}/{number}.mp4", "q{film}/{number}.mp4", type(None), id="missing"),
+        pytest.param("s{film}/{number}/a/clip.mp4", "/x/f{film}/n{number}/a/clip.mp4", list, id="one nearest folder"),
+    ],
+)
+def test_clips_of_one_name_are_found_without_comparing_all(
+    monkeypatch: pytest.MonkeyPatch, local: str, written: str, kind: type
+) -> None:
+    """Counted, not timed: 1200 clips of few names need a few comparisons each, not one with each namesake."""
+    places_of_clips: list[tuple[int, int]] = [(film, number) for film in range(60) for number in range(20)]
+    lines = [written.format(film=film, number=number) for film, number in places_of_clips]
+    places = Places([Found(local.format(film=film, number=number), 1) for film, number in places_of_clips], lines)
+    num_compared = 0
+
+    def counted(method: Callable[..., object]) -> Callable[..., object]:
+        def count(rows: object, numbers: list[int], *arguments: object) -> object:
+            nonlocal num_compared
+            num_compared += len(numbers)
+            return method(rows, numbers, *arguments)
+
+        return count
+
+    for name in ("scores", "agree", "is_open"):
+        monkeypatch.setattr(path_matching._Rows, name, counted(getattr(path_matching._Rows, name)))
+    assert all(isinstance(places.find(line), kind) for line in lines)
+    assert num_compared <= 20 * len(lines)
+
+
+def test_the_candidates_of_an_unclear_path_are_two_in_the_order_of_their_paths() -> None:
+    places = Places([Found(f"{folder}/1.mp4", 1) for folder in "dbca"], ["1.mp4"])
+    matches = places.find("1.mp4")
+    assert isinstance(matches, list)
+    assert [item.path for item in matches] == ["a/1.mp4", "b/1.mp4"]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from lstpnet.batches.normalize import normalised
+from lstpnet.recipe import InputNorm
 
 
 def pictures(*, batch: int = 6) -> torch.Tensor:
@@ -43,3 +45,21 @@ def test_floats_are_taken_as_they_are() -> None:
     pixels = pictures().float() / 255
     assert torch.equal(normalised(pixels, norm="none"), pixels)
     assert torch.equal(normalised(pixels, norm="per-frame"), normalised(pictures(), norm="per-frame"))
+
+
+@pytest.mark.parametrize("norm", ["none", "per-frame"])
+def test_the_order_of_the_memory_is_kept_and_changes_no_value(norm: InputNorm) -> None:
+    frames = pictures()
+    stored = frames.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)  # pixel by pixel, as shards hold them
+    out = normalised(stored, norm=norm)
+    assert out.stride() == stored.stride()
+    assert (out - normalised(frames, norm=norm)).abs().max() < 1e-6
+
+
+def test_the_deviation_is_that_of_float64_up_to_rounding() -> None:
+    generator = torch.Generator().manual_seed(0)
+    frames = torch.randint(100, 120, (1, 2, 3, 224, 224), dtype=torch.uint8, generator=generator)
+    exact = frames.double() / 255
+    mean, deviation = exact.mean((2, 3, 4), keepdim=True), exact.std((2, 3, 4), keepdim=True)
+    wanted = (exact - mean) / (deviation + 1e-3)
+    assert (normalised(frames, norm="per-frame") - wanted).abs().max() < 1e-5

@@ -24,7 +24,7 @@ from lstpnet.prediction.loaded_model import LoadedModel
 from lstpnet.prediction.video_settings import Windows
 from lstpnet.recipe import Recipe
 from lstpnet.runs import read_run, write_run
-from lstpnet.training import trainer
+from lstpnet.training import stage
 from lstpnet.training.run import predict_test_clips
 from tests.dfer_data.tiny import pictures, write_video
 from tests.lstpnet.conftest import Done, quick, train
@@ -73,7 +73,7 @@ def test_a_validation_names_the_clip_and_scores_nothing(
     def broken(model: torch.nn.Module, *args: object, **options: object) -> object:
         return clip_logits.predict_clips(Broken(float("nan")), *args, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(trainer, "predict_clips", broken)
+    monkeypatch.setattr(stage, "predict_clips", broken)
     experiment = make_experiment(crops, quick(frame_epochs=0, val="blocks"), fold=3, seed=0)
     with pytest.raises(NonFiniteError, match=rf"for clip {experiment.val_ids[0]}: "):
         train(experiment, tmp_path)

@@ -230,7 +230,7 @@ def test_csv_holds_every_figure(report: Report, root: Path) -> None:
     kinds = [line["kind"] for line in lines]
     assert {kind: kinds.count(kind) for kind in kinds} == {
         **{"row": 22, "control": 11, "published": 75},
-        **{"system": 2, "paired": 2},
+        **{"system": 2, "paired": 1, "paired training": 2},
     }
     for line in lines[:33]:
         figure_names = ("war", "uar", "macro_f1", "war_with_face", "uar_with_face")
@@ -426,24 +426,21 @@ def test_a_fold_where_no_clip_has_a_face_has_no_figure_on_faces(tmp_path: Path) 
     assert rows[0].n_with_face == 0
 
 
-def test_single_and_pooled_rows_have_intervals_and_means_have_none(report: Report, root: Path) -> None:
+def test_every_row_has_intervals_around_its_figures(report: Report, root: Path) -> None:
     for row in (*report.rows, *report.controls):
-        if row.fold == "mean" or row.seed == "mean":
-            assert (row.war_interval, row.uar_interval) == (None, None)
-            continue
         for figure, intervals in ((row.war, row.war_interval), (row.uar, row.uar_interval)):
             assert intervals is not None
-            assert set(intervals) == {"blocks", "clips"}
+            assert set(intervals) == {"clips"}
             for interval in intervals.values():
                 assert 0 <= interval.low < interval.high <= 1
                 assert interval.low - 0.05 <= figure <= interval.high + 0.05
     line = json.loads(to_json(report))["rows"][0]
     first = report.rows[0].war_interval
     assert first is not None
-    assert line["war_interval"]["blocks"] == [first["blocks"].low, first["blocks"].high]
+    assert (line["unit"], line["war_interval"]["clips"]) == ("clips", [first["clips"].low, first["clips"].high])
     cells = cells_of_markdown(to_markdown(report))
     column = cells[0].index("WAR 95 %")
-    assert cells[2][column] == f"{per_cent(first['blocks'].low)} to {per_cent(first['blocks'].high)}"
+    assert cells[2][column] == f"{per_cent(first['clips'].low)} to {per_cent(first['clips'].high)}"
     csv_line = next(csv.DictReader(io.StringIO(to_csv(report))))
     assert csv_line["uar_interval_clips"].count(" ") == 1
 
@@ -609,7 +606,7 @@ def as_json(guesses: Mapping[str, str]) -> str:
 def given(folder: Path, text: str, *, synthetic: bool = False) -> Row:
     (folder / "mine.csv").write_text(text, encoding="utf-8", newline="")
     dataset = dfer_data.open_dataset(write_prepared(folder / "dfew-retinaface", synthetic=synthetic))
-    found = report_predictions(folder / "mine.csv", dataset, fold=3)
+    found = report_predictions([folder / "mine.csv"], dataset, folds=[3])
     assert len(found.rows) == 1
     assert bool(found.published) != synthetic
     return found.rows[0]
@@ -699,10 +696,10 @@ def test_a_file_that_is_no_csv_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "mine.csv").write_bytes(content)
     for path in (tmp_path / "mine.csv", tmp_path / "nowhere.csv"):
         with pytest.raises(UsageError, match=f"{path.name} cannot be read"):
-            report_predictions(path, dataset, fold=3)
+            report_predictions([path], dataset, folds=[3])
 
 
 def test_an_unknown_fold_is_named(tmp_path: Path) -> None:
     dataset = dfer_data.open_dataset(write_prepared(tmp_path / "data"))
     with pytest.raises(UsageError, match="no fold '6'; it has: 3"):
-        report_predictions(tmp_path / "mine.csv", dataset, fold=6)
+        report_predictions([tmp_path / "mine.csv"], dataset, folds=[6])

@@ -98,7 +98,7 @@ def test_figures_of_each_group_are_those_of_its_clips(tmp_path: Path) -> None:
         assert (row.n, row.n_without_face) == (len(part), int((~part["has_face"]).sum()))
         assert row.war_interval is not None
         assert row.uar_interval is not None
-        for interval, figure in ((row.war_interval["blocks"], row.war), (row.uar_interval["blocks"], row.uar)):
+        for interval, figure in ((row.war_interval["clips"], row.war), (row.uar_interval["clips"], row.uar)):
             assert interval.low < figure < interval.high
     assert rows["male"].missing_classes == ("fear",)
     assert rows["male"].num_classes_present == 2
@@ -231,7 +231,7 @@ def test_external_predictions_have_groups_too(crops: Path, tmp_path: Path) -> No
     test_ids = [clip_id for clip_id, split in dataset.fold("3").items() if split == "test"]
     (tmp_path / "p.csv").write_text("clip_id,prediction\n" + "".join(f"{clip_id},happy\n" for clip_id in test_ids))
     groups = GroupSettings("label")
-    report = report_predictions(tmp_path / "p.csv", dataset, fold=3, groups=groups)
+    report = report_predictions([tmp_path / "p.csv"], dataset, folds=[3], groups=groups)
     assert report.groups is not None
     figures = {row.group: row.war for row in report.groups.rows}
     assert (figures["happy"], figures["sad"]) == (1, 0)

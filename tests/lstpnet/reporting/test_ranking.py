@@ -12,7 +12,8 @@ from lstpnet.predictions import Predictions
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.published_results import dataset_named, published_rows
 from lstpnet.reporting.ranking import own_mismatch
-from lstpnet.reporting.sections import published_sections
+from lstpnet.reporting.rows import is_complete
+from lstpnet.reporting.sections import published_sections, sections
 from lstpnet.reporting.types import Report
 from lstpnet.runs import Run, find_runs, load_runs
 from tests.lstpnet.reporting.test_build import write_folds
@@ -66,6 +67,29 @@ def test_rendered_heads_short_clips_left_out_and_missing_folds_are_marked(tmp_pa
     ]
     assert own_mismatch(mean) == ["11,694 test clips instead of the official 11,697"]
     assert own_mismatch(build_report(runs[2:3]).rows[0]) == ["official folds 1, 2, 4, 5 are missing"]
+
+
+def test_a_mean_in_which_a_class_is_missing_somewhere_is_marked_and_ranked_last(tmp_path: Path) -> None:
+    runs = whole_runs(tmp_path, right=0.99)
+    part = runs[1].predictions[0]
+    kept = np.array([label != "disgust" for label in part.labels])
+    cut = Predictions(
+        tuple(np.array(part.clip_ids)[kept].tolist()),
+        tuple(np.array(part.labels)[kept].tolist()),
+        part.logits[kept],
+        part.has_face[kept],
+        "last",
+    )
+    report = build_report([replace(runs[1], predictions=(cut,)), runs[0], *runs[2:]], against=("dfew",))
+    (mean,) = [row for row in report.rows if row.fold == "mean"]
+    assert not is_complete(mean)
+    assert "incomplete mean, fold 2 has no test clips of disgust" in own_mismatch(mean)
+    (section,) = published_sections(report)
+    assert section.cells[-1][0] == "> dfew_100% *"
+    assert float(section.cells[-1][2]) > float(section.cells[0][2])
+    (table,) = [table for table in sections(report) if "recipe" in table.header and "WAR 95 %" in table.header]
+    folds = [cells[table.header.index("fold")] for cells in table.cells]
+    assert [fold for fold in folds if "incomplete" in fold] == ["mean of 1 2 3 4 5 (incomplete)"]
 
 
 def test_a_dataset_without_official_counts_has_nothing_to_compare(tmp_path: Path) -> None:

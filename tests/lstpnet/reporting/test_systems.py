@@ -13,7 +13,6 @@ from dfer_data.errors import CorruptDataError, UsageError
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.formats import to_json
 from lstpnet.reporting.sections import comparison_sections, sections
-from lstpnet.reporting.significance import block_length
 from lstpnet.reporting.types import Report
 from lstpnet.runs import (
     CONFIG_NAME,
@@ -26,7 +25,7 @@ from lstpnet.runs import (
     write_predictions,
     write_run,
 )
-from tests.lstpnet.reporting.test_build import NAMES, one, write_folds
+from tests.lstpnet.reporting.test_build import one, write_folds
 
 SETTINGS = {"name": "x", "fold": 1, "seed": 0, "dataset_sha256": "ab", "attention": "tce", "epochs": 8, "model": ""}
 
@@ -64,7 +63,7 @@ def test_settings_that_differ_have_a_column_and_others_none(last: list[Run], tmp
         ("a", {"attention": "tce"}),
         ("b", {"attention": "eca"}),
     ]
-    section, _ = comparison_sections(report)
+    section, *_ = comparison_sections(report)
     assert section.header[:2] == ("system", "attention")
     assert [cells[:3] for cells in section.cells] == [("a", "tce", "1 2"), ("b", "eca", "1 2")]
     assert "settings that differ: attention" in section.notes
@@ -91,7 +90,7 @@ def test_runs_of_one_system_that_differ_among_themselves_are_named(last: list[Ru
         copied(run, tmp_path / "runs", SETTINGS, recipe="b")
     _, report = loaded(tmp_path / "runs")
     assert [system.mixed for system in report.systems] == [("epochs",), ()]
-    section, _ = comparison_sections(report)
+    section, *_ = comparison_sections(report)
     assert section.cells[0][1] == "11, 12"
     assert "the runs of a differ in epochs: they are not one experiment" in section.notes
 
@@ -101,7 +100,7 @@ def test_a_folder_without_a_config_is_scored_and_said_to_be_silent(last: list[Ru
         copied(run, tmp_path / "runs", None, recipe="a")
         copied(run, tmp_path / "runs", SETTINGS, recipe="b")
     _, report = loaded(tmp_path / "runs")
-    section, _ = comparison_sections(report)
+    section, *_ = comparison_sections(report)
     assert "settings unknown, config.json is missing: a" in section.notes
 
 
@@ -122,7 +121,7 @@ def test_every_table_of_runs_carries_a_protocol_line(last: list[Run], tmp_path: 
     for section in sections(build_report(runs, against=("dfew",))):
         if not section.title.startswith("paired"):
             assert any(note.startswith("protocol: ") for note in section.notes), section.title
-    section, _ = comparison_sections(build_report(runs))
+    section, *_ = comparison_sections(build_report(runs))
     assert section.notes[:3] == (
         "protocol: official fold 1",
         "protocol of a: short clips edge",
@@ -134,40 +133,23 @@ def test_a_single_system_has_no_comparison(last: list[Run]) -> None:
     assert comparison_sections(build_report(last)) == []
 
 
-def test_paired_tests_count_what_only_one_has_right(tmp_path: Path) -> None:
+def test_paired_trainings_count_what_only_one_has_right(tmp_path: Path) -> None:
     root = write_folds(tmp_path)
     _, report = loaded(root)
-    assert [(test.a, test.b, test.seed, test.folds) for test in report.paired] == [
+    assert [(line.a, line.b, line.seed, line.folds) for line in report.paired_trainings] == [
         ("dfew_100% best", "dfew_100% last", seed, (1, 2, 3)) for seed in (0, 1)
     ]
-    for test in report.paired:
+    for line in report.paired_trainings:
         right = {}
         for name in ("last", "best"):
-            tables = [one(root, fold, test.seed, name) for fold in (1, 2, 3)]
+            tables = [one(root, fold, line.seed or 0, name) for fold in (1, 2, 3)]
             right[name] = np.concatenate([table["label"] == table["guess"] for table in tables])
-        result = test.result
-        assert test.n == len(right["last"])
-        assert result.num_only_a == int((right["best"] & ~right["last"]).sum())
-        assert result.num_only_b == int((right["last"] & ~right["best"]).sum())
-        assert result.war_difference == pytest.approx(right["best"].mean() - right["last"].mean())
-        pooled = {row.checkpoint: row for row in report.rows if (row.fold, row.seed) == ("pooled", test.seed)}
-        assert result.uar_difference == pytest.approx(pooled["best"].uar - pooled["last"].uar)
-        assert 0 < result.war_p <= 1
-    assert block_length(len(NAMES)) == 3  # so that the blocks above hold several clips
-
-
-def test_a_clearly_better_system_has_a_small_p(last: list[Run], tmp_path: Path) -> None:
-    for run in last:
-        part = run.predictions[0]
-        perfect = np.array([[label == name for name in NAMES] for label in part.labels], np.float32)
-        better = replace(run, predictions=(replace(part, logits=perfect),))
-        copied(better, tmp_path / "runs", SETTINGS, recipe="better")
-        copied(run, tmp_path / "runs", SETTINGS, recipe="a chance")
-    _, report = loaded(tmp_path / "runs")
-    (test,) = report.paired
-    assert (test.a, test.b) == ("better", "a chance")
-    assert test.result.war_p < 0.001
-    assert test.result.num_only_b == 0
+        assert line.n == len(right["last"])
+        assert line.num_only_a == int((right["best"] & ~right["last"]).sum())
+        assert line.num_only_b == int((right["last"] & ~right["best"]).sum())
+        assert line.war_difference == pytest.approx(right["best"].mean() - right["last"].mean())
+        pooled = {row.checkpoint: row for row in report.rows if (row.fold, row.seed) == ("pooled", line.seed)}
+        assert line.uar_difference == pytest.approx(pooled["best"].uar - pooled["last"].uar)
 
 
 def test_runs_on_other_clips_are_not_compared(last: list[Run], tmp_path: Path) -> None:
@@ -185,7 +167,7 @@ def test_runs_on_other_clips_are_not_compared(last: list[Run], tmp_path: Path) -
         copied(run, tmp_path / "runs", SETTINGS, recipe="whole")
     _, report = loaded(tmp_path / "runs")
     assert [test.folds for test in report.paired] == [(2,)]
-    side_by_side, _ = comparison_sections(report)
+    side_by_side, *_ = comparison_sections(report)
     assert any("do not all have the same test clips" in note for note in side_by_side.notes)
 
 

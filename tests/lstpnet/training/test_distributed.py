@@ -26,17 +26,17 @@ import json, os, sys
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from lstpnet.training import trainer
+from lstpnet.training import stage, trainer
 from lstpnet.training.distributed import joined_group
 from lstpnet.training.experiment import make_experiment
 from lstpnet.training.run import train_run
 from tests.lstpnet.conftest import quick
 
-seen, original = [], trainer._Stage._step
-def step(self, frames, labels, batch):
+seen, original = [], stage.StageLoop._step
+def step(self, frames, labels, batch, **options):
     seen.append(list(batch.clip_ids))
-    return original(self, frames, labels, batch)
-trainer._Stage._step = step
+    return original(self, frames, labels, batch, **options)
+stage.StageLoop._step = step
 fit = trainer._Training.run
 def run(self, *args, **options):
     done = fit(self, *args, **options)

@@ -23,7 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 import torch
 torch.set_num_threads(1)
-from lstpnet.training import trainer
+from lstpnet.training import stage
 from lstpnet.training.distributed import joined_group
 from lstpnet.training.experiment import make_experiment
 from lstpnet.training.launch import PlannedRun, agreed_plan
@@ -66,8 +66,8 @@ with joined_group(torch.device("cpu")) as (group, device):
     found["damaged state"] = outcome(
         lambda: train_run(experiment, folder / "damaged", device=device, group=group, continues=True)
     )
-    original = trainer.TrainingLoss.__call__
-    trainer.TrainingLoss.__call__ = lambda *arguments: original(*arguments) * (float("nan") if rank == 1 else 1)
+    original = stage.TrainingLoss.__call__
+    stage.TrainingLoss.__call__ = lambda *arguments: original(*arguments) * (float("nan") if rank == 1 else 1)
     found["loss"] = outcome(lambda: train_run(experiment, folder / "loss", device=device, group=group))
 Path(sys.argv[2], f"rank-{rank}.json").write_text(json.dumps(found))
 """

@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 
 from dfer_data.errors import CorruptDataError, DferError, UsageError
 from lstpnet.runs import read_predictions, read_run
-from lstpnet.training import trainer
+from lstpnet.training import stage, trainer
 from lstpnet.training.experiment import Experiment, make_experiment
 from lstpnet.training.resume_state import load_state, state_path
 from lstpnet.training.run import run_state, train_run
@@ -86,17 +86,17 @@ def whole(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Experi
 
 def stop_after_steps(monkeypatch: pytest.MonkeyPatch, number: int) -> Callable[[], None]:
     """Let the training be stopped by an exception after so many batches; returns how to let it go on."""
-    original, count = trainer._Stage._step, 0
+    original, count = stage.StageLoop._step, 0
 
-    def step(self: Any, *args: Any) -> Any:
+    def step(self: Any, *args: Any, **options: Any) -> Any:
         nonlocal count
         count += 1
         if count > number:
             raise Stop
-        return original(self, *args)
+        return original(self, *args, **options)
 
-    monkeypatch.setattr(trainer._Stage, "_step", step)
-    return lambda: monkeypatch.setattr(trainer._Stage, "_step", original)
+    monkeypatch.setattr(stage.StageLoop, "_step", step)
+    return lambda: monkeypatch.setattr(stage.StageLoop, "_step", original)
 
 
 @pytest.mark.parametrize("num_steps", [1, 3, 10])

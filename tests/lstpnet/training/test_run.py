@@ -27,7 +27,7 @@ from lstpnet.errors import CheckpointError
 from lstpnet.evaluation.clip_logits import predict_clips
 from lstpnet.reporting.build import build_report
 from lstpnet.runs import find_runs, load_runs, read_run, write_predictions
-from lstpnet.training import trainer
+from lstpnet.training import stage
 from lstpnet.training.events import EpochDone
 from lstpnet.training.experiment import Experiment, make_experiment
 from lstpnet.training.initial_model import network_of_recipe
@@ -82,7 +82,7 @@ def test_the_folder_of_a_run(validated: Done) -> None:
     info = read_run(validated.folder)
     assert (info.finished, info.checkpoints, info.fold, info.seed) == (True, ("last", "best"), 3, 0)
     assert (info.dataset, info.prepared, info.recipe, info.synthetic) == ("dfew", "dfew-none", "demo", False)
-    assert (info.n_train, info.n_val) == (48, 7)
+    assert (info.n_train, info.n_val) == (49, 6)
     assert info.protocol == validated.experiment.protocol()
 
 
@@ -168,7 +168,7 @@ def test_best_is_the_checkpoint_of_the_best_epoch(crops: Path, tmp_path: Path, m
     def keep(event: EpochDone) -> None:
         kept.append((tmp_path / "checkpoints/last.safetensors").read_bytes())
 
-    monkeypatch.setattr("lstpnet.training.trainer._Stage._figures", lambda self, clip_ids: next(figures))
+    monkeypatch.setattr("lstpnet.training.stage.StageLoop._figures", lambda self, clip_ids: next(figures))
     train_run(experiment_with(crops, val="blocks", frame_epochs=0), tmp_path, device=CPU, on_event=keep)
     assert (tmp_path / "checkpoints/best.safetensors").read_bytes() == kept[0]
     assert (tmp_path / "checkpoints/last.safetensors").read_bytes() == kept[1] != kept[0]
@@ -207,7 +207,7 @@ def test_test_clips_are_not_looked_at_before_the_end_unless_asked_for(
 
     monkeypatch.setattr(FaceClipDataset, "read_into", read_into)
     experiment = experiment_with(crops, val="blocks", refit=True, frame_epochs=1, epochs=2)
-    train(experiment, tmp_path)
+    train_run(experiment, tmp_path / "run", device=torch.device("cpu"), cache="off")
     tested = [clip_id for clip_id in seen if clip_id in set(experiment.test_ids)]
     assert Counter(tested) == dict.fromkeys(experiment.seen_test_ids, 3)  # once for last, for best and for refit
     last_train = max(index for index, clip_id in enumerate(seen) if clip_id not in set(experiment.test_ids))
@@ -225,7 +225,7 @@ def test_a_refit_trains_on_all_of_train_for_the_epochs_chosen(crops: Path, tmp_p
         *(("clips", epoch) for epoch in range(1, chosen + 1)),
     ]
     rows = {row.checkpoint: row for row in build_report(*load_runs([done.folder])).rows}
-    assert (rows["best"].n_train, rows["best"].n_val) == (48, 7)
+    assert (rows["best"].n_train, rows["best"].n_val) == (49, 6)
     assert (rows["refit"].n_train, rows["refit"].n_val) == (55, 0)
     assert "refit on all of train" in rows["refit"].protocol
 
@@ -262,7 +262,7 @@ def test_the_report_gives_the_war_and_uar_counted_by_hand(validated: Done) -> No
         ]
         assert row.war == pytest.approx(np.mean(right))
         assert row.uar == pytest.approx(np.mean(recalls))
-        assert (row.n, row.n_with_face, row.n_train, row.n_val) == (14, 13, 48, 7)
+        assert (row.n, row.n_with_face, row.n_train, row.n_val) == (14, 13, 49, 6)
         assert result == {"checkpoint": row.checkpoint, "war": row.war, "uar": row.uar, "n": 14}
     assert {row.control for row in report.controls} == {"repeated-frame", "shuffled-frames"}
 
@@ -425,7 +425,7 @@ def test_a_run_that_diverges_stays_unfinished(
 ) -> None:
     def poison(event: EpochDone) -> None:
         if (event.stage, event.epoch) == ("clips", 1):
-            monkeypatch.setattr(trainer, "normalised", lambda frames, norm: frames.float() * float("nan"))
+            monkeypatch.setattr(stage, "normalised", lambda frames, norm: frames.float() * float("nan"))
 
     with pytest.raises(DferError, match="loss became nan"):
         train_run(experiment, tmp_path, device=CPU, on_event=poison)

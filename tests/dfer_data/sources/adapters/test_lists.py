@@ -7,8 +7,6 @@ import pytest
 from dfer_data.errors import AnnotationError, UsageError
 from dfer_data.sources.adapters.lists import list_lists
 from dfer_data.sources.base import SourceListing
-from dfer_data.sources.path_matching import Places
-from dfer_data.sources.tree import Found
 
 CLIPS = 8
 
@@ -144,23 +142,3 @@ def test_a_fold_whose_lists_have_other_names_is_noted(root: Path) -> None:
     put(root, "DFEW_train.txt", rows(0, 1))
     put(root, "FERV39k_test.txt", rows(2, 3))
     assert listed(root).notes[0].startswith("fold 1 is made of DFEW_train.txt and FERV39k_test.txt; make sure")
-
-
-def test_thousands_of_clips_of_one_name_are_found_without_comparing_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counted, not timed: a search looks at the few files whose folders agree."""
-    from dfer_data.sources import path_matching
-
-    clips = [f"s{scene}/faces/{number:04d}.mp4" for scene in range(60) for number in range(20)]
-    places = Places([Found(path, 1) for path in clips], [f"/data/x/{path}" for path in clips])
-    compared = 0
-    rank = path_matching._rank
-
-    def counted(written: str, item: Found) -> tuple[int, ...]:
-        nonlocal compared
-        compared += 1
-        return rank(written, item)
-
-    monkeypatch.setattr(path_matching, "_rank", counted)
-    matches = [places.find(f"/data/x/{path}") for path in clips]
-    assert [match.item.path for match in matches if isinstance(match, path_matching.Match)] == clips
-    assert compared <= 3 * len(clips)

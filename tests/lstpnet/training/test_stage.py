@@ -1,0 +1,65 @@
+"""A compiled training does what the plain one does, and only whole batches are compiled."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lstpnet.training.events import EpochDone, StepDone
+from lstpnet.training.experiment import make_experiment
+from lstpnet.training.initial_model import initial_model
+from lstpnet.training.trainer import fit
+from tests.lstpnet.conftest import quick
+
+CPU = torch.device("cpu")
+
+
+def losses(crops: Path, folder: Path, **changes: Any) -> list[float]:
+    """Train one epoch of whole clips, and return the mean losses of its batches so far."""
+    experiment = make_experiment(crops, quick(frame_epochs=0, epochs=1, **changes), fold=3, seed=0)
+    folder.mkdir()
+    events: list[EpochDone] = []
+    steps: list[float] = []
+    fit(
+        experiment,
+        initial_model(experiment, init=None)[0],
+        folder=folder,
+        device=CPU,
+        on_event=events.append,
+        on_step=lambda step: steps.append(step.loss) if isinstance(step, StepDone) else None,
+    )
+    assert events[0].loss == steps[-1]
+    return steps
+
+
+def test_only_whole_batches_are_compiled(crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """55 clips in batches of 8: the last one, of 7, would have to be compiled once more."""
+    sizes: list[int] = []
+
+    def compiled(module: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+        assert options == {"dynamic": False, "mode": None}
+
+        def run(pixels: torch.Tensor) -> Any:
+            sizes.append(len(pixels))
+            return module(pixels)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    plain = losses(crops, tmp_path / "plain")
+    assert not sizes
+    assert losses(crops, tmp_path / "compiled", compile=True) == plain
+    assert sizes == [8] * 6
+
+
+@pytest.mark.soak
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_a_compiled_training_has_the_losses_of_the_plain_one(crops: Path, tmp_path: Path) -> None:
+    """Up to rounding, which every step of the optimiser carries on."""
+    plain = losses(crops, tmp_path / "plain", learning_rate=1e-4)
+    compiled = losses(crops, tmp_path / "compiled", learning_rate=1e-4, compile=True)
+    assert compiled == pytest.approx(plain, rel=1e-4)
