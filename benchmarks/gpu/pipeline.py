@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -20,6 +21,7 @@ from benchmarks.gpu.check import Check
 from dfer_data.config import PrepareConfig, Request
 from dfer_data.detect.registry import build_detector
 from dfer_data.detect.retinaface import RetinaFace
+from dfer_data.loading.cache_places import CachePlace
 from dfer_data.loading.clip_dataset import FaceClipDataset
 from dfer_data.loading.loader import ClipLoader
 from dfer_data.preparation.request import resolve_request
@@ -43,6 +45,13 @@ from lstpnet.training.initial_model import initial_model
 from tests.videos import fetch_videos
 
 _NUM_FRAMES, _CLASSES = 24, 7
+_TRAINING_VARIANTS: Sequence[tuple[int, CachePlace, bool]] = (
+    (4, "off", False),
+    (8, "off", False),
+    (8, "device", False),
+    (8, "device", True),
+)
+"""Reading threads, cache, and whether the step is compiled."""
 
 
 def write_crops(root: Path, *, num_clips: int, size_px: int) -> Path:
@@ -73,17 +82,21 @@ def training(check: Check) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         data = write_crops(Path(folder), num_clips=20 if check.is_tiny else 800, size_px=64 if check.is_tiny else 224)
-        for size_px in check.sizes_px[:2]:
-            for num_threads in (0,) if check.is_tiny else (4, 8, 15):
-                if check.seconds_left < 40:
-                    return rows
-                rows.append(_train(check, data, size_px=size_px, num_threads=num_threads))
-                print(rows[-1], flush=True)
+        variants = _TRAINING_VARIANTS[:1] if check.is_tiny else _TRAINING_VARIANTS
+        plan = list(itertools.product(check.sizes_px[:2], variants))
+        for size_px, (num_threads, cache, compiles) in sorted(plan, key=lambda each: each[1][2]):
+            if check.seconds_left < (150 if compiles else 40):
+                continue
+            threads = 0 if check.is_tiny else num_threads
+            rows.append(_train(check, data, size_px=size_px, num_threads=threads, cache=cache, compiles=compiles))
+            print(rows[-1], flush=True)
     return rows
 
 
-def _train(check: Check, data: Path, *, size_px: int, num_threads: int) -> dict[str, Any]:
-    changes: dict[str, Any] = {"size_px": size_px, "batch_size": check.batches[0], "epochs": 2}
+def _train(
+    check: Check, data: Path, *, size_px: int, num_threads: int, cache: CachePlace, compiles: bool
+) -> dict[str, Any]:
+    changes: dict[str, Any] = {"size_px": size_px, "batch_size": check.batches[0], "epochs": 3, "compile": compiles}
     changes |= {"width_multiplier": check.width_multiplier, "precision": "auto" if check.is_cuda else "f32"}
     resolved = resolve_recipe("dfew", overrides=changes)
     experiment = make_experiment(data, resolved, fold=1, seed=0)
@@ -92,7 +105,8 @@ def _train(check: Check, data: Path, *, size_px: int, num_threads: int) -> dict[
         (Path(folder) / "checkpoints").mkdir()
         model = initial_model(experiment, init=None)[0]
         start = time.perf_counter()
-        trained = trainer.fit(experiment, model, folder=Path(folder), device=check.device, on_event=events.append)
+        options: dict[str, Any] = {"device": check.device, "on_event": events.append, "cache": cache}
+        trained = trainer.fit(experiment, model, folder=Path(folder), **options)
         fit_seconds = time.perf_counter() - start
     start = time.perf_counter()
     predict_clips(
@@ -109,6 +123,8 @@ def _train(check: Check, data: Path, *, size_px: int, num_threads: int) -> dict[
         "size_px": size_px,
         "batch": check.batches[0],
         "threads": num_threads,
+        "cache": cache,
+        "compile": compiles,
         "clips_per_epoch": len(experiment.train_ids),
         "clips_per_second": len(experiment.train_ids) / last.seconds,
         "waiting_share": last.waiting_seconds / last.seconds,

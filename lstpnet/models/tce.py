@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from lstpnet.models.channel_attention import ChannelAttention, kernel_size
 
+_AUTOCAST_DEVICES = ("cpu", "cuda", "mps")  # torch.compile cannot trace torch's own question
+
 
 def num_reduced_channels(channels: int) -> int:
     """Return the number of maps of a TCE: an eighth of `channels`, rounded to a multiple of 8, at least 8."""
@@ -83,7 +85,7 @@ class TCE(ChannelAttention):
 def _without_autocast(x: Tensor) -> contextlib.AbstractContextManager[None]:
     """Return a context that ends autocast, if it is on; an exported graph has none."""
     kind = x.device.type
-    is_on = torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
+    is_on = kind in _AUTOCAST_DEVICES and torch.is_autocast_enabled(kind)
     return torch.autocast(kind, enabled=False) if is_on else contextlib.nullcontext()
 
 

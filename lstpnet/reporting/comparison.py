@@ -1,4 +1,4 @@
-"""FigureEstimate figures and differences over folds and seeds, with the training noise and the sampling noise in them.
+"""Estimate figures and differences over folds and seeds, with the training noise and the sampling noise in them.
 
     estimate_figures(clips, arms) -> {"war": FigureEstimate, "uar": FigureEstimate}
 
@@ -164,7 +164,7 @@ class _Weights:
 
 
 def estimate_figures(clips: ClipDesign, arms: Sequence[Float64s]) -> dict[str, FigureEstimate]:
-    """FigureEstimate the sum of the arms' mean figures: WAR and UAR.
+    """Estimate the sum of the arms' mean figures: WAR and UAR.
 
     Args:
         clips: the N test clips.

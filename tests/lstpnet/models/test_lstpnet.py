@@ -337,3 +337,14 @@ def test_the_package_loads_torch_on_first_use_only() -> None:
     assert lstpnet.load_reference is load_reference
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         lstpnet.nonsense  # noqa: B018
+
+
+@pytest.mark.parametrize("autocast", [False, True])
+def test_one_graph_holds_the_whole_network(autocast: bool) -> None:
+    """torch.compile makes one CUDA graph of it only if no part is left to Python."""
+    torch._dynamo.reset()
+    model = LSTPNet(3, width_multiplier=0.125).train()
+    traced = torch.compile(model, backend="eager", fullgraph=True, dynamic=False)
+    clips = torch.rand(2, 4, 3, 32, 32)
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
+        assert torch.equal(traced(clips), model(clips))
