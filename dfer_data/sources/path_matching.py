@@ -25,7 +25,7 @@ _End = tuple[str, ...]
 _RowNumbers = npt.NDArray[np.int64]
 _AFTER_ALL = "\U0010ffff"
 _FOREIGN = "\0"
-"""Stands for every folder of a written path that no item has; no name can hold it."""
+"""Replaces every folder of a written path that no item has; no name can contain it."""
 
 
 @dataclass(frozen=True)

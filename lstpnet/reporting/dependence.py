@@ -1,4 +1,4 @@
-"""Decide which test clips hang together, and number the units that resampling draws as a whole.
+"""Decide which test clips are alike because they share a source, and number the units that resampling draws as a whole.
 
     order_of_runs(runs) -> IdOrder;  resampling_units(order, clip_ids) -> (N,) unit numbers of one fold's clips
 

@@ -24,7 +24,7 @@ ALL_PAIRS_UP_TO = 6
 """Up to this number of systems, every pair is tested; beyond it, all are tested against one system."""
 LEAST_SEEDS = 3
 """With two seeds, the test errs too rarely to find anything (docs/protocol.md): there is no p."""
-Answer = Literal["A", "B", "not told apart", "no test"]
+Answer = Literal["A", "B", "undecided", "no test"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class ComparedFigure:
         if self.p_holm is None:
             return "no test"
         if self.p_holm >= LEVEL:
-            return "not told apart"
+            return "undecided"
         return "A" if self.estimate.value > 0 else "B"
 
     def as_dict(self) -> dict[str, Any]:

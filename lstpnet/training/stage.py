@@ -56,7 +56,7 @@ class Trainee:
     name: str
     """The checkpoint in training: `last` or `refit`."""
     on_step: OnStep
-    """Told of batches, in the first process."""
+    """Called with the event of a batch, in the first process."""
 
     @property
     def evaluated_model(self) -> nn.Module:
