@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntFlag
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,25 @@ class FrameFlag(IntFlag):
     DAMAGED_SOURCE = 16
 
 
+class LazyPicture(Protocol):
+    """A picture that is converted to RGB where and when it is needed."""
+
+    shape: tuple[int, int, int]
+    """Height, width, 3."""
+
+    def whole(self) -> Image:
+        """Return the picture, (H, W, 3) uint8 RGB."""
+        ...
+
+    def part(self, left: int, top: int, right: int, bottom: int) -> Image:
+        """Return `whole()[top:bottom, left:right]`, for numbers within the picture."""
+        ...
+
+    def sampled(self, row_step: int, column_step: int) -> Image:
+        """Return `whole()[::row_step, ::column_step]`."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Frame:
     """One decoded picture of a video, upright and with square pixels."""
@@ -36,8 +55,8 @@ class Frame:
     """0-based position in decoding order."""
     pts_seconds: float
     """Presentation time."""
-    image: Image
-    """(H, W, 3) uint8 RGB."""
+    picture: Image | LazyPicture
+    """(H, W, 3) uint8 RGB, or a picture that becomes it; see `image`."""
     is_damaged: bool = False
     """Whether the decoder reported and concealed damaged data."""
     steady_seconds: float = 0.0
@@ -46,6 +65,28 @@ class Frame:
     """Frames that follow, known near the end of the video; None: unknown."""
     num_missing_before: int = 0
     """Frames that the damaged file has lost between the frame before and this one."""
+
+    @property
+    def image(self) -> Image:
+        """(H, W, 3) uint8 RGB."""
+        return self.picture if isinstance(self.picture, np.ndarray) else self.picture.whole()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.picture.shape[0], self.picture.shape[1]
+
+    @property
+    def num_bytes(self) -> int:
+        """Bytes of `image`, converted or not."""
+        return self.size[0] * self.size[1] * 3
+
+    def sampled(self, row_step: int, column_step: int) -> Image:
+        """Return `image[::row_step, ::column_step]`."""
+        picture = self.picture
+        if isinstance(picture, np.ndarray):
+            return picture[::row_step, ::column_step]
+        return picture.sampled(row_step, column_step)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +141,8 @@ class Track:
     flags: npt.NDArray[np.uint8]
     """(N,) FrameFlag: DETECTED; GAP_FILLED if the detector missed the face; BETWEEN_KEYFRAMES if it did not run."""
     drift: float = 0.0
-    """Distance of the face's appearance between its first and its last detection."""
+    """By how much the face may have become another's: distance of its first detection from its last, or, where larger,
+    0.6 times the share of the limits for another person that a sudden and lasting change reaches."""
 
     def __len__(self) -> int:
         """Return the number of frames, gaps included."""

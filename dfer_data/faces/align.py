@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.config import AlignPoints
-from dfer_data.types import Floats, Image, LandmarkScheme
+from dfer_data.types import Floats, Image, LandmarkScheme, LazyPicture
 
 AffineMatrix = npt.NDArray[np.float64]
 """(2, 3) float64: maps source pixels (x, y, 1) to aligned pixels."""
@@ -28,6 +28,7 @@ _DLIB_112 = ((30.4, 53.6), (44.9, 53.6), (66.9, 53.6), (81.4, 53.6), (55.9, 79.3
 _TEMPLATES_112: Mapping[LandmarkScheme, tuple[tuple[float, float], ...]] = MappingProxyType(
     {"eyes-nose-mouth": _ARCFACE_112, "eye-corners-nose-base": _DLIB_112}
 )
+_MARGIN_PX = 3  # around the corners of what a warp shows: interpolation and rounding
 _NUM_RIGID: Mapping[LandmarkScheme, int] = MappingProxyType({"eyes-nose-mouth": 3, "eye-corners-nose-base": 5})
 
 
@@ -141,28 +142,63 @@ def _savitzky_golay(window: int, order: int) -> npt.NDArray[np.float64]:
     return np.asarray(basis @ np.linalg.pinv(basis), np.float64)
 
 
-def warp(image: Image, matrix: AffineMatrix, *, size_px: int) -> Image:
+def warp(image: Image | LazyPicture, matrix: AffineMatrix, *, size_px: int) -> Image:
     """Return the (size, size, 3) uint8 aligned picture; source pixels outside the frame are black.
 
-    A picture that shrinks to less than half is first averaged down by a power of two to avoid aliasing.
+    A picture that shrinks to less than half is first averaged down by a power of two to avoid aliasing. Only the part
+    of the picture that the aligned one shows is converted and averaged, which changes no value.
     """
+    height, width = image.shape[:2]
     shrink = 2 ** max(0, math.floor(-math.log2(max(math.hypot(matrix[0, 0], matrix[1, 0]), 1e-6))))
+    small_height, small_width = max(1, height // shrink), max(1, width // shrink)
+    scale_x, scale_y = width / small_width, height / small_height
     if shrink > 1:
-        height, width = (max(1, side // shrink) for side in image.shape[:2])
-        scale_x, scale_y = image.shape[1] / width, image.shape[0] / height
-        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
         linear = matrix[:, :2] * (scale_x, scale_y)
         matrix = np.concatenate(
             [linear, matrix[:, 2:] + linear @ [[0.5], [0.5]] - matrix[:, :2] @ [[0.5], [0.5]]], axis=1
         )
+    if (scale_x, scale_y) == (shrink, shrink):  # else a small pixel depends on where it is
+        image = _shown_part(image, matrix, size_px=size_px, shrink=shrink)
+    else:
+        image = image if isinstance(image, np.ndarray) else image.whole()
+        image = np.asarray(cv2.resize(image, (small_width, small_height), interpolation=cv2.INTER_AREA), np.uint8)
     warped = cv2.warpAffine(image, matrix, (size_px, size_px), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     return np.asarray(warped, np.uint8)
 
 
-def reaches_outside(matrix: AffineMatrix, *, size_px: int, width_px: int, height_px: int) -> bool:
-    """Return whether the aligned picture needs pixels from outside a source frame of the given size."""
+def _shown_part(image: Image | LazyPicture, matrix: AffineMatrix, *, size_px: int, shrink: int) -> Image:
+    """Return the picture, averaged down by `shrink`, which divides its sides; only what `matrix` shows has values.
+
+    `matrix` maps pixels of the small picture, which keeps its size: the same numbers go into the interpolation.
+    """
+    if shrink == 1 and isinstance(image, np.ndarray):
+        return image
+    height, width = image.shape[0] // shrink, image.shape[1] // shrink
+    corners = _source_corners(matrix, size_px=size_px)
+    first, last = np.floor(corners.min(axis=0)) - _MARGIN_PX, np.ceil(corners.max(axis=0)) + _MARGIN_PX
+    left, top, right, bottom = np.clip([*first, *last], 0, [width, height, width, height]).astype(int).tolist()
+    small = np.empty((height, width, 3), np.uint8)
+    if left == right or top == bottom:
+        return small
+    box = (left * shrink, top * shrink, right * shrink, bottom * shrink)
+    part = image[box[1] : box[3], box[0] : box[2]] if isinstance(image, np.ndarray) else image.part(*box)
+    target = small[top:bottom, left:right]
+    if shrink == 1:
+        target[:] = part
+    else:
+        cv2.resize(part, (right - left, bottom - top), dst=target, interpolation=cv2.INTER_AREA)
+    return small
+
+
+def _source_corners(matrix: AffineMatrix, *, size_px: int) -> npt.NDArray[np.float64]:
+    """Return where the outer corners (4, 2) of the aligned picture are in the source."""
     edge = size_px - 0.5
     corners = np.array([[-0.5, -0.5], [edge, -0.5], [edge, edge], [-0.5, edge]])
-    source = (corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T
+    return np.asarray((corners - matrix[:, 2]) @ np.linalg.inv(matrix[:, :2]).T)
+
+
+def reaches_outside(matrix: AffineMatrix, *, size_px: int, width_px: int, height_px: int) -> bool:
+    """Return whether the aligned picture needs pixels from outside a source frame of the given size."""
+    source = _source_corners(matrix, size_px=size_px)
     limit = np.array([width_px - 0.5, height_px - 0.5])
     return bool((source < -0.5).any() or (source > limit).any())

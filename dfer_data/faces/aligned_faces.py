@@ -81,14 +81,14 @@ class FaceMaker:
     ) -> Face:
         """Warp and encode the face of a frame by its transform; `landmarks` (5, 2) are the smoothed ones."""
         size_px = self._config.size_px
-        height, width = frame.image.shape[:2]
+        height, width = frame.size
         flags = FrameFlag(flag)
         if reaches_outside(matrix, size_px=size_px, width_px=width, height_px=height):
             flags |= FrameFlag.OUTSIDE_BORDER
         if frame.is_damaged:
             flags |= FrameFlag.DAMAGED_SOURCE
         record = FrameRecord(frame.index, frame.pts_seconds, box, landmarks, score, int(flags))
-        return Face(self.encode(warp(frame.image, matrix, size_px=size_px)), record)
+        return Face(self.encode(warp(frame.picture, matrix, size_px=size_px)), record)
 
     def keeps(self, flag: int) -> bool:
         """Return whether a row is stored: `undetected` drop leaves out the rows of gaps."""
@@ -146,7 +146,7 @@ class FacesOnTheWay:
         if self.has_given_up:
             return
         self._frames.append(frame)
-        self._num_waiting_bytes += frame.image.nbytes
+        self._num_waiting_bytes += frame.num_bytes
         if not self._tracker.has_rewritten:
             self.make()
         if (
@@ -174,7 +174,7 @@ class FacesOnTheWay:
             self._num_closed_seen += 1
         oldest = min(needed_from, default=self._frames[-1].index + 1 if self._frames else 0)
         while self._frames and self._frames[0].index < oldest:
-            self._num_waiting_bytes -= self._frames.popleft().image.nbytes
+            self._num_waiting_bytes -= self._frames.popleft().num_bytes
 
     def of(self, number: int) -> list[Face] | None:
         """Return the faces of track `number` of the finished clip; None after giving up."""

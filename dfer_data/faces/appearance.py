@@ -13,15 +13,14 @@ from dfer_data.faces.align import landmark_template, similarity
 from dfer_data.types import Appearance, Detection, Floats, Image, LandmarkScheme
 from dfer_data.video.shot_cuts import OVERVIEW_HEIGHT, OVERVIEW_WIDTH, differences, overview
 
-OTHER_PERSON = 0.13
-"""Change of a person, from one frame to the next, from which someone else may have taken the place."""
 _SIZE_PX, _SCALE = 8, 0.8  # the face and little of its surroundings
 _MAX_SIDE_PX = 4096.0  # disordered landmarks could ask for a huge square
 _RANK = 0.4  # of the difference that counts: an expression or a hand changes less than half of a face
 _HEAD, _NEAR = 1.6, 3.2  # half sides of boxes about the face, in those of its box: the surroundings are between
 _BUST, _MOST = 2.0, 0.6  # half side of the box that changes with the person, and the rank of the change that counts
 _MIN_CELLS = 8
-_MIN_FACE_CHANGE, _MIN_BUST_CHANGE = 0.06, 0.12  # a hand, a light; of someone else 0.09 and 0.22 or more
+_MIN_FACE_CHANGE, _MIN_BUST_CHANGE = 0.06, 0.12  # a hand, a light; of someone else mostly 0.09 and 0.22 or more
+_MIN_PERSON_CHANGE = 0.13  # from one frame to the next
 _MIN_SCENE_FACE_CHANGE, _MIN_SURROUNDINGS_CHANGE = 0.15, 0.25
 _AROUND = 0.65  # rank of the change of the surroundings: a wipe that has passed the face has changed half of them
 _MAX_MIXED_REST = 0.2  # of a picture's contrast, not explained by the two it mixes: at most 0.11, in a pan 0.45 or more
@@ -63,16 +62,19 @@ def change_of_bust(one: Appearance | None, other: Appearance | None) -> float:
     return _ranked(bust if len(bust) else changed, _MOST)
 
 
-def change_of_person(one: Appearance | None, other: Appearance | None) -> float:
-    """Return the geometric mean of the changes of a face and its bust; 0 where only one of them has changed.
+def change_of_person(one: Appearance | None, other: Appearance | None, *, least: float = _MIN_PERSON_CHANGE) -> float:
+    """Return the share that a change reaches of what makes another person; see `person_share`. 0 if one is unknown."""
+    return person_share(distance(one, other), change_of_bust(one, other), least=least)
 
-    Someone else on the same background changes it by 0.11 or more, mostly by 0.17 or more; a hand that comes at once
-    by at most 0.12.
+
+def person_share(face: float, bust: float, *, least: float = _MIN_PERSON_CHANGE) -> float:
+    """Return the share that changes of face and bust reach of what makes another person: someone else from 1 on.
+
+    The lowest of the shares that the face, the bust and their geometric mean reach of their limits; `least` is that of
+    the mean. Someone else on the same background changes the mean by 0.11 or more, mostly by 0.17 or more; a hand that
+    comes at once by at most 0.12.
     """
-    face = distance(one, other)
-    if face < _MIN_FACE_CHANGE or (bust := change_of_bust(one, other)) < _MIN_BUST_CHANGE:
-        return 0.0
-    return math.sqrt(face * bust)
+    return min(face / _MIN_FACE_CHANGE, bust / _MIN_BUST_CHANGE, math.sqrt(face * bust) / least)
 
 
 def is_other_scene(anchor: Appearance | None, between: Iterable[Image], now: Appearance | None) -> bool:

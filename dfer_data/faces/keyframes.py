@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfer_data.detect.base import box_iou
-from dfer_data.faces.appearance import OTHER_PERSON, change_of_person
+from dfer_data.faces.appearance import change_of_person
 from dfer_data.types import Detection, Frame
 from dfer_data.video.shot_cuts import Transition
 
@@ -95,4 +95,4 @@ def agree(one: Sequence[Detection], other: Sequence[Detection]) -> bool:
     nearest = overlap.argmax(axis=1).tolist()
     pairs = [(face.appearance, other[number].appearance) for face, number in zip(one, nearest, strict=True)]
     is_near = len(set(nearest)) == len(one) and bool(overlap.max(axis=1).min() >= _MIN_IOU)
-    return is_near and not any(change_of_person(*pair) >= OTHER_PERSON for pair in pairs)
+    return is_near and not any(change_of_person(*pair) >= 1 for pair in pairs)

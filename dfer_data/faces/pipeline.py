@@ -39,7 +39,7 @@ _RUN_BYTES = 32 * 2**20
 AMBIGUOUS = 0.5
 """A clip is ambiguous when its second track has at least this share of the first track's weight."""
 DRIFT = 0.5
-"""A clip is ambiguous when the face of its track differs by this between the first and the last detection."""
+"""A clip is ambiguous from this drift of its track on."""
 _MAX_RIVALS = 7
 _SHORTEST_REST_SECONDS = 1.0
 
@@ -100,7 +100,7 @@ class Clip:
     rivals: tuple[Rival, ...] = ()
     """Empty unless the clip is ambiguous."""
     drift: float = 0.0
-    """Difference of the face between its first and its last detection; two people differ by 0.4 or more."""
+    """Of the track, see Track; two people differ by 0.4 or more between the first detection and the last."""
     hdr: str = ""
     """`PQ` or `HLG` where the video is HDR."""
     turn_degrees: int = 0
@@ -130,7 +130,7 @@ class _ClipState:
 
     def __init__(self, number: int, first: Frame, config: PrepareConfig, maker: FaceMaker) -> None:
         self.number, self.first_frame = number, first.index
-        self.height, self.width = first.image.shape[:2]
+        self.height, self.width = first.size
         self.tracker = Tracker(iou=config.track_iou, max_gap_frames=config.max_gap_frames)
         self.faces = FacesOnTheWay(maker, self.tracker)
         self.portraits: dict[int, tuple[float, Image]] = {}
@@ -181,7 +181,7 @@ class _ClipState:
             portrait = self.portraits.get(track.number)
             if portrait is None or score > portrait[0] + 0.05:
                 matrix = similarity(track.landmarks[-1], self._portrait_template)
-                self.portraits[track.number] = (score, warp(frame.image, matrix, size_px=THUMBNAIL_PX))
+                self.portraits[track.number] = (score, warp(frame.picture, matrix, size_px=THUMBNAIL_PX))
 
     def finish(self) -> list[Track]:
         """End the tracks and return them."""
@@ -211,7 +211,9 @@ def clips_of_video(
         on_progress(reader.num_frames, round(reader.info.duration_seconds * reader.info.fps))
 
     with (
-        open_video(path, deinterlace=config.deinterlace, tone_map=config.tone_map) as reader,
+        open_video(
+            path, deinterlace=config.deinterlace, tone_map=config.tone_map, is_lazy=config.detect_every > 1
+        ) as reader,
         SecondPass(path, config, on_progress=advance) as second_pass,
     ):
         for state in _clip_states(reader, config=config, maker=maker, detector=detector, on_progress=advance):
@@ -352,7 +354,7 @@ def runs(frames: Iterator[Frame], *, clip_seconds: float) -> Iterator[tuple[int,
         slot = int(frame.steady_seconds / clip_seconds) if clip_seconds else 0
         if slot > number and _rest_seconds(frame) < min(_SHORTEST_REST_SECONDS, clip_seconds / 2):
             slot = number
-        is_full = len(run) == _RUN_FRAMES or len(run) * frame.image.nbytes >= _RUN_BYTES
+        is_full = len(run) == _RUN_FRAMES or len(run) * frame.num_bytes >= _RUN_BYTES
         if run and (is_full or slot > number):
             yield number, run
             run = []

@@ -34,7 +34,9 @@ class SecondPass:
         """Yield the frames from number `first` on; only these are converted. Restart a pass that is beyond `first`."""
         if self._reader is None or self._next > first:
             self._files.close()
-            video = open_video(self._path, deinterlace=self._config.deinterlace, tone_map=self._config.tone_map)
+            video = open_video(
+                self._path, deinterlace=self._config.deinterlace, tone_map=self._config.tone_map, is_lazy=True
+            )
             self._reader = self._files.enter_context(video)
             self._frames = self._reader.frames()  # one iterator: a second would miss frames that the decoder buffers
         self._reader.first_wanted = first

@@ -118,6 +118,31 @@ _WEIGHTS: Mapping[SubjectRule, Callable[[Track, int, int], float]] = MappingProx
 )
 
 
+@dataclass(frozen=True)
+class SubjectWeights:
+    """What the rules weigh in a track."""
+
+    seen_frames: float
+    """Frames without those of gaps."""
+    size_px: float
+    """Mean square root of the area of its box."""
+    centrality: float
+    """1 in the centre of the picture, less towards its border."""
+    score: float
+    """Mean detector score."""
+
+    @property
+    def balanced(self) -> float:
+        """Weight of the rule `balanced`."""
+        return self.seen_frames * self.size_px * self.centrality
+
+
+def subject_weights(track: Track, *, width_px: int, height_px: int) -> SubjectWeights:
+    """Return what the rules of `choose_subject` weigh in a track of a video of this size."""
+    rules = (_longest, _largest, _central, _score)
+    return SubjectWeights(*(rule(track, width_px, height_px) for rule in rules))
+
+
 def read_subjects(path: Path) -> dict[str, int]:
     """Read the tracks chosen by hand from a CSV with the columns clip_id and track; other columns are ignored.
 

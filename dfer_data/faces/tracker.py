@@ -9,21 +9,35 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from dfer_data.detect.base import box_iou
-from dfer_data.faces.appearance import OTHER_PERSON, change_of_bust, change_of_person, distance, is_other_scene
+from dfer_data.faces.appearance import change_of_bust, change_of_person, distance, is_other_scene, person_share
 from dfer_data.types import Appearance, Detection, Detections, Floats, FrameFlag, Image, Track
 
 _MOTION_DETECTIONS = 5  # recent detections that define how a face moves
 _APPEARANCE_RANGE = 0.5  # a larger difference of appearance adds no information
 _MAX_CHANGE = 0.6  # of appearance from one frame to the next
 _MAX_CHANGE_IN_DOUBT = 0.35  # after a gap, or where several matches are possible
-_OTHER_PERSON_SINCE = 0.1  # change of a person since the anchor: a hand that comes back is none
+_MIN_CHANGE_SINCE = 0.1  # of a person since the anchor: a hand that comes back is none
 _MAX_RATIO = 5.0  # of a change of the bust to the mean change per frame before
 _NUM_CHANGES = 5
+_MIN_SUDDENNESS = 0.8  # a smaller share of the limits counts as none
+_LEAST = 1e-6  # change of the bust
 _UNSETTLED_FRAMES = 8  # after a transition began; the new track must not continue through its second half
 _ANCHOR_FRAMES = 24  # a dissolve over at most so many frames adds up to a change
 
 Overviews = deque[tuple[int, Image]]
 """Frame index and overview of the last frames with a face, whoever it is."""
+
+
+@dataclass(frozen=True)
+class _Step:
+    """How a detection differs from the one before."""
+
+    face: float = 0.0
+    """Change of the face."""
+    bust: float = 0.0
+    """Change of the bust, per frame."""
+    suddenness: float = 0.0
+    """Share that the change reaches of what makes it another person: 1 or more for a face that was replaced at once."""
 
 
 @dataclass(eq=False)
@@ -46,13 +60,15 @@ class ActiveTrack:
     first_appearance: Appearance | None = None
     recent: deque[tuple[int, Appearance | None]] = field(default_factory=deque)
     """Frame index and appearance of the detections since the anchor, with which new ones are compared as well."""
-    changes: deque[float] = field(default_factory=lambda: deque(maxlen=_NUM_CHANGES))
-    """The last changes of the bust, per frame."""
     came_from: tuple[int, Appearance] | None = None
     """Frame index and appearance of the anchor of the track whose place this one has taken."""
+    successor: ActiveTrack | None = None
+    """The track of the face that has replaced this one, at once or little by little."""
     num_missed: int = 0
     """Frames since the last detection that the detector saw without finding this face."""
     _detected: list[int] = field(default_factory=list)
+    _steps: list[_Step] = field(default_factory=list)
+    _compared: tuple[Detection, _Step] | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -71,15 +87,12 @@ class ActiveTrack:
         self.landmarks.append(detection.landmarks)
         self.scores.append(detection.score)
         self.flags.append(FrameFlag.DETECTED)
-        if self.recent:
-            last, appearance = self.recent[-1]
-            self.changes.append(change_of_bust(appearance, detection.appearance) / (index - last))
-        else:
-            self.first_appearance = detection.appearance
+        self._steps.append(self._step(index, detection) if self.recent else _Step())
+        self.first_appearance = self.first_appearance if self.recent else detection.appearance
         self.recent.append((index, detection.appearance))
         while self.recent[0][0] < index - _ANCHOR_FRAMES:
             self.recent.popleft()
-        self.num_missed = 0
+        self.num_missed, self._compared = 0, None
         self._detected.append(len(self) - 1)
 
     @property
@@ -90,18 +103,32 @@ class ActiveTrack:
     def change(self, index: int, detection: Detection, pictures: Overviews) -> float:
         """Return how much the face differs from the last one; infinite if it was replaced, at once or little by little.
 
-        A face is replaced at once where it changes together with its bust: a hand covers less, and a head that turns
-        does not begin to turn as suddenly.
+        A face that was replaced here before is only taken back where it looks more like itself than like its successor.
         """
+        step = self._step(index, detection)
+        if self.successor is not None and distance(self.successor.recent[-1][1], detection.appearance) < step.face:
+            return np.inf
+        return np.inf if step.suddenness >= 1 or self.is_replaced_by(detection, pictures) else step.face
+
+    def _step(self, index: int, detection: Detection) -> _Step:
+        """Return the change from the last detection; sudden where face and bust change at once, more than before.
+
+        A hand covers less, and a head that turns does not begin to turn as suddenly.
+        """
+        if self._compared is not None and self._compared[0] is detection:
+            return self._compared[1]
         last_index, last = self.recent[-1]
-        change = distance(last, detection.appearance)
-        mean = sum(self.changes) / len(self.changes) if self.changes else 0.0
-        is_sudden = (
-            change_of_person(last, detection.appearance) >= OTHER_PERSON
-            and change_of_person(self.anchor, detection.appearance) >= _OTHER_PERSON_SINCE
-            and change_of_bust(last, detection.appearance) >= _MAX_RATIO * mean * (index - last_index)
-        )
-        return np.inf if is_sudden or self.is_replaced_by(detection, pictures) else change
+        face, bust = distance(last, detection.appearance), change_of_bust(last, detection.appearance)
+        suddenness = person_share(face, bust)
+        if suddenness < _MIN_SUDDENNESS:
+            suddenness = 0.0
+        else:
+            before = [step.bust for step in self._steps[max(1, len(self._steps) - _NUM_CHANGES) :]]
+            usual = _MAX_RATIO * (index - last_index) * sum(before) / max(len(before), 1)
+            since_anchor = change_of_person(self.anchor, detection.appearance, least=_MIN_CHANGE_SINCE)
+            suddenness = min(suddenness, since_anchor, bust / max(usual, _LEAST))
+        self._compared = detection, _Step(face, bust / (index - last_index), suddenness)
+        return self._compared[1]
 
     def is_replaced_by(self, detection: Detection, pictures: Overviews) -> bool:
         """Return whether a detection shows another scene than the anchor, reached through a transition.
@@ -127,10 +154,11 @@ class ActiveTrack:
                 break
             self.recent.pop()
             row = self._detected.pop()
+            self._steps.pop()
             handed.insert(0, (index, Detection(self.boxes[row], self.scores[row], self.landmarks[row], appearance)))
         for rows in (self.boxes, self.landmarks, self.scores, self.flags):
             del rows[self._detected[-1] + 1 :]
-        self.num_missed += len(handed)
+        self.num_missed, self._compared = self.num_missed + len(handed), None
         return handed
 
     def _fill(self, num_steps: int, detection: Detection) -> None:
@@ -160,7 +188,18 @@ class ActiveTrack:
             np.stack(self.landmarks).astype(np.float32),
             np.array(self.scores, np.float32),
             np.array(self.flags, np.uint8),
-            distance(self.first_appearance, self.recent[-1][1]),
+            max(distance(self.first_appearance, self.recent[-1][1]), _MAX_CHANGE * self._lasting_suddenness()),
+        )
+
+    def _lasting_suddenness(self) -> float:
+        """Return the largest suddenness of a change after which the face is as calm as before.
+
+        A hand, a turn and a light go on changing it.
+        """
+        busts = [step.bust for step in self._steps]
+        return max(
+            min(step.suddenness, step.bust / max(_MAX_RATIO * max(busts[i + 1 : i + 3], default=0), _LEAST))
+            for i, step in enumerate(self._steps)
         )
 
 
@@ -215,8 +254,11 @@ class Tracker:
     def _begin(self, index: int, detection: Detection, before: Sequence[ActiveTrack]) -> None:
         track, own = ActiveTrack(len(self.tracks), index), [(index, detection)]
         for other in before:
-            is_here = float(box_iou(other.boxes[-1], detection.box[None])[0]) >= self._iou
-            if is_here and other.anchor is not None and other.is_replaced_by(detection, self._pictures):
+            if float(box_iou(other.boxes[-1], detection.box[None])[0]) < self._iou:
+                continue
+            if other.num_missed and np.isinf(other.change(index, detection, self._pictures)):
+                other.successor = track
+            if other.anchor is not None and other.is_replaced_by(detection, self._pictures):
                 track.came_from = other.recent[0][0], other.anchor
                 if not other.is_closed:
                     own = [*other.hand_over(detection), (index, detection)]

@@ -55,6 +55,10 @@ class Uprighter:
             width, height = max(1, round(picture.width * self.sar)), picture.height
             self._size_px = (height, width) if _is_transposed(self._matrix) else (width, height)
 
+    def changes(self, width: int, height: int) -> bool:
+        """Whether `apply` would change the picture followed last, which has this size."""
+        return (self._matrix, self._size_px, max(1, round(width * self.sar))) != (_AS_STORED, (width, height), width)
+
     def apply(self, pixels: Image) -> Image:
         """Return the picture followed last, upright, with square pixels, in the size of the video's first picture."""
         assert self._matrix is not None

@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import av
-import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from dfer_data.errors import VideoError
-from dfer_data.types import Frame, Image
+from dfer_data.types import Frame, Image, LazyPicture
 from dfer_data.video.deinterlace import Deinterlacer
 from dfer_data.video.frame_clock import FrameClock
 from dfer_data.video.image_folder import picture_files, read_picture
 from dfer_data.video.lost_frames import LostFrames, packet_seconds
 from dfer_data.video.orientation import Uprighter
 from dfer_data.video.packets import DECODE_ERRORS, PacketsAhead, packet_counts
+from dfer_data.video.planar import PartConverter, PlanarPicture, is_planar, rgb_of
 from dfer_data.video.tone_curves import ToneMap
 from dfer_data.video.tone_map import ToneMapper, hdr_name
 
@@ -80,6 +80,7 @@ class VideoReader:
         *,
         deinterlace: bool = False,
         tone_map: ToneMap = "none",
+        is_lazy: bool = False,
     ) -> None:
         """Use `open_video`."""
         self._container = container
@@ -101,6 +102,7 @@ class VideoReader:
         self._uprighter = Uprighter(stream.sample_aspect_ratio)
         self._deinterlacer = Deinterlacer() if deinterlace else None
         self._tone_mapper = None if tone_map == "none" else ToneMapper(tone_map)
+        self._part_converter = PartConverter() if is_lazy else None
         width = max(1, round(stream.width * self._uprighter.sar))
         self.info = VideoInfo(width, stream.height, fps, _declared_seconds(container, stream))
         self.decode_error: str | None = None
@@ -129,7 +131,7 @@ class VideoReader:
                     yield Frame(
                         self.num_frames - 1,
                         seconds,
-                        self._image(shown),
+                        self._converted(shown),
                         bool(picture.is_corrupt),
                         steady_seconds=self._clock.steady_seconds,
                         num_following=self._num_following(),
@@ -222,8 +224,11 @@ class VideoReader:
     def _num_following(self) -> int | None:
         return max(0, self._packets.num_read - self.num_frames) if self._packets.is_at_end else None
 
-    def _image(self, picture: av.VideoFrame) -> Image:
-        """Convert a decoded picture; raise ValueError if it has grown beyond MAX_PIXELS since the file was opened."""
+    def _converted(self, picture: av.VideoFrame) -> Image | LazyPicture:
+        """Convert a decoded picture, or let its frame do so.
+
+        Raises ValueError if it has grown beyond MAX_PIXELS since the file was opened.
+        """
         if round(picture.width * self._uprighter.sar) * picture.height > MAX_PIXELS:
             raise ValueError(
                 f"a picture of {picture.width} x {picture.height} in the middle of the stream is too large"
@@ -231,7 +236,13 @@ class VideoReader:
         decoder = self._stream.codec_context
         if self._tone_mapper is not None and hdr_name(decoder):
             return self._uprighter.apply(self._tone_mapper.apply(picture, decoder))
-        return self._uprighter.apply(np.asarray(picture.to_ndarray(format="rgb24"), np.uint8))
+        if (
+            self._part_converter is not None
+            and not self._uprighter.changes(picture.width, picture.height)
+            and is_planar(picture)
+        ):
+            return PlanarPicture(picture, self._part_converter)
+        return self._uprighter.apply(rgb_of(picture))
 
     @property
     def is_partial(self) -> bool:
@@ -327,10 +338,13 @@ class PictureReader(VideoReader):
 
 
 @contextlib.contextmanager
-def open_video(path: Path, *, deinterlace: bool = False, tone_map: ToneMap = "none") -> Iterator[VideoReader]:
+def open_video(
+    path: Path, *, deinterlace: bool = False, tone_map: ToneMap = "none", is_lazy: bool = False
+) -> Iterator[VideoReader]:
     """Open a local video file for decoding in one thread, or a folder of pictures.
 
     `deinterlace` changes the pictures that the video marks as interlaced, `tone_map` those that it marks as HDR.
+    `is_lazy`: frames convert large pictures to RGB where and when someone reads their pixels, with the same values.
     Raises VideoError: MISSING_VIDEO, READ_ERROR, UNREADABLE, NO_VIDEO_STREAM or TOO_LARGE; BAD_PICTURE for a folder.
     """
     if path.is_dir() and (paths := picture_files(path)):
@@ -342,7 +356,7 @@ def open_video(path: Path, *, deinterlace: bool = False, tone_map: ToneMap = "no
             raise VideoError("NO_VIDEO_STREAM", f"{path.name} has no video stream", hint="it may be audio only")
         if stream.codec_context is None:
             raise VideoError("UNREADABLE", f"{path.name}: no decoder for its codec", hint="convert it to H.264")
-        reader = VideoReader(container, stream, path, deinterlace=deinterlace, tone_map=tone_map)
+        reader = VideoReader(container, stream, path, deinterlace=deinterlace, tone_map=tone_map, is_lazy=is_lazy)
         info = reader.info
         if max(stream.width, info.width_px) * info.height_px > MAX_PIXELS:
             raise VideoError(

@@ -36,8 +36,20 @@ class Transition(IntEnum):
 
 def overview(image: Image) -> Image:
     """Downscale a picture to (18, 32, 3) from about every fourth pixel; takes a tenth of a millisecond."""
-    height, width = image.shape[:2]
-    sparse = image[:: max(1, height // (4 * OVERVIEW_HEIGHT)), :: max(1, width // (4 * OVERVIEW_WIDTH))]
+    row_step, column_step = _overview_steps(image.shape[0], image.shape[1])
+    return _overview_of_samples(image[::row_step, ::column_step])
+
+
+def overview_of_frame(frame: Frame) -> Image:
+    """Return the overview of a frame; only the pixels for it are converted."""
+    return _overview_of_samples(frame.sampled(*_overview_steps(*frame.size)))
+
+
+def _overview_steps(height: int, width: int) -> tuple[int, int]:
+    return max(1, height // (4 * OVERVIEW_HEIGHT)), max(1, width // (4 * OVERVIEW_WIDTH))
+
+
+def _overview_of_samples(sparse: Image) -> Image:
     size = (OVERVIEW_WIDTH, OVERVIEW_HEIGHT)
     return np.asarray(cv2.resize(np.ascontiguousarray(sparse), size, interpolation=cv2.INTER_AREA), np.uint8)
 
@@ -89,7 +101,7 @@ class ShotCuts:
         """Take the next frames; return those that are decided, in order."""
         decided: list[tuple[Frame, Transition]] = []
         for frame in frames:
-            self._waiting.append((frame, overview(frame.image)))
+            self._waiting.append((frame, overview_of_frame(frame)))
             decided += self._decide(is_end=False)
         return decided
 

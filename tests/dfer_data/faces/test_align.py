@@ -41,6 +41,56 @@ transforms = st.builds(
 )
 
 
+def warped_whole(image: Image, matrix: AffineMatrix) -> Image:
+    """Average all of the picture down, then warp it."""
+    shrink = 2 ** max(0, math.floor(-math.log2(math.hypot(matrix[0, 0], matrix[1, 0]))))
+    if shrink > 1:
+        height, width = (max(1, side // shrink) for side in image.shape[:2])
+        ratios = image.shape[1] / width, image.shape[0] / height
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        linear, half = matrix[:, :2] * ratios, [[0.5], [0.5]]
+        matrix = np.concatenate([linear, matrix[:, 2:] + linear @ half - matrix[:, :2] @ half], axis=1)
+    return np.asarray(cv2.warpAffine(image, matrix, (SIZE_PX, SIZE_PX), flags=cv2.INTER_LINEAR), np.uint8)
+
+
+class PartsOnly:
+    """A picture that gives parts; `whole` only if its sides cannot be halved as often as needed."""
+
+    def __init__(self, image: Image) -> None:
+        self.shape = (image.shape[0], image.shape[1], 3)
+        self._image = image
+
+    def whole(self) -> Image:
+        assert self.shape == (359, 640, 3)
+        return self._image
+
+    def part(self, left: int, top: int, right: int, bottom: int) -> Image:
+        assert 0 <= left < right <= self.shape[1]
+        assert 0 <= top < bottom <= self.shape[0]
+        return self._image[top:bottom, left:right].copy()
+
+    def sampled(self, row_step: int, column_step: int) -> Image:
+        return self._image[::row_step, ::column_step]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.floats(0.07, 3),
+    st.floats(-180, 180),
+    st.tuples(st.floats(-400, 1000), st.floats(-300, 700)),
+    st.sampled_from([(640, 360), (640, 368), (640, 359)]),
+)
+def test_a_warp_that_reads_a_part_of_the_picture_changes_no_value(
+    scale: float, degrees: float, middle: tuple[float, float], size: tuple[int, int]
+) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    matrix = turn(scale=scale, degrees=degrees, shift=(0, 0))
+    matrix[:, 2] = SIZE_PX / 2 - matrix[:, :2] @ middle
+    expected = warped_whole(image, matrix)
+    np.testing.assert_array_equal(warp(image, matrix, size_px=SIZE_PX), expected)
+    np.testing.assert_array_equal(warp(PartsOnly(image), matrix, size_px=SIZE_PX), expected)
+
+
 @settings(max_examples=60)
 @given(transforms, st.integers(0, 1000))
 def test_an_exact_similarity_is_recovered(wanted: AffineMatrix, seed: int) -> None:

@@ -18,6 +18,8 @@ from dfer_data.faces.pipeline import ClipFacts, Failure, TracksLeftOut, clips_of
 from dfer_data.faces.shipped_crops import clip_of_crops
 from dfer_data.sources.base import SourceVideo
 from dfer_data.types import Detection, FrameFlag, Image, LandmarkScheme
+from dfer_data.video import reader
+from dfer_data.video.planar import PlanarPicture
 from dfer_data.video.reader import VideoReader, open_video
 from dfer_data.video.tone_curves import ToneMap
 from tests.dfer_data.tiny import CONFIG, face, pictures, write_jpegs, write_video
@@ -282,15 +284,48 @@ def test_both_passes_deinterlace_and_map_tones(
 ) -> None:
     passes = []
 
-    def watched(path: Path, *, deinterlace: bool, tone_map: ToneMap) -> AbstractContextManager[VideoReader]:
+    def watched(
+        path: Path, *, deinterlace: bool, tone_map: ToneMap, is_lazy: bool
+    ) -> AbstractContextManager[VideoReader]:
         passes.append((deinterlace, tone_map))
-        return open_video(path, deinterlace=deinterlace, tone_map=tone_map)
+        return open_video(path, deinterlace=deinterlace, tone_map=tone_map, is_lazy=is_lazy)
 
     monkeypatch.setattr(pipeline, "open_video", watched)
     monkeypatch.setattr(second_pass, "open_video", watched)
     monkeypatch.setattr(faces, "_WAITING_BYTES", 96 * 96 * 3 * 4)
     run_one(forty, lambda index: [middle(0)], replace(CONFIG, deinterlace=deinterlace, tone_map=tone_map))
     assert passes == [(deinterlace, tone_map)] * 2
+
+
+@pytest.mark.parametrize("is_second_pass", [False, True])
+def test_large_pictures_converted_in_part_give_the_same_faces(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_second_pass: bool
+) -> None:
+    small = pictures(6, width_px=320, height_px=180)
+    path = write_video(tmp_path / "v.mp4", [image.repeat(5, axis=0).repeat(5, axis=1) for image in small])
+
+    def script(index: int) -> list[Detection]:
+        return [face(500 + 3 * index, 200, side=300), face(100, -20, side=90)]  # one averaged down, one at the border
+
+    if is_second_pass:
+        monkeypatch.setattr(faces, "_WAITING_BYTES", 1)
+    config = replace(CONFIG, detect_every=4)
+    facts, in_part = run_one(path, script, config)
+    num_whole = 0
+
+    def counted(self: PlanarPicture) -> Image:
+        nonlocal num_whole
+        num_whole += 1
+        return whole(self)
+
+    whole = PlanarPicture.whole
+    monkeypatch.setattr(PlanarPicture, "whole", counted)
+    assert [one.payload for one in run_one(path, script, config)[1]] == [one.payload for one in in_part]
+    assert num_whole > 0
+    monkeypatch.setattr(reader, "is_planar", lambda picture: False)
+    again, at_once = run_one(path, script, config)
+    assert again.__dict__ == facts.__dict__
+    assert [one.payload for one in at_once] == [one.payload for one in in_part]
 
 
 def test_a_cut_file_is_partial(forty: Path, tmp_path: Path) -> None:
