@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help settings-docs lock-deps setup demo test installed soak lint type gpu-wheels gpu-check bench clean
+.PHONY: help settings-docs lock-deps setup demo test installed soak lint type gpu-wheels gpu-check gpu-tables bench clean
 
 BIN := .venv/bin
 # Succeeds for a Python 3.11-3.13 that can make virtual environments (Debian splits that off as python3-venv).
@@ -66,7 +66,7 @@ lint: setup  ## ruff and the import rules
 	$(BIN)/lint-imports
 
 type: setup  ## mypy, strict
-	$(BIN)/mypy cli dfer_data lstpnet tests benchmarks
+	$(BIN)/mypy cli dfer_data lstpnet tests benchmarks examples
 
 settings-docs: setup  ## docs/settings.md from the declared settings
 	$(BIN)/python -m tests.settings_docs
@@ -90,8 +90,11 @@ gpu-check:  ## what a CUDA GPU does, in eight minutes; build/gpu-check.json (GPU
 	$(GPU_PYTHON) -m pip install --quiet --no-index --no-deps --no-compile --upgrade --target build/gpu-site .whl/*.whl
 	PYTHONPATH=build/gpu-site DFER_CACHE=.whl/cache $(GPU_PYTHON) -m benchmarks.gpu_check --json build/gpu-check.json
 
+gpu-tables: setup  ## the GPU figures of README and docs, from benchmarks/results/gpu-*.json
+	$(BIN)/python -m benchmarks.gpu_tables
+
 bench: setup  ## every benchmark
-	@for name in $(filter-out gpu_check,$(notdir $(basename $(wildcard benchmarks/*.py)))); do \
+	@for name in $(filter-out gpu_check gpu_tables,$(notdir $(basename $(wildcard benchmarks/*.py)))); do \
 	  echo "\$$ python -m benchmarks.$$name"; $(BIN)/python -m benchmarks.$$name || exit 1; done
 
 clean:  ## remove .venv, builds and caches (data, prepared and runs stay)

@@ -2,7 +2,8 @@
 
     python -m benchmarks.gpu_check [--device cuda] [--seconds 470] [--json FILE] [--only floor,parity] [--tiny]
 
-Exit code 1 if a section fails or the network's numbers differ too much from the CPU's, 2 if the device does not exist.
+Exit code 1 if a section fails, the network's numbers differ too much from the CPU's, or a deterministic training does
+not end with equal bytes; 2 if the device does not exist.
 `--tiny --device cpu` tests the check itself in a minute. A GPU machine without internet access needs the files that
 `make gpu-wheels` puts into .whl/; `make gpu-check` uses them.
 """
@@ -21,6 +22,7 @@ from typing import Any
 from benchmarks.gpu.check import Check
 from benchmarks.gpu.network import captured, compiled, floor, kernels, machine, parity, steps
 from benchmarks.gpu.pipeline import detection, loading, training, videos
+from benchmarks.gpu.reproducibility import repeats
 from dfer_data.errors import DferError
 from lstpnet.device import pick_device
 
@@ -28,6 +30,7 @@ SECTIONS: Mapping[str, Callable[[Check], Any]] = {
     "machine": machine,
     "floor": floor,
     "parity": parity,
+    "repeats": repeats,
     "steps": steps,
     "captured": captured,
     "training": training,
@@ -62,6 +65,7 @@ def run(check: Check, names: list[str], *, path: Path | None) -> dict[str, Any]:
     for name, row in figures.get("parity", {}).items():
         if not row["logits"] <= _LOGIT_LIMITS[name]:
             faults.append(f"logits in {name} differ from the CPU's by {row['logits']:.2g} of their norm")
+    faults += [f"{what} has other numbers" for what, is_equal in figures.get("repeats", {}).items() if not is_equal]
     figures["faults"] = faults
     if path is not None:
         path.write_text(json.dumps(figures, indent=1) + "\n")

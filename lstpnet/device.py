@@ -13,6 +13,7 @@ from dfer_data.errors import DferError
 from dfer_data.processes import num_cores
 from lstpnet.recipe import Recipe
 
+_CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 MOST_THREADS = 8
 """Threads that read clips: with 15 of 16 cores an H200's machine read fewer clips per second than with 8."""
 
@@ -43,6 +44,16 @@ def num_threads(device: torch.device) -> int:
     return max(1, min(MOST_THREADS, num_cores() // processes - 1))
 
 
+def are_cores_taken(device: torch.device) -> bool:
+    """Return whether several threads would compute on a CPU on which twice as many programs run as it has cores.
+
+    Each waits for the others there, which have no turn; the bf16 convolutions of PyTorch do so in a loop.
+    """
+    if device.type != "cpu" or torch.get_num_threads() == 1 or not hasattr(os, "getloadavg"):
+        return False
+    return os.getloadavg()[0] >= 2 * num_cores()
+
+
 def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
     """Return the recipe's autocast type; `auto`: bfloat16 where the device supports it. None means float32."""
     if recipe.precision in ("f32", "tf32"):
@@ -53,6 +64,38 @@ def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else None
     native = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
     return torch.bfloat16 if device.type == "cpu" and native() else None
+
+
+@contextlib.contextmanager
+def reproducible(device: torch.device, *, is_on: bool) -> Iterator[None]:
+    """Compute on a CUDA GPU only with algorithms that give equal numbers in every run.
+
+    Restores PyTorch's flags, which hold for the whole process, at the end. Changes nothing unless `is_on`, or on other
+    devices, where equal runs give equal numbers anyway. The first matrix product of the process should be in the block:
+    cuBLAS reads its setting then.
+    Raises DferError for an operation that has no such algorithm.
+    """
+    if not is_on or device.type != "cuda":
+        yield
+        return
+    cudnn, workspace = torch.backends.cudnn, os.environ.get(_CUBLAS_WORKSPACE)
+    previous = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    previous_cudnn = cudnn.deterministic, cudnn.benchmark
+    os.environ.setdefault(_CUBLAS_WORKSPACE, ":4096:8")
+    torch.use_deterministic_algorithms(True)
+    cudnn.deterministic, cudnn.benchmark = True, False
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise DferError(f"deterministic = true: {reason}; set it to false, or use --device cpu") from error
+    finally:
+        torch.use_deterministic_algorithms(previous[0], warn_only=previous[1])
+        cudnn.deterministic, cudnn.benchmark = previous_cudnn
+        if workspace is None:
+            os.environ.pop(_CUBLAS_WORKSPACE, None)
 
 
 @contextlib.contextmanager
@@ -79,6 +122,7 @@ def predicting(recipe: Recipe, device: torch.device, *, dtype: torch.dtype | Non
         default = f"use a smaller batch_size (now {recipe.batch_size}), or --device cpu"
         stack.enter_context(readable_out_of_memory(device, doing=doing, remedy=remedy or default))
         stack.enter_context(float32_products(device.type, is_tf32=recipe.precision == "tf32"))
+        stack.enter_context(reproducible(device, is_on=recipe.deterministic))
         stack.enter_context(torch.inference_mode())
         stack.enter_context(torch.autocast(device.type, dtype=dtype, enabled=dtype is not None))
         yield

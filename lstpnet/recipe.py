@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 from annotated_types import Interval
 
 from dfer_data.loading.cache_places import CachePlace
+from dfer_data.loading.holdout_kinds import Validation
 from dfer_data.settings import setting, validate
 from dfer_data.storage.files import canonical_json
 from dfer_data.video.resize_rules import JpegScale, ResizeRule
@@ -21,7 +22,6 @@ from lstpnet.protocol import PRESETS
 InputNorm = Literal["none", "per-frame"]
 TrainingPrecision = Literal["auto", "bf16", "f16", "tf32", "f32"]
 ClassWeights = Literal["none", "inverse", "effective"]
-Validation = Literal["none", "blocks", "groups", "random"]
 Select = Literal["last", "val-best", "test-best"]
 Targets = Literal["label", "votes"]
 ClassSampling = Literal["natural", "sqrt", "balanced"]
@@ -177,6 +177,12 @@ class Recipe(NetworkConfig):
         panel=_TRAINING,
         is_rare=True,
     )
+    deterministic: bool = setting(
+        False,
+        "Whether a CUDA GPU uses only algorithms that give equal numbers in every run, as a CPU does anyway.",
+        panel=_TRAINING,
+        is_rare=True,
+    )
     model: str = setting("", "package.module:build of a custom model; empty: LSTPNet.", panel=_MODEL)
     recompute: bool = setting(
         False,
@@ -291,7 +297,16 @@ class Recipe(NetworkConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingSettings:
+class FoldSettings:
+    """Which set of a dataset's folds is read, in every command that reads folds."""
+
+    fold_set: str | None = setting(
+        None, "Set of folds, as `dfer folds --name` called it.", default_words="official, else the dataset's only set"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSettings(FoldSettings):
     """Data, places and device of trainings; none of them is part of the experiment, except `init`."""
 
     data: str | None = setting(
@@ -303,6 +318,9 @@ class TrainingSettings:
     device: str | None = setting(None, "cuda, mps or cpu.", panel=_RUN, default_words="the best available")
     save_minutes: Annotated[float, Interval(ge=0)] = setting(
         10.0, "Minutes between saves inside an epoch; each epoch ends with a save.", panel=_RUN
+    )
+    threads: Annotated[int, Interval(ge=0)] = setting(
+        0, "Threads that compute on a CPU; 0: one per core. Equal numbers need equal threads.", panel=_RUN
     )
     cache: CachePlace = setting(
         "auto",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 
@@ -12,14 +14,15 @@ from typing import IO
 class Contestant:
     """A process that takes commands on standard input and answers each with one line of JSON."""
 
-    def __init__(self, *command: object) -> None:
-        """Start `command` and wait until it prints `ready`."""
+    def __init__(self, *command: object, environment: Mapping[str, str] | None = None) -> None:
+        """Start `command`, with `environment` added to this process's, and wait until it prints `ready`."""
         self._process = subprocess.Popen(
             [str(word) for word in command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
+            env={**os.environ, **(environment or {})},
         )
         while (line := self._pipe(self._process.stdout).readline()) != "ready\n":
             if not line:

@@ -45,10 +45,11 @@ def onnxruntime_network(weights: bytes) -> Network:
     return compute
 
 
-def openvino_network(weights: bytes) -> Network:
-    """Load the graph with OpenVINO, on one CPU thread in bf16.
+def openvino_network(weights: bytes, *, precision: Literal["bf16", "f32"] = "bf16") -> Network:
+    """Load the graph with OpenVINO, on one CPU thread.
 
-    Each batch shape is compiled once, which takes some tenths of a second.
+    `f32` is for comparison: no faster than onnxruntime (benchmarks/runtimes.py). Each batch shape is
+    compiled once, which takes some tenths of a second.
     """
     import openvino
 
@@ -57,7 +58,7 @@ def openvino_network(weights: bytes) -> Network:
     settings = {
         "INFERENCE_NUM_THREADS": 1,
         "NUM_STREAMS": 1,
-        "INFERENCE_PRECISION_HINT": "bf16",
+        "INFERENCE_PRECISION_HINT": precision,
         "ENABLE_CPU_PINNING": False,  # with pinning, every worker process would take the first core
     }
 

@@ -113,6 +113,8 @@ class FrameDraw:
     """Rule for frames that are stored at another size (`dfer_data.video.resize`)."""
     decode: JpegScale = "full"
     """Whether frames that shrink by 2 or more are decoded at a smaller scale first."""
+    keep_in_memory: bool = False
+    """Whether all frames of each clip are decoded once and kept (`FrameCache`)."""
 
 
 _DEFAULT_DRAW = FrameDraw()
@@ -138,8 +140,8 @@ class FaceClipDataset(Dataset[ClipSample]):
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
+        dtype: torch.dtype | None = None,
         draw: FrameDraw = _DEFAULT_DRAW,
-        keep_in_memory: bool = False,
     ) -> None:
         """Open the dataset and select its clips.
 
@@ -154,12 +156,12 @@ class FaceClipDataset(Dataset[ClipSample]):
             mean: three numbers for values in 0..1; with `std`, items are float32, (x / 255 - mean) / std; else uint8.
             std: three numbers above 0.
             transform: applied to the uint8 frames (T, 3, size, size) before layout, mean and std.
-            draw: which frames of a clip an item has, and how they are resized.
-            keep_in_memory: decode all frames of each clip once and keep them (`FrameCache`).
+            dtype: a floating-point type instead of uint8 or float32; without mean and std, values are then x / 255.
+            draw: which frames of a clip an item has, and how they are read.
 
         Clips stored as `clips16` always give their sixteen frames. Raises UsageError for an unknown fold, clip,
-        sampler, layout or rule, for a clip without a label or a face, for `clip_ids` that the rule leaves out, and for
-        clips without times that are sampled by time. Reading raises CorruptShardError with shard and clip.
+        sampler, layout, dtype or rule, for a clip without a label or a face, for `clip_ids` that the rule leaves out,
+        and for clips without times that are sampled by time. Reading raises CorruptShardError with shard and clip.
         """
         if layout not in get_args(TensorLayout):
             raise UsageError(f"layout {layout!r}: one of {', '.join(get_args(TensorLayout))} is needed")
@@ -167,6 +169,7 @@ class FaceClipDataset(Dataset[ClipSample]):
         self._short, self._num_frames = sample.checked_short_rule(draw.short), num_frames
         self._grid_fps = sample.checked_grid(draw.sample_by, draw.reference_fps)
         self._layout, self._transform, self._norm = layout, transform, _normalisation(mean, std)
+        self._dtype = _checked_dtype(dtype, is_normalised=self._norm is not None)
         self.prepared = data if isinstance(data, PreparedDataset) else PreparedDataset(data)
         self._refuse_other_policies_for_baked_frames()
         rows = self._fold_rows(fold, split) if clip_ids is None else self.prepared.index(clip_ids)
@@ -191,7 +194,7 @@ class FaceClipDataset(Dataset[ClipSample]):
         self._shared_epoch = torch.zeros((), dtype=torch.int64)
         self._share_epoch()
         self._refuse_clips_without_times()
-        self._cache: FrameCache | None = FrameCache(self) if keep_in_memory else None
+        self._cache: FrameCache | None = FrameCache(self) if draw.keep_in_memory else None
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without decoded frames, for a copy in another process."""
@@ -235,12 +238,14 @@ class FaceClipDataset(Dataset[ClipSample]):
         if self._norm is not None:
             mean, std = self._norm
             frames = (frames.float() / 255 - mean) / std
-        return frames.permute(*_ORDER[self._layout])
+        elif self._dtype.is_floating_point and not frames.is_floating_point():
+            frames = frames.float() / 255
+        return (frames if self._dtype == torch.uint8 else frames.to(self._dtype)).permute(*_ORDER[self._layout])
 
     @property
     def is_plain(self) -> bool:
-        """Whether items are the stored pixels: no transform, mean or std, and layout (T, C, H, W)."""
-        return self._transform is None and self._norm is None and self._layout == "TCHW"
+        """Whether items are the stored pixels: no transform, mean or std, uint8, and layout (T, C, H, W)."""
+        return self._transform is None and self._dtype == torch.uint8 and self._layout == "TCHW"
 
     @property
     def item_shape(self) -> tuple[int, int, int, int, int]:
@@ -354,6 +359,15 @@ def _normalisation(
     if any(tensor.shape != (3,) for tensor in tensors) or not bool((tensors[1] > 0).all()):
         raise UsageError(f"mean {mean}, std {std}: three numbers each are needed, std above 0")
     return tensors[0][:, None, None], tensors[1][:, None, None]
+
+
+def _checked_dtype(dtype: torch.dtype | None, *, is_normalised: bool) -> torch.dtype:
+    """Return the type of items. UsageError for integers other than uint8, and for uint8 with mean and std."""
+    default = torch.float32 if is_normalised else torch.uint8
+    chosen = default if dtype is None else dtype
+    if not chosen.is_floating_point and chosen != default:
+        raise UsageError(f"dtype {dtype}: a floating-point type is needed, or torch.uint8 without mean and std")
+    return chosen
 
 
 def collate(samples: Sequence[ClipSample]) -> tuple[torch.Tensor, torch.Tensor, list[str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
+from dfer_data.shards.identity import OFFICIAL_SET, is_fold_set
 from dfer_data.shards.layout import (
     CLIPS_NAME,
     DATASET_NAME,
@@ -19,6 +20,7 @@ from dfer_data.shards.layout import (
     PLAN_NAME,
     PREVIEW,
     SHARDS,
+    fold_name,
     shard_name,
     sidecar_name,
 )
@@ -103,9 +105,15 @@ _RULES: Mapping[str, tuple[_Rule, str]] = {
     "counts": (_are_counts, "an object of counts, each a whole number from 0"),
     "config": (_is_map_of(_is_scalar), "an object of settings"),
 }
+_FOLD_SET = _is_record(rule=_is_text, sha256=_is_sha256, folds=_is_map_of(_is_map_of(_is_count)))
 _OPTIONAL: Mapping[str, tuple[_Rule, str]] = {
     "pipeline_version": (_is_count, "a whole number"),
     "fold_rule": (_is_text, "text"),
+    "content_sha256": (_is_sha256, "a sha256"),
+    "labels_sha256": (_is_sha256, "a sha256"),
+    "folds_sha256": (_is_optional_sha256, "a sha256 or empty"),
+    "fold_sets": (_is_map_of(_FOLD_SET), "an object of sets of folds with rule, sha256 and sizes"),
+    "history": (_is_list_of(_is_record(change=_is_text)), "a list of changes"),
 }
 _SETTINGS: Mapping[str, tuple[_Rule, str]] = {
     **{name: (_is_text, "text") for name in ("dataset", "detector", "backbone", "align")},
@@ -194,9 +202,17 @@ def _shard_faults(document: Mapping[str, Any]) -> Iterator[str]:
 
 def _count_faults(document: Mapping[str, Any]) -> Iterator[str]:
     counts, files = document["counts"], document["files"]
-    folds = {f"{FOLDS}/fold-{fold}.csv" for fold in counts["folds"]}
-    if others := [fold for fold in counts["folds"] if not re.fullmatch("[0-9]{1,255}", fold)]:
+    sets = {OFFICIAL_SET: counts["folds"]}
+    sets |= {name: facts["folds"] for name, facts in document.get("fold_sets", {}).items()}
+    if others := [name for name in sets if not is_fold_set(name)]:
+        yield f"has a set of folds {others[0]!r:.200}: not a name of lower-case letters, digits, - and _"
+    if others := [fold for sizes in sets.values() for fold in sizes if not re.fullmatch("[0-9]{1,255}", fold)]:
         yield f"has a fold {others[0]!r:.200}, which is not a number"
+    if ("content_sha256" in document) != ("labels_sha256" in document) or (
+        "content_sha256" in document and "folds_sha256" not in document
+    ):
+        yield "has only some of the hashes of clips, labels and folds"
+    folds = {fold_name(fold, fold_set=name) for name, sizes in sets.items() for fold in sizes}
     if differing := sorted(folds ^ {name for name in files if name.startswith(f"{FOLDS}/")}):
         yield f"has a fold without its file, or the reverse: {differing[0]!r:.200}"
     if missing := [name for name in (CLIPS_NAME, LEDGER_NAME) if name not in files]:

@@ -69,7 +69,9 @@ class ClipLoader:
         cache: FrameCache | None = None,
     ) -> None:
         if isinstance(dataset, FaceClipDataset) and not dataset.is_plain:
-            raise UsageError("ClipLoader gives uint8 clips: layout, mean, std and transform are for torch's DataLoader")
+            raise UsageError(
+                "ClipLoader gives uint8 clips: layout, mean, std, dtype and transform are for torch's DataLoader"
+            )
         self.dataset = dataset
         self._batch_size, self._shuffles, self._num_threads, self._pins = batch_size, shuffles, num_threads, pins
         self._ahead = ahead if num_threads else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,16 +15,20 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dfer_data.errors import CorruptDataError, UsageError
+from dfer_data.frame_sampling import CLIP_FRAMES, DEFAULT_SAMPLER, frames_of_clip, sampler
 from dfer_data.loading.document import read_document
 from dfer_data.shards.clips_table import INDEX_COLUMNS, clips_frame, read_clips
 from dfer_data.shards.fold_file import checked_fold
-from dfer_data.shards.layout import CLIPS_NAME, COLUMNS, DATASET_NAME, FOLDS, SHARDS
+from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity, identity_of
+from dfer_data.shards.layout import CLIPS_NAME, COLUMNS, DATASET_NAME, FOLDS, SHARDS, fold_name
 from dfer_data.shards.reader import ShardReader, open_shard
 from dfer_data.storage.files import ORIGIN_NAME, is_url, sha256_file
 from dfer_data.storage.shard_bytes import LocalBytes, ShardBytes
 from dfer_data.types import FrameFlag, Image
 
 if TYPE_CHECKING:
+    from dfer_data.loading.holdout import FoldSplit
+    from dfer_data.loading.holdout_kinds import Validation
     from dfer_data.storage.url_cache import Remote
     from dfer_data.video.resize_rules import ResizeRule
 
@@ -133,23 +137,72 @@ class PreparedDataset:
         """Label names in the dataset's own order."""
         return tuple(self.document["class_names"])
 
-    def fold(self, name: str) -> dict[str, str]:
-        """Return clip id -> split of an official fold; UsageError lists the known folds."""
-        table = self._fold_table(name)
+    @property
+    def fold_sets(self) -> tuple[str, ...]:
+        """Names of the sets of folds: `official` first, if there is one, then those that `dfer folds` made."""
+        official = (OFFICIAL_SET,) if self.document["counts"]["folds"] else ()
+        return (*official, *sorted(self.document.get("fold_sets", {})))
+
+    def fold_names(self, fold_set: str = OFFICIAL_SET) -> tuple[str, ...]:
+        """Return the folds of a set, by number; UsageError for an unknown set."""
+        return tuple(sorted(self._fold_sizes(fold_set), key=lambda name: (len(name), name)))
+
+    def identity(self, fold_set: str = OFFICIAL_SET) -> DatasetIdentity:
+        """Return the hashes of clips, labels and a set of folds; UsageError for an unknown set."""
+        self._fold_sizes(fold_set)
+        return identity_of(self.document, fold_set=fold_set)
+
+    def fold(self, name: str, *, fold_set: str = OFFICIAL_SET) -> dict[str, str]:
+        """Return clip id -> split of a fold; UsageError lists the known folds and sets."""
+        table = self._fold_table(name, fold_set)
         return dict(zip(table["clip_id"].to_pylist(), table["split"].to_pylist(), strict=True))
 
-    def fold_index(self, name: str, split: str) -> pa.Table:
+    def fold_index(self, name: str, split: str, *, fold_set: str = OFFICIAL_SET) -> pa.Table:
         """Return the `index` of the clips in the `split` of a fold; UsageError like `fold`."""
-        table = self._fold_table(name)
+        table = self._fold_table(name, fold_set)
         return self._index_of(table["clip_id"]).filter(pc.equal(table["split"], split))
 
-    def _fold_table(self, name: str) -> pa.Table:
+    def split(
+        self,
+        fold: int,
+        *,
+        val: Validation | Literal["auto"] = "auto",
+        val_share: float = 0.1,
+        seed: int = 0,
+        fold_set: str = OFFICIAL_SET,
+    ) -> FoldSplit:
+        """Return the ids of the clips to train on, to choose an epoch by, and to test on.
+
+        Args:
+            fold: number of the fold.
+            val: how clips are held out of the train part, as in `dfer train --val`: `groups` holds out whole groups
+                (people), `blocks` one run of neighbouring ids, `random` random clips of each class, `none` nothing.
+                `auto` is `groups` if every train clip has a group, else `blocks`.
+            val_share: share of the train part that is held out.
+            seed: seed of the holdout. `dfer train` holds out the same clips with the same `val`, share and seed.
+            fold_set: name of the set of folds.
+
+        Raises UsageError for an unknown fold, set or kind, and for clips without groups under `groups`.
+        """
+        from dfer_data.loading.holdout import split_of_fold
+
+        return split_of_fold(self, self.fold(str(fold), fold_set=fold_set), val=val, share=val_share, seed=seed)
+
+    def _fold_sizes(self, fold_set: str) -> dict[str, Any]:
+        """Return fold -> split -> number of clips of a set; UsageError for an unknown one."""
+        own_sets = self.document.get("fold_sets", {})
+        if fold_set != OFFICIAL_SET and fold_set not in own_sets:
+            names = ", ".join(self.fold_sets) or "none; `dfer folds` makes one"
+            raise UsageError(f"{self.root} has no set of folds {fold_set!r}; it has: {names}")
+        return dict(self.document["counts"]["folds"] if fold_set == OFFICIAL_SET else own_sets[fold_set]["folds"])
+
+    def _fold_table(self, name: str, fold_set: str) -> pa.Table:
         """Return the clip_id and split of a fold after their checks. UsageError, CorruptDataError."""
-        sizes = self.document["counts"]["folds"]
+        sizes = self._fold_sizes(fold_set)
         if name not in sizes:
-            names = ", ".join(sorted(sizes)) or "none"
+            names = ", ".join(self.fold_names(fold_set)) or "none"
             raise UsageError(f"{self.root} has no fold {name!r}; it has: {names}")
-        path = self.root / FOLDS / f"fold-{name}.csv"
+        path = self.root / fold_name(name, fold_set=fold_set)
         return checked_fold(path.read_bytes(), sizes[name], known_ids=self._index()["clip_id"], name=str(path))
 
     def clip(self, clip_id: str) -> dict[str, Any]:
@@ -231,16 +284,30 @@ class PreparedDataset:
         rows = [np.reshape(strip, (_STRIP_PX, -1, 3)) for strip in strips]  # (H, T, W, C) -> (H, T * W, C)
         return np.ascontiguousarray(np.concatenate(rows))
 
-    def read_clip(self, clip_id: str, *, size_px: int = 224, resize: ResizeRule = "auto") -> npt.NDArray[np.uint8]:
-        """Return the 16 test frames of a clip as (16, 3, size, size) uint8 RGB, resized by a named rule.
+    def read_clip(
+        self, clip_id: str, *, num_frames: int = CLIP_FRAMES, size_px: int = 224, resize: ResizeRule = "auto"
+    ) -> npt.NDArray[np.uint8]:
+        """Return the test frames of a clip as (num_frames, 3, size, size) uint8 RGB, resized by a named rule.
 
-        Raises UsageError for a clip that is unknown or has no faces, CorruptShardError for damaged bytes.
+        Raises UsageError for a clip that is unknown or has no faces, and for another number than 16 where sixteen
+        frames per clip are stored (`--store clips16`); CorruptShardError for damaged bytes.
         """
         reader, row = self._reader_of(clip_id)
-        indices = reader.clip16_index(row).tolist()
+        indices = self._test_frames(reader, row, num_frames)
         frames = np.empty((len(indices), size_px, size_px, 3), np.uint8)
         reader.read_frames(row, indices, frames, clip_id=clip_id, resize=resize)
         return frames.transpose(0, 3, 1, 2).copy()  # (T, H, W, C) -> (T, C, H, W)
+
+    def _test_frames(self, reader: ShardReader, row: int, num_frames: int) -> list[int]:
+        """Return the stored frames that the default sampler tests on. UsageError for a number that is not stored."""
+        if num_frames == CLIP_FRAMES:
+            return list(map(int, reader.clip16_index(row)))
+        if reader.store == "clips16":
+            raise UsageError(
+                f"{self.root} holds {CLIP_FRAMES} frames per clip, not {num_frames}; prepare with --store frames"
+            )
+        sampler(DEFAULT_SAMPLER, clip_frames=num_frames)  # checks the number
+        return list(map(int, frames_of_clip(reader.num_frames(row), part="test", clip_frames=num_frames)[0]))
 
 
 def open_dataset(root: Path | str) -> PreparedDataset:
@@ -253,10 +320,15 @@ def _opened(root: Path | str, mtime_ns: int) -> PreparedDataset:
     return PreparedDataset(root)
 
 
-def read_clip(root: Path | str, clip_id: str, *, size_px: int = 224) -> npt.NDArray[np.uint8]:
-    """Return the 16 test frames of a clip as (16, 3, size, size) uint8 RGB; the dataset stays open between calls."""
+def read_clip(
+    root: Path | str, clip_id: str, *, num_frames: int = CLIP_FRAMES, size_px: int = 224
+) -> npt.NDArray[np.uint8]:
+    """Return the test frames of a clip as (num_frames, 3, size, size) uint8 RGB.
+
+    The dataset stays open between calls.
+    """
     if is_url(root):
-        return _opened(root, 0).read_clip(clip_id, size_px=size_px)
+        return _opened(root, 0).read_clip(clip_id, num_frames=num_frames, size_px=size_px)
     path = Path(root).resolve() / DATASET_NAME
     mtime_ns = path.stat().st_mtime_ns if path.is_file() else 0
-    return _opened(path.parent, mtime_ns).read_clip(clip_id, size_px=size_px)
+    return _opened(path.parent, mtime_ns).read_clip(clip_id, num_frames=num_frames, size_px=size_px)

@@ -23,19 +23,36 @@ def save_checkpoint(model: nn.Module, path: Path, *, facts: Mapping[str, Any]) -
 
     Returns size and hash of both files by name.
     """
+    return save_tensors(model.state_dict(), path, facts=facts)
+
+
+def save_tensors(tensors: Mapping[str, Tensor], path: Path, *, facts: Mapping[str, Any]) -> Files:
+    """Write a model's state dict as `save_checkpoint` writes the model; returns what it returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    contents = {path: _safetensors(model, path.parent), path.with_suffix(".json"): canonical_json(dict(facts))}
+    contents = {path: _safetensors(tensors, path.parent), path.with_suffix(".json"): canonical_json(dict(facts))}
     for target, content in contents.items():
         write_atomically(target, content)
     return {target.name: facts_of(content) for target, content in contents.items()}
 
 
-def _safetensors(model: nn.Module, folder: Path) -> bytes:
-    """Return a model as safetensors; its own files are readable by their owner alone, whatever the umask."""
+def _safetensors(tensors: Mapping[str, Tensor], folder: Path) -> bytes:
+    """Return tensors as safetensors; its own files are readable by their owner alone, whatever the umask."""
     with tempfile.TemporaryDirectory(prefix=".weights-", dir=folder) as work:
         path = Path(work) / "model.safetensors"
-        save_model(model, str(path))
+        save_model(_StateDict(tensors), str(path))
         return path.read_bytes()
+
+
+class _StateDict(nn.Module):
+    """A state dict for `save_model`, which takes a module and stores tensors that are held under two names once."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self._tensors = tensors
+
+    def state_dict(self, *args: Any, **options: Any) -> Any:
+        """Return the tensors by name."""
+        return dict(self._tensors)
 
 
 def load_checkpoint(model: nn.Module, path: Path, *, facts: FileFacts | None = None) -> None:

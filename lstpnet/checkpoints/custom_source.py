@@ -21,6 +21,9 @@ from types import CodeType, ModuleType
 from dfer_data.errors import UsageError
 from dfer_data.storage.files import canonical_json
 
+_DFER = ("dfer_cli", "dfer_data", "lstpnet")
+"""Packages that are never part of a model's source, although a checkout of dfer as the working folder holds them."""
+
 
 @dataclass(frozen=True)
 class Module:
@@ -96,8 +99,8 @@ def run_source(source: ModelSource) -> ModuleType:
 def _source(name: str, *, follows_imports: bool) -> ModelSource:
     module_name, _ = split_name(name)
     folder = Path.cwd()
-    modules = _chain(folder, module_name)
     top = module_name.partition(".")[0]
+    modules = {} if top in _DFER else _chain(folder, module_name)
     if module_name in modules:
         if installed := _installed(top, modules[top]):
             raise UsageError(
@@ -151,7 +154,7 @@ def _with_imports(folder: Path, module_name: str, modules: Mapping[str, Module])
     """Return the modules, completed by all modules of the working folder that they import."""
     found: dict[str, Module] = dict(modules)
     own_top = module_name.partition(".")[0]
-    is_ours = {own_top: True}
+    is_ours = dict.fromkeys(_DFER, False) | {own_top: True}
     pending = list(found)
     while pending:
         importer = pending.pop()

@@ -68,6 +68,11 @@ class _Logits(nn.Module):
         return self.model.logits(clips)
 
 
+def logits_module(model: LSTPNet) -> nn.Module:
+    """Return the model in eval mode as a module (B, T, 3, H, W) -> logits that can be traced."""
+    return _Logits(model).eval()
+
+
 def exported_program(model: LSTPNet, *, num_frames: int = 16, size_px: int = 224) -> torch.export.ExportedProgram:
     """Return the model as a torch.export program for any number of clips, 2 or more frames, and any frame size.
 
@@ -81,7 +86,7 @@ def exported_program(model: LSTPNet, *, num_frames: int = 16, size_px: int = 224
     }
     example = torch.zeros(2, num_frames, 3, size_px, size_px)
     with torch.no_grad():
-        return torch.export.export(_Logits(model).eval(), (example,), dynamic_shapes=(dims,))
+        return torch.export.export(logits_module(model), (example,), dynamic_shapes=(dims,))
 
 
 def export_onnx(model: LSTPNet, path: Path, *, num_frames: int = 16, size_px: int = 224) -> None:

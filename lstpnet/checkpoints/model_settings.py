@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from dfer_data.settings import setting, validate
 
+RuntimeName = Literal["torch", "openvino"]
 _MODEL = "Trained model"
 
 
@@ -31,3 +33,19 @@ class ModelSettings(CodeSettings):
 
     checkpoint: str = setting("last", "Checkpoint of a run: last, best, refit or test-best.", panel=_MODEL)
     trained_on: str | None = setting(None, "Dataset of the authors' checkpoint: dfew, ferv39k or afew.", panel=_MODEL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RuntimeSettings:
+    """What computes the logits."""
+
+    runtime: RuntimeName = setting(
+        "torch",
+        "What computes the model; openvino: LSTPNet and exported models on a CPU, rounded differently "
+        "(dfer[openvino]).",
+        panel=_MODEL,
+    )
+
+    def __post_init__(self) -> None:
+        """Check all settings; raise one UsageError with every fault."""
+        validate(self, by_flag=True)

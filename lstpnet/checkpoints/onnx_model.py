@@ -26,6 +26,9 @@ _LATER = frozenset(("resize", "decode", "sample_by", "reference_fps"))
 class ExportedModel(nn.Module):
     """An ONNX graph as a module on the CPU; it cannot be trained."""
 
+    content: bytes
+    """The file."""
+
     def __init__(self, path: Path, *, facts: FileFacts | None = None) -> None:
         """Load the file, which is read once; `facts`: size and hash that it must have.
 
@@ -39,6 +42,7 @@ class ExportedModel(nn.Module):
             raise CorruptDataError(f"{path} is not an ONNX model: {error}") from error
         if facts is not None and (fault := fault_of(content, facts)):
             raise CorruptDataError(f"{path} is damaged: it {fault}; export it again with `dfer model export`")
+        self.content = content
         options = onnxruntime.SessionOptions()
         options.add_session_config_entry(_DATA_FOLDER, str(path / "none"))  # no folder: tensors in other files fail
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +29,7 @@ from lstpnet.recipe import Recipe
 Control = Literal["", "repeated-frame", "shuffled-frames"]
 CONTROLS: tuple[Control, ...] = ("repeated-frame", "shuffled-frames")
 _MIDDLE = 8  # index of the middle frame of sixteen
+_CPU_CLIPS = 4
 _NO_ROWS = np.zeros((0, 0), np.float32)
 OnProgress = Callable[[int, int], None]
 """Called with the number of predicted clips and of all clips."""
@@ -138,13 +140,25 @@ def _run_batches(
     computed: tuple[Sequence[torch.Tensor], Sequence[str]] | None = None
     with predicting(recipe, device, dtype=dtype):
         for views, batch in batches_on_device(dataset, recipe=recipe, device=device):
-            outputs = run_views(views, batch.clip_ids)
+            parts = _parts(len(batch.clip_ids), device)
+            results = [run_views(views[part], batch.clip_ids[part]) for part in parts]
+            outputs = [torch.cat(tensors) for tensors in zip(*results, strict=True)] if len(parts) > 1 else results[0]
             if computed is not None:
                 fetch(*computed)  # of the batch before: a GPU then computes while this thread waits
             computed = outputs, batch.clip_ids
         if computed is not None:
             fetch(*computed)
     return [np.concatenate(outputs) for outputs in zip(*rows, strict=True)]
+
+
+def _parts(num_clips: int, device: torch.device) -> list[slice]:
+    """Return the parts of a batch that are computed one after another: on a CPU, small ones stay in its caches.
+
+    No part has a single clip unless the batch has, because a product with one row may be rounded differently.
+    """
+    num_parts = -(-num_clips // _CPU_CLIPS) if device.type == "cpu" else 1
+    bounds = [num_clips * part // num_parts for part in range(num_parts + 1)]
+    return [slice(*pair) for pair in pairwise(bounds)]
 
 
 def require_finite(*outputs: npt.NDArray[np.floating], names: Sequence[str], what: str = "logits") -> None:

@@ -17,6 +17,7 @@ import torch
 
 from dfer_data.errors import UsageError
 from dfer_data.loading.prepared import PreparedDataset
+from dfer_data.shards.identity import OFFICIAL_SET
 from lstpnet.checkpoints.open_model import OpenedModel
 from lstpnet.device import autocast_dtype, predicting
 from lstpnet.evaluation.clip_logits import OnProgress, predict_clips
@@ -45,12 +46,12 @@ class CrossResult:
     """Clip without a face -> class that counts as its prediction, by the train prior; empty: counts as wrong."""
 
 
-def tested_clips(data: PreparedDataset, *, folds: Sequence[str]) -> tuple[str, ...]:
-    """Return the test clips of folds, or every labelled clip if no fold is given."""
+def tested_clips(data: PreparedDataset, *, folds: Sequence[str], fold_set: str) -> tuple[str, ...]:
+    """Return the test clips of folds of a set, or every labelled clip if no fold is given."""
     if not folds:
         rows = data.index(data.clips["clip_id"].tolist())
         return tuple(rows.filter(pc.is_valid(rows["label"]))["clip_id"].to_pylist())
-    ids = (data.fold_index(fold, "test")["clip_id"].to_pylist() for fold in folds)
+    ids = (data.fold_index(fold, "test", fold_set=fold_set)["clip_id"].to_pylist() for fold in folds)
     return tuple(sorted({clip_id for fold_ids in ids for clip_id in fold_ids}))
 
 
@@ -62,11 +63,13 @@ def evaluate_on(
     is_masked: bool,
     device: torch.device,
     folds: Sequence[str] = (),
+    fold_set: str = OFFICIAL_SET,
     on_progress: OnProgress = lambda num_done, num_clips: None,
 ) -> CrossResult:
     """Predict and score clips of a dataset. `is_masked`: only classes of the dataset can be predicted.
 
-    `folds`: the official folds whose test clips these are; their train parts give the prior of clips without a face.
+    `folds`: the folds of `fold_set` whose test clips these are; their train parts give the prior of clips without a
+    face.
     `on_progress` receives the numbers of predicted and of all clips.
 
     Raises UsageError if no clip has a class that the model knows, NonFiniteError for logits that are not finite.
@@ -84,7 +87,7 @@ def evaluate_on(
         )
     status = dict(zip(rows["clip_id"].to_pylist(), rows["status"].to_pylist(), strict=True))
     seen = [clip_id for clip_id in counted if status[clip_id] != "failed"]
-    priors = _train_priors(data, folds, names=names, least_frames=recipe.least_frames)
+    priors = _train_priors(data, folds, fold_set=fold_set, names=names, least_frames=recipe.least_frames)
     faceless = {clip_id: priors.get(clip_id, "") for clip_id in counted if status[clip_id] == "failed"}
     dtype = autocast_dtype(recipe, device)
     with predicting(recipe, device, dtype=dtype):
@@ -116,17 +119,17 @@ def evaluate_on(
 
 
 def _train_priors(
-    data: PreparedDataset, folds: Sequence[str], *, names: Sequence[str], least_frames: int
+    data: PreparedDataset, folds: Sequence[str], *, fold_set: str, names: Sequence[str], least_frames: int
 ) -> dict[str, str]:
     """Return test clip -> most frequent class, of those in `names`, in the train part of its fold."""
     priors: dict[str, str] = {}
     for fold in folds:
-        rows = data.index(data.fold_index(fold, "train")["clip_id"].to_pylist())
+        rows = data.index(data.fold_index(fold, "train", fold_set=fold_set)["clip_id"].to_pylist())
         rows = rows.filter(pc.greater_equal(rows["num_frames"], least_frames))
         counts = Counter(rows["label"].to_pylist())
         if any(counts[name] for name in names):
             prior = names[int(predicted_classes(prior_logits([counts[name] for name in names])[None])[0])]
-            for clip_id in data.fold_index(fold, "test")["clip_id"].to_pylist():
+            for clip_id in data.fold_index(fold, "test", fold_set=fold_set)["clip_id"].to_pylist():
                 priors.setdefault(clip_id, prior)
     return priors
 

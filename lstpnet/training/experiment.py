@@ -15,15 +15,17 @@ import pyarrow.compute as pc
 from dfer_data.config import PrepareConfig
 from dfer_data.errors import UsageError
 from dfer_data.frame_sampling import CLIP_FRAMES, sampler
+from dfer_data.loading.holdout import HOLD_OUT, HOLD_OUT_WORDS, torn_share
 from dfer_data.loading.prepared import PreparedDataset, open_dataset
 from dfer_data.shards.duplicates import find_duplicates
+from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity
 from dfer_data.shards.layout import CLIPS_NAME
 from lstpnet.batches.recipe_clips import size_words
+from lstpnet.dataset_identity import chosen_fold_set, data_words, fold_folder, fold_words
 from lstpnet.metrics import prior_logits
 from lstpnet.protocol import deviations, placement, preset, untrained
 from lstpnet.recipe import Recipe
 from lstpnet.recipe_files import ResolvedRecipe
-from lstpnet.training.holdout import HOLD_OUT, HOLD_OUT_WORDS, torn_share
 
 _DEFAULTS: Mapping[str, str] = MappingProxyType(
     {
@@ -44,7 +46,7 @@ class Experiment:
     resolved: ResolvedRecipe
     """The recipe and the origin of its values."""
     fold: int
-    """Number of the official fold."""
+    """Number of the fold."""
     seed: int
     """Seed of all randomness."""
     train_ids: tuple[str, ...]
@@ -55,6 +57,13 @@ class Experiment:
     """Every test clip of the fold, including those without a face."""
     left_out_test_ids: tuple[str, ...] = ()
     """Test clips with fewer frames than the recipe's minimum; they are left out."""
+    fold_set: str = OFFICIAL_SET
+    """Name of the set of folds that the fold is of."""
+
+    @property
+    def identity(self) -> DatasetIdentity:
+        """Hashes of the clips, labels and folds."""
+        return self.data.identity(self.fold_set)
 
     @property
     def recipe(self) -> Recipe:
@@ -88,8 +97,9 @@ class Experiment:
         return {name: test[name] for name in self.data.class_names if test[name] and not train[name]}
 
     def run_folder(self, runs: Path) -> Path:
-        """Return the run's folder below `runs`."""
-        return runs / self.prepared / self.recipe.label / f"fold-{self.fold}" / f"seed-{self.seed}"
+        """Return the run's folder below `runs`: `fold-3/seed-0`, or `NAME-fold-3/seed-0` for another set of folds."""
+        fold = fold_folder(self.fold, self.fold_set)
+        return runs / self.prepared / self.recipe.label / fold / f"seed-{self.seed}"
 
     def prior_logits(self) -> npt.NDArray[np.float32]:
         """Return the logarithms of the class shares in the train clips, (num_classes,) float32."""
@@ -111,13 +121,12 @@ class Experiment:
     def protocol(self) -> str:
         """Return one line that states exactly what is measured."""
         document, recipe = self.data.document, self.recipe
-        rule = document.get("fold_rule")
         policy = sampler(recipe.sampler)
         views = f", {policy.num_views} test views averaged" if policy.num_views > 1 else ""
         parts = [
-            f"data {document['sha256'][:12]}",
+            f"data {data_words(self.identity)}",
             _how_prepared(PrepareConfig.from_dict(document["config"])),
-            f"official fold {self.fold}" if rule is None else f"fold {self.fold} ({rule})",
+            *self._fold_words(),
             f"n_train {len(self.train_ids)}",
             f"n_test {len(self.test_ids)} ({len(self.faceless_test_ids)} without a face, given the train prior)",
             *self._untrained(),
@@ -138,6 +147,15 @@ class Experiment:
         if differing := deviations(recipe.protocol, asdict(recipe), dataset=document["dataset"]):
             parts.append(f"differs from it in {', '.join(differing)}")
         return "; ".join(parts)
+
+    def _fold_words(self) -> list[str]:
+        """Return the parts that name the fold; those of one set share the part with its rule."""
+        document = self.data.document
+        if self.fold_set != OFFICIAL_SET:
+            words = " ".join(str(document["fold_sets"][self.fold_set]["rule"]).replace(";", ",").split())
+            return [f"folds {self.fold_set}: {words}", fold_words(self.fold, self.fold_set)]
+        rule = document.get("fold_rule")
+        return [f"official fold {self.fold}" if rule is None else f"fold {self.fold} ({rule})"]
 
     def _untrained(self) -> list[str]:
         return [untrained(self.untrained_classes)] if self.untrained_classes else []
@@ -192,10 +210,16 @@ def _how_prepared(config: PrepareConfig) -> str:
     return ", ".join(words + (["undetected frames dropped"] if config.undetected == "drop" else []))
 
 
-def make_experiment(data: Path, resolved: ResolvedRecipe, *, fold: int, seed: int) -> Experiment:
-    """Open a dataset and split a fold. Raises UsageError: no such fold, no labels, no clip to train or test on."""
+def make_experiment(
+    data: Path, resolved: ResolvedRecipe, *, fold: int, seed: int, fold_set: str | None = None
+) -> Experiment:
+    """Open a dataset and split a fold of a set; None: the official folds, else the dataset's only own set.
+
+    Raises UsageError: no such fold or set, no labels, no clip to train or test on.
+    """
     dataset = check_trainable(data)
-    splits = dataset.fold(str(fold))
+    chosen_set = chosen_fold_set(dataset, fold_set)
+    splits = dataset.fold(str(fold), fold_set=chosen_set)
     least_frames = resolved.recipe.least_frames
     index = dataset.index(sorted(splits))
     long_enough = index.filter(pc.greater_equal(index["num_frames"], least_frames))
@@ -220,6 +244,7 @@ def make_experiment(data: Path, resolved: ResolvedRecipe, *, fold: int, seed: in
         tuple(sorted(held_out_ids)),
         test_ids,
         tuple(sorted(clip_id for clip_id, split in splits.items() if split == "test" and clip_id not in test_id_set)),
+        chosen_set,
     )
 
 
@@ -233,8 +258,9 @@ def check_trainable(data: Path) -> PreparedDataset:
     dataset = open_dataset(data)
     if not dataset.class_names:
         raise UsageError(f"{data} has no labels: training needs one per clip (label/video.mp4 in a folder)")
-    if not dataset.document["counts"]["folds"]:
+    if not dataset.fold_sets:
         raise UsageError(
-            f"{data} has no folds: prepare it again with --folds 5 (and --group-by subject if subjects are known)"
+            f"{data} has no folds: cannot be trained on; `dfer folds {data} --folds 5` adds them "
+            "(with --group-by subject if persons are known)"
         )
     return dataset

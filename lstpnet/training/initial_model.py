@@ -16,7 +16,7 @@ from lstpnet.batches.normalize import normalised
 from lstpnet.batches.recipe_clips import frame_draw
 from lstpnet.checkpoints.custom_model import build_own, check_own
 from lstpnet.checkpoints.start_weights import fill_from
-from lstpnet.device import autocast_dtype, readable_out_of_memory
+from lstpnet.device import autocast_dtype, readable_out_of_memory, reproducible
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.recipe import Recipe
 from lstpnet.training.experiment import Experiment
@@ -66,7 +66,8 @@ def estimate_seconds(experiment: Experiment, *, device: torch.device) -> float:
     recipe = experiment.recipe
     doing, remedy = "before training", "close other programs that use its memory, or use --device cpu"
     products = float32_products(device.type, is_tf32=recipe.precision == "tf32")
-    with readable_out_of_memory(device, doing=doing, remedy=remedy), products:
+    repeats = reproducible(device, is_on=recipe.deterministic)
+    with readable_out_of_memory(device, doing=doing, remedy=remedy), products, repeats:
         return _measured_seconds(experiment, device=device)
 
 

@@ -66,16 +66,18 @@ def plan_runs(
     *,
     folds_and_seeds: Sequence[tuple[int, int]],
     out: Path,
+    fold_set: str | None = None,
     init: Path | None = None,
     force: bool = False,
 ) -> list[PlannedRun]:
     """Return the run of each fold and seed, with its state on disk; `force` treats every run as absent.
 
-    Raises UsageError if a folder holds a run with other settings, or the data do not fit.
+    `fold_set`: as in `make_experiment`. Raises UsageError if a folder holds a run with other settings or on other data,
+    or the data do not fit.
     """
     planned = []
     for fold, seed in folds_and_seeds:
-        experiment = make_experiment(data, resolved, fold=fold, seed=seed)
+        experiment = make_experiment(data, resolved, fold=fold, seed=seed, fold_set=fold_set)
         folder = experiment.run_folder(out)
         planned.append(PlannedRun(experiment, folder, "absent" if force else run_state(folder, experiment, init=init)))
     return planned
@@ -86,10 +88,8 @@ def agreed_plan(planned: Sequence[PlannedRun], group: Group) -> list[PlannedRun]
 
     Raises UsageError, in every process, if their settings or data differ.
     """
-    definitions = [
-        (run.experiment.recipe.sha256, run.experiment.data.document["sha256"], run.experiment.fold, run.experiment.seed)
-        for run in planned
-    ]
+    experiments = [run.experiment for run in planned]
+    definitions = [(item.recipe.sha256, item.identity, item.fold_set, item.fold, item.seed) for item in experiments]
     by_rank = group.gathered(lambda: definitions)
     differing = [rank for rank, others in enumerate(by_rank) if others != by_rank[0]]
     if differing:
@@ -138,6 +138,7 @@ def train(
     init: Path | str | None = None,
     device: str | None = None,
     force: bool = False,
+    fold_set: str | None = None,
     on_event: Callable[[EpochDone], None] = lambda event: None,
 ) -> Run:
     """Train one fold of a prepared dataset and predict its test clips once, at the end.
@@ -146,7 +147,7 @@ def train(
 
     Args:
         data: folder or URL of a prepared dataset.
-        fold: number of the official fold.
+        fold: number of the fold.
         seed: seed of all randomness.
         recipe: name of a shipped recipe, or path of a .toml file; None: the dataset's own, else `small` or `dfew`.
         overrides: settings that replace the recipe's, such as `{"epochs": 10}`.
@@ -154,6 +155,7 @@ def train(
         init: start weights: a run's .safetensors, the authors' file, or a ResNet-18.
         device: `cuda`, `mps` or `cpu`; None: the best available.
         force: discard an earlier run and train from the start.
+        fold_set: set of folds that `dfer folds` made; None: the official folds, else the dataset's only own set.
         on_event: receives each finished epoch.
 
     Returns:
@@ -166,8 +168,8 @@ def train(
     init_path = Path(init) if init is not None else None
     torch_device = pick_device(device)
     resolved = resolve_for(root, recipe, device=torch_device, overrides=overrides)
-    folds_and_seeds = [(fold, seed)]
-    (planned,) = plan_runs(root, resolved, folds_and_seeds=folds_and_seeds, out=Path(out), init=init_path, force=force)
+    options: dict[str, Any] = {"folds_and_seeds": [(fold, seed)], "fold_set": fold_set, "init": init_path}
+    (planned,) = plan_runs(root, resolved, out=Path(out), force=force, **options)
     if planned.state != "finished":
         train_planned(planned, device=torch_device, init=init_path, on_event=on_event)
     return open_run(planned.folder)

@@ -9,6 +9,7 @@ from typing import Any
 from dfer_data.render.markdown import Verbatim, render_card
 from dfer_data.render.tables import per_cent
 from dfer_data.shards.dataset_card import licence, terms, title
+from lstpnet.dataset_identity import fold_folder, fold_words, is_whole
 from lstpnet.metrics import Scores
 from lstpnet.predictions import Predictions, score_predictions
 from lstpnet.runs import RunInfo
@@ -34,6 +35,7 @@ def model_card(experiment: Experiment, info: RunInfo, parts: Sequence[Prediction
         package="lstpnet.training",
         metadata=_metadata(experiment, info, scores),
         info=info,
+        fold=fold_words(info.fold, info.fold_set),
         recipe=recipe,
         results=rows,
         first_name=_row_name(first_predictions),
@@ -48,7 +50,7 @@ def model_card(experiment: Experiment, info: RunInfo, parts: Sequence[Prediction
 
 def _metadata(experiment: Experiment, info: RunInfo, scores: Sequence[tuple[Predictions, Scores]]) -> dict[str, Any]:
     document = experiment.data.document
-    name = f"{info.recipe}, fold {info.fold}, seed {info.seed}"
+    name = f"{info.recipe}, {fold_words(info.fold, info.fold_set)}, seed {info.seed}"
     results = [
         metric
         for predictions, clip_scores in scores
@@ -58,7 +60,7 @@ def _metadata(experiment: Experiment, info: RunInfo, scores: Sequence[tuple[Pred
     data = {
         "type": info.dataset,
         "name": title(document),
-        "config": f"fold-{info.fold}",
+        "config": fold_folder(info.fold, info.fold_set),
         "split": "test",
         "revision": info.dataset_sha256,
         "args": {"num_clips": len(experiment.test_ids)},
@@ -88,11 +90,15 @@ def _row_name(predictions: Predictions) -> str:
 
 
 def _facts(experiment: Experiment, info: RunInfo, *, num_parameters: int) -> list[tuple[str, str]]:
-    config = experiment.data.document["config"]
+    config, identity = experiment.data.document["config"], info.identity
+    hashes = [("sha256 in its dataset.json", info.dataset_sha256)]
+    if not is_whole(identity):
+        names = ("content_sha256", "labels_sha256", "folds_sha256")
+        hashes = [(f"{name} in its dataset.json", getattr(identity, name)) for name in names]
     return [
         ("dataset", f"{info.prepared} ({info.dataset})"),
-        ("sha256 in its dataset.json", info.dataset_sha256),
-        ("fold, seed", f"{info.fold}, {info.seed}"),
+        *hashes,
+        ("fold, seed", f"{fold_words(info.fold, info.fold_set).removeprefix('fold ')}, {info.seed}"),
         ("clips: train, held out, test", f"{info.n_train:,}, {info.n_val:,}, {len(experiment.test_ids):,}"),
         ("faces", f"{config['detector']} {config['backbone']}".strip()),
         ("recipe", info.recipe),

@@ -7,18 +7,17 @@ import copy
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import filelock
 import numpy as np
 import torch
 from torch import nn
 
-from dfer_data.errors import CorruptDataError, LockedError, UsageError
+from dfer_data.errors import CorruptDataError, UsageError
 from dfer_data.frame_sampling import CLIP_FRAMES
 from dfer_data.inspection.id_order import neighbours_of
 from dfer_data.loading.cache_places import CachePlace
@@ -28,7 +27,7 @@ from dfer_data.storage.files import write_atomically
 from dfer_data.storage.walk import entries_of
 from dfer_data.types import Floats
 from lstpnet.checkpoints.checkpoint import save_checkpoint
-from lstpnet.checkpoints.custom_model import built_source, source_sha256
+from lstpnet.checkpoints.custom_model import built_source
 from lstpnet.checkpoints.start_weights import read_start_weights
 from lstpnet.device import autocast_dtype
 from lstpnet.evaluation.clip_logits import CONTROLS, Control, clips_per_batch, predict_attending, predict_clips
@@ -37,7 +36,7 @@ from lstpnet.learning_curves import CURVES_NAME, draw_curves
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.predictions import Predictions, score_predictions
 from lstpnet.recipe import Recipe
-from lstpnet.run_files import Files, facts_of
+from lstpnet.run_files import Files, facts_of, locked_run
 from lstpnet.runs import (
     CHECKPOINTS_FOLDER,
     CONFIG_NAME,
@@ -58,6 +57,7 @@ from lstpnet.training.experiment import Experiment, without_validation
 from lstpnet.training.initial_model import initial_model
 from lstpnet.training.model_card import model_card
 from lstpnet.training.resume_state import FOLDER as STATES
+from lstpnet.training.run_settings import run_settings, setting_faults
 from lstpnet.training.shared_prediction import predict_together
 from lstpnet.training.trainer import TrainingResult, fit
 
@@ -82,15 +82,8 @@ def run_state(folder: Path, experiment: Experiment, *, init: Path | None = None)
         raise CorruptDataError(
             f"{folder} holds a {kind} run whose {CONFIG_NAME} is missing or damaged ({error}); --force trains again"
         ) from error
-    new_settings = _settings(experiment, init_sha256=_init_sha256(init))
-    differing = sorted(
-        key for key in old_settings.keys() | new_settings.keys() if old_settings.get(key) != new_settings.get(key)
-    )
-    if differing:
-        changes = "; ".join(
-            f"{key}: {old_settings.get(key)!r} there, {new_settings.get(key)!r} now" for key in differing
-        )
-        raise UsageError(f"{folder} holds a run with other settings ({changes}); choose another --out, or --force")
+    if faults := list(setting_faults(old_settings, experiment, init_sha256=_init_sha256(init))):
+        raise UsageError(f"{folder} holds a run {' and '.join(faults)}; choose another --out, or --force")
     return "finished" if is_finished else "begun"
 
 
@@ -126,24 +119,9 @@ def train_run(
             predict_test_clips(experiment, trained, device, checkpoint=name, group=group)
         group.wait()  # until the first process has written the predictions
         return {"results": []}
-    with _locked(folder):
+    with locked_run(folder):
         results = run.write(model)
     return {"results": results}
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Lock a run folder against other trainings. Raises LockedError if one holds the lock."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"), timeout=0)
-    try:
-        lock.acquire()
-    except filelock.Timeout:
-        raise LockedError(f"another training writes to {folder}; wait for it, or choose another --out") from None
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @dataclass(frozen=True)
@@ -248,7 +226,7 @@ class _Run:
             old_config = read_config(self.folder, info)
             return {**old_config, "resumed": [*old_config.get("resumed", []), session]}
         source = built_source(self.experiment.recipe.model)
-        settings = _settings(self.experiment, init_sha256=self.init_sha256)
+        settings = run_settings(self.experiment, init_sha256=self.init_sha256)
         if source is not None:  # the files that were run, though they may have changed since
             settings["model_sha256"] = source.sha256
         return {
@@ -341,11 +319,14 @@ def _result(predictions: Predictions, experiment: Experiment) -> dict[str, Any]:
 
 
 def _info(experiment: Experiment, *, checkpoints: tuple[str, ...], finished: bool, init_sha256: str | None) -> RunInfo:
-    document = experiment.data.document
+    document, identity, fold = experiment.data.document, experiment.identity, str(experiment.fold)
     return RunInfo(
         dataset=document["dataset"],
         prepared=experiment.prepared,
-        dataset_sha256=document["sha256"],
+        dataset_sha256=identity.content_sha256,
+        labels_sha256=identity.labels_sha256,
+        folds_sha256=identity.folds_sha256,
+        fold_set=experiment.fold_set,
         recipe=experiment.recipe.label,
         fold=experiment.fold,
         seed=experiment.seed,
@@ -357,19 +338,8 @@ def _info(experiment: Experiment, *, checkpoints: tuple[str, ...], finished: boo
         checkpoints=checkpoints,
         finished=finished,
         pipeline_version=document.get("pipeline_version", 1),
-        id_order=neighbours_of(experiment.data, fold=str(experiment.fold)).verdict if finished else "",
+        id_order=neighbours_of(experiment.data, fold=fold, fold_set=experiment.fold_set).verdict if finished else "",
     )
-
-
-def _settings(experiment: Experiment, *, init_sha256: str | None) -> dict[str, Any]:
-    """Return the settings that define the experiment; two runs with equal settings are the same experiment."""
-    return asdict(experiment.recipe) | {
-        "dataset_sha256": experiment.data.document["sha256"],
-        "fold": experiment.fold,
-        "seed": experiment.seed,
-        "init_sha256": init_sha256,
-        "model_sha256": source_sha256(experiment.recipe.model),
-    }
 
 
 def _init_sha256(init: Path | None) -> str | None:

@@ -7,7 +7,6 @@ equal numbers.
 from __future__ import annotations
 
 import contextlib
-import copy
 import hashlib
 import json
 import time
@@ -29,19 +28,19 @@ from dfer_data.loading.clip_dataset import FaceClipDataset, Sampling
 from dfer_data.loading.frame_cache import open_cache
 from dfer_data.storage.files import canonical_json, write_atomically
 from lstpnet.batches.recipe_clips import frame_draw
-from lstpnet.checkpoints.checkpoint import save_checkpoint
-from lstpnet.device import readable_out_of_memory
+from lstpnet.device import readable_out_of_memory, reproducible
 from lstpnet.errors import CheckpointError
 from lstpnet.recipe import Recipe
 from lstpnet.run_files import Files, files_of
-from lstpnet.runs import CHECKPOINTS_FOLDER, METRICS_NAME
+from lstpnet.runs import METRICS_NAME
 from lstpnet.training.dead_biases import freeze_dead_biases
 from lstpnet.training.device_sums import EpochTotals
 from lstpnet.training.distributed import ALONE, Group
 from lstpnet.training.events import EpochDone, OnStep
 from lstpnet.training.experiment import Experiment
-from lstpnet.training.resume_state import load_state, save_state, state_path
+from lstpnet.training.resume_state import load_state, state_path
 from lstpnet.training.stage import StageLoop, Trainee
+from lstpnet.training.state_writer import PAUSE_SECONDS, Save, StateWriter, host_copy
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,7 @@ class BestEpoch:
     figure: float
     """Value of the recipe's `select_by`, 0..1."""
     weights: dict[str, torch.Tensor]
-    """State dict of the model."""
+    """State dict of the model, in host memory."""
 
 
 @dataclass(frozen=True)
@@ -87,15 +86,20 @@ def fit(
     """Train `model`, append to metrics.jsonl in `folder`, and write the checkpoint `name` there after each epoch.
 
     Resumes from a state of the same training in `folder`; a state is saved after each epoch and, within an epoch, every
-    `save_seconds`. `stop_after`: stop after that epoch of the stage on clips; the schedule stays that of all epochs.
+    `save_seconds`. A thread writes both; ends of epochs within a few seconds share a write, and what was
+    saved last is on disk when this function returns or raises.
+    `stop_after`: stop after that epoch of the stage on clips; the schedule stays that of all epochs.
     `cache`: where decoded training clips stay between epochs.
 
     Raises DferError when the loss or weights are not finite, or memory or disk are full (the last good checkpoint and
     state stay), NonFiniteError for clips whose logits are not finite, CorruptDataError for damaged clips, a damaged
     state or other metrics than the state was saved with, CheckpointError for the state of another recipe.
     """
-    is_tf32 = experiment.recipe.precision == "tf32"
-    with _readable_failures(experiment.recipe, folder, device), float32_products(device.type, is_tf32=is_tf32):
+    recipe = experiment.recipe
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_readable_failures(recipe, folder, device))
+        stack.enter_context(float32_products(device.type, is_tf32=recipe.precision == "tf32"))
+        stack.enter_context(reproducible(device, is_on=recipe.deterministic))
         model.to(device)
         training = _Training(
             experiment,
@@ -139,7 +143,7 @@ def _better(
     figure = {"war": war, "uar": uar, "war+uar": (war + uar) / 2}[recipe.select_by]
     if best is not None and figure <= best.figure:
         return best
-    return BestEpoch(epoch, figure, copy.deepcopy(model.state_dict()))
+    return BestEpoch(epoch, figure, host_copy(model.state_dict()))
 
 
 class _Training:
@@ -163,7 +167,7 @@ class _Training:
         self._save_seconds, self._last_save = save_seconds, time.monotonic()
         self._best: BestEpoch | None = None
         self._test_best: BestEpoch | None = None
-        self._files: Files = {}
+        self._writer = StateWriter(folder, name, pause_seconds=min(PAUSE_SECONDS, save_seconds))
         if not self._recipe.freeze_norms:
             freeze_dead_biases(model)
         self._average = (
@@ -199,33 +203,38 @@ class _Training:
         if state is not None:
             self._restore(state)
         first_stage = 0 if state is None else int(state["stage"])
-        for stage_index, (stage, sampling, num_epochs) in enumerate(stages):
-            if num_epochs == 0 or stage_index < first_stage:
-                continue
-            self._trainee.dataset.sampling = sampling
-            schedule_epochs = recipe.epochs if stage == "clips" else num_epochs
-            loop = StageLoop(self._trainee, stage=stage, num_epochs=schedule_epochs)
-            first_epoch, position, totals = 1, 0, EpochTotals()
-            if state is not None and stage_index == first_stage:
-                first_epoch, position = int(state["epoch"]), int(state["position"])
-                totals = EpochTotals(*state["totals"])
-                loop.restore(state)
-            for epoch in range(first_epoch, num_epochs + 1):
-                save = partial(self._save_within, stage=stage_index, epoch=epoch, loop=loop)
-                event = loop.run_epoch(
-                    epoch, position=position, totals=totals, is_save_due=self._is_save_due, save=save
-                )
-                position, totals = 0, EpochTotals()
-                self._finish_epoch(event, stage=stage, epoch=epoch)
-                is_last = epoch == num_epochs
-                no_totals = EpochTotals()
-                if is_last:
-                    self._save(stage=stage_index + 1, epoch=1, position=0, totals=no_totals, loop={})
-                else:
-                    self._save(stage=stage_index, epoch=epoch + 1, position=0, totals=no_totals, loop=loop.state())
-                if self._group.is_first:
-                    on_event(event)
-        return TrainingResult(self._evaluated_model, self._best, self._test_best, self._files)
+        with self._writer:
+            for stage_index, (stage, sampling, num_epochs) in enumerate(stages):
+                if num_epochs == 0 or stage_index < first_stage:
+                    continue
+                self._trainee.dataset.sampling = sampling
+                schedule_epochs = recipe.epochs if stage == "clips" else num_epochs
+                loop = StageLoop(self._trainee, stage=stage, num_epochs=schedule_epochs)
+                resumed = state if stage_index == first_stage else None
+                for event in self._epochs(loop, stage=stage_index, num_epochs=num_epochs, state=resumed):
+                    if self._group.is_first:
+                        on_event(event)
+        return TrainingResult(self._evaluated_model, self._best, self._test_best, self._writer.files)
+
+    def _epochs(
+        self, loop: StageLoop, *, stage: int, num_epochs: int, state: Mapping[str, Any] | None
+    ) -> Iterator[EpochDone]:
+        """Train for the epochs of a stage, from `state` on if there is one; yield each once its save is handed over."""
+        first_epoch, position, totals = 1, 0, EpochTotals()
+        if state is not None:
+            first_epoch, position = int(state["epoch"]), int(state["position"])
+            totals = EpochTotals(*state["totals"])
+            loop.restore(state)
+        for epoch in range(first_epoch, num_epochs + 1):
+            save = partial(self._save_within, stage=stage, epoch=epoch, loop=loop)
+            event = loop.run_epoch(epoch, position=position, totals=totals, is_save_due=self._is_save_due, save=save)
+            position, totals = 0, EpochTotals()
+            self._finish_epoch(event)
+            if epoch == num_epochs:
+                self._save(event, stage=stage + 1, epoch=1, loop={})
+            else:
+                self._save(event, stage=stage, epoch=epoch + 1, loop=loop.state())
+            yield event
 
     def _state_to_resume(self, *, num_stages: int) -> dict[str, Any] | None:
         """Read the state, if any, check it, and remove the metrics written after it."""
@@ -239,54 +248,63 @@ class _Training:
             _rewind(self._folder / METRICS_NAME, self._name, None if state is None else int(state["metrics_bytes"]))
         return state
 
-    def _finish_epoch(self, event: EpochDone, *, stage: str, epoch: int) -> None:
-        """Check the weights, keep the best epoch, write metrics and the checkpoint."""
+    def _finish_epoch(self, event: EpochDone) -> None:
+        """Check the weights, keep the best epoch, write the metrics."""
         is_finite = all(bool(tensor.isfinite().all()) for tensor in self._evaluated_model.state_dict().values())
         if not self._group.all_true(is_finite):
             raise DferError(
-                f"weights became infinite in epoch {epoch} of the {stage} stage; a lower learning_rate helps; "
-                "checkpoints of earlier epochs are intact"
+                f"weights became infinite in epoch {event.epoch} of the {event.stage} stage; a lower learning_rate "
+                "helps; checkpoints of earlier epochs are intact"
             )
-        if stage == "clips":
-            self._best = _better(self._best, event.val_war, event.val_uar, epoch, self._evaluated_model, self._recipe)
-            self._test_best = _better(
-                self._test_best, event.test_war, event.test_uar, epoch, self._evaluated_model, self._recipe
-            )
-        if not self._group.is_first:
-            return
-        with (self._folder / METRICS_NAME).open("ab") as file:
-            file.write(canonical_json(asdict(event)))
-        facts = {"stage": stage, "epoch": epoch, "recipe_sha256": self._recipe.sha256}
-        path = self._folder / CHECKPOINTS_FOLDER / f"{self._name}.safetensors"
-        self._files = save_checkpoint(self._evaluated_model, path, facts=facts)
+        if event.stage == "clips":
+            model, recipe = self._evaluated_model, self._recipe
+            self._best = _better(self._best, event.val_war, event.val_uar, event.epoch, model, recipe)
+            self._test_best = _better(self._test_best, event.test_war, event.test_uar, event.epoch, model, recipe)
+        if self._group.is_first:
+            with (self._folder / METRICS_NAME).open("ab") as file:
+                file.write(canonical_json(asdict(event)))
 
-    def _save(self, *, stage: int, epoch: int, position: int, totals: EpochTotals, loop: Mapping[str, Any]) -> None:
-        """Write the state from which training resumes at this position."""
+    def _save(
+        self,
+        event: EpochDone | None,
+        *,
+        stage: int,
+        epoch: int,
+        loop: Mapping[str, Any],
+        position: int = 0,
+        totals: EpochTotals | None = None,
+    ) -> None:
+        """Hand over the state from which training resumes at this position, and after an epoch its checkpoint."""
         self._last_save = time.monotonic()
         if not self._group.is_first:
             return
         metrics = (self._folder / METRICS_NAME).read_bytes()
+        copies: dict[Any, torch.Tensor] = {}  # a checkpoint's tensors are those of the state
         state = {
             "recipe_sha256": self._recipe.sha256,
             "stage": stage,
             "epoch": epoch,
             "position": position,
-            "totals": list(astuple(totals)),
+            "totals": list(astuple(totals or EpochTotals())),
             "metrics_bytes": len(metrics),
             "metrics_sha256": hashlib.sha256(metrics).hexdigest(),
-            "files": {name: asdict(facts) for name, facts in self._files.items()},
-            "model": self._model.state_dict(),
-            "average": None if self._average is None else self._average.state_dict(),
+            "model": host_copy(self._model.state_dict(), copies),
+            "average": None if self._average is None else host_copy(self._average.state_dict(), copies),
             "best": None if self._best is None else asdict_shallow(self._best),
             "test_best": None if self._test_best is None else asdict_shallow(self._test_best),
             "random": torch.get_rng_state(),
             "cuda_random": torch.cuda.get_rng_state(self._device) if self._device.type == "cuda" else None,
-            **loop,
+            **host_copy(dict(loop), copies),
         }
-        save_state(state_path(self._folder, self._name), state)
+        if event is None:
+            self._writer.put(Save(state=state))
+            return
+        weights = host_copy(self._evaluated_model.state_dict(), copies)
+        facts = {"stage": event.stage, "epoch": event.epoch, "recipe_sha256": self._recipe.sha256}
+        self._writer.put(Save(state=state, weights=weights, facts=facts))
 
     def _save_within(self, position: int, totals: EpochTotals, *, stage: int, epoch: int, loop: StageLoop) -> None:
-        self._save(stage=stage, epoch=epoch, position=position, totals=totals, loop=loop.state())
+        self._save(None, stage=stage, epoch=epoch, position=position, totals=totals, loop=loop.state())
 
     def _is_save_due(self) -> bool:
         """Whether a state is due within the epoch; only for a single process, as several would have to agree."""
@@ -294,7 +312,7 @@ class _Training:
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         self._model.load_state_dict(state["model"])
-        self._files = files_of(state)
+        self._writer.files = files_of(state)
         if self._average is not None:
             self._average.load_state_dict(state["average"])
         self._best = None if state["best"] is None else BestEpoch(**state["best"])

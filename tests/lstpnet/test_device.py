@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,15 @@ from dfer_data.detect.cuda_float32 import float32_products
 from dfer_data.errors import DferError
 from lstpnet import device
 from lstpnet.checkpoints.open_model import open_model
-from lstpnet.device import autocast_dtype, readable_out_of_memory
+from lstpnet.device import are_cores_taken, autocast_dtype, readable_out_of_memory, reproducible
 from lstpnet.evaluation.clip_logits import predict_clips
 from lstpnet.evaluation.cross_dataset import evaluate_on
 from lstpnet.evaluation.features import features_of
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.prediction.loaded_model import load_model
+from lstpnet.training import trainer
+from lstpnet.training.experiment import make_experiment
+from lstpnet.training.run import train_run
 from tests.lstpnet.conftest import Done, quick
 
 CPU = torch.device("cpu")
@@ -117,3 +122,75 @@ def test_reading_threads_follow_the_cores_of_a_process(
     monkeypatch.setattr(device, "num_cores", lambda: cores)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
     assert device.num_threads(torch.device(kind)) == threads
+
+
+def reproducible_flags() -> tuple[bool, bool, bool, str | None]:
+    """What PyTorch and cuBLAS are told about reproducible algorithms."""
+    cudnn = torch.backends.cudnn
+    is_strict = torch.are_deterministic_algorithms_enabled()
+    return is_strict, cudnn.deterministic, cudnn.benchmark, os.environ.get("CUBLAS_WORKSPACE_CONFIG")
+
+
+@pytest.mark.parametrize("workspace", [None, ":16:8"])
+def test_reproducible_algorithms_are_on_only_within_the_block(
+    monkeypatch: pytest.MonkeyPatch, workspace: str | None
+) -> None:
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    if workspace is not None:
+        monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", workspace)
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", True)
+    before = reproducible_flags()
+    seen = []
+
+    def compute() -> None:
+        with reproducible(torch.device("cuda"), is_on=True):
+            seen.append(reproducible_flags())
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        compute()
+    assert seen == [(True, True, False, workspace or ":4096:8")]
+    assert reproducible_flags() == before
+    for device_, is_on in ((CPU, True), (torch.device("cuda"), False)):
+        with reproducible(device_, is_on=is_on):
+            assert reproducible_flags() == before
+
+
+def test_an_operation_without_a_reproducible_algorithm_is_one_line() -> None:
+    """MaxUnpool2d is one on every device."""
+
+    def compute() -> None:
+        with reproducible(torch.device("cuda"), is_on=True):
+            torch.nn.functional.max_unpool2d(torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1, dtype=torch.long), [2])
+
+    with pytest.raises(DferError, match=r"deterministic = true: .* does not have a deterministic .*; set it to fal"):
+        compute()
+
+
+def test_training_and_prediction_on_cuda_compute_reproducibly_if_the_recipe_says_so(
+    plain: Done, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[bool] = []
+
+    @contextlib.contextmanager
+    def noted(device: torch.device, *, is_on: bool) -> Iterator[None]:
+        seen.append(is_on)
+        yield
+
+    monkeypatch.setattr(trainer, "reproducible", noted)
+    monkeypatch.setattr(device, "reproducible", noted)
+    experiment = make_experiment(plain.experiment.data.root, quick(deterministic=True), fold=3, seed=0)
+    model = train_run(experiment, tmp_path / "run", device=CPU)
+    assert model["results"] == plain.results
+    assert seen == [True, True]
+
+
+def test_the_cores_are_taken_where_twice_as_many_programs_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
+    monkeypatch.setattr(device, "num_cores", lambda: 4)
+    for load, is_taken in ((7.9, False), (8.0, True)):
+        monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
+        assert are_cores_taken(CPU) == is_taken
+    assert not are_cores_taken(torch.device("cuda"))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
+    assert not are_cores_taken(CPU)

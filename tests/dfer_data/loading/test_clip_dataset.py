@@ -32,7 +32,7 @@ def dataset(
     root: Path, *, clip_ids: Sequence[str] = IDS, sampling: Sampling = "train", seed: int = 0, keep: bool = False
 ) -> FaceClipDataset:
     return FaceClipDataset(
-        root, clip_ids=clip_ids, size_px=32, keep_in_memory=keep, draw=FrameDraw(sampling=sampling, seed=seed)
+        root, clip_ids=clip_ids, size_px=32, draw=FrameDraw(sampling=sampling, seed=seed, keep_in_memory=keep)
     )
 
 

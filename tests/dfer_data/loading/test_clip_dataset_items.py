@@ -70,6 +70,16 @@ def test_mean_and_std_are_those_of_values_in_0_to_1(crops: Path) -> None:
     np.testing.assert_allclose(normed.permute(1, 0, 2, 3).numpy(), wanted, atol=1e-5)
 
 
+def test_items_have_the_type_that_is_asked_for(crops: Path) -> None:
+    plain = clips(crops)[0].frames
+    assert torch.equal(clips(crops, dtype=torch.float32)[0].frames, plain.float() / 255)
+    normed = clips(crops, mean=MEAN, std=STD)[0].frames
+    assert torch.equal(clips(crops, mean=MEAN, std=STD, dtype=torch.bfloat16)[0].frames, normed.bfloat16())
+    assert torch.equal(clips(crops, dtype=torch.uint8)[0].frames, plain)
+    halves = clips(crops, dtype=torch.float16, transform=lambda frames: frames.double() / 2)[0].frames
+    assert torch.equal(halves, (plain.double() / 2).half())  # a transform that scales is not scaled again
+
+
 def test_a_transform_sees_uint8_frames_before_all_else(crops: Path) -> None:
     seen: list[tuple[tuple[int, ...], torch.dtype]] = []
 
@@ -101,6 +111,8 @@ def test_an_open_dataset_will_do(crops: Path) -> None:
         ({"mean": MEAN}, "three numbers each are needed"),
         ({"mean": MEAN, "std": (1, 1)}, "three numbers each are needed"),
         ({"mean": MEAN, "std": (1, 0, 1)}, "std above 0"),
+        ({"dtype": torch.int64}, "dtype torch.int64: a floating-point type is needed"),
+        ({"dtype": torch.uint8, "mean": MEAN, "std": STD}, "or torch.uint8 without mean and std"),
         ({"num_frames": 15}, "segments-8x2 takes 2 frames per segment: 15 is not a multiple"),
         ({"num_frames": 0}, "clips of 0 frames: must be 1 or more"),
     ],
@@ -111,5 +123,7 @@ def test_what_no_item_can_have_is_refused(crops: Path, options: dict[str, Any], 
 
 
 def test_the_loader_takes_plain_clips_alone(crops: Path) -> None:
-    with pytest.raises(UsageError, match="layout, mean, std and transform are for torch's DataLoader"):
+    with pytest.raises(UsageError, match="layout, mean, std, dtype and transform are for torch's DataLoader"):
         dd.ClipLoader(clips(crops, layout="CTHW"), batch_size=2)
+    with pytest.raises(UsageError, match="for torch's DataLoader"):
+        dd.ClipLoader(clips(crops, dtype=torch.float32), batch_size=2)

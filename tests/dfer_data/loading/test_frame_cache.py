@@ -119,7 +119,7 @@ def test_damage_is_found_when_a_clip_is_decoded(crops: Path, tmp_path: Path, num
 
 
 def test_a_dataset_that_keeps_its_frames_is_pickled_without_them(crops: Path) -> None:
-    data = FaceClipDataset(crops, fold=3, size_px=32, keep_in_memory=True, draw=FrameDraw(seed=1))
+    data = FaceClipDataset(crops, fold=3, size_px=32, draw=FrameDraw(seed=1, keep_in_memory=True))
     frames = data[0].frames
     content = pickle.dumps(data)
     assert len(content) < cache_bytes(data) / 10

@@ -6,6 +6,7 @@ import base64
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 
 import dfer_data as dd
 from dfer_data.errors import UsageError
+from tests.crops import write_crops
 
 
 def test_frames_are_a_table(workspace: Path) -> None:
@@ -50,3 +52,63 @@ def test_a_dataset_shows_itself_in_a_notebook(crops: Path, tmp_path: Path) -> No
     assert picture is not None
     assert picture.shape == (7 * 64, 8 * 64, 3)  # eight frames of a clip of each class
     assert repr(data).endswith("70 clips, 7 classes)")
+
+
+@pytest.mark.parametrize("num_frames", [2, 8, 16, 24])
+def test_a_clip_is_read_with_any_number_of_frames(crops: Path, num_frames: int) -> None:
+    frames = dd.read_clip(crops, "00001", num_frames=num_frames, size_px=32)
+    items = dd.FaceClipDataset(crops, clip_ids=["00001"], num_frames=num_frames, size_px=32)
+    assert np.array_equal(frames, items[0].frames.numpy())
+
+
+def test_a_number_of_frames_that_is_not_stored_is_refused(crops: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="15 is not a multiple"):
+        dd.read_clip(crops, "00001", num_frames=15)
+    source = write_crops(tmp_path / "source", num_clips=7)
+    dd.prepare("dfew", source=source, out=tmp_path / "baked", detector="none", store="clips16", engine="inline")
+    assert dd.read_clip(tmp_path / "baked", "00001", size_px=32).shape == (16, 3, 32, 32)
+    with pytest.raises(UsageError, match="16 frames per clip, not 8; prepare with --store frames"):
+        dd.read_clip(tmp_path / "baked", "00001", num_frames=8)
+
+
+def test_a_fold_is_split_into_clips_that_can_be_read(crops: Path) -> None:
+    data = dd.open_dataset(crops)
+    clips = data.split(3)
+    in_order = [*clips.train, *clips.val, *clips.test, *clips.test_without_face]
+    untrainable = "00023"  # a train clip without a face
+    assert sorted(in_order) == [clip_id for clip_id in data.fold("3") if clip_id != untrainable]
+    assert {data.fold("3")[clip_id] for clip_id in clips.train + clips.val} == {"train"}
+    assert {data.fold("3")[clip_id] for clip_id in clips.test + clips.test_without_face} == {"test"}
+    assert clips.test_without_face == ("00016",)
+    assert len(dd.FaceClipDataset(data, clip_ids=clips.train + clips.val + clips.test)) == len(in_order) - 1
+    assert clips == data.split(3, val="blocks")
+    assert data.split(3, val="none").val == ()
+    random = data.split(3, val="random", val_share=0.5)
+    assert len(random.val) > 2 * len(clips.val)
+    assert random.val != data.split(3, val="random", val_share=0.5, seed=1).val
+
+
+def test_whole_groups_are_held_out_where_every_clip_has_one(crops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = dd.open_dataset(crops)
+    plain_clip = data.clip
+    monkeypatch.setattr(data, "clip", lambda clip_id: plain_clip(clip_id) | {"group": f"person {int(clip_id) % 5}"})
+    clips = data.split(3)
+    held_out = {int(clip_id) % 5 for clip_id in clips.val}
+    assert len(held_out) == 1
+    assert not held_out & {int(clip_id) % 5 for clip_id in clips.train}
+    assert clips == data.split(3, val="groups") != data.split(3, val="blocks")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"val": "people"}, "val 'people': one of auto, none, blocks, groups, random"),
+        ({"val_share": 1.0}, "val_share 1.0: a share between 0 and 1"),
+        ({"val": "groups"}, r"has no group \(person\)"),
+        ({"fold": 9}, "has no fold '9'"),
+        ({"fold_set": "mine"}, "has no set of folds 'mine'"),
+    ],
+)
+def test_a_split_that_cannot_be_made_is_refused(crops: Path, options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        dd.open_dataset(crops).split(**{"fold": 3, **options})

@@ -36,7 +36,7 @@ def exported(trained: Done, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_an_exported_model_says_what_the_run_says(trained: Done, exported: Path, crops: Path) -> None:
     data = open_dataset(crops)
-    clips = cross_dataset.tested_clips(data, folds=["3"])
+    clips = cross_dataset.tested_clips(data, folds=["3"], fold_set="official")
     run, graph = (
         evaluate_on(open_model(source), data, clips, is_masked=False, device=torch.device("cpu"))
         for source in (trained.folder, exported)

@@ -11,7 +11,7 @@ from torch import nn
 from dfer_data import read_clip
 from dfer_data.errors import CorruptShardError
 from lstpnet.batches.normalize import normalised
-from lstpnet.evaluation.clip_logits import Control, predict_clips
+from lstpnet.evaluation.clip_logits import Control, _parts, predict_clips
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.training.initial_model import network_of_recipe
 from tests.lstpnet.conftest import quick
@@ -86,3 +86,21 @@ def test_bf16_is_close_to_f32(model: LSTPNet, crops: Path) -> None:
 def test_damage_is_named(model: LSTPNet, damaged_crops: Path) -> None:
     with pytest.raises(CorruptShardError, match=r"00000\.safetensors: frame \d+ of clip 00001"):
         predict(model, damaged_crops, ids=("00001",))
+
+
+def test_a_cpu_computes_a_batch_in_small_parts_and_never_one_clip_of_several() -> None:
+    for num_clips in range(1, 70):
+        parts = _parts(num_clips, CPU)
+        assert [row for part in parts for row in range(num_clips)[part]] == list(range(num_clips))
+        sizes = {len(range(num_clips)[part]) for part in parts}
+        assert max(sizes) <= 4
+        assert min(sizes) >= min(2, num_clips)
+        assert _parts(num_clips, torch.device("cuda")) == [slice(0, num_clips)]
+
+
+@torch.no_grad()
+def test_the_parts_of_a_batch_have_the_logits_of_the_whole() -> None:
+    torch.manual_seed(0)
+    model, clips = LSTPNet(num_classes=3, width_multiplier=0.125).eval(), torch.rand(7, 16, 3, 32, 32)
+    parts = [model(clips[part]) for part in _parts(7, CPU)]
+    torch.testing.assert_close(torch.cat(parts), model(clips), atol=1e-5, rtol=0)

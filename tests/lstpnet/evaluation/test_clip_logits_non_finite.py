@@ -36,16 +36,17 @@ RECIPE = Recipe(name="own", size_px=32, input_norm="none", precision="f32")
 
 
 class Broken(torch.nn.Module):
-    """Seven logits, of which the first clip of each batch has one that is not finite."""
+    """Seven logits, of which the first clip of all has one that is not finite."""
 
     def __init__(self, value: float) -> None:
         super().__init__()
-        self._value = value
+        self._value, self._is_first = value, True
 
     def forward(self, clips: torch.Tensor) -> torch.Tensor:
         """Map (B, T, 3, H, W) to (B, 7)."""
         logits = clips.mean(dim=(1, 2, 3, 4))[:, None].repeat(1, 7)
-        logits[0, 2] = self._value
+        if self._is_first:
+            logits[0, 2], self._is_first = self._value, False
         return logits
 
 

@@ -24,7 +24,7 @@ __all__ = ["plain"]
 
 def result_on(run: Path, crops: Path, *, folds: tuple[str, ...]) -> CrossResult:
     data = open_dataset(crops)
-    clips = cross_dataset.tested_clips(data, folds=folds or ("3",))
+    clips = cross_dataset.tested_clips(data, folds=folds or ("3",), fold_set="official")
     return evaluate_on(open_model(run), data, clips, is_masked=False, device=torch.device("cpu"), folds=folds)
 
 

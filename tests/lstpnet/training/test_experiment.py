@@ -11,11 +11,13 @@ import pytest
 from dfer_data import open_dataset
 from dfer_data.config import PrepareConfig, Request
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
+from dfer_data.loading.holdout import HOLD_OUT
+from dfer_data.loading.holdout_kinds import Validation
 from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
+from lstpnet.dataset_identity import data_words
 from lstpnet.training.experiment import Experiment, _how_prepared, make_experiment
-from lstpnet.training.holdout import HOLD_OUT
 from tests.crops import MISSING, SHORT, fold_of, label_of, prepare_crops, write_crops
 from tests.dfer_data import tiny
 from tests.lstpnet.conftest import quick
@@ -116,6 +118,13 @@ def test_blocks_of_ferv39k_are_cut_in_each_scene_and_in_each_class_where_ids_are
         assert places[1] == places[0] + 1
 
 
+@pytest.mark.parametrize("val", ["none", "blocks", "random"])
+def test_a_split_from_python_is_the_split_of_a_training(crops: Path, val: Validation) -> None:
+    trained, split = made(crops, seed=2, val=val), open_dataset(crops).split(3, val=val, seed=2)
+    assert (trained.train_ids, trained.val_ids, trained.seen_test_ids) == (split.train, split.val, split.test)
+    assert trained.faceless_test_ids == split.test_without_face
+
+
 def test_short_clips_are_left_out_only_when_asked_for_and_the_protocol_says_so(crops: Path) -> None:
     plain, strict = made(crops), made(crops, min_frames=16)
     assert "all clips count" in plain.protocol()
@@ -133,7 +142,7 @@ def test_the_protocol_is_one_line_with_everything_that_was_measured(crops: Path)
     line, torn = experiment.protocol(), f"{100 * 2 / (len(experiment.train_ids + experiment.val_ids) - 1):.2g}"
     assert len(line.splitlines()) == 1
     for words in (
-        f"data {open_dataset(crops).document['sha256'][:12]}",
+        f"data {data_words(open_dataset(crops).identity())}",
         "official fold 3",
         f"n_train {len(experiment.train_ids)}",
         "n_test 14 (1 without a face, given the train prior)",
@@ -183,7 +192,7 @@ def test_impossible_experiments(crops: Path, arguments: dict[str, int], words: s
 
 
 def test_a_fold_without_a_test_clip_is_refused_before_training(crops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dfer_data.loading.prepared.PreparedDataset.fold", lambda self, name: {"00001": "train"})
+    monkeypatch.setattr("dfer_data.loading.prepared.PreparedDataset.fold", lambda *_, **__: {"00001": "train"})
     with pytest.raises(UsageError, match="fold 3 has no test clip"):
         made(crops)
 
@@ -205,7 +214,7 @@ def test_a_changed_fold_file_is_noticed(crops: Path, tmp_path: Path) -> None:
     ("name", "words"),
     [
         ("one.mp4", r"has no labels: training needs one per clip \(label/video\.mp4 in a folder\)"),
-        ("happy/one.mp4", "has no folds: prepare it again with --folds 5"),
+        ("happy/one.mp4", "out has no folds: cannot be trained on; `dfer folds .*/out --folds 5` adds them"),
     ],
 )
 def test_a_folder_of_videos_without_labels_or_folds(tmp_path: Path, name: str, words: str) -> None:

@@ -24,7 +24,7 @@ from lstpnet.training.experiment import Experiment, make_experiment
 from lstpnet.training.resume_state import load_state, state_path
 from lstpnet.training.run import run_state, train_run
 from tests.faults.conftest import SmallDisk, small_disk
-from tests.lstpnet.conftest import quick
+from tests.lstpnet.conftest import is_written, quick, wait_until
 from tests.workspace import ROOT
 
 __all__ = ["small_disk"]
@@ -198,6 +198,7 @@ def test_a_full_disk_leaves_state_and_checkpoint_and_it_goes_on(
 
     def fill(event: Any) -> None:
         if event.epoch == 1 and event.stage == "frames":
+            wait_until(lambda: is_written(folder, event))
             free = shutil.disk_usage(folder.parent).free
             filler.write_bytes(bytes(max(0, free - (1 << 20))))
 

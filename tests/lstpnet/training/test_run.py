@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,8 @@ from lstpnet.training.initial_model import network_of_recipe
 from lstpnet.training.run import run_state, train_run
 from tests.crops import MISSING, label_of
 from tests.dfer_data.tiny import tree
-from tests.lstpnet.conftest import QUICK, Done, quick, train
+from tests.lstpnet.conftest import QUICK, Done, is_written, quick, train, wait_until
+from tests.workspace import ROOT
 
 CPU = torch.device("cpu")
 FACELESS = f"{MISSING[0]:05d}"
@@ -89,7 +91,9 @@ def test_the_folder_of_a_run(validated: Done) -> None:
 def test_the_config_says_what_was_set_and_by_whom(plain: Done) -> None:
     config = json.loads((plain.folder / "config.json").read_bytes())
     assert config["settings"]["epochs"] == 2
-    assert config["settings"]["dataset_sha256"] == plain.experiment.data.document["sha256"]
+    hashes = [config["settings"][name] for name in ("dataset_sha256", "labels_sha256", "folds_sha256")]
+    assert hashes == list(astuple(plain.experiment.data.identity()))
+    assert config["settings"]["fold_set"] == "official"
     assert (config["settings"]["fold"], config["settings"]["seed"]) == (3, 0)
     assert (config["origins"]["epochs"], config["origins"]["optimizer"]) == ("command line", "recipe demo")
     assert (config["device"], config["settings"]["init_sha256"], config["torch"]) == ("cpu", None, torch.__version__)
@@ -166,9 +170,11 @@ def test_best_is_the_checkpoint_of_the_best_epoch(crops: Path, tmp_path: Path, m
     figures, kept = iter([(0.9, 0.9), (None, None), (0.1, 0.1), (None, None)]), []
 
     def keep(event: EpochDone) -> None:
+        wait_until(lambda: is_written(tmp_path, event))
         kept.append((tmp_path / "checkpoints/last.safetensors").read_bytes())
 
     monkeypatch.setattr("lstpnet.training.stage.StageLoop._figures", lambda self, clip_ids: next(figures))
+    monkeypatch.setattr("lstpnet.training.trainer.PAUSE_SECONDS", 0)
     train_run(experiment_with(crops, val="blocks", frame_epochs=0), tmp_path, device=CPU, on_event=keep)
     assert (tmp_path / "checkpoints/best.safetensors").read_bytes() == kept[0]
     assert (tmp_path / "checkpoints/last.safetensors").read_bytes() == kept[1] != kept[0]
@@ -324,7 +330,7 @@ def test_a_finished_run_with_other_settings_is_not_overwritten(
 
 
 def test_a_finished_run_on_other_data_is_not_overwritten(plain: Done, many_crops: Path) -> None:
-    with pytest.raises(UsageError, match=r"other settings \(dataset_sha256: '\w{64}' there, '\w{64}' now\)"):
+    with pytest.raises(UsageError, match=r"holds a run on other data \(.*\); choose another --out, or --force"):
         run_state(plain.folder, experiment_with(many_crops))
 
 
@@ -352,10 +358,15 @@ from pathlib import Path
 import torch
 from lstpnet.recipe_files import resolve_recipe
 from lstpnet.training.experiment import make_experiment
+from lstpnet.training import trainer
 from lstpnet.training.run import train_run
+from tests.lstpnet.conftest import is_written, wait_until
+
+trainer.PAUSE_SECONDS = 0
 
 def stop(event):
     if (event.stage, event.epoch) == (sys.argv[4], 1):
+        wait_until(lambda: is_written(Path(sys.argv[2]), event))
         os.kill(os.getpid(), signal.SIGKILL)
 
 torch.set_num_threads(1)
@@ -368,7 +379,8 @@ train_run(experiment, Path(sys.argv[2]), device=torch.device("cpu"), on_event=st
 def test_a_killed_run_starts_again_and_ends_as_if_nothing_had_happened(plain: Done, tmp_path: Path) -> None:
     folder = plain.experiment.run_folder(tmp_path)
     arguments = [str(plain.experiment.data.root), str(folder), repr(QUICK), "clips"]
-    done = subprocess.run([sys.executable, "-c", KILLED, *arguments], check=False, capture_output=True, timeout=120)
+    line = [sys.executable, "-c", KILLED, *arguments]
+    done = subprocess.run(line, check=False, capture_output=True, timeout=120, cwd=ROOT)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert len(metrics(folder)) == 2
     assert run_state(folder, plain.experiment) == "begun"

@@ -23,14 +23,14 @@ from lstpnet.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from lstpnet.device import autocast_dtype, pick_device
 from lstpnet.evaluation.clip_logits import predict_clips
 from lstpnet.training import initial_model as initial
-from lstpnet.training import stage
+from lstpnet.training import stage, trainer
 from lstpnet.training.events import EpochDone
 from lstpnet.training.experiment import Experiment, make_experiment
 from lstpnet.training.initial_model import estimate_seconds, initial_model, network_of_recipe
 from lstpnet.training.optim import build_optimizer, build_schedule
 from lstpnet.training.resume_state import load_state, state_path
 from lstpnet.training.trainer import TrainingResult, fit
-from tests.lstpnet.conftest import Done, quick
+from tests.lstpnet.conftest import Done, is_written, quick, wait_until
 from tests.workspace import ROOT
 
 CPU = torch.device("cpu")
@@ -69,14 +69,16 @@ def stored(experiment: Experiment, folder: Path, name: str = "last") -> dict[str
     return weights(model)
 
 
-def test_each_epoch_is_an_event_a_line_and_a_checkpoint(experiment: Experiment, tmp_path: Path) -> None:
+def test_each_epoch_is_an_event_a_line_and_a_checkpoint(
+    experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     events: list[EpochDone] = []
+    monkeypatch.setattr(trainer, "PAUSE_SECONDS", 0)
 
     def listen(event: EpochDone) -> None:
         events.append(event)
         assert len(metrics(tmp_path)) == len(events)
-        facts = json.loads((tmp_path / "checkpoints/last.json").read_bytes())
-        assert (facts["stage"], facts["epoch"]) == (event.stage, event.epoch)
+        wait_until(lambda: is_written(tmp_path, event))
 
     trained = run(experiment, tmp_path, on_event=listen)
     assert [(event.stage, event.epoch, event.num_epochs) for event in events] == [
@@ -186,9 +188,11 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_checkpoint(
     experiment: Experiment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before: dict[str, torch.Tensor] = {}
+    monkeypatch.setattr(trainer, "PAUSE_SECONDS", 0)
 
     def poison(event: EpochDone) -> None:
         if (event.stage, event.epoch) == ("clips", 1):
+            wait_until(lambda: is_written(tmp_path, event))
             before.update(stored(experiment, tmp_path))
             monkeypatch.setattr(stage, "normalised", lambda frames, norm: frames.float() * float("nan"))
 
@@ -349,13 +353,14 @@ torch.set_num_threads(1)
 from lstpnet.training.experiment import make_experiment
 from lstpnet.training.initial_model import initial_model
 from lstpnet.training.trainer import fit
-from tests.lstpnet.conftest import quick
+from tests.lstpnet.conftest import is_written, quick, wait_until
 
 recipe = quick(frame_epochs=1, epochs=1, size_px=224, batch_size=27)
 experiment = make_experiment(Path(sys.argv[1]), recipe, fold=3, seed=0)
 
 def on_event(event):
     print("epoch", event.stage, flush=True)
+    wait_until(lambda: is_written(Path(sys.argv[2]), event))
     taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (taken + 2**24, resource.RLIM_INFINITY))
 

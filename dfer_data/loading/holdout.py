@@ -10,27 +10,47 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
+import pyarrow as pa
 
 from dfer_data.errors import UsageError
-from dfer_data.loading.prepared import PreparedDataset
+from dfer_data.loading.holdout_kinds import Validation
 
 MAX_DISTANCE = 0.2
 """A run of ids whose class shares are further from those of all clips is no sample of them: ids are sorted by class."""
 
 
+class HeldOutFrom(Protocol):
+    """What a holdout reads of a prepared dataset."""
+
+    root: Path
+    """Its folder, for messages."""
+    document: dict[str, Any]
+    """The content of its dataset.json."""
+
+    def index(self, clip_ids: Sequence[str]) -> pa.Table:
+        """Return clip_id, status, label, num_frames... of clips, in their order."""
+        ...
+
+    def clip(self, clip_id: str) -> dict[str, Any]:
+        """Return the row of a clip in the manifest."""
+        ...
+
+
 class _HoldOut(Protocol):
-    def __call__(self, dataset: PreparedDataset, clip_ids: Sequence[str], *, share: float, seed: int) -> set[str]: ...
+    def __call__(self, dataset: HeldOutFrom, clip_ids: Sequence[str], *, share: float, seed: int) -> set[str]: ...
 
 
-def _none(dataset: PreparedDataset, clip_ids: Sequence[str], *, share: float, seed: int) -> set[str]:
+def _none(dataset: HeldOutFrom, clip_ids: Sequence[str], *, share: float, seed: int) -> set[str]:
     return set()
 
 
-def _blocks(dataset: PreparedDataset, clip_ids: Sequence[str], *, share: float, seed: int) -> set[str]:
+def _blocks(dataset: HeldOutFrom, clip_ids: Sequence[str], *, share: float, seed: int) -> set[str]:
     """Choose one run of neighbouring ids over all classes, in FERV39k one in each scene, as its folds are cut."""
     rng = np.random.default_rng((seed, 7))
     labels = _labels(dataset, clip_ids)
@@ -80,7 +100,7 @@ def torn_share(train_ids: Sequence[str], val_ids: Sequence[str]) -> float:
     return sum(a != b for a, b in itertools.pairwise(is_held_out)) / max(1, len(is_held_out) - 1)
 
 
-def _random(dataset: PreparedDataset, clip_ids: Sequence[str], *, share: float, seed: int) -> set[str]:
+def _random(dataset: HeldOutFrom, clip_ids: Sequence[str], *, share: float, seed: int) -> set[str]:
     """Draw clips of each class (FERV39k: of each scene and class); most of their neighbours stay in train."""
     rng = np.random.default_rng((seed, 8))
     held_out_ids: set[str] = set()
@@ -91,7 +111,7 @@ def _random(dataset: PreparedDataset, clip_ids: Sequence[str], *, share: float, 
     return held_out_ids
 
 
-def _groups(dataset: PreparedDataset, clip_ids: Sequence[str], *, share: float, seed: int) -> set[str]:
+def _groups(dataset: HeldOutFrom, clip_ids: Sequence[str], *, share: float, seed: int) -> set[str]:
     """Choose whole groups (people) in random order until they reach the share; at least one stays in train."""
     ids_by_group: dict[str, list[str]] = defaultdict(list)
     for clip_id in clip_ids:
@@ -111,7 +131,50 @@ def _groups(dataset: PreparedDataset, clip_ids: Sequence[str], *, share: float, 
     return held_out_ids
 
 
-HOLD_OUT: Mapping[str, _HoldOut] = MappingProxyType(
+@dataclass(frozen=True)
+class FoldSplit:
+    """The clips of a fold, each list in the order of ids; all have a face but those of `test_without_face`."""
+
+    train: tuple[str, ...]
+    """Ids of the clips to train on."""
+    val: tuple[str, ...]
+    """Ids held out of the fold's train part, to choose an epoch by."""
+    test: tuple[str, ...]
+    """Ids of the test clips that can be read."""
+    test_without_face: tuple[str, ...]
+    """Ids of the other test clips. A comparable result counts them too, with a fixed prediction."""
+
+
+def split_of_fold(
+    dataset: HeldOutFrom, splits: Mapping[str, str], *, val: Validation | Literal["auto"], share: float, seed: int
+) -> FoldSplit:
+    """Split the clips of a fold (clip id -> train or test), as `dfer train` does; see `PreparedDataset.split`."""
+    if val != "auto" and val not in get_args(Validation):
+        raise UsageError(f"val {val!r}: one of auto, {', '.join(get_args(Validation))} is needed")
+    if not 0 < share < 1:
+        raise UsageError(f"val_share {share}: a share between 0 and 1 is needed")
+    rows = dataset.index(sorted(splits))
+    columns = (rows[name].to_pylist() for name in ("clip_id", "status"))
+    has_face = {clip_id: status != "failed" for clip_id, status in zip(*columns, strict=True)}
+    train_ids = [clip_id for clip_id in has_face if splits[clip_id] == "train" and has_face[clip_id]]
+    kind: Validation = ("groups" if _has_groups(dataset, train_ids) else "blocks") if val == "auto" else val
+    held_out_ids = HOLD_OUT[kind](dataset, train_ids, share=share, seed=seed) if train_ids else set()
+    test_ids = [clip_id for clip_id in has_face if splits[clip_id] == "test"]
+    return FoldSplit(
+        tuple(clip_id for clip_id in train_ids if clip_id not in held_out_ids),
+        tuple(sorted(held_out_ids)),
+        tuple(clip_id for clip_id in test_ids if has_face[clip_id]),
+        tuple(clip_id for clip_id in test_ids if not has_face[clip_id]),
+    )
+
+
+def _has_groups(dataset: HeldOutFrom, clip_ids: Sequence[str]) -> bool:
+    """Return whether every clip has a group (person), and there are two or more of them."""
+    groups = {dataset.clip(clip_id)["group"] for clip_id in clip_ids}
+    return len(groups) > 1 and all(isinstance(group, str) for group in groups)
+
+
+HOLD_OUT: Mapping[Validation, _HoldOut] = MappingProxyType(
     {"none": _none, "blocks": _blocks, "groups": _groups, "random": _random}
 )
 """Kind of validation -> function (dataset, train clips, share, seed) that returns the held-out clips."""
@@ -125,13 +188,13 @@ HOLD_OUT_WORDS: Mapping[str, str] = MappingProxyType(
 """Kind of validation -> its words in protocol lines."""
 
 
-def _labels(dataset: PreparedDataset, clip_ids: Sequence[str]) -> dict[str, str]:
+def _labels(dataset: HeldOutFrom, clip_ids: Sequence[str]) -> dict[str, str]:
     """Return clip id -> label, in the order of ids."""
     rows = dataset.index(sorted(clip_ids))
     return dict(zip(rows["clip_id"].to_pylist(), map(str, rows["label"].to_pylist()), strict=True))
 
 
-def _by_scene(dataset: PreparedDataset, labels: Mapping[str, str]) -> list[dict[str, str]]:
+def _by_scene(dataset: HeldOutFrom, labels: Mapping[str, str]) -> list[dict[str, str]]:
     """Return FERV39k's labels by scene, whose ids are scene/emotion/number; those of other datasets as one part."""
     has_scenes = dataset.document["dataset"] == "ferv39k"
     scenes: dict[str, dict[str, str]] = defaultdict(dict)
@@ -140,7 +203,7 @@ def _by_scene(dataset: PreparedDataset, labels: Mapping[str, str]) -> list[dict[
     return [scenes[scene] for scene in sorted(scenes)]
 
 
-def _strata(dataset: PreparedDataset, clip_ids: Sequence[str]) -> list[list[str]]:
+def _strata(dataset: HeldOutFrom, clip_ids: Sequence[str]) -> list[list[str]]:
     """Return the clips of each class (FERV39k: of each scene and class) in the order of ids."""
     strata: dict[tuple[str, int], list[str]] = defaultdict(list)
     for number, labels in enumerate(_by_scene(dataset, _labels(dataset, clip_ids))):

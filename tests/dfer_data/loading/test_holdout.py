@@ -7,8 +7,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from dfer_data.loading.holdout import held_out_run, torn_share
 from dfer_data.sources.official_counts import official
-from lstpnet.training.holdout import held_out_run, torn_share
 
 
 def named(labels: str) -> dict[str, str]:
