@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dfer_data.errors import UsageError
-from lstpnet.checkpoints.model_settings import ModelSettings
+from dfer_data.shards.identity import OFFICIAL_SET
+from lstpnet.checkpoints.model_settings import ModelSettings, RuntimeSettings
+from lstpnet.recipe import FoldSettings
 
 from ._support import console
 from ._support.options import JsonFlag, refuse_targets, require_torch
-from ._support.setting_options import takes_settings
+from ._support.setting_options import own_settings, takes_settings
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
+    from dfer_data.shards.identity import DatasetIdentity
     from lstpnet.checkpoints.open_model import OpenedModel
+    from lstpnet.evaluation.computation import Computation
     from lstpnet.evaluation.cross_dataset import CrossResult
     from lstpnet.evaluation.features import Features
 
@@ -26,7 +32,7 @@ Source = Annotated[
 Data = Annotated[str, typer.Option(help="Prepared dataset, a folder or URL.")]
 Fold = Annotated[
     str | None,
-    typer.Option(help="Only the test clips of official folds: 3, or 1,3, or all.", show_default="every clip"),
+    typer.Option(help="Only the test clips of folds: 3, or 1,3, or all.", show_default="every clip"),
 ]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="KEY=VALUE: sampler, sample_by, short, min_frames, batch_size, model.")
@@ -34,7 +40,7 @@ Overrides = Annotated[
 Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best available")]
 
 
-@takes_settings(ModelSettings)
+@takes_settings(FoldSettings, ModelSettings, RuntimeSettings)
 def evaluate(
     source: Source,
     data: Data,
@@ -60,27 +66,32 @@ def evaluate(
     its fold's train part, as in `dfer report`; without --fold it counts as wrong.
     """
     require_torch()
-    from lstpnet.device import pick_device
+    from lstpnet.evaluation.computation import computation, with_runtime
     from lstpnet.evaluation.cross_dataset import evaluate_on
 
-    opened, dataset, clip_ids = _open(source, data, fold, protocol, overrides, given=given)
+    runtime = RuntimeSettings(**own_settings(RuntimeSettings, given)).runtime
+    opened, tested = _open(source, data, fold, protocol, overrides, given=given)
+    dataset = tested.dataset
     if out is not None:
         refuse_targets(out, force=force)
+    opened, torch_device = with_runtime(opened, runtime, device=device)
     _warn_if_synthetic(source, dataset, opened)
     with console.progress("evaluating", unit="clips") as advance:
         result = evaluate_on(
             opened,
             dataset,
-            clip_ids,
+            tested.clip_ids,
             is_masked=is_masked,
-            device=pick_device(device),
-            folds=_folds_of(dataset, fold),
+            device=torch_device,
+            folds=tested.folds,
+            fold_set=tested.fold_set,
             on_progress=advance,
         )
     if out is not None:
         has_same_classes = set(opened.class_names) == set(dataset.class_names)
         _write(out, result, opened.class_names, has_same_classes=has_same_classes)
-    _print_result(source, dataset, opened, result, is_masked=is_masked, as_json=as_json)
+    by = computation(opened, torch_device)
+    _print_result(source, tested, opened, result, by, is_masked=is_masked, as_json=as_json)
 
 
 def _warn_if_synthetic(source: Path, dataset: PreparedDataset, opened: OpenedModel) -> None:
@@ -92,7 +103,7 @@ def _warn_if_synthetic(source: Path, dataset: PreparedDataset, opened: OpenedMod
         console.warn(f"{dataset.root} shows {SYNTHETIC_DATA_NOTE}")
 
 
-@takes_settings(ModelSettings)
+@takes_settings(FoldSettings, ModelSettings)
 def features(
     source: Source,
     data: Data,
@@ -116,7 +127,8 @@ def features(
     refuse_targets(out, force=force)
     if source.is_dir() and custom_model_of(source):  # its code need not run
         raise UsageError(f"{source} holds a custom model; only LSTPNet has these features")
-    opened, dataset, clip_ids = _open(source, data, fold, None, overrides, given=given)
+    opened, tested = _open(source, data, fold, None, overrides, given=given)
+    dataset, clip_ids = tested.dataset, tested.clip_ids
     if not isinstance(opened.model, LSTPNet):
         raise UsageError(f"{source} holds no LSTPNet, which alone has these features")
     rows = dataset.index(clip_ids)
@@ -155,36 +167,71 @@ def _open(
     overrides: list[str] | None,
     *,
     given: dict[str, Any],
-) -> tuple[OpenedModel, PreparedDataset, tuple[str, ...]]:
-    """Return the opened model, the dataset and the ids of the selected clips.
+) -> tuple[OpenedModel, _Tested]:
+    """Return the opened model, and the selected clips of the dataset.
 
-    `given`: how to open the model; `--set model=...` is another spelling of `--custom-model`.
+    `given`: set of folds, and how to open the model; `--set model=...` is another spelling of `--custom-model`.
     """
     from dfer_data.loading.prepared import open_dataset
     from dfer_data.settings import parse_assignments
     from lstpnet.checkpoints.open_model import CHANGEABLE, open_model, with_changes
-    from lstpnet.evaluation.cross_dataset import tested_clips
     from lstpnet.protocol import preset
 
     if not source.exists():
         raise UsageError(f"{source}: this run or checkpoint does not exist")
     dataset = open_dataset(data)
-    clip_ids = tested_clips(dataset, folds=_folds_of(dataset, fold))
+    tested = _tested(dataset, fold, given.get("fold_set"))
+    given = own_settings(ModelSettings, given)
     changes, assignments = {}, parse_assignments(overrides or [])
     if "model" in assignments:
         given = {"custom_model": str(assignments.pop("model")), **given}
     if protocol is not None:
         values = preset(protocol, dataset=str(dataset.document["dataset"])).values
         changes = {key: value for key, value in values.items() if key in CHANGEABLE}
-    return with_changes(open_model(source, **given), changes | assignments), dataset, clip_ids
+    return with_changes(open_model(source, **given), changes | assignments), tested
 
 
-def _folds_of(dataset: PreparedDataset, fold: str | None) -> list[str]:
-    """Return the folds that `--fold` names; none without it."""
-    all_folds = sorted(dataset.document["counts"]["folds"], key=int)
+@dataclass(frozen=True)
+class _Tested:
+    """The clips of a dataset that a command reads."""
+
+    dataset: PreparedDataset
+    clip_ids: tuple[str, ...]
+    folds: Sequence[str]
+    """Folds whose test clips these are; empty for every labelled clip."""
+    fold_set: str
+    """Name of the set of these folds."""
+
+    @property
+    def identity(self) -> DatasetIdentity:
+        """Hashes of the clips and labels, and of the folds if any is read."""
+        identity = self.dataset.identity(self.fold_set)
+        return identity if self.folds else replace(identity, folds_sha256="")
+
+    @property
+    def fold_words(self) -> str:
+        """The folds as a part of the protocol line; empty without folds."""
+        if not self.folds:
+            return ""
+        words = f"fold{'s' * (len(self.folds) > 1)} {' '.join(self.folds)}"
+        return f"official {words}; " if self.fold_set == OFFICIAL_SET else f"{words} of {self.fold_set}; "
+
+
+def _tested(dataset: PreparedDataset, fold: str | None, fold_set: str | None) -> _Tested:
+    """Return the test clips of the folds that `--fold` names; every labelled clip without it."""
+    from lstpnet.dataset_identity import chosen_fold_set
+    from lstpnet.evaluation.cross_dataset import tested_clips
+
+    if fold is None:
+        if fold_set is not None:
+            raise UsageError("--fold-set needs --fold, such as --fold all")
+        return _Tested(dataset, tested_clips(dataset, folds=(), fold_set=OFFICIAL_SET), (), OFFICIAL_SET)
+    chosen_set = chosen_fold_set(dataset, fold_set)
+    all_folds = dataset.fold_names(chosen_set)
     if fold == "all" and not all_folds:
         raise UsageError(f"{dataset.root} has no folds; omit --fold to use every clip")
-    return all_folds if fold == "all" else [word.strip() for word in fold.split(",")] if fold else []
+    folds = all_folds if fold == "all" else [word.strip() for word in fold.split(",")]
+    return _Tested(dataset, tested_clips(dataset, folds=folds, fold_set=chosen_set), folds, chosen_set)
 
 
 def _write(out: Path, result: CrossResult, class_names: tuple[str, ...], *, has_same_classes: bool) -> None:
@@ -203,18 +250,31 @@ def _write(out: Path, result: CrossResult, class_names: tuple[str, ...], *, has_
 
 
 def _print_result(
-    source: Path, dataset: PreparedDataset, opened: OpenedModel, result: CrossResult, *, is_masked: bool, as_json: bool
+    source: Path,
+    tested: _Tested,
+    opened: OpenedModel,
+    result: CrossResult,
+    by: Computation,
+    *,
+    is_masked: bool,
+    as_json: bool,
 ) -> None:
     from dfer_data.config import PrepareConfig
     from lstpnet.batches.recipe_clips import size_words
+    from lstpnet.dataset_identity import data_words
     from lstpnet.protocol import placement
 
+    dataset, identity = tested.dataset, tested.identity
     scores, names = result.scores, opened.class_names
     recalls = dict(zip(names, scores.recalls, strict=True))
     document = {
         "source": str(source),
         "data": str(dataset.root),
-        "dataset_sha256": dataset.document["sha256"],
+        "dataset_sha256": identity.content_sha256,
+        "labels_sha256": identity.labels_sha256,
+        "folds_sha256": identity.folds_sha256,
+        "folds": list(tested.folds),
+        "fold_set": tested.fold_set if tested.folds else "",
         "war": scores.war,
         "uar": scores.uar,
         "n": scores.num_clips,
@@ -233,6 +293,8 @@ def _print_result(
         "size_px": opened.recipe.size_px,
         "resize": opened.recipe.resize,
         "decode": opened.recipe.decode,
+        "runtime": by.runtime,
+        "precision": by.precision,
     }
     if as_json:
         console.print_json(document)
@@ -252,7 +314,8 @@ def _print_result(
     recipe = opened.recipe
     size = size_words(recipe, PrepareConfig.from_dict(dataset.document["config"]))
     console.say(
-        f"protocol: data {dataset.document['sha256'][:12]}; "
+        f"protocol: data {data_words(identity)}; {tested.fold_words}"
         f"sampler {recipe.sampler}{placement(recipe.sample_by, recipe.reference_fps)}; short clips {recipe.short}; "
         f"at least {recipe.least_frames} frames; {size}; logits {'masked' if is_masked else 'not masked'}"
+        f"{'' if by.is_plain else f'; computed by {by.runtime} in {by.precision}'}"
     )

@@ -174,11 +174,12 @@ def _file_name(clip_name: str) -> str:
 def _write_picture(dataset: PreparedDataset, clip_id: str, path: Path) -> str:
     import cv2
 
+    from dfer_data.draw.origin_mark import marked_png
     from dfer_data.inspection.dataset_sheets import clip_picture
     from dfer_data.storage.files import write_atomically
 
     _, png = cv2.imencode(".png", clip_picture(dataset, clip_id)[:, :, ::-1])
-    write_atomically(path, png.tobytes(), work=path.parent)
+    write_atomically(path, marked_png(png.tobytes(), clip_id), work=path.parent)
     return str(path)
 
 
@@ -204,6 +205,7 @@ def _write_video(
                 path,
                 redetected.marks,
                 frames=redetected.frames,
+                origin=name,
                 caption=lambda frame: f"{name}  frame {frame.index}  {frame.pts_seconds:.2f} s",
                 on_progress=lambda number: advance(number, clip["num_source_frames"] or number),
             )

@@ -12,30 +12,46 @@ from typing import Annotated, TextIO
 
 import typer
 
-from ._support import exit_codes
+from ._support import command_line, exit_codes
 from ._support.setting_options import PanelCommand
+from .compact import compact
 from .datasets import datasets
 from .demo import demo
 from .detectors import detectors_app
 from .doctor import doctor
 from .evaluate import evaluate, features
+from .folds import folds
 from .inspect import inspect
+from .look import look
 from .model import model_app
 from .predict import predict
 from .prepare import prepare
 from .recipes import recipes_app
+from .relabel import relabel
+from .remove import remove
 from .report import report
+from .status import status
 from .sweep import sweep
 from .synth import synth
 from .train import train
 from .verify import verify
 from .weights import weights_app
 
+OPENMP_SETTINGS = {"OMP_WAIT_POLICY": "PASSIVE"}
+"""How torch's threads wait for each other unless the environment says otherwise: asleep, since threads that wait in a
+loop take the cores from other programs, and from the threads that they wait for."""
+
 # Plain-text help: with rich, `dfer --help` would take three times as long.
 app = typer.Typer(name="dfer", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.command(cls=PanelCommand)(prepare)
+app.command()(status)
 app.command()(verify)
 app.command()(inspect)
+app.command()(look)
+app.command()(folds)
+app.command()(relabel)
+app.command()(remove)
+app.command()(compact)
 app.command(cls=PanelCommand)(train)
 app.command()(sweep)
 app.command(cls=PanelCommand)(report)
@@ -80,6 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: that of this process) and return its exit code; see `exit_codes.ExitCode`."""
     arguments, debug = _take_debug(sys.argv[1:] if argv is None else argv)
     if argv is None:
+        # before torch is loaded: its threads sleep while they wait for each other, and take no turn from other programs
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         _open_closed_streams()
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's SIGTERM is handled like Ctrl+C
     for stream in (sys.stdout, sys.stderr):
@@ -113,6 +131,7 @@ def _open_closed_streams() -> None:
 
 def _run(arguments: list[str]) -> int:
     """Run typer with the arguments and return the exit code; typer ends every command with SystemExit."""
+    command_line.WORDS.set(tuple(arguments))
     try:
         typer.main.get_command(app).main(args=arguments, prog_name="dfer")
     except SystemExit as stop:

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dfer_data.config import Limits
-from dfer_data.errors import UsageError, WorkerError
-from lstpnet.checkpoints.model_settings import ModelSettings
+from dfer_data.errors import WorkerError
+from lstpnet.checkpoints.model_settings import ModelSettings, RuntimeSettings
 from lstpnet.prediction.video_settings import VideoSettings
 
 from ._support import console
 from ._support.exit_codes import ExitCode
+from ._support.model_choice import model_or_only_run
 from ._support.options import JsonFlag, NumWorkers, require_torch
 from ._support.predict_files import check_outputs, folder_of_strips, videos_named
 from ._support.setting_options import own_settings, takes_settings
@@ -25,12 +26,16 @@ if TYPE_CHECKING:
     from lstpnet.prediction.finished_videos import FinishedVideos
 
 
-@takes_settings(VideoSettings, ModelSettings, Limits)
+@takes_settings(VideoSettings, ModelSettings, RuntimeSettings, Limits)
 def predict(
     sources: Annotated[list[str], typer.Argument(help="Videos, folders of videos, or patterns such as 'in/*.mp4'.")],
     model: Annotated[
-        Path, typer.Option(help="Folder of a finished run, exported .onnx, or a checkpoint of the authors' code.")
-    ],
+        Path | None,
+        typer.Option(
+            help="Folder of a finished run, exported .onnx, or a checkpoint of the authors' code.",
+            show_default="the only finished run below runs/ on real faces",
+        ),
+    ] = None,
     csv: Annotated[Path | None, typer.Option(help="CSV to write: one row per window.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Folder for one plot over time per video.")] = None,
     annotate: Annotated[
@@ -56,7 +61,7 @@ def predict(
     require_torch()
     from dfer_data.processes import num_cores
     from lstpnet.checkpoints.open_model import open_model
-    from lstpnet.device import pick_device
+    from lstpnet.evaluation.computation import computation, with_runtime
     from lstpnet.prediction.finished_videos import input_video, model_sha256
     from lstpnet.prediction.video import with_folded_norms
     from lstpnet.predictions import SCORES_NOTE
@@ -65,14 +70,17 @@ def predict(
     from ._support.predict_run import PredictRun, is_retryable
 
     settings, opening = VideoSettings(**own_settings(VideoSettings, given)), own_settings(ModelSettings, given)
-    limits = Limits(**own_settings(Limits, given))
-    if not model.exists():
-        raise UsageError(f"{model}: this run or model does not exist")
-    paths, torch_device = videos_named(sources), pick_device(device)
+    limits, runtime = (
+        Limits(**own_settings(Limits, given)),
+        RuntimeSettings(**own_settings(RuntimeSettings, given)).runtime,
+    )
+    model = model_or_only_run(model, checkpoint=opening.get("checkpoint", "last"))
+    paths = videos_named(sources)
     folders = {"plots": plots, "annotate": annotate, "attention": attention}
     given_folders = {option: folder for option, folder in folders.items() if folder is not None}
     outputs = check_outputs(csv, given_folders, paths, force=force, resume=resume)
-    opened = with_folded_norms(open_model(model, **opening))
+    opened, torch_device = with_runtime(open_model(model, **opening), runtime, device=device)
+    opened = with_folded_norms(opened)
     strips = folder_of_strips(attention, opened, outputs.names, force=force or resume, as_json=as_json)
     run = PredictRun(opened, settings, torch_device, outputs, strips, workers or num_cores(), limits, as_json=as_json)
     if run.warning:
@@ -88,7 +96,9 @@ def predict(
             finished.remove()
     if as_json:
         names = {"class_names": list(opened.class_names), "synthetic_model": opened.is_synthetic}
-        console.print_json({**names, "note": SCORES_NOTE, "videos": documents})
+        console.print_json(
+            {**names, **vars(computation(opened, torch_device)), "note": SCORES_NOTE, "videos": documents}
+        )
     console.warn(SCORES_NOTE)
     if any(document["problem"] for document in documents):
         raise typer.Exit(ExitCode.PARTIAL)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dfer_data.config import FAST_DETECT_EVERY, PREPARE_SETTINGS
+from dfer_data.config import FAST_DETECT_EVERY, PREPARE_SETTINGS, Revision
 from dfer_data.errors import UsageError
+from dfer_data.settings import settings_of
 
 from ._support import console
 from ._support.exit_codes import ExitCode
@@ -19,27 +20,17 @@ from ._support.settings import dataset_folder, settings_to_use
 if TYPE_CHECKING:
     from dfer_data.preparation.run import PreparationPlanned
 
-_RETRY = "Resume and retry"
+_RETRY = "Resume, retry, update"
 _OF_DETECTOR = ("backbone", "weights", "score_threshold")
 
 
-@takes_settings(*PREPARE_SETTINGS)
+@takes_settings(*PREPARE_SETTINGS, Revision)
 def prepare(
     dataset: Annotated[str, typer.Argument(help="dfew, ferv39k, afew... (`dfer datasets` lists all), or folder.")],
     overrides: SetFlag = None,
     fast: Annotated[bool, typer.Option("--fast", help="The same as --detect-every 5.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")] = False,
     as_json: JsonFlag = False,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Remake shards with failed clips.", rich_help_panel=_RETRY)
-    ] = False,
-    retry_code: Annotated[
-        str | None,
-        typer.Option(metavar="CODE", help="Remake shards with clips of this ledger code.", rich_help_panel=_RETRY),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Remove the prepared dataset and remake it.", rich_help_panel=_RETRY)
-    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --force.", rich_help_panel=_RETRY)] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="Exit with 1 instead of 3 if clips failed.", rich_help_panel=_RETRY)
@@ -56,20 +47,20 @@ def prepare(
     from ._support.prepare_progress import PrepareProgress
     from ._support.prepare_view import conclude, introduce, show_dry_run
 
+    revision = Revision(**{name: given.pop(name) for name in settings_of(Revision) if name in given})
     planned = plan_preparation(dataset, **_all_settings(dataset, given, overrides, fast=fast))
     introduce(planned, as_json=as_json)
     if dry_run:
         show_dry_run(planned.resolved, num_workers=planned.num_workers or 1, as_json=as_json)
         return
-    if force:
+    if revision.force:
         _confirm_removal(planned, yes=yes)
     with PrepareProgress(as_json=as_json) as progress:
         summary = run_planned(
             planned,
-            retry_failed=retry_failed,
-            retry_code=retry_code,
-            force=force,
+            revision=revision,
             on_event=progress.update,
+            on_hashed=progress.compare,
             on_wait=progress.watch,
         )
     conclude(summary, as_json=as_json)

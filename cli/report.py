@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from dfer_data.errors import UsageError
+from lstpnet.recipe import FoldSettings
 from lstpnet.reporting.group_settings import GroupSettings
 
 from ._support import console, report_view
 from ._support.options import JsonFlag
-from ._support.setting_options import takes_settings
+from ._support.setting_options import own_settings, takes_settings
 from ._support.settings import load_settings
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ Format = Literal["console", "md", "json", "csv", "latex", "html"]
 _ENDINGS: dict[str, Format] = {".html": "html", ".md": "md", ".json": "json", ".csv": "csv", ".tex": "latex"}
 
 
-@takes_settings(GroupSettings)
+@takes_settings(GroupSettings, FoldSettings)
 def report(
     folders: Annotated[
         list[Path] | None, typer.Argument(metavar="RUNS", help="Run folders, or folders that hold them.")
@@ -66,18 +67,18 @@ def report(
     from lstpnet.reporting.published_results import dataset_named
     from lstpnet.reporting.types import NEXT_COMMANDS
 
-    groups = GroupSettings(**given)
+    groups, fold_set = GroupSettings(**own_settings(GroupSettings, given)), given.get("fold_set")
     settings = load_settings().get("train", {})
     output_format = _choose_format(output, out, as_json=as_json)
     data_location = data or (settings.get("data") if predictions else None)
     is_page, by = output_format == "html", groups.by
-    _check(folders, runs, predictions, data_location, fold, baseline, filmstrips, by, is_page=is_page)
+    _check(folders, runs, predictions, data_location, fold, fold_set, filmstrips, by, is_page=is_page)
     datasets = [dataset_named(name) for name in against or []]
     root = runs or settings.get("out") or Path("runs")
     options: dict[str, Any] = {"against": datasets, "baseline": baseline}
-    options |= {**given, "data": data} if groups.by is not None else {}
+    options |= {**own_settings(GroupSettings, given), "data": data} if groups.by is not None else {}
     if predictions:
-        options |= {"predictions": predictions, "folds": fold or (), "data": data_location}
+        options |= {"predictions": predictions, "folds": fold or (), "fold_set": fold_set, "data": data_location}
     result = lstpnet.report(folders or ([runs] if predictions and runs else None), root=root, **options).report
     if output_format == "console":
         report_view.draw(result)
@@ -109,7 +110,7 @@ def _check(
     predictions: list[Path] | None,
     data: Path | str | None,
     fold: list[int] | None,
-    baseline: str | None,
+    fold_set: str | None,
     filmstrips: int | None,
     by: str | None,
     *,
@@ -125,6 +126,7 @@ def _check(
         reads_data = data is None or is_page or by is not None
         faults += [] if reads_data else ["--data needs --predictions, --by or an HTML file"]
         faults += ["--fold needs --predictions"] if fold else []
+        faults += ["--fold-set needs --predictions: runs know their folds"] if fold_set else []
     else:
         if data is None:
             faults.append("--predictions needs --data, the prepared dataset (as in --data prepared/dfew-retinaface)")

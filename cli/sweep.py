@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -18,10 +19,11 @@ from ._support.subprocess import run_line
 
 def sweep(
     recipe: Annotated[str, typer.Argument(help="Shipped recipe, or a .toml.")],
-    fold: Annotated[str, typer.Option(help="Official folds: 3, or 1,3, or all.")],
+    fold: Annotated[str, typer.Option(help="Folds: 3, or 1,3, or all.")],
     overrides: Annotated[list[str] | None, typer.Option("--set", help="KEY=A,B,C: values to try, repeatable.")] = None,
     seeds: Annotated[str, typer.Option(help="Seeds: 0,1,2.")] = "0",
     data: Annotated[str | None, typer.Option(help="Prepared dataset, as for `dfer train`.")] = None,
+    fold_set: Annotated[str | None, typer.Option(help="Set of folds, as for `dfer train`.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the runs, as for `dfer train`.")] = None,
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu, as for `dfer train`.")] = None,
     prints: Annotated[
@@ -33,7 +35,8 @@ def sweep(
     Run the same command again after an interruption: finished runs are kept, interrupted runs resume.
     """
     require_torch()
-    lines = _commands(recipe, fold, overrides or [], seeds, data=data, out=out, device=device)
+    options: dict[str, Any] = {"data": data, "fold_set": fold_set, "out": out, "device": device}
+    lines = _commands(recipe, fold, overrides or [], seeds, options=options)
     if prints:
         for line in lines:
             console.say(shlex.join(["dfer", *line]))
@@ -54,28 +57,32 @@ def _commands(
     overrides: list[str],
     seeds: str,
     *,
-    data: str | None,
-    out: Path | None,
-    device: str | None,
+    options: Mapping[str, Any],
 ) -> list[list[str]]:
-    """Return the arguments of each `dfer train`. Raises UsageError for what all of them would refuse."""
-    from dfer_data.loading.prepared import open_dataset
+    """Return the arguments of each `dfer train`. Raises UsageError for what all of them would refuse.
+
+    `options`: those of each `dfer train`, by the name of the setting.
+    """
     from dfer_data.settings import parse_assignments
+    from lstpnet.dataset_identity import chosen_fold_set
     from lstpnet.recipe_files import resolve_recipe
+    from lstpnet.training.experiment import check_trainable
 
     from ._support.settings import load_settings
     from .train import choose_data, folds_and_seeds
 
-    root = choose_data(data or load_settings().get("train", {}).get("data"), fold=fold)
-    pairs = folds_and_seeds(fold, seeds, known=list(open_dataset(root).document["counts"]["folds"]))
+    in_file = load_settings().get("train", {})
+    dataset = check_trainable(choose_data(options["data"] or in_file.get("data"), fold=fold))
+    fold_set = chosen_fold_set(dataset, options["fold_set"] or in_file.get("fold_set"))
+    pairs = folds_and_seeds(fold, seeds, known=dataset.fold_names(fold_set))
     settings = []
     for text in overrides:
         key, separator, values = text.partition("=")
         if not separator or not values:
             raise UsageError(f"--set {text}: expected KEY=A,B,C, for example --set attention=tce,eca,none")
         settings.append([f"{key.strip()}={value.strip()}" for value in values.split(",")])
-    shared_options = {"--data": data, "--out": out, "--device": device}
-    shared = [word for option, value in shared_options.items() if value is not None for word in (option, str(value))]
+    given = {"--" + name.replace("_", "-"): value for name, value in options.items() if value is not None}
+    shared = [word for option, value in given.items() for word in (option, str(value))]
     lines = []
     for combination in itertools.product(*settings):
         resolve_recipe(recipe, overrides=parse_assignments(combination))  # report faults before any training

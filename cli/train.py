@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,7 +30,7 @@ _LONG_SECONDS = 2 * 3600
 
 @takes_settings(TrainingSettings, Recipe, without_defaults=[Recipe])
 def train(
-    fold: Annotated[str, typer.Option(help="Official fold whose test part is held out: 3, or 1,3, or all.")],
+    fold: Annotated[str, typer.Option(help="Fold whose test part is held out: 3, or 1,3, or all.")],
     seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
     seeds: Annotated[str | None, typer.Option(help="Several seeds, one run each: 0,1,2.")] = None,
     name: Annotated[
@@ -50,20 +51,27 @@ def train(
     stopped. For several processes, use torchrun.
     """
     require_torch()
-    from dfer_data.loading.document import read_document
+    from torch import set_num_threads
+
+    from lstpnet.dataset_identity import chosen_fold_set
     from lstpnet.training.distributed import device_of_process, joined_group
+    from lstpnet.training.experiment import check_trainable
     from lstpnet.training.launch import agreed_plan, plan_runs, resolve_for
 
     settings, values, is_recipe_given = _all_settings(given, overrides)
     if settings.tensorboard:
         require_tensorboard()
     root = choose_data(settings.data, fold=fold)
+    if settings.threads:
+        set_num_threads(settings.threads)
     device = device_of_process(settings.device)
     trusts = settings.trust_model or is_recipe_given
     resolved = resolve_for(root, settings.recipe, device=device, overrides=values, name=name, trust_model=trusts)
-    pairs = folds_and_seeds(fold, seeds or str(seed), known=list(read_document(root)["counts"]["folds"]))
-    runs = settings.out or Path("runs")
-    planned = plan_runs(root, resolved, folds_and_seeds=pairs, out=runs, init=settings.init, force=force)
+    dataset = check_trainable(root)
+    fold_set = chosen_fold_set(dataset, settings.fold_set)
+    plan: dict[str, Any] = {"out": settings.out or Path("runs"), "init": settings.init, "fold_set": fold_set}
+    plan["folds_and_seeds"] = folds_and_seeds(fold, seeds or str(seed), known=dataset.fold_names(fold_set))
+    planned = plan_runs(root, resolved, force=force, **plan)
     if resume and not any(run.state == "begun" for run in planned):
         raise UsageError(f"--resume: there is no unfinished run with these settings ({planned[0].folder})")
     with joined_group(device) as (group, torch_device):
@@ -101,7 +109,7 @@ def _all_settings(given: dict[str, Any], overrides: list[str] | None) -> tuple[T
     return TrainingSettings(**(settings_to_use("train", own) | own)), values, "recipe" in own
 
 
-def folds_and_seeds(folds: str, seeds: str, *, known: list[str]) -> list[tuple[int, int]]:
+def folds_and_seeds(folds: str, seeds: str, *, known: Sequence[str]) -> list[tuple[int, int]]:
     """Return every pair of a fold and a seed. Raises one UsageError that lists all values that are not numbers."""
     faults = []
     numbers: list[list[int]] = []
@@ -117,13 +125,17 @@ def folds_and_seeds(folds: str, seeds: str, *, known: list[str]) -> list[tuple[i
 def _announce(pending: list[Experiment], *, init: Path | None, device: Any, yes: bool, as_json: bool) -> None:
     """Print what will be trained and the estimated time; ask before hours on a CPU."""
     from dfer_data.render.tables import duration, listed
+    from lstpnet.dataset_identity import fold_words
+    from lstpnet.device import are_cores_taken
     from lstpnet.training.initial_model import estimate_seconds, initial_model
 
     first = pending[0]
     weights_report = initial_model(first, init=init)[1]
     seconds = estimate_seconds(first, device=device) * len(pending)
     run_count = f"; {len(pending)} runs" if len(pending) > 1 else ""
-    console.say(f"device {device}; about {duration(seconds)}{run_count}; recipe {first.recipe.name}", as_json=as_json)
+    load_note = "; other programs keep the cores busy: --threads 1 may be faster" if are_cores_taken(device) else ""
+    words = f"device {device}; about {duration(seconds)}{run_count}{load_note}; recipe {first.recipe.name}"
+    console.say(words, as_json=as_json)
     if first.resolved.choice:
         console.say(f"recipe {first.recipe.name}: {first.resolved.choice}", as_json=as_json)
     if first.resolved.origins["frame_epochs"] == "custom model":
@@ -132,9 +144,10 @@ def _announce(pending: list[Experiment], *, init: Path | None, device: Any, yes:
         console.say(f"protocol: {experiment.protocol()}", as_json=as_json)
         if experiment.faceless_test_ids:
             console.say(f"test clips without a face: {listed(experiment.faceless_test_ids)}", as_json=as_json)
-    untrained = {(item.fold, name): number for item in pending for name, number in item.untrained_classes.items()}
+    named = [(fold_words(item.fold, item.fold_set), item.untrained_classes) for item in pending]
+    untrained = {(fold, name): number for fold, classes in named for name, number in classes.items()}
     for (fold, name), number in untrained.items():
-        console.warn(f"fold {fold}: train has no clip of {name}: its {number} test clips will be predicted wrongly")
+        console.warn(f"{fold}: train has no clip of {name}: its {number} test clips will be predicted wrongly")
     if init is not None:
         console.say(f"start weights: {weights_report}", as_json=as_json)
     if device.type == "cpu" and seconds > _LONG_SECONDS and not yes:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Annotated, Any, Literal
 
 from annotated_types import Interval, MultipleOf
 
-from dfer_data.errors import FormatVersionError
+from dfer_data.errors import FormatVersionError, UsageError
 from dfer_data.settings import setting, settings_of, validate, with_absent
 from dfer_data.storage.files import canonical_json
 from dfer_data.video.tone_curves import ToneMap
@@ -52,6 +53,7 @@ EngineName = Literal["processes", "inline", "ray"]
 GroupBy = Literal["subject", "folder", "clip"]
 _DETECTOR, _SUBJECT, _CROPS = "Detector", "Subject", "Face crops"
 _FOLDS, _WORKERS = "Folds, for data without any", "Workers"
+_REVISION = "Resume, retry, update"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -326,6 +328,12 @@ class Request(FaceSettings):
     crops: str | None = setting(
         None, "Use shipped crops, from folders of this name.", panel=_CROPS, changes_pixels=True
     )
+    limit: Annotated[int, Interval(ge=1)] | None = setting(
+        None, "Pilot: prepare only this many videos, spread over the classes; without it later, the rest.", once=True
+    )
+    exclude: Path | None = setting(
+        None, "File with the ids of videos and clips that must not be prepared, one per line."
+    )
     folding: Folding | None = None
     """How to make folds, for data without its own folds."""
 
@@ -374,10 +382,28 @@ class RunSettings:
     workers: Annotated[int, Interval(ge=1)] | None = setting(
         None, "Worker processes.", panel=_WORKERS, default_words="one per core, at most 8 per GPU with --device cuda"
     )
+    max_failures: str | None = setting(
+        None,
+        "Stop when more videos than this fail in one run: a number, or a share such as 5%.",
+        panel=_WORKERS,
+        default_words="no limit",
+    )
 
     def __post_init__(self) -> None:
         """Raise one UsageError with all invalid values."""
-        validate(self, by_flag=True)
+        validate(self, rules=self._rules(), by_flag=True)
+
+    def _rules(self) -> Iterator[str]:
+        if self.max_failures is not None and failure_limit(self.max_failures) is None:
+            yield f"--max-failures {self.max_failures}: must be a number of videos such as 100, or a share such as 5%"
+
+
+def failure_limit(text: str) -> int | float | None:
+    """Return the value of `--max-failures`: a number of videos, or a share 0..1 as float; None for other text."""
+    match = re.fullmatch(r"(\d{1,9})|(\d{1,2}(?:\.\d{1,6})?|100) ?%", text.strip(), re.ASCII)
+    if match is None:
+        return None
+    return int(match[1]) if match[1] else float(match[2]) / 100
 
 
 @dataclass(frozen=True)
@@ -454,6 +480,49 @@ class TaskShare:
     def __contains__(self, shard: int) -> bool:
         """Return whether a shard belongs to this task."""
         return shard % self.num_tasks == self.task_index
+
+
+ALL_CODES = "ALL"
+"""Stands for any ledger code."""
+
+
+@dataclass(frozen=True)
+class Revision:
+    """How a run changes what is prepared already; for one call only."""
+
+    update: bool = setting(False, "Bring what is prepared in line with the source.", panel=_REVISION, once=True)
+    prune: bool = setting(False, "With --update: drop what is gone from the source.", panel=_REVISION, once=True)
+    retry_failed: bool = setting(False, "Remake failed clips.", panel=_REVISION, once=True)
+    retry_code: str | None = setting(None, "Remake clips of this ledger code.", panel=_REVISION, once=True)
+    force: bool = setting(False, "Remove the prepared dataset and remake it.", panel=_REVISION, once=True)
+
+    def __post_init__(self) -> None:
+        """Refuse settings that contradict each other."""
+        validate(self, rules=self._rules(), by_flag=True)
+
+    def _rules(self) -> Iterator[str]:
+        if self.prune and not self.update:
+            yield "--prune: only with --update"
+        if self.update and self.force:
+            yield "--update keeps what is prepared, --force removes it; use only one of the two"
+
+    @property
+    def retried(self) -> str | None:
+        """Ledger code of the failed clips that are remade, ALL_CODES for any; None: none are."""
+        return self.retry_code or (ALL_CODES if self.retry_failed else None)
+
+    def check_share(self, share: TaskShare | None) -> None:
+        """Raise UsageError for what one task of an array cannot do."""
+        flags = {"--retry-failed": self.retried is not None, "--update": self.update}
+        for flag in [flag for flag, is_given in flags.items() if share is not None and is_given]:
+            raise UsageError(
+                f"{flag} cannot be combined with --task-index: run it once without --task-index; the "
+                "tasks then make the missing shards"
+            )
+        if share is not None and self.force:
+            raise UsageError(
+                "--force cannot be combined with --task-index: one task must not remove the others' shards"
+            )
 
 
 PREPARE_SETTINGS = (Request, Folding, RunSettings, Limits, Cluster, TaskShare)

@@ -4,6 +4,7 @@
     ├── WeightsError               1  a model file could not be fetched, or is not the pinned one
     ├── RemoteError                1  a URL could not be read or written
     ├── WorkerError                1  a worker process ended without finishing its shard
+    ├── FailureLimitError          1  more videos failed than --max-failures allows
     ├── UsageError                 2  wrong arguments, configuration, or a missing dataset
     │   ├── AnnotationError        2  faults in annotation files, all in one error
     │   ├── ConfigMismatchError    2  the output folder belongs to another configuration
@@ -39,6 +40,10 @@ class RemoteError(DferError):
 
 class WorkerError(DferError):
     """A worker process died before its shard was finished."""
+
+
+class FailureLimitError(DferError):
+    """More videos failed than `--max-failures` allows; finished shards are kept."""
 
 
 class UsageError(DferError):

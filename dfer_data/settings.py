@@ -199,11 +199,12 @@ def check(kind: Any, values: Mapping[str, Any], *, by_flag: bool = False) -> tup
     """Check values of a dataclass's settings, by name; all names must be known.
 
     `by_flag`: messages name the command-line option instead of the key.
-    Returns the values in their declared types (2 becomes 2.0 for a float, text a path), every fault, and whether all
-    values have their declared types, so that rules between settings can be checked too.
+    Returns the values in their declared types (2 becomes 2.0 for a float and "2" for a text, text a path), every
+    fault, and whether all values have their declared types, so that rules between settings can be checked too.
     """
     import pydantic
 
+    values = {name: str(value) if _is_number_for_text(kind, name, value) else value for name, value in values.items()}
     try:
         checked = _schema(kind)(**values)
     except pydantic.ValidationError as error:
@@ -212,6 +213,12 @@ def check(kind: Any, values: Mapping[str, Any], *, by_flag: bool = False) -> tup
         words = [known[name].fault(values[name], by_flag=by_flag) for name in known if name in faults]
         return dict(values), words, not any(kind.endswith(_WRONG_TYPES) for kind in faults.values())
     return {name: getattr(checked, name) for name in values}, [], True
+
+
+def _is_number_for_text(kind: Any, name: str, value: Any) -> bool:
+    """Whether a whole number was given for a text, as TOML and `--set` read `100`."""
+    item = settings_of(kind)[name]
+    return item.kind is str and not item.choices and type(value) is int
 
 
 def validate(instance: Any, *, rules: Iterable[str] = (), subject: str = "", by_flag: bool = False) -> None:

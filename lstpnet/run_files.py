@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dfer_data.errors import CorruptDataError
 from dfer_data.storage.files import canonical_json
+from dfer_data.storage.folder_lock import hold_lock, holder_of
 
 NEXT_STEP = "restore it from a copy, or train this run again with --force"
 """What to do about a damaged file of a run."""
@@ -34,6 +36,27 @@ class FileFacts:
 
 Files = dict[str, FileFacts]
 """Path relative to the run folder -> facts."""
+
+
+@contextlib.contextmanager
+def locked_run(folder: Path) -> Iterator[None]:
+    """Lock a run folder against other processes that write to it. Raises LockedError naming the one with the lock."""
+
+    def in_use(holder: str) -> str:
+        return f"another training writes to {folder} ({holder}); wait for it, or choose another --out"
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with hold_lock(_lock_of(folder), in_use=in_use):
+        yield
+
+
+def run_holder(folder: Path) -> str | None:
+    """Return who writes to a run folder, such as `process 12 on host`; None if no one does."""
+    return holder_of(_lock_of(folder))
+
+
+def _lock_of(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.lock")
 
 
 def check_sha256(name: str, value: Any) -> None:

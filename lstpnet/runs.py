@@ -1,7 +1,7 @@
 """Write and read the results of a run: run.json, config.json, metrics.jsonl and predictions.parquet in its folder.
 
     runs/<prepared folder>/<recipe>/fold-3/seed-0/
-      run.json               the recipe and the data of the run, and the hashes of its files; canonical JSON, version 2
+      run.json               the recipe and the data of the run, and the hashes of its files; canonical JSON, version 3
       config.json            settings, machine and dates, and the hashes of files that hold times; canonical JSON
       metrics.jsonl          one line per epoch
       predictions.parquet    clip_id, label (class name), checkpoint, control, has_face, logits; one row per test clip;
@@ -23,9 +23,11 @@ from pathlib import Path
 from typing import Any
 
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
+from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity, is_fold_set
 from dfer_data.shards.layout import CARD_NAME
 from dfer_data.storage.files import canonical_json, sync_folder, write_atomically
 from dfer_data.storage.walk import entries_of, paths_below
+from lstpnet.dataset_identity import DataKey, data_key, data_words, fold_words
 from lstpnet.predictions import CHECKPOINTS, Predictions, ScoredPredictions, score_predictions
 from lstpnet.predictions_table import parse_predictions, predictions_table
 from lstpnet.run_files import (
@@ -40,9 +42,11 @@ from lstpnet.run_files import (
     with_own_sha256,
 )
 
-FORMAT, RUN_FORMAT_VERSION = "dfer-run", 2
+FORMAT, RUN_FORMAT_VERSION = "dfer-run", 3
 _FIRST_SEALED_VERSION = 2
 """Earlier run.json files hold no hashes."""
+_FIRST_VERSION_WITH_LABELS = 3
+"""Earlier run.json files have one hash of the whole dataset, and only runs on official folds."""
 RUN_NAME, CONFIG_NAME, PREDICTIONS_NAME = "run.json", "config.json", "predictions.parquet"
 METRICS_NAME, CHECKPOINTS_FOLDER = "metrics.jsonl", "checkpoints"
 Epochs = Sequence[Mapping[str, Any]]
@@ -53,9 +57,13 @@ SYNTHETIC_MODEL_NOTE = "trained on rendered heads: says nothing about real faces
 """Goes with every prediction of a model that was trained on rendered heads."""
 UNVERIFIED_NOTE = "unverified: run.json holds no hashes; `dfer verify RUN --seal` adds them"
 """Goes with every score of a run without hashes, of dfer 0.1."""
+ALL_WITHDRAWN = "all its test clips were withdrawn after the training: it has no figures; its weights are as they were"
+"""Why a finished run has no predictions."""
 
 _ID_ORDERS = ("", "ordered", "none seen")
-_LATER_FIELDS = {"pipeline_version": 1, "id_order": ""}
+_FOLD_FOLDER = re.compile("(^|-)fold-[0-9]")
+_IDENTITY_FIELDS = {"labels_sha256": "", "folds_sha256": "", "fold_set": OFFICIAL_SET}
+_LATER_FIELDS = {"pipeline_version": 1, "id_order": "", "num_withdrawn": 0, **_IDENTITY_FIELDS}
 """Fields of run.json that older dfers do not write -> what their absence means."""
 _HASH_FIELDS = ("files", "settings_sha256", "is_unverified")
 
@@ -69,11 +77,11 @@ class RunInfo:
     prepared: str
     """Name of the prepared folder, e.g. `dfew-retinaface`."""
     dataset_sha256: str
-    """The `sha256` of its dataset.json."""
+    """Hash of its clips, the `content_sha256` of its dataset.json; its `sha256` if that has no other hash."""
     recipe: str
     """Name of the recipe."""
     fold: int
-    """Official fold, numbered from 1."""
+    """Fold of the `fold_set`, numbered from 1."""
     seed: int
     """Random seed, 0 or more."""
     class_names: tuple[str, ...]
@@ -94,6 +102,14 @@ class RunInfo:
     """The `pipeline_version` of its dataset.json; run.json of dfer 0.1 has none, which means 1."""
     id_order: str = ""
     """Verdict of the lag-1 test on the whole prepared dataset: `ordered` or `none seen`; empty in older runs."""
+    labels_sha256: str = ""
+    """Hash of its labels; empty in older runs, in which `dataset_sha256` also covers labels and folds."""
+    folds_sha256: str = ""
+    """Hash of its set of folds; empty in older runs."""
+    fold_set: str = OFFICIAL_SET
+    """Name of the set of folds."""
+    num_withdrawn: int = 0
+    """Number of test clips whose predictions were removed after the training, because the clips were withdrawn."""
     files: Files = field(default_factory=dict, compare=False, repr=False)
     """Hashes of the run's files, as read from run.json; `write_run` computes them."""
     settings_sha256: str | None = field(default=None, compare=False, repr=False)
@@ -110,7 +126,8 @@ class RunInfo:
         ]
         if isinstance(self.prepared, str) and set(self.prepared) & {"/", "\\", "\0"}:
             faults.append(f"prepared = {self.prepared!r} must be a folder name")
-        for name, least in (("fold", 1), ("seed", 0), ("n_train", 0), ("n_val", 0), ("pipeline_version", 1)):
+        least_values = {"fold": 1, "seed": 0, "n_train": 0, "n_val": 0, "pipeline_version": 1, "num_withdrawn": 0}
+        for name, least in least_values.items():
             value = getattr(self, name)
             if type(value) is not int or value < least:
                 faults.append(f"{name} = {value!r} must be a whole number, {least} or more")
@@ -119,6 +136,7 @@ class RunInfo:
                 faults.append(f"{name} = {getattr(self, name)!r} must be true or false")
         if not isinstance(self.protocol, str) or len(self.protocol.splitlines()) > 1:
             faults.append(f"protocol = {self.protocol!r} must be one line")
+        faults += self._identity_faults()
         if self.id_order not in _ID_ORDERS:
             faults.append(f"id_order = {self.id_order!r} must be {', '.join(_ID_ORDERS[1:])} or empty")
         faults += _list_faults("class_names", self.class_names, known=None, least=2)
@@ -126,10 +144,36 @@ class RunInfo:
         if faults:
             raise UsageError("; ".join(faults))
 
+    def _identity_faults(self) -> list[str]:
+        hashes = {name: getattr(self, name) for name in ("labels_sha256", "folds_sha256")}
+        faults = [f"{name} = {value!r} must be text" for name, value in hashes.items() if not isinstance(value, str)]
+        if not faults and any(hashes.values()) and not all(hashes.values()):
+            faults.append("labels_sha256 and folds_sha256: both must be set, or none")
+        if not isinstance(self.fold_set, str) or not is_fold_set(self.fold_set):
+            faults.append(f"fold_set = {self.fold_set!r} must be the name of a set of folds")
+        return faults
+
+    @property
+    def identity(self) -> DatasetIdentity:
+        """Hashes of the clips, labels and folds; in older runs one hash stands for all three."""
+        whole = self.dataset_sha256
+        return DatasetIdentity(whole, self.labels_sha256 or whole, self.folds_sha256 or whole)
+
+    @property
+    def has_predictions(self) -> bool:
+        """Whether it is finished and any of its test clips is left."""
+        return self.finished and (self.is_unverified or PREDICTIONS_NAME in self.files)
+
+    @property
+    def data_key(self) -> DataKey:
+        """The data of the run: runs on other data are never combined with it."""
+        return data_key(self.prepared, self.identity, self.fold_set)
+
     def as_dict(self) -> dict[str, Any]:
         """Return run.json's content, without the hashes."""
         lists = {name: list(getattr(self, name)) for name in ("class_names", "checkpoints")}
         facts = {name: value for name, value in asdict(self).items() if name not in _HASH_FIELDS}
+        facts = facts if self.num_withdrawn else {name: facts[name] for name in facts if name != "num_withdrawn"}
         return {"format": FORMAT, "format_version": RUN_FORMAT_VERSION, **facts, **lists}
 
 
@@ -157,7 +201,8 @@ class Run:
 
     def __repr__(self) -> str:
         info = self.info
-        return f"Run({str(self.folder)!r}: {info.recipe} on {info.prepared}, fold {info.fold}, seed {info.seed})"
+        fold = fold_words(info.fold, info.fold_set)
+        return f"Run({str(self.folder)!r}: {info.recipe} on {info.prepared}, {fold}, seed {info.seed})"
 
     def _repr_html_(self) -> str:
         """Return the run as HTML for a notebook: recipe, data and figures."""
@@ -166,9 +211,9 @@ class Run:
         info = self.info
         facts = {
             "folder": str(self.folder),
-            "data": f"{info.prepared} ({info.dataset}, sha256 {info.dataset_sha256[:12]})",
+            "data": f"{info.prepared} ({info.dataset}, sha256 {data_words(info.identity)})",
             "recipe": info.recipe,
-            "fold and seed": f"{info.fold}, {info.seed}",
+            "fold and seed": f"{fold_words(info.fold, info.fold_set).removeprefix('fold ')}, {info.seed}",
             "clips": f"{info.n_train} train, {info.n_val} held out, {len(self.predictions[0].labels)} test",
             "classes": ", ".join(info.class_names),
             "protocol": info.protocol,
@@ -194,9 +239,9 @@ class ScoredRun:
     """One entry per checkpoint and control, in the order of CHECKPOINTS, then CONTROL_NAMES."""
 
     @property
-    def key(self) -> tuple[str, str, str]:
-        """Prepared folder, hash of its dataset.json, and recipe: what the runs of one system share."""
-        return self.info.prepared, self.info.dataset_sha256, self.info.recipe
+    def key(self) -> tuple[DataKey, str]:
+        """Data and recipe: what the runs of one system share."""
+        return self.info.data_key, self.info.recipe
 
 
 def score_run(run: Run) -> ScoredRun:
@@ -223,21 +268,33 @@ def write_run(folder: Path, info: RunInfo, *, files: Files | None = None) -> Non
     """
     if info.finished and not (folder / PREDICTIONS_NAME).is_file():
         raise UsageError(f"{folder} cannot be marked as finished: {PREDICTIONS_NAME} must be written first")
+    _write(folder / RUN_NAME, run_bytes(folder, info, files=_known_files(folder, info) if files is None else files))
+
+
+def run_bytes(folder: Path, info: RunInfo, *, files: Files) -> bytes:
+    """Return run.json as bytes; `files`: facts of the run's files, of a run that is not finished they are left out."""
     hashes: dict[str, Any] = {"files": {}, "settings_sha256": None}
     if info.finished:
-        known_files = _files_in(folder) if files is None else files
-        hashes["files"] = {name: asdict(facts) for name, facts in sorted(known_files.items())}
+        hashes["files"] = {name: asdict(facts) for name, facts in sorted(files.items())}
         if (folder / CONFIG_NAME).is_file():
             hashes["settings_sha256"] = _settings_sha256(_parse_config(folder / CONFIG_NAME))
-    _write(folder / RUN_NAME, canonical_json(with_own_sha256(info.as_dict() | hashes)))
+    return canonical_json(with_own_sha256(info.as_dict() | hashes))
 
 
-def _files_in(folder: Path) -> Files:
-    """Return the facts of the files that run.json lists, as they are on disk."""
+def _known_files(folder: Path, info: RunInfo) -> Files:
+    """Return the facts of the files that run.json lists, as they are on disk; none of a run that is not finished."""
+    if not info.finished:
+        return {}
     weights = entries_of(folder / CHECKPOINTS_FOLDER)
     paths = [folder / PREDICTIONS_NAME, *(path for path in weights if path.suffix in (".safetensors", ".json"))]
     paths += [path for path in (folder / CARD_NAME,) if path.is_file()]
     return {path.relative_to(folder).as_posix(): facts_of(path.read_bytes()) for path in paths}
+
+
+def withdrawn_words(number: int) -> str:
+    """Return the caveat of a run that lost test clips after its training."""
+    are = "clip was" if number == 1 else "clips were"
+    return f"{number} {are} withdrawn after this training, scored on the rest"
 
 
 def write_config(folder: Path, config: Mapping[str, Any], *, names: Sequence[str] = ()) -> None:
@@ -315,6 +372,8 @@ def read_run(folder: Path) -> RunInfo:
             raise FormatVersionError(
                 f"{path} has format version {version}, this dfer knows {RUN_FORMAT_VERSION}: update dfer"
             )
+        if version >= _FIRST_VERSION_WITH_LABELS and (missing := sorted(_IDENTITY_FIELDS.keys() - content.keys())):
+            raise KeyError(missing[0])
         return _info_of(content, has_hashes=version >= _FIRST_SEALED_VERSION)
     except FileNotFoundError as error:
         raise UsageError(f"{folder} is not a run ({RUN_NAME} is missing); make one with `dfer train`") from error
@@ -343,7 +402,7 @@ def _info_of(content: Mapping[str, Any], *, has_hashes: bool) -> RunInfo:
         check_sha256("settings_sha256", settings_sha256)
     info = RunInfo(**values, files=files_of(content), settings_sha256=settings_sha256)
     check_own_sha256(content)
-    if info.finished and PREDICTIONS_NAME not in info.files:
+    if info.finished and not info.has_predictions and not info.num_withdrawn:
         raise ValueError(f"it does not list {PREDICTIONS_NAME}")
     return info
 
@@ -396,13 +455,13 @@ def protocol_fault(info: RunInfo, predictions: Sequence[Predictions]) -> str:
 
 
 def find_runs(root: Path) -> list[Path]:
-    """Return the sorted run folders at or below `root`: those with a run.json and all `fold-*/seed-*`."""
+    """Return the sorted run folders at or below `root`: those with a run.json and all `[NAME-]fold-*/seed-*`."""
     paths = paths_below(root)
     with_run_json = {path.parent for path in paths if path.name == RUN_NAME}
     started = {
         path
         for path in paths
-        if path.name.startswith("seed-") and path.parent.name.startswith("fold-") and path.is_dir()
+        if path.name.startswith("seed-") and _FOLD_FOLDER.search(path.parent.name) and path.is_dir()
     }
     return sorted(with_run_json | started)
 
@@ -419,6 +478,8 @@ def open_run(folder: Path | str) -> Run:
     info = read_run(path)
     if not info.finished:
         raise UsageError(f"{path} has not finished; resume its training first")
+    if not info.has_predictions:
+        raise UsageError(f"{path}: {ALL_WITHDRAWN}")
     return Run(path, info, read_predictions(path, info))
 
 
@@ -434,6 +495,8 @@ def load_runs(folders: Sequence[Path]) -> tuple[list[Run], list[UnfinishedRun]]:
                 unfinished.append(UnfinishedRun(folder, f"started, but has no {RUN_NAME} yet"))
             elif not (info := read_run(folder)).finished:
                 unfinished.append(UnfinishedRun(folder, f"{RUN_NAME} says that it has not finished"))
+            elif not info.has_predictions:
+                unfinished.append(UnfinishedRun(folder, ALL_WITHDRAWN))
             else:
                 runs.append(Run(folder, info, read_predictions(folder, info)))
         except CorruptDataError as error:

@@ -13,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.errors import CorruptDataError, DferError, UsageError
+from dfer_data.shards.identity import OFFICIAL_SET
 from dfer_data.shards.layout import CARD_NAME
 from dfer_data.storage.files import canonical_json
 from dfer_data.storage.walk import entries_of
+from lstpnet.dataset_identity import data_words, difference
 from lstpnet.errors import CheckpointError, NonFiniteError
 from lstpnet.learning_curves import CURVES_NAME
 from lstpnet.predictions import Predictions
@@ -32,6 +34,7 @@ from lstpnet.runs import (
     read_epochs,
     read_predictions,
     read_run,
+    withdrawn_words,
     write_config,
     write_run,
 )
@@ -43,6 +46,7 @@ TOLERANCE, TOLERANCE_HALF = 1e-3, 5e-2
 """Largest difference of a logit that is predicted again, as a share of the checkpoint's largest logit: with
 precision = f32, and with others, where one of the two computations may be in bf16 or f16."""
 _PRIOR_ATOL = 1e-4
+_LATER_SETTINGS = ("labels_sha256", "folds_sha256", "fold_set")  # not in the config.json of an older dfer
 _FOR_PEOPLE = (CARD_NAME, CURVES_NAME)
 """Files that no reader relies on: an edit is a note, not damage."""
 _SHOWN_CLIPS = 5
@@ -154,7 +158,11 @@ def verify_run(
         with _collected(damages, METRICS_NAME, folder):
             read_epochs(folder, info)
     predictions: tuple[Predictions, ...] = ()
-    if PREDICTIONS_NAME not in {damage.file for damage in damages}:
+    if info.num_withdrawn:
+        notes.append(withdrawn_words(info.num_withdrawn))
+    if not info.has_predictions and (folder / PREDICTIONS_NAME).exists():
+        damages.append(RunDamage(PREDICTIONS_NAME, f"is not listed in {RUN_NAME}"))
+    elif info.has_predictions and PREDICTIONS_NAME not in {damage.file for damage in damages}:
         with _collected(damages, PREDICTIONS_NAME, folder):
             predictions = read_predictions(folder, info)
     result = RunVerification(
@@ -240,9 +248,9 @@ def _config_damages(folder: Path, config: dict[str, Any], info: RunInfo) -> Iter
         return
     if not info.is_unverified and not _is_canonical(folder / CONFIG_NAME):
         yield RunDamage(CONFIG_NAME, "is not the canonical JSON that was written")
-    for name in ("fold", "seed", "dataset_sha256"):
+    for name in ("fold", "seed", "dataset_sha256", *_LATER_SETTINGS):
         stated, expected = config["settings"].get(name), getattr(info, name)
-        if stated != expected:
+        if stated != expected and (stated is not None or name not in _LATER_SETTINGS):
             yield RunDamage(CONFIG_NAME, f"has {name} {stated!r}, {RUN_NAME} has {expected!r}")
 
 
@@ -250,11 +258,13 @@ def _protocol_faults(info: RunInfo) -> Iterator[str]:
     """Yield the differences between the protocol line and the other fields of run.json."""
     parts = info.protocol.split("; ")
     expected = {
-        "data ": info.dataset_sha256[:12],
+        "data ": data_words(info.identity),
         "official fold ": str(info.fold),
         "n_train ": str(info.n_train),
         "seed ": str(info.seed),
     }
+    if info.fold_set != OFFICIAL_SET:
+        expected["fold "] = f"{info.fold} of {info.fold_set}"
     for start, value in expected.items():
         for part in (part for part in parts if part.startswith(start)):
             if part != start + value:
@@ -268,10 +278,8 @@ def _experiment(folder: Path, info: RunInfo, data: Path | str) -> Experiment:
     from lstpnet.training.experiment import check_trainable, make_experiment
 
     root = located(data)[0]
-    found = check_trainable(root).document["sha256"]
-    if found != info.dataset_sha256:
-        hashes = f"its sha256 is {found[:12]}, the run's {info.dataset_sha256[:12]}"
-        raise UsageError(f"--data {data} is not the dataset of {folder}: {hashes}")
+    if words := difference(info.identity, check_trainable(root), fold_set=info.fold_set):
+        raise UsageError(f"--data {data} is not the dataset of {folder}: {words}; train again, or omit --data")
     config = read_config(folder, info)
     if not config:
         raise UsageError(f"{folder} has no {CONFIG_NAME}: its recipe is not known, so --data cannot be compared")
@@ -280,7 +288,7 @@ def _experiment(folder: Path, info: RunInfo, data: Path | str) -> Experiment:
     except (KeyError, TypeError, UsageError) as error:
         path = folder / CONFIG_NAME
         raise CorruptDataError(f"{path} is damaged: its settings are no recipe ({error}); {NEXT_STEP}") from error
-    return make_experiment(root, ResolvedRecipe(recipe, {}), fold=info.fold, seed=info.seed)
+    return make_experiment(root, ResolvedRecipe(recipe, {}), fold=info.fold, seed=info.seed, fold_set=info.fold_set)
 
 
 def _data_damages(experiment: Experiment, info: RunInfo, predictions: Sequence[Predictions]) -> Iterator[RunDamage]:

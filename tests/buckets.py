@@ -57,7 +57,8 @@ class Bucket:
 
     def tree(self) -> dict[str, str]:
         """The sha256 of every file that `prepare` promises to make the same again, as of a folder."""
-        names = [name for name in self.names() if not name.endswith(".log") and not name.startswith(".lock")]
+        unhashed = (".lock", "summary")
+        names = [name for name in self.names() if not name.endswith(".log") and not name.startswith(unhashed)]
         return {name: hashlib.sha256(self.read(name)).hexdigest() for name in sorted(names)}
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dfer_data.config import PREPARE_SETTINGS, Limits
+from dfer_data.inspection.look_settings import LookSettings
 from dfer_data.settings import Setting, settings_of
-from lstpnet.checkpoints.model_settings import ModelSettings
+from lstpnet.checkpoints.model_settings import ModelSettings, RuntimeSettings
 from lstpnet.prediction.video_settings import VideoSettings
-from lstpnet.recipe import Recipe, TrainingSettings
+from lstpnet.recipe import FoldSettings, Recipe, TrainingSettings
 from lstpnet.reporting.group_settings import GroupSettings
 from tests.workspace import ROOT
 
@@ -39,8 +40,11 @@ def settings_page() -> str:
     for panel, items in _by_panel(list(settings_of(Recipe).values())).items():
         parts.append(f"#### {panel}\n\n{_table(items)}")
     parts.append("## dfer predict\n\n" + _table([*settings_of(VideoSettings).values(), *settings_of(Limits).values()]))
+    parts.append("## dfer look\n\n" + _table(settings_of(LookSettings).values()))
     parts.append("## dfer report\n\n" + _table(settings_of(GroupSettings).values()))
-    parts.append("## A trained model: predict, evaluate, features; with --deep also verify\n\n" + _table(_MODEL))
+    parts.append("## Folds: report, evaluate, features; train too\n\n" + _table(settings_of(FoldSettings).values()))
+    parts.append("## A trained model: predict, look, evaluate, features; with --deep also verify\n\n" + _table(_MODEL))
+    parts.append("## predict, evaluate\n\n" + _table(settings_of(RuntimeSettings).values()))
     return "\n".join(parts)
 
 

@@ -52,6 +52,7 @@ class PredictRun:
     def facts(self, model_sha256: str, folders: Mapping[str, Path]) -> dict[str, Any]:
         """Return what decides the results, which a resumed run must share."""
         from dfer_data.config import PIPELINE_VERSION
+        from lstpnet.evaluation.computation import computation
 
         config, _ = self._detection
         return {
@@ -61,6 +62,7 @@ class PredictRun:
             "pipeline_version": PIPELINE_VERSION,
             **vars(self.settings),
             "device": self.device.type,
+            **vars(computation(self.opened, self.device)),
             **{f"--{option}": str(folder.absolute()) for option, folder in folders.items()},
         }
 
@@ -101,10 +103,10 @@ class PredictRun:
     @cached_property
     def _detection(self) -> tuple[PrepareConfig, Path | None]:
         """Settings of the faces, and the detector's model file."""
-        from lstpnet.prediction.loaded_model import video_settings
+        from dfer_data.detect.video_settings import face_settings_of
         from lstpnet.prediction.video import tracks_config
 
-        config, weights = video_settings(self.settings.detector, detect_every=self.settings.detect_every)
+        config, weights = face_settings_of(self.settings.detector, detect_every=self.settings.detect_every)
         return tracks_config(config), weights
 
     def _finished(self, path: Path, video: InputVideo, finished: FinishedVideos) -> dict[str, Any] | None:
@@ -149,16 +151,18 @@ class PredictRun:
                 name=str(path),
                 on_faces=partial(advance, total=num_faces),
             )
-            return [self._draw_strip(person, name) for person in persons]
+            return [self._draw_strip(person, path) for person in persons]
 
-    def _draw_strip(self, person: Person, name: str) -> Person:
+    def _draw_strip(self, person: Person, video: Path) -> Person:
         """Draw the filmstrip of a person, if there are any, and return the person without the frames."""
         from lstpnet.prediction.attention_figure import draw_attention
 
         if self.strips is None:
             return person
+        name = self.outputs.names[video]
         path = self.strips / f"{name}-person-{person.number}.png"
-        draw_attention(person, self.opened.class_names, path, title=name, warning=self.warning)
+        options = {"title": name, "warning": self.warning, "origin": str(video)}
+        draw_attention(person, self.opened.class_names, path, **options)
         return replace(person, moments=tuple(replace(moment, frames=None) for moment in person.moments))
 
     def _draw(self, path: Path, persons: Sequence[Person]) -> None:
@@ -168,7 +172,8 @@ class PredictRun:
 
         pictures, names = self.outputs.pictures, self.opened.class_names
         if ("plots", path) in pictures:
-            draw_timeline(persons, names, pictures["plots", path], title=path.name, warning=self.warning)
+            options = {"title": path.name, "warning": self.warning, "origin": str(path)}
+            draw_timeline(persons, names, pictures["plots", path], **options)
         if ("annotate", path) in pictures:
             marks, target = marks_of(persons, names), pictures["annotate", path]
             with console.progress(f"drawing {path.name}", unit="frames") as advance:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from dfer_data.render.pace import Pace
 from dfer_data.render.visible import visible
 
 from . import console
@@ -35,6 +36,7 @@ class PrepareProgress:
         self._codes: Counter[str] = Counter()
         self._num_frames = self._num_videos = 0
         self._start = time.monotonic()
+        self._pace = Pace(None)
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
@@ -88,6 +90,11 @@ class PrepareProgress:
         console.say(
             f"note: locked by {holder}; waiting up to a minute to see whether it is still running", as_json=True
         )
+
+    def compare(self, num_done: int, num_videos: int) -> None:
+        """Show how many videos of the source were compared with what is prepared."""
+        if self._pace.is_due(num_done / num_videos):
+            console.say(f"comparing the source: {num_done:,} of {num_videos:,} videos", as_json=True)
 
     def _start_bar(self, num_videos: int) -> None:
         if sys.stderr.isatty():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from . import console
@@ -35,13 +37,30 @@ def introduce(planned: PreparationPlanned, *, as_json: bool) -> None:
         f"{_describe_workers(planned.run.engine, planned.num_workers)}",
         as_json=as_json,
     )
-    for note in listing.notes:
+    for note in (*listing.notes, *_why_not_trained_on(planned)):
         console.say(f"note: {note}", as_json=as_json)
     if listing.missing:
         examples = ", ".join(video.clip_id for video in listing.missing[:3])
         console.say(
             f"note: {len(listing.missing)} of {len(listing.videos)} videos are missing ({examples}...)", as_json=as_json
         )
+
+
+def _why_not_trained_on(planned: PreparationPlanned) -> list[str]:
+    """Return a line on what the dataset lacks for training, before the work; none where it can be trained on."""
+    from dfer_data.shards.layout import FOLDS
+    from dfer_data.storage.target import target_at
+
+    listing = planned.resolved.plan.listing
+    has_own_folds = bool(target_at(planned.out, work=planned.run.work).listing(FOLDS))
+    if listing.folds or (listing.class_names and has_own_folds):
+        return []
+    if not listing.class_names:
+        return ["no labels: cannot be trained on"]
+    return [
+        f"no folds: cannot be trained on; `dfer folds {shlex.quote(planned.out)} --folds 5` adds them (--group-by "
+        "subject where persons are known)"
+    ]
 
 
 def _clips_by_class(listing: SourceListing) -> str:
@@ -93,6 +112,8 @@ def conclude(summary: Summary, *, as_json: bool) -> None:
     if as_json:
         console.print_json(
             {"out": folder, "shards_made": summary.num_shards_made, "notes": summary.notes, **_brief(summary)}
+            | ({"forecast": asdict(summary.forecast)} if summary.forecast else {})
+            | ({"change": asdict(summary.change)} if summary.change else {})
         )
     num_ok, num_partial = summary.num_clips.get("ok", 0), summary.num_clips.get("partial", 0)
     totals = {"ok": num_ok, "partial": num_partial, "failed": summary.num_failed}
@@ -100,6 +121,8 @@ def conclude(summary: Summary, *, as_json: bool) -> None:
     frames = f", {summary.document['counts']['frames']} frames" if summary.document else ""
     task = f", task {share.task_index} of {share.num_tasks}" if share else ""
     console.say(f"{folder}{task}: {sum(totals.values())} clips ({counts or 'none'}){frames}", as_json=as_json)
+    if summary.change is not None:
+        console.say(f"  {summary.change}", as_json=as_json)
     for code, number in sorted(summary.num_clips.items()):
         if code not in totals:
             console.say(f"  {code}: {number}, see {folder}/ledger.jsonl", as_json=as_json)
@@ -111,6 +134,8 @@ def conclude(summary: Summary, *, as_json: bool) -> None:
         console.say(f"  tracks left out: {reasons}{where}", as_json=as_json)
     for note in summary.notes:
         console.say(f"note: {note}", as_json=as_json)
+    if summary.forecast is not None:
+        console.say(f"{summary.forecast}; the same command without --limit prepares the rest", as_json=as_json)
     if not summary.num_shards_made:
         console.say("all shards exist already; nothing was remade", as_json=as_json)
     if share:

@@ -26,7 +26,7 @@ def page(report: Report, *, data: Path | str | None, filmstrips: int | None) -> 
         console.say(note, as_json=True)
     max_filmstrips = MAX_FILMSTRIPS if filmstrips is None else filmstrips
     with console.progress("filmstrips", unit="clips") as advance:
-        return to_html(report, datasets=datasets, max_filmstrips=max_filmstrips, on_progress=advance)
+        return to_html(report, datasets=list(datasets.values()), max_filmstrips=max_filmstrips, on_progress=advance)
 
 
 def draw(report: Report) -> None:

@@ -16,6 +16,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from dfer_data.draw.faces import Mark, draw_marks, draw_text, with_strip
+from dfer_data.draw.origin_mark import origin_text
 from dfer_data.errors import VideoError
 from dfer_data.types import Frame, Image
 from dfer_data.video.reader import open_container, open_video
@@ -37,6 +38,7 @@ def write_annotated(
     frames: range | None = None,
     caption: Callable[[Frame], str] | None = None,
     warning: str = "",
+    origin: str | None = None,
     on_progress: Callable[[int], None] = lambda number: None,
 ) -> int:
     """Write `source` with faces drawn into its frames to the mp4 `out`; return the number of frames.
@@ -48,6 +50,7 @@ def write_annotated(
         frames: numbers of the frames to write; None: all.
         caption: returns the text for the lower left corner of a frame.
         warning: text of a strip above every frame.
+        origin: what the video's mark names (origin_mark.py); None: the path `source`.
         on_progress: called with the number of frames written.
 
     Raises VideoError when the source cannot be decoded or has none of `frames`, OSError when the disk fails.
@@ -56,6 +59,7 @@ def write_annotated(
     try:
         with open_video(source) as reader, av.open(str(partial), "w", format="mp4") as container:
             reader.first_wanted = frames.start if frames else 0
+            container.metadata["comment"] = origin_text(str(source) if origin is None else origin)
             pictures = _drawn(_frames_in(reader.frames(), frames), marks, caption=caption, warning=warning)
             num_frames = _write(source, pictures, container, fps=reader.info.fps, on_progress=on_progress)
         if not num_frames:

@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.render.tables import Section
+from dfer_data.shards.identity import OFFICIAL_SET
 from dfer_data.sources.official_counts import IdOrder, OrderKind, official, official_names
 
 if TYPE_CHECKING:
@@ -139,16 +140,16 @@ def _lag_one(moments: Sequence[_Moments], num_pairs: int, scale: float) -> LagOn
     return LagOne(num_pairs, observed / scale, expected / scale, (observed - expected) / math.sqrt(variance))
 
 
-def neighbours_of(dataset: PreparedDataset, *, fold: str | None = None) -> NeighbourTest:
+def neighbours_of(dataset: PreparedDataset, *, fold: str | None = None, fold_set: str = OFFICIAL_SET) -> NeighbourTest:
     """Return the lag-1 test over all clips of a prepared dataset, or over those of one fold, train and test.
 
-    Raises UsageError for an unknown fold.
+    Raises UsageError for an unknown fold or set of folds.
     """
     if fold is None:
         columns = dataset.clips[["clip_id", "label", "num_frames"]]
         ids, clip_labels, counts = (columns[name].tolist() for name in columns)
     else:
-        index = dataset.index(sorted(dataset.fold(fold)))
+        index = dataset.index(sorted(dataset.fold(fold, fold_set=fold_set)))
         ids, clip_labels, counts = (index[name].to_pylist() for name in ("clip_id", "label", "num_frames"))
     labels = [label if isinstance(label, str) else None for label in clip_labels]
     return lag_one_test(ids, labels, [int(count or 0) for count in counts])

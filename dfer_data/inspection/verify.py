@@ -27,6 +27,7 @@ from dfer_data.shards.layout import (
     PLAN_NAME,
     PREVIEW,
     SHARDS,
+    is_summary,
     sidecar_name,
 )
 from dfer_data.shards.reader import ShardReader, open_shard
@@ -203,7 +204,10 @@ def _read_small_files(
 
 def _extra_files(sizes: Mapping[str, int], files: Mapping[str, Any]) -> list[str]:
     known_names = {*files, DATASET_NAME, LOG_NAME, CARD_NAME}
-    return [name for name in sizes if name not in known_names and not name.startswith((WORK + "/", lock.PREFIX))]
+    unhashed = (WORK + "/", lock.PREFIX)
+    return [
+        name for name in sizes if name not in known_names and not name.startswith(unhashed) and not is_summary(name)
+    ]
 
 
 def _check_shard(

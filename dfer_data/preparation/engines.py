@@ -22,7 +22,6 @@ from dfer_data.preparation.steps import (
     OnFrames,
     ShardTask,
     VideosUnderWay,
-    VideoTask,
     VideoUnderWay,
     Workplace,
     commit_shard,
@@ -68,10 +67,9 @@ def run_inline(shards: Sequence[ShardTask], place: Workplace, *, on_event: OnEve
     """Run the shards one after another in this process; a video that crashes the process ends the run."""
     detector = build_detector(place.config, weights=place.weights)
     for shard in shards:
-        for position, video in enumerate(shard.videos):
-            task = VideoTask(shard.number, position, video)
+        for task in shard.tasks:
             try:
-                on_progress = _reporter(video.clip_id, on_event)
+                on_progress = _reporter(task.video.clip_id, on_event)
                 on_event(make_video(task, place, detector=detector, on_progress=on_progress))
             except MemoryError:
                 on_event(give_up_video(task, place, out_of_memory("could not allocate memory")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,53 +13,123 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dfer_data.errors import DferError
+from dfer_data.errors import CorruptDataError, DferError
 from dfer_data.faces.pipeline import DRIFT
+from dfer_data.preparation.fold_sets import own_fold_sets
 from dfer_data.preparation.plan import Plan, fold_rule
-from dfer_data.shards.dataset_card import write_card
+from dfer_data.shards.clip_hash import clip_hashes
+from dfer_data.shards.dataset_card import dataset_card, write_card
 from dfer_data.shards.fold_file import fold_bytes
+from dfer_data.shards.identity import OFFICIAL_SET, content_sha256, folds_sha256, labels_sha256
 from dfer_data.shards.layout import (
     AMBIGUOUS_NAME,
+    CARD_NAME,
     CLIPS_NAME,
     COLUMNS,
     DATASET_NAME,
     FOLDS,
     FORMAT_VERSION,
+    HISTORY_NAME,
     LEDGER_NAME,
     LEFT_OUT_NAME,
     PLAN_NAME,
     PREVIEW,
     SHARDS,
+    fold_name,
     shard_name,
     sidecar_name,
 )
+from dfer_data.shards.reader import ShardReader
 from dfer_data.shards.sidecar import count_left_out, finished_sidecars
-from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.base import Target
+from dfer_data.storage.changeset import Changeset
 from dfer_data.storage.csv_text import csv_text, spreadsheet_cell
 from dfer_data.storage.files import canonical_json
 
 
-def write_manifest(plan: Plan, out: Target) -> dict[str, Any]:
-    """Write ledger, clips, folds, card and, last, dataset.json from the sidecars; return its content."""
+def write_manifest(
+    plan: Plan, out: Target, *, changes: Changeset | None = None, history: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
+    """Write ledger, clips, folds, card and, last, dataset.json from the sidecars; return its content.
+
+    A manifest that is there already is replaced as a whole: after a kill, readers see the old one or the new one.
+    `changes`: write the plan with it, and commit these changes. `history`: of the dataset; None: the one in `out`.
+    """
     sidecars = _all_sidecars(plan, out)
-    clips = _clip_rows(sidecars, {video.clip_id: video for video in plan.listing.videos})
-    failures = [failure for sidecar in sidecars for failure in sidecar["failures"]]
-    out.put(LEDGER_NAME, b"".join(canonical_json(failure) for failure in failures))
-    out.put(CLIPS_NAME, _parquet(clips))
-    out.put(AMBIGUOUS_NAME, _ambiguous(sidecars).encode("utf-8"))
-    if plan.config.has_track_limits:
-        out.put(LEFT_OUT_NAME, _left_out(sidecars).encode("utf-8"))
-    for fold, splits in plan.listing.folds.items():
-        rows = [(clip_id, splits[video]) for clip_id, video in _ids(clips) if video in splits]
-        out.put(f"{FOLDS}/fold-{fold}.csv", fold_bytes(rows))
-    document = _document(plan, out, sidecars, clips)
+    history = read_history(out) if history is None else history
+    clips = _clip_rows(sidecars, plan)
+    own_sets = own_fold_sets(plan.amendments, clips, out)
+    contents = {
+        LEDGER_NAME: _ledger(sidecars, history),
+        CLIPS_NAME: _parquet(clips),
+        AMBIGUOUS_NAME: _ambiguous(sidecars).encode("utf-8"),
+        **({LEFT_OUT_NAME: _left_out(sidecars).encode("utf-8")} if plan.config.has_track_limits else {}),
+        **({HISTORY_NAME: canonical_json(history)} if history else {}),
+        PLAN_NAME: out.read(PLAN_NAME) if changes is None else plan.as_bytes(),
+    }
+    folds = {fold: _clip_splits(splits, clips) for fold, splits in plan.listing.folds.items()}
+    for name, sets in {OFFICIAL_SET: folds, **own_sets}.items():
+        contents |= {fold_name(fold, fold_set=name): fold_bytes(splits.items()) for fold, splits in sets.items()}
+    document = _document(plan, out, sidecars, clips, contents)
+    document |= _identity(plan, out, sidecars, clips, {OFFICIAL_SET: folds, **own_sets})
+    document |= {"history": history} if history else {}
     document["sha256"] = hashlib.sha256(canonical_json(document)).hexdigest()
+    stale = [name for name in _fold_files(out) if name not in contents]
+    present = out.size(DATASET_NAME)
+    if changes is not None:
+        _replace(contents, document, stale, changes)
+    elif present is not None and out.read(DATASET_NAME) == canonical_json(document):
+        _write_again(contents, document, out)
+    elif present is None and not own_sets and not stale:
+        _write_first(contents, document, out)
+    else:
+        _replace(contents, document, stale, Changeset(out))
+    return document
+
+
+def read_history(out: Target) -> list[dict[str, Any]]:
+    """Return what was changed since the first preparation, the oldest change first."""
+    if out.size(HISTORY_NAME) is None:
+        return []
+    try:
+        history = json.loads(out.read(HISTORY_NAME))
+        return [dict(entry) for entry in history]
+    except (ValueError, TypeError) as error:
+        raise CorruptDataError(f"{out}/{HISTORY_NAME} is not a history of dfer; restore it") from error
+
+
+def _write_first(contents: Mapping[str, bytes], document: dict[str, Any], out: Target) -> None:
+    for name, content in contents.items():
+        out.put(name, content)
     write_card(document, out)
     out.sync(FOLDS, "")  # everything that dataset.json names is on disk before it
     out.put(DATASET_NAME, canonical_json(document))
     out.sync("")
-    return document
+
+
+def _write_again(contents: Mapping[str, bytes], document: dict[str, Any], out: Target) -> None:
+    """Restore what is gone or damaged of a manifest."""
+    for name, content in contents.items():
+        if out.size(name) != len(content) or out.read(name) != content:
+            out.put(name, content)
+    write_card(document, out)
+
+
+def _replace(contents: Mapping[str, bytes], document: dict[str, Any], stale: list[str], changes: Changeset) -> None:
+    changes.remove(*stale)
+    card = dataset_card(document).encode("utf-8")
+    for name, content in {**contents, CARD_NAME: card, DATASET_NAME: canonical_json(document)}.items():
+        changes.put(name, content)
+    changes.commit()
+
+
+def _fold_files(out: Target) -> list[str]:
+    """Return the files below the folder of folds."""
+    names = []
+    for name in out.listing(FOLDS):
+        inner = out.listing(f"{FOLDS}/{name}") if not name.endswith(".csv") else {}
+        names += [f"{FOLDS}/{name}/{file}" for file in inner] or [f"{FOLDS}/{name}"] * name.endswith(".csv")
+    return names
 
 
 def _all_sidecars(plan: Plan, out: Target) -> list[dict[str, Any]]:
@@ -112,17 +183,74 @@ def _ids(clips: pd.DataFrame) -> Iterable[tuple[str, str]]:
     return zip(clips["clip_id"], clips["source_clip_id"], strict=True)
 
 
-def _clip_rows(sidecars: list[dict[str, Any]], videos: Mapping[str, SourceVideo]) -> pd.DataFrame:
-    """Return one row per clip, including failed ones, in clip order."""
+def _ledger(sidecars: list[dict[str, Any]], history: list[dict[str, Any]]) -> bytes:
+    """Return the failures, and what was withdrawn: a number and the reason, no id."""
+    failures = [failure for sidecar in sidecars for failure in sidecar["failures"]]
+    withdrawn = [entry for entry in history if entry["change"] == "removed"]
+    return b"".join(canonical_json(row) for row in (*failures, *withdrawn))
+
+
+def _clip_rows(sidecars: list[dict[str, Any]], plan: Plan) -> pd.DataFrame:
+    """Return one row per clip, including failed ones, in clip order, with the labels changed by hand."""
     rows = []
     for number, sidecar in enumerate(sidecars):
         rows += [clip | {"shard": number, "code": ""} for clip in sidecar["clips"]]
         rows += [_failed_row(failure) for failure in sidecar["failures"]]
+    videos = {video.clip_id: video for video in plan.listing.videos}
     for row in rows:
         video = videos[row["source_clip_id"]]
         row["label"], row["group"], row["votes"] = video.label, video.group, video.votes
+        row |= plan.amendments.labels.get(row["clip_id"], {})
     rows.sort(key=lambda row: str(row["clip_id"]))
     return pd.DataFrame({name: pd.array([row[name] for row in rows], dtype=kind) for name, kind in COLUMNS.items()})
+
+
+def _clip_splits(splits: Mapping[str, str], clips: pd.DataFrame) -> dict[str, str]:
+    """Return clip id -> split from the splits of videos."""
+    return {clip_id: splits[video] for clip_id, video in _ids(clips) if video in splits}
+
+
+def _identity(
+    plan: Plan,
+    out: Target,
+    sidecars: list[dict[str, Any]],
+    clips: pd.DataFrame,
+    fold_sets: Mapping[str, Mapping[str, Mapping[str, str]]],
+) -> dict[str, Any]:
+    """Return the hashes of clips, labels and folds, and the own sets of folds."""
+    hashes = [
+        (row["clip_id"], sha256)
+        for number, sidecar in enumerate(sidecars)
+        for row, sha256 in zip(sidecar["clips"], _clip_hashes(out, number, sidecar), strict=True)
+    ]
+    hashes += [(row["clip_id"], row["code"]) for sidecar in sidecars for row in sidecar["failures"]]
+    columns = [
+        [None if value is pd.NA else value for value in clips[name]] for name in ("clip_id", "label", "group", "votes")
+    ]
+    labels = list(zip(*columns, strict=True))
+    own_sets = {
+        name: {
+            "rule": plan.amendments.fold_sets[name].rule,
+            "sha256": folds_sha256(folds),
+            "folds": {fold: dict(Counter(splits.values())) for fold, splits in folds.items()},
+        }
+        for name, folds in fold_sets.items()
+        if name != OFFICIAL_SET
+    }
+    return {
+        "content_sha256": content_sha256(plan.config.sha256, hashes),
+        "labels_sha256": labels_sha256(plan.listing.class_names, labels),
+        "folds_sha256": folds_sha256(fold_sets[OFFICIAL_SET]),
+    } | ({"fold_sets": own_sets} if own_sets else {})
+
+
+def _clip_hashes(out: Target, number: int, sidecar: Mapping[str, Any]) -> list[str]:
+    """Return the hash of each clip of a shard; a sidecar of dfer 0.1 lacks them, so they are made from the shard."""
+    if all("sha256" in clip for clip in sidecar["clips"]):
+        return [str(clip["sha256"]) for clip in sidecar["clips"]]
+    source = out.shard_bytes(f"{SHARDS}/{shard_name(number)}.safetensors")
+    reader = ShardReader(source, index_bytes=sidecar["index_bytes"], index_crc32=sidecar["index_crc32"])
+    return clip_hashes(reader.tensor, reader.clip_offsets.tolist())
 
 
 def _failed_row(failure: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,17 +270,12 @@ def _parquet(clips: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
-def _document(plan: Plan, out: Target, sidecars: list[dict[str, Any]], clips: pd.DataFrame) -> dict[str, Any]:
-    names = [
-        CLIPS_NAME,
-        LEDGER_NAME,
-        AMBIGUOUS_NAME,
-        PLAN_NAME,
-        *([LEFT_OUT_NAME] if plan.config.has_track_limits else []),
-        *(f"{FOLDS}/fold-{fold}.csv" for fold in sorted(plan.listing.folds)),
-    ]
-    names += [sidecar_name(number) for number in range(len(sidecars))]
-    files = {name: _file_facts(content) for name, content in zip(names, out.read_all(names), strict=True)}
+def _document(
+    plan: Plan, out: Target, sidecars: list[dict[str, Any]], clips: pd.DataFrame, contents: Mapping[str, bytes]
+) -> dict[str, Any]:
+    files = {name: _file_facts(content) for name, content in contents.items()}
+    names = [*map(sidecar_name, range(len(sidecars)))]
+    files |= {name: _file_facts(content) for name, content in zip(names, out.read_all(names), strict=True)}
     shards = []
     for number, sidecar in enumerate(sidecars):
         name = shard_name(number)

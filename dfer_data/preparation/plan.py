@@ -1,6 +1,6 @@
-"""The plan of a prepared dataset: its clips, settings and shards; written first and never changed.
+"""The plan of a prepared dataset: its clips, settings and shards; written first.
 
-A run is refused in a folder that has another plan, so one folder never mixes two configurations.
+A run is refused in a folder that has a plan with other settings, so one folder never mixes two configurations.
 """
 
 from __future__ import annotations
@@ -8,13 +8,14 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import re
-from collections.abc import Container, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from dfer_data.config import PIPELINE_VERSION, PrepareConfig
 from dfer_data.detect.registry import detector_spec
 from dfer_data.errors import ConfigMismatchError, FormatVersionError, UsageError
+from dfer_data.preparation.amendments import Amendments
 from dfer_data.settings import with_absent
 from dfer_data.shards.layout import FORMAT_VERSION, PLAN_NAME
 from dfer_data.sources.base import OFFICIAL, SourceListing, SourceVideo
@@ -42,6 +43,10 @@ class Plan:
     """Packages whose version changes pixels."""
     pipeline_version: int = PIPELINE_VERSION
     """Version of the code that makes the pixels."""
+    amendments: Amendments = field(default_factory=Amendments)
+    """What was changed by hand."""
+    limit: int | None = None
+    """Number of videos of a pilot; None: all."""
 
     def as_bytes(self) -> bytes:
         """Return the plan as canonical JSON; equal plans are equal bytes."""
@@ -61,8 +66,15 @@ class Plan:
                 "folds": {fold: dict(clips) for fold, clips in listing.folds.items()},
                 **fold_rule(listing),
                 "shards": [[video.clip_id for video in shard] for shard in self.shards],
+                **self.amendments.as_dict(),
+                **({} if self.limit is None else {"limit": self.limit}),
             }
         )
+
+    def with_cut(self, shards: Iterable[Iterable[str]]) -> Plan:
+        """Return the plan with its videos cut into shards in another way: their ids per shard."""
+        videos = {video.clip_id: video for video in self.listing.videos}
+        return replace(self, shards=tuple(tuple(videos[clip_id] for clip_id in shard) for shard in shards))
 
 
 def fold_rule(listing: SourceListing) -> dict[str, str]:
@@ -79,10 +91,10 @@ def make_plan(listing: SourceListing, config: PrepareConfig) -> Plan:
     """Cut a listing into shards; the cut depends only on the listing."""
     packages = (*_PIXEL_PACKAGES, *detector_spec(config.detector).packages(config))
     versions = {name: importlib.metadata.version(name) for name in packages}
-    return Plan(config, listing, tuple(_cut(listing.videos)), versions)
+    return Plan(config, listing, tuple(cut_shards(listing.videos)), versions)
 
 
-def _cut(videos: Sequence[SourceVideo]) -> list[tuple[SourceVideo, ...]]:
+def cut_shards(videos: Sequence[SourceVideo]) -> list[tuple[SourceVideo, ...]]:
     """Cut sorted videos into runs of at most 64 files and 256 MiB; a larger file is a shard by itself."""
     max_videos = min(_MAX_SHARD_VIDEOS, max(1, -(-len(videos) // _MIN_SHARDS)))
     shards: list[tuple[SourceVideo, ...]] = []
@@ -141,44 +153,69 @@ def planned_subjects(out: Target) -> dict[str, dict[str, int]]:
     return {video["clip_id"]: dict(video["subjects"]) for video in videos if video.get("subjects")}
 
 
-def commit_plan(plan: Plan, out: Target) -> None:
-    """Create `out/plan.json`, or check that the existing one is equal; ConfigMismatchError shows the difference."""
-    content = plan.as_bytes()
-    if out.create(PLAN_NAME, content):
-        return
-    old, new = _parse(out, out.read(PLAN_NAME)), json.loads(content)
-    if _completed(old) != _completed(new):
-        raise _mismatch(out, _differences(old, new))
+def read_plan(out: Target) -> Plan:
+    """Return the plan in `out`, which must have one. Raises ConfigMismatchError, FormatVersionError."""
+    content = _completed(_parse(out, out.read(PLAN_NAME)))
+    try:
+        videos = tuple(_video(facts) for facts in content["videos"])
+        listing = SourceListing(
+            dataset=content["config"]["dataset"],
+            layout=content["layout"],
+            class_names=tuple(content["class_names"]),
+            videos=videos,
+            folds=content["folds"],
+            synthetic=content["synthetic"],
+            fold_rule=content.get("fold_rule", OFFICIAL),
+        )
+        plan = Plan(
+            PrepareConfig.from_dict(content["config"]),
+            listing,
+            (),
+            content["tool_versions"],
+            pipeline_version=content["pipeline_version"],
+            amendments=Amendments.from_dict(content),
+            limit=content.get("limit"),
+        )
+        return plan.with_cut(content["shards"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ConfigMismatchError(f"{out}/{PLAN_NAME} is not a plan of dfer ({error!r:.200})") from error
 
 
-def renewed_plan(plan: Plan, out: Target, *, closed_shards: Container[int]) -> Plan:
-    """Return `plan` with the shards of the plan in `out`; `out` must have a plan.
+def _video(facts: Mapping[str, Any]) -> SourceVideo:
+    votes, subjects = facts.get("votes"), facts.get("subjects")
+    chosen = None if subjects is None else tuple((str(clip_id), int(track)) for clip_id, track in subjects)
+    return SourceVideo(**{**facts, "votes": None if votes is None else tuple(votes), "subjects": chosen})
 
-    The files of videos may have changed, but not in `closed_shards`. Raises ConfigMismatchError for any other
-    difference.
+
+def commit_plan(plan: Plan, out: Target) -> Plan:
+    """Create `out/plan.json`, or check that the existing one has the same videos and settings.
+
+    Returns the plan with the shards and amendments of the existing one. ConfigMismatchError shows the difference.
     """
-    old, new = _parse(out, out.read(PLAN_NAME)), json.loads(plan.as_bytes())
-    videos = {video.clip_id: video for video in plan.listing.videos}
-    if {video["clip_id"] for video in old["videos"]} != videos.keys():
-        raise _mismatch(out, _differences(old, new))
-    before = {video["clip_id"]: video for video in old["videos"]}
-    after = {video["clip_id"]: video for video in new["videos"]}
-    is_open = {clip_id: number not in closed_shards for number, shard in enumerate(old["shards"]) for clip_id in shard}
-    for clip_id, video in before.items():
-        if is_open[clip_id] and all(video.get(key) == after[clip_id].get(key) for key in _ANNOTATED):
-            before[clip_id] = after[clip_id]
-    old |= {"videos": list(before.values())}
-    new |= {"shards": old["shards"]}
-    if _completed(old) != _completed(new):
-        raise _mismatch(out, _differences(old, new))
-    return replace(plan, shards=tuple(tuple(videos[clip_id] for clip_id in shard) for shard in old["shards"]))
+    if out.create(PLAN_NAME, plan.as_bytes()):
+        return plan
+    check_plan(plan, out)
+    old = read_plan(out)
+    shards = [[video.clip_id for video in shard] for shard in old.shards]
+    return replace(plan.with_cut(shards), amendments=old.amendments)
 
 
-def _mismatch(out: Target, differences: list[str]) -> ConfigMismatchError:
-    return ConfigMismatchError(
-        f"{out} was made with another configuration ({'; '.join(differences)}); choose another --out, or remake it "
-        "from scratch with --force"
-    )
+def check_plan(plan: Plan, out: Target, *, is_update: bool = False, open_ids: Container[str] = ()) -> None:
+    """Check that the plan in `out` has the same videos and settings; `is_update`: the same settings.
+
+    `open_ids`: videos whose files and chosen subjects may differ. Raises ConfigMismatchError.
+    """
+    old, new = (_completed(document) for document in (_parse(out, out.read(PLAN_NAME)), json.loads(plan.as_bytes())))
+    differences = list(_setting_differences(old, new))
+    is_of_source = not differences
+    if not is_update:
+        differences += _source_differences(old, new, open_ids)
+    if differences:
+        update = "add --update to bring it in line with the source, " if is_of_source else ""
+        raise ConfigMismatchError(
+            f"{out} was made with another configuration ({'; '.join(differences)}); {update}choose another --out, or "
+            "remake it from scratch with --force"
+        )
 
 
 def _parse(out: Target, data: bytes) -> dict[str, Any]:
@@ -200,24 +237,33 @@ def _completed(plan: dict[str, Any]) -> dict[str, Any]:
     return {"pipeline_version": 1, **fields, "config": config}
 
 
-def _differences(old: dict[str, Any], new: dict[str, Any]) -> list[str]:
-    """Return a short text per difference of two plans, settings first."""
-    old, new = _completed(old), _completed(new)
-    versions = [plan["pipeline_version"] for plan in (old, new)]
-    lines = [] if versions[0] == versions[1] else [f"pipeline_version: {versions[0]} there, {versions[1]} now"]
-    for field in ("config", "tool_versions"):
-        before, after = old.get(field, {}), new[field]
-        lines += [
-            f"{key}: {before.get(key)!r} there, {after.get(key)!r} now"
-            for key in sorted(before.keys() | after.keys())
-            if before.get(key) != after.get(key)
-        ]
-    before_videos = {json.dumps(video, sort_keys=True, allow_nan=False) for video in old.get("videos", ())}
-    after_videos = {json.dumps(video, sort_keys=True, allow_nan=False) for video in new["videos"]}
-    if before_videos != after_videos:
-        gone, fresh = len(before_videos - after_videos), len(after_videos - before_videos)
-        lines.append(f"source videos: {fresh} new or changed, {gone} gone or changed")
-    for field in ("folds", "fold_rule", "class_names", "layout", "synthetic", "shards"):
-        if old.get(field) != new.get(field) and not (field == "shards" and before_videos != after_videos):
-            lines.append(f"{field} differ")
-    return lines or ["unknown fields"]
+def _setting_differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterable[str]:
+    """Yield a short text per difference of the settings of two plans."""
+    if old["pipeline_version"] != new["pipeline_version"]:
+        yield f"pipeline_version: {old['pipeline_version']} there, {new['pipeline_version']} now"
+    for name in ("config", "tool_versions"):
+        before, after = old.get(name, {}), new[name]
+        for key in sorted(before.keys() | after.keys()):
+            if before.get(key) != after.get(key):
+                yield f"{key}: {before.get(key)!r} there, {after.get(key)!r} now"
+    for name in ("layout", "synthetic"):
+        if old.get(name) != new.get(name):
+            yield f"{name} differ"
+
+
+def _source_differences(old: Mapping[str, Any], new: Mapping[str, Any], open_ids: Container[str]) -> Iterable[str]:
+    """Yield a short text per difference of the videos, labels and folds of two plans."""
+    before, after = (
+        {json.dumps(_compared(video, open_ids), sort_keys=True, allow_nan=False) for video in plan.get("videos", ())}
+        for plan in (old, new)
+    )
+    if before != after:
+        yield f"source videos: {len(after - before)} new or changed, {len(before - after)} gone or changed"
+    for name in ("folds", "fold_rule", "class_names", "limit"):
+        if old.get(name) != new.get(name):
+            yield f"{name} differ"
+
+
+def _compared(video: Mapping[str, Any], open_ids: Container[str]) -> dict[str, Any]:
+    is_open = video["clip_id"] in open_ids
+    return {name: value for name, value in video.items() if not is_open or name in ("clip_id", *_ANNOTATED)}

@@ -27,6 +27,7 @@ from dfer_data.sources.base import Layout
 from dfer_data.sources.make_folds import with_folds
 from dfer_data.sources.names import check_names
 from dfer_data.sources.registry import Adapter, adapter
+from dfer_data.sources.subset import pilot, read_ids, without
 from dfer_data.storage.files import sha256_file
 from dfer_data.weights.fetch import weights_file
 
@@ -43,6 +44,12 @@ class ResolvedRequest:
     """Folder of the dataset."""
     subjects: Mapping[str, int] | None = None
     """Clip id -> track chosen by hand; None: those of the existing plan, if any."""
+    excluded: frozenset[str] | None = None
+    """Ids of videos and clips that must not be prepared; None: no file was given."""
+    num_all_videos: int = 0
+    """Videos of the source; more than in the plan of a pilot."""
+    all_bytes: int = 0
+    """Size of their files."""
 
 
 def default_detector(dataset: str, *, crops: str | None = None) -> str:
@@ -89,8 +96,15 @@ def resolve_request(request: Request, *, has_hardware: bool = True) -> ResolvedR
     root = request.source.parent if request.source.is_file() else request.source  # the source may be the table itself
     listing = dataset.list(request.source, layout=_layout(request, config, dataset), crops=request.crops)
     check_names(listing)
+    excluded = None if request.exclude is None else frozenset(read_ids(request.exclude, flag="--exclude"))
+    if excluded:
+        listing = without(listing, excluded)
     if request.folding is not None:
         listing = with_folds(listing, request.folding)
+    num_all_videos, all_bytes = len(listing.videos), sum(video.num_bytes for video in listing.videos)
+    limit = request.limit if request.limit is not None and request.limit < len(listing.videos) else None
+    if limit is not None:
+        listing = pilot(listing, limit)
     if listing.layout == "frames":
         listing = replace(listing, notes=(*listing.notes, *crop_notes(root, listing, detector=config.detector)))
     path = weights_file(model_file, path=request.weights) if model_file else None
@@ -99,9 +113,9 @@ def resolve_request(request: Request, *, has_hardware: bool = True) -> ResolvedR
     if request.all_tracks and request.subjects is not None:
         raise UsageError("--subjects cannot be combined with --all-tracks, which makes one clip per person")
     subjects = read_subjects(request.subjects) if request.subjects is not None else None
-    plan = make_plan(listing, config)
+    plan = replace(make_plan(listing, config), limit=limit)
     with_subjects(plan, subjects or {})  # reports unknown clips now
-    return ResolvedRequest(plan, path, root, subjects)
+    return ResolvedRequest(plan, path, root, subjects, excluded, num_all_videos, all_bytes)
 
 
 def _track_limits(request: Request, *, score_threshold: float) -> dict[str, float | None]:

@@ -4,25 +4,40 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
-import platform
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dfer_data.config import PREPARE_SETTINGS, Cluster, EngineName, Folding, Limits, Request, RunSettings, TaskShare
+from dfer_data.config import (
+    PREPARE_SETTINGS,
+    Cluster,
+    EngineName,
+    Folding,
+    Limits,
+    Request,
+    Revision,
+    RunSettings,
+    TaskShare,
+)
 from dfer_data.detect.gpus import most_workers
 from dfer_data.errors import DferError, UsageError
 from dfer_data.preparation.clip_remarks import remark_notes
+from dfer_data.preparation.committed_plan import OnHashed, committed_plan
 from dfer_data.preparation.crew import Event, WorkerLost
-from dfer_data.preparation.engines import started
+from dfer_data.preparation.donors import donors_of_videos
+from dfer_data.preparation.engines import Engine, started
+from dfer_data.preparation.failure_limit import FailureCounter
+from dfer_data.preparation.fold_sets import fold_set_notes
+from dfer_data.preparation.forecast import Forecast
 from dfer_data.preparation.manifest import write_manifest
-from dfer_data.preparation.output_folder import discard, output_folder, record
-from dfer_data.preparation.plan import Plan, commit_plan, planned_subjects, renewed_plan, with_subjects
+from dfer_data.preparation.output_folder import discard, output_folder, record, record_start
+from dfer_data.preparation.plan import Plan
 from dfer_data.preparation.progress import PreparationProgress, ProgressCounter
 from dfer_data.preparation.request import ResolvedRequest, default_output, request_of, resolve_request
+from dfer_data.preparation.source_changes import SourceChange
 from dfer_data.preparation.steps import ShardTask, VideoDone, VideosUnderWay, Workplace
+from dfer_data.preparation.summary_file import RunRecord, recorded
 from dfer_data.settings import build_or_none, settings_of, split_settings
 from dfer_data.shards.clip_coverage import Coverage, read_coverage
 from dfer_data.shards.duplicates import find_duplicates, shard_opener
@@ -31,19 +46,13 @@ from dfer_data.shards.layout import (
     AMBIGUOUS_NAME,
     CLIPS_NAME,
     DATASET_NAME,
+    DONORS,
     FOLDS,
-    PLAN_NAME,
-    SHARDS,
-    sidecar_name,
 )
-from dfer_data.shards.sidecar import count_clips, count_left_out, failure_codes, finished_sidecars
+from dfer_data.shards.sidecar import count_clips, count_left_out, finished_sidecars
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.base import OnWait, Target
-from dfer_data.storage.folder import FolderTarget
 from dfer_data.storage.target import target_at
-
-ALL_CODES = "ALL"
-"""For `retry_failed`: any ledger code."""
 
 
 @dataclass(frozen=True)
@@ -96,8 +105,12 @@ class Summary:
     """Clips that may show another person; 0 for one task of an array."""
     notes: tuple[str, ...] = ()
     """Facts about the dataset that a user should know, one line each."""
+    change: SourceChange | None = None
+    """For an update: how the source differed from what was prepared."""
     coverage: Coverage = field(default_factory=Coverage)
     """Clips that show little of their video, whether made now or before; none for one task of an array."""
+    forecast: Forecast | None = None
+    """Of a pilot: what all videos will take."""
 
     @property
     def num_failed(self) -> int:
@@ -118,6 +131,8 @@ def prepare(
     retry_failed: bool = False,
     retry_code: str | None = None,
     force: bool = False,
+    update: bool = False,
+    prune: bool = False,
     on_event: Callable[[PreparationPlanned | PreparationEvent], None] = lambda event: None,
     on_wait: OnWait = lambda holder: None,
     **settings: Any,
@@ -132,6 +147,8 @@ def prepare(
         retry_failed: remake the shards with failed clips.
         retry_code: remake only the shards with failed clips of this ledger code.
         force: first remove what was prepared in `out`.
+        update: bring what was prepared in line with the source; only new and changed videos are decoded.
+        prune: with `update`, drop the clips of videos that are gone from the source; else they are kept.
         on_event: receives the events: planned, started, videos started and done, progress, workers lost.
         on_wait: receives the holder of a lock behind a URL while it is watched.
         **settings: any other setting of `dfer prepare`, such as `det_size_px=960`, `align="box"` or `workers=4`;
@@ -142,13 +159,13 @@ def prepare(
 
     Raises:
         UsageError: all faults of the arguments or the dataset; ConfigMismatchError for a folder with other settings.
-        LockedError, WorkerError, RemoteError, WeightsError, DferError: see the error tree; finished shards are kept.
+        LockedError, WorkerError, FailureLimitError, RemoteError, WeightsError, DferError: see the error tree; finished
+            shards are kept.
     """
+    revision = Revision(update=update, prune=prune, retry_failed=retry_failed, retry_code=retry_code, force=force)
     planned = plan_preparation(dataset, source=source, out=out, detector=detector, **settings)
     on_event(planned)
-    return run_planned(
-        planned, retry_failed=retry_failed, retry_code=retry_code, force=force, on_event=on_event, on_wait=on_wait
-    )
+    return run_planned(planned, revision=revision, on_event=on_event, on_wait=on_wait)
 
 
 def plan_preparation(
@@ -177,24 +194,26 @@ def plan_preparation(
 def run_planned(
     planned: PreparationPlanned,
     *,
-    retry_failed: bool = False,
-    retry_code: str | None = None,
-    force: bool = False,
+    revision: Revision = Revision(),  # noqa: B008
     on_event: Callable[[PreparationEvent], None] = lambda event: None,
+    on_hashed: OnHashed = lambda done, total: None,
     on_wait: OnWait = lambda holder: None,
 ) -> Summary:
     """Make what was planned; arguments and errors as in `prepare`."""
+    target = target_at(
+        planned.out, work=planned.run.work, task_index=planned.share.task_index if planned.share else None
+    )
     return run_preparation(
         planned.resolved,
-        planned.out,
+        target,
         engine=planned.run.engine,
         num_workers=planned.num_workers,
         limits=planned.limits,
         cluster=planned.cluster,
         share=planned.share,
-        retry_failed=retry_code or (ALL_CODES if retry_failed else None),
-        force=force,
-        scratch=planned.run.work,
+        revision=revision,
+        max_failures=planned.run.max_failures,
+        on_hashed=on_hashed,
         on_event=on_event,
         on_wait=on_wait,
     )
@@ -208,40 +227,36 @@ def _check_cluster(run: RunSettings, given: Mapping[str, Any]) -> None:
 
 def run_preparation(
     resolved: ResolvedRequest,
-    out: Path | str,
+    out: Path | str | Target,
     *,
     engine: EngineName = "processes",
     num_workers: int | None = None,
     limits: Limits | None = None,
     cluster: Cluster | None = None,
     share: TaskShare | None = None,
-    retry_failed: str | None = None,
-    force: bool = False,
-    scratch: Path | None = None,
+    revision: Revision = Revision(),  # noqa: B008
+    max_failures: str | None = None,
     on_event: Callable[[PreparationEvent], None] = lambda event: None,
+    on_hashed: OnHashed = lambda done, total: None,
     on_wait: OnWait = lambda holder: None,
 ) -> Summary:
     """Make the prepared dataset in `out`, or finish the one begun there.
 
-    `out`: a folder, or a URL; for a URL `scratch` holds unfinished files (None: the cache).
+    `out`: a folder, a URL, or the place of this task.
     `engine`: worker processes, one unless `num_workers` is given; `inline`, or 0 workers: this process;
     `ray`: as many actors as fit into `cluster`, or `num_workers`.
     `share`: make only one task's shards, and no manifest; a run without `share` writes it once all shards exist.
     `on_wait`: receives the holder of a lock behind a URL while it is watched, which takes up to a minute.
-    `retry_failed`: remake the shards that hold a failure with this ledger code (ALL_CODES: with any); the files of
-    their videos may have changed. `force`: first remove what is in `out`, once the engine is ready.
-    Raises ConfigMismatchError, LockedError, WorkerError, UsageError, RemoteError, or
-    DferError when the disk fails. Finished shards are kept.
+    `revision`: how to change what is there: update it, retry what failed, or remove it first, once the engine is ready.
+    `max_failures`: stop when more videos fail, as the setting says; None: never.
+    `on_hashed`: receives the number of videos whose files were compared for an update, and of all.
+    Raises ConfigMismatchError, LockedError, WorkerError, FailureLimitError, UsageError, RemoteError, or DferError when
+    the disk fails. Finished shards are kept; summary.json tells how the run ended.
     """
-    if share is not None and retry_failed is not None:
-        raise UsageError(
-            "--retry-failed cannot be combined with --task-index: run it once without --task-index; the "
-            "tasks then make the missing shards"
-        )
-    if share is not None and force:
-        raise UsageError("--force cannot be combined with --task-index: one task must not remove the others' shards")
+    revision.check_share(share)
     task_index = share.task_index if share else None
-    target = target_at(out, work=scratch, task_index=task_index)
+    target = target_at(out, task_index=task_index) if isinstance(out, Path | str) else out
+    run_record = RunRecord(target, resolved, engine=engine, num_workers=num_workers, share=share)
     starting_engine = started(
         engine,
         num_workers=num_workers,
@@ -252,32 +267,62 @@ def run_preparation(
     try:
         with contextlib.ExitStack() as stack:
             run = stack.enter_context(starting_engine)
-            if force:
+            if revision.force:
                 discard(target, on_wait=on_wait)
             work = stack.enter_context(output_folder(target, task_index=task_index, on_wait=on_wait))
-            place = Workplace(resolved.source, target, work, resolved.plan.config, resolved.weights)
-            plan = _committed_plan(resolved, place, retry_failed=retry_failed, share=share)
+            stack.enter_context(recorded(run_record, roots=(target.disk, resolved.source)))
+            place = Workplace(
+                resolved.source, target, work, resolved.plan.config, resolved.weights, resolved.excluded or frozenset()
+            )
+            plan, change = committed_plan(resolved, target, revision=revision, share=share, on_hashed=on_hashed)
+            run_record.begin(plan)
             numbers = [number for number in range(len(plan.shards)) if share is None or number in share]
-            sidecars = finished_sidecars(target)
-            tasks = [ShardTask(n, plan.shards[n]) for n in numbers if n not in sidecars]
-            _record_run(target, resolved, share=share, engine=engine, num_workers=num_workers, num_tasks=len(tasks))
-            num_videos = sum(len(task.videos) for task in tasks)
-            report = _reporter(target, [video for task in tasks for video in task.videos], on_event)
-            report(PreparationStarted(num_videos, len(tasks)))
-            if tasks:
-                target.remove(DATASET_NAME)  # no manifest may describe a shard that is being remade
-                run(tasks, place, on_event=report)
+            sidecars, donors = finished_sidecars(target), donors_of_videos(target)
+            tasks = [_task(n, plan, donors) for n in numbers if n not in sidecars]
+            record_start(target, resolved, share=share, engine=engine, num_workers=num_workers, num_tasks=len(tasks))
+            _make_shards(run, tasks, place, run_record=run_record, max_failures=max_failures, on_event=on_event)
             target.confirm()
+            if share is None:
+                target.remove_folder(DONORS)
             document = write_manifest(plan, target) if share is None else None
-            own = [sidecar for number, sidecar in finished_sidecars(target).items() if number in numbers]
-            counts: dict[str, Any] = {"num_clips": count_clips(own), "num_left_out": count_left_out(own)}
+            own = {number: sidecar for number, sidecar in finished_sidecars(target).items() if number in numbers}
+            run_record.finish(own)
+            counts: dict[str, Any] = {"num_clips": count_clips([*own.values()])}
+            counts |= {"num_left_out": count_left_out(own.values())}
             findings = _findings(plan, target, document) if document else {}
+            counts |= {"change": change, "forecast": run_record.forecast}
             return Summary(document, len(tasks), out=str(out), share=share, **counts, **findings)
     except OSError as error:
         raise DferError(
             f"cannot write {target.disk}: {error.strerror or error}; finished shards are kept: {_remedy(error)}, or "
             f"choose another {target.flag}, and run the same command again"
         ) from error
+
+
+def _make_shards(
+    run: Engine,
+    tasks: Sequence[ShardTask],
+    place: Workplace,
+    *,
+    run_record: RunRecord,
+    max_failures: str | None,
+    on_event: Callable[[PreparationEvent], None],
+) -> None:
+    """Make the shards, and report and record what happens."""
+    target, failures = place.out, FailureCounter(max_failures)
+    videos = [task.video for shard in tasks for task in shard.tasks if not task.donor]
+    report = _reporter(target, videos, run_record, failures, on_event)
+    report(PreparationStarted(len(videos), len(tasks)))
+    if tasks:
+        target.remove(DATASET_NAME)  # no manifest may describe a shard that is being remade
+        run(tasks, place, on_event=report)
+        failures.check()
+
+
+def _task(number: int, plan: Plan, donors: Mapping[str, str]) -> ShardTask:
+    """Return the task that makes a shard, with the clips that can be taken over."""
+    videos = plan.shards[number]
+    return ShardTask(number, videos, tuple(donors.get(video.clip_id, "") for video in videos) if donors else ())
 
 
 def _remedy(error: OSError) -> str:
@@ -290,74 +335,32 @@ def _remedy(error: OSError) -> str:
 
 
 def _reporter(
-    target: Target, videos: Sequence[SourceVideo], on_event: Callable[[PreparationEvent], None]
+    target: Target,
+    videos: Sequence[SourceVideo],
+    run_record: RunRecord,
+    failures: FailureCounter,
+    on_event: Callable[[PreparationEvent], None],
 ) -> Callable[[PreparationEvent], None]:
-    """Return a receiver of events that passes them on, and keeps progress and lost workers in prepare.log."""
-    counter = ProgressCounter(videos)
+    """Return a receiver of events that passes them on, counts them, and keeps progress and losses in prepare.log."""
+    counter, ids = ProgressCounter(videos), {video.clip_id for video in videos}
 
     def report(event: PreparationEvent) -> None:
         target.confirm()
         if isinstance(event, WorkerLost):
             record(target, event="worker lost", **asdict(event))
         on_event(event)
+        is_taken_over = isinstance(event, VideoDone) and event.clip_id not in ids
+        if not isinstance(event, PreparationStarted | PreparationProgress):
+            run_record.count(event, is_taken_over=is_taken_over)
+        if is_taken_over:
+            return
         if isinstance(event, VideoDone | VideosUnderWay) and (progress := counter.count(event)):
             record(target, event="progress", **asdict(progress))
             on_event(progress)
+        if isinstance(event, VideoDone):
+            failures.count(event)
 
     return report
-
-
-def _committed_plan(
-    resolved: ResolvedRequest, place: Workplace, *, retry_failed: str | None, share: TaskShare | None
-) -> Plan:
-    """Write the plan, or check the existing one; reopen the shards to remake: failed ones, changed subjects."""
-    out = place.out
-    planned = planned_subjects(out)
-    subjects = resolved.subjects
-    if subjects is None:
-        subjects = {clip_id: track for tracks in planned.values() for clip_id, track in tracks.items()}
-    plan = with_subjects(resolved.plan, subjects)
-    changed_ids = {
-        video.clip_id for video in plan.listing.videos if dict(video.subjects or ()) != planned.get(video.clip_id, {})
-    }
-    if out.size(PLAN_NAME) is None or (retry_failed is None and not changed_ids):
-        commit_plan(plan, out)
-        return plan
-    if share is not None:
-        raise UsageError(
-            "changed --subjects cannot be combined with --task-index: run it once without --task-index; the "
-            "tasks then make the missing shards"
-        )
-    return _reopened_plan(plan, place, retry_failed=retry_failed, changed_ids=changed_ids)
-
-
-def _reopened_plan(plan: Plan, place: Workplace, *, retry_failed: str | None, changed_ids: Container[str]) -> Plan:
-    """Replace the existing plan; remove the sidecars of shards with such failures or a video of `changed_ids`."""
-    out = place.out
-    sidecars = finished_sidecars(out)
-    failed = {number: failure_codes(sidecar) for number, sidecar in sidecars.items()}
-    reopened = {
-        number for number, codes in failed.items() if codes & {retry_failed} or (codes and retry_failed == ALL_CODES)
-    }
-    reopened |= {
-        number for number, sidecar in sidecars.items() if any(video in changed_ids for video in _video_ids(sidecar))
-    }
-    plan = renewed_plan(plan, out, closed_shards=failed.keys() - reopened)
-    if not reopened and retry_failed not in (None, ALL_CODES) and len(failed) == len(plan.shards):
-        known = ", ".join(sorted({code for codes in failed.values() for code in codes})) or "none failed"
-        raise UsageError(f"--retry-code {retry_failed}: no clip in {out} failed with that code; there are: {known}")
-    if reopened:
-        out.remove(DATASET_NAME)
-    out.remove(*map(sidecar_name, sorted(reopened)))
-    out.sync(SHARDS)
-    out.put(PLAN_NAME, plan.as_bytes())
-    return plan
-
-
-def _video_ids(sidecar: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the video ids of a shard, some more than once."""
-    for row in (*sidecar["clips"], *sidecar["failures"]):
-        yield row["source_clip_id"]
 
 
 def _findings(plan: Plan, out: Target, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -367,38 +370,5 @@ def _findings(plan: Plan, out: Target, document: Mapping[str, Any]) -> dict[str,
     folds = {fold: fold_splits(out.read(f"{FOLDS}/fold-{fold}.csv")) for fold in plan.listing.folds}
     coverage = read_coverage(clips, all_tracks=plan.config.all_tracks)
     note = find_duplicates(clips, folds, open_shard=shard_opener(document, out.shard_bytes)).note
-    notes = (*((note,) if note else ()), *remark_notes(clips), *coverage.notes)
+    notes = (*((note,) if note else ()), *fold_set_notes(document), *remark_notes(clips), *coverage.notes)
     return {"num_ambiguous": num_ambiguous, "notes": notes, "coverage": coverage}
-
-
-def _record_run(
-    out: Target,
-    resolved: ResolvedRequest,
-    *,
-    share: TaskShare | None,
-    engine: EngineName,
-    num_workers: int | None,
-    num_tasks: int,
-) -> None:
-    """Append how this run was started to prepare.log: no host name and no absolute path."""
-    record(
-        out,
-        event="begun",
-        source=_relative_to(out, resolved.source),
-        platform=platform.platform(),
-        python=platform.python_version(),
-        engine=engine,
-        num_workers=num_workers,
-        task=asdict(share) if share else None,
-        shards_to_make=num_tasks,
-        shards=len(resolved.plan.shards),
-    )
-
-
-def _relative_to(out: Target, source: Path) -> str | None:
-    """Return the path from a local output folder to the source; None where there is none."""
-    if not isinstance(out, FolderTarget):
-        return None
-    with contextlib.suppress(ValueError):  # on another drive
-        return Path(os.path.relpath(source.resolve(), out.root.resolve())).as_posix()
-    return None

@@ -23,7 +23,7 @@ class Schedule:
     def __init__(self, shards: Sequence[ShardTask]) -> None:
         """Queue all videos of `shards`."""
         self._shards = {shard.number: shard for shard in shards}
-        self._videos = deque(VideoTask(s.number, i, video) for s in shards for i, video in enumerate(s.videos))
+        self._videos = deque(task for shard in shards for task in shard.tasks)
         self._num_open = {shard.number: len(shard.videos) for shard in shards}
         self._ready = deque(shard for shard in shards if not shard.videos)
         self._suspects: deque[VideoTask] = deque()

@@ -11,6 +11,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ from dfer_data.faces.pipeline import Clip, Failure, TracksLeftOut, clips_of_vide
 from dfer_data.faces.shipped_crops import clip_of_crops
 from dfer_data.frame_sampling import baked_frames
 from dfer_data.preparation.clip_remarks import clip_remarks
+from dfer_data.preparation.donors import portrait_of, portrait_text, take_over
 from dfer_data.shards.layout import FORMAT_VERSION, PREVIEW, SHARDS, shard_name, sidecar_name
 from dfer_data.shards.sidecar import read_sidecar, sidecar_sha256
 from dfer_data.shards.staging import StagedVideo, StagingWriter, read_staged
@@ -45,6 +47,15 @@ class ShardTask:
     """From 0."""
     videos: tuple[SourceVideo, ...]
     """In order."""
+    donors: tuple[str, ...] = ()
+    """Per video the donor with its clips, empty where it must be decoded; () where all are decoded."""
+
+    @property
+    def tasks(self) -> tuple[VideoTask, ...]:
+        """The videos as tasks, in order."""
+        donors = self.donors or ("",) * len(self.videos)
+        pairs = zip(self.videos, donors, strict=True)
+        return tuple(VideoTask(self.number, position, *pair) for position, pair in enumerate(pairs))
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,8 @@ class VideoTask:
     position: int
     """Index in the shard, from 0."""
     video: SourceVideo
+    donor: str = ""
+    """Shard with its clips, by the path without suffix: they are taken over; empty: the video is decoded."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +84,8 @@ class Workplace:
     config: PrepareConfig
     weights: Path | None
     """The detector's model file."""
+    excluded: frozenset[str] = frozenset()
+    """Ids of clips that are not made."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +155,11 @@ def make_video(
     Raises OSError when the disk fails, MemoryError.
     """
     cv2.setNumThreads(1)
+    if task.donor:
+        place.out.confirm()
+        stem = spool_stem(place, task)
+        taken = take_over(place.out, task.donor, task.video.clip_id, stem, config=place.config, on_progress=on_progress)
+        return VideoDone(task.video.clip_id, *taken)
     video, codes, num_stored, num_decoded = task.video, [], 0, 0
     clips: list[dict[str, Any]] = []
     failures: list[dict[str, Any]] = []
@@ -155,6 +175,8 @@ def make_video(
 
     with _reports_raised(), StagingWriter(spool_stem(place, task)) as spool:
         for result in _results(video, place, detector=detector, on_progress=advance):
+            if _id_of(result) in place.excluded:
+                continue
             if isinstance(result, TracksLeftOut):
                 left_out += _left_out_rows(result, video)
                 continue
@@ -190,7 +212,8 @@ def _results(
                 f"no file for clip {video.clip_id}",
                 hint="restore the file, or unzip the part it is in",
             )
-        sha256 = "" if detector is None else _source_sha256(path, video, on_progress=on_progress)
+        hashed = partial(_source_sha256, path, video, on_progress=on_progress)
+        sha256 = _pictures_sha256(path) if detector is None else hashed()
         for result in _reading(_made(path, video, place, detector=detector, on_progress=on_progress), path):
             if isinstance(result, Clip):
                 yield replace(result, faces=_reading(result.faces, path)), sha256
@@ -198,6 +221,10 @@ def _results(
                 yield result
     except VideoError as error:
         yield Failure(video.clip_id, error)
+
+
+def _id_of(result: tuple[Clip, str] | Failure | TracksLeftOut) -> str:
+    return result[0].facts.clip_id if isinstance(result, tuple) else result.clip_id
 
 
 def _made(
@@ -246,6 +273,14 @@ def _exists(path: Path) -> bool:
     return True
 
 
+def _pictures_sha256(folder: Path) -> str:
+    """Return the sha256 of shipped crops; VideoError if one cannot be read."""
+    try:
+        return hash_of_pictures(folder)[1]
+    except OSError as error:
+        raise _read_error(folder, error) from error
+
+
 def _source_sha256(path: Path, video: SourceVideo, *, on_progress: OnFrames) -> str:
     """Return the sha256 of a video; VideoError if it cannot be read to its end, or is not the planned file."""
 
@@ -283,8 +318,9 @@ def _store(
                 )  # a short clip repeats its last frame
                 for _ in range(repeats):
                     spool.add(face.payload, face.record)
-            for rival in clip.rivals:
-                spool.add_thumbnail(rival.portrait)
+            portraits = [portrait_text(rival.portrait) for rival in clip.rivals]
+            for portrait in portraits:
+                spool.add_thumbnail(portrait_of(portrait))
     except VideoError as error:
         return Failure(facts.clip_id, error)
     columns = asdict(facts)
@@ -293,7 +329,8 @@ def _store(
     columns["reason"] = "; ".join(filter(None, (facts.reason, *remarks)))
     status = "partial" if facts.is_partial else "ok"
     origin = {"source_clip_id": video.clip_id, "source": video.path, "source_sha256": sha256}
-    return columns | origin | {"status": status, "rivals": [rival.track for rival in clip.rivals], "drift": clip.drift}
+    doubts = {"rivals": [rival.track for rival in clip.rivals], "drift": clip.drift}
+    return columns | origin | {"status": status} | doubts | ({"portraits": portraits} if portraits else {})
 
 
 def _failure_row(failure: Failure, video: SourceVideo) -> dict[str, Any]:
@@ -327,22 +364,21 @@ def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[],
     if read_sidecar(place.out, task.number) is not None:
         return
     name, out, work = shard_name(task.number), place.out, place.out.work
-    videos = [
-        read_staged(spool_stem(place, VideoTask(task.number, position, video)))
-        for position, video in enumerate(task.videos)
-    ]
+    videos = [read_staged(spool_stem(place, video)) for video in task.tasks]
     sheet = _contact_sheet(videos)
     shard = work / f"{name}.safetensors"
     config = place.config
     file = write_shard(shard, videos, store=config.store, size_px=config.size_px, on_progress=on_progress)
     clips = [clip for video in videos for clip in video.clips]
+    facts = asdict(file)
+    hashes = facts.pop("clip_sha256")
     sidecar: dict[str, Any] = {
         "format": "dfer-shard-sidecar",
         "format_version": FORMAT_VERSION,
         "shard": name,
-        **asdict(file),
+        **facts,
         "preview": {"num_bytes": len(sheet), "sha256": hashlib.sha256(sheet).hexdigest()},
-        "clips": [clip | {"row": row} for row, clip in enumerate(clips)],
+        "clips": [clip | {"row": row, "sha256": hashes[row]} for row, clip in enumerate(clips)],
         "failures": [failure for video in videos for failure in video.failures],
     }
     if left_out := [track for video in videos for track in video.left_out]:
@@ -354,7 +390,7 @@ def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[],
     out.put(sidecar_name(task.number), canonical_json(sidecar))
     out.sync(SHARDS)
     shard.unlink(missing_ok=True)
-    shutil.rmtree(place.work / name)
+    shutil.rmtree(place.work / name, ignore_errors=True)  # there is none for a shard without videos
 
 
 def _contact_sheet(videos: list[StagedVideo]) -> bytes:

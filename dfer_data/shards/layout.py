@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 SHARDS, PREVIEW = "shards", "preview"
@@ -18,6 +19,19 @@ def sidecar_name(number: int) -> str:
 
 
 DATASET_NAME, CLIPS_NAME, LEDGER_NAME, FOLDS = "dataset.json", "clips.parquet", "ledger.jsonl", "folds"
+
+
+def fold_name(fold: str, *, fold_set: str = "official") -> str:
+    """Return the path of a fold's file, relative to the dataset."""
+    return f"{FOLDS}/fold-{fold}.csv" if fold_set == "official" else f"{FOLDS}/{fold_set}/fold-{fold}.csv"
+
+
+DONORS = "donors"
+"""Folder of finished shards of an earlier state, while the shards of the present one are made from them."""
+
+
+HISTORY_NAME = "history.json"
+"""What was changed since the first preparation; only in datasets that were changed."""
 
 
 AMBIGUOUS_NAME = "ambiguous.csv"
@@ -59,6 +73,19 @@ PLAN_NAME = "plan.json"
 
 
 LOG_NAME = "prepare.log"
+
+
+_SUMMARY = re.compile(r"summary(-task-\d{4})?\.json")
+
+
+def summary_name(task_index: int | None = None) -> str:
+    """Return the name of the summary of the last run, or of the last run of one task of an array; no hash covers it."""
+    return "summary.json" if task_index is None else f"summary-task-{task_index:04d}.json"
+
+
+def is_summary(name: str) -> bool:
+    """Return whether a file is a summary."""
+    return _SUMMARY.fullmatch(name) is not None
 
 
 FORMAT_VERSION = 1

@@ -22,7 +22,6 @@ from dfer_data.frame_sampling import BLACK, CLIP_FRAMES
 from dfer_data.shards.layout import FORMAT_VERSION
 from dfer_data.storage.shard_bytes import ShardBytes
 from dfer_data.types import Image
-from dfer_data.video.resize import resized
 
 if TYPE_CHECKING:
     from dfer_data.video.resize_rules import JpegScale, ResizeRule
@@ -190,6 +189,8 @@ class ShardReader:
             if self.store == "frames":
                 self._decoder.decode_into(payload, out[slot], clip.where(index), resize=resize, decode=decode)
             else:
+                from dfer_data.video.resize import resized  # a dataset opens without it
+
                 image = payload.reshape(self._frame_shape)
                 resized(image, size_px=out.shape[1], rule=resize, out=out[slot])
 

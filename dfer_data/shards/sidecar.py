@@ -23,14 +23,16 @@ def read_sidecar(out: Target, number: int) -> dict[str, Any] | None:
     return checked_sidecar(content, out.size(f"{SHARDS}/{name}.safetensors"), out.size(f"{PREVIEW}/{name}.jpg"))
 
 
-def checked_sidecar(content: bytes, num_bytes: int | None, num_sheet_bytes: int | None) -> dict[str, Any] | None:
-    """Return a sidecar; None unless it is intact and shard and sheet have these sizes."""
+def checked_sidecar(
+    content: bytes, num_bytes: int | None, num_sheet_bytes: int | None = None, *, has_sheet: bool = True
+) -> dict[str, Any] | None:
+    """Return a sidecar; None unless it is intact and shard and sheet have these sizes; `has_sheet`: there is one."""
     try:
         sidecar = json.loads(content)
         is_done = bool(
             sidecar["sidecar_sha256"] == sidecar_sha256(sidecar)
             and num_bytes == sidecar["num_bytes"]
-            and num_sheet_bytes == sidecar["preview"]["num_bytes"]
+            and (not has_sheet or num_sheet_bytes == sidecar["preview"]["num_bytes"])
         )
         return dict(sidecar) if is_done else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from dfer_data.config import Store
 from dfer_data.frame_sampling import CLIP_FRAMES, baked_frames
+from dfer_data.shards.clip_hash import clip_hashes
 from dfer_data.shards.layout import FORMAT_VERSION
 from dfer_data.shards.staging import RECORD, StagedVideo
 
@@ -40,6 +41,8 @@ class ShardFile:
     """Length of the index: the header and all tensors before the payload."""
     index_crc32: int
     """CRC-32 of the index."""
+    clip_sha256: tuple[str, ...]
+    """Hash of each clip, by row; see clip_hash.py."""
 
 
 def write_shard(
@@ -68,7 +71,8 @@ def write_shard(
                     on_progress()
         file.flush()
         os.fsync(file.fileno())
-    return ShardFile(len(index) + num_bytes, digest.hexdigest(), len(index), zlib.crc32(index))
+    hashes = clip_hashes(tensors.__getitem__, tensors["clip_offsets"].tolist())
+    return ShardFile(len(index) + num_bytes, digest.hexdigest(), len(index), zlib.crc32(index), tuple(hashes))
 
 
 def _index_tensors(videos: Sequence[StagedVideo], *, store: Store) -> dict[str, npt.NDArray[Any]]:

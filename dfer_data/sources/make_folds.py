@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import PurePosixPath
 from types import MappingProxyType
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -45,7 +46,8 @@ def with_folds(listing: SourceListing, folding: Folding) -> SourceListing:
             f"--folds {folding.num_folds}: {listing.dataset} has {len(members)} groups by {folding.group_by}; "
             "give fewer folds, or another --group-by"
         )
-    fold_of = _assign(members, listing.class_names, folding)
+    labels = {group: [video.label for video in videos] for group, videos in members.items()}
+    fold_of = assigned(labels, listing.class_names, folding)
     folds: dict[str, dict[str, Split]] = {
         str(fold + 1): {
             video.clip_id: "test" if fold_of[group] == fold else "train"
@@ -57,8 +59,36 @@ def with_folds(listing: SourceListing, folding: Folding) -> SourceListing:
     return replace(listing, folds=folds, fold_rule=folding.rule)
 
 
-def _assign(members: Mapping[str, list[SourceVideo]], names: tuple[str, ...], folding: Folding) -> dict[str, int]:
-    """Return group -> fold: the largest group first, ties in random order, each to the fold that stays most even."""
+class FoldRule(Protocol):
+    """How groups are assigned to folds."""
+
+    @property
+    def num_folds(self) -> int:
+        """Number of folds."""
+        ...
+
+    @property
+    def stratify(self) -> bool:
+        """Whether each class is spread evenly."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Seed of the order of groups of one size."""
+        ...
+
+
+def assigned(
+    members: Mapping[str, Sequence[str | None]],
+    names: tuple[str, ...],
+    folding: FoldRule,
+    *,
+    present: Mapping[str, int] = MappingProxyType({}),
+) -> dict[str, int]:
+    """Return group -> fold: the largest group first, ties in random order, each to the fold that stays most even.
+
+    `members`: group -> labels of its clips. `present`: groups that keep their fold.
+    """
     groups = sorted(members)
     np.random.default_rng((folding.seed, 11)).shuffle(groups)
     groups.sort(key=lambda group: -len(members[group]))
@@ -66,7 +96,11 @@ def _assign(members: Mapping[str, list[SourceVideo]], names: tuple[str, ...], fo
     total = np.maximum(np.sum(list(counts.values()), axis=0), 1)
     folds = np.zeros((folding.num_folds, len(total)), np.int64)
     num_groups = np.zeros(folding.num_folds, np.int64)
-    fold_of = {}
+    fold_of = {group: fold for group, fold in present.items() if group in members}
+    for group, fold in fold_of.items():
+        folds[fold] += counts[group]
+        num_groups[fold] += 1
+    groups = [group for group in groups if group not in fold_of]
     for index, group in enumerate(groups):
         num_left = len(groups) - index
         empty = np.flatnonzero(num_groups == 0)
@@ -83,10 +117,10 @@ def _assign(members: Mapping[str, list[SourceVideo]], names: tuple[str, ...], fo
     return fold_of
 
 
-def _count_by_class(videos: list[SourceVideo], names: tuple[str, ...], *, stratify: bool) -> _Counts:
+def _count_by_class(labels: Sequence[str | None], names: tuple[str, ...], *, stratify: bool) -> _Counts:
     if not stratify:
-        return np.array([len(videos)], np.int64)
-    return np.array([sum(video.label == name for video in videos) for name in names or (None,)], np.int64)
+        return np.array([len(labels)], np.int64)
+    return np.array([sum(label == name for label in labels) for name in names or (None,)], np.int64)
 
 
 def _unevenness(folds: _Counts, fold: int, added: _Counts, total: _Counts) -> float:

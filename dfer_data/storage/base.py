@@ -28,6 +28,10 @@ class Target(Protocol):
     stale: Path
     """`work`, or the folder above it with those of all tasks; the holder of the lock clears it."""
 
+    def __hash__(self) -> int:
+        """Return a number of this object."""
+        ...
+
     def with_work(self, work: Path) -> Target:
         """Return the same place for another process, with its own folder for unfinished files."""
         ...
@@ -72,6 +76,10 @@ class Target(Protocol):
         """Hold the lock of the only writer, or of the only one of a task. LockedError naming its holder."""
         ...
 
+    def holders(self) -> tuple[str, ...]:
+        """Return who holds the lock, or locks of tasks, such as `process 12 on host`; () if no one does."""
+        ...
+
     def confirm(self) -> None:
         """Raise LockedError if another run has taken the lock meanwhile."""
         ...
@@ -86,6 +94,10 @@ class Target(Protocol):
 
     def put_file(self, name: str, path: Path, *, on_progress: Callable[[], None]) -> None:
         """Write a file from `work`; it may be moved."""
+        ...
+
+    def move(self, name: str, new_name: str) -> None:
+        """Rename a file, in place of the one with the new name, if any; FileNotFoundError."""
         ...
 
     def append(self, name: str, line: bytes) -> None:

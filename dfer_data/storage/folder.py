@@ -89,6 +89,10 @@ class FolderTarget:
         """Hold the folder's lock."""
         return lock.hold_folder(self.root, task_index=task_index)
 
+    def holders(self) -> tuple[str, ...]:
+        """Return who holds the folder's lock, or locks of tasks."""
+        return lock.folder_holders(self.root)
+
     def confirm(self) -> None:
         """Do nothing: the operating system's lock cannot be taken away."""
 
@@ -108,15 +112,20 @@ class FolderTarget:
         """Move a file into the folder."""
         path.replace(self.root / name)
 
+    def move(self, name: str, new_name: str) -> None:
+        """Rename a file."""
+        (self.root / name).replace(self.root / new_name)
+
     def append(self, name: str, line: bytes) -> None:
         """Append to a log."""
         with (self.root / name).open("ab") as file:
             file.write(line)
 
     def sync(self, *folders: str) -> None:
-        """Sync the folders."""
+        """Sync the folders that are there."""
         for folder in folders:
-            sync_folder(self.root / folder)
+            with contextlib.suppress(FileNotFoundError):
+                sync_folder(self.root / folder)
 
     def remove(self, *names: str) -> None:
         """Remove files."""

@@ -11,7 +11,7 @@ import json
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import filelock
@@ -61,13 +61,17 @@ def hold_briefly(out: Path, name: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(path: Path, out: Path, flag: str) -> Iterator[None]:
+def hold_lock(path: Path, *, in_use: Callable[[str], str], timeout_seconds: float = _MOMENT_SECONDS) -> Iterator[None]:
+    """Hold a lock for the block; a file next to it, which ends in `.json`, names this process.
+
+    Raises LockedError with the message of `in_use`, which receives the holder's name.
+    """
     lock = filelock.FileLock(path)
     holder = path.with_name(path.name + ".json")
     try:
-        lock.acquire(timeout=_MOMENT_SECONDS)
+        lock.acquire(timeout=timeout_seconds)
     except filelock.Timeout:
-        raise LockedError(f"{out} is in use by {_holder_name(holder)}; wait for it, or choose another {flag}") from None
+        raise LockedError(in_use(_holder_name(holder))) from None
     try:
         temporary = holder.with_suffix(".part")
         facts = {"host": socket.gethostname(), "pid": os.getpid()}
@@ -77,6 +81,39 @@ def _locked(path: Path, out: Path, flag: str) -> Iterator[None]:
     finally:
         holder.unlink(missing_ok=True)
         lock.release()
+
+
+def holder_of(path: Path) -> str | None:
+    """Return who holds a lock of `hold_lock`, such as `process 12 on host`; None if no one does.
+
+    The lock is tried, for a moment, only where a holder is named, so that no starting run is kept out.
+    """
+    holder = path.with_name(path.name + ".json")
+    if not (path.is_file() and holder.is_file()):
+        return None
+    lock = filelock.FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        return _holder_name(holder)
+    except OSError:  # someone else's folder, which must not be written
+        return f"{_holder_name(holder)} (whether it is still running cannot be tested here)"
+    lock.release()
+    return None  # it was killed
+
+
+def folder_holders(out: Path) -> tuple[str, ...]:
+    """Return who holds the lock of a folder, or locks of tasks in it; () if no one does."""
+    names = [path for path in entries_of(out) if re.fullmatch(r"\.lock(-task-\d{4})?", path.name)]
+    holders = [holder_of(path) for path in names]
+    return tuple(dict.fromkeys(holder for holder in holders if holder is not None))
+
+
+def _locked(path: Path, out: Path, flag: str) -> contextlib.AbstractContextManager[None]:
+    def in_use(holder: str) -> str:
+        return f"{out} is in use by {holder}; wait for it, or choose another {flag}"
+
+    return hold_lock(path, in_use=in_use)
 
 
 def _holder_name(path: Path) -> str:

@@ -74,6 +74,10 @@ class UrlTarget(UrlFiles):
             self._mark = self._lease.mark
             yield
 
+    def holders(self) -> tuple[str, ...]:
+        """Return who holds the lock object, or those of tasks."""
+        return lease.url_holders(self)
+
     def confirm(self) -> None:
         """Raise LockedError if another run has taken the lock meanwhile."""
         if self._lease is not None:

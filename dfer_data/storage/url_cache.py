@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import shutil
 import threading
 import zlib
 from collections.abc import Callable
@@ -23,6 +24,7 @@ from dfer_data.errors import CorruptDataError, CorruptShardError, RemoteError, U
 from dfer_data.storage.cache_folder import cache_root
 from dfer_data.storage.files import ORIGIN_NAME, is_url
 from dfer_data.storage.url_files import FIRST_ANSWER_SECONDS, UrlFiles
+from dfer_data.storage.walk import entries_of
 from dfer_data.types import Image
 
 BOUND_VARIABLE = "DFER_DATASET_CACHE_GB"
@@ -47,6 +49,32 @@ def located(root: Path | str) -> tuple[Path, Remote | None]:
             return folder, Remote(str(json.loads((folder / ORIGIN_NAME).read_bytes())["url"]), folder=folder)
         _log.warning("%s is ignored: only dfer's own cache may name another place", folder / ORIGIN_NAME)
     return folder, None
+
+
+def forget(url: str) -> int:
+    """Delete this machine's cached files of the dataset behind a URL, of all its versions; return how many versions.
+
+    Whoever reads the dataset at that moment fetches again. Raises OSError for files that cannot be deleted; then, and
+    after a kill, the next call goes on.
+    """
+    place, number = UrlFiles(url).url, 0
+    for origin in sorted(datasets_folder().glob(f"*/*/{ORIGIN_NAME}")):
+        try:
+            is_of_url = json.loads(origin.read_bytes())["url"] == place
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            continue
+        if not is_of_url:
+            continue
+        for path in entries_of(origin.parent):
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path != origin:  # the last, since it says what the folder is of
+                path.unlink(missing_ok=True)
+        shutil.rmtree(origin.parent)
+        with contextlib.suppress(OSError):  # another dataset of the same hash is in it
+            origin.parent.parent.rmdir()
+        number += 1
+    return number
 
 
 class Remote:

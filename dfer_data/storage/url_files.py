@@ -166,6 +166,13 @@ class UrlFiles:
         with self._faults(name, "read"):
             self._opened[0].get_file(self._at(name), str(path))
 
+    def move(self, name: str, new_name: str) -> None:
+        """Copy a file to another name inside the store, then remove it; FileNotFoundError."""
+        with self._faults(name, "moved"):
+            files, _ = self._opened
+            files.cp_file(self._at(name), self._at(new_name))
+        self.remove(name)
+
     def remove(self, *names: str) -> None:
         """Remove files; missing ones are ignored."""
         with ThreadPoolExecutor(_NUM_AT_ONCE) as pool:

@@ -87,6 +87,23 @@ class Lease:
                 self._files.put(self._name, _content(self._holder))
 
 
+def url_holders(files: UrlFiles) -> tuple[str, ...]:
+    """Return who holds the lock of a place, or locks of tasks in it; () if no one does.
+
+    A lock of another machine is named without watching whether it is renewed.
+    """
+    names = [name for name in sorted(files.listing()) if name.startswith(PREFIX) and name.endswith(".json")]
+    contents = [content for name in names if (content := _read(files, name)) is not None]
+    holders = [holder for content in contents if (holder := _parsed(content)) is not None]
+    words = []
+    for holder in holders:
+        if not holder.machine or holder.machine != _machine():
+            words.append(f"{holder} (whether it is still running cannot be tested here)")
+        elif _process_start(holder.pid) == holder.process_start:
+            words.append(str(holder))
+    return tuple(dict.fromkeys(words))
+
+
 def confirm(files: UrlFiles, mark: tuple[str, str]) -> None:
     """Raise LockedError if another run holds the lock now."""
     name, token = mark

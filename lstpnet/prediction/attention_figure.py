@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from dfer_data.draw.origin_mark import marked_png
 from dfer_data.render.figure import draw_strip, new_figure, png_of
 from dfer_data.storage.files import write_atomically
 from lstpnet.prediction.video import Person, WindowPrediction
@@ -34,11 +35,13 @@ _NUMBERS: dict[str, Any] = {
 }
 
 
-def draw_attention(person: Person, class_names: Sequence[str], path: Path, *, title: str, warning: str = "") -> None:
+def draw_attention(
+    person: Person, class_names: Sequence[str], path: Path, *, title: str, warning: str = "", origin: str | None = None
+) -> None:
     """Draw the moments of a person that hold their frames and attention as PNG, one below the other.
 
     Frames with less than a uniform share are paler. All bars have the same scale. `warning` is written in a strip
-    at the foot.
+    at the foot. `origin`: what the image's mark names (origin_mark.py); None: the title.
     """
     moments = [moment for moment in person.moments if moment.frames is not None and moment.attention is not None]
     text_px = HEAD_PX + ROW_PX * len(moments) + FOOT_PX
@@ -58,7 +61,7 @@ def draw_attention(person: Person, class_names: Sequence[str], path: Path, *, ti
     _write(figure, _LEFT_PX, text_px - 18, count_note + note, fontsize=7.5)
     if warning:
         draw_strip(figure, warning, height_share=STRIP_PX / height_px)
-    write_atomically(path, png_of(figure, dpi=_DPI))
+    write_atomically(path, marked_png(png_of(figure, dpi=_DPI), title if origin is None else origin))
 
 
 def _draw_moment(

@@ -25,7 +25,9 @@ from dfer_data.storage.folder_lock import hold_folder
 from lstpnet.runs import CHECKPOINTS_FOLDER, RUN_NAME
 
 _FILE = "videos.jsonl"
-_FORMAT = {"format": "dfer-finished-videos", "format_version": 1}
+FINISHED_FORMAT = "dfer-finished-videos"
+"""Names the format in the first line of videos.jsonl."""
+_FORMAT = {"format": FINISHED_FORMAT, "format_version": 1}
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from dfer_data.config import FAST_DETECT_EVERY, PrepareConfig
-from dfer_data.detect.registry import build_detector, detector_spec
+from dfer_data.detect.registry import build_detector
+from dfer_data.detect.video_settings import face_settings_of
 from dfer_data.errors import UsageError
 from dfer_data.loading.prepared import PreparedDataset, open_dataset
-from dfer_data.storage.files import sha256_file
-from dfer_data.weights.fetch import weights_file
+from dfer_data.shards.identity import OFFICIAL_SET
 from lstpnet.batches.normalize import normalised
+from lstpnet.checkpoints.model_settings import RuntimeName
 from lstpnet.checkpoints.open_model import OpenedModel, open_model
-from lstpnet.device import autocast_dtype, pick_device, predicting
+from lstpnet.device import autocast_dtype, predicting
 from lstpnet.evaluation.clip_logits import require_finite
+from lstpnet.evaluation.computation import with_runtime
 from lstpnet.evaluation.cross_dataset import tested_clips
 from lstpnet.evaluation.features import Features, features_of
 from lstpnet.models.lstpnet import LSTPNet
@@ -31,8 +32,8 @@ from lstpnet.runs import SYNTHETIC_MODEL_NOTE, Run
 class LoadedModel:
     """A trained model, opened by `load_model`."""
 
-    def __init__(self, opened: OpenedModel, device: torch.device) -> None:
-        self._opened, self._fast, self._device = opened, with_folded_norms(opened), device
+    def __init__(self, opened: OpenedModel, device: torch.device, *, computed: OpenedModel | None = None) -> None:
+        self._opened, self._fast, self._device = opened, with_folded_norms(computed or opened), device
 
     def __repr__(self) -> str:
         recipe = self._opened.recipe
@@ -94,7 +95,7 @@ class LoadedModel:
         Raises:
             VideoError: no part of the video is usable.
         """
-        config, weights_path = video_settings(detector)
+        config, weights_path = face_settings_of(detector)
         finder = build_detector(config, weights=weights_path)
         assert finder is not None
         resolved_windows = windows or Windows()
@@ -118,7 +119,7 @@ class LoadedModel:
         if not isinstance(model, LSTPNet):
             raise UsageError("only LSTPNet has features; this is another model")
         dataset = data if isinstance(data, PreparedDataset) else open_dataset(data)
-        requested_ids = tested_clips(dataset, folds=()) if clip_ids is None else clip_ids
+        requested_ids = tested_clips(dataset, folds=(), fold_set=OFFICIAL_SET) if clip_ids is None else clip_ids
         rows = dataset.index(requested_ids)
         ids_with_face = [
             i for i, status in zip(requested_ids, rows["status"].to_pylist(), strict=True) if status != "failed"
@@ -134,6 +135,7 @@ def load_model(
     device: str | None = None,
     trust_model: bool = False,
     custom_model: str | None = None,
+    runtime: RuntimeName = "torch",
 ) -> LoadedModel:
     """Open a trained model.
 
@@ -144,33 +146,16 @@ def load_model(
         device: `cuda`, `mps` or `cpu`; None: the best available.
         trust_model: run the custom model that a run names, from the source of its training.
         custom_model: `package.module:build` to run as the run's custom model instead.
+        runtime: `torch`, or `openvino` for faster predictions of LSTPNet and exported models on a CPU.
 
     Raises:
-        UsageError: there is no such model, or it is code that is not trusted.
+        UsageError: there is no such model, it is code that is not trusted, or the runtime cannot compute it.
         CheckpointError, CorruptDataError: its files are damaged.
     """
     path = source.folder if isinstance(source, Run) else Path(source)
     if not path.exists():
         raise UsageError(f"{path}: no such run or model")
     options: dict[str, Any] = {"trained_on": trained_on, "trust_model": trust_model, "custom_model": custom_model}
-    return LoadedModel(open_model(path, checkpoint=checkpoint, **options), pick_device(device))
-
-
-def video_settings(detector: str, *, detect_every: int = FAST_DETECT_EVERY) -> tuple[PrepareConfig, Path | None]:
-    """Return the `prepare` settings that find faces in videos, and the detector's model file.
-
-    Raises UsageError for a detector that detects nothing, WeightsError if its model file is not available.
-    """
-    spec = detector_spec(detector)
-    if not spec.weights:
-        raise UsageError(f"--detector {detector}: a video needs a detector, retinaface or dlib")
-    weights_path = weights_file(spec.weights_of(spec.backbones[0]))
-    config = PrepareConfig(
-        dataset="folder",
-        detector=spec.name,
-        backbone=spec.backbones[0],
-        weights_sha256=sha256_file(weights_path),
-        score_threshold=spec.score_threshold,
-        detect_every=detect_every,
-    )
-    return config, weights_path
+    opened = open_model(path, checkpoint=checkpoint, **options)
+    computed, torch_device = with_runtime(opened, runtime, device=device)
+    return LoadedModel(opened, torch_device, computed=computed)

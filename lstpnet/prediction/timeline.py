@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from dfer_data.draw.origin_mark import marked_png
 from dfer_data.render.figure import draw_strip, new_figure, png_of
 from dfer_data.storage.files import write_atomically
 from lstpnet.prediction.video import Person
@@ -14,12 +15,19 @@ _HEIGHT_INCHES, _STRIP_INCHES = 1.7, 0.25
 
 
 def draw_timeline(
-    persons: Sequence[Person], class_names: Sequence[str], path: Path, *, title: str, warning: str = ""
+    persons: Sequence[Person],
+    class_names: Sequence[str],
+    path: Path,
+    *,
+    title: str,
+    warning: str = "",
+    origin: str | None = None,
 ) -> None:
     """Draw the probabilities of all classes over the seconds of a video as PNG, one strip per person.
 
     Each moment is drawn at the middle of its window. Only the first twelve persons are drawn; the title counts the
-    others. `warning` is written in a strip at the foot.
+    others. `warning` is written in a strip at the foot. `origin`: what the image's mark names
+    (origin_mark.py); None: the title.
     """
     drawn_persons = persons[:_MAX_PERSONS]
     remaining_note = (
@@ -44,4 +52,4 @@ def draw_timeline(
         strip.grid(alpha=0.3)
     strips[-1].set_xlabel("seconds")
     strips[0].legend(ncols=len(class_names), fontsize=7, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
-    write_atomically(path, png_of(figure, dpi=110))
+    write_atomically(path, marked_png(png_of(figure, dpi=110), title if origin is None else origin))

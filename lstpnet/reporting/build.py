@@ -86,7 +86,7 @@ def _parts_of_runs(system: System, runs: Sequence[ScoredRun]) -> SystemParts:
     for run, part in pairs:
         parts.setdefault(run.info.seed, {})[run.info.fold] = part
     row = system.row
-    trainings = (row.prepared, row.dataset_sha256, row.recipe or "", str(row.pipeline_version))
+    trainings = (*row.data_key, row.recipe or "", str(row.pipeline_version))
     order = order_of_runs([run for run, _ in pairs])
     return SystemParts(name=system.name, dataset=row.dataset, trainings=trainings, order=order, parts=parts)
 
@@ -110,7 +110,7 @@ def _published(rows: Sequence[Row], against: Sequence[str]) -> tuple[PublishedRo
 def with_groups(report: Report, settings: GroupSettings, *, data: PreparedDataset | Path | str | None = None) -> Report:
     """Return a report with figures by groups; unchanged without a column.
 
-    `data`: the prepared dataset; datasets under `prepared` are found by their hash. Raises AnnotationError and
+    `data`: the prepared dataset; datasets under `prepared` are found by their hashes. Raises AnnotationError and
     UsageError like `group_rows.score_groups`.
     """
     if settings.by is None:
@@ -129,9 +129,10 @@ def report_predictions(
     dataset: PreparedDataset,
     *,
     folds: Sequence[int] = (),
+    fold_set: str | None = None,
     against: Sequence[str] = (),
     groups: GroupSettings | None = None,
 ) -> Report:
     """Score CSV files of external predictions, by groups too; errors as in `read_external_predictions`."""
-    external = read_external_predictions(paths, dataset, folds=folds)
+    external = read_external_predictions(paths, dataset, folds=folds, fold_set=fold_set)
     return with_groups(build_report((), external=external, against=against), groups or GroupSettings())

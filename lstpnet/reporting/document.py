@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,11 +47,11 @@ class ReportDocument:
         """Return all rows as one CSV table."""
         return to_csv(self.report)
 
-    def to_html(self, *, datasets: Mapping[str, PreparedDataset] | None = None) -> str:
+    def to_html(self, *, datasets: Sequence[PreparedDataset] = ()) -> str:
         """Return the report as one HTML page.
 
         Args:
-            datasets: prepared datasets by the hash of their dataset.json, for pictures of clips and data reliability.
+            datasets: prepared datasets of the runs, for pictures of clips and data reliability.
         """
         from lstpnet.reporting.html.page import to_html
 
@@ -73,6 +73,7 @@ def report(
     quantiles: int | None = None,
     predictions: Sequence[Path | str] = (),
     folds: Sequence[int] = (),
+    fold_set: str | None = None,
     data: PreparedDataset | Path | str | None = None,
 ) -> ReportDocument:
     """Score runs: WAR and UAR per fold, mean and pooled, side by side, tests between systems, and figures by group.
@@ -89,7 +90,8 @@ def report(
         predictions: CSV files of another system's predictions, tested against the runs; columns `clip_id` and either
             `prediction`, `logits` or one per class, and optionally `fold` and `seed`.
         folds: the fold of each of them; (): their column `fold`.
-        data: the prepared dataset of `predictions`, and for `by`, else the folder under `prepared` with the hash that
+        fold_set: the set of these folds; None: the official folds, else the dataset's only own set.
+        data: the prepared dataset of `predictions`, and for `by`, else the folder under `prepared` with the hashes that
             the runs name.
 
     Raises:
@@ -109,17 +111,20 @@ def report(
         folders += run_folders
     loaded, unfinished = load_runs(folders)
     finished = (*given_runs, *loaded)
-    external = _external(predictions, data, folds) if predictions else None
+    external = _external(predictions, data, folds, fold_set) if predictions else None
     document = build_report(finished, unfinished, external=external, against=against, baseline=baseline)
     return ReportDocument(with_groups(document, group_settings, data=data))
 
 
 def _external(
-    predictions: Sequence[Path | str], data: PreparedDataset | Path | str | None, folds: Sequence[int]
+    predictions: Sequence[Path | str],
+    data: PreparedDataset | Path | str | None,
+    folds: Sequence[int],
+    fold_set: str | None,
 ) -> ExternalPredictions:
     from dfer_data.loading.prepared import PreparedDataset, open_dataset  # imports OpenCV
 
     if data is None:
         raise UsageError("predictions need data: the prepared dataset, such as prepared/dfew-retinaface")
     dataset = data if isinstance(data, PreparedDataset) else open_dataset(data)
-    return read_external_predictions([Path(path) for path in predictions], dataset, folds=folds)
+    return read_external_predictions([Path(path) for path in predictions], dataset, folds=folds, fold_set=fold_set)

@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dfer_data.errors import UsageError
+from dfer_data.shards.identity import OFFICIAL_SET
 from dfer_data.storage.files import read_regular_text
+from lstpnet.dataset_identity import chosen_fold_set
 from lstpnet.metrics import predicted_classes, prior_logits
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.csv_faults import CsvFaults, exact_or_stripped, unknown_clip
@@ -28,12 +30,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class GivenPredictions:
-    """External predictions for the official test part of a fold, in the clip order of the prepared dataset."""
+    """External predictions for the whole test part of a fold, in the clip order of the prepared dataset."""
 
     path: Path
     """The file."""
     fold: int
     """Number of the fold."""
+    fold_set: str
+    """Name of the set of folds."""
     seed: int | None
     """Seed of the training; None for a file without the column `seed`."""
     scored: ScoredPredictions
@@ -61,7 +65,7 @@ class ExternalPredictions:
 
 
 def read_external_predictions(
-    paths: Sequence[Path], dataset: PreparedDataset, *, folds: Sequence[int] = ()
+    paths: Sequence[Path], dataset: PreparedDataset, *, folds: Sequence[int] = (), fold_set: str | None = None
 ) -> ExternalPredictions:
     """Read the files of one external system; each holds one fold, or several folds and seeds.
 
@@ -70,18 +74,20 @@ def read_external_predictions(
             columns `fold` and `seed` are optional.
         dataset: the prepared dataset.
         folds: the fold of each file; (): the column `fold` names it.
+        fold_set: set that the folds are of; None: the official folds, else the dataset's only own set.
 
     Raises:
         AnnotationError: every fault of a file with its line.
-        UsageError: a file that cannot be read, an unknown fold, a fold and seed in two files, or no fold.
+        UsageError: a file that cannot be read, an unknown fold or set, a fold and seed in two files, or no fold.
     """
     if folds and len(folds) != len(paths):
         raise UsageError(f"{len(paths)} files of predictions and {len(folds)} folds: give one --fold for each file")
+    chosen_set = chosen_fold_set(dataset, fold_set)
     fold_of_paths: Sequence[int | None] = folds or [None] * len(paths)
     given = [
         part
         for path, fold in zip(paths, fold_of_paths, strict=True)
-        for part in read_given_predictions(path, dataset, fold=fold)
+        for part in read_given_predictions(path, dataset, fold=fold, fold_set=chosen_set)
     ]
     if len({part.seed is None for part in given}) > 1:
         raise UsageError("some of the files have the column seed: add it to all of them, or to none")
@@ -107,20 +113,21 @@ def _common_name(paths: Sequence[Path]) -> str:
 
 
 def read_given_predictions(
-    path: Path, dataset: PreparedDataset, *, fold: int | None = None
+    path: Path, dataset: PreparedDataset, *, fold: int | None = None, fold_set: str = OFFICIAL_SET
 ) -> tuple[GivenPredictions, ...]:
     """Read one file; `fold` None: its column `fold` names the fold of each clip. Errors as above."""
-    texts = _PredictionsFile(path, dataset, fold=fold).read()
+    texts = _PredictionsFile(path, dataset, fold=fold, fold_set=fold_set).read()
     return tuple(
-        _matched(path, dataset, predictions, fold=number, seed=seed) for (number, seed), predictions in texts.items()
+        _matched(path, dataset, predictions, fold=number, fold_set=fold_set, seed=seed)
+        for (number, seed), predictions in texts.items()
     )
 
 
 def _matched(
-    path: Path, dataset: PreparedDataset, predictions: Mapping[str, int], *, fold: int, seed: int | None
+    path: Path, dataset: PreparedDataset, predictions: Mapping[str, int], *, fold: int, fold_set: str, seed: int | None
 ) -> GivenPredictions:
     """Match the predictions (clip id -> class number) of a fold with all its test clips."""
-    names, splits = dataset.class_names, dataset.fold(str(fold))
+    names, splits = dataset.class_names, dataset.fold(str(fold), fold_set=fold_set)
     labels = dict(zip(dataset.clips["clip_id"], dataset.clips["label"].fillna(""), strict=True))
     statuses = dict(zip(dataset.clips["clip_id"], dataset.clips["status"], strict=True))
     test_ids = [clip_id for clip_id, split in splits.items() if split == "test"]
@@ -139,6 +146,7 @@ def _matched(
     return GivenPredictions(
         path,
         fold,
+        fold_set,
         seed,
         scored,
         num_missing=sum(clip_id not in predictions for clip_id in test_ids),
@@ -155,11 +163,11 @@ def _is_number(text: str) -> bool:
 class _PredictionsFile:
     """Reads a CSV of predictions row by row and collects its faults."""
 
-    def __init__(self, path: Path, dataset: PreparedDataset, *, fold: int | None) -> None:
-        self._path, self._dataset, self._fold = path, dataset, fold
+    def __init__(self, path: Path, dataset: PreparedDataset, *, fold: int | None, fold_set: str) -> None:
+        self._path, self._dataset, self._fold, self._fold_set = path, dataset, fold, fold_set
         self._names = dataset.class_names
         self._known = set(dataset.clips["clip_id"])
-        self._splits = {} if fold is None else {fold: dataset.fold(str(fold))}
+        self._splits = {} if fold is None else {fold: dataset.fold(str(fold), fold_set=fold_set)}
         self._faults = CsvFaults(path)
         self._first_lines: dict[tuple[int, int | None, str], int] = {}
 
@@ -201,14 +209,14 @@ class _PredictionsFile:
             return self._fold
         text = row["fold"].strip()
         if not _is_number(text) or int(text) < 1:
-            self._faults.add("fold", line, f"fold {text!r} is not the number of an official fold")
+            self._faults.add("fold", line, f"fold {text!r} is not the number of a fold")
             return None
         fold = int(text)
         if self._fold is not None and fold != self._fold:
             self._faults.add("fold", line, f"fold {fold}, but the file is given as fold {self._fold}")
             return None
         if fold not in self._splits:
-            self._splits[fold] = self._dataset.fold(str(fold))
+            self._splits[fold] = self._dataset.fold(str(fold), fold_set=self._fold_set)
         return fold
 
     def _seed_of(self, row: Mapping[str, str], line: int) -> int | None:

@@ -10,13 +10,14 @@ import numpy as np
 
 from dfer_data.render.tables import Section, per_cent
 from lstpnet import metrics
+from lstpnet.dataset_identity import DataKey, data_key, fold_words
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.external_predictions import ExternalPredictions
 from lstpnet.runs import ScoredRun
 
 _DATASET = "ferv39k"
-_Key = tuple[str, str, str, str, int]
-"""Prepared folder, its hash, recipe, checkpoint, fold."""
+_Key = tuple[DataKey, str, str, int]
+"""Data, recipe, checkpoint, fold."""
 _Scores = Mapping[str, metrics.Scores]
 
 
@@ -27,7 +28,11 @@ class SceneRow:
     prepared: str
     """Name of the prepared folder."""
     dataset_sha256: str
-    """Hash of the prepared dataset."""
+    """Hash of the clips of the prepared dataset, as in RunInfo."""
+    labels_sha256: str
+    folds_sha256: str
+    fold_set: str
+    """Name of the set of folds."""
     recipe: str
     """Name of the recipe; name of the file for external predictions."""
     checkpoint: str
@@ -69,12 +74,13 @@ def scene_rows(runs: Iterable[ScoredRun]) -> tuple[SceneRow, ...]:
 
 def scene_rows_of_predictions(external: ExternalPredictions) -> tuple[SceneRow, ...]:
     """Return external FERV39k predictions scene by scene; other datasets get no rows."""
-    document, rows = external.dataset.document, list[SceneRow]()
-    if document["dataset"] != _DATASET:
+    dataset, rows = external.dataset, list[SceneRow]()
+    if dataset.document["dataset"] != _DATASET:
         return ()
     for fold in sorted({part.fold for part in external.parts}):
         parts = [part for part in external.parts if part.fold == fold]
-        key = (external.dataset.root.resolve().name, document["sha256"], external.name, "", fold)
+        fold_set = parts[0].fold_set
+        key = (data_key(dataset.root.resolve().name, dataset.identity(fold_set), fold_set), external.name, "", fold)
         seeds = tuple(part.seed for part in parts if part.seed is not None)
         rows += _rows(key, [_scores_of_scenes(part.scored) for part in parts], seeds=seeds)
     return tuple(rows)
@@ -90,16 +96,15 @@ def _rows(key: _Key, scores_per_seed: Sequence[_Scores], *, seeds: tuple[int, ..
     for scene in scores_per_seed[0]:
         scores = [by_scene[scene] for by_scene in scores_per_seed]
         war, uar = metrics.mean([score.war for score in scores]), metrics.mean([score.uar for score in scores])
-        yield SceneRow(*key, seeds, scene, scores[0].num_clips, war, uar, scores[0].num_classes_present)
+        yield SceneRow(*key[0], *key[1:], seeds, scene, scores[0].num_clips, war, uar, scores[0].num_classes_present)
 
 
 def scene_sections(rows: Sequence[SceneRow]) -> list[Section]:
     """Return a table for each recipe and checkpoint."""
     groups: dict[tuple[Any, ...], list[SceneRow]] = {}
     for row in rows:
-        groups.setdefault(
-            (row.prepared, row.dataset_sha256, row.recipe, row.checkpoint, row.fold, row.seeds), []
-        ).append(row)
+        data = DataKey(row.prepared, row.dataset_sha256, row.labels_sha256, row.folds_sha256, row.fold_set)
+        groups.setdefault((data, row.recipe, row.checkpoint, row.fold, row.seeds), []).append(row)
     return [_section(group) for group in groups.values()]
 
 
@@ -111,6 +116,6 @@ def _section(rows: Sequence[SceneRow]) -> Section:
     seed_list = " ".join(map(str, first.seeds))
     seeds = f", mean of seeds {seed_list}" if len(first.seeds) > 1 else f", seed {seed_list}" if seed_list else ""
     name = f"{first.recipe} {first.checkpoint}".rstrip()
-    title = f"{first.prepared}, {len(rows)} scenes: {name}, fold {first.fold}{seeds}: per cent"
+    title = f"{first.prepared}, {len(rows)} scenes: {name}, {fold_words(first.fold, first.fold_set)}{seeds}: per cent"
     notes = ("UAR over the classes that a scene has test clips of",)
     return Section(title, ("scene", "n", "WAR", "UAR", "classes"), cells, notes)

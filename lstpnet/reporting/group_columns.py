@@ -6,7 +6,7 @@ import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -26,6 +26,7 @@ MOST_NUMBERS = 12
 """A column of numbers with more different values needs `--quantiles`."""
 MOST_GROUPS = 200
 """A column with more different values names clips rather than groups."""
+_Key = TypeVar("_Key")
 _NO_COLUMNS = frozenset({"clip_id", "votes", "shard", "row"})
 """Columns of clips.parquet that hold no groups."""
 
@@ -63,13 +64,13 @@ def column_of_dataset(dataset: PreparedDataset, settings: GroupSettings) -> Grou
 
 
 def columns_of_file(
-    settings: GroupSettings, clip_ids: Mapping[str, Collection[str]], *, all_known: bool
-) -> dict[str, GroupColumn]:
+    settings: GroupSettings, clip_ids: Mapping[_Key, Collection[str]], *, all_known: bool
+) -> dict[_Key, GroupColumn]:
     """Return the groups that `settings.groups` gives, per prepared dataset.
 
     Args:
         settings: file and column.
-        clip_ids: hash of a prepared dataset -> its clips.
+        clip_ids: key of a prepared dataset -> its clips.
         all_known: whether these are all its clips, so that another id in the file is a fault.
 
     Raises:
@@ -85,9 +86,9 @@ def columns_of_file(
     others = len(values) - len(matched)
     notes = [f"{others} clips of {path.name} are no test clips here; --data FOLDER checks their ids"] if others else []
     columns = {}
-    for sha256, ids in clip_ids.items():
+    for key, ids in clip_ids.items():
         column = _column(matched, ids, settings, source=path.name)
-        columns[sha256] = GroupColumn(column.groups, column.order, (*column.notes, *notes))
+        columns[key] = GroupColumn(column.groups, column.order, (*column.notes, *notes))
     return columns
 
 

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from dfer_data.errors import UsageError
 from dfer_data.inspection.id_order import order_of_dataset
 from dfer_data.render.tables import Section, per_cent
+from lstpnet.dataset_identity import ClipsKey, folds_words
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.comparison import FEW_OF_CLASS
 from lstpnet.reporting.dependence import (
@@ -49,6 +50,7 @@ FEW_CLIPS = 50
 ALL = "(all)"
 """Row of all clips, for comparison."""
 _NO_FACE = "NO_FACE"
+_OF_DATASET = ("dataset", "prepared", "dataset_sha256", "labels_sha256")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +65,13 @@ class GroupRow:
     prepared: str
     """Name of the prepared folder."""
     dataset_sha256: str
-    """Hash of the prepared dataset."""
+    """Hash of the clips of the prepared dataset, as in RunInfo."""
+    labels_sha256: str
     system: str
     """Name of the system; name of the file for external predictions."""
     recipe: str | None
     checkpoint: str | None
+    fold_set: str
     folds: tuple[int, ...]
     seeds: tuple[int, ...]
     n: int
@@ -107,7 +111,8 @@ class DetectionRow:
     prepared: str
     """Name of the prepared folder."""
     dataset_sha256: str
-    """Hash of the prepared dataset."""
+    """Hash of the clips of the prepared dataset, as in RunInfo."""
+    labels_sha256: str
     n: int
     """Number of clips."""
     n_without_face: int
@@ -177,7 +182,7 @@ def tested_by_runs(rows: Sequence[Row], runs: Sequence[ScoredRun]) -> list[Teste
 
 def _tested_by_runs(name: str, row: Row, runs: Sequence[ScoredRun]) -> TestedClips:
     behind = list(parts_behind(row, runs))
-    order = order_of_runs([run for run in runs if run.info.dataset_sha256 == row.dataset_sha256])
+    order = order_of_runs([run for run in runs if run.info.data_key == row.data_key])
     return _tested(name, row, [(run.info.fold, part) for run, part in behind], order)
 
 
@@ -216,26 +221,26 @@ def _tested(name: str, row: Row, parts: Iterable[tuple[int, ScoredPredictions]],
 def score_groups(
     tested: Sequence[TestedClips],
     settings: GroupSettings,
-    datasets: Mapping[str, PreparedDataset],
+    datasets: Mapping[ClipsKey, PreparedDataset],
     *,
     notes: Sequence[str] = (),
 ) -> GroupReport:
     """Score every group of the column `settings.by`.
 
-    `datasets`: prepared datasets on this machine by hash; those that are missing get no figures of detection. Raises
-    AnnotationError and UsageError for a faulty file, an unknown column, and a column that holds no groups.
+    `datasets`: prepared datasets on this machine by `clips_key`; those that are missing get no figures of detection.
+    Raises AnnotationError and UsageError for a faulty file, an unknown column, and a column that holds no groups.
     """
     by = str(settings.by)
     if not tested:
         raise UsageError(f"--by {by}: there are no finished runs to report on; make one with `dfer train`")
-    columns = _columns(tested, settings, datasets)
-    rows = [row for item in tested for row in _rows(item, by, columns[item.row.dataset_sha256])]
+    columns = _columns(tested, settings, datasets, notes)
+    rows = [row for item in tested for row in _rows(item, by, columns[item.row.data_key.clips])]
     detection, remarks = list[DetectionRow](), list(notes)
-    for sha256, column in columns.items():
-        row = next(item.row for item in tested if item.row.dataset_sha256 == sha256)
+    for key, column in columns.items():
+        row = next(item.row for item in tested if item.row.data_key.clips == key)
         remarks += [f"{row.prepared}: {note}" if len(columns) > 1 else note for note in column.notes]
-        if sha256 in datasets:
-            detection += _detection_rows(datasets[sha256].clips, row, by, column)
+        if key in datasets:
+            detection += _detection_rows(datasets[key].clips, row, by, column)
         else:
             remarks.append(f"{row.prepared} is not on this machine: --data FOLDER adds its detections per group")
     protocols = {item.name: "; ".join(filter(None, [item.row.protocol, item.row.note])) for item in tested}
@@ -243,24 +248,26 @@ def score_groups(
 
 
 def _columns(
-    tested: Sequence[TestedClips], settings: GroupSettings, datasets: Mapping[str, PreparedDataset]
-) -> dict[str, GroupColumn]:
-    """Return the groups of each prepared dataset, by its hash."""
-    prepared = {item.row.dataset_sha256: item.row.prepared for item in tested}
+    tested: Sequence[TestedClips],
+    settings: GroupSettings,
+    datasets: Mapping[ClipsKey, PreparedDataset],
+    notes: Sequence[str],
+) -> dict[ClipsKey, GroupColumn]:
+    """Return the groups of each prepared dataset, by its `clips_key`; `notes` say why some are not there."""
+    prepared = {item.row.data_key.clips: item.row.prepared for item in tested}
     if settings.groups is None:
-        if absent := [name for sha256, name in prepared.items() if sha256 not in datasets]:
-            raise UsageError(
-                f"--by {settings.by} reads the prepared dataset {absent[0]}, which is not here: add --data FOLDER, "
-                "or --groups FILE.csv"
-            )
-        return {sha256: column_of_dataset(datasets[sha256], settings) for sha256 in prepared}
+        if absent := [name for key, name in prepared.items() if key not in datasets]:
+            why = f" ({'; '.join(notes)})" if notes else ""
+            words = f"--by {settings.by} reads the prepared dataset {absent[0]}, which is not here{why}"
+            raise UsageError(f"{words}: add --data FOLDER, or --groups FILE.csv")
+        return {key: column_of_dataset(datasets[key], settings) for key in prepared}
     if len(names := sorted({item.row.dataset for item in tested})) > 1:
         raise UsageError(f"--groups {settings.groups} names clips of one dataset; name the runs of one: {names}")
-    clip_ids: dict[str, list[str]] = {sha256: [] for sha256 in prepared}
+    clip_ids: dict[ClipsKey, list[str]] = {key: [] for key in prepared}
     for item in tested:
-        clip_ids[item.row.dataset_sha256] += item.clip_ids
-    clip_ids |= {sha256: datasets[sha256].clips["clip_id"].tolist() for sha256 in prepared if sha256 in datasets}
-    unique_ids = {sha256: dict.fromkeys(ids) for sha256, ids in clip_ids.items()}
+        clip_ids[item.row.data_key.clips] += item.clip_ids
+    clip_ids |= {key: datasets[key].clips["clip_id"].tolist() for key in prepared if key in datasets}
+    unique_ids = {key: dict.fromkeys(ids) for key, ids in clip_ids.items()}
     return columns_of_file(settings, unique_ids, all_known=prepared.keys() <= datasets.keys())
 
 
@@ -268,8 +275,8 @@ def _rows(tested: TestedClips, by: str, column: GroupColumn) -> list[GroupRow]:
     groups = np.array([column.groups[clip_id] for clip_id in tested.clip_ids], dtype=object)
     masks = {ALL: np.ones(len(groups), np.bool_), **{name: groups == name for name in column.order}}
     row, names = tested.row, list(tested.row.recall)
-    shared: dict[str, Any] = {name: getattr(row, name) for name in ("dataset", "prepared", "dataset_sha256", "recipe")}
-    shared |= {"by": by, "system": tested.name, "checkpoint": row.checkpoint, "folds": row.folds, "seeds": row.seeds}
+    shared = _of_row(row, *_OF_DATASET, "recipe", "checkpoint", "fold_set", "folds", "seeds")
+    shared |= {"by": by, "system": tested.name}
     scored = []
     for group, mask in masks.items():
         present = set(tested.labels[mask].tolist())
@@ -286,6 +293,10 @@ def _rows(tested: TestedClips, by: str, column: GroupColumn) -> list[GroupRow]:
             )
         )
     return scored
+
+
+def _of_row(row: Row, *names: str) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
 
 
 def _figures(tested: TestedClips, mask: npt.NDArray[np.bool_]) -> dict[str, Any]:
@@ -319,9 +330,7 @@ def _detection_rows(clips: pd.DataFrame, row: Row, by: str, column: GroupColumn)
             DetectionRow(
                 by=by,
                 group=group,
-                dataset=row.dataset,
-                prepared=row.prepared,
-                dataset_sha256=row.dataset_sha256,
+                **_of_row(row, *_OF_DATASET),
                 n=len(part),
                 n_without_face=num_faceless,
                 n_failed_otherwise=int(has_failed.sum()) - num_faceless,
@@ -338,7 +347,8 @@ def group_sections(report: GroupReport | None) -> list[Section]:
     if report is None:
         return []
     sections = [_figures_section(rows, report) for rows in grouped(report.rows, lambda row: row.system)]
-    return sections + [_detection_section(rows) for rows in grouped(report.detection, lambda row: row.dataset_sha256)]
+    by_dataset = grouped(report.detection, lambda row: (row.dataset_sha256, row.labels_sha256))
+    return sections + [_detection_section(rows) for rows in by_dataset]
 
 
 def _figures_section(rows: Sequence[GroupRow], report: GroupReport) -> Section:
@@ -354,7 +364,7 @@ def _figures_section(rows: Sequence[GroupRow], report: GroupReport) -> Section:
         "classes": [str(row.num_classes_present) for row in rows],
         "classes without clips": [", ".join(row.missing_classes) or "-" for row in rows],
     }
-    rests_on = f"fold{'s' * (len(first.folds) > 1)} {' '.join(map(str, first.folds))}"
+    rests_on = folds_words(first.folds, first.fold_set)
     rests_on += f", seeds {' '.join(map(str, first.seeds))}" if len(first.seeds) > 1 else ""
     notes = ["UAR over the classes that a group has test clips of: compare it among groups with the same classes"]
     notes += ["folds are counted together"] if len(first.folds) > 1 else []

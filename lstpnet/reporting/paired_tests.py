@@ -77,7 +77,7 @@ class PairedTest:
     b: str
     """Name of system B."""
     folds: tuple[int, ...]
-    """Official folds that all their seeds tested on the same clips."""
+    """Folds that all their seeds tested on the same clips."""
     seeds_a: tuple[int | None, ...]
     """Seeds of A; None: external predictions without a seed."""
     seeds_b: tuple[int | None, ...]
@@ -237,7 +237,7 @@ def _notes(tests: Sequence[PairedTest], *, short: bool) -> list[str]:
 
 
 def _estimand(tests: Sequence[PairedTest]) -> str:
-    folds = "mean over the official folds" if any(len(test.folds) > 1 for test in tests) else "on the one split"
+    folds = "mean over the folds" if any(len(test.folds) > 1 for test in tests) else "on the one split"
     text = f"A - B: difference of the expected figures, {folds}, over trainings with other seeds and other test clips"
     if all(test.war.estimate.has_training_noise for test in tests):
         return text

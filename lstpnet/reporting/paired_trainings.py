@@ -29,7 +29,7 @@ class PairedTrainings:
     seed: int | None
     """Seed of both; None for external predictions without one."""
     folds: tuple[int, ...]
-    """Official folds that both tested on the same clips."""
+    """Folds that both tested on the same clips."""
     n: int
     """Number of their clips."""
     war_difference: float

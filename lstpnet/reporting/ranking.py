@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from dfer_data.errors import UsageError
 from dfer_data.render.tables import Section, listed, per_cent
+from dfer_data.shards.identity import OFFICIAL_SET
 from dfer_data.sources.official_counts import official
 from lstpnet.reporting.published_results import SETS, PublishedRow, published_notes
 from lstpnet.reporting.rows import Row, is_complete, protocol_notes
@@ -73,6 +74,8 @@ def own_mismatch(row: Row) -> list[str]:
         counts = official(row.dataset)
     except UsageError:
         return reasons
+    if row.fold_set != OFFICIAL_SET:
+        return [*reasons, f"folds of {row.fold_set}, not the official ones"]
     missing = [fold for fold in counts.num_test if int(fold) not in row.folds]
     if missing and len(counts.num_test) > 1:
         reasons.append(f"official folds {', '.join(missing)} are missing")

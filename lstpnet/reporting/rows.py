@@ -18,14 +18,17 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from dfer_data.errors import UsageError
 from dfer_data.inspection.id_order import order_of_dataset
 from dfer_data.render.tables import listed
+from dfer_data.shards.identity import DatasetIdentity
 from lstpnet import metrics
+from lstpnet.dataset_identity import DataKey, data_key, data_words, fold_words, folds_words
 from lstpnet.predictions import CHECKPOINTS, CONTROL_NAMES, ScoredPredictions, pooled_predictions
 from lstpnet.protocol import UNTRAINED, untrained
+from lstpnet.reporting.data_changes import data_changes
 from lstpnet.reporting.dependence import Unit, intervals_by_unit, order_of_runs, scored_fold, unit_of
 from lstpnet.reporting.external_predictions import ExternalPredictions, GivenPredictions
 from lstpnet.reporting.mean_intervals import FoldOfRow, mean_intervals
 from lstpnet.reporting.significance import Interval, ScoredFold
-from lstpnet.runs import SYNTHETIC_DATA_NOTE, UNVERIFIED_NOTE, RunInfo, ScoredRun
+from lstpnet.runs import SYNTHETIC_DATA_NOTE, UNVERIFIED_NOTE, RunInfo, ScoredRun, withdrawn_words
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
 _T = TypeVar("_T")
 _TEST_BEST_NOTE = "test-best: the epoch was chosen on the test clips; comparable only with figures chosen the same way"
 _SHARED_WITH_INFO = (
-    *("dataset", "prepared", "dataset_sha256", "recipe", "fold", "seed"),
+    *("dataset", "prepared", "recipe", "fold_set", "fold", "seed"),
     *("n_train", "n_val", "synthetic", "pipeline_version", "protocol"),
 )
 _DIFFERS = "the rest differs between its runs"
@@ -53,11 +56,17 @@ class Row:
     prepared: str
     """Name of the prepared folder."""
     dataset_sha256: str
-    """Hash of the prepared dataset."""
+    """Hash of the clips of the prepared dataset, as in RunInfo."""
+    labels_sha256: str
+    """Hash of its labels; that of the clips where one hash stands for all."""
+    folds_sha256: str
+    """Hash of its set of folds, likewise."""
+    fold_set: str
+    """Name of the set of folds."""
     recipe: str | None
     """Name of the recipe; None for external predictions."""
     fold: int | Literal["mean", "pooled"]
-    """Official fold, or how the `folds` are combined."""
+    """Fold of the set, or how the `folds` are combined."""
     folds: tuple[int, ...]
     """Folds behind the row's figures."""
     seed: int | Literal["mean"] | None
@@ -119,6 +128,16 @@ class Row:
     unverified: bool = False
     """Whether a run behind the row holds no hashes (dfer 0.1), so that a changed file would not be noticed."""
 
+    @property
+    def identity(self) -> DatasetIdentity:
+        """Hashes of the clips, labels and folds."""
+        return DatasetIdentity(self.dataset_sha256, self.labels_sha256, self.folds_sha256)
+
+    @property
+    def data_key(self) -> DataKey:
+        """The data of the row; rows on other data are never combined with it."""
+        return data_key(self.prepared, self.identity, self.fold_set)
+
     def as_dict(self) -> dict[str, Any]:
         """Return the row as JSON values."""
         return json_values(self)
@@ -151,15 +170,16 @@ def rows_of_runs(runs: Sequence[ScoredRun]) -> list[Row]:
 
     Raises UsageError if two folders hold the same fold and seed of one recipe on the same data.
     """
-    orders = {runs_of[0].info.dataset_sha256: order_of_runs(runs_of) for runs_of in grouped(runs, _dataset_sha256)}
-    scored = [_scored_row(run, part, orders[_dataset_sha256(run)]) for run in runs for part in run.parts]
+    orders = {runs_of[0].info.data_key: order_of_runs(runs_of) for runs_of in grouped(runs, _data_key)}
+    changes = data_changes(run.info.data_key for run in runs)
+    scored = [_scored_row(run, part, orders[_data_key(run)], changes) for run in runs for part in run.parts]
     rows = sorted(_with_summaries(scored), key=_sort_key)
     has_several_versions = len({row.pipeline_version for row in rows}) > 1
     return [_with_version(row) for row in rows] if has_several_versions else rows
 
 
-def _dataset_sha256(run: ScoredRun) -> str:
-    return run.info.dataset_sha256
+def _data_key(run: ScoredRun) -> DataKey:
+    return run.info.data_key
 
 
 def _with_version(row: Row) -> Row:
@@ -179,17 +199,18 @@ def rows_of_predictions(external: ExternalPredictions) -> list[Row]:
 
 
 def _given_row(given: GivenPredictions, dataset: PreparedDataset, order: IdOrder) -> _Scored:
-    document, part, fold = dataset.document, given.scored, given.fold
+    document, part = dataset.document, given.scored
+    fold, identity = fold_words(given.fold, given.fold_set), dataset.identity(given.fold_set)
     num_test, notes = len(part.labels), list[str]()
     if given.num_missing:
         notes.append(
             f"{given.num_missing} of {num_test} test clips are not in the file: predicted as {given.prior!r}, "
             "the most frequent class of train"
         )
-    notes += [f"fold {fold}: {untrained(given.untrained)}"] if given.untrained else []
+    notes += [f"{fold}: {untrained(given.untrained)}"] if given.untrained else []
     notes += [SYNTHETIC_DATA_NOTE] if document["synthetic"] else []
     protocol = (
-        f"predictions from {given.path.name}, fold {fold}, n_test {num_test}, dataset {document['sha256'][:12]}; "
+        f"predictions from {given.path.name}, {fold}, n_test {num_test}, dataset {data_words(identity)}; "
         "how they were made is not known"
     )
     clips = scored_fold(part, order)
@@ -197,10 +218,13 @@ def _given_row(given: GivenPredictions, dataset: PreparedDataset, order: IdOrder
         run=given.path.as_posix(),
         dataset=document["dataset"],
         prepared=dataset.root.resolve().name,
-        dataset_sha256=document["sha256"],
+        dataset_sha256=identity.content_sha256,
+        labels_sha256=identity.labels_sha256,
+        folds_sha256=identity.folds_sha256,
+        fold_set=given.fold_set,
         recipe=None,
-        fold=fold,
-        folds=(fold,),
+        fold=given.fold,
+        folds=(given.fold,),
         seed=given.seed,
         seeds=() if given.seed is None else (given.seed,),
         checkpoint=None,
@@ -215,16 +239,19 @@ def _given_row(given: GivenPredictions, dataset: PreparedDataset, order: IdOrder
     return _Scored(row, part, clips)
 
 
-def _scored_row(run: ScoredRun, part: ScoredPredictions, order: IdOrder) -> _Scored:
-    info, clips = run.info, scored_fold(part, order)
+def _scored_row(run: ScoredRun, part: ScoredPredictions, order: IdOrder, changes: Mapping[DataKey, str]) -> _Scored:
+    info, clips, identity = run.info, scored_fold(part, order), run.info.identity
     shared = {name: getattr(info, name) for name in _SHARED_WITH_INFO} | _whole_train(info, part.checkpoint)
     row = Row(
         run=run.folder.as_posix(),
+        dataset_sha256=identity.content_sha256,
+        labels_sha256=identity.labels_sha256,
+        folds_sha256=identity.folds_sha256,
         folds=(info.fold,),
         seeds=(info.seed,),
         checkpoint=part.checkpoint,
         control=part.control,
-        note="; ".join(_notes(info, part.checkpoint)),
+        note="; ".join([*_notes(info, part.checkpoint), *filter(None, [changes.get(info.data_key)])]),
         unverified=info.is_unverified,
         **shared,
         **_figures(part),
@@ -255,8 +282,10 @@ def _notes(info: RunInfo, checkpoint: str | None) -> list[str]:
         SYNTHETIC_DATA_NOTE: info.synthetic,
         UNVERIFIED_NOTE: info.is_unverified,
     }
-    lacks = [f"fold {info.fold}: {part}" for part in info.protocol.split("; ") if part.startswith(UNTRAINED)]
-    return [*(note for note, holds in caveats.items() if holds), *lacks]
+    fold = fold_words(info.fold, info.fold_set)
+    lacks = [f"{fold}: {part}" for part in info.protocol.split("; ") if part.startswith(UNTRAINED)]
+    withdrawn = [f"{fold}: {withdrawn_words(info.num_withdrawn)}"] if info.num_withdrawn else []
+    return [*(note for note, holds in caveats.items() if holds), *lacks, *withdrawn]
 
 
 def _figures(part: ScoredPredictions) -> dict[str, Any]:
@@ -314,7 +343,7 @@ def _refuse_repeated_folds(rows: Sequence[Row]) -> None:
     first_rows: dict[tuple[int, ...], Row] = {}
     for row in rows:
         if (earlier := first_rows.setdefault(row.folds, row)) is not row:
-            name = f"{row.recipe} fold {row.fold} seed {row.seed}"
+            name = f"{row.recipe} {folds_words(row.folds, row.fold_set)} seed {row.seed}"
             raise UsageError(
                 f"{earlier.run} and {row.run} are both {name}, which would count twice: name only one of them"
             )
@@ -421,13 +450,13 @@ def _sort_key(row: Row) -> tuple[Any, ...]:
     checkpoint = CHECKPOINTS.index(row.checkpoint) if row.checkpoint else 0
     seed = row.seed if isinstance(row.seed, int) else float("inf")
     fold = row.fold if isinstance(row.fold, int) else float("inf")
-    data_and_recipe = (row.prepared, row.dataset_sha256, row.recipe or "")
+    data_and_recipe = (*row.data_key, row.recipe or "")
     return (*data_and_recipe, checkpoint, CONTROL_NAMES.index(row.control), seed, fold, str(row.fold))
 
 
 def section_key(row: Row) -> tuple[Any, ...]:
     """Return the key that the rows of one table share."""
-    return row.prepared, row.dataset_sha256, row.pipeline_version, tuple(row.recall)
+    return row.data_key, row.pipeline_version, tuple(row.recall)
 
 
 def common_parts(protocols: Iterable[str]) -> list[str]:

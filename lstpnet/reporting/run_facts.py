@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from dfer_data.render.tables import Section, duration
+from dfer_data.shards.identity import OFFICIAL_SET
+from lstpnet.dataset_identity import fold_words
 from lstpnet.runs import ScoredRun, read_config, read_epochs
 
 _HEADER = ("run", "date", "device", "dfer", "torch", "parameters", "trained for", "command")
@@ -24,7 +26,7 @@ def _cells(run: ScoredRun) -> tuple[str, ...]:
     seconds = sum(float(epoch["seconds"]) for epoch in read_epochs(run.folder, run.info))
     number = config.get("num_parameters")
     return (
-        f"{info.prepared}, {info.recipe}, fold {info.fold}, seed {info.seed}",
+        f"{info.prepared}, {info.recipe}, {fold_words(info.fold, info.fold_set)}, seed {info.seed}",
         str(config.get("date", "-")),
         str(config.get("device", "-")),
         str(config.get("dfer", "-")),
@@ -42,6 +44,7 @@ def _command(run: ScoredRun, config: Mapping[str, Any]) -> str:
         return "-"
     recipe = [origin.removeprefix("recipe ") for origin in origins.values() if str(origin).startswith("recipe ")]
     words = ["dfer", "train", "--data", info.prepared, "--fold", str(info.fold), "--seed", str(info.seed)]
+    words += [] if info.fold_set == OFFICIAL_SET else ["--fold-set", info.fold_set]
     words += ["--recipe", recipe[0]] if recipe else []
     for key, origin in sorted(origins.items()):
         if origin == "command line" and key in settings:

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dfer_data.render.tables import Section, listed, per_cent
+from dfer_data.shards.identity import OFFICIAL_SET
+from lstpnet.dataset_identity import data_words
 from lstpnet.reporting.dependence import headline_interval, interval_note, interval_text
 from lstpnet.reporting.ferv39k_scenes import scene_sections
 from lstpnet.reporting.group_rows import group_sections
@@ -128,7 +130,8 @@ def confusion_section(row: Row) -> Section:
 
 
 def _title(row: Row) -> str:
-    return f"{row.prepared} ({row.dataset}, sha256 {row.dataset_sha256[:12]})"
+    folds = "" if row.fold_set == OFFICIAL_SET else f", folds of {row.fold_set}"
+    return f"{row.prepared} ({row.dataset}, sha256 {data_words(row.identity)}{folds})"
 
 
 def row_section(rows: Sequence[Row], *, short: bool = False) -> Section:

@@ -12,17 +12,20 @@ from types import MappingProxyType
 from typing import Any
 
 from dfer_data.render.tables import Section, per_cent
+from lstpnet.dataset_identity import DataKey, folds_words
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.rows import Row, grouped, is_complete, protocol_notes
 from lstpnet.runs import CONFIG_NAME, ScoredRun, read_config
 
-Key = tuple[str, str, str]
-"""Prepared folder, its dataset's hash, recipe."""
-_NEVER_COMPARED = ("name", "fold", "seed", "dataset_sha256")
+Key = tuple[DataKey, str]
+"""Data and recipe."""
+_NEVER_COMPARED = ("name", "fold", "seed", "dataset_sha256", "labels_sha256", "folds_sha256")
 _HEADLINE = (
-    *("dataset", "prepared", "dataset_sha256", "recipe", "checkpoint", "fold", "folds", "seed", "seeds"),
+    *("dataset", "prepared", "dataset_sha256", "labels_sha256", "folds_sha256", "fold_set"),
+    *("recipe", "checkpoint", "fold", "folds", "seed", "seeds"),
     *("n", "war", "uar", "fold_std", "seed_std"),
 )
+_HASH_DIGITS = 8
 UNKNOWN = "-"
 """Replaces a setting that a run folder does not state."""
 
@@ -54,9 +57,10 @@ class System:
 
 
 def read_settings(run: ScoredRun) -> Mapping[str, Any]:
-    """Return a run's settings and `pipeline_version`; {} without config.json. CorruptDataError if it is damaged."""
+    """Return a run's settings, those of run.json too; {} without config.json. CorruptDataError if it is damaged."""
     config = read_config(run.folder, run.info)
-    return MappingProxyType(config["settings"] | {"pipeline_version": run.info.pipeline_version} if config else {})
+    of_data = {"pipeline_version": run.info.pipeline_version, "fold_set": run.info.fold_set}
+    return MappingProxyType(config["settings"] | of_data if config else {})
 
 
 def headline_rows(rows: Sequence[Row]) -> list[Row]:
@@ -73,7 +77,7 @@ def headline_rows(rows: Sequence[Row]) -> list[Row]:
 
 
 def _key(row: Row) -> Key:
-    return row.prepared, row.dataset_sha256, row.recipe or ""
+    return row.data_key, row.recipe or ""
 
 
 def system_key(row: Row) -> tuple[Any, ...]:
@@ -126,30 +130,36 @@ def parts_behind(row: Row, runs: Sequence[ScoredRun]) -> Iterator[tuple[ScoredRu
 
 def names_of(rows: Sequence[Row]) -> list[str]:
     """Return a short name for each row: the recipe, plus the parts needed to make the names unique."""
-    parts_of_rows = [[_text(value) for value in (row.prepared, row.dataset_sha256[:8], row.recipe)] for row in rows]
-    is_shown = [len({row_parts[index] for row_parts in parts_of_rows}) > 1 for index in range(3)]
-    is_shown[1] = len({(row_parts[0], row_parts[1]) for row_parts in parts_of_rows}) > len(
-        {row_parts[0] for row_parts in parts_of_rows}
-    )
-    is_shown[2] = True
-    suffixes = [[row.checkpoint or ""] if len({other_row.checkpoint for other_row in rows}) > 1 else [] for row in rows]
-    names = [
-        " ".join(
-            [
-                *("/".join(word for word, is_word_shown in zip(row_parts, is_shown, strict=True) if is_word_shown),),
-                *suffix,
-            ]
-        )
-        for row_parts, suffix in zip(parts_of_rows, suffixes, strict=True)
-    ]
+    has_several_folders = len({row.prepared for row in rows}) > 1
+    has_several_checkpoints = len({row.checkpoint for row in rows}) > 1
+    names = []
+    for row, data_parts in zip(rows, _data_parts([row.data_key for row in rows]), strict=True):
+        parts = [*[row.prepared] * has_several_folders, *data_parts, row.recipe or ""]
+        names.append("/".join(parts) + f" {row.checkpoint or ''}" * has_several_checkpoints)
     return [
         name if names.count(name) == 1 else f"{name} seed {row.seed} fold {row.fold}"
         for name, row in zip(names, rows, strict=True)
     ]
 
 
-def _text(value: Any) -> str:
-    return "" if value is None else str(value)
+def _data_parts(keys: Sequence[DataKey]) -> list[list[str]]:
+    """Return the parts that tell the data of each row from those of the others in equal folders; as few as possible."""
+    parts: list[list[str]] = [[] for _ in keys]
+    kinds = [
+        [key.content_sha256[:_HASH_DIGITS] for key in keys],
+        [f"labels {key.labels_sha256[:_HASH_DIGITS]}" for key in keys],
+        [f"folds {key.fold_set}" for key in keys],
+        [f"folds {key.folds_sha256[:_HASH_DIGITS]}" for key in keys],
+    ]
+    for words in kinds:
+        longer = [[*chosen, word] for chosen, word in zip(parts, words, strict=True)]
+        if _num_distinct(keys, longer) > _num_distinct(keys, parts):
+            parts = longer
+    return parts
+
+
+def _num_distinct(keys: Sequence[DataKey], parts: Sequence[Sequence[str]]) -> int:
+    return len({(key.prepared, *words) for key, words in zip(keys, parts, strict=True)})
 
 
 def _merged(settings: Sequence[Mapping[str, Any]]) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -177,7 +187,7 @@ def systems_section(systems: Sequence[System], *, short: bool = False) -> Sectio
     columns = {"system": [system.name for system in systems]}
     for name in systems[0].settings:
         columns[name] = [setting_text(system.settings[name]) for system in systems]
-    columns["folds"] = [" ".join(map(str, row.folds)) for row in rows]
+    columns["folds"] = [folds_words(row.folds, row.fold_set).split(" ", 1)[1] for row in rows]
     columns["seeds"] = [" ".join(map(str, row.seeds)) or "-" for row in rows]
     columns["n"] = [str(row.n) for row in rows]
     for name in ("war", "uar"):
@@ -208,7 +218,7 @@ def _notes(systems: Sequence[System]) -> list[str]:
     ]
     if incomplete := [system.name for system in systems if not is_complete(system.row)]:
         notes.append(f"incomplete, some class has no test clips in some fold: {', '.join(incomplete)}")
-    if len({(row.folds, row.n) for row in (system.row for system in systems)}) > 1:
+    if len({(row.fold_set, row.folds, row.n) for row in (system.row for system in systems)}) > 1:
         notes.append("the lines do not all have the same test clips: compare `folds` and `n` first")
     return notes + list(dict.fromkeys(system.row.note for system in systems if system.row.note))
 

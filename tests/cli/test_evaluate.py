@@ -18,9 +18,11 @@ from dfer_data import open_dataset
 from dfer_data.storage.files import canonical_json
 from lstpnet.checkpoints.open_model import open_model
 from lstpnet.checkpoints.reference import export_reference
+from lstpnet.dataset_identity import data_words
 from lstpnet.evaluation.cross_dataset import evaluate_on
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.runs import read_predictions, read_run
+from tests.changed_datasets import copy_of, with_fold_set
 from tests.crops import MISSING, prepare_crops, write_crops
 from tests.lstpnet.conftest import Done, plain, synthetic_copy
 
@@ -65,6 +67,29 @@ def test_on_its_own_test_part_it_says_what_the_run_says(
     assert row["war"] == pytest.approx(found["war"])
 
 
+def test_an_own_set_of_folds_selects_its_test_clips_and_is_named(
+    plain: Done, crops: Path, tmp_path: Path, capsys: Capture
+) -> None:
+    data, out = with_fold_set(copy_of(crops, tmp_path), "mine"), tmp_path / "p.csv"
+    line = [str(plain.folder), "--data", str(data), "--fold", "1", "--fold-set", "mine"]
+    found, identity = evaluated(capsys, *line, "--out", str(out)), open_dataset(data).identity("mine")
+    assert (found["n"], found["folds"], found["fold_set"]) == (35, ["1"], "mine")
+    hashes = tuple(found[name] for name in ("dataset_sha256", "labels_sha256", "folds_sha256"))
+    assert hashes == (identity.content_sha256, identity.labels_sha256, identity.folds_sha256)
+    line = ["report", "--predictions", str(out), "--data", str(data), "--fold", "1", "--fold-set", "mine"]
+    assert main([*line, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert (row["n"], row["war"], row["fold_set"]) == (35, pytest.approx(found["war"]), "mine")
+    assert f"p.csv, fold 1 of mine, n_test 35, dataset {data_words(identity)}; " in row["protocol"]
+
+
+def test_a_set_of_folds_needs_a_fold_or_predictions(plain: Done, crops: Path, capsys: Capture) -> None:
+    assert main(["evaluate", str(plain.folder), "--data", str(crops), "--fold-set", "official"]) == 2
+    assert "error: --fold-set needs --fold, such as --fold all" in capsys.readouterr().err
+    assert main(["report", str(plain.folder), "--fold-set", "official"]) == 2
+    assert "error: --fold-set needs --predictions: runs know their folds" in capsys.readouterr().err
+
+
 def test_rendered_heads_are_named_with_the_score(plain: Done, crops: Path, tmp_path: Path, capsys: Capture) -> None:
     run = synthetic_copy(plain.folder, tmp_path / "run")
     rendered = prepare_crops(write_crops(tmp_path / "source", num_clips=35, is_synthetic=True), tmp_path / "rendered")
@@ -95,6 +120,21 @@ def test_classes_are_matched_by_name_and_what_is_left_out_is_counted(
     assert masked["war"] >= found["war"]
     assert main(["evaluate", str(plain.folder), "--data", str(other)]) == 0
     assert "classes unknown to the model, left out: contempt (10 clips)" in capsys.readouterr().out
+
+
+def test_openvino_gives_the_same_scores_and_is_named(plain: Done, crops: Path, capsys: Capture) -> None:
+    line = [str(plain.folder), "--data", str(crops), "--fold", "3"]
+    exact = ["--set", "precision=f32"]
+    torch_scores, scores = evaluated(capsys, *line, *exact), evaluated(capsys, *line, *exact, "--runtime", "openvino")
+    assert (torch_scores.pop("runtime"), torch_scores.pop("precision")) == ("torch", "f32")
+    assert (scores.pop("runtime"), scores.pop("precision")) == ("openvino", "f32")
+    assert scores == torch_scores
+    assert main(["evaluate", *line, *exact]) == 0
+    assert "computed by" not in capsys.readouterr().out
+    assert main(["evaluate", *line, "--set", "precision=bf16"]) == 0
+    assert "; computed by torch in bf16" in capsys.readouterr().out
+    assert main(["evaluate", *line, "--runtime", "openvino", "--device", "cuda"]) == 2
+    assert "--runtime openvino computes on the CPU; leave out --device cuda" in capsys.readouterr().err
 
 
 def test_several_views_and_other_rules_by_option(plain: Done, crops: Path, capsys: Capture) -> None:

@@ -257,7 +257,7 @@ def test_a_page_takes_the_prepared_folder_that_the_runs_were_made_with(
 def test_another_dataset_than_that_of_the_runs_is_refused(crops: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_folds(Path("runs"), folds=(1,), seeds=(0,))
     assert run("--out", "a.html", "--data", str(crops)) == 2
-    assert "the runs were made with dfew-retinaface abababababab" in capsys.readouterr().err
+    assert f"--data {crops} is not the dataset of these runs (dfew-retinaface): " in capsys.readouterr().err
     assert not Path("a.html").exists()
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dfer_cli.main import main
+from tests.changed_datasets import with_fold_set
 from tests.cli.test_train import crops, work
 
 __all__ = ["crops", "work"]
@@ -32,6 +33,19 @@ def test_the_commands_are_every_combination(work: Path, capsys: Capture) -> None
         "dfer train --recipe demo --name demo,attention=tce,epochs=1 --set attention=tce --set epochs=1 "
         "--fold 1 --seed 0 --yes"
     )
+
+
+def test_a_sweep_over_all_folds_of_an_own_set(work: Path, capsys: Capture) -> None:
+    with_fold_set(work / "prepared/dfew-none", "mine")
+    assert main(["sweep", "demo", "--fold", "all", "--fold-set", "mine", "--print"]) == 0
+    words = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line[line.index("--fold") + 1] for line in words] == ["1", "2"]
+    assert all(line[line.index("--fold-set") + 1] == "mine" for line in words)
+    (work / "dfer.toml").write_text('[train]\nfold_set = "mine"\n')
+    assert main(["sweep", "demo", "--fold", "all", "--print"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    assert main(["sweep", "demo", "--fold", "all", "--fold-set", "official", "--print"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 5
 
 
 def test_a_sweep_trains_and_goes_on_and_the_report_tells_rows_apart(

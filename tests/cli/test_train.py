@@ -235,6 +235,7 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
     ("arguments", "code", "words"),
     [
         (["--fold", "6"], 2, ["prepared/dfew-none has no fold '6'; it has: 1, 2, 3, 4, 5"]),
+        (["--fold-set", "mine"], 2, ["prepared/dfew-none has no set of folds 'mine'; it has: official"]),
         (["--data", "prepared/nowhere"], 2, ["prepared/nowhere is not a prepared dataset", "dfer prepare"]),
         (["--recipe", "imagenet"], 2, ["unknown recipe 'imagenet'; shipped: afew, cremad, demo, dfew, ferv39k"]),
         (["--recipe", "nowhere.toml"], 2, ["nowhere.toml: no such file"]),
@@ -246,7 +247,7 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
         (
             ["--set", "epoch=1", "--set", "lr=1"],
             2,
-            ["--set: unknown settings epoch (did you mean epochs?), lr (did you mean learning_rate?); known: data, "],
+            ["--set: unknown settings epoch (did you mean epochs?), lr (did you mean learning_rate?); known: fold_set"],
         ),
         (["--set", "width_multiplier=0.3"], 2, ["width_multiplier = 0.3: must be a multiple of 0.125"]),
         (

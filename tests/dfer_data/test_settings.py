@@ -106,6 +106,18 @@ def test_declarations_are_read_back() -> None:
     assert [row[0] for row in settings_table([Oven], keys_only=True)][-1] == "fan"
 
 
+def test_a_whole_number_may_stand_for_a_text() -> None:
+    @dataclass(frozen=True)
+    class Label:
+        text: str | None = setting(None, "Text.")
+        shape: Literal["1", "2"] = setting("1", "Shape.")
+
+    assert check(Label, {"text": 100})[0] == {"text": "100"}
+    for wrong in ({"text": True}, {"text": 1.5}, {"shape": 1}):
+        assert len(check(Label, wrong)[1]) == 1
+    assert split_settings([Label], parse_assignments(["text=100"])) == {Label: {"text": "100"}}
+
+
 def test_values_of_several_groups() -> None:
     groups = split_settings([Oven, Timer], {"minutes": 3, "fan": True})
     assert groups == {Oven: {"fan": True}, Timer: {"minutes": 3}}

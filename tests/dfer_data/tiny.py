@@ -111,7 +111,7 @@ def tree(folder: Path) -> dict[str, str]:
     return {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in files
-        if path.suffix != ".log" and not path.name.startswith(".lock")
+        if path.suffix != ".log" and not path.name.startswith((".lock", "summary"))
     }
 
 

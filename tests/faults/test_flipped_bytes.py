@@ -65,7 +65,7 @@ def flip_bytes(out: Path, copy: Path, *, number: int, seed: int) -> Counter[str]
     files = sorted(
         path
         for path in copy.rglob("*")
-        if path.is_file() and path.name not in (LOG_NAME, CARD_NAME) and not path.name.startswith(".lock")
+        if path.is_file() and path.name not in (LOG_NAME, CARD_NAME) and not path.name.startswith((".lock", "summary"))
     )
     assert {path.suffix for path in files} == {".safetensors", ".json", ".jsonl", ".parquet", ".csv", ".jpg"}
     wanted = batches(copy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import re
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from dfer_data.inspection.status import dataset_status
 from tests.dfer_data import tiny
 from tests.faults.conftest import EXIT_PARTIAL, Run, Start, assert_completes, assert_only_whole_shards, write_source
 
@@ -106,7 +108,11 @@ def test_a_stop_is_130_at_once(start: Start, expected: dict[str, str], number: s
     run.assert_gone()
     assert_only_whole_shards(run.out, expected)
     assert not (run.out / ".work").exists()
+    summary = json.loads((run.out / "summary.json").read_bytes())
+    assert (summary["state"], summary["result"]["shards_done"]) == ("stopped", run.num_shards())
+    assert dataset_status(run.out).last_end == "stopped"
     assert_completes(start(), expected)
+    assert json.loads((run.out / "summary.json").read_bytes())["state"] == "finished"
 
 
 @pytest.mark.soak

@@ -164,6 +164,8 @@ def test_a_resumed_run_needs_the_same_settings_and_predicts_changed_videos_again
     assert "an earlier run left 1 finished video in" in capsys.readouterr().err
     assert main([*line, "--resume", "--window-seconds", "1"]) == 2
     assert "window_seconds was 2.0, now 1.0" in capsys.readouterr().err
+    assert main([*line, "--resume", "--runtime", "openvino"]) == 2
+    assert "runtime was onnxruntime, now openvino" in capsys.readouterr().err
     write_video(source / "a.mp4", [np.zeros((64, 64, 3), np.uint8)] * 10)
     predicted = count_predictions(monkeypatch)
     assert main([*line, "--resume"]) == 3

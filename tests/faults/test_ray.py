@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from dfer_cli.main import main
-from dfer_data.config import Cluster, Limits, Request
+from dfer_data.config import Cluster, Limits, Request, Revision
 from dfer_data.errors import UsageError, WorkerError
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation import ray_pool as ray_engine
@@ -151,7 +151,7 @@ def test_a_video_that_takes_two_actors_down_is_a_row(
     assert summary.num_clips["CRASHED"] == 1
     row = open_dataset(out).clip(SUSPECT)
     assert (row["code"], row["reason"]) == ("CRASHED", f"its process on node {os.uname().nodename} ended")
-    run(resolved, out, node, retry_failed="CRASHED")
+    run(resolved, out, node, revision=Revision(retry_code="CRASHED"))
     assert tiny.tree(out) == expected
 
 

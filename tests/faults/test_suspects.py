@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dfer_data.config import Limits, Request
+from dfer_data.config import Limits, Request, Revision
 from dfer_data.errors import WorkerError
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset
@@ -91,7 +91,7 @@ def test_twice_is_a_row_that_can_be_retried(
     clips = [name for name, digest in tiny.tree(out).items() if expected.get(name) == digest and "shards/" in name]
     assert len(clips) == 2 * 10  # shards and sidecars: all but the suspect's are as they should be
     assert run_preparation(resolved, out, num_workers=1).num_shards_made == 0  # done is done
-    run_preparation(resolved, out, num_workers=1, retry_failed=code)
+    run_preparation(resolved, out, num_workers=1, revision=Revision(retry_code=code))
     assert tiny.tree(out) == expected
 
 
@@ -114,7 +114,8 @@ def test_what_takes_too_much_memory_is_a_row_and_other_clips_do_not_suffer(
         ("happy/4k.mp4", False),
         ("happy/4k.mp4", True),
     ]
-    summary = run_preparation(resolved, tmp_path / "out", num_workers=2, retry_failed="OUT_OF_MEMORY")
+    retried = Revision(retry_code="OUT_OF_MEMORY")
+    summary = run_preparation(resolved, tmp_path / "out", num_workers=2, revision=retried)
     assert summary.num_clips == {"ok": 4}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dfer_cli.main import main
-from dfer_data.config import Request, TaskShare
+from dfer_data.config import Request, Revision, TaskShare
 from dfer_data.errors import ConfigMismatchError, LockedError, UsageError
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation.request import ResolvedRequest, resolve_request
@@ -189,10 +189,10 @@ def test_a_retry_that_is_killed_goes_on(resolved: ResolvedRequest, expected: dic
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_preparation(resolved, out, num_workers=0, retry_failed="NO_FACE", on_event=stop)
+        run_preparation(resolved, out, num_workers=0, revision=Revision(retry_code="NO_FACE"), on_event=stop)
     with pytest.raises(UsageError, match="prepare has not finished here"):
         open_dataset(out)
-    run_preparation(resolved, out, num_workers=0, retry_failed="NO_FACE")
+    run_preparation(resolved, out, num_workers=0, revision=Revision(retry_code="NO_FACE"))
     assert tiny.tree(out) == expected
 
 
@@ -230,5 +230,5 @@ def test_another_configuration_is_refused_while_retrying(
     run_preparation(resolved, out, num_workers=0)
     other = resolve_request(Request(dataset="folder", source=source, det_size_px=DET_SIZE_PX, jpeg_quality=50))
     with pytest.raises(ConfigMismatchError, match="jpeg_quality: 95 there, 50 now"):
-        run_preparation(other, out, num_workers=0, retry_failed="ALL")
+        run_preparation(other, out, num_workers=0, revision=Revision(retry_failed=True))
     assert tiny.tree(out) == expected

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 
 from lstpnet.recipe_files import ResolvedRecipe, resolve_recipe
 from lstpnet.runs import read_run, write_run
+from lstpnet.training.events import EpochDone
 from lstpnet.training.experiment import Experiment, make_experiment
 from tests.crops import damage, prepare_crops, write_crops
 
@@ -31,6 +33,23 @@ QUICK = {
 def quick(**changes: object) -> ResolvedRecipe:
     """The recipe `demo`, made quick, with changes."""
     return resolve_recipe("demo", overrides={**QUICK, **changes})
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    """Wait for what the thread of a training writes."""
+    stop = time.monotonic() + 60
+    while not is_true():
+        assert time.monotonic() < stop
+        time.sleep(0.01)
+
+
+def is_written(folder: Path, event: EpochDone) -> bool:
+    """Whether checkpoint and state of an epoch are on disk."""
+    facts = folder / "checkpoints/last.json"
+    if not facts.is_file() or not (folder / "state/last.pt").is_file():
+        return False
+    document = json.loads(facts.read_bytes())
+    return (document["stage"], document["epoch"]) == (event.stage, event.epoch)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ INFO = RunInfo(
     dataset="dfew",
     prepared="dfew-retinaface",
     dataset_sha256="ab" * 32,
+    labels_sha256="cd" * 32,
+    folds_sha256="ef" * 32,
     recipe="dfew",
     fold=3,
     seed=0,
@@ -89,7 +91,7 @@ def test_the_files_are_the_ones_that_are_documented(tmp_path: Path) -> None:
         "files": {PREDICTIONS_NAME: facts},
         "settings_sha256": None,
         "format": "dfer-run",
-        "format_version": 2,
+        "format_version": 3,
         "dataset": "dfew",
         "prepared": "dfew-retinaface",
         "dataset_sha256": "ab" * 32,
@@ -105,6 +107,9 @@ def test_the_files_are_the_ones_that_are_documented(tmp_path: Path) -> None:
         "finished": True,
         "pipeline_version": 1,
         "id_order": "",
+        "labels_sha256": "cd" * 32,
+        "folds_sha256": "ef" * 32,
+        "fold_set": "official",
     }
     schema = pq.read_schema(tmp_path / PREDICTIONS_NAME)
     texts = dict.fromkeys(("clip_id", "label", "checkpoint", "control"), "string")
@@ -153,9 +158,9 @@ def test_all_faults_of_a_run_are_told_at_once() -> None:
 
 def test_a_newer_format_is_refused_naming_both_versions(tmp_path: Path) -> None:
     write_one(tmp_path)
-    document = json.loads((tmp_path / RUN_NAME).read_bytes()) | {"format_version": 3, "class_names": "otherwise"}
+    document = json.loads((tmp_path / RUN_NAME).read_bytes()) | {"format_version": 4, "class_names": "otherwise"}
     (tmp_path / RUN_NAME).write_text(json.dumps(document))
-    with pytest.raises(FormatVersionError, match=r"run\.json has format version 3, this dfer knows 2"):
+    with pytest.raises(FormatVersionError, match=r"run\.json has format version 4, this dfer knows 3"):
         load_runs([tmp_path])
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.errors import CorruptDataError
+from lstpnet.dataset_identity import ClipsKey
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.html.filmstrip import clip_filmstrip
 from lstpnet.reporting.systems import System, parts_behind
@@ -44,8 +45,8 @@ class ClipTable:
 
     prepared: str
     """Name of the prepared folder."""
-    sha256: str
-    """Hash of the prepared dataset."""
+    clips: ClipsKey
+    """Hashes of its clips and labels."""
     class_names: tuple[str, ...]
     """Class names, in the order of class numbers."""
     ids: list[str] = field(default_factory=list)
@@ -86,12 +87,12 @@ class Drilldown:
 
 def drilldown_of(systems: Sequence[System], runs: Sequence[ScoredRun]) -> Drilldown:
     """Collect the clips and predictions of the systems, seed by seed, with folds in order."""
-    tables: dict[tuple[str, str], ClipTable] = {}
+    tables: dict[tuple[str, ClipsKey], ClipTable] = {}
     views: dict[tuple[str, int], View] = {}
-    dataset_keys = list[tuple[str, str]]()
+    dataset_keys = list[tuple[str, ClipsKey]]()
     pairs = ((system, *pair) for system in systems for pair in parts_behind(system.row, runs))
     for owner, run, part in pairs:
-        key = (run.info.prepared, run.info.dataset_sha256)
+        key = (run.info.prepared, run.info.data_key.clips)
         if key not in tables:
             tables[key] = ClipTable(*key, class_names=run.info.class_names)
             dataset_keys.append(key)
@@ -126,7 +127,7 @@ def softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
 
 def filmstrips(
     drilldown: Drilldown,
-    datasets: Mapping[str, PreparedDataset],
+    datasets: Mapping[ClipsKey, PreparedDataset],
     *,
     most: int = MAX_FILMSTRIPS,
     max_bytes: int = MAX_BYTES,
@@ -145,7 +146,7 @@ def filmstrips(
             notes.append(f"filmstrips of {len(strips)} of {len(ranked_clips)} clips: confident errors first")
             break
         try:
-            strip = clip_filmstrip(datasets[table.sha256], table.ids[clip])
+            strip = clip_filmstrip(datasets[table.clips], table.ids[clip])
         except CorruptDataError as error:
             notes.append(f"no filmstrip of {table.ids[clip]}: {error}")
             continue
@@ -155,13 +156,13 @@ def filmstrips(
     return strips, notes
 
 
-def _rank_clips(drilldown: Drilldown, datasets: Mapping[str, PreparedDataset]) -> list[tuple[int, int]]:
+def _rank_clips(drilldown: Drilldown, datasets: Mapping[ClipsKey, PreparedDataset]) -> list[tuple[int, int]]:
     """Return (dataset index, clip index) of all clips with a face in `datasets`, by priority."""
     ranks: dict[tuple[int, int], tuple[int, int]] = {}
     for view in drilldown.views:
         table = drilldown.datasets[view.dataset]
         for clip, _, predicted, has_face, shares, *_ in view.clips:
-            if has_face and table.sha256 in datasets:
+            if has_face and table.clips in datasets:
                 is_correct = int(predicted == table.labels[clip])
                 ranks.setdefault((view.dataset, clip), (is_correct, -max(shares)))
     return sorted(ranks, key=lambda key: ranks[key])

@@ -1,6 +1,6 @@
 """Render the report as one self-contained HTML file; all inserted values are escaped text.
 
-    to_html(report, datasets={sha256: dataset}) -> str
+    to_html(report, datasets=[dataset]) -> str
 
 jinja2 renders the template with autoescaping. A content security policy allows only embedded images and, by their
 hashes, one style sheet and one script, so injected code can neither run nor contact a server. Learning curves and clips
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -21,6 +21,7 @@ from dfer_data.errors import CorruptDataError
 from dfer_data.inspection.reliability import reliability_sections
 from dfer_data.render.html import page_template, policy, read_text
 from dfer_data.render.tables import Section, per_cent
+from lstpnet.dataset_identity import clips_key, fold_words, folds_words
 from lstpnet.learning_curves import draw_curves, epochs_section
 from lstpnet.reporting.dependence import UNIT_NOTES, headline_interval, interval_text
 from lstpnet.reporting.ferv39k_scenes import scene_sections
@@ -112,7 +113,7 @@ class Curves:
 def to_html(
     report: Report,
     *,
-    datasets: Mapping[str, PreparedDataset] | None = None,
+    datasets: Sequence[PreparedDataset] = (),
     max_filmstrips: int = MAX_FILMSTRIPS,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> str:
@@ -120,23 +121,23 @@ def to_html(
 
     Args:
         report: the figures, and the runs for curves and clips.
-        datasets: prepared datasets on this machine by the hash of their dataset.json. Runs whose dataset is missing get
-            neither filmstrips nor data reliability.
+        datasets: prepared datasets on this machine. Runs whose dataset is none of them, or changed since, get neither
+            filmstrips nor data reliability.
         max_filmstrips: maximum number of filmstrips; 0: none.
         on_progress: called with the number of finished filmstrips and their total.
 
     Raises UsageError without matplotlib, CorruptDataError for damaged files of a run.
     """
-    datasets = datasets or {}
+    by_clips = {clips_key(dataset): dataset for dataset in datasets}
     drilldown = drilldown_of(report.systems, report.runs)
     clips = drilldown.as_dict()
     curves = _curves(report.runs)
     clips_bytes = len(json.dumps(clips, separators=(",", ":"), allow_nan=False))
     max_bytes = MAX_BYTES - clips_bytes - sum(len(run.image) for run in curves)
-    strips, notes = filmstrips(drilldown, datasets, most=max_filmstrips, max_bytes=max_bytes, on_progress=on_progress)
+    strips, notes = filmstrips(drilldown, by_clips, most=max_filmstrips, max_bytes=max_bytes, on_progress=on_progress)
     style, script = read_text("page.css"), read_text("page.js")
     own_groups, control_groups = (grouped(rows, section_key) for rows in (report.rows, report.controls))
-    absent = sorted({table.prepared for table in drilldown.datasets if table.sha256 not in datasets})
+    absent = sorted({table.prepared for table in drilldown.datasets if table.clips not in by_clips})
     return str(
         page_template("report.html.j2", package="lstpnet.reporting.html").render(
             version=version("dfer"),
@@ -183,7 +184,7 @@ def _card(name: str, row: Row, rows: Sequence[Row]) -> SystemCard:
             ranges.append(f"{figure} {interval_text(interval)}")
     of_pooled = "" if source is row else ", pooled"
     shown_intervals = f"95 %{of_pooled}: {', '.join(ranges)} ({UNIT_NOTES[source.unit]})" if ranges else ""
-    folds = f"fold{'s' * (len(row.folds) > 1)} {' '.join(map(str, row.folds))}"
+    folds = folds_words(row.folds, row.fold_set)
     seeds = [f"seed{'s' * (len(row.seeds) > 1)} {' '.join(map(str, row.seeds))}"] if row.seeds else []
     classes = f"{row.num_classes_present} of {len(row.recall)} classes"
     rests_on = ", ".join([f"{row.n:,} test clips", folds, *seeds, classes])
@@ -212,15 +213,15 @@ def _curves(runs: Sequence[ScoredRun]) -> list[Curves]:
         epochs = read_epochs(run.folder, run.info)
         if epochs:
             info = run.info
-            title = f"{info.prepared}, {info.recipe}, fold {info.fold}, seed {info.seed}"
+            title = f"{info.prepared}, {info.recipe}, {fold_words(info.fold, info.fold_set)}, seed {info.seed}"
             image = base64.b64encode(draw_curves(epochs, dpi=_CURVES_DPI)).decode("ascii")
             curves.append(Curves(title, image, epochs_section(epochs)))
     return curves
 
 
-def _reliability(datasets: Mapping[str, PreparedDataset]) -> list[Section]:
+def _reliability(datasets: Sequence[PreparedDataset]) -> list[Section]:
     sections = []
-    for dataset in datasets.values():
+    for dataset in datasets:
         try:
             sections += reliability_sections(dataset)
         except CorruptDataError as error:

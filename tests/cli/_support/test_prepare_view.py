@@ -51,3 +51,41 @@ def test_shipped_crops_are_never_counted_as_clips_that_show_little(
         document = json.loads(printed.out)
         assert document["coverage"] == {"seldom_detected": 0, "shortened": 0}
         assert "frames:" not in printed.err
+
+
+def prepare(source: Path, out: Path, *options: str) -> list[str]:
+    line = ["prepare", "folder", "--source", str(source), "--out", str(out), "--detector", "none", *options]
+    return [*line, "--engine", "inline"]
+
+
+def test_what_cannot_be_trained_on_is_said_before_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for clip in ("happy/1", "happy/2", "sad/3", "sad/4"):
+        write_jpegs(tmp_path / "source" / clip, pictures(2), names=["1.jpg", "2.jpg"])
+    source, out = tmp_path / "source", tmp_path / "out put"
+    note = f"note: no folds: cannot be trained on; `dfer folds '{out}' --folds 5` adds them (--group-by subject where"
+    assert main([*prepare(source, out), "--dry-run"]) == 0
+    assert note in capsys.readouterr().out
+    assert main([*prepare(source, out, "--folds", "2", "--group-by", "clip"), "--dry-run"]) == 0
+    assert "cannot be trained on" not in capsys.readouterr().out
+    assert main(prepare(source, out)) == 0
+    assert note in capsys.readouterr().out
+    assert main(["folds", str(out), "--folds", "2", "--group-by", "clip"]) == 0
+    capsys.readouterr()
+    assert main(prepare(source, out)) == 0  # the dataset has folds now, though its source has none
+    assert "cannot be trained on" not in capsys.readouterr().out
+    write_jpegs(tmp_path / "flat/1", pictures(2), names=["1.jpg", "2.jpg"])
+    assert main([*prepare(tmp_path / "flat", tmp_path / "other"), "--dry-run"]) == 0
+    assert "note: no labels: cannot be trained on\n" in capsys.readouterr().out
+
+
+def test_a_pilot_ends_with_its_forecast(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(6):
+        write_jpegs(tmp_path / f"source/happy/{number}", pictures(2), names=["1.jpg", "2.jpg"])
+    line = prepare(tmp_path / "source", tmp_path / "out", "--limit", "2")
+    assert main(line) == 0
+    (said,) = [text for text in capsys.readouterr().out.splitlines() if text.startswith("forecast for all ")]
+    assert said.startswith("forecast for all 6 videos: about 0 s with 1 worker, 0.")
+    assert said.endswith("measured on 2; the same command without --limit prepares the rest")
+    assert main([*line, "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert (document["forecast"]["num_videos"], document["forecast"]["seconds"]) == (6, None)

@@ -15,6 +15,7 @@ from dfer_data.config import PREPARE_SETTINGS, Limits
 from dfer_data.errors import UsageError
 from dfer_data.frame_sampling import SAMPLERS, SHORT_RULES
 from dfer_data.settings import Setting, settings_of
+from lstpnet.checkpoints.model_settings import RuntimeSettings
 from lstpnet.prediction.video_settings import VideoSettings
 from lstpnet.recipe import Recipe, TrainingSettings
 from tests.settings_docs import PATH, settings_page
@@ -23,7 +24,7 @@ Capture = pytest.CaptureFixture[str]
 COMMANDS: dict[str, tuple[type, ...]] = {
     "prepare": PREPARE_SETTINGS,
     "train": (TrainingSettings, Recipe),
-    "predict": (VideoSettings, Limits),
+    "predict": (VideoSettings, RuntimeSettings, Limits),
 }
 DECLARED = [(name, item) for name, kinds in COMMANDS.items() for kind in kinds for item in settings_of(kind).values()]
 

@@ -112,8 +112,9 @@ def test_every_key_and_column_is_on_the_page(prepared: Prepared) -> None:
         text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
         assert hashlib.sha256(text.encode("utf-8")).hexdigest() == sidecar["sidecar_sha256"]
         for clip in sidecar["clips"]:
-            assert clip.keys() == (columns.keys() | {"rivals", "drift"}) - {"label", "group", "votes", "shard", "code"}
+            own = {"rivals", "drift", "sha256", *({"portraits"} if clip["rivals"] else ())}
+            assert clip.keys() == (columns.keys() | own) - {"label", "group", "votes", "shard", "code"}
         for failure in sidecar["failures"]:
             assert all(f"`{key}`" in page for key in failure)
     document = json.loads((prepared.out / "dataset.json").read_bytes())
-    assert all(f"`{key}`" in section("`dataset.json`") for key in document)
+    assert all(f"`{key}`" in section("`dataset.json`") + section("What a dataset is: three hashes") for key in document)

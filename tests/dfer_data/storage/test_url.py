@@ -18,7 +18,7 @@ import pytest
 
 from dfer_cli.main import main
 from dfer_data import open_dataset, read_clip
-from dfer_data.config import Request, TaskShare
+from dfer_data.config import Request, Revision, TaskShare
 from dfer_data.errors import ConfigMismatchError, DferError, LockedError, RemoteError, UsageError
 from dfer_data.inspection.verify import verify
 from dfer_data.preparation.output_folder import discard
@@ -210,7 +210,7 @@ def test_failures_are_retried_in_a_bucket(source: Path, bucket: Bucket, tmp_path
     request = Request(dataset="dfew", source=root, detector="none")
     make(resolve_request(request), bucket)
     shutil.copytree(root / "Clip/clip_224x224/00003", root / "Clip/clip_224x224/00002")
-    summary = make(resolve_request(request), bucket, retry_failed="MISSING_VIDEO")
+    summary = make(resolve_request(request), bucket, revision=Revision(retry_code="MISSING_VIDEO"))
     assert summary.num_shards_made == 1
     run_preparation(resolve_request(request), wanted, num_workers=0)
     assert bucket.tree() == tiny.tree(wanted)
@@ -250,6 +250,18 @@ def test_a_lock_that_nobody_renews_is_taken_over(
     assert capsys.readouterr().err == said
     assert bucket.tree() == tiny.tree(folder)
     assert [name for name in bucket.names() if name.startswith(".lock")] == []
+
+
+def test_holders_are_named_without_waiting_for_a_sign_of_life(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = target_at(bucket.url)
+    assert place.holders() == ()
+    with place.hold(task_index=None, on_wait=lambda holder: None):
+        (holder,) = place.holders()
+        assert holder.startswith(f"process {os.getpid()} on ")
+        monkeypatch.setattr(lease, "_process_start", lambda pid: None)
+        assert place.holders() == ()  # its process is gone
+    lock(bucket, ELSEWHERE, name=".lock-task-0003.json")
+    assert place.holders() == ("process 4321 on alpha (whether it is still running cannot be tested here)",)
 
 
 @pytest.mark.usefixtures("hasty")

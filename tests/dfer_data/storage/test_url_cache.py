@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -136,3 +137,18 @@ def test_training_takes_a_url(bucket: Bucket, tmp_path: Path) -> None:
     done = run_dfer("train", "--fold", "9", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert "dfew-none has no fold '9'; it has: 1, 2, 3, 4, 5" in done.stderr
+
+
+def test_a_dataset_is_forgotten_in_all_its_versions_and_no_other(bucket: Bucket, crops: Path) -> None:
+    read_clip(bucket.url, "00001")
+    folder = open_dataset(bucket.url).root
+    older, other = (folder.parents[1] / digits / folder.name for digits in ("01" * 8, "23" * 8))
+    shutil.copytree(folder, older)
+    shutil.copytree(folder, other)
+    (other / ".origin.json").write_text(json.dumps({"url": "s3://faces/other"}))
+    (older / "dataset.json").unlink()  # a kill came in between
+    assert remote.forget(f"{bucket.url}/") == 2
+    assert [path for path in remote.datasets_folder().glob("*/*")] == [other]
+    assert kept_bytes() > 0
+    assert remote.forget(bucket.url) == 0
+    assert read_clip(bucket.url, "00001").tolist() == read_clip(crops, "00001").tolist()

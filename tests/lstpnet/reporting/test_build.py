@@ -397,6 +397,25 @@ def test_data_prepared_anew_is_other_data(tmp_path: Path) -> None:
     assert [row.fold for row in build_report([runs[0], other]).rows] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    "change", [{"labels_sha256": "cd" * 32, "folds_sha256": "ef" * 32}, {"fold_set": "mine"}], ids=str
+)
+def test_runs_on_other_labels_or_another_set_of_folds_are_never_combined(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    write_folds(tmp_path, folds=(1, 2), seeds=(0,), checkpoints=("last",))
+    runs, _ = load_runs(find_runs(tmp_path))
+    other = replace(runs[1], info=replace(runs[1].info, **change))
+    report = build_report([runs[0], other])
+    assert {row.fold for row in report.rows} == {1, 2}
+    document = report.as_dict()["rows"]
+    names = ("dataset_sha256", "labels_sha256", "folds_sha256", "fold_set")
+    expected = {"dataset_sha256": "ab" * 32, "labels_sha256": "ab" * 32, "folds_sha256": "ab" * 32}
+    expected |= {"fold_set": "official"}
+    found = [{name: row[name] for name in names} for row in sorted(document, key=lambda row: row["fold"])]
+    assert found == [expected, expected | change]
+
+
 def test_data_of_another_pipeline_version_are_never_combined(tmp_path: Path) -> None:
     write_folds(tmp_path, folds=(1, 2), seeds=(0,), checkpoints=("last",))
     runs, _ = load_runs(find_runs(tmp_path))

@@ -159,7 +159,7 @@ def test_groups_count_external_predictions_and_runs(dataset: PreparedDataset, tm
     ("text", "words"),
     [
         ("clip_id,prediction\n01000,sad\n", "no column fold, and no --fold"),
-        ("fold,clip_id,prediction\none,01000,sad\n", ":2: fold 'one' is not the number of an official fold"),
+        ("fold,clip_id,prediction\none,01000,sad\n", ":2: fold 'one' is not the number of a fold"),
         ("fold,seed,clip_id,prediction\n1,-1,01000,sad\n", ":2: seed '-1' is not a whole number"),
         ("fold,clip_id,prediction\n1,01000,sad\n2,01001,sad\n", ":3: clip '01001' is in train of fold 2"),
         ("fold,seed,clip_id,prediction\n1,0,01000,sad\n1,1,01000,sad\n1,1,01000,sad\n", ":4: clip '01000' is already"),

@@ -67,6 +67,9 @@ def test_rendered_heads_short_clips_left_out_and_missing_folds_are_marked(tmp_pa
     ]
     assert own_mismatch(mean) == ["11,694 test clips instead of the official 11,697"]
     assert own_mismatch(build_report(runs[2:3]).rows[0]) == ["official folds 1, 2, 4, 5 are missing"]
+    own = [replace(run, info=replace(run.info, fold_set="mine")) for run in runs]
+    (mean,) = [row for row in build_report(own).rows if row.fold == "mean"]
+    assert own_mismatch(mean) == ["folds of mine, not the official ones"]
 
 
 def test_a_mean_in_which_a_class_is_missing_somewhere_is_marked_and_ranked_last(tmp_path: Path) -> None:

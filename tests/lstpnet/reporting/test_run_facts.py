@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,6 +29,14 @@ def test_a_run_names_its_command_device_versions_date_and_parameters(plain: Done
     assert facts["trained for"].endswith(" s")
     assert facts["command"].startswith("dfer train --data dfew-none --fold 3 --seed 0 --recipe demo --set ")
     assert "--set controls=false --set epochs=2 --set frame_epochs=1" in facts["command"]
+
+
+def test_the_command_of_a_run_on_an_own_set_of_folds_names_the_set(plain: Done) -> None:
+    run = score_run(open_run(plain.folder))
+    (section,) = run_sections([replace(run, info=replace(run.info, fold_set="mine"))])
+    (cells,) = section.cells
+    assert cells[0] == "dfew-none, demo, fold 3 of mine, seed 0"
+    assert cells[-1].startswith("dfer train --data dfew-none --fold 3 --seed 0 --fold-set mine --recipe demo ")
 
 
 def test_runs_of_dfer_0_1_lack_some_facts(plain: Done, tmp_path: Path) -> None:

@@ -84,6 +84,47 @@ def test_other_detectors_and_data_made_anew_are_told_apart_by_name(last: list[Ru
     assert names == ["abababab/dfew_100%", "efefefef/dfew_100%"]
 
 
+def test_rows_before_and_after_a_change_of_labels_or_folds_have_their_own_names(
+    last: list[Run], tmp_path: Path
+) -> None:
+    hashes = {"dataset_sha256": "ab" * 32, "labels_sha256": "cd" * 32, "folds_sha256": "ef" * 32}
+    changes: dict[str, dict[str, Any]] = {
+        "first": {},
+        "relabelled": {"labels_sha256": "01" * 32},
+        "refolded": {"folds_sha256": "02" * 32},
+        "own": {"folds_sha256": "03" * 32, "fold_set": "mine"},
+    }
+    names: dict[str, list[str]] = {}
+    for other in ("relabelled", "refolded", "own"):
+        runs = [
+            copied(run, tmp_path / other / kind, SETTINGS, **(hashes | changes[kind]))
+            for kind in ("first", other)
+            for run in last
+        ]
+        report = build_report(runs)
+        names[other] = [system.name for system in report.systems]
+        assert [row.folds for row in report.rows if row.fold == "mean"] == [(1, 2), (1, 2)]
+        assert len({section.title for section in sections(report) if section.header[0] == "recipe"}) >= 2
+    assert names == {
+        "relabelled": ["labels 01010101/dfew_100%", "labels cdcdcdcd/dfew_100%"],
+        "refolded": ["folds 02020202/dfew_100%", "folds efefefef/dfew_100%"],
+        "own": ["folds mine/dfew_100%", "folds official/dfew_100%"],
+    }
+
+
+def test_a_set_of_folds_is_a_setting_and_part_of_the_folds_column(last: list[Run], tmp_path: Path) -> None:
+    for run in last:
+        copied(run, tmp_path / "runs", SETTINGS)
+        hashes = {"labels_sha256": "cd" * 32, "folds_sha256": "ef" * 32, "fold_set": "mine"}
+        copied(run, tmp_path / "runs/own", SETTINGS, **hashes)
+    _, report = loaded(tmp_path / "runs")
+    section, *_ = comparison_sections(report)
+    shown = [dict(zip(section.header, cells, strict=True)) for cells in section.cells]
+    assert [(cells["fold_set"], cells["folds"]) for cells in shown] == [("official", "1 2"), ("mine", "1 2 of mine")]
+    assert "settings that differ: fold_set" in section.notes
+    assert "the lines do not all have the same test clips: compare `folds` and `n` first" in section.notes
+
+
 def test_runs_of_one_system_that_differ_among_themselves_are_named(last: list[Run], tmp_path: Path) -> None:
     for run in last:
         copied(run, tmp_path / "runs", {**SETTINGS, "epochs": 10 + run.info.fold}, recipe="a")

@@ -19,6 +19,7 @@ from sklearn import metrics as reference
 
 import dfer_data
 from dfer_data.errors import CorruptDataError
+from lstpnet.dataset_identity import clips_key
 from lstpnet.predictions import Predictions
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.html import clip_table as drilldown
@@ -79,7 +80,7 @@ def clip_data(page: str) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def with_pictures(plain: Done, crops: Path) -> str:
     dataset = dfer_data.open_dataset(crops)
-    return page_of(plain.folder, datasets={dataset.document["sha256"]: dataset})
+    return page_of(plain.folder, datasets=[dataset])
 
 
 def test_the_clips_in_the_page_give_the_figures_of_the_report(tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ def test_filmstrips_show_the_sixteen_frames_in_order(with_pictures: str, crops: 
 
 def test_of_too_many_clips_the_confident_errors_are_shown(crops: Path, plain: Done) -> None:
     dataset = dfer_data.open_dataset(crops)
-    page = page_of(plain.folder, datasets={dataset.document["sha256"]: dataset}, max_filmstrips=2)
+    page = page_of(plain.folder, datasets=[dataset], max_filmstrips=2)
     data = clip_data(page)
     labels = data["datasets"][0]["labels"]
     made = [clip for clip in data["views"][0]["clips"] if clip[3]]
@@ -161,7 +162,7 @@ def test_filmstrips_stop_where_the_page_would_grow_too_large(crops: Path, plain:
     runs, _ = load_runs([plain.folder])
     report = build_report(runs)
     found = drilldown.drilldown_of(report.systems, report.runs)
-    datasets = {dataset.document["sha256"]: dataset}
+    datasets = {clips_key(dataset): dataset}
     every, _ = drilldown.filmstrips(found, datasets)
     sizes = [len(strip) for strip in every.values()]
     some, notes = drilldown.filmstrips(found, datasets, max_bytes=sum(sizes[:3]) - 1)
@@ -174,7 +175,7 @@ def test_a_damaged_clip_has_no_filmstrip_and_the_page_is_made(damaged_crops: Pat
     runs, _ = load_runs([plain.folder])
     part = runs[0].predictions[0]
     run = replace(runs[0], predictions=(replace(part, clip_ids=("00001", *part.clip_ids[1:])),))
-    page = to_html(build_report([run]), datasets={dataset.document["sha256"]: dataset})
+    page = to_html(build_report([run]), datasets=[dataset])
     assert "no filmstrip of 00001: " in page
 
 

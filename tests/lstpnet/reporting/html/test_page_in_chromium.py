@@ -81,7 +81,7 @@ def real(plain: Done, crops: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """The page of a run that was trained, with filmstrips, curves and reliability."""
     dataset = dfer_data.open_dataset(crops)
     path = tmp_path_factory.mktemp("real") / "report.html"
-    path.write_text(page_of(plain.folder, datasets={dataset.document["sha256"]: dataset}), encoding="utf-8")
+    path.write_text(page_of(plain.folder, datasets=[dataset]), encoding="utf-8")
     return path
 
 

@@ -1,0 +1,28 @@
+"""`dfer compact`: cut a dataset that has grown or shrunk into even shards."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ._support import console
+from ._support.options import JsonFlag
+
+
+def compact(
+    data: Annotated[str, typer.Argument(help="Folder or URL of a prepared dataset.")],
+    as_json: JsonFlag = False,
+) -> None:
+    """Cut a prepared dataset into the shards that one preparation of its videos would make; decodes nothing.
+
+    It needs room for the shards twice. Run it again to finish an interrupted one.
+    """
+    from dfer_data.changes.compact import compact as cut_anew
+
+    with console.progress("writing", unit="shards") as advance:
+        number = cut_anew(data, on_shard=advance)
+    if as_json:
+        console.print_json({"data": data, "shards_made": number})
+    words = f"{number} shards made" if number else "nothing to do: its shards are even"
+    console.say(f"{data}: {words}", as_json=as_json)

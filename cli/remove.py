@@ -1,0 +1,114 @@
+"""`dfer remove`: take clips out of a prepared dataset for good."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dfer_data.errors import UsageError
+
+from ._support import console
+from ._support.exit_codes import ExitCode
+from ._support.options import JsonFlag
+
+_SHOWN = 10
+
+
+def remove(
+    data: Annotated[str, typer.Argument(help="Folder or URL of a prepared dataset.")],
+    reason: Annotated[str, typer.Option(help="Why; the dataset keeps it with the number of clips.")],
+    clips: Annotated[list[str] | None, typer.Option("--clip", help="Id of a clip or video; repeatable.")] = None,
+    persons: Annotated[
+        list[str] | None, typer.Option("--person", help="All clips of a person (column group); repeatable.")
+    ] = None,
+    file: Annotated[Path | None, typer.Option(metavar="LIST", help="File with ids, one per line.")] = None,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Append the ids to this file of yours, for `dfer prepare --exclude`."),
+    ] = None,
+    also: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Folder with copies elsewhere: runs, reports, pages, tables; repeatable."),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would go; change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Take clips out of a prepared dataset for good, with all that shows or names them; decodes nothing.
+
+    The dataset keeps the number of clips and the reason, no id. Run it again to finish an interrupted one.
+    """
+    from dfer_data.changes.remove import clips_to_remove, remove_clips
+    from dfer_data.sources.subset import read_ids
+    from dfer_data.storage.files import is_url
+    from dfer_data.storage.url_cache import forget
+    from lstpnet.withdrawal.copies import find_copies, withdraw_copies
+
+    ids = [*(clips or ()), *(read_ids(file, flag="--file") if file is not None else ())]
+    if not ids and not persons:
+        raise UsageError("say what to remove: --clip ID, --person P or --file LIST")
+    chosen = clips_to_remove(data, clips=ids, persons=persons or ())
+    if not chosen:  # unknown ids are a fault unless an interrupted change was just finished
+        console.say(f"{data}: an interrupted change is finished; none of these clips is left", as_json=as_json)
+    _list(chosen, data, as_json=as_json)
+    kept = [path for path in (exclude, file) if path is not None]
+    copies = find_copies(also or (), chosen, data=data, keep=kept) if chosen else []
+    for copy in copies:
+        note = f"; {copy.note}" if copy.note else ""
+        console.say(f"  {copy.action}: {copy.path} ({copy.kind}{note})", as_json=as_json)
+    found = [{"path": str(copy.path), "kind": copy.kind, "action": copy.action, "note": copy.note} for copy in copies]
+    if dry_run or not chosen:
+        if as_json:
+            console.print_json({"data": data, "clips": chosen, "copies": found, "dry_run": dry_run})
+        return
+    _confirm(chosen, yes=yes)
+    done = withdraw_copies(copies)  # first: the dataset is what still knows the ids
+    with console.progress("writing", unit="shards") as advance:
+        removal = remove_clips(
+            data, clips=ids, persons=persons or (), reason=reason, exclude_file=exclude, on_shard=advance
+        )
+    if is_url(data):
+        forget(data)
+    if as_json:
+        results = [{"path": str(one.copy.path), "result": one.result, "note": one.note} for one in done]
+        console.print_json({"data": data, "clips": removal.clip_ids, "copies": results, "reason": reason})
+    console.say(f"{data}: {len(removal.clip_ids)} clips removed", as_json=as_json)
+    for one in done:
+        if one.result in ("left", "failed"):
+            console.say(f"  {one.result}: {one.copy.path}: {one.note or one.copy.note}", as_json=as_json)
+    if not also:
+        console.say(
+            "note: runs, reports and pages may hold copies: `--also DIR` finds them before the clips go",
+            as_json=as_json,
+        )
+    if exclude is None and removal.video_ids:
+        console.say(
+            "note: the source still has the videos; keep a list of what must not be prepared again, for "
+            "`dfer prepare --update --exclude FILE`",
+            as_json=as_json,
+        )
+    if any(one.result == "failed" for one in done):
+        raise typer.Exit(ExitCode.PARTIAL)
+
+
+def _list(chosen: Iterable[str], data: str, *, as_json: bool) -> None:
+    ids = list(chosen)
+    more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
+    words = f"{', '.join(ids[:_SHOWN])}{more}" if ids else "none"
+    console.say(f"{data}: clips to remove: {len(ids)} ({words})", as_json=as_json)
+
+
+def _confirm(chosen: Iterable[str], *, yes: bool) -> None:
+    """Ask before clips are removed. Raises UsageError if stdin is not a terminal."""
+    number = len(list(chosen))
+    if yes or not number:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(f"this would remove {number} clips for good; add --yes to confirm")
+    if not typer.confirm(f"remove {number} clips for good?", err=True):
+        console.say("nothing was changed", as_json=True)
+        raise typer.Exit(ExitCode.USAGE)

@@ -1,0 +1,1 @@
+"""Change a prepared dataset without its videos: labels, own folds, clips that must go, the cut into shards."""

@@ -1,0 +1,107 @@
+"""Make, replace and remove own sets of folds of a prepared dataset; the official folds stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from dfer_data.changes.opened import opened_for_change
+from dfer_data.changes.relabel import clips_of
+from dfer_data.errors import UsageError
+from dfer_data.preparation.amendments import OwnFolding
+from dfer_data.preparation.committed_plan import before
+from dfer_data.preparation.fold_sets import check_fold_set, folds_of_set
+from dfer_data.preparation.manifest import read_history, write_manifest
+from dfer_data.preparation.plan import Plan
+from dfer_data.shards.identity import OFFICIAL_SET, is_fold_set
+from dfer_data.storage.base import OnWait, Target
+from dfer_data.storage.changeset import Changeset
+from dfer_data.storage.csv_text import csv_rows, from_spreadsheet
+from dfer_data.storage.files import read_regular_text
+
+
+def make_fold_set(
+    data: Path | str,
+    folding: OwnFolding,
+    *,
+    name: str = "own",
+    table: Path | None = None,
+    anew: bool = False,
+    on_wait: OnWait = lambda holder: None,
+) -> dict[str, dict[str, int]]:
+    """Add a set of folds to a prepared dataset; return fold -> split -> number of clips.
+
+    `table`: CSV with clip_id and the column that `folding` groups by. `anew`: replace the set of this name. Groups keep
+    their fold when the dataset is updated. Raises UsageError for a name that is taken, groups that are unknown, or too
+    few of them.
+    """
+    if name == OFFICIAL_SET:
+        raise UsageError(f"--name {OFFICIAL_SET}: the official folds are never overwritten; choose another name")
+    if not is_fold_set(name):
+        raise UsageError(f"--name {name}: use lower-case letters, digits, - and _, at most 64")
+    groups = None if table is None else read_groups(table, folding.group_by)
+    with opened_for_change(data, on_wait=on_wait) as (out, plan, _):
+        present = plan.amendments.fold_sets.get(name)
+        if present == folding and plan.amendments.groups.get(name) == groups and not anew:
+            return _sizes(name, folding, out, groups)
+        if present is not None and not anew:
+            raise UsageError(
+                f"there is a set {name} ({present.rule}); choose another --name, or replace it with --anew"
+            )
+        check_fold_set(folding, clips_of(out), groups=groups)
+        if present is not None:
+            plan = _without(plan, name)
+            _write(plan, out, {"change": "folds removed", "name": name})
+        sets = {**plan.amendments.fold_sets, name: folding}
+        own_groups = plan.amendments.groups if groups is None else {**plan.amendments.groups, name: groups}
+        plan = replace(plan, amendments=replace(plan.amendments, fold_sets=sets, groups=own_groups))
+        sizes = _sizes(name, folding, out, groups)
+        _write(plan, out, {"change": "folds made", "name": name})
+        return sizes
+
+
+def remove_fold_set(data: Path | str, name: str, *, on_wait: OnWait = lambda holder: None) -> None:
+    """Remove an own set of folds. Raises UsageError for an unknown one."""
+    with opened_for_change(data, on_wait=on_wait) as (out, plan, _):
+        if name not in plan.amendments.fold_sets:
+            known = ", ".join(sorted(plan.amendments.fold_sets)) or "none"
+            raise UsageError(f"there is no own set of folds {name!r}; there are: {known}")
+        _write(_without(plan, name), out, {"change": "folds removed", "name": name})
+
+
+def read_groups(table: Path, column: str) -> dict[str, str]:
+    """Return clip id -> group from the columns clip_id and `column` of a CSV. Raises UsageError."""
+    try:
+        lines = list(csv_rows(read_regular_text(table)))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--from {table} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    header = [cell.strip() for cell in lines[0][1]] if lines else []
+    if missing := [name for name in ("clip_id", column) if name not in header]:
+        raise UsageError(f"--from {table} has no column {' and no '.join(missing)}; it has: {', '.join(header)}")
+    if uneven := [line for line, cells in lines[1:] if len(cells) != len(header)]:
+        raise UsageError(f"--from {table}: line {uneven[0]} has another number of cells than the header")
+    places = header.index("clip_id"), header.index(column)
+    return {from_spreadsheet(cells[places[0]]): from_spreadsheet(cells[places[1]].strip()) for _, cells in lines[1:]}
+
+
+def _sizes(name: str, folding: OwnFolding, out: Target, groups: Mapping[str, str] | None) -> dict[str, dict[str, int]]:
+    """Return the sizes that a set will have; UsageError where it cannot be made of all clips."""
+    clips = clips_of(out)
+    check_fold_set(folding, clips, groups=groups)
+    folds = folds_of_set(name, folding, clips, out, groups=groups)
+    return {
+        fold: {part: sum(split == part for split in splits.values()) for part in ("train", "test")}
+        for fold, splits in folds.items()
+    }
+
+
+def _without(plan: Plan, name: str) -> Plan:
+    sets = {other: folding for other, folding in plan.amendments.fold_sets.items() if other != name}
+    groups = {other: ids for other, ids in plan.amendments.groups.items() if other != name}
+    return replace(plan, amendments=replace(plan.amendments, fold_sets=sets, groups=groups))
+
+
+def _write(plan: Plan, out: Target, entry: dict[str, object]) -> None:
+    history = [*read_history(out), {**entry, **before(out)}]
+    write_manifest(plan, out, changes=Changeset(out), history=history)

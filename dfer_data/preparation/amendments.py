@@ -1,0 +1,68 @@
+"""What the owner of a prepared dataset has changed in it by hand: labels and persons, and own sets of folds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
+
+from annotated_types import Interval
+
+from dfer_data.settings import setting, validate
+
+
+@dataclass(frozen=True)
+class OwnFolding:
+    """Settings of an own set of folds."""
+
+    num_folds: Annotated[int, Interval(ge=2, le=100)] = setting(
+        5, "Make this many folds; each clip is tested in one.", flag="--folds"
+    )
+    group_by: str = setting("subject", "What a fold keeps together: subject, folder, clip, or a column.")
+    stratify: bool = setting(False, "Spread each class evenly over the folds.")
+    seed: Annotated[int, Interval(ge=0)] = setting(0, "Seed of the order in which groups are assigned to folds.")
+
+    def __post_init__(self) -> None:
+        """Raise one UsageError with all invalid values."""
+        validate(self, by_flag=True)
+
+    @property
+    def rule(self) -> str:
+        """Short text that records how the folds were made."""
+        stratified = ", stratified" if self.stratify else ""
+        return f"{self.num_folds} folds by {self.group_by}{stratified}, seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class Amendments:
+    """Changes by hand; they stay when the dataset is updated from its source."""
+
+    labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Clip id -> `label`, `group` or both, in place of those of the source."""
+    fold_sets: Mapping[str, OwnFolding] = field(default_factory=dict)
+    """Name -> how this set of folds was made."""
+    groups: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    """Name of a set of folds -> clip id -> group, for sets whose groups come from a file."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields that are not empty, as JSON values."""
+        fields = {
+            "labels": {clip_id: dict(values) for clip_id, values in self.labels.items()},
+            "fold_sets": {name: asdict(folding) for name, folding in self.fold_sets.items()},
+            "groups": {name: dict(groups) for name, groups in self.groups.items()},
+        }
+        return {name: value for name, value in fields.items() if value}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Amendments:
+        """Return the amendments of a plan. Raises TypeError, ValueError, KeyError or UsageError for another form."""
+        sets = {str(name): OwnFolding(**folding) for name, folding in values.get("fold_sets", {}).items()}
+        return cls(dict(values.get("labels", {})), sets, dict(values.get("groups", {})))
+
+    def for_clips(self, clip_ids: Mapping[str, str]) -> Amendments:
+        """Return the amendments of clips that remain, by their new ids; `clip_ids`: old id -> new id."""
+
+        def kept(values: Mapping[str, Any]) -> dict[str, Any]:
+            return {clip_ids[clip_id]: value for clip_id, value in values.items() if clip_id in clip_ids}
+
+        return Amendments(kept(self.labels), self.fold_sets, {name: kept(ids) for name, ids in self.groups.items()})

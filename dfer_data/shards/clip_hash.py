@@ -1,0 +1,29 @@
+"""Hashes of clips: of their stored measurements and of the CRC-32 of each of their frames."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+CLIP_TENSORS = ("crc32", "frame_index", "pts_seconds", "box", "landmarks", "score", "flags")
+"""Tensors with a row per frame, in the order in which they are hashed."""
+
+
+def clip_hashes(tensor: Callable[[str], npt.NDArray[Any]], clip_offsets: Sequence[int]) -> list[str]:
+    """Return the sha256 of each clip of a shard; it does not depend on the shard that holds the clip.
+
+    `tensor`: returns an index tensor by its name.
+    """
+    columns = [np.ascontiguousarray(tensor(name)) for name in CLIP_TENSORS]
+    hashes = []
+    for begin, end in pairwise(clip_offsets):
+        digest = hashlib.sha256()
+        for column in columns:
+            digest.update(column[begin:end].tobytes())
+        hashes.append(digest.hexdigest())
+    return hashes

@@ -1,0 +1,226 @@
+"""Find every copy of withdrawn clips below folders, and rewrite or delete what dfer made; the rest is named.
+
+    copies = find_copies(["runs", "reports"], clip_ids, video_ids, data="prepared/dfew-retinaface")
+    withdraw_copies(copies)
+
+Call both before the clips leave the dataset: a second call after a kill then finds the same clips, and finishes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from dfer_data.errors import CorruptDataError, DferError, UsageError
+from dfer_data.loading.prepared import open_dataset
+from dfer_data.shards.layout import CARD_NAME, CLIPS_NAME, DATASET_NAME, PLAN_NAME
+from dfer_data.sources.registry import SOURCES
+from dfer_data.storage.files import read_regular, write_atomically
+from dfer_data.storage.walk import paths_below
+from lstpnet.learning_curves import CURVES_NAME
+from lstpnet.runs import CONFIG_NAME, METRICS_NAME, PREDICTIONS_NAME, RUN_NAME, read_run
+from lstpnet.withdrawal.names import Names
+from lstpnet.withdrawal.pages import OfDataset, page_at
+from lstpnet.withdrawal.run_clips import withdraw_from_run, withdrawn_clips
+from lstpnet.withdrawal.tables import reduced_table
+
+Action = Literal["rewrite", "delete", "leave"]
+_PROBE_BYTES = 1 << 16
+_RUN_FILES = (RUN_NAME, CONFIG_NAME, METRICS_NAME, PREDICTIONS_NAME, CURVES_NAME, CARD_NAME)
+OnFile = Callable[[int, int], None]
+"""Called with the number of files that were searched, and of all."""
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A file or folder that names or shows withdrawn clips."""
+
+    path: Path
+    """The file; the folder of a run or of another prepared dataset."""
+    kind: str
+    """What it is, for people."""
+    action: Action
+    """What `withdraw_copies` does with it; `leave`: it must be looked at by hand."""
+    note: str = ""
+    """What a person should know or do."""
+    files: tuple[Path, ...] = field(default=(), repr=False)
+    """What is deleted, in this order."""
+    names: Names = field(default_factory=lambda: Names(()), repr=False, compare=False)
+    """The withdrawn clips."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What was done about a copy."""
+
+    copy: Copy
+    result: Literal["rewritten", "deleted", "left", "failed"]
+    note: str = ""
+    """How many clips it held, what to do by hand, or the error."""
+
+
+def find_copies(
+    folders: Iterable[Path | str],
+    clip_ids: Collection[str],
+    video_ids: Collection[str] = (),
+    *,
+    data: Path | str,
+    keep: Iterable[Path] = (),
+    on_file: OnFile = lambda done, total: None,
+) -> list[Copy]:
+    """Return every file below folders that names or shows withdrawn clips; change nothing.
+
+    Args:
+        folders: folders of runs, reports, predictions, pages. Links to folders are not followed.
+        clip_ids: ids of the clips.
+        video_ids: ids of videos of which all clips are withdrawn; those that follow from `data` are added.
+        data: the prepared dataset; it is not searched itself. A run or page of another dataset is not about these
+            clips, even if its ids are the same.
+        keep: files that are left alone and not named, such as a list of what must not be prepared again.
+        on_file: called after each file.
+
+    Raises UsageError for a folder that is missing or cannot be read, and what opening `data` raises.
+    """
+    about, names = _subject(data, clip_ids, video_ids)
+    roots = [Path(folder) for folder in folders]
+    if missing := [str(root) for root in roots if not root.is_dir()]:
+        raise UsageError(f"--also: no folder {', '.join(missing)}")
+    skipped = {path.resolve() for path in keep}
+    own = Path(data).resolve() if isinstance(data, Path) or "://" not in str(data) else None
+    paths = {path.parent.resolve() / path.name: path for root in roots for path in paths_below(root)}
+    paths = {real: path for real, path in paths.items() if real not in skipped and not (own and _is_below(real, own))}
+    copies = list(_copies(list(paths.values()), names, about, on_file))
+    parts = {path for copy in copies for path in copy.files if path != copy.path}
+    return sorted((copy for copy in copies if copy.path not in parts), key=lambda copy: copy.path)
+
+
+def withdraw_copies(copies: Sequence[Copy]) -> list[Done]:
+    """Rewrite or delete the copies, and return what was done about each; files that dfer does not know are left alone.
+
+    Each file changes at once or not at all; one that fails does not stop the others.
+    """
+    return [_withdraw(copy) for copy in copies]
+
+
+def _subject(data: Path | str, clip_ids: Collection[str], video_ids: Collection[str]) -> tuple[OfDataset, Names]:
+    dataset = open_dataset(data)
+    table, chosen = dataset.clips, set(clip_ids)
+    left = set(table["source_clip_id"][~table["clip_id"].isin(chosen)])
+    gone = set(table["source_clip_id"][table["clip_id"].isin(chosen)]) - left
+    name, document = str(dataset.document["dataset"]), dataset.document
+    about = OfDataset(
+        dataset=name,
+        prepared=dataset.root.resolve().name,
+        is_users_own=name not in SOURCES or SOURCES[name].is_users_own,
+        clean_sha256="" if gone or table["clip_id"].isin(chosen).any() else str(document["sha256"]),
+    )
+    return about, Names(chosen, gone | set(video_ids))
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    return path == folder or path.is_relative_to(folder)
+
+
+def _copies(paths: Collection[Path], names: Names, about: OfDataset, on_file: OnFile) -> Iterator[Copy]:
+    """Yield the copies among paths: datasets and runs first, then files that belong to neither."""
+    datasets = {path.parent for path in paths if path.name in (DATASET_NAME, PLAN_NAME)}
+    for folder in sorted(datasets):
+        yield from _dataset_copy(folder, names, about)
+    rest = sorted(path for path in paths if path not in datasets and not datasets.intersection(path.parents))
+    runs = {path.parent for path in rest if path.name == RUN_NAME}
+    for folder in sorted(runs):
+        yield from _run_copy(folder, names, about)
+    for number, path in enumerate(rest, start=1):
+        is_of_run = path.parent in runs and path.name in _RUN_FILES
+        if not is_of_run and (copy := _copy_at(path, names, about)) is not None:
+            yield copy
+        on_file(number, len(rest))
+
+
+def _dataset_copy(folder: Path, names: Names, about: OfDataset) -> Iterator[Copy]:
+    """Yield another prepared dataset of the same videos, which has to give up the clips by its own removal."""
+    kind, note = "prepared dataset", f"run `dfer remove {folder}` with the same clips"
+    try:
+        dataset = open_dataset(folder)
+        is_same = dataset.document["dataset"] == about.dataset
+        if is_same and any(map(names.has, [*dataset.clips["clip_id"], *dataset.clips["source_clip_id"]])):
+            yield Copy(folder, kind, "leave", note)
+    except (DferError, OSError):
+        texts = [_text(folder / name) for name in (PLAN_NAME, CLIPS_NAME) if (folder / name).is_file()]
+        if any(text is not None and names.are_in_text(text) for text in texts):
+            yield Copy(folder, kind, "leave", "it is not finished, or damaged: finish it and remove the clips from it")
+
+
+def _run_copy(folder: Path, names: Names, about: OfDataset) -> Iterator[Copy]:
+    try:
+        info = read_run(folder)
+        number = withdrawn_clips(folder, names)
+    except (DferError, OSError) as error:
+        yield Copy(folder, "run", "leave", f"it cannot be searched: {error}")
+        return
+    if not number or info.dataset != about.dataset:
+        return
+    if not about.has(info.dataset, info.prepared):
+        note = f"it was trained on {info.prepared}, whose clips have the same ids: are they the same videos?"
+        yield Copy(folder, "run", "leave", note)
+        return
+    yield Copy(folder, "run", "rewrite", _counted(number) if number > 0 else "an interrupted withdrawal", names=names)
+
+
+def _copy_at(path: Path, names: Names, about: OfDataset) -> Copy | None:
+    """Return the copy at a path that is part of no run and no dataset; None if it names and shows no clip."""
+    try:
+        if path.is_dir():
+            is_named = names.are_in_path(path.as_posix())
+            return Copy(path, "folder", "leave", "it is named after a clip") if is_named else None
+        if not path.is_file():
+            return None
+        if path.is_symlink():
+            return Copy(path, "link", "leave", "look at its target") if names.are_in_path(path.as_posix()) else None
+        if (page := page_at(path, names, about)) is not None:
+            return Copy(path, page.kind, "delete", "make it again", files=page.files) if page.files else None
+        table = reduced_table(path, names)
+        if table is not None and table.num_rows:
+            return Copy(path, "table", "rewrite", f"{table.num_rows} rows", names=names)
+        if names.are_in_path(path.as_posix()):
+            return Copy(path, "file", "leave", "it is named after a clip, and dfer did not mark it as its own")
+        text = _text(path)
+        if text is not None and names.are_in_text(text):
+            return Copy(path, "text", "leave", "it names a clip")
+    except OSError as error:
+        return Copy(path, "file", "leave", f"it cannot be read: {error.strerror or error}")
+    return None
+
+
+def _text(path: Path) -> str | None:
+    """Return the content of a text file; None for other files."""
+    with path.open("rb") as file:
+        if b"\0" in file.read(_PROBE_BYTES):
+            return None
+    return read_regular(path).decode("utf-8", "replace")
+
+
+def _counted(number: int) -> str:
+    return f"{number} test clip{'s' * (number > 1)}"
+
+
+def _withdraw(copy: Copy) -> Done:
+    try:
+        if copy.action == "leave":
+            return Done(copy, "left", copy.note)
+        if copy.action == "delete":
+            for path in copy.files:
+                path.unlink(missing_ok=True)
+            return Done(copy, "deleted", copy.note)
+        if copy.path.is_dir():
+            return Done(copy, "rewritten", _counted(withdraw_from_run(copy.path, copy.names)))
+        table = reduced_table(copy.path, copy.names)
+        if table is None:
+            raise CorruptDataError(f"{copy.path} changed in between; run the command again")
+        if table.num_rows:
+            write_atomically(copy.path, table.content)
+        return Done(copy, "rewritten", f"{table.num_rows} rows")
+    except (DferError, OSError) as error:
+        return Done(copy, "failed", str(error))
