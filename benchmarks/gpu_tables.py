@@ -189,6 +189,43 @@ def preparation(files: Sequence[Results]) -> str:
     return "\n".join(lines)
 
 
+def kernels(files: Sequence[Results]) -> str:
+    """Return where the kernels of an eager step of 224 px spend their time."""
+    results = newest(files, "kernels")
+    if results is None:
+        return _NOT_MEASURED
+    profile = results.figures["kernels"]["last eager rung"]
+    spent = dict.fromkeys([*_KERNELS, _OTHER_KERNELS], 0.0)
+    for name, milliseconds, _ in profile["top"]:
+        spent[next((words for words, pattern in _KERNELS.items() if re.search(pattern, name)), _OTHER_KERNELS)] += (
+            milliseconds
+        )
+    spent[_OTHER_KERNELS] += profile["ms"] - sum(spent.values())
+    lines = [
+        _paragraph(
+            f"Kernels of one eager step of 32 clips of 224 px, on {results.machine}: {profile['ms']:.1f} ms in "
+            f"{profile['launches']:,} launches, so no faster than {_rate(32_000 / profile['ms'])} clips/s whatever the "
+            "rest of the trainer does."
+        ),
+        "",
+        "| kernels | ms | share |",
+        "|---|---|---|",
+    ]
+    for words, milliseconds in sorted(spent.items(), key=lambda item: -item[1]):
+        lines.append(_row(words, f"{milliseconds:.1f}", _percent(milliseconds / profile["ms"])))
+    return "\n".join(lines)
+
+
+_KERNELS: Mapping[str, str] = {
+    "batch norms": "batch_norm",
+    "the stem's max pooling": "max_pool",
+    "element by element, and sums": "elementwise|reduce_kernel",
+    "convolutions and products among the longest kernels": "cutlass|xmma|gemm|conv",
+}
+"""Words of the docs -> pattern of the kernels' names."""
+_OTHER_KERNELS = "convolutions, products and others that are shorter each"
+
+
 def summary(files: Sequence[Results]) -> str:
     """Return the sentence of the README."""
     results = newest(files, "training")
@@ -220,6 +257,7 @@ REGIONS: Mapping[str, Callable[[Sequence[Results]], str]] = {
     "training": training,
     "steps": steps,
     "parity": parity,
+    "kernels": kernels,
     "prepare": preparation,
     "summary": summary,
 }
