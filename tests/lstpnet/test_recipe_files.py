@@ -269,6 +269,7 @@ OTHER: dict[str, Any] = {
     "intensity": 0.1,
     "clustered": 10.0,
     "compile": True,
+    "deterministic": True,
     "model": "mine:build",
     "targets": "votes",
     "resize": "linear",
