@@ -51,7 +51,7 @@ demo: .venv/.runs  ## rendered heads -> face clips -> training -> WAR/UAR table,
 
 # Two files at a time; threads that wait for each other's work sleep instead of spinning on the other's core.
 test: setup  ## the tests, small samples
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
 installed: setup  ## the built wheel in empty environments: newest packages, newest with torch, oldest
 	.ci/installed
