@@ -44,9 +44,9 @@ def parse_predictions(
     Raises ValueError for missing columns, unknown labels, other classes or checkpoints; pyarrow's ArrowException for
     bytes that are no table.
     """
-    import pyarrow.parquet as pq
+    from dfer_data.storage.parquet import read_table
 
-    table = pq.ParquetFile(io.BytesIO(content), page_checksum_verification=True).read()
+    table = read_table(content, page_checksum_verification=True)
     missing = [name for name in _schema().names if name not in table.column_names]
     if missing:
         raise ValueError(f"no column {', '.join(missing)}")

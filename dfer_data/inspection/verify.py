@@ -35,6 +35,7 @@ from dfer_data.shards.sidecar import checked_sidecar
 from dfer_data.storage import folder_lock as lock
 from dfer_data.storage.base import WORK, Target
 from dfer_data.storage.files import sha256_file
+from dfer_data.storage.parquet import to_frame
 from dfer_data.storage.shard_bytes import LocalBytes, ShardBytes
 from dfer_data.storage.target import target_at
 from dfer_data.storage.url_cache import located
@@ -131,7 +132,7 @@ def _check_contents(contents: Mapping[str, bytes], document: Mapping[str, Any]) 
                 checked_fold(content, split_sizes, known_ids=table["clip_id"], name=name)
         except CorruptDataError as error:
             yield Damage(name, "", str(error).removeprefix(f"{name} "))
-    frame = table.select(["clip_id", "shard", "row", "num_frames"]).to_pandas()
+    frame = to_frame(table.select(["clip_id", "shard", "row", "num_frames"]))
     for number, facts in enumerate(document["shards"]):
         rows = frame[frame["shard"] == number].sort_values("row")
         if (content := contents.get(sidecar_name(number))) is not None:

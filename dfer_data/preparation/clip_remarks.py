@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from dfer_data.storage.parquet import read_table
 from dfer_data.video.tone_curves import ToneMap
 
 _STORED_AS_DECODED = "stored as decoded, which looks flat"
@@ -24,7 +23,7 @@ def clip_remarks(*, hdr: str, tone_map: ToneMap, turn_degrees: int) -> Iterator[
 
 def remark_notes(clips: bytes) -> Iterator[str]:
     """Yield one line per kind of remark in clips.parquet, with the number of its clips and what to do."""
-    table = pq.read_table(io.BytesIO(clips), columns=["clip_id", "reason"])
+    table = read_table(clips, columns=["clip_id", "reason"])
     for words, remark in (
         (_STORED_AS_DECODED, f"of HDR videos, {_STORED_AS_DECODED}: `--tone-map mobius` converts them"),
         (_TURN, "of faces that lie on their side or upside down: turn their videos if these are the wrong way round"),

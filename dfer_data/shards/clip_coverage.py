@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyarrow.parquet as pq
+from dfer_data.storage.parquet import all_rows, open_parquet, to_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,10 +60,10 @@ def coverage_of(clips: pd.DataFrame, *, all_tracks: bool) -> Coverage:
 
 def read_coverage(clips: bytes, *, all_tracks: bool) -> Coverage:
     """Return the coverage of the content of clips.parquet; see `coverage_of`."""
-    file = pq.ParquetFile(io.BytesIO(clips))
+    file = open_parquet(clips)
     if not set(_COLUMNS) <= set(file.schema_arrow.names):  # prepared by another dfer
         return Coverage()
-    return coverage_of(file.read(columns=_COLUMNS).to_pandas(), all_tracks=all_tracks)
+    return coverage_of(to_frame(all_rows(file, columns=_COLUMNS)), all_tracks=all_tracks)
 
 
 def _worst(clips: pd.DataFrame, shares: pd.Series[float], *, below: float) -> tuple[str, ...]:

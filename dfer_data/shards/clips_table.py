@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import pyarrow.parquet as pq
 
 from dfer_data.errors import CorruptDataError
 from dfer_data.shards.layout import COLUMNS
+from dfer_data.storage.parquet import all_rows, open_parquet, read_table, to_frame
 
 INDEX_COLUMNS = ("clip_id", "status", "label", "shard", "row", "num_frames")
 """The columns that locate and select clips."""
@@ -38,13 +38,13 @@ def read_clips(
     """
     name = name or str(source)
     try:
-        with pq.ParquetFile(
-            io.BytesIO(source) if isinstance(source, bytes) else source,
+        with open_parquet(
+            source,
             memory_map=not isinstance(source, bytes),
             read_dictionary=[] if columns is None else ["status", "label"],
         ) as file:
             faults = [] if is_checked else list(_schema_faults(file, document))
-            table = None if faults else file.read(columns=columns and list(columns), use_threads=False)
+            table = None if faults else all_rows(file, columns=columns)
         if table is not None and not is_checked:
             faults = list(clip_faults(table, document))
     except _MALFORMED as error:
@@ -58,7 +58,7 @@ def clips_frame(source: Path | bytes, *, name: str = "") -> pd.DataFrame:
     """Return a checked clips.parquet as pandas wrote it; CorruptDataError if its notes for pandas do not fit."""
     name = name or str(source)
     try:
-        frame = pd.read_parquet(io.BytesIO(source) if isinstance(source, bytes) else source)
+        frame = to_frame(read_table(source))
     except _MALFORMED as error:
         raise CorruptDataError(f"{name} cannot be read by pandas: {_one_line(error)}; restore it") from error
     if missing := [column for column in COLUMNS if column not in frame.columns and column not in _LATER]:

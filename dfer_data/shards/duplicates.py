@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from dfer_data.shards.layout import SHARDS
 from dfer_data.shards.reader import ShardReader, open_shard
+from dfer_data.storage.parquet import all_rows, open_parquet, to_frame
 from dfer_data.storage.shard_bytes import ShardBytes
 
 _COLUMNS = ["clip_id", "source_clip_id", "source_sha256", "label"]
@@ -47,10 +46,10 @@ def find_duplicates(
     Crops that are stored as they are have no hash of a file: the checksums of their frames, in the shard that
     `open_shard` opens by its number, stand for it.
     """
-    file = pq.ParquetFile(io.BytesIO(clips) if isinstance(clips, bytes) else clips)
+    file = open_parquet(clips)
     if not set(_COLUMNS) <= set(file.schema_arrow.names):  # prepared by a dfer without hashes
         return Duplicates((), {})
-    table = file.read(columns=[*_COLUMNS, "shard", "row"]).to_pandas()
+    table = to_frame(all_rows(file, columns=[*_COLUMNS, "shard", "row"]))
     has_frames = table["shard"].notna()
     crops = has_frames & (table["source_sha256"] == "")
     table.loc[crops, "source_sha256"] = list(_checksums(table[crops], open_shard))

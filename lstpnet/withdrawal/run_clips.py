@@ -30,7 +30,8 @@ def withdrawn_clips(folder: Path, names: Names) -> int:
     Raises CorruptDataError for predictions that cannot be read.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from dfer_data.storage.parquet import read_table
 
     if (folder / COMMIT_NAME).is_file():
         return -1
@@ -38,7 +39,7 @@ def withdrawn_clips(folder: Path, names: Names) -> int:
     if not path.is_file():
         return 0
     try:
-        ids = pq.read_table(path, columns=["clip_id"])["clip_id"].unique().to_pylist()
+        ids = read_table(path, columns=["clip_id"])["clip_id"].unique().to_pylist()
     except (OSError, ValueError, KeyError, pa.ArrowException) as error:
         raise CorruptDataError(f"{path} is damaged: {error}") from error
     return sum(names.has(str(clip_id)) for clip_id in ids)

@@ -81,8 +81,10 @@ def _parquet(content: bytes, names: Names) -> Reduced | None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    from dfer_data.storage.parquet import read_table
+
     try:
-        table = pq.read_table(io.BytesIO(content))
+        table = read_table(content)
     except pa.ArrowException as error:
         raise ValueError(str(error)) from error
     if "clip_id" not in table.column_names:
