@@ -1,10 +1,9 @@
-"""`dfer folds`: own sets of folds of a prepared dataset, beside the official ones."""
+"""`dfer folds`: make, list and remove own sets of folds of a prepared dataset."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,27 +12,21 @@ from dfer_data.preparation.amendments import OwnFolding
 
 from ._support import console
 from ._support.options import JsonFlag
+from ._support.setting_options import takes_settings
 
-_DEFAULTS = OwnFolding()
 
-
+@takes_settings(OwnFolding)
 def folds(
     data: Annotated[str, typer.Argument(help="Folder or URL of a prepared dataset.")],
-    num_folds: Annotated[
-        int | None, typer.Option("--folds", min=2, max=100, help="Make this many folds; each clip is tested in one.")
-    ] = None,
-    group_by: Annotated[
-        str, typer.Option(help="What a fold keeps together: subject, folder, clip, or a column.")
-    ] = _DEFAULTS.group_by,
     name: Annotated[str, typer.Option(help="Name of the set.")] = "own",
     table: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="CSV with clip_id and the column to group by.")
     ] = None,
-    stratify: Annotated[bool, typer.Option("--stratify", help="Spread each class evenly over the folds.")] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the order in which groups are assigned.")] = _DEFAULTS.seed,
     anew: Annotated[bool, typer.Option("--anew", help="Replace the set of this name.")] = False,
     remove: Annotated[str | None, typer.Option(metavar="NAME", help="Remove an own set.")] = None,
     as_json: JsonFlag = False,
+    *,
+    given: dict[str, Any],
 ) -> None:
     """Make own folds of a prepared dataset, or list its sets; no picture changes, and official folds stay.
 
@@ -42,13 +35,14 @@ def folds(
     from dfer_data.changes.folds import make_fold_set, remove_fold_set
 
     if remove is not None:
-        if num_folds is not None:
+        if given:
             raise UsageError("--remove removes a set, --folds makes one: use them one after the other")
         remove_fold_set(data, remove)
         console.say(f"{data}: the set {remove} is removed", as_json=as_json)
-    elif num_folds is not None:
-        folding = replace(_DEFAULTS, num_folds=num_folds, group_by=group_by, stratify=stratify, seed=seed)
-        make_fold_set(data, folding, name=name, table=table, anew=anew)
+    elif given or table is not None or anew:
+        if "num_folds" not in given:
+            raise UsageError("--folds is missing: how many folds, e.g. --folds 5")
+        make_fold_set(data, OwnFolding(**given), name=name, table=table, anew=anew)
     _list_sets(data, as_json=as_json)
 
 

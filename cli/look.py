@@ -47,7 +47,7 @@ def look(
 
     It also names what could not be seen. Expressions need a model of yours (--model): none comes with dfer.
 
-    Exit code 3 if the video shows no face, which the page then says, or cannot be read.
+    Exit code 3 if the video cannot be read, or shows no face; then the page is written all the same.
     """
     from dfer_data.inspection.video_look import look_document
     from dfer_data.inspection.video_page import write_video_page

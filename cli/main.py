@@ -96,8 +96,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: that of this process) and return its exit code; see `exit_codes.ExitCode`."""
     arguments, debug = _take_debug(sys.argv[1:] if argv is None else argv)
     if argv is None:
-        # before torch is loaded: its threads sleep while they wait for each other, and take no turn from other programs
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+        for name, value in OPENMP_SETTINGS.items():  # before torch is loaded
+            os.environ.setdefault(name, value)
         _open_closed_streams()
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's SIGTERM is handled like Ctrl+C
     for stream in (sys.stdout, sys.stderr):

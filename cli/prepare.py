@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,9 +10,8 @@ from dfer_data.config import FAST_DETECT_EVERY, PREPARE_SETTINGS, Revision
 from dfer_data.errors import UsageError
 from dfer_data.settings import settings_of
 
-from ._support import console
 from ._support.exit_codes import ExitCode
-from ._support.options import JsonFlag
+from ._support.options import JsonFlag, confirm
 from ._support.setting_options import SetFlag, takes_settings, with_assignments
 from ._support.settings import dataset_folder, settings_to_use
 
@@ -95,8 +93,5 @@ def _confirm_removal(planned: PreparationPlanned, *, yes: bool) -> None:
 
     if yes or not is_there(target_at(planned.out, work=planned.run.work)):
         return
-    if not sys.stdin.isatty():
-        raise UsageError(f"--force would remove the prepared dataset in {planned.out}; add --yes to confirm")
-    if not typer.confirm(f"remove the prepared dataset in {planned.out} and make it again?", err=True):
-        console.say("nothing was changed", as_json=True)
-        raise typer.Exit(ExitCode.USAGE)
+    dataset = f"the prepared dataset in {planned.out}"
+    confirm(f"remove {dataset} and make it again?", threat=f"--force would remove {dataset}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +12,7 @@ from dfer_data.errors import UsageError
 
 from ._support import console
 from ._support.exit_codes import ExitCode
-from ._support.options import JsonFlag
+from ._support.options import JsonFlag, confirm
 
 _SHOWN = 10
 
@@ -65,7 +64,9 @@ def remove(
         if as_json:
             console.print_json({"data": data, "clips": chosen, "copies": found, "dry_run": dry_run})
         return
-    _confirm(chosen, yes=yes)
+    if not yes:
+        number = len(chosen)
+        confirm(f"remove {number} clips for good?", threat=f"this would remove {number} clips for good")
     done = withdraw_copies(copies)  # first: the dataset is what still knows the ids
     with console.progress("writing", unit="shards") as advance:
         removal = remove_clips(
@@ -100,15 +101,3 @@ def _list(chosen: Iterable[str], data: str, *, as_json: bool) -> None:
     more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
     words = f"{', '.join(ids[:_SHOWN])}{more}" if ids else "none"
     console.say(f"{data}: clips to remove: {len(ids)} ({words})", as_json=as_json)
-
-
-def _confirm(chosen: Iterable[str], *, yes: bool) -> None:
-    """Ask before clips are removed. Raises UsageError if stdin is not a terminal."""
-    number = len(list(chosen))
-    if yes or not number:
-        return
-    if not sys.stdin.isatty():
-        raise UsageError(f"this would remove {number} clips for good; add --yes to confirm")
-    if not typer.confirm(f"remove {number} clips for good?", err=True):
-        console.say("nothing was changed", as_json=True)
-        raise typer.Exit(ExitCode.USAGE)

@@ -68,7 +68,7 @@ def _statuses(place: str) -> tuple[list[DatasetStatus], list[RunStatus]]:
         return [dataset_status(place)], []
     folder = Path(place)
     if not folder.is_dir():
-        raise UsageError(f"{place} is not there")
+        raise UsageError(f"{place} is a file, not a folder" if folder.exists() else f"{place} is not there")
     datasets = [dataset_status(path) for path in entries_of(folder) if path.is_dir() and is_dataset(path)]
     runs = [] if datasets else run_statuses(folder)
     if not datasets and not runs:

@@ -50,7 +50,6 @@ _NOT_STORED: Mapping[str, object] = MappingProxyType(
 )
 """Setting -> the value that is not stored, so that datasets made with it keep the bytes of the time before it."""
 EngineName = Literal["processes", "inline", "ray"]
-GroupBy = Literal["subject", "folder", "clip"]
 _DETECTOR, _SUBJECT, _CROPS = "Detector", "Subject", "Face crops"
 _FOLDS, _WORKERS = "Folds, for data without any", "Workers"
 _REVISION = "Resume, retry, update"
@@ -345,7 +344,9 @@ class Folding:
     num_folds: Annotated[int, Interval(ge=2, le=100)] = setting(
         help="Make this many folds; each clip is tested in one.", flag="--folds", panel=_FOLDS
     )
-    group_by: GroupBy = setting("subject", "What a fold keeps together.", panel=_FOLDS)
+    group_by: str = setting(
+        "subject", "What a fold keeps together.", panel=_FOLDS, choices=("subject", "folder", "clip")
+    )
     stratify: bool = setting(False, "Spread each class evenly over the folds.", panel=_FOLDS)
     seed: Annotated[int, Interval(ge=0)] = setting(
         0, "Seed of the order in which groups are assigned to folds.", panel=_FOLDS
@@ -483,7 +484,7 @@ class TaskShare:
 
 
 ALL_CODES = "ALL"
-"""Stands for any ledger code."""
+"""Matches every ledger code."""
 
 
 @dataclass(frozen=True)

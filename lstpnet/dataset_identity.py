@@ -60,7 +60,7 @@ def is_whole(identity: DatasetIdentity) -> bool:
 
 
 def data_words(identity: DatasetIdentity) -> str:
-    """Return the hashes as in protocol lines: `CLIPS, labels LABELS, folds FOLDS`; one if it stands for all three."""
+    """Return the hashes as in protocol lines: `CLIPS, labels LABELS, folds FOLDS`; one for a dataset of dfer 0.1."""
     content = identity.content_sha256[:_DIGITS]
     if is_whole(identity):
         return content

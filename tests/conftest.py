@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 from dfer_data.weights.fetch import weights_file
@@ -63,10 +65,21 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def workspace(tmp_path_factory: pytest.TempPathFactory, heads_wheel: Path) -> Path:
-    """A user's working folder after the first two commands, with a quarter of the demo's clips; `synth.txt` is said."""
-    folder = tmp_path_factory.mktemp("workspace")
-    for line in ("synth dfew --identities 10 --takes 1", "prepare dfew --detector retinaface"):
-        done = run_dfer(*line.split(), cwd=folder)
-        assert done.returncode == 0, done.stderr
-        (folder / f"{line.split()[0]}.txt").write_text(done.stdout)
+    """A user's working folder after the first two commands, with a quarter of the demo's clips; `synth.txt` is said.
+
+    The processes of pytest that run at the same time make it once, and each works on a copy.
+    """
+    base = tmp_path_factory.getbasetemp()
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "workspace"
+    with FileLock(made.with_suffix(".lock")):
+        if not made.exists():
+            begun = made.with_suffix(".begun")
+            begun.mkdir()
+            for line in ("synth dfew --identities 10 --takes 1", "prepare dfew --detector retinaface"):
+                done = run_dfer(*line.split(), cwd=begun)
+                assert done.returncode == 0, done.stderr
+                (begun / f"{line.split()[0]}.txt").write_text(done.stdout)
+            begun.rename(made)
+    folder = tmp_path_factory.mktemp("workspace") / "w"
+    shutil.copytree(made, folder)
     return folder

@@ -23,7 +23,7 @@ _PRECISIONS = ("f32", "bf16")
 
 
 class _Stopped(Exception):
-    """Stands for whatever stops a training."""
+    """Stops a training, as a kill does."""
 
 
 def repeats(check: Check) -> dict[str, bool]:

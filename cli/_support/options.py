@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from dfer_data.errors import UsageError
+
+from . import console
+from .exit_codes import ExitCode
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout; all else goes to stderr.")]
 NumWorkers = Annotated[
@@ -34,6 +38,15 @@ def refuse_targets(*targets: Path, force: bool) -> None:
             raise UsageError(f"{target} is not a file that can be replaced; choose another name")
     for folder in dict.fromkeys(target.parent for target in targets):
         refuse_unwritable(folder)
+
+
+def confirm(question: str, *, threat: str) -> None:
+    """Ask before something is removed. Raises UsageError with `threat` if stdin is no terminal, Exit after a no."""
+    if not sys.stdin.isatty():
+        raise UsageError(f"{threat}; add --yes to confirm")
+    if not typer.confirm(question, err=True):
+        console.say("nothing was changed", as_json=True)
+        raise typer.Exit(ExitCode.USAGE)
 
 
 def require_torch() -> None:

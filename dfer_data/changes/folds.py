@@ -6,19 +6,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from dfer_data.changes.opened import opened_for_change
-from dfer_data.changes.relabel import clips_of
+from dfer_data.changes.opened import clips_of, opened_for_change
 from dfer_data.errors import UsageError
 from dfer_data.preparation.amendments import OwnFolding
-from dfer_data.preparation.committed_plan import before
 from dfer_data.preparation.fold_sets import check_fold_set, folds_of_set
-from dfer_data.preparation.manifest import read_history, write_manifest
+from dfer_data.preparation.manifest import hashes_before, read_history, write_manifest
 from dfer_data.preparation.plan import Plan
 from dfer_data.shards.identity import OFFICIAL_SET, is_fold_set
 from dfer_data.storage.base import OnWait, Target
 from dfer_data.storage.changeset import Changeset
-from dfer_data.storage.csv_text import csv_rows, from_spreadsheet
-from dfer_data.storage.files import read_regular_text
+from dfer_data.storage.csv_table import read_csv_table
 
 
 def make_fold_set(
@@ -72,17 +69,10 @@ def remove_fold_set(data: Path | str, name: str, *, on_wait: OnWait = lambda hol
 
 def read_groups(table: Path, column: str) -> dict[str, str]:
     """Return clip id -> group from the columns clip_id and `column` of a CSV. Raises UsageError."""
-    try:
-        lines = list(csv_rows(read_regular_text(table)))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--from {table} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    header = [cell.strip() for cell in lines[0][1]] if lines else []
-    if missing := [name for name in ("clip_id", column) if name not in header]:
-        raise UsageError(f"--from {table} has no column {' and no '.join(missing)}; it has: {', '.join(header)}")
-    if uneven := [line for line, cells in lines[1:] if len(cells) != len(header)]:
-        raise UsageError(f"--from {table}: line {uneven[0]} has another number of cells than the header")
-    places = header.index("clip_id"), header.index(column)
-    return {from_spreadsheet(cells[places[0]]): from_spreadsheet(cells[places[1]].strip()) for _, cells in lines[1:]}
+    read = read_csv_table(table, flag="--from")
+    read.require("clip_id", column)
+    read.raise_faults()
+    return {cells["clip_id"]: cells[column] for _, cells in read.rows}
 
 
 def _sizes(name: str, folding: OwnFolding, out: Target, groups: Mapping[str, str] | None) -> dict[str, dict[str, int]]:
@@ -103,5 +93,5 @@ def _without(plan: Plan, name: str) -> Plan:
 
 
 def _write(plan: Plan, out: Target, entry: dict[str, object]) -> None:
-    history = [*read_history(out), {**entry, **before(out)}]
+    history = [*read_history(out), {**entry, **hashes_before(out)}]
     write_manifest(plan, out, changes=Changeset(out), history=history)

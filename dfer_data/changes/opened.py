@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from dfer_data.errors import UsageError
 from dfer_data.preparation.donors import donors_of_videos
 from dfer_data.preparation.manifest import write_manifest
 from dfer_data.preparation.output_folder import output_folder
 from dfer_data.preparation.plan import Plan, read_plan
 from dfer_data.preparation.steps import ShardTask, Workplace, commit_shard, make_video
-from dfer_data.shards.layout import DATASET_NAME, DONORS, PLAN_NAME
+from dfer_data.shards.clips_table import clips_frame
+from dfer_data.shards.layout import CLIPS_NAME, DATASET_NAME, DONORS, PLAN_NAME
 from dfer_data.shards.sidecar import finished_sidecars
 from dfer_data.storage.base import OnWait, Target
 from dfer_data.storage.target import target_at
@@ -66,3 +69,8 @@ def carry_out(plan: Plan, out: Target, *, on_shard: OnShard = _ignore) -> dict[s
         on_shard(number_done, len(missing))
     out.remove_folder(DONORS)
     return write_manifest(plan, out)
+
+
+def clips_of(out: Target) -> pd.DataFrame:
+    """Return the rows of clips.parquet."""
+    return clips_frame(out.read(CLIPS_NAME), name=CLIPS_NAME)

@@ -9,20 +9,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from dfer_data.changes.opened import opened_for_change
+from dfer_data.changes.opened import clips_of, opened_for_change
 from dfer_data.errors import UsageError
-from dfer_data.preparation.committed_plan import before
-from dfer_data.preparation.manifest import read_history, write_manifest
+from dfer_data.preparation.manifest import hashes_before, read_history, write_manifest
 from dfer_data.preparation.plan import Plan
-from dfer_data.shards.clips_table import clips_frame
-from dfer_data.shards.layout import CLIPS_NAME
-from dfer_data.storage.base import OnWait, Target
+from dfer_data.storage.base import OnWait
 from dfer_data.storage.changeset import Changeset
-from dfer_data.storage.csv_text import csv_rows, from_spreadsheet
-from dfer_data.storage.files import read_regular_text
+from dfer_data.storage.csv_table import CsvTable, read_csv_table
 
 _COLUMNS = ("label", "group")
-_SHOWN = 5
 
 
 def relabel(data: Path | str, table: Path, *, on_wait: OnWait = lambda holder: None) -> int:
@@ -33,7 +28,7 @@ def relabel(data: Path | str, table: Path, *, on_wait: OnWait = lambda holder: N
     """
     corrections = read_corrections(table)
     with opened_for_change(data, on_wait=on_wait) as (out, plan, _):
-        clips = clips_frame(out.read(CLIPS_NAME), name=CLIPS_NAME)
+        clips = clips_of(out)
         _check(corrections, clips, plan, table)
         current = {
             row.clip_id: {"label": row.label, "group": row.group}
@@ -49,33 +44,24 @@ def relabel(data: Path | str, table: Path, *, on_wait: OnWait = lambda holder: N
             for clip_id, values in changed.items():
                 labels[clip_id] = labels.get(clip_id, {}) | dict(values)
             plan = replace(plan, amendments=replace(plan.amendments, labels=_needed(labels, clips, plan)))
-            entry = {"change": "relabelled", "clips": len(changed), **before(out)}
+            entry = {"change": "relabelled", "clips": len(changed), **hashes_before(out)}
             write_manifest(plan, out, changes=Changeset(out), history=[*read_history(out), entry])
         return len(changed)
 
 
 def read_corrections(table: Path) -> dict[str, dict[str, str]]:
     """Return clip id -> `label`, `group` or both. Raises UsageError with all faults of the file at once."""
-    try:
-        lines = list(csv_rows(read_regular_text(table)))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--from {table} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    header = [cell.strip() for cell in lines[0][1]] if lines else []
-    columns = [name for name in _COLUMNS if name in header]
-    if "clip_id" not in header or not columns:
-        raise UsageError(f"--from {table} needs the columns clip_id, and label, group or both; it has: {header}")
-    faults, corrections = [], {}
-    for line, cells in lines[1:]:
-        if len(cells) != len(header):
-            faults.append(f"line {line}: {len(cells)} cells, the header has {len(header)}")
-            continue
-        clip_id = from_spreadsheet(cells[header.index("clip_id")])
-        values = {name: from_spreadsheet(cells[header.index(name)].strip()) for name in columns}
-        if clip_id in corrections:
-            faults.append(f"line {line}: clip {clip_id} is listed twice")
-        corrections[clip_id] = {name: value for name, value in values.items() if value}
-    if faults:
-        raise UsageError(f"--from {table}: {_shown(faults)}")
+    read = read_csv_table(table, flag="--from")
+    read.require("clip_id")
+    columns = [name for name in _COLUMNS if name in read.header]
+    if not columns:
+        raise UsageError(f"--from {table} needs a column label, group or both; it has: {', '.join(read.header)}")
+    corrections: dict[str, dict[str, str]] = {}
+    for line, cells in read.rows:
+        if cells["clip_id"] in corrections:
+            read.faults.append(f"line {line}: clip {cells['clip_id']} is listed twice")
+        corrections[cells["clip_id"]] = {name: cells[name] for name in columns if cells[name]}
+    read.raise_faults()
     return {clip_id: values for clip_id, values in corrections.items() if values}
 
 
@@ -89,13 +75,7 @@ def _check(corrections: Mapping[str, Mapping[str, str]], clips: pd.DataFrame, pl
             near = get_close_matches(name, names, n=1)
             meant = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names) or 'none'}"
             faults.append(f"{name!r} is no class; {meant}")
-    if faults:
-        raise UsageError(f"--from {table}: {_shown(faults)}; nothing was changed")
-
-
-def _shown(faults: list[str]) -> str:
-    more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
-    return "; ".join(faults[:_SHOWN]) + more
+    CsvTable(table, "--from", [], [], faults).raise_faults(ending="; nothing was changed")
 
 
 def _needed(labels: Mapping[str, Mapping[str, str]], clips: pd.DataFrame, plan: Plan) -> dict[str, dict[str, str]]:
@@ -109,8 +89,3 @@ def _needed(labels: Mapping[str, Mapping[str, str]], clips: pd.DataFrame, plan: 
         if kept:
             needed[clip_id] = kept
     return needed
-
-
-def clips_of(out: Target) -> pd.DataFrame:
-    """Return the rows of clips.parquet."""
-    return clips_frame(out.read(CLIPS_NAME), name=CLIPS_NAME)

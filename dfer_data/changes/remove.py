@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from dfer_data.changes.opened import OnShard, carry_out, opened_for_change
-from dfer_data.changes.relabel import clips_of
+from dfer_data.changes.opened import OnShard, carry_out, clips_of, opened_for_change
 from dfer_data.errors import UsageError
 from dfer_data.preparation.donors import RowChange, give_up_shards
 from dfer_data.preparation.manifest import read_history
@@ -28,6 +27,7 @@ from dfer_data.shards.layout import (
     LOG_NAME,
     PLAN_NAME,
     fold_name,
+    is_summary,
 )
 from dfer_data.sources.subset import without
 from dfer_data.storage.base import OnWait, Target
@@ -158,7 +158,8 @@ def _commit(plan: Plan, out: Target, chosen: set[str], gone: Iterable[str], *, r
             file = fold_name(str(fold), fold_set=name)
             splits = fold_splits(out.read(file))
             changes.put(file, fold_bytes((id_, split) for id_, split in splits.items() if id_ not in chosen))
-    names = (CLIPS_NAME, LEDGER_NAME, AMBIGUOUS_NAME, LEFT_OUT_NAME, CARD_NAME)
+    summaries = filter(is_summary, out.listing())  # the message of a failed run may name a video
+    names = [CLIPS_NAME, LEDGER_NAME, AMBIGUOUS_NAME, LEFT_OUT_NAME, CARD_NAME, *summaries]
     changes.remove(DATASET_NAME, *names, *(fold_name(fold) for fold in plan.listing.folds))
     # The hashes in earlier entries cover the ids that must be forgotten: a short id could be guessed from one.
     history = [{key: value for key, value in entry.items() if key != "before"} for entry in read_history(out)]

@@ -11,10 +11,8 @@ from types import MappingProxyType
 import numpy as np
 
 from dfer_data.config import SubjectRule
-from dfer_data.errors import UsageError
 from dfer_data.faces.stillness import is_picture_next_to
-from dfer_data.storage.csv_text import csv_rows, from_spreadsheet
-from dfer_data.storage.files import read_regular_text
+from dfer_data.storage.csv_table import read_csv_table
 from dfer_data.types import Floats, FrameFlag, LandmarkScheme, Track
 
 _MAX_TRACK_DIGITS = 9
@@ -148,27 +146,16 @@ def read_subjects(path: Path) -> dict[str, int]:
 
     The `ambiguous.csv` of a prepared folder has this format. Raises UsageError with every fault at once.
     """
-    try:
-        lines = list(csv_rows(read_regular_text(path)))
-    except (OSError, ValueError) as error:  # UnicodeDecodeError is a ValueError
-        raise UsageError(f"--subjects {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    header = lines[0][1] if lines else []
-    missing_columns = [name for name in ("clip_id", "track") if name not in header]
-    if missing_columns:
-        raise UsageError(f"--subjects {path} has no column {' and no '.join(missing_columns)}")
-    faults = []
+    table = read_csv_table(path, flag="--subjects")
+    table.require("clip_id", "track")
     subjects: dict[str, int] = {}
-    for line, cells in lines[1:]:
-        if len(cells) != len(header):
-            faults.append(f"line {line}: {len(cells)} cells, the header has {len(header)}; quote names with commas")
-            continue
-        clip_id, track = from_spreadsheet(cells[header.index("clip_id")]), cells[header.index("track")].strip()
+    for line, cells in table.rows:
+        clip_id, track = cells["clip_id"], cells["track"]
         if not (track.isdecimal() and len(track) <= _MAX_TRACK_DIGITS):
-            faults.append(f"line {line}: track {track!r} is not a number")
+            table.faults.append(f"line {line}: track {track!r} is not a number")
         elif clip_id in subjects:
-            faults.append(f"line {line}: clip {clip_id} is listed twice")
+            table.faults.append(f"line {line}: clip {clip_id} is listed twice")
         else:
             subjects[clip_id] = int(track)
-    if faults:
-        raise UsageError(f"--subjects {path}: {'; '.join(faults)}")
+    table.raise_faults()
     return subjects

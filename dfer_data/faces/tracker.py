@@ -194,7 +194,7 @@ class ActiveTrack:
     def _lasting_suddenness(self) -> float:
         """Return the largest suddenness of a change after which the face is as calm as before.
 
-        A hand, a turn and a light go on changing it.
+        A hand, a turn and a light keep changing it.
         """
         busts = [step.bust for step in self._steps]
         return max(

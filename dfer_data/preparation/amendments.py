@@ -4,33 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any
+from typing import Any
 
-from annotated_types import Interval
-
-from dfer_data.settings import setting, validate
+from dfer_data.config import Folding
+from dfer_data.settings import setting
 
 
 @dataclass(frozen=True)
-class OwnFolding:
+class OwnFolding(Folding):
     """Settings of an own set of folds."""
 
-    num_folds: Annotated[int, Interval(ge=2, le=100)] = setting(
-        5, "Make this many folds; each clip is tested in one.", flag="--folds"
-    )
     group_by: str = setting("subject", "What a fold keeps together: subject, folder, clip, or a column.")
-    stratify: bool = setting(False, "Spread each class evenly over the folds.")
-    seed: Annotated[int, Interval(ge=0)] = setting(0, "Seed of the order in which groups are assigned to folds.")
-
-    def __post_init__(self) -> None:
-        """Raise one UsageError with all invalid values."""
-        validate(self, by_flag=True)
-
-    @property
-    def rule(self) -> str:
-        """Short text that records how the folds were made."""
-        stratified = ", stratified" if self.stratify else ""
-        return f"{self.num_folds} folds by {self.group_by}{stratified}, seed {self.seed}"
 
 
 @dataclass(frozen=True)

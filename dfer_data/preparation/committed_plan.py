@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from dfer_data.config import ALL_CODES, Revision, TaskShare
 from dfer_data.errors import UsageError
 from dfer_data.preparation.donors import RowChange, Sidecar, donor_sidecars, give_up_shards, video_ids
-from dfer_data.preparation.manifest import read_history
+from dfer_data.preparation.manifest import hashes_before, read_history
 from dfer_data.preparation.plan import Plan, check_plan, commit_plan, read_plan, with_subjects
 from dfer_data.preparation.request import ResolvedRequest
 from dfer_data.preparation.source_changes import SourceChange, merged_plan, source_hash
@@ -135,23 +134,13 @@ def _updated(
     counts = merged.change.counts(prune=revision.prune)
     if not is_pilot and (counts.keys() - {"kept"} or merged.change.has_other_folds):
         counts |= {"folds": 1} if merged.change.has_other_folds else {}
-        entry = {"change": "updated", **counts, **before(out)}
+        entry = {"change": "updated", **counts, **hashes_before(out)}
         changes.put(HISTORY_NAME, canonical_json([*history, entry]))
     content = merged.plan.as_bytes()
     if content != out.read(PLAN_NAME):
         changes.put(PLAN_NAME, content)
     changes.commit()
     return merged.plan, merged.change
-
-
-def before(out: Target) -> dict[str, Any]:
-    """Return the hashes of the dataset as it is, for its history; empty where it is not finished."""
-    if out.size(DATASET_NAME) is None:
-        return {}
-    document = json.loads(out.read(DATASET_NAME))
-    names = ("content_sha256", "labels_sha256", "folds_sha256")
-    hashes = {name: document[name] for name in names if name in document} or {"sha256": document["sha256"]}
-    return {"before": hashes}
 
 
 def _rename_in_fold_sets(plan: Plan, clip_ids: Mapping[str, str], out: Target, changes: Changeset) -> None:

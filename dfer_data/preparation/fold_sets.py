@@ -1,4 +1,4 @@
-"""Own sets of folds beside the official ones: each group of clips stays in one fold, and keeps it when clips come."""
+"""Make own sets of folds: each group of clips is in one fold, and keeps that fold when clips are added."""
 
 from __future__ import annotations
 

@@ -98,6 +98,16 @@ def read_history(out: Target) -> list[dict[str, Any]]:
         raise CorruptDataError(f"{out}/{HISTORY_NAME} is not a history of dfer; restore it") from error
 
 
+def hashes_before(out: Target) -> dict[str, Any]:
+    """Return the hashes of the dataset as it is, for its history; empty where it is not finished."""
+    if out.size(DATASET_NAME) is None:
+        return {}
+    document = json.loads(out.read(DATASET_NAME))
+    names = ("content_sha256", "labels_sha256", "folds_sha256")
+    hashes = {name: document[name] for name in names if name in document} or {"sha256": document["sha256"]}
+    return {"before": hashes}
+
+
 def _write_first(contents: Mapping[str, bytes], document: dict[str, Any], out: Target) -> None:
     for name, content in contents.items():
         out.put(name, content)

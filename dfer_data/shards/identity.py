@@ -23,7 +23,7 @@ def is_fold_set(name: str) -> bool:
 class DatasetIdentity:
     """Hashes of a dataset, 64 hex digits each; they do not depend on how its clips are cut into shards.
 
-    A dataset of dfer 0.1 has only one hash of everything: it stands for all three.
+    A dataset of dfer 0.1 has only one hash, of everything: it is used as all three.
     """
 
     content_sha256: str

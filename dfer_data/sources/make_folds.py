@@ -12,14 +12,14 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from dfer_data.config import Folding, GroupBy
+from dfer_data.config import Folding
 from dfer_data.errors import UsageError
 from dfer_data.sources.base import SourceListing, SourceVideo, Split
 
 _Counts = npt.NDArray[np.int64]
 
 
-_GROUPS: Mapping[GroupBy, Callable[[SourceVideo], str | None]] = MappingProxyType(
+_GROUPS: Mapping[str, Callable[[SourceVideo], str | None]] = MappingProxyType(
     {
         "subject": lambda video: video.group,
         "folder": lambda video: str(PurePosixPath(video.path or video.clip_id).parent),

@@ -55,7 +55,7 @@ class FolderTarget:
         """Return a file's size in bytes."""
         try:
             return (self.root / name).stat().st_size
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # the place itself may be a file
             return None
 
     def read(self, name: str) -> bytes:

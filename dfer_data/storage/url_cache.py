@@ -55,7 +55,7 @@ def forget(url: str) -> int:
     """Delete this machine's cached files of the dataset behind a URL, of all its versions; return how many versions.
 
     Whoever reads the dataset at that moment fetches again. Raises OSError for files that cannot be deleted; then, and
-    after a kill, the next call goes on.
+    after a kill, the next call resumes.
     """
     place, number = UrlFiles(url).url, 0
     for origin in sorted(datasets_folder().glob(f"*/*/{ORIGIN_NAME}")):

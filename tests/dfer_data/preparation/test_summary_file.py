@@ -34,7 +34,6 @@ def source(tmp_path: Path) -> CropSource:
     return source
 
 
-@pytest.mark.soak  # its worker process ended without a word late in a whole run of the tests, twice; alone it passes
 def test_equal_runs_have_equal_results(source: CropSource, tmp_path: Path) -> None:
     source.prepare(tmp_path / "a")
     source.prepare(tmp_path / "b", engine="processes", workers=2)

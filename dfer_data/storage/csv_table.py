@@ -1,0 +1,60 @@
+"""Read a CSV that a user names in an option: header, cells by column, and all its faults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dfer_data.errors import UsageError
+from dfer_data.storage.csv_text import csv_rows, from_spreadsheet
+from dfer_data.storage.files import read_regular_text
+
+_SHOWN = 5
+
+
+@dataclass
+class CsvTable:
+    """The rows of a file, and what is wrong with them so far."""
+
+    path: Path
+    flag: str
+    header: list[str]
+    """Names of the columns; empty for an empty file."""
+    rows: list[tuple[int, dict[str, str]]]
+    """Line number, and column -> cell, of each row with as many cells as the header. Spaces around cells are removed,
+    but those of `clip_id`, which may be part of the id."""
+    faults: list[str] = field(default_factory=list)
+    """One line each, for `raise_faults`."""
+
+    def require(self, *columns: str) -> None:
+        """Raise UsageError that names all missing columns."""
+        if missing := [name for name in columns if name not in self.header]:
+            found = ", ".join(self.header) or "none"
+            raise UsageError(f"{self.flag} {self.path} has no column {' and no '.join(missing)}; it has: {found}")
+
+    def raise_faults(self, *, ending: str = "") -> None:
+        """Raise UsageError with the first faults and the number of the others, if there are any."""
+        if self.faults:
+            more = f"; and {len(self.faults) - _SHOWN} more" if len(self.faults) > _SHOWN else ""
+            raise UsageError(f"{self.flag} {self.path}: {'; '.join(self.faults[:_SHOWN])}{more}{ending}")
+
+
+def read_csv_table(path: Path, *, flag: str) -> CsvTable:
+    """Read a file; rows with another number of cells become faults. UsageError for a file that cannot be read.
+
+    Cells are as `from_spreadsheet` returns them.
+    """
+    try:
+        lines = list(csv_rows(read_regular_text(path)))
+    except (OSError, ValueError) as error:  # UnicodeDecodeError is a ValueError
+        raise UsageError(f"{flag} {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
+    header = [cell.strip() for cell in lines[0][1]] if lines else []
+    table = CsvTable(path, flag, header, [])
+    for line, cells in lines[1:]:
+        if len(cells) == len(header):
+            row = {name: from_spreadsheet(cell) for name, cell in zip(header, cells, strict=True)}
+            table.rows.append((line, {name: cell if name == "clip_id" else cell.strip() for name, cell in row.items()}))
+        else:
+            counts = f"{len(cells)} cells, the header has {len(header)}"
+            table.faults.append(f"line {line}: {counts}; quote names with commas")
+    return table

@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dfer_data.errors import UsageError
+from dfer_data.storage.csv_table import read_csv_table
+
+
+def test_rows_come_by_column_and_ids_are_exact(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text('label , clip_id\nsad ," a b "\n\nhappy,\'=c\n')
+    table = read_csv_table(path, flag="--from")
+    assert table.header == ["label", "clip_id"]
+    assert table.rows == [(2, {"label": "sad", "clip_id": " a b "}), (4, {"label": "happy", "clip_id": "=c"})]
+    table.raise_faults()
+
+
+def test_faults_are_collected_and_the_first_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("clip_id,label\n" + "x\n" * 7)
+    table = read_csv_table(path, flag="--from")
+    table.faults.append("another")
+    with pytest.raises(UsageError, match=r"^--from .*t.csv: line 2: 1 cells, the header has 2; .*; and 3 more; end$"):
+        table.raise_faults(ending="; end")
+    with pytest.raises(UsageError, match=r"has no column a and no b; it has: clip_id, label$"):
+        table.require("a", "clip_id", "b")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b'"open\n'])
+def test_what_is_no_csv_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=r"^--from .*t.csv cannot be read: "):
+        read_csv_table(path, flag="--from")
+    with pytest.raises(UsageError, match=r"cannot be read: No such file"):
+        read_csv_table(tmp_path / "none.csv", flag="--from")
+    path.write_bytes(b"")
+    with pytest.raises(UsageError, match="has no column clip_id; it has: none"):
+        read_csv_table(path, flag="--from").require("clip_id")
