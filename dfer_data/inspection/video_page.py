@@ -22,6 +22,8 @@ from dfer_data.types import FrameFlag, LandmarkScheme, Track
 
 _PACKAGE = "dfer_data.inspection"
 _WIDTH, _NUM_COLOURS = 1000.0, 7
+_ORIGIN_PARTS = 4
+"""So much of a video's path is kept in its page, so that `dfer remove --also` finds pages of a withdrawn person."""
 _MOST_SPANS, _MOST_WINDOWS = 8, 24
 _LANDMARK_WORDS: Mapping[LandmarkScheme, str] = {
     "eyes-nose-mouth": "eyes, tip of the nose, corners of the mouth",
@@ -63,6 +65,7 @@ def write_video_page(
     text = page.render(
         version=version("dfer"),
         title=look.path.name,
+        origin="/".join(look.path.resolve().parts[-_ORIGIN_PARTS:]),
         style=style,
         script=script,
         policy=policy(style, script, images="data:"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import re
 from pathlib import Path
 
@@ -52,6 +53,13 @@ def page(look: VideoLook, pictures: VideoPictures, tmp_path_factory: pytest.Temp
 def part(page: str, name: str) -> str:
     """The part of a page from one heading of the second level to the next."""
     return page.split(f'<section id="{name}">')[1].split("<h2>")[1]
+
+
+def test_the_page_keeps_the_end_of_the_path_for_a_withdrawal(look: VideoLook, page: str) -> None:
+    (content,) = re.findall('<meta name="dfer-video" content="([^"]*)">', page[:4000])
+    assert content.endswith("/a &lt;b&gt;.mp4")
+    assert not content.startswith("/")
+    assert look.path.resolve().as_posix().endswith("/" + html.unescape(content))
 
 
 def test_persons_cuts_and_the_subject_are_on_the_page(look: VideoLook, page: str) -> None:
