@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from dfer_data.extras import install_command, pip_install
 from dfer_data.processes import num_cores
 
 from ._support import console
@@ -80,7 +81,7 @@ def examine() -> dict[str, Any]:
 
 def _package(distribution: str, module: str) -> dict[str, str | None]:
     """Check the installed version and import the module: a wheel for another platform installs but does not load."""
-    fix = f"pip install '{distribution}'"
+    fix = pip_install(distribution)
     try:
         version = importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -104,7 +105,7 @@ def _devices() -> dict[str, Any]:
     try:
         import torch
     except Exception:
-        return {"torch": None, "names": ["cpu"], "fix": "pip install torch"}
+        return {"torch": None, "names": ["cpu"], "fix": install_command("train")}
     names = [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
     names += ["mps"] if torch.backends.mps.is_available() else []
     return {"torch": torch.__version__, "names": [*names, "cpu"], "fix": None}

@@ -95,12 +95,14 @@ class FaceSettings:
     )
     precision: Precision = setting(
         "f32",
-        "Number format of the detector; tf32: float32 rounded for products, CUDA only; bf16 on a CPU that has it: "
-        "dfer[openvino].",
+        "Number format of the detector; tf32: float32 rounded for products, CUDA only; bf16 on a CPU that has it, "
+        "with the extra openvino.",
         panel=_DETECTOR,
         changes_pixels=True,
     )
-    device: Device = setting("cpu", "Where the detector runs; cuda: dfer[gpu].", panel=_DETECTOR, changes_pixels=True)
+    device: Device = setting(
+        "cpu", "Where the detector runs; cuda needs the extra gpu.", panel=_DETECTOR, changes_pixels=True
+    )
     track_iou: Annotated[float, Interval(gt=0, lt=1)] = setting(
         0.3,
         "Minimum overlap (IoU) of two boxes in neighbouring frames of one track.",
@@ -378,7 +380,7 @@ class RunSettings:
         in_file="inside",
     )
     engine: EngineName = setting(
-        "processes", "Worker processes; inline: this process; ray: a Ray cluster (dfer[ray]).", panel=_WORKERS
+        "processes", "Worker processes; inline: this process; ray: a Ray cluster (needs the extra ray).", panel=_WORKERS
     )
     workers: Annotated[int, Interval(ge=1)] | None = setting(
         None, "Worker processes.", panel=_WORKERS, default_words="one per core, at most 8 per GPU with --device cuda"

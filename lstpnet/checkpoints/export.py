@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dfer_data.errors import UsageError
+from dfer_data.extras import install_command
 from dfer_data.settings import with_absent
 from dfer_data.storage.files import atomic_file
 from lstpnet.models.lstpnet import LSTPNet
@@ -101,7 +102,7 @@ def export_onnx(model: LSTPNet, path: Path, *, num_frames: int = 16, size_px: in
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            f"ONNX export needs {error.name}, which is not installed: pip install 'dfer[export]'"
+            f"ONNX export needs {error.name}, which is not installed: {install_command('export')}"
         ) from error
     program = exported_program(model, num_frames=num_frames, size_px=size_px)
     with _quiet("torch.onnx"), warnings.catch_warnings():  # it warns about every missing torchvision operator

@@ -42,7 +42,7 @@ class RuntimeSettings:
     runtime: RuntimeName = setting(
         "torch",
         "What computes the model; openvino: LSTPNet and exported models on a CPU, rounded differently "
-        "(dfer[openvino]).",
+        "(needs the extra openvino).",
         panel=_MODEL,
     )
 
