@@ -15,7 +15,7 @@ from dfer_data.errors import CorruptDataError, UsageError
 from lstpnet.checkpoints.export import fold_batch_norms
 from lstpnet.checkpoints.trained_run import load_trained
 from lstpnet.evaluation.clip_logits import predict_attending, predict_clips
-from lstpnet.evaluation.frame_attention import frame_weights, logits_and_weights, sees_stored_frames, why_no_attention
+from lstpnet.evaluation.frame_attention import frame_weights, logits_and_weights, sees_default_frames, why_no_attention
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.prediction.attention_figure import FIGURE_WIDTH_PX, FOOT_PX, HEAD_PX, ROW_PX, draw_attention
 from lstpnet.prediction.video import Person, WindowPrediction
@@ -110,7 +110,7 @@ def test_a_run_keeps_it_for_every_test_clip_with_a_face(validated: Done) -> None
 def test_a_run_without_it_is_written_as_ever(crops: Path, tmp_path: Path, changes: dict[str, str]) -> None:
     """With another sampler the frames of a filmstrip are not those that the model saw."""
     experiment = make_experiment(crops, quick(epochs=1, frame_epochs=0, **changes), fold=3, seed=0)
-    assert not sees_stored_frames(experiment.recipe) or "temporal" in changes
+    assert not sees_default_frames(experiment.recipe) or "temporal" in changes
     done = train(experiment, tmp_path)
     assert "attention" not in pd.read_parquet(done.folder / "predictions.parquet").columns
     runs, _ = load_runs([done.folder])
