@@ -18,11 +18,14 @@ _SHOWN = 10
 
 
 def remove(
-    data: Annotated[str, typer.Argument(help="Folder or URL of a prepared dataset.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Folder or URL of a prepared dataset.")],
     reason: Annotated[str, typer.Option(help="Why; the dataset keeps it with the number of clips.")],
-    clips: Annotated[list[str] | None, typer.Option("--clip", help="Id of a clip or video; repeatable.")] = None,
+    clips: Annotated[
+        list[str] | None, typer.Option("--clip", metavar="ID", help="Id of a clip or video; repeatable.")
+    ] = None,
     persons: Annotated[
-        list[str] | None, typer.Option("--person", help="All clips of a person (column group); repeatable.")
+        list[str] | None,
+        typer.Option("--person", metavar="NAME", help="All clips of a person (column group); repeatable."),
     ] = None,
     file: Annotated[Path | None, typer.Option(metavar="LIST", help="File with ids, one per line.")] = None,
     exclude: Annotated[
@@ -33,13 +36,14 @@ def remove(
         list[Path] | None,
         typer.Option(metavar="DIR", help="Folder with copies elsewhere: runs, reports, pages, tables; repeatable."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would go; change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be removed; change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Take clips out of a prepared dataset for good, with all that shows or names them; decodes nothing.
+    """Remove clips for good, and everything that shows or names them.
 
-    The dataset keeps the number of clips and the reason, no id. Run it again to finish an interrupted one.
+    No video is decoded. The dataset keeps the number of clips and the reason, but no id. Run the same command again to
+    finish an interrupted removal.
     """
     from dfer_data.changes.remove import clips_to_remove, remove_clips
     from dfer_data.sources.subset import read_ids

@@ -39,15 +39,15 @@ def train(
     overrides: SetFlag = None,
     resume: Annotated[bool, typer.Option("--resume", help="Fail if there is no unfinished run to resume.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train again from the start.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before hours on a CPU.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a training that takes hours on a CPU.")] = False,
     as_json: JsonFlag = False,
     *,
     given: dict[str, Any],
 ) -> None:
-    """Train LSTPNet on folds and predict their test clips once, at the end.
+    """Train a model on folds and predict their test clips once.
 
-    By default, it trains on the whole train part with a fixed schedule, and the last epoch is the result. Settings that
-    are not given are the recipe's. Runs finished with the same settings are kept, an interrupted run resumes where it
+    By default, it trains LSTPNet on the whole train part with a fixed schedule, and the last epoch is the result. The
+    recipe sets what no option sets. Finished runs with the same settings are kept; an interrupted run resumes where it
     stopped. For several processes, use torchrun.
     """
     require_torch()
