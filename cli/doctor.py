@@ -47,7 +47,7 @@ _OTHER_VERSION = "another version of {} may work"
 
 
 def doctor(as_json: JsonFlag = False) -> None:
-    """Check packages, devices and model files, and try the steps of `prepare`.
+    """Check packages, devices and model files; try `prepare`.
 
     Decodes a rendered head that comes with dfer, detects its face, writes and reads a shard. Exit code 1 if something
     that the core needs is missing or a step fails; each line about a problem ends with its fix.

@@ -89,7 +89,7 @@ class FaceSettings:
     )
     detect_every: Annotated[int, Interval(ge=1, le=MOST_DETECT_EVERY)] = setting(
         1,
-        "Detect every K-th frame, and frames between where faces appear, vanish or move far.",
+        "Detect every K-th frame, and those between where faces appear, vanish or move far.",
         panel=_DETECTOR,
         changes_pixels=True,
     )
@@ -123,7 +123,7 @@ class FaceSettings:
     all_tracks: bool = setting(False, "Make one clip per person.", panel=_SUBJECT, changes_pixels=True)
     min_track_frames: Annotated[int, Interval(ge=0)] | None = setting(
         None,
-        "With --all-tracks: leave out tracks of fewer frames, those of gaps not counted.",
+        "With --all-tracks: leave out tracks of fewer frames, not counting those in gaps.",
         panel=_SUBJECT,
         default_words=f"{MIN_TRACK_FRAMES} with --all-tracks",
         changes_pixels=True,
@@ -330,7 +330,9 @@ class Request(FaceSettings):
         None, "Use shipped crops, from folders of this name.", panel=_CROPS, changes_pixels=True
     )
     limit: Annotated[int, Interval(ge=1)] | None = setting(
-        None, "Pilot: prepare only this many videos, spread over the classes; without it later, the rest.", once=True
+        None,
+        "Prepare only this many videos, spread over the classes, as a pilot; a later run without it prepares the rest.",
+        once=True,
     )
     exclude: Path | None = setting(
         None, "File with the ids of videos and clips that must not be prepared, one per line."
@@ -344,7 +346,7 @@ class Folding:
     """Settings of the folds; the same settings and videos always give the same folds."""
 
     num_folds: Annotated[int, Interval(ge=2, le=100)] = setting(
-        help="Make this many folds; each clip is tested in one.", flag="--folds", panel=_FOLDS
+        help="Make this many folds; each clip is in the test part of one.", flag="--folds", panel=_FOLDS
     )
     group_by: str = setting(
         "subject", "What a fold keeps together.", panel=_FOLDS, choices=("subject", "folder", "clip")
@@ -493,11 +495,11 @@ ALL_CODES = "ALL"
 class Revision:
     """How a run changes what is prepared already; for one call only."""
 
-    update: bool = setting(False, "Bring what is prepared in line with the source.", panel=_REVISION, once=True)
-    prune: bool = setting(False, "With --update: drop what is gone from the source.", panel=_REVISION, once=True)
-    retry_failed: bool = setting(False, "Remake failed clips.", panel=_REVISION, once=True)
-    retry_code: str | None = setting(None, "Remake clips of this ledger code.", panel=_REVISION, once=True)
-    force: bool = setting(False, "Remove the prepared dataset and remake it.", panel=_REVISION, once=True)
+    update: bool = setting(False, "Bring the prepared dataset in line with its source.", panel=_REVISION, once=True)
+    prune: bool = setting(False, "With --update: drop clips that are gone from the source.", panel=_REVISION, once=True)
+    retry_failed: bool = setting(False, "Prepare failed clips again.", panel=_REVISION, once=True)
+    retry_code: str | None = setting(None, "Prepare clips of this failure code again.", panel=_REVISION, once=True)
+    force: bool = setting(False, "Remove the prepared dataset and prepare it again.", panel=_REVISION, once=True)
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""

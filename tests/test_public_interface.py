@@ -53,7 +53,7 @@ def test_prepare_from_python_makes_the_bytes_of_the_command(workspace: Path, tmp
     summary = dd.prepare(
         "folder", source=videos, out=out, engine="inline", on_event=lambda event: events.append(type(event).__name__)
     )
-    assert (summary.num_clips, summary.num_failed) == (3, 0)
+    assert (sum(summary.num_clips.values()), summary.num_failed) == (3, 0)
     assert events[:2] == ["PreparationPlanned", "PreparationStarted"]
     assert dd.verify(out, deep=True).damages == ()
     done = run_dfer("prepare", "folder", "--source", "videos", "--out", "command", cwd=tmp_path)
