@@ -16,6 +16,7 @@ import onnxruntime
 
 from dfer_data.config import Device, Precision
 from dfer_data.detect.base import Network, PictureNetwork
+from dfer_data.detect.openvino_core import openvino_core
 from dfer_data.errors import UsageError
 from dfer_data.extras import install_command
 from dfer_data.types import Floats
@@ -52,10 +53,8 @@ def openvino_network(weights: bytes, *, precision: Literal["bf16", "f32"] = "bf1
     `f32` is for comparison: no faster than onnxruntime (benchmarks/runtimes.py). Each batch shape is
     compiled once, which takes some tenths of a second.
     """
-    import openvino
-
     onnxruntime_network(weights)  # refuses tensors in other files, which OpenVINO reads from the working folder
-    core = openvino.Core()
+    core = openvino_core()
     settings = {
         "INFERENCE_NUM_THREADS": 1,
         "NUM_STREAMS": 1,
@@ -133,9 +132,7 @@ def check_hardware(device: Device, precision: Precision, *, backbone: str = "mob
             raise UsageError(
                 "--device cuda: PyTorch finds no CUDA GPU; leave --device out to use the CPU, or see `dfer doctor`"
             )
-    elif precision == "bf16" and "BF16" not in modules["openvino"].Core().get_property(
-        "CPU", "OPTIMIZATION_CAPABILITIES"
-    ):
+    elif precision == "bf16" and "BF16" not in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise UsageError("--precision bf16: this CPU does not support bf16 (AVX-512 BF16 or AMX); use f32")
 
 

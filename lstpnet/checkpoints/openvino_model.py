@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dfer_data.detect.openvino_core import openvino_core
 from dfer_data.errors import UsageError
 from dfer_data.extras import install_command
 from lstpnet.checkpoints.export import fold_batch_norms, logits_module
@@ -40,7 +41,7 @@ class OpenVinoModel(nn.Module):
         """
         super().__init__()
         self._openvino = _import_openvino()
-        self._core = self._openvino.Core()
+        self._core = openvino_core()
         self.precision: OpenVinoPrecision = _resolved(precision, self._core)
         self._read = self._reader(model)
         self._request = lru_cache(maxsize=_MAX_SHAPES)(self._compiled)
