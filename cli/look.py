@@ -117,14 +117,15 @@ def _predict(facts: VideoLook, model: Path, opened: tuple[OpenedModel, torch.dev
     from lstpnet.prediction.look_expressions import expressions_of
 
     tracks = shown_tracks(facts)
-    with console.progress("predicting", unit="persons") as advance:
+    num_faces = sum(map(len, tracks))
+    with console.progress("predicting", unit="faces") as advance:
         expressions = expressions_of(
             facts,
             tracks,
             opened[0],
             model=model,
             device=opened[1],
-            on_progress=lambda done: advance(done, len(tracks)),
+            on_progress=lambda done: advance(done, num_faces),
         )
     if expressions.warning:
         console.warn(f"{model} was {expressions.warning}")

@@ -114,7 +114,8 @@ def export(
     refuse_targets(target, target.with_suffix(".json"), force=force)
     recipe = stored_recipe(trained.settings)
     model = fold_batch_norms(trained.model)
-    with console.waiting(f"exporting {run}"):
+    with console.progress(f"exporting {run}", unit="files") as advance:
+        advance(0, 0)  # one step of seconds, whose length is not known
         export_onnx(model, target, num_frames=max(recipe.num_frames, 2), size_px=recipe.size_px)
     facts = description(
         trained.model,

@@ -59,7 +59,8 @@ def remove(
         console.say(f"{data}: an interrupted change is finished; none of these clips is left", as_json=as_json)
     _list(chosen, data, as_json=as_json)
     kept = [path for path in (exclude, file) if path is not None]
-    copies = find_copies(also or (), chosen, data=data, keep=kept) if chosen else []
+    with console.progress("searching copies", unit="files") as advance:
+        copies = find_copies(also or (), chosen, data=data, keep=kept, on_file=advance) if chosen else []
     for copy in copies:
         note = f"; {copy.note}" if copy.note else ""
         console.say(f"  {copy.action}: {copy.path} ({copy.kind}{note})", as_json=as_json)
@@ -71,7 +72,8 @@ def remove(
     if not yes:
         number = len(chosen)
         confirm(f"remove {number} clips for good?", threat=f"this would remove {number} clips for good")
-    done = withdraw_copies(copies)  # first: the dataset is what still knows the ids
+    with console.progress("rewriting copies", unit="files") as advance:
+        done = withdraw_copies(copies, on_file=advance)  # first: the dataset is what still knows the ids
     with console.progress("writing", unit="shards") as advance:
         removal = remove_clips(
             data, clips=ids, persons=persons or (), reason=reason, exclude_file=exclude, on_shard=advance

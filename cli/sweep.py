@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shlex
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -41,14 +42,19 @@ def sweep(
     resume.
     """
     require_torch()
+    from dfer_data.render.tables import duration
+
     options: dict[str, Any] = {"data": data, "fold_set": fold_set, "out": out, "device": device}
     lines = _commands(recipe, fold, overrides or [], seeds, options=options)
     if prints:
         for line in lines:
             console.say(shlex.join(["dfer", *line]))
         return
+    start = time.monotonic()
     for number, line in enumerate(lines, start=1):
-        console.say(f"\n[{number}/{len(lines)}] $ {shlex.join(['dfer', *line])}")
+        seconds = (time.monotonic() - start) / (number - 1) * (len(lines) - number + 1) if number > 1 else 0.0
+        left = f", about {duration(seconds)} left" if number > 1 else ""
+        console.say(f"\n[{number}/{len(lines)}{left}] $ {shlex.join(['dfer', *line])}")
         if code := run_line(line):
             raise DferError(
                 f"run {number} of {len(lines)} ended with exit code {code}, see the lines above for the cause; "

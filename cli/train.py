@@ -163,20 +163,10 @@ def _train_one(run: PlannedRun, *, tensorboard: bool, as_json: bool, **options: 
     if run.state == "begun" and options["group"].is_first:
         console.say(f"{run.folder}: resuming where it stopped", as_json=as_json)
     with contextlib.ExitStack() as stack:
-        advance = stack.enter_context(console.progress("training", unit="epochs", has_lines=False))
-        lines = TrainingLines(run.experiment.recipe)
+        advance = stack.enter_context(console.progress("training", unit="batches", has_lines=False))
+        lines = TrainingLines(run.experiment.recipe, advance=advance)
         write = stack.enter_context(board(run.folder)) if tensorboard and options["group"].is_first else None
-        total = run.experiment.recipe.frame_epochs + run.experiment.recipe.epochs
-        num_done = 0
-
-        def on_event(event: Any) -> None:
-            nonlocal num_done
-            num_done += 1
-            advance(num_done, total)
-            if write is not None:
-                write(event)
-
-        summary = train_planned(run, on_event=on_event, on_step=lines.show, **options)
+        summary = train_planned(run, on_event=write or (lambda event: None), on_step=lines.show, **options)
     if summary["results"] and run.experiment.data.document["synthetic"]:
         console.warn(f"{run.experiment.prepared} shows {SYNTHETIC_DATA_NOTE}")
     for row in summary["results"]:

@@ -132,11 +132,11 @@ def _verify_runs(
         if len(runs) > 1 and not is_finished(folder):
             console.say(f"note: {folder}: unfinished, not verified", as_json=as_json)
             continue
-        with console.progress("predicting again", unit="checkpoints") as advance:
+        with console.progress("predicting again", unit="clips") as advance:
             if seal:
                 results.append(seal_run(folder))
             else:
-                results.append(verify_run(folder, data=data, deep=deep, device=device, on_checkpoint=advance, **given))
+                results.append(verify_run(folder, data=data, deep=deep, device=device, on_clip=advance, **given))
     if as_json:
         intact = not any(result.damages for result in results)
         console.print_json({"intact": intact, "deep": deep, "runs": [asdict(result) for result in results]})

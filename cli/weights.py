@@ -85,8 +85,16 @@ def fetch_weights(
     weights_names = names or [asset.name for asset in assets()]
     for name in weights_names:
         check_weights_name(name)
-    for name in weights_names:
-        console.say(f"{name}: {fetch_weights(name)}")
+    sizes = {asset.name: asset.num_bytes for asset in assets()}
+    megabytes = [round(sizes.get(name, 0) / 1e6) for name in weights_names]
+    paths = []
+    with console.progress("fetching", unit="MB") as advance:
+        for number, name in enumerate(weights_names):
+            advance(sum(megabytes[:number]), sum(megabytes), doing=f"fetching {name}")
+            paths.append(fetch_weights(name))
+        advance(sum(megabytes), sum(megabytes))
+    for name, path in zip(weights_names, paths, strict=True):
+        console.say(f"{name}: {path}")
 
 
 @weights_app.command("path", cls=HelpCommand)
