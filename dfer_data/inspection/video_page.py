@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from dfer_data.frame_sampling import SAMPLERS
 from dfer_data.inspection.video_look import Span, VideoLook, spans
 from dfer_data.inspection.video_pictures import MOST_CUTS, SampledClip, StripCell, VideoPictures, shown_tracks
 from dfer_data.render.html import page_template, policy, read_text
@@ -229,6 +230,7 @@ def _subject(look: VideoLook, pictures: VideoPictures) -> dict[str, Any]:
         "subject_number": track.number,
         "subject_frames": len(track),
         "clip_frames": pictures.num_sampled,
+        "other_samplers": [name for name in SAMPLERS if name not in {item.sampler_name for item in pictures.samples}],
         "landmark_words": _LANDMARK_WORDS[look.scheme],
         "landmarks": [_cell(cell, f"{cell.seconds:.2f} s") for cell in pictures.landmarks],
         "samples": [_sample(sample, len(track)) for sample in pictures.samples],

@@ -79,6 +79,15 @@ def test_each_sampler_shows_its_sixteen_frames(pictures: VideoPictures, page: st
     assert samplers.count("<img ") == 16 * len(pictures.samples)
 
 
+def test_another_number_of_sampled_frames(look: VideoLook, tmp_path: Path) -> None:
+    pictures = pictures_of(look, num_sampled=7)
+    assert {len(sample.cells) for sample in pictures.samples} == {7}
+    write_video_page(tmp_path / "look.html", look, pictures)
+    samplers = part((tmp_path / "look.html").read_text(encoding="utf-8"), "samplers")
+    assert "The 7 test frames that each sampler takes" in samplers
+    assert "Left out: segments-8x2, which cannot take 7 frames." in samplers
+
+
 def test_landmarks_are_drawn_where_the_template_has_them(pictures: VideoPictures) -> None:
     face = cv2.imdecode(np.frombuffer(pictures.landmarks[0].jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert face is not None
