@@ -54,7 +54,7 @@ def clips_of_recipe(
 
 def sampler_words(recipe: Recipe) -> str:
     """Return the part of a protocol line about which frames are read: the sampler, and how many if not 16."""
-    number = "" if recipe.num_frames == CLIP_FRAMES else f" of {recipe.num_frames} frames"
+    number = "" if recipe.num_frames == CLIP_FRAMES else f" of {recipe.num_frames} frame{'s' * (recipe.num_frames > 1)}"
     return f"{recipe.sampler}{number}{placement(recipe.sample_by, recipe.reference_fps)}"
 
 

@@ -23,7 +23,7 @@ FIGURE_WIDTH_PX, HEAD_PX, ROW_PX, FOOT_PX, STRIP_PX = 1320, 44, 140, 40, 28
 """Size of an image: its height is HEAD_PX + ROW_PX per window + FOOT_PX, and STRIP_PX if it has a warning."""
 _LEFT_PX, _CELL_PX, _CELLS_PX, _BARS_PX, _DPI = 140, 72, 1152, 40, 110
 _MIN_NUMBERED_PX = 28
-_MIN_TOP = 0.15
+_MIN_TOP = 2.4  # uniform shares
 _MIN_STRENGTH = 0.35
 _BAR, _GREY = "#2a6bd0", "#57606a"
 _NUMBERS: dict[str, Any] = {
@@ -50,7 +50,8 @@ def draw_attention(
     figure = new_figure(FIGURE_WIDTH_PX / _DPI, height_px / _DPI, dpi=_DPI)
     heading = f"{title}, person {person.number}: attention over the frames"
     _write(figure, 12, 22, heading, color="black", fontsize=10)
-    top = max([_MIN_TOP, *(float(moment.attention.max()) for moment in moments if moment.attention is not None)])
+    shares = [moment.attention for moment in moments if moment.attention is not None]
+    top = max(max(_MIN_TOP / len(of_frames), float(of_frames.max())) for of_frames in shares) if shares else 1.0
     for row, moment in enumerate(moments):
         _draw_moment(figure, HEAD_PX + ROW_PX * row, moment, class_names, top=top)
     count_note = (

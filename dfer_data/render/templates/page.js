@@ -2,7 +2,7 @@
 // Sorting, themes and the list of clips. Nothing is fetched; what comes from elsewhere is set as text, never as markup.
 (() => {
   const PAGE = 50;
-  const ATTENTION_TOP = 150; // thousandths at the top of a bar
+  const ATTENTION_TOP = 2.4; // even shares at the top of a bar
   const collator = new Intl.Collator("en", { numeric: true });
   const byId = (id) => document.getElementById(id);
 
@@ -223,7 +223,7 @@
   }
 
   function weights(attention, first, end) { // bars of one scale for all clips, unless one frame gets more
-    const top = Math.max(ATTENTION_TOP, ...attention);
+    const top = Math.max((1000 * ATTENTION_TOP) / attention.length, ...attention);
     const list = make("ol", undefined, "weights");
     list.start = first + 1;
     list.setAttribute("aria-label", `Attention to frames ${first + 1} to ${end}`);
