@@ -59,7 +59,7 @@ def inspect(
     if source is not None and not source.is_dir():
         raise UsageError(f"--source {source}: this folder does not exist")
     if clips:
-        options = {"source": videos, "weights": weights, "num_frames": num_frames}
+        options: dict[str, Any] = {"source": videos, "weights": weights, "num_frames": num_frames}
         _inspect_clips(dataset, clips, folder, **options, force=force, as_json=as_json)
     else:
         _inspect_all(dataset, folder, source=videos, rows=rows, force=force, as_json=as_json)

@@ -88,15 +88,11 @@ def remove(
         if one.result in ("left", "failed"):
             console.say(f"  {one.result}: {one.copy.path}: {one.note or one.copy.note}", as_json=as_json)
     if not also:
-        console.say(
-            "note: runs, reports and pages may hold copies: `--also DIR` finds them before the clips go",
-            as_json=as_json,
-        )
+        console.warn("runs, reports and pages may hold copies: `--also DIR` finds them before the clips go")
     if exclude is None and removal.video_ids:
-        console.say(
-            "note: the source still has the videos; keep a list of what must not be prepared again, for "
-            "`dfer prepare --update --exclude FILE`",
-            as_json=as_json,
+        console.warn(
+            "the source still has the videos; keep a list of what must not be prepared again, for "
+            "`dfer prepare --update --exclude FILE`"
         )
     if any(one.result == "failed" for one in done):
         raise typer.Exit(ExitCode.PARTIAL)
