@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from dfer_data.errors import CorruptDataError, UsageError
-from dfer_data.frame_sampling import CLIP_FRAMES
+from dfer_data.errors import CorruptDataError
+from dfer_data.frame_sampling import CLIP_FRAMES, DEFAULT_SAMPLER
 from lstpnet.dataset_identity import ClipsKey
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.html.filmstrip import clip_filmstrip
@@ -36,7 +36,7 @@ class View:
     dataset: int
     """Index of its clips in `Drilldown.datasets`."""
     num_frames: int
-    """Frames that its model reads of a clip, as many as a filmstrip shows."""
+    """Frames on a filmstrip: as many as its model reads of a clip by the default sampler; 16 for other samplers."""
     clips: list[list[Any]]
     """One entry per clip: index of the clip, fold, predicted class, 1 with a face else 0, probabilities in thousandths,
     and, if the model has attention, the attention to each frame in thousandths."""
@@ -107,10 +107,15 @@ def drilldown_of(systems: Sequence[System], runs: Sequence[ScoredRun]) -> Drilld
             dataset_keys.append(key)
         has_seeds = len(owner.row.seeds) > 1
         name = f"{owner.name} seed {run.info.seed}" if has_seeds else owner.name
-        num_frames = int(read_settings(run).get("num_frames", CLIP_FRAMES))
-        view = views.setdefault((owner.name, run.info.seed), View(name, dataset_keys.index(key), num_frames, []))
+        new_view = View(name, dataset_keys.index(key), _num_shown_frames(read_settings(run)), [])
+        view = views.setdefault((owner.name, run.info.seed), new_view)
         view.clips.extend(_clips(tables[key], run.info.fold, part))
     return Drilldown(list(tables.values()), list(views.values()))
+
+
+def _num_shown_frames(settings: Mapping[str, Any]) -> int:
+    is_default = settings.get("sampler", DEFAULT_SAMPLER) == DEFAULT_SAMPLER
+    return int(settings.get("num_frames", CLIP_FRAMES)) if is_default else CLIP_FRAMES
 
 
 def _clips(table: ClipTable, fold: int, part: ScoredPredictions) -> Iterator[list[Any]]:
@@ -157,7 +162,7 @@ def filmstrips(
             break
         try:
             strip = clip_filmstrip(datasets[table.clips], table.ids[clip], num_frames=num_frames)
-        except (CorruptDataError, UsageError) as error:
+        except CorruptDataError as error:
             notes.append(f"no filmstrip of {table.ids[clip]}: {error}")
             continue
         strips[f"{dataset_index}-{clip}-{num_frames}"] = strip

@@ -24,6 +24,7 @@ from lstpnet.prediction.video import _window_frames
 from lstpnet.recipe import Recipe
 from lstpnet.recipe_files import stored_recipe
 from lstpnet.reporting.build import build_report
+from lstpnet.reporting.html.clip_table import _num_shown_frames
 from lstpnet.reporting.html.filmstrip import FRAME_PX, filmstrip
 from lstpnet.reporting.html.page import to_html
 from lstpnet.runs import load_runs
@@ -65,6 +66,12 @@ def test_a_filmstrip_has_at_most_eight_frames_per_line(num_frames: int, lines: i
     picture = simplejpeg.decode_jpeg(strip)
     assert picture.shape == (lines * FRAME_PX, columns * FRAME_PX, 3)
     assert (picture.reshape(lines, FRAME_PX, columns, FRAME_PX, 3).mean((1, 3, 4)) > 250).sum() == num_frames
+
+
+def test_a_filmstrip_of_another_sampler_has_sixteen_frames() -> None:
+    assert _num_shown_frames(asdict(Recipe(name="a", num_frames=7, sampler="segments-16x1"))) == 16
+    assert _num_shown_frames(asdict(Recipe(name="a", num_frames=24))) == 24
+    assert _num_shown_frames({}) == 16
 
 
 def test_windows_and_exports_have_the_number(tmp_path: Path) -> None:
