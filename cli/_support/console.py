@@ -126,5 +126,5 @@ class _Bar:
             self._bar.reset(self._task, description=visible(doing), rate="")
         speed = self._bar.tasks[0].speed
         rate = f"{speed:.1f} {self._unit}/s" if speed else ""
-        words = {"description": visible(doing)} if doing else {}
-        self._bar.update(self._task, completed=done, total=total or None, rate=rate, **words)
+        words = visible(doing) if doing else None  # None: as before
+        self._bar.update(self._task, completed=done, total=total or None, description=words, rate=rate)
