@@ -87,15 +87,24 @@ def remove(
     for one in done:
         if one.result in ("left", "failed"):
             console.say(f"  {one.result}: {one.copy.path}: {one.note or one.copy.note}", as_json=as_json)
-    if not also:
-        console.warn("runs, reports and pages may hold copies: `--also DIR` finds them before the clips go")
-    if exclude is None and removal.video_ids:
-        console.warn(
-            "the source still has the videos; keep a list of what must not be prepared again, for "
-            "`dfer prepare --update --exclude FILE`"
-        )
+    _print_next_steps(searched=bool(also), excluded=exclude is not None or not removal.video_ids, as_json=as_json)
     if any(one.result == "failed" for one in done):
         raise typer.Exit(ExitCode.PARTIAL)
+
+
+def _print_next_steps(*, searched: bool, excluded: bool, as_json: bool) -> None:
+    """Print what is left to do: copies that were not searched, videos that could be prepared again."""
+    if not searched:
+        console.say(
+            "note: runs, reports and pages may hold copies: `--also DIR` finds them before the clips go",
+            as_json=as_json,
+        )
+    if not excluded:
+        console.say(
+            "note: the source still has the videos; keep a list of what must not be prepared again, for "
+            "`dfer prepare --update --exclude FILE`",
+            as_json=as_json,
+        )
 
 
 def _list(chosen: Iterable[str], data: str, *, as_json: bool) -> None:

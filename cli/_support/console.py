@@ -123,10 +123,8 @@ class _Bar:
     def __call__(self, done: int, total: int, *, doing: str = "", unit: str = "") -> None:
         if unit and unit != self._unit:  # other work: its rate is not that of the work before
             self._unit = unit
-            self._bar.reset(self._task)
+            self._bar.reset(self._task, description=visible(doing), rate="")
         speed = self._bar.tasks[0].speed
-        if doing:
-            self._bar.update(self._task, description=visible(doing))
-        self._bar.update(
-            self._task, completed=done, total=total or None, rate=f"{speed:.1f} {self._unit}/s" if speed else ""
-        )
+        rate = f"{speed:.1f} {self._unit}/s" if speed else ""
+        words = visible(doing) if doing else None  # None: as before
+        self._bar.update(self._task, completed=done, total=total or None, description=words, rate=rate)

@@ -33,9 +33,9 @@ def test_clips_of_a_list_go_and_the_source_is_mentioned(data: Path, capsys: Capt
     (data.parent / "list.txt").write_text("happy/a\n")
     arguments = ["remove", str(data), "--file", str(data.parent / "list.txt"), "--clip", "sad/c", "--reason", "asked"]
     assert main([*arguments, "--yes"]) == 0
-    printed = capsys.readouterr()
-    assert f"{data}: 2 clips removed" in printed.out
-    assert "--exclude FILE" in printed.err
+    out = capsys.readouterr().out
+    assert f"{data}: 2 clips removed" in out
+    assert "--exclude FILE" in out
     assert open_dataset(data).clips["clip_id"].tolist() == ["happy/b"]
 
 

@@ -121,7 +121,7 @@ def test_expressions_are_shown_with_their_caveats(look: VideoLook, pictures: Vid
     expressions = VideoExpressions("runs/<x>", "scores are labels", "trained on rendered heads", {2: person})
     write_video_page(tmp_path / "look.html", look, pictures, expressions=expressions)
     page = (tmp_path / "look.html").read_text()
-    assert "Expressions by runs/&lt;x&gt;. scores are labels" in page
+    assert "Expressions by runs/&lt;x&gt;; scores are labels" in page
     assert '<p class="badge">trained on rendered heads</p>' in page
     assert "Likeliest class over time: 0.0 to 1.5 s happy; 1.0 to 2.0 s sad." in page
     assert page.count('<meter value="0.6000"') == 1
