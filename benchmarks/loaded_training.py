@@ -4,8 +4,8 @@
                                          [--precisions f32 auto] [--json FILE]
 
 A training step is hundreds of short parallel regions, and at the end of each the first threads wait for the last one.
-`spinning` waits as PyTorch's OpenMP does by default (3 ms in a loop, then asleep), `dfer` as `dfer train` sets it, and
-`dfer --threads 1` never waits. Each way trains a quarter-wide LSTPNet in its own process, one epoch per turn; each
+`spinning` waits as PyTorch's OpenMP does by default (3 ms in a loop, then asleep), `asleep` never in a loop
+(OMP_WAIT_POLICY=PASSIVE), `dfer` as `dfer train` sets it, and `dfer --threads 1` never waits. Each way trains a quarter-wide LSTPNet in its own process, one epoch per turn; each
 round is run without further programs and then with `--busy` endless loops per core. CPU time counts all threads. Ratios
 are per round: median, minimum and maximum. `load` is the machine's load average before each turn: a round is quiet only
 if nothing else runs.
@@ -34,6 +34,7 @@ from dfer_data.processes import num_cores
 
 _WAYS: Mapping[str, Mapping[str, str]] = {
     "spinning": {"GOMP_SPINCOUNT": "300000"},  # libgomp's own default
+    "asleep": {"OMP_WAIT_POLICY": "PASSIVE"},
     "dfer": OPENMP_SETTINGS,
     "dfer --threads 1": {**OPENMP_SETTINGS, "OMP_NUM_THREADS": "1"},
 }

@@ -137,3 +137,16 @@ def test_ctrl_c_is_130_in_one_line(tmp_path: Path, number: signal.Signals) -> No
         process.send_signal(number)
         _, err = process.communicate(timeout=30)
     assert (process.returncode, err) == (130, "interrupted\n")
+
+
+@pytest.mark.parametrize(
+    ("environment", "spins"), [({}, "30000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "None")]
+)
+def test_threads_wait_as_the_environment_says(environment: dict[str, str], spins: str) -> None:
+    code = "import os, sys; from dfer_cli.main import main; sys.argv[1:] = ['--version']; main()"
+    code += "; print(os.environ.get('GOMP_SPINCOUNT'))"
+    plain = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=plain | environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == spins
