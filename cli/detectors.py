@@ -68,7 +68,7 @@ def compare(
 ) -> None:
     """Compare detectors on the same frames: hit rate, agreement, jitter, range of scale, different subjects, speed.
 
-    docs/detectors.md defines each figure. Exit code 3 if a video cannot be read; the others are compared.
+    docs/how-to/detectors.md defines each figure. Exit code 3 if a video cannot be read; the others are compared.
     """
     from dfer_data.detector_comparison import files
     from dfer_data.detector_comparison.run import compare_detectors as run

@@ -1,4 +1,4 @@
-"""docs/formats.md is enough to read a dataset: here it is read by that page alone, without any of dfer's code."""
+"""docs/reference/formats.md is enough to read a dataset: here that page alone reads it, without any of dfer's code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import dfer_data
 from tests.dfer_data.tiny import Prepared
 from tests.workspace import ROOT
 
-TEXT = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs/reference/formats.md").read_text(encoding="utf-8")
 DTYPES = {"I64": "<i8", "I32": "<i4", "U32": "<u4", "F32": "<f4", "U8": "|u1"}
 Tensors = dict[str, npt.NDArray[Any]]
 
