@@ -44,7 +44,7 @@ lock-deps: setup  ## requirements*.lock: the hashes of the versions in constrain
 	$(PIP) install --quiet -c constraints.txt uv
 	printf '%s\n' $(TORCH_NEEDS) | $(LOCK) --extra dev -o requirements.lock -
 	printf '%s\n' $(TORCH_NEEDS) | $(LOCK) --extra train -o requirements-train.lock -
-	$(LOCK) --extra docs -o requirements-docs.lock
+	$(subst 3.11 ,3.11.5 ,$(LOCK)) --extra docs -o requirements-docs.lock  # as its packages require
 
 demo: .venv/.runs  ## rendered heads -> face clips -> training -> WAR/UAR table, in build/demo
 	@rm -rf build/demo

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import inspect
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import typer
@@ -29,6 +30,7 @@ def command_page() -> str:
     return "\n".join([_HEAD, *(_section(name, command) for name, command in commands().items())])
 
 
+@cache
 def commands() -> dict[str, Any]:
     """Return every command of the app that is no group of commands, by its words after `dfer`."""
     return dict(_leaves("", typer.main.get_command(app)))

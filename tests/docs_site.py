@@ -20,7 +20,7 @@ def generated_files() -> dict[str, str]:
     return {
         "reference/command-line.md": command_page(),
         "reference/examples.md": _examples_page(),
-        "reference/changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"),
+        "reference/changelog.md": (ROOT / "CHANGELOG.md").read_text(encoding="utf-8").replace("](docs/", "](../"),
         "reference/clips.ipynb": (EXAMPLES / "clips.ipynb").read_text(encoding="utf-8"),
     }
 
