@@ -211,5 +211,34 @@ def test_the_page_of_the_installation_has_every_extra_with_its_packages() -> Non
 
 
 @pytest.mark.parametrize("page", ["README.md", *PAGES])
+def test_names_of_python_that_a_page_uses_exist(page: str) -> None:
+    """Dotted names in the prose, imports, and `dd.NAME` in code blocks; no module is imported."""
+    code = "\n".join(body for language, body in _FENCE.findall(_text(page)) if language == "python")
+    named = re.findall(r"`((?:dfer_data|lstpnet)(?:\.[A-Za-z_]\w*)+)(?=[`(])", _prose(page))
+    for module, names in re.findall(r"^from ((?:dfer_data|lstpnet)[\w.]*) import (.+)$", code, flags=re.MULTILINE):
+        named += [f"{module}.{name.strip()}" for name in names.split(",")]
+    named += [f"dfer_data.{name}" for name in re.findall(r"\b(?:dd|dfer_data)\.(\w+)\(", code)]
+    named += [f"lstpnet.{name}" for name in re.findall(r"\blstpnet\.(\w+)\(", code)]
+    assert [name for name in named if not _is_defined(name)] == []
+
+
+def _is_defined(name: str) -> bool:
+    parts = name.split(".")
+    for count in range(len(parts), 0, -1):
+        place = ROOT.joinpath(*parts[:count])
+        path = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+            return count == len(parts) or bool(
+                re.search(
+                    rf"^(?:(?:def|class) {parts[count]}\b|{parts[count]}\b.*=| +\"{parts[count]}\":)",
+                    text,
+                    re.MULTILINE,
+                )
+            )
+    return False
+
+
+@pytest.mark.parametrize("page", ["README.md", *PAGES])
 def test_no_page_installs_dfer_from_an_index(page: str) -> None:
     assert re.findall(r"pip install (?:-\S+ )*'?dfer(?:\[|'|\s|`|$)", _text(page)) == []
