@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help docs settings-docs lock-deps setup demo test installed soak lint type gpu-wheels gpu-check gpu-tables bench clean
+.PHONY: help docs settings-docs lock-deps setup demo test dist installed soak lint type gpu-wheels gpu-check gpu-tables bench clean
 
 BIN := .venv/bin
 # Succeeds for a Python 3.11-3.13 that can make virtual environments (Debian splits that off as python3-venv).
@@ -54,6 +54,11 @@ demo: .venv/.runs  ## rendered heads -> face clips -> training -> WAR/UAR table,
 test: setup  ## the tests, small samples
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
 
+dist: setup  ## dist/: the source archive, and the wheel built from it
+	rm -rf dist dfer.egg-info
+	$(BIN)/python -m build --no-isolation --outdir dist >/dev/null
+	@ls dist/dfer-*
+
 installed: setup  ## the built wheel in empty environments: newest packages, newest with torch, oldest
 	.ci/installed
 
@@ -67,7 +72,7 @@ lint: setup  ## ruff and the import rules
 	$(BIN)/lint-imports
 
 type: setup  ## mypy, strict
-	$(BIN)/mypy cli dfer_data lstpnet tests benchmarks examples
+	$(BIN)/mypy cli dfer_data lstpnet tests benchmarks examples .ci/check_wheel.py
 
 .venv/.docs: .venv/.installed requirements-docs.lock
 	$(PIP) install --quiet --no-compile --no-deps --require-hashes -r requirements-docs.lock

@@ -11,12 +11,13 @@ from ._support.options import JsonFlag
 
 
 def compact(
-    data: Annotated[str, typer.Argument(help="Folder or URL of a prepared dataset.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Folder or URL of a prepared dataset.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Cut a prepared dataset into the shards that one preparation of its videos would make; decodes nothing.
+    """Rewrite the shards of a prepared dataset so that they are even.
 
-    It needs room for the shards twice. Run it again to finish an interrupted one.
+    They become those that one preparation of all its videos would make; no video is decoded. It needs free space for a
+    second copy of the shards. Run the same command again to finish an interrupted one.
     """
     from dfer_data.changes.compact import compact as cut_anew
 

@@ -10,14 +10,20 @@ import typer
 from dfer_data.errors import UsageError, did_you_mean
 
 from ._support import console
+from ._support.completions import known_datasets
 from ._support.options import JsonFlag
 
 
 def datasets(
-    name: Annotated[str | None, typer.Argument(help="Describe this dataset in full.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Describe this dataset.", autocompletion=known_datasets)
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """List the datasets that `dfer prepare` knows, or describe one: how to get it, terms, layouts, counts."""
+    """List the datasets that dfer knows, or describe one.
+
+    The description has: how to get it, terms, layouts, counts.
+    """
     from dfer_data.sources.catalog import catalog
 
     if name is not None and name not in catalog():

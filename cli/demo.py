@@ -22,7 +22,7 @@ _LINES = (
 
 
 def demo(out: Annotated[Path, typer.Option(help="New folder to work in.")] = Path("dfer-demo")) -> None:
-    """Render a small dataset, prepare it, train on fold 3 and show the table.
+    """Try the whole way on rendered heads: prepare, train, report.
 
     Needs no dataset and no GPU; takes minutes on two cores.
     """

@@ -11,6 +11,7 @@ import typer
 from dfer_data.errors import DferError, UsageError
 
 from ._support import console
+from ._support.command_help import HelpCommand, command_group
 from ._support.exit_codes import ExitCode
 from ._support.options import JsonFlag
 
@@ -18,15 +19,16 @@ if TYPE_CHECKING:
     from dfer_data.detect.choices import DetectorUnderTest
     from dfer_data.detector_comparison.totals import DetectorComparison
 
-detectors_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="List face detectors; compare them on your own videos."
-)
+detectors_app = command_group("List face detectors; compare them on your own videos.")
 _MAX_SUSPECTS_SHOWN = 10
 
 
-@detectors_app.command("list")
+@detectors_app.command("list", cls=HelpCommand)
 def list_detectors(as_json: JsonFlag = False) -> None:
-    """List the detectors, their flags for `dfer prepare`, and whether each can run on this machine."""
+    """List the detectors and whether each can run on this machine.
+
+    It also lists their options for `dfer prepare`.
+    """
     from dfer_data.detect.choices import CHOICES, problem
 
     rows = [
@@ -47,7 +49,7 @@ def list_detectors(as_json: JsonFlag = False) -> None:
             console.say(f"{row['name']}: {row['problem']}")
 
 
-@detectors_app.command("compare")
+@detectors_app.command("compare", cls=HelpCommand)
 def compare(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of videos, at any depth.")],
     detectors: Annotated[
@@ -66,9 +68,10 @@ def compare(
     force: Annotated[bool, typer.Option("--force", help="Replace the comparison in --out.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Compare detectors on the same frames: hit rate, agreement, jitter, range of scale, different subjects, speed.
+    """Compare detectors on the same frames of your videos.
 
-    docs/how-to/detectors.md defines each figure. Exit code 3 if a video cannot be read; the others are compared.
+    It shows hit rate, agreement, jitter, range of scale, different subjects and speed; docs/how-to/detectors.md defines
+    each. Exit code 3 if a video cannot be read; the others are compared.
     """
     from dfer_data.detector_comparison import files
     from dfer_data.detector_comparison.run import compare_detectors as run

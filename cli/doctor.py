@@ -11,6 +11,7 @@ from typing import Any
 
 import typer
 
+from dfer_data.extras import install_command, pip_install
 from dfer_data.processes import num_cores
 
 from ._support import console
@@ -46,7 +47,7 @@ _OTHER_VERSION = "another version of {} may work"
 
 
 def doctor(as_json: JsonFlag = False) -> None:
-    """Check packages, devices and model files, and try the steps of `prepare`.
+    """Check packages, devices and model files; try `prepare`.
 
     Decodes a rendered head that comes with dfer, detects its face, writes and reads a shard. Exit code 1 if something
     that the core needs is missing or a step fails; each line about a problem ends with its fix.
@@ -80,7 +81,7 @@ def examine() -> dict[str, Any]:
 
 def _package(distribution: str, module: str) -> dict[str, str | None]:
     """Check the installed version and import the module: a wheel for another platform installs but does not load."""
-    fix = f"pip install '{distribution}'"
+    fix = pip_install(distribution)
     try:
         version = importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -104,7 +105,7 @@ def _devices() -> dict[str, Any]:
     try:
         import torch
     except Exception:
-        return {"torch": None, "names": ["cpu"], "fix": "pip install torch"}
+        return {"torch": None, "names": ["cpu"], "fix": install_command("train")}
     names = [f"cuda:{i} {torch.cuda.get_device_name(i)}" for i in range(torch.cuda.device_count())]
     names += ["mps"] if torch.backends.mps.is_available() else []
     return {"torch": torch.__version__, "names": [*names, "cpu"], "fix": None}

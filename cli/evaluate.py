@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from lstpnet.evaluation.features import Features
 
 Source = Annotated[
-    Path, typer.Argument(help="Folder of a finished run, exported .onnx, or a checkpoint of the authors' code.")
+    Path,
+    typer.Argument(
+        metavar="MODEL", help="Folder of a finished run, exported .onnx, or a checkpoint of the authors' code."
+    ),
 ]
 Data = Annotated[str, typer.Option(help="Prepared dataset, a folder or URL.")]
 Fold = Annotated[
@@ -35,7 +38,12 @@ Fold = Annotated[
     typer.Option(help="Only the test clips of folds: 3, or 1,3, or all.", show_default="every clip"),
 ]
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="KEY=VALUE: sampler, sample_by, short, min_frames, batch_size, model.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Setting of the test: num_frames, sampler, sample_by, short, min_frames, batch_size, model.",
+    ),
 ]
 Device = Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best available")]
 
@@ -60,10 +68,10 @@ def evaluate(
     *,
     given: dict[str, Any],
 ) -> None:
-    """Test a trained model on any prepared dataset, classes matched by name.
+    """Test a trained model on any prepared dataset.
 
-    Clips of classes unknown to the model are left out and counted. A clip without a face is predicted by the prior of
-    its fold's train part, as in `dfer report`; without --fold it counts as wrong.
+    Classes are matched by name. Clips of classes unknown to the model are left out and counted. A clip without a
+    face is predicted by the prior of its fold's train part, as in `dfer report`; without --fold it counts as wrong.
     """
     require_torch()
     from lstpnet.evaluation.computation import computation, with_runtime
@@ -115,7 +123,10 @@ def features(
     *,
     given: dict[str, Any],
 ) -> None:
-    """Write the feature vectors of clips (the classifier's input) and of their frames (the backbone's output)."""
+    """Write the feature vectors of clips and of their frames.
+
+    Those of a clip are the classifier's input, those of a frame the backbone's output.
+    """
     require_torch()
     from lstpnet.checkpoints.trained_run import custom_model_of
     from lstpnet.device import pick_device
@@ -260,9 +271,8 @@ def _print_result(
     as_json: bool,
 ) -> None:
     from dfer_data.config import PrepareConfig
-    from lstpnet.batches.recipe_clips import size_words
+    from lstpnet.batches.recipe_clips import sampler_words, size_words
     from lstpnet.dataset_identity import data_words
-    from lstpnet.protocol import placement
 
     dataset, identity = tested.dataset, tested.identity
     scores, names = result.scores, opened.class_names
@@ -285,6 +295,7 @@ def _print_result(
         "left_out": result.left_out,
         "classes_without_clips": list(result.unused),
         "masked": is_masked,
+        "num_frames": opened.recipe.num_frames,
         "sampler": opened.recipe.sampler,
         "sample_by": opened.recipe.sample_by,
         "reference_fps": opened.recipe.reference_fps,
@@ -315,7 +326,7 @@ def _print_result(
     size = size_words(recipe, PrepareConfig.from_dict(dataset.document["config"]))
     console.say(
         f"protocol: data {data_words(identity)}; {tested.fold_words}"
-        f"sampler {recipe.sampler}{placement(recipe.sample_by, recipe.reference_fps)}; short clips {recipe.short}; "
+        f"sampler {sampler_words(recipe)}; short clips {recipe.short}; "
         f"at least {recipe.least_frames} frames; {size}; logits {'masked' if is_masked else 'not masked'}"
         f"{'' if by.is_plain else f'; computed by {by.runtime} in {by.precision}'}"
     )

@@ -17,20 +17,20 @@ from ._support.setting_options import takes_settings
 
 @takes_settings(OwnFolding)
 def folds(
-    data: Annotated[str, typer.Argument(help="Folder or URL of a prepared dataset.")],
-    name: Annotated[str, typer.Option(help="Name of the set.")] = "own",
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Folder or URL of a prepared dataset.")],
+    name: Annotated[str, typer.Option(help="Name of the set of folds.")] = "own",
     table: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="CSV with clip_id and the column to group by.")
     ] = None,
     anew: Annotated[bool, typer.Option("--anew", help="Replace the set of this name.")] = False,
-    remove: Annotated[str | None, typer.Option(metavar="NAME", help="Remove an own set.")] = None,
+    remove: Annotated[str | None, typer.Option(metavar="NAME", help="Remove a set that you made.")] = None,
     as_json: JsonFlag = False,
     *,
     given: dict[str, Any],
 ) -> None:
-    """Make own folds of a prepared dataset, or list its sets; no picture changes, and official folds stay.
+    """Make your own folds of a prepared dataset, or list them.
 
-    Train on them with `dfer train --fold-set NAME`.
+    Pictures and official folds stay as they are. Train on your folds with `dfer train --fold-set NAME`.
     """
     from dfer_data.changes.folds import make_fold_set, remove_fold_set
 

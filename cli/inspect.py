@@ -37,13 +37,15 @@ def inspect(
         Path | None, typer.Option(help="Folder of the videos.", show_default="where they were at preparation")
     ] = None,
     rows: Annotated[int, typer.Option(min=1, help="Clips per contact sheet.")] = 24,
+    num_frames: Annotated[int, typer.Option(min=2, help="With --clip: frames of a clip to show.")] = 16,
     weights: Annotated[Path | None, typer.Option(help="Model file of the detector, if not the default.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the files of an earlier run.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Write contact sheets per class and per failure code, plots, and a page with all of them; print the statistics.
+    """Write a page with contact sheets, plots and statistics.
 
-    With --clip ID, write its sixteen frames, and its video with boxes, landmarks, tracks, the subject and scores.
+    There is one contact sheet per class and per failure code. The statistics are printed too. With --clip ID, it writes
+    the clip's test frames, and its video with boxes, landmarks, tracks, the subject and scores.
     Exit code 3 if the video of a clip cannot be decoded.
     """
     import dfer_data
@@ -57,7 +59,8 @@ def inspect(
     if source is not None and not source.is_dir():
         raise UsageError(f"--source {source}: this folder does not exist")
     if clips:
-        _inspect_clips(dataset, clips, folder, source=videos, weights=weights, force=force, as_json=as_json)
+        options: dict[str, Any] = {"source": videos, "weights": weights, "num_frames": num_frames}
+        _inspect_clips(dataset, clips, folder, **options, force=force, as_json=as_json)
     else:
         _inspect_all(dataset, folder, source=videos, rows=rows, force=force, as_json=as_json)
 
@@ -124,6 +127,7 @@ def _inspect_clips(
     *,
     source: Path | None,
     weights: Path | None,
+    num_frames: int,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -136,7 +140,7 @@ def _inspect_clips(
     for clip in clips:
         stem, document = stems[clip["clip_id"]], dict(clip)
         if clip["status"] != "failed":
-            document["picture"] = _write_picture(dataset, clip["clip_id"], Path(f"{stem}.png"))
+            document["picture"] = _write_picture(dataset, clip["clip_id"], Path(f"{stem}.png"), num_frames)
         document |= _write_video(dataset, clip, Path(f"{stem}.mp4"), source=source, weights=weights)
         documents.append(document)
         _print_clip(document, as_json=as_json)
@@ -171,14 +175,14 @@ def _file_name(clip_name: str) -> str:
     return name[:_MAX_NAME_BYTES] + hashlib.sha256(clip_name.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
-def _write_picture(dataset: PreparedDataset, clip_id: str, path: Path) -> str:
+def _write_picture(dataset: PreparedDataset, clip_id: str, path: Path, num_frames: int) -> str:
     import cv2
 
     from dfer_data.draw.origin_mark import marked_png
     from dfer_data.inspection.dataset_sheets import clip_picture
     from dfer_data.storage.files import write_atomically
 
-    _, png = cv2.imencode(".png", clip_picture(dataset, clip_id)[:, :, ::-1])
+    _, png = cv2.imencode(".png", clip_picture(dataset, clip_id, num_frames=num_frames)[:, :, ::-1])
     write_atomically(path, marked_png(png.tobytes(), clip_id), work=path.parent)
     return str(path)
 

@@ -29,7 +29,7 @@ _WINDOW_KEYS = ("start_seconds", "end_seconds", "class", "share")
 
 @takes_settings(LookSettings, ModelSettings)
 def look(
-    video: Annotated[str, typer.Argument(help="The video.")],
+    video: Annotated[str, typer.Argument(metavar="VIDEO", help="The video.")],
     out: Annotated[Path, typer.Option(help="Page to write.")] = Path("look.html"),
     model: Annotated[
         Path | None,
@@ -43,12 +43,14 @@ def look(
     *,
     given: dict[str, Any],
 ) -> None:
-    """Write a page about any video: who is seen when, shot cuts, the subject and why, landmarks, sampled frames.
+    """Write a page about any video: its persons, shots and frames.
 
-    It also names what could not be seen. Expressions need a model of yours (--model): none comes with dfer.
+    The page shows who is seen when, the subject and why it was chosen, landmarks, and what could not be seen. With
+    --model it also shows expressions; dfer comes with no model.
 
-    Exit code 3 if the video cannot be read, or shows no face; then the page is written all the same.
+    Exit code 3 if the video shows no face, for which the page is written too, or cannot be read.
     """
+    from dfer_data.frame_sampling import CLIP_FRAMES
     from dfer_data.inspection.video_look import look_document
     from dfer_data.inspection.video_page import write_video_page
     from dfer_data.inspection.video_pictures import pictures_of
@@ -61,8 +63,9 @@ def look(
     opened = _opened(model, own_settings(ModelSettings, given), device=device)
     facts = _look_at(path, settings)
     expressions = _predict(facts, model, opened) if opened is not None and model is not None else None
+    num_sampled = settings.num_frames or (opened[0].recipe.num_frames if opened is not None else CLIP_FRAMES)
     with console.progress("making the pictures", unit="frames") as advance:
-        pictures = pictures_of(facts, on_progress=advance)
+        pictures = pictures_of(facts, num_sampled=num_sampled, on_progress=advance)
     write_video_page(out, facts, pictures, expressions=expressions)
     if as_json:
         console.print_json({**look_document(facts), "page": str(out), **_expressions_document(expressions)})
@@ -114,14 +117,15 @@ def _predict(facts: VideoLook, model: Path, opened: tuple[OpenedModel, torch.dev
     from lstpnet.prediction.look_expressions import expressions_of
 
     tracks = shown_tracks(facts)
-    with console.progress("predicting", unit="persons") as advance:
+    num_faces = sum(map(len, tracks))
+    with console.progress("predicting", unit="faces") as advance:
         expressions = expressions_of(
             facts,
             tracks,
             opened[0],
             model=model,
             device=opened[1],
-            on_progress=lambda done: advance(done, len(tracks)),
+            on_progress=lambda done: advance(done, num_faces),
         )
     if expressions.warning:
         console.warn(f"{model} was {expressions.warning}")

@@ -13,7 +13,7 @@ from typing import Annotated, TextIO
 import typer
 
 from ._support import command_line, exit_codes
-from ._support.setting_options import PanelCommand
+from ._support.command_help import HelpCommand, HelpGroup, unbroken
 from .compact import compact
 from .datasets import datasets
 from .demo import demo
@@ -41,27 +41,22 @@ OPENMP_SETTINGS = {"OMP_WAIT_POLICY": "PASSIVE"}
 """How torch's threads wait for each other unless the environment says otherwise: asleep, since threads that wait in a
 loop take the cores from other programs, and from the threads that they wait for."""
 
+_COMPLETION = """Completion of commands, options and names: run `dfer --install-completion` once in bash, zsh, fish or
+PowerShell, and open a new terminal."""
 # Plain-text help: with rich, `dfer --help` would take three times as long.
-app = typer.Typer(name="dfer", no_args_is_help=True, rich_markup_mode=None, pretty_exceptions_enable=False)
-app.command(cls=PanelCommand)(prepare)
-app.command()(status)
-app.command()(verify)
-app.command()(inspect)
-app.command()(look)
-app.command()(folds)
-app.command()(relabel)
-app.command()(remove)
-app.command()(compact)
-app.command(cls=PanelCommand)(train)
-app.command()(sweep)
-app.command(cls=PanelCommand)(report)
-app.command()(evaluate)
-app.command()(features)
-app.command()(predict)
-app.command()(datasets)
-app.command()(synth)
-app.command()(demo)
-app.command()(doctor)
+app = typer.Typer(
+    name="dfer",
+    cls=HelpGroup,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    epilog=unbroken(_COMPLETION),
+)
+for _command in (
+    *(prepare, status, verify, inspect, look, folds, relabel, remove, compact),
+    *(train, sweep, report, evaluate, features, predict, datasets, synth, demo, doctor),
+):
+    app.command(cls=HelpCommand)(_command)
 app.add_typer(detectors_app, name="detectors")
 app.add_typer(model_app, name="model")
 app.add_typer(recipes_app, name="recipes")

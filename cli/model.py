@@ -11,29 +11,32 @@ import typer
 from dfer_data.errors import UsageError
 
 from ._support import console
+from ._support.command_help import HelpCommand, command_group
 from ._support.options import JsonFlag, refuse_targets, require_torch
 
-model_app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="List networks, convert the authors' files, export a run."
-)
+model_app = command_group("List networks, convert the authors' files, export a run.")
 _FORMATS = ("onnx",)
 
 
-@model_app.command("list")
+@model_app.command("list", cls=HelpCommand)
 def list_models(
     timed: Annotated[
         bool, typer.Option("--time/--no-time", help="Time one clip on this machine; takes half a minute.")
     ] = True,
+    num_frames: Annotated[int, typer.Option(min=1, help="Frames of the clip.")] = 16,
     as_json: JsonFlag = False,
 ) -> None:
-    """List the networks that a recipe can select: parameters, GMAC and milliseconds per clip of sixteen frames."""
+    """List networks with parameters, GMAC and milliseconds per clip.
+
+    A recipe can select each of them.
+    """
     require_torch()
     from lstpnet.models.variants import SIZES_PX, VARIANTS, cost
 
     costs = []
     with console.progress("counting", unit="networks") as advance:
         for name in VARIANTS:
-            costs.append(cost(name, is_timed=timed))
+            costs.append(cost(name, num_frames=num_frames, is_timed=timed))
             advance(len(costs), len(VARIANTS))
     if as_json:
         console.print_json([vars(network) for network in costs])
@@ -53,16 +56,20 @@ def list_models(
     if timed:
         import torch
 
-        console.say(f"ms: forward pass of one clip, float32, {torch.get_num_threads()} threads of this CPU")
+        threads = f"{torch.get_num_threads()} threads of this CPU"
+        console.say(f"ms: forward pass of one clip of {num_frames} frames, float32, {threads}")
 
 
-@model_app.command("convert")
+@model_app.command("convert", cls=HelpCommand)
 def convert(
     source: Annotated[Path, typer.Argument(metavar="AUTHORS.pth", help="A checkpoint of the authors' LSTPNet.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="File to write.")],
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
-    """Convert a checkpoint of the authors' code; every tensor must fit, and no code in the file is executed."""
+    """Convert a checkpoint of the authors' code to safetensors.
+
+    Every tensor must fit. No code in the file is executed.
+    """
     require_torch()
     if target.suffix != ".safetensors":
         raise UsageError(f"{target} must end in .safetensors")
@@ -76,15 +83,18 @@ def convert(
     console.say(f"{target}: LSTPNet for {model.num_classes} classes, every tensor of {source.name}")
 
 
-@model_app.command("export")
+@model_app.command("export", cls=HelpCommand)
 def export(
-    run: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
-    output: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
-    checkpoint: Annotated[str, typer.Option(help="last, best, refit or test-best.")] = "last",
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a finished run.")],
+    output: Annotated[str, typer.Option("--format", help="Format of the file: onnx.")] = "onnx",
+    checkpoint: Annotated[str, typer.Option(help="Checkpoint: last, best, refit or test-best.")] = "last",
     out: Annotated[Path | None, typer.Option(help="File to write.", show_default="in the run's folder")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the files if they exist.")] = False,
 ) -> None:
-    """Export a run's model as ONNX, with a JSON file next to it: classes, frames, size, protocol."""
+    """Export a run's model as ONNX.
+
+    A JSON file next to it holds the classes, frames, size and protocol.
+    """
     require_torch()
     if output not in _FORMATS:
         raise UsageError(f"--format {output}: expected {' or '.join(_FORMATS)}")
@@ -92,6 +102,7 @@ def export(
     from lstpnet.checkpoints.export import description, export_onnx, fold_batch_norms
     from lstpnet.checkpoints.trained_run import custom_model_of, load_trained
     from lstpnet.models.lstpnet import LSTPNet
+    from lstpnet.recipe_files import stored_recipe
 
     target = out or run / f"{checkpoint}.onnx"
     if target.suffix != ".onnx":
@@ -101,7 +112,11 @@ def export(
     trained = load_trained(run, checkpoint=checkpoint)
     assert isinstance(trained.model, LSTPNet)
     refuse_targets(target, target.with_suffix(".json"), force=force)
-    export_onnx(fold_batch_norms(trained.model), target, size_px=trained.settings["size_px"])
+    recipe = stored_recipe(trained.settings)
+    model = fold_batch_norms(trained.model)
+    with console.progress(f"exporting {run}", unit="files") as advance:
+        advance(0, 0)  # one step of seconds, whose length is not known
+        export_onnx(model, target, num_frames=max(recipe.num_frames, 2), size_px=recipe.size_px)
     facts = description(
         trained.model,
         target,

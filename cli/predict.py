@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
 @takes_settings(VideoSettings, ModelSettings, RuntimeSettings, Limits)
 def predict(
-    sources: Annotated[list[str], typer.Argument(help="Videos, folders of videos, or patterns such as 'in/*.mp4'.")],
+    sources: Annotated[
+        list[str], typer.Argument(metavar="VIDEOS", help="Videos, folders of videos, or patterns such as 'in/*.mp4'.")
+    ],
     model: Annotated[
         Path | None,
         typer.Option(

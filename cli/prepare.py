@@ -10,6 +10,7 @@ from dfer_data.config import FAST_DETECT_EVERY, PREPARE_SETTINGS, Revision
 from dfer_data.errors import UsageError
 from dfer_data.settings import settings_of
 
+from ._support.completions import known_datasets
 from ._support.exit_codes import ExitCode
 from ._support.options import JsonFlag, confirm
 from ._support.setting_options import SetFlag, takes_settings, with_assignments
@@ -24,7 +25,14 @@ _OF_DETECTOR = ("backbone", "weights", "score_threshold")
 
 @takes_settings(*PREPARE_SETTINGS, Revision)
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="dfew, ferv39k, afew... (`dfer datasets` lists all), or folder.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET",
+            help="dfew, ferv39k, afew... (`dfer datasets` lists all), or folder.",
+            autocompletion=known_datasets,
+        ),
+    ],
     overrides: SetFlag = None,
     fast: Annotated[bool, typer.Option("--fast", help="The same as --detect-every 5.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done; write nothing.")] = False,

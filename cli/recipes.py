@@ -8,12 +8,14 @@ from typing import Annotated
 import typer
 
 from ._support import console
+from ._support.command_help import HelpCommand, command_group
+from ._support.completions import shipped_recipes
 from ._support.options import JsonFlag, require_torch
 
-recipes_app = typer.Typer(no_args_is_help=True, help="List the shipped recipes; show every setting of one.")
+recipes_app = command_group("List the shipped recipes; show every setting of one.")
 
 
-@recipes_app.command("list")
+@recipes_app.command("list", cls=HelpCommand)
 def list_recipes(as_json: JsonFlag = False) -> None:
     """List the shipped recipes, each with the first line of its file."""
     require_torch()
@@ -27,9 +29,12 @@ def list_recipes(as_json: JsonFlag = False) -> None:
         console.say(f"{name:8}  {title}")
 
 
-@recipes_app.command("show")
+@recipes_app.command("show", cls=HelpCommand)
 def show(
-    name: Annotated[str, typer.Argument(help="A shipped recipe, or a path to a .toml.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="NAME", help="A shipped recipe, or a path to a .toml.", autocompletion=shipped_recipes),
+    ],
     is_full: Annotated[bool, typer.Option("--all", help="Every setting, with defaults and its origin.")] = False,
     as_json: JsonFlag = False,
 ) -> None:

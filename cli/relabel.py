@@ -12,15 +12,16 @@ from ._support.options import JsonFlag
 
 
 def relabel(
-    data: Annotated[str, typer.Argument(help="Folder or URL of a prepared dataset.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Folder or URL of a prepared dataset.")],
     table: Annotated[
         Path, typer.Option("--from", metavar="FILE", help="CSV with clip_id, and label, group (the person) or both.")
     ],
     as_json: JsonFlag = False,
 ) -> None:
-    """Correct labels and persons of a prepared dataset from a CSV; no picture changes.
+    """Correct labels and persons of a prepared dataset from a CSV.
 
-    All files change together, or none. The corrections stay when the dataset is updated from its source.
+    Pictures stay as they are. All files change together, or none. The corrections stay when the dataset is updated
+    from its source.
     """
     from dfer_data.changes.relabel import relabel as correct
     from dfer_data.loading.prepared import open_dataset

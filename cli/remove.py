@@ -18,11 +18,14 @@ _SHOWN = 10
 
 
 def remove(
-    data: Annotated[str, typer.Argument(help="Folder or URL of a prepared dataset.")],
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Folder or URL of a prepared dataset.")],
     reason: Annotated[str, typer.Option(help="Why; the dataset keeps it with the number of clips.")],
-    clips: Annotated[list[str] | None, typer.Option("--clip", help="Id of a clip or video; repeatable.")] = None,
+    clips: Annotated[
+        list[str] | None, typer.Option("--clip", metavar="ID", help="Id of a clip or video; repeatable.")
+    ] = None,
     persons: Annotated[
-        list[str] | None, typer.Option("--person", help="All clips of a person (column group); repeatable.")
+        list[str] | None,
+        typer.Option("--person", metavar="NAME", help="All clips of a person (column group); repeatable."),
     ] = None,
     file: Annotated[Path | None, typer.Option(metavar="LIST", help="File with ids, one per line.")] = None,
     exclude: Annotated[
@@ -33,13 +36,14 @@ def remove(
         list[Path] | None,
         typer.Option(metavar="DIR", help="Folder with copies elsewhere: runs, reports, pages, tables; repeatable."),
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would go; change nothing.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be removed; change nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Take clips out of a prepared dataset for good, with all that shows or names them; decodes nothing.
+    """Remove clips for good, and everything that shows or names them.
 
-    The dataset keeps the number of clips and the reason, no id. Run it again to finish an interrupted one.
+    No video is decoded. The dataset keeps the number of clips and the reason, but no id. Run the same command again to
+    finish an interrupted removal.
     """
     from dfer_data.changes.remove import clips_to_remove, remove_clips
     from dfer_data.sources.subset import read_ids
@@ -55,7 +59,8 @@ def remove(
         console.say(f"{data}: an interrupted change is finished; none of these clips is left", as_json=as_json)
     _list(chosen, data, as_json=as_json)
     kept = [path for path in (exclude, file) if path is not None]
-    copies = find_copies(also or (), chosen, data=data, keep=kept) if chosen else []
+    with console.progress("searching copies", unit="files") as advance:
+        copies = find_copies(also or (), chosen, data=data, keep=kept, on_file=advance) if chosen else []
     for copy in copies:
         note = f"; {copy.note}" if copy.note else ""
         console.say(f"  {copy.action}: {copy.path} ({copy.kind}{note})", as_json=as_json)
@@ -67,7 +72,8 @@ def remove(
     if not yes:
         number = len(chosen)
         confirm(f"remove {number} clips for good?", threat=f"this would remove {number} clips for good")
-    done = withdraw_copies(copies)  # first: the dataset is what still knows the ids
+    with console.progress("rewriting copies", unit="files") as advance:
+        done = withdraw_copies(copies, on_file=advance)  # first: the dataset is what still knows the ids
     with console.progress("writing", unit="shards") as advance:
         removal = remove_clips(
             data, clips=ids, persons=persons or (), reason=reason, exclude_file=exclude, on_shard=advance
@@ -82,15 +88,11 @@ def remove(
         if one.result in ("left", "failed"):
             console.say(f"  {one.result}: {one.copy.path}: {one.note or one.copy.note}", as_json=as_json)
     if not also:
-        console.say(
-            "note: runs, reports and pages may hold copies: `--also DIR` finds them before the clips go",
-            as_json=as_json,
-        )
+        console.warn("runs, reports and pages may hold copies: `--also DIR` finds them before the clips go")
     if exclude is None and removal.video_ids:
-        console.say(
-            "note: the source still has the videos; keep a list of what must not be prepared again, for "
-            "`dfer prepare --update --exclude FILE`",
-            as_json=as_json,
+        console.warn(
+            "the source still has the videos; keep a list of what must not be prepared again, for "
+            "`dfer prepare --update --exclude FILE`"
         )
     if any(one.result == "failed" for one in done):
         raise typer.Exit(ExitCode.PARTIAL)

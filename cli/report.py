@@ -59,9 +59,10 @@ def report(
     *,
     given: dict[str, Any],
 ) -> None:
-    """Print WAR and UAR tables: per fold, mean, pooled, side by side, with published figures; or write one HTML file.
+    """Print WAR and UAR tables, or write them to a file or page.
 
-    Without runs, it prints the published figures and the next command.
+    The tables show each fold, the mean, all folds pooled, systems side by side, and published figures. Without runs, it
+    prints the published figures and the next command.
     """
     import lstpnet
     from lstpnet.reporting.published_results import dataset_named

@@ -22,16 +22,17 @@ def status(
     places: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[DATA|RUNS]...",
-            help="Folders or URLs of prepared datasets, folders of runs, or folders that hold some; without one: "
-            "prepared and runs.",
+            metavar="DATA|RUNS",
+            help="Folders or URLs of prepared datasets, folders of runs, or folders that hold them. "
+            "[default: prepared and runs]",
         ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Show what is done, what failed, who works on it, the time left, and the next step.
+    """Show what is done, what failed, time left and the next step.
 
-    Reads only: it may be called at any time, also while a run is under way. The exit code is 0 whatever the state.
+    It also shows which processes are at work. It only reads, so you may call it at any time, also during a run. The
+    exit code is 0 in any state.
     """
     datasets: list[DatasetStatus] = []
     runs: list[RunStatus] = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shlex
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,14 +14,19 @@ import typer
 from dfer_data.errors import DferError, UsageError
 
 from ._support import console
+from ._support.completions import shipped_recipes
 from ._support.options import require_torch
 from ._support.subprocess import run_line
 
 
 def sweep(
-    recipe: Annotated[str, typer.Argument(help="Shipped recipe, or a .toml.")],
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="Shipped recipe, or a .toml.", autocompletion=shipped_recipes)
+    ],
     fold: Annotated[str, typer.Option(help="Folds: 3, or 1,3, or all.")],
-    overrides: Annotated[list[str] | None, typer.Option("--set", help="KEY=A,B,C: values to try, repeatable.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=A,B,C", help="Values to try; repeatable.")
+    ] = None,
     seeds: Annotated[str, typer.Option(help="Seeds: 0,1,2.")] = "0",
     data: Annotated[str | None, typer.Option(help="Prepared dataset, as for `dfer train`.")] = None,
     fold_set: Annotated[str | None, typer.Option(help="Set of folds, as for `dfer train`.")] = None,
@@ -30,19 +36,25 @@ def sweep(
         bool, typer.Option("--print", help="Only print the command of each run, for an array of tasks.")
     ] = False,
 ) -> None:
-    """Train every combination of settings, folds and seeds, each as its own run.
+    """Train every combination of settings, folds and seeds.
 
-    Run the same command again after an interruption: finished runs are kept, interrupted runs resume.
+    Each is its own run. Run the same command again after an interruption: finished runs are kept, interrupted ones
+    resume.
     """
     require_torch()
+    from dfer_data.render.tables import duration
+
     options: dict[str, Any] = {"data": data, "fold_set": fold_set, "out": out, "device": device}
     lines = _commands(recipe, fold, overrides or [], seeds, options=options)
     if prints:
         for line in lines:
             console.say(shlex.join(["dfer", *line]))
         return
+    start = time.monotonic()
     for number, line in enumerate(lines, start=1):
-        console.say(f"\n[{number}/{len(lines)}] $ {shlex.join(['dfer', *line])}")
+        seconds = (time.monotonic() - start) / (number - 1) * (len(lines) - number + 1) if number > 1 else 0.0
+        left = f", about {duration(seconds)} left" if number > 1 else ""
+        console.say(f"\n[{number}/{len(lines)}{left}] $ {shlex.join(['dfer', *line])}")
         if code := run_line(line):
             raise DferError(
                 f"run {number} of {len(lines)} ended with exit code {code}, see the lines above for the cause; "

@@ -14,12 +14,20 @@ from dfer_data.processes import num_cores
 from dfer_data.sources.catalog import SHAPES
 
 from ._support import console
+from ._support.completions import rendered_datasets
 from ._support.options import JsonFlag, NumWorkers
 from ._support.settings import dataset_folder, load_settings
 
 
 def synth(
-    dataset: Annotated[str, typer.Argument(help="Dataset whose layout to imitate: dfew, ferv39k, afew, mafw...")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATASET",
+            help="Dataset whose layout to imitate: dfew, ferv39k, afew, mafw...",
+            autocompletion=rendered_datasets,
+        ),
+    ],
     out: Annotated[Path | None, typer.Option(help="Folder to write.", show_default="data/DATASET")] = None,
     identities: Annotated[
         int | None, typer.Option(help="Rendered people; a multiple of 5, at least 10; dfew only.", show_default="20")

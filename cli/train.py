@@ -39,15 +39,15 @@ def train(
     overrides: SetFlag = None,
     resume: Annotated[bool, typer.Option("--resume", help="Fail if there is no unfinished run to resume.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Train again from the start.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before hours on a CPU.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before a training that takes hours on a CPU.")] = False,
     as_json: JsonFlag = False,
     *,
     given: dict[str, Any],
 ) -> None:
-    """Train LSTPNet on folds and predict their test clips once, at the end.
+    """Train a model on folds and predict their test clips once.
 
-    By default, it trains on the whole train part with a fixed schedule, and the last epoch is the result. Settings that
-    are not given are the recipe's. Runs finished with the same settings are kept, an interrupted run resumes where it
+    By default, it trains LSTPNet on the whole train part with a fixed schedule, and the last epoch is the result. The
+    recipe sets what no option sets. Finished runs with the same settings are kept; an interrupted run resumes where it
     stopped. For several processes, use torchrun.
     """
     require_torch()
@@ -163,20 +163,10 @@ def _train_one(run: PlannedRun, *, tensorboard: bool, as_json: bool, **options: 
     if run.state == "begun" and options["group"].is_first:
         console.say(f"{run.folder}: resuming where it stopped", as_json=as_json)
     with contextlib.ExitStack() as stack:
-        advance = stack.enter_context(console.progress("training", unit="epochs", has_lines=False))
-        lines = TrainingLines(run.experiment.recipe)
+        advance = stack.enter_context(console.progress("training", unit="batches", has_lines=False))
+        lines = TrainingLines(run.experiment.recipe, advance=advance)
         write = stack.enter_context(board(run.folder)) if tensorboard and options["group"].is_first else None
-        total = run.experiment.recipe.frame_epochs + run.experiment.recipe.epochs
-        num_done = 0
-
-        def on_event(event: Any) -> None:
-            nonlocal num_done
-            num_done += 1
-            advance(num_done, total)
-            if write is not None:
-                write(event)
-
-        summary = train_planned(run, on_event=on_event, on_step=lines.show, **options)
+        summary = train_planned(run, on_event=write or (lambda event: None), on_step=lines.show, **options)
     if summary["results"] and run.experiment.data.document["synthetic"]:
         console.warn(f"{run.experiment.prepared} shows {SYNTHETIC_DATA_NOTE}")
     for row in summary["results"]:

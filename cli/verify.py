@@ -26,7 +26,10 @@ if TYPE_CHECKING:
 @takes_settings(CodeSettings)
 def verify(
     root: Annotated[
-        str, typer.Argument(help="Folder or URL of a prepared dataset; folder of a run, or of several runs.")
+        str,
+        typer.Argument(
+            metavar="FOLDER", help="Folder or URL of a prepared dataset; folder of a run, or of several runs."
+        ),
     ],
     deep: Annotated[
         bool,
@@ -52,9 +55,10 @@ def verify(
     *,
     given: dict[str, Any],
 ) -> None:
-    """Check a prepared dataset, or a run, against its hashes and list every damaged file; exit code 4 if there is one.
+    """Check a prepared dataset, or a run, against its hashes.
 
-    With --against official, also list expected and found numbers and every clip that differs; exit code 1 if any does.
+    Lists every damaged file; exit code 4 if there is one. With --against official, also lists expected and found
+    numbers and every clip that differs; exit code 1 if any does.
     """
     from lstpnet.verify_run import runs_to_verify
 
@@ -128,11 +132,11 @@ def _verify_runs(
         if len(runs) > 1 and not is_finished(folder):
             console.say(f"note: {folder}: unfinished, not verified", as_json=as_json)
             continue
-        with console.progress("predicting again", unit="checkpoints") as advance:
+        with console.progress("predicting again", unit="clips") as advance:
             if seal:
                 results.append(seal_run(folder))
             else:
-                results.append(verify_run(folder, data=data, deep=deep, device=device, on_checkpoint=advance, **given))
+                results.append(verify_run(folder, data=data, deep=deep, device=device, on_clip=advance, **given))
     if as_json:
         intact = not any(result.damages for result in results)
         console.print_json({"intact": intact, "deep": deep, "runs": [asdict(result) for result in results]})

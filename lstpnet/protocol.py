@@ -70,7 +70,7 @@ class Preset:
 
 
 _DEFAULTS = {
-    **{"sampler": "segments-8x2", "sample_by": "frames", "short": "edge", "min_frames": 0},
+    **{"num_frames": 16, "sampler": "segments-8x2", "sample_by": "frames", "short": "edge", "min_frames": 0},
     **{"select": "last", "select_by": "war"},
 }
 

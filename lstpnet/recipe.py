@@ -32,7 +32,7 @@ SamplerName = Literal[
 """Names of `dfer_data.frame_sampling.SAMPLERS`."""
 ShortRuleName = Literal["edge", "loop", "zero", "drop", "formula"]
 """Names of `dfer_data.frame_sampling.SHORT_RULES`."""
-_CLIP_FRAMES = 16
+_FRAMES_PER_SEGMENT = {"segments-8x2": 2}
 _TRAINING, _INPUT = "Training", "Clips and protocol"
 _SELECTION, _AUGMENTATION, _MODEL, _RUN = "Holdout and choice of the epoch", "Augmentation", "Model", "Run"
 
@@ -43,7 +43,9 @@ class Recipe(NetworkConfig):
 
     name: str
     """Name of the recipe file."""
-    size_px: Annotated[int, Interval(ge=32)] = setting(224, "Side of the network's input frames.", panel=_INPUT)
+    size_px: Annotated[int, Interval(ge=32)] = setting(
+        224, "Side of the network's input frames, in pixels.", panel=_INPUT
+    )
     input_norm: InputNorm = setting(
         "none",
         "none: pixels / 255, as in LSTPNet; per-frame: each frame has zero mean and unit standard deviation.",
@@ -195,14 +197,15 @@ class Recipe(NetworkConfig):
     )
     protocol: str = setting(
         "default",
-        "Take over a paper's clips, frames, epoch and folds; not its training.",
+        "Use the clips, frames, epoch and folds of a paper's protocol, not its training.",
         panel=_INPUT,
         choices=tuple(PRESETS),
     )
-    sampler: SamplerName = setting("segments-8x2", "Which sixteen frames of a clip are read.", panel=_INPUT)
+    num_frames: Annotated[int, Interval(ge=1)] = setting(16, "Frames that the model reads of each clip.", panel=_INPUT)
+    sampler: SamplerName = setting("segments-8x2", "How these frames are chosen.", panel=_INPUT)
     short: ShortRuleName = setting(
         "edge",
-        "Rule for clips with fewer than sixteen frames; drop leaves them out of train and test.",
+        "Rule for clips with fewer frames than num_frames; drop leaves them out of train and test.",
         panel=_INPUT,
         is_rare=True,
     )
@@ -237,7 +240,7 @@ class Recipe(NetworkConfig):
     )
     val: Validation = setting(
         "none",
-        "Holdout of train: one run of neighbouring ids over all classes, whole groups (people), or random clips.",
+        "Train clips to hold out: one run of neighbouring ids over all classes, whole groups (people), or random ones.",
         panel=_SELECTION,
     )
     val_share: Annotated[float, Interval(gt=0, lt=1)] = setting(
@@ -258,6 +261,8 @@ class Recipe(NetworkConfig):
     def rules(self) -> Iterator[str]:
         """Yield the faults between settings."""
         yield from self.network_rules()
+        if self.num_frames % _FRAMES_PER_SEGMENT.get(self.sampler, 1):
+            yield f"num_frames = {self.num_frames}: sampler {self.sampler} takes an even number"
         if self.schedule == "one-cycle" and self.warmup_epochs > 0:
             yield "warmup_epochs: the schedule one-cycle has its own warm-up; use cosine or step"
         for key in ("intensity", "clustered"):
@@ -288,7 +293,7 @@ class Recipe(NetworkConfig):
     @property
     def least_frames(self) -> int:
         """Minimum number of frames of a clip; shorter clips are left out."""
-        return max(self.min_frames, _CLIP_FRAMES if self.short == "drop" else 0)
+        return max(self.min_frames, self.num_frames if self.short == "drop" else 0)
 
     @property
     def sha256(self) -> str:
@@ -314,7 +319,9 @@ class TrainingSettings(FoldSettings):
     )
     recipe: str | None = setting(None, "Shipped recipe, or a .toml.", default_words="the dataset's own")
     out: Path | None = setting(None, "Folder of the runs.", default_words="runs", in_file="inside")
-    init: Path | None = setting(None, "Start weights: a run's .safetensors, the authors' file, a ResNet-18.", once=True)
+    init: Path | None = setting(
+        None, "Start weights: a run's .safetensors, the authors' checkpoint, or a ResNet-18.", once=True
+    )
     device: str | None = setting(None, "cuda, mps or cpu.", panel=_RUN, default_words="the best available")
     save_minutes: Annotated[float, Interval(ge=0)] = setting(
         10.0, "Minutes between saves inside an epoch; each epoch ends with a save.", panel=_RUN

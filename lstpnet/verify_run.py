@@ -113,7 +113,7 @@ def verify_run(
     device: str | None = None,
     trust_model: bool = False,
     custom_model: str | None = None,
-    on_checkpoint: Callable[[int, int], None] = lambda done, total: None,
+    on_clip: Callable[[int, int], None] = lambda done, total: None,
 ) -> RunVerification:
     """Check every file of a finished run against its hash, and predictions and settings against run.json.
 
@@ -124,7 +124,7 @@ def verify_run(
         device: for `deep`: `cuda`, `mps` or `cpu`; None: the best available.
         trust_model: for `deep`: run the custom model that the run names, from the source of its training.
         custom_model: for `deep`: `package.module:build` to run as the run's custom model instead.
-        on_checkpoint: called with the number of checkpoints predicted again and their total.
+        on_clip: called with the number of clips predicted again and their total.
 
     Raises:
         UsageError: no finished run, `deep` without `data`, other data than those of its training, or a custom model
@@ -181,7 +181,7 @@ def verify_run(
     if damages or not deep:
         return result
     code = {"trust_model": trust_model, "custom_model": custom_model}
-    return _predicted_again(result, experiment, info, predictions, device, on_checkpoint, code=code)
+    return _predicted_again(result, experiment, info, predictions, device, on_clip, code=code)
 
 
 def seal_run(folder: Path) -> RunVerification:
@@ -333,7 +333,7 @@ def _predicted_again(
     info: RunInfo,
     predictions: Sequence[Predictions],
     device: str | None,
-    on_checkpoint: Callable[[int, int], None],
+    on_clip: Callable[[int, int], None],
     *,
     code: Mapping[str, Any],
 ) -> RunVerification:
@@ -343,6 +343,7 @@ def _predicted_again(
     """
     from lstpnet.checkpoints.trained_run import load_trained
     from lstpnet.device import pick_device
+    from lstpnet.training.events import ClipsPredicted, StepDone
     from lstpnet.training.run import predict_test_clips
 
     folder, torch_device = Path(result.run), pick_device(device)
@@ -350,11 +351,19 @@ def _predicted_again(
     damages: list[RunDamage] = []
     notes: list[str] = []
     differences, num_rows = [0.0], 0
-    for number, checkpoint in enumerate(info.checkpoints):
+    done_before, total = 0, len(predictions) * len(experiment.seen_test_ids)
+
+    def on_step(step: StepDone | ClipsPredicted) -> None:
+        nonlocal done_before
+        if isinstance(step, ClipsPredicted):
+            on_clip(done_before + step.num_done, total)
+            done_before += step.num_clips if step.num_done == step.num_clips else 0
+
+    for checkpoint in info.checkpoints:
         weights_name = f"{CHECKPOINTS_FOLDER}/{checkpoint}.safetensors"
         try:
             model = load_trained(folder, checkpoint=checkpoint, **code).model.to(torch_device)
-            again = predict_test_clips(experiment, model, torch_device, checkpoint=checkpoint)
+            again = predict_test_clips(experiment, model, torch_device, checkpoint=checkpoint, on_step=on_step)
         except (CheckpointError, CorruptDataError, NonFiniteError) as error:
             damages.append(RunDamage(weights_name, _without_path(error, folder / weights_name)))
             continue
@@ -371,7 +380,6 @@ def _predicted_again(
                 damages.append(RunDamage(PREDICTIONS_NAME, words))
             elif others := _other_classes(part, by_control[part.control]):
                 notes.append(f"{name}: within the tolerance, {len(others)} clips get another class: {_listed(others)}")
-        on_checkpoint(number + 1, len(info.checkpoints))
     return replace(
         result,
         damages=tuple(damages),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -45,20 +46,21 @@ def test_importing_a_name_leaves_the_others_alone() -> None:
 
 def test_prepare_from_python_makes_the_bytes_of_the_command(workspace: Path, tmp_path: Path) -> None:
     events: list[str] = []
-    out = tmp_path / "dfew-retinaface"
+    videos, out = tmp_path / "videos", tmp_path / "python"
+    videos.mkdir()
+    for name in ("00001", "00002", "00003"):
+        shutil.copy(workspace / f"data/dfew/Clip/original/{name}.mp4", videos)
     summary = dd.prepare(
-        "dfew",
-        source=workspace / "data/dfew",
-        out=out,
-        engine="inline",
-        on_event=lambda event: events.append(type(event).__name__),
+        "folder", source=videos, out=out, engine="inline", on_event=lambda event: events.append(type(event).__name__)
     )
-    assert summary.num_failed == 0
+    assert (sum(summary.num_clips.values()), summary.num_failed) == (3, 0)
     assert events[:2] == ["PreparationPlanned", "PreparationStarted"]
     assert dd.verify(out, deep=True).damages == ()
-    made, command = (dd.open_dataset(path).document for path in (out, workspace / "prepared/dfew-retinaface"))
+    done = run_dfer("prepare", "folder", "--source", "videos", "--out", "command", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    made, command = (dd.open_dataset(path).document for path in (out, tmp_path / "command"))
     assert made == command
-    again = dd.prepare("dfew", source=workspace / "data/dfew", out=out, engine="inline")
+    again = dd.prepare("folder", source=videos, out=out, engine="inline")
     assert again.num_shards_made == 0
 
 

@@ -14,13 +14,17 @@ from dfer_data.render.visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress
 
 
 class Advance(Protocol):
     """Shows how far a command is."""
 
-    def __call__(self, done: int, total: int) -> None:
-        """Show the number of finished items; `total` is their number, 0 when unknown."""
+    def __call__(self, done: int, total: int, *, doing: str = "", unit: str = "") -> None:
+        """Show the number of finished items.
+
+        `total`: their number, 0 when unknown. `doing` and `unit`: what is counted from now on; empty: as before.
+        """
         ...
 
 
@@ -63,6 +67,10 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, as_json
         say("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip(), as_json=as_json)
 
 
+def _no_lines(done: int, total: int, *, doing: str = "", unit: str = "") -> None:
+    """Show nothing: the caller prints its own lines."""
+
+
 class ProgressLines:
     """Prints lines such as `rendering: 120 of 400 clips (30 %), 4 clips/s, about 70 s left` on stderr."""
 
@@ -72,11 +80,12 @@ class ProgressLines:
 
         self._description, self._unit, self._pace = description, unit, Pace(clock)
 
-    def advance(self, done: int, total: int) -> None:
-        """Print a line if one is due; `total` is 0 when unknown."""
+    def advance(self, done: int, total: int, *, doing: str = "", unit: str = "") -> None:
+        """Print a line if one is due; arguments as those of `Advance`."""
         from dfer_data.render.pace import rate
         from dfer_data.render.tables import duration
 
+        self._description, self._unit = doing or self._description, unit or self._unit
         share = min(1.0, done / total) if total else 0.0
         if not self._pace.is_due(share):
             return
@@ -94,16 +103,30 @@ def progress(description: str, *, unit: str, has_lines: bool = True) -> Iterator
     `has_lines`: whether to print lines where there is no terminal.
     """
     if not sys.stderr.isatty():
-        yield ProgressLines(description, unit=unit).advance if has_lines else lambda done, total: None
+        yield ProgressLines(description, unit=unit).advance if has_lines else _no_lines
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn(visible(description)), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"))
-    with Progress(*columns, TimeRemainingColumn(), console=console(stderr=True), transient=True) as bar:
-        task = bar.add_task(description, total=None, rate="")
+    words, rate = TextColumn("{task.description}", markup=False), TextColumn("{task.fields[rate]}")
+    columns = (words, BarColumn(), MofNCompleteColumn(), rate, TimeRemainingColumn())
+    with Progress(*columns, console=console(stderr=True), transient=True) as bar:
+        yield _Bar(bar, description, unit)
 
-        def advance(done: int, total: int) -> None:
-            speed = bar.tasks[0].speed
-            bar.update(task, completed=done, total=total or None, rate=f"{speed:.1f} {unit}/s" if speed else "")
 
-        yield advance
+class _Bar:
+    """A bar on a terminal."""
+
+    def __init__(self, bar: Progress, description: str, unit: str) -> None:
+        self._bar, self._unit = bar, unit
+        self._task = bar.add_task(visible(description), total=None, rate="")
+
+    def __call__(self, done: int, total: int, *, doing: str = "", unit: str = "") -> None:
+        if unit and unit != self._unit:  # other work: its rate is not that of the work before
+            self._unit = unit
+            self._bar.reset(self._task)
+        speed = self._bar.tasks[0].speed
+        if doing:
+            self._bar.update(self._task, description=visible(doing))
+        self._bar.update(
+            self._task, completed=done, total=total or None, rate=f"{speed:.1f} {self._unit}/s" if speed else ""
+        )

@@ -28,7 +28,8 @@ def model_or_only_run(model: Path | None, *, checkpoint: str) -> Path:
     if not folders:
         raise UsageError(
             f"--model is missing, and no finished run below {_RUNS}/ was trained on real faces: train one with `dfer "
-            "train`, or name a run, an exported .onnx or a checkpoint of the authors' code with --model"
+            "train`, or name a run, an exported .onnx or a checkpoint of the authors' code with --model; `dfer look "
+            "VIDEO` needs no model"
         )
     if len(folders) == 1:
         console.warn(f"model: {folders[0]}, the only finished run below {_RUNS}/ that was trained on real faces")

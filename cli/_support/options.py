@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from dfer_data.errors import UsageError
+from dfer_data.extras import install_command
 
 from . import console
 from .exit_codes import ExitCode
@@ -54,7 +55,7 @@ def require_torch() -> None:
     from importlib.util import find_spec
 
     if find_spec("torch") is None:
-        raise UsageError("training needs PyTorch, which is not installed: pip install 'dfer[train]'")
+        raise UsageError(f"training needs PyTorch, which is not installed: {install_command('train')}")
 
 
 def require_tensorboard() -> None:
@@ -62,4 +63,5 @@ def require_tensorboard() -> None:
     from importlib.util import find_spec
 
     if find_spec("tensorboard") is None:
-        raise UsageError("--tensorboard needs a package that is not installed: pip install 'dfer[tensorboard]'")
+        command = install_command("tensorboard")
+        raise UsageError(f"--tensorboard needs a package that is not installed: {command}")

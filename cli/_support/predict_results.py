@@ -66,7 +66,7 @@ def document_of(
 
 
 def _attention(moment: WindowPrediction) -> dict[str, list[float]]:
-    """Return the attention to the sixteen frames of a window, if it was requested."""
+    """Return the attention to the frames of a window, if it was requested."""
     return {} if moment.attention is None else {"attention": [round(float(share), 4) for share in moment.attention]}
 
 

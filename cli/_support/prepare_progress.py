@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from dfer_data.render.pace import Pace
 from dfer_data.render.visible import visible
 
 from . import console
@@ -36,7 +35,8 @@ class PrepareProgress:
         self._codes: Counter[str] = Counter()
         self._num_frames = self._num_videos = 0
         self._start = time.monotonic()
-        self._pace = Pace(None)
+        self._comparing = contextlib.ExitStack()
+        self._comparison: console.Advance | None = None
         self._bar: Progress | None = None
         self._task: TaskID | None = None
 
@@ -47,7 +47,8 @@ class PrepareProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop the bar."""
+        """Stop the bars."""
+        self._comparing.close()
         if self._bar is not None:
             self._bar.stop()
 
@@ -93,8 +94,12 @@ class PrepareProgress:
 
     def compare(self, num_done: int, num_videos: int) -> None:
         """Show how many videos of the source were compared with what is prepared."""
-        if self._pace.is_due(num_done / num_videos):
-            console.say(f"comparing the source: {num_done:,} of {num_videos:,} videos", as_json=True)
+        if self._comparison is None:
+            self._comparison = self._comparing.enter_context(console.progress("comparing the source", unit="videos"))
+        self._comparison(num_done, num_videos)
+        if num_done >= num_videos:
+            self._comparing.close()
+            self._comparison = None
 
     def _start_bar(self, num_videos: int) -> None:
         if sys.stderr.isatty():

@@ -1,4 +1,4 @@
-"""Command-line options made from declared settings (dfer_data.settings), and `--help` in panels."""
+"""Command-line options made from declared settings (dfer_data.settings)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from dfer_data.errors import UsageError, did_you_mean
 from dfer_data.settings import Setting, parse_assignments, settings_of, settings_table
@@ -20,7 +19,7 @@ SetFlag = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any other setting, repeatable; `--set help` lists them."),
 ]
-_MAX_HELP_WIDTH = 120
+_LONGEST_CHOICES = 40  # characters; longer ones are listed in the help text
 
 
 def takes_settings(
@@ -71,11 +70,14 @@ def _option(item: Setting, *, shows_default: bool) -> Any:
     default = (
         f" [default: {item.shown_default}]" if shows_default and item.shown_default and item.kind is not bool else ""
     )
+    choices = "|".join(item.choices)
+    is_long = len(choices) > _LONGEST_CHOICES
+    listed = f" One of: {', '.join(item.choices)}." if is_long else ""
     option = typer.Option(
         flag,
-        help=item.help + default,
+        help=item.help + listed + default,
         hidden=item.is_rare,
-        metavar=f"[{'|'.join(item.choices)}]" if item.choices else None,
+        metavar="NAME" if is_long else f"[{choices}]" if choices else None,
         rich_help_panel=item.panel or None,
         autocompletion=(lambda: list(item.choices)) if item.choices else None,
     )
@@ -101,24 +103,3 @@ def with_assignments(given: Mapping[str, Any], lines: Sequence[str] | None, kind
 def own_settings(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of the given options that are settings of a dataclass."""
     return {name: value for name, value in given.items() if name in settings_of(kind)}
-
-
-class PanelCommand(TyperCommand):
-    """A command whose `--help` groups options under headings and is as wide as the terminal, up to 120 columns."""
-
-    def __init__(self, *args: Any, **settings: Any) -> None:
-        context = {"max_content_width": _MAX_HELP_WIDTH} | (settings.pop("context_settings", None) or {})
-        super().__init__(*args, context_settings=context, **settings)
-
-    def format_options(self, ctx: Any, formatter: Any) -> None:
-        """Write a section of help per panel: arguments, general options, then panels in the order of their options."""
-        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
-        for item in self.get_params(ctx):
-            title = "Arguments" if item.param_type_name == "argument" else "Options"
-            panel = getattr(item, "rich_help_panel", None) or title
-            if record := item.get_help_record(ctx):
-                sections.setdefault(panel, []).append(record)
-        for panel, records in sections.items():
-            if records:
-                with formatter.section(panel):
-                    formatter.write_dl(records)

@@ -1,4 +1,4 @@
-"""Progress of `dfer train` without a terminal: a line per 1 % of the work, 10 to 30 seconds apart."""
+"""Progress of `dfer train`: a bar on a terminal, else a line per 1 % of the work, 10 to 30 seconds apart."""
 
 from __future__ import annotations
 
@@ -14,10 +14,16 @@ if TYPE_CHECKING:
 
 
 class TrainingLines:
-    """Prints lines with stage, epoch, batch, loss, speed and time left on stderr, unless stderr is a terminal."""
+    """Shows stage, epoch, batch, loss, speed and time left on stderr: lines, or a bar on a terminal."""
 
-    def __init__(self, recipe: Recipe, *, clock: Callable[[], float] | None = None) -> None:
-        """Start the clock (None: that of the machine), which decides when a line is due; see `Pace`."""
+    def __init__(
+        self, recipe: Recipe, *, advance: console.Advance | None = None, clock: Callable[[], float] | None = None
+    ) -> None:
+        """Start the clock (None: that of the machine), which decides when a line is due; see `Pace`.
+
+        `advance`: of the bar, for a terminal.
+        """
+        self._advance = advance
         from dfer_data.render.pace import Pace
 
         self._num_frame_epochs, self._num_clip_epochs = recipe.frame_epochs, recipe.epochs
@@ -26,13 +32,29 @@ class TrainingLines:
         self._first = (0.0, 0.0)  # epochs and seconds at the first step of the stage, in this session
 
     def show(self, step: StepDone | ClipsPredicted) -> None:
-        """Print a line if one is due."""
+        """Print a line if one is due; on a terminal, move the bar."""
         from lstpnet.training.events import StepDone
 
-        if isinstance(step, StepDone):
+        if sys.stderr.isatty():
+            self._move(step)
+        elif isinstance(step, StepDone):
             self._show_step(step)
-        elif self._pace.is_due(self._share) and not sys.stderr.isatty():
+        elif self._pace.is_due(self._share):
             console.say(f"predicting clips without training on them: {step.num_done} of {step.num_clips}", as_json=True)
+
+    def _move(self, step: StepDone | ClipsPredicted) -> None:
+        from lstpnet.training.events import StepDone
+
+        if self._advance is None:
+            return
+        if not isinstance(step, StepDone):
+            self._advance(step.num_done, step.num_clips, doing="predicting", unit="clips")
+            return
+        epochs_before = step.epoch - 1 + (0 if step.stage == "frames" else self._num_frame_epochs)
+        done = epochs_before * step.num_batches + step.num_batches_done
+        total = (self._num_frame_epochs + self._num_clip_epochs) * step.num_batches
+        doing = f"{step.stage}: epoch {step.epoch} of {step.num_epochs}, loss {step.loss:.3f}"
+        self._advance(done, total, doing=doing, unit="batches")
 
     def _show_step(self, step: StepDone) -> None:
         from dfer_data.render.pace import rate
@@ -45,7 +67,7 @@ class TrainingLines:
         if step.stage != self._stage:
             self._stage, self._first = step.stage, (num_epochs, seconds)
         first_epochs, first_seconds = self._first
-        if not self._pace.is_due(self._share) or sys.stderr.isatty():
+        if not self._pace.is_due(self._share):
             return
         left, gained = "", num_epochs - first_epochs
         if gained > 0:

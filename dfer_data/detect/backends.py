@@ -17,6 +17,7 @@ import onnxruntime
 from dfer_data.config import Device, Precision
 from dfer_data.detect.base import Network, PictureNetwork
 from dfer_data.errors import UsageError
+from dfer_data.extras import install_command
 from dfer_data.types import Floats
 from dfer_data.weights.model_bytes import read_model_file
 
@@ -157,7 +158,7 @@ def _check_resnet50(device: Device, precision: Precision) -> None:
     """Raise UsageError where retinaface-pytorch or a dependency is missing, has a wrong version or fails to import."""
     if (device, precision) == ("cpu", "bf16"):
         raise UsageError("--backbone resnet50 --precision bf16: on a CPU it computes only in f32")
-    fix = f"pip install 'dfer[resnet50]' in a separate environment ({RESNET50_DOCS})"
+    fix = f"{install_command('resnet50', is_here=False)} in a separate environment ({RESNET50_DOCS})"
     for name, required_version in RESNET50_PACKAGES.items():
         try:
             installed_version = importlib.metadata.version(name)
@@ -182,4 +183,4 @@ def _import_package(name: str, flag: str, *, extra: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise UsageError(f"{flag} needs a package that is not installed: pip install 'dfer[{extra}]'") from error
+        raise UsageError(f"{flag} needs a package that is not installed: {install_command(extra)}") from error

@@ -74,11 +74,11 @@ class Dlib:
 
 def _predictor(weights: Path, content: bytes) -> dlib.shape_predictor:
     """Return the predictor with this content; dlib reads only files, so it gets a copy that no one else can write."""
-    with tempfile.NamedTemporaryFile(prefix="dfer-model-", suffix=".dat") as copy:  # mode 0600
-        copy.write(content)
-        copy.flush()
+    with tempfile.TemporaryDirectory(prefix="dfer-model-") as folder:  # mode 0700
+        copy = Path(folder) / "model.dat"
+        copy.write_bytes(content)  # closed: Windows opens no file twice that deletes itself
         try:
-            return dlib.shape_predictor(copy.name)
+            return dlib.shape_predictor(str(copy))
         except RuntimeError as error:
-            reason = str(error).replace(copy.name, weights.name)
+            reason = str(error).replace(str(copy), weights.name)
             raise UsageError(f"{weights} is not a dlib shape predictor: {reason}") from error

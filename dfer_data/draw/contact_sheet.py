@@ -1,4 +1,4 @@
-"""Draw contact sheets: one row per clip with eight of its sixteen test frames, to see what was prepared."""
+"""Draw contact sheets: one row per clip with eight of its test frames, to see what was prepared."""
 
 from __future__ import annotations
 

@@ -15,6 +15,7 @@ from dfer_data.draw.contact_sheet import NUM_COLUMNS, ContactSheet, letterboxed,
 from dfer_data.draw.faces import draw_text
 from dfer_data.errors import VideoError
 from dfer_data.faces.pipeline import AMBIGUOUS
+from dfer_data.frame_sampling import CLIP_FRAMES
 from dfer_data.inspection.reliability import LOW_HIT_RATE
 from dfer_data.sources.base import source_file
 from dfer_data.types import FrameFlag, Image
@@ -159,17 +160,19 @@ def frames_of_source(path: Path, *, most: int) -> list[Image]:
     return [kept[index] for index in _evenly_spaced(len(kept), most)] if kept else []
 
 
-def clip_picture(dataset: PreparedDataset, clip_id: str) -> Image:
-    """Return the sixteen test frames of a clip with number, time and score of each, (768, 768, 3) uint8 RGB.
+def clip_picture(dataset: PreparedDataset, clip_id: str, *, num_frames: int = CLIP_FRAMES) -> Image:
+    """Return test frames of a clip with number, time and score of each, four per line, (H, W, 3) uint8 RGB.
 
     Frames that fill a gap or are damaged get a border. Raises what `PreparedDataset.read_clip` does.
     """
-    frames = dataset.read_clip(clip_id, size_px=_CELL_PX).transpose(0, 2, 3, 1)  # (16, H, W, 3)
+    frames = dataset.read_clip(clip_id, num_frames=num_frames, size_px=_CELL_PX).transpose(0, 2, 3, 1)  # (T, H, W, 3)
     clip = dataset.clip(clip_id)
     reader, row = dataset.shard(int(clip["shard"])), int(clip["row"])
     first = int(reader.clip_offsets[row])
-    sheet = np.zeros((_CELL_PX * (len(frames) // _CELLS_PER_LINE), _CELL_PX * _CELLS_PER_LINE, 3), np.uint8)
-    for position, (index, image) in enumerate(zip(reader.clip16_index(row).tolist(), frames, strict=True)):
+    num_lines = -(-len(frames) // _CELLS_PER_LINE)
+    sheet = np.zeros((_CELL_PX * num_lines, _CELL_PX * min(_CELLS_PER_LINE, len(frames)), 3), np.uint8)
+    numbers = dataset.test_frames(clip_id, num_frames=num_frames)
+    for position, (index, image) in enumerate(zip(numbers, frames, strict=True)):
         record = {name: reader.tensor(name)[first + index] for name in ("frame_index", "pts_seconds", "score", "flags")}
         cell = np.ascontiguousarray(image)
         draw_text(cell, _caption(record), at=(0, _CELL_PX))

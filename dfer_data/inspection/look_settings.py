@@ -10,6 +10,9 @@ from annotated_types import Interval
 from dfer_data.config import MOST_DETECT_EVERY
 from dfer_data.settings import setting, validate
 
+MOST_SAMPLED = 64
+"""Maximum frames of a clip that a page shows."""
+
 
 @dataclass(frozen=True)
 class LookSettings:
@@ -22,6 +25,10 @@ class LookSettings:
         default_words="1 for a short video, more for a long one",
     )
     seconds: Annotated[float, Interval(ge=0)] = setting(60.0, "Seconds of the video to look at; 0: all of it.")
+
+    num_frames: Annotated[int, Interval(ge=1, le=MOST_SAMPLED)] | None = setting(
+        None, "Number of frames that each sampler takes.", default_words="those of the model, else 16"
+    )
 
     def __post_init__(self) -> None:
         """Check all settings; raise one UsageError with every fault."""

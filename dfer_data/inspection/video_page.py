@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from dfer_data.frame_sampling import CLIP_FRAMES
+from dfer_data.frame_sampling import SAMPLERS
 from dfer_data.inspection.video_look import Span, VideoLook, spans
 from dfer_data.inspection.video_pictures import MOST_CUTS, SampledClip, StripCell, VideoPictures, shown_tracks
 from dfer_data.render.html import page_template, policy, read_text
@@ -22,6 +22,8 @@ from dfer_data.types import FrameFlag, LandmarkScheme, Track
 
 _PACKAGE = "dfer_data.inspection"
 _WIDTH, _NUM_COLOURS = 1000.0, 7
+_ORIGIN_PARTS = 4
+"""So much of a video's path is kept in its page, so that `dfer remove --also` finds pages of a withdrawn person."""
 _MOST_SPANS, _MOST_WINDOWS = 8, 24
 _LANDMARK_WORDS: Mapping[LandmarkScheme, str] = {
     "eyes-nose-mouth": "eyes, tip of the nose, corners of the mouth",
@@ -63,6 +65,7 @@ def write_video_page(
     text = page.render(
         version=version("dfer"),
         title=look.path.name,
+        origin="/".join(look.path.resolve().parts[-_ORIGIN_PARTS:]),
         style=style,
         script=script,
         policy=policy(style, script, images="data:"),
@@ -229,7 +232,8 @@ def _subject(look: VideoLook, pictures: VideoPictures) -> dict[str, Any]:
         "weights": _weights(look),
         "subject_number": track.number,
         "subject_frames": len(track),
-        "clip_frames": CLIP_FRAMES,
+        "clip_frames": pictures.num_sampled,
+        "other_samplers": [name for name in SAMPLERS if name not in {item.sampler_name for item in pictures.samples}],
         "landmark_words": _LANDMARK_WORDS[look.scheme],
         "landmarks": [_cell(cell, f"{cell.seconds:.2f} s") for cell in pictures.landmarks],
         "samples": [_sample(sample, len(track)) for sample in pictures.samples],

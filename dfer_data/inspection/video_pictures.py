@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
 import simplejpeg
 
 from dfer_data.draw.faces import Mark, colour_of, draw_marks
+from dfer_data.errors import UsageError
 from dfer_data.faces.align import AffineMatrices, AffineMatrix, warp
 from dfer_data.faces.aligned_faces import FaceMaker
-from dfer_data.frame_sampling import DEFAULT_SHORT, SAMPLERS, frames_of_clip, sampler
+from dfer_data.frame_sampling import CLIP_FRAMES, DEFAULT_SHORT, SAMPLERS, frames_of_clip, sampler
 from dfer_data.inspection.video_look import VideoLook
 from dfer_data.types import Floats, Frame, FrameFlag, Image, Track
 from dfer_data.video.reader import open_video
@@ -69,17 +72,25 @@ class VideoPictures:
     """Number of a person -> filmstrip of its aligned face; the heaviest persons, in order of appearance."""
     landmarks: tuple[StripCell, ...]
     """Faces of the subject with its landmarks."""
+    num_sampled: int
+    """Frames of a clip that a sampler takes."""
     samples: tuple[SampledClip, ...]
-    """One entry per view of each sampler; empty without a subject."""
+    """One entry per view of each sampler that takes as many frames; empty without a subject."""
 
 
 def pictures_of(
-    look: VideoLook, *, on_progress: Callable[[int, int], None] = lambda num_frames, num_expected: None
+    look: VideoLook,
+    *,
+    num_sampled: int = CLIP_FRAMES,
+    on_progress: Callable[[int, int], None] = lambda num_frames, num_expected: None,
 ) -> VideoPictures:
-    """Decode a video a second time and make the pictures of its page; `on_progress` counts its frames."""
+    """Decode a video a second time and make the pictures of its page.
+
+    `num_sampled`: frames of a clip that samplers take. `on_progress` counts the frames of the video.
+    """
     faces = {track.number: _Faces(track, look) for track in shown_tracks(look)}
     strips = {number: _spread(len(strip.track), _STRIP_CELLS) for number, strip in faces.items()}
-    plans = _sampling(look)
+    plans = _sampling(look, num_sampled)
     subject = look.subject.track if look.subject else None
     landmark_rows = _detected_rows(subject, _LANDMARK_CELLS) if subject is not None else []
     for number, rows in strips.items():
@@ -103,6 +114,7 @@ def pictures_of(
         cuts=tuple((whole[before], whole[after]) for before, after in pairs if before in whole and after in whole),
         persons={number: faces[number].strip(rows) for number, rows in strips.items()},
         landmarks=faces[subject.number].strip(landmark_rows, is_large=True) if subject is not None else (),
+        num_sampled=num_sampled,
         samples=tuple(
             SampledClip(
                 sampler_name=name,
@@ -126,18 +138,17 @@ def shown_tracks(look: VideoLook) -> list[Track]:
     return sorted(order[:MOST_PERSONS], key=lambda track: track.number)
 
 
-def _sampling(look: VideoLook) -> list[tuple[str, int, list[int]]]:
-    """Return name, view and rows of the subject's track for every view of every sampler."""
+def _sampling(look: VideoLook, num_sampled: int) -> list[tuple[str, int, list[int]]]:
+    """Return name, view and rows of the subject's track for every view of every sampler that takes `num_sampled`."""
     if look.subject is None:
         return []
-    num_frames = len(look.subject.track)
-    return [
-        (name, view, rows)
-        for name in SAMPLERS
-        for view, rows in enumerate(
-            frames_of_clip(num_frames, part="test", sampler_name=name, short=DEFAULT_SHORT).tolist()
-        )
-    ]
+    options: dict[str, Any] = {"part": "test", "short": DEFAULT_SHORT, "clip_frames": num_sampled}
+    plans = []
+    for name in SAMPLERS:
+        with contextlib.suppress(UsageError):  # segments-8x2 takes an even number
+            views = frames_of_clip(len(look.subject.track), sampler_name=name, **options)
+            plans += [(name, view, rows) for view, rows in enumerate(views.tolist())]
+    return plans
 
 
 class _Faces:

@@ -159,7 +159,7 @@ class FaceClipDataset(Dataset[ClipSample]):
             dtype: a floating-point type instead of uint8 or float32; without mean and std, values are then x / 255.
             draw: which frames of a clip an item has, and how they are read.
 
-        Clips stored as `clips16` always give their sixteen frames. Raises UsageError for an unknown fold, clip,
+        Clips stored as `clips16` always give the 16 frames that they hold. Raises UsageError for an unknown fold, clip,
         sampler, layout, dtype or rule, for a clip without a label or a face, for `clip_ids` that the rule leaves out,
         and for clips without times that are sampled by time. Reading raises CorruptShardError with shard and clip.
         """
@@ -343,9 +343,9 @@ class FaceClipDataset(Dataset[ClipSample]):
         is_baked, by_time = config["store"] == "clips16", "" if self._grid_fps is None else " by time"
         if is_baked and (by_time or policy != (DEFAULT_SAMPLER, DEFAULT_SHORT, sample.CLIP_FRAMES)):
             raise UsageError(
-                f"{self.prepared.root} holds sixteen baked frames per clip ({DEFAULT_SAMPLER}, {DEFAULT_SHORT}), not "
-                f"{self._num_frames} of {self._sampler}{by_time}, {self._short}; prepare with --store frames for other "
-                "sampling"
+                f"{self.prepared.root} holds {sample.CLIP_FRAMES} stored frames per clip ({DEFAULT_SAMPLER}, "
+                f"{DEFAULT_SHORT}), not {self._num_frames} of {self._sampler}{by_time}, {self._short}; prepare with "
+                "--store frames for other sampling"
             )
 
 

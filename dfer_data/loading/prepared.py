@@ -289,14 +289,18 @@ class PreparedDataset:
     ) -> npt.NDArray[np.uint8]:
         """Return the test frames of a clip as (num_frames, 3, size, size) uint8 RGB, resized by a named rule.
 
-        Raises UsageError for a clip that is unknown or has no faces, and for another number than 16 where sixteen
-        frames per clip are stored (`--store clips16`); CorruptShardError for damaged bytes.
+        Raises UsageError for a clip that is unknown or has no faces, and for another number than the 16 that a dataset
+        prepared with `--store clips16` holds; CorruptShardError for damaged bytes.
         """
         reader, row = self._reader_of(clip_id)
         indices = self._test_frames(reader, row, num_frames)
         frames = np.empty((len(indices), size_px, size_px, 3), np.uint8)
         reader.read_frames(row, indices, frames, clip_id=clip_id, resize=resize)
         return frames.transpose(0, 3, 1, 2).copy()  # (T, H, W, C) -> (T, C, H, W)
+
+    def test_frames(self, clip_id: str, *, num_frames: int = CLIP_FRAMES) -> list[int]:
+        """Return the numbers of the stored frames that `read_clip` returns; raises UsageError as it does."""
+        return self._test_frames(*self._reader_of(clip_id), num_frames)
 
     def _test_frames(self, reader: ShardReader, row: int, num_frames: int) -> list[int]:
         """Return the stored frames that the default sampler tests on. UsageError for a number that is not stored."""

@@ -188,7 +188,7 @@ def _stage_clip(reader: ShardReader, row: Mapping[str, Any], staging: StagingWri
 
 
 def _shown_frames(num_frames: int, *, is_baked: bool) -> set[int]:
-    """Return the stored frames that a contact sheet shows; `is_baked`: only the sixteen test frames are stored."""
+    """Return the stored frames that a contact sheet shows; `is_baked`: only the 16 test frames are stored."""
     test_frames = baked_frames(num_frames).tolist()
     shown = set(test_frames[:: len(test_frames) // NUM_COLUMNS])
     return {test_frames.index(index) for index in shown} if is_baked else shown

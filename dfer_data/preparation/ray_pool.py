@@ -22,6 +22,7 @@ from uuid import uuid4
 from dfer_data.config import Cluster, Limits
 from dfer_data.detect.gpus import WORKERS_PER_GPU
 from dfer_data.errors import UsageError, VideoError, WorkerError
+from dfer_data.extras import install_command
 from dfer_data.preparation.crew import OnEvent, Worker, crashed, out_of_memory, run_crew
 from dfer_data.preparation.messages import Beat, Message
 from dfer_data.preparation.ray_worker import Arrived, NoMemory, Orders, Pulse, RayActor
@@ -37,7 +38,6 @@ _QUIET = {
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # dead workers, which Ray prints to stdout and the crew reports anyway
 }
 _FEW_RETRIES = {"RAY_NUM_REDIS_GET_RETRIES": "1"}  # to find a head; Ray's default of 20 takes a quarter of an hour
-_MISSING = "--engine ray needs a package that is not installed: pip install 'dfer[ray]'"
 
 
 @contextlib.contextmanager
@@ -253,7 +253,7 @@ def _ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise UsageError(_MISSING) from error
+        raise UsageError(f"--engine ray needs a package that is not installed: {install_command('ray')}") from error
     return ray
 
 

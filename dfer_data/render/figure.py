@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dfer_data.errors import UsageError
+from dfer_data.extras import install_command
 
 
 def new_figure(width_inches: float, height_inches: float, **options: Any) -> Any:
@@ -17,7 +18,7 @@ def new_figure(width_inches: float, height_inches: float, **options: Any) -> Any
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UsageError("plots need matplotlib, which is not installed: pip install 'dfer[report]'") from error
+        raise UsageError(f"plots need matplotlib, which is not installed: {install_command('report')}") from error
     # A matplotlibrc in the working folder may be someone else's, and can make figures run LaTeX with its commands.
     if is_first_import and not Path(matplotlib.matplotlib_fname()).is_absolute():
         matplotlib.rcdefaults()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dfer_data.errors import DferError, RemoteError, UsageError
+from dfer_data.extras import install_command
 
 SCHEMES = frozenset({"s3", "gs", "gcs", "az", "abfs", "abfss", "http", "https"})
 """Allowed schemes of a URL. Other protocols of fsspec read files of this machine, or open what the URL's content
@@ -57,7 +58,7 @@ class UrlFiles:
 
             files, path = url_to_fs(self.url)
         except ImportError as error:
-            raise UsageError(f"{self.url} needs a package: pip install 'dfer[remote]' ({error})") from error
+            raise UsageError(f"{self.url} needs a package: {install_command('remote')} ({error})") from error
         except ValueError as error:
             raise UsageError(
                 f"{self.url} cannot be opened: {error}; s3://, gs://, az:// and others are supported"

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
+
 from dfer_data.config import PrepareConfig
-from dfer_data.loading.clip_dataset import FrameDraw, Sampling
+from dfer_data.frame_sampling import CLIP_FRAMES
+from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw, Sampling
+from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.video.resize import LEAST_SHRINK, averages
+from lstpnet.protocol import placement
 from lstpnet.recipe import Recipe
 
 
@@ -23,6 +29,33 @@ def frame_draw(recipe: Recipe, *, sampling: Sampling | None = None, seed: int = 
         resize=recipe.resize,
         decode=recipe.decode,
     )
+
+
+def clips_of_recipe(
+    data: PreparedDataset | Path,
+    clip_ids: Sequence[str],
+    recipe: Recipe,
+    *,
+    sampling: Sampling | None = None,
+    seed: int = 0,
+) -> FaceClipDataset:
+    """Return clips with as many frames, of the size and by the draw of the recipe; arguments as in `frame_draw`.
+
+    Raises what FaceClipDataset raises.
+    """
+    return FaceClipDataset(
+        data,
+        clip_ids=clip_ids,
+        num_frames=recipe.num_frames,
+        size_px=recipe.size_px,
+        draw=frame_draw(recipe, sampling=sampling, seed=seed),
+    )
+
+
+def sampler_words(recipe: Recipe) -> str:
+    """Return the part of a protocol line about which frames are read: the sampler, and how many if not 16."""
+    number = "" if recipe.num_frames == CLIP_FRAMES else f" of {recipe.num_frames} frame{'s' * (recipe.num_frames > 1)}"
+    return f"{recipe.sampler}{number}{placement(recipe.sample_by, recipe.reference_fps)}"
 
 
 def size_words(recipe: Recipe, config: PrepareConfig) -> str:

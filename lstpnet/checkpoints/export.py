@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dfer_data.errors import UsageError
+from dfer_data.extras import install_command
+from dfer_data.frame_sampling import CLIP_FRAMES
 from dfer_data.settings import with_absent
 from dfer_data.storage.files import atomic_file
 from lstpnet.models.lstpnet import LSTPNet
@@ -73,7 +75,9 @@ def logits_module(model: LSTPNet) -> nn.Module:
     return _Logits(model).eval()
 
 
-def exported_program(model: LSTPNet, *, num_frames: int = 16, size_px: int = 224) -> torch.export.ExportedProgram:
+def exported_program(
+    model: LSTPNet, *, num_frames: int = CLIP_FRAMES, size_px: int = 224
+) -> torch.export.ExportedProgram:
     """Return the model as a torch.export program for any number of clips, 2 or more frames, and any frame size.
 
     `num_frames`, `size_px`: shape of the example that traces it.
@@ -89,7 +93,7 @@ def exported_program(model: LSTPNet, *, num_frames: int = 16, size_px: int = 224
         return torch.export.export(logits_module(model), (example,), dynamic_shapes=(dims,))
 
 
-def export_onnx(model: LSTPNet, path: Path, *, num_frames: int = 16, size_px: int = 224) -> None:
+def export_onnx(model: LSTPNet, path: Path, *, num_frames: int = CLIP_FRAMES, size_px: int = 224) -> None:
     """Write the model as ONNX: input `clips` (batch, frames, 3, height, width) float32, output `logits`.
 
     Raises UsageError if the packages for it are not installed, or if `size_px` is below MIN_EXPORT_PX.
@@ -101,7 +105,7 @@ def export_onnx(model: LSTPNet, path: Path, *, num_frames: int = 16, size_px: in
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise UsageError(
-            f"ONNX export needs {error.name}, which is not installed: pip install 'dfer[export]'"
+            f"ONNX export needs {error.name}, which is not installed: {install_command('export')}"
         ) from error
     program = exported_program(model, num_frames=num_frames, size_px=size_px)
     with _quiet("torch.onnx"), warnings.catch_warnings():  # it warns about every missing torchvision operator
@@ -159,7 +163,7 @@ def description(
         "network": model.config.network,
         "sampler": recipe["sampler"],
         "short": recipe["short"],
-        "num_frames": 16,
+        "num_frames": settings["num_frames"],
         "size_px": recipe["size_px"],
         "sample_by": settings["sample_by"],
         "reference_fps": settings["reference_fps"],

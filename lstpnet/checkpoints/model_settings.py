@@ -16,10 +16,10 @@ class CodeSettings:
     """Which code may run for a run that was trained with a custom model."""
 
     trust_model: bool = setting(
-        False, "Run the custom model that the run names, from the source of its training.", panel=_MODEL, once=True
+        False, "Run the code of the run's custom model, if it is the same as in its training.", panel=_MODEL, once=True
     )
     custom_model: str | None = setting(
-        None, "package.module:build to run as the run's custom model, whatever its source.", panel=_MODEL, once=True
+        None, "package.module:build to run instead of the run's custom model.", panel=_MODEL, once=True
     )
 
     def __post_init__(self) -> None:
@@ -42,7 +42,7 @@ class RuntimeSettings:
     runtime: RuntimeName = setting(
         "torch",
         "What computes the model; openvino: LSTPNet and exported models on a CPU, rounded differently "
-        "(dfer[openvino]).",
+        "(needs the extra openvino).",
         panel=_MODEL,
     )
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from dfer_data.errors import UsageError
+from lstpnet.checkpoints.custom_model import check_own
 from lstpnet.checkpoints.onnx_model import load_exported
 from lstpnet.checkpoints.reference import load_reference
 from lstpnet.checkpoints.tensor_files import read_tensors
@@ -31,7 +33,8 @@ AUTHORS_CLASSES: Mapping[str, tuple[str, ...]] = {
 
 
 CHANGEABLE = (
-    *("sampler", "sample_by", "reference_fps", "short", "min_frames", "resize", "decode", "batch_size", "precision"),
+    *("num_frames", "sampler", "sample_by", "reference_fps", "short", "min_frames"),
+    *("resize", "decode", "batch_size", "precision"),
 )
 """Settings of a recipe that may differ between training and testing."""
 
@@ -84,9 +87,17 @@ def open_model(
 
 
 def with_changes(opened: OpenedModel, changes: Mapping[str, Any]) -> OpenedModel:
-    """Return the model with changed test settings; UsageError for a setting that only training uses."""
+    """Return the model with changed test settings.
+
+    Raises UsageError for a setting that only training uses, and for a custom model that does not accept as many frames.
+    """
     if fixed_settings := sorted(set(changes) - set(CHANGEABLE)):
         raise UsageError(
             f"{', '.join(fixed_settings)} cannot be changed after training; these can: {', '.join(CHANGEABLE)}"
         )
-    return dataclasses.replace(opened, recipe=dataclasses.replace(opened.recipe, **changes))
+    changed = dataclasses.replace(opened, recipe=dataclasses.replace(opened.recipe, **changes))
+    recipe = changed.recipe
+    if recipe.num_frames != opened.recipe.num_frames and recipe.model:
+        clips = torch.zeros(1, recipe.num_frames, 3, recipe.size_px, recipe.size_px)
+        check_own(recipe.model, opened.model, clips, num_classes=len(opened.class_names))
+    return changed

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dfer_data.errors import UsageError
+from dfer_data.extras import install_command
 from lstpnet.checkpoints.export import fold_batch_norms, logits_module
 from lstpnet.checkpoints.onnx_model import ExportedModel
 from lstpnet.models.lstpnet import LSTPNet
@@ -108,7 +109,7 @@ def _import_openvino() -> Any:
         return importlib.import_module("openvino")
     except ImportError as error:
         raise UsageError(
-            "--runtime openvino needs a package that is not installed: pip install 'dfer[openvino]'"
+            f"--runtime openvino needs a package that is not installed: {install_command('openvino')}"
         ) from error
 
 

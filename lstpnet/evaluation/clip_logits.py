@@ -19,7 +19,7 @@ from dfer_data.loading.loader import Batch, ClipLoader
 from dfer_data.loading.prepared import PreparedDataset
 from lstpnet.batches.device_prefetch import on_device
 from lstpnet.batches.normalize import normalised
-from lstpnet.batches.recipe_clips import frame_draw
+from lstpnet.batches.recipe_clips import clips_of_recipe
 from lstpnet.device import num_threads, predicting
 from lstpnet.errors import NonFiniteError
 from lstpnet.evaluation.frame_attention import logits_and_weights
@@ -28,7 +28,6 @@ from lstpnet.recipe import Recipe
 
 Control = Literal["", "repeated-frame", "shuffled-frames"]
 CONTROLS: tuple[Control, ...] = ("repeated-frame", "shuffled-frames")
-_MIDDLE = 8  # index of the middle frame of sixteen
 _CPU_CLIPS = 4
 _NO_ROWS = np.zeros((0, 0), np.float32)
 OnProgress = Callable[[int, int], None]
@@ -59,7 +58,7 @@ def predict_clips(
 
     If the sampler has several views, these are the logarithm of the mean of the views' probabilities.
 
-    `control`: `repeated-frame` shows the middle frame sixteen times, `shuffled-frames` the frames in a fixed random
+    `control`: `repeated-frame` shows the middle frame T times, `shuffled-frames` the frames in a fixed random
     order. `dtype`: of autocast; None computes in float32. `on_progress` receives the numbers of predicted and of all
     clips.
     """
@@ -128,7 +127,7 @@ def _run_batches(
     on_progress: OnProgress,
 ) -> list[npt.NDArray[np.float32]]:
     """Run `run_views`: views (B, V, T, 3, H, W), ids -> tensors (B, ...) on all clips; join each; [] for no clips."""
-    dataset = FaceClipDataset(data, clip_ids=clip_ids, size_px=recipe.size_px, draw=frame_draw(recipe, sampling="test"))
+    dataset = clips_of_recipe(data, clip_ids, recipe, sampling="test")
     model.eval()
     rows: list[list[npt.NDArray[np.float32]]] = []
 
@@ -182,7 +181,8 @@ def _average_views(view_logits: Sequence[torch.Tensor]) -> torch.Tensor:
 def _apply_control(frames: torch.Tensor, clip_ids: Sequence[str], *, control: Control) -> torch.Tensor:
     """Apply a control to frames (B, T, 3, H, W)."""
     if control == "repeated-frame":
-        return frames[:, _MIDDLE : _MIDDLE + 1].expand_as(frames)
+        middle = frames.shape[1] // 2
+        return frames[:, middle : middle + 1].expand_as(frames)
     if control == "shuffled-frames":
         orders = [np.random.default_rng(zlib.crc32(i.encode("utf-8"))).permutation(frames.shape[1]) for i in clip_ids]
         return torch.stack([clip[torch.from_numpy(order)] for clip, order in zip(frames, orders, strict=True)])

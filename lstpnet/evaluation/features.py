@@ -10,10 +10,9 @@ import numpy.typing as npt
 import torch
 
 from dfer_data.errors import UsageError
-from dfer_data.loading.clip_dataset import FaceClipDataset
 from dfer_data.loading.prepared import PreparedDataset
 from lstpnet.batches.normalize import normalised
-from lstpnet.batches.recipe_clips import frame_draw
+from lstpnet.batches.recipe_clips import clips_of_recipe
 from lstpnet.device import predicting
 from lstpnet.evaluation.clip_logits import batches_on_device, require_finite
 from lstpnet.models.lstpnet import LSTPNet
@@ -51,12 +50,7 @@ def features_of(
     """
     if not clip_ids:
         raise UsageError(f"{data.root}: none of the requested clips has a label and a face")
-    dataset = FaceClipDataset(
-        data.root,
-        clip_ids=clip_ids,
-        size_px=recipe.size_px,
-        draw=frame_draw(recipe),
-    )
+    dataset = clips_of_recipe(data.root, clip_ids, recipe)
     if dataset.item_shape[0] > 1:
         raise UsageError(
             f"the sampler {recipe.sampler} has several views per clip, features need one: choose another with "

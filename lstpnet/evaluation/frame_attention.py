@@ -1,8 +1,8 @@
-"""The share of the LSTformer's attention that each frame of a clip gets: one number per frame; the sixteen sum to 1.
+"""The share of the LSTformer's attention that each frame of a clip gets: one number per frame; they sum to 1.
 
 A layer's attention map holds, for each head, the attention of each frame (row) to each frame (column). The share is the
 mean over layers, heads and rows, because the classifier uses the mean over all frames, so every row has the same
-weight. Uniform attention is 1 / 16 per frame. The convolutions that mix near frames have the same weights for every
+weight. Uniform attention is 1 / T per frame of T. The convolutions that mix near frames have the same weights for every
 clip, so they are not shown. Attention does not explain a model's decision (Jain and Wallace, NAACL 2019).
 """
 
@@ -22,14 +22,14 @@ def why_no_attention(model: nn.Module, recipe: Recipe) -> str:
         return "only LSTPNet computed by torch has attention to show, not a custom model or an exported one"
     if not isinstance(model.head, LSTformer):
         return f"a model with temporal {model.config.temporal!r} has no attention over time"
-    num_views = sampler(recipe.sampler).num_views
+    num_views = sampler(recipe.sampler, clip_frames=recipe.num_frames).num_views
     return f"sampler {recipe.sampler} has {num_views} views per clip" if num_views > 1 else ""
 
 
-def sees_stored_frames(recipe: Recipe) -> bool:
-    """Whether the model sees a test clip as the sixteen frames listed in its shard, which a filmstrip shows."""
-    is_stored = recipe.sampler == DEFAULT_SAMPLER and recipe.sample_by == "frames"
-    return is_stored and recipe.short in (DEFAULT_SHORT, "drop")
+def sees_default_frames(recipe: Recipe) -> bool:
+    """Whether the model sees the test frames that `PreparedDataset.read_clip` returns, which a filmstrip shows."""
+    is_default = recipe.sampler == DEFAULT_SAMPLER and recipe.sample_by == "frames"
+    return is_default and recipe.short in (DEFAULT_SHORT, "drop")
 
 
 def logits_and_weights(model: LSTPNet, clips: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from dfer_data.frame_sampling import CLIP_FRAMES
 from lstpnet.models.lstpnet import LSTPNet
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
@@ -40,7 +41,7 @@ SIZES_PX = (224, 112, 64)
 
 @dataclass(frozen=True)
 class Cost:
-    """Costs of a network for one clip of sixteen frames."""
+    """Costs of a network for one clip."""
 
     name: str
     """A key of VARIANTS."""
@@ -52,7 +53,9 @@ class Cost:
     """Frame height and width in pixels -> forward pass of one clip on this machine, in float32; empty if not timed."""
 
 
-def cost(name: str, *, num_frames: int = 16, sizes_px: Sequence[int] = SIZES_PX, is_timed: bool = True) -> Cost:
+def cost(
+    name: str, *, num_frames: int = CLIP_FRAMES, sizes_px: Sequence[int] = SIZES_PX, is_timed: bool = True
+) -> Cost:
     """Measure the costs of one of the VARIANTS, for seven classes."""
     with torch.device("meta"):
         model = LSTPNet(7, **VARIANTS[name]).eval()

@@ -1,4 +1,4 @@
-"""Draw the windows of a person as an image: their sixteen frames, and below each its share of the attention."""
+"""Draw the windows of a person as an image: their frames, and below each its share of the attention."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ MOST_WINDOWS = 8
 """Maximum windows per image; of a person with more, this many are taken, spread from beginning to end."""
 FIGURE_WIDTH_PX, HEAD_PX, ROW_PX, FOOT_PX, STRIP_PX = 1320, 44, 140, 40, 28
 """Size of an image: its height is HEAD_PX + ROW_PX per window + FOOT_PX, and STRIP_PX if it has a warning."""
-_LEFT_PX, _CELL_PX, _BARS_PX, _DPI = 140, 72, 40, 110
-_MIN_TOP = 0.15
+_LEFT_PX, _CELL_PX, _CELLS_PX, _BARS_PX, _DPI = 140, 72, 1152, 40, 110
+_MIN_NUMBERED_PX = 28
+_MIN_TOP = 2.4  # uniform shares
 _MIN_STRENGTH = 0.35
 _BAR, _GREY = "#2a6bd0", "#57606a"
 _NUMBERS: dict[str, Any] = {
@@ -47,9 +48,10 @@ def draw_attention(
     text_px = HEAD_PX + ROW_PX * len(moments) + FOOT_PX
     height_px = text_px + (STRIP_PX if warning else 0)
     figure = new_figure(FIGURE_WIDTH_PX / _DPI, height_px / _DPI, dpi=_DPI)
-    heading = f"{title}, person {person.number}: attention over the sixteen frames"
+    heading = f"{title}, person {person.number}: attention over the frames"
     _write(figure, 12, 22, heading, color="black", fontsize=10)
-    top = max([_MIN_TOP, *(float(moment.attention.max()) for moment in moments if moment.attention is not None)])
+    shares = [moment.attention for moment in moments if moment.attention is not None]
+    top = max(max(_MIN_TOP / len(of_frames), float(of_frames.max())) for of_frames in shares) if shares else 1.0
     for row, moment in enumerate(moments):
         _draw_moment(figure, HEAD_PX + ROW_PX * row, moment, class_names, top=top)
     count_note = (
@@ -75,15 +77,16 @@ def _draw_moment(
     _write(figure, 12, y_px + 26, time_range, color="black")
     _write(figure, 12, y_px + 46, f"{class_names[best_class][:18]} {100 * moment.probabilities[best_class]:.0f} %")
     num_frames = len(moment.attention)
-    bounds = _bounds(figure, y_px, _CELL_PX)
-    faces = figure.add_axes(bounds)
+    cell_px = min(_CELL_PX, _CELLS_PX / num_frames)  # square
+    width_px = num_frames * cell_px
+    faces = figure.add_axes(_bounds(figure, y_px + _CELL_PX - cell_px, width_px, cell_px))
     faces.imshow(_paled(moment.frames, moment.attention), extent=(0, num_frames, 0, 1), aspect="auto")
     faces.set_axis_off()
-    bars = figure.add_axes(_bounds(figure, y_px + _CELL_PX + 4, _BARS_PX), sharex=faces)
+    bars = figure.add_axes(_bounds(figure, y_px + _CELL_PX + 4, width_px, _BARS_PX), sharex=faces)
     middles = np.arange(num_frames) + 0.5
     bars.bar(middles, moment.attention, width=0.6, color=_BAR)
     bars.axhline(1 / num_frames, color=_GREY, linewidth=0.8, linestyle=(0, (3, 3)))
-    for middle, share in zip(middles, moment.attention, strict=True):
+    for middle, share in zip(middles, moment.attention if cell_px >= _MIN_NUMBERED_PX else (), strict=False):
         bars.annotate(f"{100 * share:.1f}", (middle, 0), (0, -2), **_NUMBERS)
     bars.set_xlim(0, num_frames)
     bars.set_ylim(0, top)
@@ -98,10 +101,10 @@ def _paled(frames: npt.NDArray[np.uint8], attention: npt.NDArray[np.float32]) ->
     return np.concatenate(list(pale_frames.transpose(0, 2, 3, 1)), axis=1).round().astype(np.uint8)
 
 
-def _bounds(figure: Figure, y_px: int, height_px: int) -> tuple[float, float, float, float]:
-    """Return left, bottom, width and height, as shares of the image, of a box that spans the sixteen cells."""
+def _bounds(figure: Figure, y_px: float, width_px: float, height_px: float) -> tuple[float, float, float, float]:
+    """Return left, bottom, width and height, as shares of the image, of a box to the right of the texts."""
     width, height = figure.get_size_inches() * _DPI
-    return _LEFT_PX / width, 1 - (y_px + height_px) / height, 16 * _CELL_PX / width, height_px / height
+    return _LEFT_PX / width, 1 - (y_px + height_px) / height, width_px / width, height_px / height
 
 
 def _write(figure: Figure, x_px: int, y_px: int, text: str, *, color: str = _GREY, fontsize: float = 8.5) -> None:

@@ -27,7 +27,7 @@ def expressions_of(
     *,
     model: Path,
     device: torch.device,
-    on_progress: Callable[[int], None] = lambda num_persons: None,
+    on_progress: Callable[[int], None] = lambda num_faces: None,
 ) -> VideoExpressions:
     """Predict the expressions of tracks over time, in windows as `dfer predict` has them by default.
 
@@ -37,13 +37,14 @@ def expressions_of(
         opened: the model.
         model: where it was opened from, for its name.
         device: where to compute.
-        on_progress: called with the number of finished persons.
+        on_progress: called with the number of predicted faces.
 
     Raises VideoError if the video has changed since the look, NonFiniteError for logits that are not finite.
     """
     fast, config = with_folded_norms(opened), tracks_config(look.config)
     maker = FaceMaker(config, scheme=look.scheme)
     persons: dict[int, PersonExpressions] = {}
+    num_done = 0
     with SecondPass(look.path, config, on_progress=lambda: None) as second_pass:
         for track in sorted(tracks, key=lambda track: track.first_frame):
             if len(track) < LEAST_FRAMES:
@@ -51,10 +52,16 @@ def expressions_of(
             faces = list(maker.faces(track, frames_of_track(track, second_pass.frames(track.first_frame))))
             face_track = FaceTrack([face.payload for face in faces], [face.record for face in faces], look.end_reason)
             for person in predict_tracks(
-                [face_track], fast, config=config, windows=Windows(), device=device, name=str(look.path)
+                [face_track],
+                fast,
+                config=config,
+                windows=Windows(),
+                device=device,
+                name=str(look.path),
+                on_faces=lambda number, before=num_done: on_progress(before + number),  # type: ignore[misc]
             ):
                 persons[track.number] = _expressions_of_person(person, opened)
-            on_progress(len(persons))
+            num_done += len(track)
     return VideoExpressions(str(model), SCORES_NOTE, SYNTHETIC_MODEL_NOTE if opened.is_synthetic else "", persons)
 
 

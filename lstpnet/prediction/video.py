@@ -47,9 +47,9 @@ class WindowPrediction:
     probabilities: npt.NDArray[np.float32]
     """(num_classes,) in the order of the model's classes."""
     attention: npt.NDArray[np.float32] | None = None
-    """(16,) share of the attention to each frame (frame_attention.py); None unless requested."""
+    """(T,) share of the attention to each frame (frame_attention.py); None unless requested."""
     frames: npt.NDArray[np.uint8] | None = None
-    """(16, 3, H, W) input frames of the model; None unless requested."""
+    """(T, 3, H, W) input frames of the model; None unless requested."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,7 +210,7 @@ def _predict_windows(
         return resized(image, size_px=recipe.size_px, rule=recipe.resize)
 
     def views(first: int, stop: int) -> npt.NDArray[np.uint8]:
-        """Return the test frames (V, 16, 3, H, W) of a window."""
+        """Return the test frames (V, T, 3, H, W) of a window."""
         frame_indices = _window_frames(times[first:stop], recipe)
         black = np.zeros((recipe.size_px, recipe.size_px, 3), np.uint8)
         images = [[black if i == BLACK else face_image(first + int(i)) for i in view] for view in frame_indices]
@@ -232,20 +232,27 @@ def _predict_windows(
 
 
 def _window_frames(times_seconds: Sequence[float], recipe: Recipe) -> FrameIndices:
-    """Return the test frames (V, 16) of a window from the times of its frames; no short window is dropped.
+    """Return the test frames (V, T) of a window from the times of its frames; no short window is dropped.
 
     A window whose times do not tell when its frames were shown counts frames.
     """
     short = "edge" if recipe.short == "drop" else recipe.short
     is_by_time = recipe.sample_by == "time" and has_times(times_seconds)
     grid = frames_on_grid(times_seconds, fps=recipe.reference_fps) if is_by_time else None
-    return frames_of_clip(len(times_seconds), grid=grid, part="test", sampler_name=recipe.sampler, short=short)
+    return frames_of_clip(
+        len(times_seconds),
+        grid=grid,
+        part="test",
+        sampler_name=recipe.sampler,
+        short=short,
+        clip_frames=recipe.num_frames,
+    )
 
 
 def _predict(
     clips: npt.NDArray[np.uint8], opened: OpenedModel, *, names: Sequence[str], device: torch.device, attends: bool
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
-    """Return probabilities (N, num_classes) of clips (N, 16, 3, H, W), and attention to frames (N, 16) if `attends`.
+    """Return probabilities (N, num_classes) of clips (N, T, 3, H, W), and attention to frames (N, T) if `attends`.
 
     `names`: of the windows; the clips are equally many views of each. Raises NonFiniteError that names windows.
     """

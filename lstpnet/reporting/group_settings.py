@@ -20,7 +20,7 @@ class GroupSettings:
 
     by: str | None = setting(
         None,
-        "Figures per group: a column of --groups, or of the prepared dataset's clips.parquet (group, label...).",
+        "Show figures per group: a column of --groups, or of the prepared dataset's clips.parquet (group, label...).",
         panel=_PANEL,
         once=True,
     )
@@ -28,7 +28,7 @@ class GroupSettings:
         None, "CSV with clip_id and the column of --by, such as sex, age or skin tone.", panel=_PANEL, once=True
     )
     quantiles: Annotated[int, Interval(ge=2, le=20)] | None = setting(
-        None, "Cut the numbers of --by into so many parts with about as many clips each.", panel=_PANEL, once=True
+        None, "Cut the numbers of --by into this many groups of about equal size.", panel=_PANEL, once=True
     )
 
     def __post_init__(self) -> None:

@@ -12,8 +12,10 @@ from types import MappingProxyType
 from typing import Any
 
 from dfer_data.render.tables import Section, per_cent
+from dfer_data.settings import with_absent
 from lstpnet.dataset_identity import DataKey, folds_words
 from lstpnet.predictions import ScoredPredictions
+from lstpnet.recipe import Recipe
 from lstpnet.reporting.rows import Row, grouped, is_complete, protocol_notes
 from lstpnet.runs import CONFIG_NAME, ScoredRun, read_config
 
@@ -57,10 +59,13 @@ class System:
 
 
 def read_settings(run: ScoredRun) -> Mapping[str, Any]:
-    """Return a run's settings, those of run.json too; {} without config.json. CorruptDataError if it is damaged."""
+    """Return a run's settings, those of run.json too; {} without config.json. CorruptDataError if it is damaged.
+
+    A setting that did not exist at the training has the value of the behaviour at that time.
+    """
     config = read_config(run.folder, run.info)
     of_data = {"pipeline_version": run.info.pipeline_version, "fold_set": run.info.fold_set}
-    return MappingProxyType(config["settings"] | of_data if config else {})
+    return MappingProxyType(with_absent(Recipe, config["settings"]) | of_data if config else {})
 
 
 def headline_rows(rows: Sequence[Row]) -> list[Row]:

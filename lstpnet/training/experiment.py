@@ -14,16 +14,16 @@ import pyarrow.compute as pc
 
 from dfer_data.config import PrepareConfig
 from dfer_data.errors import UsageError
-from dfer_data.frame_sampling import CLIP_FRAMES, sampler
+from dfer_data.frame_sampling import sampler
 from dfer_data.loading.holdout import HOLD_OUT, HOLD_OUT_WORDS, torn_share
 from dfer_data.loading.prepared import PreparedDataset, open_dataset
 from dfer_data.shards.duplicates import find_duplicates
 from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity
 from dfer_data.shards.layout import CLIPS_NAME
-from lstpnet.batches.recipe_clips import size_words
+from lstpnet.batches.recipe_clips import sampler_words, size_words
 from lstpnet.dataset_identity import chosen_fold_set, data_words, fold_folder, fold_words
 from lstpnet.metrics import prior_logits
-from lstpnet.protocol import deviations, placement, preset, untrained
+from lstpnet.protocol import deviations, preset, untrained
 from lstpnet.recipe import Recipe
 from lstpnet.recipe_files import ResolvedRecipe
 
@@ -121,7 +121,7 @@ class Experiment:
     def protocol(self) -> str:
         """Return one line that states exactly what is measured."""
         document, recipe = self.data.document, self.recipe
-        policy = sampler(recipe.sampler)
+        policy = sampler(recipe.sampler, clip_frames=recipe.num_frames)
         views = f", {policy.num_views} test views averaged" if policy.num_views > 1 else ""
         parts = [
             f"data {data_words(self.identity)}",
@@ -132,8 +132,7 @@ class Experiment:
             *self._untrained(),
             self._left_out(),
             *self._duplicates(),
-            f"sampler {recipe.sampler}{placement(recipe.sample_by, recipe.reference_fps)}{views}"
-            + (" (test frames drawn)" if policy.is_test_random else ""),
+            f"sampler {sampler_words(recipe)}{views}" + (" (test frames drawn)" if policy.is_test_random else ""),
             f"short clips {recipe.short}",
             *self._one_length(),
             size_words(recipe, PrepareConfig.from_dict(document["config"])),
@@ -165,7 +164,8 @@ class Experiment:
         if self.recipe.sample_by == "time":
             return []
         lengths = set(self.data.index(self.train_ids + self.val_ids + self.test_ids)["num_frames"].to_pylist()) - {0}
-        return [f"every clip has exactly {CLIP_FRAMES} frames"] if lengths == {CLIP_FRAMES} else []
+        num_frames = self.recipe.num_frames
+        return [f"every clip has exactly {num_frames} frames"] if lengths == {num_frames} else []
 
     def _left_out(self) -> str:
         least_frames = self.recipe.least_frames

@@ -11,9 +11,9 @@ from torch.nn import functional
 
 from dfer_data.detect.cuda_float32 import float32_products
 from dfer_data.errors import UsageError
-from dfer_data.loading.clip_dataset import FaceClipDataset, Sampling
+from dfer_data.loading.clip_dataset import Sampling
 from lstpnet.batches.normalize import normalised
-from lstpnet.batches.recipe_clips import frame_draw
+from lstpnet.batches.recipe_clips import clips_of_recipe
 from lstpnet.checkpoints.custom_model import build_own, check_own
 from lstpnet.checkpoints.start_weights import fill_from
 from lstpnet.device import autocast_dtype, readable_out_of_memory, reproducible
@@ -54,9 +54,8 @@ def initial_model(experiment: Experiment, *, init: Path | None, content: bytes |
 def _first_clips(experiment: Experiment, sampling: Sampling) -> torch.Tensor:
     """Return the first two training clips as the network's input, (B, T, 3, H, W) float32."""
     recipe = experiment.recipe
-    draw = frame_draw(recipe, sampling=sampling, seed=experiment.seed)
     clip_ids = experiment.train_ids[:2]
-    clips = FaceClipDataset(experiment.data, clip_ids=clip_ids, size_px=recipe.size_px, draw=draw)
+    clips = clips_of_recipe(experiment.data, clip_ids, recipe, sampling=sampling, seed=experiment.seed)
     frames = torch.stack([clips[index].frames for index in range(len(clips))])
     return normalised(frames, norm=recipe.input_norm)
 
@@ -76,7 +75,7 @@ def _measured_seconds(experiment: Experiment, *, device: torch.device) -> float:
     model = network_of_recipe(recipe, num_classes=len(experiment.data.class_names), seed=0).to(device)
     dtype, total_seconds = autocast_dtype(recipe, device), 0.0
     batch_size = min(recipe.batch_size, 2 if recipe.size_px > 112 else 8)
-    for num_frames, num_epochs in ((1, recipe.frame_epochs), (16, recipe.epochs)):
+    for num_frames, num_epochs in ((1, recipe.frame_epochs), (recipe.num_frames, recipe.epochs)):
         if num_epochs == 0:
             continue
         frames = torch.randint(0, 256, (batch_size, num_frames, 3, recipe.size_px, recipe.size_px), dtype=torch.uint8)

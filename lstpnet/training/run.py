@@ -18,7 +18,6 @@ import torch
 from torch import nn
 
 from dfer_data.errors import CorruptDataError, UsageError
-from dfer_data.frame_sampling import CLIP_FRAMES
 from dfer_data.inspection.id_order import neighbours_of
 from dfer_data.loading.cache_places import CachePlace
 from dfer_data.settings import with_absent
@@ -31,7 +30,7 @@ from lstpnet.checkpoints.custom_model import built_source
 from lstpnet.checkpoints.start_weights import read_start_weights
 from lstpnet.device import autocast_dtype
 from lstpnet.evaluation.clip_logits import CONTROLS, Control, clips_per_batch, predict_attending, predict_clips
-from lstpnet.evaluation.frame_attention import sees_stored_frames, why_no_attention
+from lstpnet.evaluation.frame_attention import sees_default_frames, why_no_attention
 from lstpnet.learning_curves import CURVES_NAME, draw_curves
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.predictions import Predictions, score_predictions
@@ -62,7 +61,6 @@ from lstpnet.training.shared_prediction import predict_together
 from lstpnet.training.trainer import TrainingResult, fit
 
 Standing = Literal["absent", "begun", "finished"]
-_NO_ATTENTION = np.full(CLIP_FRAMES, np.nan, np.float32)
 
 
 def run_state(folder: Path, experiment: Experiment, *, init: Path | None = None) -> Standing:
@@ -259,6 +257,7 @@ def predict_test_clips(
     Raises NonFiniteError that names the clips whose logits are not finite.
     """
     recipe, faceless = experiment.recipe, set(experiment.faceless_test_ids)
+    no_attention = np.full(recipe.num_frames, np.nan, np.float32)
     controls: tuple[Control, ...] = ("", *CONTROLS) if recipe.controls and checkpoint == "last" else ("",)
     predictions = []
     for control in controls:
@@ -273,9 +272,7 @@ def predict_test_clips(
                 has_face=np.array([clip_id not in faceless for clip_id in experiment.test_ids]),
                 checkpoint=checkpoint,
                 control=control,
-                attention=None
-                if seen_attention is None
-                else _test_rows(experiment, seen_attention, fill=_NO_ATTENTION),
+                attention=None if seen_attention is None else _test_rows(experiment, seen_attention, fill=no_attention),
             )
         )
     return predictions
@@ -294,7 +291,7 @@ def _predict_seen_clips(
     root, clip_ids, recipe = experiment.data.root, experiment.seen_test_ids, experiment.recipe
     options: dict[str, Any] = {"recipe": recipe, "device": device, "dtype": autocast_dtype(recipe, device)}
     options["on_progress"] = lambda num_done, num_clips: on_step(ClipsPredicted(num_done, num_clips))
-    has_attention = not control and sees_stored_frames(recipe) and not why_no_attention(model, recipe)
+    has_attention = not control and sees_default_frames(recipe) and not why_no_attention(model, recipe)
 
     def predict(ids: Sequence[str]) -> tuple[Floats, ...]:
         if isinstance(model, LSTPNet) and has_attention:

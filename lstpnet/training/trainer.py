@@ -24,10 +24,10 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from dfer_data.detect.cuda_float32 import float32_products
 from dfer_data.errors import CorruptDataError, DferError
 from dfer_data.loading.cache_places import CachePlace
-from dfer_data.loading.clip_dataset import FaceClipDataset, Sampling
+from dfer_data.loading.clip_dataset import Sampling
 from dfer_data.loading.frame_cache import open_cache
 from dfer_data.storage.files import canonical_json, write_atomically
-from lstpnet.batches.recipe_clips import frame_draw
+from lstpnet.batches.recipe_clips import clips_of_recipe
 from lstpnet.device import readable_out_of_memory, reproducible
 from lstpnet.errors import CheckpointError
 from lstpnet.recipe import Recipe
@@ -173,12 +173,7 @@ class _Training:
         self._average = (
             AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(self._recipe.ema)) if self._recipe.ema else None
         )
-        dataset = FaceClipDataset(
-            experiment.data,
-            clip_ids=experiment.train_ids,
-            size_px=self._recipe.size_px,
-            draw=frame_draw(self._recipe, seed=experiment.seed),
-        )
+        dataset = clips_of_recipe(experiment.data, experiment.train_ids, self._recipe, seed=experiment.seed)
         self._trainee = Trainee(
             experiment=experiment,
             dataset=dataset,

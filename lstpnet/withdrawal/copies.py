@@ -96,12 +96,16 @@ def find_copies(
     return sorted((copy for copy in copies if copy.path not in parts), key=lambda copy: copy.path)
 
 
-def withdraw_copies(copies: Sequence[Copy]) -> list[Done]:
+def withdraw_copies(copies: Sequence[Copy], *, on_file: OnFile = lambda done, total: None) -> list[Done]:
     """Rewrite or delete the copies, and return what was done about each; files that dfer does not know are left alone.
 
-    Each file changes at once or not at all; one that fails does not stop the others.
+    Each file changes at once or not at all; one that fails does not stop the others. `on_file`: as for `find_copies`.
     """
-    return [_withdraw(copy) for copy in copies]
+    results = []
+    for copy in copies:
+        results.append(_withdraw(copy))
+        on_file(len(results), len(copies))
+    return results
 
 
 def _subject(data: Path | str, clip_ids: Collection[str], video_ids: Collection[str]) -> tuple[OfDataset, Names]:

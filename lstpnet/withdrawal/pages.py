@@ -22,6 +22,7 @@ _HEAD_CHARS = 4000
 _GENERATOR = re.compile('<meta name="generator" content="dfer [^"]*">')
 _TITLE = re.compile(r"<title>(.*?)</title>", re.DOTALL)
 _GALLERY_TITLE = re.compile(r"(?P<prepared>.*) \((?P<dataset>[^()]*), sha256 (?P<sha256>[0-9a-f]{12})\): dfer inspect")
+_LOOK_TITLE, _LOOK_VIDEO = ": dfer look", re.compile('<meta name="dfer-video" content="([^"]*)">')
 _TABLE_TITLE = re.compile(r"(?P<prepared>[^\s({]+) \((?P<dataset>[^(),]+), sha256 [0-9a-f]{12}")
 _CLIP_DATA = re.compile(r'<script type="application/json" id="clip-data">(.*?)</script>', re.DOTALL)
 _NOT_TEXT = re.compile("<(script|style)[ >].*?</\\1>|<[^>]*>", re.DOTALL)
@@ -95,6 +96,8 @@ def _html_page(path: Path, text: str, names: Names, about: OfDataset) -> Page | 
         is_stale = not about.clean_sha256.startswith(gallery["sha256"])
         is_shown = is_stale and about.has(gallery["dataset"], gallery["prepared"])
         return _page("page of `dfer inspect`", *_gallery_files(path), is_shown=is_shown)
+    if words.endswith(_LOOK_TITLE) and (video := _LOOK_VIDEO.search(head)):
+        return _page("page of `dfer look`", path, is_shown=names.are_shown_by(html.unescape(video[1])))
     if words == "dfer report":
         return _page("page of `dfer report`", path, is_shown=_report_names(text, names, about))
     return None

@@ -11,6 +11,7 @@ import pytest
 
 from dfer_cli import doctor
 from dfer_cli.main import main
+from dfer_data.extras import pip_install
 from dfer_data.weights.assets import assets
 from tests.workspace import ROOT
 
@@ -41,7 +42,7 @@ def test_doctor_names_a_missing_package_and_its_fix(
 
     monkeypatch.setattr(importlib.metadata, "version", without_dlib)
     assert main(["doctor"]) == 1
-    assert "PROBLEM  dlib-bin missing: pip install 'dlib-bin'" in capsys.readouterr().out
+    assert f"PROBLEM  dlib-bin missing: {pip_install('dlib-bin')}" in capsys.readouterr().out
 
 
 def test_doctor_names_a_package_that_cannot_be_imported(

@@ -144,7 +144,10 @@ def test_several_views_and_other_rules_by_option(plain: Done, crops: Path, capsy
     strict = evaluated(capsys, run, "--data", data, "--fold", "3", "--protocol", "lstpnet")
     assert (strict["n"], strict["least_frames"], strict["clips_without_face"]) == (12, 16, 0)
     assert main(["evaluate", run, "--data", data, "--set", "size_px=64"]) == 2
-    assert "size_px cannot be changed after training; these can: sampler, sample_by," in capsys.readouterr().err
+    assert (
+        "size_px cannot be changed after training; these can: num_frames, sampler, sample_by,"
+        in capsys.readouterr().err
+    )
 
 
 def test_the_authors_checkpoint_follows_the_classes_of_its_dataset(

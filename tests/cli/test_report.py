@@ -246,7 +246,7 @@ def test_a_page_takes_the_prepared_folder_that_the_runs_were_made_with(
         assert run("--out", name, *more) == 0
         page = Path(name).read_text(encoding="utf-8")
         assert "is not on this machine" not in page
-        assert ('id="strip-0-0"' in page) == (name != "none.html")
+        assert ('id="strip-0-0-16"' in page) == (name != "none.html")
     assert Path("with.html").read_bytes() == Path("named.html").read_bytes()
     capsys.readouterr()
     Path("prepared", experiment.prepared, "dataset.json").write_text("{}")

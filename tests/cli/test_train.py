@@ -17,6 +17,7 @@ import torch
 
 from dfer_cli.main import main
 from dfer_data.config import Request
+from dfer_data.extras import install_command
 from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from lstpnet.runs import read_run, write_run
@@ -360,7 +361,8 @@ def test_without_torch_one_line_says_what_to_install(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(importlib.util, "find_spec", find_spec)
     assert main(command) == 2
-    assert error_line(capsys) == "error: training needs PyTorch, which is not installed: pip install 'dfer[train]'"
+    expected = f"error: training needs PyTorch, which is not installed: {install_command('train')}"
+    assert error_line(capsys) == expected
     assert list(tmp_path.iterdir()) == []
     assert isinstance(torch, ModuleType)
 

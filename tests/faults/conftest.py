@@ -38,8 +38,8 @@ def write_source(root: Path, real_videos: dict[str, Path], *, num_copies: int) -
 
 @pytest.fixture(scope="session")
 def source(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path]) -> Path:
-    """Seven small videos, three times."""
-    return write_source(tmp_path_factory.mktemp("source"), real_videos, num_copies=3)
+    """Seven small videos, twice."""
+    return write_source(tmp_path_factory.mktemp("source"), real_videos, num_copies=2)
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ import pytest
 from dfer_cli.main import main
 from dfer_data.config import Cluster, Limits, Request, Revision
 from dfer_data.errors import UsageError, WorkerError
+from dfer_data.extras import install_command
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation import ray_pool as ray_engine
 from dfer_data.preparation.crew import VideoStarted, WorkerLost
@@ -255,7 +256,7 @@ def test_without_ray_one_line_says_what_to_install(
     line = ["prepare", "folder", "--source", str(source), "--out", str(tmp_path / "out")]
     assert main([*line, "--engine", "ray"]) == 2
     (error,) = capsys.readouterr().err.splitlines()
-    assert error == "error: --engine ray needs a package that is not installed: pip install 'dfer[ray]'"
+    assert error == f"error: --engine ray needs a package that is not installed: {install_command('ray')}"
     assert not (tmp_path / "out").exists()
 
 

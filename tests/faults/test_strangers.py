@@ -136,12 +136,14 @@ def test_a_run_cannot_name_a_folder_elsewhere(tmp_path: Path, name: str) -> None
 
 
 def test_commands_import_nothing_from_the_working_folder(workspace: Path, tmp_path: Path) -> None:
-    shutil.copytree(workspace / "data/dfew", tmp_path / "data/dfew")
+    (tmp_path / "videos").mkdir()
+    for name in ("00001", "00002"):
+        shutil.copy(workspace / f"data/dfew/Clip/original/{name}.mp4", tmp_path / "videos")
     for name in ("multiprocessing", "random", "pip", "zipfile", "numpy", "cv2", "dfer_data", "json"):
         (tmp_path / f"{name}.py").write_text(
             f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\nraise SystemExit(9)\n"
         )
-    for line in ("prepare dfew --workers 2", "synth mafw --workers 2"):
+    for line in ("prepare folder --source videos --workers 2", "synth mafw --workers 2"):
         done = run_dfer(*line.split(), cwd=tmp_path)
         assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
         assert done.returncode == 0, done.stderr

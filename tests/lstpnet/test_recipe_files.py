@@ -213,6 +213,7 @@ def test_whole_numbers_pass_for_fractions() -> None:
 
 
 OTHER: dict[str, Any] = {
+    "num_frames": 8,
     "width_multiplier": 0.5,
     "sample_by": "time",
     "reference_fps": 30.0,

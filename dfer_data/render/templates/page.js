@@ -2,8 +2,7 @@
 // Sorting, themes and the list of clips. Nothing is fetched; what comes from elsewhere is set as text, never as markup.
 (() => {
   const PAGE = 50;
-  const FILM_LINES = 2; // of a filmstrip
-  const ATTENTION_TOP = 150; // thousandths at the top of a bar
+  const ATTENTION_TOP = 2.4; // even shares at the top of a bar
   const collator = new Intl.Collator("en", { numeric: true });
   const byId = (id) => document.getElementById(id);
 
@@ -63,7 +62,7 @@
   // ---- clips
   const data = JSON.parse(byId("clip-data").textContent);
   if (!data.views.length) return;
-  const [stripWidth, stripHeight] = JSON.parse(byId("strip-size").textContent);
+  const [cellPx, longestLine] = JSON.parse(byId("strip-cell").textContent); // of a filmstrip
   const form = byId("filters");
   const table = byId("clip-table");
   const body = table.tBodies[0];
@@ -184,14 +183,20 @@
   }
 
   function filmOf(row) { // the frames, and under each line of them how much attention they get
-    const strip = byId(`strip-${view().dataset}-${row.clip}`);
+    const { dataset, frames: number } = view();
+    const strip = byId(`strip-${dataset}-${row.clip}-${number}`);
     const film = make("div", undefined, "film");
     if (!strip) film.append(make("p", "No filmstrip of this clip in this file.", "hint"));
-    const numLines = row.attention ? FILM_LINES : 1; // without it the two lines stay one picture
-    for (let line = 0; line < numLines; line += 1) {
-      if (strip) film.append(frames(strip, row, line, numLines));
-      if (row.attention) film.append(weights(row.attention, line));
-    }
+    const perLine = Math.min(longestLine, number);
+    film.style.setProperty("--cells", perLine);
+    film.style.maxWidth = `${1.5 * perLine * cellPx}px`;
+    const ends = row.attention ? [] : [number]; // without it all lines stay one picture
+    for (let end = perLine; !ends.includes(number); end += perLine) ends.push(Math.min(end, number));
+    ends.forEach((end, line) => {
+      const first = line * perLine;
+      if (strip) film.append(frames(strip, row, first, end));
+      if (row.attention) film.append(weights(row.attention, first, end));
+    });
     if (row.attention) {
       const even = (100 / row.attention.length).toFixed(1);
       const text = `Per cent of the attention that each frame gets (dashed: an even share, ${even}). It is not an explanation.`;
@@ -200,27 +205,30 @@
     return film;
   }
 
-  function frames(strip, row, line, numLines) { // a line of the filmstrip, or all of it
-    const part = make("div", undefined, numLines > 1 ? "frames line" : "frames");
+  function frames(strip, row, first, end) { // a line of the filmstrip, or all of it
+    const { frames: number } = view();
+    const perLine = Math.min(longestLine, number);
+    const numLines = Math.ceil(number / perLine);
+    const isLine = row.attention !== undefined;
+    const part = make("div", undefined, isLine ? "frames line" : "frames");
     const image = make("img");
-    image.width = stripWidth;
-    image.height = stripHeight;
-    if (line) image.className = "second";
-    const which = numLines > 1 ? `Frames ${8 * line + 1} to ${8 * line + 8} of the sixteen` : "The sixteen aligned frames";
-    image.alt = `${which} of clip ${row.id}${numLines > 1 ? "" : ", eight a line"}`;
+    image.width = perLine * cellPx;
+    image.height = numLines * cellPx;
+    if (isLine) image.style.transform = `translateY(-${(100 * first) / perLine / numLines}%)`;
+    const which = isLine ? `Frames ${first + 1} to ${end} of the ${number}` : `The ${number} aligned frames`;
+    image.alt = `${which} of clip ${row.id}${isLine || numLines === 1 ? "" : `, ${perLine} per line`}`;
     image.src = `data:image/jpeg;base64,${strip.textContent.trim()}`;
     part.append(image);
     return part;
   }
 
-  function weights(attention, line) { // bars of one scale for all clips, unless one frame gets more
-    const top = Math.max(ATTENTION_TOP, ...attention);
-    const length = attention.length / FILM_LINES;
+  function weights(attention, first, end) { // bars of one scale for all clips, unless one frame gets more
+    const top = Math.max((1000 * ATTENTION_TOP) / attention.length, ...attention);
     const list = make("ol", undefined, "weights");
-    list.start = line * length + 1;
-    list.setAttribute("aria-label", `Attention to frames ${line * length + 1} to ${(line + 1) * length}`);
+    list.start = first + 1;
+    list.setAttribute("aria-label", `Attention to frames ${first + 1} to ${end}`);
     const even = `${(100 * 1000) / attention.length / top}%`;
-    for (const share of attention.slice(line * length, (line + 1) * length)) {
+    for (const share of attention.slice(first, end)) {
       const item = make("li");
       const room = make("span", undefined, "room");
       const bar = make("span", undefined, "bar");

@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.errors import CorruptDataError
+from dfer_data.frame_sampling import CLIP_FRAMES, DEFAULT_SAMPLER
 from lstpnet.dataset_identity import ClipsKey
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.html.filmstrip import clip_filmstrip
-from lstpnet.reporting.systems import System, parts_behind
+from lstpnet.reporting.systems import System, parts_behind, read_settings
 from lstpnet.runs import ScoredRun
 
 if TYPE_CHECKING:
@@ -34,9 +35,11 @@ class View:
     """System and seed."""
     dataset: int
     """Index of its clips in `Drilldown.datasets`."""
+    num_frames: int
+    """Frames on a filmstrip: as many as its model reads of a clip by the default sampler; 16 for other samplers."""
     clips: list[list[Any]]
     """One entry per clip: index of the clip, fold, predicted class, 1 with a face else 0, probabilities in thousandths,
-    and, if the model has attention, the attention to each of the sixteen frames in thousandths."""
+    and, if the model has attention, the attention to each frame in thousandths."""
 
 
 @dataclass
@@ -81,12 +84,18 @@ class Drilldown:
                 {"name": table.prepared, "classes": list(table.class_names), "ids": table.ids, "labels": table.labels}
                 for table in self.datasets
             ],
-            "views": [{"name": view.name, "dataset": view.dataset, "clips": view.clips} for view in self.views],
+            "views": [
+                {"name": view.name, "dataset": view.dataset, "frames": view.num_frames, "clips": view.clips}
+                for view in self.views
+            ],
         }
 
 
 def drilldown_of(systems: Sequence[System], runs: Sequence[ScoredRun]) -> Drilldown:
-    """Collect the clips and predictions of the systems, seed by seed, with folds in order."""
+    """Collect the clips and predictions of the systems, seed by seed, with folds in order.
+
+    Raises CorruptDataError for a damaged config.json.
+    """
     tables: dict[tuple[str, ClipsKey], ClipTable] = {}
     views: dict[tuple[str, int], View] = {}
     dataset_keys = list[tuple[str, ClipsKey]]()
@@ -98,9 +107,15 @@ def drilldown_of(systems: Sequence[System], runs: Sequence[ScoredRun]) -> Drilld
             dataset_keys.append(key)
         has_seeds = len(owner.row.seeds) > 1
         name = f"{owner.name} seed {run.info.seed}" if has_seeds else owner.name
-        view = views.setdefault((owner.name, run.info.seed), View(name, dataset_keys.index(key), []))
+        new_view = View(name, dataset_keys.index(key), _num_shown_frames(read_settings(run)), [])
+        view = views.setdefault((owner.name, run.info.seed), new_view)
         view.clips.extend(_clips(tables[key], run.info.fold, part))
     return Drilldown(list(tables.values()), list(views.values()))
+
+
+def _num_shown_frames(settings: Mapping[str, Any]) -> int:
+    is_default = settings.get("sampler", DEFAULT_SAMPLER) == DEFAULT_SAMPLER
+    return int(settings.get("num_frames", CLIP_FRAMES)) if is_default else CLIP_FRAMES
 
 
 def _clips(table: ClipTable, fold: int, part: ScoredPredictions) -> Iterator[list[Any]]:
@@ -133,36 +148,36 @@ def filmstrips(
     max_bytes: int = MAX_BYTES,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[dict[str, str], list[str]]:
-    """Return `dataset-clip` -> filmstrip in base 64, and notes about missing filmstrips.
+    """Return `dataset-clip-frames` -> filmstrip in base 64, and notes about missing filmstrips.
 
     If there are more clips than `most`, or than fit into `max_bytes`, clips that the first system predicts wrongly have
     priority, the most confident ones first.
     """
     ranked_clips = _rank_clips(drilldown, datasets)
     strips, notes, num_bytes = dict[str, str](), list[str](), 0
-    for number, (dataset_index, clip) in enumerate(ranked_clips):
+    for number, (dataset_index, clip, num_frames) in enumerate(ranked_clips):
         table = drilldown.datasets[dataset_index]
         if len(strips) == most or num_bytes > max_bytes:
             notes.append(f"filmstrips of {len(strips)} of {len(ranked_clips)} clips: confident errors first")
             break
         try:
-            strip = clip_filmstrip(datasets[table.clips], table.ids[clip])
+            strip = clip_filmstrip(datasets[table.clips], table.ids[clip], num_frames=num_frames)
         except CorruptDataError as error:
             notes.append(f"no filmstrip of {table.ids[clip]}: {error}")
             continue
-        strips[f"{dataset_index}-{clip}"] = strip
+        strips[f"{dataset_index}-{clip}-{num_frames}"] = strip
         num_bytes += len(strip)
         on_progress(number + 1, min(most, len(ranked_clips)))
     return strips, notes
 
 
-def _rank_clips(drilldown: Drilldown, datasets: Mapping[ClipsKey, PreparedDataset]) -> list[tuple[int, int]]:
-    """Return (dataset index, clip index) of all clips with a face in `datasets`, by priority."""
-    ranks: dict[tuple[int, int], tuple[int, int]] = {}
+def _rank_clips(drilldown: Drilldown, datasets: Mapping[ClipsKey, PreparedDataset]) -> list[tuple[int, int, int]]:
+    """Return (dataset index, clip index, number of frames) of all clips with a face in `datasets`, by priority."""
+    ranks: dict[tuple[int, int, int], tuple[int, int]] = {}
     for view in drilldown.views:
         table = drilldown.datasets[view.dataset]
         for clip, _, predicted, has_face, shares, *_ in view.clips:
             if has_face and table.clips in datasets:
                 is_correct = int(predicted == table.labels[clip])
-                ranks.setdefault((view.dataset, clip), (is_correct, -max(shares)))
+                ranks.setdefault((view.dataset, clip, view.num_frames), (is_correct, -max(shares)))
     return sorted(ranks, key=lambda key: ranks[key])

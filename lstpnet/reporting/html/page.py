@@ -26,8 +26,8 @@ from lstpnet.learning_curves import draw_curves, epochs_section
 from lstpnet.reporting.dependence import UNIT_NOTES, headline_interval, interval_text
 from lstpnet.reporting.ferv39k_scenes import scene_sections
 from lstpnet.reporting.group_rows import group_sections
-from lstpnet.reporting.html import filmstrip
 from lstpnet.reporting.html.clip_table import MAX_BYTES, MAX_FILMSTRIPS, drilldown_of, filmstrips
+from lstpnet.reporting.html.filmstrip import FRAME_PX, FRAMES_PER_LINE
 from lstpnet.reporting.ranking import own_lines
 from lstpnet.reporting.rows import Row, grouped, section_key
 from lstpnet.reporting.run_facts import run_sections
@@ -161,7 +161,7 @@ def to_html(
             num_clips=sum(len(table.ids) for table in drilldown.datasets),
             strips=strips,
             strip_notes=notes,
-            strip_size=(filmstrip.FILMSTRIP_WIDTH_PX, filmstrip.FILMSTRIP_HEIGHT_PX),
+            strip_cell=(FRAME_PX, FRAMES_PER_LINE),
             style=style,
             script=script,
             policy=policy(style, script, images="data:"),

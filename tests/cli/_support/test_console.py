@@ -52,9 +52,11 @@ def test_a_bar_shows_names_as_escapes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.stderr", terminal)
     console.console.cache_clear()
     try:
-        with console.progress("predicting \x1b]0;title\x07\u202e.mp4", unit="frames") as advance:
+        with console.progress("predicting \x1b]0;title\x07\u202e{0}.mp4", unit="frames") as advance:
             advance(1, 2)
+            advance(0, 7, doing="resting [bold]", unit="clips")
     finally:
         console.console.cache_clear()
-    assert r"\u001b]0;title\u0007\u202e.mp4" in terminal.getvalue()
+    assert r"\u001b]0;title\u0007\u202e{0}.mp4" in terminal.getvalue()
+    assert "resting [bold]" in terminal.getvalue()
     assert "\x1b]0" not in terminal.getvalue()

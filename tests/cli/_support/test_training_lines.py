@@ -81,12 +81,23 @@ def test_the_prediction_of_test_clips_is_not_silent(capsys: pytest.CaptureFixtur
     ]
 
 
-def test_nothing_on_a_terminal_which_has_a_bar(
+def test_a_terminal_has_a_bar_that_moves_with_every_batch(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clock = Clock()
-    lines = TrainingLines(Recipe(name="r", frame_epochs=0, epochs=2), clock=clock)
+    clock, shown = Clock(), []
+
+    def advance(done: int, total: int, *, doing: str = "", unit: str = "") -> None:
+        shown.append((done, total, doing, unit))
+
+    lines = TrainingLines(Recipe(name="r", frame_epochs=1, epochs=2), advance=advance, clock=clock)
     clock.now = 100.0
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    lines.show(StepDone("frames", 1, 1, 4, 6, 1.0, 4.0))
     lines.show(StepDone("clips", 2, 2, 3, 6, 1.0, 4.0))
+    lines.show(ClipsPredicted(3, 10))
+    assert shown == [
+        (4, 18, "frames: epoch 1 of 1, loss 1.000", "batches"),
+        (15, 18, "clips: epoch 2 of 2, loss 1.000", "batches"),
+        (3, 10, "predicting", "clips"),
+    ]
     assert capsys.readouterr().err == ""

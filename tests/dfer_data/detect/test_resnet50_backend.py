@@ -27,6 +27,7 @@ from dfer_data.detect.backends import check_hardware
 from dfer_data.detect.resnet50_backend import fill, read_resnet50
 from dfer_data.detect.retinaface import _BACKBONES, _anchors, _network_input
 from dfer_data.errors import UsageError, WeightsError
+from dfer_data.extras import install_command
 from dfer_data.weights.fetch import fetch_weights, weights_file
 from tests.dfer_data.tiny import pictures
 
@@ -60,7 +61,8 @@ def test_what_is_not_installed_is_told_with_the_fix(
     monkeypatch.setattr(importlib.metadata, "version", _installed(versions))
     with pytest.raises(UsageError, match=message) as caught:
         check_hardware("cpu", "f32", backbone="resnet50")
-    assert "pip install 'dfer[resnet50]' in a separate environment (docs/how-to/detectors.md)" in str(caught.value)
+    command = install_command("resnet50", is_here=False)
+    assert f"{command} in a separate environment (docs/how-to/detectors.md)" in str(caught.value)
 
 
 def test_builds_of_torch_that_do_not_fit_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,6 +72,10 @@ def test_a_clip_frame_by_frame(prepared: Prepared) -> None:
     assert picture.shape == (768, 768, 3)
     frame = dataset.read_clip("happy/single.mp4", size_px=192)[5].transpose(1, 2, 0)
     assert np.abs(picture[192:360, 192:384].astype(int) - frame[:168]).mean() < 1
+    few = clip_picture(dataset, "happy/single.mp4", num_frames=6)
+    assert few.shape == (2 * 192, 768, 3)
+    assert (few[192:, 384:] == 0).all()
+    assert few[192:, :384].any()
     with pytest.raises(UsageError, match="has no faces"):
         clip_picture(dataset, "sad/none.mp4")
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import re
 from pathlib import Path
 
@@ -54,6 +55,13 @@ def part(page: str, name: str) -> str:
     return page.split(f'<section id="{name}">')[1].split("<h2>")[1]
 
 
+def test_the_page_keeps_the_end_of_the_path_for_a_withdrawal(look: VideoLook, page: str) -> None:
+    (content,) = re.findall('<meta name="dfer-video" content="([^"]*)">', page[:4000])
+    assert content.endswith("/a &lt;b&gt;.mp4")
+    assert not content.startswith("/")
+    assert look.path.resolve().as_posix().endswith("/" + html.unescape(content))
+
+
 def test_persons_cuts_and_the_subject_are_on_the_page(look: VideoLook, page: str) -> None:
     assert (len(look.tracks), look.cuts) == (3, (TWO_HEADS, TWO_HEADS + WALL))
     assert look.subject is not None
@@ -77,6 +85,15 @@ def test_each_sampler_shows_its_sixteen_frames(pictures: VideoPictures, page: st
         assert [cell.frame for cell in sample.cells] == (TWO_HEADS + WALL + expected).tolist()
         assert f"frames {' '.join(map(str, sample.rows))} of {ONE_HEAD}" in samplers
     assert samplers.count("<img ") == 16 * len(pictures.samples)
+
+
+def test_another_number_of_sampled_frames(look: VideoLook, tmp_path: Path) -> None:
+    pictures = pictures_of(look, num_sampled=7)
+    assert {len(sample.cells) for sample in pictures.samples} == {7}
+    write_video_page(tmp_path / "look.html", look, pictures)
+    samplers = part((tmp_path / "look.html").read_text(encoding="utf-8"), "samplers")
+    assert "The 7 test frames that each sampler takes" in samplers
+    assert "Left out: segments-8x2, which cannot take 7 frames." in samplers
 
 
 def test_landmarks_are_drawn_where_the_template_has_them(pictures: VideoPictures) -> None:

@@ -208,7 +208,7 @@ def test_baked_frames_are_not_passed_off_as_others(tmp_path: Path) -> None:
         224,
         224,
     )
-    with pytest.raises(UsageError, match=r"sixteen baked frames per clip \(segments-8x2, edge\), not 16 of uniform"):
+    with pytest.raises(UsageError, match=r"16 stored frames per clip \(segments-8x2, edge\), not 16 of uniform"):
         FaceClipDataset(tmp_path / "baked", fold=1, draw=FrameDraw(sampler="uniform"))
 
 

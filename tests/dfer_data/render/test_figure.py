@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import pytest
 
 from dfer_data.errors import UsageError
+from dfer_data.extras import install_command
 from dfer_data.render.figure import new_figure
 
 
 def test_without_matplotlib_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(UsageError, match=r"matplotlib.*pip install 'dfer\[report\]'"):
+    with pytest.raises(UsageError, match=re.escape(f"not installed: {install_command('report')}")):
         new_figure(2, 1)
 
 

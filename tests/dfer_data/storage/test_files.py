@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dfer_data.errors import UsageError
-from dfer_data.storage.files import atomic_file, refuse_unwritable, write_atomically
+from dfer_data.storage.files import atomic_file, refuse_unwritable, sync_folder, write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -54,3 +54,16 @@ def test_a_folder_that_takes_no_file_is_refused(tmp_path: Path) -> None:
     assert names(tmp_path) == []
     with pytest.raises(UsageError, match=r"cannot write into .*none: .*name another folder"):
         refuse_unwritable(tmp_path / "none")
+
+
+def test_folders_are_not_synced_where_none_can_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on Windows, where opening a folder fails for lack of permission."""
+
+    def refuse(path: Path, flags: int) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(PermissionError):
+        sync_folder(tmp_path)
+    monkeypatch.delattr(os, "O_DIRECTORY")
+    sync_folder(tmp_path)

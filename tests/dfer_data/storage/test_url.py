@@ -20,6 +20,7 @@ from dfer_cli.main import main
 from dfer_data import open_dataset, read_clip
 from dfer_data.config import Request, Revision, TaskShare
 from dfer_data.errors import ConfigMismatchError, DferError, LockedError, RemoteError, UsageError
+from dfer_data.extras import install_command
 from dfer_data.inspection.verify import verify
 from dfer_data.preparation.output_folder import discard
 from dfer_data.preparation.request import ResolvedRequest, resolve_request
@@ -335,7 +336,7 @@ def test_a_lock_of_a_process_of_this_machine_holds_while_it_lives(
     ("url", "code", "words"),
     [
         ("xyz://faces/x", 2, "xyz://faces/x cannot be opened: one of abfs://, abfss://, az://, gcs://, gs://, "),
-        ("gs://faces/x", 2, "gs://faces/x needs a package: pip install 'dfer[remote]'"),
+        ("gs://faces/x", 2, f"gs://faces/x needs a package: {install_command('remote')}"),
         ("s3://nobody/x", 2, "s3://nobody/x/.lock.json cannot be written: The specified bucket does not exist"),
     ],
 )
@@ -366,7 +367,7 @@ def test_without_the_extra_a_url_is_one_line(
     ):
         assert main(line) == 2
         (error,) = capsys.readouterr().err.splitlines()
-        assert error.startswith("error: s3://faces/x needs a package: pip install 'dfer[remote]'")
+        assert error.startswith(f"error: s3://faces/x needs a package: {install_command('remote')}")
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import torch
 
 from dfer_data import open_dataset, read_clip
 from dfer_data.errors import CorruptDataError, CorruptShardError, RemoteError, UsageError
+from dfer_data.extras import install_command
 from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw
 from dfer_data.loading.loader import ClipLoader
 from dfer_data.storage import url_cache as remote
@@ -120,7 +122,7 @@ def test_no_dataset_there(bucket: Bucket) -> None:
 
 
 def test_a_store_whose_package_is_missing(empty_cache: Path) -> None:
-    with pytest.raises(UsageError, match=r"gs://faces/x needs a package: pip install"):
+    with pytest.raises(UsageError, match=re.escape(f"gs://faces/x needs a package: {install_command('remote')}")):
         open_dataset("gs://faces/x")
 
 

@@ -15,7 +15,7 @@ from lstpnet.batches.recipe_clips import frame_draw
 from lstpnet.checkpoints.export import description
 from lstpnet.checkpoints.onnx_model import _LATER, _SETTINGS
 from lstpnet.checkpoints.open_model import CHANGEABLE
-from lstpnet.evaluation.frame_attention import sees_stored_frames
+from lstpnet.evaluation.frame_attention import sees_default_frames
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.prediction.video import _window_frames
 from lstpnet.protocol import PRESETS, placement
@@ -34,8 +34,8 @@ def test_every_reader_of_clips_gets_the_placement() -> None:
 
 
 def test_the_filmstrip_of_stored_frames_is_for_counted_frames_alone() -> None:
-    assert sees_stored_frames(Recipe(name="a"))
-    assert not sees_stored_frames(BY_TIME)
+    assert sees_default_frames(Recipe(name="a"))
+    assert not sees_default_frames(BY_TIME)
 
 
 def test_windows_of_a_video_show_the_same_instants_at_any_rate() -> None:

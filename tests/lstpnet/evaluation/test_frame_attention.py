@@ -15,7 +15,7 @@ from dfer_data.errors import CorruptDataError, UsageError
 from lstpnet.checkpoints.export import fold_batch_norms
 from lstpnet.checkpoints.trained_run import load_trained
 from lstpnet.evaluation.clip_logits import predict_attending, predict_clips
-from lstpnet.evaluation.frame_attention import frame_weights, logits_and_weights, sees_stored_frames, why_no_attention
+from lstpnet.evaluation.frame_attention import frame_weights, logits_and_weights, sees_default_frames, why_no_attention
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.prediction.attention_figure import FIGURE_WIDTH_PX, FOOT_PX, HEAD_PX, ROW_PX, draw_attention
 from lstpnet.prediction.video import Person, WindowPrediction
@@ -110,7 +110,7 @@ def test_a_run_keeps_it_for_every_test_clip_with_a_face(validated: Done) -> None
 def test_a_run_without_it_is_written_as_ever(crops: Path, tmp_path: Path, changes: dict[str, str]) -> None:
     """With another sampler the frames of a filmstrip are not those that the model saw."""
     experiment = make_experiment(crops, quick(epochs=1, frame_epochs=0, **changes), fold=3, seed=0)
-    assert not sees_stored_frames(experiment.recipe) or "temporal" in changes
+    assert not sees_default_frames(experiment.recipe) or "temporal" in changes
     done = train(experiment, tmp_path)
     assert "attention" not in pd.read_parquet(done.folder / "predictions.parquet").columns
     runs, _ = load_runs([done.folder])
@@ -149,11 +149,11 @@ def test_it_comes_back_as_it_was_written_and_damage_is_named(plain: Done, tmp_pa
         read_predictions(tmp_path, info)
 
 
-def person(*, num_moments: int, num_shown: int) -> Person:
+def person(*, num_moments: int, num_shown: int, num_frames: int) -> Person:
     """Windows of which the first `num_shown` have their frames; frame 3 gets half of the attention."""
-    shares = np.full(16, 0.5 / 15, np.float32)
+    shares = np.full(num_frames, 0.5 / (num_frames - 1), np.float32)
     shares[3] = 0.5
-    frames = np.full((16, 3, 40, 40), 200, np.uint8)
+    frames = np.full((num_frames, 3, 40, 40), 200, np.uint8)
     of_classes = np.array([0.9, 0.1], np.float32)
     moments = [
         WindowPrediction(float(i), i + 1.0, of_classes, shares, frames if i < num_shown else None)
@@ -162,13 +162,19 @@ def person(*, num_moments: int, num_shown: int) -> Person:
     return Person(0, tuple(moments), ())
 
 
-@pytest.mark.parametrize("num_shown", [1, 3])
-def test_the_picture_has_a_line_a_window_and_pales_what_gets_little(tmp_path: Path, num_shown: int) -> None:
+@pytest.mark.parametrize(("num_shown", "num_frames", "cell_px"), [(1, 16, 72), (3, 16, 72), (2, 8, 72), (2, 24, 48)])
+def test_the_picture_has_a_line_a_window_and_pales_what_gets_little(
+    tmp_path: Path, num_shown: int, num_frames: int, cell_px: int
+) -> None:
     path = tmp_path / "p.png"
-    draw_attention(person(num_moments=4, num_shown=num_shown), ("a$b$", "_c"), path, title="$v$.mp4")
+    shown = person(num_moments=4, num_shown=num_shown, num_frames=num_frames)
+    draw_attention(shown, ("a$b$", "_c"), path, title="$v$.mp4")
     picture = cv2.imread(str(path))
     assert picture is not None
     assert picture.shape == (HEAD_PX + num_shown * ROW_PX + FOOT_PX, FIGURE_WIDTH_PX, 3)
     for row in range(num_shown):
-        cells = picture[HEAD_PX + row * ROW_PX + 36, 140 + 36 :: 72][:16].mean(axis=1)
-        assert np.abs(cells - [255 - (255 - 200) * (1.0 if i == 3 else 16 * 0.5 / 15) for i in range(16)]).max() < 2
+        middle = HEAD_PX + row * ROW_PX + 72 - cell_px // 2
+        cells = picture[middle, 140 + cell_px // 2 :: cell_px][:num_frames].mean(axis=1)
+        pale = num_frames * 0.5 / (num_frames - 1)
+        expected = [255 - (255 - 200) * (1.0 if i == 3 else pale) for i in range(num_frames)]
+        assert np.abs(cells - expected).max() < 2

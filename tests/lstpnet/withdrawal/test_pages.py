@@ -32,6 +32,24 @@ def test_the_sheets_of_a_comparison_of_detectors_go_with_it(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("video", "is_shown"),
+    [
+        ("videos/happy/a&lt;b&gt;.mp4", True),
+        ("more/videos/happy/a&lt;b&gt;.mp4", True),
+        ("videos/sad/a&lt;b&gt;.mp4", False),
+    ],
+)
+def test_a_look_at_a_video_shows_the_clip_with_its_path(video: str, is_shown: bool, tmp_path: Path) -> None:
+    path = tmp_path / "look.html"
+    head = f'<meta name="generator" content="dfer 0.1.0"><meta name="dfer-video" content="{video}">'
+    path.write_text(f"<html><head>{head}<title>a&lt;b&gt;.mp4: dfer look</title>")
+    page = page_at(path, Names(["happy/a<b>"]), DFEW)
+    assert page is not None
+    assert page.kind == "page of `dfer look`"
+    assert page.files == ((path,) if is_shown else ())
+
+
+@pytest.mark.parametrize(
     ("document", "is_shown"),
     [
         ({"page": "index.html", "sheets": [{"name": "class-1-happy", "shown": ["00014", "00015"]}]}, True),

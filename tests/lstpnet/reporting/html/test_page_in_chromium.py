@@ -16,7 +16,7 @@ from dfer_data.inspection.dataset_page import write_gallery
 from dfer_data.render.visible import visible
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.html.clip_table import softmax
-from lstpnet.reporting.html.filmstrip import FILMSTRIP_HEIGHT_PX, FILMSTRIP_WIDTH_PX
+from lstpnet.reporting.html.filmstrip import FRAME_PX
 from lstpnet.reporting.html.page import to_html
 from lstpnet.runs import find_runs, load_runs
 from tests.lstpnet.conftest import Done
@@ -270,11 +270,8 @@ def test_a_clip_opens_with_its_frames_and_what_the_runs_say(browser: Browser, fo
         assert lines.count() == 2  # with the attention under each
         for number, image in enumerate(lines.all()):
             image.evaluate("image => image.decode()")
-            assert image.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [
-                FILMSTRIP_WIDTH_PX,
-                FILMSTRIP_HEIGHT_PX,
-            ]
-            alt = f"Frames {8 * number + 1} to {8 * number + 8} of the sixteen of clip {button.inner_text()}"
+            assert image.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [8 * FRAME_PX, 2 * FRAME_PX]
+            alt = f"Frames {8 * number + 1} to {8 * number + 8} of the 16 of clip {button.inner_text()}"
             assert image.get_attribute("alt") == alt
         meters = page.locator(".detail meter")
         assert meters.count() == len(NAMES)

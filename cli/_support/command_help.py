@@ -1,0 +1,125 @@
+"""How `--help` looks, and what an unknown command answers: the classes of all commands and groups."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+_MAX_HELP_WIDTH = 120
+_NO_BREAK = "\N{NON-BREAKING HYPHEN}"
+_PLAIN_TYPES = (("<list[str]>", "<str>"), ("<list[Path]>", "<path>"), ("<list[int]>", "<int>"), (" range>", ">"))
+_SYNONYMS = {
+    "align": "prepare",
+    "audit": "verify",
+    "crop": "prepare",
+    "detect": "look",
+    "download": "weights fetch",
+    "extract": "prepare",
+    "fit": "train",
+    "help": "--help",
+    "infer": "predict",
+    "inference": "predict",
+    "preprocess": "prepare",
+    "score": "report",
+    "split": "folds",
+    "test": "evaluate",
+    "version": "--version",
+    "view": "look",
+}
+"""Words of other tools -> what dfer calls it."""
+
+
+class HelpCommand(TyperCommand):
+    """A command whose `--help` groups options under headings and is as wide as the terminal, up to 120 columns."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        context = {"max_content_width": _MAX_HELP_WIDTH} | (settings.pop("context_settings", None) or {})
+        super().__init__(*args, context_settings=context, **settings)
+
+    def get_help(self, ctx: Any) -> str:
+        """Return the whole help; its lines break between words, never inside a name with hyphens."""
+        return str(super().get_help(ctx)).replace(_NO_BREAK, "-")
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write a section of help per panel: arguments, general options, then panels in the order of their options."""
+        sections: dict[str, list[tuple[str, str]]] = {"Arguments": [], "Options": []}
+        for item in self.get_params(ctx):
+            title = "Arguments" if item.param_type_name == "argument" else "Options"
+            panel = getattr(item, "rich_help_panel", None) or title
+            if record := item.get_help_record(ctx):
+                sections.setdefault(panel, []).append(_plain_record(*record))
+        for panel, records in sections.items():
+            if records:
+                with formatter.section(panel):
+                    formatter.write_dl(records)
+
+
+class HelpGroup(TyperGroup):
+    """A group of commands that names the nearest command, in any group, for one that does not exist."""
+
+    def get_help(self, ctx: Any) -> str:
+        """Return the whole help, as HelpCommand does."""
+        return str(super().get_help(ctx)).replace(_NO_BREAK, "-")
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command of the first argument; ends with a usage error that suggests others for an unknown one."""
+        name = args[0]
+        if not ctx.resilient_parsing and not name.startswith("-") and self.get_command(ctx, name) is None:
+            root = ctx.find_root()
+            prefix = ctx.command_path.removeprefix(root.info_name or "").strip()
+            commands = suggestions(name, list(command_paths(root.command)), prefix=prefix)
+            words = ", or: ".join(f"{root.info_name} {command}" for command in commands)
+            hint = f"did you mean: {words}" if commands else f"`{ctx.command_path} --help` lists the commands"
+            ctx.fail(f"No such command {name!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+
+def command_group(words: str) -> typer.Typer:
+    """Return an empty group of commands with its one line of help."""
+    return typer.Typer(cls=HelpGroup, no_args_is_help=True, rich_markup_mode=None, help=words)
+
+
+def _plain_record(names: str, text: str) -> tuple[str, str]:
+    """Return a line of help without Python's words for types and without doubled brackets."""
+    for word, plain in _PLAIN_TYPES:
+        names = names.replace(word, plain)
+    text = re.sub(r"\[default: \((.+?)\)(?=[;\]])", r"[default: \1", text)
+    text = re.sub(r"\bx>=(\d+)", r"at least \1", text).replace("  [", " [")
+    return names, unbroken(text)
+
+
+def unbroken(text: str) -> str:
+    """Return text for help in which no name with hyphens may be broken over two lines; `get_help` restores them."""
+    return re.sub(r"(?<=[\w-])-(?=\w)|(?<!\w)-(?=-)", _NO_BREAK, text)
+
+
+def command_paths(group: Any, *, prefix: str = "") -> Iterator[str]:
+    """Yield every command of a group and of the groups in it, such as `train` and `model export`."""
+    for name, command in group.commands.items():
+        if isinstance(command, TyperGroup):
+            yield from command_paths(command, prefix=f"{prefix}{name} ")
+        else:
+            yield f"{prefix}{name}"
+
+
+def suggestions(name: str, commands: list[str], *, prefix: str = "") -> list[str]:
+    """Return the commands that an unknown one may mean, the best first.
+
+    These are, in this order: the same word in any group, a word of other tools, and similar spellings, those below
+    `prefix` first.
+    """
+    word = name.lower().replace("_", "-")
+    same = [command for command in commands if command.split()[-1] == word]
+    if same or (same := [_SYNONYMS[word]] if word in _SYNONYMS else []):
+        return same
+    own = [command for command in commands if command.startswith(f"{prefix} ")] if prefix else commands
+    for candidates in (own, commands):
+        names = {command.split()[-1]: command for command in reversed(candidates)}
+        if similar := get_close_matches(word, [*names], n=2, cutoff=0.65):
+            return [names[match] for match in similar]
+    return []

@@ -1,0 +1,85 @@
+"""The help of every command fits 80 columns and is plain English; unknown commands get a next step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import typer
+
+from dfer_cli._support.command_help import command_paths, suggestions
+from dfer_cli.main import app, main
+from tests.test_english import PATTERN
+
+ROOT: Any = typer.main.get_command(app)
+COMMANDS = list(command_paths(ROOT))
+
+
+def helps(command: Any, context: Any) -> Iterator[tuple[str, Any, str]]:
+    """Path, command and help of a command and of all commands below it."""
+    yield context.command_path, command, command.get_help(context)
+    for name, child in getattr(command, "commands", {}).items():
+        yield from helps(child, child.context_class(child, info_name=name, parent=context))
+
+
+@pytest.fixture(scope="module")
+def texts() -> list[tuple[str, Any, str]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", "80")
+        found = list(helps(ROOT, ROOT.context_class(ROOT, info_name="dfer")))
+    assert len(found) == len(COMMANDS) + 5  # dfer itself and four groups
+    return found
+
+
+def test_every_help_fits_80_columns_and_cuts_nothing(texts: list[tuple[str, Any, str]]) -> None:
+    for path, command, text in texts:
+        lines = text.splitlines()
+        assert max(map(len, lines)) <= 80, path
+        commands = lines[lines.index("Commands:") :] if "Commands:" in lines else []
+        assert not [line for line in commands if line.endswith("...")], path
+        words = text.split()
+        for item in command.params:
+            if item.param_type_name == "option" and not item.hidden:
+                assert all(name in words for name in item.opts), f"{path} {item.name}"
+
+
+def test_every_help_is_plain(texts: list[tuple[str, Any, str]]) -> None:
+    for path, command, text in texts:
+        joined = " ".join(text.split())
+        assert not any(line.endswith("-") for line in text.splitlines() if "  --" in line), path
+        assert not PATTERN.search(joined), path
+        assert not [word for word in ("<list[", " range>", "default: (", "x>=") if word in text], path
+        named = [item for item in command.params if item.param_type_name == "argument"]
+        assert all(item.metavar and item.help for item in named), path
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        ("export", "did you mean: dfer model export"),
+        ("prepair dfew", "did you mean: dfer prepare"),
+        ("model exprot x", "did you mean: dfer model export"),
+        ("model train", "did you mean: dfer train"),
+        ("fetch", "did you mean: dfer weights fetch"),
+        ("show", "did you mean: dfer recipes show"),
+        ("download", "did you mean: dfer weights fetch"),
+        ("version", "did you mean: dfer --version"),
+        ("nonsense", "`dfer --help` lists the commands"),
+        ("weights nonsense", "`dfer weights --help` lists the commands"),
+    ],
+)
+def test_an_unknown_command_gets_a_next_step(words: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words.split()) == 2
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err.splitlines()[-1].split("; ", 1)[1]) == ("", hint)
+
+
+def test_a_word_of_several_groups_names_all_of_them() -> None:
+    assert suggestions("list", COMMANDS) == ["detectors list", "model list", "recipes list", "weights list"]
+    assert suggestions("lst", COMMANDS, prefix="recipes") == ["recipes list"]
+    known = {*COMMANDS, "--help", "--version"}
+    from dfer_cli._support.command_help import _SYNONYMS
+
+    assert set(_SYNONYMS.values()) <= known
+    assert _SYNONYMS.keys().isdisjoint(command.split()[-1] for command in COMMANDS)
