@@ -1,6 +1,6 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help settings-docs lock-deps setup demo test dist installed soak lint type gpu-wheels gpu-check gpu-tables bench clean
+.PHONY: help docs settings-docs lock-deps setup demo test dist installed soak lint type gpu-wheels gpu-check gpu-tables bench clean
 
 BIN := .venv/bin
 # Succeeds for a Python 3.11-3.13 that can make virtual environments (Debian splits that off as python3-venv).
@@ -44,6 +44,7 @@ lock-deps: setup  ## requirements*.lock: the hashes of the versions in constrain
 	$(PIP) install --quiet -c constraints.txt uv
 	printf '%s\n' $(TORCH_NEEDS) | $(LOCK) --extra dev -o requirements.lock -
 	printf '%s\n' $(TORCH_NEEDS) | $(LOCK) --extra train -o requirements-train.lock -
+	$(subst 3.11 ,3.11.5 ,$(LOCK)) --extra docs -o requirements-docs.lock  # as its packages require
 
 demo: .venv/.runs  ## rendered heads -> face clips -> training -> WAR/UAR table, in build/demo
 	@rm -rf build/demo
@@ -73,7 +74,15 @@ lint: setup  ## ruff and the import rules
 type: setup  ## mypy, strict
 	$(BIN)/mypy cli dfer_data lstpnet tests benchmarks examples .ci/check_wheel.py
 
-settings-docs: setup  ## docs/settings.md from the declared settings
+.venv/.docs: .venv/.installed requirements-docs.lock
+	$(PIP) install --quiet --no-compile --no-deps --require-hashes -r requirements-docs.lock
+	@touch $@
+
+# No request to another host: what is built here, works without a network and from a folder.
+docs: .venv/.docs  ## the documentation site, in build/site (open index.html)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --site-dir build/site
+
+settings-docs: setup  ## docs/reference/settings.md from the declared settings
 	$(BIN)/python -m tests.settings_docs
 
 # A machine with a GPU and no package index: its own torch, numpy, pandas and OpenCV, and these.

@@ -249,7 +249,7 @@ def summary(files: Sequence[Results]) -> str:
     return _paragraph(
         f"On {results.machine}, `dfer train` at full width, in bf16 and batches of {rows[0]['batch']}, takes these "
         f"clips per second, reading included: {plain}; compiled, with the clips cached on the GPU, {compiled}. "
-        "[docs/training.md](docs/training.md#speed-on-a-gpu) has all figures."
+        "[docs/benchmarks.md](docs/benchmarks.md#training-on-a-gpu) has all figures."
     )
 
 

@@ -70,8 +70,8 @@ def compare(
 ) -> None:
     """Compare detectors on the same frames of your videos.
 
-    It shows hit rate, agreement, jitter, range of scale, different subjects and speed; docs/detectors.md defines each.
-    Exit code 3 if a video cannot be read; the others are compared.
+    It shows hit rate, agreement, jitter, range of scale, different subjects and speed; docs/how-to/detectors.md defines
+    each. Exit code 3 if a video cannot be read; the others are compared.
     """
     from dfer_data.detector_comparison import files
     from dfer_data.detector_comparison.run import compare_detectors as run

@@ -2,7 +2,7 @@
 
 A policy has a random formula for training and a formula for testing that gives one or more views. A separate rule
 covers clips with fewer frames than are read, 16 by default. Every protocol line names policy and rule;
-docs/protocol.md draws them.
+docs/reference/sampling.md draws them.
 """
 
 from __future__ import annotations

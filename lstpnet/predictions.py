@@ -18,7 +18,7 @@ CHECKPOINTS = ("last", "best", "refit", "test-best")
 epochs as `best`; `test-best` was chosen on the test clips, so its figures are too high."""
 CONTROL_NAMES = ("", "repeated-frame", "shuffled-frames")
 """How the test frames were changed; empty: unchanged."""
-SCORES_NOTE = "scores are expressions as annotators label them, not felt emotion; see docs/intended-use.md"
+SCORES_NOTE = "scores are expressions as annotators label them, not felt emotion; see docs/explanation/intended-use.md"
 """Goes with predictions for videos."""
 _SHARES_ATOL = 1e-2
 

@@ -1,8 +1,8 @@
 """Evaluation protocols by name: how a paper's code treats clips, frames, epochs and folds to get its figures.
 
 A preset sets the recipe keys of sampler, placement, short clips, filter and selection, and no key of the training
-(`NOT_SET`). A run that uses another value deviates; its protocol line lists preset and deviations. docs/protocol.md has
-the sources, and the arithmetic that shows the protocol behind published figures.
+(`NOT_SET`). A run that uses another value deviates; its protocol line lists preset and deviations.
+docs/explanation/protocol.md has the sources, and the arithmetic that shows the protocol behind published figures.
 """
 
 from __future__ import annotations
@@ -87,7 +87,10 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
         preset.name: preset
         for preset in (
             _preset(
-                "default", size_px=None, averaging="mean of folds and pooled, both shown", source="docs/protocol.md"
+                "default",
+                size_px=None,
+                averaging="mean of folds and pooled, both shown",
+                source="docs/explanation/protocol.md",
             ),
             _preset(
                 "lstpnet",

@@ -1,4 +1,4 @@
-"""Recipe: every setting of a training run. recipe_files.py reads recipes; docs/settings.md lists all keys."""
+"""Recipe: every setting of a training run. recipe_files.py reads recipes; docs/reference/settings.md lists all keys."""
 
 from __future__ import annotations
 

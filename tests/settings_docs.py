@@ -1,4 +1,4 @@
-"""docs/settings.md, written from the declared settings: `make settings-docs`, checked by tests/cli/_support."""
+"""docs/reference/settings.md, from the declared settings: `make settings-docs`, checked by tests/cli/_support."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lstpnet.recipe import FoldSettings, Recipe, TrainingSettings
 from lstpnet.reporting.group_settings import GroupSettings
 from tests.workspace import ROOT
 
-PATH = ROOT / "docs/settings.md"
+PATH = ROOT / "docs/reference/settings.md"
 _HEAD = """# Settings
 
 Every setting, from the place where it is declared (`make settings-docs` writes this page). A setting is given as an
 option (`--det-size 960`), as `--set det_size_px=960`, in `dfer.toml` (prepare, and the data of train) or in a recipe
-file (train). An option beats `--set`, which beats a file, which beats the default. What is written stays in the folder
-of a dfer.toml, unless an option says otherwise ([security.md](security.md)). `dfer prepare dfew --set help` prints the
-table. Options marked with `*` are not shown by `--help`.
+file (train). An option beats `--set`, which beats a file, which beats the default. The folder of a dfer.toml holds its
+output, unless an option says otherwise ([Files from strangers](../explanation/security.md)).
+`dfer prepare dfew --set help` prints the table. Options marked with `*` are not shown by `--help`.
 
 From Python: `dfer_data.prepare("dfew", det_size_px=960)` and
 `lstpnet.train("prepared/dfew-retinaface", fold=3, overrides={"epochs": 10})`.
@@ -30,7 +30,7 @@ _MODEL = settings_of(ModelSettings).values()
 
 
 def settings_page() -> str:
-    """Return the text of docs/settings.md."""
+    """Return the text of docs/reference/settings.md."""
     parts = [_HEAD]
     parts.append("## dfer prepare\n\npixels: whether it changes pixels, landmarks or tracks of the prepared dataset.\n")
     for panel, items in _by_panel([item for kind in PREPARE_SETTINGS for item in settings_of(kind).values()]).items():

@@ -1,4 +1,4 @@
-"""Phrases that do not come back: docstrings, comments, messages and help are plain English."""
+"""Phrases that do not come back: docstrings, comments, messages, help and documentation are plain English."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ BANNED = (
     r"\bas it comes\b",
 )
 PATTERN = re.compile("|".join(f"(?:{phrase})" for phrase in BANNED))
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 CODE = sorted(path for top in ("cli", "dfer_data", "lstpnet", "benchmarks") for path in (ROOT / top).rglob("*.py"))
 
 
@@ -41,4 +42,12 @@ def test_code_speaks_plainly(path: Path) -> None:
         if token.type in (tokenize.STRING, tokenize.COMMENT):
             text = " ".join(token.string.split())
             found += [f"line {token.start[0]}: {match.group()!r}" for match in PATTERN.finditer(text)]
+    assert found == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_documentation_speaks_plainly(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    flat = re.sub(r"\s", " ", text)  # as long as the text, so that a place gives its line
+    found = [f"line {text.count(chr(10), 0, match.start()) + 1}: {match.group()!r}" for match in PATTERN.finditer(flat)]
     assert found == []

@@ -119,4 +119,4 @@ def test_examples_are_short_and_plain(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert not PATTERN.search(" ".join(text.split()))
     assert path.suffix != ".py" or len([line for line in text.splitlines() if line]) <= 60
-    assert path.name in (ROOT / "docs/loading.md").read_text(encoding="utf-8")
+    assert path.name in (ROOT / "docs/how-to/read-clips.md").read_text(encoding="utf-8")

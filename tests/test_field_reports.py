@@ -10,7 +10,7 @@ import pytest
 
 from tests.workspace import ROOT
 
-_TEXT = (ROOT / "docs/field-reports.md").read_text(encoding="utf-8")
+_TEXT = (ROOT / "docs/explanation/field-reports.md").read_text(encoding="utf-8")
 _HEADER = ["report", "symptom", "tried how", "verdict"]
 _VERDICTS = {"right", "mended in [Unreleased]", "said, not mended", "not dfer's"}
 _REPORT = re.compile(r"\[([\w.-]+/[\w.-]+)#(\d+)\]\(https://github\.com/([\w.-]+/[\w.-]+)/(?:issues|pull)/(\d+)\)")

@@ -27,7 +27,7 @@ RESNET50_PACKAGES: Mapping[str, str] = MappingProxyType(
     {"torch": "", "torchvision": "", "retinaface-pytorch": "0.0.7"}  # 0.0.8 requires a torch of 2021
 )
 """Distributions that the ResNet-50 needs -> the only version that works; empty: any version."""
-RESNET50_DOCS = "docs/detectors.md"
+RESNET50_DOCS = "docs/how-to/detectors.md"
 _DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 _MAX_SHAPES = 16  # compiled shapes that OpenVINO keeps
 

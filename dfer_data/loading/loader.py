@@ -48,7 +48,8 @@ class ClipLoader:
         shuffles: give each epoch its own order; else keep the dataset's order, and the last batch may have one clip.
         num_threads: threads that read ahead; 0 reads a batch when it is requested.
         ahead: number of batches to read ahead.
-        rank, world_size: the part of each step to read; see `epoch_order.steps`.
+        rank: which part of each step to read, of `world_size`; see `epoch_order.steps`.
+        world_size: number of parts.
         pins: use page-locked buffers, for copies to a GPU.
         shares: (num_classes,) share of each class in an epoch, `epoch_order.resampled`; None: every clip once.
         cache: decoded frames of this dataset (`open_cache`), which several loaders may share; None: decode each time.

@@ -152,7 +152,7 @@ def prepare(
         on_event: receives the events: planned, started, videos started and done, progress, workers lost.
         on_wait: receives the holder of a lock behind a URL while it is watched.
         **settings: any other setting of `dfer prepare`, such as `det_size_px=960`, `align="box"` or `workers=4`;
-            docs/settings.md lists them.
+            docs/reference/settings.md lists them.
 
     Returns:
         The result, with the contents of dataset.json. Failed clips are in its counts and in ledger.jsonl.

@@ -1,4 +1,4 @@
-"""Names, columns and version of a prepared dataset's files; docs/formats.md describes them byte by byte."""
+"""Names, columns and version of a prepared dataset's files; docs/reference/formats.md describes them byte by byte."""
 
 from __future__ import annotations
 

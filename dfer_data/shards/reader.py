@@ -132,7 +132,7 @@ class ShardReader:
         return len(self.clip_offsets) - 1
 
     def tensor(self, name: str) -> npt.NDArray[Any]:
-        """Return an entire index tensor; docs/formats.md lists the names."""
+        """Return an entire index tensor; docs/reference/formats.md lists the names."""
         return self._tensors[name]
 
     def num_frames(self, row: int) -> int:

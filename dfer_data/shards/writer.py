@@ -1,7 +1,7 @@
 """Write one shard: a safetensors file of aligned faces and their measurements. reader.py reads it.
 
 The JPEG (or pixel) payload is the last tensor, so everything before it, the index, is read and checked at once. The
-file is streamed together from finished videos on disk (staging.py). docs/formats.md describes every field.
+file is streamed together from finished videos on disk (staging.py). docs/reference/formats.md describes every field.
 """
 
 from __future__ import annotations

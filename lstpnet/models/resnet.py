@@ -133,7 +133,7 @@ class TemporalResNet18(nn.Module):
 
     Attributes:
         recomputes: in training, store only the input of each block and recompute the activations for the gradients:
-            less memory, more time (docs/models.md), and the same numbers.
+            less memory, more time (docs/benchmarks.md), and the same numbers.
     """
 
     def __init__(self, width_multiplier: float = 1.0, *, attention: str = "tce") -> None:

@@ -15,8 +15,8 @@ The model has clips and trainings as crossed random effects:
 trainings' figures, the second and the third. `V3`, what is left of each clip in each training after both, is the third.
 So V1 - V3 + V2 is the variance, with Satterthwaite's degrees of freedom: t intervals and t tests. The trainings' part
 comes from each seed's mean over the folds, so it also holds where a seed affects all folds alike. Sources: Searle,
-Casella and McCulloch, Variance Components (1992), 4.3; Satterthwaite, Biometrics Bulletin 2 (1946). docs/protocol.md
-states the measured error and power.
+Casella and McCulloch, Variance Components (1992), 4.3; Satterthwaite, Biometrics Bulletin 2 (1946). docs/benchmarks.md
+has the measured error and power.
 """
 
 from __future__ import annotations

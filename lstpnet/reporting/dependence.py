@@ -4,7 +4,7 @@
 
 The order of a dataset's ids is a fact of the dataset: `official.json` holds it with its evidence, run.json holds the
 verdict of the lag-1 test on the whole prepared dataset, and `dfer inspect` prints that test. Without both, the labels
-of the runs' own test clips are tested. docs/protocol.md states how often the intervals of each unit hold the truth.
+of the runs' own test clips are tested. docs/benchmarks.md has how often the intervals of each unit hold the truth.
 """
 
 from __future__ import annotations

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from dfer_data.sources.official_counts import IdOrder
 
 FEW_CLIPS = 50
-"""A group with fewer clips is marked and gets no intervals, which would be too narrow (docs/report.md)."""
+"""A group with fewer clips is marked and gets no intervals, which would be too narrow (docs/benchmarks.md)."""
 ALL = "(all)"
 """Row of all clips, for comparison."""
 _NO_FACE = "NO_FACE"

@@ -23,7 +23,7 @@ from lstpnet.reporting.significance import Float64s
 ALL_PAIRS_UP_TO = 6
 """Up to this number of systems, every pair is tested; beyond it, all are tested against one system."""
 LEAST_SEEDS = 3
-"""With two seeds, the test errs too rarely to find anything (docs/protocol.md): there is no p."""
+"""With two seeds, the test errs too rarely to find anything (docs/benchmarks.md): there is no p."""
 Answer = Literal["A", "B", "undecided", "no test"]
 
 

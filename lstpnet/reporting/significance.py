@@ -3,7 +3,7 @@
 Clips that hang together (of one film, source or person) are right or wrong together and carry less information than
 their number suggests. The bootstrap therefore draws whole units (dependence.py): single clips where nothing is known to
 hang together, blocks of neighbouring ids over all classes of a fold where neighbours are alike, people where ids name
-them. docs/protocol.md states the coverage measured by simulation.
+them. docs/benchmarks.md has the coverage measured by simulation.
 """
 
 from __future__ import annotations

@@ -208,7 +208,7 @@ def test_what_cannot_be_predicted_is_told_in_one_line(plain: Done, tmp_path: Pat
 
 
 def test_a_note_says_what_scores_are(plain: Done, tmp_path: Path, capsys: Capture) -> None:
-    note = "scores are expressions as annotators label them, not felt emotion; see docs/intended-use.md"
+    note = "scores are expressions as annotators label them, not felt emotion; see docs/explanation/intended-use.md"
     (tmp_path / "junk.mp4").write_bytes(b"<html>")
     line = ["predict", str(tmp_path / "junk.mp4"), "--model", str(plain.folder)]
     assert main([*line, "--json"]) == 3

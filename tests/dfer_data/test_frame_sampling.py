@@ -23,7 +23,7 @@ from dfer_data.frame_sampling import (
 )
 from tests.workspace import ROOT
 
-DOCS = ROOT / "docs/protocol.md"
+DOCS = ROOT / "docs/reference/sampling.md"
 IN_ORDER = sorted(SAMPLERS.keys() - {"m3dfel"})
 """Policies whose frames never go back in time."""
 Indices = npt.NDArray[np.int32]

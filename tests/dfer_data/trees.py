@@ -71,5 +71,5 @@ MADE: dict[str, Callable[[Path, Path], Path]] = {
 
 def make_tree(name: str, root: Path, *, heads: Path) -> Path:
     """Write the tree of an adapter; a new one needs a shape in dfer_data/synth/shapes.py, or a line above."""
-    assert name in TREES or name in MADE, f"{name} has no tree: see docs/adapters.md"
+    assert name in TREES or name in MADE, f"{name} has no tree: see docs/how-to/own-dataset.md"
     return _rendered(name, root, heads) if name in TREES else MADE[name](root, heads)

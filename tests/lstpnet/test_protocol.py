@@ -15,7 +15,7 @@ from lstpnet.recipe import Recipe
 from lstpnet.recipe_files import resolve_recipe
 from tests.workspace import ROOT
 
-DOCS = (ROOT / "docs/protocol.md").read_text(encoding="utf-8")
+DOCS = (ROOT / "docs/explanation/protocol.md").read_text(encoding="utf-8")
 NAMES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 
 

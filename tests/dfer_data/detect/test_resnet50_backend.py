@@ -62,7 +62,7 @@ def test_what_is_not_installed_is_told_with_the_fix(
     with pytest.raises(UsageError, match=message) as caught:
         check_hardware("cpu", "f32", backbone="resnet50")
     command = install_command("resnet50", is_here=False)
-    assert f"{command} in a separate environment (docs/detectors.md)" in str(caught.value)
+    assert f"{command} in a separate environment (docs/how-to/detectors.md)" in str(caught.value)
 
 
 def test_builds_of_torch_that_do_not_fit_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

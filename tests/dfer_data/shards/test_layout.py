@@ -1,4 +1,4 @@
-"""docs/formats.md is enough to read a dataset: here it is read by that page alone, without any of dfer's code."""
+"""docs/reference/formats.md is enough to read a dataset: here that page alone reads it, without any of dfer's code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import dfer_data
 from tests.dfer_data.tiny import Prepared
 from tests.workspace import ROOT
 
-TEXT = (ROOT / "docs/formats.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs/reference/formats.md").read_text(encoding="utf-8")
 DTYPES = {"I64": "<i8", "I32": "<i4", "U32": "<u4", "F32": "<f4", "U8": "|u1"}
 Tensors = dict[str, npt.NDArray[Any]]
 
@@ -117,4 +117,5 @@ def test_every_key_and_column_is_on_the_page(prepared: Prepared) -> None:
         for failure in sidecar["failures"]:
             assert all(f"`{key}`" in page for key in failure)
     document = json.loads((prepared.out / "dataset.json").read_bytes())
-    assert all(f"`{key}`" in section("`dataset.json`") + section("What a dataset is: three hashes") for key in document)
+    page = section("`dataset.json`") + section("Three hashes that identify a dataset")
+    assert all(f"`{key}`" in page for key in document)

@@ -66,7 +66,7 @@ def _one_thread() -> Iterator[None]:
 def test_every_adapter_is_in_the_catalogue_and_in_the_documentation() -> None:
     assert list(catalog()) == list(SOURCES)
     assert set(SHAPES) == {"dfew", *TREES}
-    text = (ROOT / "docs/datasets.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/reference/datasets.md").read_text(encoding="utf-8")
     for name, facts in catalog().items():
         assert f"`{name}`" in text
         assert facts.title in text
@@ -154,7 +154,7 @@ def test_adapters_are_short() -> None:
 
 
 def test_the_guides_adapter_is_short_and_works(tmp_path: Path) -> None:
-    text = (ROOT / "docs/adapters.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs/how-to/own-dataset.md").read_text(encoding="utf-8")
     (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
     assert len(code.splitlines()) < 60
     names: dict[str, Any] = {}

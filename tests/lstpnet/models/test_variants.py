@@ -52,7 +52,7 @@ def test_the_papers_network_is_the_first_and_what_it_costs_is_counted() -> None:
 
 def test_the_table_on_the_page_is_counted() -> None:
     shown = {}
-    for line in (ROOT / "docs/models.md").read_text(encoding="utf-8").splitlines():
+    for line in (ROOT / "docs/reference/models.md").read_text(encoding="utf-8").splitlines():
         if found := re.fullmatch(r"    (\S.*?)  +([\d.]+) M((?: +[\d.]+){3})", line):
             shown[found[1]] = (found[2], *found[3].split())
     assert list(shown) == list(VARIANTS)

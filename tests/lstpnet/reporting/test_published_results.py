@@ -48,7 +48,7 @@ def test_the_figures_decide_where_only_one_number_of_clips_fits(test_set: str, m
 
 def test_the_page_has_the_numbers_of_decided_rows() -> None:
     verdicts = [decided(fits(cells)) for cells in ROWS.values()]
-    page = " ".join((ROOT / "docs/protocol.md").read_text(encoding="utf-8").split())
+    page = " ".join((ROOT / "docs/explanation/protocol.md").read_text(encoding="utf-8").split())
     counts = f"Of the {len(ROWS)} rows {verdicts.count(ALL)} fit all official test clips alone and"
     assert f"{counts} {verdicts.count(FILTERED)} the clips of sixteen and more frames alone" in page
 
