@@ -7,7 +7,7 @@
 Both trees run dfer's trainer with LSTPNet at full width, each in its own process, epoch by epoch in turn; the first
 round warms up. A step is timed from the end of one to the end of the next, without saves. The ratio is base / this tree
 per round: median, minimum and maximum. CPU time (all threads) depends less on other programs than wall time, least with
-`--threads 1`. Threads sleep while they wait (OMP_WAIT_POLICY=PASSIVE). Without `--base` there is nothing to compare.
+`--threads 1`. Threads wait as `dfer train` lets them. Without `--base` there is nothing to compare.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import torch
 
 from benchmarks.loader import unpack
 from benchmarks.peers.contestant import Contestant, prepared
+from dfer_cli.main import OPENMP_SETTINGS
 from dfer_data.loading.clip_dataset import FaceClipDataset
 
 TREE = Path(__file__).resolve().parents[1]
@@ -37,7 +38,7 @@ def contest(
 ) -> dict[str, list[dict[str, Any]]]:
     """Run an epoch of each tree in turn; return the figures of each by round."""
     script = TREE / "benchmarks/peers/train_loops.py"
-    settings = {"OMP_WAIT_POLICY": "PASSIVE", "OMP_NUM_THREADS": str(num_threads)}
+    settings = {**OPENMP_SETTINGS, "OMP_NUM_THREADS": str(num_threads)}
     running = {
         name: Contestant(
             *(sys.executable, script, "ours", 0, work, *words),
