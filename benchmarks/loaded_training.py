@@ -5,10 +5,10 @@
 
 A training step is hundreds of short parallel regions, and at the end of each the first threads wait for the last one.
 `spinning` waits as PyTorch's OpenMP does by default (3 ms in a loop, then asleep), `asleep` never in a loop
-(OMP_WAIT_POLICY=PASSIVE), `dfer` as `dfer train` sets it, and `dfer --threads 1` never waits. Each way trains a quarter-wide LSTPNet in its own process, one epoch per turn; each
-round is run without further programs and then with `--busy` endless loops per core. CPU time counts all threads. Ratios
-are per round: median, minimum and maximum. `load` is the machine's load average before each turn: a round is quiet only
-if nothing else runs.
+(OMP_WAIT_POLICY=PASSIVE), `dfer` as `dfer train` sets it, and `dfer --threads 1` never waits. Each way trains a
+quarter-wide LSTPNet in its own process, one epoch per turn; each round is run without further programs and then with
+`--busy` endless loops per core. CPU time counts all threads. Ratios are per round: median, minimum and maximum. `load`
+is the machine's load average before each turn: a round is quiet only if nothing else runs.
 """
 
 from __future__ import annotations
