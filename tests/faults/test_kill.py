@@ -19,13 +19,12 @@ from dfer_data.inspection.status import dataset_status
 from tests.dfer_data import tiny
 from tests.faults.conftest import EXIT_PARTIAL, Run, Start, assert_completes, assert_only_whole_shards, write_source
 
-NUM_KILLS = 3
+NUM_KILLS = 2
 NUM_KILLS_SOAK = 50
 
 
-@pytest.mark.parametrize("num_workers", [1, 4])
-def test_any_number_of_workers_makes_the_same_bytes(start: Start, expected: dict[str, str], num_workers: int) -> None:
-    assert_completes(start(num_workers=num_workers), expected)
+def test_four_workers_make_the_same_bytes(start: Start, expected: dict[str, str]) -> None:
+    assert_completes(start(num_workers=4), expected)
 
 
 def test_the_inline_engine_makes_the_same_bytes(start: Start, expected: dict[str, str], tmp_path: Path) -> None:
