@@ -35,8 +35,8 @@ def folds(
     from dfer_data.changes.folds import make_fold_set, remove_fold_set
 
     if remove is not None:
-        if given:
-            raise UsageError("--remove removes a set, --folds makes one: use them one after the other")
+        if given or table is not None or anew:
+            raise UsageError("--remove removes a set, and the other options make one: use them one after the other")
         remove_fold_set(data, remove)
         console.say(f"{data}: the set {remove} is removed", as_json=as_json)
     elif given or table is not None or anew:

@@ -28,7 +28,7 @@ def _commands() -> list[str]:
 
 
 def _in_activated_environment(command: str, *, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run a line in a shell that was told nothing but to activate the environment, as the README says."""
+    """Run a line in a shell that has only activated the environment, as the README says."""
     line = f"source {shlex.quote(str(Path(sys.prefix) / 'bin/activate'))} && {command}"
     environment = {name: value for name, value in os.environ.items() if name != "VIRTUAL_ENV"} | {"PATH": os.defpath}
     return subprocess.run(

@@ -71,8 +71,9 @@ def read_groups(table: Path, column: str) -> dict[str, str]:
     """Return clip id -> group from the columns clip_id and `column` of a CSV. Raises UsageError."""
     read = read_csv_table(table, flag="--from")
     read.require("clip_id", column)
+    groups = {clip_id: cells[column] for _, clip_id, cells in read.by_clip()}
     read.raise_faults()
-    return {cells["clip_id"]: cells[column] for _, cells in read.rows}
+    return groups
 
 
 def _sizes(name: str, folding: OwnFolding, out: Target, groups: Mapping[str, str] | None) -> dict[str, dict[str, int]]:

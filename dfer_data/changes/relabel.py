@@ -15,7 +15,7 @@ from dfer_data.preparation.manifest import hashes_before, read_history, write_ma
 from dfer_data.preparation.plan import Plan
 from dfer_data.storage.base import OnWait
 from dfer_data.storage.changeset import Changeset
-from dfer_data.storage.csv_table import CsvTable, read_csv_table
+from dfer_data.storage.csv_table import raise_faults, read_csv_table
 
 _COLUMNS = ("label", "group")
 
@@ -56,11 +56,9 @@ def read_corrections(table: Path) -> dict[str, dict[str, str]]:
     columns = [name for name in _COLUMNS if name in read.header]
     if not columns:
         raise UsageError(f"--from {table} needs a column label, group or both; it has: {', '.join(read.header)}")
-    corrections: dict[str, dict[str, str]] = {}
-    for line, cells in read.rows:
-        if cells["clip_id"] in corrections:
-            read.faults.append(f"line {line}: clip {cells['clip_id']} is listed twice")
-        corrections[cells["clip_id"]] = {name: cells[name] for name in columns if cells[name]}
+    corrections = {
+        clip_id: {name: cells[name] for name in columns if cells[name]} for _, clip_id, cells in read.by_clip()
+    }
     read.raise_faults()
     return {clip_id: values for clip_id, values in corrections.items() if values}
 
@@ -75,7 +73,7 @@ def _check(corrections: Mapping[str, Mapping[str, str]], clips: pd.DataFrame, pl
             near = get_close_matches(name, names, n=1)
             meant = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names) or 'none'}"
             faults.append(f"{name!r} is no class; {meant}")
-    CsvTable(table, "--from", [], [], faults).raise_faults(ending="; nothing was changed")
+    raise_faults(faults, path=table, flag="--from", ending="; nothing was changed")
 
 
 def _needed(labels: Mapping[str, Mapping[str, str]], clips: pd.DataFrame, plan: Plan) -> dict[str, dict[str, str]]:

@@ -149,13 +149,10 @@ def read_subjects(path: Path) -> dict[str, int]:
     table = read_csv_table(path, flag="--subjects")
     table.require("clip_id", "track")
     subjects: dict[str, int] = {}
-    for line, cells in table.rows:
-        clip_id, track = cells["clip_id"], cells["track"]
-        if not (track.isdecimal() and len(track) <= _MAX_TRACK_DIGITS):
-            table.faults.append(f"line {line}: track {track!r} is not a number")
-        elif clip_id in subjects:
-            table.faults.append(f"line {line}: clip {clip_id} is listed twice")
+    for line, clip_id, cells in table.by_clip():
+        if cells["track"].isdecimal() and len(cells["track"]) <= _MAX_TRACK_DIGITS:
+            subjects[clip_id] = int(cells["track"])
         else:
-            subjects[clip_id] = int(track)
+            table.faults.append(f"line {line}: track {cells['track']!r} is not a number")
     table.raise_faults()
     return subjects

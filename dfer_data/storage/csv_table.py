@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -32,15 +33,33 @@ class CsvTable:
             found = ", ".join(self.header) or "none"
             raise UsageError(f"{self.flag} {self.path} has no column {' and no '.join(missing)}; it has: {found}")
 
+    def by_clip(self) -> Iterator[tuple[int, str, dict[str, str]]]:
+        """Yield line number, clip id and cells of each row; a clip that was listed before becomes a fault instead."""
+        seen: set[str] = set()
+        for line, cells in self.rows:
+            clip_id = cells["clip_id"]
+            if clip_id in seen:
+                self.faults.append(f"line {line}: clip {clip_id} is listed twice")
+            else:
+                yield line, clip_id, cells
+            seen.add(clip_id)
+
     def raise_faults(self, *, ending: str = "") -> None:
         """Raise UsageError with the first faults and the number of the others, if there are any."""
-        if self.faults:
-            more = f"; and {len(self.faults) - _SHOWN} more" if len(self.faults) > _SHOWN else ""
-            raise UsageError(f"{self.flag} {self.path}: {'; '.join(self.faults[:_SHOWN])}{more}{ending}")
+        raise_faults(self.faults, path=self.path, flag=self.flag, ending=ending)
+
+
+def raise_faults(faults: Sequence[str], *, path: Path, flag: str, ending: str = "") -> None:
+    """Raise UsageError with the first faults of a file and the number of the others, if there are any."""
+    if faults:
+        more = f"; and {len(faults) - _SHOWN} more" if len(faults) > _SHOWN else ""
+        raise UsageError(f"{flag} {path}: {'; '.join(faults[:_SHOWN])}{more}{ending}")
 
 
 def read_csv_table(path: Path, *, flag: str) -> CsvTable:
-    """Read a file; rows with another number of cells become faults. UsageError for a file that cannot be read.
+    """Read a file; rows with another number of cells become faults.
+
+    Raises UsageError for a file that cannot be read or has a column twice.
 
     Cells are as `from_spreadsheet` returns them.
     """
@@ -49,6 +68,8 @@ def read_csv_table(path: Path, *, flag: str) -> CsvTable:
     except (OSError, ValueError) as error:  # UnicodeDecodeError is a ValueError
         raise UsageError(f"{flag} {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     header = [cell.strip() for cell in lines[0][1]] if lines else []
+    if twice := sorted({name for name in header if name and header.count(name) > 1}):
+        raise UsageError(f"{flag} {path} has the column {' and the column '.join(twice)} twice")
     table = CsvTable(path, flag, header, [])
     for line, cells in lines[1:]:
         if len(cells) == len(header):

@@ -25,6 +25,7 @@ def test_sets_are_made_listed_and_removed(tmp_path: Path, capsys: Capture) -> No
     sets = json.loads(capsys.readouterr().out)["fold_sets"]
     assert sets["mine"]["folds"] == {"1": {"train": 2, "test": 2}, "2": {"train": 2, "test": 2}}
     assert main(["folds", str(out), "--folds", "2", "--remove", "mine"]) == 2
+    assert main(["folds", str(out), "--anew", "--remove", "mine"]) == 2
     assert main(["folds", str(out), "--remove", "mine"]) == 0
     assert "the set mine is removed" in capsys.readouterr().out
     assert main(["folds", str(out), "--folds", "2"]) == 2

@@ -71,5 +71,5 @@ def source_of(root: Path, *clip_ids: str) -> CropSource:
 def contents(out: Path) -> dict[str, bytes]:
     """Return the hashed files of a prepared folder, without those that tell its history."""
     names = (path for path in out.rglob("*") if path.is_file() and not path.name.startswith(".lock"))
-    told = {"README.md", "dataset.json", "history.json", "prepare.log", "summary.json"}
-    return {path.relative_to(out).as_posix(): path.read_bytes() for path in names if path.name not in told}
+    unequal = {"README.md", "dataset.json", "history.json", "prepare.log", "summary.json"}
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in names if path.name not in unequal}

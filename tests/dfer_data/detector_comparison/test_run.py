@@ -61,12 +61,12 @@ def two_heads(heads_wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 
 def test_real_videos_by_both_detectors(face_folder: Path, retinaface: DetectorUnderTest, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
+    counts: list[tuple[int, int]] = []
     dlib = ready(choice("dlib"), det_size_px=160)
     result = compare_detectors(
-        face_folder, [retinaface, dlib], sheets=tmp_path / "sheets", on_video=lambda *each: told.append(each)
+        face_folder, [retinaface, dlib], sheets=tmp_path / "sheets", on_video=lambda *each: counts.append(each)
     )
-    assert told == [(i, 7) for i in range(8)]
+    assert counts == [(i, 7) for i in range(8)]
     assert [(one.video, one.code) for one in result.unread] == [("sad/junk.mp4", "UNREADABLE")]
     clips = {clip.clip_id: clip for clip in result.clips}
     names = (
@@ -171,7 +171,7 @@ def test_a_long_video_is_compared_in_clips(
     ]
 
 
-def test_what_cannot_be_compared_is_told(tmp_path: Path, retinaface: DetectorUnderTest) -> None:
+def test_what_cannot_be_compared_is_counts(tmp_path: Path, retinaface: DetectorUnderTest) -> None:
     for folder, settings, message in [
         (tmp_path / "none", {}, "none is not a folder; give a folder of videos"),
         (tmp_path, {}, "holds no video"),

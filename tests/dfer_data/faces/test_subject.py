@@ -61,7 +61,7 @@ def test_the_file_of_choices_may_have_more_columns(tmp_path: Path) -> None:
         ("x,y\n", "has no column clip_id and no track"),
         (
             "clip_id,track\na,first\na,1\na,2\n",
-            r"line 2: track 'first' is not a number; line 4: clip a is listed twice",
+            r"line 2: track 'first' is not a number; line 3: clip a is listed twice; line 4",
         ),
         ("clip_id,track\na,-1\n", "line 2: track '-1' is not a number"),
         ("", "has no column clip_id and no track"),

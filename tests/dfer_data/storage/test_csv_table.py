@@ -28,6 +28,18 @@ def test_faults_are_collected_and_the_first_are_shown(tmp_path: Path) -> None:
         table.require("a", "clip_id", "b")
 
 
+def test_a_clip_or_a_column_that_comes_twice_is_a_fault(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("clip_id,label\na,x\nb,y\na,z\n")
+    table = read_csv_table(path, flag="--from")
+    assert [(line, clip_id) for line, clip_id, _ in table.by_clip()] == [(2, "a"), (3, "b")]
+    with pytest.raises(UsageError, match=r"line 4: clip a is listed twice$"):
+        table.raise_faults()
+    path.write_text("clip_id,label,label\na,x,y\n")
+    with pytest.raises(UsageError, match=r"t.csv has the column label twice$"):
+        read_csv_table(path, flag="--from")
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe\x00", b'"open\n'])
 def test_what_is_no_csv_is_one_line(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "t.csv"

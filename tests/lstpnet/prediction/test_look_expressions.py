@@ -24,11 +24,11 @@ def test_every_person_that_is_followed_for_long_enough_has_expressions(tmp_path:
     assert [len(track) for track in look.tracks] == [30, 30, 5, 5]
     recipe = Recipe(name="own", size_px=48, input_norm="none", precision="f32")
     opened = OpenedModel(Brightness(), ("dark", "bright"), recipe, is_synthetic)
-    told: list[int] = []
-    expressions = expressions_of(look, look.tracks, opened, model=Path("runs/x"), device=CPU, on_progress=told.append)
+    counts: list[int] = []
+    expressions = expressions_of(look, look.tracks, opened, model=Path("runs/x"), device=CPU, on_progress=counts.append)
     assert {number: person.windows[0][2] for number, person in expressions.persons.items()} == {0: "dark", 1: "bright"}
-    assert told == sorted(told)
-    assert told[-1] == 60
+    assert counts == sorted(counts)
+    assert counts[-1] == 60
     assert sum(share for _, share in expressions.persons[0].means) == pytest.approx(1)
     assert bool(expressions.warning) == is_synthetic
     assert expressions.model_name == "runs/x"
