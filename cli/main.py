@@ -20,6 +20,7 @@ from .demo import demo
 from .detectors import detectors_app
 from .doctor import doctor
 from .evaluate import evaluate, features
+from .export import export
 from .folds import folds
 from .inspect import inspect
 from .look import look
@@ -54,7 +55,7 @@ app = typer.Typer(
     epilog=unbroken(_COMPLETION),
 )
 for _command in (
-    *(prepare, status, verify, inspect, look, folds, relabel, remove, compact),
+    *(prepare, status, verify, inspect, look, export, folds, relabel, remove, compact),
     *(train, sweep, report, evaluate, features, predict, datasets, synth, demo, doctor),
 ):
     app.command(cls=HelpCommand)(_command)

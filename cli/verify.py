@@ -1,4 +1,4 @@
-"""`dfer verify`: find damage in a prepared dataset, or in a run."""
+"""`dfer verify`: find damage in a prepared dataset, in an export of one, or in a run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ def verify(
     root: Annotated[
         str,
         typer.Argument(
-            metavar="FOLDER", help="Folder or URL of a prepared dataset; folder of a run, or of several runs."
+            metavar="FOLDER",
+            help="Folder or URL of a prepared dataset; folder of an export, of a run, or of several runs.",
         ),
     ],
     deep: Annotated[
@@ -55,11 +56,12 @@ def verify(
     *,
     given: dict[str, Any],
 ) -> None:
-    """Check a prepared dataset, or a run, against its hashes.
+    """Check a prepared dataset, an export or a run against its hashes.
 
     Lists every damaged file; exit code 4 if there is one. With --against official, also lists expected and found
     numbers and every clip that differs; exit code 1 if any does.
     """
+    from dfer_data.exchange.manifest import is_exported
     from lstpnet.verify_run import runs_to_verify
 
     if against not in (None, "official"):
@@ -69,10 +71,16 @@ def verify(
             raise UsageError("--against compares a prepared dataset, not a run")
         _verify_runs(runs, data=data, deep=deep, seal=seal, device=device, as_json=as_json, given=given)
         return
+    is_export = is_exported(root)
     options = [("--data", data is not None), ("--seal", seal), ("--device", device is not None)]
     options += [(item.flag, name in given) for name, item in settings_of(CodeSettings).items()]
     if flags := [flag for flag, is_given in options if is_given]:
         raise UsageError(f"{', '.join(flags)}: for the folder of a run, and {root} is none")
+    if is_export:
+        if against is not None:
+            raise UsageError("--against compares a prepared dataset, not an export")
+        _verify_export(root, as_json=as_json)
+        return
     _verify_dataset(root, deep=deep, against=against, as_json=as_json)
 
 
@@ -105,6 +113,26 @@ def _verify_dataset(root: str, *, deep: bool, against: str | None, as_json: bool
         _print_comparison(comparison, as_json=as_json)
         if not comparison.is_equal:
             raise typer.Exit(ExitCode.FAILED)
+
+
+def _verify_export(root: str, *, as_json: bool) -> None:
+    """Hash every file of an export and print what differs; exit code 4 if anything does."""
+    from dfer_data.exchange.manifest import EXPORT_NAME, verify_export
+
+    if not (Path(root) / EXPORT_NAME).is_file():
+        raise UsageError(f"{root} is an export that was not finished; run the same `dfer export` again")
+    with console.progress("verifying", unit="files") as advance:
+        result = verify_export(Path(root), on_file=advance)
+    if as_json:
+        console.print_json({"root": root, "intact": not result.damages, **asdict(result)})
+    for name, fault in result.damages:
+        console.say(f"damaged: {name}: {fault}", as_json=as_json)
+    state = f"{len(result.damages)} faults" if result.damages else "intact"
+    console.say(f"{root}: {state} ({result.num_files} files, all hashed)", as_json=as_json)
+    if result.damages:
+        next_step = "remove files that are not part of it; the same `dfer export` repairs the rest"
+        console.say(f"next: {next_step}", as_json=as_json)
+        raise typer.Exit(ExitCode.DAMAGED)
 
 
 def _verify_runs(

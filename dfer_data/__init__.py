@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dfer_data.exchange.run import export as export
     from dfer_data.inspection.verify import verify as verify
     from dfer_data.loading.clip_dataset import FaceClipDataset as FaceClipDataset
     from dfer_data.loading.clip_dataset import FrameDraw as FrameDraw
@@ -31,6 +32,7 @@ _LAZY = {
     "FrameDraw": "dfer_data.loading.clip_dataset",
     "PreparedDataset": "dfer_data.loading.prepared",
     "collate": "dfer_data.loading.clip_dataset",
+    "export": "dfer_data.exchange.run",
     "open_dataset": "dfer_data.loading.prepared",
     "prepare": "dfer_data.preparation.run",
     "read_clip": "dfer_data.loading.prepared",
@@ -43,6 +45,7 @@ __all__ = [
     "FrameDraw",
     "PreparedDataset",
     "collate",
+    "export",
     "open_dataset",
     "prepare",
     "read_clip",

@@ -148,6 +148,17 @@ class ShardReader:
         """Return the stored bytes of a frame, uint8 (n,): JPEG, or pixels with `clips16`. Raises what `frame` does."""
         return self._stored_clip(row, clip_id).frame(index)
 
+    def jpegs(self, row: int, indices: Sequence[int], *, clip_id: str = "") -> list[bytes]:
+        """Return the stored bytes of several frames of a clip, read together. Raises what `frame` does."""
+        clip = self._stored_clip(row, clip_id)
+        return [clip.frame(index).tobytes() for index in indices]
+
+    def frame_bytes(self, row: int) -> list[int]:
+        """Return the number of stored bytes of each frame of the clip in `row`."""
+        first, last = int(self.clip_offsets[row]), int(self.clip_offsets[row + 1])
+        lengths: list[int] = np.diff(self._offsets[first : last + 1]).tolist()
+        return lengths
+
     def frame(self, row: int, index: int, *, clip_id: str = "") -> Image:
         """Return stored frame `index` of the clip in `row` as (H, W, 3) uint8 RGB.
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Literal
 
 from dfer_data.errors import CorruptDataError, DferError, UsageError
+from dfer_data.exchange.manifest import EXPORT_NAME, EXPORT_WORK
+from dfer_data.exchange.withdraw import delete_export, exported_clips, is_export_of, withdraw_from_export
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.shards.layout import CARD_NAME, CLIPS_NAME, DATASET_NAME, PLAN_NAME
 from dfer_data.sources.registry import SOURCES
@@ -49,6 +51,8 @@ class Copy:
     """What is deleted, in this order."""
     names: Names = field(default_factory=lambda: Names(()), repr=False, compare=False)
     """The withdrawn clips."""
+    data: Path | str = ""
+    """Of an export: the prepared dataset."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +95,7 @@ def find_copies(
     own = Path(data).resolve() if isinstance(data, Path) or "://" not in str(data) else None
     paths = {path.parent.resolve() / path.name: path for root in roots for path in paths_below(root)}
     paths = {real: path for real, path in paths.items() if real not in skipped and not (own and _is_below(real, own))}
-    copies = list(_copies(list(paths.values()), names, about, on_file))
+    copies = list(_copies(list(paths.values()), names, about, data, on_file))
     parts = {path for copy in copies for path in copy.files if path != copy.path}
     return sorted((copy for copy in copies if copy.path not in parts), key=lambda copy: copy.path)
 
@@ -127,12 +131,18 @@ def _is_below(path: Path, folder: Path) -> bool:
     return path == folder or path.is_relative_to(folder)
 
 
-def _copies(paths: Collection[Path], names: Names, about: OfDataset, on_file: OnFile) -> Iterator[Copy]:
-    """Yield the copies among paths: datasets and runs first, then files that belong to neither."""
+def _copies(
+    paths: Collection[Path], names: Names, about: OfDataset, data: Path | str, on_file: OnFile
+) -> Iterator[Copy]:
+    """Yield the copies among paths: datasets, exports and runs first, then files that belong to none."""
     datasets = {path.parent for path in paths if path.name in (DATASET_NAME, PLAN_NAME)}
     for folder in sorted(datasets):
         yield from _dataset_copy(folder, names, about)
-    rest = sorted(path for path in paths if path not in datasets and not datasets.intersection(path.parents))
+    exports = {path.parent for path in paths if path.name in (EXPORT_NAME, EXPORT_WORK)} - datasets
+    for folder in sorted(exports):
+        yield from _export_copy(folder, names, about, data)
+    whole = datasets | exports
+    rest = sorted(path for path in paths if path not in whole and not whole.intersection(path.parents))
     runs = {path.parent for path in rest if path.name == RUN_NAME}
     for folder in sorted(runs):
         yield from _run_copy(folder, names, about)
@@ -155,6 +165,26 @@ def _dataset_copy(folder: Path, names: Names, about: OfDataset) -> Iterator[Copy
         texts = [_text(folder / name) for name in (PLAN_NAME, CLIPS_NAME) if (folder / name).is_file()]
         if any(text is not None and names.are_in_text(text) for text in texts):
             yield Copy(folder, kind, "leave", "it is not finished, or damaged: finish it and remove the clips from it")
+
+
+def _export_copy(folder: Path, names: Names, about: OfDataset, data: Path | str) -> Iterator[Copy]:
+    """Yield an export that holds or names the clips; one of another state of the dataset cannot be reduced."""
+    if not (folder / EXPORT_NAME).is_file():
+        yield Copy(folder, "export", "leave", "it is not finished: finish or delete it, and run the same command again")
+        return
+    try:
+        dataset, clip_ids = exported_clips(folder)
+        number = sum(map(names.has, clip_ids))
+        if dataset != about.dataset or not number:
+            return
+        if is_export_of(folder, open_dataset(data)):
+            yield Copy(folder, "export", "rewrite", f"{number} clips", names=names, data=data)
+        elif about.is_users_own:
+            yield Copy(folder, "export", "leave", "its clips have the same ids: are they the same videos?")
+        else:
+            yield Copy(folder, "export", "delete", "it is of another state of the dataset; make it again", data=data)
+    except (DferError, OSError) as error:
+        yield Copy(folder, "export", "leave", f"it cannot be searched: {error}")
 
 
 def _run_copy(folder: Path, names: Names, about: OfDataset) -> Iterator[Copy]:
@@ -214,6 +244,12 @@ def _withdraw(copy: Copy) -> Done:
     try:
         if copy.action == "leave":
             return Done(copy, "left", copy.note)
+        if copy.kind == "export":
+            if copy.action == "delete":
+                delete_export(copy.path)
+                return Done(copy, "deleted", copy.note)
+            number = withdraw_from_export(copy.path, copy.names.clip_ids, open_dataset(copy.data))
+            return Done(copy, "rewritten", f"{number} clips")
         if copy.action == "delete":
             for path in copy.files:
                 path.unlink(missing_ok=True)

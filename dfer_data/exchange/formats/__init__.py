@@ -1,0 +1,1 @@
+"""The formats of `dfer export`, one file per format."""

@@ -1,0 +1,422 @@
+"""Export clips of a prepared dataset: resumable, and with the same bytes every time."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from dfer_data.errors import ConfigMismatchError, CorruptDataError, UsageError
+from dfer_data.exchange.base import ExportFormat, Piece
+from dfer_data.exchange.clip_source import ClipSource
+from dfer_data.exchange.export_card import export_card
+from dfer_data.exchange.manifest import (
+    EXPORT_CLIPS_NAME,
+    EXPORT_NAME,
+    EXPORT_VERSION,
+    EXPORT_WORK,
+    SUMS_NAME,
+    file_fault,
+    parse_sums,
+    read_export,
+    sealed,
+    sums_bytes,
+)
+from dfer_data.exchange.registry import format_class
+from dfer_data.exchange.selection import ExportClip, Selection, select
+from dfer_data.exchange.settings import ExportSettings
+from dfer_data.loading.prepared import PreparedDataset, open_dataset
+from dfer_data.shards.dataset_card import dataset_card
+from dfer_data.storage.csv_text import csv_text, spreadsheet_cell
+from dfer_data.storage.files import atomic_file, canonical_json, read_regular, refuse_unwritable, write_atomically
+from dfer_data.storage.folder_lock import hold_lock
+
+_REQUEST, _LOG = f"{EXPORT_WORK}/request.json", f"{EXPORT_WORK}/finished"
+_COMMON_FILES = 6  # labels.json, clips.csv, README.md, DATASET.md, SHA256SUMS, export.json
+_WORKERS = min(8, os.cpu_count() or 1)
+OnClip = Callable[[int, int], None]
+"""Called with the number of finished clips, and of all."""
+Hashes = dict[str, str]
+"""Path below the export -> sha256."""
+
+
+@dataclass(frozen=True)
+class ExportSummary:
+    """What an export holds."""
+
+    out: str
+    format: str
+    num_clips: int
+    num_frames: int
+    num_files: int
+    num_bytes: int
+    """Bytes of all files; an estimate for an export that was only planned."""
+    num_new_files: int
+    """Files that this call wrote; the others were there."""
+    num_without_face: int
+    """Clips of the folds without a face, which are not in the export."""
+    num_skipped: int
+    """Clips without a label or fold, left out by `unlisted="skip"`."""
+    num_without_sound: int
+    """Clips that are not in the export because they have no sound; 0 for formats without sound."""
+
+
+def export(
+    root: Path | str,
+    *,
+    format: str,
+    out: Path | str,
+    fold: str | int = "all",
+    fold_set: str = "official",
+    frames: str | int = "all",
+    label_order: str | Path = "",
+    media: str = "frames",
+    paths: str = "relative",
+    unlisted: str = "refuse",
+    on_clip: OnClip = lambda done, total: None,
+) -> ExportSummary:
+    """Export the clips of a prepared dataset to the folder `out`, as `dfer export` does.
+
+    Args:
+        root: folder or URL of the prepared dataset.
+        format: name of the format; see `ExportSettings` for this and the further settings.
+        out: a new or empty folder, or one where the same export was interrupted, which is resumed.
+        fold: `all`, or numbers of folds.
+        fold_set: name of the set of folds.
+        frames: `all`, or 16: the frames that are tested.
+        label_order: order of the classes.
+        media: of videomae: `frames` or `mp4`.
+        paths: `relative` or `absolute`.
+        unlisted: `refuse` or `skip` clips that lists cannot hold.
+        on_clip: called after each clip.
+
+    Raises UsageError for a request that cannot be met, ConfigMismatchError for a folder with another export,
+    LockedError, CorruptDataError, OSError when the disk fails.
+    """
+    values: dict[str, Any] = {"fold": str(fold), "frames": str(frames), "label_order": str(label_order)}
+    values |= {"fold_set": fold_set, "media": media, "paths": paths, "unlisted": unlisted}
+    settings = ExportSettings(format=format, **values)
+    return run_export(root, settings, Path(out), on_clip=on_clip)
+
+
+def plan_export(root: Path | str, settings: ExportSettings, out: Path) -> ExportSummary:
+    """Return what `run_export` would write, and about how many bytes; write nothing. Raises what it raises."""
+    dataset = open_dataset(root)
+    exporter = exporter_of(dataset, settings, out)
+    _refuse_foreign(out, _request(dataset, exporter), dataset)
+    num_bytes, num_files = _planned_bytes(exporter)
+    return _summary(exporter, dataset, out, num_files=num_files, num_bytes=num_bytes, num_new_files=num_files)
+
+
+def run_export(
+    root: Path | str, settings: ExportSettings, out: Path, *, on_clip: OnClip = lambda done, total: None
+) -> ExportSummary:
+    """Export clips, or finish or repair an export of the same request; see `export`."""
+    dataset = open_dataset(root)
+    exporter = exporter_of(dataset, settings, out)
+    request = _request(dataset, exporter)
+    _refuse_foreign(out, request, dataset)
+    with held_export(out):
+        _refuse_foreign(out, request, dataset)
+        write_atomically(out / _REQUEST, canonical_json(request))
+        before = finished_files(out)
+        _refuse_full_disk(out, exporter, before)
+        hashes, num_new = write_pieces(exporter, out, before, on_clip=on_clip)
+        return finish_export(exporter, dataset, out, request, hashes, num_new=num_new)
+
+
+def exporter_of(
+    dataset: PreparedDataset,
+    settings: ExportSettings,
+    out: Path,
+    *,
+    without: Collection[str] = (),
+    numbers: Mapping[str, int] | None = None,
+) -> ExportFormat:
+    """Return what writes an export; `numbers`: label numbers, in place of those of the settings."""
+    kind = format_class(settings.format)
+    chosen = select(
+        dataset,
+        settings,
+        needs_lists=kind.needs_lists,
+        needs_sound=kind.needs_sound,
+        without=without,
+        numbers=numbers,
+    )
+    source = ClipSource(dataset, only_16=settings.frames == "16")
+    return kind(chosen, source, dataset=str(dataset.document["dataset"]), root=out.resolve().as_posix())
+
+
+def _request(dataset: PreparedDataset, exporter: ExportFormat) -> dict[str, Any]:
+    """Return what decides the bytes of an export; the order of classes as their numbers, which a file may give."""
+    document, settings = dataset.document, exporter.selection.settings
+    return {
+        "version": EXPORT_VERSION,
+        "settings": {**asdict(settings), "label_order": ""},
+        "label_numbers": dict(exporter.selection.numbers),
+        "dataset": str(document["dataset"]),
+        "dataset_sha256": str(document["sha256"]),
+        "out": exporter.root if settings.paths == "absolute" else "",
+    }
+
+
+def _refuse_foreign(out: Path, request: Mapping[str, Any], dataset: PreparedDataset) -> None:
+    """Raise unless a folder is new, empty, or holds this export, finished or not."""
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"--out {out} is a file; choose another folder")
+    inside = out.resolve()
+    if inside == dataset.root.resolve() or inside.is_relative_to(dataset.root.resolve()):
+        raise UsageError(f"--out {out} is in the prepared dataset, whose files are all known; choose another folder")
+    if (out / EXPORT_NAME).is_file():
+        document = read_export(out)
+        if document.get("withdrawn_clips"):
+            raise ConfigMismatchError(
+                f"{out} is an export that clips were withdrawn from; choose another --out, and delete this folder"
+            )
+        _refuse_difference(out, document["request"], request)
+    elif (out / _REQUEST).is_file():
+        try:
+            stored = json.loads(read_regular(out / _REQUEST))
+        except ValueError as error:
+            raise CorruptDataError(f"{out / _REQUEST} was changed; delete {out} and export again") from error
+        _refuse_difference(out, stored, request)
+    elif out.is_dir() and (names := sorted(os.listdir(out))) and names != [EXPORT_WORK]:
+        raise UsageError(f"--out {out} is not empty (it has {names[0]}); choose a new folder")
+
+
+def _refuse_difference(out: Path, stored: Any, request: Mapping[str, Any]) -> None:
+    if stored == request:
+        return
+    old = {**stored, **stored.get("settings", {})} if isinstance(stored, dict) else {}
+    new = {**request, **request["settings"]}
+    names = [name for name in new if name != "settings" and old.get(name) != new[name]]
+    words = ", ".join(f"{name} {old.get(name)!s:.40} there, {new[name]!s:.40} now" for name in names)
+    raise ConfigMismatchError(f"{out} holds another export ({words}); choose another --out, or delete the folder")
+
+
+@contextmanager
+def held_export(out: Path) -> Iterator[None]:
+    """Hold the lock of an export; its work folder goes when the export is finished."""
+    out.mkdir(parents=True, exist_ok=True)
+    refuse_unwritable(out)
+    (out / EXPORT_WORK).mkdir(exist_ok=True)
+
+    def in_use(holder: str) -> str:
+        return f"{out} is in use by {holder}; wait for it, or choose another --out"
+
+    with hold_lock(out / EXPORT_WORK / "lock", in_use=in_use):
+        yield
+    if (out / EXPORT_NAME).is_file():
+        shutil.rmtree(out / EXPORT_WORK, ignore_errors=True)
+
+
+def finished_files(out: Path) -> Hashes:
+    """Return the files of pieces that are finished, as their hashes say; those of a kill may be cut."""
+    hashes: Hashes = {}
+    for name in (SUMS_NAME, _LOG):
+        if (out / name).is_file():
+            hashes |= parse_sums(read_regular(out / name), is_cut=True)
+    return hashes
+
+
+def _planned_bytes(exporter: ExportFormat) -> tuple[int, int]:
+    """Return about how many bytes and files an export has."""
+    num_bytes, num_files = exporter.num_table_bytes(), len(list(exporter.tables())) + _COMMON_FILES
+    for piece in exporter.pieces():
+        num_bytes += exporter.num_bytes(piece)
+        num_files += len(piece.names) + len(piece.links)
+    return num_bytes, num_files
+
+
+def _refuse_full_disk(out: Path, exporter: ExportFormat, before: Hashes) -> None:
+    """Raise UsageError if the disk has clearly too little space for what is missing."""
+    if before:
+        return
+    needed, free = _planned_bytes(exporter)[0], shutil.disk_usage(out).free
+    if needed > free:
+        raise UsageError(
+            f"--out {out} needs about {needed / 1e9:.1f} GB, its disk has {free / 1e9:.1f} GB; choose another disk"
+        )
+
+
+def write_pieces(
+    exporter: ExportFormat, out: Path, before: Hashes, *, on_clip: OnClip = lambda done, total: None
+) -> tuple[Hashes, int]:
+    """Write the pieces that are missing or differ from their hash; return all hashes, and how many files are new."""
+    hashes: Hashes = {}
+    num_done, num_new, total = 0, 0, len(exporter.selection.clips)
+    with (out / _LOG).open("ab") as log, ThreadPoolExecutor(_WORKERS) as pool:
+        running: deque[tuple[Piece, Future[tuple[Hashes, bool]]]] = deque()
+        try:
+            for number, piece in enumerate(exporter.pieces()):
+                running.append((piece, pool.submit(_piece, exporter, piece, out, before, number)))
+                if len(running) > 4 * _WORKERS:
+                    num_new += _collect(running, hashes, log)
+                    num_done += len(piece.clips)
+                    on_clip(min(num_done, total), total)
+            while running:
+                num_done += len(running[0][0].clips)
+                num_new += _collect(running, hashes, log)
+                on_clip(min(num_done, total), total)
+        except BaseException:
+            for _, future in running:
+                future.cancel()
+            raise
+    return hashes, num_new
+
+
+def _collect(running: deque[tuple[Piece, Future[tuple[Hashes, bool]]]], hashes: Hashes, log: IO[bytes]) -> int:
+    """Wait for the oldest piece and log its hashes; return how many files it wrote."""
+    _, future = running.popleft()
+    own, is_new = future.result()
+    hashes |= own
+    if is_new:
+        log.write(sums_bytes(own))
+        log.flush()
+    return len(own) if is_new else 0
+
+
+def _piece(exporter: ExportFormat, piece: Piece, out: Path, before: Hashes, number: int) -> tuple[Hashes, bool]:
+    """Write a piece unless it is there; return its hashes, and whether it was written."""
+    names = [*piece.names, *(new for _, new in piece.links)]
+    if all(name in before for name in names) and not any(file_fault(out, name, before[name]) for name in names):
+        return {name: before[name] for name in names}, False
+    work = out / EXPORT_WORK / f"{number:08d}"
+    shutil.rmtree(work, ignore_errors=True)
+    hashes: Hashes = {}
+    folders: set[str] = set()
+    for name, content in exporter.files(piece):
+        if (folder := name.rpartition("/")[0]) not in folders:
+            (work / folder).mkdir(parents=True, exist_ok=True)
+            folders.add(folder)
+        with open(work / name, "wb") as file:
+            file.write(content)
+        hashes[name] = hashlib.sha256(content).hexdigest()
+    if piece.folder and not (out / piece.folder).exists():
+        (out / piece.folder).parent.mkdir(parents=True, exist_ok=True)
+        (work / piece.folder).rename(out / piece.folder)
+    else:
+        for name in hashes:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            (work / name).replace(out / name)
+    for name, new in piece.links:
+        _link(out / name, out / new)
+        hashes[new] = hashes[name]
+    shutil.rmtree(work, ignore_errors=True)
+    return hashes, True
+
+
+def _link(path: Path, new: Path) -> None:
+    """Give a file a second name; a copy where the disk has no hard links."""
+    new.parent.mkdir(parents=True, exist_ok=True)
+    new.unlink(missing_ok=True)
+    try:
+        os.link(path, new)
+    except OSError:
+        shutil.copyfile(path, new)
+
+
+def finish_export(
+    exporter: ExportFormat,
+    dataset: PreparedDataset,
+    out: Path,
+    request: Mapping[str, Any],
+    hashes: Hashes,
+    *,
+    num_new: int,
+    withdrawn: int = 0,
+) -> ExportSummary:
+    """Write tables, cards and hashes, and export.json last; after a withdrawal without hashes of the dataset."""
+    sha256 = "" if withdrawn else str(dataset.document["sha256"])
+    for name, blocks in (*exporter.tables(), *_common_tables(exporter, dataset, sha256)):
+        hashes[name] = _write_table(out / name, blocks)
+        num_new += 1
+    sums = sums_bytes(hashes)
+    write_atomically(out / SUMS_NAME, sums)
+    document = {
+        "version": EXPORT_VERSION,
+        "format": exporter.name,
+        "request": {**request, "dataset_sha256": sha256},
+        "content_sha256": "" if withdrawn else dataset.identity().content_sha256,
+        "synthetic": bool(dataset.document["synthetic"]),
+        "folds": list(exporter.selection.folds),
+        "num_clips": len(exporter.selection.clips),
+        "sums_sha256": hashlib.sha256(sums).hexdigest(),
+        **({"withdrawn_clips": withdrawn} if withdrawn else {}),
+    }
+    write_atomically(out / EXPORT_NAME, sealed(document))
+    facts = [(out / name).stat() for name in (*hashes, SUMS_NAME, EXPORT_NAME)]
+    num_bytes = sum({(fact.st_dev, fact.st_ino): fact.st_size for fact in facts}.values())  # hard links once
+    return _summary(exporter, dataset, out, num_files=len(facts), num_bytes=num_bytes, num_new_files=num_new)
+
+
+def _common_tables(
+    exporter: ExportFormat, dataset: PreparedDataset, sha256: str
+) -> Iterator[tuple[str, Iterable[bytes]]]:
+    """Yield what every export holds: labels, clips and cards."""
+    numbers = {name: exporter.selection.numbers[name] for name in exporter.selection.class_names}
+    yield "labels.json", [json.dumps(numbers, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"]
+    yield EXPORT_CLIPS_NAME, clips_csv(exporter)
+    card = export_card(exporter, dataset.document, dataset_sha256=sha256)
+    yield "README.md", [card.encode()]
+    if sha256:
+        yield "DATASET.md", [dataset_card(dataset.document).encode()]
+
+
+def clips_csv(exporter: ExportFormat) -> Iterator[bytes]:
+    """Yield the lines of clips.csv: each clip of the dataset, its path in the export, or why it has none."""
+    yield from (csv_text([row]).encode() for row in _clip_rows(exporter.selection, exporter.path_of))
+
+
+def _clip_rows(chosen: Selection, path_of: Callable[[ExportClip], str]) -> Iterator[list[object]]:
+    yield ["clip_id", "path", "label", "label_number", "num_frames", *(f"fold_{fold}" for fold in chosen.folds), "note"]
+    blanks = [""] * len(chosen.folds)
+    for clip in sorted(chosen.clips, key=lambda clip: clip.clip_id):
+        path = path_of(clip)
+        splits = [clip.splits.get(fold, "") for fold in chosen.folds]
+        number = "" if clip.number is None else clip.number
+        note = "" if path else f"sound: {clip.audio}"
+        cells = [spreadsheet_cell(clip.clip_id), spreadsheet_cell(path), spreadsheet_cell(clip.label or "")]
+        yield [*cells, number, clip.num_frames, *splits, note]
+    for clip_id in sorted(chosen.without_face):
+        yield [spreadsheet_cell(clip_id), "", "", "", 0, *blanks, "no face"]
+    for clip_id in sorted(chosen.skipped):
+        yield [spreadsheet_cell(clip_id), "", "", "", 0, *blanks, "no label, or in none of the folds"]
+
+
+def _write_table(path: Path, blocks: Iterable[bytes]) -> str:
+    """Write a file atomically in blocks; return its sha256."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    digest = hashlib.sha256()
+    with atomic_file(path) as file:
+        for block in blocks:
+            file.write(block)
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _summary(
+    exporter: ExportFormat, dataset: PreparedDataset, out: Path, *, num_files: int, num_bytes: int, num_new_files: int
+) -> ExportSummary:
+    chosen = exporter.selection
+    silent = [clip for clip in chosen.clips if exporter.needs_sound and not exporter.path_of(clip)]
+    return ExportSummary(
+        out=str(out),
+        format=exporter.name,
+        num_clips=len(chosen.clips) - len(silent),
+        num_frames=sum(clip.num_frames for clip in chosen.clips),
+        num_files=num_files,
+        num_bytes=num_bytes,
+        num_new_files=num_new_files,
+        num_without_face=len(chosen.without_face),
+        num_skipped=len(chosen.skipped),
+        num_without_sound=len(silent),
+    )
