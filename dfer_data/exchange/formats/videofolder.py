@@ -12,6 +12,8 @@ from dfer_data.exchange.selection import ExportClip
 class VideoFolder(ExportFormat):
     """train/ and test/ of one fold, or fold-K/train/ and fold-K/test/ of several.
 
+    `datasets` drops file_name and reads a column of ids such as 00001 as numbers, so the name of the file is repeated.
+
     A video is written once; its names in further folds are hard links where the disk has them, else copies.
     """
 
@@ -37,9 +39,9 @@ class VideoFolder(ExportFormat):
         for fold in self.selection.folds:
             for split in SPLITS:
                 clips = list(self.selection.of_split(fold, split))
-                rows = [(_file_name(clip), clip.label, clip.number, clip.clip_id) for clip in clips]
+                rows = [(_file_name(clip), clip.label, clip.number, _file_name(clip)) for clip in clips]
                 if rows:
-                    header = ("file_name", "label", "label_number", "clip_id")
+                    header = ("file_name", "label", "label_number", "clip_file")
                     yield f"{self._folder(fold)}{split}/metadata.csv", csv_of([header, *rows])
 
     def path_of(self, clip: ExportClip) -> str:
@@ -51,7 +53,8 @@ class VideoFolder(ExportFormat):
         folder = f"THIS_FOLDER/{self._folder(self.selection.folds[0])}".rstrip("/")
         return (
             f'```python\nfrom datasets import load_dataset\ndata = load_dataset("videofolder", data_dir="{folder}")'
-            "\n```\n\nRows have `video`, `label` (the name), `label_number` and `clip_id`. The frames of the videos "
+            "\n```\n\nRows have `video`, `label` (the name), `label_number` and `clip_file`, the end of "
+            "`path` in clips.csv; an id such as 00001 would be read as a number. The frames of the videos "
             "are within 40 dB of the stored pictures."
         )
 
