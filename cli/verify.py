@@ -56,7 +56,7 @@ def verify(
     *,
     given: dict[str, Any],
 ) -> None:
-    """Check a prepared dataset, an export or a run against its hashes.
+    """Check a dataset, export or run against its hashes.
 
     Lists every damaged file; exit code 4 if there is one. With --against official, also lists expected and found
     numbers and every clip that differs; exit code 1 if any does.

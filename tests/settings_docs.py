@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from dfer_data.config import PREPARE_SETTINGS, Limits
+from dfer_data.exchange.settings import ExportSettings
 from dfer_data.inspection.look_settings import LookSettings
 from dfer_data.settings import Setting, settings_of
 from lstpnet.checkpoints.model_settings import ModelSettings, RuntimeSettings
@@ -40,6 +41,7 @@ def settings_page() -> str:
     for panel, items in _by_panel(list(settings_of(Recipe).values())).items():
         parts.append(f"#### {panel}\n\n{_table(items)}")
     parts.append("## dfer predict\n\n" + _table([*settings_of(VideoSettings).values(), *settings_of(Limits).values()]))
+    parts.append("## dfer export\n\n" + _table(settings_of(ExportSettings).values()))
     parts.append("## dfer look\n\n" + _table(settings_of(LookSettings).values()))
     parts.append("## dfer report\n\n" + _table(settings_of(GroupSettings).values()))
     parts.append("## Folds: report, evaluate, features; train too\n\n" + _table(settings_of(FoldSettings).values()))

@@ -16,7 +16,7 @@ from dfer_data.errors import UsageError
 from tests.workspace import ROOT, run_dfer
 
 PUBLIC = {
-    "dfer_data": "ClipLoader ConcatClips FaceClipDataset FrameDraw PreparedDataset collate open_dataset prepare "
+    "dfer_data": "ClipLoader ConcatClips FaceClipDataset FrameDraw PreparedDataset collate export open_dataset prepare "
     "read_clip verify",
     "lstpnet": "LSTPNet build_model load_model load_reference open_run report train",
 }

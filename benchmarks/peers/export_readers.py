@@ -66,7 +66,7 @@ def frames_of_video(source: Any) -> list[Any]:
     """Decode a video with PyAV."""
     import av
 
-    with av.open(str(source) if isinstance(source, Path) else io.BytesIO(source)) as container:
+    with av.open(str(source) if isinstance(source, Path) else io.BytesIO(source), "r") as container:
         return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
 
 

@@ -8,10 +8,10 @@ from typing import ClassVar
 
 from dfer_data.exchange.clip_source import ClipSource
 from dfer_data.exchange.selection import ExportClip, Selection
+from dfer_data.sources.class_names import CLASSES_NAME
 from dfer_data.storage.csv_text import csv_text
 
-CLASSES_NAME = "classes.txt"
-SPLITS = ("train", "test")
+FOLD_PARTS = ("train", "test")
 
 
 @dataclass(frozen=True)

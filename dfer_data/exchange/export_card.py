@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from dfer_data.exchange.base import SPLITS, ExportFormat
+from dfer_data.exchange.base import FOLD_PARTS, ExportFormat
 from dfer_data.render.markdown import Verbatim, render_card
 from dfer_data.shards.dataset_card import licence, terms, title
 
@@ -30,7 +30,7 @@ def export_card(exporter: ExportFormat, dataset: Mapping[str, Any], *, dataset_s
             ("frames", num_frames),
         ],
         labels=sorted(chosen.numbers.items(), key=lambda item: item[1]),
-        folds=[(fold, *(len(list(chosen.of_split(fold, split))) for split in SPLITS)) for fold in chosen.folds],
+        folds=[(fold, *(len(list(chosen.of_split(fold, split))) for split in FOLD_PARTS)) for fold in chosen.folds],
         num_without_face=len(chosen.without_face),
         origin=origin,
         is_withdrawn=not dataset_sha256,

@@ -26,7 +26,7 @@ def group_name(splits: Mapping[str, str], folds: Sequence[str]) -> str:
     return "-".join(f"{kind}{fold}" for fold, kind in zip(folds, kinds, strict=True))
 
 
-def grouped(
+def parts_of_groups(
     clips: Sequence[ExportClip],
     folds: Sequence[str],
     *,

@@ -315,7 +315,7 @@ def _piece(exporter: ExportFormat, piece: Piece, out: Path, before: Hashes, numb
 
 
 def _link(path: Path, new: Path) -> None:
-    """Give a file a second name; a copy where the disk has no hard links."""
+    """Give a file another name; a copy where the disk has no hard links."""
     new.parent.mkdir(parents=True, exist_ok=True)
     new.unlink(missing_ok=True)
     try:
@@ -367,6 +367,9 @@ def _common_tables(
     yield EXPORT_CLIPS_NAME, clips_csv(exporter)
     card = export_card(exporter, dataset.document, dataset_sha256=sha256)
     yield "README.md", [card.encode()]
+    if dataset.document["synthetic"]:  # `dfer prepare lists` reads it
+        statement = {"synthetic": True, "recipe": str(dataset.document.get("recipe", ""))}
+        yield "SYNTHETIC.json", [canonical_json(statement)]
     if sha256:
         yield "DATASET.md", [dataset_card(dataset.document).encode()]
 

@@ -12,6 +12,7 @@ from dfer_data.exchange.settings import ExportSettings
 from dfer_data.exchange.stems import stems_of
 from dfer_data.frame_sampling import CLIP_FRAMES
 from dfer_data.loading.prepared import PreparedDataset
+from dfer_data.shards.identity import OFFICIAL_SET
 
 _SHOWN = 3
 
@@ -138,15 +139,16 @@ def select(
 
 
 def _fold_names(dataset: PreparedDataset, settings: ExportSettings, *, is_required: bool) -> tuple[str, ...]:
-    if not dataset.fold_sets and settings.fold_names is None:
-        if is_required:
-            raise UsageError(
-                f"{dataset.root} has no folds, and the lists of {settings.format} are per fold; make some: "
-                f"`dfer folds {dataset.root} --folds 5`, then export with --fold-set own"
-            )
-        return ()
-    known = dataset.fold_names(settings.fold_set)
     chosen = settings.fold_names
+    if settings.fold_set == OFFICIAL_SET and OFFICIAL_SET not in dataset.fold_sets:
+        if not is_required and chosen is None:
+            return ()
+        if dataset.fold_sets:
+            step = f"choose one with --fold-set: {', '.join(dataset.fold_sets)}"
+        else:
+            step = f"make some: `dfer folds {dataset.root} --folds 5`, then export with --fold-set own"
+        raise UsageError(f"{dataset.root} has no official folds, and lists and --fold need some; {step}")
+    known = dataset.fold_names(settings.fold_set)
     if chosen is None:
         return known
     if unknown := [name for name in chosen if name not in known]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from dfer_data.exchange.base import SPLITS, FrameFolders, lines_of
+from dfer_data.exchange.base import FOLD_PARTS, FrameFolders, lines_of
 
 
 class FormerDferLists(FrameFolders):
@@ -16,7 +16,7 @@ class FormerDferLists(FrameFolders):
         """Yield NAME_set_K_train.txt and NAME_set_K_test.txt."""
         yield self.classes()
         for fold in self.selection.folds:
-            for split in SPLITS:
+            for split in FOLD_PARTS:
                 name = self._list_name(fold, split)
                 rows = (
                     (self.in_list(self.path_of(clip), name), clip.num_frames, clip.number)

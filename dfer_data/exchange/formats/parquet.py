@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfer_data.exchange.base import ExportFormat, Piece
-from dfer_data.exchange.fold_groups import files_of_folds, grouped
+from dfer_data.exchange.fold_groups import files_of_folds, parts_of_groups
 from dfer_data.exchange.selection import ExportClip
 
 _FILE_BYTES = 128 << 20
@@ -28,7 +28,7 @@ class ParquetFiles(ExportFormat):
     def _parts(self) -> list[tuple[str, list[ExportClip]]]:
         numbers: Counter[str] = Counter()
         parts = []
-        for group, clips in grouped(
+        for group, clips in parts_of_groups(
             self.selection.clips,
             self.selection.folds,
             most_bytes=_FILE_BYTES,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from dfer_data.exchange.base import SPLITS, FrameFolders, csv_of
+from dfer_data.exchange.base import FOLD_PARTS, FrameFolders, csv_of
 
 _LABEL_COLUMN = {"mafw": "labels"}
 
@@ -19,7 +19,7 @@ class S2dLists(FrameFolders):
         yield self.classes()
         header = ("video_name", _LABEL_COLUMN.get(self.dataset, "label"))
         for fold in self.selection.folds:
-            for split in SPLITS:
+            for split in FOLD_PARTS:
                 rows = ((clip.stem, clip.number) for clip in self.selection.of_split(fold, split))
                 yield f"{split}_set_{fold}.csv", csv_of([header, *rows])
 

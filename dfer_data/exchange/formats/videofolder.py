@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from dfer_data.exchange.base import SPLITS, ExportFormat, Piece, csv_of
+from dfer_data.exchange.base import FOLD_PARTS, ExportFormat, Piece, csv_of
 from dfer_data.exchange.clip_video import clip_video, estimated_bytes
 from dfer_data.exchange.selection import ExportClip
 
@@ -37,7 +37,7 @@ class VideoFolder(ExportFormat):
     def tables(self) -> Iterator[tuple[str, Iterable[bytes]]]:
         """Yield metadata.csv of each split of each fold."""
         for fold in self.selection.folds:
-            for split in SPLITS:
+            for split in FOLD_PARTS:
                 clips = list(self.selection.of_split(fold, split))
                 rows = [(_file_name(clip), clip.label, clip.number, _file_name(clip)) for clip in clips]
                 if rows:
@@ -60,7 +60,9 @@ class VideoFolder(ExportFormat):
 
     def data_files(self) -> dict[str, dict[str, list[str]]]:
         """Return the folders of each split."""
-        return {fold: {split: [f"{self._folder(fold)}{split}/**"] for split in SPLITS} for fold in self.selection.folds}
+        return {
+            fold: {split: [f"{self._folder(fold)}{split}/**"] for split in FOLD_PARTS} for fold in self.selection.folds
+        }
 
     def _folder(self, fold: str) -> str:
         return f"fold-{fold}/" if len(self.selection.folds) > 1 else ""

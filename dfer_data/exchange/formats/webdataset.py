@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import tarfile
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import cached_property
 
-from dfer_data.exchange.base import SPLITS, ExportFormat, Piece
-from dfer_data.exchange.fold_groups import files_of_folds, grouped
+from dfer_data.exchange.base import FOLD_PARTS, ExportFormat, Piece
+from dfer_data.exchange.fold_groups import files_of_folds, parts_of_groups
 from dfer_data.exchange.selection import ExportClip
 from dfer_data.storage.files import canonical_json
 
@@ -28,7 +29,7 @@ class WebDatasetShards(ExportFormat):
     def _parts(self) -> list[tuple[str, list[ExportClip]]]:
         numbers: Counter[str] = Counter()
         parts = []
-        for group, clips in grouped(
+        for group, clips in parts_of_groups(
             self.selection.clips, self.selection.folds, most_bytes=_TAR_BYTES, num_bytes=self._clip_bytes
         ):
             parts.append((f"{group}-{numbers[group]:05d}.tar", clips))
@@ -56,7 +57,7 @@ class WebDatasetShards(ExportFormat):
         sizes = {name: len(clips) for name, clips in self._parts}
         yield "sizes.json", [json.dumps(sizes, indent=2, allow_nan=False).encode() + b"\n"]
         for fold, splits in files_of_folds(self._parts, self.selection.folds).items():
-            for split in SPLITS:
+            for split in FOLD_PARTS:
                 yield f"fold-{fold}-{split}.txt", [f"{name}\n".encode() for name in splits[split]]
 
     def num_bytes(self, piece: Piece) -> int:
@@ -100,8 +101,8 @@ class WebDatasetShards(ExportFormat):
             "clip_id": clip.clip_id,
             "label": clip.label,
             "splits": dict(clip.splits),
-            "fps": clip.fps,
-            "pts_seconds": [round(float(seconds), 6) for seconds in self.source.seconds(clip)],
+            "fps": _number(clip.fps),
+            "pts_seconds": [_number(float(seconds)) for seconds in self.source.seconds(clip)],
             "frame_index": [int(number) for number in self.source.source_frames(clip)],
         }
         return canonical_json(facts)
@@ -110,6 +111,11 @@ class WebDatasetShards(ExportFormat):
         lengths = [*self.source.num_bytes(clip), len(self._facts(clip))]
         lengths += [len(str(clip.number))] * (clip.number is not None)
         return sum(_BLOCK + -(-length // _BLOCK) * _BLOCK for length in lengths)
+
+
+def _number(value: float) -> float | None:
+    """Return a number of JSON; None for times of pictures, which are unknown."""
+    return round(value, 6) if math.isfinite(value) else None
 
 
 def _key(clip: ExportClip) -> str:

@@ -57,7 +57,7 @@ def test_every_help_is_plain(texts: list[tuple[str, Any, str]]) -> None:
 @pytest.mark.parametrize(
     ("words", "hint"),
     [
-        ("export", "did you mean: dfer model export"),
+        ("convert", "did you mean: dfer model convert"),
         ("prepair dfew", "did you mean: dfer prepare"),
         ("model exprot x", "did you mean: dfer model export"),
         ("model train", "did you mean: dfer train"),
