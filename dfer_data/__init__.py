@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dfer_data.loading.loader import ClipLoader as ClipLoader
     from dfer_data.loading.prepared import PreparedDataset as PreparedDataset
     from dfer_data.loading.prepared import open_dataset as open_dataset
+    from dfer_data.loading.prepared import read_audio as read_audio
     from dfer_data.loading.prepared import read_clip as read_clip
     from dfer_data.preparation.run import prepare as prepare
 
@@ -33,6 +34,7 @@ _LAZY = {
     "collate": "dfer_data.loading.clip_dataset",
     "open_dataset": "dfer_data.loading.prepared",
     "prepare": "dfer_data.preparation.run",
+    "read_audio": "dfer_data.loading.prepared",
     "read_clip": "dfer_data.loading.prepared",
     "verify": "dfer_data.inspection.verify",
 }
@@ -45,6 +47,7 @@ __all__ = [
     "collate",
     "open_dataset",
     "prepare",
+    "read_audio",
     "read_clip",
     "verify",
 ]
