@@ -30,8 +30,9 @@ def export(
 ) -> None:
     """Export clips in the formats of other projects.
 
-    Frame folders with lists, videos, tar shards and tables. JPEG frames are copied, not encoded again. Interrupt it at any time: the same command resumes. The card in the
-    export says how to read it and repeats the dataset's terms; `dfer verify DIR` checks it.
+    Frame folders with lists, videos, tar shards and tables. JPEG frames are copied, not encoded again. Interrupt it at
+    any time: the same command resumes. The card in the export says how to read it and repeats the dataset's terms;
+    `dfer verify DIR` checks it.
     """
     from dfer_data.exchange.run import plan_export, run_export
 

@@ -12,6 +12,7 @@ import typer
 from dfer_data.errors import UsageError, did_you_mean
 from dfer_data.processes import num_cores
 from dfer_data.sources.catalog import SHAPES
+from dfer_data.synth.config import Sound
 
 from ._support import console
 from ._support.completions import rendered_datasets
@@ -36,6 +37,10 @@ def synth(
         int | None, typer.Option(help="Clips per person and emotion.", show_default="2, other datasets 1")
     ] = None,
     seed: Annotated[int, typer.Option(help="The same seed gives the same bytes.")] = 0,
+    sound: Annotated[
+        Sound,
+        typer.Option(help="Loud as the jaw is open: tones, the same everywhere, or speech of the installed espeak-ng."),
+    ] = "tones",
     workers: NumWorkers = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -58,7 +63,9 @@ def synth(
     heads, num_workers = weights_file("heads"), workers or num_cores()
     with console.progress("rendering", unit="clips") as advance:
         if dataset == "dfew":
-            config = SynthConfig(num_identities=identities or 20, takes=2 if takes is None else takes, seed=seed)
+            config = SynthConfig(
+                num_identities=identities or 20, takes=2 if takes is None else takes, seed=seed, sound=sound
+            )
             summary = write_dfew(out, heads=heads, config=config, num_workers=num_workers, on_clip=advance)
         else:
             summary = write_tree(
@@ -67,6 +74,7 @@ def synth(
                 heads=heads,
                 takes=1 if takes is None else takes,
                 seed=seed,
+                sound=sound,
                 num_workers=num_workers,
                 on_clip=advance,
             )

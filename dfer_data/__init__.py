@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dfer_data.loading.loader import ClipLoader as ClipLoader
     from dfer_data.loading.prepared import PreparedDataset as PreparedDataset
     from dfer_data.loading.prepared import open_dataset as open_dataset
+    from dfer_data.loading.prepared import read_audio as read_audio
     from dfer_data.loading.prepared import read_clip as read_clip
     from dfer_data.preparation.run import prepare as prepare
 
@@ -35,6 +36,7 @@ _LAZY = {
     "export": "dfer_data.exchange.run",
     "open_dataset": "dfer_data.loading.prepared",
     "prepare": "dfer_data.preparation.run",
+    "read_audio": "dfer_data.loading.prepared",
     "read_clip": "dfer_data.loading.prepared",
     "verify": "dfer_data.inspection.verify",
 }
@@ -48,6 +50,7 @@ __all__ = [
     "export",
     "open_dataset",
     "prepare",
+    "read_audio",
     "read_clip",
     "verify",
 ]

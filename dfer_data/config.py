@@ -46,7 +46,8 @@ MIN_BRIGHTNESS = 8.0
 TRACK_LIMITS = ("min_track_frames", "min_face_px", "min_track_score", "min_brightness")
 """The settings that leave out tracks with `all_tracks`."""
 _NOT_STORED: Mapping[str, object] = MappingProxyType(
-    dict.fromkeys(TRACK_LIMITS) | {"align_points": "all", "align_scale": "frame", "jpeg_subsampling": "420"}
+    dict.fromkeys(TRACK_LIMITS)
+    | {"align_points": "all", "align_scale": "frame", "jpeg_subsampling": "420", "audio": False}
 )
 """Setting -> the value that is not stored, so that datasets made with it keep the bytes of the time before it."""
 EngineName = Literal["processes", "inline", "ray"]
@@ -228,6 +229,9 @@ class FaceSettings:
     )
     store: Store = setting(
         "frames", "Every aligned frame as JPEG, or the 16 test frames as plain uint8 tensors.", panel=_CROPS
+    )
+    audio: bool = setting(
+        False, "Store the sound of each clip too: 16 kHz, mono, cut to the time span of its frames.", panel=_CROPS
     )
     clip_seconds: Annotated[float, Interval(ge=0)] = setting(
         60.0, "Longer videos of a folder are split into several clips; 0: never.", panel=_CROPS

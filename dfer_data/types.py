@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 Image = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+AUDIO_RATE = 16_000
+"""Samples per second of stored sound."""
 LandmarkScheme = Literal["eyes-nose-mouth", "eye-corners-nose-base", "none"]
 
 

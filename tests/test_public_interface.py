@@ -17,7 +17,7 @@ from tests.workspace import ROOT, run_dfer
 
 PUBLIC = {
     "dfer_data": "ClipLoader ConcatClips FaceClipDataset FrameDraw PreparedDataset collate export open_dataset prepare "
-    "read_clip verify",
+    "read_audio read_clip verify",
     "lstpnet": "LSTPNet build_model load_model load_reference open_run report train",
 }
 

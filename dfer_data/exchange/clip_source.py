@@ -62,6 +62,15 @@ class ClipSource:
         """Return the number of each exported frame in its source."""
         return self._rows(clip, "frame_index").astype(np.int32, copy=False)
 
+    def sound(self, clip: ExportClip) -> npt.NDArray[np.int16]:
+        """Return the sound of a clip: (N,) int16, 16 kHz, mono. Raises CorruptShardError."""
+        return self.dataset.audio_shard(clip.shard).samples(clip.row, clip_id=clip.clip_id)
+
+    def num_samples(self, clip: ExportClip) -> int:
+        """Return the number of samples of a clip's sound."""
+        offsets = self.dataset.audio_shard(clip.shard).tensor("clip_offsets")
+        return int(offsets[clip.row + 1] - offsets[clip.row])
+
     def table(self, clip: ExportClip) -> pd.DataFrame:
         """Return what is known of each exported frame, as `PreparedDataset.frames` does."""
         return self.dataset.frames(clip.clip_id).iloc[list(self.indices(clip))]

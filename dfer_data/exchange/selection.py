@@ -13,6 +13,7 @@ from dfer_data.exchange.stems import stems_of
 from dfer_data.frame_sampling import CLIP_FRAMES
 from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.shards.identity import OFFICIAL_SET
+from dfer_data.shards.layout import AUDIO_COLUMN
 
 _SHOWN = 3
 
@@ -85,8 +86,8 @@ def select(
     folds = _fold_names(dataset, settings, is_required=needs_lists)
     splits_of = {fold: dataset.fold(fold, fold_set=settings.fold_set) for fold in folds}
     table = dataset.clips
-    if needs_sound and "audio" not in table.columns:
-        raise UsageError(f"{dataset.root} has no sound; prepare the videos with --audio")
+    if needs_sound:
+        dataset.require_audio()
     stems = stems_of(table["clip_id"])
     rows = [row for row in table.to_dict("records") if row["clip_id"] not in without]
     splits = {
@@ -124,7 +125,7 @@ def select(
             fps=float(row["fps"]),
             shard=int(row["shard"]),
             row=int(row["row"]),
-            audio=str(row.get("audio", "")),
+            audio=str(row.get(AUDIO_COLUMN, "")),
         )
         for row in usable
     ]

@@ -105,6 +105,8 @@ class Clip:
     """`PQ` or `HLG` where the video is HDR."""
     turn_degrees: int = 0
     """By how much clockwise the video has to be turned for the face to be upright."""
+    times_fall: bool = False
+    """Whether the times of the video, up to the end of the clip, have jumped back."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +140,7 @@ class _ClipState:
         self.steady_seconds: list[float] = []
         self.num_detector_frames = self.num_damaged = self.num_missing = self.first_missing = 0
         self.is_whole = False  # the video is not cut
+        self.times_fall = False
         self.end_reason = self.hdr = ""
         self._portrait_template = landmark_template(maker.scheme, size_px=THUMBNAIL_PX, scale=config.template_scale)
 
@@ -217,7 +220,7 @@ def clips_of_video(
         SecondPass(path, config, on_progress=advance) as second_pass,
     ):
         for state in _clip_states(reader, config=config, maker=maker, detector=detector, on_progress=advance):
-            state.hdr = reader.hdr
+            state.hdr, state.times_fall = reader.hdr, reader.times_fall
             clip_id = video.clip_id if state.is_whole else f"{video.clip_id}#{state.number:04d}"
             yield from _clips(clip_id, state, reader.fps, second_pass, video=video, config=config, maker=maker)
         advance()
@@ -298,7 +301,7 @@ def _clip(
     portraits = tuple(Rival(rival.number, state.portraits[rival.number][1]) for rival in rivals)
     facts = _facts(clip_id, state, subject, fps=fps, num_tracks=num_tracks, maker=maker)
     turn_degrees = turn_to_upright(track, scheme=maker.scheme)
-    return Clip(facts, faces, portraits, track.drift, state.hdr, turn_degrees)
+    return Clip(facts, faces, portraits, track.drift, state.hdr, turn_degrees, state.times_fall)
 
 
 def _clip_states(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dfer_data.inspection.audio_levels import audio_sections
 from dfer_data.inspection.id_order import neighbours_section
 from dfer_data.inspection.reliability import reliability_sections
 from dfer_data.render.figure import new_figure, png_of
@@ -28,7 +29,7 @@ _MOST_BARS = 26
 
 
 def statistics_sections(dataset: PreparedDataset) -> list[Section]:
-    """Return the tables: measures of clips, classes in folds, neighbouring ids, reliability by class, failures by code.
+    """Return the tables: measures, classes in folds, neighbouring ids, sound, reliability by class, failures by code.
 
     Raises CorruptShardError for a damaged shard.
     """
@@ -36,6 +37,7 @@ def statistics_sections(dataset: PreparedDataset) -> list[Section]:
         measures_section(dataset.clips),
         balance_section(dataset),
         neighbours_section(dataset),
+        *audio_sections(dataset),
         *reliability_sections(dataset),
     ]
 

@@ -12,6 +12,7 @@ from typing import Any
 from dfer_data.config import PrepareConfig
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.loading.document import read_document
+from dfer_data.shards.audio_reader import open_audio
 from dfer_data.shards.clip_coverage import read_coverage
 from dfer_data.shards.clips_table import clips_frame, read_clips
 from dfer_data.shards.dataset_card import dataset_card
@@ -27,6 +28,7 @@ from dfer_data.shards.layout import (
     PLAN_NAME,
     PREVIEW,
     SHARDS,
+    audio_name,
     is_summary,
     sidecar_name,
 )
@@ -105,6 +107,9 @@ def verify(
             num_decoded += num_frames
             # damages of single clips are more specific than a wrong size of their file
             damages = [d for d in damages if not (shard_damages and d.file == name)] + shard_damages
+        if "audio" in facts and audio_name(number) in sizes:
+            clip_ids = _clips_by_row(contents.get(sidecar_name(number), b""))
+            damages += _check_audio(target, document, number, clip_ids=clip_ids, deep=deep)
         on_shard(number + 1, len(document["shards"]))
     notes = () if damages else _notes(target, document)
     return VerifyReport(len(document["files"]), num_clips, num_decoded, tuple(damages), notes)
@@ -137,7 +142,8 @@ def _check_contents(contents: Mapping[str, bytes], document: Mapping[str, Any]) 
         rows = frame[frame["shard"] == number].sort_values("row")
         if (content := contents.get(sidecar_name(number))) is not None:
             sheet = document["files"][f"{PREVIEW}/{facts['name']}.jpg"]["num_bytes"]
-            sidecar = checked_sidecar(content, facts["num_bytes"], sheet)
+            audio_bytes = facts["audio"]["num_bytes"] if "audio" in facts else None
+            sidecar = checked_sidecar(content, facts["num_bytes"], sheet, num_audio_bytes=audio_bytes)
             if sidecar is None or _clips_of(sidecar) != list(
                 zip(rows["row"], rows["clip_id"], rows["num_frames"], strict=True)
             ):
@@ -248,6 +254,31 @@ def _open_shard(
         for row, (clip_id, num_frames) in clips.items()
         if lengths.get(row, num_frames) != num_frames
     ]
+
+
+def _check_audio(
+    target: Target, document: Mapping[str, Any], number: int, *, clip_ids: Mapping[int, tuple[str, int]], deep: bool
+) -> list[Damage]:
+    """Open the sound of a shard and check its index; `deep`: also the samples of each clip, and the hash."""
+    name = audio_name(number)
+    try:
+        if not deep:
+            open_audio(document, number, target.shard_bytes(name))
+            return []
+        with target.local(name) as path:
+            reader = open_audio(document, number, LocalBytes(path, name=f"{target}/{name}"))
+            damages = []
+            for row in range(reader.num_clips):
+                clip_id = clip_ids.get(row, (f"row {row}", 0))[0]
+                try:
+                    reader.samples(row, clip_id=clip_id)
+                except CorruptDataError as error:
+                    damages.append(Damage(name, clip_id, str(error)))
+            if not damages and sha256_file(path) != document["shards"][number]["audio"]["sha256"]:
+                damages = [Damage(name, "", "does not match its sha256")]
+            return damages
+    except CorruptDataError as error:
+        return [Damage(name, "", str(error))]
 
 
 def _decode_frames(reader: ShardReader, name: str, clip_ids: Mapping[int, str]) -> tuple[int, list[Damage]]:

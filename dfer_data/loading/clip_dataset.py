@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Protocol, get_args
+from typing import Any, Literal, NamedTuple, Protocol, Unpack, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,8 @@ from torch.utils.data import Dataset
 
 from dfer_data import frame_sampling as sample
 from dfer_data.errors import CorruptDataError, UsageError
-from dfer_data.frame_sampling import DEFAULT_SAMPLER, DEFAULT_SHORT
+from dfer_data.frame_sampling import BLACK, DEFAULT_SAMPLER, DEFAULT_SHORT
+from dfer_data.loading.clip_audio import AudioOptions, SpanAudio
 from dfer_data.loading.frame_cache import FrameCache
 from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.shards.layout import CLIPS_NAME
@@ -45,6 +46,21 @@ class ClipSample(NamedTuple):
     """Index into the dataset's class names."""
     clip_id: str
     """Id in the manifest."""
+
+
+class AudioClipSample(NamedTuple):
+    """One item of a dataset with `audio`."""
+
+    frames: torch.Tensor
+    """As in ClipSample."""
+    label: int
+    """Index into the dataset's class names."""
+    clip_id: str
+    """Id in the manifest."""
+    audio: torch.Tensor
+    """(N,) float32 from -1 to 1, 16,000 per second: the sound from the first to the end of the last frame."""
+    audio_length: int
+    """Samples of that time span; the others, with `audio_samples`, are zeros after them. 0 for a clip without sound."""
 
 
 class Clips(Protocol):
@@ -120,7 +136,7 @@ class FrameDraw:
 _DEFAULT_DRAW = FrameDraw()
 
 
-class FaceClipDataset(Dataset[ClipSample]):
+class FaceClipDataset(Dataset[ClipSample | AudioClipSample]):
     """Clips with faces, by id; the CRC-32 of every stored frame is checked when it is read.
 
     Set `epoch` before each epoch: it determines the frames that `sampling` train and frame draw. The workers of a torch
@@ -142,6 +158,7 @@ class FaceClipDataset(Dataset[ClipSample]):
         transform: Callable[[torch.Tensor], torch.Tensor] | None = None,
         dtype: torch.dtype | None = None,
         draw: FrameDraw = _DEFAULT_DRAW,
+        **sound: Unpack[AudioOptions],
     ) -> None:
         """Open the dataset and select its clips.
 
@@ -158,6 +175,8 @@ class FaceClipDataset(Dataset[ClipSample]):
             transform: applied to the uint8 frames (T, 3, size, size) before layout, mean and std.
             dtype: a floating-point type instead of uint8 or float32; without mean and std, values are then x / 255.
             draw: which frames of a clip an item has, and how they are read.
+            sound: with `audio=True`, items are AudioClipSample, which also have the sound of the time span of their
+                frames; items differ in its length, unless `audio_samples` gives one: torch's default collate needs it.
 
         Clips stored as `clips16` always give the 16 frames that they hold. Raises UsageError for an unknown fold, clip,
         sampler, layout, dtype or rule, for a clip without a label or a face, for `clip_ids` that the rule leaves out,
@@ -171,6 +190,7 @@ class FaceClipDataset(Dataset[ClipSample]):
         self._layout, self._transform, self._norm = layout, transform, _normalisation(mean, std)
         self._dtype = _checked_dtype(dtype, is_normalised=self._norm is not None)
         self.prepared = data if isinstance(data, PreparedDataset) else PreparedDataset(data)
+        self._audio = _span_audio(self.prepared, **sound)
         self._refuse_other_policies_for_baked_frames()
         rows = self._fold_rows(fold, split) if clip_ids is None else self.prepared.index(clip_ids)
         if clip_ids is None:
@@ -223,13 +243,20 @@ class FaceClipDataset(Dataset[ClipSample]):
     def epoch(self, number: int) -> None:
         self._shared_epoch.fill_(number)
 
-    def __getitem__(self, index: int) -> ClipSample:
+    def __getitem__(self, index: int) -> ClipSample | AudioClipSample:
         """Read one clip; with `sampling` train or frame, its frames depend on `epoch`."""
         pixels = np.empty(self.item_shape, np.uint8)
         self.read_into(index, pixels)
         views = [self._transformed(torch.from_numpy(view).permute(0, 3, 1, 2)) for view in pixels]
         frames = torch.stack(views) if len(views) > 1 else views[0]
-        return ClipSample(frames.contiguous(), int(self.labels[index]), self.clip_ids[index])
+        item = ClipSample(frames.contiguous(), int(self.labels[index]), self.clip_ids[index])
+        if self._audio is None:
+            return item
+        numbers = self.frame_indices(index).reshape(-1)
+        times = self._times(index)[numbers[numbers != BLACK]]
+        place = int(self._shards[index]), int(self._rows[index])
+        samples, length = self._audio.read(*place, times, clip_id=item.clip_id)
+        return AudioClipSample(*item, torch.from_numpy(np.ascontiguousarray(samples)), length)
 
     def _transformed(self, frames: torch.Tensor) -> torch.Tensor:
         """Return frames (T, 3, H, W) uint8 transformed, normalised, and in the requested layout."""
@@ -244,8 +271,9 @@ class FaceClipDataset(Dataset[ClipSample]):
 
     @property
     def is_plain(self) -> bool:
-        """Whether items are the stored pixels: no transform, mean or std, uint8, and layout (T, C, H, W)."""
-        return self._transform is None and self._dtype == torch.uint8 and self._layout == "TCHW"
+        """Whether items are the stored pixels: no transform, mean, std or sound, uint8, and layout (T, C, H, W)."""
+        is_changed = self._transform is not None or self._audio is not None
+        return not is_changed and self._dtype == torch.uint8 and self._layout == "TCHW"
 
     @property
     def item_shape(self) -> tuple[int, int, int, int, int]:
@@ -349,6 +377,15 @@ class FaceClipDataset(Dataset[ClipSample]):
             )
 
 
+def _span_audio(
+    prepared: PreparedDataset, *, audio: bool = False, audio_samples: int | None = None
+) -> SpanAudio | None:
+    """Return a reader of sound; None if it is not wanted. UsageError for a dataset without sound."""
+    if audio_samples is not None and not audio:
+        raise UsageError(f"audio_samples {audio_samples}: only with audio=True")
+    return SpanAudio(prepared, num_samples=audio_samples) if audio else None
+
+
 def _normalisation(
     mean: Sequence[float] | None, std: Sequence[float] | None
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
@@ -370,7 +407,7 @@ def _checked_dtype(dtype: torch.dtype | None, *, is_normalised: bool) -> torch.d
     return chosen
 
 
-def collate(samples: Sequence[ClipSample]) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
+def collate(samples: Sequence[ClipSample | AudioClipSample]) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     """Join samples into frames (B, T, 3, size, size) or (B, V, T, ...) uint8, labels (B,) int64 and clip ids."""
     frames = torch.stack([item.frames for item in samples])
     return frames, torch.tensor([item.label for item in samples]), [item.clip_id for item in samples]

@@ -20,6 +20,7 @@ from dfer_data.shards.layout import (
     PLAN_NAME,
     PREVIEW,
     SHARDS,
+    audio_name,
     fold_name,
     shard_name,
     sidecar_name,
@@ -68,6 +69,7 @@ def _is_record(**rules: _Rule) -> _Rule:
 
 
 _FILE = _is_record(num_bytes=_is_count, sha256=_is_sha256)
+_INDEXED = _is_record(num_bytes=_is_count, sha256=_is_sha256, index_bytes=_is_count, index_crc32=_is_count)
 _SHARD = _is_record(
     name=_is_text,
     num_clips=_is_count,
@@ -87,8 +89,8 @@ _COUNTS = _is_record(
 
 
 def _are_counts(value: Any) -> bool:
-    """Return whether counts have their fields; `left_out` is there only where tracks can be left out."""
-    return _COUNTS(value) and _is_map_of(_is_count)(value.get("left_out", {}))
+    """Return whether counts have their fields; some are there only where tracks can be left out, or with sound."""
+    return _COUNTS(value) and all(_is_map_of(_is_count)(value.get(name, {})) for name in ("left_out", "audio"))
 
 
 _RULES: Mapping[str, tuple[_Rule, str]] = {
@@ -120,6 +122,7 @@ _SETTINGS: Mapping[str, tuple[_Rule, str]] = {
     "store": (lambda value: value in ("frames", "clips16"), "frames or clips16"),
     "size_px": (lambda value: type(value) is int and 1 <= value <= _MAX_SIZE_PX, f"1 to {_MAX_SIZE_PX}"),
     "weights_sha256": (_is_optional_sha256, "a sha256 or empty"),
+    "audio": (lambda value: value is None or isinstance(value, bool), "true or false"),
 }
 
 
@@ -198,6 +201,18 @@ def _shard_faults(document: Mapping[str, Any]) -> Iterator[str]:
             yield f"has impossible numbers for shard {name}"
         if missing := [path for path in (sidecar_name(number), f"{PREVIEW}/{name}.jpg") if path not in files]:
             yield f"lacks the hash of {missing[0]}"
+        if document["config"].get("audio") or "audio" in facts:
+            yield from _audio_faults(facts, files, number)
+
+
+def _audio_faults(facts: Mapping[str, Any], files: Mapping[str, Any], number: int) -> Iterator[str]:
+    audio, name = facts.get("audio"), audio_name(number)
+    if not isinstance(audio, dict) or not _INDEXED(audio):
+        yield f"has no description of {name}"
+    elif files.get(name) != {key: audio[key] for key in ("num_bytes", "sha256")}:
+        yield f"has two descriptions of {name}"
+    elif not 8 <= audio["index_bytes"] <= audio["num_bytes"] or audio["index_crc32"] >= 2**32:
+        yield f"has impossible numbers for {name}"
 
 
 def _count_faults(document: Mapping[str, Any]) -> Iterator[str]:

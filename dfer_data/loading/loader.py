@@ -71,7 +71,7 @@ class ClipLoader:
     ) -> None:
         if isinstance(dataset, FaceClipDataset) and not dataset.is_plain:
             raise UsageError(
-                "ClipLoader gives uint8 clips: layout, mean, std, dtype and transform are for torch's DataLoader"
+                "ClipLoader gives uint8 clips: layout, mean, std, dtype, transform and audio are for torch's DataLoader"
             )
         self.dataset = dataset
         self._batch_size, self._shuffles, self._num_threads, self._pins = batch_size, shuffles, num_threads, pins

@@ -20,15 +20,16 @@ from dfer_data.loading.document import read_document
 from dfer_data.shards.clips_table import INDEX_COLUMNS, clips_frame, read_clips
 from dfer_data.shards.fold_file import checked_fold
 from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity, identity_of
-from dfer_data.shards.layout import CLIPS_NAME, COLUMNS, DATASET_NAME, FOLDS, SHARDS, fold_name
+from dfer_data.shards.layout import CLIPS_NAME, COLUMNS, DATASET_NAME, FOLDS, SHARDS, audio_name, fold_name
 from dfer_data.shards.reader import ShardReader, open_shard
 from dfer_data.storage.files import ORIGIN_NAME, is_url, sha256_file
 from dfer_data.storage.shard_bytes import LocalBytes, ShardBytes
-from dfer_data.types import FrameFlag, Image
+from dfer_data.types import Floats, FrameFlag, Image
 
 if TYPE_CHECKING:
     from dfer_data.loading.holdout import FoldSplit
     from dfer_data.loading.holdout_kinds import Validation
+    from dfer_data.shards.audio_reader import AudioReader
     from dfer_data.storage.url_cache import Remote
     from dfer_data.video.resize_rules import ResizeRule
 
@@ -64,6 +65,7 @@ class PreparedDataset:
                         f"{path} is missing or does not match its sha256 in dataset.json; restore it or prepare again"
                     )
         self._readers: dict[int, ShardReader] = {}
+        self._audio_readers: dict[int, AudioReader] = {}
         self._checked_columns: frozenset[str] = frozenset()
 
     @cached_property
@@ -95,7 +97,7 @@ class PreparedDataset:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without open files, for a copy in another process."""
-        return self.__dict__ | {"_readers": {}}
+        return self.__dict__ | {"_readers": {}, "_audio_readers": {}}
 
     def index(self, clip_ids: Sequence[str]) -> pa.Table:
         """Return clip_id, status, label, shard, row, num_frames of clips, in their order; UsageError for unknown ids.
@@ -216,11 +218,44 @@ class PreparedDataset:
         """Return the open reader of a shard; its index is checked."""
         if number not in self._readers:
             name = f"{SHARDS}/{self.document['shards'][number]['name']}.safetensors"
-            source: ShardBytes = LocalBytes(self.root / name)
-            if self._remote is not None:
-                source = self._remote.shard_bytes(name)
-            self._readers[number] = open_shard(self.document, number, source)
+            self._readers[number] = open_shard(self.document, number, self._bytes(name))
         return self._readers[number]
+
+    def _bytes(self, name: str) -> ShardBytes:
+        """Return the bytes of a shard or of its sound, on the disk or behind the URL."""
+        return LocalBytes(self.root / name) if self._remote is None else self._remote.shard_bytes(name)
+
+    @property
+    def has_audio(self) -> bool:
+        """Whether the dataset was prepared with sound."""
+        return bool(self.document["config"].get("audio"))
+
+    def require_audio(self) -> None:
+        """Raise UsageError for a dataset without sound."""
+        if not self.has_audio:
+            raise UsageError(f"{self.root} was prepared without sound; prepare it again with `dfer prepare --audio`")
+
+    def audio_shard(self, number: int) -> AudioReader:
+        """Return the open reader of the sound of a shard; UsageError for a dataset without sound."""
+        from dfer_data.shards.audio_reader import open_audio  # a dataset opens without it
+
+        self.require_audio()
+        if number not in self._audio_readers:
+            self._audio_readers[number] = open_audio(self.document, number, self._bytes(audio_name(number)))
+        return self._audio_readers[number]
+
+    def read_audio(self, clip_id: str) -> Floats:
+        """Return the sound of a clip: (N,) float32 from -1 to 1, 16,000 samples per second, mono.
+
+        It covers the time span of the clip's frames: sample i is that of the time of the first frame + i / 16000 s. A
+        clip whose video has no sound, `none` in the column `audio` of clips.parquet, has 0 samples.
+
+        Raises UsageError for a dataset without sound, and for a clip that is unknown or has no faces; CorruptShardError
+        for damaged bytes.
+        """
+        clip = self._stored_clip(clip_id)
+        samples = self.audio_shard(int(clip["shard"])).samples(int(clip["row"]), clip_id=clip_id)
+        return samples.astype(np.float32) / np.float32(32768)
 
     def frames(self, clip_id: str) -> pd.DataFrame:
         """Return the stored data of each aligned frame of a clip, one row per frame.
@@ -242,9 +277,7 @@ class PreparedDataset:
 
     def _reader_of(self, clip_id: str) -> tuple[ShardReader, int]:
         """Return the shard and row of a clip. Raises CorruptDataError for another number of frames than was written."""
-        clip = self.clip(clip_id)
-        if clip["status"] == "failed":
-            raise UsageError(f"clip {clip_id} has no faces: {clip['code']}: {clip['reason']}")
+        clip = self._stored_clip(clip_id)
         reader, row = self.shard(int(clip["shard"])), int(clip["row"])
         if reader.store == "frames" and reader.num_frames(row) != clip["num_frames"]:
             raise CorruptDataError(
@@ -252,6 +285,13 @@ class PreparedDataset:
                 f"in {CLIPS_NAME}; get the dataset again, or prepare it"
             )
         return reader, row
+
+    def _stored_clip(self, clip_id: str) -> dict[str, Any]:
+        """Return the row of a clip that is in a shard; UsageError for one that is not."""
+        clip = self.clip(clip_id)
+        if clip["status"] == "failed":
+            raise UsageError(f"clip {clip_id} has no faces: {clip['code']}: {clip['reason']}")
+        return clip
 
     def __repr__(self) -> str:
         counts = self.document["counts"]
@@ -331,8 +371,20 @@ def read_clip(
 
     The dataset stays open between calls.
     """
+    return _kept_open(root).read_clip(clip_id, num_frames=num_frames, size_px=size_px)
+
+
+def read_audio(root: Path | str, clip_id: str) -> Floats:
+    """Return the sound of a clip as (N,) float32 from -1 to 1, 16 kHz mono; see PreparedDataset.read_audio.
+
+    The dataset stays open between calls.
+    """
+    return _kept_open(root).read_audio(clip_id)
+
+
+def _kept_open(root: Path | str) -> PreparedDataset:
+    """Return a dataset that stays open between calls, until its files change."""
     if is_url(root):
-        return _opened(root, 0).read_clip(clip_id, num_frames=num_frames, size_px=size_px)
+        return _opened(root, 0)
     path = Path(root).resolve() / DATASET_NAME
-    mtime_ns = path.stat().st_mtime_ns if path.is_file() else 0
-    return _opened(path.parent, mtime_ns).read_clip(clip_id, num_frames=num_frames, size_px=size_px)
+    return _opened(path.parent, path.stat().st_mtime_ns if path.is_file() else 0)

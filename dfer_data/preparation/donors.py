@@ -7,6 +7,7 @@ the plan are finished.
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,7 +22,8 @@ from dfer_data.draw.contact_sheet import NUM_COLUMNS, THUMBNAIL_PX, thumbnail
 from dfer_data.errors import CorruptDataError
 from dfer_data.faces.aligned_faces import decode
 from dfer_data.frame_sampling import baked_frames
-from dfer_data.shards.layout import DONORS, PREVIEW, SHARDS, shard_name, sidecar_name
+from dfer_data.shards.audio_reader import AudioReader
+from dfer_data.shards.layout import AUDIO_SUFFIX, DONORS, PREVIEW, SHARDS, audio_name, shard_name, sidecar_name
 from dfer_data.shards.reader import ShardReader
 from dfer_data.shards.sidecar import checked_sidecar, finished_sidecars, sidecar_sha256
 from dfer_data.shards.staging import StagingWriter
@@ -79,7 +81,10 @@ def donor_sidecars(out: Target) -> dict[str, dict[str, Any]]:
     found = {}
     for name, content in zip(names, out.read_all([f"{DONORS}/{name}" for name in names]), strict=True):
         stem = name.removesuffix(".json")
-        sidecar = checked_sidecar(content, sizes.get(f"{stem}.safetensors"), has_sheet=False)
+        audio_bytes = sizes.get(f"{stem}{AUDIO_SUFFIX}")
+        sidecar = checked_sidecar(
+            content, sizes.get(f"{stem}.safetensors"), has_sheet=False, num_audio_bytes=audio_bytes
+        )
         if sidecar is not None:
             found[f"{DONORS}/{stem}"] = sidecar
     return found
@@ -105,6 +110,8 @@ def give_up_shards(out: Target, changes: Changeset, change: RowChange, *, all_sh
         name = shard_name(number)
         stem = f"{DONORS}/{sidecar['sha256'][:24]}-{name}"
         changes.move(f"{SHARDS}/{name}.safetensors", f"{stem}.safetensors")
+        if "audio" in sidecar:
+            changes.move(audio_name(number), f"{stem}{AUDIO_SUFFIX}")
         changes.put(f"{stem}.json", _changed(sidecar, change))
         changes.remove(sidecar_name(number), f"{PREVIEW}/{name}.jpg")
         number_given += 1
@@ -149,12 +156,15 @@ def take_over(
     rows = {kind: [row for row in sidecar.get(kind, ()) if row["source_clip_id"] == video_id] for kind in _KINDS}
     if not any(rows.values()):
         raise CorruptDataError(f"{out}/{donor}.json no longer has {video_id}; run the same command again")
-    reader = _donor_reader(out, donor, sidecar["index_bytes"], sidecar["index_crc32"])
+    reader = _donor_reader(out, donor, **_index(sidecar))
+    audio = _donor_audio(out, donor, **_index(sidecar["audio"])) if config.audio else None
     clips, num_frames = [], 0
-    with StagingWriter(stem) as staging:
+    with StagingWriter(stem, has_audio=config.audio) as staging:
         for row in rows["clips"]:
             with staging.clip():
                 _stage_clip(reader, row, staging, config=config)
+                if audio is not None:
+                    _stage_audio(audio, row, staging)
             num_frames += reader.num_frames(int(row["row"]))
             on_progress(num_frames, 0)
             clips.append({name: value for name, value in row.items() if name not in ("row", "sha256")})
@@ -187,6 +197,14 @@ def _stage_clip(reader: ShardReader, row: Mapping[str, Any], staging: StagingWri
         staging.add_thumbnail(portrait_of(portraits[position]) if position < len(portraits) else grey)
 
 
+def _stage_audio(reader: AudioReader, row: Mapping[str, Any], staging: StagingWriter) -> None:
+    """Stage the sound of a clip with its numbers."""
+    number = int(row["row"])
+    samples = reader.samples(number, clip_id=str(row["clip_id"]))
+    facts = {name: None if math.isnan(value) else value for name, value in reader.facts(number).items()}
+    staging.add_audio(samples, facts | {"num_samples": len(samples)})
+
+
 def _shown_frames(num_frames: int, *, is_baked: bool) -> set[int]:
     """Return the stored frames that a contact sheet shows; `is_baked`: only the 16 test frames are stored."""
     test_frames = baked_frames(num_frames).tolist()
@@ -196,7 +214,8 @@ def _shown_frames(num_frames: int, *, is_baked: bool) -> set[int]:
 
 @lru_cache(maxsize=8)
 def _donor_sidecar(out: Target, donor: str) -> Sidecar:
-    sidecar = checked_sidecar(out.read(f"{donor}.json"), out.size(f"{donor}.safetensors"), has_sheet=False)
+    sizes = (out.size(f"{donor}.safetensors"), out.size(f"{donor}{AUDIO_SUFFIX}"))
+    sidecar = checked_sidecar(out.read(f"{donor}.json"), sizes[0], has_sheet=False, num_audio_bytes=sizes[1])
     if sidecar is None:
         raise CorruptDataError(f"{out}/{donor}.json was changed; run `dfer prepare --force` to begin again")
     return sidecar
@@ -206,3 +225,14 @@ def _donor_sidecar(out: Target, donor: str) -> Sidecar:
 def _donor_reader(out: Target, donor: str, index_bytes: int, index_crc32: int) -> ShardReader:
     source = out.shard_bytes(f"{donor}.safetensors")
     return ShardReader(source, index_bytes=index_bytes, index_crc32=index_crc32)
+
+
+@lru_cache(maxsize=8)
+def _donor_audio(out: Target, donor: str, index_bytes: int, index_crc32: int) -> AudioReader:
+    source = out.shard_bytes(f"{donor}{AUDIO_SUFFIX}")
+    return AudioReader(source, index_bytes=index_bytes, index_crc32=index_crc32)
+
+
+def _index(facts: Mapping[str, Any]) -> dict[str, int]:
+    """Return length and CRC-32 of an index."""
+    return {name: int(facts[name]) for name in ("index_bytes", "index_crc32")}

@@ -23,6 +23,7 @@ from dfer_data.shards.fold_file import fold_bytes
 from dfer_data.shards.identity import OFFICIAL_SET, content_sha256, folds_sha256, labels_sha256
 from dfer_data.shards.layout import (
     AMBIGUOUS_NAME,
+    AUDIO_COLUMN,
     CARD_NAME,
     CLIPS_NAME,
     COLUMNS,
@@ -35,6 +36,7 @@ from dfer_data.shards.layout import (
     PLAN_NAME,
     PREVIEW,
     SHARDS,
+    audio_name,
     fold_name,
     shard_name,
     sidecar_name,
@@ -45,6 +47,9 @@ from dfer_data.storage.base import Target
 from dfer_data.storage.changeset import Changeset
 from dfer_data.storage.csv_text import csv_text, spreadsheet_cell
 from dfer_data.storage.files import canonical_json
+
+DAMAGED_AUDIO = "DAMAGED_AUDIO"
+"""Ledger code of a stored clip whose sound could not be decoded as a whole."""
 
 
 def write_manifest(
@@ -194,10 +199,25 @@ def _ids(clips: pd.DataFrame) -> Iterable[tuple[str, str]]:
 
 
 def _ledger(sidecars: list[dict[str, Any]], history: list[dict[str, Any]]) -> bytes:
-    """Return the failures, and what was withdrawn: a number and the reason, no id."""
+    """Return the failures, damaged sound of stored clips, and what was withdrawn: a number and the reason, no id."""
     failures = [failure for sidecar in sidecars for failure in sidecar["failures"]]
+    damaged = [_damaged_sound(clip) for sidecar in sidecars for clip in sidecar["clips"] if clip.get("audio_fault")]
     withdrawn = [entry for entry in history if entry["change"] == "removed"]
-    return b"".join(canonical_json(row) for row in (*failures, *withdrawn))
+    return b"".join(canonical_json(row) for row in (*failures, *damaged, *withdrawn))
+
+
+def _damaged_sound(clip: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ledger row of a clip whose sound is damaged; the clip itself is stored."""
+    return {
+        "clip_id": clip["clip_id"],
+        "source_clip_id": clip["source_clip_id"],
+        "source": clip["source"],
+        "code": DAMAGED_AUDIO,
+        "message": f"the sound cannot be decoded as a whole: {clip['audio_fault']}",
+        "frame": None,
+        "hint": "the clip is stored, with zeros where its sound is missing; convert the sound again if you need it",
+        "retryable": False,
+    }
 
 
 def _clip_rows(sidecars: list[dict[str, Any]], plan: Plan) -> pd.DataFrame:
@@ -212,7 +232,8 @@ def _clip_rows(sidecars: list[dict[str, Any]], plan: Plan) -> pd.DataFrame:
         row["label"], row["group"], row["votes"] = video.label, video.group, video.votes
         row |= plan.amendments.labels.get(row["clip_id"], {})
     rows.sort(key=lambda row: str(row["clip_id"]))
-    return pd.DataFrame({name: pd.array([row[name] for row in rows], dtype=kind) for name, kind in COLUMNS.items()})
+    columns = dict(COLUMNS) | ({AUDIO_COLUMN: "string"} if plan.config.audio else {})
+    return pd.DataFrame({name: pd.array([row[name] for row in rows], dtype=kind) for name, kind in columns.items()})
 
 
 def _clip_splits(splits: Mapping[str, str], clips: pd.DataFrame) -> dict[str, str]:
@@ -267,7 +288,7 @@ def _failed_row(failure: Mapping[str, Any]) -> dict[str, Any]:
     numbers = dict.fromkeys(("num_frames", "num_source_frames", "width_px", "height_px", "num_interpolated"), 0)
     measures = {"num_tracks": 0, "fps": 0.0, "duration_seconds": 0.0, "detection_rate": 0.0, "ambiguity": 0.0}
     identity = {name: failure[name] for name in ("clip_id", "source_clip_id", "source", "code")}
-    absent = {"shard": None, "row": None, "mean_score": None, "track": None, "source_sha256": ""}
+    absent = {"shard": None, "row": None, "mean_score": None, "track": None, "source_sha256": "", AUDIO_COLUMN: None}
     return numbers | measures | identity | absent | {"status": "failed", "reason": failure["message"]}
 
 
@@ -292,6 +313,9 @@ def _document(
         files[f"{PREVIEW}/{name}.jpg"] = sidecar["preview"]
         files[f"{SHARDS}/{name}.safetensors"] = {key: sidecar[key] for key in ("num_bytes", "sha256")}
         facts = {key: sidecar[key] for key in ("num_bytes", "sha256", "index_bytes", "index_crc32")}
+        if plan.config.audio:
+            facts["audio"] = sidecar["audio"]
+            files[audio_name(number)] = {key: sidecar["audio"][key] for key in ("num_bytes", "sha256")}
         shards.append({"name": name, "num_clips": len(sidecar["clips"]), **facts})
     synthetic = plan.listing.synthetic or {}
     return {
@@ -319,14 +343,19 @@ def _counts(plan: Plan, clips: pd.DataFrame, sidecars: list[dict[str, Any]]) -> 
         fold: dict(Counter(splits[video] for _, video in _ids(clips) if video in splits))
         for fold, splits in plan.listing.folds.items()
     }
-    return {
-        "clips": len(clips),
-        "frames": int(clips["num_frames"].sum()),
-        "status": dict(Counter(clips["status"])),
-        "failures": dict(Counter(clips["code"][clips["code"] != ""])),
-        "classes": {name: int((clips["label"] == name).sum()) for name in plan.listing.class_names},
-        "folds": fold_sizes,
-    } | ({"left_out": count_left_out(sidecars)} if plan.config.has_track_limits else {})
+    audio = {"audio": dict(Counter(clips[AUDIO_COLUMN].dropna()))} if plan.config.audio else {}
+    return (
+        audio
+        | {
+            "clips": len(clips),
+            "frames": int(clips["num_frames"].sum()),
+            "status": dict(Counter(clips["status"])),
+            "failures": dict(Counter(clips["code"][clips["code"] != ""])),
+            "classes": {name: int((clips["label"] == name).sum()) for name in plan.listing.class_names},
+            "folds": fold_sizes,
+        }
+        | ({"left_out": count_left_out(sidecars)} if plan.config.has_track_limits else {})
+    )
 
 
 def _file_facts(content: bytes) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from dfer_data.config import (
 )
 from dfer_data.detect.gpus import most_workers
 from dfer_data.errors import DferError, UsageError
+from dfer_data.preparation.clip_audio import audio_note
 from dfer_data.preparation.clip_remarks import remark_notes
 from dfer_data.preparation.committed_plan import OnHashed, committed_plan
 from dfer_data.preparation.crew import Event, WorkerLost
@@ -370,5 +371,6 @@ def _findings(plan: Plan, out: Target, document: Mapping[str, Any]) -> dict[str,
     folds = {fold: fold_splits(out.read(f"{FOLDS}/fold-{fold}.csv")) for fold in plan.listing.folds}
     coverage = read_coverage(clips, all_tracks=plan.config.all_tracks)
     note = find_duplicates(clips, folds, open_shard=shard_opener(document, out.shard_bytes)).note
-    notes = (*((note,) if note else ()), *fold_set_notes(document), *remark_notes(clips), *coverage.notes)
+    lines = filter(None, (note, audio_note(document["counts"].get("audio", {}))))
+    notes = (*lines, *fold_set_notes(document), *remark_notes(clips), *coverage.notes)
     return {"num_ambiguous": num_ambiguous, "notes": notes, "coverage": coverage}

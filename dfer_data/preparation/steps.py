@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import cv2
 
@@ -25,18 +25,28 @@ from dfer_data.faces.aligned_faces import decode
 from dfer_data.faces.pipeline import Clip, Failure, TracksLeftOut, clips_of_video
 from dfer_data.faces.shipped_crops import clip_of_crops
 from dfer_data.frame_sampling import baked_frames
+from dfer_data.preparation.clip_audio import cut_audio
 from dfer_data.preparation.clip_remarks import clip_remarks
 from dfer_data.preparation.donors import portrait_of, portrait_text, take_over
-from dfer_data.shards.layout import FORMAT_VERSION, PREVIEW, SHARDS, shard_name, sidecar_name
+from dfer_data.preparation.source_file import exists_in_source, pictures_sha256, reading, source_file_sha256
+from dfer_data.shards.audio_writer import write_audio
+from dfer_data.shards.clip_hash import joined_hashes
+from dfer_data.shards.layout import (
+    AUDIO_SUFFIX,
+    FORMAT_VERSION,
+    PREVIEW,
+    SHARDS,
+    audio_name,
+    shard_name,
+    sidecar_name,
+)
 from dfer_data.shards.sidecar import read_sidecar, sidecar_sha256
 from dfer_data.shards.staging import StagedVideo, StagingWriter, read_staged
 from dfer_data.shards.writer import write_shard
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.base import Target
-from dfer_data.storage.files import canonical_json, sha256_file
-from dfer_data.video.image_folder import hash_of_pictures, picture_files
-
-_Item = TypeVar("_Item")
+from dfer_data.storage.files import canonical_json
+from dfer_data.video.audio_track import AudioTrack
 
 
 @dataclass(frozen=True)
@@ -160,27 +170,36 @@ def make_video(
         stem = spool_stem(place, task)
         taken = take_over(place.out, task.donor, task.video.clip_id, stem, config=place.config, on_progress=on_progress)
         return VideoDone(task.video.clip_id, *taken)
-    video, codes, num_stored, num_decoded = task.video, [], 0, 0
+    video, codes, num_stored, num_decoded, num_expected = task.video, [], 0, 0, 0
     clips: list[dict[str, Any]] = []
     failures: list[dict[str, Any]] = []
     left_out: list[dict[str, Any]] = []
 
-    def advance(num_frames: int, num_expected: int) -> None:
-        nonlocal num_decoded
-        num_decoded = num_frames
+    def advance(frames_so_far: int, frames_expected: int) -> None:
+        nonlocal num_decoded, num_expected
+        num_decoded, num_expected = frames_so_far, frames_expected
         try:
-            on_progress(num_frames, num_expected)
+            on_progress(frames_so_far, frames_expected)
         except OSError as error:  # a fault of the output, which must not pass for one of the source
             raise _ReportError(error) from error
 
-    with _reports_raised(), StagingWriter(spool_stem(place, task)) as spool:
+    def beat() -> None:
+        advance(num_decoded, num_expected)
+
+    stem, config = spool_stem(place, task), place.config
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_reports_raised())
+        spool = stack.enter_context(StagingWriter(stem, has_audio=config.audio))
+        sound = None
+        if config.audio and detector is not None:
+            sound = stack.enter_context(AudioTrack(place.source / video.path, folder=stem.parent, on_progress=beat))
         for result in _results(video, place, detector=detector, on_progress=advance):
             if _id_of(result) in place.excluded:
                 continue
             if isinstance(result, TracksLeftOut):
                 left_out += _left_out_rows(result, video)
                 continue
-            row = result if isinstance(result, Failure) else _store(result, video, spool, config=place.config)
+            row = result if isinstance(result, Failure) else _store(result, video, spool, sound, config=config)
             if isinstance(row, Failure):
                 failures.append(_failure_row(row, video))
                 codes.append(row.error.code)
@@ -194,7 +213,7 @@ def make_video(
 
 def give_up_video(task: VideoTask, place: Workplace, error: VideoError) -> VideoDone:
     """Leave a ledger row in the spool for a video that could not be processed."""
-    with StagingWriter(spool_stem(place, task)) as spool:
+    with StagingWriter(spool_stem(place, task), has_audio=place.config.audio) as spool:
         failure = _failure_row(Failure(task.video.clip_id, error), task.video)
         spool.finish(clips=[], failures=[failure])
     return VideoDone(task.video.clip_id, 0, (error.code,))
@@ -206,17 +225,17 @@ def _results(
     """Yield the clips of a video with the hash of its file; a fault of the video becomes a Failure."""
     path = place.source / video.path
     try:
-        if not video.path or not _exists(path):
+        if not video.path or not exists_in_source(path):
             raise VideoError(
                 "MISSING_VIDEO",
                 f"no file for clip {video.clip_id}",
                 hint="restore the file, or unzip the part it is in",
             )
-        hashed = partial(_source_sha256, path, video, on_progress=on_progress)
-        sha256 = _pictures_sha256(path) if detector is None else hashed()
-        for result in _reading(_made(path, video, place, detector=detector, on_progress=on_progress), path):
+        hashed = partial(source_file_sha256, path, video, on_progress=on_progress)
+        sha256 = pictures_sha256(path) if detector is None else hashed()
+        for result in reading(_made(path, video, place, detector=detector, on_progress=on_progress), path):
             if isinstance(result, Clip):
-                yield replace(result, faces=_reading(result.faces, path)), sha256
+                yield replace(result, faces=reading(result.faces, path)), sha256
             else:
                 yield result
     except VideoError as error:
@@ -249,68 +268,26 @@ def _reports_raised() -> Iterator[None]:
         raise error.args[0] from error
 
 
-def _reading(items: Iterator[_Item], path: Path) -> Iterator[_Item]:
-    """Yield what is read from the source; raise VideoError READ_ERROR where its disk or its permissions fail."""
-    try:
-        yield from items
-    except OSError as error:
-        raise _read_error(path, error) from error
-
-
-def _read_error(path: Path, error: OSError) -> VideoError:
-    hint = "make it readable, then `--retry-code READ_ERROR`"
-    return VideoError("READ_ERROR", f"{path.name} cannot be read: {error.strerror or error}", hint=hint)
-
-
-def _exists(path: Path) -> bool:
-    """Return whether a path exists; VideoError READ_ERROR where that cannot be seen."""
-    try:
-        path.stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError as error:
-        raise _read_error(path, error) from error
-    return True
-
-
-def _pictures_sha256(folder: Path) -> str:
-    """Return the sha256 of shipped crops; VideoError if one cannot be read."""
-    try:
-        return hash_of_pictures(folder)[1]
-    except OSError as error:
-        raise _read_error(folder, error) from error
-
-
-def _source_sha256(path: Path, video: SourceVideo, *, on_progress: OnFrames) -> str:
-    """Return the sha256 of a video; VideoError if it cannot be read to its end, or is not the planned file."""
-
-    def beat() -> None:
-        on_progress(0, 0)
-
-    try:
-        if path.is_dir() and picture_files(path):
-            num_bytes, sha256 = hash_of_pictures(path, on_picture=beat)
-        else:
-            num_bytes, sha256 = path.stat().st_size, sha256_file(path, on_block=beat)
-    except OSError as error:
-        raise _read_error(path, error) from error
-    if num_bytes != video.num_bytes:
-        message = f"{path.name} has {num_bytes} bytes, but had {video.num_bytes} when the run was planned"
-        hint = "do not change the videos during a run; `--retry-code CHANGED_SOURCE` uses the new file"
-        raise VideoError("CHANGED_SOURCE", message, hint=hint)
-    return sha256
-
-
 def _store(
-    hashed_clip: tuple[Clip, str], video: SourceVideo, spool: StagingWriter, *, config: PrepareConfig
+    hashed_clip: tuple[Clip, str],
+    video: SourceVideo,
+    spool: StagingWriter,
+    sound: AudioTrack | None,
+    *,
+    config: PrepareConfig,
 ) -> dict[str, Any] | Failure:
-    """Write a clip's faces; return its sidecar row, or the failure if the source breaks on the second read."""
+    """Write a clip's faces and sound; return its sidecar row, or the failure if the source breaks on the second read.
+
+    A fault of the sound is noted in the row: it costs no clip.
+    """
     clip, sha256 = hashed_clip
-    facts = clip.facts
+    facts, times = clip.facts, []
+    sound_columns: dict[str, str] = {}
     test_frames = baked_frames(facts.num_frames).tolist()
     try:
         with spool.clip():
             for index, face in enumerate(clip.faces):
+                times.append(face.record.pts_seconds)
                 if index in test_frames[:: len(test_frames) // NUM_COLUMNS]:
                     spool.add_thumbnail(thumbnail(decode(face.payload, config)))
                 repeats = (
@@ -321,6 +298,16 @@ def _store(
             portraits = [portrait_text(rival.portrait) for rival in clip.rivals]
             for portrait in portraits:
                 spool.add_thumbnail(portrait_of(portrait))
+            if config.audio:
+                audio = cut_audio(
+                    sound,
+                    times,
+                    fps=facts.fps,
+                    duration_seconds=facts.duration_seconds,
+                    times_fall=clip.times_fall,
+                )
+                spool.add_audio(audio.samples, audio.facts)
+                sound_columns = audio.columns
     except VideoError as error:
         return Failure(facts.clip_id, error)
     columns = asdict(facts)
@@ -330,7 +317,8 @@ def _store(
     status = "partial" if facts.is_partial else "ok"
     origin = {"source_clip_id": video.clip_id, "source": video.path, "source_sha256": sha256}
     doubts = {"rivals": [rival.track for rival in clip.rivals], "drift": clip.drift}
-    return columns | origin | {"status": status} | doubts | ({"portraits": portraits} if portraits else {})
+    columns |= origin | {"status": status} | doubts | sound_columns
+    return columns | ({"portraits": portraits} if portraits else {})
 
 
 def _failure_row(failure: Failure, video: SourceVideo) -> dict[str, Any]:
@@ -372,6 +360,10 @@ def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[],
     clips = [clip for video in videos for clip in video.clips]
     facts = asdict(file)
     hashes = facts.pop("clip_sha256")
+    audio = work / f"{name}{AUDIO_SUFFIX}"
+    if config.audio:
+        facts["audio"] = asdict(write_audio(audio, videos, on_progress=on_progress))
+        hashes = joined_hashes(hashes, facts["audio"].pop("clip_sha256"))
     sidecar: dict[str, Any] = {
         "format": "dfer-shard-sidecar",
         "format_version": FORMAT_VERSION,
@@ -385,11 +377,14 @@ def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[],
         sidecar["left_out"] = left_out
     sidecar["sidecar_sha256"] = sidecar_sha256(sidecar)
     out.put_file(f"{SHARDS}/{name}.safetensors", shard, on_progress=on_progress)
+    if config.audio:
+        out.put_file(audio_name(task.number), audio, on_progress=on_progress)
     out.put(f"{PREVIEW}/{name}.jpg", sheet)
     out.sync(SHARDS)  # the shard's name is on disk before its sidecar
     out.put(sidecar_name(task.number), canonical_json(sidecar))
     out.sync(SHARDS)
-    shard.unlink(missing_ok=True)
+    for path in (shard, audio):
+        path.unlink(missing_ok=True)
     shutil.rmtree(place.work / name, ignore_errors=True)  # there is none for a shard without videos
 
 

@@ -135,8 +135,9 @@ class RunRecord:
 
 
 def _num_bytes(sidecars: Any) -> int:
-    """Return the size of shards and their contact sheets."""
-    return sum(int(sidecar["num_bytes"]) + int(sidecar["preview"]["num_bytes"]) for sidecar in sidecars)
+    """Return the size of shards, their contact sheets and their sound."""
+    parts = [part for sidecar in sidecars for part in (sidecar, sidecar["preview"], sidecar.get("audio"))]
+    return sum(int(part["num_bytes"]) for part in parts if part is not None)
 
 
 @contextlib.contextmanager

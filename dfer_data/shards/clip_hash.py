@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -27,3 +27,9 @@ def clip_hashes(tensor: Callable[[str], npt.NDArray[Any]], clip_offsets: Sequenc
             digest.update(column[begin:end].tobytes())
         hashes.append(digest.hexdigest())
     return hashes
+
+
+def joined_hashes(clips: Iterable[str], audio: Iterable[str]) -> list[str]:
+    """Return the sha256 of each clip with sound: of the hashes of its frames and of its sound, as text."""
+    pairs = zip(clips, audio, strict=True)
+    return [hashlib.sha256(f"{clip}{sound}".encode("ascii")).hexdigest() for clip, sound in pairs]

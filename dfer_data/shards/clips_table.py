@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dfer_data.errors import CorruptDataError
-from dfer_data.shards.layout import COLUMNS
+from dfer_data.shards.layout import AUDIO_COLUMN, AUDIO_STATES, COLUMNS
 from dfer_data.storage.parquet import all_rows, open_parquet, read_table, to_frame
 
 INDEX_COLUMNS = ("clip_id", "status", "label", "shard", "row", "num_frames")
@@ -83,11 +83,20 @@ def clip_faults(table: pa.Table, document: Mapping[str, Any]) -> Iterator[str]:
     labels = table["label"].cast(pa.string()).unique().drop_null().to_pylist()
     if unknown := set(labels) - set(document["class_names"]):
         yield f"has the label {min(unknown)!r:.100}, which is none of the classes"
+    yield from _audio_faults(table)
     yield from _place_faults(table.filter(pc.not_equal(status, "failed")), document)
     if "votes" in table.column_names and not pa.types.is_null(table["votes"].type):
         lengths = pc.list_value_length(table["votes"]).unique().drop_null().to_pylist()
         if set(lengths) - {len(document["class_names"])} or pc.list_flatten(table["votes"]).null_count:
             yield "has votes for another number of classes"
+
+
+def _audio_faults(table: pa.Table) -> Iterator[str]:
+    """Yield a state of the sound that no dfer writes; only datasets with sound have the column."""
+    if AUDIO_COLUMN in table.column_names:
+        states = table[AUDIO_COLUMN].cast(pa.string()).unique().drop_null().to_pylist()
+        if others := set(states) - set(AUDIO_STATES):
+            yield f"has the state of sound {min(others)!r:.100}"
 
 
 def _place_faults(usable: pa.Table, document: Mapping[str, Any]) -> Iterator[str]:
@@ -121,6 +130,8 @@ def _schema_faults(file: pq.ParquetFile, document: Mapping[str, Any]) -> Iterato
                 yield f"has no column {name}, or has it twice"
         elif not _IS_KIND[kind.lower()](schema.field(name).type):
             yield f"has the column {name} as {schema.field(name).type}, not as {kind}"
+    if document["config"].get("audio") and schema.names.count(AUDIO_COLUMN) != 1:
+        yield f"has no column {AUDIO_COLUMN}, or has it twice"
 
 
 _LATER = frozenset({"votes", "group", "source_sha256"})

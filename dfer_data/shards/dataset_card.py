@@ -109,6 +109,7 @@ def _totals(document: Mapping[str, Any]) -> list[tuple[str, int]]:
     totals = [("clips", counts["clips"]), *((f"clips: {name}", n) for name, n in sorted(counts["status"].items()))]
     totals += [(f"failed: {code}", number) for code, number in sorted(counts["failures"].items())]
     totals += [(f"tracks left out: {reason}", n) for reason, n in sorted(counts.get("left_out", {}).items())]
+    totals += [(f"sound: {state}", number) for state, number in sorted(counts.get("audio", {}).items())]
     num_bytes = sum(facts["num_bytes"] for facts in document["files"].values())
     return [*totals, ("face crops", counts["frames"]), ("shards", len(document["shards"])), ("bytes", num_bytes)]
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 
 SHARDS, PREVIEW = "shards", "preview"
+AUDIO_SUFFIX = ".audio.safetensors"
 
 
 def shard_name(number: int) -> str:
@@ -16,6 +17,11 @@ def shard_name(number: int) -> str:
 def sidecar_name(number: int) -> str:
     """Return the path of a shard's sidecar, relative to the dataset."""
     return f"{SHARDS}/{shard_name(number)}.json"
+
+
+def audio_name(number: int) -> str:
+    """Return the path of the sound of a shard, relative to the dataset; only datasets with sound have it."""
+    return f"{SHARDS}/{shard_name(number)}{AUDIO_SUFFIX}"
 
 
 DATASET_NAME, CLIPS_NAME, LEDGER_NAME, FOLDS = "dataset.json", "clips.parquet", "ledger.jsonl", "folds"
@@ -67,6 +73,31 @@ COLUMNS: Mapping[str, str] = {
     "reason": "string",
 }
 """Columns of clips.parquet and their pandas types, in order."""
+
+
+AUDIO_COLUMN = "audio"
+
+
+AUDIO_STATES = ("ok", "none", "short", "silent", "damaged")
+"""What the column `audio` of clips.parquet, which only datasets with sound have, says of the sound of a clip."""
+
+
+AUDIO_FORMAT = "dfer-audio"
+
+
+AUDIO_TENSORS: Mapping[str, str] = {
+    "clip_offsets": "<i8",
+    "start_seconds": "<f8",
+    "frame_seconds": "<f8",
+    "stream_start_seconds": "<f8",
+    "num_covered": "<i8",
+    "rms": "<f4",
+    "peak": "<i4",
+    "crc32": "<u4",
+    "source_rate": "<i4",
+    "source_channels": "<i4",
+}
+"""Tensors before the samples in the sound of a shard, in order; all but the first have an item per clip."""
 
 
 PLAN_NAME = "plan.json"

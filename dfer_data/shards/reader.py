@@ -8,7 +8,7 @@ import operator
 import re
 import struct
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -26,8 +26,9 @@ from dfer_data.types import Image
 if TYPE_CHECKING:
     from dfer_data.video.resize_rules import JpegScale, ResizeRule
 
-_MALFORMED = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
-_DTYPES = {"I64": "<i8", "I32": "<i4", "U32": "<u4", "F32": "<f4", "U8": "|u1"}
+MALFORMED = (ValueError, KeyError, TypeError, IndexError, AttributeError, OverflowError, RecursionError)
+"""What an index that no dfer writes raises while it is parsed; struct.error too."""
+_DTYPES = {"I64": "<i8", "I32": "<i4", "U32": "<u4", "F64": "<f8", "F32": "<f4", "U8": "|u1"}
 
 
 _ROWS = {"pts_seconds": ("<f4", ()), "box": ("<f4", (4,)), "landmarks": ("<f4", (5, 2)), "score": ("<f4", ())} | {
@@ -103,8 +104,8 @@ class ShardReader:
         if len(index) != index_bytes or zlib.crc32(index) != index_crc32:
             raise CorruptShardError(f"{self._name}: the index does not match its CRC-32; restore or remake this shard")
         try:
-            metadata, self._tensors, payload_shape, payload_bytes = _parse_index(index)
-        except (*_MALFORMED, struct.error) as error:
+            metadata, self._tensors, payload_shape, payload_bytes = parse_index(index)
+        except (*MALFORMED, struct.error) as error:
             raise CorruptShardError(f"{self._name}: the index is not one of dfer ({error!r:.200})") from error
         written_version = str(metadata.get("format_version"))
         if written_version != str(FORMAT_VERSION):
@@ -228,15 +229,20 @@ class ShardReader:
         )
 
 
-def _parse_index(index: bytes) -> tuple[dict[str, str], dict[str, npt.NDArray[Any]], list[int], int]:
-    """Return metadata, the tensors before the payload, and shape and bytes of the payload, of a checked index."""
+def parse_index(
+    index: bytes, *, payloads: Collection[str] = ("jpeg", "clips")
+) -> tuple[dict[str, str], dict[str, npt.NDArray[Any]], list[int], int]:
+    """Return metadata, the tensors before the payload, and shape and bytes of the payload, of a checked index.
+
+    `payloads`: names that the payload may have. Raises MALFORMED or struct.error for an index that no dfer writes.
+    """
     (length,) = struct.unpack("<Q", index[:8])
     entries: dict[str, Any] = json.loads(index[8 : 8 + length])
     metadata = dict(entries.pop("__metadata__", {}))
     tensors, shape, num_bytes = {}, [], 0
     for name, entry in entries.items():
         start, stop = (8 + length + operator.index(offset) for offset in entry["data_offsets"])
-        if name in ("jpeg", "clips"):
+        if name in payloads:
             if start != len(index):
                 raise ValueError("the payload does not follow the index")
             shape, num_bytes = [operator.index(side) for side in entry["shape"]], stop - start

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from dfer_data.shards.layout import PREVIEW, SHARDS, shard_name, sidecar_name
+from dfer_data.shards.layout import AUDIO_SUFFIX, PREVIEW, SHARDS, audio_name, shard_name, sidecar_name
 from dfer_data.storage.base import Target
 from dfer_data.storage.files import canonical_json
 
@@ -20,19 +20,29 @@ def read_sidecar(out: Target, number: int) -> dict[str, Any] | None:
         content = out.read(sidecar_name(number))
     except OSError:
         return None
-    return checked_sidecar(content, out.size(f"{SHARDS}/{name}.safetensors"), out.size(f"{PREVIEW}/{name}.jpg"))
+    sizes = (out.size(f"{SHARDS}/{name}.safetensors"), out.size(f"{PREVIEW}/{name}.jpg"))
+    return checked_sidecar(content, *sizes, num_audio_bytes=out.size(audio_name(number)))
 
 
 def checked_sidecar(
-    content: bytes, num_bytes: int | None, num_sheet_bytes: int | None = None, *, has_sheet: bool = True
+    content: bytes,
+    num_bytes: int | None,
+    num_sheet_bytes: int | None = None,
+    *,
+    has_sheet: bool = True,
+    num_audio_bytes: int | None = None,
 ) -> dict[str, Any] | None:
-    """Return a sidecar; None unless it is intact and shard and sheet have these sizes; `has_sheet`: there is one."""
+    """Return a sidecar; None unless it is intact, and shard, sheet and sound have these sizes.
+
+    `has_sheet`: there is a sheet; whether there is sound, the sidecar says.
+    """
     try:
         sidecar = json.loads(content)
         is_done = bool(
             sidecar["sidecar_sha256"] == sidecar_sha256(sidecar)
             and num_bytes == sidecar["num_bytes"]
             and (not has_sheet or num_sheet_bytes == sidecar["preview"]["num_bytes"])
+            and ("audio" not in sidecar or num_audio_bytes == sidecar["audio"]["num_bytes"])
         )
         return dict(sidecar) if is_done else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
@@ -52,7 +62,12 @@ def finished_sidecars(out: Target) -> dict[int, dict[str, Any]]:
     shard_names = [name for name in names if name.isdecimal()]
     contents = out.read_all([f"{SHARDS}/{name}.json" for name in shard_names])
     sidecars = {
-        int(name): checked_sidecar(content, sizes.get(f"{name}.safetensors"), sheets.get(f"{name}.jpg"))
+        int(name): checked_sidecar(
+            content,
+            sizes.get(f"{name}.safetensors"),
+            sheets.get(f"{name}.jpg"),
+            num_audio_bytes=sizes.get(f"{name}{AUDIO_SUFFIX}"),
+        )
         for name, content in zip(shard_names, contents, strict=True)
     }
     return {number: sidecar for number, sidecar in sidecars.items() if sidecar is not None}

@@ -7,6 +7,7 @@ loses only its current video, and memory use does not depend on the length of a 
     .work/00003/0017.frames      encoded faces, concatenated
     .work/00003/0017.records     one RECORD per face
     .work/00003/0017.thumbnails  (K, 96, 96, 3) uint8 RGB for the contact sheet
+    .work/00003/0017.samples     with sound only: int16 samples of each clip
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ RECORD = np.dtype(
     ]
 )
 """One stored face: length and CRC-32 of its bytes in `.frames`, and the fields of FrameRecord."""
-STAGED_SUFFIXES = (".frames", ".records", ".thumbnails", ".json")
-"""Suffixes of the files of a finished video; the last one marks it as done."""
+STAGED_SUFFIXES = (".frames", ".records", ".thumbnails", ".samples", ".json")
+"""Suffixes of the files of a finished video, `.samples` only with sound; the last one marks it as done."""
 Records = npt.NDArray[np.void]
 """(F,) of dtype RECORD."""
 
@@ -62,6 +63,8 @@ class StagedVideo:
     """Number of thumbnails of each clip."""
     left_out: tuple[dict[str, Any], ...] = ()
     """Facts of the tracks that make no clip."""
+    audio: tuple[dict[str, Any], ...] = ()
+    """With sound: what the file of sound holds of each clip."""
 
     def records(self) -> Records:
         """Return the measurements of all faces, (F,) of dtype RECORD."""
@@ -78,13 +81,13 @@ class StagedVideo:
 class StagingWriter:
     """Collects the clips of one video; use as a context manager. The video counts as done only after `finish`."""
 
-    def __init__(self, stem: Path) -> None:
-        """Open the files `stem`.* and overwrite those of an earlier attempt."""
+    def __init__(self, stem: Path, *, has_audio: bool = False) -> None:
+        """Open the files `stem`.* and overwrite those of an earlier attempt; `has_audio`: clips have sound too."""
         stem.parent.mkdir(parents=True, exist_ok=True)
         self._stem = stem
-        self._files: dict[str, IO[bytes]] = {
-            name: stem.with_suffix(f".{name}").open("w+b") for name in ("frames", "records", "thumbnails")
-        }
+        names = ("frames", "records", "thumbnails", *(("samples",) if has_audio else ()))
+        self._files: dict[str, IO[bytes]] = {name: stem.with_suffix(f".{name}").open("w+b") for name in names}
+        self._audio: list[dict[str, Any]] = []
         self._frames_per_clip: list[int] = []
         self._thumbnails_per_clip: list[int] = []
         self._num_frames = self._num_thumbnails = 0
@@ -106,11 +109,13 @@ class StagingWriter:
         """
         starts = {file: file.tell() for file in self._files.values()}
         self._num_frames = self._num_thumbnails = 0
+        num_before = len(self._audio)
         try:
             yield
             if not self._num_frames:
                 raise ValueError("a clip needs at least one frame")
         except BaseException:
+            del self._audio[num_before:]
             for file, start in starts.items():
                 file.seek(start)
                 file.truncate()
@@ -133,6 +138,11 @@ class StagingWriter:
         self._files["thumbnails"].write(picture.tobytes())
         self._num_thumbnails += 1
 
+    def add_audio(self, samples: npt.NDArray[np.int16], facts: dict[str, Any]) -> None:
+        """Store the sound of the clip, once per clip of a video with sound."""
+        self._files["samples"].write(samples.astype("<i2").tobytes())
+        self._audio.append(facts)
+
     def finish(
         self,
         *,
@@ -153,6 +163,7 @@ class StagingWriter:
             "left_out": list(left_out),
             "frames_per_clip": self._frames_per_clip,
             "thumbnails_per_clip": self._thumbnails_per_clip,
+            "audio": self._audio,
         }
         temporary = self._stem.with_suffix(".part")
         temporary.write_bytes(canonical_json(facts))
@@ -172,4 +183,5 @@ def move_staged(stem: Path, target: Path) -> None:
     """
     target.parent.mkdir(exist_ok=True)
     for suffix in STAGED_SUFFIXES:
-        stem.with_suffix(suffix).replace(target.with_suffix(suffix))
+        if suffix != ".samples" or stem.with_suffix(suffix).exists():
+            stem.with_suffix(suffix).replace(target.with_suffix(suffix))

@@ -11,7 +11,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from dfer_data.shards.layout import FORMAT_VERSION
 from dfer_data.shards.staging import RECORD, StagedVideo
 
 _COPY_BYTES = 1 << 20
-_DTYPE_NAMES = {"<i8": "I64", "<i4": "I32", "<u4": "U32", "<f4": "F32", "|u1": "U8"}
+_DTYPE_NAMES = {"<i8": "I64", "<i4": "I32", "<u4": "U32", "<f8": "F64", "<f4": "F32", "|u1": "U8"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,11 @@ def write_shard(
     num_bytes = sum(video.stem.with_suffix(".frames").stat().st_size for video in videos)
     num_clips = len(tensors["clip_offsets"]) - 1
     shape = [num_bytes] if store == "frames" else [num_clips, CLIP_FRAMES, size_px, size_px, 3]
-    header = _header(tensors, "jpeg" if store == "frames" else "clips", shape, num_bytes, store=store)
+    header = safetensors_header(
+        {"format": "dfer-shard", "format_version": str(FORMAT_VERSION), "store": store},
+        tensors,
+        ("jpeg" if store == "frames" else "clips", "U8", shape, num_bytes),
+    )
     index = header + b"".join(array.tobytes() for array in tensors.values())
     digest = hashlib.sha256(index)
     with target.open("wb") as file:
@@ -95,13 +99,16 @@ def _offsets(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.concatenate([[0], np.cumsum(lengths)]).astype("<i8")
 
 
-def _header(
-    tensors: dict[str, npt.NDArray[Any]], payload_name: str, payload_shape: list[int], payload_bytes: int, *, store: str
+def safetensors_header(
+    metadata: Mapping[str, str],
+    tensors: Mapping[str, npt.NDArray[Any]],
+    payload: tuple[str, str, list[int], int],
 ) -> bytes:
-    """Return the safetensors header: u64 length, JSON padded with spaces to a multiple of 8."""
-    entries: dict[str, Any] = {
-        "__metadata__": {"format": "dfer-shard", "format_version": str(FORMAT_VERSION), "store": store}
-    }
+    """Return the safetensors header: u64 length, JSON padded with spaces to a multiple of 8.
+
+    `payload`: name, type, shape and bytes of the tensor after the others.
+    """
+    entries: dict[str, Any] = {"__metadata__": dict(metadata)}
     start = 0
     for name, array in tensors.items():
         stop = start + array.nbytes
@@ -111,7 +118,8 @@ def _header(
             "data_offsets": [start, stop],
         }
         start = stop
-    entries[payload_name] = {"dtype": "U8", "shape": payload_shape, "data_offsets": [start, start + payload_bytes]}
+    payload_name, dtype, payload_shape, payload_bytes = payload
+    entries[payload_name] = {"dtype": dtype, "shape": payload_shape, "data_offsets": [start, start + payload_bytes]}
     text = json.dumps(entries, separators=(",", ":"), allow_nan=False).encode("utf-8")
     text += b" " * (-len(text) % 8)
     return struct.pack("<Q", len(text)) + text

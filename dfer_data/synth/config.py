@@ -1,9 +1,11 @@
 """Settings and summary of the demo dataset. This module deliberately imports nothing heavy."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from dfer_data.errors import UsageError
 
+Sound = Literal["tones", "speech", "none"]
 NUM_FOLDS = 5
 MIN_IDENTITIES = 10
 MIN_WIDTH_PX = 160
@@ -28,6 +30,8 @@ class SynthConfig:
     """Width of the videos in pixels: even, at least 160."""
     height_px: int = 320
     """Height of the videos in pixels: even, at least 120 and at most the width."""
+    sound: Sound = "tones"
+    """What the videos sound like: a tone, or speech of the installed espeak-ng, as loud as the jaw is open; or none."""
 
     def __post_init__(self) -> None:
         faults = []

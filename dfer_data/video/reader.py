@@ -221,6 +221,11 @@ class VideoReader:
             return self.info.fps
         return round((self.num_frames - 1) / self._clock.steady_seconds, 3)
 
+    @property
+    def times_fall(self) -> bool:
+        """Whether the times of the frames read so far have jumped back."""
+        return self._clock.has_fallen
+
     def _num_following(self) -> int | None:
         return max(0, self._packets.num_read - self.num_frames) if self._packets.is_at_end else None
 

@@ -44,7 +44,7 @@ def test_clips_are_exported_verified_and_withdrawn(crops: Path, tmp_path: Path, 
         (["--format", "s2d", "--fold", "9"], "has no fold 9; it has: 1, 2, 3, 4, 5"),
         (["--format", "s2d", "--frames", "8"], "--frames 8: must be all or 16"),
         (["--format", "s2d", "--media", "mp4"], "--media mp4: s2d has one form only"),
-        (["--format", "wav"], "has no sound; prepare the videos with --audio"),
+        (["--format", "wav"], "was prepared without sound; prepare it again with `dfer prepare --audio`"),
         (["--format", "s2d", "--label-order", "{short}"], "class sad has no number, nor have 5 more"),
     ],
 )

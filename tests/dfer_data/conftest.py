@@ -11,7 +11,7 @@ from dfer_data.config import Request
 from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from dfer_data.weights.fetch import weights_file
-from tests.dfer_data import tiny
+from tests.dfer_data import sounds, tiny
 from tests.dfer_data.tiny import Prepared
 
 
@@ -41,6 +41,15 @@ def prepared(face_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Pre
 def prepared_clips16(face_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     request = Request(dataset="folder", source=face_folder, det_size_px=160, store="clips16")
     return _prepared(request, tmp_path_factory.mktemp("prepared") / "clips16")
+
+
+@pytest.fixture(scope="session")
+def heard(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path]) -> Path:
+    """A dataset with sound, a clip of each state; a test that changes the folder works on a copy."""
+    faces = tiny.real_pictures(real_videos["single_face.mp4"], stop=sounds.FILM_FRAMES)
+    source = sounds.write_films(tmp_path_factory.mktemp("films"), faces)
+    request = Request(dataset="folder", source=source, det_size_px=160, audio=True)
+    return _prepared(request, tmp_path_factory.mktemp("heard") / "out").out
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def source(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path
 
 @pytest.fixture(scope="module")
 def resolved(source: Path) -> ResolvedRequest:
-    return resolve_request(Request(dataset="folder", source=source, det_size_px=DET_SIZE_PX))
+    return resolve_request(Request(dataset="folder", source=source, det_size_px=DET_SIZE_PX, audio=True))
 
 
 @pytest.fixture(scope="module")

@@ -60,9 +60,8 @@ class VideoFolder(ExportFormat):
 
     def data_files(self) -> dict[str, dict[str, list[str]]]:
         """Return the folders of each split."""
-        return {
-            fold: {split: [f"{self._folder(fold)}{split}/**"] for split in FOLD_PARTS} for fold in self.selection.folds
-        }
+        folders = {fold: self._folder(fold) for fold in self.selection.folds}
+        return {fold: {split: [f"{folder}{split}/**"] for split in FOLD_PARTS} for fold, folder in folders.items()}
 
     def _folder(self, fold: str) -> str:
         return f"fold-{fold}/" if len(self.selection.folds) > 1 else ""

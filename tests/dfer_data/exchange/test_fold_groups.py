@@ -19,12 +19,8 @@ def test_a_group_is_named_after_its_splits() -> None:
 
 def test_parts_are_small_hold_every_clip_once_and_make_up_the_folds() -> None:
     clips = [clip(f"{n:02d}", f1="test" if n % 2 else "train", f2="train" if n % 2 else "test") for n in range(20)]
-    parts = [
-        (f"{name}-{number}", members)
-        for number, (name, members) in enumerate(
-            parts_of_groups(clips, ["1", "2"], most_bytes=40, num_bytes=lambda _: 10)
-        )
-    ]
+    groups = parts_of_groups(clips, ["1", "2"], most_bytes=40, num_bytes=lambda _: 10)
+    parts = [(f"{name}-{number}", members) for number, (name, members) in enumerate(groups)]
     assert [len(members) for _, members in parts] == [4, 4, 2] * 2
     assert sorted(c.clip_id for _, members in parts for c in members) == sorted(c.clip_id for c in clips)
     table = files_of_folds(parts, ["1", "2"])

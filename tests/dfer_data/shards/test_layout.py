@@ -21,7 +21,7 @@ from tests.dfer_data.tiny import Prepared
 from tests.workspace import ROOT
 
 TEXT = (ROOT / "docs/reference/formats.md").read_text(encoding="utf-8")
-DTYPES = {"I64": "<i8", "I32": "<i4", "U32": "<u4", "F32": "<f4", "U8": "|u1"}
+DTYPES = {"I64": "<i8", "I32": "<i4", "U32": "<u4", "F64": "<f8", "F32": "<f4", "I16": "<i2", "U8": "|u1"}
 Tensors = dict[str, npt.NDArray[Any]]
 
 
@@ -52,7 +52,7 @@ def by_the_page(path: Path, *, index_bytes: int) -> tuple[dict[str, str], Tensor
         tensors[name] = np.frombuffer(raw, DTYPES[entry["dtype"]]).reshape(entry["shape"])
     assert 8 + length + end == len(data)
     payload = list(header)[-1]
-    assert payload in ("jpeg", "clips")
+    assert payload in ("jpeg", "clips", "samples")
     assert 8 + length + header[payload]["data_offsets"][0] == index_bytes
     return metadata, tensors
 
@@ -100,22 +100,52 @@ def check_clip(tensors: Tensors, clip: dict[Any, Any], out: Path, *, store: str)
     assert ((tensors["flags"][first:stop] & 1) == ~np.isnan(tensors["score"][first:stop])).all()
 
 
-def test_every_key_and_column_is_on_the_page(prepared: Prepared) -> None:
+def test_sound_can_be_read_by_the_page_alone(heard: Path) -> None:
+    described = table("The sound of a shard: `shards/NNNNN.audio.safetensors`")
+    clips = pd.read_parquet(heard / "clips.parquet")
+    for number, shard in enumerate(json.loads((heard / "dataset.json").read_bytes())["shards"]):
+        metadata, tensors = by_the_page(
+            heard / f"shards/{number:05d}.audio.safetensors", index_bytes=shard["audio"]["index_bytes"]
+        )
+        assert metadata == {"format": "dfer-audio", "format_version": "1", "sample_rate": "16000"}
+        assert list(tensors) == list(described)
+        for name, array in tensors.items():
+            kind, _ = re.fullmatch(r"(\w+) \[(.*)\]", described[name]).groups()  # type: ignore[union-attr]
+            assert array.dtype == np.dtype(DTYPES[kind])
+        for clip in clips[clips["shard"] == number].to_dict("records"):
+            first, stop = tensors["clip_offsets"][clip["row"] : clip["row"] + 2]
+            samples = tensors["samples"][first:stop]
+            assert zlib.crc32(samples.tobytes()) == tensors["crc32"][clip["row"]]
+            np.testing.assert_array_equal(samples / np.float32(32768), dfer_data.read_audio(heard, clip["clip_id"]))
+
+
+@pytest.mark.parametrize("has_audio", [False, True])
+def test_every_key_and_column_is_on_the_page(prepared: Prepared, heard: Path, has_audio: bool) -> None:
+    out = heard if has_audio else prepared.out
     columns = table("`clips.parquet`")
-    assert list(pd.read_parquet(prepared.out / "clips.parquet").columns) == list(columns)
+    if not has_audio:
+        del columns["audio"]
+    assert list(pd.read_parquet(out / "clips.parquet").columns) == list(columns)
     described = table("The sidecar: `shards/NNNNN.json`")
     page = section("The sidecar: `shards/NNNNN.json`")
-    for path in (prepared.out / "shards").glob("*.json"):
+    for path in (out / "shards").glob("*.json"):
         sidecar = json.loads(path.read_bytes())
-        assert sidecar.keys() == described.keys() - {"code", "label", "shard_name", "left_out"}
+        assert sidecar.keys() == described.keys() - {
+            "code",
+            "label",
+            "shard_name",
+            "left_out",
+            *(() if has_audio else ("audio",)),
+        }
         body = {key: value for key, value in sidecar.items() if key != "sidecar_sha256"}
         text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
         assert hashlib.sha256(text.encode("utf-8")).hexdigest() == sidecar["sidecar_sha256"]
         for clip in sidecar["clips"]:
             own = {"rivals", "drift", "sha256", *({"portraits"} if clip["rivals"] else ())}
+            own |= {"audio_fault"} if clip.get("audio") == "damaged" else set()
             assert clip.keys() == (columns.keys() | own) - {"label", "group", "votes", "shard", "code"}
         for failure in sidecar["failures"]:
             assert all(f"`{key}`" in page for key in failure)
-    document = json.loads((prepared.out / "dataset.json").read_bytes())
+    document = json.loads((out / "dataset.json").read_bytes())
     page = section("`dataset.json`") + section("Three hashes that identify a dataset")
     assert all(f"`{key}`" in page for key in document)

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -135,6 +136,6 @@ def test_a_worker_that_dies_ends_the_run_and_leaves_nothing(tmp_path: Path, head
         ({"width_px": 101}, "width_px"),
     ],
 )
-def test_impossible_sizes_are_refused(values: dict[str, int], named: str) -> None:
+def test_impossible_sizes_are_refused(values: dict[str, Any], named: str) -> None:
     with pytest.raises(UsageError, match=named):
         SynthConfig(**values)

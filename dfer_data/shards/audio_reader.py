@@ -1,0 +1,124 @@
+"""Read the sound of the clips of one shard, local or remote; the CRC-32 of each clip is checked at every read."""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dfer_data.errors import CorruptShardError, FormatVersionError
+from dfer_data.shards.layout import AUDIO_FORMAT, AUDIO_TENSORS, FORMAT_VERSION
+from dfer_data.shards.reader import MALFORMED, parse_index
+from dfer_data.storage.shard_bytes import ShardBytes
+from dfer_data.types import Image
+
+_SAMPLE_BYTES = 2
+
+
+def open_audio(document: Mapping[str, Any], number: int, source: ShardBytes) -> AudioReader:
+    """Open the sound of shard `number` of a dataset.json, and check that it is the one described there."""
+    facts = document["shards"][number]
+    audio = facts["audio"]
+    reader = AudioReader(source, index_bytes=audio["index_bytes"], index_crc32=audio["index_crc32"])
+    if reader.num_clips != facts["num_clips"]:
+        raise CorruptShardError(
+            f"{source.name} has {reader.num_clips} clips, dataset.json describes {facts['num_clips']}; "
+            "get the dataset again"
+        )
+    return reader
+
+
+class AudioReader:
+    """Reads the sound of the clips of one shard."""
+
+    def __init__(self, source: ShardBytes, *, index_bytes: int, index_crc32: int) -> None:
+        """Open a file and check its index; raises CorruptShardError for changed bytes, FormatVersionError."""
+        self._source, self._name, self._index_bytes = source, source.name, index_bytes
+        try:
+            index, size = source.index(index_bytes, index_crc32), source.size()
+        except OSError as error:
+            raise CorruptShardError(f"{self._name}: cannot be opened as sound: {error}") from error
+        if len(index) != index_bytes or zlib.crc32(index) != index_crc32:
+            raise CorruptShardError(f"{self._name}: the index does not match its CRC-32; restore or remake this shard")
+        try:
+            metadata, self._tensors, shape, num_bytes = parse_index(index, payloads=("samples",))
+        except (*MALFORMED, struct.error) as error:
+            raise CorruptShardError(f"{self._name}: the index is not one of dfer ({error!r:.200})") from error
+        version = str(metadata.get("format_version"))
+        if metadata.get("format") != AUDIO_FORMAT or version != str(FORMAT_VERSION):
+            kind = FormatVersionError if re.fullmatch("[1-9][0-9]{0,3}", version) else CorruptShardError
+            raise kind(f"{self._name} has sound format {version[:20]}, this dfer reads {FORMAT_VERSION}")
+        if fault := next(_faults(self._tensors, shape, num_bytes), ""):
+            raise CorruptShardError(f"{self._name}: the index {fault}; get this shard again, or remake it")
+        if size is not None and size != index_bytes + num_bytes:
+            raise CorruptShardError(
+                f"{self._name} has {size} bytes, its index requires {index_bytes + num_bytes}; restore or remake it"
+            )
+
+    @property
+    def num_clips(self) -> int:
+        """Number of clips in the shard."""
+        return len(self._tensors["clip_offsets"]) - 1
+
+    def tensor(self, name: str) -> npt.NDArray[Any]:
+        """Return an entire index tensor; docs/reference/formats.md lists the names."""
+        return self._tensors[name]
+
+    def facts(self, row: int) -> dict[str, Any]:
+        """Return the numbers of the clip in `row` by name, without its place in the file."""
+        return {name: array[row].item() for name, array in self._tensors.items() if name != "clip_offsets"}
+
+    def samples(self, row: int, *, clip_id: str = "") -> npt.NDArray[np.int16]:
+        """Return the samples of the clip in `row`, (N,) int16; empty for a clip without sound.
+
+        Raises CorruptShardError with the file and `clip_id` when the bytes fail their CRC-32, IndexError for a row that
+        the shard does not have.
+        """
+        if not 0 <= row < self.num_clips:
+            raise IndexError(f"{self._name} has no row {row}")
+        begin, end = (int(offset) * _SAMPLE_BYTES + self._index_bytes for offset in self._offsets(row))
+        expected = int(self._tensors["crc32"][row])
+        if begin == end:
+            return np.empty(0, np.int16)
+
+        def is_intact(content: Image) -> bool:
+            return len(content) == end - begin and zlib.crc32(content.data) == expected
+
+        name = clip_id or f"in row {row}"
+        try:
+            content = self._source.clip(begin, end, is_intact)
+        except OSError as error:
+            raise CorruptShardError(f"{self._name}: clip {name} cannot be read: {error}") from error
+        if not is_intact(content):
+            raise CorruptShardError(
+                f"{self._name}: the sound of clip {name} does not match its CRC-32; run `dfer verify --deep`, then "
+                "remake the shard"
+            )
+        return np.frombuffer(content.tobytes(), "<i2").astype(np.int16)
+
+    def _offsets(self, row: int) -> npt.NDArray[np.int64]:
+        offsets: npt.NDArray[np.int64] = self._tensors["clip_offsets"][row : row + 2]
+        return offsets
+
+
+def _faults(tensors: Mapping[str, npt.NDArray[Any]], shape: list[int], num_bytes: int) -> Iterator[str]:
+    """Yield each fault of an index that would put a clip outside the samples."""
+    if missing := [name for name in AUDIO_TENSORS if name not in tensors]:
+        yield f"lacks {missing[0]}"
+        return
+    num_clips = tensors["clip_offsets"].size - 1
+    for name, dtype in AUDIO_TENSORS.items():
+        length = num_clips + (name == "clip_offsets")
+        if (tensors[name].dtype.str, tensors[name].shape) != (dtype, (length,)):
+            yield f"has {name} of another type or shape"
+            return
+    offsets = tensors["clip_offsets"]
+    if not len(offsets) or offsets[0] != 0 or (np.diff(offsets) < 0).any():
+        yield "has clip_offsets that are not in order"
+    elif shape != [int(offsets[-1])] or num_bytes != int(offsets[-1]) * _SAMPLE_BYTES:
+        yield "has samples of another number than its clips"
