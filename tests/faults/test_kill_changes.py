@@ -80,6 +80,31 @@ def test_a_killed_removal_is_finished_by_the_same_command(made: tuple[CropSource
     remove_with_kills(made, tmp_path, num_kills=NUM_KILLS)
 
 
+def export_with_kills(made: tuple[CropSource, Path], tmp_path: Path, *, num_kills: int) -> None:
+    """Export again and again, each time killed somewhere; the same command then ends with the same bytes."""
+    _, data = made
+    command = ("export", str(data), "--format", "webdataset", "--out")
+    seconds = run(data, *command, str(tmp_path / "whole"))
+    rng, num_begun = random.Random(4), 0
+    for number in range(num_kills):
+        out = tmp_path / f"{number}"
+        run(data, *command, str(out), kill_after=seconds * rng.uniform(0.5, 1.0))
+        num_begun += (out / ".dfer-export").is_dir()
+        run(data, *command, str(out))
+        assert contents(out) == contents(tmp_path / "whole")
+        shutil.rmtree(out)
+    print(f"{num_kills} kills, {num_begun} in the middle of the export: every end has the same bytes")
+
+
+def test_a_killed_export_is_finished_by_the_same_command(made: tuple[CropSource, Path], tmp_path: Path) -> None:
+    export_with_kills(made, tmp_path, num_kills=NUM_KILLS)
+
+
+@pytest.mark.soak
+def test_fifty_killed_exports(made: tuple[CropSource, Path], tmp_path: Path) -> None:
+    export_with_kills(made, tmp_path, num_kills=NUM_KILLS_SOAK)
+
+
 @pytest.mark.soak
 def test_fifty_killed_removals(made: tuple[CropSource, Path], tmp_path: Path) -> None:
     remove_with_kills(made, tmp_path, num_kills=NUM_KILLS_SOAK)
