@@ -40,7 +40,7 @@ class SpanAudio:
         reader = self._prepared.audio_shard(shard)
         samples = reader.samples(row, clip_id=clip_id).astype(np.float32) / np.float32(32768)
         span = np.empty(0, np.float32)
-        if len(samples) and len(times):
+        if len(samples) and len(times) and np.isfinite(times).all():
             start = np.float64(np.float32(reader.tensor("start_seconds")[row]))  # frame times are stored as float32
             frame_seconds = float(reader.tensor("frame_seconds")[row])
             first, last = float(times.min()), float(times.max())

@@ -65,11 +65,12 @@ def assert_completes(run: BucketRun, expected: dict[str, str]) -> None:
 
 
 def assert_marked_is_whole(bucket: Bucket, expected: dict[str, str]) -> None:
-    """Whatever has a sidecar has its shard and its sheet, and all bytes there are final ones."""
+    """Whatever has a sidecar has its shard, sound and sheet, and all bytes there are final ones."""
     tree = bucket.tree()
     assert tree.items() <= expected.items()
     for name in (Path(name).stem for name in tree if name.startswith("shards/") and name.endswith(".json")):
-        assert {f"shards/{name}.safetensors", f"preview/{name}.jpg"} <= tree.keys()
+        parts = {f"shards/{name}.safetensors", f"shards/{name}.audio.safetensors", f"preview/{name}.jpg"}
+        assert parts <= tree.keys()
 
 
 def kill_again_and_again(start_in: BucketStart, expected: dict[str, str], *, num_kills: int, seed: int) -> None:

@@ -89,7 +89,7 @@ def test_twice_is_a_row_that_can_be_retried(
     assert (row["status"], row["code"], row["reason"], row["label"]) == ("failed", code, words, "copy-01")
     assert verify(out, deep=True).damages == ()
     clips = [name for name, digest in tiny.tree(out).items() if expected.get(name) == digest and "shards/" in name]
-    assert len(clips) == 2 * 10  # shards and sidecars: all but the suspect's are as they should be
+    assert len(clips) == 3 * 10  # shards, sidecars and sound: all but the suspect's are as they should be
     assert run_preparation(resolved, out, num_workers=1).num_shards_made == 0  # done is done
     run_preparation(resolved, out, num_workers=1, revision=Revision(retry_code=code))
     assert tiny.tree(out) == expected

@@ -123,7 +123,7 @@ def test_what_no_item_can_have_is_refused(crops: Path, options: dict[str, Any], 
 
 
 def test_the_loader_takes_plain_clips_alone(crops: Path) -> None:
-    with pytest.raises(UsageError, match="layout, mean, std, dtype and transform are for torch's DataLoader"):
+    with pytest.raises(UsageError, match="layout, mean, std, dtype, transform and audio are for torch's DataLoader"):
         dd.ClipLoader(clips(crops, layout="CTHW"), batch_size=2)
     with pytest.raises(UsageError, match="for torch's DataLoader"):
         dd.ClipLoader(clips(crops, dtype=torch.float32), batch_size=2)

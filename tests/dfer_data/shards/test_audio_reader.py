@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,22 @@ def test_any_flipped_byte_is_found_at_the_read(tmp_path: Path) -> None:
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 4]) + whole[position + 1 :])
         with pytest.raises(CorruptShardError, match="CRC-32"):
             read_all(path, file)
+
+
+def test_an_index_that_no_dfer_writes_is_refused(tmp_path: Path) -> None:
+    """Changed and sealed anew: the checksums fit."""
+    path, file = write(tmp_path)
+    whole = path.read_bytes()
+    begin = 8 + int.from_bytes(whole[:8], "little")
+    for name, place, value in (
+        ("not in order", begin + 8, (2000).to_bytes(8, "little")),
+        ("another number", begin + 24, (1008).to_bytes(8, "little")),
+        ("without times", begin + 32, np.float64("nan").tobytes()),
+    ):
+        index = whole[:place] + value + whole[place + 8 : file.index_bytes]
+        path.write_bytes(index + whole[file.index_bytes :])
+        with pytest.raises(CorruptShardError, match=name):
+            AudioReader(LocalBytes(path), index_bytes=len(index), index_crc32=zlib.crc32(index))
 
 
 def test_a_cut_file_is_refused(tmp_path: Path) -> None:

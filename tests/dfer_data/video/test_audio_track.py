@@ -117,6 +117,25 @@ def test_sound_is_decoded_as_far_as_it_is_needed(tmp_path: Path) -> None:
         assert (beyond.tolist(), num_covered) == ([0] * 800, 0)
 
 
+def test_times_that_begin_anew_name_no_place_any_more(tmp_path: Path) -> None:
+    """Two recordings in one file: the second one's times are those of the first."""
+    one, two = film(tmp_path / "one.ts"), tmp_path / "two.ts"
+    two.write_bytes(one.read_bytes() * 2)
+    with open_video(one) as reader:
+        times = [frame.pts_seconds for frame in reader.frames()]
+        assert not reader.times_fall
+    with open_video(two) as reader:
+        assert len(list(reader.frames())) == 2 * NUM_FRAMES
+        assert reader.times_fall
+    with AudioTrack(two, folder=tmp_path) as track:
+        first = round(times[0] * AUDIO_RATE)
+        assert track.fault(first, AUDIO_RATE) == ""
+        samples, _ = track.cut(first, round(SECONDS * AUDIO_RATE))
+        assert onsets(as_floats(samples)) == pytest.approx(TIMES, abs=0.002)
+        assert track.fault(first, 100 * AUDIO_RATE).startswith("its times jump back")
+        assert track.cut(first + 10 * AUDIO_RATE, AUDIO_RATE)[1] == 0
+
+
 def test_damage_is_noted_where_it_is(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4")
     begin = damage_sound(path, start_seconds=0.8, num_packets=3)
