@@ -95,7 +95,7 @@ def _invert(clip: Tensor, _: float) -> Tensor:
 
 def _posterize(clip: Tensor, num_bits: float) -> Tensor:
     """Keep the first bits of each level."""
-    return clip & (256 - 2 ** (8 - int(num_bits)))
+    return torch.bitwise_and(clip, 256 - 2 ** (8 - int(num_bits)))
 
 
 def _solarize(clip: Tensor, threshold: float) -> Tensor:

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 
-from lstpnet.batches.normalize import CHANNEL_NORMS, normalised
+from lstpnet.batches.normalize import normalised
+from lstpnet.models.channel_norms import CHANNEL_NORMS
 from lstpnet.recipe import InputNorm
+
+
+def test_every_choice_but_two_is_one_of_these() -> None:
+    assert {"none", "per-frame", *CHANNEL_NORMS} == set(get_args(InputNorm))
 
 
 def pictures(*, batch: int = 6) -> torch.Tensor:
