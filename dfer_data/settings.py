@@ -62,7 +62,8 @@ def setting(
         in_file: values that a dfer.toml may give, which its author may not be the user of: `any`; `inside`: a path in
             the folder of the file, for places that are written to; `never`.
         choices: allowed values, for names that are registered elsewhere; else they are the Literal of the annotation.
-        absent: value that stored settings without this key mean, if it is not the default.
+        absent: value that stored settings without this key mean, if it is not the default; or a function of these
+            settings that returns it.
     """
     metadata = {
         "help": help,
@@ -244,7 +245,7 @@ def with_absent(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     for field in dataclasses.fields(kind):
         rule = field.metadata.get("absent", field.default)
         if field.name not in values and rule is not MISSING:
-            completed[field.name] = rule
+            completed[field.name] = rule(values) if callable(rule) else rule
     return completed
 
 

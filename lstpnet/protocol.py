@@ -22,11 +22,17 @@ NOT_SET: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "normalisation": ("input_norm",),
         "augmentation": (
             *("flip", "crop", "rotation_degrees", "brightness", "contrast", "saturation", "erasing"),
-            *("mixup", "cutmix"),
+            *("mixup", "cutmix", "randaugment_ops", "randaugment_magnitude", "randaugment_deviation"),
         ),
-        "optimiser": ("optimizer", "learning_rate", "weight_decay", "layer_decay", "batch_size"),
-        "schedule": ("schedule", "epochs", "frame_epochs", "warmup_epochs", "step_epochs", "step_factor"),
-        "loss": ("label_smoothing", "intensity", "clustered", "focal_gamma", "class_weights", "targets"),
+        "optimiser": (*("optimizer", "learning_rate", "weight_decay", "weight_decay_on", "layer_decay", "batch_size"),),
+        "schedule": (
+            *("schedule", "epochs", "frame_epochs", "warmup_epochs", "warmup_learning_rate", "min_learning_rate"),
+            *("step_epochs", "step_factor"),
+        ),
+        "loss": (
+            *("label_smoothing", "intensity", "clustered", "clustered_form", "center", "focal_gamma"),
+            *("class_weights", "targets"),
+        ),
     }
 )
 """What no preset sets -> the recipe keys that set it (start weights: `--init`)."""
@@ -71,7 +77,7 @@ class Preset:
 
 _DEFAULTS = {
     **{"num_frames": 16, "sampler": "segments-8x2", "sample_by": "frames", "short": "edge", "min_frames": 0},
-    **{"select": "last", "select_by": "war"},
+    **{"select": "last", "select_by": "war", "test_size_px": 0, "test_crops": 1},
 }
 
 

@@ -13,13 +13,13 @@ from annotated_types import Interval
 
 from dfer_data.loading.cache_places import CachePlace
 from dfer_data.loading.holdout_kinds import Validation
-from dfer_data.settings import setting, validate
+from dfer_data.settings import setting, validate, with_absent
 from dfer_data.storage.files import canonical_json
 from dfer_data.video.resize_rules import JpegScale, ResizeRule
 from lstpnet.models.network_config import NetworkConfig
 from lstpnet.protocol import PRESETS
 
-InputNorm = Literal["none", "per-frame"]
+InputNorm = Literal["none", "per-frame", "imagenet", "kinetics", "clip"]
 TrainingPrecision = Literal["auto", "bf16", "f16", "tf32", "f32"]
 ClassWeights = Literal["none", "inverse", "effective"]
 Select = Literal["last", "val-best", "test-best"]
@@ -32,6 +32,16 @@ SamplerName = Literal[
 """Names of `dfer_data.frame_sampling.SAMPLERS`."""
 ShortRuleName = Literal["edge", "loop", "zero", "drop", "formula"]
 """Names of `dfer_data.frame_sampling.SHORT_RULES`."""
+WeightDecayOn = Literal["all", "matrices"]
+ClusteredForm = Literal["paper", "code", "ratio"]
+LATER = frozenset(
+    (
+        *("clustered_form", "center", "test_size_px", "test_crops", "weight_decay_on"),
+        *("warmup_learning_rate", "min_learning_rate"),
+        *("randaugment_ops", "randaugment_magnitude", "randaugment_deviation"),
+    )
+)
+"""Settings that the hash leaves out if they have the value that recipes without them mean, which keep their hash."""
 _FRAMES_PER_SEGMENT = {"segments-8x2": 2}
 _TRAINING, _INPUT = "Training", "Clips and protocol"
 _SELECTION, _AUGMENTATION, _MODEL, _RUN = "Holdout and choice of the epoch", "Augmentation", "Model", "Run"
@@ -48,12 +58,25 @@ class Recipe(NetworkConfig):
     )
     input_norm: InputNorm = setting(
         "none",
-        "none: pixels / 255, as in LSTPNet; per-frame: each frame has zero mean and unit standard deviation.",
+        "none: pixels / 255, as in LSTPNet; per-frame: each frame has zero mean and unit standard deviation; imagenet "
+        "(VideoMAE, MAE-DFER), kinetics (torchvision's 3-D ResNets), clip: that data's mean and deviation per channel.",
         panel=_INPUT,
         is_rare=True,
     )
     frame_epochs: Annotated[int, Interval(ge=0)] = setting(
         0, "Epochs of a first stage on single frames.", panel=_TRAINING, is_rare=True
+    )
+    test_size_px: Annotated[int, Interval(ge=0)] = setting(
+        0,
+        "Side at which test frames are read before they are cropped to size_px; 0: size_px.",
+        panel=_INPUT,
+        is_rare=True,
+    )
+    test_crops: Annotated[int, Interval(ge=1)] = setting(
+        1,
+        "Crops of each test view, averaged as probabilities: 1 in the middle, or several from corner to corner.",
+        panel=_INPUT,
+        is_rare=True,
     )
     epochs: Annotated[int, Interval(ge=1)] = setting(100, "Epochs on clips.", panel=_TRAINING)
     batch_size: Annotated[int, Interval(ge=2)] = setting(32, "Clips per batch.", panel=_TRAINING)
@@ -62,7 +85,14 @@ class Recipe(NetworkConfig):
         0.01, "Peak learning rate of each stage.", panel=_TRAINING
     )
     weight_decay: Annotated[float, Interval(ge=0, le=1)] = setting(
-        1e-4, "Applies to all weights.", panel=_TRAINING, is_rare=True
+        1e-4, "Decay of the weights that weight_decay_on names.", panel=_TRAINING, is_rare=True
+    )
+    weight_decay_on: WeightDecayOn = setting(
+        "all",
+        "matrices: weights of 2 and more dimensions, without the positions and tokens that the model names, as in "
+        "VideoMAE.",
+        panel=_TRAINING,
+        is_rare=True,
     )
     schedule: Literal["one-cycle", "cosine", "step"] = setting(
         "step",
@@ -79,6 +109,18 @@ class Recipe(NetworkConfig):
     warmup_epochs: Annotated[int, Interval(ge=0)] = setting(
         0,
         "Epochs in which the rate rises from near 0 to its peak; one-cycle has its own warm-up.",
+        panel=_TRAINING,
+        is_rare=True,
+    )
+    warmup_learning_rate: Annotated[float, Interval(ge=0)] = setting(
+        0.0,
+        "Rate of the first warm-up step, from which it rises evenly; 0: near 0. VideoMAE: 1e-6 * batch / 256.",
+        panel=_TRAINING,
+        is_rare=True,
+    )
+    min_learning_rate: Annotated[float, Interval(ge=0)] = setting(
+        0.0,
+        "Rate at which the schedule cosine ends. VideoMAE: 1e-6 * batch / 256; M3DFEL: 5e-6.",
         panel=_TRAINING,
         is_rare=True,
     )
@@ -117,7 +159,21 @@ class Recipe(NetworkConfig):
         0.0, "Weight of the intensity-aware loss; its authors use 0.1.", panel=_TRAINING, is_rare=True
     )
     clustered: Annotated[float, Interval(ge=0)] = setting(
-        0.0, "Weight of the expression-clustered loss; its authors use 10.", panel=_TRAINING, is_rare=True
+        0.0,
+        "Weight of the expression-clustered loss (EC-STFL, ACM MM 2020); its authors use 10.",
+        panel=_TRAINING,
+        is_rare=True,
+    )
+    clustered_form: ClusteredForm = setting(
+        "paper",
+        "paper: EC-STFL's Equation 9, Euclidean distances; code: its official code, L1 distances; ratio: in runs of "
+        "earlier versions only.",
+        panel=_TRAINING,
+        is_rare=True,
+        absent=lambda stored: "ratio" if stored.get("clustered") else "paper",
+    )
+    center: Annotated[float, Interval(ge=0)] = setting(
+        0.0, "Weight of the center loss (ECCV 2016); EC-STFL's paper uses 1e-4.", panel=_TRAINING, is_rare=True
     )
     targets: Targets = setting(
         "label",
@@ -151,6 +207,19 @@ class Recipe(NetworkConfig):
     )
     saturation: Annotated[float, Interval(ge=0, le=1)] = setting(
         0.0, "The same for saturation.", panel=_AUGMENTATION, is_rare=True
+    )
+    randaugment_ops: Annotated[int, Interval(ge=0)] = setting(
+        0,
+        "RandAugment: operations drawn per training clip, each applied with probability 1/2; 0: none. VideoMAE, "
+        "MAE-DFER: 4 (timm's rand-m7-n4-mstd0.5-inc1).",
+        panel=_AUGMENTATION,
+        is_rare=True,
+    )
+    randaugment_magnitude: Annotated[float, Interval(ge=0, le=10)] = setting(
+        7.0, "Mean strength of these operations (timm's m).", panel=_AUGMENTATION, is_rare=True
+    )
+    randaugment_deviation: Annotated[float, Interval(ge=0)] = setting(
+        0.5, "Standard deviation of their strength (timm's mstd).", panel=_AUGMENTATION, is_rare=True
     )
     erasing: Annotated[float, Interval(ge=0, le=1)] = setting(
         0.0, "Probability of blackening a random rectangle of a training clip.", panel=_AUGMENTATION, is_rare=True
@@ -263,15 +332,26 @@ class Recipe(NetworkConfig):
         yield from self.network_rules()
         if self.num_frames % _FRAMES_PER_SEGMENT.get(self.sampler, 1):
             yield f"num_frames = {self.num_frames}: sampler {self.sampler} takes an even number"
+        if self.test_size_px and self.test_size_px < self.size_px:
+            yield f"test_size_px = {self.test_size_px}: must be 0, or at least size_px = {self.size_px}"
+        elif self.test_crops > 1 and self.test_size_px <= self.size_px:
+            yield "test_crops needs test_size_px > size_px: the crops of square frames of size_px are the same pixels"
+        if self.warmup_learning_rate > 0 and self.warmup_epochs == 0:
+            yield "warmup_learning_rate needs warmup_epochs"
+        if self.min_learning_rate > 0 and self.schedule != "cosine":
+            yield "min_learning_rate needs schedule = 'cosine'"
+        for key in ("warmup_learning_rate", "min_learning_rate"):
+            if getattr(self, key) > self.learning_rate:
+                yield f"{key} is greater than learning_rate"
         if self.schedule == "one-cycle" and self.warmup_epochs > 0:
             yield "warmup_epochs: the schedule one-cycle has its own warm-up; use cosine or step"
-        for key in ("intensity", "clustered"):
+        for key in ("intensity", "clustered", "center"):
             if getattr(self, key) > 0 and (self.mixup > 0 or self.cutmix > 0):
                 yield f"{key} needs one label per clip, and mixup and cutmix mix labels"
             if getattr(self, key) > 0 and self.targets == "votes":
                 yield f"{key} needs one label per clip, and targets = 'votes' has several"
-        if self.model and (self.clustered > 0 or self.recompute):
-            yield "clustered and recompute work only with LSTPNet, not with a custom model"
+        if self.model and self.recompute:
+            yield "recompute works only with LSTPNet, not with a custom model"
         if self.val == "none" and (self.refit or self.select == "val-best"):
             cause = "refit = true" if self.refit else "select = 'val-best'"
             yield f"{cause} needs held-out clips: val = 'blocks', 'groups' or 'random' (--val blocks)"
@@ -297,8 +377,12 @@ class Recipe(NetworkConfig):
 
     @property
     def sha256(self) -> str:
-        """SHA-256 of the canonical JSON of all settings, 64 hex digits."""
-        return hashlib.sha256(canonical_json(dataclasses.asdict(self))).hexdigest()
+        """SHA-256 of the canonical JSON of the settings, 64 hex digits; see `LATER`."""
+        settings = dataclasses.asdict(self)
+        hashed = {key: value for key, value in settings.items() if key not in LATER}
+        absent = with_absent(Recipe, hashed)
+        hashed |= {key: settings[key] for key in LATER if settings[key] != absent[key]}
+        return hashlib.sha256(canonical_json(hashed)).hexdigest()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 The random parameters of a clip are a function of (seed, epoch, clip id), so they do not depend on batches, threads or
 devices. Mixing is the exception, because it combines the clips of one batch. Rotation and crop share one resampling;
-brightness, contrast and saturation are one linear map.
+brightness, contrast and saturation are one linear map. RandAugment comes before all of them (rand_augment.py).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import torch
 from torch.nn import functional
 
 from lstpnet.batches.device_prefetch import sent
+from lstpnet.batches.rand_augment import RandAugmentPolicy, rand_augmented
 from lstpnet.recipe import Recipe
 
 _CLIP_STREAM, _BATCH_STREAM = 1, 5  # independent of the streams for frame sampling and clip order
@@ -43,6 +44,12 @@ class Augmentation:
     """The same for the difference from each pixel's grey."""
     erasing: float = 0.0
     """Probability of blackening a rectangle of 2 to 33 % of the frame area (Zhong et al., AAAI 2020)."""
+    randaugment_ops: int = 0
+    """RandAugment: operations drawn for each clip; 0: none."""
+    randaugment_magnitude: float = 7.0
+    """Their mean strength, 0 to 10."""
+    randaugment_deviation: float = 0.5
+    """Its standard deviation."""
     mixup: float = 0.0
     """Alpha of mixup (Zhang et al., ICLR 2018); 0: no mixup."""
     cutmix: float = 0.0
@@ -71,10 +78,17 @@ class _Draws:
 def augmented(
     frames: torch.Tensor, clip_ids: Sequence[str], changes: Augmentation, *, seed: int, epoch: int
 ) -> torch.Tensor:
-    """Augment clips (B, T, 3, H, W) uint8; return uint8 if only flips are enabled, else float32 in 0..1.
+    """Augment clips (B, T, 3, H, W) uint8; return uint8 after flips and RandAugment alone, else float32 in 0..1.
 
     Does not modify `frames`. `mixed` does the mixing.
     """
+    if changes.randaugment_ops > 0:
+        policy = RandAugmentPolicy(
+            num_operations=changes.randaugment_ops,
+            magnitude=changes.randaugment_magnitude,
+            deviation=changes.randaugment_deviation,
+        )
+        frames = rand_augmented(frames, clip_ids, policy, seed=seed, epoch=epoch)
     draws = _draw(clip_ids, changes, seed=seed, epoch=epoch)
     frames = _mirrored(frames, draws.is_mirrored)
     is_warped = changes.crop < 1 or changes.rotation_degrees > 0

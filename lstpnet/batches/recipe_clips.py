@@ -10,6 +10,7 @@ from dfer_data.frame_sampling import CLIP_FRAMES
 from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw, Sampling
 from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.video.resize import LEAST_SHRINK, averages
+from lstpnet.batches.view_crops import read_size_px
 from lstpnet.protocol import placement
 from lstpnet.recipe import Recipe
 
@@ -41,13 +42,14 @@ def clips_of_recipe(
 ) -> FaceClipDataset:
     """Return clips with as many frames, of the size and by the draw of the recipe; arguments as in `frame_draw`.
 
+    With the sampling `test`, the size is that before `cropped_views`.
     Raises what FaceClipDataset raises.
     """
     return FaceClipDataset(
         data,
         clip_ids=clip_ids,
         num_frames=recipe.num_frames,
-        size_px=recipe.size_px,
+        size_px=read_size_px(recipe) if sampling == "test" else recipe.size_px,
         draw=frame_draw(recipe, sampling=sampling, seed=seed),
     )
 

@@ -20,6 +20,7 @@ from dfer_data.loading.prepared import PreparedDataset
 from lstpnet.batches.device_prefetch import on_device
 from lstpnet.batches.normalize import normalised
 from lstpnet.batches.recipe_clips import clips_of_recipe
+from lstpnet.batches.view_crops import cropped_views
 from lstpnet.device import num_threads, predicting
 from lstpnet.errors import NonFiniteError
 from lstpnet.evaluation.frame_attention import logits_and_weights
@@ -56,7 +57,7 @@ def predict_clips(
 ) -> npt.NDArray[np.float32]:
     """Return logits (N, num_classes) float32 of clips in the given order, from the test frames of the recipe's sampler.
 
-    If the sampler has several views, these are the logarithm of the mean of the views' probabilities.
+    If a clip has several views (`num_test_views`), these are the logarithm of the mean of the views' probabilities.
 
     `control`: `repeated-frame` shows the middle frame T times, `shuffled-frames` the frames in a fixed random
     order. `dtype`: of autocast; None computes in float32. `on_progress` receives the numbers of predicted and of all
@@ -84,7 +85,7 @@ def predict_attending(
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """Return the logits of `predict_clips`, and the LSTformer's attention to each frame, (N, T) float32.
 
-    The sampler must have one view per clip.
+    A clip must have one view.
     """
 
     def run_only_view(views: torch.Tensor, ids: Sequence[str]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -102,6 +103,7 @@ def batches_on_device(
 ) -> Iterator[tuple[torch.Tensor, Batch]]:
     """Yield all clips in their order as views (B, V, T, 3, size, size) uint8 on the device, and the source batch.
 
+    `dataset`: the recipe's clips with the sampling `test`.
     They are read as in training: ahead, by threads, into page-locked memory for a GPU.
     """
     loader = ClipLoader(
@@ -112,7 +114,7 @@ def batches_on_device(
         pins=device.type == "cuda",
     )
     for frames, _, batch in on_device(loader.epoch(0), device):
-        yield frames if frames.dim() == 6 else frames[:, None], batch
+        yield cropped_views(frames if frames.dim() == 6 else frames[:, None], recipe), batch
 
 
 def _run_batches(

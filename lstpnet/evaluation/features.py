@@ -13,6 +13,7 @@ from dfer_data.errors import UsageError
 from dfer_data.loading.prepared import PreparedDataset
 from lstpnet.batches.normalize import normalised
 from lstpnet.batches.recipe_clips import clips_of_recipe
+from lstpnet.batches.view_crops import num_test_views
 from lstpnet.device import predicting
 from lstpnet.evaluation.clip_logits import batches_on_device, require_finite
 from lstpnet.models.lstpnet import LSTPNet
@@ -45,16 +46,16 @@ def features_of(
     """Return the features of clips that have faces and labels, from the test frames of the recipe's sampler.
 
     `on_progress` receives the numbers of finished and of all clips.
-    Raises UsageError for no clips and a sampler with several views, NonFiniteError that names the clips whose features
+    Raises UsageError for no clips and several views per clip, NonFiniteError that names the clips whose features
     are not finite, and the errors of FaceClipDataset.
     """
     if not clip_ids:
         raise UsageError(f"{data.root}: none of the requested clips has a label and a face")
-    dataset = clips_of_recipe(data.root, clip_ids, recipe)
-    if dataset.item_shape[0] > 1:
+    dataset = clips_of_recipe(data.root, clip_ids, recipe, sampling="test")
+    if num_test_views(recipe) > 1:
         raise UsageError(
-            f"the sampler {recipe.sampler} has several views per clip, features need one: choose another with "
-            "--set sampler=..."
+            f"the sampler {recipe.sampler} with test_crops {recipe.test_crops} has several views per clip, features "
+            "need one: choose another with --set sampler=... or --set test_crops=1"
         )
     clips, frames = [], []
     with predicting(recipe, device, dtype=None):

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from dfer_data.frame_sampling import DEFAULT_SAMPLER, DEFAULT_SHORT, sampler
+from dfer_data.frame_sampling import DEFAULT_SAMPLER, DEFAULT_SHORT
+from lstpnet.batches.view_crops import num_test_views
 from lstpnet.models.lstformer import LSTformer
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.recipe import Recipe
@@ -22,8 +23,12 @@ def why_no_attention(model: nn.Module, recipe: Recipe) -> str:
         return "only LSTPNet computed by torch has attention to show, not a custom model or an exported one"
     if not isinstance(model.head, LSTformer):
         return f"a model with temporal {model.config.temporal!r} has no attention over time"
-    num_views = sampler(recipe.sampler, clip_frames=recipe.num_frames).num_views
-    return f"sampler {recipe.sampler} has {num_views} views per clip" if num_views > 1 else ""
+    num_views = num_test_views(recipe)
+    return (
+        f"sampler {recipe.sampler} with test_crops {recipe.test_crops} has {num_views} views per clip"
+        if num_views > 1
+        else ""
+    )
 
 
 def sees_default_frames(recipe: Recipe) -> bool:

@@ -21,6 +21,7 @@ from dfer_data.sources.base import SourceVideo
 from dfer_data.types import FrameRecord, Image
 from dfer_data.video.resize import resized
 from lstpnet.batches.normalize import normalised
+from lstpnet.batches.view_crops import cropped_views, read_size_px
 from lstpnet.checkpoints.export import fold_batch_norms
 from lstpnet.checkpoints.open_model import OpenedModel
 from lstpnet.device import autocast_dtype, predicting
@@ -200,21 +201,21 @@ def _predict_windows(
 
     `name` is the track's name in errors.
     """
-    recipe = opened.recipe
+    recipe, side_px = opened.recipe, read_size_px(opened.recipe)
     times = [record.pts_seconds for record in track.records]
 
     @lru_cache(maxsize=_NUM_CACHED_FACES)
     def face_image(row: int) -> Image:
-        least_px = recipe.size_px if recipe.decode == "scaled" else 0
-        image = decode(track.payloads[row], config, least_px=least_px)
-        return resized(image, size_px=recipe.size_px, rule=recipe.resize)
+        image = decode(track.payloads[row], config, least_px=side_px if recipe.decode == "scaled" else 0)
+        return resized(image, size_px=side_px, rule=recipe.resize)
 
     def views(first: int, stop: int) -> npt.NDArray[np.uint8]:
         """Return the test frames (V, T, 3, H, W) of a window."""
         frame_indices = _window_frames(times[first:stop], recipe)
-        black = np.zeros((recipe.size_px, recipe.size_px, 3), np.uint8)
+        black = np.zeros((side_px, side_px, 3), np.uint8)
         images = [[black if i == BLACK else face_image(first + int(i)) for i in view] for view in frame_indices]
-        return np.asarray(np.array(images).transpose(0, 1, 4, 2, 3), np.uint8)
+        frames = torch.from_numpy(np.array(images, np.uint8)).permute(0, 1, 4, 2, 3)
+        return np.asarray(cropped_views(frames[None], recipe)[0].numpy())
 
     bounds = cut(times, windows)
     filmstrip_bounds = set(apart(bounds, most=num_filmstrips))

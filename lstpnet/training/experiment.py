@@ -21,6 +21,7 @@ from dfer_data.shards.duplicates import find_duplicates
 from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity
 from dfer_data.shards.layout import CLIPS_NAME
 from lstpnet.batches.recipe_clips import sampler_words, size_words
+from lstpnet.batches.view_crops import view_words
 from lstpnet.dataset_identity import chosen_fold_set, data_words, fold_folder, fold_words
 from lstpnet.metrics import prior_logits
 from lstpnet.protocol import deviations, preset, untrained
@@ -122,7 +123,6 @@ class Experiment:
         """Return one line that states exactly what is measured."""
         document, recipe = self.data.document, self.recipe
         policy = sampler(recipe.sampler, clip_frames=recipe.num_frames)
-        views = f", {policy.num_views} test views averaged" if policy.num_views > 1 else ""
         parts = [
             f"data {data_words(self.identity)}",
             _how_prepared(PrepareConfig.from_dict(document["config"])),
@@ -132,7 +132,8 @@ class Experiment:
             *self._untrained(),
             self._left_out(),
             *self._duplicates(),
-            f"sampler {sampler_words(recipe)}{views}" + (" (test frames drawn)" if policy.is_test_random else ""),
+            f"sampler {sampler_words(recipe)}{view_words(recipe)}"
+            + (" (test frames drawn)" if policy.is_test_random else ""),
             f"short clips {recipe.short}",
             *self._one_length(),
             size_words(recipe, PrepareConfig.from_dict(document["config"])),

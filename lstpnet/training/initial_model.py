@@ -14,11 +14,14 @@ from dfer_data.errors import UsageError
 from dfer_data.loading.clip_dataset import Sampling
 from lstpnet.batches.normalize import normalised
 from lstpnet.batches.recipe_clips import clips_of_recipe
+from lstpnet.batches.view_crops import num_test_views
 from lstpnet.checkpoints.custom_model import build_own, check_own
 from lstpnet.checkpoints.start_weights import fill_from
 from lstpnet.device import autocast_dtype, readable_out_of_memory, reproducible
+from lstpnet.evaluation.clip_logits import CONTROLS
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.recipe import Recipe
+from lstpnet.training.classifier_input import check_losses
 from lstpnet.training.experiment import Experiment
 
 
@@ -36,10 +39,12 @@ def initial_model(experiment: Experiment, *, init: Path | None, content: bytes |
     """Return the network that training starts from, and a description of the parts filled with start weights.
 
     `content`: the bytes of `init`, for a caller that has read and hashed them; None reads the file.
-    Raises CheckpointError for an `init` file that does not fit, UsageError for a custom model that does not.
+    Raises CheckpointError for an `init` file that does not fit, UsageError for a custom model that does not, and for a
+    loss over vectors that the model does not have.
     """
     recipe, num_classes = experiment.recipe, len(experiment.data.class_names)
     model = network_of_recipe(recipe, num_classes=num_classes, seed=experiment.seed)
+    check_losses(recipe, model, num_classes=num_classes)
     if not isinstance(model, LSTPNet):
         stages: tuple[Sampling, ...] = ("train", "frame") if recipe.frame_epochs else ("train",)
         for sampling in stages:
@@ -61,7 +66,10 @@ def _first_clips(experiment: Experiment, sampling: Sampling) -> torch.Tensor:
 
 
 def estimate_seconds(experiment: Experiment, *, device: torch.device) -> float:
-    """Return the seconds of a whole run, scaled up from two timed training steps per stage on random pixels."""
+    """Return the seconds of a whole run, scaled up from timed steps on random pixels.
+
+    These are two training steps per stage, and a prediction of one view for held-out and test clips.
+    """
     recipe = experiment.recipe
     doing, remedy = "before training", "close other programs that use its memory, or use --device cpu"
     products = float32_products(device.type, is_tf32=recipe.precision == "tf32")
@@ -89,4 +97,15 @@ def _measured_seconds(experiment: Experiment, *, device: torch.device) -> float:
             loss.item()
             seconds.append(time.perf_counter() - start)
         total_seconds += min(seconds[1:]) / batch_size * len(experiment.train_ids) * num_epochs
-    return total_seconds
+    start = time.perf_counter()
+    with torch.no_grad(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
+        model.eval()(normalised(frames.to(device), norm=recipe.input_norm)).sum().item()
+    return total_seconds + (time.perf_counter() - start) / batch_size * _num_predicted_views(experiment)
+
+
+def _num_predicted_views(experiment: Experiment) -> int:
+    """Return how many views of clips a run predicts: after each epoch, and at its end."""
+    recipe, num_test = experiment.recipe, len(experiment.seen_test_ids)
+    num_per_epoch = len(experiment.val_ids) + (num_test if recipe.select == "test-best" else 0)
+    num_last = num_test * (1 + len(CONTROLS) if recipe.controls else 1)
+    return (num_per_epoch * recipe.epochs + num_last) * num_test_views(recipe)

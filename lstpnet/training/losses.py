@@ -6,18 +6,29 @@
 | `class_weights = effective` | Cui et al., CVPR 2019: (1 - beta) / (1 - beta ** n) |
 | `focal_gamma` | Lin et al., ICCV 2017: each class's term times (1 - p) ** gamma |
 | `intensity` | IAL, Li et al., AAAI 2023: -log(e^x_t / (e^x_t + e^x_max)), x_max the greatest other logit |
-| `clustered` | after Jiang et al., ACM MM 2020 (EC-STFL): features near those of their class, far from others |
+| `clustered`, `clustered_form = paper` | EC-STFL, Jiang et al., ACM MM 2020, Equation 9, with Euclidean distances |
+| `clustered`, `clustered_form = code` | the official code of EC-STFL (CV-AC/ECSTFL, eaf8a60), with L1 distances |
+| `center` | center loss, Wen et al., ECCV 2016 (center_loss.py) |
+
+The losses over vectors take those before the classifier, and each process's own batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from lstpnet.recipe import Recipe
+from lstpnet.training.center_loss import CenterLoss
+from lstpnet.training.distributed import ALONE, Group
+
+_LEAST_SUM = 1e-12  # of distances between classes: vectors that are all equal give 0, not NaN
+_CODE_EPSILON = 1e-6
 
 
 def class_weights(counts: Sequence[int], *, kind: str, beta: float = 0.999) -> tuple[float, ...] | None:
@@ -32,17 +43,29 @@ def class_weights(counts: Sequence[int], *, kind: str, beta: float = 0.999) -> t
 class TrainingLoss:
     """The loss of a recipe."""
 
-    def __init__(self, recipe: Recipe, *, counts: Sequence[int], device: torch.device) -> None:
-        """`counts`: number of training clips per class."""
+    def __init__(self, recipe: Recipe, *, counts: Sequence[int], device: torch.device, group: Group = ALONE) -> None:
+        """`counts`: number of training clips per class; `group`: the processes that share the centres of classes."""
         weights = class_weights(counts, kind=recipe.class_weights, beta=recipe.class_beta)
         self._weights = None if weights is None else torch.tensor(weights, device=device)
         self._smoothing, self._gamma = recipe.label_smoothing, recipe.focal_gamma
         self._intensity, self._clustered = recipe.intensity, recipe.clustered
+        self._clustered_form = recipe.clustered_form
+        self._center = recipe.center
+        self._center_loss = CenterLoss(len(counts), group=group) if recipe.center > 0 else None
 
     @property
     def needs_features(self) -> bool:
         """Whether the loss uses the vectors before the classifier."""
-        return self._clustered > 0
+        return self._clustered > 0 or self._center > 0
+
+    def state(self) -> dict[str, Any]:
+        """Return what the loss has learned, the centres of the classes; empty for a loss that learns nothing."""
+        return {} if self._center_loss is None else self._center_loss.state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state` returned."""
+        if self._center_loss is not None:
+            self._center_loss.restore(state)
 
     def __call__(self, logits: Tensor, targets: Tensor, features: Tensor | None = None) -> Tensor:
         """Return the mean loss over a batch.
@@ -51,6 +74,8 @@ class TrainingLoss:
             logits: (B, num_classes) float32.
             targets: (B,) int64, or (B, num_classes) float32 rows that sum to 1.
             features: (B, D) float32, if `needs_features`.
+
+        The center loss then moves the centres of the batch's classes.
         """
         if self._weights is None and self._gamma == 0:
             loss = functional.cross_entropy(logits, targets, label_smoothing=self._smoothing)
@@ -61,7 +86,9 @@ class TrainingLoss:
         if self._intensity > 0:
             loss = loss + self._intensity * intensity_aware(logits, targets)
         if self._clustered > 0 and features is not None:
-            loss = loss + self._clustered * expression_clustered(features, targets)
+            loss = loss + self._clustered * CLUSTERED_FORMS[self._clustered_form](features, targets)
+        if self._center_loss is not None and features is not None:
+            loss = loss + self._center * self._center_loss(features, targets)
         return loss
 
 
@@ -92,17 +119,38 @@ def intensity_aware(logits: Tensor, labels: Tensor) -> Tensor:
     return functional.softplus(rival_logits - label_logits).mean()
 
 
-def expression_clustered(features: Tensor, labels: Tensor) -> Tensor:
-    """Return the mean over clips of their squared distance to their class, over that to the other classes.
+def clustered_as_paper(features: Tensor, labels: Tensor) -> Tensor:
+    """Return EC-STFL's Equation 9: distances within the classes of a batch over those between its classes.
 
-    Distances are averaged over the batch's other clips. A clip that is the only one of its class in the batch, or whose
-    class is the only one, does not count. The authors published no code: this interprets their idea, not their formula.
+    Each pair (i, j) counts as its Euclidean distance over the number of clips of a class: of i's class within classes,
+    of j's class between them. The paper does not name its norm. A batch of one class gives 0, with gradients of 0.
     """
-    squared_distances = torch.cdist(features, features).square()
+    # exact distances; the fast way by a matrix product rounds small ones to 0
+    distances = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
     is_same_class = labels[:, None] == labels[None, :]
-    is_other_of_class = is_same_class & ~torch.eye(len(labels), dtype=torch.bool, device=labels.device)
-    is_counted = is_other_of_class.any(dim=1) & ~is_same_class.all(dim=1)
-    within = (squared_distances * is_other_of_class).sum(dim=1) / is_other_of_class.sum(dim=1).clamp_min(1)
-    between = (squared_distances * ~is_same_class).sum(dim=1) / (~is_same_class).sum(dim=1).clamp_min(1)
-    ratios = within / between.clamp_min(1e-6)
-    return (ratios * is_counted).sum() / is_counted.sum().clamp_min(1)
+    class_sizes = is_same_class.sum(dim=1)  # (B,): clips of each clip's class, itself included
+    within = (distances * is_same_class / class_sizes[:, None]).sum()
+    between = (distances * ~is_same_class / class_sizes[None, :]).sum()
+    return within / between.clamp_min(_LEAST_SUM) * (~is_same_class).any()
+
+
+def clustered_as_code(features: Tensor, labels: Tensor) -> Tensor:
+    """Return the loss of EC-STFL's official code, which is not its Equation 9.
+
+    Per clip: the mean L1 distance to its class, itself included, times the mean of the inverse L1 distances to the
+    other classes, over one clip more than there are; the sum over clips is divided by B ** 2. A batch of one class
+    gives 0, with gradients of 0.
+    """
+    distances = torch.cdist(features, features, p=1)
+    is_same_class = labels[:, None] == labels[None, :]
+    class_sizes = is_same_class.sum(dim=1)
+    batch_size = len(labels)
+    within = (distances * is_same_class).sum(dim=1) / (class_sizes + _CODE_EPSILON)
+    inverse = (~is_same_class / (distances + _CODE_EPSILON)).sum(dim=1)
+    return (within * inverse / (batch_size - class_sizes + 1 + _CODE_EPSILON)).sum() / batch_size**2
+
+
+CLUSTERED_FORMS: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = MappingProxyType(
+    {"paper": clustered_as_paper, "code": clustered_as_code}
+)
+"""`clustered_form` -> (features (B, D), labels (B,)) -> loss ()."""

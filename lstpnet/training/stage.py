@@ -25,7 +25,7 @@ from lstpnet.batches.normalize import normalised
 from lstpnet.device import autocast_dtype, num_threads
 from lstpnet.evaluation.clip_logits import clips_per_batch, predict_clips
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
-from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.training.classifier_input import WithClassifierInput
 from lstpnet.training.device_sums import DeviceSums, EpochTotals, batches_between_readings
 from lstpnet.training.distributed import Group
 from lstpnet.training.events import ClipsPredicted, EpochDone, OnStep, StepDone
@@ -92,7 +92,7 @@ class StageLoop:
             shares=None if recipe.class_sampling == "natural" else shares,
             cache=trainee.cache,
         )
-        self._loss = TrainingLoss(recipe, counts=counts.tolist(), device=device)
+        self._loss = TrainingLoss(recipe, counts=counts.tolist(), device=device, group=self._group)
         self._targets = experiment.soft_targets(self._dataset.clip_ids) if recipe.targets == "votes" else None
         self._num_batches = self._loader.num_batches(1)
         steps = -(-self._num_batches // recipe.accumulate)
@@ -100,13 +100,17 @@ class StageLoop:
         self._schedule = build_schedule(self._optimizer, recipe, num_epochs=num_epochs, steps_per_epoch=steps)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
         self._sums, self._batches_between = DeviceSums(device), batches_between_readings(device)
-        trained_module = _WithFeatures(self._model) if self._loss.needs_features else self._model
+        self._with_input = (
+            WithClassifierInput(self._model, num_classes=len(counts)) if self._loss.needs_features else None
+        )
+        trained_module = self._model if self._with_input is None else self._with_input
         self._wrapped = self._group.wrap(trained_module, device)
         self._compiled = _compiled(self._wrapped, device) if recipe.compile else None
 
     def state(self) -> dict[str, Any]:
-        """Return the states of optimiser, schedule and scaler."""
+        """Return the states of optimiser, schedule, scaler and loss."""
         return {
+            "loss": self._loss.state(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
             "scaler": self._scaler.state_dict(),
@@ -118,6 +122,12 @@ class StageLoop:
             self._optimizer.load_state_dict(state["optimizer"])
             self._schedule.load_state_dict(state["schedule"])
             self._scaler.load_state_dict(state["scaler"])
+            self._loss.restore(state.get("loss", {}))  # a state of an earlier version has none, and no such loss
+
+    def close(self) -> None:
+        """End the stage: the model is as it was, but for its weights."""
+        if self._with_input is not None:
+            self._with_input.close()
 
     def run_epoch(
         self,
@@ -134,7 +144,7 @@ class StageLoop:
         """
         start, seconds_before = time.perf_counter(), totals.seconds
         epoch_number = epoch + (1_000_000 if self._stage == "frames" else 0)
-        self._begin_training()
+        self._begin_training(epoch_number)
         waiting = WaitingTime()
         for frames, labels, batch in waiting.timed(
             on_device(self._loader.epoch(epoch_number, start=position), self._device)
@@ -165,8 +175,11 @@ class StageLoop:
             *self._figures(self._experiment.seen_test_ids if self._recipe.select == "test-best" else ()),
         )
 
-    def _begin_training(self) -> None:
+    def _begin_training(self, epoch_number: int) -> None:
         self._model.train()
+        if self._group.world_size > 1:  # dropout and drop path: each process has its own draws, in a resumed epoch too
+            words = np.random.SeedSequence((self._experiment.seed, epoch_number, self._group.rank)).generate_state(2)
+            torch.manual_seed(int(words.view(np.uint64)[0]) >> 1)
         if self._recipe.freeze_norms:
             for module in self._model.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -284,18 +297,3 @@ class StageLoop:
 def _compiled(module: nn.Module, device: torch.device) -> Callable[[torch.Tensor], Any]:
     """Return the module compiled for one batch size; on CUDA a step is then one CUDA graph, a single launch."""
     return torch.compile(module, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)
-
-
-class _WithFeatures(nn.Module):
-    """LSTPNet that also returns the input of its classifier."""
-
-    model: LSTPNet
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.add_module("model", model)
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        features = self.model.features(x)
-        logits: torch.Tensor = self.model.fc(features)
-        return logits, features

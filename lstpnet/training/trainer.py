@@ -209,6 +209,7 @@ class _Training:
                 for event in self._epochs(loop, stage=stage_index, num_epochs=num_epochs, state=resumed):
                     if self._group.is_first:
                         on_event(event)
+                loop.close()
         return TrainingResult(self._evaluated_model, self._best, self._test_best, self._writer.files)
 
     def _epochs(

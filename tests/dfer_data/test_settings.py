@@ -35,7 +35,7 @@ class Oven:
     share: Annotated[float, Interval(gt=0, lt=1)] = setting(0.5, "Share.")
     hours: Annotated[float, Interval(ge=0)] | None = setting(None, "Time.", default_words="until done", is_rare=True)
     mode: Literal["bake", "grill", "steam"] = setting("bake", "Mode.", absent="grill")
-    fan: bool = setting(False, "Fan.")
+    fan: bool = setting(False, "Fan.", absent=lambda stored: stored.get("mode") == "grill")
     log: Path | None = setting(None, "File.", once=True)
     inner: str = "not a setting"
 
@@ -137,6 +137,7 @@ def test_a_group_is_built_whole_or_not_at_all() -> None:
 def test_a_setting_added_later_means_the_rule_before_it() -> None:
     assert with_absent(Oven, {"degrees": 50})["mode"] == "grill"
     assert with_absent(Oven, {"mode": "bake"})["mode"] == "bake"
+    assert [with_absent(Oven, {"mode": mode})["fan"] for mode in ("grill", "bake")] == [True, False]
     assert with_absent(Oven, {})["share"] == Oven().share
     assert "minutes" not in with_absent(Timer, {})  # a required one is always stated
 

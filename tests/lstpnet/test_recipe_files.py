@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 import tomllib
 from importlib import resources
@@ -10,8 +11,9 @@ from typing import Any
 import pytest
 
 from dfer_data.errors import UsageError
-from lstpnet.recipe import Recipe
-from lstpnet.recipe_files import recipe_names, recipe_of, resolve_recipe
+from dfer_data.storage.files import canonical_json
+from lstpnet.recipe import LATER, Recipe
+from lstpnet.recipe_files import recipe_names, recipe_of, resolve_recipe, stored_recipe
 
 KEYS = [field.name for field in dataclasses.fields(Recipe) if field.name != "name"]
 
@@ -157,7 +159,18 @@ def test_an_unknown_recipe_lists_the_shipped_ones(name: str) -> None:
         ({"refit": True}, ["refit = true needs held-out clips"]),
         ({"select": "val-best"}, ["select = 'val-best' needs held-out clips"]),
         ({"precision": "f8"}, ["precision = 'f8': must be auto, bf16, f16, tf32 or f32"]),
-        ({"input_norm": "imagenet"}, ["input_norm = 'imagenet': must be none or per-frame"]),
+        ({"input_norm": "vgg"}, ["input_norm = 'vgg': must be none, per-frame, imagenet, kinetics or clip"]),
+        ({"test_size_px": 32}, ["test_size_px = 32: must be 0, or at least size_px = 64"]),
+        ({"test_crops": 2}, ["test_crops needs test_size_px > size_px"]),
+        (
+            {"min_learning_rate": 1e-6, "warmup_learning_rate": 1},
+            [
+                "min_learning_rate needs schedule = 'cosine'",
+                "warmup_learning_rate needs warmup_epochs",
+                "warmup_learning_rate is greater than learning_rate",
+            ],
+        ),
+        ({"randaugment_magnitude": 11}, ["randaugment_magnitude = 11: must be a number from 0 to 10"]),
         ({"optimizer": "adam"}, ["optimizer = 'adam': must be adamw or sgd"]),
         ({"schedule": "linear"}, ["schedule = 'linear': must be one-cycle, cosine or step"]),
         ({"epochs": 0}, ["epochs = 0: must be a whole number of 1 or more"]),
@@ -187,7 +200,9 @@ def test_an_unknown_recipe_lists_the_shipped_ones(name: str) -> None:
         ({"warmup_epochs": 2}, ["warmup_epochs: the schedule one-cycle has its own warm-up"]),
         ({"intensity": 0.1, "mixup": 1}, ["intensity needs one label per clip"]),
         ({"clustered": 10, "targets": "votes"}, ["clustered needs one label per clip, and targets"]),
-        ({"model": "m:b", "clustered": 10}, ["clustered and recompute work only with LSTPNet"]),
+        ({"center": 1e-4, "cutmix": 1}, ["center needs one label per clip"]),
+        ({"clustered_form": "l2"}, ["clustered_form = 'l2': must be paper, code or ratio"]),
+        ({"model": "m:b", "recompute": True}, ["recompute works only with LSTPNet"]),
         (
             {"epochs": 0, "flip": 2, "val": "fold"},
             [
@@ -269,6 +284,16 @@ OTHER: dict[str, Any] = {
     "focal_gamma": 2.0,
     "intensity": 0.1,
     "clustered": 10.0,
+    "clustered_form": "code",
+    "center": 1e-4,
+    "test_size_px": 72,
+    "test_crops": 2,
+    "weight_decay_on": "matrices",
+    "warmup_learning_rate": 1e-6,
+    "min_learning_rate": 1e-6,
+    "randaugment_ops": 4,
+    "randaugment_magnitude": 9.0,
+    "randaugment_deviation": 0.0,
     "compile": True,
     "deterministic": True,
     "model": "mine:build",
@@ -277,6 +302,8 @@ OTHER: dict[str, Any] = {
     "decode": "scaled",
 }
 NEEDS: dict[str, dict[str, Any]] = {"refit": {"val": "blocks"}, "warmup_epochs": {"schedule": "cosine"}}
+NEEDS |= {"test_crops": {"test_size_px": 72}, "min_learning_rate": {"schedule": "cosine"}}
+NEEDS |= {"warmup_learning_rate": {"schedule": "cosine", "warmup_epochs": 1}}
 """Keys that cannot be changed alone."""
 
 
@@ -292,3 +319,22 @@ def test_every_setting_changes_the_hash(key: str) -> None:
 def test_the_name_changes_the_hash() -> None:
     recipe = resolve_recipe("demo").recipe
     assert dataclasses.replace(recipe, name="other").sha256 != recipe.sha256
+
+
+def test_settings_that_are_not_used_leave_the_hash_as_it_was() -> None:
+    """Recipes and states of earlier versions have no such settings."""
+    recipe = resolve_recipe("demo").recipe
+    settings = dataclasses.asdict(recipe)
+    earlier = {key: value for key, value in settings.items() if key not in LATER}
+    assert recipe.sha256 == hashlib.sha256(canonical_json(earlier)).hexdigest()
+    assert stored_recipe(earlier) == recipe
+
+
+def test_a_stored_recipe_without_the_form_of_its_clustered_loss_has_the_earlier_one() -> None:
+    settings = dataclasses.asdict(resolve_recipe("demo", overrides={"clustered": 10}).recipe)
+    form = settings.pop("clustered_form")
+    earlier = stored_recipe(settings)
+    assert (form, earlier.clustered_form) == ("paper", "ratio")
+    assert earlier.sha256 != resolve_recipe("demo", overrides={"clustered": 10}).recipe.sha256
+    hashed = {key: value for key, value in settings.items() if key not in LATER}
+    assert earlier.sha256 == hashlib.sha256(canonical_json(hashed)).hexdigest()

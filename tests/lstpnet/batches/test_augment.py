@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image, ImageEnhance
 
 from lstpnet.batches import augment
 from lstpnet.batches.augment import Augmentation, augmented, mixed
+from lstpnet.batches.rand_augment import RandAugmentPolicy, rand_augmented
 
 IDS = [f"{number:05d}" for number in range(6)]
 EVERYTHING = Augmentation(
@@ -129,7 +131,7 @@ def test_crop_and_turn_are_those_of_opencv(size: tuple[int, int], monkeypatch: p
 )
 def test_colours_change_as_in_pil(name: str, enhance: Any, position: int) -> None:
     frames = pictures()[:, :1]
-    changes = Augmentation(**{name: 0.5})
+    changes = replace(Augmentation(), **{name: cast("Any", 0.5)})
     out = augmented(frames, IDS, changes, seed=0, epoch=1)
     draws = augment._draw(IDS, changes, seed=0, epoch=1)
     for number in range(len(IDS)):
@@ -164,8 +166,20 @@ def test_a_crop_keeps_the_share_it_may() -> None:
         assert 0 <= y - height / 2 <= y + height / 2 <= 1 + 1e-9
 
 
-def mix(pixels: torch.Tensor, labels: torch.Tensor, *, epoch: int, **settings: float) -> Any:
+def mix(pixels: torch.Tensor, labels: torch.Tensor, *, epoch: int, **settings: Any) -> Any:
     return mixed(pixels, labels, IDS, Augmentation(**settings), num_classes=7, seed=0, epoch=epoch)
+
+
+def test_rand_augment_comes_before_the_others() -> None:
+    frames = pictures()
+    policy = RandAugmentPolicy(num_operations=4, magnitude=9, deviation=0)
+    out = change(frames, IDS, randaugment_ops=4, randaugment_magnitude=9.0, randaugment_deviation=0.0)
+    assert out.dtype == torch.uint8
+    assert torch.equal(out, rand_augmented(frames, IDS, policy, seed=0, epoch=1))
+    both = change(frames, IDS, randaugment_ops=4, randaugment_magnitude=9.0, randaugment_deviation=0.0, flip=1.0)
+    assert torch.equal(both, out.flip(-1))
+    draws, with_it = (augment._draw(IDS, replace(EVERYTHING, randaugment_ops=n), seed=0, epoch=1) for n in (0, 4))
+    assert draws == with_it
 
 
 def test_without_mixing_labels_stay_labels() -> None:

@@ -1,10 +1,17 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 
 from lstpnet.batches.normalize import normalised
+from lstpnet.models.channel_norms import CHANNEL_NORMS
 from lstpnet.recipe import InputNorm
+
+
+def test_every_choice_but_two_is_one_of_these() -> None:
+    assert {"none", "per-frame", *CHANNEL_NORMS} == set(get_args(InputNorm))
 
 
 def pictures(*, batch: int = 6) -> torch.Tensor:
@@ -47,7 +54,17 @@ def test_floats_are_taken_as_they_are() -> None:
     assert torch.equal(normalised(pixels, norm="per-frame"), normalised(pictures(), norm="per-frame"))
 
 
-@pytest.mark.parametrize("norm", ["none", "per-frame"])
+@pytest.mark.parametrize("norm", CHANNEL_NORMS)
+def test_channels_get_the_mean_and_deviation_of_their_data(norm: InputNorm) -> None:
+    means, deviations = (torch.tensor(values)[:, None, None] for values in CHANNEL_NORMS[norm])
+    wanted = (pictures().float() / 255 - means) / deviations
+    pixels = pictures().float() / 255
+    for frames in (pictures(), pixels):
+        assert torch.allclose(normalised(frames, norm=norm), wanted, atol=1e-6)
+    assert torch.equal(pixels, pictures().float() / 255)
+
+
+@pytest.mark.parametrize("norm", ["none", "per-frame", "imagenet"])
 def test_the_order_of_the_memory_is_kept_and_changes_no_value(norm: InputNorm) -> None:
     frames = pictures()
     stored = frames.permute(0, 1, 3, 4, 2).contiguous().permute(0, 1, 4, 2, 3)  # pixel by pixel, as shards hold them

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,17 @@ def test_every_person_has_windows_of_time(tmp_path: Path, opened: OpenedModel) -
         np.testing.assert_allclose(person.mean_probabilities.sum(), 1, atol=1e-5)
     assert isinstance(opened.model, Brightness)
     assert {shape[1:] for shape in opened.model.shapes} == {(16, 3, 48, 48)}
+
+
+def test_windows_have_the_crops_of_the_recipe(tmp_path: Path, opened: OpenedModel) -> None:
+    path = write_video(tmp_path / "v.mp4", pictures(1) * 20)
+    recipe = replace(opened.recipe, test_size_px=60, test_crops=2)
+    cropped = OpenedModel(Brightness(), opened.class_names, recipe)
+    (first, *_), (whole, *_) = (persons(path, one, Standing(), Windows()) for one in (cropped, opened))
+    assert isinstance(cropped.model, Brightness)
+    assert cropped.model.shapes == [(2, 16, 3, 48, 48)] * 2
+    np.testing.assert_allclose(first.moments[0].probabilities.sum(), 1, atol=1e-5)
+    assert not np.array_equal(first.moments[0].probabilities, whole.moments[0].probabilities)
 
 
 def test_who_is_seen_too_shortly_is_nobody(tmp_path: Path, opened: OpenedModel) -> None:

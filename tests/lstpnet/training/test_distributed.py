@@ -77,7 +77,14 @@ def test_with_frozen_norms_two_processes_are_one_with_twice_the_batch(
     crops: Path, tmp_path: Path, accumulate: int
 ) -> None:
     """55 clips in batches of 8 and 16: the last step is a small one, with a clip more on one process."""
-    changes = {"freeze_norms": True, "epochs": 1, "optimizer": "sgd", "learning_rate": 1e-3, "accumulate": accumulate}
+    changes: dict[str, Any] = {
+        "freeze_norms": True,
+        "epochs": 1,
+        "optimizer": "sgd",
+        "learning_rate": 1e-3,
+        "accumulate": accumulate,
+    }
+    changes |= {"randaugment_ops": 2, "center": 0.1, "weight_decay_on": "matrices"}
     by_two(crops, tmp_path, batch_size=8, **changes)
     experiment = make_experiment(crops, quick(batch_size=16, **changes), fold=3, seed=0)
     train_run(experiment, tmp_path / "alone", device=CPU)

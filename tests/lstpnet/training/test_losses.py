@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from torch.nn import functional
 
 from lstpnet.training.losses import (
+    CLUSTERED_FORMS,
     TrainingLoss,
     class_weights,
-    expression_clustered,
+    clustered_as_code,
+    clustered_as_paper,
     intensity_aware,
     weighted_cross_entropy,
 )
 from tests.lstpnet.conftest import quick
+from tests.workspace import ROOT
 
 COUNTS = [40, 10, 5, 1, 0, 3, 1]
 CPU = torch.device("cpu")
+GOLDEN = json.loads((ROOT / "tests/golden/losses.json").read_bytes())
+"""Losses of other people's code on one batch (tests/golden/README.md)."""
 
 
 def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -76,27 +85,76 @@ def test_intensity_aware_loss_by_hand() -> None:
     assert torch.allclose(both, functional.cross_entropy(logits, labels) + 0.1 * intensity_aware(logits, labels))
 
 
-def test_clustered_loss_falls_as_classes_draw_together() -> None:
-    features = torch.tensor([[0.0, 0.0], [2.0, 0.0], [10.0, 0.0], [10.0, 2.0], [50.0, 50.0]])
-    labels = torch.tensor([0, 0, 1, 1, 2])
-    mine = expression_clustered(features, labels)
-    near = features.clone()
-    near[1, 0] = 1.0
-    assert expression_clustered(near, labels) < mine
-    first = 4 / ((100 + 104 + 5000) / 3)  # clip 0: its class 4 away, the others 100, 104, 5000
-    squares = torch.cdist(features, features).square()
-    ratios = [first]
-    for index, other in ((1, 0), (2, 3), (3, 2)):
-        rest = [float(squares[index, j]) for j in range(5) if labels[j] != labels[index]]
-        ratios.append(float(squares[index, other]) / (sum(rest) / 3))
-    assert float(mine) == pytest.approx(sum(ratios) / 4, rel=1e-4)
+def golden_batch() -> tuple[Tensor, Tensor, Tensor]:
+    """Features (12, 64), logits (12, 7) and labels (12,) by the golden file's rule, in float64."""
+    generator = np.random.Generator(np.random.PCG64(GOLDEN["seed"]))
+    features = torch.from_numpy(generator.standard_normal((12, 64), np.float32)).double()
+    logits = 3 * torch.from_numpy(generator.standard_normal((12, 7), np.float32)).double()
+    return features.requires_grad_(), logits.requires_grad_(), torch.tensor(GOLDEN["labels"])
 
 
-def test_clustered_loss_of_a_batch_that_says_nothing_is_0_with_a_gradient() -> None:
-    features = torch.randn(3, 4, requires_grad=True)
-    for labels in (torch.tensor([0, 1, 2]), torch.tensor([1, 1, 1])):
-        loss = expression_clustered(features, labels)
-        loss.backward()
-        assert float(loss.detach()) == 0
+@pytest.mark.parametrize(
+    ("loss", "name"), [(clustered_as_paper, "ecstfl_equation9_l2"), (clustered_as_code, "ecstfl_code")]
+)
+def test_both_forms_of_ec_stfl_are_those_of_the_golden_batch(
+    loss: Callable[[Tensor, Tensor], Tensor], name: str
+) -> None:
+    features, _, labels = golden_batch()
+    value = loss(features, labels)
+    value.backward()
     assert features.grad is not None
-    assert features.grad.isfinite().all()
+    assert float(value.detach()) == pytest.approx(GOLDEN[name]["loss"], rel=1e-9)
+    assert float(features.grad.norm()) == pytest.approx(GOLDEN[name]["grad_l2"], rel=1e-9)
+    assert features.grad.flatten()[:4].tolist() == pytest.approx(GOLDEN[name]["grad_first4"], rel=1e-8)
+    single = loss(features.detach().float(), labels)
+    assert float(single) == pytest.approx(GOLDEN[name]["loss"], rel=1e-5)
+
+
+def test_the_intensity_aware_loss_is_its_authors() -> None:
+    _, logits, labels = golden_batch()
+    value = intensity_aware(logits, labels)
+    value.backward()
+    assert logits.grad is not None
+    assert float(value.detach()) == pytest.approx(GOLDEN["ial"]["loss"], rel=1e-9)
+    assert float(logits.grad.norm()) == pytest.approx(GOLDEN["ial"]["grad_l2"], rel=1e-9)
+    assert logits.grad[0].tolist() == pytest.approx(GOLDEN["ial"]["grad_first7"], rel=1e-8)
+    plain = functional.cross_entropy(logits, labels)
+    assert float(plain.detach()) == pytest.approx(GOLDEN["ial"]["cross_entropy"], rel=1e-9)
+
+
+@pytest.mark.parametrize("form", CLUSTERED_FORMS)
+def test_a_batch_of_one_class_and_one_of_equal_vectors_give_0_and_finite_gradients(form: str) -> None:
+    loss = CLUSTERED_FORMS[form]
+    for features, labels in (
+        (torch.randn(3, 4), torch.tensor([1, 1, 1])),
+        (torch.ones(3, 4), torch.tensor([1, 1, 0])),
+    ):
+        features.requires_grad_()
+        value = loss(features, labels)
+        value.backward()
+        assert float(value.detach()) == 0
+        assert features.grad is not None
+        assert features.grad.isfinite().all()
+        assert bool((features.grad == 0).all()) or len(labels.unique()) == 2
+
+
+@pytest.mark.parametrize("form", CLUSTERED_FORMS)
+def test_clustered_is_the_weight_of_its_form(form: str) -> None:
+    features, logits, labels = (tensor.detach() for tensor in golden_batch())
+    whole = loss_of(clustered=10, clustered_form=form)(logits, labels, features)
+    wanted = functional.cross_entropy(logits, labels) + 10 * CLUSTERED_FORMS[form](features, labels)
+    assert torch.allclose(whole, wanted)
+    near = torch.where(labels[:, None] == 0, features * 0.01, features)  # the three clips of class 0 draw together
+    assert CLUSTERED_FORMS[form](near, labels) < CLUSTERED_FORMS[form](features, labels)
+
+
+def test_center_is_the_weight_of_a_loss_whose_centres_are_state() -> None:
+    features, logits, labels = (tensor.detach() for tensor in golden_batch())
+    loss = loss_of(center=0.5)
+    first = loss(logits, labels, features)
+    assert torch.allclose(first - functional.cross_entropy(logits, labels), 0.25 * features.square().sum(1).mean())
+    other = loss_of(center=0.5)
+    other.restore(loss.state())
+    assert torch.equal(loss(logits, labels, features), other(logits, labels, features))
+    assert not torch.equal(other(logits, labels, features), first)
+    assert loss_of().state() == {}

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from dfer_data.errors import UsageError
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.training.optim import build_optimizer, build_schedule, parts_of
 from tests.lstpnet.conftest import quick
@@ -32,6 +35,60 @@ def test_the_rate_climbs_and_falls_by_a_cosine() -> None:
 
 def test_the_rate_falls_in_steps() -> None:
     assert rates(schedule="step", step_epochs=2, step_factor=0.5) == pytest.approx([1.0] * 10 + [0.5] * 10)
+
+
+def test_warm_up_and_cosine_have_videomaes_ends() -> None:
+    """Its schedules: numpy.linspace to the peak, then a cosine to the least rate."""
+    changes: dict[str, Any] = {"warmup_epochs": 1, "warmup_learning_rate": 0.01, "min_learning_rate": 0.1}
+    found = rates(schedule="cosine", **changes)
+    assert found[:5] == pytest.approx(np.linspace(0.01, 1.0, 5).tolist())
+    assert found[5:] == pytest.approx([0.1 + 0.9 * (1 + math.cos(math.pi * i / 15)) / 2 for i in range(15)])
+    assert rates(schedule="cosine", num_epochs=1, steps=1, **changes) == pytest.approx([0.01])
+
+
+class Small(torch.nn.Module):
+    """A model with a token, a norm and a method that names what has no decay."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.token = torch.nn.Parameter(torch.zeros(1, 2, 4))
+        self.blocks = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.Linear(4, 4))
+        self.norm = torch.nn.LayerNorm(4)
+        self.head = torch.nn.Linear(4, 2)
+
+    def no_weight_decay(self) -> set[str]:
+        return {"token"}
+
+
+class Layered(Small):
+    """The same with its own parts."""
+
+    def layer_parts(self) -> list[tuple[str, ...]]:
+        return [("token",), ("blocks.0",), ("blocks.1",), ("norm", "head")]
+
+
+@pytest.mark.parametrize("layer_decay", [1.0, 0.5])
+def test_only_matrices_decay_without_tokens_norms_and_biases(layer_decay: float) -> None:
+    model = Small()
+    recipe = quick(weight_decay=0.3, weight_decay_on="matrices", layer_decay=layer_decay).recipe
+    groups = build_optimizer(model, recipe).param_groups
+    decay_of = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    decayed = {name for name, p in model.named_parameters() if decay_of[id(p)] > 0}
+    assert decayed == {"blocks.0.weight", "blocks.1.weight", "head.weight"}
+    assert len(decay_of) == sum(len(group["params"]) for group in groups) == len(list(model.parameters()))
+    everything = build_optimizer(model, quick(weight_decay=0.3).recipe).param_groups
+    assert [group["weight_decay"] for group in everything] == [0.3]
+
+
+def test_a_model_may_name_its_parts() -> None:
+    model = Layered()
+    recipe = quick(learning_rate=1.0, layer_decay=0.5).recipe
+    rate_of = {id(p): group["lr"] for group in build_optimizer(model, recipe).param_groups for p in group["params"]}
+    named = [model.head.bias, model.norm.weight, model.blocks[1].weight, model.blocks[0].weight, model.token]
+    assert [rate_of[id(parameter)] for parameter in named] == [1, 1, 0.5, 0.25, 0.125]
+    model.extra = torch.nn.Linear(2, 2)
+    with pytest.raises(UsageError, match=r"layer_parts of the model has extra\.weight, extra\.bias in no part"):
+        parts_of(model)
 
 
 def test_a_cycle_begins_low_and_ends_lower() -> None:

@@ -52,6 +52,24 @@ class Stop(Exception):
     """Stands for whatever ends a process."""
 
 
+FINE_TUNING: dict[str, Any] = {
+    "epochs": 1,
+    "frame_epochs": 0,
+    "accumulate": 2,
+    "schedule": "cosine",
+    "warmup_epochs": 1,
+    "warmup_learning_rate": 1e-5,
+    "min_learning_rate": 1e-5,
+    "weight_decay_on": "matrices",
+    "randaugment_ops": 4,
+    "input_norm": "imagenet",
+    "test_size_px": 40,
+    "test_crops": 2,
+}
+WITH_MIXING = {**FINE_TUNING, "mixup": 0.8, "cutmix": 1.0}
+WITH_CENTRES = {**FINE_TUNING, "center": 0.01, "clustered": 1.0}
+
+
 def experiment_of(crops: Path, **changes: Any) -> Experiment:
     return make_experiment(crops, quick(**{**EVERYTHING, **changes}), fold=3, seed=0)
 
@@ -116,6 +134,21 @@ def test_it_goes_on_from_any_step(
     go_on(experiment, tmp_path / "run")
     assert outcome(tmp_path / "run") == wanted
     assert len(json.loads((tmp_path / "run/config.json").read_bytes()).get("resumed", [])) == (num_steps > 1)
+
+
+@pytest.mark.parametrize("changes", [WITH_MIXING, WITH_CENTRES], ids=["mixing", "centres"])
+def test_what_fine_tuning_needs_goes_on_too(
+    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    experiment = make_experiment(crops, quick(batch_size=12, **changes), fold=3, seed=0)
+    go_on(experiment, tmp_path / "whole")
+    undo = stop_after_steps(monkeypatch, 3)
+    with pytest.raises(Stop):
+        go_on(experiment, tmp_path / "run")
+    undo()
+    assert run_state(tmp_path / "run", experiment) == "begun"
+    go_on(experiment, tmp_path / "run")
+    assert outcome(tmp_path / "run") == outcome(tmp_path / "whole")
 
 
 KILLED = """

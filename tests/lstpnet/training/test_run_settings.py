@@ -10,6 +10,8 @@ import pytest
 import lstpnet
 from dfer_data import open_dataset
 from dfer_data.errors import UsageError
+from lstpnet.checkpoints.open_model import open_model
+from lstpnet.recipe import LATER
 from lstpnet.runs import open_run, read_config, read_run, write_config, write_run
 from lstpnet.training.experiment import make_experiment
 from lstpnet.training.run import run_state
@@ -43,6 +45,33 @@ def as_of_older_dfer(run: Done, data: Path, folder: Path) -> Path:
     whole = {"dataset_sha256": sha256, "labels_sha256": "", "folds_sha256": "", "protocol": protocol}
     write_run(folder, replace(info, **whole), files=info.files)
     return folder
+
+
+def as_stored_before(run: Done, folder: Path, **changes: object) -> Path:
+    """A copy of a run whose settings lack those that came later, as an earlier version left it."""
+    shutil.copytree(run.folder, folder)
+    config = read_config(folder)
+    names = list(config.pop("files"))
+    config.pop("sha256")
+    settings = {key: value for key, value in config["settings"].items() if key not in LATER}
+    write_config(folder, config | {"settings": settings | changes}, names=names)
+    write_run(folder, read_run(folder), files=read_run(folder).files)
+    return folder
+
+
+def test_settings_that_came_later_do_not_disturb_a_run(plain: Done, tmp_path: Path) -> None:
+    assert run_state(as_stored_before(plain, tmp_path / "run"), plain.experiment) == "finished"
+
+
+def test_a_run_with_the_earlier_form_of_clustered_is_reported_and_not_resumed(plain: Done, tmp_path: Path) -> None:
+    folder = as_stored_before(plain, tmp_path / "run", clustered=10.0)
+    experiment = make_experiment(plain.experiment.data.root, quick(clustered=10), fold=3, seed=0)
+    with pytest.raises(
+        UsageError, match=r"other settings \(clustered_form: 'ratio' there, 'paper' now\); choose another"
+    ):
+        run_state(folder, experiment)
+    assert len(lstpnet.report(folder).rows) == 1
+    assert open_model(folder).recipe.clustered_form == "ratio"
 
 
 @pytest.mark.parametrize("change", [rewritten, lambda root: with_fold_set(root, "mine")])

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 
+from lstpnet.training.distributed import Group
 from lstpnet.training.events import EpochDone, StepDone
 from lstpnet.training.experiment import make_experiment
 from lstpnet.training.initial_model import initial_model
+from lstpnet.training.stage import StageLoop
 from lstpnet.training.trainer import fit
 from tests.lstpnet.conftest import quick
 
@@ -54,6 +57,20 @@ def test_only_whole_batches_are_compiled(crops: Path, tmp_path: Path, monkeypatc
     assert not sizes
     assert losses(crops, tmp_path / "compiled", compile=True) == plain
     assert sizes == [8] * 6
+
+
+def test_each_process_has_its_own_draws_which_are_those_of_its_epoch() -> None:
+    """So a training of several processes that resumes at an epoch drops what it would have dropped."""
+
+    def draws(rank: int, epoch: int) -> list[float]:
+        loop: Any = StageLoop.__new__(StageLoop)
+        loop._model, loop._recipe, loop._group = torch.nn.Linear(1, 1), quick().recipe, Group(rank, 2)
+        loop._experiment = SimpleNamespace(seed=0)
+        loop._begin_training(epoch)
+        return torch.rand(3).tolist()
+
+    assert draws(0, 1) == draws(0, 1)
+    assert len({str(draws(rank, epoch)) for rank in (0, 1) for epoch in (1, 2)}) == 4
 
 
 @pytest.mark.soak

@@ -1,0 +1,76 @@
+"""The vectors that a model's classifier reads, for losses over them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dfer_data.errors import UsageError
+from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.recipe import Recipe
+
+_NO_CLASSIFIER = (
+    "clustered and center read the vectors before the classifier, and the model's last part is not a linear layer with "
+    "one output per class; set them to 0, or choose another model"
+)
+EARLIER_FORM = (
+    "clustered_form = 'ratio' is in runs of earlier versions only, and is neither the paper's loss nor its authors' "
+    "code; use 'paper' or 'code'"
+)
+
+
+def check_losses(recipe: Recipe, model: nn.Module, *, num_classes: int) -> None:
+    """Raise UsageError if the recipe has a loss over vectors that this model cannot give, or that is not computed."""
+    if recipe.clustered > 0 and recipe.clustered_form == "ratio":
+        raise UsageError(EARLIER_FORM)
+    if recipe.clustered > 0 or recipe.center > 0:
+        classifier_of(model, num_classes=num_classes)
+
+
+def classifier_of(model: nn.Module, *, num_classes: int) -> nn.Linear:
+    """Return the last linear layer of a model. Raises UsageError if it does not give one number per class."""
+    layers = [module for module in model.modules() if isinstance(module, nn.Linear)]
+    if not layers or layers[-1].out_features != num_classes:
+        raise UsageError(_NO_CLASSIFIER)
+    return layers[-1]
+
+
+class WithClassifierInput(nn.Module):
+    """A model that returns its logits and the vectors, (B, D), from which its classifier computed them."""
+
+    model: nn.Module
+
+    def __init__(self, model: nn.Module, *, num_classes: int) -> None:
+        """Wrap a model. Raises UsageError if it has no linear classifier."""
+        super().__init__()
+        self.add_module("model", model)
+        self._inputs: list[Tensor] = []
+        self._hook: Any = None
+        if not isinstance(model, LSTPNet):
+            self._hook = classifier_of(model, num_classes=num_classes).register_forward_pre_hook(self._keep)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Map clips (B, T, 3, H, W) to logits (B, num_classes) and vectors (B, D)."""
+        if isinstance(self.model, LSTPNet):
+            features = self.model.features(x)
+            return self.model.fc(features), features
+        self._inputs.clear()
+        logits: Tensor = self.model(x)
+        (vectors,) = self._inputs
+        self._inputs.clear()
+        return logits, vectors
+
+    def close(self) -> None:
+        """Let the model go: it no longer keeps the vectors."""
+        if self._hook is not None:
+            self._hook.remove()
+
+    def _keep(self, layer: nn.Module, inputs: tuple[Any, ...]) -> None:
+        if not layer.training:
+            return  # an evaluation between two epochs, which does not ask for them
+        (vectors,) = inputs
+        if not isinstance(vectors, torch.Tensor) or vectors.ndim != 2 or self._inputs:
+            raise UsageError(_NO_CLASSIFIER)  # per frame, or called twice
+        self._inputs.append(vectors)
