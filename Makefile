@@ -52,7 +52,7 @@ demo: .venv/.runs  ## rendered heads -> face clips -> training -> WAR/UAR table,
 
 # Two files at a time; threads that wait for each other's work sleep instead of spinning on the other's core.
 test: setup  ## the tests, small samples
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile --max-worker-restart 0
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 dist: setup  ## dist/: the source archive, and the wheel built from it
 	rm -rf dist dfer.egg-info

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import signal
@@ -43,6 +44,7 @@ OPENMP_SETTINGS = {"GOMP_SPINCOUNT": "30000"}
 default of OpenMP, ten times as long, takes the cores from other programs; asleep at once, small networks train 1.4 to
 1.5 times as slowly (benchmarks/loaded_training.py)."""
 
+_command_of = functools.cache(typer.main.get_command)  # typer takes 50 ms: later calls of `main` share what it made
 _COMPLETION = """Completion of commands, options and names: run `dfer --install-completion` once in bash, zsh, fish or
 PowerShell, and open a new terminal."""
 # Plain-text help: with rich, `dfer --help` would take three times as long.
@@ -131,7 +133,7 @@ def _run(arguments: list[str]) -> int:
     """Run typer with the arguments and return the exit code; typer ends every command with SystemExit."""
     command_line.WORDS.set(tuple(arguments))
     try:
-        typer.main.get_command(app).main(args=arguments, prog_name="dfer")
+        _command_of(app).main(args=arguments, prog_name="dfer")
     except SystemExit as stop:
         # typer turns a broken pipe and Ctrl+C into its own SystemExit; the original is in the exception's context.
         for cause in (stop.__context__, stop.__context__ and stop.__context__.__cause__):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from dfer_data.render.figure import new_figure
+from dfer_data.render.figure import new_figure, png_of
 from dfer_data.render.tables import Section
 from lstpnet.runs import Epochs
 
@@ -24,6 +23,7 @@ RATIOS: Mapping[str, str] = {
 """Figures of an epoch between 0 and 1, with their legend."""
 CURVES_NAME = "curves.png"
 """The picture's file in a run folder."""
+_MARGINS = {"left": 0.05, "right": 0.99, "bottom": 0.14, "top": 0.86, "wspace": 0.25}
 _SHOWN = ("checkpoint", "stage", "epoch", "loss", *RATIOS, "learning_rate", "seconds")
 
 
@@ -33,15 +33,13 @@ def draw_curves(epochs: Epochs, *, dpi: int = 100) -> bytes:
     The stages follow each other from left to right, then the refit. Values that are missing or not finite leave a gap.
     Raises UsageError without matplotlib.
     """
-    figure = new_figure(12, 3.4, layout="constrained")
-    loss, accuracy, rate = figure.subplots(1, 3)
+    figure = new_figure(12, 3.4)  # with fixed margins: a layout that measures all texts takes as long as the drawing
+    loss, accuracy, rate = figure.subplots(1, 3, gridspec_kw=_MARGINS)
     _draw(loss, epochs, {"loss": "train"}, title="loss")
     _draw(accuracy, epochs, RATIOS, title="accuracy, 0 to 1")
     accuracy.set_ylim(0, 1.02)
     _draw(rate, epochs, {"learning_rate": "at the end of the epoch"}, title="learning rate")
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=dpi, format="png")
-    return buffer.getvalue()
+    return png_of(figure, dpi=dpi)
 
 
 def epochs_section(epochs: Epochs) -> Section:

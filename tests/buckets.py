@@ -3,20 +3,36 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import boto3
 import pytest
+from botocore.loaders import JSONFileLoader
+from moto import backends
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
 from dfer_data.loading import prepared
 
 BUCKET = "faces"
+
+
+@functools.cache
+def _moto_modules(listing: Callable[[], Iterable[str]] = backends.list_of_moto_modules) -> frozenset[str]:
+    """The server lists the folders of its package at every request."""
+    return frozenset(listing())
+
+
+@functools.cache
+def _aws_file(path: str, load: Callable[..., Any] = JSONFileLoader.load_file) -> Any:
+    """Every new client reads all endpoints of AWS."""
+    return load(JSONFileLoader(), path)
 
 
 class Bucket:
@@ -77,6 +93,8 @@ def serve(*, max_attempts: int = 1) -> Iterator[Bucket]:
             "AWS_MAX_ATTEMPTS": str(max_attempts),
         }.items():
             patch.setenv(name, value)
+        patch.setattr(backends, "list_of_moto_modules", _moto_modules)
+        patch.setattr(JSONFileLoader, "load_file", lambda loader, path: _aws_file(path))
         S3FileSystem.clear_instance_cache()  # of the server before
         prepared._opened.cache_clear()  # read_clip keeps what it has opened by URL, which is the same here
         urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()  # so are its buckets
@@ -85,4 +103,4 @@ def serve(*, max_attempts: int = 1) -> Iterator[Bucket]:
             yield bucket
         finally:
             bucket.client.close()
-            server.stop()
+            threading.Thread(target=server.stop, daemon=True).start()  # it looks every half second whether to stop

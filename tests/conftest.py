@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -19,6 +22,31 @@ from tests.workspace import run_dfer
 
 settings.register_profile("dfer", derandomize=True, deadline=None)  # the same examples in every run
 settings.load_profile("dfer")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Leave all files of `faults`, whose runs take several cores or wait, to one of pytest's processes."""
+    from xdist.scheduler import LoadFileScheduling
+
+    if config.getoption("dist") != "loadfile":
+        return None
+    scheduler = LoadFileScheduling(config, log)
+    file_of = scheduler._split_scope
+    scheduler._split_scope = lambda test: "faults" if test.startswith("tests/faults/") else file_of(test)
+    return scheduler
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the folders of the longest files, so that no process of pytest waits for another's at the end."""
+    folders = ("faults", "lstpnet", "cli")
+    items.sort(key=lambda item: next((i for i, name in enumerate(folders) if name in item.path.parts), len(folders)))
+
+
+def pytest_collection_finish() -> None:
+    """Keep the tests and the modules they import out of all later garbage collections, which else visit them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -63,23 +91,44 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare_crops(write_crops(root / "source"), root / "dfew-none")
 
 
-@pytest.fixture(scope="session")
-def workspace(tmp_path_factory: pytest.TempPathFactory, heads_wheel: Path) -> Path:
-    """A user's working folder after the first two commands, with a quarter of the demo's clips; `synth.txt` is said.
-
-    The processes of pytest that run at the same time make it once, and each works on a copy.
-    """
+def _made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """Return a copy of a folder that the processes of pytest, which run at the same time, make once."""
     base = tmp_path_factory.getbasetemp()
-    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "workspace"
+    made = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
     with FileLock(made.with_suffix(".lock")):
         if not made.exists():
             begun = made.with_suffix(".begun")
             begun.mkdir()
-            for line in ("synth dfew --identities 10 --takes 1", "prepare dfew --detector retinaface"):
-                done = run_dfer(*line.split(), cwd=begun)
-                assert done.returncode == 0, done.stderr
-                (begun / f"{line.split()[0]}.txt").write_text(done.stdout)
+            make(begun)
             begun.rename(made)
-    folder = tmp_path_factory.mktemp("workspace") / "w"
-    shutil.copytree(made, folder)
-    return folder
+    return Path(shutil.copytree(made, tmp_path_factory.mktemp(name) / "w"))
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory, heads_wheel: Path) -> Path:
+    """A user's working folder after the first two commands, with a quarter of the demo's clips; `synth.txt` is said."""
+
+    def make(folder: Path) -> None:
+        for line in ("synth dfew --identities 10 --takes 1", "prepare dfew --detector retinaface"):
+            done = run_dfer(*line.split(), cwd=folder)
+            assert done.returncode == 0, done.stderr
+            (folder / f"{line.split()[0]}.txt").write_text(done.stdout)
+
+    return _made_once(tmp_path_factory, "workspace", make)
+
+
+@pytest.fixture(scope="session")
+def exported_run(tmp_path_factory: pytest.TempPathFactory, crops: Path) -> Path:
+    """A finished run on fold 3 of the crops, with its model exported into its folder; `export.txt` is said."""
+    from dfer_cli.main import main
+    from lstpnet.training.experiment import make_experiment
+    from tests.lstpnet.conftest import quick, train
+
+    def make(folder: Path) -> None:
+        recipe = quick(frame_epochs=0, epochs=1, size_px=40)
+        run = train(make_experiment(crops, recipe, fold=3, seed=0), folder / "runs").folder
+        with (folder / "export.txt").open("w") as file, contextlib.redirect_stdout(file):
+            assert main(["model", "export", str(run), "--format", "onnx"]) == 0
+        run.rename(folder / "run")
+
+    return _made_once(tmp_path_factory, "exported", make) / "run"

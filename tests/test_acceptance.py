@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 
 import dfer_data
+from dfer_cli.main import main
 from dfer_data.detect.dlib import Dlib
 from dfer_data.detect.retinaface import RetinaFace
 from dfer_data.faces.align import eye_centres, landmark_template
@@ -118,11 +119,15 @@ def test_dlib_finds_the_demo_heads_where_they_are(workspace: Path) -> None:
     ],
 )
 def test_wrong_input_is_one_clear_line_and_exit_2(
-    workspace: Path, arguments: tuple[str, ...], words: tuple[str, ...]
+    workspace: Path,
+    arguments: tuple[str, ...],
+    words: tuple[str, ...],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
-    done = run_dfer(*arguments, cwd=workspace)
-    assert done.returncode == 2
-    lines = done.stderr.strip().splitlines()
+    monkeypatch.chdir(workspace)
+    assert main(arguments) == 2
+    lines = capfd.readouterr().err.strip().splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     for word in words:

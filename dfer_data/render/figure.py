@@ -26,9 +26,12 @@ def new_figure(width_inches: float, height_inches: float, **options: Any) -> Any
 
 
 def png_of(figure: Any, *, dpi: float) -> bytes:
-    """Return a figure as PNG."""
+    """Return a figure as PNG; it is drawn once, while `savefig` first draws it for its layout."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    figure.dpi = dpi
     buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=dpi, format="png")
+    FigureCanvasAgg(figure).print_png(buffer)
     return buffer.getvalue()
 
 

@@ -97,9 +97,10 @@ class StagingWriter:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Close the files."""
-        for file in self._files.values():
-            file.close()
+        """Close the files, each also when another one cannot write its last bytes."""
+        with contextlib.ExitStack() as stack:
+            for file in self._files.values():
+                stack.callback(file.close)
 
     @contextlib.contextmanager
     def clip(self) -> Iterator[None]:

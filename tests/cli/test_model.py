@@ -14,24 +14,23 @@ import torch
 
 import dfer_data
 from dfer_cli.main import main
+from lstpnet.checkpoints import export
 from lstpnet.checkpoints.checkpoint import load_checkpoint
 from lstpnet.checkpoints.reference import export_reference
 from lstpnet.checkpoints.trained_run import load_trained
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.runs import read_predictions, read_run
 from lstpnet.training.experiment import make_experiment
-from tests.crops import prepare_crops, write_crops
 from tests.lstpnet.conftest import Done, quick, train
 
 Capture = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory) -> Done:
+def plain(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     """A finished run of one epoch."""
-    root = tmp_path_factory.mktemp("plain")
-    crops = prepare_crops(write_crops(root / "source"), root / "dfew-none")
-    return train(make_experiment(crops, quick(frame_epochs=0, epochs=1, size_px=40), fold=3, seed=0), root / "runs")
+    experiment = make_experiment(crops, quick(frame_epochs=0, epochs=1, size_px=40), fold=3, seed=0)
+    return train(experiment, tmp_path_factory.mktemp("plain"))
 
 
 def test_the_list_has_parameters_and_multiplications(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,11 +66,11 @@ def test_the_authors_file_is_converted(tmp_path: Path, capsys: Capture) -> None:
 
 
 def test_a_runs_model_is_exported_and_predicts_what_the_run_predicted(
-    plain: Done, tmp_path: Path, capsys: Capture
+    exported_run: Path, plain: Done, crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    folder = Path(shutil.copytree(plain.folder, tmp_path / "run"))
-    assert main(["model", "export", str(folder), "--format", "onnx"]) == 0
-    assert f"{folder / 'last.onnx'}: last of {folder}" in capsys.readouterr().out
+    folder = exported_run
+    said = (folder.parent / "export.txt").read_text()
+    assert re.match(r"(/\S+)/last\.onnx: last of \1; inputs and outputs: \1/last\.json\n", said)
     facts = json.loads((folder / "last.json").read_text())
     info = read_run(folder)
     assert facts["class_names"] == list(info.class_names)
@@ -79,7 +78,7 @@ def test_a_runs_model_is_exported_and_predicts_what_the_run_predicted(
     session = onnxruntime.InferenceSession(folder / "last.onnx", providers=["CPUExecutionProvider"])
     (part,) = read_predictions(folder, info)
     number = next(i for i, seen in enumerate(part.has_face) if seen)
-    clip = dfer_data.read_clip(plain.experiment.data.root, part.clip_ids[number], size_px=facts["size_px"])
+    clip = dfer_data.read_clip(crops, part.clip_ids[number], size_px=facts["size_px"])
     (logits,) = session.run(None, {"clips": clip[None].astype(np.float32) / 255})
     np.testing.assert_allclose(logits[0], part.logits[number], atol=1e-4)
     assert {path.name for path in folder.iterdir()} - {path.name for path in plain.folder.iterdir()} == {
@@ -96,6 +95,11 @@ def test_a_runs_model_is_exported_and_predicts_what_the_run_predicted(
             np.testing.assert_allclose(logits, model(x).numpy(), rtol=0, atol=1e-4)
     assert main(["model", "export", str(folder)]) == 2
     assert "last.onnx already exists" in capsys.readouterr().err
+    monkeypatch.setattr(export, "export_onnx", lambda model, path, **size: shutil.copy(folder / "last.onnx", path))
+    other = tmp_path / "model.onnx"
+    assert main(["model", "export", str(folder), "--out", str(other)]) == 0
+    assert f"{other}: last of {folder}" in capsys.readouterr().out
+    assert json.loads(other.with_suffix(".json").read_text()) == facts
 
 
 @pytest.mark.parametrize(

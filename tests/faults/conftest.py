@@ -25,6 +25,7 @@ from tests.dfer_data import tiny
 from tests.dfer_data.sounds import bursts, write_film
 
 DET_SIZE_PX = 320  # slow enough to be met at work
+QUICK_DET_SIZE_PX = 160  # for runs that are not interrupted by the clock
 EXIT_PARTIAL = 3  # some of the videos are junk or show nobody
 _DFER = str(Path(sys.executable).with_name("dfer"))
 _MARK = "DFER_TEST_RUN"
@@ -54,8 +55,25 @@ def resolved(source: Path) -> ResolvedRequest:
 
 
 @pytest.fixture(scope="session")
+def quick(source: Path) -> ResolvedRequest:
+    """The same with a detector that looks at smaller pictures."""
+    weights_file("retinaface-mobilenet0.25")
+    return resolve_request(Request(dataset="folder", source=source, det_size_px=QUICK_DET_SIZE_PX, audio=True))
+
+
+@pytest.fixture(scope="session")
 def expected(resolved: ResolvedRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The tree that an undisturbed run in this process makes."""
+    return _undisturbed(resolved, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def quick_expected(quick: ResolvedRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The same of `quick`."""
+    return _undisturbed(quick, tmp_path_factory)
+
+
+def _undisturbed(resolved: ResolvedRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     out = tmp_path_factory.mktemp("expected") / "out"
     run_preparation(resolved, out, num_workers=0)
     assert verify(out, deep=True).damages == ()
@@ -100,12 +118,14 @@ class Run:
         """Wait until so many shards are finished."""
         self.wait_for(lambda: self.num_shards() >= number)
 
+    poll_seconds = 0.01
+
     def wait_for(self, condition: Callable[[], bool], *, seconds: float = 60.0) -> None:
         """Wait until the condition holds or the run has ended."""
         until = time.monotonic() + seconds
         while not condition() and self.process.poll() is None:
             assert time.monotonic() < until, "the run makes no progress"
-            time.sleep(0.01)
+            time.sleep(self.poll_seconds)
 
     def finish(self, *, seconds: float = 60.0) -> tuple[int, str]:
         """Return exit code and stderr, without lines of progress: only runs on a slow machine get as far as one."""

@@ -26,6 +26,8 @@ BucketStart = Callable[..., "BucketRun"]
 class BucketRun(Run):
     """A `dfer prepare` whose shards go into a bucket."""
 
+    poll_seconds = 0.05  # each look is a request, which takes the run's core
+
     def __init__(self, source: Path, bucket: Bucket, work: Path, *options: str) -> None:
         self.bucket = bucket
         super().__init__(source, bucket.url, options=("--work", str(work), *options))

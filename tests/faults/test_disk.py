@@ -14,7 +14,7 @@ from dfer_data.inspection.verify import verify
 from dfer_data.preparation.request import ResolvedRequest
 from dfer_data.preparation.run import run_preparation
 from tests.dfer_data import tiny
-from tests.faults.conftest import SmallDisk, Start, assert_only_whole_shards
+from tests.faults.conftest import QUICK_DET_SIZE_PX, SmallDisk, Start, assert_only_whole_shards
 
 
 @pytest.mark.parametrize(
@@ -23,49 +23,49 @@ from tests.faults.conftest import SmallDisk, Start, assert_only_whole_shards
     ids=["at the plan", "at the first shard", "in the middle"],
 )
 def test_a_full_disk_is_one_clear_line_and_nothing_half_written(
-    small_disk: SmallDisk, resolved: ResolvedRequest, expected: dict[str, str], size: str, num_workers: int
+    small_disk: SmallDisk, quick: ResolvedRequest, quick_expected: dict[str, str], size: str, num_workers: int
 ) -> None:
     out = small_disk(f"size={size}") / "out"
     with pytest.raises(DferError) as caught:
-        run_preparation(resolved, out, num_workers=num_workers)
+        run_preparation(quick, out, num_workers=num_workers)
     assert str(caught.value).startswith(f"cannot write {out}: No space left on device; finished shards are kept: ")
     assert caught.value.exit_code == 1
     assert "\n" not in str(caught.value)
-    assert_only_whole_shards(out, expected)
+    assert_only_whole_shards(out, quick_expected)
     assert not (out / ".work").exists()  # what was not finished gives its room back
     small_disk("size=64m")
-    run_preparation(resolved, out, num_workers=num_workers)
-    assert tiny.tree(out) == expected
+    run_preparation(quick, out, num_workers=num_workers)
+    assert tiny.tree(out) == quick_expected
 
 
-def test_a_full_disk_on_the_command_line(small_disk: SmallDisk, start: Start, expected: dict[str, str]) -> None:
-    run = start(small_disk("size=1500k") / "out")
+def test_a_full_disk_on_the_command_line(small_disk: SmallDisk, start: Start, quick_expected: dict[str, str]) -> None:
+    run = start(small_disk("size=1500k") / "out", "--det-size", str(QUICK_DET_SIZE_PX))
     code, stderr = run.finish()
     assert code == 1
     assert stderr.startswith(f"error: cannot write {run.out}: No space left on device; ")
     assert stderr.count("\n") == 1
     run.assert_gone()
-    assert_only_whole_shards(run.out, expected)
+    assert_only_whole_shards(run.out, quick_expected)
 
 
 @pytest.mark.parametrize("num_finished", [0, 1])
 def test_a_read_only_disk_is_one_clear_line(
-    small_disk: SmallDisk, resolved: ResolvedRequest, expected: dict[str, str], num_finished: int
+    small_disk: SmallDisk, quick: ResolvedRequest, quick_expected: dict[str, str], num_finished: int
 ) -> None:
     """The second time over a finished dataset, which stays readable."""
     out = small_disk("size=64m") / "out"
     if num_finished:
-        run_preparation(resolved, out, num_workers=0)
+        run_preparation(quick, out, num_workers=0)
     small_disk("ro")
     with pytest.raises(DferError, match=r"Read-only file system; .* choose another --out") as caught:
-        run_preparation(resolved, out, num_workers=0)
+        run_preparation(quick, out, num_workers=0)
     assert caught.value.exit_code == 1
     if num_finished:
-        assert tiny.tree(out) == expected
+        assert tiny.tree(out) == quick_expected
         assert verify(out).damages == ()
     small_disk("rw")
-    run_preparation(resolved, out, num_workers=0)
-    assert tiny.tree(out) == expected
+    run_preparation(quick, out, num_workers=0)
+    assert tiny.tree(out) == quick_expected
 
 
 @pytest.mark.parametrize(
@@ -74,8 +74,8 @@ def test_a_read_only_disk_is_one_clear_line(
     ids=["the plan", "a shard", "a sheet", "in the middle", "the manifest"],
 )
 def test_a_write_that_fails_anywhere_leaves_only_what_is_whole(
-    resolved: ResolvedRequest,
-    expected: dict[str, str],
+    quick: ResolvedRequest,
+    quick_expected: dict[str, str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     number: int,
@@ -95,19 +95,19 @@ def test_a_write_that_fails_anywhere_leaves_only_what_is_whole(
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", fsync)
         with pytest.raises(DferError, match=f"cannot write {out}: {os.strerror(number)}; finished shards are kept"):
-            run_preparation(resolved, out, num_workers=0)
-    assert_only_whole_shards(out, expected)
+            run_preparation(quick, out, num_workers=0)
+    assert_only_whole_shards(out, quick_expected)
     assert not (out / "dataset.json").exists()
     assert not list(out.rglob("*.part"))
-    run_preparation(resolved, out, num_workers=0)
-    assert tiny.tree(out) == expected
+    run_preparation(quick, out, num_workers=0)
+    assert tiny.tree(out) == quick_expected
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written_is_one_clear_line(tmp_path: Path, resolved: ResolvedRequest) -> None:
+def test_a_folder_that_may_not_be_written_is_one_clear_line(tmp_path: Path, quick: ResolvedRequest) -> None:
     tmp_path.chmod(0o555)
     try:
         with pytest.raises(DferError, match=r"cannot write .*Permission denied"):
-            run_preparation(resolved, tmp_path / "out", num_workers=0)
+            run_preparation(quick, tmp_path / "out", num_workers=0)
     finally:
         tmp_path.chmod(0o755)

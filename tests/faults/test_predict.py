@@ -207,7 +207,7 @@ def test_a_disk_that_fills_up_leaves_no_cut_file_and_nothing_is_lost(
         raise full
 
     with monkeypatch.context() as patch:
-        patch.setattr("matplotlib.figure.Figure.savefig", fail)
+        patch.setattr("matplotlib.backends.backend_agg.FigureCanvasAgg.print_png", fail)
         assert main(line) == 1
     assert "No space left on device: free some space" in capsys.readouterr().err
     assert list(plots.iterdir()) == []

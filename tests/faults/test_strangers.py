@@ -143,7 +143,7 @@ def test_commands_import_nothing_from_the_working_folder(workspace: Path, tmp_pa
         (tmp_path / f"{name}.py").write_text(
             f"open({str(tmp_path / 'ran')!r}, 'a').write({name!r})\nraise SystemExit(9)\n"
         )
-    for line in ("prepare folder --source videos --workers 2", "synth mafw --workers 2"):
+    for line in ("prepare folder --source videos --workers 2", "synth afew --workers 2"):
         done = run_dfer(*line.split(), cwd=tmp_path)
         assert not (tmp_path / "ran").exists(), (tmp_path / "ran").read_text()
         assert done.returncode == 0, done.stderr

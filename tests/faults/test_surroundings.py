@@ -11,13 +11,23 @@ from pathlib import Path
 import pytest
 
 from tests.dfer_data import tiny
-from tests.faults.conftest import DET_SIZE_PX, EXIT_PARTIAL
+from tests.faults.conftest import EXIT_PARTIAL, QUICK_DET_SIZE_PX
 
 _DFER = str(Path(sys.executable).with_name("dfer"))
 
 
 def command(source: Path, out: Path, *options: str) -> list[str]:
-    line = [_DFER, "prepare", "folder", "--source", str(source), "--out", str(out), "--det-size", str(DET_SIZE_PX)]
+    line = [
+        _DFER,
+        "prepare",
+        "folder",
+        "--source",
+        str(source),
+        "--out",
+        str(out),
+        "--det-size",
+        str(QUICK_DET_SIZE_PX),
+    ]
     return [*line, "--engine", "inline", *options]
 
 

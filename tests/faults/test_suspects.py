@@ -60,10 +60,10 @@ class Blows:
 
 
 @pytest.mark.parametrize("blow", [kill, abort, hang])
-def test_once_is_forgiven(resolved: ResolvedRequest, expected: dict[str, str], tmp_path: Path, blow: Blow) -> None:
+def test_once_is_forgiven(quick: ResolvedRequest, quick_expected: dict[str, str], tmp_path: Path, blow: Blow) -> None:
     blows = Blows(blow, most=1)
-    run_preparation(resolved, tmp_path / "out", num_workers=2, limits=QUICK, on_event=blows)
-    assert tiny.tree(tmp_path / "out") == expected
+    run_preparation(quick, tmp_path / "out", num_workers=2, limits=QUICK, on_event=blows)
+    assert tiny.tree(tmp_path / "out") == quick_expected
     assert [(event.clip_id, event.is_final) for event in blows.lost] == [(SUSPECT, False)]
     assert blows.starts.pop(SUSPECT) == 2
     assert set(blows.starts.values()) == {1}  # nobody else's finished work was done again
@@ -78,21 +78,23 @@ def test_once_is_forgiven(resolved: ResolvedRequest, expected: dict[str, str], t
     ],
 )
 def test_twice_is_a_row_that_can_be_retried(
-    resolved: ResolvedRequest, expected: dict[str, str], tmp_path: Path, blow: Blow, code: str, words: str
+    quick: ResolvedRequest, quick_expected: dict[str, str], tmp_path: Path, blow: Blow, code: str, words: str
 ) -> None:
     out = tmp_path / "out"
     blows = Blows(blow, most=2)
-    summary = run_preparation(resolved, out, num_workers=2, limits=QUICK, on_event=blows)
+    summary = run_preparation(quick, out, num_workers=2, limits=QUICK, on_event=blows)
     assert [event.is_final for event in blows.lost] == [False, True]
     assert summary.num_clips[code] == 1
     row = open_dataset(out).clip(SUSPECT)
     assert (row["status"], row["code"], row["reason"], row["label"]) == ("failed", code, words, "copy-01")
     assert verify(out, deep=True).damages == ()
-    clips = [name for name, digest in tiny.tree(out).items() if expected.get(name) == digest and "shards/" in name]
+    clips = [
+        name for name, digest in tiny.tree(out).items() if quick_expected.get(name) == digest and "shards/" in name
+    ]
     assert len(clips) == 3 * 10  # shards, sidecars and sound: all but the suspect's are as they should be
-    assert run_preparation(resolved, out, num_workers=1).num_shards_made == 0  # done is done
-    run_preparation(resolved, out, num_workers=1, revision=Revision(retry_code=code))
-    assert tiny.tree(out) == expected
+    assert run_preparation(quick, out, num_workers=1).num_shards_made == 0  # done is done
+    run_preparation(quick, out, num_workers=1, revision=Revision(retry_code=code))
+    assert tiny.tree(out) == quick_expected
 
 
 def test_what_takes_too_much_memory_is_a_row_and_other_clips_do_not_suffer(
@@ -119,26 +121,24 @@ def test_what_takes_too_much_memory_is_a_row_and_other_clips_do_not_suffer(
     assert summary.num_clips == {"ok": 4}
 
 
-def test_a_cap_that_no_worker_keeps_ends_the_run(resolved: ResolvedRequest, tmp_path: Path) -> None:
+def test_a_cap_that_no_worker_keeps_ends_the_run(quick: ResolvedRequest, tmp_path: Path) -> None:
     """Two videos a second would otherwise be given up one after the other."""
     with pytest.raises(WorkerError, match=r"10 worker processes were lost .* not finished after 0.0001 s"):
-        run_preparation(resolved, tmp_path / "out", num_workers=2, limits=Limits(max_video_seconds=0.0001))
+        run_preparation(quick, tmp_path / "out", num_workers=2, limits=Limits(max_video_seconds=0.0001))
 
 
-def test_what_takes_too_long_is_a_row(resolved: ResolvedRequest, tmp_path: Path) -> None:
+def test_what_takes_too_long_is_a_row(quick: ResolvedRequest, tmp_path: Path) -> None:
     def slow_down(pid: int) -> None:
         os.kill(pid, signal.SIGSTOP)
 
     limits = Limits(max_stall_seconds=60, max_video_seconds=1.0)
-    summary = run_preparation(
-        resolved, tmp_path / "out", num_workers=2, limits=limits, on_event=Blows(slow_down, most=2)
-    )
+    summary = run_preparation(quick, tmp_path / "out", num_workers=2, limits=limits, on_event=Blows(slow_down, most=2))
     assert summary.num_clips["TIMEOUT"] == 1
     assert open_dataset(tmp_path / "out").clip(SUSPECT)["reason"] == "not finished after 1 s"
 
 
 def test_two_suspects_are_tried_one_after_the_other(
-    resolved: ResolvedRequest, expected: dict[str, str], tmp_path: Path
+    quick: ResolvedRequest, quick_expected: dict[str, str], tmp_path: Path
 ) -> None:
     first, second = Blows(kill, most=1), Blows(kill, most=1, suspect="copy-02/sad/none.mp4")
 
@@ -146,6 +146,6 @@ def test_two_suspects_are_tried_one_after_the_other(
         first(event)
         second(event)
 
-    run_preparation(resolved, tmp_path / "out", num_workers=4, on_event=both)
-    assert tiny.tree(tmp_path / "out") == expected
+    run_preparation(quick, tmp_path / "out", num_workers=4, on_event=both)
+    assert tiny.tree(tmp_path / "out") == quick_expected
     assert {event.clip_id for event in first.lost} == {SUSPECT, "copy-02/sad/none.mp4"}

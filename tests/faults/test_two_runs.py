@@ -17,7 +17,7 @@ from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation.request import ResolvedRequest, resolve_request
 from dfer_data.preparation.run import run_preparation
 from tests.dfer_data import tiny
-from tests.faults.conftest import DET_SIZE_PX, EXIT_PARTIAL, Run, Start, assert_completes
+from tests.faults.conftest import EXIT_PARTIAL, QUICK_DET_SIZE_PX, Run, Start, assert_completes
 
 
 def test_a_second_run_in_the_same_folder_is_refused(start: Start, expected: dict[str, str]) -> None:
@@ -72,14 +72,14 @@ def test_an_array_of_tasks_and_a_merging_run_make_the_same_bytes(
 
 
 def test_tasks_alone_leave_nothing_but_the_manifest_to_do(
-    resolved: ResolvedRequest, expected: dict[str, str], tmp_path: Path
+    quick: ResolvedRequest, quick_expected: dict[str, str], tmp_path: Path
 ) -> None:
     for index in range(2):
-        summary = run_preparation(resolved, tmp_path / "out", num_workers=0, share=TaskShare(index, 2))
+        summary = run_preparation(quick, tmp_path / "out", num_workers=0, share=TaskShare(index, 2))
         assert summary.document is None
         assert summary.num_shards_made == (6, 5)[index]
-    assert run_preparation(resolved, tmp_path / "out", num_workers=0).num_shards_made == 0
-    assert tiny.tree(tmp_path / "out") == expected
+    assert run_preparation(quick, tmp_path / "out", num_workers=0).num_shards_made == 0
+    assert tiny.tree(tmp_path / "out") == quick_expected
 
 
 def test_one_index_twice_and_a_merging_run_beside_tasks_are_refused(
@@ -141,7 +141,7 @@ def small(source: Path, tmp_path: Path) -> Path:
 
 
 def run(source: Path, out: Path, *options: str) -> int:
-    line = ["prepare", "folder", "--source", str(source), "--out", str(out), "--det-size", str(DET_SIZE_PX)]
+    line = ["prepare", "folder", "--source", str(source), "--out", str(out), "--det-size", str(QUICK_DET_SIZE_PX)]
     code: int = main([*line, "--engine", "inline", *options])
     return code
 
@@ -181,19 +181,19 @@ def test_retrying_all_and_retrying_what_did_not_happen(
     assert tiny.tree(out) == wanted
 
 
-def test_a_retry_that_is_killed_goes_on(resolved: ResolvedRequest, expected: dict[str, str], tmp_path: Path) -> None:
+def test_a_retry_that_is_killed_goes_on(quick: ResolvedRequest, quick_expected: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "out"
-    run_preparation(resolved, out, num_workers=0)
+    run_preparation(quick, out, num_workers=0)
 
     def stop(event: object) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_preparation(resolved, out, num_workers=0, revision=Revision(retry_code="NO_FACE"), on_event=stop)
+        run_preparation(quick, out, num_workers=0, revision=Revision(retry_code="NO_FACE"), on_event=stop)
     with pytest.raises(UsageError, match="prepare has not finished here"):
         open_dataset(out)
-    run_preparation(resolved, out, num_workers=0, revision=Revision(retry_code="NO_FACE"))
-    assert tiny.tree(out) == expected
+    run_preparation(quick, out, num_workers=0, revision=Revision(retry_code="NO_FACE"))
+    assert tiny.tree(out) == quick_expected
 
 
 def test_force_asks_and_remakes_from_nothing(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -224,11 +224,11 @@ def test_strict_turns_3_into_1(small: Path, tmp_path: Path) -> None:
 
 
 def test_another_configuration_is_refused_while_retrying(
-    source: Path, resolved: ResolvedRequest, expected: dict[str, str], tmp_path: Path
+    source: Path, quick: ResolvedRequest, quick_expected: dict[str, str], tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    run_preparation(resolved, out, num_workers=0)
-    other = resolve_request(Request(dataset="folder", source=source, det_size_px=DET_SIZE_PX, jpeg_quality=50))
+    run_preparation(quick, out, num_workers=0)
+    other = resolve_request(Request(dataset="folder", source=source, det_size_px=QUICK_DET_SIZE_PX, jpeg_quality=50))
     with pytest.raises(ConfigMismatchError, match="jpeg_quality: 95 there, 50 now"):
         run_preparation(other, out, num_workers=0, revision=Revision(retry_failed=True))
-    assert tiny.tree(out) == expected
+    assert tiny.tree(out) == quick_expected

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -79,3 +82,15 @@ def test_a_second_try_starts_anew(tmp_path: Path) -> None:
             add(writer, payloads)
     assert (tmp_path / "a.frames").read_bytes() == b"second"
     assert not (tmp_path / "a.json").exists()
+
+
+def test_a_disk_that_is_full_leaves_no_file_open(tmp_path: Path) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    writer = StagingWriter(tmp_path / "00000" / "0007")
+    first, *others = writer._files.values()
+    writer._files["frames"] = Mock(close=Mock(side_effect=full))
+    first.close()
+    with pytest.raises(OSError, match="No space left"), writer:
+        pass
+    assert len(others) == 2
+    assert all(file.closed for file in others)

@@ -9,37 +9,25 @@ import numpy as np
 import pytest
 import torch
 
-from dfer_cli.main import main
 from dfer_data import open_dataset
 from dfer_data.errors import CorruptDataError, UsageError
 from lstpnet.checkpoints.open_model import open_model
 from lstpnet.evaluation import cross_dataset
 from lstpnet.evaluation.cross_dataset import evaluate_on
 from lstpnet.run_files import with_own_sha256
-from lstpnet.training.experiment import make_experiment
-from tests.lstpnet.conftest import Done, quick, train
 
 
-@pytest.fixture(scope="module")
-def trained(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """A finished run of a size that can be exported."""
-    changed = quick(frame_epochs=0, epochs=1, size_px=40)
-    return train(make_experiment(crops, changed, fold=3, seed=0), tmp_path_factory.mktemp("trained"))
+@pytest.fixture
+def exported(exported_run: Path) -> Path:
+    return exported_run / "last.onnx"
 
 
-@pytest.fixture(scope="module")
-def exported(trained: Done, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("exported") / "model.onnx"
-    assert main(["model", "export", str(trained.folder), "--out", str(path)]) == 0
-    return path
-
-
-def test_an_exported_model_says_what_the_run_says(trained: Done, exported: Path, crops: Path) -> None:
+def test_an_exported_model_says_what_the_run_says(exported: Path, crops: Path) -> None:
     data = open_dataset(crops)
     clips = cross_dataset.tested_clips(data, folds=["3"], fold_set="official")
     run, graph = (
         evaluate_on(open_model(source), data, clips, is_masked=False, device=torch.device("cpu"))
-        for source in (trained.folder, exported)
+        for source in (exported.parent, exported)
     )
     assert graph.clip_ids == run.clip_ids
     assert graph.predictions == run.predictions

@@ -19,7 +19,7 @@ from lstpnet.training.run import predict_test_clips
 from tests.lstpnet.conftest import QUICK, quick
 
 _DFER = Path(sys.executable).with_name("dfer")
-_CHOICES = {"select": "test-best", "val": "blocks", "refit": True, "epochs": 3, "frame_epochs": 0, "batch_size": 4}
+_CHOICES = {"select": "test-best", "val": "blocks", "refit": True, "epochs": 3, "frame_epochs": 0, "batch_size": 8}
 _SECONDS = 240  # far more than it takes: a process that waits for another one waits for an hour
 
 
