@@ -42,7 +42,7 @@ def read_export(root: Path) -> dict[str, Any]:
     if isinstance(version, int) and version > EXPORT_VERSION:
         raise FormatVersionError(f"{path} has version {version}, this dfer reads {EXPORT_VERSION}; update dfer")
     if not is_intact:
-        raise CorruptDataError(f"{path} was changed, or is not of dfer; export again")
+        raise CorruptDataError(f"{path} was changed, or is not of dfer; delete this folder and export again")
     return document
 
 

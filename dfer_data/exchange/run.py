@@ -17,9 +17,8 @@ from typing import IO, Any
 from dfer_data.errors import ConfigMismatchError, CorruptDataError, UsageError
 from dfer_data.exchange.base import ExportFormat, Piece
 from dfer_data.exchange.clip_source import ClipSource
-from dfer_data.exchange.export_card import export_card
+from dfer_data.exchange.common_tables import common_tables
 from dfer_data.exchange.manifest import (
-    EXPORT_CLIPS_NAME,
     EXPORT_NAME,
     EXPORT_VERSION,
     EXPORT_WORK,
@@ -31,16 +30,13 @@ from dfer_data.exchange.manifest import (
     sums_bytes,
 )
 from dfer_data.exchange.registry import format_class
-from dfer_data.exchange.selection import ExportClip, Selection, select
+from dfer_data.exchange.selection import select
 from dfer_data.exchange.settings import ExportSettings
 from dfer_data.loading.prepared import PreparedDataset, open_dataset
-from dfer_data.shards.dataset_card import dataset_card
-from dfer_data.storage.csv_text import csv_text, spreadsheet_cell
 from dfer_data.storage.files import atomic_file, canonical_json, read_regular, refuse_unwritable, write_atomically
 from dfer_data.storage.folder_lock import hold_lock
 
 _REQUEST, _LOG = f"{EXPORT_WORK}/request.json", f"{EXPORT_WORK}/finished"
-_COMMON_FILES = 6  # labels.json, clips.csv, README.md, DATASET.md, SHA256SUMS, export.json
 _WORKERS = min(8, os.cpu_count() or 1)
 OnClip = Callable[[int, int], None]
 """Called with the number of finished clips, and of all."""
@@ -112,7 +108,7 @@ def plan_export(root: Path | str, settings: ExportSettings, out: Path) -> Export
     dataset = open_dataset(root)
     exporter = exporter_of(dataset, settings, out)
     _refuse_foreign(out, _request(dataset, exporter), dataset)
-    num_bytes, num_files = _planned_bytes(exporter)
+    num_bytes, num_files = _planned_bytes(exporter, dataset)
     return _summary(exporter, dataset, out, num_files=num_files, num_bytes=num_bytes, num_new_files=num_files)
 
 
@@ -128,7 +124,7 @@ def run_export(
         _refuse_foreign(out, request, dataset)
         write_atomically(out / _REQUEST, canonical_json(request))
         before = finished_files(out)
-        _refuse_full_disk(out, exporter, before)
+        _refuse_full_disk(out, exporter, dataset, before)
         hashes, num_new = write_pieces(exporter, out, before, on_clip=on_clip)
         return finish_export(exporter, dataset, out, request, hashes, num_new=num_new)
 
@@ -227,20 +223,21 @@ def finished_files(out: Path) -> Hashes:
     return hashes
 
 
-def _planned_bytes(exporter: ExportFormat) -> tuple[int, int]:
+def _planned_bytes(exporter: ExportFormat, dataset: PreparedDataset) -> tuple[int, int]:
     """Return about how many bytes and files an export has."""
-    num_bytes, num_files = exporter.num_table_bytes(), len(list(exporter.tables())) + _COMMON_FILES
+    tables = [*exporter.tables(), *common_tables(exporter, dataset, str(dataset.document["sha256"]))]
+    num_bytes, num_files = exporter.num_table_bytes(), len(tables) + len((SUMS_NAME, EXPORT_NAME))
     for piece in exporter.pieces():
         num_bytes += exporter.num_bytes(piece)
         num_files += len(piece.names) + len(piece.links)
     return num_bytes, num_files
 
 
-def _refuse_full_disk(out: Path, exporter: ExportFormat, before: Hashes) -> None:
+def _refuse_full_disk(out: Path, exporter: ExportFormat, dataset: PreparedDataset, before: Hashes) -> None:
     """Raise UsageError if the disk has clearly too little space for what is missing."""
     if before:
         return
-    needed, free = _planned_bytes(exporter)[0], shutil.disk_usage(out).free
+    needed, free = _planned_bytes(exporter, dataset)[0], shutil.disk_usage(out).free
     if needed > free:
         raise UsageError(
             f"--out {out} needs about {needed / 1e9:.1f} GB, its disk has {free / 1e9:.1f} GB; choose another disk"
@@ -336,7 +333,7 @@ def finish_export(
 ) -> ExportSummary:
     """Write tables, cards and hashes, and export.json last; after a withdrawal without hashes of the dataset."""
     sha256 = "" if withdrawn else str(dataset.document["sha256"])
-    for name, blocks in (*exporter.tables(), *_common_tables(exporter, dataset, sha256)):
+    for name, blocks in (*exporter.tables(), *common_tables(exporter, dataset, sha256)):
         hashes[name] = _write_table(out / name, blocks)
         num_new += 1
     sums = sums_bytes(hashes)
@@ -356,43 +353,6 @@ def finish_export(
     facts = [(out / name).stat() for name in (*hashes, SUMS_NAME, EXPORT_NAME)]
     num_bytes = sum({(fact.st_dev, fact.st_ino): fact.st_size for fact in facts}.values())  # hard links once
     return _summary(exporter, dataset, out, num_files=len(facts), num_bytes=num_bytes, num_new_files=num_new)
-
-
-def _common_tables(
-    exporter: ExportFormat, dataset: PreparedDataset, sha256: str
-) -> Iterator[tuple[str, Iterable[bytes]]]:
-    """Yield what every export holds: labels, clips and cards."""
-    numbers = {name: exporter.selection.numbers[name] for name in exporter.selection.class_names}
-    yield "labels.json", [json.dumps(numbers, indent=2, ensure_ascii=False, allow_nan=False).encode() + b"\n"]
-    yield EXPORT_CLIPS_NAME, clips_csv(exporter)
-    card = export_card(exporter, dataset.document, dataset_sha256=sha256)
-    yield "README.md", [card.encode()]
-    if dataset.document["synthetic"]:  # `dfer prepare lists` reads it
-        statement = {"synthetic": True, "recipe": str(dataset.document.get("recipe", ""))}
-        yield "SYNTHETIC.json", [canonical_json(statement)]
-    if sha256:
-        yield "DATASET.md", [dataset_card(dataset.document).encode()]
-
-
-def clips_csv(exporter: ExportFormat) -> Iterator[bytes]:
-    """Yield the lines of clips.csv: each clip of the dataset, its path in the export, or why it has none."""
-    yield from (csv_text([row]).encode() for row in _clip_rows(exporter.selection, exporter.path_of))
-
-
-def _clip_rows(chosen: Selection, path_of: Callable[[ExportClip], str]) -> Iterator[list[object]]:
-    yield ["clip_id", "path", "label", "label_number", "num_frames", *(f"fold_{fold}" for fold in chosen.folds), "note"]
-    blanks = [""] * len(chosen.folds)
-    for clip in sorted(chosen.clips, key=lambda clip: clip.clip_id):
-        path = path_of(clip)
-        splits = [clip.splits.get(fold, "") for fold in chosen.folds]
-        number = "" if clip.number is None else clip.number
-        note = "" if path else f"sound: {clip.audio}"
-        cells = [spreadsheet_cell(clip.clip_id), spreadsheet_cell(path), spreadsheet_cell(clip.label or "")]
-        yield [*cells, number, clip.num_frames, *splits, note]
-    for clip_id in sorted(chosen.without_face):
-        yield [spreadsheet_cell(clip_id), "", "", "", 0, *blanks, "no face"]
-    for clip_id in sorted(chosen.skipped):
-        yield [spreadsheet_cell(clip_id), "", "", "", 0, *blanks, "no label, or in none of the folds"]
 
 
 def _write_table(path: Path, blocks: Iterable[bytes]) -> str:
