@@ -247,6 +247,8 @@ def _print_clip(document: dict[str, Any], *, as_json: bool) -> None:
             f"{document['height_px']} at {document['fps']:.4g} fps{detection}",
             as_json=as_json,
         )
+        if document.get("audio"):
+            console.say(f"  sound: {document['audio']}", as_json=as_json)
     for name in ("picture", "video", "problem"):
         if document.get(name):
             console.say(f"  {name}: {document[name]}", as_json=as_json)
