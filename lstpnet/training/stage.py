@@ -25,7 +25,7 @@ from lstpnet.batches.normalize import normalised
 from lstpnet.device import autocast_dtype, num_threads
 from lstpnet.evaluation.clip_logits import clips_per_batch, predict_clips
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
-from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.training.device_sums import DeviceSums, EpochTotals, batches_between_readings
 from lstpnet.training.distributed import Group
 from lstpnet.training.events import ClipsPredicted, EpochDone, OnStep, StepDone
@@ -287,9 +287,9 @@ def _compiled(module: nn.Module, device: torch.device) -> Callable[[torch.Tensor
 
 
 class _WithFeatures(nn.Module):
-    """LSTPNet that also returns the input of its classifier."""
+    """A network that also returns the input of its classifier."""
 
-    model: LSTPNet
+    model: ClipNetwork
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -297,5 +297,4 @@ class _WithFeatures(nn.Module):
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         features = self.model.features(x)
-        logits: torch.Tensor = self.model.fc(features)
-        return logits, features
+        return self.model.classify(features), features

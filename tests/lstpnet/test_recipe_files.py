@@ -187,7 +187,21 @@ def test_an_unknown_recipe_lists_the_shipped_ones(name: str) -> None:
         ({"warmup_epochs": 2}, ["warmup_epochs: the schedule one-cycle has its own warm-up"]),
         ({"intensity": 0.1, "mixup": 1}, ["intensity needs one label per clip"]),
         ({"clustered": 10, "targets": "votes"}, ["clustered needs one label per clip, and targets"]),
-        ({"model": "m:b", "clustered": 10}, ["clustered and recompute work only with LSTPNet"]),
+        ({"model": "m:b", "clustered": 10}, ["clustered works only with the networks of `dfer model list`"]),
+        ({"model": "r3d_18", "recompute": True}, ["recompute works only with LSTPNet"]),
+        ({"model": "resnet"}, ["unknown model 'resnet'; known: lstpnet, r3d_18"]),
+        ({"model": "stt"}, ["stt cannot be built: its authors published no code"]),
+        (
+            {"model": "c3d", "size_px": 64, "num_frames": 8, "frame_epochs": 2, "depth": 1, "attention": "eca"},
+            [
+                "num_frames = 8: model c3d takes 16 frames",
+                "size_px = 64: model c3d takes frames of 112 px",
+                "frame_epochs = 2: model c3d takes no single frames",
+                "depth = 1: model c3d takes only width_multiplier",
+                "attention = 'eca': model c3d takes only width_multiplier",
+            ],
+        ),
+        ({"depth": 2}, ["depth = 2: model lstpnet takes only width_multiplier, attention"]),
         (
             {"epochs": 0, "flip": 2, "val": "fold"},
             [
@@ -210,6 +224,34 @@ def test_whole_numbers_pass_for_fractions() -> None:
     recipe = resolve_recipe("demo", overrides={"learning_rate": 1}).recipe
     assert repr(recipe.learning_rate) == "1.0"
     assert recipe.sha256 == resolve_recipe("demo", overrides={"learning_rate": 1.0}).recipe.sha256
+
+
+@pytest.mark.parametrize(
+    ("recipe", "model", "size_px", "frame_epochs"),
+    [
+        ("dfew", "former-dfer", 112, 0),
+        ("dfew", "videomae-b16", 160, 0),
+        ("demo", "videomae-b16", 64, 0),
+        ("demo", "c3d", 112, 0),
+        ("demo", "lstpnet", 64, 12),
+        ("demo", "", 64, 12),
+    ],
+)
+def test_another_network_brings_its_size_and_no_stage_on_frames(
+    recipe: str, model: str, size_px: int, frame_epochs: int
+) -> None:
+    resolved = resolve_recipe(recipe, overrides={"model": model})
+    assert (resolved.recipe.size_px, resolved.recipe.frame_epochs) == (size_px, frame_epochs)
+    assert resolved.recipe.model == (model or "lstpnet")
+    assert ("size_px", f"model {model}") in resolved.origins.items() or size_px == 64
+    asked = resolve_recipe(recipe, overrides={"model": model, "size_px": 112})
+    assert (asked.recipe.size_px, asked.origins["size_px"]) == (112, "command line")
+
+
+def test_the_folder_of_a_run_names_another_network() -> None:
+    assert resolve_recipe("demo", overrides={"model": "r3d_18"}).recipe.label == "demo-r3d_18"
+    assert resolve_recipe("demo", overrides={"model": "m:build"}).recipe.label == "demo"
+    assert resolve_recipe("demo").recipe.label == "demo"
 
 
 OTHER: dict[str, Any] = {
@@ -275,8 +317,17 @@ OTHER: dict[str, Any] = {
     "targets": "votes",
     "resize": "linear",
     "decode": "scaled",
+    "depth": 1,
+    "drop_path": 0.1,
+    "head_scale": 0.001,
 }
-NEEDS: dict[str, dict[str, Any]] = {"refit": {"val": "blocks"}, "warmup_epochs": {"schedule": "cosine"}}
+NEEDS: dict[str, dict[str, Any]] = {
+    "refit": {"val": "blocks"},
+    "warmup_epochs": {"schedule": "cosine"},
+    "depth": {"model": "r3d_18"},
+    "drop_path": {"model": "videomae-b16"},
+    "head_scale": {"model": "videomae-b16"},
+}
 """Keys that cannot be changed alone."""
 
 
