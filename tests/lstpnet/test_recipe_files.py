@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dfer_data.errors import UsageError
+from lstpnet.models.catalogue import NETWORKS
 from lstpnet.recipe import Recipe
 from lstpnet.recipe_files import recipe_names, recipe_of, resolve_recipe
 
@@ -33,7 +34,18 @@ def test_shipped_recipes_say_what_they_are_for_and_what_they_cost(name: str) -> 
 
 
 def test_the_recipes_of_the_datasets_are_shipped() -> None:
-    assert {"demo", "small", "dfew", "ferv39k", "afew", "mafw", "cremad", "ravdess"} == set(recipe_names())
+    of_networks = {f"dfew-{name}" for name in NETWORKS if name != "lstpnet"}
+    datasets = {"demo", "small", "dfew", "ferv39k", "afew", "mafw", "cremad", "ravdess"}
+    assert datasets | of_networks == set(recipe_names())
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "lstpnet"])
+def test_a_network_that_is_named_brings_its_recipe_of_the_dataset(name: str) -> None:
+    found, reason = recipe_of("dfew", num_clips=9000, has_gpu=True, model=name)
+    assert (found, resolve_recipe(found).recipe.model) == (f"dfew-{name}", name)
+    assert reason.startswith(f"the settings of {name}'s authors on dfew")
+    assert resolve_recipe(found, overrides={"model": name}).recipe == resolve_recipe(found).recipe
+    assert recipe_of("ferv39k", num_clips=9000, has_gpu=True, model=name) == ("ferv39k", "")
 
 
 @pytest.mark.parametrize(
