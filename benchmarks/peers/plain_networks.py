@@ -32,9 +32,9 @@ def plain_network(network: ClipNetwork) -> nn.Module:
             module.inplace = False
         for kind, forward in _FORWARDS.items():
             if type(module) is kind:
-                module.forward = forward.__get__(module)  # type: ignore[method-assign]
+                module.forward = forward.__get__(module)
     if isinstance(plain, VideoMAE):
-        plain.positions = None  # type: ignore[assignment]
+        plain.positions = None
     return plain
 
 
