@@ -88,7 +88,7 @@ class TemporalFormer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, D) to (B, D)."""
-        x = torch.cat([self.cls_token.expand(len(x), -1, -1), x], dim=1) + self.pos_embedding  # (B, 1 + T, D)
+        x = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), x], dim=1) + self.pos_embedding  # (B, 1 + T, D)
         for layer in self.transformer:
             x = layer(x)
         return x[:, 0]
