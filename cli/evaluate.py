@@ -125,23 +125,23 @@ def features(
 ) -> None:
     """Write the feature vectors of clips and of their frames.
 
-    Those of a clip are the classifier's input, those of a frame the backbone's output.
+    Those of a clip are the classifier's input, those of a frame the backbone's output, if the network has it.
     """
     require_torch()
     from lstpnet.checkpoints.trained_run import custom_model_of
     from lstpnet.device import pick_device
     from lstpnet.evaluation.features import features_of
-    from lstpnet.models.lstpnet import LSTPNet
+    from lstpnet.models.clip_network import ClipNetwork
 
     if out.suffix not in (".npz", ".parquet"):
         raise UsageError(f"{out} must end in .npz or .parquet")
     refuse_targets(out, force=force)
     if source.is_dir() and custom_model_of(source):  # its code need not run
-        raise UsageError(f"{source} holds a custom model; only LSTPNet has these features")
+        raise UsageError(f"{source} holds a custom model; only dfer's networks have these features")
     opened, tested = _open(source, data, fold, None, overrides, given=given)
     dataset, clip_ids = tested.dataset, tested.clip_ids
-    if not isinstance(opened.model, LSTPNet):
-        raise UsageError(f"{source} holds no LSTPNet, which alone has these features")
+    if not isinstance(opened.model, ClipNetwork):
+        raise UsageError(f"{source} is an exported model, which has no features; name the run itself")
     rows = dataset.index(clip_ids)
     face_ids = [i for i, status in zip(clip_ids, rows["status"].to_pylist(), strict=True) if status != "failed"]
     options: dict[str, Any] = {"recipe": opened.recipe, "device": pick_device(device)}
@@ -149,7 +149,8 @@ def features(
         vectors = features_of(opened.model, dataset, face_ids, on_progress=advance, **options)
     _write_features(out, vectors)
     num_left_out = len(clip_ids) - len(face_ids)
-    counts = f"{len(face_ids)} clips of {vectors.frames.shape[1]} frames, vectors of {vectors.clips.shape[1]}"
+    counts = f"{len(face_ids)} clips of {opened.recipe.num_frames} frames, vectors of {vectors.clips.shape[1]}"
+    counts += "" if vectors.frames is not None else f"; {opened.recipe.model} has none of single frames"
     console.say(f"{out}: {counts}" + (f"; {num_left_out} clips without a face left out" if num_left_out else ""))
 
 
@@ -162,11 +163,12 @@ def _write_features(out: Path, vectors: Features) -> None:
 
     with atomic_file(out) as file:
         if out.suffix == ".npz":
-            names = ("clip_ids", "labels", "clips", "frames")
+            names = ("clip_ids", "labels", "clips", *(["frames"] if vectors.frames is not None else []))
             np.savez(file, **{name: getattr(vectors, name) for name in names})
         else:
             columns = {"clip_id": vectors.clip_ids, "label": vectors.labels, "clip": list(vectors.clips)}
-            table = pd.DataFrame(columns | {"frames": [list(frames) for frames in vectors.frames]})
+            of_frames = {} if vectors.frames is None else {"frames": [list(frames) for frames in vectors.frames]}
+            table = pd.DataFrame(columns | of_frames)
             file.write(table.to_parquet(None, index=False))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,6 +14,9 @@ from ._support import console
 from ._support.command_help import HelpCommand, command_group
 from ._support.options import JsonFlag, refuse_targets, require_torch
 
+if TYPE_CHECKING:
+    from lstpnet.models.catalogue import NetworkFacts
+
 model_app = command_group("List networks, convert the authors' files, export a run.")
 _FORMATS = ("onnx",)
 
@@ -21,14 +24,60 @@ _FORMATS = ("onnx",)
 @model_app.command("list", cls=HelpCommand)
 def list_models(
     timed: Annotated[
+        bool, typer.Option("--time/--no-time", help="Time one clip of each on this machine; takes half a minute.")
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """List the networks with their costs and licences.
+
+    `dfer train --model NAME` trains one. Parameters are counted for seven classes, GMAC for a clip of 16 frames.
+    """
+    require_torch()
+    from lstpnet.models.catalogue import NETWORKS, UNPUBLISHED
+    from lstpnet.models.variants import network_cost
+
+    costs = []
+    with console.progress("counting", unit="networks") as advance:
+        for name in NETWORKS:
+            costs.append(network_cost(name, is_timed=timed))
+            advance(len(costs), len(NETWORKS))
+    if as_json:
+        rows = [
+            {**_as_json(NETWORKS[cost.name]), **vars(cost), "is_reproducible": True, "stand_in": ""} for cost in costs
+        ]
+        rows += [{**vars(entry), "is_reproducible": False} for entry in UNPUBLISHED.values()]
+        console.print_json(rows)
+        return
+    header = ["--model", "parameters", "GMAC", "px", "frames"] + ["ms"] * timed + ["start weights", "source", "licence"]
+    table = []
+    for cost in costs:
+        facts = NETWORKS[cost.name]
+        row = [cost.name, f"{cost.num_parameters / 1e6:.2f} M"]
+        row += [f"{cost.gmac[facts.size_px]:.2f}", f"{facts.size_px}", facts.short_frames]
+        row += [f"{cost.milliseconds[facts.size_px]:.0f}"] if timed else []
+        table.append([*row, facts.start_weights or "none", facts.source, facts.licence])
+    console.print_table(header, table)
+    for entry in UNPUBLISHED.values():
+        stand_in = entry.stand_in and f"; this project's stand-in, another network: lstpnet {entry.stand_in}"
+        console.say(f"{entry.name}: not reproducible, no public code ({entry.paper}){stand_in}")
+
+
+def _as_json(facts: NetworkFacts) -> dict[str, object]:
+    """Return the facts of a network as JSON values."""
+    return {**vars(facts), "takes_frames": facts.frames_words, "takes_sizes": facts.size_words}
+
+
+@model_app.command("variants", cls=HelpCommand)
+def list_variants(
+    timed: Annotated[
         bool, typer.Option("--time/--no-time", help="Time one clip on this machine; takes half a minute.")
     ] = True,
     num_frames: Annotated[int, typer.Option(min=1, help="Frames of the clip.")] = 16,
     as_json: JsonFlag = False,
 ) -> None:
-    """List networks with parameters, GMAC and milliseconds per clip.
+    """List LSTPNet's variants with their costs.
 
-    A recipe can select each of them.
+    Parameters, GMAC and milliseconds per clip. A recipe can select each of them.
     """
     require_torch()
     from lstpnet.models.variants import SIZES_PX, VARIANTS, cost
@@ -62,8 +111,9 @@ def list_models(
 
 @model_app.command("convert", cls=HelpCommand)
 def convert(
-    source: Annotated[Path, typer.Argument(metavar="AUTHORS.pth", help="A checkpoint of the authors' LSTPNet.")],
+    source: Annotated[Path, typer.Argument(metavar="AUTHORS.pth", help="A checkpoint of the authors' code.")],
     target: Annotated[Path, typer.Argument(metavar="OUT.safetensors", help="File to write.")],
+    model: Annotated[str, typer.Option(help="Network of the checkpoint, as `dfer model list` names it.")] = "lstpnet",
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
 ) -> None:
     """Convert a checkpoint of the authors' code to safetensors.
@@ -77,10 +127,17 @@ def convert(
     from lstpnet.checkpoints.checkpoint import save_checkpoint
     from lstpnet.checkpoints.reference import load_reference
     from lstpnet.checkpoints.tensor_files import read_tensors
+    from lstpnet.models.catalogue import NETWORKS, model_fault
 
-    model = load_reference(read_tensors(source))
-    save_checkpoint(model, target, facts={"source": source.name, "num_classes": model.num_classes})
-    console.say(f"{target}: LSTPNet for {model.num_classes} classes, every tensor of {source.name}")
+    if fault := model_fault(model):
+        raise UsageError(f"--model: {fault}")
+    network = load_reference(model, read_tensors(source))
+    facts = {"source": source.name, "model": model, "num_classes": network.num_classes, "settings": network.settings}
+    save_checkpoint(network, target, facts=facts)
+    title = NETWORKS[model].title
+    console.say(f"{target}: {title} for {network.num_classes} classes, every tensor of {source.name}")
+    if NETWORKS[model].start_weights:
+        console.say(f"published weights: {NETWORKS[model].start_weights}")
 
 
 @model_app.command("export", cls=HelpCommand)
@@ -101,6 +158,7 @@ def export(
     from dfer_data.storage.files import write_atomically
     from lstpnet.checkpoints.export import description, export_onnx, fold_batch_norms
     from lstpnet.checkpoints.trained_run import custom_model_of, load_trained
+    from lstpnet.models.clip_network import ClipNetwork
     from lstpnet.models.lstpnet import LSTPNet
     from lstpnet.recipe_files import stored_recipe
 
@@ -108,12 +166,12 @@ def export(
     if target.suffix != ".onnx":
         raise UsageError(f"{target} must end in .onnx")
     if custom_model_of(run):  # its code need not run
-        raise UsageError(f"{run} holds a custom model; only LSTPNet can be exported")
+        raise UsageError(f"{run} holds a custom model; only dfer's networks can be exported")
     trained = load_trained(run, checkpoint=checkpoint)
-    assert isinstance(trained.model, LSTPNet)
+    assert isinstance(trained.model, ClipNetwork)
     refuse_targets(target, target.with_suffix(".json"), force=force)
     recipe = stored_recipe(trained.settings)
-    model = fold_batch_norms(trained.model)
+    model = fold_batch_norms(trained.model) if isinstance(trained.model, LSTPNet) else trained.model
     with console.progress(f"exporting {run}", unit="files") as advance:
         advance(0, 0)  # one step of seconds, whose length is not known
         export_onnx(model, target, num_frames=max(recipe.num_frames, 2), size_px=recipe.size_px)

@@ -125,12 +125,15 @@ def folds_and_seeds(folds: str, seeds: str, *, known: Sequence[str]) -> list[tup
 def _announce(pending: list[Experiment], *, init: Path | None, device: Any, yes: bool, as_json: bool) -> None:
     """Print what will be trained and the estimated time; ask before hours on a CPU."""
     from dfer_data.render.tables import duration, listed
+    from lstpnet.checkpoints.start_weights import read_start_weights
     from lstpnet.dataset_identity import fold_words
     from lstpnet.device import are_cores_taken
+    from lstpnet.run_files import facts_of
     from lstpnet.training.initial_model import estimate_seconds, initial_model
 
     first = pending[0]
-    weights_report = initial_model(first, init=init)[1]
+    content = None if init is None else read_start_weights(init)
+    weights_report = initial_model(first, init=init, content=content)[1]
     seconds = estimate_seconds(first, device=device) * len(pending)
     run_count = f"; {len(pending)} runs" if len(pending) > 1 else ""
     load_note = "; other programs keep the cores busy: --threads 1 may be faster" if are_cores_taken(device) else ""
@@ -138,8 +141,7 @@ def _announce(pending: list[Experiment], *, init: Path | None, device: Any, yes:
     console.say(words, as_json=as_json)
     if first.resolved.choice:
         console.say(f"recipe {first.recipe.name}: {first.resolved.choice}", as_json=as_json)
-    if first.resolved.origins["frame_epochs"] == "custom model":
-        console.say("no stage on single frames for a custom model; --frame-epochs N trains one", as_json=as_json)
+    _announce_changes(first, as_json=as_json)
     for experiment in pending:
         console.say(f"protocol: {experiment.protocol()}", as_json=as_json)
         if experiment.faceless_test_ids:
@@ -148,10 +150,20 @@ def _announce(pending: list[Experiment], *, init: Path | None, device: Any, yes:
     untrained = {(fold, name): number for fold, classes in named for name, number in classes.items()}
     for (fold, name), number in untrained.items():
         console.warn(f"{fold}: train has no clip of {name}: its {number} test clips will be predicted wrongly")
-    if init is not None:
-        console.say(f"start weights: {weights_report}", as_json=as_json)
+    if content is not None:
+        console.say(f"start weights: {weights_report}; sha256 {facts_of(content).sha256}", as_json=as_json)
     if device.type == "cpu" and seconds > _LONG_SECONDS and not yes:
         _confirm_training(seconds)
+
+
+def _announce_changes(experiment: Experiment, *, as_json: bool) -> None:
+    """Print what a network that the recipe was not written for changes in it."""
+    origins, recipe = experiment.resolved.origins, experiment.recipe
+    network = "a custom model" if ":" in recipe.model else f"model {recipe.model}"
+    if origins["frame_epochs"] in ("custom model", f"model {recipe.model}"):
+        console.say(f"no stage on single frames for {network}; --frame-epochs N trains one", as_json=as_json)
+    if origins["size_px"] == f"model {recipe.model}":
+        console.say(f"{network} reads frames of {recipe.size_px} px, as published", as_json=as_json)
 
 
 def _train_one(run: PlannedRun, *, tensorboard: bool, as_json: bool, **options: Any) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from dfer_data.loading.holdout_kinds import Validation
 from dfer_data.settings import setting, validate, with_absent
 from dfer_data.storage.files import canonical_json
 from dfer_data.video.resize_rules import JpegScale, ResizeRule
-from lstpnet.models.network_config import NetworkConfig
+from lstpnet.models.catalogue import DEFAULT_MODEL, input_faults, is_custom, model_fault
+from lstpnet.models.network_config import NetworkConfig, OtherNetworkConfig, setting_faults_of
 from lstpnet.protocol import PRESETS
 
 InputNorm = Literal["none", "per-frame", "imagenet", "kinetics", "clip"]
@@ -48,7 +49,7 @@ _SELECTION, _AUGMENTATION, _MODEL, _RUN = "Holdout and choice of the epoch", "Au
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(NetworkConfig):
+class Recipe(OtherNetworkConfig, NetworkConfig):
     """Settings of a run. Two runs with the same recipe, data, fold and seed are the same experiment."""
 
     name: str
@@ -254,7 +255,9 @@ class Recipe(NetworkConfig):
         panel=_TRAINING,
         is_rare=True,
     )
-    model: str = setting("", "package.module:build of a custom model; empty: LSTPNet.", panel=_MODEL)
+    model: str = setting(
+        DEFAULT_MODEL, "Name of the network (`dfer model list`), or package.module:build of a custom one.", panel=_MODEL
+    )
     recompute: bool = setting(
         False,
         "Keep only half of the backbone's activations and recompute the rest: less memory, more time, same numbers.",
@@ -330,6 +333,7 @@ class Recipe(NetworkConfig):
     def rules(self) -> Iterator[str]:
         """Yield the faults between settings."""
         yield from self.network_rules()
+        yield from self.model_rules()
         if self.num_frames % _FRAMES_PER_SEGMENT.get(self.sampler, 1):
             yield f"num_frames = {self.num_frames}: sampler {self.sampler} takes an even number"
         if self.test_size_px and self.test_size_px < self.size_px:
@@ -350,14 +354,27 @@ class Recipe(NetworkConfig):
                 yield f"{key} needs one label per clip, and mixup and cutmix mix labels"
             if getattr(self, key) > 0 and self.targets == "votes":
                 yield f"{key} needs one label per clip, and targets = 'votes' has several"
-        if self.model and self.recompute:
-            yield "recompute works only with LSTPNet, not with a custom model"
+        if self.model != DEFAULT_MODEL and self.recompute:
+            yield "recompute works only with LSTPNet"
         if self.val == "none" and (self.refit or self.select == "val-best"):
             cause = "refit = true" if self.refit else "select = 'val-best'"
             yield f"{cause} needs held-out clips: val = 'blocks', 'groups' or 'random' (--val blocks)"
 
+    def model_rules(self) -> Iterator[str]:
+        """Yield the faults between the network and its clips and settings."""
+        if is_custom(self.model):
+            if ":" not in self.model:
+                yield model_fault(self.model)
+            return
+        yield from input_faults(self.model, num_frames=self.num_frames, sizes_px=(self.size_px,))
+        if self.frame_epochs and list(input_faults(self.model, num_frames=1, sizes_px=())):
+            yield f"frame_epochs = {self.frame_epochs}: model {self.model} takes no single frames"
+        yield from setting_faults_of(self.model, dataclasses.asdict(self))
+
     def __post_init__(self) -> None:
         """Check all settings; raise one UsageError with every fault."""
+        if self.model == "":  # runs of dfer 0.1 have no name for LSTPNet
+            object.__setattr__(self, "model", DEFAULT_MODEL)
         validate(self, rules=self.rules(), subject=f"recipe {self.name}: ")
 
     @property
@@ -367,8 +384,10 @@ class Recipe(NetworkConfig):
 
     @property
     def label(self) -> str:
-        """Name of the recipe, plus its protocol if that is not the default; part of the path of a run's folder."""
-        return self.name if self.protocol == "default" else f"{self.name}+{self.protocol}"
+        """Name of the recipe, plus network and protocol if they are others; part of the path of a run's folder."""
+        is_named = self.model == DEFAULT_MODEL or is_custom(self.model) or self.model in self.name
+        name = self.name if is_named else f"{self.name}-{self.model}"
+        return name if self.protocol == "default" else f"{name}+{self.protocol}"
 
     @property
     def least_frames(self) -> int:
@@ -404,7 +423,7 @@ class TrainingSettings(FoldSettings):
     recipe: str | None = setting(None, "Shipped recipe, or a .toml.", default_words="the dataset's own")
     out: Path | None = setting(None, "Folder of the runs.", default_words="runs", in_file="inside")
     init: Path | None = setting(
-        None, "Start weights: a run's .safetensors, the authors' checkpoint, or a ResNet-18.", once=True
+        None, "Start weights: a run's .safetensors, the authors' checkpoint, or for LSTPNet a ResNet-18.", once=True
     )
     device: str | None = setting(None, "cuda, mps or cpu.", panel=_RUN, default_words="the best available")
     save_minutes: Annotated[float, Interval(ge=0)] = setting(

@@ -16,6 +16,7 @@ from typing import Any
 
 from dfer_data.errors import UsageError, did_you_mean
 from dfer_data.settings import settings_of, with_absent
+from lstpnet.models.catalogue import DEFAULT_MODEL, NETWORKS, NUM_FRAMES, is_custom
 from lstpnet.protocol import PRESETS, preset
 from lstpnet.recipe import Recipe
 
@@ -29,7 +30,7 @@ class ResolvedRecipe:
 
     recipe: Recipe
     origins: Mapping[str, str]
-    """Key -> `default`, the recipe file, the protocol, `command line`, or `custom model`."""
+    """Key -> `default`, the recipe file, the protocol, `command line`, `custom model`, or `model NAME`."""
     choice: str = ""
     """Why this recipe was chosen for a dataset without its own; empty otherwise."""
 
@@ -50,11 +51,14 @@ def recipe_names() -> tuple[str, ...]:
     return tuple(sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml")))
 
 
-def recipe_of(dataset: str, *, num_clips: int, has_gpu: bool) -> tuple[str, str]:
+def recipe_of(dataset: str, *, num_clips: int, has_gpu: bool, model: str = "") -> tuple[str, str]:
     """Return the default recipe of a dataset, and the reason for it unless it is the dataset's own.
 
     A dataset without its own recipe is trained at DFEW's full size if it is large and there is a GPU, else small.
+    `model`: the network that the user names; its recipe for the dataset, if one is shipped, is the default.
     """
+    if f"{dataset}-{model}" in recipe_names():
+        return f"{dataset}-{model}", f"the settings of {model}'s authors on {dataset}; the other is --recipe {dataset}"
     if dataset in recipe_names():
         return dataset, ""
     name, other = ("dfew", "small") if has_gpu and num_clips >= FULL_SIZE_CLIPS else ("small", "dfew")
@@ -85,15 +89,42 @@ def resolve_recipe(
     for layer, origin in (*layers, (overrides, "command line")):
         merged |= layer
         origins |= dict.fromkeys(layer, origin)
-    if merged.get("model") and "model" not in overrides and not trust_model:
+    if is_custom(str(merged.get("model", ""))) and "model" not in overrides and not trust_model:
         raise UsageError(
             f"recipe {name_or_path} names code to run, model = {merged['model']!r}, and no option names that recipe; "
             f"read the code, then give --trust-model, or --recipe {name_or_path}, to run it"
         )
-    is_for_model = "frame_epochs" in overrides or {"model", "frame_epochs"} <= values.keys()
-    if merged.get("model") and merged.get("frame_epochs") and not is_for_model:
-        merged["frame_epochs"], origins["frame_epochs"] = 0, "custom model"  # it need not accept clips of one frame
+    for key, (value, origin) in _values_of_model(values, overrides, merged).items():
+        merged[key], origins[key] = value, origin
     return ResolvedRecipe(Recipe(name=name, **merged), origins)
+
+
+def _values_of_model(
+    values: Mapping[str, Any], overrides: Mapping[str, Any], merged: Mapping[str, Any]
+) -> dict[str, tuple[Any, str]]:
+    """Return the keys that a network sets which the recipe file was not written for: key -> value, origin.
+
+    Such a network is not trained on single frames, and reads frames of its published size unless the recipe's are
+    smaller and fit. `values`, `overrides`: of the file and the options; `merged`: both.
+    """
+    model = merged.get("model", DEFAULT_MODEL) or DEFAULT_MODEL
+    if not isinstance(model, str) or model == (values.get("model", DEFAULT_MODEL) or DEFAULT_MODEL):
+        is_for_model = "frame_epochs" in overrides or {"model", "frame_epochs"} <= values.keys()
+        has_frames = isinstance(model, str) and is_custom(model) and merged.get("frame_epochs") and not is_for_model
+        return {"frame_epochs": (0, "custom model")} if has_frames else {}
+    origin = "custom model" if is_custom(model) else f"model {model}"
+    changes: dict[str, tuple[Any, str]] = {}
+    if merged.get("frame_epochs") and model != DEFAULT_MODEL and "frame_epochs" not in overrides:
+        changes["frame_epochs"] = 0, origin  # it need not accept clips of one frame
+    if (facts := NETWORKS.get(model)) is not None:
+        size_px = merged.get("size_px", settings_of(Recipe)["size_px"].default)
+        fits = isinstance(size_px, int) and size_px <= facts.size_px and facts.takes_size(size_px)
+        if not fits and "size_px" not in overrides:
+            changes["size_px"] = facts.size_px, origin
+        num_frames = merged.get("num_frames", settings_of(Recipe)["num_frames"].default)
+        if "num_frames" not in overrides and isinstance(num_frames, int) and not facts.takes_frames(num_frames):
+            changes["num_frames"] = NUM_FRAMES, origin
+    return changes
 
 
 def _protocol_values(name: Any, *, dataset: str) -> dict[str, Any]:

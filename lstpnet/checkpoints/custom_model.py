@@ -1,4 +1,4 @@
-"""Custom models in place of LSTPNet: `package.module:build`, a callable from num_classes to a module.
+"""Custom models in place of dfer's networks: `package.module:build`, a callable from num_classes to a module.
 
 A custom model is code. It runs if the caller names it; the model that a stored run names runs only if the caller trusts
 it, and only from the files of the training (custom_source.py).
@@ -15,6 +15,7 @@ from torch import nn
 
 from dfer_data.errors import UsageError
 from lstpnet.checkpoints.custom_source import ModelSource, find_source, named_file, run_source, split_name
+from lstpnet.models.catalogue import is_custom
 
 _BUILT: dict[str, ModelSource] = {}
 """Name -> source from which it was last built in this process."""
@@ -105,12 +106,12 @@ def check_own(name: str, model: nn.Module, clips: torch.Tensor, *, num_classes: 
 
 
 def source_sha256(name: str) -> str:
-    """Return the hash of the source files of `name`, which are not run; empty for LSTPNet."""
-    return find_source(name).sha256 if name else ""
+    """Return the hash of the source files of `name`, which are not run; empty for a network of the catalogue."""
+    return find_source(name).sha256 if is_custom(name) else ""
 
 
 def built_source(name: str) -> ModelSource | None:
-    """Return the source from which `name` was last built in this process; None for LSTPNet and one not built."""
+    """Return the source from which `name` was last built in this process; None for a name that was not."""
     return _BUILT.get(name)
 
 

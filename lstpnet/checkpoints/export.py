@@ -20,6 +20,7 @@ from dfer_data.extras import install_command
 from dfer_data.frame_sampling import CLIP_FRAMES
 from dfer_data.settings import with_absent
 from dfer_data.storage.files import atomic_file
+from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.models.resnet import BasicBlock
 from lstpnet.recipe import Recipe
@@ -61,7 +62,7 @@ def _fold(module: nn.Module, conv: str, norm: str) -> None:
 class _Logits(nn.Module):
     """The model as one function of clips, without the checks that an exported graph cannot contain."""
 
-    def __init__(self, model: LSTPNet) -> None:
+    def __init__(self, model: ClipNetwork) -> None:
         super().__init__()
         self.model = model
 
@@ -70,35 +71,41 @@ class _Logits(nn.Module):
         return self.model.logits(clips)
 
 
-def logits_module(model: LSTPNet) -> nn.Module:
+def logits_module(model: ClipNetwork) -> nn.Module:
     """Return the model in eval mode as a module (B, T, 3, H, W) -> logits that can be traced."""
     return _Logits(model).eval()
 
 
 def exported_program(
-    model: LSTPNet, *, num_frames: int = CLIP_FRAMES, size_px: int = 224
+    model: ClipNetwork, *, num_frames: int = CLIP_FRAMES, size_px: int = 224
 ) -> torch.export.ExportedProgram:
-    """Return the model as a torch.export program for any number of clips, 2 or more frames, and any frame size.
+    """Return the model as a torch.export program for any number of clips.
 
+    LSTPNet takes 2 or more frames of any size; of another network, frames and size are those of the example.
     `num_frames`, `size_px`: shape of the example that traces it.
     """
-    dims = {
-        0: torch.export.Dim("batch", min=1, max=4096),
-        1: torch.export.Dim("frames", min=2, max=_MAX_FRAMES),
-        3: torch.export.Dim("height", min=MIN_EXPORT_PX, max=_MAX_SIDE_PX),
-        4: torch.export.Dim("width", min=MIN_EXPORT_PX, max=_MAX_SIDE_PX),
-    }
+    dims = {0: torch.export.Dim("batch", min=1, max=4096)}
+    if isinstance(model, LSTPNet):
+        dims |= _lstpnet_axes()
     example = torch.zeros(2, num_frames, 3, size_px, size_px)
     with torch.no_grad():
         return torch.export.export(logits_module(model), (example,), dynamic_shapes=(dims,))
 
 
-def export_onnx(model: LSTPNet, path: Path, *, num_frames: int = CLIP_FRAMES, size_px: int = 224) -> None:
+def _lstpnet_axes() -> dict[int, Any]:
+    return {
+        1: torch.export.Dim("frames", min=2, max=_MAX_FRAMES),
+        3: torch.export.Dim("height", min=MIN_EXPORT_PX, max=_MAX_SIDE_PX),
+        4: torch.export.Dim("width", min=MIN_EXPORT_PX, max=_MAX_SIDE_PX),
+    }
+
+
+def export_onnx(model: ClipNetwork, path: Path, *, num_frames: int = CLIP_FRAMES, size_px: int = 224) -> None:
     """Write the model as ONNX: input `clips` (batch, frames, 3, height, width) float32, output `logits`.
 
     Raises UsageError if the packages for it are not installed, or if `size_px` is below MIN_EXPORT_PX.
     """
-    if size_px < MIN_EXPORT_PX:
+    if isinstance(model, LSTPNet) and size_px < MIN_EXPORT_PX:
         raise UsageError(f"a model for {size_px} px cannot be exported; the minimum is {MIN_EXPORT_PX} px")
     try:
         import onnx
@@ -142,7 +149,7 @@ def _name_axes(proto: Any, names: Sequence[str]) -> None:
 
 
 def description(
-    model: LSTPNet,
+    model: ClipNetwork,
     path: Path,
     *,
     recipe: Mapping[str, Any],
@@ -160,7 +167,8 @@ def description(
         "format_version": 2,
         "model": asdict(facts_of(path.read_bytes())),
         "class_names": list(class_names),
-        "network": model.config.network,
+        "network_name": model.name,
+        "network": dict(model.settings),
         "sampler": recipe["sampler"],
         "short": recipe["short"],
         "num_frames": settings["num_frames"],

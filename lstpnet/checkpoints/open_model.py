@@ -17,6 +17,7 @@ from lstpnet.checkpoints.onnx_model import load_exported
 from lstpnet.checkpoints.reference import load_reference
 from lstpnet.checkpoints.tensor_files import read_tensors
 from lstpnet.checkpoints.trained_run import load_trained
+from lstpnet.models.catalogue import is_custom
 from lstpnet.recipe import Recipe
 from lstpnet.recipe_files import stored_recipe
 
@@ -79,7 +80,7 @@ def open_model(
             f"{source} is a checkpoint of the authors' code: name the dataset it was trained on, which sets the "
             f"order of its classes (--trained-on {' or '.join(AUTHORS_CLASSES)})"
         )
-    model = load_reference(read_tensors(source))
+    model = load_reference("lstpnet", read_tensors(source))
     class_names = AUTHORS_CLASSES[trained_on]
     if model.num_classes != len(class_names):
         raise UsageError(f"{source} has {model.num_classes} classes, {trained_on} has {len(class_names)}")
@@ -97,7 +98,7 @@ def with_changes(opened: OpenedModel, changes: Mapping[str, Any]) -> OpenedModel
         )
     changed = dataclasses.replace(opened, recipe=dataclasses.replace(opened.recipe, **changes))
     recipe = changed.recipe
-    if recipe.num_frames != opened.recipe.num_frames and recipe.model:
+    if recipe.num_frames != opened.recipe.num_frames and is_custom(recipe.model):
         clips = torch.zeros(1, recipe.num_frames, 3, recipe.size_px, recipe.size_px)
         check_own(recipe.model, opened.model, clips, num_classes=len(opened.class_names))
     return changed

@@ -1,102 +1,81 @@
-"""Read and write checkpoints of the authors' code (LLFabiann/LSTPNet, commit 6d8364d), strictly.
+"""Read the authors' checkpoints of a network, strictly, and write LSTPNet's back.
 
-Paper: Lu, Jiang, Fu, Zhao, Yang, Image and Vision Computing 142 (2024) 104915; first version PRCV 2023, doi
-10.1007/978-981-99-8469-5_14. Their checkpoints have the form
-{"model_state_dict": {"module.KEY": tensor}}, with 226 keys, of which 8 repeat a tensor under a second name. The loader
-of the authors ignores keys that do not match; this one reports every fault and loads nothing.
+LSTPNet: Lu, Jiang, Fu, Zhao, Yang, Image and Vision Computing 142 (2024) 104915; first version PRCV 2023, doi
+10.1007/978-981-99-8469-5_14. Its checkpoints (LLFabiann/LSTPNet, commit 6d8364d) have the form {"model_state_dict":
+{"module.KEY": tensor}}, with 226 keys, of which 8 repeat a tensor under a second name. The other networks' files:
+authors_names.py. The loaders of the authors ignore keys that do not match; this one reports every fault and loads
+nothing.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 
+from dfer_data.errors import UsageError
+from lstpnet.checkpoints.authors_names import AUTHORS_FILES, AuthorsFiles
 from lstpnet.errors import CheckpointError
+from lstpnet.models.catalogue import DEFAULT_MODEL, NETWORKS, model_fault
+from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.models.network_config import NetworkConfig
+from lstpnet.models.registry import build_model
 
 _WRAPPER = "module."
-# From our names to the authors', applied in this order. Names that no rule changes are the same (fc, conv1, bn1...).
-_RENAMES = tuple(
-    (re.compile(pattern), replacement)
-    for pattern, replacement in (
-        (r"^backbone\.excitation\.", "s_former.eca."),
-        (r"^backbone\.", "s_former.ir_back."),
-        (r"\.excitation\.", ".eca."),
-        (r"\.expand\.", ".eca_conv_1.0."),
-        (r"\.over_time\.", ".action_p2_conv1."),
-        (r"\.merge\.", ".eca_conv_2.0."),
-        (r"^head\.conv\.", "t_former.spatial_transformer.TC."),
-        (r"^head\.", "t_former.spatial_transformer."),
-        (r"\.attention_norm\.", ".2.fn.norm."),
-        (r"\.attention\.to_qkv\.", ".2.fn.fn.to_qkv."),
-        (r"\.attention\.to_out\.", ".2.fn.fn.to_out.0."),
-        (r"\.feed_forward_norm\.", ".3.fn.norm."),
-        (r"\.feed_forward\.widen\.", ".3.fn.fn.linear1.0."),
-        (r"\.feed_forward\.norm1\.", ".3.fn.fn.linear1.2."),
-        (r"\.feed_forward\.conv\.", ".3.fn.fn.TC."),
-        (r"\.feed_forward\.norm2\.", ".3.fn.fn.norm."),
-        (r"\.feed_forward\.narrow\.", ".3.fn.fn.linear2.0."),
-        (r"\.feed_forward\.norm3\.", ".3.fn.fn.linear2.1."),
-    )
-)
-# The convolution and the norm that all layers share are repeated under each layer.
-_ALIASES = {
-    f"t_former.spatial_transformer.layers.{layer}.{position}.{kind}": f"t_former.spatial_transformer.{name}.{kind}"
-    for layer in (0, 1)
-    for position, name in ((0, "TC"), (1, "norm"))
-    for kind in ("weight", "bias")
-}
+_NESTED = ("model_state_dict", "state_dict", "model", "module")
 
 
-def reference_name(name: str) -> str:
-    """Return the authors' name, without `module.`, of a parameter or buffer of LSTPNet."""
-    for pattern, replacement in _RENAMES:
-        name = pattern.sub(replacement, name)
-    return name
+def reference_to_ours(model: ClipNetwork, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename the authors' tensors of a network (without `module.`) to its own names; others keep their names.
+
+    Repeated tensors are dropped.
+    """
+    files = AUTHORS_FILES[model.name]
+    our_names = {files.authors_name(name): name for name in model.state_dict()}
+    spelled = files.spelled(tensors)
+    return {our_names.get(name, name): tensor for name, tensor in spelled.items() if name not in files.aliases}
 
 
-def reference_to_ours(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Rename tensors from the authors' names (without `module.`) to ours; drop repeated and unknown ones."""
-    with torch.device("meta"):
-        our_names = {reference_name(name): name for name in LSTPNet().state_dict()}
-    return {our_names[name]: tensor for name, tensor in tensors.items() if name in our_names}
-
-
-def load_reference(state_dict: Mapping[str, Any]) -> LSTPNet:
-    """Return an LSTPNet with the authors' weights, in eval mode, on the CPU.
+@overload
+def load_reference(name: Literal["lstpnet"], state_dict: Mapping[str, Any]) -> LSTPNet: ...
+@overload
+def load_reference(name: str, state_dict: Mapping[str, Any]) -> ClipNetwork: ...
+def load_reference(name: str, state_dict: Mapping[str, Any]) -> ClipNetwork:
+    """Return a network with the authors' weights, in eval mode, on the CPU.
 
     Args:
-        state_dict: the 226 tensors by the authors' names, with or without `module.`, or a checkpoint that holds them
-            under "model_state_dict". `fc.weight` sets the number of classes. The model shares no memory with it.
+        name: name of the network, such as `lstpnet` or `videomae-b16`.
+        state_dict: the tensors by the authors' names, with or without `module.`, or a checkpoint that holds them under
+            `model_state_dict`, `state_dict`, `model` or `module`. Their shapes set the number of classes, width and
+            depth. The model shares no memory with it.
 
     Raises:
+        UsageError: there is no such network.
         CheckpointError: lists every tensor that is missing, unexpected, of another shape or dtype, not finite, or
             different from the tensor that it should repeat.
     """
+    if name not in NETWORKS:
+        raise UsageError(model_fault(str(name)))
     if not isinstance(state_dict, Mapping):
         raise CheckpointError(
             f"a {type(state_dict).__name__} is not a state dict; pass the dict that torch.load returned"
         )
-    tensors, faults = _unwrap(state_dict.get("model_state_dict", state_dict))
+    files = AUTHORS_FILES[name]
+    tensors, faults = _unwrap(_nested(state_dict))
+    tensors = files.spelled(tensors)
     with torch.device("meta"):
-        model = LSTPNet(_num_classes(tensors.get("fc.weight")))
-    our_names = {reference_name(name): name for name in model.state_dict()}
-    expected = {reference_name(name): tensor for name, tensor in model.state_dict().items()}
-    expected |= {alias: expected[original] for alias, original in _ALIASES.items()}
-    faults += _faults(tensors, expected)
+        model = build_model(name, _num_classes(tensors.get(f"{files.classifier}.weight")), **_settings(files, tensors))
+    expected = {files.authors_name(ours): tensor for ours, tensor in model.state_dict().items()}
+    expected |= {alias: expected[original] for alias, original in files.aliases.items()}
+    faults += _faults(tensors, expected, aliases=files.aliases)
     if faults:
         count = len(faults)
-        raise CheckpointError(
-            f"not a checkpoint of the authors' LSTPNet (LLFabiann/LSTPNet), {count} fault{'s' if count > 1 else ''}",
-            faults,
-        )
+        raise CheckpointError(f"not a checkpoint of {files.source}, {count} fault{'s' if count > 1 else ''}", faults)
     model.to_empty(device="cpu")
-    model.load_state_dict({name: tensors[their_name] for their_name, name in our_names.items()})
+    model.load_state_dict({ours: tensors[files.authors_name(ours)] for ours in model.state_dict()})
     return model.eval()
 
 
@@ -106,14 +85,22 @@ def export_reference(model: LSTPNet) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the model differs from the only architecture in the authors' code.
     """
-    paper = NetworkConfig().network
+    paper, files = NetworkConfig().network, AUTHORS_FILES[DEFAULT_MODEL]
     if differences := [f"{key} {value}" for key, value in model.config.network.items() if value != paper[key]]:
         raise CheckpointError(
             f"an LSTPNet with {', '.join(differences)} has no counterpart in the authors' code, which has "
             f"{', '.join(f'{key} {value}' for key, value in paper.items())}"
         )
-    tensors = {reference_name(name): tensor.detach().clone() for name, tensor in model.state_dict().items()}
-    return tensors | {alias: tensors[original].clone() for alias, original in _ALIASES.items()}
+    tensors = {files.authors_name(name): tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    return tensors | {alias: tensors[original].clone() for alias, original in files.aliases.items()}
+
+
+def _nested(state_dict: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the state dict that a checkpoint holds, or the argument if it is one itself."""
+    for key in _NESTED:
+        if isinstance(nested := state_dict.get(key), Mapping):
+            return nested
+    return state_dict
 
 
 def _unwrap(state_dict: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]]:
@@ -136,13 +123,20 @@ def _num_classes(weight: Tensor | None) -> int:
     return weight.shape[0] if weight is not None and weight.ndim == 2 and len(weight) else 7
 
 
-def _faults(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Iterator[str]:
+def _settings(files: AuthorsFiles, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Return the settings that the shapes state; those of a deformed file are left to `_faults`, which names it."""
+    return {key: value for key, value in files.settings(tensors).items() if value}
+
+
+def _faults(
+    tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, aliases: Mapping[str, str]
+) -> Iterator[str]:
     """Yield the faults of `tensors`; `expected` has a tensor of the right shape and dtype for each name."""
     yield from (f"{name} is missing" for name in expected if name not in tensors)
     yield from (f"{name} is unexpected" for name in tensors if name not in expected)
     for name in (name for name in expected if name in tensors):
         tensor, expected_tensor = tensors[name], expected[name]
-        original = _ALIASES.get(name, name)
+        original = aliases.get(name, name)
         if tensor.shape != expected_tensor.shape:
             yield f"{name} has shape {tuple(tensor.shape)}, not {tuple(expected_tensor.shape)}"
         elif tensor.dtype != expected_tensor.dtype:

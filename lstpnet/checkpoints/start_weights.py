@@ -1,23 +1,27 @@
-"""Load start weights from one of our checkpoints, the authors' LSTPNet, or a ResNet-18 with torchvision's names.
+"""Load start weights from one of our checkpoints, the authors' files, or a ResNet-18 with torchvision's names.
 
     fill_from(model, path) -> which tensors it filled and which it kept; rejects a file whose backbone does not fit
 
-A ResNet-18 file (torchvision's, or resnet18_msceleb.pth, also known as ijba_res18_naive.pth) has no biases before batch
-norms and no TCE. These keep the model's initial values, and so does a classifier for other classes.
+Of another network than LSTPNet, everything but the classifier must fit. For LSTPNet, a ResNet-18 file (torchvision's,
+or resnet18_msceleb.pth, also known as ijba_res18_naive.pth) has no biases before batch norms and no TCE. These keep the
+model's initial values, and so does a classifier for other classes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from lstpnet.checkpoints.authors_names import AUTHORS_FILES
 from lstpnet.checkpoints.reference import reference_to_ours
 from lstpnet.checkpoints.tensor_files import read_tensors, read_weights
 from lstpnet.errors import CheckpointError
+from lstpnet.models.catalogue import NETWORKS
+from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.run_files import check_file
 from lstpnet.runs import listed_facts
@@ -30,26 +34,28 @@ class Filled:
     """Which tensors of a model a file of start weights filled."""
 
     kind: str
-    """`lstpnet`: our checkpoint; `authors`: the authors' checkpoint; `resnet18`: torchvision's names."""
+    """`lstpnet`: our checkpoint; `authors`: the authors' checkpoint; `resnet18`: torchvision's names; or a network."""
     filled: tuple[str, ...]
     """Names of the model's tensors that the file filled."""
     kept: tuple[str, ...]
     """Names of the model's tensors that kept their initial values."""
     unused: tuple[str, ...]
     """Tensors of the file that the model does not have."""
+    classifier: str = "fc"
+    """Name of the model's classifier."""
 
     @property
     def words(self) -> str:
         """Summary in one line."""
-        part_names = sorted({_part_name(name) for name in self.kept})
+        part_names = sorted({_part_name(name, classifier=self.classifier) for name in self.kept})
         kept = f"; {len(self.kept)} keep their initial values ({', '.join(part_names)})" if self.kept else ""
         unused = f"; {len(self.unused)} of the file are unused ({', '.join(self.unused[:3])})" if self.unused else ""
         return f"{self.kind}: {len(self.filled)} tensors filled{kept}{unused}"
 
 
-def _part_name(name: str) -> str:
+def _part_name(name: str, *, classifier: str) -> str:
     if not name.startswith(_BACKBONE):
-        return {"fc": "classifier", "head": "temporal part"}.get(name.partition(".")[0], name)
+        return {"head": "temporal part", classifier: "classifier"}.get(name.partition(".")[0], name)
     if ".excitation." in name or name.startswith(_BACKBONE + "excitation."):
         return "excitations"
     return "biases before batch norms" if name.endswith(".bias") else "backbone"
@@ -67,33 +73,23 @@ def read_start_weights(path: Path) -> bytes:
     return check_file(path, content, listed_facts(path))
 
 
-def fill_from(model: LSTPNet, path: Path, content: bytes | None = None) -> Filled:
+def fill_from(model: ClipNetwork, path: Path, content: bytes | None = None) -> Filled:
     """Fill every tensor of the model that the file has in the same shape.
 
     `content`: the bytes of the file, for a caller that has read and hashed them; None reads the file.
-    Raises CheckpointError for a file that cannot be read, or whose backbone does not fit completely.
+    Raises CheckpointError for a file that cannot be read; for LSTPNet, whose backbone does not fit completely; for
+    another network, that does not fit but for the classifier.
     """
     tensors = read_tensors(path, read_start_weights(path) if content is None else content)
-    state = model.state_dict()
-    kind, file_tensors = _by_our_names(tensors, path)
-    required = [name for name in state if name.startswith(_BACKBONE) and _is_needed(name, kind=kind)]
-    faults = [f"{name} is missing" for name in required if name not in file_tensors]
-    faults += [
-        f"{name} has shape {tuple(file_tensors[name].shape)}, not {tuple(state[name].shape)}"
-        for name in state
-        if name in file_tensors and file_tensors[name].shape != state[name].shape and not name.startswith("fc.")
-    ]
-    faults += [  # of those that fit: a small file can hold a view of any size
-        f"{name} holds NaN or infinity"
-        for name, tensor in file_tensors.items()
-        if name in state and tensor.shape == state[name].shape and not _is_finite(tensor)
-    ]
-    if faults:
-        shown_faults = faults[:5] + ([f"and {len(faults) - 5} more"] if len(faults) > 5 else [])
-        raise CheckpointError(
-            f"--init {path} ({kind}) does not fit this network (width_multiplier {model.config.width_multiplier:g})",
-            shown_faults,
-        )
+    state, classifier = model.state_dict(), AUTHORS_FILES[model.name].classifier
+    if isinstance(model, LSTPNet):
+        kind, file_tensors = _by_our_names(model, tensors, path)
+        required = [name for name in state if name.startswith(_BACKBONE) and _is_needed(name, kind=kind)]
+    else:
+        kind, file_tensors = model.name, reference_to_ours(model, tensors)
+        spared = (f"{classifier}.", *AUTHORS_FILES[model.name].optional)
+        required = [name for name in state if not name.startswith(spared) and not name.endswith("num_batches_tracked")]
+    _check_fit(model, file_tensors, required, f"--init {path} ({kind})", classifier=classifier)
     fitting_tensors = {
         name: file_tensors[name]
         for name in state
@@ -103,15 +99,46 @@ def fill_from(model: LSTPNet, path: Path, content: bytes | None = None) -> Fille
         for name, tensor in fitting_tensors.items():
             state[name].copy_(tensor)
     kept = tuple(name for name in state if name not in fitting_tensors and not name.endswith("num_batches_tracked"))
-    return Filled(kind, tuple(fitting_tensors), kept, tuple(name for name in file_tensors if name not in state))
+    unused = tuple(name for name in file_tensors if name not in state)
+    return Filled(kind, tuple(fitting_tensors), kept, unused, classifier)
 
 
-def _by_our_names(tensors: Mapping[str, Tensor], path: Path) -> tuple[str, dict[str, Tensor]]:
+def _check_fit(
+    model: ClipNetwork, file_tensors: Mapping[str, Tensor], required: Sequence[str], subject: str, *, classifier: str
+) -> None:
+    """Raise CheckpointError unless all required tensors are there, and those that are there fit the model."""
+    state = model.state_dict()
+    faults = [f"{name} is missing" for name in required if name not in file_tensors]
+    faults += [
+        f"{name} has shape {tuple(file_tensors[name].shape)}, not {tuple(state[name].shape)}"
+        for name in state
+        if name in file_tensors
+        and file_tensors[name].shape != state[name].shape
+        and not name.startswith(f"{classifier}.")
+    ]
+    faults += [  # of those that fit: a small file can hold a view of any size
+        f"{name} holds NaN or infinity"
+        for name, tensor in file_tensors.items()
+        if name in state and tensor.shape == state[name].shape and not _is_finite(tensor)
+    ]
+    if faults:
+        shown_faults = faults[:5] + ([f"and {len(faults) - 5} more"] if len(faults) > 5 else [])
+        width = f"width_multiplier {model.settings['width_multiplier']:g}"
+        raise CheckpointError(f"{subject} does not fit this network ({width})", shown_faults)
+
+
+def licence_words(model: ClipNetwork, path: Path) -> str:
+    """Return the licence of the network's published start weights; empty for a checkpoint of a run."""
+    published = NETWORKS[model.name].start_weights
+    return f"published start weights: {published}" if published and listed_facts(path) is None else ""
+
+
+def _by_our_names(model: LSTPNet, tensors: Mapping[str, Tensor], path: Path) -> tuple[str, dict[str, Tensor]]:
     """Detect the kind of a file from its tensor names; return the kind and the tensors by our names."""
     if any(name.startswith(_BACKBONE) for name in tensors):
         return "lstpnet", dict(tensors)
     if any(name.startswith("s_former.") for name in tensors):
-        return "authors", reference_to_ours(tensors)
+        return "authors", reference_to_ours(model, tensors)
     if "conv1.weight" in tensors and "layer1.0.conv1.weight" in tensors:
         return "resnet18", {_BACKBONE + name: tensor for name, tensor in tensors.items()}
     first_names = ", ".join(list(tensors)[:3])

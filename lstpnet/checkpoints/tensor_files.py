@@ -17,10 +17,10 @@ from torch import Tensor
 
 from lstpnet.errors import CheckpointError
 
-_NESTED = ("model_state_dict", "state_dict", "model")
+_NESTED = ("model_state_dict", "state_dict", "model", "module")
 _WRAPPERS = ("module.", "_orig_mod.")
 MAX_WEIGHTS_BYTES = 2**30
-"""Largest weights file, also unpacked; LSTPNet at full width has 0.1 GB."""
+"""Largest weights file, also unpacked; LSTPNet at full width has 0.1 GB, VideoMAE 0.35 GB."""
 
 
 def read_weights(path: Path) -> bytes:
@@ -50,7 +50,7 @@ def read_tensors(path: Path, content: bytes | None = None) -> dict[str, Tensor]:
     """Return the tensors of a file by name, without the prefixes of DataParallel and torch.compile.
 
     `content`: the bytes of the file, for a caller that has read and hashed them; None reads the file.
-    A PyTorch file may hold them under `model_state_dict`, `state_dict` or `model`, where all values must be tensors.
+    A PyTorch file may hold them under `model_state_dict`, `state_dict`, `model` or `module`, all values tensors.
     Raises CheckpointError: the file is missing, truncated, not a weights file, or a pickle with code, which is not run.
     """
     tensors = _load(path, read_weights(path) if content is None else content)

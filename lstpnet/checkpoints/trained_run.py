@@ -12,8 +12,9 @@ from torch import nn
 from dfer_data.errors import CorruptDataError, UsageError
 from lstpnet.checkpoints.checkpoint import load_checkpoint
 from lstpnet.checkpoints.custom_model import build_stored
-from lstpnet.models.lstpnet import LSTPNet
-from lstpnet.models.network_config import network_of
+from lstpnet.models.catalogue import DEFAULT_MODEL, is_custom
+from lstpnet.models.network_config import settings_for
+from lstpnet.models.registry import build_model
 from lstpnet.run_files import NEXT_STEP
 from lstpnet.runs import CHECKPOINTS_FOLDER, CONFIG_NAME, RUN_NAME, RunInfo, read_config, read_run
 
@@ -23,7 +24,7 @@ class TrainedRun:
     """The model of a finished run, and its settings."""
 
     model: nn.Module
-    """In eval mode, on the CPU; LSTPNet, or the run's custom model."""
+    """In eval mode, on the CPU; a network of the catalogue, or the run's custom model."""
     info: RunInfo
     """Content of run.json."""
     settings: Mapping[str, Any]
@@ -31,11 +32,12 @@ class TrainedRun:
 
 
 def custom_model_of(folder: Path) -> str:
-    """Return the name of a run's custom model, without running it; empty for LSTPNet.
+    """Return the name of a run's custom model, without running it; empty for a network of the catalogue.
 
     Raises UsageError for a folder that is not a run, CorruptDataError for damaged settings.
     """
-    return str(read_config(folder, read_run(folder)).get("settings", {}).get("model", ""))
+    model = str(read_config(folder, read_run(folder)).get("settings", {}).get("model", ""))
+    return model if is_custom(model) else ""
 
 
 def load_trained(
@@ -55,21 +57,23 @@ def load_trained(
         raise UsageError(f"{folder} has no checkpoint {checkpoint!r}; it has: {', '.join(info.checkpoints)}")
     try:
         config = read_config(folder, info)
-        settings, network = dict(config["settings"]), network_of(config["settings"])
+        settings = dict(config["settings"])
+        model_name = str(settings.get("model") or DEFAULT_MODEL)
+        network = {} if is_custom(model_name) else settings_for(model_name, settings)
     except KeyError as error:
         path = folder / CONFIG_NAME
         raise CorruptDataError(f"{path} is missing or damaged ({error!r}); {NEXT_STEP}") from error
     num_classes = len(info.class_names)
-    if custom_model and not settings.get("model"):
-        raise UsageError(f"--custom-model {custom_model}: {folder} is a run of LSTPNet; leave the option out")
+    if custom_model and not is_custom(model_name):
+        raise UsageError(f"--custom-model {custom_model}: {folder} is a run of {model_name}; leave the option out")
     name = f"{CHECKPOINTS_FOLDER}/{checkpoint}.safetensors"
     if not info.is_unverified and name not in info.files:
         raise CorruptDataError(f"{folder / RUN_NAME} does not list {name}; {NEXT_STEP}")
     model: nn.Module
-    if settings.get("model"):
+    if is_custom(model_name):
         options: dict[str, Any] = {"trust_model": trust_model, "custom_model": custom_model or ""}
         model = build_stored(config, run=folder, num_classes=num_classes, **options)
     else:
-        model = LSTPNet(num_classes, **network)
+        model = build_model(model_name, num_classes, **network)
     load_checkpoint(model, folder / name, facts=info.files.get(name))
     return TrainedRun(model.eval(), info, settings)

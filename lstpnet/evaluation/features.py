@@ -1,4 +1,4 @@
-"""Extract feature vectors of clips and frames from a trained LSTPNet, for other uses."""
+"""Extract feature vectors of clips and frames from a trained network, for other uses."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from lstpnet.batches.recipe_clips import clips_of_recipe
 from lstpnet.batches.view_crops import num_test_views
 from lstpnet.device import predicting
 from lstpnet.evaluation.clip_logits import batches_on_device, require_finite
-from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.recipe import Recipe
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Vectors of N clips of T frames, float32; D is 512 at full width."""
+    """Vectors of N clips of T frames, float32; D is 512 in LSTPNet at full width."""
 
     clip_ids: tuple[str, ...]
     """Clip ids in the manifest."""
@@ -30,12 +30,12 @@ class Features:
     """Class names."""
     clips: npt.NDArray[np.float32]
     """(N, D): input of the classifier."""
-    frames: npt.NDArray[np.float32]
-    """(N, T, D): the backbone's vector of each test frame."""
+    frames: npt.NDArray[np.float32] | None
+    """(N, T, D): the backbone's vector of each test frame; None for a network that has none, such as a 3-D one."""
 
 
 def features_of(
-    model: LSTPNet,
+    model: ClipNetwork,
     data: PreparedDataset,
     clip_ids: Sequence[str],
     *,
@@ -61,11 +61,16 @@ def features_of(
     with predicting(recipe, device, dtype=None):
         model.to(device).eval()
         for views, batch in batches_on_device(dataset, recipe=recipe, device=device):
-            vectors = model.frame_features(normalised(views[:, 0], norm=recipe.input_norm))
-            clips.append(model.head(vectors).mean(dim=1).float().cpu().numpy())
-            frames.append(vectors.float().cpu().numpy())
+            pixels = normalised(views[:, 0], norm=recipe.input_norm)
+            if model.has_frame_features:
+                vectors = model.frame_features(pixels)
+                clips.append(model.features_of_frames(vectors).float().cpu().numpy())
+                frames.append(vectors.float().cpu().numpy())
+            else:
+                clips.append(model.features(pixels).float().cpu().numpy())
             names = [f"clip {clip_id}" for clip_id in batch.clip_ids]
-            require_finite(clips[-1], frames[-1], names=names, what="features")
+            require_finite(clips[-1], *frames[-1:], names=names, what="features")
             on_progress(sum(map(len, clips)), len(dataset.clip_ids))
     labels = tuple(data.class_names[number] for number in dataset.labels)
-    return Features(dataset.clip_ids, labels, np.concatenate(clips), np.concatenate(frames))
+    frame_vectors = np.concatenate(frames) if frames else None
+    return Features(dataset.clip_ids, labels, np.concatenate(clips), frame_vectors)

@@ -20,7 +20,7 @@ from lstpnet.recipe import Recipe
 def why_no_attention(model: nn.Module, recipe: Recipe) -> str:
     """Return why a model has no attention per frame; empty if it has."""
     if not isinstance(model, LSTPNet):
-        return "only LSTPNet computed by torch has attention to show, not a custom model or an exported one"
+        return "only LSTPNet computed by torch has attention to show, not another network or an exported one"
     if not isinstance(model.head, LSTformer):
         return f"a model with temporal {model.config.temporal!r} has no attention over time"
     num_views = num_test_views(recipe)

@@ -13,16 +13,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from dfer_data.errors import UsageError
+from lstpnet.models.catalogue import DEFAULT_MODEL
+from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.models.lstformer import LSTformer
 from lstpnet.models.network_config import NetworkConfig
 from lstpnet.models.resnet import TemporalResNet18
 from lstpnet.models.temporal_heads import HEADS
 
-MIN_SIZE_PX = 32
 
-
-class LSTPNet(nn.Module):
+class LSTPNet(ClipNetwork):
     """ResNet-18 with temporal channel excitation, then LSTformer, the mean over time, and a linear classifier.
 
     Clips may have any number of frames and any frame size of at least 32 x 32 px; the paper uses 16 frames of 224 px.
@@ -45,12 +44,11 @@ class LSTPNet(nn.Module):
         TypeError: a setting is unknown.
     """
 
+    has_frame_features = True
+
     def __init__(self, num_classes: int = 7, **settings: Any) -> None:
-        super().__init__()
-        if num_classes < 1:
-            raise UsageError(f"num_classes is {num_classes}; it must be at least 1")
         self.config = config = NetworkConfig(**settings)
-        self.num_classes = num_classes
+        super().__init__(DEFAULT_MODEL, num_classes, config.network)
         self.backbone = TemporalResNet18(config.width_multiplier, attention=config.attention)
         self.dim = self.backbone.dim
         self.head = HEADS[config.temporal](
@@ -63,36 +61,24 @@ class LSTPNet(nn.Module):
         )
         self.fc = nn.Linear(self.dim, num_classes)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return the logits of clips.
-
-        Args:
-            x: (B, T, 3, H, W) float RGB in 0..1, H and W at least 32.
-
-        Returns:
-            (B, num_classes) float.
-
-        Raises:
-            ValueError: `x` has a different shape, or is not floating-point.
-        """
-        _check_clips(x)
-        return self.logits(x)
-
-    def logits(self, x: Tensor) -> Tensor:
-        """Return the same as `forward` without checking the shape of `x`, because an exported graph cannot check it."""
+    def pooled(self, x: Tensor) -> Tensor:
+        """Return the features of clips without checking their shape."""
         batch, num_frames = x.shape[:2]
         vectors: Tensor = self.backbone(x.flatten(0, 1), num_frames)  # (B*T, dim)
-        return self.logits_of_frames(vectors.reshape(batch, num_frames, self.dim))
+        return self.features_of_frames(vectors.reshape(batch, num_frames, self.dim))
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Return the logits (B, num_classes) of `features`, which are the mean over time, (B, dim)."""
+        logits: Tensor = self.fc(features)
+        return logits
 
     def logits_of_frames(self, vectors: Tensor) -> Tensor:
         """Return the logits (B, num_classes) of `frame_features` (B, T, dim)."""
-        out: Tensor = self.head(vectors)
-        logits: Tensor = self.fc(out.mean(dim=1))
-        return logits
+        return self.classify(self.features_of_frames(vectors))
 
-    def features(self, x: Tensor) -> Tensor:
-        """Return the classifier's input, the mean over time, (B, dim) float; `x` as in `forward`."""
-        out: Tensor = self.head(self.frame_features(x))
+    def features_of_frames(self, vectors: Tensor) -> Tensor:
+        """Return the features (B, dim) of `frame_features` (B, T, dim)."""
+        out: Tensor = self.head(vectors)
         return out.mean(dim=1)
 
     def attention_maps(self, x: Tensor) -> Tensor:
@@ -110,18 +96,7 @@ class LSTPNet(nn.Module):
 
     def frame_features(self, x: Tensor) -> Tensor:
         """Return the backbone's vector of each frame, (B, T, dim) float; `x` as in `forward`."""
-        _check_clips(x)
+        self.check_clips(x)
         batch, num_frames = x.shape[:2]
         vectors: Tensor = self.backbone(x.flatten(0, 1), num_frames)  # (B*T, dim)
         return vectors.reshape(batch, num_frames, self.dim)
-
-
-def _check_clips(x: Tensor) -> None:
-    """Reject input that would give meaningless output, or fail later with an unclear error."""
-    if x.ndim != 5 or x.shape[2] != 3 or 0 in x.shape or min(x.shape[3:]) < MIN_SIZE_PX:
-        raise ValueError(
-            f"clips have shape {tuple(x.shape)}; expected (batch, frames, 3, height, width) "
-            f"with frames of at least {MIN_SIZE_PX} px"
-        )
-    if not x.is_floating_point():
-        raise ValueError(f"clips are {x.dtype}; convert to float and divide by 255")

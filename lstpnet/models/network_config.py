@@ -1,4 +1,4 @@
-"""NetworkConfig: the settings of LSTPNet, declared once for the network, recipes and stored runs."""
+"""The settings of the networks, declared once for networks, recipes and stored runs."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from annotated_types import Interval, MultipleOf
 
 from dfer_data.settings import setting, settings_of, validate
+from lstpnet.models.catalogue import facts_of_network
 
 AttentionName = Literal["tce", "eca", "se", "cbam", "none"]
 Temporal = Literal["lstformer", "transformer", "lstm", "gru", "mean"]
@@ -65,3 +66,35 @@ class NetworkConfig:
 def network_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of the network among those of a run. Raises KeyError if one is missing."""
     return {name: settings[name] for name in settings_of(NetworkConfig)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class OtherNetworkConfig:
+    """Settings of other networks than LSTPNet; each takes those that catalogue.py names."""
+
+    depth: Annotated[int, Interval(ge=0)] = setting(
+        0, "Blocks per stage, or layers, of a network other than LSTPNet; 0: as published.", panel=_MODEL, is_rare=True
+    )
+    drop_path: Annotated[float, Interval(ge=0, lt=1)] = setting(
+        0.0,
+        "Probability that a training clip skips a part of VideoMAE's last block; it rises from 0 at the first.",
+        panel=_MODEL,
+        is_rare=True,
+    )
+    head_scale: Annotated[float, Interval(gt=0)] = setting(
+        1.0, "Factor on the initial weights of VideoMAE's classifier.", panel=_MODEL, is_rare=True
+    )
+
+
+def settings_for(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a network of the catalogue among those of a run. Raises KeyError if one is missing."""
+    return {name: settings[name] for name in facts_of_network(model).settings}
+
+
+def setting_faults_of(model: str, settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the settings of other networks that differ from their defaults, which this one would ignore."""
+    own = facts_of_network(model).settings
+    defaults = {**settings_of(NetworkConfig), **settings_of(OtherNetworkConfig)}
+    for name, item in defaults.items():
+        if name not in own and settings[name] != item.default:
+            yield f"{name} = {settings[name]!r}: model {model} takes only {', '.join(own)}"

@@ -1,37 +1,57 @@
-"""Registry of networks by name."""
+"""Build networks by name; catalogue.py declares them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from torch import nn
-
 from dfer_data.errors import UsageError
+from lstpnet.models.c3d import C3D
+from lstpnet.models.catalogue import NETWORKS, model_fault
+from lstpnet.models.clip_network import ClipNetwork
+from lstpnet.models.former_dfer import FormerDFER
+from lstpnet.models.hara_resnet import HaraResNet18
 from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.models.video_resnet import VideoResNet
+from lstpnet.models.videomae import VideoMAE
 
-MODELS: Mapping[str, Callable[..., nn.Module]] = MappingProxyType({"lstpnet": LSTPNet})
-"""Name -> callable (number of classes, settings of the network) -> module."""
+_BUILDERS: Mapping[str, Callable[..., ClipNetwork]] = MappingProxyType(
+    {
+        "lstpnet": LSTPNet,
+        "r3d_18": partial(VideoResNet, "r3d_18"),
+        "r2plus1d_18": partial(VideoResNet, "r2plus1d_18"),
+        "mc3_18": partial(VideoResNet, "mc3_18"),
+        "hara-r3d18": HaraResNet18,
+        "c3d": C3D,
+        "former-dfer": FormerDFER,
+        "videomae-b16": VideoMAE,
+    }
+)
 
 
-def build_model(name: str, *, num_classes: int = 7, **settings: Any) -> nn.Module:
+def build_model(name: str, num_classes: int = 7, **settings: Any) -> ClipNetwork:
     """Build a network with fresh weights.
 
     Args:
-        name: a key of MODELS.
+        name: a name of the catalogue, such as `lstpnet` or `videomae-b16`.
         num_classes: number of logits.
-        **settings: arguments of the network, such as `width_multiplier=0.5` for LSTPNet.
+        **settings: arguments of the network, such as `width_multiplier=0.5` or `depth=1`.
 
     Returns:
-        A module that maps clips (B, T, 3, H, W) float RGB in 0..1 to logits (B, num_classes).
+        A module that maps clips (B, T, 3, H, W) float RGB to logits (B, num_classes).
 
     Raises:
         UsageError: the name is unknown, or the network does not accept the settings.
     """
-    if name not in MODELS:
-        raise UsageError(f"unknown model {name!r}; known: {', '.join(MODELS)}")
+    if fault := model_fault(name):
+        raise UsageError(fault)
+    if unknown := sorted(settings.keys() - set(NETWORKS[name].settings)):
+        raise UsageError(
+            f"model {name} has no setting {', '.join(unknown)}; it has {', '.join(NETWORKS[name].settings)}"
+        )
     try:
-        return MODELS[name](num_classes, **settings)
+        return _BUILDERS[name](num_classes, **settings)
     except (TypeError, ValueError, UsageError) as error:
         raise UsageError(f"model {name}: {error}") from error

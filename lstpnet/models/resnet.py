@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lstpnet.models.channel_attention import CBAM, ECA, SE, ChannelAttention, NoAttention
+from lstpnet.models.pointwise import Pointwise
 from lstpnet.models.tce import TCE
 
 MakeAttention = Callable[[int], ChannelAttention]
@@ -28,7 +29,6 @@ CHANNEL_ATTENTIONS: Mapping[str, MakeAttention] = MappingProxyType(
     {"tce": TCE, "eca": ECA, "se": SE, "cbam": CBAM, "none": NoAttention}
 )
 """Name -> callable that builds the channel attention for a number of channels."""
-_FULL_BLOCK = 16  # channels per block of oneDNN's widest kernels
 
 
 def stage_channels(width_multiplier: float) -> tuple[int, int, int, int]:
@@ -46,20 +46,6 @@ def stage_channels(width_multiplier: float) -> tuple[int, int, int, int]:
     return int(base), 2 * int(base), 4 * int(base), 8 * int(base)
 
 
-class Pointwise(nn.Conv2d):
-    """A 1 x 1 convolution that subsamples pixels itself where oneDNN computes wrong gradients.
-
-    oneDNN's gradients of strided 1 x 1 convolutions with few channels are wrong or crash on x86 CPUs
-    (uxlfoundation/oneDNN#6035).
-    """
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (N, in_channels, H, W) to (N, out_channels, H/stride, W/stride)."""
-        if self.in_channels >= _FULL_BLOCK or self.stride == (1, 1) or not torch.is_grad_enabled():
-            return super().forward(x)
-        return F.conv2d(x[:, :, :: self.stride[0], :: self.stride[1]], self.weight, self.bias)
-
-
 class BasicBlock(nn.Module):
     """Residual block of two 3x3 convolutions; an `excitation`, if there is one, weights its input.
 
@@ -70,22 +56,31 @@ class BasicBlock(nn.Module):
         out_channels: channels of the output.
         stride: 1, or 2 to halve height and width.
         excitation: builds the module that weights the input's channels, given their number; None: no weighting.
+        has_biases: whether the convolutions have biases; in other networks than LSTPNet they have none.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, stride: int = 1, excitation: MakeAttention | None = None
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int = 1,
+        excitation: MakeAttention | None = None,
+        has_biases: bool = True,
     ) -> None:
         super().__init__()
         self.excitation = excitation(in_channels) if excitation is not None else None
-        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1)
+        self.conv1 = nn.Conv2d(in_channels, out_channels, 3, stride, padding=1, bias=has_biases)
         self.bn1 = nn.BatchNorm2d(out_channels)
-        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=has_biases)
         self.bn2 = nn.BatchNorm2d(out_channels)
         is_identity = stride == 1 and in_channels == out_channels
         self.downsample = (
             None
             if is_identity
-            else nn.Sequential(Pointwise(in_channels, out_channels, 1, stride), nn.BatchNorm2d(out_channels))
+            else nn.Sequential(
+                Pointwise(in_channels, out_channels, 1, stride, bias=has_biases), nn.BatchNorm2d(out_channels)
+            )
         )
 
     def forward(self, x: Tensor, num_frames: int) -> Tensor:
@@ -104,13 +99,20 @@ class Stage(nn.ModuleList):
         out_channels: channels of the output.
         stride: 1, or 2 to halve height and width.
         excitation: for both blocks; see BasicBlock.
+        has_biases: for both blocks; see BasicBlock.
     """
 
     def __init__(
-        self, in_channels: int, out_channels: int, *, stride: int, excitation: MakeAttention | None = None
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        stride: int,
+        excitation: MakeAttention | None = None,
+        has_biases: bool = True,
     ) -> None:
-        first = BasicBlock(in_channels, out_channels, stride=stride, excitation=excitation)
-        super().__init__([first, BasicBlock(out_channels, out_channels, excitation=excitation)])
+        first = BasicBlock(in_channels, out_channels, stride=stride, excitation=excitation, has_biases=has_biases)
+        super().__init__([first, BasicBlock(out_channels, out_channels, excitation=excitation, has_biases=has_biases)])
 
     def forward(self, x: Tensor, num_frames: int, *, recomputes: bool = False) -> Tensor:
         """Map (B*T, in_channels, H, W) to (B*T, out_channels, H/stride, W/stride); `num_frames` is T."""

@@ -1,10 +1,11 @@
-"""The networks that the paper compares, and their costs: parameters, multiply-adds, time on this machine."""
+"""Costs of the networks and of LSTPNet's variants: parameters, multiply-adds, time on this machine."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +13,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from dfer_data.frame_sampling import CLIP_FRAMES
+from lstpnet.models.catalogue import NETWORKS, NUM_FRAMES
+from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.models.registry import build_model
 
 VARIANTS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
@@ -44,7 +48,7 @@ class Cost:
     """Costs of a network for one clip."""
 
     name: str
-    """A key of VARIANTS."""
+    """A key of VARIANTS, or the name of a network."""
     num_parameters: int
     """Number of trainable parameters."""
     gmac: Mapping[int, float]
@@ -57,22 +61,36 @@ def cost(
     name: str, *, num_frames: int = CLIP_FRAMES, sizes_px: Sequence[int] = SIZES_PX, is_timed: bool = True
 ) -> Cost:
     """Measure the costs of one of the VARIANTS, for seven classes."""
+    build = partial(LSTPNet, 7, **VARIANTS[name])
+    return _measured(name, build, num_frames=num_frames, sizes_px=sizes_px, is_timed=is_timed)
+
+
+def network_cost(name: str, *, is_timed: bool = False) -> Cost:
+    """Measure the costs of a network of the catalogue, for seven classes and a clip of its published size."""
+    sizes_px = (NETWORKS[name].size_px,)
+    build = partial(build_model, name, 7)
+    return _measured(name, build, num_frames=NUM_FRAMES, sizes_px=sizes_px, is_timed=is_timed)
+
+
+def _measured(
+    name: str, build: Callable[[], ClipNetwork], *, num_frames: int, sizes_px: Sequence[int], is_timed: bool
+) -> Cost:
     with torch.device("meta"):
-        model = LSTPNet(7, **VARIANTS[name]).eval()
+        model = build().eval()
         gmac = {size: _gmac(model, num_frames=num_frames, size_px=size) for size in sizes_px}
     num_parameters = sum(parameter.numel() for parameter in model.parameters())
-    timed = LSTPNet(7, **VARIANTS[name]).eval() if is_timed else None
+    timed = build().eval() if is_timed else None
     times = {size: _milliseconds(timed, num_frames, size) for size in sizes_px} if timed is not None else {}
     return Cost(name, num_parameters, gmac, times)
 
 
-def _gmac(model: LSTPNet, *, num_frames: int, size_px: int) -> float:
+def _gmac(model: ClipNetwork, *, num_frames: int, size_px: int) -> float:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.empty(1, num_frames, 3, size_px, size_px, device="meta"))
     return float(counter.get_total_flops() / 2e9)
 
 
-def _milliseconds(model: LSTPNet, num_frames: int, size_px: int) -> float:
+def _milliseconds(model: ClipNetwork, num_frames: int, size_px: int) -> float:
     """Return the fastest of three passes after one warm-up pass."""
     clip = torch.rand(1, num_frames, 3, size_px, size_px)
     seconds = []

@@ -23,7 +23,7 @@ from lstpnet.evaluation.clip_logits import require_finite
 from lstpnet.evaluation.computation import with_runtime
 from lstpnet.evaluation.cross_dataset import tested_clips
 from lstpnet.evaluation.features import Features, features_of
-from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.prediction.video import Person, predict_video, with_folded_norms
 from lstpnet.prediction.video_settings import Windows
 from lstpnet.runs import SYNTHETIC_MODEL_NOTE, Run
@@ -106,18 +106,18 @@ class LoadedModel:
         )
 
     def features(self, data: PreparedDataset | Path | str, clip_ids: Sequence[str] | None = None) -> Features:
-        """Return the classifier's input vectors of clips, and the backbone's vectors of their frames.
+        """Return the classifier's input vectors of clips, and the backbone's vectors of their frames, if it has any.
 
         Args:
             data: a prepared dataset.
             clip_ids: clips of the dataset; None: every clip with a label and a face.
 
         Raises:
-            UsageError: the model is not an LSTPNet, or there is no such clip.
+            UsageError: the model is a custom or an exported one, or there is no such clip.
         """
         model = self._opened.model
-        if not isinstance(model, LSTPNet):
-            raise UsageError("only LSTPNet has features; this is another model")
+        if not isinstance(model, ClipNetwork):
+            raise UsageError("only dfer's networks have features; this is a custom or an exported model")
         dataset = data if isinstance(data, PreparedDataset) else open_dataset(data)
         requested_ids = tested_clips(dataset, folds=(), fold_set=OFFICIAL_SET) if clip_ids is None else clip_ids
         rows = dataset.index(requested_ids)

@@ -14,6 +14,7 @@ from typing import Any
 from dfer_data.render.tables import Section, per_cent
 from dfer_data.settings import with_absent
 from lstpnet.dataset_identity import DataKey, folds_words
+from lstpnet.models.catalogue import DEFAULT_MODEL
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.recipe import Recipe
 from lstpnet.reporting.rows import Row, grouped, is_complete, protocol_notes
@@ -65,7 +66,11 @@ def read_settings(run: ScoredRun) -> Mapping[str, Any]:
     """
     config = read_config(run.folder, run.info)
     of_data = {"pipeline_version": run.info.pipeline_version, "fold_set": run.info.fold_set}
-    return MappingProxyType(with_absent(Recipe, config["settings"]) | of_data if config else {})
+    if not config:
+        return MappingProxyType({})
+    settings = with_absent(Recipe, config["settings"])
+    settings["model"] = settings["model"] or DEFAULT_MODEL  # dfer 0.1 stored no name for LSTPNet
+    return MappingProxyType(settings | of_data)
 
 
 def headline_rows(rows: Sequence[Row]) -> list[Row]:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dfer_data.errors import UsageError
-from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.recipe import Recipe
 
 _NO_CLASSIFIER = (
@@ -25,7 +25,7 @@ def check_losses(recipe: Recipe, model: nn.Module, *, num_classes: int) -> None:
     """Raise UsageError if the recipe has a loss over vectors that this model cannot give, or that is not computed."""
     if recipe.clustered > 0 and recipe.clustered_form == "ratio":
         raise UsageError(EARLIER_FORM)
-    if recipe.clustered > 0 or recipe.center > 0:
+    if (recipe.clustered > 0 or recipe.center > 0) and not isinstance(model, ClipNetwork):
         classifier_of(model, num_classes=num_classes)
 
 
@@ -48,14 +48,14 @@ class WithClassifierInput(nn.Module):
         self.add_module("model", model)
         self._inputs: list[Tensor] = []
         self._hook: Any = None
-        if not isinstance(model, LSTPNet):
+        if not isinstance(model, ClipNetwork):
             self._hook = classifier_of(model, num_classes=num_classes).register_forward_pre_hook(self._keep)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Map clips (B, T, 3, H, W) to logits (B, num_classes) and vectors (B, D)."""
-        if isinstance(self.model, LSTPNet):
+        if isinstance(self.model, ClipNetwork):
             features = self.model.features(x)
-            return self.model.fc(features), features
+            return self.model.classify(features), features
         self._inputs.clear()
         logits: Tensor = self.model(x)
         (vectors,) = self._inputs

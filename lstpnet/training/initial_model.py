@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -16,10 +17,14 @@ from lstpnet.batches.normalize import normalised
 from lstpnet.batches.recipe_clips import clips_of_recipe
 from lstpnet.batches.view_crops import num_test_views
 from lstpnet.checkpoints.custom_model import build_own, check_own
-from lstpnet.checkpoints.start_weights import fill_from
+from lstpnet.checkpoints.start_weights import fill_from, licence_words
 from lstpnet.device import autocast_dtype, readable_out_of_memory, reproducible
 from lstpnet.evaluation.clip_logits import CONTROLS
+from lstpnet.models.catalogue import is_custom
+from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.models.network_config import settings_for
+from lstpnet.models.registry import build_model
 from lstpnet.recipe import Recipe
 from lstpnet.training.classifier_input import check_losses
 from lstpnet.training.experiment import Experiment
@@ -28,10 +33,11 @@ from lstpnet.training.experiment import Experiment
 def network_of_recipe(recipe: Recipe, *, num_classes: int, seed: int) -> nn.Module:
     """Return the recipe's network with fresh weights that depend on the seed alone."""
     torch.manual_seed(seed)
-    if recipe.model:
+    if is_custom(recipe.model):
         return build_own(recipe.model, num_classes=num_classes)
-    model = LSTPNet(num_classes, **recipe.network)
-    model.backbone.recomputes = recipe.recompute
+    model = build_model(recipe.model, num_classes, **settings_for(recipe.model, asdict(recipe)))
+    if isinstance(model, LSTPNet):
+        model.backbone.recomputes = recipe.recompute
     return model
 
 
@@ -45,15 +51,20 @@ def initial_model(experiment: Experiment, *, init: Path | None, content: bytes |
     recipe, num_classes = experiment.recipe, len(experiment.data.class_names)
     model = network_of_recipe(recipe, num_classes=num_classes, seed=experiment.seed)
     check_losses(recipe, model, num_classes=num_classes)
-    if not isinstance(model, LSTPNet):
+    if not isinstance(model, ClipNetwork):
         stages: tuple[Sampling, ...] = ("train", "frame") if recipe.frame_epochs else ("train",)
         for sampling in stages:
             check_own(recipe.model, model, _first_clips(experiment, sampling), num_classes=num_classes)
         if init is not None:
-            raise UsageError("--init fills LSTPNet only; a custom model loads its start weights itself")
+            raise UsageError(
+                "--init fills the networks of `dfer model list`; a custom model loads its start weights itself"
+            )
         torch.manual_seed(experiment.seed)  # check_own may have drawn random numbers
         return model, ""
-    return model, "" if init is None else fill_from(model, init, content).words
+    if init is None:
+        return model, ""
+    words = [fill_from(model, init, content).words, licence_words(model, init)]
+    return model, "; ".join(filter(None, words))
 
 
 def _first_clips(experiment: Experiment, sampling: Sampling) -> torch.Tensor:

@@ -51,7 +51,10 @@ def resolve_for(
     """
     document = check_trainable(data).document
     default = recipe_of(
-        str(document["recipe"]), num_clips=int(document["counts"]["clips"]), has_gpu=device.type != "cpu"
+        str(document["recipe"]),
+        num_clips=int(document["counts"]["clips"]),
+        has_gpu=device.type != "cpu",
+        model=str((overrides or {}).get("model", "")),
     )
     recipe_name, choice = (recipe, "") if recipe else default
     options: dict[str, Any] = {"dataset": str(document["dataset"]), "trust_model": trust_model}

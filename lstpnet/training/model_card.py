@@ -11,6 +11,7 @@ from dfer_data.render.tables import per_cent
 from dfer_data.shards.dataset_card import licence, terms, title
 from lstpnet.dataset_identity import fold_folder, fold_words, is_whole
 from lstpnet.metrics import Scores
+from lstpnet.models.catalogue import NETWORKS, is_custom
 from lstpnet.predictions import Predictions, score_predictions
 from lstpnet.runs import RunInfo
 from lstpnet.training.experiment import Experiment
@@ -37,6 +38,8 @@ def model_card(experiment: Experiment, info: RunInfo, parts: Sequence[Prediction
         info=info,
         fold=fold_words(info.fold, info.fold_set),
         recipe=recipe,
+        is_custom=is_custom(recipe.model),
+        network=NETWORKS.get(recipe.model),
         results=rows,
         first_name=_row_name(first_predictions),
         recalls=recalls,

@@ -9,6 +9,7 @@ from typing import Any
 from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity
 from lstpnet.checkpoints.custom_model import source_sha256
 from lstpnet.dataset_identity import difference
+from lstpnet.models.catalogue import DEFAULT_MODEL
 from lstpnet.training.experiment import Experiment
 
 _DATA_KEYS = ("dataset_sha256", "labels_sha256", "folds_sha256")
@@ -37,7 +38,7 @@ def setting_faults(old: Mapping[str, Any], experiment: Experiment, *, init_sha25
     if words := difference(DatasetIdentity(*hashes), experiment.data, fold_set=old_set, subject="that run"):
         yield f"on other data ({words})"
     new = run_settings(experiment, init_sha256=init_sha256)
-    stored = {**old, "fold_set": old_set}
+    stored = {**old, "fold_set": old_set, "model": old.get("model") or DEFAULT_MODEL}
     differing = sorted(key for key in (stored.keys() | new.keys()) - set(_DATA_KEYS) if stored.get(key) != new.get(key))
     if differing:
         changes = "; ".join(f"{key}: {stored.get(key)!r} there, {new.get(key)!r} now" for key in differing)

@@ -19,6 +19,7 @@ from lstpnet.checkpoints.checkpoint import load_checkpoint
 from lstpnet.checkpoints.reference import export_reference
 from lstpnet.checkpoints.trained_run import load_trained
 from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.models.registry import build_model
 from lstpnet.runs import read_predictions, read_run
 from lstpnet.training.experiment import make_experiment
 from tests.lstpnet.conftest import Done, quick, train
@@ -34,15 +35,38 @@ def plain(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
 
 
 def test_the_list_has_parameters_and_multiplications(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert main(["model", "list", "--no-time"]) == 0
+    assert main(["model", "variants", "--no-time"]) == 0
     header, first, *others = capsys.readouterr().out.splitlines()
     assert header.split("  ")[0] == "--set"
     assert re.fullmatch(r"lstpnet +24\.62 M +29\.61 +8\.35 +2\.96", first)
     assert any(line.startswith("attention=cbam ") for line in others)
     monkeypatch.setattr("lstpnet.models.variants.VARIANTS", {"lstpnet": {}})
-    assert main(["model", "list", "--no-time", "--json"]) == 0
+    assert main(["model", "variants", "--no-time", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found[0]["num_parameters"] == 24_619_686
+
+
+def test_the_list_names_every_network_with_its_costs_and_licences(capsys: Capture) -> None:
+    assert main(["model", "list"]) == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.split() == [
+        *("--model", "parameters", "GMAC", "px", "frames"),
+        *("start", "weights", "source", "licence"),
+    ]
+    assert re.match(r"lstpnet +24\.62 M +29\.61 +224 +any ", lines[0])
+    (videomae,) = (line for line in lines if line.startswith("videomae-b16 "))
+    assert re.match(r"videomae-b16 +86\.23 M +80\.69 +160 +even +VideoMAE's; CC BY-NC 4\.0", videomae)
+    assert "stt: not reproducible, no public code" in "\n".join(lines)
+    assert "this project's stand-in, another network: lstpnet attention=none temporal=gru" in lines[-1]
+    assert main(["model", "list", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert (rows["c3d"]["num_parameters"], rows["c3d"]["takes_sizes"]) == (78_029_959, "112 px")
+    assert rows["c3d"]["gmac"]["112"] == pytest.approx(38.547, rel=1e-4)
+    assert [name for name, row in rows.items() if not row["is_reproducible"]] == [
+        "stt",
+        "resnet18-lstm",
+        "resnet18-gru",
+    ]
 
 
 def test_the_authors_file_is_converted(tmp_path: Path, capsys: Capture) -> None:
@@ -63,6 +87,26 @@ def test_the_authors_file_is_converted(tmp_path: Path, capsys: Capture) -> None:
     assert main(["model", "convert", str(tmp_path / "less.pth"), str(tmp_path / "b.safetensors")]) == 1
     assert "fc.bias is missing" in capsys.readouterr().err
     assert not (tmp_path / "b.safetensors").exists()
+
+
+def test_another_networks_file_is_converted(tmp_path: Path, capsys: Capture) -> None:
+    source = build_model("videomae-b16", 5, width_multiplier=0.125, depth=1)
+    torch.save({"model": source.state_dict()}, tmp_path / "finetuned.pth")
+    line = ["model", "convert", str(tmp_path / "finetuned.pth"), str(tmp_path / "ours.safetensors")]
+    assert main([*line, "--model", "videomae-b16"]) == 0
+    told = capsys.readouterr().out
+    assert "VideoMAE ViT-B/16 for 5 classes, every tensor of finetuned.pth" in told
+    assert "CC BY-NC 4.0, not for commercial use" in told
+    facts = json.loads((tmp_path / "ours.json").read_bytes())
+    assert (facts["model"], facts["settings"]["width_multiplier"], facts["settings"]["depth"]) == (
+        "videomae-b16",
+        0.125,
+        1,
+    )
+    model = build_model("videomae-b16", 5, width_multiplier=0.125, depth=1)
+    load_checkpoint(model, tmp_path / "ours.safetensors")
+    assert main([*line, "--model", "stt", "--force"]) == 2
+    assert "--model: stt cannot be built" in capsys.readouterr().err
 
 
 def test_a_runs_model_is_exported_and_predicts_what_the_run_predicted(

@@ -458,7 +458,7 @@ def test_a_custom_model_meets_no_single_frames_unless_they_are_asked_for(work: P
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("my_models", "expected package.module:build"),
+        ("my_models", "unknown model 'my_models'; known: lstpnet"),
         ("nowhere:build", "module 'nowhere' is neither in the working folder nor installed"),
         ("my_models:nothing", "has no attribute 'nothing'"),
         ("my_models:number", "number is not callable"),

@@ -12,6 +12,7 @@ import pytest
 
 from dfer_data.errors import UsageError
 from dfer_data.storage.files import canonical_json
+from lstpnet.models.catalogue import NETWORKS
 from lstpnet.recipe import LATER, Recipe
 from lstpnet.recipe_files import recipe_names, recipe_of, resolve_recipe, stored_recipe
 
@@ -35,7 +36,18 @@ def test_shipped_recipes_say_what_they_are_for_and_what_they_cost(name: str) -> 
 
 
 def test_the_recipes_of_the_datasets_are_shipped() -> None:
-    assert {"demo", "small", "dfew", "ferv39k", "afew", "mafw", "cremad", "ravdess"} == set(recipe_names())
+    of_networks = {f"dfew-{name}" for name in NETWORKS if name != "lstpnet"}
+    datasets = {"demo", "small", "dfew", "ferv39k", "afew", "mafw", "cremad", "ravdess"}
+    assert datasets | of_networks == set(recipe_names())
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "lstpnet"])
+def test_a_network_that_is_named_brings_its_recipe_of_the_dataset(name: str) -> None:
+    found, reason = recipe_of("dfew", num_clips=9000, has_gpu=True, model=name)
+    assert (found, resolve_recipe(found).recipe.model) == (f"dfew-{name}", name)
+    assert reason.startswith(f"the settings of {name}'s authors on dfew")
+    assert resolve_recipe(found, overrides={"model": name}).recipe == resolve_recipe(found).recipe
+    assert recipe_of("ferv39k", num_clips=9000, has_gpu=True, model=name) == ("ferv39k", "")
 
 
 @pytest.mark.parametrize(
@@ -203,6 +215,20 @@ def test_an_unknown_recipe_lists_the_shipped_ones(name: str) -> None:
         ({"center": 1e-4, "cutmix": 1}, ["center needs one label per clip"]),
         ({"clustered_form": "l2"}, ["clustered_form = 'l2': must be paper, code or ratio"]),
         ({"model": "m:b", "recompute": True}, ["recompute works only with LSTPNet"]),
+        ({"model": "r3d_18", "recompute": True}, ["recompute works only with LSTPNet"]),
+        ({"model": "resnet"}, ["unknown model 'resnet'; known: lstpnet, r3d_18"]),
+        ({"model": "stt"}, ["stt cannot be built: its authors published no code"]),
+        (
+            {"model": "c3d", "size_px": 64, "num_frames": 8, "frame_epochs": 2, "depth": 1, "attention": "eca"},
+            [
+                "num_frames = 8: model c3d takes 16 frames",
+                "size_px = 64: model c3d takes frames of 112 px",
+                "frame_epochs = 2: model c3d takes no single frames",
+                "depth = 1: model c3d takes only width_multiplier",
+                "attention = 'eca': model c3d takes only width_multiplier",
+            ],
+        ),
+        ({"depth": 2}, ["depth = 2: model lstpnet takes only width_multiplier, attention"]),
         (
             {"epochs": 0, "flip": 2, "val": "fold"},
             [
@@ -225,6 +251,34 @@ def test_whole_numbers_pass_for_fractions() -> None:
     recipe = resolve_recipe("demo", overrides={"learning_rate": 1}).recipe
     assert repr(recipe.learning_rate) == "1.0"
     assert recipe.sha256 == resolve_recipe("demo", overrides={"learning_rate": 1.0}).recipe.sha256
+
+
+@pytest.mark.parametrize(
+    ("recipe", "model", "size_px", "frame_epochs"),
+    [
+        ("dfew", "former-dfer", 112, 0),
+        ("dfew", "videomae-b16", 160, 0),
+        ("demo", "videomae-b16", 64, 0),
+        ("demo", "c3d", 112, 0),
+        ("demo", "lstpnet", 64, 12),
+        ("demo", "", 64, 12),
+    ],
+)
+def test_another_network_brings_its_size_and_no_stage_on_frames(
+    recipe: str, model: str, size_px: int, frame_epochs: int
+) -> None:
+    resolved = resolve_recipe(recipe, overrides={"model": model})
+    assert (resolved.recipe.size_px, resolved.recipe.frame_epochs) == (size_px, frame_epochs)
+    assert resolved.recipe.model == (model or "lstpnet")
+    assert ("size_px", f"model {model}") in resolved.origins.items() or size_px == 64
+    asked = resolve_recipe(recipe, overrides={"model": model, "size_px": 112})
+    assert (asked.recipe.size_px, asked.origins["size_px"]) == (112, "command line")
+
+
+def test_the_folder_of_a_run_names_another_network() -> None:
+    assert resolve_recipe("demo", overrides={"model": "r3d_18"}).recipe.label == "demo-r3d_18"
+    assert resolve_recipe("demo", overrides={"model": "m:build"}).recipe.label == "demo"
+    assert resolve_recipe("demo").recipe.label == "demo"
 
 
 OTHER: dict[str, Any] = {
@@ -300,8 +354,17 @@ OTHER: dict[str, Any] = {
     "targets": "votes",
     "resize": "linear",
     "decode": "scaled",
+    "depth": 1,
+    "drop_path": 0.1,
+    "head_scale": 0.001,
 }
-NEEDS: dict[str, dict[str, Any]] = {"refit": {"val": "blocks"}, "warmup_epochs": {"schedule": "cosine"}}
+NEEDS: dict[str, dict[str, Any]] = {
+    "refit": {"val": "blocks"},
+    "warmup_epochs": {"schedule": "cosine"},
+    "depth": {"model": "r3d_18"},
+    "drop_path": {"model": "videomae-b16"},
+    "head_scale": {"model": "videomae-b16"},
+}
 NEEDS |= {"test_crops": {"test_size_px": 72}, "min_learning_rate": {"schedule": "cosine"}}
 NEEDS |= {"warmup_learning_rate": {"schedule": "cosine", "warmup_epochs": 1}}
 """Keys that cannot be changed alone."""

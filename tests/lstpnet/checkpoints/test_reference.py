@@ -42,7 +42,7 @@ def changed(tensor: Tensor, value: float) -> Tensor:
 
 def faults_of(state_dict: Any) -> tuple[str, ...]:
     with pytest.raises(CheckpointError) as caught:
-        load_reference(state_dict)
+        load_reference("lstpnet", state_dict)
     assert "\n" not in str(caught.value)
     assert all(fault in str(caught.value) for fault in caught.value.faults)
     return caught.value.faults
@@ -50,7 +50,7 @@ def faults_of(state_dict: Any) -> tuple[str, ...]:
 
 def test_reading_and_writing_give_back_every_bit(state: dict[str, Tensor]) -> None:
     wrapped = {"epoch": 32, "model_state_dict": {f"module.{name}": tensor for name, tensor in state.items()}}
-    model = load_reference(wrapped)
+    model = load_reference("lstpnet", wrapped)
     assert not model.training
     exported = export_reference(model)
     assert {name: tuple(tensor.shape) for name, tensor in exported.items()} == {
@@ -66,13 +66,13 @@ def test_reading_and_writing_give_back_every_bit(state: dict[str, Tensor]) -> No
 
 def test_loading_leaves_the_random_numbers_alone(state: dict[str, Tensor]) -> None:
     before = torch.get_rng_state()
-    load_reference(state)
+    load_reference("lstpnet", state)
     assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_the_number_of_classes_is_read_from_the_classifier(state: dict[str, Tensor]) -> None:
     state |= {"fc.weight": torch.zeros(3, 512), "fc.bias": torch.arange(3.0)}
-    model = load_reference(state)
+    model = load_reference("lstpnet", state)
     assert model.num_classes == 3
     with torch.no_grad():
         assert model(torch.rand(1, 2, 3, 32, 32)).tolist() == [[0, 1, 2]]
@@ -116,7 +116,7 @@ def test_all_faults_are_named_at_once(state: dict[str, Tensor]) -> None:
 def test_something_else_altogether_is_refused() -> None:
     assert len(faults_of({})) == len(entries()) == 226
     with pytest.raises(CheckpointError, match="a list is not a state dict") as caught:
-        load_reference([])  # type: ignore[arg-type]
+        load_reference("lstpnet", [])  # type: ignore[call-overload]
     assert isinstance(caught.value, DferError)
     assert caught.value.exit_code == 1
 

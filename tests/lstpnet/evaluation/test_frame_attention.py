@@ -81,7 +81,7 @@ def test_who_has_none_says_why() -> None:
     for temporal in ("transformer", "lstm", "gru", "mean"):
         why = why_no_attention(LSTPNet(width_multiplier=small, temporal=temporal), recipe)
         assert why == f"a model with temporal '{temporal}' has no attention over time"
-    assert "not a custom model" in why_no_attention(torch.nn.Linear(1, 1), recipe)
+    assert "not another network" in why_no_attention(torch.nn.Linear(1, 1), recipe)
     strided = replace(recipe, sampler="strided-window-4")
     assert "has 2 views per clip" in why_no_attention(LSTPNet(width_multiplier=small), strided)
 

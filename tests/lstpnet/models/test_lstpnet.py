@@ -18,7 +18,8 @@ from torch import Tensor, nn
 import lstpnet
 from benchmarks.peers.plain_lstpnet import plain_lstpnet
 from dfer_data.errors import UsageError
-from lstpnet.checkpoints.reference import load_reference, reference_name
+from lstpnet.checkpoints.authors_names import AUTHORS_FILES
+from lstpnet.checkpoints.reference import load_reference
 from lstpnet.models.channel_attention import ChannelAttention
 from lstpnet.models.lstformer import LSTformer
 from lstpnet.models.lstpnet import LSTPNet
@@ -40,7 +41,7 @@ def _one_thread() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def filled() -> LSTPNet:
     """Float32, eval mode; tests leave it as it is."""
-    return load_reference(filled_state_dict())
+    return load_reference("lstpnet", filled_state_dict())
 
 
 @contextmanager
@@ -102,14 +103,17 @@ def close(found: Tensor, wanted: object, *, atol: float, what: str) -> None:
 
 def test_the_filled_parameters_are_the_ones_of_the_figures(filled: LSTPNet) -> None:
     wanted = golden()["64"]["train_f64"]["param_l2"]
-    norms = {reference_name(name): parameter.double().norm().item() for name, parameter in filled.named_parameters()}
+    norms = {
+        AUTHORS_FILES["lstpnet"].authors_name(name): parameter.double().norm().item()
+        for name, parameter in filled.named_parameters()
+    }
     assert norms == pytest.approx(wanted, rel=1e-12)
 
 
 @pytest.mark.parametrize(("size_px", "dtype", "atol"), [(224, "f32", 1e-5), (64, "f32", 1e-5), (64, "f64", 1e-11)])
 def test_eval_figures(filled: LSTPNet, size_px: int, dtype: str, atol: float) -> None:
     wanted = golden()[str(size_px)][f"eval_{dtype}"]
-    model = filled if dtype == "f32" else load_reference(filled_state_dict()).double()
+    model = filled if dtype == "f32" else load_reference("lstpnet", filled_state_dict()).double()
     x = clips(size_px).to(DTYPES[dtype])
     with torch.no_grad(), recorded_stages(model) as outputs:
         features = model.features(x)
@@ -124,14 +128,14 @@ def test_eval_figures(filled: LSTPNet, size_px: int, dtype: str, atol: float) ->
 
 
 def test_train_logits_in_float32() -> None:
-    model = load_reference(filled_state_dict()).train()
+    model = load_reference("lstpnet", filled_state_dict()).train()
     with torch.no_grad():
         close(model(clips(64)), golden()["64"]["train_f32"]["logits"], atol=1e-4, what="logits")
 
 
 def test_a_train_step_in_float64() -> None:
     wanted = golden()["64"]["train_f64"]
-    model = load_reference(filled_state_dict()).double().train()
+    model = load_reference("lstpnet", filled_state_dict()).double().train()
     with recorded_stages(model) as outputs:
         features = model.features(clips(64).double())
     outputs["time_mean"] = features
@@ -145,7 +149,7 @@ def test_a_train_step_in_float64() -> None:
     norms = {}
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
-        norms[reference_name(name)] = parameter.grad.norm().item()
+        norms[AUTHORS_FILES["lstpnet"].authors_name(name)] = parameter.grad.norm().item()
     idle = {name for name, norm in wanted["grad_l2"].items() if norm < 1e-9}  # biases before a batch norm
     assert len(idle) == 19
     assert max(norms.pop(name) for name in idle) < 1e-9
@@ -156,7 +160,7 @@ def test_a_train_step_in_float64() -> None:
 
 
 def assert_batch_norms(model: LSTPNet, wanted: Mapping[str, Mapping[str, Any]]) -> None:
-    buffers = {reference_name(name): buffer for name, buffer in model.named_buffers()}
+    buffers = {AUTHORS_FILES["lstpnet"].authors_name(name): buffer for name, buffer in model.named_buffers()}
     counts = {name for name in buffers if name.endswith("num_batches_tracked")}
     assert all(buffers[name] == 1 for name in counts)
     assert buffers.keys() - counts == wanted.keys()
@@ -292,7 +296,7 @@ def test_clips_of_a_batch_do_not_touch_each_other_in_eval_mode() -> None:
         ((16, 3, 32, 32), torch.float32, r"\(16, 3, 32, 32\); expected \(batch, frames, 3"),
         ((1, 3, 16, 32, 32), torch.float32, "expected"),
         ((1, 0, 3, 32, 32), torch.float32, "expected"),
-        ((1, 4, 3, 31, 32), torch.float32, "at least 32 px"),
+        ((1, 4, 3, 31, 32), torch.float32, "32 px or more"),
         ((1, 4, 3, 32, 32), torch.uint8, "uint8; convert to float and divide by 255"),
     ],
 )

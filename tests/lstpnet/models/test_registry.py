@@ -21,7 +21,7 @@ def test_a_model_by_name_gives_logits() -> None:
     ("name", "settings", "words"),
     [
         ("resnet", {}, "unknown model 'resnet'; known: lstpnet"),
-        ("lstpnet", {"width": 2}, "model lstpnet: .*unexpected keyword argument 'width'"),
+        ("lstpnet", {"width": 2}, "model lstpnet has no setting width; it has width_multiplier, attention"),
         ("lstpnet", {"width_multiplier": 0.3}, "model lstpnet: .*multiple of 0.125"),
     ],
 )

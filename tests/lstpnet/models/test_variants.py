@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from lstpnet.models.catalogue import NETWORKS
 from lstpnet.models.channel_attention import CBAM, ECA, SE, ChannelAttention, NoAttention
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.models.network_config import NetworkConfig
 from lstpnet.models.resnet import CHANNEL_ATTENTIONS
-from lstpnet.models.variants import VARIANTS, cost
+from lstpnet.models.variants import VARIANTS, cost, network_cost
 from lstpnet.recipe_files import resolve_recipe
 from tests.workspace import ROOT
 
@@ -53,13 +54,24 @@ def test_the_papers_network_is_the_first_and_what_it_costs_is_counted() -> None:
 def test_the_table_on_the_page_is_counted() -> None:
     shown = {}
     for line in (ROOT / "docs/reference/models.md").read_text(encoding="utf-8").splitlines():
-        if found := re.fullmatch(r"    (\S.*?)  +([\d.]+) M((?: +[\d.]+){3})", line):
+        if found := re.fullmatch(r"    (\S.*?)  +([\d.]+) M((?: +\d+\.\d\d){3})", line):
             shown[found[1]] = (found[2], *found[3].split())
     assert list(shown) == list(VARIANTS)
     for name in ("lstpnet", "attention=cbam", "temporal=gru", "num_layers=3"):
         counted = cost(name, is_timed=False)
         gmac = [f"{counted.gmac[size]:.2f}" for size in (224, 112, 64)]
         assert shown[name] == (f"{counted.num_parameters / 1e6:.2f}", *gmac)
+
+
+def test_the_networks_on_the_page_are_counted() -> None:
+    page = (ROOT / "docs/reference/models.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^    (\S+) +([\d.]+) M +([\d.]+) +(\d+) +(any|even|16)$", page, flags=re.MULTILINE)
+    expected = []
+    for name, facts in NETWORKS.items():
+        counted = network_cost(name)
+        figures = (f"{counted.num_parameters / 1e6:.2f}", f"{counted.gmac[facts.size_px]:.2f}")
+        expected.append((name, *figures, str(facts.size_px), facts.short_frames))
+    assert shown == expected
 
 
 def test_a_clip_is_timed() -> None:

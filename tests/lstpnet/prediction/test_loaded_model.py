@@ -42,6 +42,7 @@ def test_a_video_gives_its_persons(plain: Done, real_videos: dict[str, Path]) ->
 def test_features_of_a_dataset(plain: Done, crops: Path) -> None:
     found = lstpnet.load_model(plain.folder, device="cpu").features(crops, ["00001", "00016"])
     assert found.clip_ids == ("00001",)  # the other has no face
+    assert found.frames is not None
     assert (found.clips.shape, found.frames.shape) == ((1, 64), (1, 16, 64))
 
 

@@ -1,0 +1,91 @@
+"""ClipNetwork: what every network of the registry offers to training, evaluation and export."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dfer_data.errors import UsageError
+from lstpnet.models.catalogue import input_faults
+
+
+class ClipNetwork(nn.Module):
+    """A network that maps clips (B, T, 3, H, W) to logits (B, num_classes).
+
+    A subclass computes `features` and `classify`. `name` is its key in the catalogue, which declares the clips that it
+    takes; `settings` are the arguments that it was built with.
+    """
+
+    has_frame_features = False
+    """Whether it computes a vector per frame on the way, with `frame_features` and `features_of_frames`."""
+
+    def __init__(self, name: str, num_classes: int, settings: Mapping[str, Any]) -> None:
+        super().__init__()
+        if num_classes < 1:
+            raise UsageError(f"num_classes is {num_classes}; it must be at least 1")
+        self.name, self.num_classes, self.settings = name, num_classes, dict(settings)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the logits of clips.
+
+        Args:
+            x: (B, T, 3, H, W) float RGB, of a size and a number of frames that the network takes.
+
+        Returns:
+            (B, num_classes) float.
+
+        Raises:
+            ValueError: `x` has a different shape, or is not floating-point.
+        """
+        self.check_clips(x)
+        return self.logits(x)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Return the same as `forward` without checking the shape of `x`, because an exported graph cannot check it."""
+        return self.classify(self.pooled(x))
+
+    def features(self, x: Tensor) -> Tensor:
+        """Return the input of the classifier, (B, D) float; `x` as in `forward`."""
+        self.check_clips(x)
+        return self.pooled(x)
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """Return the features of clips without checking their shape."""
+        raise NotImplementedError
+
+    def classify(self, features: Tensor) -> Tensor:
+        """Return the logits (B, num_classes) of `features` (B, D)."""
+        raise NotImplementedError
+
+    def frame_features(self, x: Tensor) -> Tensor:
+        """Return the vector of each frame, (B, T, D) float; `x` as in `forward`."""
+        raise NotImplementedError
+
+    def features_of_frames(self, vectors: Tensor) -> Tensor:
+        """Return the features (B, D) of `frame_features` (B, T, D)."""
+        raise NotImplementedError
+
+    def check_clips(self, x: Tensor) -> None:
+        """Reject input that would give meaningless output, or fail later with an unclear error."""
+        if x.ndim != 5 or x.shape[2] != 3 or 0 in x.shape:
+            raise ValueError(f"clips have shape {tuple(x.shape)}; expected (batch, frames, 3, height, width)")
+        if faults := list(input_faults(self.name, num_frames=x.shape[1], sizes_px=x.shape[3:])):
+            raise ValueError(f"clips have shape {tuple(x.shape)}: {'; '.join(dict.fromkeys(faults))}")
+        if not x.is_floating_point():
+            raise ValueError(f"clips are {x.dtype}; convert to float and divide by 255")
+
+
+def scaled(channels: int, width_multiplier: float) -> int:
+    """Return a number of channels times `width_multiplier`, at least 1."""
+    return max(1, round(channels * width_multiplier))
+
+
+def channels_before_time(x: Tensor) -> Tensor:
+    """Return clips (B, T, 3, H, W) as (B, 3, T, H, W) in the memory order that 3-D convolutions compute fastest.
+
+    Stored clips have that order already, so that nothing is copied.
+    """
+    return x.transpose(1, 2).contiguous(memory_format=torch.channels_last_3d)

@@ -1,0 +1,104 @@
+"""What all networks of the registry have in common: logits, features, gradients, refusals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import lstpnet
+from dfer_data.errors import UsageError
+from lstpnet.models.catalogue import NETWORKS, UNPUBLISHED
+from lstpnet.models.clip_network import ClipNetwork
+from lstpnet.models.videomae import ViTBlock
+
+NARROW: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
+    "lstpnet": ({"width_multiplier": 0.125}, (4, 32)),
+    "r3d_18": ({"width_multiplier": 0.125, "depth": 1}, (4, 32)),
+    "r2plus1d_18": ({"width_multiplier": 0.125, "depth": 1}, (4, 32)),
+    "mc3_18": ({"width_multiplier": 0.125, "depth": 1}, (4, 32)),
+    "hara-r3d18": ({"width_multiplier": 0.125, "depth": 1}, (16, 32)),
+    "c3d": ({"width_multiplier": 0.0625}, (16, 112)),
+    "former-dfer": ({"width_multiplier": 0.125, "depth": 1}, (16, 64)),
+    "videomae-b16": ({"width_multiplier": 0.125, "depth": 2, "drop_path": 0.1, "head_scale": 0.5}, (4, 32)),
+}
+"""Name -> narrow settings, and frames and size of small clips."""
+
+
+def narrow(name: str, num_classes: int = 7) -> tuple[ClipNetwork, torch.Tensor]:
+    settings, (num_frames, size_px) = NARROW[name]
+    torch.manual_seed(0)
+    return lstpnet.build_model(name, num_classes, **settings), torch.rand(3, num_frames, 3, size_px, size_px)
+
+
+def test_every_network_is_tested_here() -> None:
+    assert set(NARROW) == set(NETWORKS)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_clips_become_logits_and_features(name: str) -> None:
+    model, clips = narrow(name, 5)
+    model.eval()
+    with torch.no_grad():
+        logits, features = model(clips), model.features(clips)
+        assert logits.shape == (3, 5)
+        assert torch.equal(model.classify(features), logits)
+        torch.testing.assert_close(model(clips[1:2]), logits[1:2], rtol=1e-4, atol=1e-5)
+        if model.has_frame_features:
+            vectors = model.frame_features(clips)
+            assert vectors.shape[:2] == clips.shape[:2]
+            torch.testing.assert_close(model.features_of_frames(vectors), features)
+    assert (model.name, model.num_classes) == (name, 5)
+
+
+@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "lstpnet"])
+def test_a_gradient_reaches_every_parameter_and_is_that_of_float64(name: str) -> None:
+    gradients = []
+    for dtype in (torch.float32, torch.float64):
+        model, clips = narrow(name)
+        for module in model.modules():
+            if isinstance(module, ViTBlock):
+                module.drop_path = 0.0
+        model.to(dtype).train(name != "c3d")  # whose dropout draws other places in each dtype
+        torch.nn.functional.cross_entropy(model(clips.to(dtype)), torch.tensor([0, 3, 6])).backward()
+        gradients.append({key: parameter.grad for key, parameter in model.named_parameters()})
+    for key, gradient in gradients[1].items():
+        single = gradients[0][key]
+        assert gradient is not None, key
+        assert single is not None, key
+        if "conv" in key and key.endswith(".bias"):  # before a batch norm, which subtracts it again: rounding
+            continue
+        assert gradient.abs().max() > 0, key
+        error = (single.double() - gradient).norm() / gradient.norm()
+        assert error < 2e-3, (key, error)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "words"),
+    [
+        ("c3d", (1, 16, 3, 64, 64), "size_px = 64: model c3d takes frames of 112 px"),
+        ("c3d", (1, 8, 3, 112, 112), "num_frames = 8: model c3d takes 16 frames"),
+        ("former-dfer", (1, 16, 3, 128, 112), "size_px = 128: model former-dfer takes frames of 32 to 112 px"),
+        ("videomae-b16", (1, 3, 3, 32, 32), "num_frames = 3: model videomae-b16 takes an even number of frames"),
+        ("videomae-b16", (1, 4, 3, 32, 40), "size_px = 40: model videomae-b16 takes frames of a multiple of 16 px"),
+        ("r3d_18", (1, 4, 3, 16, 16), "size_px = 16: model r3d_18 takes frames of 32 px or more"),
+        ("r3d_18", (1, 3, 4, 32, 32), r"expected \(batch, frames, 3, height, width\)"),
+    ],
+)
+def test_clips_that_a_network_does_not_take_are_refused(name: str, shape: tuple[int, ...], words: str) -> None:
+    model, _ = narrow(name)
+    with pytest.raises(ValueError, match=words):
+        model(torch.zeros(shape))
+
+
+def test_pixels_in_bytes_are_refused() -> None:
+    model, clips = narrow("r3d_18")
+    with pytest.raises(ValueError, match=r"clips are torch\.uint8; convert to float"):
+        model(clips.to(torch.uint8))
+
+
+@pytest.mark.parametrize("name", UNPUBLISHED)
+def test_a_network_without_public_code_is_named_and_not_built(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be built: its authors published no code"):
+        lstpnet.build_model(name)

@@ -1,0 +1,116 @@
+"""The networks against the figures of their authors' code; tests/golden/networks/ and network_fill.py."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import lstpnet
+from lstpnet.models.clip_network import ClipNetwork
+from tests.golden.network_fill import FILES, authors_tensors, figures, input_clips
+
+DIGITS = 2e-9
+"""The figures of stages have ten digits."""
+FORMER_STAGES = {
+    "s_former": "spatial",
+    "s_former.spatial_transformer": "spatial.transformer.0",
+    "t_former": "temporal",
+    "t_former.spatial_transformer.layers.0.1": "temporal.transformer.0",
+}
+SMALL = [(name, case) for name in FILES for case, facts in figures(name)["cases"].items() if "f32_maxdiff" in facts]
+LARGE = [(name, case) for name in FILES for case in figures(name)["cases"] if (name, case) not in SMALL]
+
+
+def golden_network(name: str, case: str) -> ClipNetwork:
+    return lstpnet.load_reference(name.split()[0], authors_tensors(name, case))
+
+
+def logits_and_stages(model: ClipNetwork, clips: Tensor, names: list[str]) -> tuple[Tensor, dict[str, dict[str, Any]]]:
+    """The logits, and the figures of the modules' outputs that have one of the authors' names."""
+    stages: dict[str, dict[str, Any]] = {}
+
+    def figure(name: str) -> Any:
+        def keep(module: nn.Module, inputs: object, out: Tensor) -> None:
+            flat = out.double().flatten()
+            stages[name] = {
+                "shape": list(out.shape),
+                "mean": flat.mean().item(),
+                "std": flat.std(correction=0).item(),
+                "absmax": flat.abs().max().item(),
+                "sum": flat.sum().item(),
+                "first8": flat[:8].tolist(),
+            }
+
+        return keep
+
+    modules = dict(model.named_modules())
+    for name in names:
+        ours = FORMER_STAGES.get(name, name.replace("s_former.", "spatial."))
+        if ours in modules:
+            modules[ours].register_forward_hook(figure(name))
+    with torch.no_grad():
+        return model(clips), stages
+
+
+def check_stages(found: dict[str, dict[str, Any]], expected: dict[str, dict[str, Any]], *, rtol: float) -> None:
+    assert len(found) >= min(4, len(expected))
+    for name, stage in found.items():
+        golden = expected[name]
+        assert stage["shape"] == golden["shape"], name
+        scale = golden["absmax"]
+        for key in ("mean", "std", "absmax"):
+            assert math.isclose(stage[key], golden[key], rel_tol=rtol, abs_tol=rtol * scale), (name, key)
+        assert abs(stage["sum"] - golden["sum"]) <= rtol * scale * math.prod(golden["shape"]), name
+        np.testing.assert_allclose(stage["first8"], golden["first8"], rtol=0, atol=rtol * scale, err_msg=name)
+
+
+@pytest.mark.parametrize(("name", "case"), SMALL)
+def test_logits_and_stages_are_the_authors(name: str, case: str) -> None:
+    golden = figures(name)["cases"][case]
+    expected = torch.tensor(golden["logits"], dtype=torch.float64)
+    model = golden_network(name, case)
+    clips = input_clips(name, case)
+    with torch.no_grad():
+        torch.testing.assert_close(model(clips).double(), expected, rtol=0, atol=1e-5)
+    logits, stages = logits_and_stages(model.double(), clips.double(), list(golden["stages"]))
+    torch.testing.assert_close(logits, expected, rtol=0, atol=1e-10)
+    check_stages(stages, golden["stages"], rtol=DIGITS)
+
+
+@pytest.mark.parametrize(("name", "case"), [item for item in SMALL if item[1] in ("32", "64")])
+def test_time_colour_and_side_move_the_logits_as_the_authors(name: str, case: str) -> None:
+    golden = figures(name)["cases"][case]
+    model, clips = golden_network(name, case), input_clips(name, case)
+    changed = {"time_reversed": clips.flip(1), "channels_bgr": clips.flip(2), "mirrored": clips.flip(4)}
+    with torch.no_grad():
+        logits = model(clips)
+        moves = {key: (model(x) - logits).abs().max().item() for key, x in changed.items()}
+    assert moves == pytest.approx(golden["moves"], abs=1e-4, rel=1e-2)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize(("name", "case"), LARGE)
+def test_logits_at_full_size_are_the_authors(name: str, case: str) -> None:
+    golden = figures(name)["cases"][case]
+    logits, stages = logits_and_stages(golden_network(name, case), input_clips(name, case), list(golden["stages"]))
+    torch.testing.assert_close(logits, torch.tensor(golden["logits"]), rtol=0, atol=2e-5)
+    check_stages(stages, golden["stages"], rtol=2e-5)
+
+
+@pytest.mark.parametrize(("name", "case"), SMALL + LARGE)
+def test_multiply_adds_are_the_authors(name: str, case: str) -> None:
+    document = figures(name)
+    depth = {"depth": int(case.removeprefix("depth").partition("_")[0])} if case.startswith("depth") else {}
+    with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
+        model = lstpnet.build_model(name.split()[0], 7, **depth).eval()
+        model(input_clips(name, case)[:1].to("meta"))
+    counted = counter.get_total_flops() / 2e9
+    assert counted == pytest.approx(document["cases"][case]["gmacs_per_clip"], rel=5e-5)
+    if not depth:
+        assert sum(parameter.numel() for parameter in model.parameters()) == document["params"]
