@@ -19,6 +19,8 @@ def test_each_recipe_is_listed_with_its_first_line(capsys: Capture) -> None:
         "cremad",
         "demo",
         "dfew",
+        *(f"dfew-{name}" for name in ("c3d", "former-dfer", "hara-r3d18", "mc3_18", "r2plus1d_18", "r3d_18")),
+        "dfew-videomae-b16",
         "ferv39k",
         "mafw",
         "ravdess",
@@ -44,7 +46,6 @@ def test_show_prints_the_file_or_every_setting(capsys: Capture) -> None:
 
 def test_an_unknown_recipe(capsys: Capture) -> None:
     assert main(["recipes", "show", "casme"]) == 2
-    assert (
-        "unknown recipe 'casme'; shipped: afew, cremad, demo, dfew, ferv39k, mafw, ravdess, small"
-        in capsys.readouterr().err
-    )
+    error = capsys.readouterr().err
+    assert "unknown recipe 'casme'; shipped: afew, cremad, demo, dfew, dfew-c3d" in error
+    assert "ferv39k, mafw, ravdess, small, or a path" in error
