@@ -163,12 +163,18 @@ def _write_features(out: Path, vectors: Features) -> None:
 
     with atomic_file(out) as file:
         if out.suffix == ".npz":
-            names = ("clip_ids", "labels", "clips", *(["frames"] if vectors.frames is not None else []))
+            names = (
+                "clip_ids",
+                "labels",
+                "clips",
+                "frame_numbers",
+                *(["frames"] if vectors.frames is not None else []),
+            )
             np.savez(file, **{name: getattr(vectors, name) for name in names})
         else:
             columns = {"clip_id": vectors.clip_ids, "label": vectors.labels, "clip": list(vectors.clips)}
             of_frames = {} if vectors.frames is None else {"frames": [list(frames) for frames in vectors.frames]}
-            table = pd.DataFrame(columns | of_frames)
+            table = pd.DataFrame(columns | of_frames | {"frame_numbers": vectors.frame_numbers.tolist()})
             file.write(table.to_parquet(None, index=False))
 
 

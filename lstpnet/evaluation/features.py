@@ -32,6 +32,8 @@ class Features:
     """(N, D): input of the classifier."""
     frames: npt.NDArray[np.float32] | None
     """(N, T, D): the backbone's vector of each test frame; None for a network that has none, such as a 3-D one."""
+    frame_numbers: npt.NDArray[np.int32]
+    """(N, T): number of each test frame among the stored frames of its clip, from 0."""
 
 
 def features_of(
@@ -73,4 +75,5 @@ def features_of(
             on_progress(sum(map(len, clips)), len(dataset.clip_ids))
     labels = tuple(data.class_names[number] for number in dataset.labels)
     frame_vectors = np.concatenate(frames) if frames else None
-    return Features(dataset.clip_ids, labels, np.concatenate(clips), frame_vectors)
+    numbers = np.stack([dataset.frame_indices(index)[0] for index in range(len(dataset.clip_ids))])
+    return Features(dataset.clip_ids, labels, np.concatenate(clips), frame_vectors, numbers.astype(np.int32))

@@ -179,11 +179,14 @@ def test_features_lead_to_the_runs_logits(
     if suffix == "npz":
         with np.load(out) as found:
             ids, clips, frames = found["clip_ids"].tolist(), found["clips"], found["frames"]
+            numbers = found["frame_numbers"].tolist()
     else:
         table = pd.read_parquet(out)
         ids, clips = table["clip_id"].tolist(), np.stack(table["clip"].tolist())
         frames = np.stack([np.stack(one) for one in table["frames"]])
+        numbers = [list(row) for row in table["frame_numbers"]]
     assert frames.shape == (13, 16, 64)
+    assert numbers == [open_dataset(crops).test_frames(clip_id) for clip_id in ids]
     assert f"{MISSING[0]:05d}" not in ids
     model = load_trained(plain.folder).model
     assert isinstance(model, LSTPNet)

@@ -64,7 +64,8 @@ def person() -> Person:
 
 def features() -> Features:
     clip_ids = tuple(f"clip-{number}" for number in range(50))
-    return Features(clip_ids, ("dark",) * 50, np.zeros((50, 8), np.float32), np.zeros((50, 16, 8), np.float32))
+    vectors, numbers = np.zeros((50, 16, 8), np.float32), np.zeros((50, 16), np.int32)
+    return Features(clip_ids, ("dark",) * 50, np.zeros((50, 8), np.float32), vectors, numbers)
 
 
 def predict_csv(path: Path) -> None:
