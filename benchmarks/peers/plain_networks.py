@@ -8,6 +8,7 @@ the same names, so that one state dict fits both.
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable
 
 import torch
@@ -33,9 +34,11 @@ def plain_network(network: ClipNetwork) -> nn.Module:
         for kind, forward in _FORWARDS.items():
             if type(module) is kind:
                 module.forward = forward.__get__(module)
-    if isinstance(plain, VideoMAE):
-        plain.positions = None  # type: ignore[assignment]
     return plain
+
+
+_positions = functools.cache(sine_positions)
+"""The authors' code has a table."""
 
 
 def _video_block(self: VideoBlock, x: Tensor) -> Tensor:
@@ -109,10 +112,7 @@ def _joint_attention(self: JointAttention, x: Tensor) -> Tensor:
 
 def _videomae(self: VideoMAE, x: Tensor) -> Tensor:
     x = self.patch_embed(x.transpose(1, 2).contiguous())
-    if self.positions is None:
-        self.positions = sine_positions(x.shape[1], x.shape[2])  # the authors' code has a table
-    assert isinstance(self.positions, Tensor)
-    x = x + self.positions
+    x = x + _positions(x.shape[1], x.shape[2])
     for block in self.blocks:
         x = block(x)
     return self.classify(self.fc_norm(x.mean(1)))

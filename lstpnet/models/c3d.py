@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lstpnet.models.clip_network import ClipNetwork, channels_before_time, scaled
+from lstpnet.models.clip_network import ClipNetwork, channels_before_time, exact_gradients, scaled
 
 _LAYERS = (
     *(("1", 64), ("2", 128), ("3a", 256), ("3b", 256)),
@@ -56,12 +56,13 @@ class C3D(ClipNetwork):
 
     def pooled(self, x: Tensor) -> Tensor:
         """Return the second hidden layer, (B, 4096) at full width, of clips (B, 16, 3, 112, 112)."""
-        x = channels_before_time(x)
-        x = self.pool1(self._convolved(x, "1"))  # (B, 64, 16, 56, 56)
-        x = self.pool2(self._convolved(x, "2"))  # (B, 128, 8, 28, 28)
-        x = self.pool3(self._convolved(x, "3a", "3b"))  # (B, 256, 4, 14, 14)
-        x = self.pool4(self._convolved(x, "4a", "4b"))  # (B, 512, 2, 7, 7)
-        x = self.pool5(self._convolved(x, "5a", "5b"))  # (B, 512, 1, 4, 4)
+        with exact_gradients(x):
+            x = channels_before_time(x)
+            x = self.pool1(self._convolved(x, "1"))  # (B, 64, 16, 56, 56)
+            x = self.pool2(self._convolved(x, "2"))  # (B, 128, 8, 28, 28)
+            x = self.pool3(self._convolved(x, "3a", "3b"))  # (B, 256, 4, 14, 14)
+            x = self.pool4(self._convolved(x, "4a", "4b"))  # (B, 512, 2, 7, 7)
+            x = self.pool5(self._convolved(x, "5a", "5b"))  # (B, 512, 1, 4, 4)
         x = self._dropped(self.fc6(x.contiguous().flatten(1)))
         return self._dropped(self.fc7(x))
 

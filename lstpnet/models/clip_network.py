@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -81,6 +82,17 @@ class ClipNetwork(nn.Module):
 def scaled(channels: int, width_multiplier: float) -> int:
     """Return a number of channels times `width_multiplier`, at least 1."""
     return max(1, round(channels * width_multiplier))
+
+
+def exact_gradients(x: Tensor) -> contextlib.AbstractContextManager[object]:
+    """Return a context in which a CPU computes 3-D convolutions in float32 when gradients are wanted.
+
+    Under bf16 autocast, oneDNN's gradients of their weights hold garbage, infinity and NaN where the maps have 2 frames
+    of a few pixels (torch 2.13, x86 with AMX). The forward pass alone is right.
+    """
+    if x.device.type == "cpu" and torch.is_grad_enabled():
+        return torch.autocast("cpu", enabled=False)
+    return contextlib.nullcontext()
 
 
 def channels_before_time(x: Tensor) -> Tensor:

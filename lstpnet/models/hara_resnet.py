@@ -12,7 +12,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lstpnet.models.clip_network import ClipNetwork, channels_before_time, scaled
+from lstpnet.models.clip_network import ClipNetwork, channels_before_time, exact_gradients, scaled
 from lstpnet.models.pointwise import Pointwise3d
 
 _DEPTH = 2
@@ -72,10 +72,11 @@ class HaraResNet18(ClipNetwork):
 
     def pooled(self, x: Tensor) -> Tensor:
         """Return the means of the last maps, (B, 512) at full width, of clips (B, T, 3, H, W)."""
-        x = F.relu_(self.bn1(self.conv1(channels_before_time(x))))  # (B, 64, T, H/2, W/2)
-        x = self.maxpool(x)  # (B, 64, T/2, H/4, W/4)
-        for number in (1, 2, 3, 4):
-            x = self.get_submodule(f"layer{number}")(x)  # (B, 512, T/16, H/32, W/32) after the last
+        with exact_gradients(x):
+            x = F.relu_(self.bn1(self.conv1(channels_before_time(x))))  # (B, 64, T, H/2, W/2)
+            x = self.maxpool(x)  # (B, 64, T/2, H/4, W/4)
+            for number in (1, 2, 3, 4):
+                x = self.get_submodule(f"layer{number}")(x)  # (B, 512, T/16, H/32, W/32) after the last
         return x.mean(dim=(2, 3, 4))
 
     def classify(self, features: Tensor) -> Tensor:

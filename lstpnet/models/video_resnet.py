@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lstpnet.models.clip_network import ClipNetwork, channels_before_time, scaled
+from lstpnet.models.clip_network import ClipNetwork, channels_before_time, exact_gradients, scaled
 from lstpnet.models.pointwise import Pointwise3d
 
 _STEM_MID = 45
@@ -114,9 +114,10 @@ class VideoResNet(ClipNetwork):
 
     def pooled(self, x: Tensor) -> Tensor:
         """Return the means of the last maps, (B, 512) at full width, of clips (B, T, 3, H, W)."""
-        x = self.stem(channels_before_time(x))  # (B, 64, T, H/2, W/2)
-        for number in (1, 2, 3, 4):
-            x = self.get_submodule(f"layer{number}")(x)  # (B, 512, T/8, H/16, W/16) after the last
+        with exact_gradients(x):
+            x = self.stem(channels_before_time(x))  # (B, 64, T, H/2, W/2)
+            for number in (1, 2, 3, 4):
+                x = self.get_submodule(f"layer{number}")(x)  # (B, 512, T/8, H/16, W/16) after the last
         return x.mean(dim=(2, 3, 4))
 
     def classify(self, features: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lstpnet.models.clip_network import ClipNetwork, scaled
+from lstpnet.models.clip_network import ClipNetwork, exact_gradients, scaled
 
 _DIM, _HEAD_DIM, _DEPTH = 768, 64, 12
 _TUBE = (2, 16, 16)
@@ -32,7 +32,8 @@ class TubeEmbedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, 3, T, H, W) to (B, N, D)."""
-        out: Tensor = self.proj(x)  # (B, D, T/2, H/16, W/16)
+        with exact_gradients(x):
+            out: Tensor = self.proj(x)  # (B, D, T/2, H/16, W/16)
         return out.flatten(2).transpose(1, 2)
 
 

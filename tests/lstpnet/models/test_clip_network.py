@@ -74,6 +74,23 @@ def test_a_gradient_reaches_every_parameter_and_is_that_of_float64(name: str) ->
         assert error < 2e-3, (key, error)
 
 
+@pytest.mark.parametrize("name", ["r3d_18", "r2plus1d_18", "hara-r3d18", "videomae-b16"])
+def test_gradients_under_bf16_are_near_those_of_float32(name: str) -> None:
+    gradients = []
+    for is_bf16 in (False, True):
+        torch.manual_seed(0)
+        model = lstpnet.build_model(name, 7, width_multiplier=0.125, depth=2).train()
+        with torch.autocast("cpu", torch.bfloat16, enabled=is_bf16):
+            logits = model(torch.rand(4, 16, 3, 64, 64))
+        torch.nn.functional.cross_entropy(logits.float(), torch.arange(4)).backward()
+        gradients.append({key: parameter.grad for key, parameter in model.named_parameters()})
+    for key, gradient in gradients[0].items():
+        rounded = gradients[1][key]
+        assert gradient is not None, key
+        assert rounded is not None, key
+        assert (rounded - gradient).norm() <= 0.1 * gradient.norm(), key
+
+
 @pytest.mark.parametrize(
     ("name", "shape", "words"),
     [
