@@ -13,8 +13,6 @@ DEFAULT_MODEL = "lstpnet"
 NUM_FRAMES = 16
 """Frames of a clip in the published experiments."""
 MIN_SIDE_PX = 32
-_UNCHANGED: tuple[float, float, float] = (0.0, 0.0, 0.0)
-_UNSCALED: tuple[float, float, float] = (1.0, 1.0, 1.0)
 _WIDTH_AND_DEPTH = ("width_multiplier", "depth")
 _LSTPNET_SETTINGS = (
     *("width_multiplier", "attention", "temporal", "num_layers", "num_heads", "hidden_multiplier"),
@@ -46,10 +44,8 @@ class NetworkFacts:
     """Largest side of a frame; 0: any."""
     size_step: int = 1
     """The side of a frame is a multiple of this."""
-    mean: tuple[float, float, float] = _UNCHANGED
-    """Of the normalisation in the published experiments, RGB of pixels in 0..1."""
-    deviation: tuple[float, float, float] = _UNSCALED
-    """Of that normalisation; 1 with mean 0: pixels in 0..1 as they are."""
+    input_norm: str = ""
+    """Setting `input_norm` with which the published start weights were trained; empty: without a mean and deviation."""
     settings: tuple[str, ...] = _WIDTH_AND_DEPTH
     """Settings of network_config.py that it takes."""
     start_weights: str = ""
@@ -86,8 +82,6 @@ class NetworkFacts:
         return is_in_range and size_px % self.size_step == 0
 
 
-KINETICS_MEAN, KINETICS_DEVIATION = (0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)
-IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _TORCHVISION = "torchvision 0.28"
 _KINETICS_400 = "torchvision's on Kinetics-400; no licence stated"
 _R2PLUS1D = "Tran et al., A Closer Look at Spatiotemporal Convolutions for Action Recognition, CVPR 2018"
@@ -101,8 +95,7 @@ def _torchvision(name: str, title: str) -> NetworkFacts:
         source=_TORCHVISION,
         licence="BSD-3-Clause",
         size_px=112,
-        mean=KINETICS_MEAN,
-        deviation=KINETICS_DEVIATION,
+        input_norm="kinetics",
         start_weights=_KINETICS_400,
     )
 
@@ -161,8 +154,7 @@ _FACTS = (
         size_px=160,
         frame_step=2,
         size_step=16,
-        mean=IMAGENET_MEAN,
-        deviation=IMAGENET_DEVIATION,
+        input_norm="imagenet",
         settings=(*_WIDTH_AND_DEPTH, "drop_path", "head_scale"),
         start_weights="VideoMAE's; CC BY-NC 4.0, not for commercial use",
     ),

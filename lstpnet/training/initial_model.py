@@ -20,12 +20,13 @@ from lstpnet.checkpoints.custom_model import build_own, check_own
 from lstpnet.checkpoints.start_weights import fill_from, licence_words
 from lstpnet.device import autocast_dtype, readable_out_of_memory, reproducible
 from lstpnet.evaluation.clip_logits import CONTROLS
-from lstpnet.models.catalogue import is_custom
+from lstpnet.models.catalogue import NETWORKS, is_custom
 from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.models.network_config import settings_for
 from lstpnet.models.registry import build_model
 from lstpnet.recipe import Recipe
+from lstpnet.runs import listed_facts
 from lstpnet.training.classifier_input import check_losses
 from lstpnet.training.experiment import Experiment
 
@@ -63,8 +64,16 @@ def initial_model(experiment: Experiment, *, init: Path | None, content: bytes |
         return model, ""
     if init is None:
         return model, ""
-    words = [fill_from(model, init, content).words, licence_words(model, init)]
+    words = [fill_from(model, init, content).words, licence_words(model, init), _norm_words(model, recipe, init)]
     return model, "; ".join(filter(None, words))
+
+
+def _norm_words(model: ClipNetwork, recipe: Recipe, init: Path) -> str:
+    """Return a note if the published start weights saw other pixel values; the authors of M3DFEL chose that."""
+    norm = NETWORKS[model.name].input_norm
+    if norm in ("", recipe.input_norm) or listed_facts(init) is not None:
+        return ""
+    return f"note: those weights saw pixels by input_norm = {norm!r}, the recipe has {recipe.input_norm!r}"
 
 
 def _first_clips(experiment: Experiment, sampling: Sampling) -> torch.Tensor:
