@@ -24,6 +24,8 @@ FORMER_STAGES = {
     "t_former.spatial_transformer.layers.0.1": "temporal.transformer.0",
 }
 SMALL = [(name, case) for name in FILES for case, facts in figures(name)["cases"].items() if "f32_maxdiff" in facts]
+SLOW = [("former-dfer", "112"), ("videomae-b16 at 224", "depth2_224")]
+"""Cases of seconds, of networks that another case covers."""
 LARGE = [(name, case) for name in FILES for case in figures(name)["cases"] if (name, case) not in SMALL]
 
 
@@ -70,7 +72,10 @@ def check_stages(found: dict[str, dict[str, Any]], expected: dict[str, dict[str,
         np.testing.assert_allclose(stage["first8"], golden["first8"], rtol=0, atol=rtol * scale, err_msg=name)
 
 
-@pytest.mark.parametrize(("name", "case"), SMALL)
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [pytest.param(*item, marks=pytest.mark.soak) if item in SLOW else item for item in SMALL],
+)
 def test_logits_and_stages_are_the_authors(name: str, case: str) -> None:
     golden = figures(name)["cases"][case]
     expected = torch.tensor(golden["logits"], dtype=torch.float64)
