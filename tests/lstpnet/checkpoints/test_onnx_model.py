@@ -12,7 +12,7 @@ import torch
 from dfer_cli.main import main
 from dfer_data import open_dataset
 from dfer_data.errors import CorruptDataError, UsageError
-from lstpnet.checkpoints.open_model import open_model
+from lstpnet.checkpoints.open_model import open_model, with_changes
 from lstpnet.evaluation import cross_dataset
 from lstpnet.evaluation.cross_dataset import evaluate_on
 from lstpnet.run_files import with_own_sha256
@@ -23,7 +23,7 @@ from tests.lstpnet.conftest import Done, quick, train
 @pytest.fixture(scope="module")
 def trained(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     """A finished run of a size that can be exported."""
-    changed = quick(frame_epochs=0, epochs=1, size_px=40)
+    changed = quick(frame_epochs=0, epochs=1, size_px=40, test_size_px=48, test_crops=2, input_norm="imagenet")
     return train(make_experiment(crops, changed, fold=3, seed=0), tmp_path_factory.mktemp("trained"))
 
 
@@ -45,6 +45,14 @@ def test_an_exported_model_says_what_the_run_says(trained: Done, exported: Path,
     assert graph.predictions == run.predictions
     np.testing.assert_allclose(graph.logits, run.logits, atol=2e-2)  # the run's may be computed in bf16
     assert graph.scores.war == run.scores.war
+    facts = json.loads(exported.with_suffix(".json").read_text())
+    assert (facts["test_size_px"], facts["test_crops"]) == (48, 2)
+    assert facts["input"].endswith("minus [0.485, 0.456, 0.406], divided by [0.229, 0.224, 0.225]")
+
+
+def test_test_crops_may_be_changed_after_training(trained: Done) -> None:
+    opened = with_changes(open_model(trained.folder), {"test_size_px": 0, "test_crops": 1})
+    assert (opened.recipe.test_size_px, opened.recipe.test_crops) == (0, 1)
 
 
 def test_an_exported_model_knows_that_it_was_trained_on_rendered_heads(exported: Path, tmp_path: Path) -> None:
