@@ -20,6 +20,7 @@ from dfer_data.extras import install_command
 from dfer_data.frame_sampling import CLIP_FRAMES
 from dfer_data.settings import with_absent
 from dfer_data.storage.files import atomic_file
+from lstpnet.models.channel_norms import CHANNEL_NORMS
 from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.models.resnet import BasicBlock
@@ -148,6 +149,15 @@ def _name_axes(proto: Any, names: Sequence[str]) -> None:
                 axis.dim_param = readable[axis.dim_param]
 
 
+def _pixel_words(norm: str) -> str:
+    """Return what the pixels of a clip are, by the recipe's `input_norm`."""
+    words = "RGB divided by 255"
+    if norm in CHANNEL_NORMS:
+        means, deviations = CHANNEL_NORMS[norm]
+        return f"{words}; minus {list(means)}, divided by {list(deviations)}"
+    return words + ("; each frame to mean 0 and deviation 1" if norm == "per-frame" else "")
+
+
 def description(
     model: ClipNetwork,
     path: Path,
@@ -177,8 +187,9 @@ def description(
         "reference_fps": settings["reference_fps"],
         "resize": settings["resize"],
         "decode": settings["decode"],
-        "input": "clips: (batch, frames, 3, height, width) float32, RGB divided by 255"
-        + ("; each frame to mean 0 and deviation 1" if recipe["input_norm"] == "per-frame" else ""),
+        "test_size_px": settings["test_size_px"],
+        "test_crops": settings["test_crops"],
+        "input": f"clips: (batch, frames, 3, height, width) float32, {_pixel_words(recipe['input_norm'])}",
         "input_norm": recipe["input_norm"],
         "output": "logits: (batch, classes) float32, in the order of class_names",
         "protocol": protocol,

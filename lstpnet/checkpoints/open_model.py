@@ -35,7 +35,7 @@ AUTHORS_CLASSES: Mapping[str, tuple[str, ...]] = {
 
 CHANGEABLE = (
     *("num_frames", "sampler", "sample_by", "reference_fps", "short", "min_frames"),
-    *("resize", "decode", "batch_size", "precision"),
+    *("test_size_px", "test_crops", "resize", "decode", "batch_size", "precision"),
 )
 """Settings of a recipe that may differ between training and testing."""
 

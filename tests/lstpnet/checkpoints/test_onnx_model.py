@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ import numpy as np
 import pytest
 import torch
 
+import lstpnet
 from dfer_data import open_dataset
 from dfer_data.errors import CorruptDataError, UsageError
-from lstpnet.checkpoints.open_model import open_model
+from lstpnet.checkpoints.export import description
+from lstpnet.checkpoints.open_model import open_model, with_changes
 from lstpnet.evaluation import cross_dataset
 from lstpnet.evaluation.cross_dataset import evaluate_on
 from lstpnet.run_files import with_own_sha256
+from tests.lstpnet.conftest import quick
 
 
 @pytest.fixture
@@ -33,6 +37,20 @@ def test_an_exported_model_says_what_the_run_says(exported: Path, crops: Path) -
     assert graph.predictions == run.predictions
     np.testing.assert_allclose(graph.logits, run.logits, atol=2e-2)  # the run's may be computed in bf16
     assert graph.scores.war == run.scores.war
+
+
+def test_the_json_states_crops_and_pixels(exported: Path) -> None:
+    recipe = quick(size_px=40, test_size_px=48, test_crops=2, input_norm="imagenet")
+    model = lstpnet.build_model("lstpnet", 7, width_multiplier=0.125)
+    options = {"class_names": ["a"] * 7, "protocol": "", "is_synthetic": False}
+    facts = description(model, exported, recipe=asdict(recipe), **options)  # type: ignore[arg-type]
+    assert (facts["test_size_px"], facts["test_crops"]) == (48, 2)
+    assert facts["input"].endswith("minus [0.485, 0.456, 0.406], divided by [0.229, 0.224, 0.225]")
+
+
+def test_test_crops_may_be_changed_after_training(exported_run: Path) -> None:
+    opened = with_changes(open_model(exported_run), {"test_size_px": 48, "test_crops": 2})
+    assert (opened.recipe.test_size_px, opened.recipe.test_crops) == (48, 2)
 
 
 def test_an_exported_model_knows_that_it_was_trained_on_rendered_heads(exported: Path, tmp_path: Path) -> None:
