@@ -47,7 +47,7 @@ def compared(name: str, *, batch: int, rounds: int) -> list[dict[str, Any]]:
                 key: step(network.train(), clips, optimizer=optimizer)
                 for key, network, optimizer in zip(("plain", "ours"), (plain, ours), optimizers, strict=True)
             }
-        seconds = contest(runs, rounds=rounds)
+        seconds = {key: times[-rounds:] for key, times in contest(runs, rounds=rounds).items()}  # no warm-up
         ratios = [a / b for a, b in zip(seconds["plain"], seconds["ours"], strict=True)]
         milliseconds = {key: 1000 * statistics.median(times) / batch for key, times in seconds.items()}
         row = {
@@ -74,16 +74,17 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    rows = [row for name in options.models for row in compared(name, batch=options.batch, rounds=options.rounds)]
-    if options.json:
-        document = {
-            "date": datetime.now(UTC).date().isoformat(),
-            "machine": platform.processor() or platform.machine(),
-            "torch": torch.__version__,
-            "threads": options.threads,
-            "rows": rows,
-        }
-        options.json.write_text(json.dumps(document, indent=2) + "\n")
+    document: dict[str, Any] = {
+        "date": datetime.now(UTC).date().isoformat(),
+        "machine": platform.processor() or platform.machine(),
+        "torch": torch.__version__,
+        "threads": options.threads,
+        "rows": [],
+    }
+    for name in options.models:
+        document["rows"] += compared(name, batch=options.batch, rounds=options.rounds)
+        if options.json:  # after each network, since all of them take long
+            options.json.write_text(json.dumps(document, indent=2) + "\n")
 
 
 if __name__ == "__main__":
