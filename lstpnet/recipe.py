@@ -39,7 +39,7 @@ LATER = frozenset(
     (
         *("clustered_form", "center", "test_size_px", "test_crops", "weight_decay_on"),
         *("warmup_learning_rate", "min_learning_rate"),
-        *("randaugment_ops", "randaugment_magnitude", "randaugment_deviation"),
+        *("randaugment_ops", "randaugment_magnitude", "randaugment_deviation", "depth", "drop_path", "head_scale"),
     )
 )
 """Settings that the hash leaves out if they have the value that recipes without them mean, which keep their hash."""
@@ -398,6 +398,7 @@ class Recipe(OtherNetworkConfig, NetworkConfig):
     def sha256(self) -> str:
         """SHA-256 of the canonical JSON of the settings, 64 hex digits; see `LATER`."""
         settings = dataclasses.asdict(self)
+        settings["model"] = "" if self.model == DEFAULT_MODEL else self.model  # as it was written before
         hashed = {key: value for key, value in settings.items() if key not in LATER}
         absent = with_absent(Recipe, hashed)
         hashed |= {key: settings[key] for key in LATER if settings[key] != absent[key]}

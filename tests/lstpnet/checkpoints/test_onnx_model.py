@@ -17,8 +17,8 @@ from lstpnet.checkpoints.export import description
 from lstpnet.checkpoints.open_model import open_model, with_changes
 from lstpnet.evaluation import cross_dataset
 from lstpnet.evaluation.cross_dataset import evaluate_on
+from lstpnet.recipe import Recipe
 from lstpnet.run_files import with_own_sha256
-from tests.lstpnet.conftest import quick
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ def test_an_exported_model_says_what_the_run_says(exported: Path, crops: Path) -
 
 
 def test_the_json_states_crops_and_pixels(exported: Path) -> None:
-    recipe = quick(size_px=40, test_size_px=48, test_crops=2, input_norm="imagenet")
+    recipe = Recipe(name="a", size_px=40, test_size_px=48, test_crops=2, input_norm="imagenet")
     model = lstpnet.build_model("lstpnet", 7, width_multiplier=0.125)
     options = {"class_names": ["a"] * 7, "protocol": "", "is_synthetic": False}
     facts = description(model, exported, recipe=asdict(recipe), **options)  # type: ignore[arg-type]
