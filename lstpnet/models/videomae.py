@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lstpnet.models.clip_network import ClipNetwork, exact_gradients, scaled
+from lstpnet.models.drop_path import DropPath, drop_path_rates
 
 _DIM, _HEAD_DIM, _DEPTH = 768, 64, 12
 _TUBE = (2, 16, 16)
@@ -82,23 +83,17 @@ class ViTBlock(nn.Module):
 
     def __init__(self, dim: int, *, drop_path: float) -> None:
         super().__init__()
-        self.drop_path = drop_path
         self.norm1 = nn.LayerNorm(dim, eps=_EPS)
         self.attn = JointAttention(dim)
         self.norm2 = nn.LayerNorm(dim, eps=_EPS)
         self.mlp = FeedForwardGelu(dim)
+        self.drop_path = DropPath(drop_path)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, N, D) to (B, N, D)."""
-        x = x + self._kept(self.attn(self.norm1(x)))
-        return x + self._kept(self.mlp(self.norm2(x)))
-
-    def _kept(self, x: Tensor) -> Tensor:
-        """Return zeros for a random share of the clips in training, and the others scaled up."""
-        if self.drop_path == 0 or not self.training:
-            return x
-        is_kept = torch.rand(len(x), 1, 1, device=x.device) >= self.drop_path
-        return x * is_kept.to(x.dtype) / (1 - self.drop_path)
+        x = x + self.drop_path(self.attn(self.norm1(x)))
+        out: Tensor = x + self.drop_path(self.mlp(self.norm2(x)))
+        return out
 
 
 class VideoMAE(ClipNetwork):
@@ -127,8 +122,8 @@ class VideoMAE(ClipNetwork):
         settings = {"width_multiplier": width_multiplier, "depth": depth}
         super().__init__("videomae-b16", num_classes, settings | {"drop_path": drop_path, "head_scale": head_scale})
         dim, num_blocks = scaled(_DIM, width_multiplier), depth or _DEPTH
-        rates = [drop_path * number / max(1, num_blocks - 1) for number in range(num_blocks)]
         self.patch_embed = TubeEmbedding(dim)
+        rates = drop_path_rates(drop_path, depth=num_blocks)
         self.blocks = nn.ModuleList(ViTBlock(dim, drop_path=rate) for rate in rates)
         self.fc_norm = nn.LayerNorm(dim, eps=_EPS)
         self.head = nn.Linear(dim, num_classes)
@@ -139,6 +134,11 @@ class VideoMAE(ClipNetwork):
                     nn.init.zeros_(module.bias)
         with torch.no_grad():
             self.head.weight.mul_(head_scale)
+
+    def layer_parts(self) -> list[tuple[str, ...]]:
+        """Return the parts for `layer_decay`; as in the authors' code, the last norm belongs to the classifier."""
+        blocks = [(f"blocks.{number}",) for number in range(len(self.blocks))]
+        return [("patch_embed",), *blocks, ("fc_norm", "head")]
 
     def pooled(self, x: Tensor) -> Tensor:
         """Return the normed mean of the tokens, (B, 768) at full width, of clips (B, T, 3, H, W)."""

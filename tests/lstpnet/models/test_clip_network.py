@@ -11,6 +11,7 @@ import lstpnet
 from dfer_data.errors import UsageError
 from lstpnet.models.catalogue import NETWORKS, UNPUBLISHED
 from lstpnet.models.clip_network import ClipNetwork
+from lstpnet.models.drop_path import DropPath
 from lstpnet.models.videomae import ViTBlock
 
 NARROW: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
@@ -59,7 +60,7 @@ def test_a_gradient_reaches_every_parameter_and_is_that_of_float64(name: str) ->
         model, clips = narrow(name)
         for module in model.modules():
             if isinstance(module, ViTBlock):
-                module.drop_path = 0.0
+                module.drop_path = DropPath()
         model.to(dtype).train(name != "c3d")  # whose dropout draws other places in each dtype
         torch.nn.functional.cross_entropy(model(clips.to(dtype)), torch.tensor([0, 3, 6])).backward()
         gradients.append({key: parameter.grad for key, parameter in model.named_parameters()})

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from lstpnet.models.videomae import VideoMAE, ViTBlock, sine_positions
+from lstpnet.models.drop_path import DropPath
+from lstpnet.models.videomae import VideoMAE, sine_positions
+from lstpnet.training.optim import parts_of
 
 
 def test_positions_follow_the_number_of_tokens() -> None:
@@ -19,17 +21,16 @@ def test_positions_follow_the_number_of_tokens() -> None:
     )
 
 
-def test_a_dropped_path_leaves_some_clips_out_and_scales_the_others() -> None:
-    torch.manual_seed(0)
-    block = ViTBlock(8, drop_path=0.5).train()
-    kept = block._kept(torch.ones(400, 2, 8))
-    assert set(kept.unique().tolist()) == {0.0, 2.0}
-    assert 0.4 < (kept[:, 0, 0] > 0).float().mean() < 0.6
-    assert torch.equal(block.eval()._kept(kept), kept)
-
-
 def test_the_rate_rises_from_zero_and_the_classifier_starts_small() -> None:
     torch.manual_seed(0)
     model = VideoMAE(width_multiplier=0.125, depth=3, drop_path=0.2, head_scale=0.001)
-    assert [block.drop_path for block in model.blocks] == [0.0, 0.1, 0.2]
+    assert [layer.probability for layer in model.modules() if isinstance(layer, DropPath)] == [0.0, 0.1, 0.2]
     assert model.head.weight.abs().max() < 1e-4
+
+
+def test_layer_decay_has_a_part_per_block_and_the_last_norm_with_the_classifier() -> None:
+    model = VideoMAE(width_multiplier=0.125, depth=2)
+    parts = parts_of(model)
+    assert len(parts) == 4
+    expected = [*model.fc_norm.parameters(), *model.head.parameters()]
+    assert [id(parameter) for parameter in parts[-1]] == [id(parameter) for parameter in expected]
