@@ -35,11 +35,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, help="folder with the prepared demo; default: a temporary one")
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", choices=["readers", "throughput"], help="one part; the file keeps the other")
     parser.add_argument("--out", type=Path, help="JSON file of the results")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root, work = prepared(options.work or Path(folder)), Path(folder)
-        result = {"readers": read_by_peers(root, work), "throughput": throughput(root, work, options.rounds)}
+        result: dict[str, object] = {}
+        if options.out and options.out.is_file():
+            result = json.loads(options.out.read_text())
+        if options.only in (None, "readers"):
+            result["readers"] = read_by_peers(root, work)
+        if options.only in (None, "throughput"):
+            result["throughput"] = throughput(root, work, options.rounds)
     if options.out:
         options.out.write_text(json.dumps(result, indent=1) + "\n")
 
