@@ -25,11 +25,11 @@ import numpy as np
 import pandas as pd
 
 from dfer_data import open_dataset, prepare
-from dfer_data.audit.candidates import candidate_pairs
-from dfer_data.audit.frame_hashes import Film as Hashes
-from dfer_data.audit.hashing import films_of
-from dfer_data.audit.run import audit
-from dfer_data.audit.time_alignment import best_match
+from dfer_data.auditing.candidates import candidate_pairs
+from dfer_data.auditing.frame_hashes import Film as Hashes
+from dfer_data.auditing.hashing import films_of
+from dfer_data.auditing.run import audit
+from dfer_data.auditing.time_alignment import best_match
 from dfer_data.synth import SynthConfig, write_dfew
 from dfer_data.synth.studio import encode
 from dfer_data.types import Image

@@ -12,7 +12,7 @@ from ._support import console
 from ._support.options import JsonFlag
 
 if TYPE_CHECKING:
-    from dfer_data.audit.run import AuditSummary
+    from dfer_data.auditing.run import AuditSummary
 
 
 def audit(
@@ -33,7 +33,7 @@ def audit(
     sped up or letterboxed. Names candidates in DATA/audit, with a page of filmstrips; a person decides. `dfer folds
     DATA --folds 5 --group-by audit --name audit` makes folds that keep duplicates together.
     """
-    from dfer_data.audit.run import audit as run_audit
+    from dfer_data.auditing.run import audit as run_audit
 
     with console.progress("hashing", unit="clips") as advance:
         summary = run_audit(
@@ -49,7 +49,7 @@ def audit(
 
 def _show(data: str, summary: AuditSummary, *, as_json: bool) -> None:
     """Print what was found and where, and what to do next."""
-    from dfer_data.audit.run import fold_section
+    from dfer_data.auditing.run import fold_section
 
     if as_json:
         console.print_json({"data": data, **asdict(summary), "folder": str(summary.folder)})

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dfer_cli.main import main
-from tests.dfer_data.audit.scene import planted
+from tests.dfer_data.auditing.scene import planted
 
 
 def test_an_audit_is_printed_and_folds_follow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

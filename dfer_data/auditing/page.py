@@ -10,8 +10,8 @@ from importlib.metadata import version
 import numpy as np
 import simplejpeg
 
-from dfer_data.audit.frame_hashes import Film
-from dfer_data.audit.pairs import ClipPair
+from dfer_data.auditing.frame_hashes import Film
+from dfer_data.auditing.pairs import ClipPair
 from dfer_data.draw.contact_sheet import THUMBNAIL_PX, thumbnail
 from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.render.html import page_template, policy, read_text
@@ -47,7 +47,7 @@ def audit_page(
     """
     shown = sorted(pairs, key=lambda pair: (pair.kind, -(pair.match.strength if pair.match else 2)))[:MOST_PAIRS]
     style, script = read_text("page.css"), read_text("page.js")
-    text = page_template("audit.html.j2", package="dfer_data.audit").render(
+    text = page_template("audit.html.j2", package="dfer_data.auditing").render(
         version=version("dfer"),
         title=f"{datasets[''].root.resolve().name} ({datasets[''].document['dataset']})",
         synthetic=all(dataset.document["synthetic"] for dataset in datasets.values()),

@@ -8,9 +8,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dfer_data.audit.frame_hashes import Film
-from dfer_data.audit.pairs import ClipPair
-from dfer_data.audit.where import Splits, place
+from dfer_data.auditing.frame_hashes import Film
+from dfer_data.auditing.pairs import ClipPair
+from dfer_data.auditing.where import Splits, place
 from dfer_data.storage.csv_text import csv_text, spreadsheet_cell
 from dfer_data.storage.parquet import open_parquet
 

@@ -11,16 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from dfer_data.audit.frame_hashes import Film, Vectors
+from dfer_data.auditing.frame_hashes import Film, Vectors
 
-LEAST_FRAMES = 8
+LEAST_SHARED_FRAMES = 8
 """Frames that two clips must share; a clip with fewer is not compared."""
 SPEEDS = (1.0, 0.95, 1 / 0.95, 0.9, 1 / 0.9, 0.85, 1 / 0.85)
 _Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, order=True)
-class Match:
+class TimeMatch:
     """The best place of clip B on the time of clip A."""
 
     strength: float
@@ -39,17 +39,17 @@ class Match:
     """Frames of B per frame of A, as time: 1.1 is a copy B that is 10 % slower."""
 
 
-def best_match(a: Film, b: Film) -> Match | None:
+def best_match(a: Film, b: Film) -> TimeMatch | None:
     """Return the strongest match of two clips; None where they share too few frames."""
-    if min(len(a.hashes), len(b.hashes)) < LEAST_FRAMES:
+    if min(len(a.hashes), len(b.hashes)) < LEAST_SHARED_FRAMES:
         return None
     inside = a.hashes - a.hashes @ a.shifts @ a.shifts.T
     others = b.hashes - b.hashes @ a.shifts @ a.shifts.T
     per_frame = b.rate / a.rate if a.rate and b.rate else 1.0
-    best: Match | None = None
+    best: TimeMatch | None = None
     for speed in SPEEDS:
         frames = _resampled(len(others), speed * per_frame)
-        if len(frames) < LEAST_FRAMES:
+        if len(frames) < LEAST_SHARED_FRAMES:
             continue
         found = _best_line(inside, others[frames], frames, speed)
         best = max(best, found) if best is not None else found
@@ -61,8 +61,10 @@ def _resampled(num_frames: int, step: float) -> _Ints:
     return np.asarray(np.rint(np.arange(0, num_frames - 1 + 1e-9, step)), np.int64)
 
 
-def _best_line(a: Vectors, b: Vectors, frames: _Ints, speed: float) -> Match:
-    offsets = np.arange(LEAST_FRAMES - len(a), len(b) - LEAST_FRAMES + 1)  # frame i of a with frame i + offset of b
+def _best_line(a: Vectors, b: Vectors, frames: _Ints, speed: float) -> TimeMatch:
+    offsets = np.arange(
+        LEAST_SHARED_FRAMES - len(a), len(b) - LEAST_SHARED_FRAMES + 1
+    )  # frame i of a with frame i + offset of b
     begin, end = np.maximum(0, -offsets), np.minimum(len(a), len(b) - offsets)
     number = end - begin
     products = a @ b.T
@@ -80,7 +82,7 @@ def _best_line(a: Vectors, b: Vectors, frames: _Ints, speed: float) -> Match:
     similarity = total / np.sqrt(np.maximum(square_a * square_b, 1e-12))
     strength = agreement * (1 - 1 / np.sqrt(number))
     best = int(np.argmax(strength))
-    return Match(
+    return TimeMatch(
         round(float(strength[best]), 4),
         round(float(agreement[best]), 4),
         round(float(similarity[best]), 4),

@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dfer_data.audit import candidates
-from dfer_data.audit.candidates import candidate_pairs
-from dfer_data.audit.frame_hashes import Film
+from dfer_data.auditing import candidates
+from dfer_data.auditing.candidates import candidate_pairs
+from dfer_data.auditing.frame_hashes import Film
 
 
 @pytest.fixture

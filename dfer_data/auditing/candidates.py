@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dfer_data.audit.frame_hashes import Film
-from dfer_data.audit.time_alignment import LEAST_FRAMES
+from dfer_data.auditing.frame_hashes import Film
+from dfer_data.auditing.time_alignment import LEAST_SHARED_FRAMES
 
 LEAST_COSINE = 0.9
 """Of two frames that look alike, after the mean of all frames is taken away."""
@@ -26,7 +26,7 @@ def candidate_pairs(
 
     `num_own`: the first of a pair is one of so many first clips.
     """
-    usable = [number for number, film in enumerate(films) if len(film.hashes) >= LEAST_FRAMES]
+    usable = [number for number, film in enumerate(films) if len(film.hashes) >= LEAST_SHARED_FRAMES]
     if len(usable) < 2:
         return
     mean = np.mean([films[number].hashes.mean(axis=0) for number in usable], axis=0)

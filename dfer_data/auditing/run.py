@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dfer_data.audit.candidates import candidate_pairs
-from dfer_data.audit.frame_hashes import Film
-from dfer_data.audit.hashing import films_of
-from dfer_data.audit.page import audit_page
-from dfer_data.audit.pairs import ClipPair, chained, groups_of, read_decisions, with_decisions
-from dfer_data.audit.tables import groups_table, pairs_table
-from dfer_data.audit.time_alignment import LEAST_FRAMES, best_match
-from dfer_data.audit.where import FoldCounts, fold_counts, splits_of
+from dfer_data.auditing.candidates import candidate_pairs
+from dfer_data.auditing.frame_hashes import Film
+from dfer_data.auditing.hashing import films_of
+from dfer_data.auditing.page import audit_page
+from dfer_data.auditing.pairs import ClipPair, chained, groups_of, read_decisions, with_decisions
+from dfer_data.auditing.tables import groups_table, pairs_table
+from dfer_data.auditing.time_alignment import LEAST_SHARED_FRAMES, best_match
+from dfer_data.auditing.where import FoldCounts, fold_counts, splits_of
 from dfer_data.errors import UsageError
 from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.render.tables import Section
@@ -38,7 +38,7 @@ from dfer_data.storage.folder import FolderTarget
 
 LEAST_STRENGTH, LEAST_SIMILARITY = 0.55, 0.985
 """Of a match that is named a duplicate; chosen on rendered heads (benchmarks/audit.py)."""
-OnStep = Callable[[int, int, str], None]
+OnAuditStep = Callable[[int, int, str], None]
 """Called with the finished parts of a step, all of them (0: unknown), and what is being done."""
 
 
@@ -73,7 +73,7 @@ def audit(
     *,
     others: Sequence[Path | str] = (),
     decisions: Path | None = None,
-    on_step: OnStep = lambda done, total, doing: None,
+    on_step: OnAuditStep = lambda done, total, doing: None,
 ) -> AuditSummary:
     """Find clips that show the same moments, and write PREPARED/audit; an earlier audit is replaced.
 
@@ -118,7 +118,7 @@ def _named(others: Sequence[Path | str]) -> dict[str, PreparedDataset]:
     return opened
 
 
-def _all_films(datasets: Mapping[str, PreparedDataset], work: Path, on_step: OnStep) -> dict[str, dict[str, Film]]:
+def _all_films(datasets: Mapping[str, PreparedDataset], work: Path, on_step: OnAuditStep) -> dict[str, dict[str, Film]]:
     total = sum(int(dataset.document["counts"]["clips"]) for dataset in datasets.values())
     done, films = 0, {}
 
@@ -133,7 +133,7 @@ def _all_films(datasets: Mapping[str, PreparedDataset], work: Path, on_step: OnS
 
 
 def _matches(
-    datasets: Mapping[str, PreparedDataset], films: Mapping[str, Mapping[str, Film]], on_step: OnStep
+    datasets: Mapping[str, PreparedDataset], films: Mapping[str, Mapping[str, Film]], on_step: OnAuditStep
 ) -> tuple[dict[tuple[str, str, str], ClipPair], int]:
     """Return the duplicates by key, and the number of pairs that were compared over time."""
     clips = [(name, clip_id) for name, of_dataset in films.items() for clip_id in of_dataset]
@@ -264,7 +264,7 @@ def _summary(
         sum(size > 1 for size in sizes.values()),
         sum(pair.judged is not None for pair in pairs),
         sum(len({labels[""][pair.clip_a], labels[""][pair.clip_b]} - {None}) == 2 for pair in inside),
-        sum(len(film.hashes) < LEAST_FRAMES for film in films.values()),
+        sum(len(film.hashes) < LEAST_SHARED_FRAMES for film in films.values()),
         tuple(counts),
     )
 

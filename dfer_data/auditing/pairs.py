@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
-from dfer_data.audit.time_alignment import Match
+from dfer_data.auditing.time_alignment import TimeMatch
 from dfer_data.errors import UsageError
 from dfer_data.storage.csv_table import read_csv_table
 
@@ -26,7 +26,7 @@ class ClipPair:
     """`overlap`: clips cut from one video; `duplicate`: everything else."""
     dataset_b: str = ""
     """Number of the other dataset, as `--with` names them; empty within the audited one."""
-    match: Match | None = None
+    match: TimeMatch | None = None
     is_mirrored: bool = False
     has_same_bytes: bool = False
     """Whether both videos are the same file."""

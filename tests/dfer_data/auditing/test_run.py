@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from dfer_data.audit import hashing
-from dfer_data.audit.run import audit
-from dfer_data.audit.tables import named_in_pairs
+from dfer_data.auditing import hashing
+from dfer_data.auditing.run import audit
+from dfer_data.auditing.tables import named_in_pairs
 from dfer_data.changes.folds import make_fold_set
 from dfer_data.changes.relabel import relabel
 from dfer_data.changes.remove import remove_clips
@@ -16,7 +16,7 @@ from dfer_data.errors import UsageError
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation.amendments import OwnFolding
-from tests.dfer_data.audit.scene import COPIES, add_film, film, planted
+from tests.dfer_data.auditing.scene import COPIES, add_film, film, planted
 from tests.dfer_data.crop_source import CropSource
 
 FILES = {"audit.json", "audit.parquet", "groups.csv", "index.html"}

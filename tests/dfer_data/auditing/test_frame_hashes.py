@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dfer_data.audit.frame_hashes import film_of, hashed
-from tests.dfer_data.audit.scene import film
+from dfer_data.auditing.frame_hashes import film_of, hashed
+from tests.dfer_data.auditing.scene import film
 
 PICTURES = [frame[4:60, 4:60, 0] for frame in film(3, 0)]
 

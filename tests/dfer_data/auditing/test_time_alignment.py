@@ -3,9 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dfer_data.audit.frame_hashes import NUM_VALUES, Film, film_of, hashed
-from dfer_data.audit.time_alignment import LEAST_FRAMES, best_match
-from tests.dfer_data.audit.scene import film
+from dfer_data.auditing.frame_hashes import NUM_VALUES, Film, film_of, hashed
+from dfer_data.auditing.time_alignment import LEAST_SHARED_FRAMES, best_match
+from tests.dfer_data.auditing.scene import film
 
 
 def hashes(person: int, take: int, first: int = 0, stop: int | None = None) -> Film:
@@ -53,5 +53,5 @@ def test_another_frame_rate_is_the_same_time() -> None:
 
 
 def test_short_clips_are_not_compared() -> None:
-    assert best_match(hashes(0, 0), hashes(0, 0, stop=LEAST_FRAMES - 1)) is None
-    assert best_match(hashes(0, 0), hashes(0, 0, stop=LEAST_FRAMES)) is not None
+    assert best_match(hashes(0, 0), hashes(0, 0, stop=LEAST_SHARED_FRAMES - 1)) is None
+    assert best_match(hashes(0, 0), hashes(0, 0, stop=LEAST_SHARED_FRAMES)) is not None

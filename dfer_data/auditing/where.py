@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from dfer_data.audit.pairs import ClipPair
+from dfer_data.auditing.pairs import ClipPair
 from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.shards.identity import OFFICIAL_SET
 

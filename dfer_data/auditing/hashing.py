@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dfer_data.audit.frame_hashes import HASH_VERSION, NUM_VALUES, Film, film_of, hashed, small_face, small_picture
+from dfer_data.auditing.frame_hashes import HASH_VERSION, NUM_VALUES, Film, film_of, hashed, small_face, small_picture
 from dfer_data.errors import CorruptShardError
 from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.shards.reader import ShardReader
