@@ -244,6 +244,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, help="new folder; default: a temporary one")
     parser.add_argument("--videos", type=Path, help="folder with the videos of the demo; default: rendered")
+    parser.add_argument("--seed", type=int, default=1, help="of the demo; the limits were chosen on seed 0")
     parser.add_argument("--per-edit", type=int, default=PER_EDIT)
     parser.add_argument("--halved", type=int, default=60)
     parser.add_argument("--workers", type=int, default=1)
@@ -253,7 +254,7 @@ def main() -> None:
         work = options.work or Path(folder) / "work"
         videos = options.videos
         if videos is None:
-            config = SynthConfig(sound="none")
+            config = SynthConfig(sound="none", seed=options.seed)
             write_dfew(work / "demo", heads=weights_file("heads"), config=config, num_workers=options.workers)
             videos = work / "demo" / "Clip" / "original"
         origin = plant(videos, work / "planted", per_edit=options.per_edit, num_halved=options.halved)

@@ -36,7 +36,7 @@ from dfer_data.shards.layout import CLIPS_NAME
 from dfer_data.storage.files import is_url
 from dfer_data.storage.folder import FolderTarget
 
-LEAST_STRENGTH, LEAST_SIMILARITY = 0.55, 0.985
+LEAST_STRENGTH, LEAST_SIMILARITY = 0.43, 0.985
 """Of a match that is named a duplicate; chosen on rendered heads (benchmarks/audit.py)."""
 OnAuditStep = Callable[[int, int, str], None]
 """Called with the finished parts of a step, all of them (0: unknown), and what is being done."""

@@ -16,6 +16,8 @@ from dfer_data.auditing.frame_hashes import Film, Vectors
 LEAST_SHARED_FRAMES = 8
 """Frames that two clips must share; a clip with fewer is not compared."""
 SPEEDS = (1.0, 0.95, 1 / 0.95, 0.9, 1 / 0.9, 0.85, 1 / 0.85)
+_DISCOUNT = 1.5
+"""Of a short match: the best of many offsets agrees by chance in a few frames."""
 _Ints = npt.NDArray[np.int64]
 
 
@@ -80,7 +82,7 @@ def _best_line(a: Vectors, b: Vectors, frames: _Ints, speed: float) -> TimeMatch
     together = total - (centre_a * centre_b).sum(axis=1)
     agreement = together / np.sqrt(np.maximum(changes_a * changes_b, 1e-12))
     similarity = total / np.sqrt(np.maximum(square_a * square_b, 1e-12))
-    strength = agreement * (1 - 1 / np.sqrt(number))
+    strength = agreement * (1 - _DISCOUNT / np.sqrt(number))
     best = int(np.argmax(strength))
     return TimeMatch(
         round(float(strength[best]), 4),
