@@ -143,34 +143,33 @@ class Planted:
     """Where a prepared clip comes from."""
 
     video: str
-    kind: str = ""
-    strength: int = 0
-    half: int = 0
+    kind: str
+    strength: int
+    """Of the change, from 1; of halves, which one. 0 for the clip itself."""
 
 
-def plant(source: Path, out: Path, *, per_edit: int, num_halved: int) -> dict[str, Planted]:
-    """Write all clips, edited copies of some, and two halves of others; return file name -> where it comes from."""
+def plant(source: Path, out: Path, *, per_edit: int, num_halved: int) -> None:
+    """Write all clips, edited copies of some, and two halves of others; names of files say what they are."""
     videos = sorted(source.glob("*.mp4"))
     out.mkdir(parents=True)
-    origin = {}
     for video in videos:
         (out / video.name).write_bytes(video.read_bytes())
-        origin[video.name] = Planted(video.name)
     chosen = itertools.cycle(videos)
     for kind, edits in EDITS.items():
         for strength, changed in enumerate(edits, start=1):
             for video in itertools.islice(chosen, per_edit):
                 pictures, crf = changed(film_of_video(video))
-                copy = Planted(video.name, kind, strength)
-                name = f"copy-{kind.replace(' ', '-')}-{strength}-{video.name}"
-                encode(out / name, pictures, crf=crf)
-                origin[name] = copy
+                encode(out / f"{kind}_{strength}_{video.name}", pictures, crf=crf)
     for video in videos[:: max(1, len(videos) // num_halved)][:num_halved]:
         film = film_of_video(video)
-        for half, pictures in enumerate((film[: len(film) // 2], film[len(film) // 2 :]), start=1):
-            encode(out / f"half-{half}-{video.name}", pictures, crf=23)
-            origin[f"half-{half}-{video.name}"] = Planted(video.name, "half", half, half)
-    return origin
+        encode(out / f"half_1_{video.name}", film[: len(film) // 2], crf=23)
+        encode(out / f"half_2_{video.name}", film[len(film) // 2 :], crf=23)
+
+
+def planted(name: str) -> Planted:
+    """Return what the name of a file says."""
+    kind, strength, video = ("", "0", name) if "_" not in name else name.split("_")
+    return Planted(video, kind, int(strength))
 
 
 def film_of_video(video: Path) -> Film:
@@ -181,14 +180,16 @@ def film_of_video(video: Path) -> Film:
 
 def is_right(first: Planted, second: Planted) -> bool:
     """Return whether two clips show the same frames."""
-    return first.video == second.video and not (first.half and second.half and first.half != second.half)
+    are_halves = first.kind == second.kind == "half" and first.strength != second.strength
+    return first.video == second.video and not are_halves
 
 
-def found_copies(prepared: Path, origin: Mapping[str, Planted]) -> dict[str, object]:
+def found_copies(prepared: Path) -> dict[str, object]:
     """Compare the pairs of the audit with what was planted."""
     clips = open_dataset(prepared).clips
     names = dict(zip(clips["clip_id"], clips["source"], strict=True))
     usable = [names[clip_id] for clip_id in clips["clip_id"][clips["status"] != "failed"]]
+    origin = {name: planted(name) for name in usable}
     rows = pd.read_parquet(prepared / "audit" / "audit.parquet")
     pairs = {frozenset((names[a], names[b])) for a, b in zip(rows["clip_a"], rows["clip_b"], strict=True)}
     wrong = [sorted(pair) for pair in pairs if not is_right(*(origin[name] for name in pair))]
@@ -216,7 +217,6 @@ def found_copies(prepared: Path, origin: Mapping[str, Planted]) -> dict[str, obj
 def speed(prepared: Path, work: Path) -> dict[str, float]:
     """Measure hashing, the search for candidates, and the comparison over time; extrapolate to DFEW."""
     begun = time.perf_counter()
-    work.mkdir()
     films = list(films_of(open_dataset(prepared), work).values())
     frames_per_second = sum(len(film.hashes) for film in films) / (time.perf_counter() - begun)
     begun = time.perf_counter()
@@ -239,34 +239,38 @@ def speed(prepared: Path, work: Path) -> dict[str, float]:
     }
 
 
+def make(work: Path, videos: Path | None, *, seed: int, per_edit: int, halved: int) -> None:
+    """Render, plant and prepare."""
+    if videos is None:
+        write_dfew(
+            work / "demo", heads=weights_file("heads"), config=SynthConfig(sound="none", seed=seed), num_workers=1
+        )
+        videos = work / "demo" / "Clip" / "original"
+    plant(videos, work / "planted", per_edit=per_edit, num_halved=halved)
+    prepare("folder", source=str(work / "planted"), out=str(work / "prepared"), detector="retinaface", workers=1)
+
+
 def main() -> None:
     """Plant, prepare, audit and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, help="new folder; default: a temporary one")
-    parser.add_argument("--videos", type=Path, help="folder with the videos of the demo; default: rendered")
+    parser.add_argument("--work", type=Path, help="folder that is kept and used again; default: a temporary one")
+    parser.add_argument("--videos", type=Path, help="folder with the videos of the demo; default: rendered from --seed")
     parser.add_argument("--seed", type=int, default=1, help="of the demo; the limits were chosen on seed 0")
     parser.add_argument("--per-edit", type=int, default=PER_EDIT)
     parser.add_argument("--halved", type=int, default=60)
-    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--json", type=Path, help="JSON file of the results")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         work = options.work or Path(folder) / "work"
-        videos = options.videos
-        if videos is None:
-            config = SynthConfig(sound="none", seed=options.seed)
-            write_dfew(work / "demo", heads=weights_file("heads"), config=config, num_workers=options.workers)
-            videos = work / "demo" / "Clip" / "original"
-        origin = plant(videos, work / "planted", per_edit=options.per_edit, num_halved=options.halved)
         prepared = work / "prepared"
-        prepare(
-            "folder", source=str(work / "planted"), out=str(prepared), detector="retinaface", workers=options.workers
-        )
+        if not (prepared / "dataset.json").is_file():
+            make(work, options.videos, seed=options.seed, per_edit=options.per_edit, halved=options.halved)
         begun = time.perf_counter()
         summary = audit(prepared)
         seconds = round(time.perf_counter() - begun, 2)
-        result = {**found_copies(prepared, origin), "compared_pairs": summary.num_compared, "audit_seconds": seconds}
-        result["speed"] = speed(prepared, work / "hashes")
+        result = {**found_copies(prepared), "compared_pairs": summary.num_compared, "audit_seconds": seconds}
+        with tempfile.TemporaryDirectory() as hashes:
+            result["speed"] = speed(prepared, Path(hashes))
     print(json.dumps(result, indent=1))
     if options.json:
         options.json.write_text(json.dumps(result, indent=1) + "\n")

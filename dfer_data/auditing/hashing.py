@@ -15,7 +15,6 @@ from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.shards.reader import ShardReader
 from dfer_data.storage.files import atomic_file
 
-_NUM_SHIFTS = 4
 _Stored = npt.NDArray[np.int16]
 
 
@@ -36,7 +35,8 @@ def films_of(
         if shard is None:
             shard = _hash_shard(dataset.shard(number))
             with atomic_file(path) as file:
-                np.savez(file, hashes=np.concatenate(shard), num_rows=[len(rows) for rows in shard])
+                hashes = np.concatenate([np.zeros((0, NUM_VALUES), np.int16), *shard])  # a shard may have no clips
+                np.savez(file, hashes=hashes, num_rows=np.array([len(rows) for rows in shard], np.int64))
         for row, stored in enumerate(shard):
             films[ids[number, row]] = film_of(stored, rate=_rate(dataset.shard(number), row))
         on_shard(len(shard))
@@ -49,7 +49,7 @@ def _kept(path: Path, *, num_clips: int) -> list[_Stored] | None:
         with np.load(path, allow_pickle=False) as arrays:
             hashes, num_rows = arrays["hashes"], arrays["num_rows"]
         if len(num_rows) == num_clips and hashes.shape == (num_rows.sum(), NUM_VALUES) and hashes.dtype == np.int16:
-            return np.split(hashes, np.cumsum(num_rows)[:-1])
+            return np.split(hashes, np.cumsum(num_rows))[:-1]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         pass
     return None

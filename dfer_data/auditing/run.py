@@ -17,7 +17,7 @@ from dfer_data.auditing.hashing import films_of
 from dfer_data.auditing.page import audit_page
 from dfer_data.auditing.pairs import ClipPair, chained, groups_of, read_decisions, with_decisions
 from dfer_data.auditing.tables import groups_table, pairs_table
-from dfer_data.auditing.time_alignment import LEAST_SHARED_FRAMES, best_match
+from dfer_data.auditing.time_alignment import LEAST_SHARED_FRAMES, TimeMatch, best_match
 from dfer_data.auditing.where import FoldCounts, fold_counts, splits_of
 from dfer_data.errors import UsageError
 from dfer_data.loading.prepared import PreparedDataset
@@ -36,8 +36,9 @@ from dfer_data.shards.layout import CLIPS_NAME
 from dfer_data.storage.files import is_url
 from dfer_data.storage.folder import FolderTarget
 
-LEAST_STRENGTH, LEAST_SIMILARITY = 0.43, 0.985
-"""Of a match that is named a duplicate; chosen on rendered heads (benchmarks/audit.py)."""
+LIMITS = ((0.43, 0.985), (0.6, 0.95))
+"""Strength and similarity of which a match needs one pair; chosen on rendered heads and three videos of real people:
+copies of these are less alike, and agree more (benchmarks/audit.py)."""
 OnAuditStep = Callable[[int, int, str], None]
 """Called with the finished parts of a step, all of them (0: unknown), and what is being done."""
 
@@ -94,7 +95,7 @@ def audit(
     with out.hold(task_index=None, on_wait=lambda holder: None):
         work = out.root.absolute() / AUDIT_WORK
         work.mkdir(parents=True, exist_ok=True)
-        opened = {"": dataset, **_named(others)}
+        opened = {"": dataset, **_named(others, dataset)}
         films = _all_films(opened, work, on_step)
         matches, num_compared = _matches(opened, films, on_step)
         pairs = [*matches.values(), *_cut_from_one(dataset)]
@@ -106,11 +107,18 @@ def audit(
         return summary
 
 
-def _named(others: Sequence[Path | str]) -> dict[str, PreparedDataset]:
-    """Return the other datasets by the names that tables give them: their folders', numbered where two are alike."""
+def _named(others: Sequence[Path | str], own: PreparedDataset) -> dict[str, PreparedDataset]:
+    """Return the other datasets by the names that tables give them: their folders', numbered where two are alike.
+
+    Raises UsageError for the audited dataset itself.
+    """
     opened: dict[str, PreparedDataset] = {}
     for other in others:
         dataset = PreparedDataset(other)
+        if dataset.root.resolve() == own.root.resolve():
+            raise UsageError(
+                f"--with {other}: that is the audited dataset; its clips are compared with each other anyway"
+            )
         name = number = dataset.root.resolve().name
         while number in opened:
             number = f"{name}-{len(opened) + 1}"
@@ -154,7 +162,7 @@ def _matches(
             continue
         match = best_match(listed[a].mirrored if is_mirrored else listed[a], listed[b])
         num_compared += 1
-        if match is None or match.strength < LEAST_STRENGTH or match.similarity < LEAST_SIMILARITY:
+        if match is None or not is_duplicate(match):
             continue
         pair = ClipPair(clip_a, clip_b, "duplicate", name_b, match, is_mirrored)
         before = found.get(pair.key)
@@ -162,6 +170,11 @@ def _matches(
             is_same = before is not None and before.has_same_bytes
             found[pair.key] = ClipPair(clip_a, clip_b, "duplicate", name_b, match, is_mirrored, is_same)
     return found, num_compared
+
+
+def is_duplicate(match: TimeMatch) -> bool:
+    """Return whether a match is strong enough, for how alike its frames are."""
+    return any(match.strength >= strength and match.similarity >= similarity for strength, similarity in LIMITS)
 
 
 def _same_files(datasets: Mapping[str, PreparedDataset]) -> Iterator[ClipPair]:
@@ -217,8 +230,7 @@ def _written(
         "version": AUDIT_VERSION,
         "clips_sha256": _clips_sha256(dataset),
         "with": {name: _clips_sha256(each) for name, each in datasets.items() if name},
-        "least_strength": LEAST_STRENGTH,
-        "least_similarity": LEAST_SIMILARITY,
+        "limits": LIMITS,
         "counts": {name: getattr(summary, name) for name in ("num_clips", "num_duplicates", "num_groups")},
         "files": {
             name: {"num_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

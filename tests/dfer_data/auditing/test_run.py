@@ -150,8 +150,22 @@ def test_another_dataset_is_compared(data: Path, tmp_path: Path) -> None:
     rows = named_in_pairs((data / "audit/audit.parquet").read_bytes())
     assert [row for row in rows if row[2]] == [("happy/p2-t1", "happy/copy", "second")]
     assert {(a, b) for a, b, name in rows if not name} == COPIES
+    with pytest.raises(UsageError, match="that is the audited dataset"):
+        audit(data, others=[data / "../out"])
 
 
 def test_a_url_is_refused() -> None:
     with pytest.raises(UsageError, match="copy the dataset and audit the copy"):
         audit("s3://bucket/data")
+
+
+def test_clips_without_faces_are_in_no_pair(tmp_path: Path) -> None:
+    source = CropSource(tmp_path / "source")
+    for clip_id in ("happy/a", "happy/b"):
+        source.add(clip_id, 0)
+        for picture in (source.root / clip_id).iterdir():
+            picture.write_bytes(b"no picture")
+    source.prepare(tmp_path / "out", size_px=64)
+    summary = audit(tmp_path / "out")
+    assert (summary.num_clips, summary.num_duplicates, summary.num_groups) == (2, 0, 0)
+    assert (tmp_path / "out/audit/groups.csv").read_text() == "clip_id,group\nhappy/a,000001\nhappy/b,000002\n"
