@@ -6,7 +6,8 @@ The clips of the demo (every person twice per emotion), edited copies of some, a
 prepared with RetinaFace and audited. Nine kinds of copies at three strengths: encoded again, smaller,
 cropped, brighter, mirrored, a part of the time, faster, letterboxed, and several of these. A pair is right if both
 clips show the same frames of one clip of the demo. The two halves of a clip show one person in one scene at different
-times: a pair of them is wrong. "ruined" copies, at CRF 42, are reported and not counted.
+times: a pair of them is wrong. "ruined" copies, at CRF 42, are reported and not counted. Then the same with parts of
+two videos of real people and one strength.
 """
 
 from __future__ import annotations
@@ -35,8 +36,9 @@ from dfer_data.synth.studio import encode
 from dfer_data.types import Image
 from dfer_data.video.reader import open_video
 from dfer_data.weights.fetch import weights_file
+from tests.videos import fetch_videos
 
-PER_EDIT = 8
+PER_EDIT, REAL_FRAMES = 8, 50
 SEARCHED, DFEW_CLIPS, DFEW_FRAMES = 3000, 11697, 77
 Film = list[Image]
 
@@ -250,6 +252,28 @@ def make(work: Path, videos: Path | None, *, seed: int, per_edit: int, halved: i
     prepare("folder", source=str(work / "planted"), out=str(work / "prepared"), detector="retinaface", workers=1)
 
 
+def real_people(work: Path) -> dict[str, object]:
+    """Audit parts of 50 frames of two videos of real people, next to each other, with nine copies of each."""
+    out = work / "real"
+    out.mkdir(parents=True)
+    videos = fetch_videos()
+    for name in ("carphone_pristine.mp4", "face_noface.mov"):
+        film = film_of_video(videos[name])
+        film = resized(film, min(1.0, 480 / film[0].shape[1]))
+        for number in range(len(film) // REAL_FRAMES):
+            pictures = film[number * REAL_FRAMES : (number + 1) * REAL_FRAMES]
+            video = f"{name.split('_')[0]}-{number}.mp4"
+            encode(out / video, pictures, crf=18)
+            for kind, edits in EDITS.items():
+                if kind != "ruined":
+                    changed, crf = edits[1](pictures)
+                    encode(out / f"{kind}_2_{video}", changed, crf=crf)
+    prepared = work / "real-prepared"
+    prepare("folder", source=str(out), out=str(prepared), detector="retinaface", detect_every=5, workers=1)
+    audit(prepared)
+    return found_copies(prepared)
+
+
 def main() -> None:
     """Plant, prepare, audit and write the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -270,6 +294,7 @@ def main() -> None:
         seconds = round(time.perf_counter() - begun, 2)
         result = {**found_copies(prepared), "compared_pairs": summary.num_compared, "audit_seconds": seconds}
         with tempfile.TemporaryDirectory() as hashes:
+            result["real_people"] = real_people(Path(hashes) / "work")
             result["speed"] = speed(prepared, Path(hashes))
     print(json.dumps(result, indent=1))
     if options.json:

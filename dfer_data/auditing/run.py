@@ -36,7 +36,7 @@ from dfer_data.shards.layout import CLIPS_NAME
 from dfer_data.storage.files import is_url
 from dfer_data.storage.folder import FolderTarget
 
-LIMITS = ((0.43, 0.985), (0.6, 0.95))
+LIMITS = ((0.43, 0.992), (0.62, 0.95))
 """Strength and similarity of which a match needs one pair; chosen on rendered heads and three videos of real people:
 copies of these are less alike, and agree more (benchmarks/audit.py)."""
 OnAuditStep = Callable[[int, int, str], None]
