@@ -30,7 +30,8 @@ def folds(
 ) -> None:
     """Make your own folds of a prepared dataset, or list them.
 
-    Pictures and official folds stay as they are. Train on your folds with `dfer train --fold-set NAME`.
+    Pictures and official folds stay as they are. `--group-by audit` keeps the duplicates that `dfer audit` found
+    together, and spreads classes evenly (--stratify). Train on your folds with `dfer train --fold-set NAME`.
     """
     from dfer_data.changes.folds import make_fold_set, remove_fold_set
 
@@ -42,6 +43,8 @@ def folds(
     elif given or table is not None or anew:
         if "num_folds" not in given:
             raise UsageError("--folds is missing: how many folds, e.g. --folds 5")
+        if given.get("group_by") == "audit":
+            given.setdefault("stratify", True)
         make_fold_set(data, OwnFolding(**given), name=name, table=table, anew=anew)
     _list_sets(data, as_json=as_json)
 

@@ -15,6 +15,7 @@ import typer
 
 from ._support import command_line, exit_codes
 from ._support.command_help import HelpCommand, HelpGroup, unbroken
+from .audit import audit
 from .compact import compact
 from .datasets import datasets
 from .demo import demo
@@ -57,7 +58,7 @@ app = typer.Typer(
     epilog=unbroken(_COMPLETION),
 )
 for _command in (
-    *(prepare, status, verify, inspect, look, export, folds, relabel, remove, compact),
+    *(prepare, status, verify, audit, inspect, look, export, folds, relabel, remove, compact),
     *(train, sweep, report, evaluate, features, predict, datasets, synth, demo, doctor),
 ):
     app.command(cls=HelpCommand)(_command)

@@ -84,6 +84,10 @@ def remove(
         results = [{"path": str(one.copy.path), "result": one.result, "note": one.note} for one in done]
         console.print_json({"data": data, "clips": removal.clip_ids, "copies": results, "reason": reason})
     console.say(f"{data}: {len(removal.clip_ids)} clips removed", as_json=as_json)
+    if removal.has_deleted_audit:
+        console.say(
+            f"note: the audit is deleted, it named these clips; make it again: dfer audit {data}", as_json=as_json
+        )
     for one in done:
         if one.result in ("left", "failed"):
             console.say(f"  {one.result}: {one.copy.path}: {one.note or one.copy.note}", as_json=as_json)

@@ -86,10 +86,11 @@ def verify(
 
 def _verify_dataset(root: str, *, deep: bool, against: str | None, as_json: bool) -> None:
     from dfer_data.inspection.official_check import compare_official
-    from dfer_data.inspection.verify import verify as audit
+    from dfer_data.inspection.verify import verify as verify_dataset
+    from dfer_data.shards.audit_folder import is_of_audit
 
     with console.progress("verifying", unit="shards") as advance:
-        report = audit(root, deep=deep, on_shard=advance)
+        report = verify_dataset(root, deep=deep, on_shard=advance)
     comparison = compare_official(root) if against and not report.damages else None
     if as_json:
         official = {"official": _as_document(comparison)} if comparison else {}
@@ -105,9 +106,11 @@ def _verify_dataset(root: str, *, deep: bool, against: str | None, as_json: bool
     state = f"{len(report.damages)} faults" if report.damages else "intact"
     console.say(f"{root}: {state} ({report.num_files} files, {report.num_clips} clips{depth})", as_json=as_json)
     if report.damages:
-        console.say(
-            "next: remove the .json file of each damaged shard and run the same `dfer prepare` again", as_json=as_json
-        )
+        if not all(is_of_audit(damage.file) for damage in report.damages):
+            console.say(
+                "next: remove the .json file of each damaged shard and run the same `dfer prepare` again",
+                as_json=as_json,
+            )
         raise typer.Exit(ExitCode.DAMAGED)
     if comparison is not None:
         _print_comparison(comparison, as_json=as_json)

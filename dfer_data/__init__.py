@@ -13,6 +13,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dfer_data.auditing.run import audit as audit
     from dfer_data.exchange.run import export as export
     from dfer_data.inspection.verify import verify as verify
     from dfer_data.loading.clip_dataset import FaceClipDataset as FaceClipDataset
@@ -32,6 +33,7 @@ _LAZY = {
     "FaceClipDataset": "dfer_data.loading.clip_dataset",
     "FrameDraw": "dfer_data.loading.clip_dataset",
     "PreparedDataset": "dfer_data.loading.prepared",
+    "audit": "dfer_data.auditing.run",
     "collate": "dfer_data.loading.clip_dataset",
     "export": "dfer_data.exchange.run",
     "open_dataset": "dfer_data.loading.prepared",
@@ -46,6 +48,7 @@ __all__ = [
     "FaceClipDataset",
     "FrameDraw",
     "PreparedDataset",
+    "audit",
     "collate",
     "export",
     "open_dataset",

@@ -15,10 +15,10 @@ _NO_BREAK = "\N{NON-BREAKING HYPHEN}"
 _PLAIN_TYPES = (("<list[str]>", "<str>"), ("<list[Path]>", "<path>"), ("<list[int]>", "<int>"), (" range>", ">"))
 _SYNONYMS = {
     "align": "prepare",
-    "audit": "verify",
     "crop": "prepare",
     "detect": "look",
     "download": "weights fetch",
+    "duplicates": "audit",
     "extract": "prepare",
     "fit": "train",
     "help": "--help",

@@ -15,6 +15,7 @@ from dfer_data.errors import UsageError
 from dfer_data.preparation.donors import RowChange, give_up_shards
 from dfer_data.preparation.manifest import read_history
 from dfer_data.preparation.plan import Plan
+from dfer_data.shards.audit_folder import AUDIT, is_of_audit
 from dfer_data.shards.fold_file import fold_bytes, fold_splits
 from dfer_data.shards.layout import (
     AMBIGUOUS_NAME,
@@ -45,6 +46,8 @@ class Removal:
     """Ids of the videos of which nothing is left."""
     has_finished_another: bool = False
     """Whether an interrupted change was finished first."""
+    has_deleted_audit: bool = False
+    """Whether there was an audit, which named and showed clips."""
 
 
 def remove_clips(
@@ -76,9 +79,11 @@ def remove_clips(
         if exclude_file is not None:
             _append_ids(exclude_file, gone, chosen, table)
         reduced = _reduced(plan, chosen, set(gone), table)
+        has_audit = bool(out.listing(AUDIT))
         _commit(reduced, out, chosen, gone, reason=reason)
+        out.remove_folder(AUDIT)
         carry_out(reduced, out, on_shard=on_shard)
-        return Removal(tuple(sorted(chosen)), tuple(gone), has_finished_another)
+        return Removal(tuple(sorted(chosen)), tuple(gone), has_finished_another, has_audit)
 
 
 def clips_to_remove(
@@ -159,7 +164,8 @@ def _commit(plan: Plan, out: Target, chosen: set[str], gone: Iterable[str], *, r
             splits = fold_splits(out.read(file))
             changes.put(file, fold_bytes((id_, split) for id_, split in splits.items() if id_ not in chosen))
     summaries = filter(is_summary, out.listing())  # the message of a failed run may name a video
-    names = [CLIPS_NAME, LEDGER_NAME, AMBIGUOUS_NAME, LEFT_OUT_NAME, CARD_NAME, *summaries]
+    audit = filter(is_of_audit, out.files())
+    names = [CLIPS_NAME, LEDGER_NAME, AMBIGUOUS_NAME, LEFT_OUT_NAME, CARD_NAME, *summaries, *audit]
     changes.remove(DATASET_NAME, *names, *(fold_name(fold) for fold in plan.listing.folds))
     # The hashes in earlier entries cover the ids that must be forgotten: a short id could be guessed from one.
     history = [{key: value for key, value in entry.items() if key != "before"} for entry in read_history(out)]

@@ -13,6 +13,7 @@ from dfer_data.config import PrepareConfig
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.loading.document import read_document
 from dfer_data.shards.audio_reader import open_audio
+from dfer_data.shards.audit_folder import audit_faults, audit_note, is_of_audit
 from dfer_data.shards.clip_coverage import read_coverage
 from dfer_data.shards.clips_table import clips_frame, read_clips
 from dfer_data.shards.dataset_card import dataset_card
@@ -96,6 +97,7 @@ def verify(
     contents, small_damages = _read_small_files(target, document["files"], sizes)
     damages += [*small_damages, *_check_contents(contents, document)]
     damages += [Damage(name, "", "is not part of the dataset") for name in _extra_files(sizes, document["files"])]
+    damages += [Damage(name, "", fault) for name, fault in audit_faults(target, sizes)]
     num_clips = num_decoded = 0
     for number, facts in enumerate(document["shards"]):
         num_clips += facts["num_clips"]
@@ -111,7 +113,7 @@ def verify(
             clip_ids = _clips_by_row(contents.get(sidecar_name(number), b""))
             damages += _check_audio(target, document, number, clip_ids=clip_ids, deep=deep)
         on_shard(number + 1, len(document["shards"]))
-    notes = () if damages else _notes(target, document)
+    notes = () if damages else _notes(target, document, sizes)
     return VerifyReport(len(document["files"]), num_clips, num_decoded, tuple(damages), notes)
 
 
@@ -166,14 +168,15 @@ def _clips_of(sidecar: Mapping[str, Any]) -> list[tuple[Any, Any, Any]]:
         return []
 
 
-def _notes(target: Target, document: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return notes on copied videos at odds, on clips that show little of their video, and on the card."""
+def _notes(target: Target, document: Mapping[str, Any], sizes: Mapping[str, int]) -> tuple[str, ...]:
+    """Return notes on copied videos at odds, on clips that show little of their video, on the card and the audit."""
     names = [f"{FOLDS}/fold-{fold}.csv" for fold in document["counts"]["folds"]]
     clips, *folds = target.read_all([CLIPS_NAME, *names])
     splits = dict(zip(document["counts"]["folds"], map(fold_splits, folds), strict=True))
     note = find_duplicates(clips, splits, open_shard=shard_opener(document, target.shard_bytes)).note
     coverage = read_coverage(clips, all_tracks=bool(document["config"].get("all_tracks")))
-    return (*filter(None, (note, _card_note(target, document))), *coverage.notes)
+    notes = (note, _card_note(target, document), audit_note(target, sizes, document))
+    return (*filter(None, notes), *coverage.notes)
 
 
 def _card_note(target: Target, document: Mapping[str, Any]) -> str:
@@ -213,7 +216,9 @@ def _extra_files(sizes: Mapping[str, int], files: Mapping[str, Any]) -> list[str
     known_names = {*files, DATASET_NAME, LOG_NAME, CARD_NAME}
     unhashed = (WORK + "/", lock.PREFIX)
     return [
-        name for name in sizes if name not in known_names and not name.startswith(unhashed) and not is_summary(name)
+        name
+        for name in sizes
+        if not (name in known_names or name.startswith(unhashed) or is_summary(name) or is_of_audit(name))
     ]
 
 

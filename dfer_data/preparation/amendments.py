@@ -14,7 +14,7 @@ from dfer_data.settings import setting
 class OwnFolding(Folding):
     """Settings of an own set of folds."""
 
-    group_by: str = setting("subject", "What a fold keeps together: subject, folder, clip, or a column.")
+    group_by: str = setting("subject", "What a fold keeps together: subject, folder, clip, audit, or a column.")
 
 
 @dataclass(frozen=True)

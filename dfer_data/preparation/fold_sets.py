@@ -85,10 +85,10 @@ def fold_set_notes(document: Mapping[str, Any]) -> Iterator[str]:
     for name, facts in document.get("fold_sets", {}).items():
         num_placed = sum(next(iter(facts["folds"].values())).values())
         if missing := document["counts"]["clips"] - num_placed:
-            yield (
-                f"{missing} clips are in no fold of the set {name} ({facts['rule']}), their group is unknown: give it "
-                "with `dfer relabel`"
-            )
+            is_audited = " by audit" in facts["rule"]
+            remedy = "make it again after `dfer audit`, with --anew" if is_audited else "give it with `dfer relabel`"
+            place = f"{missing} clips are in no fold of the set {name} ({facts['rule']})"
+            yield f"{place}, their group is unknown: {remedy}"
 
 
 def _members(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstpnet.predictions import ScoredPredictions
+from lstpnet.reporting.audited_tests import audited_rows
 from lstpnet.reporting.clip_designs import SystemParts
 from lstpnet.reporting.dependence import order_of_runs
 from lstpnet.reporting.external_predictions import ExternalPredictions, read_external_predictions
@@ -76,6 +77,7 @@ def build_report(
         against=tuple(against),
         runs=scored,
         external=external,
+        audited=audited_rows(scored),
         scenes=scene_rows(scored) + (() if external is None else scene_rows_of_predictions(external)),
     )
 

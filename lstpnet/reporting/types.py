@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lstpnet.reporting.audited_tests import AuditedRow
 from lstpnet.reporting.external_predictions import ExternalPredictions
 from lstpnet.reporting.ferv39k_scenes import SceneRow
 from lstpnet.reporting.group_rows import GroupReport
@@ -46,6 +47,8 @@ class Report:
     """The external predictions behind the rows without a recipe."""
     scenes: tuple[SceneRow, ...] = ()
     """FERV39k's runs by scene; empty for other datasets."""
+    audited: tuple[AuditedRow, ...] = ()
+    """Runs on the test clips without a copy in train, where their dataset has an audit."""
     groups: GroupReport | None = None
     """Figures by the groups of a column, if requested."""
 
@@ -60,6 +63,7 @@ class Report:
             "paired": [test.as_dict() for test in self.paired],
             "paired_trainings": [line.as_dict() for line in self.paired_trainings],
             "scenes": [row.as_dict() for row in self.scenes],
+            **({"audited": [row.as_dict() for row in self.audited]} if self.audited else {}),
             **({} if self.groups is None else self.groups.as_dict()),
             "next": [] if self.rows else list(NEXT_COMMANDS),
         }

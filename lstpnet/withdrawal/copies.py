@@ -13,10 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from dfer_data.auditing.tables import named_in_pairs
 from dfer_data.errors import CorruptDataError, DferError, UsageError
 from dfer_data.exchange.manifest import EXPORT_NAME, EXPORT_WORK
 from dfer_data.exchange.withdraw import delete_export, exported_clips, is_export_of, withdraw_from_export
 from dfer_data.loading.prepared import open_dataset
+from dfer_data.shards.audit_folder import AUDIT, AUDIT_NAME, AUDIT_PAIRS_NAME
 from dfer_data.shards.layout import CARD_NAME, CLIPS_NAME, DATASET_NAME, PLAN_NAME
 from dfer_data.sources.registry import SOURCES
 from dfer_data.storage.files import read_regular, write_atomically
@@ -141,7 +143,10 @@ def _copies(
     exports = {path.parent for path in paths if path.name in (EXPORT_NAME, EXPORT_WORK)} - datasets
     for folder in sorted(exports):
         yield from _export_copy(folder, names, about, data)
-    whole = datasets | exports
+    audits = {path.parent for path in paths if path.parent.name == AUDIT and path.name == Path(AUDIT_NAME).name}
+    for folder in sorted(audits):
+        yield from _audit_copy(folder, names, about, is_within=folder.parent in datasets)
+    whole = datasets | exports | audits
     rest = sorted(path for path in paths if path not in whole and not whole.intersection(path.parents))
     runs = {path.parent for path in rest if path.name == RUN_NAME}
     for folder in sorted(runs):
@@ -185,6 +190,22 @@ def _export_copy(folder: Path, names: Names, about: OfDataset, data: Path | str)
             yield Copy(folder, "export", "delete", "it is of another state of the dataset; make it again", data=data)
     except (DferError, OSError) as error:
         yield Copy(folder, "export", "leave", f"it cannot be searched: {error}")
+
+
+def _audit_copy(folder: Path, names: Names, about: OfDataset, *, is_within: bool) -> Iterator[Copy]:
+    """Yield an audit that names the clips: of another dataset, compared with this one, or a copy of its own audit."""
+    files = tuple(path for path in paths_below(folder) if path.is_file())
+    try:
+        pairs = named_in_pairs(read_regular(folder / Path(AUDIT_PAIRS_NAME).name))
+    except (OSError, ValueError, KeyError) as error:  # pyarrow's ArrowException is a ValueError or a KeyError
+        yield Copy(folder, "audit", "leave", f"it cannot be searched: {error}")
+        return
+    is_named = any(
+        names.has(clip_b) and dataset.startswith(about.prepared) if dataset else not is_within and names.has(clip_b)
+        for _, clip_b, dataset in pairs
+    )
+    if is_named or (not is_within and any(names.has(clip_a) for clip_a, _, _ in pairs)):
+        yield Copy(folder, "audit", "delete", "`dfer audit` makes it again", files=files)
 
 
 def _run_copy(folder: Path, names: Names, about: OfDataset) -> Iterator[Copy]:

@@ -23,6 +23,7 @@ from dfer_data.render.html import page_template, policy, read_text
 from dfer_data.render.tables import Section, per_cent
 from lstpnet.dataset_identity import clips_key, fold_words, folds_words
 from lstpnet.learning_curves import draw_curves, epochs_section
+from lstpnet.reporting.audited_tests import audit_sections
 from lstpnet.reporting.dependence import UNIT_NOTES, headline_interval, interval_text
 from lstpnet.reporting.ferv39k_scenes import scene_sections
 from lstpnet.reporting.group_rows import group_sections
@@ -143,7 +144,10 @@ def to_html(
             version=version("dfer"),
             report=report,
             cards=_cards(report),
-            own_tables=[table for rows in own_groups for table in narrowed(row_section(rows))],
+            own_tables=[
+                *(table for rows in own_groups for table in narrowed(row_section(rows))),
+                *audit_sections(report.audited),
+            ],
             class_tables=[table for rows in own_groups for table in class_sections(rows)],
             control_tables=[table for rows in control_groups for table in narrowed(row_section(rows))],
             run_tables=run_sections(report.runs),

@@ -1,0 +1,76 @@
+"""`dfer audit`: find clips of a prepared dataset that show the same moments, in train and test above all."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._support import console
+from ._support.options import JsonFlag
+
+if TYPE_CHECKING:
+    from dfer_data.auditing.run import AuditSummary
+
+
+def audit(
+    data: Annotated[str, typer.Argument(metavar="DATA", help="Folder of a prepared dataset.")],
+    others: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="OTHER", help="Another prepared dataset to compare with; repeatable."),
+    ] = None,
+    decisions: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="CSV with clip_a, clip_b, is_duplicate: pairs that a person has judged."),
+    ] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Find duplicate clips, and where they are in the folds.
+
+    Compares the stored faces over time: copies that were encoded again, resized, cropped, brightened, mirrored, cut,
+    sped up or letterboxed. Names candidates in DATA/audit, with a page of filmstrips; a person decides. `dfer folds
+    DATA --folds 5 --group-by audit --name audit` makes folds that keep duplicates together.
+    """
+    from dfer_data.auditing.run import audit as run_audit
+
+    with console.progress("hashing", unit="clips") as advance:
+        summary = run_audit(
+            data,
+            others=others or (),
+            decisions=decisions,
+            on_step=lambda done, total, doing: advance(
+                done, total, doing=doing, unit="clips" if doing == "hashing" else "blocks"
+            ),
+        )
+    _show(data, summary, as_json=as_json)
+
+
+def _show(data: str, summary: AuditSummary, *, as_json: bool) -> None:
+    """Print what was found and where, and what to do next."""
+    from dfer_data.auditing.run import fold_section
+
+    if as_json:
+        console.print_json({"data": data, **asdict(summary), "folder": str(summary.folder)})
+    between = f", {summary.num_between:,} pairs with other datasets" if summary.num_between else ""
+    console.say(
+        f"{data}: {summary.num_clips:,} clips, {summary.num_duplicates:,} pairs of duplicates, "
+        f"{summary.num_groups:,} groups{between}",
+        as_json=as_json,
+    )
+    if summary.folds:
+        section = fold_section(summary.folds)
+        console.print_table(section.header, section.cells, as_json=as_json)
+    notes = {
+        "pairs of duplicates have two labels": summary.num_two_labels,
+        "clips are cut from the same video as another one (overlap)": summary.num_overlaps,
+        "pairs were judged by a person": summary.num_judged,
+        "clips have too few frames to compare; they are found only as the same file": summary.num_too_short,
+    }
+    for fact, number in notes.items():
+        if number:
+            console.say(f"note: {number:,} {fact}", as_json=as_json)
+    console.say(f"look at the pairs: {summary.folder}/index.html", as_json=as_json)
+    if summary.num_groups:
+        console.say(f"next: dfer folds {data} --folds 5 --group-by audit --name audit", as_json=as_json)

@@ -1,0 +1,78 @@
+"""The tables of an audit as bytes: audit.parquet, one row per pair, and groups.csv, one row per clip."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from dfer_data.auditing.frame_hashes import Film
+from dfer_data.auditing.pairs import ClipPair
+from dfer_data.auditing.where import Splits, place
+from dfer_data.storage.csv_text import csv_text, spreadsheet_cell
+from dfer_data.storage.parquet import open_parquet
+
+FOLD_COLUMN = "fold_"
+_EVIDENCE = {
+    "offset_seconds": pa.float64(),
+    "speed": pa.float64(),
+    "num_frames": pa.int32(),
+    "agreement": pa.float64(),
+    "distance": pa.float64(),
+    "mirrored": pa.bool_(),
+    "same_bytes": pa.bool_(),
+    "judged": pa.bool_(),
+    "label_a": pa.string(),
+    "label_b": pa.string(),
+}
+
+
+def pairs_table(
+    pairs: Sequence[ClipPair],
+    films: Mapping[str, Mapping[str, Film]],
+    labels: Mapping[str, Mapping[str, str | None]],
+    splits: Splits,
+) -> bytes:
+    """Return audit.parquet; `films` and `labels`: dataset, as pairs name it -> clip id."""
+    columns: dict[str, Any] = {
+        name: pa.array([getattr(pair, name) for pair in pairs], pa.string())
+        for name in ("clip_a", "clip_b", "kind", "dataset_b")
+    }
+    for fold, split_of in splits.items():
+        columns[FOLD_COLUMN + fold] = pa.array([place(pair, split_of) for pair in pairs], pa.string())
+    evidence = [_evidence(pair, films, labels) for pair in pairs]
+    for name, kind in _EVIDENCE.items():
+        columns[name] = pa.array([facts[name] for facts in evidence], kind)
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def _evidence(
+    pair: ClipPair, films: Mapping[str, Mapping[str, Film]], labels: Mapping[str, Mapping[str, str | None]]
+) -> dict[str, Any]:
+    facts: dict[str, Any] = dict.fromkeys(_EVIDENCE)
+    facts |= {"mirrored": pair.is_mirrored, "same_bytes": pair.has_same_bytes, "judged": pair.judged}
+    facts |= {"label_a": labels[""].get(pair.clip_a), "label_b": labels[pair.dataset_b].get(pair.clip_b)}
+    if match := pair.match:
+        first, second = films[""][pair.clip_a], films[pair.dataset_b][pair.clip_b]
+        if first.rate and second.rate:
+            facts["offset_seconds"] = round(match.first_b / second.rate - match.first_a / first.rate, 3)
+        facts |= {"speed": round(match.speed, 3), "num_frames": match.num_frames, "agreement": match.agreement}
+        facts["distance"] = round(1 - match.similarity, 4)
+    return facts
+
+
+def groups_table(groups: Mapping[str, str]) -> bytes:
+    """Return groups.csv: clip id and group of every clip of the dataset."""
+    rows = [(spreadsheet_cell(clip_id), spreadsheet_cell(group)) for clip_id, group in groups.items()]
+    return csv_text([("clip_id", "group"), *rows]).encode("utf-8")
+
+
+def named_in_pairs(content: bytes) -> list[tuple[str, str, str]]:
+    """Return clip a, clip b and the dataset of b of each row of audit.parquet. Raises OSError, ArrowException."""
+    with open_parquet(content) as file:
+        rows = file.read(columns=["clip_a", "clip_b", "dataset_b"], use_threads=False).to_pylist()
+    return [(row["clip_a"], row["clip_b"], row["dataset_b"]) for row in rows]
