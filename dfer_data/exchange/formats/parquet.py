@@ -59,10 +59,9 @@ class ParquetFiles(ExportFormat):
         """Return how to read rows."""
         config = f', "fold-{self.selection.folds[0]}"' if self.selection.folds else ""
         return (
-            "```python\nimport pandas as pd\nclips = pd.read_parquet("
-            f'"THIS_FOLDER/{self._parts[0][0]}")  # or: datasets.load_dataset("THIS_FOLDER"{config})\n```\n\n'
-            "`frames` holds the JPEG bytes of each frame, `pts_seconds` and `frame_index` its time and number in the "
-            "source, `fold_K` the split in fold K."
+            f'```python\nimport datasets\nclips = datasets.load_dataset("THIS_FOLDER"{config})\n```\n\n'
+            f"pandas and DuckDB read files such as `{self._parts[0][0]}` too. `frames` holds the JPEG bytes of each "
+            "frame, `pts_seconds` and `frame_index` its time and number in the source, `fold_K` the split in fold K."
         )
 
     def data_files(self) -> dict[str, dict[str, list[str]]]:
