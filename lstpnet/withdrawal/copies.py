@@ -193,7 +193,7 @@ def _export_copy(folder: Path, names: Names, about: OfDataset, data: Path | str)
 
 
 def _audit_copy(folder: Path, names: Names, about: OfDataset, *, is_within: bool) -> Iterator[Copy]:
-    """Yield an audit that names the clips: of another dataset, compared with this one, or a copy of its own audit."""
+    """Yield an audit that names the clips: another dataset's, compared with this one, or a copy of this dataset's."""
     files = tuple(path for path in paths_below(folder) if path.is_file())
     try:
         pairs = named_in_pairs(read_regular(folder / Path(AUDIT_PAIRS_NAME).name))
