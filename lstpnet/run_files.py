@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dfer_data.errors import CorruptDataError
-from dfer_data.storage.files import canonical_json
+from dfer_data.storage.files import own_sha256
 from dfer_data.storage.folder_lock import hold_lock, holder_of
 
 NEXT_STEP = "restore it from a copy, or train this run again with --force"
@@ -78,12 +78,6 @@ def files_of(document: Mapping[str, Any]) -> Files:
         if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or not path.parts:
             raise ValueError(f"it names a file outside its folder: {name!r}")
     return files
-
-
-def own_sha256(document: Mapping[str, Any]) -> str:
-    """Return the sha256 over the canonical JSON of a document without its field `sha256`."""
-    body = {key: value for key, value in document.items() if key != "sha256"}
-    return hashlib.sha256(canonical_json(body)).hexdigest()
 
 
 def with_own_sha256(document: Mapping[str, Any]) -> dict[str, Any]:

@@ -30,10 +30,9 @@ from dfer_data.shards.audit_folder import (
     AUDIT_PAIRS_NAME,
     AUDIT_VERSION,
     AUDIT_WORK,
-    sealed_audit,
 )
 from dfer_data.shards.layout import CLIPS_NAME
-from dfer_data.storage.files import is_url
+from dfer_data.storage.files import is_url, sealed_json
 from dfer_data.storage.folder import FolderTarget
 
 LIMITS = ((0.43, 0.992), (0.62, 0.95))
@@ -238,7 +237,7 @@ def _written(
         },
     }
     out.remove(AUDIT_NAME)
-    for name, content in {**files, AUDIT_NAME: sealed_audit(document)}.items():
+    for name, content in {**files, AUDIT_NAME: sealed_json(document)}.items():
         out.put(name, content)
     out.sync(AUDIT)
     return summary

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -27,7 +28,7 @@ class Piece:
     """Further names of files of the piece: (name, new name)."""
 
 
-class ExportFormat:
+class ExportFormat(ABC):
     """Base class of the formats; each says which pieces and tables an export has."""
 
     name: ClassVar[str]
@@ -43,12 +44,12 @@ class ExportFormat:
         self.root = root
 
     def pieces(self) -> Iterator[Piece]:
-        """Yield the pieces in a fixed order."""
-        raise NotImplementedError
+        """Yield the pieces in a fixed order; none where the tables are all that is exported."""
+        yield from ()
 
     def files(self, piece: Piece) -> Iterator[tuple[str, bytes]]:
         """Yield path and content of each file of a piece, in the order of its names. Raises CorruptDataError."""
-        raise NotImplementedError
+        yield from ()
 
     def tables(self) -> Iterator[tuple[str, Iterable[bytes]]]:
         """Yield path and content of the lists and tables about all clips."""
@@ -62,13 +63,13 @@ class ExportFormat:
         """Return about the size of the tables, where they are what is exported."""
         return 0
 
+    @abstractmethod
     def path_of(self, clip: ExportClip) -> str:
         """Return the file or folder of a clip, which `clips.csv` names."""
-        raise NotImplementedError
 
+    @abstractmethod
     def usage(self) -> str:
         """Return how the export is read, as Markdown."""
-        raise NotImplementedError
 
     def data_files(self) -> dict[str, dict[str, list[str]]]:
         """Return fold -> split -> patterns of the files, where Hugging Face's `datasets` reads the export."""

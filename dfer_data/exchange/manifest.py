@@ -7,15 +7,14 @@ written last: a folder without it is no finished export.
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dfer_data.errors import CorruptDataError, FormatVersionError
-from dfer_data.storage.files import canonical_json, is_url, read_regular, sha256_file
+from dfer_data.errors import CorruptDataError
+from dfer_data.storage.files import is_url, read_regular, read_sealed, sha256_file
 from dfer_data.storage.walk import files_below
 
 EXPORT_NAME, SUMS_NAME, EXPORT_CLIPS_NAME, EXPORT_WORK = "export.json", "SHA256SUMS", "clips.csv", ".dfer-export"
@@ -23,27 +22,11 @@ EXPORT_VERSION = 1
 _LINE = re.compile(r"([0-9a-f]{64})  ([^\n]+)")
 
 
-def sealed(document: Mapping[str, Any]) -> bytes:
-    """Return the bytes of export.json: canonical JSON with its own sha256 inside."""
-    body = {name: value for name, value in document.items() if name != "sha256"}
-    return canonical_json({**body, "sha256": hashlib.sha256(canonical_json(body)).hexdigest()})
-
-
 def read_export(root: Path) -> dict[str, Any]:
     """Return export.json of a folder. Raises CorruptDataError for changed bytes, FormatVersionError, OSError."""
     path = root / EXPORT_NAME
-    content = read_regular(path)
-    try:
-        document: dict[str, Any] = json.loads(content)
-        version = document["version"]
-        is_intact = sealed(document) == content
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        version, is_intact = EXPORT_VERSION, False
-    if isinstance(version, int) and version > EXPORT_VERSION:
-        raise FormatVersionError(f"{path} has version {version}, this dfer reads {EXPORT_VERSION}; update dfer")
-    if not is_intact:
-        raise CorruptDataError(f"{path} was changed, or is not of dfer; delete this folder and export again")
-    return document
+    step = "delete this folder and export again"
+    return read_sealed(read_regular(path), name=str(path), version=EXPORT_VERSION, next_step=step)
 
 
 def sums_bytes(hashes: Mapping[str, str]) -> bytes:

@@ -26,14 +26,20 @@ from dfer_data.exchange.manifest import (
     file_fault,
     parse_sums,
     read_export,
-    sealed,
     sums_bytes,
 )
 from dfer_data.exchange.registry import format_class
 from dfer_data.exchange.selection import select
 from dfer_data.exchange.settings import ExportSettings
 from dfer_data.loading.prepared import PreparedDataset, open_dataset
-from dfer_data.storage.files import atomic_file, canonical_json, read_regular, refuse_unwritable, write_atomically
+from dfer_data.storage.files import (
+    atomic_file,
+    canonical_json,
+    read_regular,
+    refuse_unwritable,
+    sealed_json,
+    write_atomically,
+)
 from dfer_data.storage.folder_lock import hold_lock
 
 _REQUEST, _LOG = f"{EXPORT_WORK}/request.json", f"{EXPORT_WORK}/finished"
@@ -351,7 +357,7 @@ def finish_export(
         "sums_sha256": hashlib.sha256(sums).hexdigest(),
         **({"withdrawn_clips": withdrawn} if withdrawn else {}),
     }
-    write_atomically(out / EXPORT_NAME, sealed(document))
+    write_atomically(out / EXPORT_NAME, sealed_json(document))
     facts = [os.stat(f"{out}/{name}") for name in (*hashes, SUMS_NAME, EXPORT_NAME)]
     num_bytes = sum({(fact.st_dev, fact.st_ino): fact.st_size for fact in facts}.values())  # hard links once
     return _summary(exporter, dataset, out, num_files=len(facts), num_bytes=num_bytes, num_new_files=num_new)

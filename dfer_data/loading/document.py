@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -26,7 +25,7 @@ from dfer_data.shards.layout import (
     sidecar_name,
 )
 from dfer_data.sources.catalog import catalog
-from dfer_data.storage.files import canonical_json
+from dfer_data.storage.files import own_sha256
 
 _MOST = 2**53
 """The largest number that is the same in all JSON readers."""
@@ -142,8 +141,7 @@ def read_document(root: Path) -> dict[str, Any]:
         version = document["format_version"]
         if not _is_count(version):
             raise ValueError(f"format_version is {version!r:.100}")
-        body = {key: value for key, value in document.items() if key != "sha256"}
-        sha256 = hashlib.sha256(canonical_json(body)).hexdigest()
+        sha256 = own_sha256(document)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise CorruptDataError(f"{path} is not a dataset.json of dfer: {_short(error)}") from error
     if version > FORMAT_VERSION:

@@ -46,7 +46,7 @@ from dfer_data.shards.sidecar import count_left_out, finished_sidecars
 from dfer_data.storage.base import Target
 from dfer_data.storage.changeset import Changeset
 from dfer_data.storage.csv_text import csv_text, spreadsheet_cell
-from dfer_data.storage.files import canonical_json
+from dfer_data.storage.files import canonical_json, own_sha256
 
 DAMAGED_AUDIO = "DAMAGED_AUDIO"
 """Ledger code of a stored clip whose sound could not be decoded as a whole."""
@@ -78,7 +78,7 @@ def write_manifest(
     document = _document(plan, out, sidecars, clips, contents)
     document |= _identity(plan, out, sidecars, clips, {OFFICIAL_SET: folds, **own_sets})
     document |= {"history": history} if history else {}
-    document["sha256"] = hashlib.sha256(canonical_json(document)).hexdigest()
+    document["sha256"] = own_sha256(document)
     stale = [name for name in _fold_files(out) if name not in contents]
     present = out.size(DATASET_NAME)
     if changes is not None:

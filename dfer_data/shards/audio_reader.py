@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-import struct
 import zlib
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dfer_data.errors import CorruptShardError, FormatVersionError
-from dfer_data.shards.layout import AUDIO_FORMAT, AUDIO_TENSORS, FORMAT_VERSION
-from dfer_data.shards.reader import MALFORMED, parse_index
+from dfer_data.errors import CorruptShardError
+from dfer_data.shards.layout import AUDIO_FORMAT, AUDIO_TENSORS
+from dfer_data.shards.reader import check_size, read_index
 from dfer_data.storage.shard_bytes import ShardBytes
 from dfer_data.types import Image
 
@@ -39,26 +37,14 @@ class AudioReader:
     def __init__(self, source: ShardBytes, *, index_bytes: int, index_crc32: int) -> None:
         """Open a file and check its index; raises CorruptShardError for changed bytes, FormatVersionError."""
         self._source, self._name, self._index_bytes = source, source.name, index_bytes
-        try:
-            index, size = source.index(index_bytes, index_crc32), source.size()
-        except OSError as error:
-            raise CorruptShardError(f"{self._name}: cannot be opened as sound: {error}") from error
-        if len(index) != index_bytes or zlib.crc32(index) != index_crc32:
-            raise CorruptShardError(f"{self._name}: the index does not match its CRC-32; restore or remake this shard")
-        try:
-            metadata, self._tensors, shape, num_bytes = parse_index(index, payloads=("samples",))
-        except (*MALFORMED, struct.error) as error:
-            raise CorruptShardError(f"{self._name}: the index is not one of dfer ({error!r:.200})") from error
-        version = str(metadata.get("format_version"))
-        if metadata.get("format") != AUDIO_FORMAT or version != str(FORMAT_VERSION):
-            kind = FormatVersionError if re.fullmatch("[1-9][0-9]{0,3}", version) else CorruptShardError
-            raise kind(f"{self._name} has sound format {version[:20]}, this dfer reads {FORMAT_VERSION}")
+        metadata, self._tensors, shape, num_bytes = read_index(
+            source, index_bytes, index_crc32, what="sound", payloads=("samples",)
+        )
+        if metadata.get("format") != AUDIO_FORMAT:
+            raise CorruptShardError(f"{self._name} is not a file of sound; get this shard again, or remake it")
         if fault := next(_faults(self._tensors, shape, num_bytes), ""):
             raise CorruptShardError(f"{self._name}: the index {fault}; get this shard again, or remake it")
-        if size is not None and size != index_bytes + num_bytes:
-            raise CorruptShardError(
-                f"{self._name} has {size} bytes, its index requires {index_bytes + num_bytes}; restore or remake it"
-            )
+        check_size(source, index_bytes + num_bytes)
 
     @property
     def num_clips(self) -> int:

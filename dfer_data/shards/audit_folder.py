@@ -6,14 +6,13 @@ An audit is not part of the dataset: dataset.json does not list it, and deleting
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
+from dfer_data.errors import CorruptDataError, UsageError
 from dfer_data.shards.layout import CLIPS_NAME
 from dfer_data.storage.base import Target
-from dfer_data.storage.files import canonical_json
+from dfer_data.storage.files import read_sealed
 
 AUDIT = "audit"
 AUDIT_NAME, AUDIT_PAIRS_NAME, AUDIT_GROUPS_NAME = f"{AUDIT}/audit.json", f"{AUDIT}/audit.parquet", f"{AUDIT}/groups.csv"
@@ -26,27 +25,12 @@ def is_of_audit(name: str) -> bool:
     return name.startswith(f"{AUDIT}/")
 
 
-def sealed_audit(document: Mapping[str, Any]) -> bytes:
-    """Return the bytes of audit.json: canonical JSON with its own sha256 inside."""
-    body = {name: value for name, value in document.items() if name != "sha256"}
-    return canonical_json({**body, "sha256": hashlib.sha256(canonical_json(body)).hexdigest()})
-
-
 def read_audit(out: Target) -> dict[str, Any] | None:
     """Return audit.json; None where no audit is finished. Raises CorruptDataError, FormatVersionError."""
     if out.size(AUDIT_NAME) is None:
         return None
-    content = out.read(AUDIT_NAME)
-    try:
-        document: dict[str, Any] = json.loads(content)
-        version, is_intact = document["version"], sealed_audit(document) == content
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        version, is_intact = AUDIT_VERSION, False
-    if isinstance(version, int) and version > AUDIT_VERSION:
-        raise FormatVersionError(f"{out}/{AUDIT_NAME} has version {version}, this dfer reads {AUDIT_VERSION}")
-    if not is_intact:
-        raise CorruptDataError(f"{out}/{AUDIT_NAME} was changed; run `dfer audit` again")
-    return document
+    name = f"{out}/{AUDIT_NAME}"
+    return read_sealed(out.read(AUDIT_NAME), name=name, version=AUDIT_VERSION, next_step="run `dfer audit` again")
 
 
 def is_current(audit: Mapping[str, Any], document: Mapping[str, Any]) -> bool:

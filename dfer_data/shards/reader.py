@@ -97,27 +97,11 @@ class ShardReader:
         from dfer_data.shards.jpeg_decoder import JpegDecoder  # a dataset opens without it
 
         self._decoder = JpegDecoder(size_px=size_px)
-        try:
-            index, size = source.index(index_bytes, index_crc32), source.size()
-        except OSError as error:
-            raise CorruptShardError(f"{self._name}: cannot be opened as a shard: {error}") from error
-        if len(index) != index_bytes or zlib.crc32(index) != index_crc32:
-            raise CorruptShardError(f"{self._name}: the index does not match its CRC-32; restore or remake this shard")
-        try:
-            metadata, self._tensors, payload_shape, payload_bytes = parse_index(index)
-        except (*MALFORMED, struct.error) as error:
-            raise CorruptShardError(f"{self._name}: the index is not one of dfer ({error!r:.200})") from error
-        written_version = str(metadata.get("format_version"))
-        if written_version != str(FORMAT_VERSION):
-            kind = FormatVersionError if re.fullmatch("[1-9][0-9]{0,3}", written_version) else CorruptShardError
-            raise kind(f"{self._name} has shard format {written_version[:20]}, this dfer reads {FORMAT_VERSION}")
+        metadata, self._tensors, payload_shape, payload_bytes = read_index(source, index_bytes, index_crc32)
         self.store: str = metadata.get("store", "")
         if fault := next(_index_faults(self.store, self._tensors, payload_shape, payload_bytes, size_px=size_px), ""):
             raise CorruptShardError(f"{self._name}: the index {fault}; get this shard again, or remake it")
-        if size is not None and size != index_bytes + payload_bytes:
-            raise CorruptShardError(
-                f"{self._name} has {size} bytes, its index requires {index_bytes + payload_bytes}; restore or remake it"
-            )
+        check_size(source, index_bytes + payload_bytes)
         self.clip_offsets: npt.NDArray[np.int64] = self._tensors["clip_offsets"]
         self.crc32: npt.NDArray[np.uint32] = self._tensors["crc32"]
         self._frame_shape = tuple(payload_shape[2:])
@@ -227,6 +211,40 @@ class ShardReader:
             zlib.crc32(clip[a:b].data) == int(crc32)
             for (a, b), crc32 in zip(pairwise(offsets.tolist()), self.crc32[first:last], strict=True)
         )
+
+
+def read_index(
+    source: ShardBytes, index_bytes: int, index_crc32: int, *, what: str = "shard", **options: Any
+) -> tuple[dict[str, str], dict[str, npt.NDArray[Any]], list[int], int]:
+    """Return what `parse_index` returns of a file, whose bytes and version are checked; `options` are its own.
+
+    `what`: kind of file, for messages. Raises CorruptShardError for changed bytes, FormatVersionError.
+    """
+    try:
+        index = source.index(index_bytes, index_crc32)
+    except OSError as error:
+        raise CorruptShardError(f"{source.name}: cannot be opened: {error}") from error
+    if len(index) != index_bytes or zlib.crc32(index) != index_crc32:
+        raise CorruptShardError(f"{source.name}: the index does not match its CRC-32; restore or remake this shard")
+    try:
+        parsed = parse_index(index, **options)
+    except (*MALFORMED, struct.error) as error:
+        raise CorruptShardError(f"{source.name}: the index is not one of dfer ({error!r:.200})") from error
+    version = str(parsed[0].get("format_version"))
+    if version != str(FORMAT_VERSION):
+        kind = FormatVersionError if re.fullmatch("[1-9][0-9]{0,3}", version) else CorruptShardError
+        raise kind(f"{source.name} has {what} format {version[:20]}, this dfer reads {FORMAT_VERSION}")
+    return parsed
+
+
+def check_size(source: ShardBytes, num_bytes: int) -> None:
+    """Raise CorruptShardError for a file of another size, where asking for it is cheap."""
+    try:
+        size = source.size()
+    except OSError as error:
+        raise CorruptShardError(f"{source.name}: cannot be opened: {error}") from error
+    if size is not None and size != num_bytes:
+        raise CorruptShardError(f"{source.name} has {size} bytes, its index requires {num_bytes}; restore or remake it")
 
 
 def parse_index(

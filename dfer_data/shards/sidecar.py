@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +9,7 @@ from typing import Any
 
 from dfer_data.shards.layout import AUDIO_SUFFIX, PREVIEW, SHARDS, audio_name, shard_name, sidecar_name
 from dfer_data.storage.base import Target
-from dfer_data.storage.files import canonical_json
+from dfer_data.storage.files import own_sha256
 
 
 def read_sidecar(out: Target, number: int) -> dict[str, Any] | None:
@@ -51,8 +50,7 @@ def checked_sidecar(
 
 def sidecar_sha256(sidecar: Mapping[str, Any]) -> str:
     """Hash a sidecar without its own hash, so that a damaged one is never copied into a new dataset.json."""
-    body = {key: value for key, value in sidecar.items() if key != "sidecar_sha256"}
-    return hashlib.sha256(canonical_json(body)).hexdigest()
+    return own_sha256(sidecar, field="sidecar_sha256")
 
 
 def finished_sidecars(out: Target) -> dict[int, dict[str, Any]]:

@@ -10,11 +10,11 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from dfer_data.errors import UsageError
+from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 
 ORIGIN_NAME = ".origin.json"
 """File in a dataset of the URL cache that names its URL."""
@@ -95,6 +95,36 @@ def canonical_json(value: Any) -> bytes:
     """Return the canonical UTF-8 form of a JSON value: sorted keys, no spaces, a final newline, no NaN."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return (text + "\n").encode("utf-8")
+
+
+def own_sha256(document: Mapping[str, Any], *, field: str = "sha256") -> str:
+    """Return the sha256 over the canonical JSON of a document without the field that holds its own hash."""
+    body = {name: value for name, value in document.items() if name != field}
+    return hashlib.sha256(canonical_json(body)).hexdigest()
+
+
+def sealed_json(document: Mapping[str, Any]) -> bytes:
+    """Return the canonical JSON of a document with its own hash in the field `sha256`."""
+    return canonical_json({**document, "sha256": own_sha256(document)})
+
+
+def read_sealed(content: bytes, *, name: str, version: int, next_step: str) -> dict[str, Any]:
+    """Return a document of `sealed_json` that states its format in the field `version`.
+
+    Raises FormatVersionError for a newer version than `version`, CorruptDataError with `name` and `next_step` for
+    changed bytes.
+    """
+    try:
+        document: dict[str, Any] = json.loads(content)
+        written_version = document["version"]
+        is_intact = sealed_json(document) == content
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        written_version, is_intact = version, False
+    if isinstance(written_version, int) and written_version > version:
+        raise FormatVersionError(f"{name} has version {written_version}, this dfer reads {version}; update dfer")
+    if not is_intact:
+        raise CorruptDataError(f"{name} was changed, or is not of dfer; {next_step}")
+    return document
 
 
 def sha256_file(path: Path, *, on_block: Callable[[], None] = lambda: None) -> str:

@@ -7,7 +7,7 @@ from itertools import groupby
 
 import pandas as pd
 
-from dfer_data.exchange.base import ExportFormat, Piece
+from dfer_data.exchange.base import ExportFormat
 from dfer_data.exchange.selection import ExportClip
 from dfer_data.storage.csv_text import spreadsheet_cell
 
@@ -20,10 +20,6 @@ class FramesCsv(ExportFormat):
 
     name = "frames.csv"
     needs_lists = False
-
-    def pieces(self) -> Iterator[Piece]:
-        """Yield nothing: the table is written whole."""
-        yield from ()
 
     def tables(self) -> Iterator[tuple[str, Iterable[bytes]]]:
         """Yield the table."""

@@ -3,45 +3,23 @@
 from __future__ import annotations
 
 import io
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dfer_data.exchange.base import ExportFormat, Piece
-from dfer_data.exchange.fold_groups import files_of_folds, parts_of_groups
+from dfer_data.exchange.base import Piece
+from dfer_data.exchange.grouped_format import GroupedFiles
 from dfer_data.exchange.selection import ExportClip
 
-_FILE_BYTES = 128 << 20
 _GROUP_CLIPS = 16  # rows that are read together: about 20 MB of DFEW
 
 
-class ParquetFiles(ExportFormat):
+class ParquetFiles(GroupedFiles):
     """Files of at most 128 MiB; each holds clips that are in the same split of every fold."""
 
     name = "parquet"
-    needs_lists = False
-
-    @cached_property
-    def _parts(self) -> list[tuple[str, list[ExportClip]]]:
-        numbers: Counter[str] = Counter()
-        parts = []
-        for group, clips in parts_of_groups(
-            self.selection.clips,
-            self.selection.folds,
-            most_bytes=_FILE_BYTES,
-            num_bytes=lambda clip: sum(self.source.num_bytes(clip)),
-        ):
-            parts.append((f"{group}-{numbers[group]:05d}.parquet", clips))
-            numbers[group] += 1
-        return parts
-
-    def pieces(self) -> Iterator[Piece]:
-        """Yield a file after the other."""
-        for name, clips in self._parts:
-            yield Piece(tuple(clips), (name,))
+    suffix = ".parquet"
 
     def files(self, piece: Piece) -> Iterator[tuple[str, bytes]]:
         """Yield the file; frames are the stored JPEG bytes."""
@@ -51,26 +29,14 @@ class ParquetFiles(ExportFormat):
                 writer.write_table(self._table(piece.clips[start : start + _GROUP_CLIPS]))
         yield piece.names[0], buffer.getvalue()
 
-    def path_of(self, clip: ExportClip) -> str:
-        """Return the file of a clip."""
-        return self._file_of[clip.clip_id]
-
     def usage(self) -> str:
         """Return how to read rows."""
         config = f', "fold-{self.selection.folds[0]}"' if self.selection.folds else ""
         return (
             f'```python\nimport datasets\nclips = datasets.load_dataset("THIS_FOLDER"{config})\n```\n\n'
-            f"pandas and DuckDB read files such as `{self._parts[0][0]}` too. `frames` holds the JPEG bytes of each "
+            f"pandas and DuckDB read files such as `{self.parts[0][0]}` too. `frames` holds the JPEG bytes of each "
             "frame, `pts_seconds` and `frame_index` its time and number in the source, `fold_K` the split in fold K."
         )
-
-    def data_files(self) -> dict[str, dict[str, list[str]]]:
-        """Return the files of each split."""
-        return files_of_folds(self._parts, self.selection.folds)
-
-    @cached_property
-    def _file_of(self) -> dict[str, str]:
-        return {clip.clip_id: name for name, clips in self._parts for clip in clips}
 
     def _schema(self) -> pa.Schema:
         return pa.schema(

@@ -6,40 +6,21 @@ import io
 import json
 import math
 import tarfile
-from collections import Counter
 from collections.abc import Iterable, Iterator
-from functools import cached_property
 
-from dfer_data.exchange.base import FOLD_PARTS, ExportFormat, Piece
-from dfer_data.exchange.fold_groups import files_of_folds, parts_of_groups
+from dfer_data.exchange.base import FOLD_PARTS, Piece
+from dfer_data.exchange.grouped_format import GroupedFiles
 from dfer_data.exchange.selection import ExportClip
 from dfer_data.storage.files import canonical_json
 
-_TAR_BYTES = 128 << 20
 _BLOCK = 512
 
 
-class WebDatasetShards(ExportFormat):
+class WebDatasetShards(GroupedFiles):
     """Shards of at most 128 MiB. The shards of a fold are listed in fold-K-train.txt and fold-K-test.txt."""
 
     name = "webdataset"
-    needs_lists = False
-
-    @cached_property
-    def _parts(self) -> list[tuple[str, list[ExportClip]]]:
-        numbers: Counter[str] = Counter()
-        parts = []
-        for group, clips in parts_of_groups(
-            self.selection.clips, self.selection.folds, most_bytes=_TAR_BYTES, num_bytes=self._clip_bytes
-        ):
-            parts.append((f"{group}-{numbers[group]:05d}.tar", clips))
-            numbers[group] += 1
-        return parts
-
-    def pieces(self) -> Iterator[Piece]:
-        """Yield a shard after the other."""
-        for name, clips in self._parts:
-            yield Piece(tuple(clips), (name,))
+    suffix = ".tar"
 
     def files(self, piece: Piece) -> Iterator[tuple[str, bytes]]:
         """Yield the shard; the stored JPEG of each frame is a member."""
@@ -54,20 +35,20 @@ class WebDatasetShards(ExportFormat):
 
     def tables(self) -> Iterator[tuple[str, Iterable[bytes]]]:
         """Yield sizes.json (shard -> number of clips) and the shards of each fold."""
-        sizes = {name: len(clips) for name, clips in self._parts}
+        sizes = {name: len(clips) for name, clips in self.parts}
         yield "sizes.json", [json.dumps(sizes, indent=2, allow_nan=False).encode() + b"\n"]
-        for fold, splits in files_of_folds(self._parts, self.selection.folds).items():
+        for fold, splits in self.data_files().items():
             for split in FOLD_PARTS:
                 yield f"fold-{fold}-{split}.txt", [f"{name}\n".encode() for name in splits[split]]
 
     def num_bytes(self, piece: Piece) -> int:
         """Return the size of a shard."""
-        total = sum(map(self._clip_bytes, piece.clips)) + 2 * _BLOCK
+        total = sum(map(self.clip_bytes, piece.clips)) + 2 * _BLOCK
         return -(-total // tarfile.RECORDSIZE) * tarfile.RECORDSIZE
 
     def path_of(self, clip: ExportClip) -> str:
         """Return the shard and the key of a clip."""
-        return f"{self._shard_of[clip.clip_id]}#{_key(clip)}"
+        return f"{self.file_of[clip.clip_id]}#{_key(clip)}"
 
     def usage(self) -> str:
         """Return how to iterate over clips."""
@@ -75,7 +56,7 @@ class WebDatasetShards(ExportFormat):
             f'[f"THIS_FOLDER/{{name}}" for name in open("THIS_FOLDER/fold-{self.selection.folds[0]}-train.txt").read()'
             ".split()]"
             if self.selection.folds
-            else '"THIS_FOLDER/clips-{00000..00000}.tar"'
+            else f'"THIS_FOLDER/clips-{{00000..{len(self.parts) - 1:05d}}}.tar"'
         )
         return (
             f"```python\nimport webdataset as wds\nshards = {shards}\n"
@@ -83,10 +64,6 @@ class WebDatasetShards(ExportFormat):
             "frames `00001.jpg`, `00002.jpg`..., `cls` (the label's number) and `json` (clip_id, label, splits, rate, "
             "time and number in the source of each frame). A clip is in one shard; folds choose shards."
         )
-
-    @cached_property
-    def _shard_of(self) -> dict[str, str]:
-        return {clip.clip_id: name for name, clips in self._parts for clip in clips}
 
     def _members(self, clip: ExportClip) -> Iterator[tuple[str, bytes]]:
         key = _key(clip)
@@ -107,7 +84,8 @@ class WebDatasetShards(ExportFormat):
         }
         return canonical_json(facts)
 
-    def _clip_bytes(self, clip: ExportClip) -> int:
+    def clip_bytes(self, clip: ExportClip) -> int:
+        """Return the bytes of a clip's members, with their headers."""
         lengths = [*self.source.num_bytes(clip), len(self._facts(clip))]
         lengths += [len(str(clip.number))] * (clip.number is not None)
         return sum(_BLOCK + -(-length // _BLOCK) * _BLOCK for length in lengths)

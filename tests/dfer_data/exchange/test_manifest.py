@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from dfer_data.errors import FormatVersionError
-from dfer_data.exchange.manifest import parse_sums, sealed, sums_bytes, verify_export
+from dfer_data.exchange.manifest import parse_sums, sums_bytes, verify_export
+from dfer_data.storage.files import sealed_json
 from tests.dfer_data.exchange.conftest import Exported
 
 
@@ -45,7 +46,7 @@ def test_every_change_is_found(copy: Path, change: str) -> None:
 
 def test_an_export_of_a_newer_dfer_is_not_judged(copy: Path) -> None:
     document = json.loads((copy / "export.json").read_text())
-    (copy / "export.json").write_bytes(sealed({**document, "version": 2}))
+    (copy / "export.json").write_bytes(sealed_json({**document, "version": 2}))
     with pytest.raises(FormatVersionError, match="version 2"):
         verify_export(copy)
 
