@@ -23,6 +23,10 @@ _DISK_REMEDIES = {
     errno.EDQUOT: "free some space or write elsewhere",
     errno.EROFS: "write elsewhere",
     errno.EACCES: "check its owner and permissions or write elsewhere",
+    errno.ENOTDIR: "a part of this path is a file; write elsewhere",
+    errno.EEXIST: "a part of this path is a file; write elsewhere",
+    errno.ENAMETOOLONG: "choose a shorter path",
+    errno.ENOENT: "it is not there, or cannot be created there; check the path",
 }
 """The next step for operating system errors that the library does not report itself."""
 
@@ -40,7 +44,7 @@ class ExitCode(enum.IntEnum):
     BROKEN_PIPE = 141
 
 
-RESUMABLE = ("prepare", "train", "sweep")
+RESUMABLE = ("prepare", "train", "sweep", "export", "audit")
 """Commands that resume where they were interrupted."""
 
 

@@ -126,11 +126,12 @@ def run_export(
     exporter = exporter_of(dataset, settings, out)
     request = _request(dataset, exporter)
     _refuse_foreign(out, request, dataset)
+    if not finished_files(out):
+        _refuse_full_disk(out, exporter)
     with held_export(out):
         _refuse_foreign(out, request, dataset)
         write_atomically(out / _REQUEST, canonical_json(request))
         before = finished_files(out)
-        _refuse_full_disk(out, exporter, before)
         hashes, num_new = write_pieces(exporter, out, before, on_clip=on_clip)
         return finish_export(exporter, dataset, out, request, hashes, num_new=num_new)
 
@@ -241,14 +242,13 @@ def _planned_files(exporter: ExportFormat, dataset: PreparedDataset) -> int:
     return media + len(tables) + len((SUMS_NAME, EXPORT_NAME))
 
 
-def _refuse_full_disk(out: Path, exporter: ExportFormat, before: Hashes) -> None:
-    """Raise UsageError if the disk has clearly too little space for what is missing."""
-    if before:
-        return
-    needed, free = _planned_bytes(exporter), shutil.disk_usage(out).free
+def _refuse_full_disk(out: Path, exporter: ExportFormat) -> None:
+    """Raise UsageError if the disk has clearly too little space."""
+    folder = next(path for path in (out.absolute(), *out.absolute().parents) if path.is_dir())
+    needed, free = _planned_bytes(exporter), shutil.disk_usage(folder).free
     if needed > free:
         raise UsageError(
-            f"--out {out} needs about {needed / 1e9:.1f} GB, its disk has {free / 1e9:.1f} GB; choose another disk"
+            f"--out {out} needs about {needed / 1e6:,.0f} MB, its disk has {free / 1e6:,.0f} MB; choose another disk"
         )
 
 

@@ -79,7 +79,7 @@ AUDIO_COLUMN = "audio"
 
 
 AUDIO_STATES = ("ok", "none", "short", "silent", "damaged")
-"""What the column `audio` of clips.parquet, which only datasets with sound have, says of the sound of a clip."""
+"""States of a clip's sound in the column `audio` of clips.parquet; only datasets with sound have it."""
 
 
 AUDIO_FORMAT = "dfer-audio"

@@ -37,6 +37,11 @@ EXECUTABLE = Path(sys.executable).with_name("dfer")
             1,
             "error: a/b.png: No space left on device: free some space or write elsewhere",
         ),
+        (
+            NotADirectoryError(errno.ENOTDIR, "Not a directory", "notes.txt/out"),
+            1,
+            "error: notes.txt/out: Not a directory: a part of this path is a file; write elsewhere",
+        ),
         (KeyboardInterrupt(), 130, "interrupted"),
     ],
 )
@@ -109,6 +114,7 @@ def test_a_closed_pipe_is_141_and_silent() -> None:
     [
         ("prepare", "interrupted; finished work is kept: run the same command again to resume"),
         ("train", "interrupted; finished work is kept: run the same command again to resume"),
+        ("export", "interrupted; finished work is kept: run the same command again to resume"),
         ("report", "interrupted"),
     ],
 )

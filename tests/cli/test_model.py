@@ -94,9 +94,9 @@ def test_another_networks_file_is_converted(tmp_path: Path, capsys: Capture) -> 
     torch.save({"model": source.state_dict()}, tmp_path / "finetuned.pth")
     line = ["model", "convert", str(tmp_path / "finetuned.pth"), str(tmp_path / "ours.safetensors")]
     assert main([*line, "--model", "videomae-b16"]) == 0
-    told = capsys.readouterr().out
-    assert "VideoMAE ViT-B/16 for 5 classes, every tensor of finetuned.pth" in told
-    assert "CC BY-NC 4.0, not for commercial use" in told
+    output = capsys.readouterr().out
+    assert "VideoMAE ViT-B/16 for 5 classes, every tensor of finetuned.pth" in output
+    assert "CC BY-NC 4.0, not for commercial use" in output
     facts = json.loads((tmp_path / "ours.json").read_bytes())
     assert (facts["model"], facts["settings"]["width_multiplier"], facts["settings"]["depth"]) == (
         "videomae-b16",

@@ -9,7 +9,8 @@ from typing import IO
 
 import pytest
 
-from dfer_data.errors import DferError
+from dfer_data import export
+from dfer_data.errors import DferError, UsageError
 from dfer_data.inspection.verify import verify
 from dfer_data.preparation.request import ResolvedRequest
 from dfer_data.preparation.run import run_preparation
@@ -111,3 +112,20 @@ def test_a_folder_that_may_not_be_written_is_one_clear_line(tmp_path: Path, quic
             run_preparation(quick, tmp_path / "out", num_workers=0)
     finally:
         tmp_path.chmod(0o755)
+
+
+def test_an_export_is_resumed_after_a_full_disk(small_disk: SmallDisk, crops: Path, tmp_path: Path) -> None:
+    """Small files take more room than their bytes, so the disk fills although there seemed to be enough."""
+    out = small_disk("size=100k") / "out"
+    with pytest.raises(UsageError, match=r"needs about \d+ MB, its disk has 0 MB"):
+        export(crops, format="former-dfer", out=out)
+    assert not out.exists()
+    small_disk("size=3m")
+    with pytest.raises(OSError, match="No space left on device") as caught:
+        export(crops, format="former-dfer", out=out)
+    assert caught.value.errno == errno.ENOSPC
+    assert not (out / "export.json").exists()
+    small_disk("size=64m")
+    export(crops, format="former-dfer", out=out)
+    export(crops, format="former-dfer", out=tmp_path / "whole")
+    assert tiny.tree(out) == tiny.tree(tmp_path / "whole")
