@@ -118,7 +118,7 @@ def test_every_export_carries_terms_card_labels_and_clips(crops: Path, exported:
     for name in ("former-dfer", "parquet"):
         root = exported(name)
         assert "the owners' agreement: academic research, no redistribution" in (root / "README.md").read_text()
-        assert "1 clips of these folds have no face" not in (root / "README.md").read_text()
+        assert "2 clips of these folds have no face" in (root / "README.md").read_text()
         assert (root / "DATASET.md").read_text() == (crops / "README.md").read_text()
         rows = (root / "clips.csv").read_text().splitlines()
         assert f"{MISSING[0]:05d},,,,0,,,,,,no face" in rows
