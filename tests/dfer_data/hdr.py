@@ -40,7 +40,9 @@ def write_hdr(
     path: Path, images: Sequence[Image], *, kind: Literal["PQ", "HLG"], codec: str = "libx265", gain: float = 1.0
 ) -> Path:
     """Encode sRGB pictures as 10-bit BT.2020; `gain` makes their light brighter than the reference white."""
-    options = {"crf": "4", "preset": "ultrafast"} | ({"x265-params": "log-level=none"} if codec == "libx265" else {})
+    # libx265 leaves the time of a video's only frame unset where it may reorder frames.
+    quiet = {"x265-params": "log-level=none:bframes=0"} if codec == "libx265" else {}
+    options = {"crf": "4", "preset": "ultrafast"} | quiet
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25, options=options)
         assert isinstance(stream, VideoStream)
