@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import statistics
 import subprocess
@@ -90,21 +91,27 @@ def expect(root: Path, fold: str, folder: Path) -> Path:
 
 
 def throughput(root: Path, work: Path, rounds: int) -> dict[str, object]:
-    """Export frame folders and copy the same files with `cp -r`, in turn; warm files, wall time."""
+    """Export frame folders and copy the same files with `cp -r`, each first in every second round; wall time.
+
+    Each ends when all is on the disk, not when it is in the write cache: else the second would wait for the first.
+    """
     reference = work / "reference"
     num_bytes = export(root, format="former-dfer", out=reference).num_bytes
-    ratios, exported, copied = [], [], []
-    for _ in range(rounds):
-        begun = time.perf_counter()
-        export(root, format="former-dfer", out=work / "a")
-        middle = time.perf_counter()
-        subprocess.run(["cp", "-r", str(reference), str(work / "b")], check=True)
-        ended = time.perf_counter()
-        exported.append(num_bytes / 1e6 / (middle - begun))
-        copied.append(num_bytes / 1e6 / (ended - middle))
-        ratios.append(exported[-1] / copied[-1])
-        for name in "ab":
+    seconds: dict[str, list[float]] = {"export": [], "copy": []}
+    for number in range(rounds):
+        for name in ("export", "copy") if number % 2 else ("copy", "export"):
+            os.sync()
+            begun = time.perf_counter()
+            if name == "export":
+                export(root, format="former-dfer", out=work / name)
+            else:
+                subprocess.run(["cp", "-r", str(reference), str(work / name)], check=True)
+            os.sync()
+            seconds[name].append(time.perf_counter() - begun)
+        for name in seconds:
             shutil.rmtree(work / name)
+    exported, copied = ([num_bytes / 1e6 / second for second in seconds[name]] for name in seconds)
+    ratios = [one / other for one, other in zip(exported, copied, strict=True)]
     result: dict[str, object] = {
         "megabytes": round(num_bytes / 1e6, 1),
         "export_mb_per_s": round(statistics.median(exported), 1),
