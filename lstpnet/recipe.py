@@ -24,7 +24,7 @@ InputNorm = Literal["none", "per-frame", "imagenet", "kinetics", "clip"]
 TrainingPrecision = Literal["auto", "bf16", "f16", "tf32", "f32"]
 ClassWeights = Literal["none", "inverse", "effective"]
 Select = Literal["last", "val-best", "test-best"]
-Targets = Literal["label", "votes"]
+Targets = Literal["label", "votes", "labels"]
 ClassSampling = Literal["natural", "sqrt", "balanced"]
 SelectBy = Literal["war", "uar", "war+uar"]
 SamplerName = Literal[
@@ -178,7 +178,8 @@ class Recipe(OtherNetworkConfig, NetworkConfig):
     )
     targets: Targets = setting(
         "label",
-        "Target of a training clip: its label, or its annotators' votes as shares of the classes.",
+        "Target of a training clip: its label; its annotators' votes as shares of the classes; or each of its labels, "
+        "by binary cross-entropy.",
         panel=_TRAINING,
         is_rare=True,
     )
@@ -352,8 +353,11 @@ class Recipe(OtherNetworkConfig, NetworkConfig):
         for key in ("intensity", "clustered", "center"):
             if getattr(self, key) > 0 and (self.mixup > 0 or self.cutmix > 0):
                 yield f"{key} needs one label per clip, and mixup and cutmix mix labels"
-            if getattr(self, key) > 0 and self.targets == "votes":
-                yield f"{key} needs one label per clip, and targets = 'votes' has several"
+            if getattr(self, key) > 0 and self.targets != "label":
+                yield f"{key} needs one label per clip, and targets = {self.targets!r} has several"
+        for key, value in (("label_smoothing", 0), ("focal_gamma", 0), ("class_weights", "none")):
+            if self.targets == "labels" and getattr(self, key) != value:
+                yield f"{key} weighs shares of classes, and targets = 'labels' has none"
         if self.model != DEFAULT_MODEL and self.recompute:
             yield "recompute works only with LSTPNet"
         if self.val == "none" and (self.refit or self.select == "val-best"):

@@ -29,6 +29,7 @@ _SPECIAL: Mapping[str, Callable[[pd.DataFrame], pd.Series]] = MappingProxyType(
         "clip": lambda clips: clips["source_clip_id"],
     }
 )
+_LISTS = frozenset({"votes", "labels"})
 Folds = dict[str, dict[str, str]]
 """Fold -> clip id -> split."""
 
@@ -109,10 +110,10 @@ def _members(
         values = clips["clip_id"].map(groups)
     elif folding.group_by in _SPECIAL:
         values = _SPECIAL[folding.group_by](clips)
-    elif folding.group_by in clips.columns and folding.group_by != "votes":
+    elif folding.group_by in clips.columns and folding.group_by not in _LISTS:
         values = clips[folding.group_by]
     else:
-        known = ", ".join([*_SPECIAL, *(column for column in clips.columns if column != "votes")])
+        known = ", ".join([*_SPECIAL, *(column for column in clips.columns if column not in _LISTS)])
         raise UsageError(
             f"--group-by {folding.group_by}: no such column; give a file that has it with --from, or one of: {known}"
         )

@@ -18,6 +18,7 @@ from dfer_data.sources.adapters.ferv39k import list_ferv39k
 from dfer_data.sources.adapters.folder import list_folder
 from dfer_data.sources.adapters.lists import list_lists
 from dfer_data.sources.adapters.mafw import list_mafw, list_mafw_compound
+from dfer_data.sources.adapters.mafw_multi import list_mafw_multi
 from dfer_data.sources.adapters.meld import list_meld
 from dfer_data.sources.adapters.mer import list_mer2023, list_mer2024
 from dfer_data.sources.adapters.ravdess import list_ravdess, ravdess_ids
@@ -45,6 +46,7 @@ SOURCES: Mapping[str, Adapter] = MappingProxyType(
         "afew": Adapter(list_afew),
         "mafw": Adapter(list_mafw),
         "mafw-compound": Adapter(list_mafw_compound),
+        "mafw-multi": Adapter(list_mafw_multi),
         "cremad": Adapter(list_cremad),
         "ravdess": Adapter(list_ravdess, clip_ids=ravdess_ids),
         "enterface05": Adapter(list_enterface05),

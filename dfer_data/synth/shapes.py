@@ -91,24 +91,34 @@ def _afew(takes: int) -> DetailTree:
 def _mafw(takes: int) -> DetailTree:
     """Five folds of eleven emotions."""
     clips = [(fold, emotion) for fold in range(1, 6) for emotion in MAFW_NAMES for _ in range(takes)]
-    return _mafw_lists("single", clips)
+    return _mafw_lists(clips, ("single",))
 
 
 def _mafw_compound(takes: int) -> DetailTree:
-    """Every single and compound emotion once a take, dealt to five folds."""
+    """Every single and compound emotion once a take, dealt to five folds; in the single lists, to other folds."""
     clips = [(1 + index % 5, name) for index, name in enumerate(MAFW_COMPOUND_NAMES) for _ in range(takes)]
-    return _mafw_lists("compound", sorted(clips))
+    return _mafw_lists(sorted(clips), ("compound", "single"))
 
 
-def _mafw_lists(subset: str, folds_and_names: list[tuple[int, str]]) -> DetailTree:
+def _mafw_lists(folds_and_names: list[tuple[int, str]], subsets: tuple[str, ...]) -> DetailTree:
     """Ids with gaps, lists without a final newline, and lists with captions in GBK."""
-    clips, test_lines = list[Take](), dict[int, list[str]]()
+    clips, texts = list[Take](), dict[str, bytes]()
+    test_lines = {subset: dict[int, list[str]]() for subset in subsets}
     for fold, name in folds_and_names:
         clip_id = f"{19 + 7 * len(clips):05d}"
-        words = "_".join(_NOUNS.get(word, word) for word in name.split("_"))
-        test_lines.setdefault(fold, []).append(f"{clip_id}.mp4 {words}")
+        words = [_NOUNS.get(word, word) for word in name.split("_")]
+        for number, subset in enumerate(subsets):
+            label = words[0] if subset == "single" else "_".join(words)
+            test_lines[subset].setdefault(1 + (fold - 1 + number) % 5, []).append(f"{clip_id}.mp4 {label}")
         crops, video = f"data/frames/{clip_id}", f"data/clips/{clip_id}.mp4"
         clips.append(Take(len(clips), name.partition("_")[0], fold - 1, (video,), crops, clip_id + "_{:04d}.png"))
+    for subset, lines_of in test_lines.items():
+        texts |= _mafw_texts(subset, lines_of)
+    return _tree(clips, texts, num_test=[len(lines) for lines in test_lines[subsets[0]].values()])
+
+
+def _mafw_texts(subset: str, test_lines: Mapping[int, list[str]]) -> dict[str, bytes]:
+    """Return the lists of one subset: path -> content."""
     texts = {}
     for fold in test_lines:
         train_lines = [line for other in test_lines if other != fold for line in test_lines[other]]
@@ -117,7 +127,7 @@ def _mafw_lists(subset: str, folds_and_names: list[tuple[int, str]]) -> DetailTr
             path = "Train & Test Set/" + subset + "/{}/set_" + f"{fold}/{split}.txt"
             texts[path.format("no_caption")] = "\n".join(lines).encode()
             texts[path.format("with_caption")] = "\r\n".join(captions).encode("gbk")
-    return _tree(clips, texts, num_test=[len(lines) for lines in test_lines.values()])
+    return texts
 
 
 def _cremad(takes: int) -> DetailTree:
@@ -236,6 +246,7 @@ TREES: Mapping[str, Callable[[int], DetailTree]] = MappingProxyType(
         "afew": _afew,
         "mafw": _mafw,
         "mafw-compound": _mafw_compound,
+        "mafw-multi": _mafw_compound,
         "cremad": _cremad,
         "ravdess": _ravdess,
         "enterface05": _enterface05,

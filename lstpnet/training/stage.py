@@ -93,7 +93,7 @@ class StageLoop:
             cache=trainee.cache,
         )
         self._loss = TrainingLoss(recipe, counts=counts.tolist(), device=device, group=self._group)
-        self._targets = experiment.soft_targets(self._dataset.clip_ids) if recipe.targets == "votes" else None
+        self._targets = experiment.soft_targets(self._dataset.clip_ids) if recipe.targets != "label" else None
         self._num_batches = self._loader.num_batches(1)
         steps = -(-self._num_batches // recipe.accumulate)
         self._optimizer = build_optimizer(self._model, recipe, is_fused=device.type == "cuda")

@@ -7,8 +7,7 @@ emotions are not those of the single ones: a quarter of the clips is in another 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from functools import partial
+from collections.abc import Iterator
 from pathlib import Path
 
 from dfer_data.sources.annotation import Entry, assemble, read_lines
@@ -18,14 +17,24 @@ from dfer_data.sources.class_labels import MAFW_COMPOUND_NAMES, MAFW_NAMES, emot
 from dfer_data.sources.tree import by_clip, five_digits, of_kind, scan
 
 _SPLITS: tuple[Split, ...] = ("train", "test")
-_CLASSES: Mapping[str, tuple[str, ...]] = {"mafw": MAFW_NAMES, "mafw-compound": MAFW_COMPOUND_NAMES}
 
 
-def _list(root: Path, *, layout: Layout, crops: str | None = None, dataset: str) -> SourceListing:
-    """List MAFW's clips of single, or of single and compound emotions. See Source."""
-    tree, class_names = scan(root, dataset=dataset), _CLASSES[dataset]
+def list_mafw(root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
+    """List MAFW's single-labelled clips. See Source."""
+    return list_subset(root, "mafw", "single", MAFW_NAMES, layout=layout, crops=crops)
+
+
+def list_mafw_compound(root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
+    """List MAFW's clips of single and compound emotions as 43 classes. See Source."""
+    return list_subset(root, "mafw-compound", "compound", MAFW_COMPOUND_NAMES, layout=layout, crops=crops)
+
+
+def list_subset(
+    root: Path, dataset: str, subset: str, class_names: tuple[str, ...], *, layout: Layout, crops: str | None
+) -> SourceListing:
+    """List the clips in the lists of `single` or `compound` emotions. Raises as a Source does."""
+    tree = scan(root, dataset=dataset)
     names = [(fold, split, f"set_{fold}/{split}.txt") for fold in ("1", "2", "3", "4", "5") for split in _SPLITS]
-    subset = dataset.rpartition("-")[2].replace("mafw", "single")
     kinds = (f"{subset}/no_caption/", f"{subset}/with_caption/")
     kind = next((kind for kind in kinds if any(tree.ending(kind + name) for _, _, name in names)), None)
     if kind is None:
@@ -41,10 +50,6 @@ def _list(root: Path, *, layout: Layout, crops: str | None = None, dataset: str)
     return assemble(
         dataset, tree, layout=layout, class_names=class_names, entries=entries, found=found, faults=faults, notes=notes
     )
-
-
-list_mafw = partial(_list, dataset="mafw")
-list_mafw_compound = partial(_list, dataset="mafw-compound")
 
 
 def _entries(

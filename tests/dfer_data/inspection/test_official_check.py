@@ -28,6 +28,7 @@ TEST_SIZES = {
     "cremad": [1463, 1470, 1476, 1476, 1557],
     "ravdess": [240] * 6,
     "mafw-compound": [1818, 1809, 1798, 1788, 1783],
+    "mafw-multi": [1818, 1809, 1798, 1788, 1783],
     "enterface05": [270, 270, 267, 270, 210],
     "caer": [],
     "meld": [2610],
@@ -42,6 +43,7 @@ TRAIN_SIZES = {
     "cremad": [5979, 5972, 5966, 5966, 5885],
     "ravdess": [1200] * 6,
     "mafw-compound": [7178, 7187, 7198, 7208, 7213],
+    "mafw-multi": [7178, 7187, 7198, 7208, 7213],
     "enterface05": [1017, 1017, 1020, 1017, 1077],
     "caer": [],
     "meld": [9989 + 1109],
@@ -59,6 +61,7 @@ CLASSES = {
         *(425, 310, 180, 1075, 1138, 610, 497, 111, 408, 143, 41, 883, 156, 392, 52, 208, 185, 33, 218, 96, 98, 232),
         *(206, 22, 45, 542, 90, 32, 54, 13, 39, 26, 59, 76, 12, 131, 18, 37, 17, 19, 36, 19, 12),
     ],
+    "mafw-multi": [],
     "enterface05": [215, 215, 215, 212, 215, 215],
     "caer": [],
     "meld": [1607, 361, 358, 2308, 6436, 1002, 1636],
@@ -74,7 +77,7 @@ def test_the_sizes_of_folds_and_classes(name: str) -> None:
     assert list(facts.num_train.values()) == TRAIN_SIZES[name]
     assert list(facts.num_clips.values()) == CLASSES[name]
     total = facts.num_all
-    assert total == (sum(CLASSES[name]) or {"mer2023": 5030, "mer2024": 5030}.get(name))
+    assert total == (sum(CLASSES[name]) or {"mafw-multi": 8996, "mer2023": 5030, "mer2024": 5030}.get(name))
     for fold, number in facts.num_train.items():
         num_tested = sum(facts.num_test_all.values()) if name == "mer2023" else facts.num_test_all[fold]
         assert number + num_tested == total

@@ -28,11 +28,11 @@ from tests.dfer_data.trees import make_tree
 from tests.workspace import ROOT
 
 NUM_TEST = {
-    **{"dfew": 7, "ferv39k": 22, "afew": 7, "mafw": 11, "mafw-compound": 9, "cremad": 6, "ravdess": 8},
+    **{"dfew": 7, "ferv39k": 22, "afew": 7, "mafw": 11, "mafw-compound": 9, "mafw-multi": 9, "cremad": 6, "ravdess": 8},
     **{"enterface05": 6, "caer": 7, "meld": 7, "mer2023": 6, "csv": 7, "lists": 7},
 }
 """Test clips of fold 1; `folder` and `mer2024` have folds by request only."""
-CROPS = {"dfew": None, "ferv39k": None, "mafw": None, "mafw-compound": None, "lists": "Faces"}
+CROPS = {"dfew": None, "ferv39k": None, "mafw": None, "mafw-compound": None, "mafw-multi": None, "lists": "Faces"}
 """Adapters whose crops are taken here, and from folders of which name; the others' videos go through a detector."""
 Capture = pytest.CaptureFixture[str]
 
