@@ -2,9 +2,9 @@
 
 Split files: `EmoLabel_DataSplit/{train,test}(single-labeled)/set_K.csv`, header `video_name,label`, ids without leading
 zeros, labels from 1; copies without `(single-labeled)`, those of the owners' code, `label/single_trainset_K.csv`, and
-those of S2D, `train_set_K.csv` with labels from 0, are read too. Videos: `Clip/original/00001.mp4` (or `1.mp4`). Crops: `Clip/clip_224x224/00001/*.jpg`; these
-pictures are really 256 x 256, and their names sort correctly only by number. `clip_224x224_16f` holds the same crops
-interpolated to 16 frames. Votes: `dfew_votes.py`.
+those of S2D, `train_set_K.csv` with labels from 0, are read too. Videos: `Clip/original/00001.mp4` (or `1.mp4`). Crops:
+`Clip/clip_224x224/00001/*.jpg`; these pictures are really 256 x 256, and their names sort correctly only by number.
+`clip_224x224_16f` holds the same crops interpolated to 16 frames. Votes: `dfew_votes.py`.
 """
 
 from __future__ import annotations
