@@ -17,7 +17,7 @@ from dfer_data.settings import setting, validate, with_absent
 from dfer_data.storage.files import canonical_json
 from dfer_data.video.resize_rules import JpegScale, ResizeRule
 from lstpnet.models.catalogue import DEFAULT_MODEL, input_faults, is_custom, model_fault
-from lstpnet.models.network_config import NetworkConfig, OtherNetworkConfig, setting_faults_of
+from lstpnet.models.network_config import AnyNetworkConfig, setting_faults_of
 from lstpnet.protocol import PRESETS
 
 InputNorm = Literal["none", "per-frame", "imagenet", "kinetics", "clip"]
@@ -49,7 +49,7 @@ _SELECTION, _AUGMENTATION, _MODEL, _RUN = "Holdout and choice of the epoch", "Au
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(OtherNetworkConfig, NetworkConfig):
+class Recipe(AnyNetworkConfig):
     """Settings of a run. Two runs with the same recipe, data, fold and seed are the same experiment."""
 
     name: str

@@ -86,6 +86,11 @@ class OtherNetworkConfig:
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class AnyNetworkConfig(OtherNetworkConfig, NetworkConfig):
+    """Settings of all networks. Raises one UsageError with every wrong value."""
+
+
 def settings_for(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings of a network of the catalogue among those of a run. Raises KeyError if one is missing."""
     return {name: settings[name] for name in facts_of_network(model).settings}
