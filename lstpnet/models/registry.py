@@ -14,6 +14,7 @@ from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.models.former_dfer import FormerDFER
 from lstpnet.models.hara_resnet import HaraResNet18
 from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.models.network_config import AnyNetworkConfig
 from lstpnet.models.video_resnet import VideoResNet
 from lstpnet.models.videomae import VideoMAE
 
@@ -52,6 +53,7 @@ def build_model(name: str, num_classes: int = 7, **settings: Any) -> ClipNetwork
             f"model {name} has no setting {', '.join(unknown)}; it has {', '.join(NETWORKS[name].settings)}"
         )
     try:
+        AnyNetworkConfig(**settings)  # reports every wrong value
         return _BUILDERS[name](num_classes, **settings)
     except (TypeError, ValueError, UsageError) as error:
         raise UsageError(f"model {name}: {error}") from error

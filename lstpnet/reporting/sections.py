@@ -16,7 +16,7 @@ from lstpnet.reporting.group_rows import group_sections
 from lstpnet.reporting.multi_label.rows import multi_label_sections
 from lstpnet.reporting.paired_tests import paired_section
 from lstpnet.reporting.paired_trainings import trainings_section
-from lstpnet.reporting.published_results import published_section
+from lstpnet.reporting.published_results import language_model_section, published_section
 from lstpnet.reporting.ranking import against_section, own_lines
 from lstpnet.reporting.rows import Row, grouped, is_complete, protocol_notes, section_key
 from lstpnet.reporting.systems import system_key, systems_section
@@ -82,13 +82,21 @@ def comparison_sections(report: Report, *, short: bool = False) -> list[Section]
 
 
 def published_sections(report: Report, *, short: bool = False) -> list[Section]:
-    """Return the tables of published figures; requested ones are complete and include the report's own lines."""
+    """Return the tables of published figures; requested ones are complete and include the report's own lines.
+
+    Language models follow in a separate table, without ranks among the others.
+    """
     tables = []
     for rows in grouped(report.published, lambda row: row.dataset):
-        if rows[0].dataset in report.against:
-            tables.append(against_section(rows, own_lines(report), short=short))
+        networks = [row for row in rows if not row.is_language_model]
+        language_models = [row for row in rows if row.is_language_model]
+        is_requested = rows[0].dataset in report.against
+        if is_requested:
+            tables.append(against_section(networks, own_lines(report), short=short))
         else:
-            tables.append(published_section(rows, short=short))
+            tables.append(published_section(networks, short=short))
+        if language_models and (is_requested or not short):
+            tables.append(language_model_section(language_models, short=short))
     return tables
 
 
