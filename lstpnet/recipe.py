@@ -16,7 +16,7 @@ from dfer_data.loading.holdout_kinds import Validation
 from dfer_data.settings import setting, validate, with_absent
 from dfer_data.storage.files import canonical_json
 from dfer_data.video.resize_rules import JpegScale, ResizeRule
-from lstpnet.models.catalogue import DEFAULT_MODEL, input_faults, is_custom, model_fault
+from lstpnet.models.catalogue import DEFAULT_MODEL, NETWORKS, input_faults, is_custom, model_fault
 from lstpnet.models.network_config import NetworkConfig, OtherNetworkConfig, setting_faults_of
 from lstpnet.protocol import PRESETS
 
@@ -40,6 +40,7 @@ LATER = frozenset(
         *("clustered_form", "center", "test_size_px", "test_crops", "weight_decay_on"),
         *("warmup_learning_rate", "min_learning_rate"),
         *("randaugment_ops", "randaugment_magnitude", "randaugment_deviation", "depth", "drop_path", "head_scale"),
+        *("neutral_class", "auxiliary"),
     )
 )
 """Settings that the hash leaves out if they have the value that recipes without them mean, which keep their hash."""
@@ -175,6 +176,12 @@ class Recipe(OtherNetworkConfig, NetworkConfig):
     )
     center: Annotated[float, Interval(ge=0)] = setting(
         0.0, "Weight of the center loss (ECCV 2016); EC-STFL's paper uses 1e-4.", panel=_TRAINING, is_rare=True
+    )
+    auxiliary: Annotated[float, Interval(ge=0)] = setting(
+        0.0,
+        "Weight of the cross-entropy of a network's auxiliary classifier, which GCA has; its authors use 0.05.",
+        panel=_TRAINING,
+        is_rare=True,
     )
     targets: Targets = setting(
         "label",
@@ -365,11 +372,16 @@ class Recipe(OtherNetworkConfig, NetworkConfig):
         if is_custom(self.model):
             if ":" not in self.model:
                 yield model_fault(self.model)
+            if self.auxiliary > 0:
+                yield "auxiliary works only with networks of `dfer model list`"
             return
         yield from input_faults(self.model, num_frames=self.num_frames, sizes_px=(self.size_px,))
         if self.frame_epochs and list(input_faults(self.model, num_frames=1, sizes_px=())):
             yield f"frame_epochs = {self.frame_epochs}: model {self.model} takes no single frames"
         yield from setting_faults_of(self.model, dataclasses.asdict(self))
+        if self.auxiliary > 0 and not NETWORKS[self.model].has_auxiliary:
+            names = ", ".join(name for name, facts in NETWORKS.items() if facts.has_auxiliary)
+            yield f"auxiliary needs a network with an auxiliary classifier: model = {names!r}"
 
     def __post_init__(self) -> None:
         """Check all settings; raise one UsageError with every fault."""

@@ -66,8 +66,9 @@ def load_reference(name: str, state_dict: Mapping[str, Any]) -> ClipNetwork:
     files = AUTHORS_FILES[name]
     tensors, faults = _unwrap(_nested(state_dict))
     tensors = files.spelled(tensors)
+    num_classes = _num_classes(tensors.get(files.authors_name(f"{files.classifier}.weight")))
     with torch.device("meta"):
-        model = build_model(name, _num_classes(tensors.get(f"{files.classifier}.weight")), **_settings(files, tensors))
+        model = build_model(name, num_classes, **_settings(files, tensors))
     expected = {files.authors_name(ours): tensor for ours, tensor in model.state_dict().items()}
     expected |= {alias: expected[original] for alias, original in files.aliases.items()}
     faults += _faults(tensors, expected, aliases=files.aliases)
@@ -120,7 +121,7 @@ def _unwrap(state_dict: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]
 
 def _num_classes(weight: Tensor | None) -> int:
     """Return the rows of the classifier's weight; 7 if it is missing or misshapen, which `_faults` reports."""
-    return weight.shape[0] if weight is not None and weight.ndim == 2 and len(weight) else 7
+    return weight.shape[0] if weight is not None and weight.ndim >= 2 and len(weight) else 7
 
 
 def _settings(files: AuthorsFiles, tensors: Mapping[str, Tensor]) -> dict[str, Any]:

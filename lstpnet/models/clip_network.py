@@ -61,6 +61,10 @@ class ClipNetwork(nn.Module):
         """Return the logits (B, num_classes) of `features` (B, D)."""
         raise NotImplementedError
 
+    def with_auxiliary(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features (B, D), and the auxiliary classifier's logits (B, num_classes); `x` as in `forward`."""
+        raise NotImplementedError
+
     def frame_features(self, x: Tensor) -> Tensor:
         """Return the vector of each frame, (B, T, D) float; `x` as in `forward`."""
         raise NotImplementedError

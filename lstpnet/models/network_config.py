@@ -77,12 +77,19 @@ class OtherNetworkConfig:
     )
     drop_path: Annotated[float, Interval(ge=0, lt=1)] = setting(
         0.0,
-        "Probability that a training clip skips a part of VideoMAE's last block; it rises from 0 at the first.",
+        "Probability that a training clip skips a part of VideoMAE's or LGI-Former's last block; it rises from 0 at "
+        "the first.",
         panel=_MODEL,
         is_rare=True,
     )
     head_scale: Annotated[float, Interval(gt=0)] = setting(
-        1.0, "Factor on the initial weights of VideoMAE's classifier.", panel=_MODEL, is_rare=True
+        1.0, "Factor on the initial weights of VideoMAE's or LGI-Former's classifier.", panel=_MODEL, is_rare=True
+    )
+    neutral_class: Annotated[int, Interval(ge=-1)] = setting(
+        -1,
+        "Number, from 0, of the neutral class for NR-DFERNet's snippet filter of test clips; -1: no filter. DFEW: 2.",
+        panel=_MODEL,
+        is_rare=True,
     )
 
 

@@ -12,8 +12,15 @@ from lstpnet.models.c3d import C3D
 from lstpnet.models.catalogue import NETWORKS, model_fault
 from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.models.former_dfer import FormerDFER
+from lstpnet.models.gca import GCA
 from lstpnet.models.hara_resnet import HaraResNet18
+from lstpnet.models.i3d import I3D
+from lstpnet.models.lgi_former import LGIFormer
 from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.models.m3dfel import M3DFEL
+from lstpnet.models.nr_dfernet import NRDFERNet
+from lstpnet.models.p3d import P3D63
+from lstpnet.models.reslstm import ResNetLSTM
 from lstpnet.models.video_resnet import VideoResNet
 from lstpnet.models.videomae import VideoMAE
 
@@ -27,6 +34,13 @@ _BUILDERS: Mapping[str, Callable[..., ClipNetwork]] = MappingProxyType(
         "c3d": C3D,
         "former-dfer": FormerDFER,
         "videomae-b16": VideoMAE,
+        "m3dfel": M3DFEL,
+        "i3d": I3D,
+        "p3d63": P3D63,
+        "reslstm": ResNetLSTM,
+        "gca": GCA,
+        "nr-dfernet": NRDFERNet,
+        "lgi-former": LGIFormer,
     }
 )
 

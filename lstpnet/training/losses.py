@@ -8,6 +8,7 @@
 | `intensity` | IAL, Li et al., AAAI 2023: -log(e^x_t / (e^x_t + e^x_max)), x_max the greatest other logit |
 | `clustered`, `clustered_form = paper` | EC-STFL, Jiang et al., ACM MM 2020, Equation 9, with Euclidean distances |
 | `clustered`, `clustered_form = code` | the official code of EC-STFL (CV-AC/ECSTFL, eaf8a60), with L1 distances |
+| `auxiliary` | cross-entropy of the auxiliary classifier of the network of IAL's authors |
 | `center` | center loss, Wen et al., ECCV 2016 (center_loss.py) |
 
 The losses over vectors take those before the classifier, and each process's own batch.
@@ -50,13 +51,18 @@ class TrainingLoss:
         self._smoothing, self._gamma = recipe.label_smoothing, recipe.focal_gamma
         self._intensity, self._clustered = recipe.intensity, recipe.clustered
         self._clustered_form = recipe.clustered_form
-        self._center = recipe.center
+        self._center, self._auxiliary = recipe.center, recipe.auxiliary
         self._center_loss = CenterLoss(len(counts), group=group) if recipe.center > 0 else None
 
     @property
     def needs_features(self) -> bool:
-        """Whether the loss uses the vectors before the classifier."""
-        return self._clustered > 0 or self._center > 0
+        """Whether the loss uses the vectors before the classifier, or auxiliary logits."""
+        return self._clustered > 0 or self._center > 0 or self.needs_auxiliary
+
+    @property
+    def needs_auxiliary(self) -> bool:
+        """Whether the loss uses auxiliary logits."""
+        return self._auxiliary > 0
 
     def state(self) -> dict[str, Any]:
         """Return what the loss has learned, the centres of the classes; empty for a loss that learns nothing."""
@@ -67,13 +73,16 @@ class TrainingLoss:
         if self._center_loss is not None:
             self._center_loss.restore(state)
 
-    def __call__(self, logits: Tensor, targets: Tensor, features: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, logits: Tensor, targets: Tensor, features: Tensor | None = None, auxiliary: Tensor | None = None
+    ) -> Tensor:
         """Return the mean loss over a batch.
 
         Args:
             logits: (B, num_classes) float32.
             targets: (B,) int64, or (B, num_classes) float32 rows that sum to 1.
             features: (B, D) float32, if `needs_features`.
+            auxiliary: (B, num_classes) float32, if `needs_auxiliary`.
 
         The center loss then moves the centres of the batch's classes.
         """
@@ -83,6 +92,8 @@ class TrainingLoss:
             loss = weighted_cross_entropy(
                 logits, targets, weights=self._weights, gamma=self._gamma, smoothing=self._smoothing
             )
+        if auxiliary is not None:
+            loss = loss + self._auxiliary * functional.cross_entropy(auxiliary, targets)
         if self._intensity > 0:
             loss = loss + self._intensity * intensity_aware(logits, targets)
         if self._clustered > 0 and features is not None:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from dfer_cli.main import main
+from lstpnet.models.catalogue import NETWORKS
 
 Capture = pytest.CaptureFixture[str]
 
@@ -19,8 +20,7 @@ def test_each_recipe_is_listed_with_its_first_line(capsys: Capture) -> None:
         "cremad",
         "demo",
         "dfew",
-        *(f"dfew-{name}" for name in ("c3d", "former-dfer", "hara-r3d18", "mc3_18", "r2plus1d_18", "r3d_18")),
-        "dfew-videomae-b16",
+        *sorted(f"dfew-{name}" for name in NETWORKS if name != "lstpnet"),
         "ferv39k",
         "mafw",
         "ravdess",

@@ -85,6 +85,14 @@ def test_intensity_aware_loss_by_hand() -> None:
     assert torch.allclose(both, functional.cross_entropy(logits, labels) + 0.1 * intensity_aware(logits, labels))
 
 
+def test_the_auxiliary_loss_is_a_cross_entropy_with_its_weight() -> None:
+    (logits, labels), (others, _) = batch(), batch(1)
+    expected = functional.cross_entropy(logits, labels) + 0.05 * functional.cross_entropy(others, labels)
+    loss = loss_of(model="gca", size_px=112, frame_epochs=0, auxiliary=0.05)
+    assert loss.needs_features
+    assert torch.allclose(loss(logits, labels, torch.zeros(12, 3), others), expected)
+
+
 def golden_batch() -> tuple[Tensor, Tensor, Tensor]:
     """Features (12, 64), logits (12, 7) and labels (12,) by the golden file's rule, in float64."""
     generator = np.random.Generator(np.random.PCG64(GOLDEN["seed"]))
