@@ -103,10 +103,10 @@ class DynamicStaticNetwork(ClipNetwork):
         vectors: Tensor = (static + dynamic.flatten(2)).flatten(1).unflatten(0, (-1, _FRAMES - 1))
         return vectors
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits of `features`."""
-        logits: Tensor = self.fc(features)
-        return logits
+    def scores(self, features: Tensor) -> Tensor:
+        """Return the output of the classifier for `features`."""
+        out: Tensor = self.fc(features)
+        return out
 
 
 def stage_widths(width_multiplier: float) -> tuple[int, int, int]:

@@ -141,7 +141,7 @@ class FormerDFER(ClipNetwork):
         vectors: Tensor = self.spatial(x.flatten(0, 1), num_frames)  # (B*T, 512)
         return vectors.reshape(batch, num_frames, -1)
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits of `features`."""
-        logits: Tensor = self.fc(features)
-        return logits
+    def scores(self, features: Tensor) -> Tensor:
+        """Return the output of the classifier for `features`."""
+        out: Tensor = self.fc(features)
+        return out

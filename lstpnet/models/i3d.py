@@ -116,10 +116,10 @@ class I3D(ClipNetwork):
             x = self._mixed(self.MaxPool3d_5a_2x2(x), "5b", "5c")  # (B, 1024, 2, 7, 7)
         return F.dropout(x.mean(dim=(2, 3, 4)), _DROPOUT, training=self.training)
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits of `features`."""
-        logits: Tensor = self.head(features)
-        return logits
+    def scores(self, features: Tensor) -> Tensor:
+        """Return the output of the classifier for `features`."""
+        out: Tensor = self.head(features)
+        return out
 
     def _mixed(self, x: Tensor, *names: str) -> Tensor:
         for name in names:

@@ -153,7 +153,7 @@ class LGIFormer(ClipNetwork):
         out: Tensor = self.fc_norm(regions.mean(dim=1))
         return out
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits of `features`."""
-        logits: Tensor = self.head(features)
-        return logits
+    def scores(self, features: Tensor) -> Tensor:
+        """Return the output of the classifier for `features`."""
+        out: Tensor = self.head(features)
+        return out

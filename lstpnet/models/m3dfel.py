@@ -84,10 +84,10 @@ class M3DFEL(ClipNetwork):
         out: Tensor = self.pwconv(x)  # (B, 1, D)
         return out.flatten(1)
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits of `features`."""
-        logits: Tensor = self.fc(features)
-        return logits
+    def scores(self, features: Tensor) -> Tensor:
+        """Return the output of the classifier for `features`."""
+        out: Tensor = self.fc(features)
+        return out
 
     def _attended(self, x: Tensor) -> Tensor:
         """Return the attention between the instances, (B, I, D), without a projection of the output."""

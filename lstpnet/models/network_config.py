@@ -13,6 +13,8 @@ from lstpnet.models.catalogue import facts_of_network
 
 AttentionName = Literal["tce", "eca", "se", "cbam", "none"]
 Temporal = Literal["lstformer", "transformer", "lstm", "gru", "mean"]
+DIRICHLET = "dirichlet-multinomial"
+"""Value of the setting `votes_loss` with which a network computes the parameters of a Dirichlet."""
 _MODEL = "Model"
 
 
@@ -94,8 +96,9 @@ class OtherNetworkConfig:
 
 
 def settings_for(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a network of the catalogue among those of a run. Raises KeyError if one is missing."""
-    return {name: settings[name] for name in facts_of_network(model).settings}
+    """Return the arguments of `build_model` among the settings of a run. Raises KeyError if one is missing."""
+    network = {name: settings[name] for name in facts_of_network(model).settings}
+    return network | {"is_dirichlet": settings.get("votes_loss") == DIRICHLET}  # earlier runs have no votes_loss
 
 
 def setting_faults_of(model: str, settings: Mapping[str, Any]) -> Iterator[str]:

@@ -114,7 +114,7 @@ class P3D63(ClipNetwork):
         x = self.layer4(x.squeeze(2))  # (B, 2048, 5, 5)
         return F.dropout(x.mean(dim=(2, 3)), _DROPOUT, training=self.training)
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits of `features`."""
-        logits: Tensor = self.fc(features)
-        return logits
+    def scores(self, features: Tensor) -> Tensor:
+        """Return the output of the classifier for `features`."""
+        out: Tensor = self.fc(features)
+        return out

@@ -45,12 +45,13 @@ _BUILDERS: Mapping[str, Callable[..., ClipNetwork]] = MappingProxyType(
 )
 
 
-def build_model(name: str, num_classes: int = 7, **settings: Any) -> ClipNetwork:
+def build_model(name: str, num_classes: int = 7, *, is_dirichlet: bool = False, **settings: Any) -> ClipNetwork:
     """Build a network with fresh weights.
 
     Args:
         name: a name of the catalogue, such as `lstpnet` or `videomae-b16`.
         num_classes: number of logits.
+        is_dirichlet: whether the logits are the logarithms of a Dirichlet's parameters; see ClipNetwork.
         **settings: arguments of the network, such as `width_multiplier=0.5` or `depth=1`.
 
     Returns:
@@ -66,6 +67,8 @@ def build_model(name: str, num_classes: int = 7, **settings: Any) -> ClipNetwork
             f"model {name} has no setting {', '.join(unknown)}; it has {', '.join(NETWORKS[name].settings)}"
         )
     try:
-        return _BUILDERS[name](num_classes, **settings)
+        model = _BUILDERS[name](num_classes, **settings)
     except (TypeError, ValueError, UsageError) as error:
         raise UsageError(f"model {name}: {error}") from error
+    model.is_dirichlet = is_dirichlet
+    return model

@@ -72,10 +72,10 @@ class ResNetLSTM(ClipNetwork):
         out: Tensor = self.lstm(vectors)[0]  # (B, T, 256)
         return out.flatten(1)
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits of `features`."""
-        logits: Tensor = self.output(features)
-        return logits
+    def scores(self, features: Tensor) -> Tensor:
+        """Return the output of the classifier for `features`."""
+        out: Tensor = self.output(features)
+        return out
 
     def _vectors(self, x: Tensor) -> Tensor:
         batch = x.shape[0]

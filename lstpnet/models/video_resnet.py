@@ -111,10 +111,10 @@ class VideoResNet(ClipNetwork):
                 x = self.get_submodule(f"layer{number}")(x)  # (B, 512, T/8, H/16, W/16) after the last
         return x.mean(dim=(2, 3, 4))
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits of `features`."""
-        logits: Tensor = self.fc(features)
-        return logits
+    def scores(self, features: Tensor) -> Tensor:
+        """Return the output of the classifier for `features`."""
+        out: Tensor = self.fc(features)
+        return out
 
 
 def video_trunk(name: str, *, width_multiplier: float = 1.0, depth: int = 0) -> list[nn.Sequential]:

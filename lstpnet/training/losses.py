@@ -8,6 +8,7 @@
 | `intensity` | IAL, Li et al., AAAI 2023: -log(e^x_t / (e^x_t + e^x_max)), x_max the greatest other logit |
 | `clustered`, `clustered_form = paper` | EC-STFL, Jiang et al., ACM MM 2020, Equation 9, with Euclidean distances |
 | `clustered`, `clustered_form = code` | the official code of EC-STFL (CV-AC/ECSTFL, eaf8a60), with L1 distances |
+| `votes_loss` | Dirichlet-multinomial likelihood of the votes, alpha = softplus(z) + 1; a 2026 preprint on DFEW |
 | `auxiliary` | cross-entropy of the auxiliary classifier of the network of IAL's authors |
 | `center` | center loss, Wen et al., ECCV 2016 (center_loss.py) |
 
@@ -24,6 +25,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lstpnet.models.network_config import DIRICHLET
 from lstpnet.recipe import Recipe
 from lstpnet.training.center_loss import CenterLoss
 from lstpnet.training.distributed import ALONE, Group
@@ -49,6 +51,7 @@ class TrainingLoss:
         weights = class_weights(counts, kind=recipe.class_weights, beta=recipe.class_beta)
         self._weights = None if weights is None else torch.tensor(weights, device=device)
         self._smoothing, self._gamma = recipe.label_smoothing, recipe.focal_gamma
+        self._is_dirichlet = recipe.votes_loss == DIRICHLET
         self._intensity, self._clustered = recipe.intensity, recipe.clustered
         self._clustered_form = recipe.clustered_form
         self._center, self._auxiliary = recipe.center, recipe.auxiliary
@@ -80,13 +83,16 @@ class TrainingLoss:
 
         Args:
             logits: (B, num_classes) float32.
-            targets: (B,) int64, or (B, num_classes) float32 rows that sum to 1.
+            targets: (B,) int64, or (B, num_classes) float32: rows that sum to 1, or for the Dirichlet-multinomial loss
+                numbers of votes.
             features: (B, D) float32, if `needs_features`.
             auxiliary: (B, num_classes) float32, if `needs_auxiliary`.
 
         The center loss then moves the centres of the batch's classes.
         """
-        if self._weights is None and self._gamma == 0:
+        if self._is_dirichlet:
+            loss = dirichlet_multinomial(logits, targets)
+        elif self._weights is None and self._gamma == 0:
             loss = functional.cross_entropy(logits, targets, label_smoothing=self._smoothing)
         else:
             loss = weighted_cross_entropy(
@@ -121,6 +127,20 @@ def weighted_cross_entropy(
     if weights is not None:
         terms = terms * weights
     return terms.sum(dim=1).mean()
+
+
+def dirichlet_multinomial(logits: Tensor, votes: Tensor) -> Tensor:
+    """Return the mean of -log DM(votes | alpha), the likelihood of a clip's votes under a Dirichlet over the classes.
+
+    Args:
+        logits: (B, num_classes) float, log alpha: those of a network with `is_dirichlet`.
+        votes: (B, num_classes) float, the number of annotators per class; rows with 0 votes give 0.
+    """
+    alpha = logits.exp()
+    total_alpha, total_votes = alpha.sum(dim=1), votes.sum(dim=1)
+    log_likelihood = (total_votes + 1).lgamma() + total_alpha.lgamma() - (total_votes + total_alpha).lgamma()
+    terms = (votes + alpha).lgamma() - alpha.lgamma() - (votes + 1).lgamma()
+    return -(log_likelihood + terms.sum(dim=1)).mean()
 
 
 def intensity_aware(logits: Tensor, labels: Tensor) -> Tensor:

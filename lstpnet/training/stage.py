@@ -25,6 +25,7 @@ from lstpnet.batches.normalize import normalised
 from lstpnet.device import autocast_dtype, num_threads
 from lstpnet.evaluation.clip_logits import clips_per_batch, predict_clips
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
+from lstpnet.models.network_config import DIRICHLET
 from lstpnet.training.classifier_input import WithClassifierInput
 from lstpnet.training.device_sums import DeviceSums, EpochTotals, batches_between_readings
 from lstpnet.training.distributed import Group
@@ -93,7 +94,12 @@ class StageLoop:
             cache=trainee.cache,
         )
         self._loss = TrainingLoss(recipe, counts=counts.tolist(), device=device, group=self._group)
-        self._targets = experiment.soft_targets(self._dataset.clip_ids) if recipe.targets == "votes" else None
+        are_counts = recipe.votes_loss == DIRICHLET
+        self._targets = (
+            experiment.soft_targets(self._dataset.clip_ids, are_counts=are_counts)
+            if recipe.targets == "votes"
+            else None
+        )
         self._num_batches = self._loader.num_batches(1)
         steps = -(-self._num_batches // recipe.accumulate)
         self._optimizer = build_optimizer(self._model, recipe, is_fused=device.type == "cuda")

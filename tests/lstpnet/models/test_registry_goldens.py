@@ -150,7 +150,9 @@ def test_logits_at_full_size_are_the_authors(name: str, case: str) -> None:
 @pytest.mark.parametrize(("name", "case"), SMALL + LARGE)
 def test_multiply_adds_are_the_authors(name: str, case: str) -> None:
     document = figures(name)
-    settings = {"depth": int(case.removeprefix("depth").partition("_")[0])} if case.startswith("depth") else {}
+    settings: dict[str, Any] = (
+        {"depth": int(case.removeprefix("depth").partition("_")[0])} if case.startswith("depth") else {}
+    )
     if name == "nr-dfernet":
         settings["neutral_class"] = 2  # theirs always computes the snippets
     with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
