@@ -145,7 +145,7 @@ def _unwrap(state_dict: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]
 
 def _num_classes(weight: Tensor | None) -> int:
     """Return the rows of the classifier's weight; 7 if it is missing or misshapen, which `_faults` reports."""
-    return weight.shape[0] if weight is not None and weight.ndim == 2 and len(weight) else 7
+    return weight.shape[0] if weight is not None and weight.ndim >= 2 and len(weight) else 7
 
 
 def _settings(files: AuthorsFiles, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
