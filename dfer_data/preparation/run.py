@@ -22,6 +22,7 @@ from dfer_data.config import (
 )
 from dfer_data.detect.gpus import most_workers
 from dfer_data.errors import DferError, UsageError
+from dfer_data.locking.lock_file import Lock, lock_for_workers, read_lock
 from dfer_data.preparation.clip_audio import audio_note
 from dfer_data.preparation.clip_remarks import remark_notes
 from dfer_data.preparation.committed_plan import OnHashed, committed_plan
@@ -31,6 +32,15 @@ from dfer_data.preparation.engines import Engine, started
 from dfer_data.preparation.failure_limit import FailureCounter
 from dfer_data.preparation.fold_sets import fold_set_notes
 from dfer_data.preparation.forecast import Forecast
+from dfer_data.preparation.lock_result import result_of, write_rebuilt
+from dfer_data.preparation.locked_request import (
+    SourcesCompared,
+    check_like,
+    compare_sources,
+    refuse_settings,
+    resolve_locked,
+    settings_like,
+)
 from dfer_data.preparation.manifest import write_manifest
 from dfer_data.preparation.output_folder import discard, output_folder, record, record_start
 from dfer_data.preparation.plan import Plan
@@ -50,6 +60,7 @@ from dfer_data.shards.layout import (
     DONORS,
     FOLDS,
 )
+from dfer_data.shards.rebuilt_file import read_rebuilt
 from dfer_data.shards.sidecar import count_clips, count_left_out, finished_sidecars
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.base import OnWait, Target
@@ -112,6 +123,8 @@ class Summary:
     """Clips that show little of their video, whether made now or before; none for one task of an array."""
     forecast: Forecast | None = None
     """Of a pilot: what all videos will take."""
+    rebuilt: Mapping[str, Any] | None = None
+    """Of a rebuild from a lock: how equal it is, as in rebuilt.json."""
 
     @property
     def num_failed(self) -> int:
@@ -119,7 +132,7 @@ class Summary:
         return sum(number for code, number in self.num_clips.items() if code not in ("ok", "partial"))
 
 
-PreparationEvent = PreparationStarted | PreparationProgress | Event
+PreparationEvent = PreparationStarted | PreparationProgress | SourcesCompared | Event
 """What a run reports."""
 
 
@@ -181,14 +194,27 @@ def plan_preparation(
     places = {"out": out if out is None else str(out), "source": source, "detector": detector}
     given = settings | {name: value for name, value in places.items() if value is not None}
     groups = split_settings(PREPARE_SETTINGS, given, by_flag=True)
+    of_request = groups[Request]
+    lock, like = (read_lock(of_request[name]) if name in of_request else None for name in ("from_lock", "like"))
+    if lock is not None:
+        refuse_settings([*of_request, *groups[Folding]])
+        of_request |= {"detector": lock.header.config.detector}
+    if like is not None:
+        of_request = settings_like(like) | of_request
     run, cluster = RunSettings(**groups[RunSettings]), Cluster(**groups[Cluster])
     _check_cluster(run, groups[Cluster])
     share = build_or_none(TaskShare, groups[TaskShare])
-    request = request_of(dataset, groups[Request], folding=build_or_none(Folding, groups[Folding]))
+    request = request_of(dataset, of_request, folding=build_or_none(Folding, groups[Folding]))
     place = run.out or str(default_output(dataset, request.detector, crops=request.crops))
     target_at(place, work=run.work).check()  # before a large dataset is listed
-    resolved = resolve_request(request, has_hardware=run.engine != "ray")
-    num_workers = run.workers or (None if run.engine == "ray" else most_workers(resolved.plan.config.device))
+    if lock is not None:
+        resolved = resolve_locked(request, lock)
+    else:
+        resolved = resolve_request(request, has_hardware=run.engine != "ray")
+    if like is not None:
+        check_like(like, resolved)
+    device = "cpu" if lock is not None else resolved.plan.config.device
+    num_workers = run.workers or (None if run.engine == "ray" else most_workers(device))
     return PreparationPlanned(resolved, place, run, num_workers, Limits(**groups[Limits]), cluster, share)
 
 
@@ -263,7 +289,7 @@ def run_preparation(
         num_workers=num_workers,
         limits=limits or Limits(),
         cluster=cluster or Cluster(),
-        tool_versions=resolved.plan.tool_versions,
+        tool_versions=resolved.tool_versions,
     )
     try:
         with contextlib.ExitStack() as stack:
@@ -273,7 +299,13 @@ def run_preparation(
             work = stack.enter_context(output_folder(target, task_index=task_index, on_wait=on_wait))
             stack.enter_context(recorded(run_record, roots=(target.disk, resolved.source)))
             place = Workplace(
-                resolved.source, target, work, resolved.plan.config, resolved.weights, resolved.excluded or frozenset()
+                resolved.source,
+                target,
+                work,
+                resolved.plan.config,
+                resolved.weights,
+                resolved.excluded or frozenset(),
+                lock_for_workers(resolved.lock, work),
             )
             plan, change = committed_plan(resolved, target, revision=revision, share=share, on_hashed=on_hashed)
             run_record.begin(plan)
@@ -281,23 +313,57 @@ def run_preparation(
             sidecars, donors = finished_sidecars(target), donors_of_videos(target)
             tasks = [_task(n, plan, donors) for n in numbers if n not in sidecars]
             record_start(target, resolved, share=share, engine=engine, num_workers=num_workers, num_tasks=len(tasks))
+            if resolved.lock is not None:
+                _begin_rebuild(resolved, resolved.lock, plan, tasks, target, on_hashed=on_hashed, on_event=on_event)
             _make_shards(run, tasks, place, run_record=run_record, max_failures=max_failures, on_event=on_event)
             target.confirm()
             if share is None:
                 target.remove_folder(DONORS)
-            document = write_manifest(plan, target) if share is None else None
+            history = None if resolved.lock is None else resolved.lock.header.document.get("history", [])
+            document = write_manifest(plan, target, history=history) if share is None else None
+            rebuilt = _finish_rebuild(resolved, plan, target, document) if document is not None else None
             own = {number: sidecar for number, sidecar in finished_sidecars(target).items() if number in numbers}
             run_record.finish(own)
             counts: dict[str, Any] = {"num_clips": count_clips([*own.values()])}
             counts |= {"num_left_out": count_left_out(own.values())}
             findings = _findings(plan, target, document) if document else {}
             counts |= {"change": change, "forecast": run_record.forecast}
-            return Summary(document, len(tasks), out=str(out), share=share, **counts, **findings)
+            return Summary(document, len(tasks), out=str(out), share=share, rebuilt=rebuilt, **counts, **findings)
     except OSError as error:
         raise DferError(
             f"cannot write {target.disk}: {error.strerror or error}; finished shards are kept: {_remedy(error)}, or "
             f"choose another {target.flag}, and run the same command again"
         ) from error
+
+
+def _begin_rebuild(
+    resolved: ResolvedRequest,
+    lock: Lock,
+    plan: Plan,
+    tasks: Sequence[ShardTask],
+    target: Target,
+    *,
+    on_hashed: OnHashed,
+    on_event: Callable[[PreparationEvent], None],
+) -> None:
+    """Name the sources that are not those of the lock, and note the lock before the first shard is made."""
+    compared = compare_sources(lock, plan, resolved.source, [task.number for task in tasks], on_hashed)
+    if compared.differing:
+        record(target, event="sources differ from the lock", videos=compared.differing)
+    on_event(compared)
+    if read_rebuilt(target) is None or tasks:
+        write_rebuilt(lock, target, tool_versions=resolved.tool_versions, result=None)
+
+
+def _finish_rebuild(
+    resolved: ResolvedRequest, plan: Plan, target: Target, document: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Compare what was made with the lock and write rebuilt.json; return its result."""
+    if resolved.lock is None:
+        return None
+    result = result_of(resolved.lock, plan, target, document)
+    write_rebuilt(resolved.lock, target, tool_versions=resolved.tool_versions, result=result)
+    return result
 
 
 def _make_shards(
