@@ -79,9 +79,9 @@ class HelpGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-def command_group(words: str) -> typer.Typer:
+def command_group(words: str, *, cls: type[HelpGroup] = HelpGroup) -> typer.Typer:
     """Return an empty group of commands with its one line of help."""
-    return typer.Typer(cls=HelpGroup, no_args_is_help=True, rich_markup_mode=None, help=words)
+    return typer.Typer(cls=cls, no_args_is_help=True, rich_markup_mode=None, help=words)
 
 
 def _plain_record(names: str, text: str) -> tuple[str, str]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import stat
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ import numpy.typing as npt
 
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.locking.lock_header import LockedClip, LockedVideo, LockHeader, parse_header
-from dfer_data.storage.files import canonical_json, own_sha256, sha256_file
+from dfer_data.storage.files import canonical_json, own_sha256, regular_file, sha256_file
 
 LOCK_SUFFIX, LOCK_VERSION = ".dferlock", 1
 MOST_HEADER_BYTES = 64 * 2**20
@@ -95,8 +94,8 @@ def write_lock(file: IO[bytes], header: LockHeader, frames: Iterable[LockedFrame
             f"a lock holds about 150,000 clips; this dataset needs {len(text):,} bytes to describe its own"
         )
     digest = hashlib.sha256()
-    for part in chain([_PREAMBLE.pack(_MAGIC, LOCK_VERSION, len(text), num_frames), text], frames):
-        content = part if isinstance(part, bytes) else part.tobytes()
+    start = [_PREAMBLE.pack(_MAGIC, LOCK_VERSION, len(text), num_frames), text]
+    for content in chain(start, (block.tobytes() for block in frames)):
         digest.update(content)
         file.write(content)
     file.write(digest.digest())
@@ -117,19 +116,10 @@ def read_lock(path: Path) -> Lock:
     CorruptDataError for changed bytes and for content that no dfer writes.
     """
     try:
-        with _regular(path) as file:
+        with regular_file(path) as file:
             return _read(path, file, os.fstat(file.fileno()).st_size)
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _regular(path: Path) -> IO[bytes]:
-    """Open a file; OSError for a folder, a named pipe or a device."""
-    file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise OSError("it is a folder, a named pipe or a device, not a file")
-    return file
 
 
 def _read(path: Path, file: IO[bytes], num_bytes: int) -> Lock:

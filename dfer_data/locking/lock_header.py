@@ -12,6 +12,7 @@ from dfer_data.config import PrepareConfig
 from dfer_data.errors import DferError
 from dfer_data.frame_sampling import CLIP_FRAMES
 from dfer_data.loading.document import document_faults, is_below
+from dfer_data.sources.base import Split
 
 _MOST_TEXT = 4096
 _Text = Annotated[str, pydantic.StringConstraints(max_length=_MOST_TEXT)]
@@ -118,6 +119,10 @@ class LockedVideo(_Record):
         return self.clip_id if self.clip_id is not None else f"unknown-{self.key[:16]}"
 
 
+Amended = tuple[_Int32, _Suffix, dict[Literal["label", "group"], _Text]]
+"""Number of a video, suffix of its clip, and the label and group that were given by hand."""
+
+
 class LockHeader(_Record):
     """What a lock says before its frames."""
 
@@ -129,10 +134,10 @@ class LockHeader(_Record):
     """In the order of shards."""
     limit: _Int32 | None = None
     """Number of videos of a pilot."""
-    folds: dict[str, dict[Literal["train", "test"], list[_Int32]]] | None = None
+    folds: dict[str, dict[Split, list[_Int32]]] | None = None
     """Fold -> split -> numbers of its videos, in a lock with labels."""
-    amended: list[tuple[_Int32, _Suffix, dict[Literal["label", "group"], _Text]]] | None = None
-    """Labels and groups changed by hand: number of the video, suffix of the clip, values; in a lock with labels."""
+    amended: list[Amended] | None = None
+    """In a lock with labels."""
 
     @property
     def config(self) -> PrepareConfig:
@@ -166,9 +171,9 @@ def parse_header(content: bytes) -> LockHeader:
     try:
         header = LockHeader.model_validate_json(content)
     except pydantic.ValidationError as error:
-        fault = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, fault["loc"]))
-        raise ValueError(f"{place:.200}: {fault['msg']:.200}") from error
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise ValueError(f"{place:.200}: {first['msg']:.200}") from error
     if fault := next(document_faults(header.document), ""):
         raise ValueError(f"its dataset.json {fault:.300}")
     try:
@@ -194,7 +199,7 @@ def _faults(header: LockHeader, config: PrepareConfig) -> Iterator[str]:
     if (len(clips) + num_failed, sum(clip.num_frames for clip in clips)) != (counts["clips"], counts["frames"]):
         yield "its clips are not those that its dataset.json counts"
     for video in header.videos:
-        ids = [row.suffix for row in (*video.clips, *video.failures)]
+        ids = [*(clip.suffix for clip in video.clips), *(failure.suffix for failure in video.failures)]
         if len(set(ids)) < len(ids) or not ids:
             yield f"{video.name:.100} has a clip twice, or none"
         if (video.clip_id is None) != (video.path is None) or (

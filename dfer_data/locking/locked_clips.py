@@ -42,7 +42,7 @@ class LockedSources:
 
     def __init__(self, lock: Lock) -> None:
         self._lock = lock
-        self._first = np.cumsum([0, *lock.header.shards]).tolist()
+        self._first: list[int] = np.cumsum([0, *lock.header.shards]).tolist()
         self._frames: dict[str, list[range]] = {}
         for video, _, frames in lock.clips():
             self._frames.setdefault(video.key, []).append(frames)

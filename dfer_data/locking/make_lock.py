@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from dfer_data.errors import CorruptDataError, CorruptShardError, UsageError
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.locking.lock_file import LOCK_SUFFIX, LockedFrames, frame_type, write_lock
 from dfer_data.locking.lock_header import (
+    Amended,
     Annotation,
     LockedClip,
     LockedFailure,
@@ -31,6 +32,7 @@ from dfer_data.locking.picture_hash import picture_hash
 from dfer_data.shards.duplicates import shard_opener
 from dfer_data.shards.layout import PLAN_NAME, sidecar_name
 from dfer_data.shards.reader import ShardReader
+from dfer_data.sources.base import Split
 from dfer_data.storage.base import Target
 from dfer_data.storage.files import atomic_file, is_url
 from dfer_data.storage.target import target_at
@@ -88,7 +90,7 @@ def lock(
     _refuse_unknown_warps(config, sidecars, root)
     header = _header(document, plan, sidecars, with_paths=with_paths, with_labels=with_labels)
     num_frames = sum(clip.num_stored(config) for _, clip in header.clips())
-    path = Path(out) if out is not None else Path(f"{_name_of(root)}{LOCK_SUFFIX}")
+    path = Path(out) if out is not None else Path(default_name(root))
     frames = _frames(header, config, shard_opener(document, source.shard_bytes), on_clip=on_clip)
     with atomic_file(path) as file:
         sha256 = write_lock(file, header, frames, num_frames=num_frames)
@@ -98,8 +100,10 @@ def lock(
     return LockSummary(str(path), sha256, path.stat().st_size, num_clips, num_frames, shard_bytes, notes)
 
 
-def _name_of(root: Path | str) -> str:
-    return str(root).rstrip("/").rpartition("/")[2] if is_url(root) else Path(root).resolve().name
+def default_name(root: Path | str) -> str:
+    """Return the name of the lock of a prepared dataset, a folder or URL."""
+    name = str(root).rstrip("/").rpartition("/")[2] if is_url(root) else Path(root).resolve().name
+    return f"{name}{LOCK_SUFFIX}"
 
 
 def _checked(source: Target, name: str, document: Mapping[str, Any]) -> bytes:
@@ -141,9 +145,14 @@ def _header(
             of_video = {kind: rows[kind][clip_id] for kind in _KINDS}
             videos.append(_video(facts[clip_id], of_video, with_paths=with_paths, with_labels=with_labels))
     numbers = {clip_id: number for number, clip_id in enumerate(id_ for shard in plan["shards"] for id_ in shard)}
-    labels = {"folds": _folds(plan, numbers), "amended": _amended(plan, sidecars, numbers)} if with_labels else {}
-    shards = [len(shard) for shard in plan["shards"]]
-    return LockHeader(document=dict(document), shards=shards, videos=videos, limit=plan.get("limit"), **labels)
+    return LockHeader(
+        document=dict(document),
+        shards=[len(shard) for shard in plan["shards"]],
+        videos=videos,
+        limit=plan.get("limit"),
+        folds=_folds(plan, numbers) if with_labels else None,
+        amended=_amended(plan, sidecars, numbers) if with_labels else None,
+    )
 
 
 def _video(facts: _Row, rows: Mapping[str, list[_Row]], *, with_paths: bool, with_labels: bool) -> LockedVideo:
@@ -185,22 +194,23 @@ def _video(facts: _Row, rows: Mapping[str, list[_Row]], *, with_paths: bool, wit
         failures=failures,
         left_out=left_out,
         subjects=subjects,
-        **({"clip_id": clip_id, "path": path} if with_paths else {}),
-        **({"annotation": annotation} if with_labels else {}),
+        clip_id=clip_id if with_paths else None,
+        path=path if with_paths else None,
+        annotation=annotation if with_labels else None,
     )
 
 
-def _folds(plan: _Row, numbers: Mapping[str, int]) -> dict[str, dict[str, list[int]]]:
+def _folds(plan: _Row, numbers: Mapping[str, int]) -> dict[str, dict[Split, list[int]]]:
     return {
         fold: {
             split: sorted(numbers[video] for video, part in splits.items() if part == split and video in numbers)
-            for split in ("train", "test")
+            for split in get_args(Split)
         }
         for fold, splits in plan["folds"].items()
     }
 
 
-def _amended(plan: _Row, sidecars: list[_Row], numbers: Mapping[str, int]) -> list[tuple[int, str, dict[str, str]]]:
+def _amended(plan: _Row, sidecars: list[_Row], numbers: Mapping[str, int]) -> list[Amended]:
     """Return the labels changed by hand, by the number of their video and the suffix of their clip."""
     video_of = {
         row["clip_id"]: row["source_clip_id"]
@@ -250,10 +260,15 @@ def _frames_of(reader: ShardReader, row: int, config: PrepareConfig) -> LockedFr
 
 
 def _notes(header: LockHeader, plan: _Row, *, with_labels: bool) -> Iterator[str]:
-    """Yield what a rebuild cannot make equal."""
+    """Yield what to know before the lock is published, and what a rebuild cannot make equal."""
+    if not header.document["synthetic"]:
+        yield (
+            "boxes and landmarks of faces over time are personal data too: ask the owners of the videos before you "
+            "publish it"
+        )
     if plan.get("fold_sets"):
         names = ", ".join(sorted(plan["fold_sets"]))
-        yield f"the sets of folds {names} are not in the lock: a rebuilt dataset lacks them until `dfer folds` makes them"
+        yield f"own sets of folds are not in the lock ({names}): make them again with `dfer folds`"
     if plan.get("labels") and not with_labels:
         yield f"{len(plan['labels'])} labels were changed by hand: they are in the lock only with --with-labels"
     without = [clip for _, clip in header.clips() if clip.rivals and clip.portrait_places is None]

@@ -21,9 +21,12 @@ def write_rebuilt(
     lock: Lock, out: Target, *, tool_versions: Mapping[str, str], result: Mapping[str, Any] | None
 ) -> None:
     """Write rebuilt.json; `result`: None before the rebuild is finished."""
-    original_sha256 = str(lock.header.document["sha256"])
-    facts = {"lock_sha256": lock.sha256, "original_sha256": original_sha256, "tool_versions": tool_versions}
-    content = rebuilt_bytes(**facts, result=result)
+    content = rebuilt_bytes(
+        lock_sha256=lock.sha256,
+        original_sha256=str(lock.header.document["sha256"]),
+        tool_versions=tool_versions,
+        result=result,
+    )
     if out.size(REBUILT_NAME) is None or out.read(REBUILT_NAME) != content:
         out.put(REBUILT_NAME, content)
         out.sync("")

@@ -72,7 +72,7 @@ def resolve_locked(request: Request, lock: Lock) -> ResolvedRequest:
     for locked, video in zip(header.videos, matches.videos, strict=True):
         subjects |= {video.clip_id + suffix: track for suffix, track in locked.subjects or ()}
     for number, suffix, values in header.amended or ():
-        amended[matches.videos[number].clip_id + suffix] = dict(values)
+        amended[matches.videos[number].clip_id + suffix] = {str(name): value for name, value in values.items()}
     plan = Plan(
         config,
         replace(listing, notes=(*matches.notes, *listing.notes)),

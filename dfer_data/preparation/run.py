@@ -417,7 +417,7 @@ def _reporter(
             record(target, event="worker lost", **asdict(event))
         on_event(event)
         is_taken_over = isinstance(event, VideoDone) and event.clip_id not in ids
-        if not isinstance(event, PreparationStarted | PreparationProgress):
+        if not isinstance(event, PreparationStarted | PreparationProgress | SourcesCompared):
             run_record.count(event, is_taken_over=is_taken_over)
         if is_taken_over:
             return

@@ -255,8 +255,8 @@ def _results(
         hashed = partial(source_file_sha256, path, video, on_progress=on_progress)
         sha256 = pictures_sha256(path) if place.config.detector == "none" else hashed()
         if sources is not None:
-            options = {"config": place.config, "on_progress": on_progress}
-            results = clips_of_lock(path, video, locked, sources.frames(locked), **options)
+            frames = sources.frames(locked)
+            results = clips_of_lock(path, video, locked, frames, config=place.config, on_progress=on_progress)
         else:
             results = _made(path, video, place, detector=detector, on_progress=on_progress)
         for result in reading(results, path):
