@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dfer_data.inspection.verify import verify
+from dfer_data.loading.prepared import open_dataset
+from dfer_data.locking.make_lock import lock
+from dfer_data.preparation.locked_request import SourcesCompared
+from dfer_data.preparation.run import prepare
+from tests.dfer_data import tiny
+from tests.dfer_data.locking.conftest import pictures_of, rebuild
+from tests.scenes import pasted, people
+
+SETTINGS: dict[str, dict[str, Any]] = {
+    "default": {},
+    "clips16": {"store": "clips16"},
+    "box": {"align": "box"},
+    "one scale": {"align_scale": "track"},
+    "one scale, clips16": {"align_scale": "track", "store": "clips16"},
+    "one scale, no gaps": {"align_scale": "track", "undetected": "drop"},
+    "rigid points, no gaps": {"align_points": "rigid", "undetected": "drop"},
+    "keyframes": {"detect_every": 4},
+    "cut": {"clip_seconds": 0.3},
+    "everyone": {"all_tracks": True, "min_track_frames": 5, "clip_seconds": 1.0},
+    "sound": {"audio": True},
+    "sound, clips16": {"audio": True, "store": "clips16"},
+    "partial": {"partial": "drop"},
+    "dlib": {"detector": "dlib"},
+    "other pictures": {"jpeg_subsampling": "444", "jpeg_quality": 80, "size_px": 96, "smoothing_window_frames": 1},
+}
+
+
+@pytest.fixture(scope="session")
+def sources(real_videos: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cut video, two people side by side whose clip is ambiguous, and a video without a face."""
+    root = tmp_path_factory.mktemp("locked")
+    single = tiny.real_pictures(real_videos["single_face.mp4"], stop=20)
+    cut = tiny.write_video(root / "sad" / "cut.mkv", single, frames_per_second=10)
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    cast = people(real_videos, num_frames=20)
+    scene = pasted(
+        [("ann", cast["ann"], lambda t: (40, 30)), ("carl", cast["carl"], lambda t: (360, 30))], num_frames=20
+    )
+    tiny.write_video(root / "happy" / "two.mp4", scene.pictures)
+    tiny.write_video(root / "sad" / "none.mp4", tiny.real_pictures(real_videos["no_face.mp4"], stop=4))
+    return root
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_rebuild_is_the_original_byte_for_byte(sources: Path, tmp_path: Path, name: str) -> None:
+    original, rebuilt = tmp_path / "original", tmp_path / "rebuilt"
+    prepare("folder", source=sources, out=original, engine="inline", det_size_px=320, **SETTINGS[name])
+    locked = lock(original, tmp_path / "a.dferlock")
+    summary = rebuild(tmp_path / "a.dferlock", sources, rebuilt)
+    assert pictures_of(rebuilt) == pictures_of(original)
+    assert summary.rebuilt is not None
+    assert summary.rebuilt["equal"] == {"dataset": True, "clips": True, "labels": True, "folds": True}
+    assert summary.rebuilt["frames"] == {"identical": locked.num_frames, "same": 0, "moved": 0, "missing": 0}
+    assert lock(rebuilt, tmp_path / "b.dferlock").sha256 == locked.sha256
+    assert (tmp_path / "b.dferlock").read_bytes() == (tmp_path / "a.dferlock").read_bytes()
+    report = verify(rebuilt, deep=True)
+    assert report.damages == ()
+    assert any("rebuilt from lock" in note and "all clips identical" in note for note in report.notes)
+
+
+def test_an_ambiguous_clip_has_its_other_faces_again(sources: Path, tmp_path: Path) -> None:
+    prepare("folder", source=sources, out=tmp_path / "original", engine="inline", det_size_px=320)
+    sidecars = [json.loads(path.read_bytes()) for path in sorted((tmp_path / "original/shards").glob("*.json"))]
+    rows = [clip for sidecar in sidecars for clip in sidecar["clips"] if clip["rivals"]]
+    assert [(row["clip_id"], len(row["portraits"]), len(row["portrait_places"])) for row in rows] == [
+        ("happy/two.mp4", 1, 1)
+    ]
+    lock(tmp_path / "original", tmp_path / "a.dferlock")
+    rebuild(tmp_path / "a.dferlock", sources, tmp_path / "rebuilt")
+    again = [json.loads(path.read_bytes()) for path in sorted((tmp_path / "rebuilt/shards").glob("*.json"))]
+    assert again == sidecars
+
+
+def _other_source(sources: Path, folder: Path, change: str) -> Path:
+    """Return a copy of the sources in which `happy/two.mp4` is another file."""
+    copy = Path(shutil.copytree(sources, folder / "source"))
+    path = copy / "happy/two.mp4"
+    frames = tiny.real_pictures(path, stop=20, width_px=640)
+    if change == "remuxed":
+        path.write_bytes(path.read_bytes() + b"\0\0\0\x08free")
+    elif change == "encoded again":
+        tiny.write_video(path, frames)
+    elif change == "cut short":
+        tiny.write_video(path, frames[:12])
+    elif change == "replaced":
+        tiny.write_video(path, [frame[:, ::-1] for frame in frames])
+    elif change == "missing":
+        path.unlink()
+    elif change == "renamed":
+        path.rename(copy / "happy/other name.mp4")
+    elif change == "garbage":
+        path.write_bytes(b"not a video")
+    return copy
+
+
+@pytest.fixture(scope="session")
+def locked_sources_set(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A prepared folder of the sources, and its lock."""
+    folder = tmp_path_factory.mktemp("locked set")
+    prepare("folder", source=sources, out=folder / "original", engine="inline", det_size_px=320)
+    lock(folder / "original", folder / "a.dferlock")
+    return folder / "original", folder / "a.dferlock"
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "states"),
+    [
+        ("remuxed", "", {"identical": 20, "same": 0, "missing": 0}),
+        ("encoded again", "", {"identical": 0, "same": 20, "missing": 0}),
+        ("cut short", "DIFFERENT", {"identical": 0, "same": 0, "missing": 20}),
+        ("replaced", "DIFFERENT", {"identical": 0, "same": 0, "missing": 20}),
+        ("missing", "MISSING_VIDEO", {"identical": 0, "same": 0, "missing": 20}),
+        ("garbage", "UNREADABLE", {"identical": 0, "same": 0, "missing": 20}),
+        ("renamed", "", {"identical": 20, "same": 0, "missing": 0}),
+    ],
+)
+def test_a_source_that_is_another_file_is_told(
+    locked_sources_set: tuple[Path, Path],
+    sources: Path,
+    tmp_path: Path,
+    change: str,
+    code: str,
+    states: dict[str, int],
+) -> None:
+    original, path = locked_sources_set
+    source = _other_source(sources, tmp_path, change)
+    events: list[Any] = []
+    summary = rebuild(path, source, tmp_path / "out", on_event=events.append)
+    assert summary.rebuilt is not None
+    num_cut = open_dataset(original).clip("sad/cut.mkv")["num_frames"]
+    frames = {name: summary.rebuilt["frames"][name] for name in states}
+    assert frames == {**states, "identical": states["identical"] + num_cut}
+    ledger = [json.loads(line) for line in (tmp_path / "out/ledger.jsonl").read_text().splitlines()]
+    assert [row["code"] for row in ledger if row["code"] != "NO_FACE"] == [code] * bool(code)
+    assert summary.rebuilt["equal"]["dataset"] is False
+    assert summary.rebuilt["equal"]["clips"] is (change == "remuxed")
+    is_other_file = change not in ("missing", "renamed")
+    compared = [event for event in events if isinstance(event, SourcesCompared)]
+    assert [event.differing for event in compared] == [("happy/two.mp4",) if is_other_file else ()]
+    assert verify(tmp_path / "out", deep=True).damages == ()
+
+
+def test_a_source_that_is_right_again_is_retried(
+    locked_sources_set: tuple[Path, Path], sources: Path, tmp_path: Path
+) -> None:
+    original, path = locked_sources_set
+    source = _other_source(sources, tmp_path, "replaced")
+    rebuild(path, source, tmp_path / "out")
+    shutil.copy(sources / "happy/two.mp4", source / "happy/two.mp4")
+    summary = rebuild(path, source, tmp_path / "out", retry_code="DIFFERENT")
+    assert summary.rebuilt is not None
+    assert summary.rebuilt["equal"]["dataset"]
+    assert pictures_of(tmp_path / "out") == pictures_of(original)
