@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from dfer_data.config import PrepareConfig
+from dfer_data.detect.registry import detector_spec
 from dfer_data.errors import DferError
 from dfer_data.frame_sampling import CLIP_FRAMES
 from dfer_data.loading.document import document_faults, is_below
@@ -178,6 +179,7 @@ def parse_header(content: bytes) -> LockHeader:
         raise ValueError(f"its dataset.json {fault:.300}")
     try:
         config = header.config
+        detector_spec(config.detector)
     except DferError as error:
         raise ValueError(f"its settings are impossible: {error!s:.300}") from error
     if fault := next(_faults(header, config), ""):
