@@ -200,6 +200,8 @@ def _faults(header: LockHeader, config: PrepareConfig) -> Iterator[str]:
     num_failed = sum(len(video.failures) for video in header.videos)
     if (len(clips) + num_failed, sum(clip.num_frames for clip in clips)) != (counts["clips"], counts["frames"]):
         yield "its clips are not those that its dataset.json counts"
+    if any(clip.portrait_places and len(clip.portrait_places) != len(clip.rivals) for clip in clips):
+        yield "it has an ambiguous clip whose other faces are nowhere"
     for video in header.videos:
         ids = [*(clip.suffix for clip in video.clips), *(failure.suffix for failure in video.failures)]
         if len(set(ids)) < len(ids) or not ids:
@@ -208,8 +210,8 @@ def _faults(header: LockHeader, config: PrepareConfig) -> Iterator[str]:
             video.clip_id is not None and video_key(video.clip_id) != video.key
         ):
             yield f"{video.name:.100} has another id than its key says"
-        if video.path is not None and not is_below(video.path):
-            yield f"it names a path outside the folder of the dataset: {video.path!r:.100}"
+        if outside := [name for name in (video.path, video.clip_id) if name is not None and not is_below(name)]:
+            yield f"it names a path outside the folder of the dataset: {outside[0]!r:.100}"
         if (video.annotation is not None) != header.has_labels:
             yield f"{video.name:.100}: only some videos have labels"
     yield from _label_faults(header)
@@ -220,6 +222,8 @@ def _label_faults(header: LockHeader) -> Iterator[str]:
     numbers = [number for splits in (header.folds or {}).values() for part in splits.values() for number in part]
     if any(number >= most for number in (*numbers, *(row[0] for row in header.amended or ()))):
         yield "its folds or labels name a video that it does not have"
+    if header.folds is not None and header.folds.keys() != header.document["counts"]["folds"].keys():
+        yield "its folds are not those that its dataset.json counts"
     names = set(header.document["class_names"])
     labels = {video.annotation.label for video in header.videos if video.annotation}
     labels |= {row[2].get("label") for row in header.amended or ()}

@@ -187,9 +187,8 @@ def _faces(
     corners = maker.smoothed(rows["box"], rows["landmarks"])[:, 5:]
     points = np.concatenate([rows["landmarks"], corners], axis=1)
     matrices = maker.matrices(points, scale=clip.scale)
-    numbers = _frame_numbers(clip, rows, config)
     decoded = -1
-    for number, row in numbers:
+    for number, row in _frame_numbers(clip, rows, config):
         for frame in frames:
             decoded = frame.index
             if frame.index >= number:
@@ -210,10 +209,11 @@ def _faces(
         )
 
 
-def _frame_numbers(clip: LockedClip, rows: LockedFrames, config: PrepareConfig) -> list[tuple[int, int | None]]:
-    """Return each frame of a clip in the source with its row; None for a frame that `clips16` does not store."""
+def _frame_numbers(clip: LockedClip, rows: LockedFrames, config: PrepareConfig) -> Iterator[tuple[int, int | None]]:
+    """Yield each frame of a clip in the source with its row; None for a frame that `clips16` does not store."""
     if config.store == "frames":
-        return [(int(number), row) for row, number in enumerate(rows["frame_index"])]
+        yield from ((int(number), row) for row, number in enumerate(rows["frame_index"]))
+        return
     row_of = {index: row for row, index in reversed(list(enumerate(baked_frames(clip.num_frames).tolist())))}
     first = _first_frame(clip, rows, config)
-    return [(first + index, row_of.get(index)) for index in range(clip.num_frames)]
+    yield from ((first + index, row_of.get(index)) for index in range(clip.num_frames))

@@ -59,9 +59,9 @@ def resolve_locked(request: Request, lock: Lock) -> ResolvedRequest:
         raise UsageError(f"{lock.path} is a lock of {config.dataset}: use `dfer prepare {config.dataset} --from ...`")
     root = request.source.parent if request.source.is_file() else request.source
     listing = adapter(request.dataset).list(request.source, layout=header.document["layout"], crops=request.crops)
-    check_names(listing)
     matches = _matched(header.videos, listing, source_hash(root))
     listing = _listing(listing, lock, matches.videos)
+    check_names(listing)
     by_id = {video.clip_id: video for video in listing.videos}
     shards, first = [], 0
     for number in header.shards:

@@ -99,6 +99,12 @@ def _document(header: Header, change: Callable[[Header], object]) -> None:
     header["document"]["sha256"] = own_sha256(header["document"])
 
 
+def _with_folds(header: Header, folds: Header) -> None:
+    header["folds"] = folds
+    for video in header["videos"]:
+        video["annotation"] = {"label": None, "group": None, "votes": None}
+
+
 HOSTILE: dict[str, Callable[[Header], object]] = {
     "a million frames of a clip": lambda h: _clip(h).update(num_frames=1_000_000),
     "a number beyond int32": lambda h: _clip(h).update(track=2**31),
@@ -123,6 +129,8 @@ HOSTILE: dict[str, Callable[[Header], object]] = {
     "an unknown detector": lambda h: _document(h, lambda d: d["config"].update(detector="../x")),
     "another count": lambda h: _document(h, lambda d: d["counts"].update(frames=5)),
     "a code that is no word": lambda h: h["videos"][-2]["failures"][0].update(code="\x1b[2J"),
+    "a fold that is a path": lambda h: _with_folds(h, {"../../x": {"train": [], "test": []}}),
+    "other faces nowhere": lambda h: _clip(h).update(portrait_places=[[0.0] * 11]),
     "folds of nothing": lambda h: h.update(folds={"1": {"train": [99], "test": []}}),
 }
 
@@ -173,7 +181,7 @@ def test_frames_that_no_video_has_are_refused(lock_file: Path, tmp_path: Path, f
     rows = np.frombuffer(bytearray(frames), read_lock(lock_file).dtype)
     rows[field][2] = value
     path = written(tmp_path / "hostile.dferlock", header, rows.tobytes(), num_frames)
-    with pytest.raises(CorruptDataError, match="frames are not in order|no place in a picture"):
+    with pytest.raises(CorruptDataError, match=r"frames are not in order|no place in a picture"):
         read_lock(path)
 
 
