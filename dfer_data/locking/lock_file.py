@@ -159,7 +159,7 @@ def lock_for_workers(lock: Lock | None, work: Path) -> Path | None:
     """
     if lock is None:
         return None
-    path = work / f"lock{LOCK_SUFFIX}"
+    path = work / f"{lock.sha256}{LOCK_SUFFIX}"  # a process that rebuilds twice keeps locks by their path
     shutil.copyfile(lock.path, path)
     if sha256_file(path) != lock.sha256:
         raise CorruptDataError(f"{lock.path} was changed while it was read; run the same command again")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import random
@@ -61,11 +62,10 @@ def flips(path: Path, folder: Path, *, number: int) -> int:
         damaged = bytearray(content)
         damaged[position] ^= 1 << rng.randrange(8)
         (folder / "flipped.dferlock").write_bytes(damaged)
-        try:
+        with contextlib.suppress(DferError):
             read_lock(folder / "flipped.dferlock")
-        except DferError as error:
-            assert "\n" not in str(error)
-            found += 1
+            continue
+        found += 1
     return found
 
 

@@ -5,15 +5,18 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset
+from dfer_data.locking.lock_file import DETECTED_FRAME
 from dfer_data.locking.make_lock import lock
 from dfer_data.preparation.locked_request import SourcesCompared
 from dfer_data.preparation.run import prepare
 from tests.dfer_data import tiny
 from tests.dfer_data.locking.conftest import pictures_of, rebuild
+from tests.dfer_data.locking.test_lock_file import parts_of, written
 from tests.scenes import pasted, people
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -161,3 +164,33 @@ def test_a_source_that_is_right_again_is_retried(
     assert summary.rebuilt is not None
     assert summary.rebuilt["equal"]["dataset"]
     assert pictures_of(tmp_path / "out") == pictures_of(original)
+
+
+def test_two_locks_in_one_process_are_told_apart(sources: Path, tmp_path: Path) -> None:
+    for number, settings in enumerate(({}, {"detect_every": 5})):
+        options: dict[str, Any] = {"source": sources, "engine": "inline", "det_size_px": 320, **settings}
+        prepare("folder", out=tmp_path / f"original {number}", **options)
+        lock(tmp_path / f"original {number}", tmp_path / f"{number}.dferlock")
+    for number in (0, 1):
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        rebuild(tmp_path / f"{number}.dferlock", sources, tmp_path / "out")
+        assert pictures_of(tmp_path / "out") == pictures_of(tmp_path / f"original {number}")
+
+
+@pytest.mark.parametrize("damage", ["frames after the end", "no area", "far away", "everything"])
+def test_a_lock_of_frames_that_do_not_fit_fails_clip_by_clip(
+    locked_sources_set: tuple[Path, Path], sources: Path, tmp_path: Path, damage: str
+) -> None:
+    """Its hash is right: its author may be hostile, or have another dataset."""
+    header, frames, num_frames = parts_of(locked_sources_set[1])
+    rows = np.frombuffer(bytearray(frames), DETECTED_FRAME)
+    if damage in ("frames after the end", "everything"):
+        rows["frame_index"] += 2**30
+    if damage in ("no area", "everything"):
+        rows["landmarks"] = rows["landmarks"][:, :1]
+    if damage == "far away":
+        rows["landmarks"] += 9e5
+    path = written(tmp_path / "hostile.dferlock", header, rows.tobytes(), num_frames)
+    summary = rebuild(path, sources, tmp_path / "out")
+    assert summary.num_clips == {"DIFFERENT": 2, "NO_FACE": 1}
+    assert verify(tmp_path / "out", deep=True).damages == ()
