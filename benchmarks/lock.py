@@ -4,9 +4,9 @@
 
 The input is that of benchmarks/prepare.py: frames with a face of three real videos, H.264 at 640 x 360, `--copies`
 times. Each round prepares every frame, prepares with `--fast`, and rebuilds both from their locks; the order turns by
-one each round. CPU time is that of the whole call in one process (engine `inline`): model file, videos, manifest and, of a
-rebuild, the check of the lock, the hashes of the sources and the comparison. Ratios are of one round: median, least and
-greatest. Every rebuild must be identical.
+one each round. CPU time is that of the whole call in one process (engine `inline`): model file, videos, manifest and,
+of a rebuild, the check of the lock, the hashes of the sources and the comparison. Ratios are of one round: median,
+least and greatest. Every rebuild must be identical.
 """
 
 from __future__ import annotations

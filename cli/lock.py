@@ -82,7 +82,7 @@ def make_lock(
 
 @lock_app.command("show", cls=HelpCommand)
 def show_lock(path: LockFile, as_json: JsonFlag = False) -> None:
-    """Print what a lock is, how to cite it, and the command that rebuilds it.
+    """Print what a lock is, and how to cite and rebuild it.
 
     Checks every byte first; exit code 4 if one was changed.
     """

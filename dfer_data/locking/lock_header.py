@@ -87,7 +87,7 @@ class LockedTrack(_Record):
 
 
 class Annotation(_Record):
-    """What the dataset's owners say of a video."""
+    """Label, person and votes of a video."""
 
     label: _Text | None
     group: _Text | None
@@ -125,7 +125,7 @@ Amended = tuple[_Int32, _Suffix, dict[Literal["label", "group"], _Text]]
 
 
 class LockHeader(_Record):
-    """What a lock says before its frames."""
+    """All that a lock holds besides its frames."""
 
     document: dict[str, Any]
     """dataset.json."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,17 +14,21 @@ from dfer_data.config import FaceSettings, Folding, Request
 from dfer_data.errors import UsageError
 from dfer_data.locking.lock_file import Lock
 from dfer_data.locking.lock_header import LockedVideo, video_key
+from dfer_data.locking.rebuilt_result import rebuilt_result, write_rebuilt
 from dfer_data.preparation.amendments import Amendments
+from dfer_data.preparation.output_folder import record
 from dfer_data.preparation.plan import Plan
 from dfer_data.preparation.request import ResolvedRequest
 from dfer_data.preparation.source_changes import source_hash
 from dfer_data.processes import num_cores
 from dfer_data.settings import settings_of
+from dfer_data.shards.rebuilt_file import read_rebuilt
 from dfer_data.sources.base import OFFICIAL, SourceListing, SourceVideo
 from dfer_data.sources.make_folds import with_folds
 from dfer_data.sources.names import check_names
 from dfer_data.sources.registry import adapter
 from dfer_data.sources.subset import without
+from dfer_data.storage.base import Target
 
 _ALLOWED = ("source", "crops", "from_lock")
 _RULE = re.compile(r"(\d+) folds by (subject|folder|clip)(, stratified)?, seed (\d+)")
@@ -85,13 +89,44 @@ def resolve_locked(request: Request, lock: Lock) -> ResolvedRequest:
     return ResolvedRequest(plan, None, root, subjects, lock=lock)
 
 
-def compare_sources(
+def begin_rebuild(
+    resolved: ResolvedRequest,
+    plan: Plan,
+    out: Target,
+    *,
+    numbers: Sequence[int],
+    on_hashed: Callable[[int, int], None] = lambda done, total: None,
+) -> SourcesCompared:
+    """Note the lock in rebuilt.json and hash the sources of the shards that will be made; name those that differ.
+
+    `numbers`: of these shards. `on_hashed`: called with the number of hashed videos, and of all.
+    """
+    lock = resolved.lock
+    assert lock is not None
+    if numbers or read_rebuilt(out) is None:
+        write_rebuilt(lock, out, tool_versions=resolved.tool_versions, result=None)
+    compared = _compared(lock, plan, resolved.source, numbers, on_hashed)
+    if compared.differing:
+        record(out, event="sources differ from the lock", videos=compared.differing)
+    return compared
+
+
+def finish_rebuild(
+    resolved: ResolvedRequest, plan: Plan, out: Target, document: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """Compare what was made with the lock and write rebuilt.json; return its result, None without a lock."""
+    if resolved.lock is None:
+        return None
+    video_ids = [video.clip_id for shard in plan.shards for video in shard]
+    result = rebuilt_result(resolved.lock, out, document, video_ids=video_ids)
+    write_rebuilt(resolved.lock, out, tool_versions=resolved.tool_versions, result=result)
+    return result
+
+
+def _compared(
     lock: Lock, plan: Plan, source: Path, numbers: Iterable[int], on_hashed: Callable[[int, int], None]
 ) -> SourcesCompared:
-    """Hash the files of some shards, with as many threads as there are cores, and name those that are not the lock's.
-
-    `on_hashed`: called with the number of hashed videos, and of all.
-    """
+    """Hash the files of some shards, with as many threads as there are cores: hashing releases the interpreter."""
     locked, shards, first = lock.header.videos, plan.shards, [0]
     for shard in shards:
         first.append(first[-1] + len(shard))

@@ -55,6 +55,11 @@ class ResolvedRequest:
     """What is rebuilt; None: the faces are detected."""
 
     @property
+    def history(self) -> list[dict[str, Any]] | None:
+        """What was changed in the dataset that is rebuilt, before it was locked; None: what is there says it."""
+        return None if self.lock is None else list(self.lock.header.document.get("history", []))
+
+    @property
     def tool_versions(self) -> Mapping[str, str]:
         """Packages here whose version changes pixels; those of the plan, except for a rebuild."""
         return self.plan.tool_versions if self.lock is None else pixel_versions(())

@@ -22,7 +22,7 @@ from dfer_data.config import (
 )
 from dfer_data.detect.gpus import most_workers
 from dfer_data.errors import DferError, UsageError
-from dfer_data.locking.lock_file import Lock, lock_for_workers, read_lock
+from dfer_data.locking.lock_file import lock_for_workers, read_lock
 from dfer_data.preparation.clip_audio import audio_note
 from dfer_data.preparation.clip_remarks import remark_notes
 from dfer_data.preparation.committed_plan import OnHashed, committed_plan
@@ -32,11 +32,11 @@ from dfer_data.preparation.engines import Engine, started
 from dfer_data.preparation.failure_limit import FailureCounter
 from dfer_data.preparation.fold_sets import fold_set_notes
 from dfer_data.preparation.forecast import Forecast
-from dfer_data.preparation.lock_result import result_of, write_rebuilt
 from dfer_data.preparation.locked_request import (
     SourcesCompared,
+    begin_rebuild,
     check_like,
-    compare_sources,
+    finish_rebuild,
     refuse_settings,
     resolve_locked,
     settings_like,
@@ -60,7 +60,6 @@ from dfer_data.shards.layout import (
     DONORS,
     FOLDS,
 )
-from dfer_data.shards.rebuilt_file import read_rebuilt
 from dfer_data.shards.sidecar import count_clips, count_left_out, finished_sidecars
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.base import OnWait, Target
@@ -298,15 +297,7 @@ def run_preparation(
                 discard(target, on_wait=on_wait)
             work = stack.enter_context(output_folder(target, task_index=task_index, on_wait=on_wait))
             stack.enter_context(recorded(run_record, roots=(target.disk, resolved.source)))
-            place = Workplace(
-                resolved.source,
-                target,
-                work,
-                resolved.plan.config,
-                resolved.weights,
-                resolved.excluded or frozenset(),
-                lock_for_workers(resolved.lock, work),
-            )
+            place = _workplace(resolved, target, work)
             plan, change = committed_plan(resolved, target, revision=revision, share=share, on_hashed=on_hashed)
             run_record.begin(plan)
             numbers = [number for number in range(len(plan.shards)) if share is None or number in share]
@@ -314,21 +305,21 @@ def run_preparation(
             tasks = [_task(n, plan, donors) for n in numbers if n not in sidecars]
             record_start(target, resolved, share=share, engine=engine, num_workers=num_workers, num_tasks=len(tasks))
             if resolved.lock is not None:
-                _begin_rebuild(resolved, resolved.lock, plan, tasks, target, on_hashed=on_hashed, on_event=on_event)
+                numbers_to_make = [task.number for task in tasks]
+                on_event(begin_rebuild(resolved, plan, target, numbers=numbers_to_make, on_hashed=on_hashed))
             _make_shards(run, tasks, place, run_record=run_record, max_failures=max_failures, on_event=on_event)
             target.confirm()
             if share is None:
                 target.remove_folder(DONORS)
-            history = None if resolved.lock is None else resolved.lock.header.document.get("history", [])
-            document = write_manifest(plan, target, history=history) if share is None else None
-            rebuilt = _finish_rebuild(resolved, plan, target, document) if document is not None else None
+            document = write_manifest(plan, target, history=resolved.history) if share is None else None
             own = {number: sidecar for number, sidecar in finished_sidecars(target).items() if number in numbers}
             run_record.finish(own)
             counts: dict[str, Any] = {"num_clips": count_clips([*own.values()])}
             counts |= {"num_left_out": count_left_out(own.values())}
             findings = _findings(plan, target, document) if document else {}
+            findings |= {"rebuilt": finish_rebuild(resolved, plan, target, document)} if document else {}
             counts |= {"change": change, "forecast": run_record.forecast}
-            return Summary(document, len(tasks), out=str(out), share=share, rebuilt=rebuilt, **counts, **findings)
+            return Summary(document, len(tasks), out=str(out), share=share, **counts, **findings)
     except OSError as error:
         raise DferError(
             f"cannot write {target.disk}: {error.strerror or error}; finished shards are kept: {_remedy(error)}, or "
@@ -336,34 +327,10 @@ def run_preparation(
         ) from error
 
 
-def _begin_rebuild(
-    resolved: ResolvedRequest,
-    lock: Lock,
-    plan: Plan,
-    tasks: Sequence[ShardTask],
-    target: Target,
-    *,
-    on_hashed: OnHashed,
-    on_event: Callable[[PreparationEvent], None],
-) -> None:
-    """Name the sources that are not those of the lock, and note the lock before the first shard is made."""
-    compared = compare_sources(lock, plan, resolved.source, [task.number for task in tasks], on_hashed)
-    if compared.differing:
-        record(target, event="sources differ from the lock", videos=compared.differing)
-    on_event(compared)
-    if read_rebuilt(target) is None or tasks:
-        write_rebuilt(lock, target, tool_versions=resolved.tool_versions, result=None)
-
-
-def _finish_rebuild(
-    resolved: ResolvedRequest, plan: Plan, target: Target, document: Mapping[str, Any]
-) -> dict[str, Any] | None:
-    """Compare what was made with the lock and write rebuilt.json; return its result."""
-    if resolved.lock is None:
-        return None
-    result = result_of(resolved.lock, plan, target, document)
-    write_rebuilt(resolved.lock, target, tool_versions=resolved.tool_versions, result=result)
-    return result
+def _workplace(resolved: ResolvedRequest, target: Target, work: Path) -> Workplace:
+    """Return what all steps of a run share."""
+    excluded, lock = resolved.excluded or frozenset(), lock_for_workers(resolved.lock, work)
+    return Workplace(resolved.source, target, work, resolved.plan.config, resolved.weights, excluded, lock)
 
 
 def _make_shards(

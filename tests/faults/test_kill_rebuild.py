@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -88,7 +89,7 @@ def test_tasks_of_an_array_rebuild_the_same_bytes(
 ) -> None:
     path, expected = locked
     for index in (1, 0):
-        options = {"from_lock": path, "source": source, "out": tmp_path / "out", "workers": 1}
+        options: dict[str, Any] = {"from_lock": path, "source": source, "out": tmp_path / "out", "workers": 1}
         prepare("folder", **options, task_index=index, num_tasks=2)
     summary = prepare("folder", from_lock=path, source=source, out=tmp_path / "out", workers=1)
     assert summary.num_shards_made == 0

@@ -91,7 +91,8 @@ def test_a_cut_or_longer_file_is_found(lock_file: Path, tmp_path: Path, length: 
 
 
 def _clip(header: Header) -> Header:
-    return next(video for video in header["videos"] if video["clips"])["clips"][0]
+    clip: Header = next(video for video in header["videos"] if video["clips"])["clips"][0]
+    return clip
 
 
 def _document(header: Header, change: Callable[[Header], object]) -> None:

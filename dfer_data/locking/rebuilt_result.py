@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from dfer_data.locking.lock_file import Lock, LockedFrames
-from dfer_data.preparation.plan import Plan
 from dfer_data.shards.duplicates import shard_opener
 from dfer_data.shards.reader import ShardReader
 from dfer_data.shards.rebuilt_file import REBUILT_NAME, rebuilt_bytes
@@ -32,13 +31,15 @@ def write_rebuilt(
         out.sync("")
 
 
-def result_of(lock: Lock, plan: Plan, out: Target, document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return how equal a rebuilt dataset is to the one that was locked: numbers of clips, frames and sources."""
+def rebuilt_result(lock: Lock, out: Target, document: Mapping[str, Any], *, video_ids: Sequence[str]) -> dict[str, Any]:
+    """Return how equal a rebuilt dataset is to the one that was locked: numbers of clips, frames and sources.
+
+    `document`: dataset.json of what was rebuilt. `video_ids`: id there of each video of the lock.
+    """
     original, sidecars = lock.header.document, finished_sidecars(out)
     open_shard = shard_opener(document, out.shard_bytes)
     stored = {str(row["clip_id"]): (number, row) for number, one in sidecars.items() for row in one["clips"]}
-    ids = [video.clip_id for shard in plan.shards for video in shard]
-    id_of = {video.key: clip_id for video, clip_id in zip(lock.header.videos, ids, strict=True)}
+    id_of = {video.key: clip_id for video, clip_id in zip(lock.header.videos, video_ids, strict=True)}
     clips, frames, sources = Counter[str](), Counter[str](), dict[str, str]()
     readers: dict[int, ShardReader] = {}
     for video, clip, numbers in lock.clips():
