@@ -88,8 +88,8 @@ class Rival:
     """Number of the face's track."""
     portrait: Image
     """(96, 96, 3) uint8 RGB: the face near its highest detector score."""
-    frame_index: int
-    """Frame of the portrait."""
+    frame_index: int | None
+    """Frame of the portrait; None where it is not known."""
     landmarks: Floats
     """(5, 2) float32: its landmarks there, by which the portrait is aligned."""
 

@@ -177,7 +177,7 @@ def _notes(target: Target, document: Mapping[str, Any], sizes: Mapping[str, int]
     splits = dict(zip(document["counts"]["folds"], map(fold_splits, folds), strict=True))
     note = find_duplicates(clips, splits, open_shard=shard_opener(document, target.shard_bytes)).note
     coverage = read_coverage(clips, all_tracks=bool(document["config"].get("all_tracks")))
-    notes = (note, _rebuilt_note(target), _card_note(target, document), audit_note(target, sizes, document))
+    notes = (note, _rebuilt_note(target, document), _card_note(target, document), audit_note(target, sizes, document))
     return (*filter(None, notes), *coverage.notes)
 
 
@@ -190,10 +190,10 @@ def _check_rebuilt(target: Target) -> list[Damage]:
     return []
 
 
-def _rebuilt_note(target: Target) -> str:
+def _rebuilt_note(target: Target, document: Mapping[str, Any]) -> str:
     """Return how equal a rebuilt dataset is to the one that was locked; empty for a dataset that was not rebuilt."""
     rebuilt = read_rebuilt(target)
-    return "" if rebuilt is None else rebuilt_words(rebuilt)
+    return "" if rebuilt is None else rebuilt_words(rebuilt, document)
 
 
 def _card_note(target: Target, document: Mapping[str, Any]) -> str:

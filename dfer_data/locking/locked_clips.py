@@ -16,6 +16,7 @@ import numpy as np
 
 from dfer_data.config import PrepareConfig
 from dfer_data.detect.registry import detector_spec
+from dfer_data.draw.contact_sheet import THUMBNAIL_PX
 from dfer_data.errors import VideoError
 from dfer_data.faces.aligned_faces import Face, FaceMaker
 from dfer_data.faces.pipeline import Clip, ClipFacts, Failure, Rival, TracksLeftOut, portrait_template, rival_in
@@ -32,8 +33,8 @@ from dfer_data.types import Frame, FrameFlag, FrameRecord
 
 DIFFERENT = "DIFFERENT"
 """Ledger code of a clip whose source does not show the pictures of the lock."""
+_GREY = 60
 _FOUND = int(FrameFlag.DETECTED | FrameFlag.BETWEEN_KEYFRAMES | FrameFlag.GAP_FILLED)
-_HINT = "get the file whose sha256 the lock has, then `--retry-code DIFFERENT`"
 _Result = Clip | Failure | TracksLeftOut
 
 
@@ -86,8 +87,10 @@ def clips_of_lock(
     `frames`: those of each clip. Taking a face raises VideoError DIFFERENT where the source shows another picture, and
     what decoding raises. Raises VideoError when nothing of the source can be used, OSError, MemoryError.
     """
+    hint = f"get the file with {right_file(locked)}, then `--retry-code {DIFFERENT}`"
     if config.detector == "none":
-        yield from (_of_crops(path, video, clip, rows, config) for clip, rows in zip(locked.clips, frames, strict=True))
+        for clip, rows in zip(locked.clips, frames, strict=True):
+            yield _of_crops(path, video, clip, rows, config=config, hint=hint)
         return
     maker = FaceMaker(config, scheme=detector_spec(config.detector).scheme)
     num_expected = max((int(rows["frame_index"][-1]) + 1 for rows in frames), default=0)
@@ -105,31 +108,36 @@ def clips_of_lock(
     with SecondPass(path, config, on_progress=advance) as decoder:
         for clip, rows in zip(locked.clips, frames, strict=True):
             try:
-                rivals = _rivals(clip, decoder, maker, config)
+                rivals = _rivals(clip, decoder, maker, config, hint=hint)
             except VideoError as error:
                 yield Failure(video.clip_id + clip.suffix, error)
                 continue
             decoded = counted(decoder.frames(_first_frame(clip, rows, config)))
-            faces = _checked(_faces(clip, rows, decoded, maker, config), rows, config)
+            faces = _checked(_faces(clip, rows, decoded, maker, config, hint=hint), rows, config, hint=hint)
             yield Clip(_facts(clip, video), faces, rivals, clip.drift, scale=clip.scale)
         advance()
 
 
+def right_file(locked: LockedVideo) -> str:
+    """Return the hash and size by which a user recognises the file of a video."""
+    return f"sha256 {locked.sha256} ({locked.num_bytes} bytes)"
+
+
 def _of_crops(
-    path: Path, video: SourceVideo, clip: LockedClip, rows: LockedFrames, config: PrepareConfig
+    path: Path, video: SourceVideo, clip: LockedClip, rows: LockedFrames, *, config: PrepareConfig, hint: str
 ) -> Clip | Failure:
     """Return the clip of shipped crops."""
     try:
         crops = clip_of_crops(path, video, config=config)
         if crops.facts.num_frames != clip.num_frames:
             number = crops.facts.num_frames
-            raise VideoError(DIFFERENT, f"it has {number} pictures, the lock has {clip.num_frames}", hint=_HINT)
+            raise VideoError(DIFFERENT, f"it has {number} pictures, the lock has {clip.num_frames}", hint=hint)
     except VideoError as error:
         return Failure(video.clip_id + clip.suffix, error)
-    return Clip(_facts(clip, video), _checked(crops.faces, rows, config))
+    return Clip(_facts(clip, video), _checked(crops.faces, rows, config, hint=hint))
 
 
-def _checked(faces: Iterator[Face], rows: LockedFrames, config: PrepareConfig) -> Iterator[Face]:
+def _checked(faces: Iterator[Face], rows: LockedFrames, config: PrepareConfig, *, hint: str) -> Iterator[Face]:
     """Yield faces; VideoError DIFFERENT for one that is neither the picture of the lock nor the same to the eye."""
     row_of = {int(number): row for row, number in reversed(list(enumerate(rows["frame_index"])))}
     for face in faces:
@@ -141,7 +149,7 @@ def _checked(faces: Iterator[Face], rows: LockedFrames, config: PrepareConfig) -
                 message = (
                     f"frame {number} shows another picture than the lock has ({bits} of 64 bits of its hash differ)"
                 )
-                raise VideoError(DIFFERENT, message, frame=number, hint=_HINT)
+                raise VideoError(DIFFERENT, message, frame=number, hint=hint)
         yield face
 
 
@@ -166,22 +174,33 @@ def _first_frame(clip: LockedClip, rows: LockedFrames, config: PrepareConfig) ->
     return first - int(baked_frames(clip.num_frames)[0]) if config.store == "clips16" else first
 
 
-def _rivals(clip: LockedClip, decoder: SecondPass, maker: FaceMaker, config: PrepareConfig) -> tuple[Rival, ...]:
+def _rivals(
+    clip: LockedClip, decoder: SecondPass, maker: FaceMaker, config: PrepareConfig, *, hint: str
+) -> tuple[Rival, ...]:
     """Return the other faces that a clip could be about; grey where the lock does not say where they are."""
-    places = clip.portrait_places or []
+    places = clip.portrait_places
+    if places is None:
+        grey = np.full((THUMBNAIL_PX, THUMBNAIL_PX, 3), _GREY, np.uint8)
+        return tuple(Rival(track, grey, None, np.zeros((5, 2), np.float32)) for track in clip.rivals)
     template = portrait_template(maker.scheme, config)
     rivals = {}
     for position, place in sorted(enumerate(places), key=lambda item: item[1][0]):
         frame = next(decoder.frames(int(place[0])), None)
         if frame is None or frame.index != int(place[0]):
-            raise VideoError(DIFFERENT, f"frame {int(place[0])} is missing, which shows another face", hint=_HINT)
+            raise VideoError(DIFFERENT, f"frame {int(place[0])} is missing, which shows another face", hint=hint)
         landmarks = np.array(place[1:], np.float32).reshape(5, 2)
         rivals[position] = rival_in(frame, clip.rivals[position], landmarks, template)
     return tuple(rivals[position] for position in sorted(rivals))
 
 
 def _faces(
-    clip: LockedClip, rows: LockedFrames, frames: Iterator[Frame], maker: FaceMaker, config: PrepareConfig
+    clip: LockedClip,
+    rows: LockedFrames,
+    frames: Iterator[Frame],
+    maker: FaceMaker,
+    config: PrepareConfig,
+    *,
+    hint: str,
 ) -> Iterator[Face]:
     """Yield the faces of a clip, warped as in the lock; with `clips16`, frames that are not stored have no payload."""
     corners = maker.smoothed(rows["box"], rows["landmarks"])[:, 5:]
@@ -194,7 +213,7 @@ def _faces(
             if frame.index >= number:
                 break
         if decoded != number:
-            raise VideoError(DIFFERENT, f"frame {number} is missing: the video ends earlier", frame=number, hint=_HINT)
+            raise VideoError(DIFFERENT, f"frame {number} is missing: the video ends earlier", frame=number, hint=hint)
         if row is None:
             yield Face(b"", FrameRecord(number, frame.pts_seconds, np.zeros(4, np.float32), points[0, :5], 0.0, 0))
             continue

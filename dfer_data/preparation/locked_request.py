@@ -7,11 +7,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from dfer_data.config import FaceSettings, Folding, Request
-from dfer_data.errors import UsageError
+from dfer_data.errors import ConfigMismatchError, CorruptDataError, UsageError
 from dfer_data.locking.lock_file import Lock
 from dfer_data.locking.lock_header import LockedVideo, video_key
 from dfer_data.locking.rebuilt_result import rebuilt_result, write_rebuilt
@@ -23,6 +24,7 @@ from dfer_data.preparation.source_changes import source_hash
 from dfer_data.processes import num_cores
 from dfer_data.settings import settings_of
 from dfer_data.shards.rebuilt_file import read_rebuilt
+from dfer_data.shards.sidecar import finished_sidecars
 from dfer_data.sources.base import OFFICIAL, SourceListing, SourceVideo
 from dfer_data.sources.make_folds import with_folds
 from dfer_data.sources.names import check_names
@@ -89,6 +91,32 @@ def resolve_locked(request: Request, lock: Lock) -> ResolvedRequest:
     return ResolvedRequest(plan, None, root, subjects, lock=lock)
 
 
+def check_rebuild(resolved: ResolvedRequest, out: Target, *, is_update: bool) -> None:
+    """Raise UsageError or ConfigMismatchError where a rebuild would be mixed with anything else."""
+    lock = resolved.lock
+    if lock is None:
+        rebuilt = read_rebuilt(out)
+        if rebuilt is not None and rebuilt["result"] is None:
+            raise ConfigMismatchError(
+                f"{out} is an unfinished rebuild: give its lock with --from, choose another --out, or remove it with "
+                "--force"
+            )
+        return
+    if is_update:
+        raise UsageError("--update cannot be combined with --from: the lock decides what is in the dataset")
+    try:
+        rebuilt = read_rebuilt(out)
+    except CorruptDataError:  # it is written again
+        return
+    if rebuilt is not None and rebuilt["lock_sha256"] != lock.sha256:
+        other = f"is of another lock (sha256 {rebuilt['lock_sha256'][:12]})"
+    elif rebuilt is None and finished_sidecars(out):
+        other = "was prepared without a lock"
+    else:
+        return
+    raise ConfigMismatchError(f"{out} {other}; choose another --out, or remake it from scratch with --force")
+
+
 def begin_rebuild(
     resolved: ResolvedRequest,
     plan: Plan,
@@ -103,12 +131,17 @@ def begin_rebuild(
     """
     lock = resolved.lock
     assert lock is not None
-    if numbers or read_rebuilt(out) is None:
-        write_rebuilt(lock, out, tool_versions=resolved.tool_versions, result=None)
+    if _ids(plan) != _ids(resolved.plan):
+        raise ConfigMismatchError(f"{out} holds these videos in other shards than the lock; choose another --out")
+    write_rebuilt(lock, out, tool_versions=resolved.tool_versions, result=None)
     compared = _compared(lock, plan, resolved.source, numbers, on_hashed)
     if compared.differing:
         record(out, event="sources differ from the lock", videos=compared.differing)
     return compared
+
+
+def _ids(plan: Plan) -> list[list[str]]:
+    return [[video.clip_id for video in shard] for shard in plan.shards]
 
 
 def finish_rebuild(
@@ -117,7 +150,7 @@ def finish_rebuild(
     """Compare what was made with the lock and write rebuilt.json; return its result, None without a lock."""
     if resolved.lock is None:
         return None
-    video_ids = [video.clip_id for shard in plan.shards for video in shard]
+    video_ids = [*chain.from_iterable(_ids(plan))]
     result = rebuilt_result(resolved.lock, out, document, video_ids=video_ids)
     write_rebuilt(resolved.lock, out, tool_versions=resolved.tool_versions, result=result)
     return result

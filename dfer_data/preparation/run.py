@@ -36,6 +36,7 @@ from dfer_data.preparation.locked_request import (
     SourcesCompared,
     begin_rebuild,
     check_like,
+    check_rebuild,
     finish_rebuild,
     refuse_settings,
     resolve_locked,
@@ -298,6 +299,7 @@ def run_preparation(
             work = stack.enter_context(output_folder(target, task_index=task_index, on_wait=on_wait))
             stack.enter_context(recorded(run_record, roots=(target.disk, resolved.source)))
             place = _workplace(resolved, target, work)
+            check_rebuild(resolved, target, is_update=revision.update)
             plan, change = committed_plan(resolved, target, revision=revision, share=share, on_hashed=on_hashed)
             run_record.begin(plan)
             numbers = [number for number in range(len(plan.shards)) if share is None or number in share]

@@ -26,7 +26,7 @@ from dfer_data.faces.aligned_faces import decode
 from dfer_data.faces.pipeline import Clip, Failure, TracksLeftOut, clips_of_video
 from dfer_data.faces.shipped_crops import clip_of_crops
 from dfer_data.frame_sampling import baked_frames
-from dfer_data.locking.locked_clips import clips_of_lock, locked_sources, told_by_lock
+from dfer_data.locking.locked_clips import clips_of_lock, locked_sources, right_file, told_by_lock
 from dfer_data.preparation.clip_audio import cut_audio
 from dfer_data.preparation.clip_remarks import clip_remarks
 from dfer_data.preparation.donors import portrait_of, portrait_text, take_over
@@ -237,7 +237,7 @@ def _results(
 ) -> Iterator[tuple[Clip, str] | Failure | TracksLeftOut]:
     """Yield the clips of a video with the hash of its file; a fault of the video becomes a Failure."""
     video, path = task.video, place.source / task.video.path
-    clip_ids, sources = [video.clip_id], None
+    clip_ids, sources, locked = [video.clip_id], None, None
     if place.lock is not None:
         sources = locked_sources(place.lock)
         locked = sources.video(task.shard, task.position)
@@ -250,11 +250,12 @@ def _results(
             raise VideoError(
                 "MISSING_VIDEO",
                 f"no file for clip {video.clip_id}",
-                hint="restore the file, or unzip the part it is in",
+                hint="restore the file, or unzip the part it is in"
+                + (f"; it has {right_file(locked)}" if locked is not None else ""),
             )
         hashed = partial(source_file_sha256, path, video, on_progress=on_progress)
         sha256 = pictures_sha256(path) if place.config.detector == "none" else hashed()
-        if sources is not None:
+        if sources is not None and locked is not None:
             frames = sources.frames(locked)
             results = clips_of_lock(path, video, locked, frames, config=place.config, on_progress=on_progress)
         else:
@@ -346,8 +347,9 @@ def _store(
     columns |= origin | {"status": status} | doubts | sound_columns
     columns |= {} if clip.scale is None else {"scale": clip.scale}
     if portraits:
+        columns |= {"portraits": portraits}
         places = [[rival.frame_index, *rival.landmarks.ravel().tolist()] for rival in clip.rivals]
-        columns |= {"portraits": portraits, "portrait_places": places}
+        columns |= {} if any(place[0] is None for place in places) else {"portrait_places": places}
     return columns
 
 

@@ -48,11 +48,13 @@ def read_rebuilt(out: _Place) -> dict[str, Any] | None:
     return read_sealed(out.read(REBUILT_NAME), name=f"{out}/{REBUILT_NAME}", version=REBUILT_VERSION, next_step=step)
 
 
-def rebuilt_words(rebuilt: Mapping[str, Any]) -> str:
-    """Return how a protocol line or a card tells that a dataset was rebuilt, and how equal it is."""
+def rebuilt_words(rebuilt: Mapping[str, Any], document: Mapping[str, Any]) -> str:
+    """Return how a protocol line tells that a dataset was rebuilt, and how equal it is; `document`: dataset.json."""
     lock, result = f"rebuilt from lock {rebuilt['lock_sha256'][:_DIGITS]}", rebuilt["result"]
     if result is None:
         return f"{lock}, unfinished"
+    if result["dataset_sha256"] != document["sha256"]:
+        lock += ", changed since"
     if result["equal"]["clips"]:
         return f"{lock}, all clips identical"
     frames, clips = result["frames"], result["clips"]

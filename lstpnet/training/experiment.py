@@ -127,7 +127,7 @@ class Experiment:
         parts = [
             f"data {data_words(self.identity)}",
             _how_prepared(PrepareConfig.from_dict(document["config"])),
-            *([] if self.data.rebuilt is None else [rebuilt_words(self.data.rebuilt)]),
+            *([] if self.data.rebuilt is None else [rebuilt_words(self.data.rebuilt, document)]),
             *self._fold_words(),
             f"n_train {len(self.train_ids)}",
             f"n_test {len(self.test_ids)} ({len(self.faceless_test_ids)} without a face, given the train prior)",

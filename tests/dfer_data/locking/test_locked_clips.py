@@ -2,21 +2,26 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from dfer_data.errors import ConfigMismatchError, UsageError
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset
-from dfer_data.locking.lock_file import DETECTED_FRAME
+from dfer_data.locking.lock_file import DETECTED_FRAME, read_lock
 from dfer_data.locking.make_lock import lock
 from dfer_data.preparation.locked_request import SourcesCompared
-from dfer_data.preparation.run import prepare
+from dfer_data.preparation.run import plan_preparation, prepare
+from dfer_data.shards.rebuilt_file import rebuilt_bytes
+from dfer_data.storage.files import own_sha256
 from tests.dfer_data import tiny
 from tests.dfer_data.locking.conftest import pictures_of, rebuild
 from tests.dfer_data.locking.test_lock_file import parts_of, written
+from tests.dfer_data.tiny import Prepared
 from tests.scenes import pasted, people
 
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -194,3 +199,78 @@ def test_a_lock_of_frames_that_do_not_fit_fails_clip_by_clip(
     summary = rebuild(path, sources, tmp_path / "out")
     assert summary.num_clips == {"DIFFERENT": 2, "NO_FACE": 1}
     assert verify(tmp_path / "out", deep=True).damages == ()
+
+
+def test_a_lock_of_an_older_dfer_keeps_the_other_faces_in_grey(
+    locked_sources_set: tuple[Path, Path], sources: Path, tmp_path: Path
+) -> None:
+    header, frames, num_frames = parts_of(locked_sources_set[1])
+    for video in header["videos"]:
+        for clip in video["clips"]:
+            clip.pop("portrait_places", None)
+    summary = rebuild(written(tmp_path / "old.dferlock", header, frames, num_frames), sources, tmp_path / "out")
+    assert summary.rebuilt is not None
+    assert summary.rebuilt["equal"] == {"dataset": False, "clips": True, "labels": True, "folds": True}
+    assert summary.num_ambiguous == 1
+    lock(tmp_path / "out", tmp_path / "again.dferlock")
+    assert "portrait_places" not in str(parts_of(tmp_path / "again.dferlock")[0])
+
+
+def test_a_rebuild_is_mixed_with_nothing_else(
+    locked_sources_set: tuple[Path, Path], prepared: Prepared, lock_file: Path, sources: Path, tmp_path: Path
+) -> None:
+    original, path = locked_sources_set
+    copy = Path(shutil.copytree(original, tmp_path / "copy"))
+    with pytest.raises(ConfigMismatchError, match="was prepared without a lock"):
+        rebuild(path, sources, copy)
+    with pytest.raises(UsageError, match="--update cannot be combined with --from"):
+        rebuild(path, sources, tmp_path / "out", update=True)
+    rebuild(path, sources, tmp_path / "out")
+    assert rebuild(path, sources, tmp_path / "out").num_shards_made == 0
+    header, frames, num_frames = parts_of(path)
+    header["document"]["recipe"] = "another"
+    header["document"]["sha256"] = own_sha256(header["document"])
+    other = written(tmp_path / "other.dferlock", header, frames, num_frames)
+    with pytest.raises(ConfigMismatchError, match="is of another lock"):
+        rebuild(other, sources, tmp_path / "out")
+    with pytest.raises(UsageError, match="--size, --folds: cannot be combined with --from"):
+        rebuild(path, sources, tmp_path / "new", size_px=96, num_folds=3)
+    with pytest.raises(UsageError, match=r"is a lock of folder: use `dfer prepare folder --from"):
+        prepare("dfew", from_lock=path, source=sources, out=tmp_path / "new")
+    (tmp_path / "out/rebuilt.json").write_bytes(
+        rebuilt_bytes(lock_sha256="0" * 64, original_sha256="0" * 64, tool_versions={}, result=None)
+    )
+    with pytest.raises(ConfigMismatchError, match="is an unfinished rebuild: give its lock with --from"):
+        prepare("folder", source=sources, out=tmp_path / "out", engine="inline", det_size_px=320)
+    damaged = (tmp_path / "out/rebuilt.json").read_bytes().replace(b"null", b"true")
+    (tmp_path / "out/rebuilt.json").write_bytes(damaged)
+    assert [damage.file for damage in verify(tmp_path / "out").damages] == ["rebuilt.json"]
+    rebuild(path, sources, tmp_path / "out")
+    assert verify(tmp_path / "out").damages == ()
+
+
+def test_settings_of_a_lock_prepare_other_data(
+    locked_sources_set: tuple[Path, Path], face_folder: Path, tmp_path: Path
+) -> None:
+    path = locked_sources_set[1]
+    options: dict[str, Any] = {"source": face_folder, "engine": "inline", "like": path}
+    planned = plan_preparation("folder", out=tmp_path / "out", **options)
+    assert planned.resolved.plan.config == read_lock(path).header.config
+    planned = plan_preparation("folder", out=tmp_path / "out", **options, size_px=96)
+    assert planned.resolved.plan.config == replace(read_lock(path).header.config, size_px=96)
+    header, frames, num_frames = parts_of(path)
+    header["document"]["config"]["weights_sha256"] = "0" * 64
+    header["document"]["sha256"] = own_sha256(header["document"])
+    other = written(tmp_path / "other.dferlock", header, frames, num_frames)
+    with pytest.raises(UsageError, match="its model file has sha256 000000000000, the one here has"):
+        plan_preparation("folder", out=tmp_path / "out", **{**options, "like": other})
+
+
+@pytest.mark.parametrize("limits", [{}, {"min_track_frames": 0, "min_face_px": 0, "min_track_score": 0}])
+def test_limits_that_were_off_stay_off(
+    sources: Path, face_folder: Path, tmp_path: Path, limits: dict[str, Any]
+) -> None:
+    prepare("folder", source=sources, out=tmp_path / "original", engine="inline", all_tracks=True, **limits)
+    lock(tmp_path / "original", tmp_path / "a.dferlock")
+    like = plan_preparation("folder", source=face_folder, out=tmp_path / "out", like=tmp_path / "a.dferlock")
+    assert like.resolved.plan.config == read_lock(tmp_path / "a.dferlock").header.config
