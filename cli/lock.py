@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,18 +16,13 @@ from ._support.options import JsonFlag, refuse_targets
 if TYPE_CHECKING:
     from dfer_data.locking.compare_locks import LockComparison
 
-_MAKE = "make"
 _MOST_SHOWN = 20
 
 
 class LockGroup(HelpGroup):
     """The group of `dfer lock`, where `dfer lock PREPARED` means `dfer lock make PREPARED`."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Add the name of the default command unless the first word is a command."""
-        if args and args[0] not in (*self.commands, "--help"):
-            args = [_MAKE, *args]
-        return list(super().parse_args(ctx, args))
+    default_command = "make"
 
 
 lock_app = command_group(
@@ -38,7 +33,7 @@ lock_app = command_group(
 LockFile = Annotated[Path, typer.Argument(metavar="LOCK", help="File that ends with .dferlock.")]
 
 
-@lock_app.command(_MAKE, cls=HelpCommand)
+@lock_app.command(LockGroup.default_command, cls=HelpCommand)
 def make_lock(
     data: Annotated[str, typer.Argument(metavar="PREPARED", help="Folder or URL of a prepared dataset.")],
     out: Annotated[

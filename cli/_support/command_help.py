@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -61,6 +61,15 @@ class HelpCommand(TyperCommand):
 
 class HelpGroup(TyperGroup):
     """A group of commands that names the nearest command, in any group, for one that does not exist."""
+
+    default_command: ClassVar[str] = ""
+    """The command that is meant where the first word is none; empty: there is no default."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Add the name of the default command, if there is one, unless the first word is a command."""
+        if self.default_command and args and args[0] not in (*self.commands, "--help"):
+            args = [self.default_command, *args]
+        return list(super().parse_args(ctx, args))
 
     def get_help(self, ctx: Any) -> str:
         """Return the whole help, as HelpCommand does."""

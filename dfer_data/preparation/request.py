@@ -56,7 +56,7 @@ class ResolvedRequest:
 
     @property
     def history(self) -> list[dict[str, Any]] | None:
-        """What was changed in the dataset that is rebuilt, before it was locked; None: what is there says it."""
+        """Changes of the dataset before it was locked; None without a lock."""
         return None if self.lock is None else list(self.lock.header.document.get("history", []))
 
     @property
