@@ -290,7 +290,8 @@ def _labelled(video: SourceVideo, locked: LockedVideo) -> SourceVideo:
     annotation = locked.annotation
     if annotation is None:
         return video
-    votes, labels = (None if values is None else tuple(values) for values in (annotation.votes, annotation.labels))
+    votes = None if annotation.votes is None else tuple(annotation.votes)
+    labels = None if annotation.labels is None else tuple(annotation.labels)
     return replace(video, label=annotation.label, group=annotation.group, votes=votes, labels=labels)
 
 
