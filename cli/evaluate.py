@@ -19,10 +19,11 @@ from ._support.options import JsonFlag, refuse_targets, require_torch
 from ._support.setting_options import own_settings, takes_settings
 
 if TYPE_CHECKING:
+    import torch
+
     from dfer_data.loading.prepared import PreparedDataset
     from dfer_data.shards.identity import DatasetIdentity
     from lstpnet.checkpoints.open_model import OpenedModel
-    from lstpnet.evaluation.computation import Computation
     from lstpnet.evaluation.cross_dataset import CrossResult
     from lstpnet.evaluation.features import Features
 
@@ -74,7 +75,7 @@ def evaluate(
     face is predicted by the prior of its fold's train part, as in `dfer report`; without --fold it counts as wrong.
     """
     require_torch()
-    from lstpnet.evaluation.computation import computation, with_runtime
+    from lstpnet.evaluation.computation import with_runtime
     from lstpnet.evaluation.cross_dataset import evaluate_on
 
     runtime = RuntimeSettings(**own_settings(RuntimeSettings, given)).runtime
@@ -98,8 +99,7 @@ def evaluate(
     if out is not None:
         has_same_classes = set(opened.class_names) == set(dataset.class_names)
         _write(out, result, opened.class_names, has_same_classes=has_same_classes)
-    by = computation(opened, torch_device)
-    _print_result(source, tested, opened, result, by, is_masked=is_masked, as_json=as_json)
+    _print_result(source, tested, opened, result, torch_device, is_masked=is_masked, as_json=as_json)
 
 
 def _warn_if_synthetic(source: Path, dataset: PreparedDataset, opened: OpenedModel) -> None:
@@ -227,14 +227,6 @@ class _Tested:
         identity = self.dataset.identity(self.fold_set)
         return identity if self.folds else replace(identity, folds_sha256="")
 
-    @property
-    def fold_words(self) -> str:
-        """The folds as a part of the protocol line; empty without folds."""
-        if not self.folds:
-            return ""
-        words = f"fold{'s' * (len(self.folds) > 1)} {' '.join(self.folds)}"
-        return f"official {words}; " if self.fold_set == OFFICIAL_SET else f"{words} of {self.fold_set}; "
-
 
 def _tested(dataset: PreparedDataset, fold: str | None, fold_set: str | None) -> _Tested:
     """Return the test clips of the folds that `--fold` names; every labelled clip without it."""
@@ -273,15 +265,15 @@ def _print_result(
     tested: _Tested,
     opened: OpenedModel,
     result: CrossResult,
-    by: Computation,
+    device: torch.device,
     *,
     is_masked: bool,
     as_json: bool,
 ) -> None:
-    from dfer_data.config import PrepareConfig
-    from lstpnet.batches.recipe_clips import sampler_words, size_words
-    from lstpnet.dataset_identity import data_words
+    from lstpnet.evaluation.computation import computation
+    from lstpnet.evaluation.protocol_line import protocol_line
 
+    by = computation(opened, device)
     dataset, identity = tested.dataset, tested.identity
     scores, names = result.scores, opened.class_names
     recalls = dict(zip(names, scores.recalls, strict=True))
@@ -330,11 +322,7 @@ def _print_result(
     if result.unused:
         effect = "never predicted" if is_masked else "a wrong prediction if predicted"
         console.say(f"classes of the model without clips, {effect}: {', '.join(result.unused)}")
-    recipe = opened.recipe
-    size = size_words(recipe, PrepareConfig.from_dict(dataset.document["config"]))
-    console.say(
-        f"protocol: data {data_words(identity)}; {tested.fold_words}"
-        f"sampler {sampler_words(recipe)}; short clips {recipe.short}; "
-        f"at least {recipe.least_frames} frames; {size}; logits {'masked' if is_masked else 'not masked'}"
-        f"{'' if by.is_plain else f'; computed by {by.runtime} in {by.precision}'}"
+    line = protocol_line(
+        dataset, opened, folds=tested.folds, fold_set=tested.fold_set, is_masked=is_masked, device=device
     )
+    console.say(f"protocol: {line}")

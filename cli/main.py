@@ -33,6 +33,7 @@ from .prepare import prepare
 from .recipes import recipes_app
 from .relabel import relabel
 from .remove import remove
+from .replicate import replicate_app
 from .report import report
 from .status import status
 from .sweep import sweep
@@ -67,6 +68,7 @@ app.add_typer(detectors_app, name="detectors")
 app.add_typer(lock_app, name="lock")
 app.add_typer(model_app, name="model")
 app.add_typer(recipes_app, name="recipes")
+app.add_typer(replicate_app, name="replicate")
 app.add_typer(weights_app, name="weights")
 
 

@@ -44,7 +44,7 @@ class ExitCode(enum.IntEnum):
     BROKEN_PIPE = 141
 
 
-RESUMABLE = ("prepare", "train", "sweep", "export", "audit")
+RESUMABLE = ("prepare", "train", "sweep", "export", "audit", "replicate")
 """Commands that resume where they were interrupted."""
 
 

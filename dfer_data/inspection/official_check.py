@@ -7,13 +7,17 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from dfer_data.loading.prepared import PreparedDataset, open_dataset
+from dfer_data.sources.base import SourceListing
 from dfer_data.sources.official_counts import Official, official
 from dfer_data.sources.registry import adapter
 
 _FEW_FRAMES = 16
+_MISSING = "MISSING_VIDEO"
+OfficialAspect = Literal["clips", "labels", "folds", "frames", "faces"]
+"""What a difference is about; without a clip, nothing else of it can be right."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +30,8 @@ class Number:
     """The official number."""
     found: int
     """The number in the prepared dataset, clips without faces included."""
+    aspect: OfficialAspect = "folds"
+    """What it counts."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class Differing:
     clip_id: str
     what: str
     """How it differs."""
+    aspect: OfficialAspect = "folds"
+    """In what it differs."""
 
 
 @dataclass(frozen=True)
@@ -58,17 +66,16 @@ class OfficialCheck:
         return not self.clips and all(number.expected == number.found for number in self.numbers)
 
 
-def compare_official(root: Path | str) -> OfficialCheck:
-    """Compare a prepared dataset with the official numbers of its dataset.
+def compare_official(root: Path | str, facts: Official | None = None) -> OfficialCheck:
+    """Compare a prepared dataset with the official numbers of its dataset, or with other ones.
 
     Raises UsageError where no official numbers are known, and what `open_dataset` raises.
     """
     dataset = open_dataset(root)
-    facts = official(str(dataset.document["dataset"]))
+    facts = official(str(dataset.document["dataset"])) if facts is None else facts
     clips = {str(clip["source_clip_id"]): clip for clip in dataset.clips.to_dict("records")}
     folds = {fold: dataset.fold(fold) for fold in dataset.document["counts"]["folds"]}
-    numbers = [*_numbers(facts, clips, folds), *_num_in_groups(facts, clips, folds)]
-    differing = [*_failed(clips), *_absent(facts, clips), *_misplaced(facts, clips, folds)]
+    numbers, differing = _compared(facts, clips, folds)
     if _are_counted_crops(facts, dataset, clips):
         numbers += _num_short(facts, clips, folds)
         differing += _short(facts, clips)
@@ -81,13 +88,34 @@ def compare_official(root: Path | str) -> OfficialCheck:
     )
 
 
+def compare_listing(listing: SourceListing, facts: Official) -> tuple[tuple[Number, ...], tuple[Differing, ...]]:
+    """Compare what a dataset's annotation lists, before a video is opened: numbers, and every clip that differs."""
+    missing = {"status": "failed", "code": _MISSING, "reason": "the annotation lists it, its pictures are missing"}
+    clips: dict[str, dict[str, Any]] = {
+        video.clip_id: {"label": video.label, "group": video.group, "status": "ok"} for video in listing.videos
+    }
+    for video in listing.missing:
+        clips[video.clip_id] |= missing
+    numbers, differing = _compared(facts, clips, listing.folds)
+    return tuple(numbers), tuple(sorted(differing, key=lambda clip: clip.clip_id))
+
+
+def _compared(
+    facts: Official, clips: Mapping[str, Any], folds: Mapping[str, Mapping[str, Any]]
+) -> tuple[list[Number], list[Differing]]:
+    """Compare everything but frames; `clips`: id -> label, group and status, and code and reason of a failed one."""
+    numbers = [*_numbers(facts, clips, folds), *_num_in_groups(facts, clips, folds)]
+    return numbers, [*_failed(clips), *_absent(facts, clips), *_misplaced(facts, clips, folds)]
+
+
 def _numbers(facts: Official, clips: Mapping[str, Any], folds: Mapping[str, Mapping[str, str]]) -> Iterator[Number]:
     labels = Counter(clip["label"] for clip in clips.values())
     if facts.num_all is not None:
-        yield Number("clips", facts.num_all, len(clips))
+        yield Number("clips", facts.num_all, len(clips), "clips")
     for name, expected in facts.num_clips.items():
-        yield Number(f"clips, {name}", expected, labels[name])
-    yield Number("clips of other classes", 0, sum(labels[name] for name in labels if name not in facts.class_names))
+        yield Number(f"clips, {name}", expected, labels[name], "labels")
+    num_others = sum(labels[name] for name in labels if name not in facts.class_names)
+    yield Number("clips of other classes", 0, num_others, "labels")
     if facts.num_train:
         yield Number("folds", len(facts.num_train), len(folds))
     for fold in facts.num_train:
@@ -115,14 +143,15 @@ def _num_in_groups(
 def _failed(clips: Mapping[str, Any]) -> Iterator[Differing]:
     for clip_id, clip in clips.items():
         if clip["status"] == "failed":
-            yield Differing(clip_id, f"{clip['code']}: {clip['reason']}")
+            aspect: OfficialAspect = "clips" if clip["code"] == _MISSING else "faces"
+            yield Differing(clip_id, f"{clip['code']}: {clip['reason']}", aspect)
 
 
 def _absent(facts: Official, clips: Mapping[str, Any]) -> Iterator[Differing]:
     """Yield the known ids of a dataset that are in no list and no folder; nothing for datasets without known ids."""
     known_ids = adapter(facts.dataset).clip_ids
     for clip_id in sorted(known_ids() - clips.keys()) if known_ids else ():
-        yield Differing(clip_id, "is missing")
+        yield Differing(clip_id, "is missing", "clips")
 
 
 def _num_short(facts: Official, clips: Mapping[str, Any], folds: Mapping[str, Mapping[str, str]]) -> Iterator[Number]:
@@ -130,7 +159,7 @@ def _num_short(facts: Official, clips: Mapping[str, Any], folds: Mapping[str, Ma
     for fold, counts in facts.num_short.items():
         test_clips = [clips[clip] for clip, split in folds.get(fold, {}).items() if split == "test" and clip in clips]
         num_short = sum(clip["status"] != "failed" and int(clip["num_frames"]) < _FEW_FRAMES for clip in test_clips)
-        yield Number(f"fold {fold} test, under {_FEW_FRAMES} frames", sum(counts), num_short)
+        yield Number(f"fold {fold} test, under {_FEW_FRAMES} frames", sum(counts), num_short, "frames")
 
 
 def _are_counted_crops(facts: Official, dataset: PreparedDataset, clips: Mapping[str, Any]) -> bool:
@@ -150,7 +179,7 @@ def _short(facts: Official, clips: Mapping[str, Any]) -> Iterator[Differing]:
         expected = facts.short_clips.get(clip_id)
         if is_short != (num_frames < _FEW_FRAMES) or (expected is not None and num_frames != expected):
             official_number = expected or (f"fewer than {_FEW_FRAMES}" if is_short else f"{_FEW_FRAMES} or more")
-            yield Differing(clip_id, f"has {num_frames} frames, officially {official_number}")
+            yield Differing(clip_id, f"has {num_frames} frames, officially {official_number}", "frames")
 
 
 def _misplaced(

@@ -114,7 +114,12 @@ def official(dataset: str) -> Official:
     """Return the official sizes of a dataset; UsageError lists the known datasets."""
     if dataset not in _contents():
         raise UsageError(f"no official counts of {dataset!r}; known: {', '.join(_contents())}")
-    facts: dict = dict(_contents()[dataset])  # type: ignore[type-arg]  # package data; tests check its shape
+    return official_of(dataset, _contents()[dataset])
+
+
+def official_of(dataset: str, contents: Mapping[str, object]) -> Official:
+    """Return sizes from an entry in the form of official.json. Raises KeyError, TypeError or ValueError for others."""
+    facts: dict = dict(contents)  # type: ignore[type-arg]  # package data; tests check its shape
     names = tuple(facts["class_names"])
     test = {fold: tuple(counts) for fold, counts in facts.get("test", {}).items()}
     train = {fold: tuple(counts) for fold, counts in facts.get("train_by_class", {}).items()}

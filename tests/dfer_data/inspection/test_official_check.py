@@ -227,7 +227,7 @@ def test_verify_says_it_in_lines_and_in_json(tmp_path: Path, capsys: Capture) ->
     assert main(["verify", str(root), "--against", "official", "--json"]) == 1
     document = json.loads(capsys.readouterr().out)
     assert (document["intact"], document["official"]["equal"]) == (True, False)
-    assert {"what": "clips", "expected": 11697, "found": 35} in document["official"]["numbers"]
+    assert {"what": "clips", "expected": 11697, "found": 35, "aspect": "clips"} in document["official"]["numbers"]
     assert main(["verify", str(root), "--against", "mine"]) == 2
     assert "--against mine: only official is supported" in capsys.readouterr().err
 
