@@ -6,6 +6,7 @@ rules that translate them. VideoMAE's files come with the authors' names or with
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -143,9 +144,9 @@ _NR_DFERNET_RENAMES = (
 
 
 def _numbers(tensors: Tensors, pattern: str) -> int:
-    """Return how many numbers, from 0 on, names that match a pattern with one group have there."""
-    found = {int(match[1]) for name in tensors if (match := re.match(pattern, name))}
-    return max(found) + 1 if found else 0
+    """Return how many numbers from 0 on, without a gap, names that match a pattern with one group have there."""
+    numbers = {match[1] for name in tensors if (match := re.match(pattern, name))}
+    return next(count for count in itertools.count() if str(count) not in numbers)
 
 
 def _width(tensor: Tensor | None, axis: int, published: int) -> dict[str, Any]:
@@ -245,7 +246,8 @@ def _videomae_spelled(tensors: Tensors) -> dict[str, Tensor]:
         else:
             named[new_name] = tensor
     for block, weights in parts.items():
-        if set(weights) == set(_PARTS) and len({tensor.shape[1:] for _, tensor in weights.values()}) == 1:
+        kinds = {(tensor.ndim, tensor.shape[1:], tensor.dtype) for _, tensor in weights.values()}
+        if set(weights) == set(_PARTS) and len(kinds) == 1 and kinds.pop()[0] > 0:
             named[f"{block}.attn.qkv.weight"] = torch.cat([weights[part][1] for part in _PARTS])
         else:
             named |= dict(weights.values())
@@ -269,9 +271,7 @@ def _of_fine_tuning(tensors: Tensors) -> dict[str, Tensor]:
 _TORCHVISION = AuthorsFiles(source="torchvision", settings=_resnet_settings)
 AUTHORS_FILES: Mapping[str, AuthorsFiles] = MappingProxyType(
     {
-        "lstpnet": AuthorsFiles(
-            source="the authors' LSTPNet (LLFabiann/LSTPNet)", renames=_LSTPNET_RENAMES, aliases=_LSTPNET_ALIASES
-        ),
+        "lstpnet": AuthorsFiles(source="LLFabiann/LSTPNet", renames=_LSTPNET_RENAMES, aliases=_LSTPNET_ALIASES),
         "r3d_18": _TORCHVISION,
         "r2plus1d_18": _TORCHVISION,
         "mc3_18": _TORCHVISION,

@@ -131,9 +131,8 @@ def _check_fit(
         if name in state and tensor.shape == state[name].shape and not _is_finite(tensor)
     ]
     if faults:
-        shown_faults = faults[:5] + ([f"and {len(faults) - 5} more"] if len(faults) > 5 else [])
         width = f"width_multiplier {model.settings['width_multiplier']:g}"
-        raise CheckpointError(f"{subject} does not fit this network ({width})", shown_faults)
+        raise CheckpointError(f"{subject} does not fit this network ({width})", faults)
 
 
 def licence_words(model: ClipNetwork, path: Path) -> str:

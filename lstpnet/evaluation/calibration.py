@@ -22,7 +22,7 @@ _Doubles = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class ConfidenceBin:
-    """Clips whose confidence, the probability of the predicted class, lies in one interval."""
+    """Clips whose confidence, the probability of the predicted class, is in one interval."""
 
     least: float
     """The bin's clips have more confidence than this; 0 belongs to the first bin."""

@@ -18,6 +18,7 @@ from lstpnet.models.i3d import I3D
 from lstpnet.models.lgi_former import LGIFormer
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.models.m3dfel import M3DFEL
+from lstpnet.models.network_config import AnyNetworkConfig
 from lstpnet.models.nr_dfernet import NRDFERNet
 from lstpnet.models.p3d import P3D63
 from lstpnet.models.reslstm import ResNetLSTM
@@ -67,6 +68,7 @@ def build_model(name: str, num_classes: int = 7, *, is_dirichlet: bool = False, 
             f"model {name} has no setting {', '.join(unknown)}; it has {', '.join(NETWORKS[name].settings)}"
         )
     try:
+        AnyNetworkConfig(**settings)  # reports every wrong value
         model = _BUILDERS[name](num_classes, **settings)
     except (TypeError, ValueError, UsageError) as error:
         raise UsageError(f"model {name}: {error}") from error

@@ -16,8 +16,8 @@ from dfer_data.render.tables import Section, per_cent
 from lstpnet.dataset_identity import fold_words
 from lstpnet.evaluation.calibration import NUM_BINS, Calibration, calibration, probabilities
 from lstpnet.predictions import ScoredPredictions
-from lstpnet.reporting.rows import grouped
-from lstpnet.reporting.systems import System, parts_behind
+from lstpnet.reporting.rows import grouped, protocol_notes
+from lstpnet.reporting.systems import System, parts_behind, read_settings
 from lstpnet.runs import TEMPERATURES, ScoredRun, read_config
 
 _HEADER = ("calibration of", "n", "ECE", "Brier", "temperature", "ECE at it", "Brier at it")
@@ -36,6 +36,8 @@ class CalibratedSystem:
     """Name of the system."""
     prepared: str
     dataset: str
+    protocol: str
+    """Protocol line of its headline row."""
     n: int
     """Number of predictions: test clips of all its folds and seeds."""
     figures: Calibration
@@ -61,10 +63,14 @@ class CalibratedSystem:
 
 
 def calibrated_systems(systems: Sequence[System], runs: Sequence[ScoredRun]) -> tuple[CalibratedSystem, ...]:
-    """Return the calibration of each system with logits. Raises CorruptDataError for a damaged config.json."""
+    """Return the calibration of each system whose logits are of one label per clip.
+
+    Raises CorruptDataError for a damaged config.json.
+    """
     found = []
     for system in systems:
-        if parts := list(parts_behind(system.row, runs)):
+        parts = list(parts_behind(system.row, runs))
+        if parts and not any(read_settings(run).get("targets") == "labels" for run, _ in parts):
             found.append(_calibrated(system, parts))
     return tuple(found)
 
@@ -74,7 +80,8 @@ def calibration_sections(systems: Sequence[CalibratedSystem]) -> list[Section]:
     sections = []
     for group in grouped(systems, lambda system: (system.prepared, system.dataset)):
         cells = tuple(_cells(system) for system in group)
-        notes = (*_NOTES, *dict.fromkeys(system.why_not for system in group if system.why_not))
+        protocols = protocol_notes([(system.name, system.protocol) for system in group])
+        notes = (*protocols, *_NOTES, *dict.fromkeys(system.why_not for system in group if system.why_not))
         sections.append(Section(f"{group[0].prepared} ({group[0].dataset}): calibration", _HEADER, cells, notes))
     return sections
 
@@ -113,6 +120,7 @@ def _calibrated(system: System, parts: Sequence[tuple[ScoredRun, ScoredPredictio
         name=system.name,
         prepared=system.row.prepared,
         dataset=system.row.dataset,
+        protocol=system.row.protocol,
         n=len(labels),
         figures=calibration(chances, labels),
         temperatures=() if lacking else temperatures,

@@ -10,6 +10,7 @@ from lstpnet.reporting.calibrated_systems import CalibratedSystem
 from lstpnet.reporting.external_predictions import ExternalPredictions
 from lstpnet.reporting.ferv39k_scenes import SceneRow
 from lstpnet.reporting.group_rows import GroupReport
+from lstpnet.reporting.multi_label.rows import MultiLabelRow
 from lstpnet.reporting.paired_tests import PairedTest
 from lstpnet.reporting.paired_trainings import PairedTrainings
 from lstpnet.reporting.published_results import PublishedRow
@@ -52,6 +53,8 @@ class Report:
     """Runs on the test clips without a copy in train, where their dataset has an audit."""
     calibrated: tuple[CalibratedSystem, ...] = ()
     """Calibration of the systems with logits."""
+    multi_label: tuple[MultiLabelRow, ...] = ()
+    """Runs on clips with several labels."""
     groups: GroupReport | None = None
     """Figures by the groups of a column, if requested."""
 
@@ -68,6 +71,7 @@ class Report:
             "scenes": [row.as_dict() for row in self.scenes],
             **({"audited": [row.as_dict() for row in self.audited]} if self.audited else {}),
             "calibration": [system.as_dict() for system in self.calibrated],
+            **({"multi_label": [row.as_dict() for row in self.multi_label]} if self.multi_label else {}),
             **({} if self.groups is None else self.groups.as_dict()),
             "next": [] if self.rows else list(NEXT_COMMANDS),
         }

@@ -110,8 +110,12 @@ class Experiment:
     def soft_targets(self, clip_ids: Sequence[str], *, are_counts: bool = False) -> dict[str, npt.NDArray[np.float32]]:
         """Return clip id -> share of the votes per class, or `are_counts` their number, (num_classes,) float32.
 
+        With targets = labels: 1 for each label of the clip.
+
         A clip without votes gets one vote, for its label.
         """
+        if self.recipe.targets == "labels":
+            return dict(zip(clip_ids, self.data.labels(clip_ids).astype(np.float32), strict=True))
         votes = self.data.votes(clip_ids).astype(np.float64)
         labels = self.data.index(clip_ids)["label"].to_pylist()
         one_hot_labels = np.eye(len(self.data.class_names))[[self.data.class_names.index(label) for label in labels]]
@@ -235,6 +239,8 @@ def make_experiment(
     recipe = resolved.recipe
     if recipe.targets == "votes" and not dataset.votes(trainable_ids).any():
         raise UsageError(f"{data} has no annotator votes: targets = 'votes' needs them (DFEW's annotation.xlsx)")
+    if recipe.targets == "labels" and not dataset.has_labels:
+        raise UsageError(f"{data} has one label per clip: targets = 'labels' needs several (mafw-multi)")
     held_out_ids = HOLD_OUT[recipe.val](dataset, trainable_ids, share=recipe.val_share, seed=seed)
     return Experiment(
         dataset,

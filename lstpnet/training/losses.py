@@ -8,6 +8,7 @@
 | `intensity` | IAL, Li et al., AAAI 2023: -log(e^x_t / (e^x_t + e^x_max)), x_max the greatest other logit |
 | `clustered`, `clustered_form = paper` | EC-STFL, Jiang et al., ACM MM 2020, Equation 9, with Euclidean distances |
 | `clustered`, `clustered_form = code` | the official code of EC-STFL (CV-AC/ECSTFL, eaf8a60), with L1 distances |
+| `targets = labels` | binary cross-entropy of each class, mean over classes |
 | `votes_loss` | Dirichlet-multinomial likelihood of the votes, alpha = softplus(z) + 1; a 2026 preprint on DFEW |
 | `auxiliary` | cross-entropy of the auxiliary classifier of the network of IAL's authors |
 | `center` | center loss, Wen et al., ECCV 2016 (center_loss.py) |
@@ -50,6 +51,7 @@ class TrainingLoss:
         """`counts`: number of training clips per class; `group`: the processes that share the centres of classes."""
         weights = class_weights(counts, kind=recipe.class_weights, beta=recipe.class_beta)
         self._weights = None if weights is None else torch.tensor(weights, device=device)
+        self._is_binary = recipe.targets == "labels"
         self._smoothing, self._gamma = recipe.label_smoothing, recipe.focal_gamma
         self._is_dirichlet = recipe.votes_loss == DIRICHLET
         self._intensity, self._clustered = recipe.intensity, recipe.clustered
@@ -83,14 +85,16 @@ class TrainingLoss:
 
         Args:
             logits: (B, num_classes) float32.
-            targets: (B,) int64, or (B, num_classes) float32: rows that sum to 1, or for the Dirichlet-multinomial loss
-                numbers of votes.
+            targets: (B,) int64, or (B, num_classes) float32: rows that sum to 1; for targets = labels 0..1; for the
+                Dirichlet-multinomial loss numbers of votes.
             features: (B, D) float32, if `needs_features`.
             auxiliary: (B, num_classes) float32, if `needs_auxiliary`.
 
         The center loss then moves the centres of the batch's classes.
         """
-        if self._is_dirichlet:
+        if self._is_binary:
+            loss = functional.binary_cross_entropy_with_logits(logits, targets)
+        elif self._is_dirichlet:
             loss = dirichlet_multinomial(logits, targets)
         elif self._weights is None and self._gamma == 0:
             loss = functional.cross_entropy(logits, targets, label_smoothing=self._smoothing)

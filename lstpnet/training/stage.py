@@ -96,9 +96,9 @@ class StageLoop:
         self._loss = TrainingLoss(recipe, counts=counts.tolist(), device=device, group=self._group)
         are_counts = recipe.votes_loss == DIRICHLET
         self._targets = (
-            experiment.soft_targets(self._dataset.clip_ids, are_counts=are_counts)
-            if recipe.targets == "votes"
-            else None
+            None
+            if recipe.targets == "label"
+            else experiment.soft_targets(self._dataset.clip_ids, are_counts=are_counts)
         )
         self._num_batches = self._loader.num_batches(1)
         steps = -(-self._num_batches // recipe.accumulate)

@@ -27,11 +27,11 @@ def held_out_temperature(
 ) -> float | None:
     """Return the temperature that fits the model's logits of the held-out clips; None without such clips.
 
-    The checkpoint `refit` has none: it is trained on these clips. All processes of `group` call it and predict a share
-    each. `on_step` receives ClipsPredicted.
+    The checkpoint `refit` has none, because it is trained on these clips, nor has a model of several labels per clip.
+    All processes of `group` call it and predict a share each. `on_step` receives ClipsPredicted.
     """
     clip_ids, recipe, data = experiment.val_ids, experiment.recipe, experiment.data
-    if not clip_ids or checkpoint == "refit":
+    if not clip_ids or checkpoint == "refit" or recipe.targets == "labels":
         return None
     options: dict[str, Any] = {"recipe": recipe, "device": device, "dtype": autocast_dtype(recipe, device)}
     options["on_progress"] = lambda num_done, num_clips: on_step(ClipsPredicted(num_done, num_clips))

@@ -164,3 +164,25 @@ def test_torchvisions_r3d_18_fills_the_trunk_of_m3dfel(tmp_path: Path) -> None:
 
 def test_every_network_has_its_files() -> None:
     assert set(AUTHORS_FILES) == set(NETWORKS)
+
+
+@pytest.mark.parametrize(("name", "other"), [("mc3_18", "r3d_18"), ("former-dfer", "c3d"), ("lstpnet", "former-dfer")])
+def test_a_file_of_another_network_is_refused_in_one_line_that_names_the_other(name: str, other: str) -> None:
+    with pytest.raises(CheckpointError, match=f"; its tensors are those of {other}$") as caught:
+        lstpnet.load_reference(name, authors(network(other)))
+    assert len(str(caught.value)) < 600
+
+
+def test_a_huge_number_in_a_name_costs_nothing() -> None:
+    name = f"layer1.{10**12}.conv1.0.weight"
+    with pytest.raises(CheckpointError) as caught:
+        lstpnet.load_reference("r3d_18", authors(network("r3d_18")) | {name: torch.ones(1)})
+    assert caught.value.faults == (f"{name} is unexpected",)
+
+
+def test_parts_of_an_attention_that_do_not_fit_together_are_named() -> None:
+    tensors = transformers(network("videomae-b16"), version=5)
+    key = "videomae.encoder.layer.1.attention.attention.key.weight"
+    for odd in (tensors[key].half(), torch.tensor(1.0)):
+        with pytest.raises(CheckpointError, match=r"blocks\.1\.attn\.qkv\.weight is missing"):
+            lstpnet.load_reference("videomae-b16", tensors | {key: odd})

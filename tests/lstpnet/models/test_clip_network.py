@@ -23,7 +23,7 @@ NARROW: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
     "r2plus1d_18": ({"width_multiplier": 0.125, "depth": 1}, (4, 32)),
     "mc3_18": ({"width_multiplier": 0.125, "depth": 1}, (4, 32)),
     "hara-r3d18": ({"width_multiplier": 0.125, "depth": 1}, (16, 32)),
-    "c3d": ({"width_multiplier": 0.0625}, (16, 112)),
+    "c3d": ({"width_multiplier": 0.125}, (16, 112)),
     "former-dfer": ({"width_multiplier": 0.125, "depth": 1}, (16, 64)),
     "videomae-b16": ({"width_multiplier": 0.125, "depth": 2, "drop_path": 0.1, "head_scale": 0.5}, (4, 32)),
     "m3dfel": ({"width_multiplier": 0.125, "depth": 1}, (16, 32)),
@@ -156,3 +156,21 @@ def test_pixels_in_bytes_are_refused() -> None:
 def test_a_network_without_public_code_is_named_and_not_built(name: str) -> None:
     with pytest.raises(UsageError, match="cannot be built: its authors published no code"):
         lstpnet.build_model(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("r3d_18", {"depth": -1}, "model r3d_18: depth = -1: must be a whole number of 0 or more"),
+        ("c3d", {"width_multiplier": 0.3}, r"width_multiplier = 0\.3: must be a multiple of 0\.125 more than 0"),
+        (
+            "videomae-b16",
+            {"head_scale": 0, "depth": 1.5},
+            "depth = 1.5: .*; head_scale = 0: must be a number more than 0",
+        ),
+        ("former-dfer", {"num_heads": 4}, "model former-dfer has no setting num_heads; it has width_multiplier, depth"),
+    ],
+)
+def test_wrong_settings_are_refused_together(name: str, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        lstpnet.build_model(name, **settings)

@@ -32,6 +32,13 @@ GOLDEN = json.loads((ROOT / "tests/golden/losses.json").read_bytes())
 """Losses of other people's code on one batch (tests/golden/README.md)."""
 
 
+def test_several_labels_are_binary_cross_entropies() -> None:
+    logits, _ = batch()
+    targets = (torch.rand(12, 7, generator=torch.Generator().manual_seed(1)) < 0.3).float()
+    expected = -(targets * logits.sigmoid().log() + (1 - targets) * (1 - logits.sigmoid()).log()).mean()
+    torch.testing.assert_close(loss_of(targets="labels")(logits, targets), expected)
+
+
 def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return torch.randn(12, 7, generator=generator), torch.randint(0, 7, (12,), generator=generator)
