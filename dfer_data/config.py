@@ -53,6 +53,7 @@ _NOT_STORED: Mapping[str, object] = MappingProxyType(
 EngineName = Literal["processes", "inline", "ray"]
 _DETECTOR, _SUBJECT, _CROPS = "Detector", "Subject", "Face crops"
 _FOLDS, _WORKERS = "Folds, for data without any", "Workers"
+_LOCK = "Locks"
 _REVISION = "Resume, retry, update"
 
 
@@ -340,6 +341,16 @@ class Request(FaceSettings):
     )
     exclude: Path | None = setting(
         None, "File with the ids of videos and clips that must not be prepared, one per line."
+    )
+    from_lock: Path | None = setting(
+        None,
+        "Rebuild the dataset of this lock from your copy of the videos, without a detector; its settings apply.",
+        flag="--from",
+        panel=_LOCK,
+        once=True,
+    )
+    like: Path | None = setting(
+        None, "Use the settings of this lock on other data; an option that you give wins.", panel=_LOCK, once=True
     )
     folding: Folding | None = None
     """How to make folds, for data without its own folds."""

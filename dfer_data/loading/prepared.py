@@ -251,6 +251,14 @@ class PreparedDataset:
         """Return the bytes of a shard or of its sound, on the disk or behind the URL."""
         return LocalBytes(self.root / name) if self._remote is None else self._remote.shard_bytes(name)
 
+    @cached_property
+    def rebuilt(self) -> dict[str, Any] | None:
+        """rebuilt.json of a dataset that was rebuilt from a lock; None for any other. Raises CorruptDataError."""
+        from dfer_data.shards.rebuilt_file import read_rebuilt
+        from dfer_data.storage.target import target_at  # a dataset opens without both
+
+        return read_rebuilt(target_at(self.root if self._remote is None else self._remote.url))
+
     @property
     def has_audio(self) -> bool:
         """Whether the dataset was prepared with sound."""

@@ -43,6 +43,7 @@ from dfer_data.shards.layout import (
     sidecar_name,
 )
 from dfer_data.shards.reader import ShardReader
+from dfer_data.shards.rebuilt_file import read_rebuilt
 from dfer_data.shards.sidecar import count_left_out, finished_sidecars
 from dfer_data.storage.base import Target
 from dfer_data.storage.changeset import Changeset
@@ -83,13 +84,13 @@ def write_manifest(
     stale = [name for name in _fold_files(out) if name not in contents]
     present = out.size(DATASET_NAME)
     if changes is not None:
-        _replace(contents, document, stale, changes)
+        _replace(contents, document, stale, changes, read_rebuilt(out))
     elif present is not None and out.read(DATASET_NAME) == canonical_json(document):
         _write_again(contents, document, out)
     elif present is None and not own_sets and not stale:
         _write_first(contents, document, out)
     else:
-        _replace(contents, document, stale, Changeset(out))
+        _replace(contents, document, stale, Changeset(out), read_rebuilt(out))
     return document
 
 
@@ -131,9 +132,15 @@ def _write_again(contents: Mapping[str, bytes], document: dict[str, Any], out: T
     write_card(document, out)
 
 
-def _replace(contents: Mapping[str, bytes], document: dict[str, Any], stale: list[str], changes: Changeset) -> None:
+def _replace(
+    contents: Mapping[str, bytes],
+    document: dict[str, Any],
+    stale: list[str],
+    changes: Changeset,
+    rebuilt: Mapping[str, Any] | None,
+) -> None:
     changes.remove(*stale)
-    card = dataset_card(document).encode("utf-8")
+    card = dataset_card(document, rebuilt=rebuilt).encode("utf-8")
     for name, content in {**contents, CARD_NAME: card, DATASET_NAME: canonical_json(document)}.items():
         changes.put(name, content)
     changes.commit()

@@ -89,9 +89,13 @@ def _facts(video: SourceVideo) -> dict[str, Any]:
 
 def make_plan(listing: SourceListing, config: PrepareConfig) -> Plan:
     """Cut a listing into shards; the cut depends only on the listing."""
-    packages = (*_PIXEL_PACKAGES, *detector_spec(config.detector).packages(config))
-    versions = {name: importlib.metadata.version(name) for name in packages}
+    versions = pixel_versions(detector_spec(config.detector).packages(config))
     return Plan(config, listing, tuple(cut_shards(listing.videos)), versions)
+
+
+def pixel_versions(of_detector: Iterable[str]) -> dict[str, str]:
+    """Return the installed versions of the packages that change pixels, with those of a detector."""
+    return {name: importlib.metadata.version(name) for name in (*_PIXEL_PACKAGES, *of_detector)}
 
 
 def cut_shards(videos: Sequence[SourceVideo]) -> list[tuple[SourceVideo, ...]]:

@@ -20,6 +20,7 @@ from dfer_data.loading.prepared import PreparedDataset, open_dataset
 from dfer_data.shards.duplicates import find_duplicates
 from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity
 from dfer_data.shards.layout import CLIPS_NAME
+from dfer_data.shards.rebuilt_file import rebuilt_words
 from lstpnet.batches.recipe_clips import sampler_words, size_words
 from lstpnet.batches.view_crops import view_words
 from lstpnet.dataset_identity import chosen_fold_set, data_words, fold_folder, fold_words
@@ -130,6 +131,7 @@ class Experiment:
         parts = [
             f"data {data_words(self.identity)}",
             _how_prepared(PrepareConfig.from_dict(document["config"])),
+            *([] if self.data.rebuilt is None else [rebuilt_words(self.data.rebuilt, document)]),
             *self._fold_words(),
             f"n_train {len(self.train_ids)}",
             f"n_test {len(self.test_ids)} ({len(self.faceless_test_ids)} without a face, given the train prior)",
