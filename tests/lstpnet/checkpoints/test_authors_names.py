@@ -32,6 +32,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "gca": {"width_multiplier": 0.125, "depth": 1},
     "nr-dfernet": {"width_multiplier": 0.25, "depth": 3},
     "lgi-former": {"width_multiplier": 0.125, "depth": 2},
+    "frame-mean": {"width_multiplier": 0.25},
 }
 
 NEEDED = {"m3dfel": "backbone.", "lgi-former": "blocks."}

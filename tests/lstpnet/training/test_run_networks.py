@@ -33,6 +33,7 @@ FAMILIES: dict[str, dict[str, Any]] = {
     "gca": {"depth": 1, "size_px": 112, "auxiliary": 0.05, "width_multiplier": 0.25},
     "nr-dfernet": {"depth": 1, "size_px": 112, "neutral_class": 2},
     "lgi-former": {"depth": 1, "size_px": 160},
+    "frame-mean": {},
 }
 """One network of each family -> settings of a narrow form."""
 FAST = {"frame_epochs": 0, "epochs": 2, "batch_size": 8, "learning_rate": 2e-3}
@@ -59,7 +60,7 @@ LATER = ("i3d", "p3d63", "reslstm", "gca", "nr-dfernet", "lgi-former")
 @pytest.mark.parametrize(
     "name",
     [
-        *("former-dfer", "r3d_18", "videomae-b16", "m3dfel"),
+        *("former-dfer", "r3d_18", "videomae-b16", "m3dfel", "frame-mean"),
         *(pytest.param(name, marks=SLOW) for name in ("c3d", *LATER)),
     ],
 )
@@ -79,7 +80,7 @@ def test_a_training_that_stopped_resumes_with_the_same_bits_and_its_run_is_used(
     assert epochs[-1]["loss"] < epochs[0]["loss"]
     model = lstpnet.load_model(whole, device="cpu")
     found = model.features(crops, ["00001"])
-    assert (found.frames is None) == (name not in ("former-dfer", "reslstm"))
+    assert (found.frames is None) == (name not in ("former-dfer", "reslstm", "frame-mean"))
     assert main(["evaluate", str(whole), "--data", str(crops), "--fold", "3", "--device", "cpu"]) == 0
     assert f"WAR {100 * figures['war']:.2f}" in capsys.readouterr().out
 
