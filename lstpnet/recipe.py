@@ -15,14 +15,15 @@ from dfer_data.settings import setting, validate, with_absent
 from dfer_data.storage.files import canonical_json
 from dfer_data.video.resize_rules import JpegScale, ResizeRule
 from lstpnet.models.catalogue import DEFAULT_MODEL, is_custom
-from lstpnet.models.network_config import AnyNetworkConfig, model_faults
+from lstpnet.models.network_config import DIRICHLET, AnyNetworkConfig, model_faults
 from lstpnet.protocol import PRESETS
 
 InputNorm = Literal["none", "per-frame", "imagenet", "kinetics", "clip"]
 TrainingPrecision = Literal["auto", "bf16", "f16", "tf32", "f32"]
 ClassWeights = Literal["none", "inverse", "effective"]
 Select = Literal["last", "val-best", "test-best"]
-Targets = Literal["label", "votes"]
+Targets = Literal["label", "votes", "labels"]
+VotesLoss = Literal["cross-entropy", "dirichlet-multinomial"]
 ClassSampling = Literal["natural", "sqrt", "balanced"]
 SelectBy = Literal["war", "uar", "war+uar"]
 SamplerName = Literal[
@@ -38,6 +39,7 @@ LATER = frozenset(
         *("clustered_form", "center", "test_size_px", "test_crops", "weight_decay_on"),
         *("warmup_learning_rate", "min_learning_rate"),
         *("randaugment_ops", "randaugment_magnitude", "randaugment_deviation", "depth", "drop_path", "head_scale"),
+        *("neutral_class", "auxiliary", "votes_loss"),
     )
 )
 """Settings that the hash leaves out if they have the value that recipes without them mean, which keep their hash."""
@@ -174,9 +176,23 @@ class Recipe(AnyNetworkConfig):
     center: Annotated[float, Interval(ge=0)] = setting(
         0.0, "Weight of the center loss (ECCV 2016); EC-STFL's paper uses 1e-4.", panel=_TRAINING, is_rare=True
     )
+    auxiliary: Annotated[float, Interval(ge=0)] = setting(
+        0.0,
+        "Weight of the cross-entropy of a network's auxiliary classifier, which GCA has; its authors use 0.05.",
+        panel=_TRAINING,
+        is_rare=True,
+    )
     targets: Targets = setting(
         "label",
-        "Target of a training clip: its label, or its annotators' votes as shares of the classes.",
+        "Target of a training clip: its label; its annotators' votes as shares of the classes; or each of its labels, "
+        "by binary cross-entropy.",
+        panel=_TRAINING,
+        is_rare=True,
+    )
+    votes_loss: VotesLoss = setting(
+        "cross-entropy",
+        "Loss with targets = votes: cross-entropy with their shares, or the Dirichlet-multinomial likelihood of their "
+        "numbers, with softplus(z) + 1 as its parameters.",
         panel=_TRAINING,
         is_rare=True,
     )
@@ -350,13 +366,31 @@ class Recipe(AnyNetworkConfig):
         for key in ("intensity", "clustered", "center"):
             if getattr(self, key) > 0 and (self.mixup > 0 or self.cutmix > 0):
                 yield f"{key} needs one label per clip, and mixup and cutmix mix labels"
-            if getattr(self, key) > 0 and self.targets == "votes":
-                yield f"{key} needs one label per clip, and targets = 'votes' has several"
+            if getattr(self, key) > 0 and self.targets != "label":
+                yield f"{key} needs one label per clip, and targets = {self.targets!r} has several"
+        for key, value in (("label_smoothing", 0), ("focal_gamma", 0), ("class_weights", "none"), ("auxiliary", 0)):
+            if self.targets == "labels" and getattr(self, key) != value:
+                yield f"{key} weighs shares of classes, and targets = 'labels' has none"
+        if self.votes_loss == DIRICHLET:
+            yield from self.dirichlet_rules()
         if self.model != DEFAULT_MODEL and self.recompute:
             yield "recompute works only with LSTPNet"
         if self.val == "none" and (self.refit or self.select == "val-best"):
             cause = "refit = true" if self.refit else "select = 'val-best'"
             yield f"{cause} needs held-out clips: val = 'blocks', 'groups' or 'random' (--val blocks)"
+
+    def dirichlet_rules(self) -> Iterator[str]:
+        """Yield what does not go with the Dirichlet-multinomial loss."""
+        subject = f"votes_loss = {DIRICHLET!r}"
+        if self.targets != "votes":
+            yield f"{subject} needs targets = 'votes'"
+        if is_custom(self.model):
+            yield f"{subject} works only with networks of `dfer model list`"
+        others = ("label_smoothing", "focal_gamma", "mixup", "cutmix", "auxiliary")
+        names = [key for key in others if getattr(self, key) > 0]
+        names += ["class_weights"] if self.class_weights != "none" else []
+        if names:
+            yield f"{subject} does not go with {', '.join(names)}"
 
     def __post_init__(self) -> None:
         """Check all settings; raise one UsageError with every fault."""

@@ -84,7 +84,8 @@ def _network_of(name: str, tensors: Mapping[str, Tensor]) -> tuple[ClipNetwork, 
     """
     files = AUTHORS_FILES[name]
     with torch.device("meta"):
-        model = build_model(name, _num_classes(tensors.get(f"{files.classifier}.weight")), **_settings(files, tensors))
+        num_classes = _num_classes(tensors.get(files.authors_name(f"{files.classifier}.weight")))
+        model = build_model(name, num_classes, **_settings(files, tensors))
     expected = {files.authors_name(ours): tensor for ours, tensor in model.state_dict().items()}
     return model, expected | {alias: expected[original] for alias, original in files.aliases.items()}
 
@@ -145,7 +146,7 @@ def _unwrap(state_dict: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]
 
 def _num_classes(weight: Tensor | None) -> int:
     """Return the rows of the classifier's weight; 7 if it is missing or misshapen, which `_faults` reports."""
-    return weight.shape[0] if weight is not None and weight.ndim == 2 and len(weight) else 7
+    return weight.shape[0] if weight is not None and weight.ndim >= 2 and len(weight) else 7
 
 
 def _settings(files: AuthorsFiles, tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from lstpnet.reporting.audited_tests import audit_sections
 from lstpnet.reporting.dependence import headline_interval, interval_note, interval_text
 from lstpnet.reporting.ferv39k_scenes import scene_sections
 from lstpnet.reporting.group_rows import group_sections
+from lstpnet.reporting.multi_label.rows import multi_label_sections
 from lstpnet.reporting.paired_tests import paired_section
 from lstpnet.reporting.paired_trainings import trainings_section
 from lstpnet.reporting.published_results import language_model_section, published_section
@@ -40,7 +41,8 @@ def sections(report: Report, *, short: bool = False) -> list[Section]:
         tables += [confusion_section(row) for row in confusion_rows(report.rows)]
     tables += comparison_sections(report, short=short)
     tables += [row_section(group, short=short) for group in grouped(report.controls, section_key)]
-    tables += audit_sections(report.audited) + scene_sections(report.scenes) + group_sections(report.groups)
+    tables += multi_label_sections(report.multi_label) + audit_sections(report.audited)
+    tables += scene_sections(report.scenes) + group_sections(report.groups)
     if report.unfinished:
         tables.append(unfinished_section(report.unfinished))
     return tables + published_sections(report, short=short)

@@ -8,6 +8,7 @@ import re
 import pytest
 
 from dfer_cli.main import main
+from lstpnet.models.catalogue import NETWORKS
 from lstpnet.recipe_files import recipe_names, recipe_text, resolve_recipe
 
 Capture = pytest.CaptureFixture[str]
@@ -21,9 +22,7 @@ def test_each_recipe_is_listed_with_its_first_line(capsys: Capture) -> None:
         "cremad",
         "demo",
         "dfew",
-        *(f"dfew-{name}" for name in ("c3d", "former-dfer", "hara-r3d18", "mc3_18", "r2plus1d_18", "r3d_18")),
-        "dfew-r3d_18-ec-stfl",
-        "dfew-videomae-b16",
+        *sorted([*(f"dfew-{name}" for name in NETWORKS if name != "lstpnet"), "dfew-r3d_18-ec-stfl"]),
         "ferv39k",
         "mafw",
         "ravdess",

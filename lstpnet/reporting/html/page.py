@@ -29,6 +29,7 @@ from lstpnet.reporting.ferv39k_scenes import scene_sections
 from lstpnet.reporting.group_rows import group_sections
 from lstpnet.reporting.html.clip_table import MAX_BYTES, MAX_FILMSTRIPS, drilldown_of, filmstrips
 from lstpnet.reporting.html.filmstrip import FRAME_PX, FRAMES_PER_LINE
+from lstpnet.reporting.multi_label.rows import multi_label_sections
 from lstpnet.reporting.ranking import own_lines
 from lstpnet.reporting.rows import Row, grouped, section_key
 from lstpnet.reporting.run_facts import run_sections
@@ -146,6 +147,7 @@ def to_html(
             cards=_cards(report),
             own_tables=[
                 *(table for rows in own_groups for table in narrowed(row_section(rows))),
+                *multi_label_sections(report.multi_label),
                 *audit_sections(report.audited),
             ],
             class_tables=[table for rows in own_groups for table in class_sections(rows)],

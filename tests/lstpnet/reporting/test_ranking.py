@@ -77,6 +77,13 @@ def test_rendered_heads_short_clips_left_out_and_missing_folds_are_marked(tmp_pa
     assert own_mismatch(mean) == ["folds of mine, not the official ones"]
 
 
+def test_sizes_are_compared_where_counts_per_class_are_unknown(tmp_path: Path) -> None:
+    (mean,) = [row for row in build_report(whole_runs(tmp_path, right=0.5)).rows if row.fold == "mean"]
+    assert own_mismatch(replace(mean, dataset="mafw", n=9172)) == []
+    assert own_mismatch(replace(mean, dataset="mafw", n=9171)) == ["9,171 test clips instead of the official 9,172"]
+    assert own_mismatch(replace(mean, dataset="caer")) == []
+
+
 def test_a_mean_in_which_a_class_is_missing_somewhere_is_marked_and_ranked_last(tmp_path: Path) -> None:
     runs = whole_runs(tmp_path, right=0.99)
     part = runs[1].predictions[0]

@@ -42,7 +42,9 @@ def networks(*fast: str) -> list[Any]:
 
 def changes_of(name: str) -> dict[str, Any]:
     settings, (num_frames, _) = NARROW[name]
-    return FAST | settings | {"model": name, "num_frames": num_frames, "size_px": NETWORKS[name].least_px}
+    facts = NETWORKS[name]
+    auxiliary = {"auxiliary": 0.05} if facts.has_auxiliary else {}
+    return FAST | settings | auxiliary | {"model": name, "num_frames": num_frames, "size_px": facts.least_px}
 
 
 def experiment_of(crops: Path, name: str) -> Experiment:
@@ -88,7 +90,7 @@ def test_it_learns_resumes_with_the_same_bits_and_its_run_is_used(
     assert all(person.mean_probabilities.sum() == pytest.approx(1, abs=1e-4) for person in persons)
 
 
-@pytest.mark.parametrize("name", networks("videomae-b16"))
+@pytest.mark.parametrize("name", networks("videomae-b16", "gca"))
 def test_a_network_is_exported_and_onnxruntime_gives_its_logits(name: str, tmp_path: Path) -> None:
     model, clips = narrow(name)
     size_px = clips.shape[-1]
