@@ -360,8 +360,11 @@ class Request(FaceSettings):
 class Folding:
     """Settings of the folds; the same settings and videos always give the same folds."""
 
-    num_folds: Annotated[int, Interval(ge=2, le=100)] = setting(
-        help="Make this many folds; each clip is in the test part of one.", flag="--folds", panel=_FOLDS
+    num_folds: Annotated[int, Interval(ge=2, le=1000)] = setting(
+        help="Make this many folds; each clip is in the test part of one. loso: leave one subject, or group, out.",
+        flag="--folds",
+        panel=_FOLDS,
+        words={"loso": 0},
     )
     group_by: str = setting(
         "subject", "What a fold keeps together.", panel=_FOLDS, choices=("subject", "folder", "clip")
@@ -378,6 +381,8 @@ class Folding:
     @property
     def rule(self) -> str:
         """Short text that records how the folds were made."""
+        if self.num_folds == 0:
+            return f"one fold per {self.group_by}"
         stratified = ", stratified" if self.stratify else ""
         return f"{self.num_folds} folds by {self.group_by}{stratified}, seed {self.seed}"
 

@@ -152,7 +152,7 @@ def _faults(line: str) -> str:
     words = [word for word in words if word not in ("--debug", "&")]
     groups = typer.main.get_command(app).commands  # type: ignore[attr-defined]
     group = groups.get(words[0]) if words else None
-    if (default := getattr(group, "default_command", "")) and words[1] not in group.commands:
+    if group is not None and (default := getattr(group, "default_command", "")) and words[1] not in group.commands:
         words.insert(1, default)
     name = next((" ".join(words[:count]) for count in (2, 1) if " ".join(words[:count]) in commands()), None)
     if name is None:

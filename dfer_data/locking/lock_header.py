@@ -87,11 +87,12 @@ class LockedTrack(_Record):
 
 
 class Annotation(_Record):
-    """Label, person and votes of a video."""
+    """Label, person, votes and, where there are several, all labels of a video."""
 
     label: _Text | None
     group: _Text | None
     votes: list[_Count] | None
+    labels: list[_Text] | None = None
 
 
 class LockedVideo(_Record):

@@ -185,7 +185,7 @@ def _video(facts: _Row, rows: Mapping[str, list[_Row]], *, with_paths: bool, wit
         LockedTrack(suffix=suffix(row["clip_id"]), **{name: row[name] for name in names}) for row in rows["left_out"]
     ]
     subjects = [(suffix(id_), track) for id_, track in facts["subjects"]] if facts.get("subjects") else None
-    annotation = Annotation(label=facts["label"], group=facts["group"], votes=facts.get("votes"))
+    annotation = Annotation(**{name: facts.get(name) for name in Annotation.model_fields})
     return LockedVideo(
         key=video_key(clip_id),
         num_bytes=facts["num_bytes"],

@@ -291,7 +291,8 @@ def _labelled(video: SourceVideo, locked: LockedVideo) -> SourceVideo:
     if annotation is None:
         return video
     votes = None if annotation.votes is None else tuple(annotation.votes)
-    return replace(video, label=annotation.label, group=annotation.group, votes=votes)
+    labels = None if annotation.labels is None else tuple(annotation.labels)
+    return replace(video, label=annotation.label, group=annotation.group, votes=votes, labels=labels)
 
 
 def _ordered(videos: Iterable[SourceVideo]) -> Iterator[SourceVideo]:
