@@ -12,7 +12,7 @@ from ._support import console
 from ._support.options import JsonFlag
 
 if TYPE_CHECKING:
-    from dfer_data.auditing.run import AuditSummary
+    from dfer_data.auditing.results import AuditSummary
 
 
 def audit(
@@ -23,8 +23,18 @@ def audit(
     ] = None,
     decisions: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="CSV with clip_a, clip_b, is_duplicate: pairs that a person has judged."),
+        typer.Option(
+            metavar="FILE", help="CSV with clip_a, clip_b, is_duplicate or is_same_person: pairs that you have judged."
+        ),
     ] = None,
+    identity: Annotated[
+        bool,
+        typer.Option("--identity", help="Also name clips that may show one person; 0.25 s per clip, fetches 100 MB."),
+    ] = False,
+    keep_embeddings: Annotated[
+        bool,
+        typer.Option("--keep-embeddings", help="Store the embeddings of faces (biometric data) for the next audit."),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Find duplicate clips, and where they are in the folds.
@@ -40,8 +50,10 @@ def audit(
             data,
             others=others or (),
             decisions=decisions,
+            identity=identity,
+            keep_embeddings=keep_embeddings,
             on_step=lambda done, total, doing: advance(
-                done, total, doing=doing, unit="clips" if doing == "hashing" else "blocks"
+                done, total, doing=doing, unit="blocks" if doing == "comparing" else "clips"
             ),
         )
     _show(data, summary, as_json=as_json)
@@ -49,7 +61,7 @@ def audit(
 
 def _show(data: str, summary: AuditSummary, *, as_json: bool) -> None:
     """Print what was found and where, and what to do next."""
-    from dfer_data.auditing.run import fold_section
+    from dfer_data.auditing.results import fold_section
 
     if as_json:
         console.print_json({"data": data, **asdict(summary), "folder": str(summary.folder)})
@@ -59,6 +71,13 @@ def _show(data: str, summary: AuditSummary, *, as_json: bool) -> None:
         f"{summary.num_groups:,} groups{between}",
         as_json=as_json,
     )
+    if (limit := summary.limit) is not None:
+        num_wrong = round(limit.wrong_share * summary.num_identity)
+        console.say(
+            f"faces: {summary.num_identity:,} pairs may show one person, and about {num_wrong:,} of these do not "
+            f"(estimate); limit {limit.distance:.3f}, median of all distances {limit.median:.3f}",
+            as_json=as_json,
+        )
     if summary.folds:
         section = fold_section(summary.folds)
         console.print_table(section.header, section.cells, as_json=as_json)

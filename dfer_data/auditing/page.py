@@ -45,7 +45,7 @@ def audit_page(
 
     `datasets` and `films`: dataset, as pairs name it -> the dataset, or clip id -> film; `''` is the audited one.
     """
-    shown = sorted(pairs, key=lambda pair: (pair.kind, -(pair.match.strength if pair.match else 2)))[:MOST_PAIRS]
+    shown = sorted(pairs, key=lambda pair: (pair.kind, _weakness(pair)))[:MOST_PAIRS]
     style, script = read_text("page.css"), read_text("page.js")
     text = page_template("audit.html.j2", package="dfer_data.auditing").render(
         version=version("dfer"),
@@ -68,11 +68,22 @@ def _view(pair: ClipPair, datasets: Mapping[str, PreparedDataset], films: Mappin
         _strip(datasets[pair.dataset_b], pair.clip_b, numbers_b, is_mirrored=pair.is_mirrored),
     )
     name_b = f"{pair.dataset_b}: {pair.clip_b}" if pair.dataset_b else pair.clip_b
-    return PairView(f"{pair.clip_a} and {name_b}", ", ".join(_facts(pair)), strips, (pair.clip_a, name_b))
+    clips = (datasets[""].clip(pair.clip_a), datasets[pair.dataset_b].clip(pair.clip_b))
+    labels = [str(clip["label"]) for clip in clips if clip["label"]]
+    return PairView(f"{pair.clip_a} and {name_b}", ", ".join(_facts(pair, labels)), strips, (pair.clip_a, name_b))
 
 
-def _facts(pair: ClipPair) -> Iterator[str]:
+def _weakness(pair: ClipPair) -> float:
+    """Return what orders pairs of a kind: the surest first."""
+    return -pair.match.strength if pair.match else -2 if pair.face_distance is None else pair.face_distance
+
+
+def _facts(pair: ClipPair, labels: Sequence[str]) -> Iterator[str]:
     yield pair.kind
+    if len(set(labels)) > 1:
+        yield f"labels {' and '.join(labels)}"
+    if pair.face_distance is not None:
+        yield f"distance of the faces {pair.face_distance:.3f}"
     if pair.match is not None:
         yield f"{pair.match.num_frames} frames"
         yield f"agreement {pair.match.agreement:.3f}"
@@ -84,7 +95,7 @@ def _facts(pair: ClipPair) -> Iterator[str]:
     if pair.has_same_bytes:
         yield "the same file"
     if pair.judged is not None:
-        yield f"judged: {'duplicate' if pair.judged else 'no duplicate'}"
+        yield f"judged: {'yes' if pair.judged else 'no'}"
 
 
 def _moments(pair: ClipPair, films: Mapping[str, Mapping[str, Film]]) -> tuple[list[int], list[int]]:

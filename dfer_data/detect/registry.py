@@ -10,6 +10,7 @@ from types import MappingProxyType
 from dfer_data.config import PrepareConfig
 from dfer_data.detect.base import Detector
 from dfer_data.errors import UsageError, did_you_mean
+from dfer_data.types import LandmarkScheme
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,11 @@ def detector_spec(name: str) -> DetectorSpec:
         raise UsageError(
             f"unknown detector {name!r}{did_you_mean(name, DETECTORS)}; known: {', '.join(DETECTORS)}"
         ) from None
+
+
+def landmark_scheme(detector: str) -> LandmarkScheme:
+    """Return what the five landmarks of a detector are."""
+    return "eye-corners-nose-base" if detector == "dlib" else "eyes-nose-mouth"
 
 
 def build_detector(config: PrepareConfig, *, weights: Path | None) -> Detector | None:

@@ -12,10 +12,12 @@ from typing import Any
 from dfer_data.errors import CorruptDataError, UsageError
 from dfer_data.shards.layout import CLIPS_NAME
 from dfer_data.storage.base import Target
+from dfer_data.storage.csv_text import csv_rows, from_spreadsheet
 from dfer_data.storage.files import read_sealed
 
 AUDIT = "audit"
 AUDIT_NAME, AUDIT_PAIRS_NAME, AUDIT_GROUPS_NAME = f"{AUDIT}/audit.json", f"{AUDIT}/audit.parquet", f"{AUDIT}/groups.csv"
+AUDIT_EMBEDDINGS_NAME = f"{AUDIT}/embeddings.parquet"
 AUDIT_PAGE_NAME, AUDIT_WORK = f"{AUDIT}/index.html", f"{AUDIT}/.work"
 AUDIT_VERSION = 1
 
@@ -45,10 +47,23 @@ def audited_groups(out: Target, document: Mapping[str, Any]) -> bytes:
         raise UsageError(f"--group-by audit: {out} has no finished audit; make one: dfer audit {out}")
     if not is_current(audit, document):
         raise UsageError(f"--group-by audit: {out} has changed since its audit; run it again: dfer audit {out}")
-    content = out.read(AUDIT_GROUPS_NAME) if out.size(AUDIT_GROUPS_NAME) is not None else b""
-    if hashlib.sha256(content).hexdigest() != audit["files"][AUDIT_GROUPS_NAME]["sha256"]:
+    content = file_of_audit(out, audit, AUDIT_GROUPS_NAME)
+    if content is None:
         raise CorruptDataError(f"{out}/{AUDIT_GROUPS_NAME} is missing or was changed; run `dfer audit` again")
     return content
+
+
+def groups_in(content: bytes) -> dict[str, str]:
+    """Return clip id -> group of groups.csv."""
+    rows = [[from_spreadsheet(cell) for cell in cells] for _, cells in csv_rows(content.decode("utf-8"))]
+    return {clip_id: group for clip_id, group in rows[1:]}
+
+
+def file_of_audit(out: Target, audit: Mapping[str, Any], name: str) -> bytes | None:
+    """Return a file of an audit; None where it is missing or was changed."""
+    facts = audit["files"].get(name)
+    content = out.read(name) if facts is not None and out.size(name) is not None else b""
+    return content if facts is not None and hashlib.sha256(content).hexdigest() == facts["sha256"] else None
 
 
 def audit_faults(out: Target, sizes: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,8 +10,7 @@ import numpy as np
 
 from dfer_data.errors import DferError
 from dfer_data.render.tables import Section, per_cent
-from dfer_data.shards.audit_folder import audited_groups
-from dfer_data.storage.csv_text import csv_rows, from_spreadsheet
+from dfer_data.shards.audit_folder import audited_groups, groups_in
 from dfer_data.storage.folder import FolderTarget
 from lstpnet.dataset_identity import DataKey, clips_key, fold_words
 from lstpnet.predictions import ScoredPredictions
@@ -89,12 +88,10 @@ def _clean_clips(key: DataKey, fold: int) -> frozenset[str] | None:
         dataset = open_dataset(folder)
         if clips_key(dataset) != key.clips or dataset.identity(key.fold_set) != key.identity:
             return None
-        content = audited_groups(FolderTarget(folder), dataset.document).decode("utf-8")
+        groups = groups_in(audited_groups(FolderTarget(folder), dataset.document))
         splits = dataset.fold(str(fold), fold_set=key.fold_set)
     except DferError:
         return None
-    rows = [[from_spreadsheet(cell) for cell in cells] for _, cells in csv_rows(content)]
-    groups: Mapping[str, str] = {clip_id: group for clip_id, group in rows[1:]}
     train = {groups[clip_id] for clip_id, split in splits.items() if split == "train"}
     return frozenset(clip_id for clip_id, split in splits.items() if split == "test" and groups[clip_id] not in train)
 
