@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dfer_data.errors import UsageError
+
 from ._support import console
 from ._support.options import JsonFlag
 
@@ -35,6 +37,12 @@ def audit(
         bool,
         typer.Option("--keep-embeddings", help="Store the embeddings of faces (biometric data) for the next audit."),
     ] = False,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUNS", help="Audit the labels instead: by the predictions of finished runs, votes and copies."
+        ),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Find duplicate clips, and where they are in the folds.
@@ -43,6 +51,13 @@ def audit(
     sped up or letterboxed. Names candidates in DATA/audit, with a page of filmstrips; a person decides. `dfer folds
     DATA --folds 5 --group-by audit --name audit` makes folds that keep duplicates together.
     """
+    if labels is not None:
+        if others or decisions or identity or keep_embeddings:
+            raise UsageError(
+                "--labels audits the labels, and the other options the clips: use them one after the other"
+            )
+        _audit_labels(data, labels, as_json=as_json)
+        return
     from dfer_data.auditing.run import audit as run_audit
 
     with console.progress("hashing", unit="clips") as advance:
@@ -57,6 +72,33 @@ def audit(
             ),
         )
     _show(data, summary, as_json=as_json)
+
+
+def _audit_labels(data: str, runs: Path, *, as_json: bool) -> None:
+    """Audit labels, and print what was found."""
+    from lstpnet.labels.run import audit_labels
+
+    with console.progress("drawing", unit="clips") as advance:
+        summary = audit_labels(
+            data, runs, on_step=lambda done, total, doing: advance(done, total, doing=doing, unit="clips")
+        )
+    if as_json:
+        console.print_json({"data": data, **asdict(summary), "folder": str(summary.folder)})
+    reasons = ", ".join(f"{number:,} by {reason}" for reason, number in summary.by_reason.items())
+    console.say(
+        f"{data}: {summary.num_issues:,} of {summary.num_clips:,} labels are contradicted"
+        + f" ({reasons})" * bool(reasons),
+        as_json=as_json,
+    )
+    if missing := summary.num_clips - summary.num_predicted:
+        console.say(f"note: {missing:,} clips have no prediction in {runs}", as_json=as_json)
+    predict = "1 run predicts" if summary.num_runs == 1 else f"{summary.num_runs} runs predict"
+    console.say(
+        f"{predict} {100 * summary.predicted_share:.1f} % of the labels: the fewer, the less a contradiction means",
+        as_json=as_json,
+    )
+    console.print_table(summary.section.header, summary.section.cells, as_json=as_json)
+    console.say(f"look at the clips: {summary.folder}/labels.html", as_json=as_json)
 
 
 def _show(data: str, summary: AuditSummary, *, as_json: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,10 +24,9 @@ from dfer_data.shards.audit_folder import (
     AUDIT_NAME,
     AUDIT_PAGE_NAME,
     AUDIT_PAIRS_NAME,
-    AUDIT_VERSION,
+    write_audit,
 )
 from dfer_data.shards.layout import CLIPS_NAME
-from dfer_data.storage.files import sealed_json
 from dfer_data.storage.folder import FolderTarget
 from dfer_data.weights.assets import asset
 
@@ -102,7 +100,6 @@ def write_findings(out: FolderTarget, found: Findings) -> AuditSummary:
     if found.embeddings is not None:
         files[AUDIT_EMBEDDINGS_NAME] = embeddings_table(found.embeddings)
     document = {
-        "version": AUDIT_VERSION,
         "clips_sha256": _clips_sha256(dataset),
         "with": {name: _clips_sha256(each) for name, each in found.datasets.items() if name},
         "limits": LIMITS,
@@ -110,16 +107,8 @@ def write_findings(out: FolderTarget, found: Findings) -> AuditSummary:
         "counts": {
             name: getattr(summary, name) for name in ("num_clips", "num_duplicates", "num_identity", "num_groups")
         },
-        "files": {
-            name: {"num_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
-            for name, content in files.items()
-        },
     }
-    out.remove(AUDIT_NAME)
-    if AUDIT_EMBEDDINGS_NAME not in files and out.size(AUDIT_EMBEDDINGS_NAME) is not None:
-        out.remove(AUDIT_EMBEDDINGS_NAME)
-    for name, content in {**files, AUDIT_NAME: sealed_json(document)}.items():
-        out.put(name, content)
+    write_audit(out, AUDIT_NAME, document, files)
     out.sync(AUDIT)
     return summary
 

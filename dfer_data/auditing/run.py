@@ -20,7 +20,7 @@ from dfer_data.auditing.results import LIMITS, AuditSummary, Findings, write_fin
 from dfer_data.auditing.time_alignment import TimeMatch, best_match
 from dfer_data.errors import UsageError
 from dfer_data.loading.prepared import PreparedDataset
-from dfer_data.shards.audit_folder import AUDIT_WORK
+from dfer_data.shards.audit_folder import AUDIT_WORK, held_for_audit
 from dfer_data.storage.files import is_url
 from dfer_data.storage.folder import FolderTarget
 
@@ -57,9 +57,7 @@ def audit(
     judged = {} if decisions is None else read_decisions(decisions)
     out = FolderTarget(Path(data))
     dataset = PreparedDataset(out.root)
-    with out.hold(task_index=None, on_wait=lambda holder: None):
-        work = out.root.absolute() / AUDIT_WORK
-        work.mkdir(parents=True, exist_ok=True)
+    with held_for_audit(out, AUDIT_WORK) as work:
         opened = {"": dataset, **_named(others, dataset)}
         faces = compared_faces(opened, out, work if keep_embeddings else None, on_step) if identity else None
         films = _all_films(opened, work, on_step)
@@ -71,9 +69,7 @@ def audit(
         found = Findings(opened, films, pairs, num_compared, person_links(pairs, faces))
         if faces is not None:
             found = replace(found, limit=faces.limit, embeddings=faces.vectors[""] if keep_embeddings else None)
-        summary = write_findings(out.with_work(work), found)
-        out.remove_folder(AUDIT_WORK)
-        return summary
+        return write_findings(out.with_work(work), found)
 
 
 def _named(others: Sequence[Path | str], own: PreparedDataset) -> dict[str, PreparedDataset]:

@@ -97,6 +97,16 @@ def read_embeddings(content: bytes) -> dict[str, Floats]:
     return {row["clip_id"]: np.array(row["embedding"], np.float32) for row in rows}
 
 
+def pairs_with_two_labels(content: bytes) -> list[tuple[str, str, str, str]]:
+    """Return clip and label of both clips of each duplicate within the dataset under two labels, of audit.parquet."""
+    names = ["clip_a", "label_a", "clip_b", "label_b", "kind", "dataset_b", "judged"]
+    with open_parquet(content) as file:
+        rows = file.read(columns=names, use_threads=False).to_pylist()
+    copies = [row for row in rows if row["kind"] == "duplicate" and not row["dataset_b"] and row["judged"] is not False]
+    labelled = [tuple(row[name] for name in names[:4]) for row in copies if row["label_a"] and row["label_b"]]
+    return [(a, label_a, b, label_b) for a, label_a, b, label_b in labelled if label_a != label_b]
+
+
 def named_in_pairs(content: bytes) -> list[tuple[str, str, str]]:
     """Return clip a, clip b and the dataset of b of each row of audit.parquet. Raises OSError, ArrowException."""
     with open_parquet(content) as file:
