@@ -52,11 +52,9 @@ def _list(documents: dict[str, dict[str, Any]]) -> None:
     for name, facts in documents.items():
         official = facts["official"]
         counts = (
-            (sum(official["num_clips"].values()), len(official["class_names"]), len(official["num_train"]))
-            if official
-            else ()
+            (official["num_all"], len(official["class_names"]), len(official["num_train"])) if official else [None] * 3
         )
-        counts_text = [f"{number:,}" for number in counts] or ["-"] * 3
+        counts_text = [f"{number:,}" if number else "-" for number in counts]
         cells.append((name, *counts_text, " ".join(facts["reads"]), _access(facts), facts["what"]))
     console.print_table(("dataset", "clips", "classes", "folds", "ships", "access", "what"), cells)
     console.say("`dfer datasets NAME`: how to get it, terms, layouts, counts of each fold and class")
@@ -78,7 +76,8 @@ def _describe(name: str, facts: dict[str, Any]) -> None:
         say(f"  {place}\n      {what}")
     if official := facts["official"]:
         say(f"folds: {official['fold_rule']}; counts from {official['source']}")
-        cells = [("all", "", str(sum(official["num_clips"].values())), *map(str, official["num_clips"].values()))]
+        class_counts = [str(official["num_clips"].get(class_name, "-")) for class_name in official["class_names"]]
+        cells = [("all", "", str(official["num_all"] or "-"), *class_counts)]
         for fold, size in official["num_train"].items():
             for split, total in (("train", size), ("test", official["num_test_all"][fold])):
                 by_class = official["num_train_by_class" if split == "train" else "num_test"].get(fold)
@@ -88,6 +87,8 @@ def _describe(name: str, facts: dict[str, Any]) -> None:
         clip_lengths = official["short_clips"].items()
         short_clips = [f"{clip} ({frames})" if frames else clip for clip, frames in clip_lengths]
         say(f"clips of fewer than 16 frames: {', '.join(short_clips)}") if short_clips else None
+        for fact in official["unconfirmed"]:
+            say(f"not confirmed: {fact}")
         for list_name, absent in official["absent_elsewhere"].items():
             say(f"not in {list_name}: {' '.join(absent)}")
     synth = f"dfer synth {name}; " if facts["synth"] else ""

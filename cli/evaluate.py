@@ -12,7 +12,7 @@ import typer
 from dfer_data.errors import UsageError
 from dfer_data.shards.identity import OFFICIAL_SET
 from lstpnet.checkpoints.model_settings import ModelSettings, RuntimeSettings
-from lstpnet.recipe import FoldSettings
+from lstpnet.dataset_identity import FoldSettings
 
 from ._support import console
 from ._support.options import JsonFlag, refuse_targets, require_torch

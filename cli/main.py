@@ -25,6 +25,7 @@ from .evaluate import evaluate, features
 from .export import export
 from .folds import folds
 from .inspect import inspect
+from .lock import lock_app
 from .look import look
 from .model import model_app
 from .predict import predict
@@ -63,6 +64,7 @@ for _command in (
 ):
     app.command(cls=HelpCommand)(_command)
 app.add_typer(detectors_app, name="detectors")
+app.add_typer(lock_app, name="lock")
 app.add_typer(model_app, name="model")
 app.add_typer(recipes_app, name="recipes")
 app.add_typer(weights_app, name="weights")

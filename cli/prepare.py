@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dfer_data.config import FAST_DETECT_EVERY, PREPARE_SETTINGS, Revision
+from dfer_data.config import (
+    FAST_DETECT_EVERY,
+    PREPARE_SETTINGS,
+    Cluster,
+    Limits,
+    Revision,
+    RunSettings,
+    TaskShare,
+)
 from dfer_data.errors import UsageError
 from dfer_data.settings import settings_of
 
@@ -20,6 +28,7 @@ if TYPE_CHECKING:
     from dfer_data.preparation.run import PreparationPlanned
 
 _RETRY = "Resume, retry, update"
+_NOT_OF_LOCKS = (RunSettings, Limits, Cluster, TaskShare)
 _OF_DETECTOR = ("backbone", "weights", "score_threshold")
 
 
@@ -39,7 +48,12 @@ def prepare(
     as_json: JsonFlag = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --force.", rich_help_panel=_RETRY)] = False,
     strict: Annotated[
-        bool, typer.Option("--strict", help="Exit with 1 instead of 3 if clips failed.", rich_help_panel=_RETRY)
+        bool,
+        typer.Option(
+            "--strict",
+            help="Exit with 1 instead of 3 if clips failed; with --from, also if any is not identical.",
+            rich_help_panel=_RETRY,
+        ),
     ] = False,
     *,
     given: dict[str, Any],
@@ -70,7 +84,8 @@ def prepare(
             on_wait=progress.watch,
         )
     conclude(summary, as_json=as_json)
-    if summary.num_failed:
+    is_other = summary.rebuilt is not None and not summary.rebuilt["equal"]["clips"]
+    if summary.num_failed or (strict and is_other):
         raise typer.Exit(ExitCode.FAILED if strict else ExitCode.PARTIAL)
 
 
@@ -80,6 +95,9 @@ def _all_settings(dataset: str, given: dict[str, Any], overrides: list[str] | No
 
     settings = with_assignments(given, overrides, PREPARE_SETTINGS)
     from_file = settings_to_use("prepare", settings)
+    if "from_lock" in settings or "like" in settings:  # the lock's settings come before those of the file
+        kept = {name for kind in _NOT_OF_LOCKS for name in settings_of(kind)} | {"source"}
+        from_file = {name: value for name, value in from_file.items() if name in kept}
     if fast:
         if settings.get("detect_every", FAST_DETECT_EVERY) != FAST_DETECT_EVERY:
             raise UsageError(f"--fast means --detect-every {FAST_DETECT_EVERY}; use only one of the two")

@@ -25,8 +25,9 @@ def list_recipes(as_json: JsonFlag = False) -> None:
     if as_json:
         console.print_json({"recipes": titles})
         return
+    width = max(map(len, titles))
     for name, title in titles.items():
-        console.say(f"{name:8}  {title}")
+        console.say(f"{name:{width}}  {title}")
 
 
 @recipes_app.command("show", cls=HelpCommand)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from dfer_data.errors import UsageError
-from lstpnet.recipe import FoldSettings
+from lstpnet.dataset_identity import FoldSettings
 from lstpnet.reporting.group_settings import GroupSettings
 
 from ._support import console, report_view

@@ -13,7 +13,8 @@ import typer
 
 from dfer_data.errors import UsageError
 from dfer_data.settings import settings_of
-from lstpnet.recipe import Recipe, TrainingSettings
+from lstpnet.recipe import Recipe
+from lstpnet.training.training_settings import TrainingSettings
 
 from ._support import console
 from ._support.options import JsonFlag, require_tensorboard, require_torch

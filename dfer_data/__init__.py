@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dfer_data.loading.prepared import open_dataset as open_dataset
     from dfer_data.loading.prepared import read_audio as read_audio
     from dfer_data.loading.prepared import read_clip as read_clip
+    from dfer_data.locking.make_lock import lock as lock
     from dfer_data.preparation.run import prepare as prepare
 
 _LAZY = {
@@ -36,6 +37,7 @@ _LAZY = {
     "audit": "dfer_data.auditing.run",
     "collate": "dfer_data.loading.clip_dataset",
     "export": "dfer_data.exchange.run",
+    "lock": "dfer_data.locking.make_lock",
     "open_dataset": "dfer_data.loading.prepared",
     "prepare": "dfer_data.preparation.run",
     "read_audio": "dfer_data.loading.prepared",
@@ -51,6 +53,7 @@ __all__ = [
     "audit",
     "collate",
     "export",
+    "lock",
     "open_dataset",
     "prepare",
     "read_audio",

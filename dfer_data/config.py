@@ -53,6 +53,7 @@ _NOT_STORED: Mapping[str, object] = MappingProxyType(
 EngineName = Literal["processes", "inline", "ray"]
 _DETECTOR, _SUBJECT, _CROPS = "Detector", "Subject", "Face crops"
 _FOLDS, _WORKERS = "Folds, for data without any", "Workers"
+_LOCK = "Locks"
 _REVISION = "Resume, retry, update"
 
 
@@ -341,6 +342,16 @@ class Request(FaceSettings):
     exclude: Path | None = setting(
         None, "File with the ids of videos and clips that must not be prepared, one per line."
     )
+    from_lock: Path | None = setting(
+        None,
+        "Rebuild the dataset of this lock from your copy of the videos, without a detector; its settings apply.",
+        flag="--from",
+        panel=_LOCK,
+        once=True,
+    )
+    like: Path | None = setting(
+        None, "Use the settings of this lock on other data; an option that you give wins.", panel=_LOCK, once=True
+    )
     folding: Folding | None = None
     """How to make folds, for data without its own folds."""
 
@@ -349,8 +360,11 @@ class Request(FaceSettings):
 class Folding:
     """Settings of the folds; the same settings and videos always give the same folds."""
 
-    num_folds: Annotated[int, Interval(ge=2, le=100)] = setting(
-        help="Make this many folds; each clip is in the test part of one.", flag="--folds", panel=_FOLDS
+    num_folds: Annotated[int, Interval(ge=2, le=1000)] = setting(
+        help="Make this many folds; each clip is in the test part of one. loso: leave one subject, or group, out.",
+        flag="--folds",
+        panel=_FOLDS,
+        words={"loso": 0},
     )
     group_by: str = setting(
         "subject", "What a fold keeps together.", panel=_FOLDS, choices=("subject", "folder", "clip")
@@ -367,6 +381,8 @@ class Folding:
     @property
     def rule(self) -> str:
         """Short text that records how the folds were made."""
+        if self.num_folds == 0:
+            return f"one fold per {self.group_by}"
         stratified = ", stratified" if self.stratify else ""
         return f"{self.num_folds} folds by {self.group_by}{stratified}, seed {self.seed}"
 

@@ -46,6 +46,7 @@ def setting(
     once: bool = False,
     in_file: InFile = "any",
     choices: Sequence[str] = (),
+    words: Mapping[str, int] = types.MappingProxyType({}),
     absent: Any = MISSING,
 ) -> Any:
     """Return a dataclass field that declares a setting.
@@ -62,6 +63,7 @@ def setting(
         in_file: values that a dfer.toml may give, which its author may not be the user of: `any`; `inside`: a path in
             the folder of the file, for places that are written to; `never`.
         choices: allowed values, for names that are registered elsewhere; else they are the Literal of the annotation.
+        words: words that stand for whole numbers outside of the bounds.
         absent: value that stored settings without this key mean, if it is not the default; or a function of these
             settings that returns it.
     """
@@ -75,6 +77,7 @@ def setting(
         "once": once,
         "in_file": in_file,
         "choices": tuple(choices),
+        "words": words,
     }
     return dataclasses.field(default=default, metadata=metadata | ({} if absent is MISSING else {"absent": absent}))
 
@@ -91,6 +94,8 @@ class Setting:
     """Whether None is a value."""
     choices: tuple[str, ...]
     """Allowed values; empty: not a choice."""
+    words: Mapping[str, int]
+    """Word -> whole number for which it stands, outside of the bounds."""
     bounds: tuple[Any, ...]
     """Constraints of annotated-types."""
     default: Any
@@ -114,6 +119,8 @@ class Setting:
             base = Annotated[Path, pydantic.Strict(False)]
         for bound in self.bounds:
             base = Annotated[base, bound]
+        if self.words:
+            base = base | Literal[tuple(self.words.values())]
         return base | None if self.is_optional else base
 
     @property
@@ -126,7 +133,8 @@ class Setting:
         for bound in self.bounds:
             if isinstance(bound, MultipleOf):
                 words = f"a multiple of {bound.multiple_of:g}"
-        return words + "".join(_range(bound) for bound in self.bounds if isinstance(bound, Interval))
+        ranges = "".join(_range(bound) for bound in self.bounds if isinstance(bound, Interval))
+        return " or ".join([words + ranges, *self.words])
 
     @property
     def shown_default(self) -> str:
@@ -206,6 +214,8 @@ def check(kind: Any, values: Mapping[str, Any], *, by_flag: bool = False) -> tup
     import pydantic
 
     values = {name: str(value) if _is_number_for_text(kind, name, value) else value for name, value in values.items()}
+    numbers = {name: item.words for name, item in settings_of(kind).items() if item.words}
+    values |= {name: words.get(str(values[name]), values[name]) for name, words in numbers.items() if name in values}
     try:
         checked = _schema(kind)(**values)
     except pydantic.ValidationError as error:

@@ -7,10 +7,11 @@ folds. Runs and datasets of dfer 0.1 know one hash of everything, which stands f
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from dfer_data.errors import UsageError
+from dfer_data.settings import setting
 from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity
 
 if TYPE_CHECKING:
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 _DIGITS = 12
 ClipsKey = tuple[str, str]
 """Hashes of clips and labels: all that a page or a table by groups reads of a dataset."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoldSettings:
+    """Which set of a dataset's folds is read, in every command that reads folds."""
+
+    fold_set: str | None = setting(
+        None, "Set of folds, as `dfer folds --name` called it.", default_words="official, else the dataset's only set"
+    )
 
 
 class DataKey(NamedTuple):

@@ -13,14 +13,18 @@ from collections.abc import Sequence
 
 from dfer_data.errors import DferError
 
+_SHOWN = 5
+"""Faults of a file, or names of clips, that a message lists."""
+
 
 class CheckpointError(DferError):
     """Weights do not match the model; `faults` has every fault, each with its key."""
 
-    def __init__(self, summary: str, faults: Sequence[str] = ()) -> None:
-        """Build the one-line message: `summary`, then all `faults`."""
+    def __init__(self, summary: str, faults: Sequence[str] = (), *, hint: str = "") -> None:
+        """Build the one-line message: `summary`, the first `faults` and how many more there are, then `hint`."""
         self.faults = tuple(faults)
-        super().__init__(f"{summary}: {'; '.join(self.faults)}" if faults else summary)
+        shown = self.faults[:_SHOWN] + ((f"and {len(faults) - _SHOWN} more",) if len(faults) > _SHOWN else ())
+        super().__init__((f"{summary}: {'; '.join(shown)}" if faults else summary) + (hint and f"; {hint}"))
 
 
 class NonFiniteError(DferError):
@@ -29,8 +33,8 @@ class NonFiniteError(DferError):
     def __init__(self, names: Sequence[str], *, what: str = "logits") -> None:
         """Build the message from the clips whose `what` are not finite, at least one."""
         self.names = tuple(names)
-        more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
         super().__init__(
-            f"the model's {what} are not finite for {', '.join(names[:5])}{more}: its weights are damaged, or numbers "
-            "overflow; try precision=f32, or train again with a lower learning_rate"
+            f"the model's {what} are not finite for {', '.join(names[:_SHOWN])}{more}: its weights are damaged, or "
+            "numbers overflow; try precision=f32, or train again with a lower learning_rate"
         )

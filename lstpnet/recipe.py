@@ -6,25 +6,24 @@ import dataclasses
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 from annotated_types import Interval
 
-from dfer_data.loading.cache_places import CachePlace
 from dfer_data.loading.holdout_kinds import Validation
 from dfer_data.settings import setting, validate, with_absent
 from dfer_data.storage.files import canonical_json
 from dfer_data.video.resize_rules import JpegScale, ResizeRule
-from lstpnet.models.catalogue import DEFAULT_MODEL, input_faults, is_custom, model_fault
-from lstpnet.models.network_config import NetworkConfig, OtherNetworkConfig, setting_faults_of
+from lstpnet.models.catalogue import DEFAULT_MODEL, is_custom
+from lstpnet.models.network_config import DIRICHLET, AnyNetworkConfig, model_faults
 from lstpnet.protocol import PRESETS
 
 InputNorm = Literal["none", "per-frame", "imagenet", "kinetics", "clip"]
 TrainingPrecision = Literal["auto", "bf16", "f16", "tf32", "f32"]
 ClassWeights = Literal["none", "inverse", "effective"]
 Select = Literal["last", "val-best", "test-best"]
-Targets = Literal["label", "votes"]
+Targets = Literal["label", "votes", "labels"]
+VotesLoss = Literal["cross-entropy", "dirichlet-multinomial"]
 ClassSampling = Literal["natural", "sqrt", "balanced"]
 SelectBy = Literal["war", "uar", "war+uar"]
 SamplerName = Literal[
@@ -40,16 +39,17 @@ LATER = frozenset(
         *("clustered_form", "center", "test_size_px", "test_crops", "weight_decay_on"),
         *("warmup_learning_rate", "min_learning_rate"),
         *("randaugment_ops", "randaugment_magnitude", "randaugment_deviation", "depth", "drop_path", "head_scale"),
+        *("neutral_class", "auxiliary", "votes_loss"),
     )
 )
 """Settings that the hash leaves out if they have the value that recipes without them mean, which keep their hash."""
 _FRAMES_PER_SEGMENT = {"segments-8x2": 2}
 _TRAINING, _INPUT = "Training", "Clips and protocol"
-_SELECTION, _AUGMENTATION, _MODEL, _RUN = "Holdout and choice of the epoch", "Augmentation", "Model", "Run"
+_SELECTION, _AUGMENTATION, _MODEL = "Holdout and choice of the epoch", "Augmentation", "Model"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe(OtherNetworkConfig, NetworkConfig):
+class Recipe(AnyNetworkConfig):
     """Settings of a run. Two runs with the same recipe, data, fold and seed are the same experiment."""
 
     name: str
@@ -176,9 +176,23 @@ class Recipe(OtherNetworkConfig, NetworkConfig):
     center: Annotated[float, Interval(ge=0)] = setting(
         0.0, "Weight of the center loss (ECCV 2016); EC-STFL's paper uses 1e-4.", panel=_TRAINING, is_rare=True
     )
+    auxiliary: Annotated[float, Interval(ge=0)] = setting(
+        0.0,
+        "Weight of the cross-entropy of a network's auxiliary classifier, which GCA has; its authors use 0.05.",
+        panel=_TRAINING,
+        is_rare=True,
+    )
     targets: Targets = setting(
         "label",
-        "Target of a training clip: its label, or its annotators' votes as shares of the classes.",
+        "Target of a training clip: its label; its annotators' votes as shares of the classes; or each of its labels, "
+        "by binary cross-entropy.",
+        panel=_TRAINING,
+        is_rare=True,
+    )
+    votes_loss: VotesLoss = setting(
+        "cross-entropy",
+        "Loss with targets = votes: cross-entropy with their shares, or the Dirichlet-multinomial likelihood of their "
+        "numbers, with softplus(z) + 1 as its parameters.",
         panel=_TRAINING,
         is_rare=True,
     )
@@ -333,7 +347,7 @@ class Recipe(OtherNetworkConfig, NetworkConfig):
     def rules(self) -> Iterator[str]:
         """Yield the faults between settings."""
         yield from self.network_rules()
-        yield from self.model_rules()
+        yield from model_faults(dataclasses.asdict(self))
         if self.num_frames % _FRAMES_PER_SEGMENT.get(self.sampler, 1):
             yield f"num_frames = {self.num_frames}: sampler {self.sampler} takes an even number"
         if self.test_size_px and self.test_size_px < self.size_px:
@@ -352,24 +366,31 @@ class Recipe(OtherNetworkConfig, NetworkConfig):
         for key in ("intensity", "clustered", "center"):
             if getattr(self, key) > 0 and (self.mixup > 0 or self.cutmix > 0):
                 yield f"{key} needs one label per clip, and mixup and cutmix mix labels"
-            if getattr(self, key) > 0 and self.targets == "votes":
-                yield f"{key} needs one label per clip, and targets = 'votes' has several"
+            if getattr(self, key) > 0 and self.targets != "label":
+                yield f"{key} needs one label per clip, and targets = {self.targets!r} has several"
+        for key, value in (("label_smoothing", 0), ("focal_gamma", 0), ("class_weights", "none"), ("auxiliary", 0)):
+            if self.targets == "labels" and getattr(self, key) != value:
+                yield f"{key} weighs shares of classes, and targets = 'labels' has none"
+        if self.votes_loss == DIRICHLET:
+            yield from self.dirichlet_rules()
         if self.model != DEFAULT_MODEL and self.recompute:
             yield "recompute works only with LSTPNet"
         if self.val == "none" and (self.refit or self.select == "val-best"):
             cause = "refit = true" if self.refit else "select = 'val-best'"
             yield f"{cause} needs held-out clips: val = 'blocks', 'groups' or 'random' (--val blocks)"
 
-    def model_rules(self) -> Iterator[str]:
-        """Yield the faults between the network and its clips and settings."""
+    def dirichlet_rules(self) -> Iterator[str]:
+        """Yield what does not go with the Dirichlet-multinomial loss."""
+        subject = f"votes_loss = {DIRICHLET!r}"
+        if self.targets != "votes":
+            yield f"{subject} needs targets = 'votes'"
         if is_custom(self.model):
-            if ":" not in self.model:
-                yield model_fault(self.model)
-            return
-        yield from input_faults(self.model, num_frames=self.num_frames, sizes_px=(self.size_px,))
-        if self.frame_epochs and list(input_faults(self.model, num_frames=1, sizes_px=())):
-            yield f"frame_epochs = {self.frame_epochs}: model {self.model} takes no single frames"
-        yield from setting_faults_of(self.model, dataclasses.asdict(self))
+            yield f"{subject} works only with networks of `dfer model list`"
+        others = ("label_smoothing", "focal_gamma", "mixup", "cutmix", "auxiliary")
+        names = [key for key in others if getattr(self, key) > 0]
+        names += ["class_weights"] if self.class_weights != "none" else []
+        if names:
+            yield f"{subject} does not go with {', '.join(names)}"
 
     def __post_init__(self) -> None:
         """Check all settings; raise one UsageError with every fault."""
@@ -403,44 +424,3 @@ class Recipe(OtherNetworkConfig, NetworkConfig):
         absent = with_absent(Recipe, hashed)
         hashed |= {key: settings[key] for key in LATER if settings[key] != absent[key]}
         return hashlib.sha256(canonical_json(hashed)).hexdigest()
-
-
-@dataclass(frozen=True, kw_only=True)
-class FoldSettings:
-    """Which set of a dataset's folds is read, in every command that reads folds."""
-
-    fold_set: str | None = setting(
-        None, "Set of folds, as `dfer folds --name` called it.", default_words="official, else the dataset's only set"
-    )
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainingSettings(FoldSettings):
-    """Data, places and device of trainings; none of them is part of the experiment, except `init`."""
-
-    data: str | None = setting(
-        None, "Prepared dataset, a folder or URL.", default_words="the only one with folds under prepared/"
-    )
-    recipe: str | None = setting(None, "Shipped recipe, or a .toml.", default_words="the dataset's own")
-    out: Path | None = setting(None, "Folder of the runs.", default_words="runs", in_file="inside")
-    init: Path | None = setting(
-        None, "Start weights: a run's .safetensors, the authors' checkpoint, or for LSTPNet a ResNet-18.", once=True
-    )
-    device: str | None = setting(None, "cuda, mps or cpu.", panel=_RUN, default_words="the best available")
-    save_minutes: Annotated[float, Interval(ge=0)] = setting(
-        10.0, "Minutes between saves inside an epoch; each epoch ends with a save.", panel=_RUN
-    )
-    threads: Annotated[int, Interval(ge=0)] = setting(
-        0, "Threads that compute on a CPU; 0: one per core. Equal numbers need equal threads.", panel=_RUN
-    )
-    cache: CachePlace = setting(
-        "auto",
-        "Where decoded training clips stay between epochs: host or device memory, if they fit; auto: host up to 1 GiB.",
-        panel=_RUN,
-    )
-    tensorboard: bool = setting(False, "Also write each epoch's figures to RUN/tensorboard.", panel=_RUN)
-    trust_model: bool = setting(False, "Run the custom model of a recipe that dfer.toml names.", panel=_RUN, once=True)
-
-    def __post_init__(self) -> None:
-        """Check all settings; raise one UsageError with every fault."""
-        validate(self, by_flag=True)

@@ -9,9 +9,11 @@ from dfer_data.exchange.settings import ExportSettings
 from dfer_data.inspection.look_settings import LookSettings
 from dfer_data.settings import Setting, settings_of
 from lstpnet.checkpoints.model_settings import ModelSettings, RuntimeSettings
+from lstpnet.dataset_identity import FoldSettings
 from lstpnet.prediction.video_settings import VideoSettings
-from lstpnet.recipe import FoldSettings, Recipe, TrainingSettings
+from lstpnet.recipe import Recipe
 from lstpnet.reporting.group_settings import GroupSettings
+from lstpnet.training.training_settings import TrainingSettings
 from tests.workspace import ROOT
 
 PATH = ROOT / "docs/reference/settings.md"

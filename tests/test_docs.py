@@ -150,6 +150,10 @@ def _faults(line: str) -> str:
     if ">" in words:
         words = words[: words.index(">")]
     words = [word for word in words if word not in ("--debug", "&")]
+    groups = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    group = groups.get(words[0]) if words else None
+    if group is not None and (default := getattr(group, "default_command", "")) and words[1] not in group.commands:
+        words.insert(1, default)
     name = next((" ".join(words[:count]) for count in (2, 1) if " ".join(words[:count]) in commands()), None)
     if name is None:
         return "" if words in (["--install-completion"], ["--help"]) else f"{line}: no such command"

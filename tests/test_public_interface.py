@@ -16,8 +16,8 @@ from dfer_data.errors import UsageError
 from tests.workspace import ROOT, run_dfer
 
 PUBLIC = {
-    "dfer_data": "ClipLoader ConcatClips FaceClipDataset FrameDraw PreparedDataset audit collate export open_dataset "
-    "prepare read_audio read_clip verify",
+    "dfer_data": "ClipLoader ConcatClips FaceClipDataset FrameDraw PreparedDataset audit collate export lock "
+    "open_dataset prepare read_audio read_clip verify",
     "lstpnet": "LSTPNet build_model load_model load_reference open_run report train",
 }
 

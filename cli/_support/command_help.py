@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, ClassVar
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -62,6 +62,15 @@ class HelpCommand(TyperCommand):
 class HelpGroup(TyperGroup):
     """A group of commands that names the nearest command, in any group, for one that does not exist."""
 
+    default_command: ClassVar[str] = ""
+    """The command that is meant where the first word is none; empty: there is no default."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Add the name of the default command, if there is one, unless the first word is a command."""
+        if self.default_command and args and args[0] not in (*self.commands, "--help"):
+            args = [self.default_command, *args]
+        return list(super().parse_args(ctx, args))
+
     def get_help(self, ctx: Any) -> str:
         """Return the whole help, as HelpCommand does."""
         return str(super().get_help(ctx)).replace(_NO_BREAK, "-")
@@ -79,9 +88,9 @@ class HelpGroup(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-def command_group(words: str) -> typer.Typer:
+def command_group(words: str, *, cls: type[HelpGroup] = HelpGroup) -> typer.Typer:
     """Return an empty group of commands with its one line of help."""
-    return typer.Typer(cls=HelpGroup, no_args_is_help=True, rich_markup_mode=None, help=words)
+    return typer.Typer(cls=cls, no_args_is_help=True, rich_markup_mode=None, help=words)
 
 
 def _plain_record(names: str, text: str) -> tuple[str, str]:

@@ -19,10 +19,12 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from dfer_data.preparation.crew import WorkerLost
+    from dfer_data.preparation.locked_request import SourcesCompared
     from dfer_data.preparation.run import PreparationEvent, PreparationPlanned
     from dfer_data.preparation.steps import VideoDone, VideosUnderWay
     from dfer_data.storage.url_lock import Holder
 
+_MOST_NAMED = 10
 _WIDE_COLUMNS = 80  # narrower terminals show the count and the rates, no bar
 
 
@@ -55,12 +57,15 @@ class PrepareProgress:
     def update(self, event: PreparationPlanned | PreparationEvent) -> None:
         """Show an event."""
         from dfer_data.preparation.crew import WorkerLost
+        from dfer_data.preparation.locked_request import SourcesCompared
         from dfer_data.preparation.progress import PreparationProgress
         from dfer_data.preparation.run import PreparationPlanned, PreparationStarted
         from dfer_data.preparation.steps import VideoDone, VideosUnderWay
 
         if isinstance(event, PreparationPlanned):
             introduce(event, as_json=self._as_json)
+        elif isinstance(event, SourcesCompared):
+            self._name_differing(event)
         elif isinstance(event, PreparationStarted):
             self._start_bar(event.num_videos)
         elif isinstance(event, VideoDone):
@@ -100,6 +105,19 @@ class PrepareProgress:
         if num_done >= num_videos:
             self._comparing.close()
             self._comparison = None
+
+    def _name_differing(self, event: SourcesCompared) -> None:
+        """Print which sources are not those of the lock."""
+        if not event.differing:
+            return
+        names = ", ".join(map(visible, event.differing[:_MOST_NAMED]))
+        more = (
+            f" and {len(event.differing) - _MOST_NAMED} more (prepare.log)"
+            if len(event.differing) > _MOST_NAMED
+            else ""
+        )
+        number = f"{len(event.differing)} of {event.num_videos} videos are other files than the lock's"
+        console.say(f"note: {number}: {names}{more}", as_json=True)
 
     def _start_bar(self, num_videos: int) -> None:
         if sys.stderr.isatty():

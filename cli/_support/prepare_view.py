@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,10 @@ def introduce(planned: PreparationPlanned, *, as_json: bool) -> None:
         f"; {config.precision} on {config.device}" if (config.precision, config.device) != ("f32", "cpu") else ""
     )
     crops = "detector none: the dataset's own crops, bytes unchanged"
-    console.say(f"detector {config.detector} {settings}" if config.backbone else crops, as_json=as_json)
+    line = f"detector {config.detector} {settings}" if config.backbone else crops
+    if resolved.lock is not None:
+        line = f"no detector: boxes and landmarks of the lock {resolved.lock.path} (sha256 {resolved.lock.sha256[:12]})"
+    console.say(line, as_json=as_json)
     num_bytes = sum(video.num_bytes for video in listing.videos)
     console.say(
         f"{config.dataset}: {len(listing.videos)} {'videos' if listing.layout == 'videos' else 'clips of crops'} "
@@ -114,6 +118,7 @@ def conclude(summary: Summary, *, as_json: bool) -> None:
             {"out": folder, "shards_made": summary.num_shards_made, "notes": summary.notes, **_brief(summary)}
             | ({"forecast": asdict(summary.forecast)} if summary.forecast else {})
             | ({"change": asdict(summary.change)} if summary.change else {})
+            | ({"rebuilt": dict(summary.rebuilt)} if summary.rebuilt is not None else {})
         )
     num_ok, num_partial = summary.num_clips.get("ok", 0), summary.num_clips.get("partial", 0)
     totals = {"ok": num_ok, "partial": num_partial, "failed": summary.num_failed}
@@ -132,6 +137,8 @@ def conclude(summary: Summary, *, as_json: bool) -> None:
         reasons = ", ".join(f"{number} {reason}" for reason, number in left_out.items())
         where = "" if share else f", see {folder}/left_out.csv"
         console.say(f"  tracks left out: {reasons}{where}", as_json=as_json)
+    if summary.rebuilt is not None:
+        _show_rebuilt(summary.rebuilt, as_json=as_json)
     for note in summary.notes:
         console.say(f"note: {note}", as_json=as_json)
     if summary.forecast is not None:
@@ -145,6 +152,29 @@ def conclude(summary: Summary, *, as_json: bool) -> None:
         )
     else:
         console.say(f"contact sheets: {folder}/preview   check: dfer verify --deep {folder}", as_json=as_json)
+
+
+def _show_rebuilt(rebuilt: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print how equal a rebuilt dataset is to the one that was locked."""
+    frames, sources, equal = rebuilt["frames"], rebuilt["sources"], rebuilt["equal"]
+    words = {
+        "identical": frames["identical"],
+        "the same picture in other bytes": frames["same"],
+        "missing, their clips failed": frames["missing"],
+        "with another time or flag": frames["moved"],
+    }
+    counts = ", ".join(f"{number:,} {name}" for name, number in words.items() if number)
+    console.say(f"  rebuilt frames: {counts or 'none'}", as_json=as_json)
+    if sources["different"]:
+        console.say(f"  sources that are other files: {sources['different']:,}", as_json=as_json)
+    if equal["dataset"]:
+        console.say(
+            f"  dataset.json is the original's, byte for byte (sha256 {rebuilt['dataset_sha256']})", as_json=as_json
+        )
+        return
+    names = [name for name in ("clips", "labels", "folds") if not equal[name]]
+    what = f"other {', '.join(names)}" if names else "equal clips, labels and folds, but other paths or layout"
+    console.say(f"  dataset.json is not the original's: {what}", as_json=as_json)
 
 
 def _brief(summary: Summary) -> dict[str, Any]:

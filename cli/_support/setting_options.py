@@ -78,10 +78,19 @@ def _option(item: Setting, *, shows_default: bool) -> Any:
         help=item.help + listed + default,
         hidden=item.is_rare,
         metavar="NAME" if is_long else f"[{choices}]" if choices else None,
+        parser=functools.partial(_number_or_word, item) if item.words else None,
         rich_help_panel=item.panel or None,
         autocompletion=(lambda: list(item.choices)) if item.choices else None,
     )
     return Annotated[item.kind | None, option]
+
+
+def _number_or_word(item: Setting, text: str) -> int:
+    """Return the whole number that was given, or that a word stands for."""
+    try:
+        return item.words[text] if text in item.words else int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not {item.expected}") from None
 
 
 def with_assignments(given: Mapping[str, Any], lines: Sequence[str] | None, kinds: Sequence[type]) -> dict[str, Any]:

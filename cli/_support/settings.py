@@ -13,7 +13,7 @@ from dfer_data.config import PREPARE_SETTINGS
 from dfer_data.errors import UsageError, did_you_mean
 from dfer_data.settings import InFile, check, settings_of
 from dfer_data.storage.files import read_regular_text
-from lstpnet.recipe import TrainingSettings
+from lstpnet.training.training_settings import TrainingSettings
 
 FILE_NAME = "dfer.toml"
 _TABLES: dict[str, tuple[type, ...]] = {"prepare": PREPARE_SETTINGS, "train": (TrainingSettings,)}

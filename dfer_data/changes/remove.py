@@ -13,6 +13,7 @@ import pandas as pd
 from dfer_data.changes.opened import OnShard, carry_out, clips_of, opened_for_change
 from dfer_data.errors import UsageError
 from dfer_data.preparation.donors import RowChange, give_up_shards
+from dfer_data.preparation.fold_sets import fold_files
 from dfer_data.preparation.manifest import read_history
 from dfer_data.preparation.plan import Plan
 from dfer_data.shards.audit_folder import AUDIT, is_of_audit
@@ -158,9 +159,8 @@ def _commit(plan: Plan, out: Target, chosen: set[str], gone: Iterable[str], *, r
     """Write the plan without the clips, and give up every shard and file that names or shows one."""
     changes = Changeset(out)
     give_up_shards(out, changes, RowChange({}, {}, frozenset(gone), frozenset(chosen)))
-    for name, folding in plan.amendments.fold_sets.items():
-        for fold in range(1, folding.num_folds + 1):
-            file = fold_name(str(fold), fold_set=name)
+    for name in plan.amendments.fold_sets:
+        for file in fold_files(name, out):
             splits = fold_splits(out.read(file))
             changes.put(file, fold_bytes((id_, split) for id_, split in splits.items() if id_ not in chosen))
     summaries = filter(is_summary, out.listing())  # the message of a failed run may name a video

@@ -27,6 +27,8 @@ class DetectorSpec:
     """Default minimum score, in the detector's own unit."""
     versions: tuple[str, ...]
     """Distributions whose version changes the detections of the default backbone on a CPU in float32."""
+    scheme: LandmarkScheme
+    """Meaning of its five landmarks."""
     is_network: bool = False
     """Whether it can compute in bf16, and on a GPU."""
 
@@ -72,10 +74,11 @@ DETECTORS: Mapping[str, DetectorSpec] = MappingProxyType(
             "retinaface-mobilenet0.25",
             0.7,
             ("onnxruntime",),
+            "eyes-nose-mouth",
             is_network=True,
         ),
-        "dlib": DetectorSpec("dlib", ("hog-5pt",), "dlib-5-landmarks", 0.0, ("dlib-bin",)),
-        "none": DetectorSpec("none", ("",), "", 0.0, ()),
+        "dlib": DetectorSpec("dlib", ("hog-5pt",), "dlib-5-landmarks", 0.0, ("dlib-bin",), "eye-corners-nose-base"),
+        "none": DetectorSpec("none", ("",), "", 0.0, (), "none"),
     }
 )
 """`none`: a dataset's own crops, stored as they are."""

@@ -28,7 +28,7 @@ def common_tables(
         statement = {"synthetic": True, "recipe": str(dataset.document.get("recipe", ""))}
         yield "SYNTHETIC.json", [canonical_json(statement)]
     if sha256:
-        yield "DATASET.md", [dataset_card(dataset.document).encode()]
+        yield "DATASET.md", [dataset_card(dataset.document, rebuilt=dataset.rebuilt).encode()]
 
 
 def clips_csv(exporter: ExportFormat) -> Iterator[bytes]:

@@ -72,14 +72,18 @@ def similarity(source: Floats, target: Floats) -> AffineMatrix:
     return np.concatenate([linear, (target_mean - linear @ source_mean)[:, None]], axis=1)
 
 
-def track_similarities(source: Floats, target: Floats) -> AffineMatrices:
-    """Return the transforms (N, 2, 3) of one scale that map the rows of a track, source (N, P, 2), onto target (P, 2).
+def track_scale(source: Floats, target: Floats) -> float:
+    """Return the median of the least-squares scales that map each row of a track, source (N, P, 2), onto target."""
+    return float(np.median(scales(np.stack([similarity(points, target) for points in source]))))
 
-    The scale is the median of the rows' own least-squares scales. Rotation and shift of each row are the least-squares
-    ones for that scale, so they depend on no other row.
+
+def track_similarities(source: Floats, target: Floats, *, scale: float) -> AffineMatrices:
+    """Return the transforms (N, 2, 3) of one `scale` that map rows of a track, source (N, P, 2), onto target (P, 2).
+
+    Rotation and shift of each row are the least-squares ones for that scale, so they depend on no other row.
     """
     own = np.stack([similarity(points, target) for points in source])
-    scale, angles = float(np.median(scales(own))), np.arctan2(own[:, 1, 0], own[:, 0, 0])
+    angles = np.arctan2(own[:, 1, 0], own[:, 0, 0])
     a, b = scale * np.cos(angles), scale * np.sin(angles)
     linear = np.stack([np.stack([a, -b], axis=1), np.stack([b, a], axis=1)], axis=1)
     means = source.mean(axis=1, dtype=np.float64)

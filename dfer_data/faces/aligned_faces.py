@@ -26,6 +26,7 @@ from dfer_data.faces.align import (
     similarity,
     smooth,
     square,
+    track_scale,
     track_similarities,
     warp,
 )
@@ -63,17 +64,23 @@ class FaceMaker:
         points = np.concatenate([landmarks, box_corners(boxes)], axis=1)
         return smooth(points, window_frames=self._config.smoothing_window_frames, order=self._config.smoothing_order)
 
-    def matrices(self, points: Floats) -> AffineMatrices:
+    def scale_of(self, track: Track) -> float | None:
+        """Return the one scale of a track; None where each of its frames has its own."""
+        if self._config.align == "box" or self._config.align_scale != "track":
+            return None
+        return track_scale(self.smoothed(track.boxes, track.landmarks)[:, : len(self._target)], self._target)
+
+    def matrices(self, points: Floats, *, scale: float | None = None) -> AffineMatrices:
         """Return the transforms (N, 2, 3) of rows of a track from their smoothed points (N, 7, 2).
 
-        With `align_scale` track, they must be all rows of the track.
+        `scale`: that of the track, with `align_scale` track; None: `points` are all rows of the track.
         """
         if self._config.align == "box":
             size_px, padding = self._config.size_px, self._config.box_padding
             return np.stack([square(corners, size_px=size_px, padding=padding) for corners in points[:, 5:]])
         landmarks = points[:, : len(self._target)]
         if self._config.align_scale == "track":
-            return track_similarities(landmarks, self._target)
+            return track_similarities(landmarks, self._target, scale=scale or track_scale(landmarks, self._target))
         return np.stack([similarity(row, self._target) for row in landmarks])
 
     def face(

@@ -30,7 +30,7 @@ from dfer_data.faces.track_filter import LeftOutTrack, MeanBrightness, filter_tr
 from dfer_data.faces.tracker import Tracker
 from dfer_data.faces.turned import turn_to_upright
 from dfer_data.sources.base import SourceVideo
-from dfer_data.types import Detection, Frame, FrameFlag, Image, Track
+from dfer_data.types import Detection, Floats, Frame, FrameFlag, Image, LandmarkScheme, Track
 from dfer_data.video.reader import VideoReader, open_video
 from dfer_data.video.shot_cuts import ShotCuts
 
@@ -88,6 +88,10 @@ class Rival:
     """Number of the face's track."""
     portrait: Image
     """(96, 96, 3) uint8 RGB: the face near its highest detector score."""
+    frame_index: int | None
+    """Frame of the portrait; None where it is not known."""
+    landmarks: Floats
+    """(5, 2) float32: its landmarks there, by which the portrait is aligned."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +111,8 @@ class Clip:
     """By how much clockwise the video has to be turned for the face to be upright."""
     times_fall: bool = False
     """Whether the times of the video, up to the end of the clip, have jumped back."""
+    scale: float | None = None
+    """The one scale of its alignment, in aligned pixels per source pixel; None where each frame has its own."""
 
 
 @dataclass(frozen=True)
@@ -135,14 +141,14 @@ class _ClipState:
         self.height, self.width = first.size
         self.tracker = Tracker(iou=config.track_iou, max_gap_frames=config.max_gap_frames)
         self.faces = FacesOnTheWay(maker, self.tracker)
-        self.portraits: dict[int, tuple[float, Image]] = {}
+        self.portraits: dict[int, tuple[float, Rival]] = {}
         self.brightness = MeanBrightness() if config.min_brightness is not None else None
         self.steady_seconds: list[float] = []
         self.num_detector_frames = self.num_damaged = self.num_missing = self.first_missing = 0
         self.is_whole = False  # the video is not cut
         self.times_fall = False
         self.end_reason = self.hdr = ""
-        self._portrait_template = landmark_template(maker.scheme, size_px=THUMBNAIL_PX, scale=config.template_scale)
+        self._portrait_template = portrait_template(maker.scheme, config)
 
     def __len__(self) -> int:
         return len(self.steady_seconds)
@@ -183,14 +189,25 @@ class _ClipState:
             score = track.scores[-1]
             portrait = self.portraits.get(track.number)
             if portrait is None or score > portrait[0] + 0.05:
-                matrix = similarity(track.landmarks[-1], self._portrait_template)
-                self.portraits[track.number] = (score, warp(frame.picture, matrix, size_px=THUMBNAIL_PX))
+                rival = rival_in(frame, track.number, track.landmarks[-1], self._portrait_template)
+                self.portraits[track.number] = (score, rival)
 
     def finish(self) -> list[Track]:
         """End the tracks and return them."""
         self.tracker.close()
         self.faces.make()
         return [track.as_track() for track in self.tracker.tracks]
+
+
+def portrait_template(scheme: LandmarkScheme, config: PrepareConfig) -> Floats:
+    """Return the (5, 2) float32 positions of the landmarks of `scheme` in a portrait."""
+    return landmark_template(scheme, size_px=THUMBNAIL_PX, scale=config.template_scale)
+
+
+def rival_in(frame: Frame, track: int, landmarks: Floats, template: Floats) -> Rival:
+    """Return the face of a track with these landmarks (5, 2) in a frame as a rival."""
+    portrait = warp(frame.picture, similarity(landmarks, template), size_px=THUMBNAIL_PX)
+    return Rival(track, portrait, frame.index, landmarks)
 
 
 def clips_of_video(
@@ -298,10 +315,10 @@ def _clip(
     )
     is_ambiguous = AMBIGUOUS <= subject.ambiguity <= 1
     rivals = subject.runners_up[:_MAX_RIVALS] if is_ambiguous else ()
-    portraits = tuple(Rival(rival.number, state.portraits[rival.number][1]) for rival in rivals)
+    portraits = tuple(state.portraits[rival.number][1] for rival in rivals)
     facts = _facts(clip_id, state, subject, fps=fps, num_tracks=num_tracks, maker=maker)
     turn_degrees = turn_to_upright(track, scheme=maker.scheme)
-    return Clip(facts, faces, portraits, track.drift, state.hdr, turn_degrees, state.times_fall)
+    return Clip(facts, faces, portraits, track.drift, state.hdr, turn_degrees, state.times_fall, maker.scale_of(track))
 
 
 def _clip_states(

@@ -83,11 +83,13 @@ def compare_official(root: Path | str) -> OfficialCheck:
 
 def _numbers(facts: Official, clips: Mapping[str, Any], folds: Mapping[str, Mapping[str, str]]) -> Iterator[Number]:
     labels = Counter(clip["label"] for clip in clips.values())
-    yield Number("clips", sum(facts.num_clips.values()), len(clips))
+    if facts.num_all is not None:
+        yield Number("clips", facts.num_all, len(clips))
     for name, expected in facts.num_clips.items():
         yield Number(f"clips, {name}", expected, labels[name])
-    yield Number("clips of other classes", 0, sum(labels[name] for name in labels if name not in facts.num_clips))
-    yield Number("folds", len(facts.num_train), len(folds))
+    yield Number("clips of other classes", 0, sum(labels[name] for name in labels if name not in facts.class_names))
+    if facts.num_train:
+        yield Number("folds", len(facts.num_train), len(folds))
     for fold in facts.num_train:
         counts = Counter((split, clips[clip]["label"]) for clip, split in folds.get(fold, {}).items() if clip in clips)
         sizes = Counter(folds.get(fold, {}).values())
@@ -199,6 +201,7 @@ def _out_of_order(values: Sequence[int]) -> list[int]:
 def _notes(facts: Official, dataset: PreparedDataset, clips: Mapping[str, Any]) -> Iterator[str]:
     if dataset.document["synthetic"]:
         yield "synthetic: a rendered tree in the shape of the dataset has its own numbers"
+    yield from (f"not confirmed and not compared: {fact}" for fact in facts.unconfirmed)
     for owner, absent_ids in facts.absent_elsewhere.items():
         if present_ids := [clip_id for clip_id in absent_ids if clip_id in clips]:
             yield f"{len(present_ids)} of these clips are not in {owner}: {' '.join(present_ids)}"

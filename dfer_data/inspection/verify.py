@@ -34,6 +34,7 @@ from dfer_data.shards.layout import (
     sidecar_name,
 )
 from dfer_data.shards.reader import ShardReader, open_shard
+from dfer_data.shards.rebuilt_file import REBUILT_NAME, read_rebuilt, rebuilt_words
 from dfer_data.shards.sidecar import checked_sidecar
 from dfer_data.storage import folder_lock as lock
 from dfer_data.storage.base import WORK, Target
@@ -98,6 +99,7 @@ def verify(
     damages += [*small_damages, *_check_contents(contents, document)]
     damages += [Damage(name, "", "is not part of the dataset") for name in _extra_files(sizes, document["files"])]
     damages += [Damage(name, "", fault) for name, fault in audit_faults(target, sizes)]
+    damages += _check_rebuilt(target)
     num_clips = num_decoded = 0
     for number, facts in enumerate(document["shards"]):
         num_clips += facts["num_clips"]
@@ -175,13 +177,29 @@ def _notes(target: Target, document: Mapping[str, Any], sizes: Mapping[str, int]
     splits = dict(zip(document["counts"]["folds"], map(fold_splits, folds), strict=True))
     note = find_duplicates(clips, splits, open_shard=shard_opener(document, target.shard_bytes)).note
     coverage = read_coverage(clips, all_tracks=bool(document["config"].get("all_tracks")))
-    notes = (note, _card_note(target, document), audit_note(target, sizes, document))
+    notes = (note, _rebuilt_note(target, document), _card_note(target, document), audit_note(target, sizes, document))
     return (*filter(None, notes), *coverage.notes)
+
+
+def _check_rebuilt(target: Target) -> list[Damage]:
+    """Return the damage of a rebuilt.json whose bytes were changed."""
+    try:
+        read_rebuilt(target)
+    except CorruptDataError as error:
+        return [Damage(REBUILT_NAME, "", str(error))]
+    return []
+
+
+def _rebuilt_note(target: Target, document: Mapping[str, Any]) -> str:
+    """Return how equal a rebuilt dataset is to the one that was locked; empty for a dataset that was not rebuilt."""
+    rebuilt = read_rebuilt(target)
+    return "" if rebuilt is None else rebuilt_words(rebuilt, document)
 
 
 def _card_note(target: Target, document: Mapping[str, Any]) -> str:
     """Return a note on a card that is not the one made from dataset.json; empty if it is."""
-    if target.size(CARD_NAME) is None or target.read(CARD_NAME) == dataset_card(document).encode("utf-8"):
+    card = dataset_card(document, rebuilt=read_rebuilt(target)).encode("utf-8")
+    if target.size(CARD_NAME) is None or target.read(CARD_NAME) == card:
         return ""
     return (
         f"{CARD_NAME} is not what this dfer writes from {DATASET_NAME}: it was edited, or is of another version; no "
@@ -213,7 +231,7 @@ def _read_small_files(
 
 
 def _extra_files(sizes: Mapping[str, int], files: Mapping[str, Any]) -> list[str]:
-    known_names = {*files, DATASET_NAME, LOG_NAME, CARD_NAME}
+    known_names = {*files, DATASET_NAME, LOG_NAME, CARD_NAME, REBUILT_NAME}
     unhashed = (WORK + "/", lock.PREFIX)
     return [
         name

@@ -20,7 +20,16 @@ from dfer_data.loading.document import read_document
 from dfer_data.shards.clips_table import INDEX_COLUMNS, clips_frame, read_clips
 from dfer_data.shards.fold_file import checked_fold
 from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity, identity_of
-from dfer_data.shards.layout import CLIPS_NAME, COLUMNS, DATASET_NAME, FOLDS, SHARDS, audio_name, fold_name
+from dfer_data.shards.layout import (
+    CLIPS_NAME,
+    COLUMNS,
+    DATASET_NAME,
+    FOLDS,
+    LABELS_COLUMN,
+    SHARDS,
+    audio_name,
+    fold_name,
+)
 from dfer_data.shards.reader import ShardReader, open_shard
 from dfer_data.storage.files import ORIGIN_NAME, is_url, sha256_file
 from dfer_data.storage.shard_bytes import LocalBytes, ShardBytes
@@ -134,6 +143,23 @@ class PreparedDataset:
             counts[number] = 0 if votes is None else votes
         return counts
 
+    @cached_property
+    def has_labels(self) -> bool:
+        """Whether clips have several labels."""
+        return LABELS_COLUMN in pq.read_schema(self.root / CLIPS_NAME).names
+
+    def labels(self, clip_ids: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Return which classes hold, (num_clips, num_classes); of a clip without several labels, its label.
+
+        UsageError for an unknown clip.
+        """
+        columns = [*INDEX_COLUMNS, *([LABELS_COLUMN] if self.has_labels else [])]
+        table = self._table(columns)
+        row_numbers = self._row_numbers(pa.chunked_array([pa.array(clip_ids, pa.large_string())]), table["clip_id"])
+        rows = table.select(["label", *columns[len(INDEX_COLUMNS) :]]).take(row_numbers).to_pylist()
+        named = [set(row.get(LABELS_COLUMN) or [row["label"]]) for row in rows]
+        return np.array([[name in names for name in self.class_names] for names in named], np.bool_)
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """Label names in the dataset's own order."""
@@ -224,6 +250,14 @@ class PreparedDataset:
     def _bytes(self, name: str) -> ShardBytes:
         """Return the bytes of a shard or of its sound, on the disk or behind the URL."""
         return LocalBytes(self.root / name) if self._remote is None else self._remote.shard_bytes(name)
+
+    @cached_property
+    def rebuilt(self) -> dict[str, Any] | None:
+        """rebuilt.json of a dataset that was rebuilt from a lock; None for any other. Raises CorruptDataError."""
+        from dfer_data.shards.rebuilt_file import read_rebuilt
+        from dfer_data.storage.target import target_at  # a dataset opens without both
+
+        return read_rebuilt(target_at(self.root if self._remote is None else self._remote.url))
 
     @property
     def has_audio(self) -> bool:

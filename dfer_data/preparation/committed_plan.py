@@ -9,12 +9,13 @@ from typing import Any
 from dfer_data.config import ALL_CODES, Revision, TaskShare
 from dfer_data.errors import UsageError
 from dfer_data.preparation.donors import RowChange, Sidecar, donor_sidecars, give_up_shards, video_ids
+from dfer_data.preparation.fold_sets import fold_files
 from dfer_data.preparation.manifest import hashes_before, read_history
 from dfer_data.preparation.plan import Plan, check_plan, commit_plan, read_plan, with_subjects
 from dfer_data.preparation.request import ResolvedRequest
 from dfer_data.preparation.source_changes import SourceChange, merged_plan, source_hash
 from dfer_data.shards.fold_file import fold_bytes, fold_splits
-from dfer_data.shards.layout import DATASET_NAME, HISTORY_NAME, PLAN_NAME, fold_name
+from dfer_data.shards.layout import DATASET_NAME, HISTORY_NAME, PLAN_NAME
 from dfer_data.shards.sidecar import failure_codes, finished_sidecars
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.base import Target
@@ -145,10 +146,8 @@ def _updated(
 
 def _rename_in_fold_sets(plan: Plan, clip_ids: Mapping[str, str], out: Target, changes: Changeset) -> None:
     """Give clips their new ids in the files of own sets of folds; `clip_ids`: old id -> new id of those that remain."""
-    for name, folding in plan.amendments.fold_sets.items():
-        for fold in range(1, folding.num_folds + 1):
-            file = fold_name(str(fold), fold_set=name)
-            if out.size(file) is not None:
-                splits = fold_splits(out.read(file))
-                rows = [(clip_ids[clip_id], split) for clip_id, split in splits.items() if clip_id in clip_ids]
-                changes.put(file, fold_bytes(rows))
+    for name in plan.amendments.fold_sets:
+        for file in fold_files(name, out):
+            splits = fold_splits(out.read(file))
+            rows = [(clip_ids[clip_id], split) for clip_id, split in splits.items() if clip_id in clip_ids]
+            changes.put(file, fold_bytes(rows))

@@ -14,7 +14,6 @@ from functools import partial
 from typing import Protocol
 
 from dfer_data.config import Cluster, EngineName, Limits
-from dfer_data.detect.registry import build_detector
 from dfer_data.preparation.crew import OnEvent, out_of_memory
 from dfer_data.preparation.process_pool import run_processes
 from dfer_data.preparation.steps import (
@@ -65,7 +64,7 @@ def started(
 
 def run_inline(shards: Sequence[ShardTask], place: Workplace, *, on_event: OnEvent) -> None:
     """Run the shards one after another in this process; a video that crashes the process ends the run."""
-    detector = build_detector(place.config, weights=place.weights)
+    detector = place.detector()
     for shard in shards:
         for task in shard.tasks:
             try:

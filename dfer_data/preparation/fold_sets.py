@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Any
@@ -28,6 +29,7 @@ _SPECIAL: Mapping[str, Callable[[pd.DataFrame], pd.Series]] = MappingProxyType(
         "clip": lambda clips: clips["source_clip_id"],
     }
 )
+_LISTS = frozenset({"votes", "labels"})
 Folds = dict[str, dict[str, str]]
 """Fold -> clip id -> split."""
 
@@ -54,14 +56,23 @@ def folds_of_set(
         group: [None if labels[clip_id] is pd.NA else labels[clip_id] for clip_id in clip_ids]
         for group, clip_ids in members.items()
     }
-    present = _present(name, folding, members, out)
+    present = _present(name, members, out)
     fold_of = assigned(by_group, names, folding, present=present)
     test_fold = {clip_id: fold_of[group] for group, clip_ids in members.items() for clip_id in clip_ids}
     placed = [clip_id for clip_id in clips["clip_id"] if clip_id in test_fold]
     return {
         str(fold + 1): {clip_id: "test" if test_fold[clip_id] == fold else "train" for clip_id in placed}
-        for fold in range(folding.num_folds)
+        for fold in range(folding.num_folds or 1 + max(fold_of.values(), default=-1))
     }
+
+
+def fold_files(name: str, out: Target) -> Iterator[str]:
+    """Yield the path of each fold's file of an own set, from fold 1."""
+    paths = (fold_name(str(fold), fold_set=name) for fold in count(1))
+    for path in paths:
+        if out.size(path) is None:
+            return
+        yield path
 
 
 def check_fold_set(folding: OwnFolding, clips: pd.DataFrame, *, groups: Mapping[str, str] | None = None) -> None:
@@ -73,10 +84,10 @@ def check_fold_set(folding: OwnFolding, clips: pd.DataFrame, *, groups: Mapping[
             f"{folding.group_by} is unknown for {', '.join(missing[:3])}{more}; give it with `dfer relabel DATA --from "
             "FILE.csv` (clip_id, group), or use --group-by folder or clip"
         )
-    if len(members) < folding.num_folds:
+    if len(members) < max(folding.num_folds, 2):
         raise UsageError(
-            f"--folds {folding.num_folds}: there are {len(members)} groups by {folding.group_by}; give fewer folds, or "
-            "another --group-by"
+            f"--folds {folding.num_folds or 'loso'}: there are {len(members)} groups by {folding.group_by}; give fewer "
+            "folds, or another --group-by"
         )
 
 
@@ -99,10 +110,10 @@ def _members(
         values = clips["clip_id"].map(groups)
     elif folding.group_by in _SPECIAL:
         values = _SPECIAL[folding.group_by](clips)
-    elif folding.group_by in clips.columns and folding.group_by != "votes":
+    elif folding.group_by in clips.columns and folding.group_by not in _LISTS:
         values = clips[folding.group_by]
     else:
-        known = ", ".join([*_SPECIAL, *(column for column in clips.columns if column != "votes")])
+        known = ", ".join([*_SPECIAL, *(column for column in clips.columns if column not in _LISTS)])
         raise UsageError(
             f"--group-by {folding.group_by}: no such column; give a file that has it with --from, or one of: {known}"
         )
@@ -116,13 +127,10 @@ def _members(
     return dict(members), missing
 
 
-def _present(name: str, folding: OwnFolding, members: Mapping[str, list[str]], out: Target) -> dict[str, int]:
+def _present(name: str, members: Mapping[str, list[str]], out: Target) -> dict[str, int]:
     """Return group -> fold of the groups that have one in the files of the set."""
     fold_of_clip: dict[str, int] = {}
-    for fold in range(folding.num_folds):
-        file = fold_name(str(fold + 1), fold_set=name)
-        if out.size(file) is None:
-            return {}
+    for fold, file in enumerate(fold_files(name, out)):
         splits = fold_splits(out.read(file))
         fold_of_clip |= {clip_id: fold for clip_id, split in splits.items() if split == "test"}
     return {

@@ -31,6 +31,7 @@ from dfer_data.shards.layout import (
     FOLDS,
     FORMAT_VERSION,
     HISTORY_NAME,
+    LABELS_COLUMN,
     LEDGER_NAME,
     LEFT_OUT_NAME,
     PLAN_NAME,
@@ -42,6 +43,7 @@ from dfer_data.shards.layout import (
     sidecar_name,
 )
 from dfer_data.shards.reader import ShardReader
+from dfer_data.shards.rebuilt_file import read_rebuilt
 from dfer_data.shards.sidecar import count_left_out, finished_sidecars
 from dfer_data.storage.base import Target
 from dfer_data.storage.changeset import Changeset
@@ -82,13 +84,13 @@ def write_manifest(
     stale = [name for name in _fold_files(out) if name not in contents]
     present = out.size(DATASET_NAME)
     if changes is not None:
-        _replace(contents, document, stale, changes)
+        _replace(contents, document, stale, changes, read_rebuilt(out))
     elif present is not None and out.read(DATASET_NAME) == canonical_json(document):
         _write_again(contents, document, out)
     elif present is None and not own_sets and not stale:
         _write_first(contents, document, out)
     else:
-        _replace(contents, document, stale, Changeset(out))
+        _replace(contents, document, stale, Changeset(out), read_rebuilt(out))
     return document
 
 
@@ -130,9 +132,15 @@ def _write_again(contents: Mapping[str, bytes], document: dict[str, Any], out: T
     write_card(document, out)
 
 
-def _replace(contents: Mapping[str, bytes], document: dict[str, Any], stale: list[str], changes: Changeset) -> None:
+def _replace(
+    contents: Mapping[str, bytes],
+    document: dict[str, Any],
+    stale: list[str],
+    changes: Changeset,
+    rebuilt: Mapping[str, Any] | None,
+) -> None:
     changes.remove(*stale)
-    card = dataset_card(document).encode("utf-8")
+    card = dataset_card(document, rebuilt=rebuilt).encode("utf-8")
     for name, content in {**contents, CARD_NAME: card, DATASET_NAME: canonical_json(document)}.items():
         changes.put(name, content)
     changes.commit()
@@ -229,10 +237,14 @@ def _clip_rows(sidecars: list[dict[str, Any]], plan: Plan) -> pd.DataFrame:
     videos = {video.clip_id: video for video in plan.listing.videos}
     for row in rows:
         video = videos[row["source_clip_id"]]
-        row["label"], row["group"], row["votes"] = video.label, video.group, video.votes
-        row |= plan.amendments.labels.get(row["clip_id"], {})
+        row["label"], row["group"], row["votes"], row["labels"] = video.label, video.group, video.votes, video.labels
+        row |= (amended := plan.amendments.labels.get(row["clip_id"], {}))
+        if video.labels and "label" in amended:
+            kept = (amended["label"] if name == video.label else name for name in video.labels)
+            row["labels"] = tuple(dict.fromkeys(kept))
     rows.sort(key=lambda row: str(row["clip_id"]))
     columns = dict(COLUMNS) | ({AUDIO_COLUMN: "string"} if plan.config.audio else {})
+    columns |= {LABELS_COLUMN: "object"} if any(video.labels for video in plan.listing.videos) else {}
     return pd.DataFrame({name: pd.array([row[name] for row in rows], dtype=kind) for name, kind in columns.items()})
 
 
@@ -255,9 +267,8 @@ def _identity(
         for row, sha256 in zip(sidecar["clips"], _clip_hashes(out, number, sidecar), strict=True)
     ]
     hashes += [(row["clip_id"], row["code"]) for sidecar in sidecars for row in sidecar["failures"]]
-    columns = [
-        [None if value is pd.NA else value for value in clips[name]] for name in ("clip_id", "label", "group", "votes")
-    ]
+    names = ("clip_id", "label", "group", "votes", *([LABELS_COLUMN] if LABELS_COLUMN in clips.columns else []))
+    columns = [[None if value is pd.NA else value for value in clips[name]] for name in names]
     labels = list(zip(*columns, strict=True))
     own_sets = {
         name: {

@@ -31,6 +31,7 @@ from dfer_data.shards.layout import (
     SHARDS,
     is_summary,
 )
+from dfer_data.shards.rebuilt_file import REBUILT_NAME
 from dfer_data.storage import folder_lock as lock
 from dfer_data.storage.base import WORK, OnWait, Target
 from dfer_data.storage.changeset import NEXT, finish_change, is_interrupted
@@ -53,6 +54,7 @@ def discard(out: Target, *, on_wait: OnWait = lambda holder: None) -> None:
     _refuse_foreign(out)
     with out.hold(task_index=None, on_wait=on_wait):
         out.remove(DATASET_NAME, CLIPS_NAME, LEDGER_NAME, AMBIGUOUS_NAME, LEFT_OUT_NAME, CARD_NAME, HISTORY_NAME)
+        out.remove(REBUILT_NAME)
         for name in (NEXT, SHARDS, DONORS, PREVIEW, FOLDS, WORK):
             out.remove_folder(name)
         out.remove(*filter(is_summary, out.listing()))

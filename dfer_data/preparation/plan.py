@@ -25,8 +25,8 @@ from dfer_data.storage.files import canonical_json
 _MAX_SHARD_VIDEOS = 64
 _MAX_SHARD_BYTES = 256 * 2**20
 _MIN_SHARDS = 16  # a small dataset gets smaller shards, so that a few workers share it evenly
-_ANNOTATED = ("label", "group", "votes")
-_RARE = ("votes", "subjects")  # left out where absent, so that older plans keep their bytes
+_ANNOTATED = ("label", "group", "votes", "labels")
+_RARE = ("votes", "labels", "subjects")  # left out where absent, so that older plans keep their bytes
 _PIXEL_PACKAGES = ("dfer", "av", "numpy", "opencv-python-headless", "simplejpeg")
 
 
@@ -83,15 +83,19 @@ def fold_rule(listing: SourceListing) -> dict[str, str]:
 
 
 def _facts(video: SourceVideo) -> dict[str, Any]:
-    """Return a video's fields; votes and chosen subjects only where present."""
+    """Return a video's fields; votes, several labels and chosen subjects only where present."""
     return {key: value for key, value in asdict(video).items() if value is not None or key not in _RARE}
 
 
 def make_plan(listing: SourceListing, config: PrepareConfig) -> Plan:
     """Cut a listing into shards; the cut depends only on the listing."""
-    packages = (*_PIXEL_PACKAGES, *detector_spec(config.detector).packages(config))
-    versions = {name: importlib.metadata.version(name) for name in packages}
+    versions = pixel_versions(detector_spec(config.detector).packages(config))
     return Plan(config, listing, tuple(cut_shards(listing.videos)), versions)
+
+
+def pixel_versions(of_detector: Iterable[str]) -> dict[str, str]:
+    """Return the installed versions of the packages that change pixels, with those of a detector."""
+    return {name: importlib.metadata.version(name) for name in (*_PIXEL_PACKAGES, *of_detector)}
 
 
 def cut_shards(videos: Sequence[SourceVideo]) -> list[tuple[SourceVideo, ...]]:
@@ -182,9 +186,10 @@ def read_plan(out: Target) -> Plan:
 
 
 def _video(facts: Mapping[str, Any]) -> SourceVideo:
-    votes, subjects = facts.get("votes"), facts.get("subjects")
+    subjects = facts.get("subjects")
     chosen = None if subjects is None else tuple((str(clip_id), int(track)) for clip_id, track in subjects)
-    return SourceVideo(**{**facts, "votes": None if votes is None else tuple(votes), "subjects": chosen})
+    lists = {name: tuple(facts[name]) for name in ("votes", "labels") if facts.get(name) is not None}
+    return SourceVideo(**{**facts, **lists, "subjects": chosen})
 
 
 def commit_plan(plan: Plan, out: Target) -> Plan:

@@ -41,7 +41,7 @@ class _Processes:
 
     def __init__(self, place: Workplace) -> None:
         self._place = place
-        self._num_gpus = num_gpus() if place.config.device == "cuda" else 0
+        self._num_gpus = num_gpus() if place.needs_gpu else 0
         self._num_hired = 0
 
     def hire(self) -> Worker:

@@ -14,7 +14,6 @@ from multiprocessing.process import BaseProcess
 
 from dfer_data.detect.base import Detector
 from dfer_data.detect.gpus import take_gpu
-from dfer_data.detect.registry import build_detector
 from dfer_data.preparation.messages import Beat, Ready, ShardDone, stopped
 from dfer_data.preparation.schedule import Step
 from dfer_data.preparation.steps import ShardTask, VideoDone, Workplace, commit_shard, make_video
@@ -45,7 +44,7 @@ def _work(connection: Connection, place: Workplace, gpu: int | None) -> None:
     try:
         if gpu is not None:
             take_gpu(gpu)
-        detector = build_detector(place.config, weights=place.weights)
+        detector = place.detector()
         connection.send(Ready())
         for step in iter(connection.recv, None):
             connection.send(_do(step, place, detector=detector, connection=connection))

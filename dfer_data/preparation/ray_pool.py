@@ -88,10 +88,11 @@ def run_ray(
 
     Raises the errors of `run_processes`, and UsageError when a node lacks what a worker needs.
     """
-    num_gpus = cluster.ray_gpus if cluster.ray_gpus is not None else (place.config.device == "cuda") / WORKERS_PER_GPU
+    num_gpus = cluster.ray_gpus if cluster.ray_gpus is not None else place.needs_gpu / WORKERS_PER_GPU
     num_slots = _num_slots(num_gpus)
     work = place.work.absolute() / uuid4().hex
-    place = replace(place, source=place.source.absolute(), out=place.out.with_work(work), work=work)
+    lock = None if place.lock is None else place.lock.absolute()
+    place = replace(place, source=place.source.absolute(), out=place.out.with_work(work), work=work, lock=lock)
     place.work.mkdir()
     actors = _Actors(Orders(place, _first_video(shards, place), tool_versions), num_gpus=num_gpus, limits=limits)
     run_crew(Schedule(shards), place, actors, num_workers=num_workers or num_slots, limits=limits, on_event=on_event)

@@ -22,7 +22,6 @@ from uuid import uuid4
 import psutil
 
 from dfer_data.detect.base import Detector
-from dfer_data.detect.registry import build_detector
 from dfer_data.errors import UsageError
 from dfer_data.preparation.messages import Ready, ShardDone, Stopped, stopped
 from dfer_data.preparation.schedule import Step
@@ -105,7 +104,7 @@ class RayActor:
             weights = None if model is None or place.weights is None else Path(folder) / place.weights.name
             if weights is not None and model is not None:
                 weights.write_bytes(model)
-            self._detector = build_detector(place.config, weights=weights)
+            self._detector = replace(place, weights=weights).detector()
         self._desk.mkdir()
         return Arrived(os.getpid(), socket.gethostname())
 

@@ -22,7 +22,8 @@ from dfer_data.detect.registry import detector_spec
 from dfer_data.errors import UsageError
 from dfer_data.faces.crop_check import crop_notes
 from dfer_data.faces.subject import read_subjects
-from dfer_data.preparation.plan import Plan, make_plan, with_subjects
+from dfer_data.locking.lock_file import Lock
+from dfer_data.preparation.plan import Plan, make_plan, pixel_versions, with_subjects
 from dfer_data.sources.base import Layout
 from dfer_data.sources.make_folds import with_folds
 from dfer_data.sources.names import check_names
@@ -50,6 +51,18 @@ class ResolvedRequest:
     """Videos of the source; more than in the plan of a pilot."""
     all_bytes: int = 0
     """Size of their files."""
+    lock: Lock | None = None
+    """What is rebuilt; None: the faces are detected."""
+
+    @property
+    def history(self) -> list[dict[str, Any]] | None:
+        """Changes of the dataset before it was locked; None without a lock."""
+        return None if self.lock is None else list(self.lock.header.document.get("history", []))
+
+    @property
+    def tool_versions(self) -> Mapping[str, str]:
+        """Packages here whose version changes pixels; those of the plan, except for a rebuild."""
+        return self.plan.tool_versions if self.lock is None else pixel_versions(())
 
 
 def default_detector(dataset: str, *, crops: str | None = None) -> str:

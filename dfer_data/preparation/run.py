@@ -22,6 +22,7 @@ from dfer_data.config import (
 )
 from dfer_data.detect.gpus import most_workers
 from dfer_data.errors import DferError, UsageError
+from dfer_data.locking.lock_file import lock_for_workers, read_lock
 from dfer_data.preparation.clip_audio import audio_note
 from dfer_data.preparation.clip_remarks import remark_notes
 from dfer_data.preparation.committed_plan import OnHashed, committed_plan
@@ -31,6 +32,16 @@ from dfer_data.preparation.engines import Engine, started
 from dfer_data.preparation.failure_limit import FailureCounter
 from dfer_data.preparation.fold_sets import fold_set_notes
 from dfer_data.preparation.forecast import Forecast
+from dfer_data.preparation.locked_request import (
+    SourcesCompared,
+    begin_rebuild,
+    check_like,
+    check_rebuild,
+    finish_rebuild,
+    refuse_settings,
+    resolve_locked,
+    settings_like,
+)
 from dfer_data.preparation.manifest import write_manifest
 from dfer_data.preparation.output_folder import discard, output_folder, record, record_start
 from dfer_data.preparation.plan import Plan
@@ -112,6 +123,8 @@ class Summary:
     """Clips that show little of their video, whether made now or before; none for one task of an array."""
     forecast: Forecast | None = None
     """Of a pilot: what all videos will take."""
+    rebuilt: Mapping[str, Any] | None = None
+    """Of a rebuild from a lock: how equal it is, as in rebuilt.json."""
 
     @property
     def num_failed(self) -> int:
@@ -119,7 +132,7 @@ class Summary:
         return sum(number for code, number in self.num_clips.items() if code not in ("ok", "partial"))
 
 
-PreparationEvent = PreparationStarted | PreparationProgress | Event
+PreparationEvent = PreparationStarted | PreparationProgress | SourcesCompared | Event
 """What a run reports."""
 
 
@@ -181,14 +194,27 @@ def plan_preparation(
     places = {"out": out if out is None else str(out), "source": source, "detector": detector}
     given = settings | {name: value for name, value in places.items() if value is not None}
     groups = split_settings(PREPARE_SETTINGS, given, by_flag=True)
+    of_request = groups[Request]
+    lock, like = (read_lock(of_request[name]) if name in of_request else None for name in ("from_lock", "like"))
+    if lock is not None:
+        refuse_settings([*of_request, *groups[Folding]])
+        of_request |= {"detector": lock.header.config.detector}
+    if like is not None:
+        of_request = settings_like(like) | of_request
     run, cluster = RunSettings(**groups[RunSettings]), Cluster(**groups[Cluster])
     _check_cluster(run, groups[Cluster])
     share = build_or_none(TaskShare, groups[TaskShare])
-    request = request_of(dataset, groups[Request], folding=build_or_none(Folding, groups[Folding]))
+    request = request_of(dataset, of_request, folding=build_or_none(Folding, groups[Folding]))
     place = run.out or str(default_output(dataset, request.detector, crops=request.crops))
     target_at(place, work=run.work).check()  # before a large dataset is listed
-    resolved = resolve_request(request, has_hardware=run.engine != "ray")
-    num_workers = run.workers or (None if run.engine == "ray" else most_workers(resolved.plan.config.device))
+    if lock is not None:
+        resolved = resolve_locked(request, lock)
+    else:
+        resolved = resolve_request(request, has_hardware=run.engine != "ray")
+    if like is not None:
+        check_like(like, resolved)
+    device = "cpu" if lock is not None else resolved.plan.config.device
+    num_workers = run.workers or (None if run.engine == "ray" else most_workers(device))
     return PreparationPlanned(resolved, place, run, num_workers, Limits(**groups[Limits]), cluster, share)
 
 
@@ -263,7 +289,7 @@ def run_preparation(
         num_workers=num_workers,
         limits=limits or Limits(),
         cluster=cluster or Cluster(),
-        tool_versions=resolved.plan.tool_versions,
+        tool_versions=resolved.tool_versions,
     )
     try:
         with contextlib.ExitStack() as stack:
@@ -272,25 +298,28 @@ def run_preparation(
                 discard(target, on_wait=on_wait)
             work = stack.enter_context(output_folder(target, task_index=task_index, on_wait=on_wait))
             stack.enter_context(recorded(run_record, roots=(target.disk, resolved.source)))
-            place = Workplace(
-                resolved.source, target, work, resolved.plan.config, resolved.weights, resolved.excluded or frozenset()
-            )
+            place = _workplace(resolved, target, work)
+            check_rebuild(resolved, target, is_update=revision.update)
             plan, change = committed_plan(resolved, target, revision=revision, share=share, on_hashed=on_hashed)
             run_record.begin(plan)
             numbers = [number for number in range(len(plan.shards)) if share is None or number in share]
             sidecars, donors = finished_sidecars(target), donors_of_videos(target)
             tasks = [_task(n, plan, donors) for n in numbers if n not in sidecars]
             record_start(target, resolved, share=share, engine=engine, num_workers=num_workers, num_tasks=len(tasks))
+            if resolved.lock is not None:
+                numbers_to_make = [task.number for task in tasks]
+                on_event(begin_rebuild(resolved, plan, target, numbers=numbers_to_make, on_hashed=on_hashed))
             _make_shards(run, tasks, place, run_record=run_record, max_failures=max_failures, on_event=on_event)
             target.confirm()
             if share is None:
                 target.remove_folder(DONORS)
-            document = write_manifest(plan, target) if share is None else None
+            document = write_manifest(plan, target, history=resolved.history) if share is None else None
             own = {number: sidecar for number, sidecar in finished_sidecars(target).items() if number in numbers}
             run_record.finish(own)
             counts: dict[str, Any] = {"num_clips": count_clips([*own.values()])}
             counts |= {"num_left_out": count_left_out(own.values())}
             findings = _findings(plan, target, document) if document else {}
+            findings |= {"rebuilt": finish_rebuild(resolved, plan, target, document)} if document else {}
             counts |= {"change": change, "forecast": run_record.forecast}
             return Summary(document, len(tasks), out=str(out), share=share, **counts, **findings)
     except OSError as error:
@@ -298,6 +327,12 @@ def run_preparation(
             f"cannot write {target.disk}: {error.strerror or error}; finished shards are kept: {_remedy(error)}, or "
             f"choose another {target.flag}, and run the same command again"
         ) from error
+
+
+def _workplace(resolved: ResolvedRequest, target: Target, work: Path) -> Workplace:
+    """Return what all steps of a run share."""
+    excluded, lock = resolved.excluded or frozenset(), lock_for_workers(resolved.lock, work)
+    return Workplace(resolved.source, target, work, resolved.plan.config, resolved.weights, excluded, lock)
 
 
 def _make_shards(
@@ -351,7 +386,7 @@ def _reporter(
             record(target, event="worker lost", **asdict(event))
         on_event(event)
         is_taken_over = isinstance(event, VideoDone) and event.clip_id not in ids
-        if not isinstance(event, PreparationStarted | PreparationProgress):
+        if not isinstance(event, PreparationStarted | PreparationProgress | SourcesCompared):
             run_record.count(event, is_taken_over=is_taken_over)
         if is_taken_over:
             return

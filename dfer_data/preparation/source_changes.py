@@ -130,7 +130,7 @@ def merged_plan(
         clip_id
         for clip_id in now
         if (origin := before.get(was.get(clip_id, clip_id))) is not None
-        and (origin.label, origin.group, origin.votes) != _annotation(now[clip_id])
+        and _annotation(origin) != _annotation(now[clip_id])
     ]
     new_ids = {clip_id: renamed.get(clip_id, clip_id) for clip_id in before if clip_id not in gone}
     new_ids |= {video.clip_id: video.clip_id for video in kept}
@@ -175,7 +175,7 @@ def _has_other_folds(old: SourceListing, new: SourceListing) -> bool:
 
 
 def _annotation(video: SourceVideo) -> tuple[object, ...]:
-    return video.label, video.group, video.votes
+    return video.label, video.group, video.votes, video.labels
 
 
 def _rows(sidecars: Iterable[Sidecar]) -> Iterable[Mapping[str, object]]:

@@ -19,12 +19,14 @@ import cv2
 
 from dfer_data.config import PrepareConfig
 from dfer_data.detect.base import Detector
+from dfer_data.detect.registry import build_detector
 from dfer_data.draw.contact_sheet import NUM_COLUMNS, ContactSheet, thumbnail
 from dfer_data.errors import VideoError
 from dfer_data.faces.aligned_faces import decode
 from dfer_data.faces.pipeline import Clip, Failure, TracksLeftOut, clips_of_video
 from dfer_data.faces.shipped_crops import clip_of_crops
 from dfer_data.frame_sampling import baked_frames
+from dfer_data.locking.locked_clips import clips_of_lock, locked_sources, right_file, told_by_lock
 from dfer_data.preparation.clip_audio import cut_audio
 from dfer_data.preparation.clip_remarks import clip_remarks
 from dfer_data.preparation.donors import portrait_of, portrait_text, take_over
@@ -96,6 +98,17 @@ class Workplace:
     """The detector's model file."""
     excluded: frozenset[str] = frozenset()
     """Ids of clips that are not made."""
+    lock: Path | None = None
+    """The lock that tells where the faces are; None: the detector finds them."""
+
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether its workers detect faces on a GPU."""
+        return self.config.device == "cuda" and self.lock is None
+
+    def detector(self) -> Detector | None:
+        """Build what finds the faces; None for shipped crops, and where a lock tells. Raises as `build_detector`."""
+        return None if self.lock is not None else build_detector(self.config, weights=self.weights)
 
 
 @dataclass(frozen=True)
@@ -191,9 +204,9 @@ def make_video(
         stack.enter_context(_reports_raised())
         spool = stack.enter_context(StagingWriter(stem, has_audio=config.audio))
         sound = None
-        if config.audio and detector is not None:
+        if config.audio and config.detector != "none":
             sound = stack.enter_context(AudioTrack(place.source / video.path, folder=stem.parent, on_progress=beat))
-        for result in _results(video, place, detector=detector, on_progress=advance):
+        for result in _results(task, place, detector=detector, on_progress=advance):
             if _id_of(result) in place.excluded:
                 continue
             if isinstance(result, TracksLeftOut):
@@ -220,26 +233,40 @@ def give_up_video(task: VideoTask, place: Workplace, error: VideoError) -> Video
 
 
 def _results(
-    video: SourceVideo, place: Workplace, *, detector: Detector | None, on_progress: OnFrames
+    task: VideoTask, place: Workplace, *, detector: Detector | None, on_progress: OnFrames
 ) -> Iterator[tuple[Clip, str] | Failure | TracksLeftOut]:
     """Yield the clips of a video with the hash of its file; a fault of the video becomes a Failure."""
-    path = place.source / video.path
+    video, path = task.video, place.source / task.video.path
+    clip_ids, sources, locked = [video.clip_id], None, None
+    if place.lock is not None:
+        sources = locked_sources(place.lock)
+        locked = sources.video(task.shard, task.position)
+        yield from told_by_lock(locked, video)
+        clip_ids = [video.clip_id + clip.suffix for clip in locked.clips]
+        if not clip_ids:
+            return
     try:
         if not video.path or not exists_in_source(path):
             raise VideoError(
                 "MISSING_VIDEO",
                 f"no file for clip {video.clip_id}",
-                hint="restore the file, or unzip the part it is in",
+                hint="restore the file, or unzip the part it is in"
+                + (f"; it has {right_file(locked)}" if locked is not None else ""),
             )
         hashed = partial(source_file_sha256, path, video, on_progress=on_progress)
-        sha256 = pictures_sha256(path) if detector is None else hashed()
-        for result in reading(_made(path, video, place, detector=detector, on_progress=on_progress), path):
+        sha256 = pictures_sha256(path) if place.config.detector == "none" else hashed()
+        if sources is not None and locked is not None:
+            frames = sources.frames(locked)
+            results = clips_of_lock(path, video, locked, frames, config=place.config, on_progress=on_progress)
+        else:
+            results = _made(path, video, place, detector=detector, on_progress=on_progress)
+        for result in reading(results, path):
             if isinstance(result, Clip):
                 yield replace(result, faces=reading(result.faces, path)), sha256
             else:
                 yield result
     except VideoError as error:
-        yield Failure(video.clip_id, error)
+        yield from (Failure(clip_id, error) for clip_id in clip_ids)
 
 
 def _id_of(result: tuple[Clip, str] | Failure | TracksLeftOut) -> str:
@@ -318,7 +345,12 @@ def _store(
     origin = {"source_clip_id": video.clip_id, "source": video.path, "source_sha256": sha256}
     doubts = {"rivals": [rival.track for rival in clip.rivals], "drift": clip.drift}
     columns |= origin | {"status": status} | doubts | sound_columns
-    return columns | ({"portraits": portraits} if portraits else {})
+    columns |= {} if clip.scale is None else {"scale": clip.scale}
+    if portraits:
+        columns |= {"portraits": portraits}
+        places = [[rival.frame_index, *rival.landmarks.ravel().tolist()] for rival in clip.rivals]
+        columns |= {} if any(place[0] is None for place in places) else {"portrait_places": places}
+    return columns
 
 
 def _failure_row(failure: Failure, video: SourceVideo) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from dfer_data.errors import CorruptDataError
-from dfer_data.shards.layout import AUDIO_COLUMN, AUDIO_STATES, COLUMNS
+from dfer_data.shards.layout import AUDIO_COLUMN, AUDIO_STATES, COLUMNS, LABELS_COLUMN
 from dfer_data.storage.parquet import all_rows, open_parquet, read_table, to_frame
 
 INDEX_COLUMNS = ("clip_id", "status", "label", "shard", "row", "num_frames")
@@ -89,6 +89,10 @@ def clip_faults(table: pa.Table, document: Mapping[str, Any]) -> Iterator[str]:
         lengths = pc.list_value_length(table["votes"]).unique().drop_null().to_pylist()
         if set(lengths) - {len(document["class_names"])} or pc.list_flatten(table["votes"]).null_count:
             yield "has votes for another number of classes"
+    if LABELS_COLUMN in table.column_names:
+        known = pc.list_flatten(table[LABELS_COLUMN]).cast(pa.string())
+        if unknown := set(known.unique().to_pylist()) - set(document["class_names"]):
+            yield f"has the label {min(unknown, key=str)!r:.100} among labels, which is none of the classes"
 
 
 def _audio_faults(table: pa.Table) -> Iterator[str]:

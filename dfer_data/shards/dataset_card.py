@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dfer_data.render.markdown import Verbatim, render_card
 from dfer_data.shards.layout import CARD_NAME
+from dfer_data.shards.rebuilt_file import read_rebuilt
 from dfer_data.sources.catalog import catalog
 from dfer_data.weights.assets import Asset, assets
 
@@ -27,11 +28,11 @@ def write_card(document: Mapping[str, Any], out: Target) -> None:
     """Write the card of a dataset.json into `out`, unless a card with the hash of this dataset exists already."""
     exists = out.size(CARD_NAME) is not None
     if not exists or str(document["sha256"]).encode("ascii") not in out.read(CARD_NAME):
-        out.put(CARD_NAME, dataset_card(document).encode("utf-8"))
+        out.put(CARD_NAME, dataset_card(document, rebuilt=read_rebuilt(out)).encode("utf-8"))
 
 
-def dataset_card(document: Mapping[str, Any]) -> str:
-    """Return the card of a dataset.json as Markdown with YAML front matter."""
+def dataset_card(document: Mapping[str, Any], *, rebuilt: Mapping[str, Any] | None = None) -> str:
+    """Return the card of a dataset.json as Markdown with YAML front matter; `rebuilt`: its rebuilt.json, if any."""
     facts, config, counts = catalog()[document["dataset"]], document["config"], document["counts"]
     is_synthetic, is_given = bool(document["synthetic"]), config["align"] == "given"
     statuses, failures = counts["status"], sorted(counts["failures"].items())
@@ -55,6 +56,7 @@ def dataset_card(document: Mapping[str, Any]) -> str:
         terms=Verbatim(terms(document)),
         num_failed=statuses.get("failed", 0),
         failures=", ".join(f"{number:,} {code}" for code, number in failures),
+        lock_sha256="" if rebuilt is None else str(rebuilt["lock_sha256"]),
         num_partial=statuses.get("partial", 0),
     )
 

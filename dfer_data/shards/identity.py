@@ -29,7 +29,7 @@ class DatasetIdentity:
     content_sha256: str
     """Of settings, ids and bytes of all clips."""
     labels_sha256: str
-    """Of class names, and of label, group and votes of each clip."""
+    """Of class names, and of label, group, votes and, where there are several, all labels of each clip."""
     folds_sha256: str
     """Of one set of folds; empty where there is none."""
 
@@ -51,11 +51,11 @@ def content_sha256(config_sha256: str, clips: Iterable[tuple[str, str]]) -> str:
     return digest.hexdigest()
 
 
-def labels_sha256(class_names: Iterable[str], clips: Iterable[tuple[str, Any, Any, Any]]) -> str:
-    """Hash labels: per clip its id, label, group and votes."""
+def labels_sha256(class_names: Iterable[str], clips: Iterable[tuple[Any, ...]]) -> str:
+    """Hash labels: per clip its id, label, group, votes and, in datasets with several, all labels."""
     digest = hashlib.sha256(canonical_json(list(class_names)))
-    for clip_id, label, group, votes in sorted(clips, key=lambda clip: clip[0]):
-        digest.update(canonical_json([clip_id, label, group, None if votes is None else list(votes)]))
+    for clip in sorted(clips, key=lambda clip: str(clip[0])):
+        digest.update(canonical_json([list(value) if isinstance(value, tuple) else value for value in clip]))
     return digest.hexdigest()
 
 

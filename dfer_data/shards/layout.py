@@ -75,6 +75,10 @@ COLUMNS: Mapping[str, str] = {
 """Columns of clips.parquet and their pandas types, in order."""
 
 
+LABELS_COLUMN = "labels"
+"""Column of all labels of a clip; only in datasets with several."""
+
+
 AUDIO_COLUMN = "audio"
 
 

@@ -76,13 +76,15 @@ def decoded(root: Path, name: str, faults: list[str]) -> str | None:
 def _is_plausible(text: str, encoding: str) -> bool:
     """Whether a text may be of an encoding that fits many bytes: `fröhlich` in Latin-1 is Chinese in GBK.
 
-    Chinese has mostly characters of GB 2312, which such words lack; Latin-1 has letters inside of words.
+    Chinese has mostly characters of GB 2312, which such words lack; Latin-1 has letters inside of words, and Windows'
+    own code has dashes and curly quotes beside words.
     """
     others = [character for character in text if not character.isascii()]
     if encoding == "gb18030":
         return len("".join(others).encode("gb2312", "ignore")) > len(others)  # two bytes for each that it has
-    inside_words = re.findall(r"(?<=[A-Za-z])[À-ÿ]|[À-ÿ](?=[A-Za-z])", text)
-    return encoding != "cp1252" or 2 * len(inside_words) > len(others)
+    marks = "\u2018\u2019\u201c\u201d\u2013\u2014\u2026"
+    usual = re.findall(rf"(?<=[A-Za-z])[À-ÿ]|[À-ÿ](?=[A-Za-z])|(?<=[ -~\n])[{marks}](?=[ -~\n])", text)
+    return encoding != "cp1252" or 2 * len(usual) > len(others)
 
 
 def cross_faults(entries: Iterable[Entry]) -> list[str]:

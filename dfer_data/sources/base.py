@@ -38,6 +38,8 @@ class SourceVideo:
     """Person, film or other unit that a split keeps together; None if unknown."""
     votes: tuple[int, ...] | None = None
     """Number of annotators who chose each class, in the order of `class_names`; None if the dataset has no votes."""
+    labels: tuple[str, ...] | None = None
+    """All class names that hold, `label` among them; None if the dataset has one label per clip."""
     subjects: tuple[tuple[str, int], ...] | None = None
     """Pairs of clip id and the track number that a person chose for it; None if no one chose."""
 

@@ -11,7 +11,10 @@ from types import MappingProxyType
 
 from dfer_data.errors import UsageError
 
-SHAPES = ("dfew", "ferv39k", "afew", "mafw", "cremad", "ravdess")
+SHAPES = (
+    *("dfew", "ferv39k", "afew", "mafw", "mafw-compound", "mafw-multi", "cremad", "ravdess"),
+    *("enterface05", "caer", "meld", "mer2023", "mer2024"),
+)
 """Datasets whose shape `dfer synth` can render."""
 
 

@@ -27,7 +27,31 @@ CREMAD_NAMES = ("angry", "disgust", "fear", "happy", "neutral", "sad")
 RAVDESS_NAMES = ("neutral", "calm", "happy", "sad", "angry", "fear", "disgust", "surprise")
 """RAVDESS' eight classes in the order of their codes 01 to 08."""
 
-EMOTIONS = frozenset((*DFEW_NAMES, *MAFW_NAMES, *CREMAD_NAMES, *RAVDESS_NAMES))
+ENTERFACE05_NAMES = ("angry", "disgust", "fear", "happy", "sad", "surprise")
+"""eNTERFACE05's six classes in the order of its folders."""
+
+CAER_NAMES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+"""CAER's seven classes in the order of its folders."""
+
+MELD_NAMES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+"""MELD's seven classes in the order of its README's table; it writes `joy` for `happy`."""
+
+MER_NAMES = ("neutral", "angry", "happy", "sad", "worried", "surprise")
+"""The six classes of MER2023 and MER2024 in the order of the organisers' code."""
+
+MAFW_COMPOUND_NAMES = (
+    *MAFW_NAMES,
+    *("angry_disgust", "anxiety_helplessness", "fear_surprise", "happy_contempt", "disgust_contempt", "sad_anxiety"),
+    *("angry_surprise", "fear_anxiety", "fear_sad", "helplessness_disappointment", "surprise_anxiety"),
+    *("happy_surprise", "sad_helplessness_disappointment", "fear_surprise_anxiety", "sad_helplessness", "angry_sad"),
+    *("sad_disappointment", "angry_anxiety", "angry_helplessness", "disgust_helplessness", "sad_surprise"),
+    *("anxiety_helplessness_disappointment", "sad_anxiety_helplessness", "disgust_disappointment", "disgust_anxiety"),
+    *("angry_disgust_contempt", "disgust_surprise", "disgust_sad", "fear_sad_anxiety", "angry_disgust_anxiety"),
+    *("disgust_anxiety_helplessness", "disgust_helplessness_disappointment"),
+)
+"""MAFW's 43 single and compound classes in the order of MSA-LMC/CLAIP-Emo's lists; their parts are MAFW_NAMES."""
+
+EMOTIONS = frozenset((*DFEW_NAMES, *MAFW_NAMES, *CREMAD_NAMES, *RAVDESS_NAMES, *MER_NAMES))
 """The canonical names of all emotions of the known datasets."""
 
 _SYNONYMS = MappingProxyType(

@@ -1,4 +1,4 @@
-"""List datasets whose file names are the annotation; shared by CREMA-D and RAVDESS."""
+"""List datasets whose names of files or folders are the annotation, with folds by person."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dfer_data.sources.tree import DatasetTree, Found, by_clip, of_kind, scan
 
 @dataclass(frozen=True)
 class Named:
-    """Facts that a file name encodes."""
+    """Facts that a name encodes."""
 
     clip_id: str
     label: str
@@ -24,7 +24,7 @@ class Named:
 
 
 Reading = Callable[[str], Named | str | None]
-"""Name without extension -> its facts, or a text with the fault, or None if it is no clip of the dataset."""
+"""Name -> its facts, or a text with the fault, or None if it is no clip of the dataset."""
 
 
 def list_coded(
@@ -34,23 +34,27 @@ def list_coded(
     layout: Layout,
     crops: str | None,
     read: Reading,
+    name: Callable[[Found], str] = lambda item: item.stem,
     listed: Callable[[DatasetTree, list[str]], Iterable[tuple[str, str]]] = lambda tree, faults: (),
 ) -> SourceListing:
-    """List a dataset by its file names; `listed` yields (`file:line`, name) per clip that should exist."""
+    """List a dataset by names, those without extension unless `name` returns others.
+
+    `listed` yields (`file:line`, name) per clip that should exist.
+    """
     tree, facts = scan(root, dataset=dataset), official(dataset)
     faults: list[str] = []
     clips: dict[str, Named] = {}
     items = {item.path: item for item in of_kind(tree, layout, crops=crops)}
-    names = [(path, item.stem) for path, item in items.items()]
-    for where, name in (*names, *listed(tree, faults)):
-        reading = read(name)
+    names = [(path, name(item)) for path, item in items.items()]
+    for where, word in (*names, *listed(tree, faults)):
+        reading = read(word)
         if isinstance(reading, Named) and not facts.fold_of(reading.person):
             reading = f"no fold tests person {reading.person}"
         if isinstance(reading, Named):
             clips.setdefault(reading.clip_id, reading)
         elif reading is not None:
             faults.append(f"{where}: {reading}")
-    found = by_clip(tree, items.values(), lambda item: _clip_id(read, item), faults)
+    found = by_clip(tree, items.values(), lambda item: _clip_id(read(name(item))), faults)
     num_ignored = len(items) - len(found)
     entries: list[Entry] = held_out(
         sorted(clips),
@@ -72,6 +76,5 @@ def list_coded(
     )
 
 
-def _clip_id(read: Reading, item: Found) -> str | None:
-    reading = read(item.stem)
+def _clip_id(reading: Named | str | None) -> str | None:
     return reading.clip_id if isinstance(reading, Named) else None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Protocol
@@ -41,10 +43,11 @@ def with_folds(listing: SourceListing, folding: Folding) -> SourceListing:
                 "csv, or use --group-by folder, which keeps folders together, or --group-by clip, which splits by clip"
             )
         members[group].append(video)
-    if len(members) < folding.num_folds:
+    num_folds = folding.num_folds or len(members)
+    if len(members) < max(num_folds, 2):
         raise UsageError(
-            f"--folds {folding.num_folds}: {listing.dataset} has {len(members)} groups by {folding.group_by}; "
-            "give fewer folds, or another --group-by"
+            f"--folds {folding.num_folds or 'loso'}: {listing.dataset} has {len(members)} groups by "
+            f"{folding.group_by}; give fewer folds, or another --group-by"
         )
     labels = {group: [video.label for video in videos] for group, videos in members.items()}
     fold_of = assigned(labels, listing.class_names, folding)
@@ -54,7 +57,7 @@ def with_folds(listing: SourceListing, folding: Folding) -> SourceListing:
             for group, videos in members.items()
             for video in videos
         }
-        for fold in range(folding.num_folds)
+        for fold in range(num_folds)
     }
     return replace(listing, folds=folds, fold_rule=folding.rule)
 
@@ -64,7 +67,7 @@ class FoldRule(Protocol):
 
     @property
     def num_folds(self) -> int:
-        """Number of folds."""
+        """Number of folds; 0: one per group."""
         ...
 
     @property
@@ -87,9 +90,14 @@ def assigned(
 ) -> dict[str, int]:
     """Return group -> fold: the largest group first, ties in random order, each to the fold that stays most even.
 
-    `members`: group -> labels of its clips. `present`: groups that keep their fold.
+    `members`: group -> labels of its clips. `present`: groups that keep their fold. With one fold per group, groups are
+    in the order of their names, by number where they have one.
     """
     groups = sorted(members)
+    if folding.num_folds == 0:
+        kept, taken = {group: fold for group, fold in present.items() if group in members}, set(present.values())
+        free = (fold for fold in count() if fold not in taken)
+        return kept | {group: next(free) for group in sorted(groups, key=_by_number) if group not in kept}
     np.random.default_rng((folding.seed, 11)).shuffle(groups)
     groups.sort(key=lambda group: -len(members[group]))
     counts = {group: _count_by_class(members[group], names, stratify=folding.stratify) for group in groups}
@@ -115,6 +123,11 @@ def assigned(
         folds[fold] += counts[group]
         num_groups[fold] += 1
     return fold_of
+
+
+def _by_number(name: str) -> list[tuple[str, int]]:
+    """Return the key that sorts `s2` before `s10`."""
+    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", name)]
 
 
 def _count_by_class(labels: Sequence[str | None], names: tuple[str, ...], *, stratify: bool) -> _Counts:

@@ -50,8 +50,10 @@ class Official:
     """Fold -> number of test clips per class, where known."""
     num_test_by_group: Mapping[str, Mapping[str, int]]
     """Fold -> group (a scene) -> number of test clips, for groups whose number is known."""
+    num_all: int | None
+    """Number of clips in the whole dataset, or in train and test; None if it is not known."""
     num_clips: Mapping[str, int]
-    """Class -> number of clips in the whole dataset, or in train and test."""
+    """Class -> number of these clips; empty if it is not known."""
     num_short: Mapping[str, tuple[int, ...]]
     """Fold -> number of test clips per class with fewer than sixteen frames; where `num_test` is known."""
     short_clips: Mapping[str, int | None]
@@ -70,6 +72,8 @@ class Official:
     """Who made the folds; `official`: the owners."""
     absent_elsewhere: Mapping[str, tuple[str, ...]]
     """Owner of other lists -> clips that are missing in them."""
+    unconfirmed: tuple[str, ...]
+    """Numbers with one witness, or that others state differently; nothing is compared with them."""
     source: str
     """Source of the numbers."""
 
@@ -127,15 +131,17 @@ def official(dataset: str) -> Official:
         short_clips[clip["clip_id"]] = clip["num_frames"]
     parts = test.values() if len(test) > 1 else (*test.values(), *train.values())
     totals = facts.get("classes") or [sum(counts) for counts in zip(*parts, strict=True)]
+    num_clips = dict(zip(names, totals, strict=True)) if totals else {}
     return Official(
         dataset=dataset,
         class_names=names,
-        num_train=facts["train"],
+        num_train=facts.get("train", {}),
         num_train_by_class=train,
         num_test_all=facts.get("test_sizes") or {fold: sum(counts) for fold, counts in test.items()},
         num_test=test,
         num_test_by_group=facts.get("test_by_group", {}),
-        num_clips=dict(zip(names, totals, strict=True)),
+        num_all=facts.get("clips") or sum(totals) or None,
+        num_clips=num_clips,
         num_short={fold: tuple(counts) for fold, counts in short.items()},
         short_clips=short_clips,
         short_clips_are_shipped=facts.get("short_clips_are_shipped", True),
@@ -145,5 +151,6 @@ def official(dataset: str) -> Official:
         order=IdOrder(**facts["order"]),
         fold_rule=facts.get("fold_rule", "official"),
         absent_elsewhere={whose: tuple(clips) for whose, clips in facts.get("absent_elsewhere", {}).items()},
+        unconfirmed=tuple(facts.get("unconfirmed", ())),
         source=facts["source"],
     )

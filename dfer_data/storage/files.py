@@ -68,11 +68,18 @@ def refuse_unwritable(folder: Path) -> None:
 
 def read_regular(path: Path) -> bytes:
     """Return the bytes of a file. Raises OSError also for a folder, a named pipe or a device, which could never end."""
+    with regular_file(path) as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def regular_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file for reading. Raises OSError as `read_regular`."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "it is a folder, a named pipe or a device, not a file", str(path))
-        return file.read()
+        yield file
 
 
 def read_regular_text(path: Path) -> str:

@@ -24,7 +24,14 @@ TREE_VERSION = 2
 _EVERY = 6  # keep every sixth frame: 3 to 5 frames are enough to show the layout of the files
 _CROP_PX, _CROP_EYE_DISTANCES = 112, 3.4
 _CODECS = {".mp4": "libx264", ".avi": "mpeg4", ".flv": "flv"}
-_ACTED = {"contempt": "disgust", "anxiety": "fear", "helplessness": "sad", "disappointment": "sad", "calm": "neutral"}
+_ACTED = {
+    "contempt": "disgust",
+    "anxiety": "fear",
+    "helplessness": "sad",
+    "disappointment": "sad",
+    "calm": "neutral",
+    "worried": "fear",
+}
 _STATEMENT = (
     "Synthetic: every face is a rendered CC0 3-D head with sampled features; nobody is real. Made to try dfer out: "
     "files lie and are spelt as in the dataset. Emotions that the heads cannot act look like others. Scores on these "

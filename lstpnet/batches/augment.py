@@ -118,7 +118,7 @@ def mixed(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Mix clips (B, T, 3, H, W) float with each other by mixup or CutMix; return the clips and their targets.
 
-    `labels` are (B,) int64, or (B, num_classes) float32 with rows that sum to 1. The targets are `labels` if nothing is
+    `labels` are (B,) int64, or (B, num_classes) float32. The targets are `labels` if nothing is
     mixed, else rows of the second kind.
     """
     if changes.mixup == 0 and changes.cutmix == 0:

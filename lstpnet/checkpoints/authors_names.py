@@ -6,6 +6,7 @@ rules that translate them. VideoMAE's files come with the authors' names or with
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -32,7 +33,9 @@ class AuthorsFiles:
     source: str
     """Whose files, for messages."""
     classifier: str = "fc"
-    """Name of the classifier's module, ours and theirs."""
+    """Our name of the classifier's module."""
+    of_classes: tuple[str, ...] = ()
+    """Our prefixes of further tensors whose shapes depend on the number of classes."""
     renames: Renames = ()
     """From our names to the authors', applied in this order; names that no rule changes are the same."""
     aliases: Mapping[str, str] = field(default_factory=dict)
@@ -78,10 +81,15 @@ _LSTPNET_ALIASES = {
     for position, name in ((0, "TC"), (1, "norm"))
     for kind in ("weight", "bias")
 }
-_FORMER_RENAMES = _rules(
-    (r"^spatial\.", "s_former."),
-    (r"^temporal\.", "t_former."),
-    (r"\.transformer\.(\d+)\.", r".spatial_transformer.layers.\1."),
+_M3DFEL_RENAMES = _rules((r"^backbone\.", "features."))
+_R3D_TO_M3DFEL = _rules((r"^stem\.", "features.0."), (r"^layer", "features."))
+_I3D_RENAMES = _rules((r"^head\.", "logits."))
+_P3D_RENAMES = _rules(
+    (r"^(layer4\.\d+)\.(conv|bn)2\.", r"\1.\2_normal."),
+    (r"^(layer4\.\d+)\.(conv|bn)3\.", r"\1.\g<2>4."),
+)
+_RESLSTM_RENAMES = _rules((r"^lstm\.", "LSTM."))
+_FORMER_LAYER_RENAMES = _rules(
     (r"\.attention_norm\.", ".0.fn.norm."),
     (r"\.attention\.to_qkv\.", ".0.fn.fn.to_qkv."),
     (r"\.attention\.to_out\.", ".0.fn.fn.to_out.0."),
@@ -89,12 +97,56 @@ _FORMER_RENAMES = _rules(
     (r"\.widen\.", ".1.fn.fn.net.0."),
     (r"\.narrow\.", ".1.fn.fn.net.3."),
 )
+_FORMER_RENAMES = (
+    *_rules(
+        (r"^spatial\.", "s_former."),
+        (r"^temporal\.", "t_former."),
+        (r"\.transformer\.(\d+)\.", r".spatial_transformer.layers.\1."),
+    ),
+    *_FORMER_LAYER_RENAMES,
+)
+_DYNAMIC_STATIC_RENAMES = (
+    *_FORMER_LAYER_RENAMES,
+    *_rules(
+        (r"^(layer\d)\.", r"\1.0."),
+        (r"^embedding\.", "patch_embedding."),
+        (r"^transformer\.", "temporal_transformer.layers."),
+    ),
+)
+_BUT_CLASSIFIER = (r"^(?!fc)", "s_former.")
+_GCA_RENAMES = (
+    *_rules(
+        (r"\.gate\.context\.", ".gc.0."),
+        (r"\.gate\.narrow\.", ".fc1.0."),
+        (r"\.gate\.widen\.", ".fc2.0."),
+        (r"\.auxiliary\.", ".AUX_fc."),
+    ),
+    *_DYNAMIC_STATIC_RENAMES,
+    *_rules(
+        (r"^static_positions$", "pos_embedding_pos"),
+        (r"^static_transformer\.", "pos_transformer.layers."),
+        (r"^dynamic\.", "layer4."),
+        (r"^positions$", "pos_embedding"),
+        _BUT_CLASSIFIER,
+        (r"^fc\.", "fc_f."),
+    ),
+)
+_NR_DFERNET_RENAMES = (
+    *_DYNAMIC_STATIC_RENAMES,
+    *_rules(
+        (r"^static_positions$", "pos_embedding_static"),
+        (r"^static_transformer\.", "s_branch.layers."),
+        (r"^dynamic\.", "d_branch."),
+        (r"^positions$", "temporal_pos_embedding"),
+        _BUT_CLASSIFIER,
+    ),
+)
 
 
 def _numbers(tensors: Tensors, pattern: str) -> int:
-    """Return how many numbers, from 0 on, names that match a pattern with one group have there."""
-    found = {int(match[1]) for name in tensors if (match := re.match(pattern, name))}
-    return max(found) + 1 if found else 0
+    """Return how many numbers from 0 on, without a gap, names that match a pattern with one group have there."""
+    numbers = {match[1] for name in tensors if (match := re.match(pattern, name))}
+    return next(count for count in itertools.count() if str(count) not in numbers)
 
 
 def _width(tensor: Tensor | None, axis: int, published: int) -> dict[str, Any]:
@@ -117,6 +169,43 @@ def _c3d_settings(tensors: Tensors) -> dict[str, Any]:
 def _former_settings(tensors: Tensors) -> dict[str, Any]:
     depth = _numbers(tensors, r"t_former\.spatial_transformer\.layers\.(\d+)\.")
     return _width(tensors.get("fc.weight"), 1, 512) | ({"depth": depth} if depth else {})
+
+
+def _m3dfel_settings(tensors: Tensors) -> dict[str, Any]:
+    depth = _numbers(tensors, r"features\.1\.(\d+)\.")
+    return _width(tensors.get("fc.weight"), 1, 1024) | ({"depth": depth} if depth else {})
+
+
+def _m3dfel_spelled(tensors: Tensors) -> dict[str, Tensor]:
+    """Return M3DFEL's tensors by its authors' names; those of torchvision's r3d_18 are its trunk's."""
+    if "stem.0.weight" not in tensors:
+        return dict(tensors)
+    return {_renamed(name, _R3D_TO_M3DFEL): tensor for name, tensor in tensors.items() if not name.startswith("fc.")}
+
+
+def _i3d_settings(tensors: Tensors) -> dict[str, Any]:
+    return _width(tensors.get("logits.conv3d.weight"), 1, 1024)
+
+
+def _p3d_settings(tensors: Tensors) -> dict[str, Any]:
+    depths = [_numbers(tensors, rf"layer{number}\.(\d+)\.") for number in (1, 2, 3, 4)]
+    is_published = depths == [3, 4, 6, 3]
+    return _width(tensors.get("fc.weight"), 1, 2048) | ({} if is_published else {"depth": depths[0]})
+
+
+def _reslstm_settings(tensors: Tensors) -> dict[str, Any]:
+    depth = _numbers(tensors, r"layer1\.(\d+)\.")
+    return _width(tensors.get("output.weight"), 1, 4096) | ({"depth": depth} if depth else {})
+
+
+def _dynamic_static_settings(tensors: Tensors) -> dict[str, Any]:
+    depth = _numbers(tensors, r"s_former\.temporal_transformer\.layers\.(\d+)\.")
+    return _width(tensors.get("s_former.bn1.weight"), 0, 64) | ({"depth": depth} if depth else {})
+
+
+def _lgi_former_settings(tensors: Tensors) -> dict[str, Any]:
+    depth = _numbers(tensors, r"blocks\.(\d+)\.")
+    return _width(tensors.get("patch_embed.proj.weight"), 0, 512) | ({"depth": depth} if depth else {})
 
 
 def _videomae_settings(tensors: Tensors) -> dict[str, Any]:
@@ -147,7 +236,7 @@ _PRETRAINING = _rules((r"^encoder\.", ""), (r"^backbone\.", ""))
 def _videomae_spelled(tensors: Tensors) -> dict[str, Tensor]:
     """Return VideoMAE's tensors by the names of the authors' fine-tuning code."""
     if not any(".attention.attention." in name for name in tensors):
-        return {_renamed(name, _PRETRAINING): tensor for name, tensor in tensors.items()}
+        return _of_fine_tuning(tensors)
     named: dict[str, Tensor] = {}
     parts: dict[str, dict[str, tuple[str, Tensor]]] = {}
     for name, tensor in tensors.items():
@@ -157,7 +246,8 @@ def _videomae_spelled(tensors: Tensors) -> dict[str, Tensor]:
         else:
             named[new_name] = tensor
     for block, weights in parts.items():
-        if set(weights) == set(_PARTS) and len({tensor.shape[1:] for _, tensor in weights.values()}) == 1:
+        kinds = {(tensor.ndim, tensor.shape[1:], tensor.dtype) for _, tensor in weights.values()}
+        if set(weights) == set(_PARTS) and len(kinds) == 1 and kinds.pop()[0] > 0:
             named[f"{block}.attn.qkv.weight"] = torch.cat([weights[part][1] for part in _PARTS])
         else:
             named |= dict(weights.values())
@@ -170,17 +260,23 @@ def _renamed(name: str, rules: Renames) -> str:
     return name
 
 
+_DFEW_OWNERS = "jiangxingxun/DFEW"
+
+
+def _of_fine_tuning(tensors: Tensors) -> dict[str, Tensor]:
+    """Return the tensors of an encoder by the names of the authors' fine-tuning code; pre-training's have a prefix."""
+    return {_renamed(name, _PRETRAINING): tensor for name, tensor in tensors.items()}
+
+
 _TORCHVISION = AuthorsFiles(source="torchvision", settings=_resnet_settings)
 AUTHORS_FILES: Mapping[str, AuthorsFiles] = MappingProxyType(
     {
-        "lstpnet": AuthorsFiles(
-            source="the authors' LSTPNet (LLFabiann/LSTPNet)", renames=_LSTPNET_RENAMES, aliases=_LSTPNET_ALIASES
-        ),
+        "lstpnet": AuthorsFiles(source="LLFabiann/LSTPNet", renames=_LSTPNET_RENAMES, aliases=_LSTPNET_ALIASES),
         "r3d_18": _TORCHVISION,
         "r2plus1d_18": _TORCHVISION,
         "mc3_18": _TORCHVISION,
         "hara-r3d18": AuthorsFiles(source="kenshohara/3D-ResNets-PyTorch", settings=_resnet_settings),
-        "c3d": AuthorsFiles(source="jiangxingxun/DFEW", classifier="fc8", settings=_c3d_settings),
+        "c3d": AuthorsFiles(source=_DFEW_OWNERS, classifier="fc8", settings=_c3d_settings),
         "former-dfer": AuthorsFiles(
             source="zengqunzhao/Former-DFER", renames=_FORMER_RENAMES, settings=_former_settings
         ),
@@ -190,6 +286,39 @@ AUTHORS_FILES: Mapping[str, AuthorsFiles] = MappingProxyType(
             optional=("fc_norm.",),
             spelled=_videomae_spelled,
             settings=_videomae_settings,
+        ),
+        "m3dfel": AuthorsFiles(
+            source="Tencent/TFace attribute/M3DFEL",
+            renames=_M3DFEL_RENAMES,
+            optional=("lstm.", "to_qkv.", "norm.", "pwconv."),
+            spelled=_m3dfel_spelled,
+            settings=_m3dfel_settings,
+        ),
+        "i3d": AuthorsFiles(
+            source=_DFEW_OWNERS,
+            classifier="head.conv3d",
+            renames=_I3D_RENAMES,
+            settings=_i3d_settings,
+        ),
+        "p3d63": AuthorsFiles(source=_DFEW_OWNERS, renames=_P3D_RENAMES, settings=_p3d_settings),
+        "reslstm": AuthorsFiles(
+            source=_DFEW_OWNERS, classifier="output", renames=_RESLSTM_RENAMES, settings=_reslstm_settings
+        ),
+        "gca": AuthorsFiles(
+            source="muse1998/IAL-for-Facial-Expression-Recognition",
+            of_classes=tuple(f"layer{number}.auxiliary.1." for number in (1, 2, 3)),
+            renames=_GCA_RENAMES,
+            settings=_dynamic_static_settings,
+        ),
+        "nr-dfernet": AuthorsFiles(
+            source="muse1998/AI-DFERNet", renames=_NR_DFERNET_RENAMES, settings=_dynamic_static_settings
+        ),
+        "lgi-former": AuthorsFiles(
+            source="sunlicai/MAE-DFER",
+            classifier="head",
+            optional=("fc_norm.",),
+            spelled=_of_fine_tuning,
+            settings=_lgi_former_settings,
         ),
     }
 )

@@ -89,7 +89,8 @@ def exported_program(
     if isinstance(model, LSTPNet):
         dims |= _lstpnet_axes()
     example = torch.zeros(2, num_frames, 3, size_px, size_px)
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*_flat_weights")  # an LSTM's second list of its parameters
         return torch.export.export(logits_module(model), (example,), dynamic_shapes=(dims,))
 
 

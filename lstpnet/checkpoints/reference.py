@@ -66,17 +66,43 @@ def load_reference(name: str, state_dict: Mapping[str, Any]) -> ClipNetwork:
     files = AUTHORS_FILES[name]
     tensors, faults = _unwrap(_nested(state_dict))
     tensors = files.spelled(tensors)
-    with torch.device("meta"):
-        model = build_model(name, _num_classes(tensors.get(f"{files.classifier}.weight")), **_settings(files, tensors))
-    expected = {files.authors_name(ours): tensor for ours, tensor in model.state_dict().items()}
-    expected |= {alias: expected[original] for alias, original in files.aliases.items()}
+    model, expected = _network_of(name, tensors)
     faults += _faults(tensors, expected, aliases=files.aliases)
     if faults:
-        count = len(faults)
-        raise CheckpointError(f"not a checkpoint of {files.source}, {count} fault{'s' if count > 1 else ''}", faults)
+        count, others = len(faults), " or ".join(_networks_with(tensors))
+        summary = f"not a checkpoint of {name} ({files.source}), {count} fault{'s' if count > 1 else ''}"
+        raise CheckpointError(summary, faults, hint=others and f"its tensors are those of {others}")
     model.to_empty(device="cpu")
     model.load_state_dict({ours: tensors[files.authors_name(ours)] for ours in model.state_dict()})
     return model.eval()
+
+
+def _network_of(name: str, tensors: Mapping[str, Tensor]) -> tuple[ClipNetwork, dict[str, Tensor]]:
+    """Return the network that the shapes of `tensors` state, and what its file has by the authors' names.
+
+    Neither has memory. `tensors`: by the authors' names.
+    """
+    files = AUTHORS_FILES[name]
+    with torch.device("meta"):
+        num_classes = _num_classes(tensors.get(files.authors_name(f"{files.classifier}.weight")))
+        model = build_model(name, num_classes, **_settings(files, tensors))
+    expected = {files.authors_name(ours): tensor for ours, tensor in model.state_dict().items()}
+    return model, expected | {alias: expected[original] for alias, original in files.aliases.items()}
+
+
+def _networks_with(tensors: Mapping[str, Tensor]) -> list[str]:
+    """Return the networks whose files have these names and shapes."""
+    fitting = []
+    for name, files in AUTHORS_FILES.items():
+        spelled = files.spelled(tensors)
+        _, expected = _network_of(name, spelled)
+        if _shapes(spelled) == _shapes(expected):
+            fitting.append(name)
+    return fitting
+
+
+def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in tensors.items()}
 
 
 def export_reference(model: LSTPNet) -> dict[str, Tensor]:
@@ -120,7 +146,7 @@ def _unwrap(state_dict: Mapping[str, Any]) -> tuple[dict[str, Tensor], list[str]
 
 def _num_classes(weight: Tensor | None) -> int:
     """Return the rows of the classifier's weight; 7 if it is missing or misshapen, which `_faults` reports."""
-    return weight.shape[0] if weight is not None and weight.ndim == 2 and len(weight) else 7
+    return weight.shape[0] if weight is not None and weight.ndim >= 2 and len(weight) else 7
 
 
 def _settings(files: AuthorsFiles, tensors: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -41,21 +41,23 @@ class Filled:
     """Names of the model's tensors that kept their initial values."""
     unused: tuple[str, ...]
     """Tensors of the file that the model does not have."""
-    classifier: str = "fc"
-    """Name of the model's classifier."""
+    of_classes: tuple[str, ...] = ("fc.",)
+    """Prefixes of the model's classifiers."""
 
     @property
     def words(self) -> str:
         """Summary in one line."""
-        part_names = sorted({_part_name(name, classifier=self.classifier) for name in self.kept})
+        part_names = sorted({_part_name(name, of_classes=self.of_classes) for name in self.kept})
         kept = f"; {len(self.kept)} keep their initial values ({', '.join(part_names)})" if self.kept else ""
         unused = f"; {len(self.unused)} of the file are unused ({', '.join(self.unused[:3])})" if self.unused else ""
         return f"{self.kind}: {len(self.filled)} tensors filled{kept}{unused}"
 
 
-def _part_name(name: str, *, classifier: str) -> str:
+def _part_name(name: str, *, of_classes: tuple[str, ...]) -> str:
+    if name.startswith(of_classes):
+        return "classifier"
     if not name.startswith(_BACKBONE):
-        return {"head": "temporal part", classifier: "classifier"}.get(name.partition(".")[0], name)
+        return {"head": "temporal part"}.get(name.partition(".")[0], name)
     if ".excitation." in name or name.startswith(_BACKBONE + "excitation."):
         return "excitations"
     return "biases before batch norms" if name.endswith(".bias") else "backbone"
@@ -81,15 +83,16 @@ def fill_from(model: ClipNetwork, path: Path, content: bytes | None = None) -> F
     another network, that does not fit but for the classifier.
     """
     tensors = read_tensors(path, read_start_weights(path) if content is None else content)
-    state, classifier = model.state_dict(), AUTHORS_FILES[model.name].classifier
+    state, files = model.state_dict(), AUTHORS_FILES[model.name]
+    of_classes = (f"{files.classifier}.", *files.of_classes)
     if isinstance(model, LSTPNet):
         kind, file_tensors = _by_our_names(model, tensors, path)
         required = [name for name in state if name.startswith(_BACKBONE) and _is_needed(name, kind=kind)]
     else:
         kind, file_tensors = model.name, reference_to_ours(model, tensors)
-        spared = (f"{classifier}.", *AUTHORS_FILES[model.name].optional)
+        spared = (*of_classes, *files.optional)
         required = [name for name in state if not name.startswith(spared) and not name.endswith("num_batches_tracked")]
-    _check_fit(model, file_tensors, required, f"--init {path} ({kind})", classifier=classifier)
+    _check_fit(model, file_tensors, required, f"--init {path} ({kind})", of_classes=of_classes)
     fitting_tensors = {
         name: file_tensors[name]
         for name in state
@@ -100,21 +103,27 @@ def fill_from(model: ClipNetwork, path: Path, content: bytes | None = None) -> F
             state[name].copy_(tensor)
     kept = tuple(name for name in state if name not in fitting_tensors and not name.endswith("num_batches_tracked"))
     unused = tuple(name for name in file_tensors if name not in state)
-    return Filled(kind, tuple(fitting_tensors), kept, unused, classifier)
+    return Filled(kind, tuple(fitting_tensors), kept, unused, of_classes)
 
 
 def _check_fit(
-    model: ClipNetwork, file_tensors: Mapping[str, Tensor], required: Sequence[str], subject: str, *, classifier: str
+    model: ClipNetwork,
+    file_tensors: Mapping[str, Tensor],
+    required: Sequence[str],
+    subject: str,
+    *,
+    of_classes: tuple[str, ...],
 ) -> None:
-    """Raise CheckpointError unless all required tensors are there, and those that are there fit the model."""
+    """Raise CheckpointError unless all required tensors are there, and those that are there fit the model.
+
+    `of_classes`: prefixes of tensors that need not fit, because the file may be of other classes.
+    """
     state = model.state_dict()
     faults = [f"{name} is missing" for name in required if name not in file_tensors]
     faults += [
         f"{name} has shape {tuple(file_tensors[name].shape)}, not {tuple(state[name].shape)}"
         for name in state
-        if name in file_tensors
-        and file_tensors[name].shape != state[name].shape
-        and not name.startswith(f"{classifier}.")
+        if name in file_tensors and file_tensors[name].shape != state[name].shape and not name.startswith(of_classes)
     ]
     faults += [  # of those that fit: a small file can hold a view of any size
         f"{name} holds NaN or infinity"
@@ -122,9 +131,8 @@ def _check_fit(
         if name in state and tensor.shape == state[name].shape and not _is_finite(tensor)
     ]
     if faults:
-        shown_faults = faults[:5] + ([f"and {len(faults) - 5} more"] if len(faults) > 5 else [])
         width = f"width_multiplier {model.settings['width_multiplier']:g}"
-        raise CheckpointError(f"{subject} does not fit this network ({width})", shown_faults)
+        raise CheckpointError(f"{subject} does not fit this network ({width})", faults)
 
 
 def licence_words(model: ClipNetwork, path: Path) -> str:

@@ -62,10 +62,10 @@ def read_tensors(path: Path, content: bytes | None = None) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} holds a {type(tensors).__name__}, not tensors by name")
     faults = [f"{name} is a {type(value).__name__}" for name, value in tensors.items() if not isinstance(value, Tensor)]
     if faults:
-        raise CheckpointError(f"{path} holds more than tensors", faults[:5])
+        raise CheckpointError(f"{path} holds more than tensors", faults)
     odd_layouts = [f"{name} is {value.layout}" for name, value in tensors.items() if value.layout != torch.strided]
     if odd_layouts:
-        raise CheckpointError(f"{path} holds tensors that are not dense", odd_layouts[:5])
+        raise CheckpointError(f"{path} holds tensors that are not dense", odd_layouts)
     return {_without_wrappers(str(name)): value for name, value in tensors.items()}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
+from torch.nn import functional
 
 from dfer_data.loading.clip_dataset import FaceClipDataset
 from dfer_data.loading.loader import Batch, ClipLoader
@@ -57,7 +58,8 @@ def predict_clips(
 ) -> npt.NDArray[np.float32]:
     """Return logits (N, num_classes) float32 of clips in the given order, from the test frames of the recipe's sampler.
 
-    If a clip has several views (`num_test_views`), these are the logarithm of the mean of the views' probabilities.
+    If a clip has several views (`num_test_views`), these are the logarithm of the mean of the views' probabilities, or,
+    for several labels per clip, its logit.
 
     `control`: `repeated-frame` shows the middle frame T times, `shuffled-frames` the frames in a fixed random
     order. `dtype`: of autocast; None computes in float32. `on_progress` receives the numbers of predicted and of all
@@ -66,7 +68,8 @@ def predict_clips(
 
     def run_views(views: torch.Tensor, ids: Sequence[str]) -> tuple[torch.Tensor]:
         controlled_views = (_apply_control(view, ids, control=control) for view in views.unbind(1))
-        return (_average_views([model(normalised(view, norm=recipe.input_norm)).float() for view in controlled_views]),)
+        view_logits = [model(normalised(view, norm=recipe.input_norm)).float() for view in controlled_views]
+        return (_average_views(view_logits, is_binary=recipe.targets == "labels"),)
 
     options: dict[str, Any] = {"recipe": recipe, "device": device, "dtype": dtype, "on_progress": on_progress}
     (logits,) = _run_batches(run_views, model, data, clip_ids, **options) or (_NO_ROWS,)
@@ -162,6 +165,13 @@ def _parts(num_clips: int, device: torch.device) -> list[slice]:
     return [slice(*pair) for pair in pairwise(bounds)]
 
 
+def class_probabilities(logits: torch.Tensor, recipe: Recipe) -> npt.NDArray[np.float32]:
+    """Return probabilities (N, C) from logits (N, C): rows sum to 1, but for a model of several labels per clip."""
+    logits = logits.float()
+    probabilities = logits.sigmoid() if recipe.targets == "labels" else logits.softmax(dim=1)
+    return np.asarray(probabilities.cpu().numpy(), np.float32)
+
+
 def require_finite(*outputs: npt.NDArray[np.floating], names: Sequence[str], what: str = "logits") -> None:
     """Raise NonFiniteError that names the rows in which one of the outputs (N, ...) holds NaN or infinity."""
     is_finite = np.all([np.isfinite(rows).reshape(len(names), -1).all(axis=1) for rows in outputs], axis=0)
@@ -169,13 +179,17 @@ def require_finite(*outputs: npt.NDArray[np.floating], names: Sequence[str], wha
         raise NonFiniteError([name for name, finite in zip(names, is_finite, strict=True) if not finite], what=what)
 
 
-def _average_views(view_logits: Sequence[torch.Tensor]) -> torch.Tensor:
+def _average_views(view_logits: Sequence[torch.Tensor], *, is_binary: bool = False) -> torch.Tensor:
     """Return the logits of the only view, or the logarithm of the mean of the views' probabilities.
 
-    Computed from logarithms, so that a class without a chance in every view keeps a finite logit.
+    `is_binary`: each class has one probability, not a share; the result is the logit of its mean. Computed from
+    logarithms, so that a class without a chance in every view keeps a finite logit.
     """
     if len(view_logits) == 1:
         return view_logits[0]
+    if is_binary:
+        yes, no = (torch.stack([functional.logsigmoid(sign * row) for row in view_logits]) for sign in (1, -1))
+        return yes.logsumexp(dim=0) - no.logsumexp(dim=0)
     log_shares = torch.stack([logits.log_softmax(dim=1) for logits in view_logits])
     return log_shares.logsumexp(dim=0) - math.log(len(view_logits))
 

@@ -66,10 +66,10 @@ class C3D(ClipNetwork):
         x = self._dropped(self.fc6(x.contiguous().flatten(1)))
         return self._dropped(self.fc7(x))
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits of `features`."""
-        logits: Tensor = self.fc8(features)
-        return logits
+    def scores(self, features: Tensor) -> Tensor:
+        """Return the output of the classifier for `features`."""
+        out: Tensor = self.fc8(features)
+        return out
 
     def _convolved(self, x: Tensor, *names: str) -> Tensor:
         for name in names:

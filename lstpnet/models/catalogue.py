@@ -48,6 +48,8 @@ class NetworkFacts:
     """Setting `input_norm` with which the published start weights were trained; empty: without a mean and deviation."""
     settings: tuple[str, ...] = _WIDTH_AND_DEPTH
     """Settings of network_config.py that it takes."""
+    has_auxiliary: bool = False
+    """Whether it has an auxiliary classifier, for the setting `auxiliary` of training."""
     start_weights: str = ""
     """Published start weights, with their licence; empty: trained from fresh weights."""
 
@@ -84,6 +86,7 @@ class NetworkFacts:
 
 _TORCHVISION = "torchvision 0.28"
 _KINETICS_400 = "torchvision's on Kinetics-400; no licence stated"
+_DFEW_OWNERS = "jiangxingxun/DFEW 7c1ba78"
 _R2PLUS1D = "Tran et al., A Closer Look at Spatiotemporal Convolutions for Action Recognition, CVPR 2018"
 
 
@@ -127,7 +130,7 @@ _FACTS = (
         name="c3d",
         title="C3D with batch norms",
         paper="Tran et al., Learning Spatiotemporal Features with 3D Convolutional Networks, ICCV 2015",
-        source="jiangxingxun/DFEW 7c1ba78",
+        source=_DFEW_OWNERS,
         licence="none stated",
         size_px=112,
         exact_frames=NUM_FRAMES,
@@ -157,6 +160,89 @@ _FACTS = (
         input_norm="imagenet",
         settings=(*_WIDTH_AND_DEPTH, "drop_path", "head_scale"),
         start_weights="VideoMAE's; CC BY-NC 4.0, not for commercial use",
+    ),
+    NetworkFacts(
+        name="m3dfel",
+        title="M3DFEL",
+        paper="Wang et al., Rethinking the Learning Paradigm for Dynamic Facial Expression Recognition, CVPR 2023",
+        source="Tencent/TFace 171ec14 attribute/M3DFEL",
+        licence="Apache-2.0",
+        size_px=112,
+        exact_frames=NUM_FRAMES,
+        input_norm="kinetics",
+        start_weights=_KINETICS_400,
+    ),
+    NetworkFacts(
+        name="i3d",
+        title="I3D",
+        paper="Carreira, Zisserman, Quo Vadis, Action Recognition? A New Model and the Kinetics Dataset, CVPR 2017",
+        source=_DFEW_OWNERS,
+        licence="none stated",
+        size_px=224,
+        exact_frames=NUM_FRAMES,
+        least_px=224,
+        largest_px=224,
+        settings=("width_multiplier",),
+    ),
+    NetworkFacts(
+        name="p3d63",
+        title="P3D-63",
+        paper="Qiu et al., Learning Spatio-Temporal Representation with Pseudo-3D Residual Networks, ICCV 2017",
+        source=_DFEW_OWNERS,
+        licence="none stated",
+        size_px=160,
+        exact_frames=NUM_FRAMES,
+        least_px=160,
+        largest_px=160,
+    ),
+    NetworkFacts(
+        name="reslstm",
+        title="ResNet-LSTM",
+        paper="Jiang et al., DFEW: A Large-Scale Database for Recognizing Dynamic Facial Expressions, ACM MM 2020",
+        source=_DFEW_OWNERS,
+        licence="none stated",
+        size_px=112,
+        exact_frames=NUM_FRAMES,
+        least_px=112,
+        largest_px=112,
+    ),
+    NetworkFacts(
+        name="gca",
+        title="GCA (IAL)",
+        paper="Li et al., Intensity-Aware Loss for Dynamic Facial Expression Recognition in the Wild, AAAI 2023",
+        source="muse1998/IAL-for-Facial-Expression-Recognition 39a24b6",
+        licence="MIT",
+        has_auxiliary=True,
+        size_px=112,
+        exact_frames=NUM_FRAMES,
+        least_px=112,
+        largest_px=112,
+    ),
+    NetworkFacts(
+        name="nr-dfernet",
+        title="NR-DFERNet",
+        paper="Li et al., NR-DFERNet: Noise-Robust Network for DFER, arXiv:2206.04975, 2022",
+        source="muse1998/AI-DFERNet 1e0c8bb",
+        licence="MIT",
+        size_px=112,
+        exact_frames=NUM_FRAMES,
+        least_px=112,
+        largest_px=112,
+        settings=(*_WIDTH_AND_DEPTH, "neutral_class"),
+    ),
+    NetworkFacts(
+        name="lgi-former",
+        title="LGI-Former (MAE-DFER)",
+        paper="Sun et al., MAE-DFER: Efficient Masked Autoencoder for Self-supervised DFER, ACM MM 2023",
+        source="sunlicai/MAE-DFER 80b651d",
+        licence="MIT",
+        size_px=160,
+        exact_frames=NUM_FRAMES,
+        least_px=160,
+        largest_px=160,
+        input_norm="imagenet",
+        settings=(*_WIDTH_AND_DEPTH, "drop_path", "head_scale"),
+        start_weights="MAE-DFER's on VoxCeleb2; MIT",
     ),
 )
 NETWORKS: Mapping[str, NetworkFacts] = MappingProxyType({facts.name: facts for facts in _FACTS})

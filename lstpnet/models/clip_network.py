@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from dfer_data.errors import UsageError
 from lstpnet.models.catalogue import input_faults
@@ -16,7 +17,7 @@ from lstpnet.models.catalogue import input_faults
 class ClipNetwork(nn.Module):
     """A network that maps clips (B, T, 3, H, W) to logits (B, num_classes).
 
-    A subclass computes `features` and `classify`. `name` is its key in the catalogue, which declares the clips that it
+    A subclass computes `pooled` and `scores`. `name` is its key in the catalogue, which declares the clips that it
     takes; `settings` are the arguments that it was built with.
     """
 
@@ -28,6 +29,11 @@ class ClipNetwork(nn.Module):
         if num_classes < 1:
             raise UsageError(f"num_classes is {num_classes}; it must be at least 1")
         self.name, self.num_classes, self.settings = name, num_classes, dict(settings)
+        self.is_dirichlet = False
+        """Whether the logits are log(softplus(scores) + 1), the logarithms of a Dirichlet's parameters.
+
+        Their softmax is the mean of that Dirichlet. The setting `votes_loss` of training asks for it.
+        """
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits of clips.
@@ -59,6 +65,15 @@ class ClipNetwork(nn.Module):
 
     def classify(self, features: Tensor) -> Tensor:
         """Return the logits (B, num_classes) of `features` (B, D)."""
+        scores = self.scores(features)
+        return (functional.softplus(scores) + 1).log() if self.is_dirichlet else scores
+
+    def scores(self, features: Tensor) -> Tensor:
+        """Return the output of the classifier, (B, num_classes), for `features` (B, D)."""
+        raise NotImplementedError
+
+    def with_auxiliary(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the features (B, D), and the auxiliary classifier's logits (B, num_classes); `x` as in `forward`."""
         raise NotImplementedError
 
     def frame_features(self, x: Tensor) -> Tensor:

@@ -24,20 +24,28 @@ _DEPTH = 3
 
 
 class FormerLayer(nn.Module):
-    """Attention and a feed-forward part of twice the width, each pre-norm and residual: (B, N, D) to (B, N, D)."""
+    """Attention and a feed-forward part, each pre-norm and residual: (B, N, D) to (B, N, D).
 
-    def __init__(self, dim: int) -> None:
+    Args:
+        dim: D.
+        num_heads: attention heads.
+        head_dim: dimensions of each; 0: D / num_heads.
+        hidden_dim: width inside the feed-forward part; 0: 2 D.
+    """
+
+    def __init__(self, dim: int, *, num_heads: int = _HEADS, head_dim: int = 0, hidden_dim: int = 0) -> None:
         super().__init__()
         self.attention_norm = nn.LayerNorm(dim)
-        self.attention = Attention(dim, num_heads=_HEADS)
+        self.attention = Attention(dim, num_heads=num_heads, head_dim=head_dim)
         self.feed_forward_norm = nn.LayerNorm(dim)
-        self.widen = nn.Linear(dim, 2 * dim)
-        self.narrow = nn.Linear(2 * dim, dim)
+        hidden_dim = hidden_dim or 2 * dim
+        self.widen = nn.Linear(dim, hidden_dim)
+        self.narrow = nn.Linear(hidden_dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, N, D) to (B, N, D)."""
         x = x + self.attention(self.attention_norm(x))
-        hidden = F.gelu(self.widen(self.feed_forward_norm(x)), approximate="tanh")  # (B, N, 2D)
+        hidden = F.gelu(self.widen(self.feed_forward_norm(x)), approximate="tanh")  # (B, N, hidden_dim)
         out: Tensor = x + self.narrow(hidden)
         return out
 
@@ -133,7 +141,7 @@ class FormerDFER(ClipNetwork):
         vectors: Tensor = self.spatial(x.flatten(0, 1), num_frames)  # (B*T, 512)
         return vectors.reshape(batch, num_frames, -1)
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits of `features`."""
-        logits: Tensor = self.fc(features)
-        return logits
+    def scores(self, features: Tensor) -> Tensor:
+        """Return the output of the classifier for `features`."""
+        out: Tensor = self.fc(features)
+        return out

@@ -79,7 +79,7 @@ class HaraResNet18(ClipNetwork):
                 x = self.get_submodule(f"layer{number}")(x)  # (B, 512, T/16, H/32, W/32) after the last
         return x.mean(dim=(2, 3, 4))
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits of `features`."""
-        logits: Tensor = self.fc(features)
-        return logits
+    def scores(self, features: Tensor) -> Tensor:
+        """Return the output of the classifier for `features`."""
+        out: Tensor = self.fc(features)
+        return out

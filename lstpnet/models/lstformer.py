@@ -26,21 +26,23 @@ class Attention(nn.Module):
 
     Args:
         dim: D.
-        num_heads: must divide D; queries and keys are scaled by (D / num_heads) ** -0.5.
+        num_heads: must divide D if `head_dim` is 0.
+        head_dim: dimensions of each head; 0: D / num_heads. Queries and keys are scaled by its power -1/2.
     """
 
-    def __init__(self, dim: int, *, num_heads: int) -> None:
+    def __init__(self, dim: int, *, num_heads: int, head_dim: int = 0) -> None:
         super().__init__()
-        if dim % num_heads:
+        if not head_dim and dim % num_heads:
             raise ValueError(f"{num_heads} heads do not divide {dim} dimensions")
         self.num_heads = num_heads
-        self.to_qkv = nn.Linear(dim, 3 * dim, bias=False)
-        self.to_out = nn.Linear(dim, dim)
+        inner_dim = num_heads * (head_dim or dim // num_heads)
+        self.to_qkv = nn.Linear(dim, 3 * inner_dim, bias=False)
+        self.to_out = nn.Linear(inner_dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, D) to (B, T, D)."""
         query, key, value = self._heads(x)
-        out = F.scaled_dot_product_attention(query, key, value)  # (B, heads, T, D / heads)
+        out = F.scaled_dot_product_attention(query, key, value)  # (B, heads, T, head_dim)
         mixed: Tensor = self.to_out(out.transpose(1, 2).flatten(2))  # (B, T, D)
         return mixed
 
@@ -50,9 +52,9 @@ class Attention(nn.Module):
         return torch.softmax(query @ key.transpose(2, 3) * query.shape[-1] ** -0.5, dim=-1)
 
     def _heads(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return query, key and value, (B, heads, T, D / heads) each."""
-        batch, num_frames, dim = x.shape
-        qkv = self.to_qkv(x).reshape(batch, num_frames, 3, self.num_heads, dim // self.num_heads)
+        """Return query, key and value, (B, heads, T, head_dim) each."""
+        batch, num_frames, _ = x.shape
+        qkv = self.to_qkv(x).reshape(batch, num_frames, 3, self.num_heads, -1)
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         return query, key, value
 

@@ -67,10 +67,10 @@ class LSTPNet(ClipNetwork):
         vectors: Tensor = self.backbone(x.flatten(0, 1), num_frames)  # (B*T, dim)
         return self.features_of_frames(vectors.reshape(batch, num_frames, self.dim))
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits (B, num_classes) of `features`, which are the mean over time, (B, dim)."""
-        logits: Tensor = self.fc(features)
-        return logits
+    def scores(self, features: Tensor) -> Tensor:
+        """Return the output of the classifier, (B, num_classes), for `features`, the mean over time, (B, dim)."""
+        out: Tensor = self.fc(features)
+        return out
 
     def logits_of_frames(self, vectors: Tensor) -> Tensor:
         """Return the logits (B, num_classes) of `frame_features` (B, T, dim)."""

@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal
 from annotated_types import Interval, MultipleOf
 
 from dfer_data.settings import setting, settings_of, validate
-from lstpnet.models.catalogue import facts_of_network
+from lstpnet.models.catalogue import NETWORKS, facts_of_network, input_faults, is_custom, model_fault
 
 AttentionName = Literal["tce", "eca", "se", "cbam", "none"]
 Temporal = Literal["lstformer", "transformer", "lstm", "gru", "mean"]
+DIRICHLET = "dirichlet-multinomial"
+"""Value of the setting `votes_loss` with which a network computes the parameters of a Dirichlet."""
 _MODEL = "Model"
 
 
@@ -77,24 +79,55 @@ class OtherNetworkConfig:
     )
     drop_path: Annotated[float, Interval(ge=0, lt=1)] = setting(
         0.0,
-        "Probability that a training clip skips a part of VideoMAE's last block; it rises from 0 at the first.",
+        "Probability that a training clip skips a part of VideoMAE's or LGI-Former's last block; it rises from 0 at "
+        "the first.",
         panel=_MODEL,
         is_rare=True,
     )
     head_scale: Annotated[float, Interval(gt=0)] = setting(
-        1.0, "Factor on the initial weights of VideoMAE's classifier.", panel=_MODEL, is_rare=True
+        1.0, "Factor on the initial weights of VideoMAE's or LGI-Former's classifier.", panel=_MODEL, is_rare=True
+    )
+    neutral_class: Annotated[int, Interval(ge=-1)] = setting(
+        -1,
+        "Number, from 0, of the neutral class for NR-DFERNet's snippet filter of test clips; -1: no filter. DFEW: 2.",
+        panel=_MODEL,
+        is_rare=True,
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class AnyNetworkConfig(OtherNetworkConfig, NetworkConfig):
+    """Settings of all networks. Raises one UsageError with every wrong value."""
+
+
 def settings_for(model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings of a network of the catalogue among those of a run. Raises KeyError if one is missing."""
-    return {name: settings[name] for name in facts_of_network(model).settings}
+    """Return the arguments of `build_model` among the settings of a run. Raises KeyError if one is missing."""
+    network = {name: settings[name] for name in facts_of_network(model).settings}
+    return network | {"is_dirichlet": settings.get("votes_loss") == DIRICHLET}  # earlier runs have no votes_loss
 
 
-def setting_faults_of(model: str, settings: Mapping[str, Any]) -> Iterator[str]:
+def _setting_faults(model: str, settings: Mapping[str, Any]) -> Iterator[str]:
     """Yield the settings of other networks that differ from their defaults, which this one would ignore."""
     own = facts_of_network(model).settings
     defaults = {**settings_of(NetworkConfig), **settings_of(OtherNetworkConfig)}
     for name, item in defaults.items():
         if name not in own and settings[name] != item.default:
             yield f"{name} = {settings[name]!r}: model {model} takes only {', '.join(own)}"
+
+
+def model_faults(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the faults between a recipe's network and its clips and settings. Raises KeyError if one is missing."""
+    model = settings["model"]
+    if is_custom(model):
+        if ":" not in model:
+            yield model_fault(model)
+        if settings["auxiliary"] > 0:
+            yield "auxiliary works only with networks of `dfer model list`"
+        return
+    yield from input_faults(model, num_frames=settings["num_frames"], sizes_px=(settings["size_px"],))
+    if settings["frame_epochs"] and list(input_faults(model, num_frames=1, sizes_px=())):
+        yield f"frame_epochs = {settings['frame_epochs']}: model {model} takes no single frames"
+    yield from _setting_faults(model, settings)
+    if settings["auxiliary"] > 0 and not facts_of_network(model).has_auxiliary:
+        names = ", ".join(name for name, facts in NETWORKS.items() if facts.has_auxiliary)
+        yield f"auxiliary needs a network with an auxiliary classifier: model = {names!r}"

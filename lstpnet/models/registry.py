@@ -12,8 +12,16 @@ from lstpnet.models.c3d import C3D
 from lstpnet.models.catalogue import NETWORKS, model_fault
 from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.models.former_dfer import FormerDFER
+from lstpnet.models.gca import GCA
 from lstpnet.models.hara_resnet import HaraResNet18
+from lstpnet.models.i3d import I3D
+from lstpnet.models.lgi_former import LGIFormer
 from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.models.m3dfel import M3DFEL
+from lstpnet.models.network_config import AnyNetworkConfig
+from lstpnet.models.nr_dfernet import NRDFERNet
+from lstpnet.models.p3d import P3D63
+from lstpnet.models.reslstm import ResNetLSTM
 from lstpnet.models.video_resnet import VideoResNet
 from lstpnet.models.videomae import VideoMAE
 
@@ -27,16 +35,24 @@ _BUILDERS: Mapping[str, Callable[..., ClipNetwork]] = MappingProxyType(
         "c3d": C3D,
         "former-dfer": FormerDFER,
         "videomae-b16": VideoMAE,
+        "m3dfel": M3DFEL,
+        "i3d": I3D,
+        "p3d63": P3D63,
+        "reslstm": ResNetLSTM,
+        "gca": GCA,
+        "nr-dfernet": NRDFERNet,
+        "lgi-former": LGIFormer,
     }
 )
 
 
-def build_model(name: str, num_classes: int = 7, **settings: Any) -> ClipNetwork:
+def build_model(name: str, num_classes: int = 7, *, is_dirichlet: bool = False, **settings: Any) -> ClipNetwork:
     """Build a network with fresh weights.
 
     Args:
         name: a name of the catalogue, such as `lstpnet` or `videomae-b16`.
         num_classes: number of logits.
+        is_dirichlet: whether the logits are the logarithms of a Dirichlet's parameters; see ClipNetwork.
         **settings: arguments of the network, such as `width_multiplier=0.5` or `depth=1`.
 
     Returns:
@@ -52,6 +68,9 @@ def build_model(name: str, num_classes: int = 7, **settings: Any) -> ClipNetwork
             f"model {name} has no setting {', '.join(unknown)}; it has {', '.join(NETWORKS[name].settings)}"
         )
     try:
-        return _BUILDERS[name](num_classes, **settings)
+        AnyNetworkConfig(**settings)  # reports every wrong value
+        model = _BUILDERS[name](num_classes, **settings)
     except (TypeError, ValueError, UsageError) as error:
         raise UsageError(f"model {name}: {error}") from error
+    model.is_dirichlet = is_dirichlet
+    return model

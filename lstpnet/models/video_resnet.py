@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lstpnet.models.clip_network import ClipNetwork, channels_before_time, exact_gradients, scaled
 from lstpnet.models.pointwise import Pointwise3d
 
+_WIDTHS = (64, 128, 256, 512)
 _STEM_MID = 45
 _DEPTH = 2
 _Conv = Callable[[int, int, int, int], nn.Module]
@@ -95,20 +96,10 @@ class VideoResNet(ClipNetwork):
 
     def __init__(self, name: str, num_classes: int = 7, *, width_multiplier: float = 1.0, depth: int = 0) -> None:
         super().__init__(name, num_classes, {"width_multiplier": width_multiplier, "depth": depth})
-        first, later = _CONVOLUTIONS[name]
-        widths = [scaled(channels, width_multiplier) for channels in (64, 128, 256, 512)]
-        self.stem = _factored_stem(widths[0], width_multiplier) if first is _factored else _stem(widths[0])
-        in_channels = widths[0]
-        for number, out_channels in enumerate(widths, start=1):
-            conv, stride = (first, 1) if number == 1 else (later, 2)
-            blocks = [VideoBlock(conv, in_channels, out_channels, stride=stride)]
-            blocks += [VideoBlock(conv, out_channels, out_channels, stride=1) for _ in range((depth or _DEPTH) - 1)]
-            self.add_module(f"layer{number}", nn.Sequential(*blocks))
-            in_channels = out_channels
-        self.fc = nn.Linear(in_channels, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv3d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.stem, *stages = video_trunk(name, width_multiplier=width_multiplier, depth=depth)
+        for number, stage in enumerate(stages, start=1):
+            self.add_module(f"layer{number}", stage)
+        self.fc = nn.Linear(scaled(_WIDTHS[-1], width_multiplier), num_classes)
         nn.init.normal_(self.fc.weight, std=0.01)
         nn.init.zeros_(self.fc.bias)
 
@@ -120,10 +111,32 @@ class VideoResNet(ClipNetwork):
                 x = self.get_submodule(f"layer{number}")(x)  # (B, 512, T/8, H/16, W/16) after the last
         return x.mean(dim=(2, 3, 4))
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits of `features`."""
-        logits: Tensor = self.fc(features)
-        return logits
+    def scores(self, features: Tensor) -> Tensor:
+        """Return the output of the classifier for `features`."""
+        out: Tensor = self.fc(features)
+        return out
+
+
+def video_trunk(name: str, *, width_multiplier: float = 1.0, depth: int = 0) -> list[nn.Sequential]:
+    """Return the stem and the four stages, which map (B, 3, T, H, W) to (B, 512, T/8, H/16, W/16) at full width.
+
+    Arguments and initial weights are those of `VideoResNet`.
+    """
+    first, later = _CONVOLUTIONS[name]
+    widths = [scaled(channels, width_multiplier) for channels in _WIDTHS]
+    trunk = [_factored_stem(widths[0], width_multiplier) if first is _factored else _stem(widths[0])]
+    in_channels = widths[0]
+    for number, out_channels in enumerate(widths):
+        conv, stride = (later, 2) if number else (first, 1)
+        blocks = [VideoBlock(conv, in_channels, out_channels, stride=stride)]
+        blocks += [VideoBlock(conv, out_channels, out_channels, stride=1) for _ in range((depth or _DEPTH) - 1)]
+        trunk.append(nn.Sequential(*blocks))
+        in_channels = out_channels
+    for part in trunk:
+        for module in part.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return trunk
 
 
 def _stem(channels: int) -> nn.Sequential:

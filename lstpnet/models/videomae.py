@@ -149,10 +149,10 @@ class VideoMAE(ClipNetwork):
         out: Tensor = self.fc_norm(x.mean(dim=1))
         return out
 
-    def classify(self, features: Tensor) -> Tensor:
-        """Return the logits of `features`."""
-        logits: Tensor = self.head(features)
-        return logits
+    def scores(self, features: Tensor) -> Tensor:
+        """Return the output of the classifier for `features`."""
+        out: Tensor = self.head(features)
+        return out
 
 
 def sine_positions(num_tokens: int, dim: int) -> Tensor:

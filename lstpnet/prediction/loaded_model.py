@@ -19,7 +19,7 @@ from lstpnet.batches.normalize import normalised
 from lstpnet.checkpoints.model_settings import RuntimeName
 from lstpnet.checkpoints.open_model import OpenedModel, open_model
 from lstpnet.device import autocast_dtype, predicting
-from lstpnet.evaluation.clip_logits import require_finite
+from lstpnet.evaluation.clip_logits import class_probabilities, require_finite
 from lstpnet.evaluation.computation import with_runtime
 from lstpnet.evaluation.cross_dataset import tested_clips
 from lstpnet.evaluation.features import Features, features_of
@@ -62,7 +62,7 @@ class LoadedModel:
             clips: (B, T, 3, H, W), or one clip (T, 3, H, W), of aligned faces, RGB: uint8, or float in 0..1.
 
         Returns:
-            (B, num_classes) float32; rows sum to 1.
+            (B, num_classes) float32; rows sum to 1, but for a model of several labels per clip.
 
         Raises:
             UsageError: the clips have another shape.
@@ -77,7 +77,7 @@ class LoadedModel:
             model = self._fast.model.to(self._device).eval()
             logits = model(normalised(frames.to(self._device), norm=self._fast.recipe.input_norm))
         require_finite(logits.float().cpu().numpy(), names=[f"clip {index}" for index in range(len(frames))])
-        return np.asarray(torch.softmax(logits.float(), dim=1).cpu().numpy(), np.float32)
+        return class_probabilities(logits, recipe)
 
     def predict_video(
         self, path: Path | str, *, detector: str = "retinaface", windows: Windows | None = None

@@ -25,7 +25,7 @@ from lstpnet.batches.view_crops import cropped_views, read_size_px
 from lstpnet.checkpoints.export import fold_batch_norms
 from lstpnet.checkpoints.open_model import OpenedModel
 from lstpnet.device import autocast_dtype, predicting
-from lstpnet.evaluation.clip_logits import require_finite
+from lstpnet.evaluation.clip_logits import class_probabilities, require_finite
 from lstpnet.evaluation.frame_attention import logits_and_weights
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.prediction.video_settings import Windows
@@ -267,5 +267,4 @@ def _predict(
         else:
             logits = opened.model(frames)
     require_finite(logits.float().cpu().numpy().reshape(len(names), -1), names=names)
-    probabilities = torch.softmax(logits.float(), dim=1).cpu().numpy()
-    return np.asarray(probabilities, np.float32), None if weights is None else weights.cpu().numpy()
+    return class_probabilities(logits, opened.recipe), None if weights is None else weights.cpu().numpy()

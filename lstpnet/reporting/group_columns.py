@@ -27,7 +27,7 @@ MOST_NUMBERS = 12
 MOST_GROUPS = 200
 """A column with more different values names clips rather than groups."""
 _Key = TypeVar("_Key")
-_NO_COLUMNS = frozenset({"clip_id", "votes", "shard", "row"})
+_NO_COLUMNS = frozenset({"clip_id", "votes", "labels", "shard", "row"})
 """Columns of clips.parquet that hold no groups."""
 
 

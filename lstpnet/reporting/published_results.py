@@ -64,6 +64,8 @@ class PublishedRow:
     """Figures of another source for the same method; empty if none is known."""
     note: str
     """Caveats of the row; usually empty."""
+    is_language_model: bool = False
+    """Whether a language model of billions of parameters gives the answers; tables keep these rows apart."""
 
     @property
     def marked_method(self) -> str:
@@ -93,6 +95,7 @@ def _row(cells: dict[str, str], *, dataset: str) -> PublishedRow:
         mismatch=cells["mismatch"],
         conflict=cells["conflict"],
         note=cells["note"],
+        is_language_model=cells["language_model"] == "yes",
     )
 
 
@@ -123,20 +126,30 @@ def published_section(rows: Sequence[PublishedRow], *, short: bool = False) -> S
     Marks: `*` if the protocol is known to differ, a dagger if another source has different figures.
     """
     shown = [row for row in rows if row.method.startswith(_SHORT)] if short else list(rows)
-    columns = {
-        "method": [row.marked_method for row in shown],
-        "year": [str(row.year) for row in shown],
-        "WAR": [per_cent(row.war) for row in shown],
-        "UAR": [per_cent(row.uar) for row in shown],
-    }
-    for name in () if short else rows[0].recall:
-        columns[f"recall {name}"] = [per_cent(row.recall[name]) for row in shown]
-    columns["source"] = [row.source for row in shown]
-    title = f"published, {SETS[rows[0].dataset]}: per cent"
     notes = ["DFEW's figures cover all five folds, as mean or pooled"] if rows[0].dataset == "dfew" else []
     notes += published_notes(shown)
     if len(shown) < len(rows):
         notes.append(f"{len(shown)} of {len(rows)} published rows; --format md shows all, with recalls")
+    return _section("published", shown, notes, has_recalls=not short)
+
+
+def language_model_section(rows: Sequence[PublishedRow], *, short: bool = False) -> Section:
+    """Return the table of one dataset's rows of language models; `short` omits the recalls."""
+    notes = ["7 to 8 billion parameters; folds and training data differ or are not stated: no ranks among the others"]
+    return _section("published language models", rows, notes + published_notes(rows), has_recalls=not short)
+
+
+def _section(title: str, rows: Sequence[PublishedRow], notes: Sequence[str], *, has_recalls: bool) -> Section:
+    columns = {
+        "method": [row.marked_method for row in rows],
+        "year": [str(row.year) for row in rows],
+        "WAR": [per_cent(row.war) for row in rows],
+        "UAR": [per_cent(row.uar) for row in rows],
+    }
+    for name in rows[0].recall if has_recalls else ():
+        columns[f"recall {name}"] = [per_cent(row.recall[name]) for row in rows]
+    columns["source"] = [row.source for row in rows]
+    title = f"{title}, {SETS[rows[0].dataset]}: per cent"
     return Section(title, tuple(columns), tuple(zip(*columns.values(), strict=True)), tuple(notes))
 
 

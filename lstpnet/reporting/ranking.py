@@ -76,10 +76,10 @@ def own_mismatch(row: Row) -> list[str]:
         return reasons
     if row.fold_set != OFFICIAL_SET:
         return [*reasons, f"folds of {row.fold_set}, not the official ones"]
-    missing = [fold for fold in counts.num_test if int(fold) not in row.folds]
-    if missing and len(counts.num_test) > 1:
+    missing = [fold for fold in counts.num_test_all if int(fold) not in row.folds]
+    if missing and len(counts.num_test_all) > 1:
         reasons.append(f"official folds {', '.join(missing)} are missing")
-    num_official = sum(sum(class_counts) for fold, class_counts in counts.num_test.items() if int(fold) in row.folds)
-    if row.n != num_official:
+    num_official = sum(number for fold, number in counts.num_test_all.items() if int(fold) in row.folds)
+    if num_official and row.n != num_official:
         reasons.append(f"{row.n:,} test clips instead of the official {num_official:,}")
     return reasons

@@ -10,12 +10,14 @@ from dfer_data.render.tables import Section, listed, per_cent
 from dfer_data.shards.identity import OFFICIAL_SET
 from lstpnet.dataset_identity import data_words
 from lstpnet.reporting.audited_tests import audit_sections
+from lstpnet.reporting.calibrated_systems import calibration_sections
 from lstpnet.reporting.dependence import headline_interval, interval_note, interval_text
 from lstpnet.reporting.ferv39k_scenes import scene_sections
 from lstpnet.reporting.group_rows import group_sections
+from lstpnet.reporting.multi_label.rows import multi_label_sections
 from lstpnet.reporting.paired_tests import paired_section
 from lstpnet.reporting.paired_trainings import trainings_section
-from lstpnet.reporting.published_results import published_section
+from lstpnet.reporting.published_results import language_model_section, published_section
 from lstpnet.reporting.ranking import against_section, own_lines
 from lstpnet.reporting.rows import Row, grouped, is_complete, protocol_notes, section_key
 from lstpnet.reporting.systems import system_key, systems_section
@@ -40,7 +42,9 @@ def sections(report: Report, *, short: bool = False) -> list[Section]:
         tables += [confusion_section(row) for row in confusion_rows(report.rows)]
     tables += comparison_sections(report, short=short)
     tables += [row_section(group, short=short) for group in grouped(report.controls, section_key)]
-    tables += audit_sections(report.audited) + scene_sections(report.scenes) + group_sections(report.groups)
+    tables += [] if short else calibration_sections(report.calibrated)
+    tables += multi_label_sections(report.multi_label) + audit_sections(report.audited)
+    tables += scene_sections(report.scenes) + group_sections(report.groups)
     if report.unfinished:
         tables.append(unfinished_section(report.unfinished))
     return tables + published_sections(report, short=short)
@@ -80,13 +84,21 @@ def comparison_sections(report: Report, *, short: bool = False) -> list[Section]
 
 
 def published_sections(report: Report, *, short: bool = False) -> list[Section]:
-    """Return the tables of published figures; requested ones are complete and include the report's own lines."""
+    """Return the tables of published figures; requested ones are complete and include the report's own lines.
+
+    Language models follow in a separate table, without ranks among the others.
+    """
     tables = []
     for rows in grouped(report.published, lambda row: row.dataset):
-        if rows[0].dataset in report.against:
-            tables.append(against_section(rows, own_lines(report), short=short))
+        networks = [row for row in rows if not row.is_language_model]
+        language_models = [row for row in rows if row.is_language_model]
+        is_requested = rows[0].dataset in report.against
+        if is_requested:
+            tables.append(against_section(networks, own_lines(report), short=short))
         else:
-            tables.append(published_section(rows, short=short))
+            tables.append(published_section(networks, short=short))
+        if language_models and (is_requested or not short):
+            tables.append(language_model_section(language_models, short=short))
     return tables
 
 

@@ -1,4 +1,4 @@
-"""The vectors that a model's classifier reads, for losses over them."""
+"""The vectors that a model's classifier reads, and auxiliary logits, for the losses that use them."""
 
 from __future__ import annotations
 
@@ -38,21 +38,28 @@ def classifier_of(model: nn.Module, *, num_classes: int) -> nn.Linear:
 
 
 class WithClassifierInput(nn.Module):
-    """A model that returns its logits and the vectors, (B, D), from which its classifier computed them."""
+    """A model that returns its logits, the vectors from which its classifier computed them, and auxiliary logits."""
 
     model: nn.Module
 
-    def __init__(self, model: nn.Module, *, num_classes: int) -> None:
-        """Wrap a model. Raises UsageError if it has no linear classifier."""
+    def __init__(self, model: nn.Module, *, num_classes: int, has_auxiliary: bool = False) -> None:
+        """Wrap a model; `has_auxiliary`: return auxiliary logits, which only a ClipNetwork has.
+
+        Raises UsageError if the model has no linear classifier.
+        """
         super().__init__()
         self.add_module("model", model)
+        self._has_auxiliary = has_auxiliary
         self._inputs: list[Tensor] = []
         self._hook: Any = None
         if not isinstance(model, ClipNetwork):
             self._hook = classifier_of(model, num_classes=num_classes).register_forward_pre_hook(self._keep)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Map clips (B, T, 3, H, W) to logits (B, num_classes) and vectors (B, D)."""
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Map clips (B, T, 3, H, W) to logits (B, num_classes), vectors (B, D), and auxiliary logits if wanted."""
+        if isinstance(self.model, ClipNetwork) and self._has_auxiliary:
+            features, auxiliary = self.model.with_auxiliary(x)
+            return self.model.classify(features), features, auxiliary
         if isinstance(self.model, ClipNetwork):
             features = self.model.features(x)
             return self.model.classify(features), features

@@ -20,6 +20,7 @@ from dfer_data.loading.prepared import PreparedDataset, open_dataset
 from dfer_data.shards.duplicates import find_duplicates
 from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity
 from dfer_data.shards.layout import CLIPS_NAME
+from dfer_data.shards.rebuilt_file import rebuilt_words
 from lstpnet.batches.recipe_clips import sampler_words, size_words
 from lstpnet.batches.view_crops import view_words
 from lstpnet.dataset_identity import chosen_fold_set, data_words, fold_folder, fold_words
@@ -107,17 +108,21 @@ class Experiment:
         counts = Counter(self.data.index(self.train_ids)["label"].to_pylist())
         return prior_logits([counts[name] for name in self.data.class_names])
 
-    def soft_targets(self, clip_ids: Sequence[str]) -> dict[str, npt.NDArray[np.float32]]:
-        """Return clip id -> share of the votes per class, (num_classes,) float32.
+    def soft_targets(self, clip_ids: Sequence[str], *, are_counts: bool = False) -> dict[str, npt.NDArray[np.float32]]:
+        """Return clip id -> share of the votes per class, or `are_counts` their number, (num_classes,) float32.
 
-        A clip without votes gets its label with probability 1.
+        With targets = labels: 1 for each label of the clip.
+
+        A clip without votes gets one vote, for its label.
         """
+        if self.recipe.targets == "labels":
+            return dict(zip(clip_ids, self.data.labels(clip_ids).astype(np.float32), strict=True))
         votes = self.data.votes(clip_ids).astype(np.float64)
         labels = self.data.index(clip_ids)["label"].to_pylist()
         one_hot_labels = np.eye(len(self.data.class_names))[[self.data.class_names.index(label) for label in labels]]
-        num_votes = votes.sum(axis=1, keepdims=True)
-        shares = np.where(num_votes > 0, votes / np.maximum(num_votes, 1), one_hot_labels)
-        return dict(zip(clip_ids, shares.astype(np.float32), strict=True))
+        counts = np.where(votes.sum(axis=1, keepdims=True) > 0, votes, one_hot_labels)
+        targets = counts if are_counts else counts / counts.sum(axis=1, keepdims=True)
+        return dict(zip(clip_ids, targets.astype(np.float32), strict=True))
 
     def protocol(self) -> str:
         """Return one line that states exactly what is measured."""
@@ -126,6 +131,7 @@ class Experiment:
         parts = [
             f"data {data_words(self.identity)}",
             _how_prepared(PrepareConfig.from_dict(document["config"])),
+            *([] if self.data.rebuilt is None else [rebuilt_words(self.data.rebuilt, document)]),
             *self._fold_words(),
             f"n_train {len(self.train_ids)}",
             f"n_test {len(self.test_ids)} ({len(self.faceless_test_ids)} without a face, given the train prior)",
@@ -235,6 +241,8 @@ def make_experiment(
     recipe = resolved.recipe
     if recipe.targets == "votes" and not dataset.votes(trainable_ids).any():
         raise UsageError(f"{data} has no annotator votes: targets = 'votes' needs them (DFEW's annotation.xlsx)")
+    if recipe.targets == "labels" and not dataset.has_labels:
+        raise UsageError(f"{data} has one label per clip: targets = 'labels' needs several (mafw-multi)")
     held_out_ids = HOLD_OUT[recipe.val](dataset, trainable_ids, share=recipe.val_share, seed=seed)
     return Experiment(
         dataset,

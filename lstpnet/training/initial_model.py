@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from lstpnet.device import autocast_dtype, readable_out_of_memory, reproducible
 from lstpnet.evaluation.clip_logits import CONTROLS
 from lstpnet.models.catalogue import NETWORKS, is_custom
 from lstpnet.models.clip_network import ClipNetwork
+from lstpnet.models.gca import GCA
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.models.network_config import settings_for
 from lstpnet.models.registry import build_model
@@ -39,6 +41,8 @@ def network_of_recipe(recipe: Recipe, *, num_classes: int, seed: int) -> nn.Modu
     model = build_model(recipe.model, num_classes, **settings_for(recipe.model, asdict(recipe)))
     if isinstance(model, LSTPNet):
         model.backbone.recomputes = recipe.recompute
+    if isinstance(model, GCA) and recipe.auxiliary > 0:
+        model.auxiliary.requires_grad_(True)
     return model
 
 
@@ -52,6 +56,7 @@ def initial_model(experiment: Experiment, *, init: Path | None, content: bytes |
     recipe, num_classes = experiment.recipe, len(experiment.data.class_names)
     model = network_of_recipe(recipe, num_classes=num_classes, seed=experiment.seed)
     check_losses(recipe, model, num_classes=num_classes)
+    _check_neutral(recipe, experiment.data.class_names)
     if not isinstance(model, ClipNetwork):
         stages: tuple[Sampling, ...] = ("train", "frame") if recipe.frame_epochs else ("train",)
         for sampling in stages:
@@ -66,6 +71,16 @@ def initial_model(experiment: Experiment, *, init: Path | None, content: bytes |
         return model, ""
     words = [fill_from(model, init, content).words, licence_words(model, init), _norm_words(model, recipe, init)]
     return model, "; ".join(filter(None, words))
+
+
+def _check_neutral(recipe: Recipe, class_names: Sequence[str]) -> None:
+    """Raise UsageError if the class that NR-DFERNet's snippet filter rules out is not the dataset's neutral one."""
+    number = recipe.neutral_class
+    if number < 0 or "neutral" in class_names[number : number + 1]:
+        return
+    name = "no class" if number >= len(class_names) else class_names[number]
+    right = class_names.index("neutral") if "neutral" in class_names else -1
+    raise UsageError(f"neutral_class = {number} is {name} in this dataset; the right number is {right}")
 
 
 def _norm_words(model: ClipNetwork, recipe: Recipe, init: Path) -> str:

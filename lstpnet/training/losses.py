@@ -8,6 +8,9 @@
 | `intensity` | IAL, Li et al., AAAI 2023: -log(e^x_t / (e^x_t + e^x_max)), x_max the greatest other logit |
 | `clustered`, `clustered_form = paper` | EC-STFL, Jiang et al., ACM MM 2020, Equation 9, with Euclidean distances |
 | `clustered`, `clustered_form = code` | the official code of EC-STFL (CV-AC/ECSTFL, eaf8a60), with L1 distances |
+| `targets = labels` | binary cross-entropy of each class, mean over classes |
+| `votes_loss` | Dirichlet-multinomial likelihood of the votes, alpha = softplus(z) + 1; a 2026 preprint on DFEW |
+| `auxiliary` | cross-entropy of the auxiliary classifier of the network of IAL's authors |
 | `center` | center loss, Wen et al., ECCV 2016 (center_loss.py) |
 
 The losses over vectors take those before the classifier, and each process's own batch.
@@ -23,6 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from lstpnet.models.network_config import DIRICHLET
 from lstpnet.recipe import Recipe
 from lstpnet.training.center_loss import CenterLoss
 from lstpnet.training.distributed import ALONE, Group
@@ -47,16 +51,23 @@ class TrainingLoss:
         """`counts`: number of training clips per class; `group`: the processes that share the centres of classes."""
         weights = class_weights(counts, kind=recipe.class_weights, beta=recipe.class_beta)
         self._weights = None if weights is None else torch.tensor(weights, device=device)
+        self._is_binary = recipe.targets == "labels"
         self._smoothing, self._gamma = recipe.label_smoothing, recipe.focal_gamma
+        self._is_dirichlet = recipe.votes_loss == DIRICHLET
         self._intensity, self._clustered = recipe.intensity, recipe.clustered
         self._clustered_form = recipe.clustered_form
-        self._center = recipe.center
+        self._center, self._auxiliary = recipe.center, recipe.auxiliary
         self._center_loss = CenterLoss(len(counts), group=group) if recipe.center > 0 else None
 
     @property
     def needs_features(self) -> bool:
-        """Whether the loss uses the vectors before the classifier."""
-        return self._clustered > 0 or self._center > 0
+        """Whether the loss uses the vectors before the classifier, or auxiliary logits."""
+        return self._clustered > 0 or self._center > 0 or self.needs_auxiliary
+
+    @property
+    def needs_auxiliary(self) -> bool:
+        """Whether the loss uses auxiliary logits."""
+        return self._auxiliary > 0
 
     def state(self) -> dict[str, Any]:
         """Return what the loss has learned, the centres of the classes; empty for a loss that learns nothing."""
@@ -67,22 +78,32 @@ class TrainingLoss:
         if self._center_loss is not None:
             self._center_loss.restore(state)
 
-    def __call__(self, logits: Tensor, targets: Tensor, features: Tensor | None = None) -> Tensor:
+    def __call__(
+        self, logits: Tensor, targets: Tensor, features: Tensor | None = None, auxiliary: Tensor | None = None
+    ) -> Tensor:
         """Return the mean loss over a batch.
 
         Args:
             logits: (B, num_classes) float32.
-            targets: (B,) int64, or (B, num_classes) float32 rows that sum to 1.
+            targets: (B,) int64, or (B, num_classes) float32: rows that sum to 1; for targets = labels 0..1; for the
+                Dirichlet-multinomial loss numbers of votes.
             features: (B, D) float32, if `needs_features`.
+            auxiliary: (B, num_classes) float32, if `needs_auxiliary`.
 
         The center loss then moves the centres of the batch's classes.
         """
-        if self._weights is None and self._gamma == 0:
+        if self._is_binary:
+            loss = functional.binary_cross_entropy_with_logits(logits, targets)
+        elif self._is_dirichlet:
+            loss = dirichlet_multinomial(logits, targets)
+        elif self._weights is None and self._gamma == 0:
             loss = functional.cross_entropy(logits, targets, label_smoothing=self._smoothing)
         else:
             loss = weighted_cross_entropy(
                 logits, targets, weights=self._weights, gamma=self._gamma, smoothing=self._smoothing
             )
+        if auxiliary is not None:
+            loss = loss + self._auxiliary * functional.cross_entropy(auxiliary, targets)
         if self._intensity > 0:
             loss = loss + self._intensity * intensity_aware(logits, targets)
         if self._clustered > 0 and features is not None:
@@ -110,6 +131,20 @@ def weighted_cross_entropy(
     if weights is not None:
         terms = terms * weights
     return terms.sum(dim=1).mean()
+
+
+def dirichlet_multinomial(logits: Tensor, votes: Tensor) -> Tensor:
+    """Return the mean of -log DM(votes | alpha), the likelihood of a clip's votes under a Dirichlet over the classes.
+
+    Args:
+        logits: (B, num_classes) float, log alpha: those of a network with `is_dirichlet`.
+        votes: (B, num_classes) float, the number of annotators per class; rows with 0 votes give 0.
+    """
+    alpha = logits.exp()
+    total_alpha, total_votes = alpha.sum(dim=1), votes.sum(dim=1)
+    log_likelihood = (total_votes + 1).lgamma() + total_alpha.lgamma() - (total_votes + total_alpha).lgamma()
+    terms = (votes + alpha).lgamma() - alpha.lgamma() - (votes + 1).lgamma()
+    return -(log_likelihood + terms.sum(dim=1)).mean()
 
 
 def intensity_aware(logits: Tensor, labels: Tensor) -> Tensor:

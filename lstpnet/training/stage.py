@@ -25,6 +25,7 @@ from lstpnet.batches.normalize import normalised
 from lstpnet.device import autocast_dtype, num_threads
 from lstpnet.evaluation.clip_logits import clips_per_batch, predict_clips
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
+from lstpnet.models.network_config import DIRICHLET
 from lstpnet.training.classifier_input import WithClassifierInput
 from lstpnet.training.device_sums import DeviceSums, EpochTotals, batches_between_readings
 from lstpnet.training.distributed import Group
@@ -93,7 +94,12 @@ class StageLoop:
             cache=trainee.cache,
         )
         self._loss = TrainingLoss(recipe, counts=counts.tolist(), device=device, group=self._group)
-        self._targets = experiment.soft_targets(self._dataset.clip_ids) if recipe.targets == "votes" else None
+        are_counts = recipe.votes_loss == DIRICHLET
+        self._targets = (
+            None
+            if recipe.targets == "label"
+            else experiment.soft_targets(self._dataset.clip_ids, are_counts=are_counts)
+        )
         self._num_batches = self._loader.num_batches(1)
         steps = -(-self._num_batches // recipe.accumulate)
         self._optimizer = build_optimizer(self._model, recipe, is_fused=device.type == "cuda")
@@ -101,7 +107,9 @@ class StageLoop:
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
         self._sums, self._batches_between = DeviceSums(device), batches_between_readings(device)
         self._with_input = (
-            WithClassifierInput(self._model, num_classes=len(counts)) if self._loss.needs_features else None
+            WithClassifierInput(self._model, num_classes=len(counts), has_auxiliary=self._loss.needs_auxiliary)
+            if self._loss.needs_features
+            else None
         )
         trained_module = self._model if self._with_input is None else self._with_input
         self._wrapped = self._group.wrap(trained_module, device)
@@ -213,8 +221,8 @@ class StageLoop:
         with contextlib.nullcontext() if ends_step else self._unsynced():
             with torch.autocast(self._device.type, dtype=self._dtype, enabled=self._dtype is not None):
                 outputs = self._forward(pixels)
-            logits, features = outputs if isinstance(outputs, tuple) else (outputs, None)
-            loss = self._loss(logits.float(), targets, None if features is None else features.float())
+            logits, *more = outputs if isinstance(outputs, tuple) else (outputs,)
+            loss = self._loss(logits.float(), targets, *(output.float() for output in more))
             self._sums.add(loss, logits, labels, group=self._group)
             if read_into is not None:
                 self._read(read_into)  # before a loss that is not finite reaches the gradients
@@ -235,7 +243,7 @@ class StageLoop:
         return mixed(pixels, targets, clip_ids, augmentation, num_classes=num_classes, seed=seed, epoch=epoch)
 
     def _forward(self, pixels: torch.Tensor) -> Any:
-        """Compute logits, and features where the loss asks for them; the odd last batch is never compiled."""
+        """Compute logits, and what else the loss asks for; the odd last batch is never compiled."""
         is_whole = len(pixels) == self._recipe.batch_size
         module = self._compiled if self._compiled is not None and is_whole else self._wrapped
         return module(pixels)

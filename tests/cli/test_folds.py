@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from dfer_cli.main import main
+from dfer_data import open_dataset
 from tests.dfer_data.crop_source import source_of
 
 Capture = pytest.CaptureFixture[str]
@@ -30,3 +31,17 @@ def test_sets_are_made_listed_and_removed(tmp_path: Path, capsys: Capture) -> No
     assert "the set mine is removed" in capsys.readouterr().out
     assert main(["folds", str(out), "--folds", "2"]) == 2
     assert "subject is unknown for happy/a, happy/b, happy/c and 1 more" in capsys.readouterr().err
+
+
+def test_loso_is_a_number_of_folds(tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "out"
+    source_of(tmp_path / "source", *(f"happy/{name}" for name in ("c10", "c9", "c1"))).prepare(out)
+    assert main(["folds", str(out), "--folds", "loso", "--group-by", "clip"]) == 0
+    assert [line.split() for line in capsys.readouterr().out.splitlines()[1:]] == [
+        ["own", "one", "fold", "per", "clip", fold, "2", "1"] for fold in "123"
+    ]
+    folds = [open_dataset(out).fold(fold, fold_set="own") for fold in "123"]
+    assert [clip for fold in folds for clip in fold if fold[clip] == "test"] == ["happy/c1", "happy/c9", "happy/c10"]
+    for wrong in ("lso", "1", "1001"):
+        assert main(["folds", str(out), "--folds", wrong, "--name", "b"]) == 2
+        assert "a whole number from 2 to 1000 or loso" in capsys.readouterr().err

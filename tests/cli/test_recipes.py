@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
 from dfer_cli.main import main
+from lstpnet.models.catalogue import NETWORKS
+from lstpnet.recipe_files import recipe_names, recipe_text, resolve_recipe
 
 Capture = pytest.CaptureFixture[str]
 
@@ -19,14 +22,21 @@ def test_each_recipe_is_listed_with_its_first_line(capsys: Capture) -> None:
         "cremad",
         "demo",
         "dfew",
-        *(f"dfew-{name}" for name in ("c3d", "former-dfer", "hara-r3d18", "mc3_18", "r2plus1d_18", "r3d_18")),
-        "dfew-videomae-b16",
+        *sorted([*(f"dfew-{name}" for name in NETWORKS if name != "lstpnet"), "dfew-r3d_18-ec-stfl"]),
         "ferv39k",
         "mafw",
         "ravdess",
         "small",
     ]
     assert all(len(line) > 40 for line in lines)
+
+
+@pytest.mark.parametrize("name", [name for name in recipe_names() if "-" in name])
+def test_each_line_of_a_networks_recipe_is_known_or_chosen(name: str) -> None:
+    head, _, body = recipe_text(name).partition("\nmodel = ")
+    assert all(word in head for word in ("# Command:", "# Hardware:", "# Expected:", "Published", "# Source:"))
+    assert all(re.search(r" # (known|chosen)\b", line) for line in f"model = {body}".splitlines())
+    assert resolve_recipe(name).recipe.model in name
 
 
 def test_show_prints_the_file_or_every_setting(capsys: Capture) -> None:

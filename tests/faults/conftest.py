@@ -83,12 +83,20 @@ def _undisturbed(resolved: ResolvedRequest, tmp_path_factory: pytest.TempPathFac
 class Run:
     """A `dfer prepare` in a session of its own, whose processes carry a mark in their environment."""
 
-    def __init__(self, source: Path, out: Path | str, *, num_workers: int = 2, options: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        source: Path,
+        out: Path | str,
+        *,
+        num_workers: int = 2,
+        options: tuple[str, ...] = (),
+        settings: tuple[str, ...] = ("--det-size", str(DET_SIZE_PX), "--audio"),
+    ) -> None:
         self.out = Path(out)
         self._mark = f"{_MARK}={uuid.uuid4().hex}"
         name, _, value = self._mark.partition("=")
         command = [_DFER, "prepare", "folder", "--source", str(source), "--out", str(out)]
-        command += ["--det-size", str(DET_SIZE_PX), "--audio", "--workers", str(num_workers), *options]
+        command += [*settings, "--workers", str(num_workers), *options]
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.DEVNULL,

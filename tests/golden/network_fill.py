@@ -22,6 +22,13 @@ FILES = {
     "c3d": "c3d",
     "former-dfer": "former_dfer",
     "videomae-b16": "videomae_b16_160",
+    "m3dfel": "m3dfel",
+    "i3d": "i3d",
+    "p3d63": "p3d63",
+    "reslstm": "reslstm",
+    "gca": "gca_ial",
+    "nr-dfernet": "nr_dfernet",
+    "lgi-former": "lgi_former",
     "videomae-b16 at 224": "videomae_b16_224",
 }
 """Network -> its file of figures."""

@@ -37,8 +37,8 @@ def test_shipped_recipes_say_what_they_are_for_and_what_they_cost(name: str) -> 
 
 def test_the_recipes_of_the_datasets_are_shipped() -> None:
     of_networks = {f"dfew-{name}" for name in NETWORKS if name != "lstpnet"}
-    datasets = {"demo", "small", "dfew", "ferv39k", "afew", "mafw", "cremad", "ravdess"}
-    assert datasets | of_networks == set(recipe_names())
+    others = {"demo", "small", "dfew", "ferv39k", "afew", "mafw", "cremad", "ravdess", "dfew-r3d_18-ec-stfl"}
+    assert others | of_networks == set(recipe_names())
 
 
 @pytest.mark.parametrize("name", [name for name in NETWORKS if name != "lstpnet"])
@@ -211,6 +211,18 @@ def test_an_unknown_recipe_lists_the_shipped_ones(name: str) -> None:
         ({"accumulate": 0}, ["accumulate = 0: must be a whole number of 1 or more"]),
         ({"warmup_epochs": 2}, ["warmup_epochs: the schedule one-cycle has its own warm-up"]),
         ({"intensity": 0.1, "mixup": 1}, ["intensity needs one label per clip"]),
+        ({"auxiliary": 0.05}, ["auxiliary needs a network with an auxiliary classifier: model = 'gca'"]),
+        ({"auxiliary": 0.05, "model": "m:build"}, ["auxiliary works only with networks of `dfer model list`"]),
+        ({"votes_loss": "dirichlet-multinomial"}, ["votes_loss = 'dirichlet-multinomial' needs targets = 'votes'"]),
+        (
+            {"votes_loss": "dirichlet-multinomial", "targets": "votes", "mixup": 0.2, "class_weights": "inverse"},
+            ["votes_loss = 'dirichlet-multinomial' does not go with mixup, class_weights"],
+        ),
+        (
+            {"votes_loss": "dirichlet-multinomial", "targets": "votes", "model": "m:build"},
+            ["votes_loss = 'dirichlet-multinomial' works only with networks of `dfer model list`"],
+        ),
+        ({"neutral_class": 2}, ["neutral_class = 2: model lstpnet takes only width_multiplier"]),
         ({"clustered": 10, "targets": "votes"}, ["clustered needs one label per clip, and targets"]),
         ({"center": 1e-4, "cutmix": 1}, ["center needs one label per clip"]),
         ({"clustered_form": "l2"}, ["clustered_form = 'l2': must be paper, code or ratio"]),
@@ -357,6 +369,9 @@ OTHER: dict[str, Any] = {
     "depth": 1,
     "drop_path": 0.1,
     "head_scale": 0.001,
+    "neutral_class": 2,
+    "auxiliary": 0.05,
+    "votes_loss": "dirichlet-multinomial",
 }
 NEEDS: dict[str, dict[str, Any]] = {
     "refit": {"val": "blocks"},
@@ -364,6 +379,9 @@ NEEDS: dict[str, dict[str, Any]] = {
     "depth": {"model": "r3d_18"},
     "drop_path": {"model": "videomae-b16"},
     "head_scale": {"model": "videomae-b16"},
+    "neutral_class": {"model": "nr-dfernet"},
+    "auxiliary": {"model": "gca"},
+    "votes_loss": {"targets": "votes"},
 }
 NEEDS |= {"test_crops": {"test_size_px": 72}, "min_learning_rate": {"schedule": "cosine"}}
 NEEDS |= {"warmup_learning_rate": {"schedule": "cosine", "warmup_epochs": 1}}

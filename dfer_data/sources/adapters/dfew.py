@@ -1,10 +1,10 @@
 """DFEW (Jiang et al., ACM MM 2020): original videos or shipped crops, five official folds, label names.
 
 Split files: `EmoLabel_DataSplit/{train,test}(single-labeled)/set_K.csv`, header `video_name,label`, ids without leading
-zeros, labels from 1; copies without `(single-labeled)`, and those of the owners' code, `label/single_trainset_K.csv`,
-are read too. Videos: `Clip/original/00001.mp4` (or `1.mp4`). Crops: `Clip/clip_224x224/00001/*.jpg`; these
-pictures are really 256 x 256, and their names sort correctly only by number. `clip_224x224_16f` holds the same crops
-interpolated to 16 frames. Votes: `dfew_votes.py`.
+zeros, labels from 1; copies without `(single-labeled)`, those of the owners' code, `label/single_trainset_K.csv`, and
+those of S2D, `train_set_K.csv` with labels from 0, are read too. Videos: `Clip/original/00001.mp4` (or `1.mp4`). Crops:
+`Clip/clip_224x224/00001/*.jpg`; these pictures are really 256 x 256, and their names sort correctly only by number.
+`clip_224x224_16f` holds the same crops interpolated to 16 frames. Votes: `dfew_votes.py`.
 """
 
 from __future__ import annotations
@@ -20,25 +20,29 @@ from dfer_data.sources.adapters.dfew_votes import NO_VOTES, Votes, read_votes
 from dfer_data.sources.annotation import Entry, assemble, read_lines
 from dfer_data.sources.base import Layout, SourceListing, Split
 from dfer_data.sources.catalog import not_there
-from dfer_data.sources.class_labels import DFEW_NAMES, DFEW_NUMBERS
+from dfer_data.sources.class_labels import DFEW_NAMES
 from dfer_data.sources.tree import DatasetTree, Found, by_clip, five_digits, scan
 
 _FOLDS = ("1", "2", "3", "4", "5")
 _SPLITS: tuple[Split, ...] = ("train", "test")
 _HEADER = "video_name,label"
 _SPLIT_FILES: tuple[tuple[str, str, str], ...] = (
+    ("{split}(single-labeled)", r"{split}\(single[-_]labeled\)/set_\d+\.csv", "set_{fold}.csv"),
+    ("{split}(single-labeled)", r"{split}\(single[-_]labeled\)/{split}_set_\d+\.csv", "{split}_set_{fold}.csv"),
     ("{split}(single-labeled)", r"{split}\(single[-_]labeled\)/[^/]+\.csv", "set_{fold}.csv"),
     ("{split}/set_K.csv", r"{split}/set_\d+\.csv", "set_{fold}.csv"),
     ("label/single_{split}set_K.csv", r"single_{split}set_\d+\.csv", "single_{split}set_{fold}.csv"),
 )
 """Where split files are found, the best first: description, end of their paths, name of each."""
+_Line = tuple[int, int, str, Split, str]
+"""Number of a video, number of its class, fold, split, `file:line`."""
 _CROPS = ("clip_224x224", "clip_224x224_16f", "clip_224x16f")
 
 
 def list_dfew(root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
     """List DFEW's single-labelled clips. See Source."""
     tree = scan(root, dataset="dfew")
-    entries, faults = _read_splits(tree)
+    entries, faults, first_label = _read_splits(tree)
     votes, more_faults = read_votes(tree)
     faults += more_faults
     found = _videos(tree, faults) if layout == "videos" else _frames(tree, crops, faults)
@@ -46,11 +50,13 @@ def list_dfew(root: Path, *, layout: Layout, crops: str | None = None) -> Source
     listing = assemble(
         "dfew", tree, layout=layout, class_names=DFEW_NAMES, entries=entries, found=found, faults=faults, wanted=pattern
     )
+    if first_label == 0:
+        listing = replace(listing, notes=(*listing.notes, "the labels of the split files count from 0, not from 1"))
     return _annotate(listing, votes, heads=_heads(root) if listing.synthetic else {})
 
 
-def _read_splits(tree: DatasetTree) -> tuple[list[Entry], list[str]]:
-    """Read all ten split files; return their entries and every fault with file and line."""
+def _read_splits(tree: DatasetTree) -> tuple[list[Entry], list[str], int]:
+    """Read all ten split files; return their entries, every fault with file and line, and their lowest label."""
     places = [
         (place, file_name, {split: _split_folder(tree, pattern.format(split=split)) for split in _SPLITS})
         for place, pattern, file_name in _SPLIT_FILES
@@ -59,7 +65,7 @@ def _read_splits(tree: DatasetTree) -> tuple[list[Entry], list[str]]:
     if found is None:
         raise not_there("dfew", f"no split files of DFEW below {tree.root}")
     place, file_name, folders = found
-    entries: list[Entry] = []
+    lines: list[_Line] = []
     faults: list[str] = []
     for split, folder in folders.items():
         if folder is None:
@@ -69,10 +75,20 @@ def _read_splits(tree: DatasetTree) -> tuple[list[Entry], list[str]]:
         for fold in _FOLDS:
             name = (folder / file_name.format(split=split, fold=fold)).as_posix()
             if name in tree.files:
-                entries += _read_split(tree.root, name, fold=fold, split=split, faults=faults)
+                lines += _read_split(tree.root, name, fold=fold, split=split, faults=faults)
             else:
                 faults.append(f"{name}: missing")
-    return entries, faults
+    # Every official file has all seven classes, so that a 0 without a 7 means numbers from 0.
+    labels = {label for _, label, *_ in lines}
+    first_label = 0 if 0 in labels and len(DFEW_NAMES) not in labels else 1
+    entries = []
+    for number, label, fold, split, where in lines:
+        if label - first_label in range(len(DFEW_NAMES)):
+            entries.append(Entry(f"{number:05d}", DFEW_NAMES[label - first_label], fold, split, where))
+        else:
+            known = f"{first_label} to {first_label + len(DFEW_NAMES) - 1}"
+            faults.append(f"{where}: label '{label}' of video {number}; expected {known}")
+    return entries, faults, first_label
 
 
 def _split_folder(tree: DatasetTree, pattern: str) -> PurePosixPath | None:
@@ -81,7 +97,7 @@ def _split_folder(tree: DatasetTree, pattern: str) -> PurePosixPath | None:
     return next((PurePosixPath(path).parent for path in tree.files if end.fullmatch(path)), None)
 
 
-def _read_split(root: Path, name: str, *, fold: str, split: Split, faults: list[str]) -> Iterator[Entry]:
+def _read_split(root: Path, name: str, *, fold: str, split: Split, faults: list[str]) -> Iterator[_Line]:
     lines = list(read_lines(root, name, faults))
     if not lines:
         return
@@ -91,10 +107,10 @@ def _read_split(root: Path, name: str, *, fold: str, split: Split, faults: list[
         fields = [field.strip() for field in line.split(",")]
         if len(fields) != 2 or not fields[0].isdecimal():
             faults.append(f"{where}: {line!r} is not a video number and a label")
-        elif not fields[1].isdecimal() or int(fields[1]) not in DFEW_NUMBERS:
-            faults.append(f"{where}: label {fields[1]!r} of video {fields[0]}; expected 1 to {len(DFEW_NUMBERS)}")
+        elif not fields[1].isdecimal():
+            faults.append(f"{where}: label {fields[1]!r} of video {fields[0]}; expected 1 to {len(DFEW_NAMES)}")
         else:
-            yield Entry(f"{int(fields[0]):05d}", DFEW_NUMBERS[int(fields[1])], fold, split, where)
+            yield int(fields[0]), int(fields[1]), fold, split, where
 
 
 def _videos(tree: DatasetTree, faults: list[str]) -> dict[str, Found]:

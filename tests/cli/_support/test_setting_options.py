@@ -17,7 +17,8 @@ from dfer_data.frame_sampling import SAMPLERS, SHORT_RULES
 from dfer_data.settings import Setting, settings_of
 from lstpnet.checkpoints.model_settings import RuntimeSettings
 from lstpnet.prediction.video_settings import VideoSettings
-from lstpnet.recipe import Recipe, TrainingSettings
+from lstpnet.recipe import Recipe
+from lstpnet.training.training_settings import TrainingSettings
 from tests.settings_docs import PATH, settings_page
 
 Capture = pytest.CaptureFixture[str]

@@ -27,6 +27,13 @@ TEST_SIZES = {
     "mafw": [1839, 1837, 1833, 1832, 1831],
     "cremad": [1463, 1470, 1476, 1476, 1557],
     "ravdess": [240] * 6,
+    "mafw-compound": [1818, 1809, 1798, 1788, 1783],
+    "mafw-multi": [1818, 1809, 1798, 1788, 1783],
+    "enterface05": [270, 270, 267, 270, 210],
+    "caer": [],
+    "meld": [2610],
+    "mer2023": [411, 412, 834],
+    "mer2024": [],
 }
 TRAIN_SIZES = {
     "dfew": [9356, 9356, 9357, 9358, 9361],
@@ -35,6 +42,13 @@ TRAIN_SIZES = {
     "mafw": [7333, 7335, 7339, 7340, 7341],
     "cremad": [5979, 5972, 5966, 5966, 5885],
     "ravdess": [1200] * 6,
+    "mafw-compound": [7178, 7187, 7198, 7208, 7213],
+    "mafw-multi": [7178, 7187, 7198, 7208, 7213],
+    "enterface05": [1017, 1017, 1020, 1017, 1077],
+    "caer": [],
+    "meld": [9989 + 1109],
+    "mer2023": [3373] * 3,
+    "mer2024": [],
 }
 CLASSES = {
     "dfew": [2445, 1894, 2669, 2173, 1469, 145, 902],
@@ -43,6 +57,16 @@ CLASSES = {
     "afew": [213, 178, 207, 197, 120, 114, 127],
     "ferv39k": [7327, 6916, 9748, 7393, 3140, 2300, 2111],
     "ravdess": [96, *[192] * 7],
+    "mafw-compound": [
+        *(425, 310, 180, 1075, 1138, 610, 497, 111, 408, 143, 41, 883, 156, 392, 52, 208, 185, 33, 218, 96, 98, 232),
+        *(206, 22, 45, 542, 90, 32, 54, 13, 39, 26, 59, 76, 12, 131, 18, 37, 17, 19, 36, 19, 12),
+    ],
+    "mafw-multi": [],
+    "enterface05": [215, 215, 215, 212, 215, 215],
+    "caer": [],
+    "meld": [1607, 361, 358, 2308, 6436, 1002, 1636],
+    "mer2023": [],
+    "mer2024": [],
 }
 
 
@@ -52,12 +76,31 @@ def test_the_sizes_of_folds_and_classes(name: str) -> None:
     assert list(facts.num_test_all.values()) == TEST_SIZES[name]
     assert list(facts.num_train.values()) == TRAIN_SIZES[name]
     assert list(facts.num_clips.values()) == CLASSES[name]
-    total = sum(CLASSES[name])
+    total = facts.num_all
+    assert total == (sum(CLASSES[name]) or {"mafw-multi": 8996, "mer2023": 5030, "mer2024": 5030}.get(name))
     for fold, number in facts.num_train.items():
-        assert number + facts.num_test_all[fold] == total
+        num_tested = sum(facts.num_test_all.values()) if name == "mer2023" else facts.num_test_all[fold]
+        assert number + num_tested == total
         assert sum(facts.num_train_by_class.get(fold, ())) in (0, number)
         assert sum(facts.num_test.get(fold, ())) in (0, facts.num_test_all[fold])
-    assert len(facts.num_train) == 1 or sum(facts.num_test_all.values()) == total
+    assert len(facts.num_train) < 2 or name == "mer2023" or sum(facts.num_test_all.values()) == total
+
+
+def test_what_is_not_confirmed_is_said_and_not_compared(tmp_path: Path, capsys: Capture) -> None:
+    root = tmp_path / "mer2024"
+    write_jpegs(root / "video-labeled/a", pictures(4), names=[f"{number}.jpg" for number in range(4)])
+    (root / "label-disdim.csv").write_text("name,discrete\na,worried\n")
+    run_preparation(
+        resolve_request(Request(dataset="mer2024", source=root, detector="none")), tmp_path / "out", num_workers=0
+    )
+    found = compare_official(tmp_path / "out")
+    assert [(number.what, number.expected, number.found) for number in found.numbers] == [
+        ("clips", 5030, 1),
+        ("clips of other classes", 0, 0),
+    ]
+    assert "not confirmed and not compared: counts per class" in found.notes
+    assert main(["datasets", "caer"]) == 0
+    assert "not confirmed: counts per class" in capsys.readouterr().out
 
 
 def test_the_train_part_is_what_the_other_folds_test() -> None:

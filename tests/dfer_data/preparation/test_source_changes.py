@@ -120,6 +120,21 @@ def test_corrections_by_hand_outlive_an_update(tmp_path: Path) -> None:
     assert verify(out).damages == ()
 
 
+def test_a_new_group_gets_a_fold_where_one_is_left_out(tmp_path: Path) -> None:
+    source = source_of(tmp_path / "source", *IDS)
+    out = tmp_path / "out"
+    source.prepare(out)
+    make_fold_set(out, OwnFolding(num_folds=0, group_by="clip"), name="loso")
+    source.add("happy/a2", 77)
+    source.prepare(out, update=True)
+    data = open_dataset(out)
+    tested = [
+        clip for f in data.fold_names("loso") for clip, part in data.fold(f, fold_set="loso").items() if part == "test"
+    ]
+    assert tested == [*IDS, "happy/a2"]
+    assert verify(out).damages == ()
+
+
 def test_other_settings_are_refused_with_update_too(tmp_path: Path) -> None:
     source = source_of(tmp_path / "source", *IDS)
     source.prepare(tmp_path / "out")

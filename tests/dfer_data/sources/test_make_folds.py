@@ -103,3 +103,17 @@ def test_data_that_cannot_be_cut_so() -> None:
         with_folds(nobody, Folding(2))
     with pytest.raises(UsageError, match=r"already has folds \(2 folds by clip, seed 0\)"):
         with_folds(with_folds(data, Folding(2, "clip")), Folding(2))
+
+
+def test_loso_leaves_one_subject_out_in_the_order_of_names() -> None:
+    data = listing([(1, 1, 1)] * 11)
+    renamed = [replace(video, group=f"s{int(str(video.group)[1:])}") for video in data.videos]
+    made = with_folds(replace(data, videos=tuple(renamed)), Folding(0, "subject"))
+    groups = {video.clip_id: video.group for video in renamed}
+    tested = {
+        fold: {groups[clip] for clip, part in splits.items() if part == "test"} for fold, splits in made.folds.items()
+    }
+    assert tested == {str(number + 1): {f"s{number}"} for number in range(11)}
+    assert made.fold_rule == "one fold per subject"
+    with pytest.raises(UsageError, match="--folds loso: folder has 1 groups by subject"):
+        with_folds(listing([(2, 2, 2)]), Folding(0, "subject"))

@@ -25,7 +25,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "c3d": {"width_multiplier": 0.125},
     "former-dfer": {"width_multiplier": 0.125, "depth": 2},
     "videomae-b16": {"width_multiplier": 0.25, "depth": 2},
+    "m3dfel": {"width_multiplier": 0.25, "depth": 1},
+    "i3d": {"width_multiplier": 0.25},
+    "p3d63": {"width_multiplier": 0.125, "depth": 2},
+    "reslstm": {"width_multiplier": 0.125, "depth": 1},
+    "gca": {"width_multiplier": 0.125, "depth": 1},
+    "nr-dfernet": {"width_multiplier": 0.25, "depth": 3},
+    "lgi-former": {"width_multiplier": 0.125, "depth": 2},
 }
+
+NEEDED = {"m3dfel": "backbone.", "lgi-former": "blocks."}
+"""Prefix of tensors that start weights must have, where others may be missing."""
 
 
 def network(name: str, num_classes: int = 5, *, seed: int = 0) -> ClipNetwork:
@@ -80,7 +90,8 @@ def test_videomae_is_read_by_the_names_of_transformers(version: int) -> None:
 @pytest.mark.parametrize("name", SETTINGS)
 def test_every_fault_of_a_file_is_named(name: str) -> None:
     tensors = authors(network(name))
-    missing, misshapen = next(iter(tensors)), f"{AUTHORS_FILES[name].classifier}.bias"
+    files = AUTHORS_FILES[name]
+    missing, misshapen = next(iter(tensors)), files.authors_name(f"{files.classifier}.bias")
     removed = tensors.pop(missing)
     tensors |= {misshapen: torch.zeros(9), "extra": torch.zeros(1)}
     with pytest.raises(CheckpointError) as caught:
@@ -110,20 +121,22 @@ def test_start_weights_with_other_classes_fill_all_but_the_classifier(name: str,
     torch.save(authors(source), tmp_path / "published.pth")
     before = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     filled = fill_from(model, tmp_path / "published.pth")
-    classifier = AUTHORS_FILES[name].classifier
-    assert filled.kept == (f"{classifier}.weight", f"{classifier}.bias")
-    assert filled.words.endswith("2 keep their initial values (classifier)")
+    files = AUTHORS_FILES[name]
+    of_classes = (f"{files.classifier}.", *files.of_classes)
+    assert filled.kept == tuple(key for key in model.state_dict() if key.startswith(of_classes))
+    assert filled.words.endswith(f"{len(filled.kept)} keep their initial values (classifier)")
     for key, tensor in model.state_dict().items():
         assert torch.equal(tensor, before[key] if key in filled.kept else source.state_dict()[key])
     lost = authors(source)
-    del lost[next(key for key in lost if not key.startswith(classifier))]
+    del lost[files.authors_name(next(key for key in model.state_dict() if key.startswith(NEEDED.get(name, ""))))]
     torch.save(lost, tmp_path / "lost.pth")
     with pytest.raises(CheckpointError, match=rf"\({name}\) does not fit this network .* is missing"):
         fill_from(model, tmp_path / "lost.pth")
 
 
-def test_the_encoder_of_a_pre_training_fills_videomae(tmp_path: Path) -> None:
-    source, model = network("videomae-b16", seed=1), network("videomae-b16", seed=2)
+@pytest.mark.parametrize(("name", "key"), [("videomae-b16", "attn.qkv"), ("lgi-former", "third_attn.kv")])
+def test_the_encoder_of_a_pre_training_fills_the_network(name: str, key: str, tmp_path: Path) -> None:
+    source, model = network(name, seed=1), network(name, seed=2)
     tensors = {
         f"encoder.{key}": tensor
         for key, tensor in source.state_dict().items()
@@ -134,8 +147,42 @@ def test_the_encoder_of_a_pre_training_fills_videomae(tmp_path: Path) -> None:
     filled = fill_from(model, tmp_path / "pretrained.pth")
     assert filled.kept == ("fc_norm.weight", "fc_norm.bias", "head.weight", "head.bias")
     assert filled.unused == ("norm.weight", "decoder.head.weight", "mask_token")
-    assert torch.equal(model.state_dict()["blocks.1.attn.qkv.weight"], source.state_dict()["blocks.1.attn.qkv.weight"])
+    place = f"blocks.1.{key}.weight"
+    assert torch.equal(model.state_dict()[place], source.state_dict()[place])
+
+
+def test_torchvisions_r3d_18_fills_the_trunk_of_m3dfel(tmp_path: Path) -> None:
+    source, model = lstpnet.build_model("r3d_18", 400, width_multiplier=0.25, depth=1), network("m3dfel")
+    torch.save(source.state_dict(), tmp_path / "kinetics.pth")
+    filled = fill_from(model, tmp_path / "kinetics.pth")
+    assert filled.unused == ()
+    assert {name.partition(".")[0] for name in filled.kept} == {"lstm", "to_qkv", "norm", "pwconv", "fc"}
+    last = "0.conv2.1.bias"
+    for ours, theirs in (("backbone.0.0.weight", "stem.0.weight"), (f"backbone.4.{last}", f"layer4.{last}")):
+        assert torch.equal(model.state_dict()[ours], source.state_dict()[theirs])
 
 
 def test_every_network_has_its_files() -> None:
     assert set(AUTHORS_FILES) == set(NETWORKS)
+
+
+@pytest.mark.parametrize(("name", "other"), [("mc3_18", "r3d_18"), ("former-dfer", "c3d"), ("lstpnet", "former-dfer")])
+def test_a_file_of_another_network_is_refused_in_one_line_that_names_the_other(name: str, other: str) -> None:
+    with pytest.raises(CheckpointError, match=f"; its tensors are those of {other}$") as caught:
+        lstpnet.load_reference(name, authors(network(other)))
+    assert len(str(caught.value)) < 600
+
+
+def test_a_huge_number_in_a_name_costs_nothing() -> None:
+    name = f"layer1.{10**12}.conv1.0.weight"
+    with pytest.raises(CheckpointError) as caught:
+        lstpnet.load_reference("r3d_18", authors(network("r3d_18")) | {name: torch.ones(1)})
+    assert caught.value.faults == (f"{name} is unexpected",)
+
+
+def test_parts_of_an_attention_that_do_not_fit_together_are_named() -> None:
+    tensors = transformers(network("videomae-b16"), version=5)
+    key = "videomae.encoder.layer.1.attention.attention.key.weight"
+    for odd in (tensors[key].half(), torch.tensor(1.0)):
+        with pytest.raises(CheckpointError, match=r"blocks\.1\.attn\.qkv\.weight is missing"):
+            lstpnet.load_reference("videomae-b16", tensors | {key: odd})

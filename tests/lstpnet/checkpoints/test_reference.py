@@ -44,7 +44,7 @@ def faults_of(state_dict: Any) -> tuple[str, ...]:
     with pytest.raises(CheckpointError) as caught:
         load_reference("lstpnet", state_dict)
     assert "\n" not in str(caught.value)
-    assert all(fault in str(caught.value) for fault in caught.value.faults)
+    assert all(fault in str(caught.value) for fault in caught.value.faults[:5])
     return caught.value.faults
 
 

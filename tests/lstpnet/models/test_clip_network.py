@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 import lstpnet
 from dfer_data.errors import UsageError
 from lstpnet.models.catalogue import NETWORKS, UNPUBLISHED
 from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.models.drop_path import DropPath
+from lstpnet.models.gca import GCA
+from lstpnet.models.lgi_former import LGIBlock
 from lstpnet.models.videomae import ViTBlock
 
 NARROW: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
@@ -20,9 +23,16 @@ NARROW: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
     "r2plus1d_18": ({"width_multiplier": 0.125, "depth": 1}, (4, 32)),
     "mc3_18": ({"width_multiplier": 0.125, "depth": 1}, (4, 32)),
     "hara-r3d18": ({"width_multiplier": 0.125, "depth": 1}, (16, 32)),
-    "c3d": ({"width_multiplier": 0.0625}, (16, 112)),
+    "c3d": ({"width_multiplier": 0.125}, (16, 112)),
     "former-dfer": ({"width_multiplier": 0.125, "depth": 1}, (16, 64)),
     "videomae-b16": ({"width_multiplier": 0.125, "depth": 2, "drop_path": 0.1, "head_scale": 0.5}, (4, 32)),
+    "m3dfel": ({"width_multiplier": 0.125, "depth": 1}, (16, 32)),
+    "i3d": ({"width_multiplier": 0.125}, (16, 224)),
+    "p3d63": ({"width_multiplier": 0.125, "depth": 1}, (16, 160)),
+    "reslstm": ({"width_multiplier": 0.125, "depth": 1}, (16, 112)),
+    "gca": ({"width_multiplier": 0.25, "depth": 1}, (16, 112)),
+    "nr-dfernet": ({"width_multiplier": 0.125, "depth": 1, "neutral_class": 2}, (16, 112)),
+    "lgi-former": ({"width_multiplier": 0.125, "depth": 2, "drop_path": 0.1, "head_scale": 0.5}, (16, 160)),
 }
 """Name -> narrow settings, and frames and size of small clips."""
 
@@ -31,6 +41,14 @@ def narrow(name: str, num_classes: int = 7) -> tuple[ClipNetwork, torch.Tensor]:
     settings, (num_frames, size_px) = NARROW[name]
     torch.manual_seed(0)
     return lstpnet.build_model(name, num_classes, **settings), torch.rand(3, num_frames, 3, size_px, size_px)
+
+
+IN_EVAL_MODE = ("c3d", "i3d", "p3d63", "reslstm", "gca", "nr-dfernet")
+"""Networks whose gradients are compared in eval mode, on one clip.
+
+Dropout draws other places in each dtype; and the statistics that torch computes of large maps in the order
+channels-last differ in float32 by 1e-4, which changes the sign of single activations.
+"""
 
 
 def test_every_network_is_tested_here() -> None:
@@ -59,11 +77,22 @@ def test_a_gradient_reaches_every_parameter_and_is_that_of_float64(name: str) ->
     for dtype in (torch.float32, torch.float64):
         model, clips = narrow(name)
         for module in model.modules():
-            if isinstance(module, ViTBlock):
+            if isinstance(module, ViTBlock | LGIBlock):
                 module.drop_path = DropPath()
-        model.to(dtype).train(name != "c3d")  # whose dropout draws other places in each dtype
-        torch.nn.functional.cross_entropy(model(clips.to(dtype)), torch.tensor([0, 3, 6])).backward()
-        gradients.append({key: parameter.grad for key, parameter in model.named_parameters()})
+        model.to(dtype).train(name not in IN_EVAL_MODE)
+        labels = torch.tensor([0, 3, 6])
+        if name in IN_EVAL_MODE:
+            clips, labels = clips[:1], labels[:1]
+        if isinstance(model, GCA):
+            model.auxiliary.requires_grad_(True)
+            features, auxiliary = model.with_auxiliary(clips.to(dtype))
+            loss = cross_entropy(model.classify(features), labels) + cross_entropy(auxiliary, labels)
+        else:
+            loss = cross_entropy(model(clips.to(dtype)), labels)
+        loss.backward()
+        assert all(parameter.grad is None for parameter in model.parameters() if not parameter.requires_grad)
+        used = {key: parameter for key, parameter in model.named_parameters() if parameter.requires_grad}
+        gradients.append({key: parameter.grad for key, parameter in used.items()})
     for key, gradient in gradients[1].items():
         single = gradients[0][key]
         assert gradient is not None, key
@@ -72,7 +101,7 @@ def test_a_gradient_reaches_every_parameter_and_is_that_of_float64(name: str) ->
             continue
         assert gradient.abs().max() > 0, key
         error = (single.double() - gradient).norm() / gradient.norm()
-        assert error < 2e-3, (key, error)
+        assert error < (1e-2 if name == "i3d" else 2e-3), (key, error)  # whose poolings have near ties in 224 px
 
 
 @pytest.mark.parametrize("name", ["r3d_18", "r2plus1d_18", "hara-r3d18", "videomae-b16"])
@@ -100,6 +129,13 @@ def test_gradients_under_bf16_are_near_those_of_float32(name: str) -> None:
         ("former-dfer", (1, 16, 3, 128, 112), "size_px = 128: model former-dfer takes frames of 32 to 112 px"),
         ("videomae-b16", (1, 3, 3, 32, 32), "num_frames = 3: model videomae-b16 takes an even number of frames"),
         ("videomae-b16", (1, 4, 3, 32, 40), "size_px = 40: model videomae-b16 takes frames of a multiple of 16 px"),
+        ("m3dfel", (1, 8, 3, 32, 32), "num_frames = 8: model m3dfel takes 16 frames"),
+        ("i3d", (1, 16, 3, 112, 112), "size_px = 112: model i3d takes frames of 224 px"),
+        ("p3d63", (1, 16, 3, 112, 112), "size_px = 112: model p3d63 takes frames of 160 px"),
+        ("reslstm", (1, 16, 3, 64, 64), "size_px = 64: model reslstm takes frames of 112 px"),
+        ("gca", (1, 16, 3, 64, 64), "size_px = 64: model gca takes frames of 112 px"),
+        ("nr-dfernet", (1, 15, 3, 112, 112), "num_frames = 15: model nr-dfernet takes 16 frames"),
+        ("lgi-former", (1, 16, 3, 112, 112), "size_px = 112: model lgi-former takes frames of 160 px"),
         ("r3d_18", (1, 4, 3, 16, 16), "size_px = 16: model r3d_18 takes frames of 32 px or more"),
         ("r3d_18", (1, 3, 4, 32, 32), r"expected \(batch, frames, 3, height, width\)"),
     ],
@@ -120,3 +156,21 @@ def test_pixels_in_bytes_are_refused() -> None:
 def test_a_network_without_public_code_is_named_and_not_built(name: str) -> None:
     with pytest.raises(UsageError, match="cannot be built: its authors published no code"):
         lstpnet.build_model(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "words"),
+    [
+        ("r3d_18", {"depth": -1}, "model r3d_18: depth = -1: must be a whole number of 0 or more"),
+        ("c3d", {"width_multiplier": 0.3}, r"width_multiplier = 0\.3: must be a multiple of 0\.125 more than 0"),
+        (
+            "videomae-b16",
+            {"head_scale": 0, "depth": 1.5},
+            "depth = 1.5: .*; head_scale = 0: must be a number more than 0",
+        ),
+        ("former-dfer", {"num_heads": 4}, "model former-dfer has no setting num_heads; it has width_multiplier, depth"),
+    ],
+)
+def test_wrong_settings_are_refused_together(name: str, settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        lstpnet.build_model(name, **settings)

@@ -28,3 +28,13 @@ def test_a_model_by_name_gives_logits() -> None:
 def test_faults_are_one_line(name: str, settings: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         lstpnet.build_model(name, **settings)
+
+
+def test_the_softmax_of_a_dirichlets_logits_is_its_mean() -> None:
+    torch.manual_seed(0)
+    model = lstpnet.build_model("lstpnet", width_multiplier=0.125, is_dirichlet=True).eval()
+    with torch.no_grad():
+        features = 20 * model.features(torch.rand(2, 4, 3, 32, 32))
+        alpha = torch.nn.functional.softplus(model.scores(features)) + 1
+        mean = torch.distributions.Dirichlet(alpha).mean
+        torch.testing.assert_close(model.classify(features).softmax(dim=1), mean)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,17 +13,36 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import lstpnet
+from lstpnet.checkpoints.authors_names import AUTHORS_FILES
 from lstpnet.models.clip_network import ClipNetwork
+from lstpnet.models.dynamic_static import DynamicStaticNetwork
+from lstpnet.models.gca import GCA
+from lstpnet.models.nr_dfernet import NRDFERNet
 from tests.golden.network_fill import FILES, authors_tensors, figures, input_clips
 
 DIGITS = 2e-9
 """The figures of stages have ten digits."""
-FORMER_STAGES = {
-    "s_former": "spatial",
-    "s_former.spatial_transformer": "spatial.transformer.0",
-    "t_former": "temporal",
-    "t_former.spatial_transformer.layers.0.1": "temporal.transformer.0",
+STAGES = {
+    "former-dfer": {
+        "s_former.spatial_transformer": "spatial.transformer.0",
+        "t_former.spatial_transformer.layers.0.1": "temporal.transformer.0",
+    },
+    "gca": {
+        "s_former.layer1": "layer1",
+        "s_former.layer2.0.gc": "layer2.gate.context",
+        "s_former.layer3.0.gc": "layer3.gate.context",
+        "s_former.pos_transformer": "static_transformer",
+        "s_former.layer4": "dynamic.2",
+        "s_former.temporal_transformer": "transformer",
+    },
+    "nr-dfernet": {
+        **{f"s_former.layer{number}": f"layer{number}" for number in (1, 2, 3)},
+        "s_former.s_branch": "static_transformer",
+        "s_former.d_branch": "dynamic.2",
+        "s_former.temporal_transformer": "transformer",
+    },
 }
+"""Network -> authors' stages that a module of another place here computes."""
 SMALL = [(name, case) for name in FILES for case, facts in figures(name)["cases"].items() if "f32_maxdiff" in facts]
 SLOW = [("former-dfer", "112"), ("videomae-b16 at 224", "depth2_224")]
 """Cases of seconds, of networks that another case covers."""
@@ -38,7 +58,8 @@ def logits_and_stages(model: ClipNetwork, clips: Tensor, names: list[str]) -> tu
     stages: dict[str, dict[str, Any]] = {}
 
     def figure(name: str) -> Any:
-        def keep(module: nn.Module, inputs: object, out: Tensor) -> None:
+        def keep(module: nn.Module, inputs: object, out: Tensor | tuple[Tensor, Any]) -> None:
+            out = out[0] if isinstance(out, tuple) else out  # an LSTM's states follow
             flat = out.double().flatten()
             stages[name] = {
                 "shape": list(out.shape),
@@ -51,11 +72,12 @@ def logits_and_stages(model: ClipNetwork, clips: Tensor, names: list[str]) -> tu
 
         return keep
 
-    modules = dict(model.named_modules())
+    files = AUTHORS_FILES[model.name]
+    modules = {files.authors_name(f"{name}.").rstrip("."): module for name, module in model.named_modules() if name}
+    modules |= {name: model.get_submodule(ours) for name, ours in STAGES.get(model.name, {}).items()}
     for name in names:
-        ours = FORMER_STAGES.get(name, name.replace("s_former.", "spatial."))
-        if ours in modules:
-            modules[ours].register_forward_hook(figure(name))
+        if name in modules:
+            modules[name].register_forward_hook(figure(name))
     with torch.no_grad():
         return model(clips), stages
 
@@ -88,6 +110,23 @@ def test_logits_and_stages_are_the_authors(name: str, case: str) -> None:
     check_stages(stages, golden["stages"], rtol=DIGITS)
 
 
+@pytest.mark.parametrize("case", ["112", "112b1"])
+def test_auxiliary_and_snippet_logits_are_the_authors(case: str) -> None:
+    gca, golden = golden_network("gca", case).double(), figures("gca")["cases"][case]
+    robust, golden_robust = golden_network("nr-dfernet", case).double(), figures("nr-dfernet")["cases"][case]
+    assert isinstance(gca, GCA)
+    assert isinstance(robust, NRDFERNet)
+    with torch.no_grad():
+        second, third = gca.auxiliary_logits(input_clips("gca", case).double())
+        snippets = robust.snippet_logits(input_clips("nr-dfernet", case).double())
+    for found, expected in (
+        (second, golden["aux_logits_layer2"]),
+        (third, golden["aux_logits_layer3"]),
+        (snippets, golden_robust["snippet_logits"]),
+    ):
+        torch.testing.assert_close(found, torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize(("name", "case"), [item for item in SMALL if item[1] in ("32", "64")])
 def test_time_colour_and_side_move_the_logits_as_the_authors(name: str, case: str) -> None:
     golden = figures(name)["cases"][case]
@@ -111,11 +150,31 @@ def test_logits_at_full_size_are_the_authors(name: str, case: str) -> None:
 @pytest.mark.parametrize(("name", "case"), SMALL + LARGE)
 def test_multiply_adds_are_the_authors(name: str, case: str) -> None:
     document = figures(name)
-    depth = {"depth": int(case.removeprefix("depth").partition("_")[0])} if case.startswith("depth") else {}
+    settings: dict[str, Any] = (
+        {"depth": int(case.removeprefix("depth").partition("_")[0])} if case.startswith("depth") else {}
+    )
+    if name == "nr-dfernet":
+        settings["neutral_class"] = 2  # theirs always computes the snippets
     with torch.device("meta"), FlopCounterMode(display=False) as counter, torch.no_grad():
-        model = lstpnet.build_model(name.split()[0], 7, **depth).eval()
+        model = lstpnet.build_model(name.split()[0], 7, **settings).eval()
+        add_wasted_work(model)
         model(input_clips(name, case)[:1].to("meta"))
     counted = counter.get_total_flops() / 2e9
     assert counted == pytest.approx(document["cases"][case]["gmacs_per_clip"], rel=5e-5)
-    if not depth:
+    if "depth" not in settings:
         assert sum(parameter.numel() for parameter in model.parameters()) == document["params"]
+
+
+def add_wasted_work(model: ClipNetwork) -> None:
+    """Compute again what the code of GCA and NR-DFERNet computes twice, their transformers, or in vain in testing."""
+    if isinstance(model, DynamicStaticNetwork):
+        for part in (model.static_transformer, model.transformer):
+            part.register_forward_pre_hook(lambda module, inputs: run(module.forward, *inputs))
+    if isinstance(model, GCA):
+        for block in (model.layer2, model.layer3):
+            block.gate.register_forward_hook(lambda gate, inputs, out, block=block: run(block.auxiliary, out[1]))
+
+
+def run(forward: Callable[[Tensor], Tensor], x: Tensor) -> None:
+    """Compute an output for nothing."""
+    forward(x)

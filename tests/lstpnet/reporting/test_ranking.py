@@ -38,8 +38,8 @@ def whole_runs(root: Path, *, right: float) -> list[Run]:
 
 def test_the_lines_are_sorted_by_war_with_ones_own_among_them(tmp_path: Path) -> None:
     report = build_report(whole_runs(tmp_path, right=0.65), against=("dfew",))
-    (section,) = published_sections(report)
-    assert len(section.cells) == 75 + 1
+    section, language_models = published_sections(report)
+    assert len(section.cells) == 71 + 1
     figures = [float(cells[2]) for cells in section.cells]
     assert figures == sorted(figures, reverse=True)
     (own,) = [cells for cells in section.cells if cells[0].startswith(">")]
@@ -51,6 +51,11 @@ def test_the_lines_are_sorted_by_war_with_ones_own_among_them(tmp_path: Path) ->
     assert lstpnet[0] == "LSTPNet (journal) *"
     assert any(note.startswith("* LSTPNet (journal): drops test clips") for note in section.notes)
     assert any(note.startswith("\N{DAGGER} STT: WAR 66.65 in") for note in section.notes)
+    assert language_models.title == "published language models, DFEW: per cent"
+    names = [cells[0] for cells in language_models.cells]
+    assert sorted(names) == ["Emotion-LLaMA (A+V)", "FaVChat", "HumanOmni (A+V)", "SignificantOther-7B \N{DAGGER}"]
+    assert not {cells[0] for cells in section.cells} & set(names)
+    assert any("no ranks among the others" in note for note in language_models.notes)
 
 
 def test_rendered_heads_short_clips_left_out_and_missing_folds_are_marked(tmp_path: Path) -> None:
@@ -72,6 +77,13 @@ def test_rendered_heads_short_clips_left_out_and_missing_folds_are_marked(tmp_pa
     assert own_mismatch(mean) == ["folds of mine, not the official ones"]
 
 
+def test_sizes_are_compared_where_counts_per_class_are_unknown(tmp_path: Path) -> None:
+    (mean,) = [row for row in build_report(whole_runs(tmp_path, right=0.5)).rows if row.fold == "mean"]
+    assert own_mismatch(replace(mean, dataset="mafw", n=9172)) == []
+    assert own_mismatch(replace(mean, dataset="mafw", n=9171)) == ["9,171 test clips instead of the official 9,172"]
+    assert own_mismatch(replace(mean, dataset="caer")) == []
+
+
 def test_a_mean_in_which_a_class_is_missing_somewhere_is_marked_and_ranked_last(tmp_path: Path) -> None:
     runs = whole_runs(tmp_path, right=0.99)
     part = runs[1].predictions[0]
@@ -87,7 +99,7 @@ def test_a_mean_in_which_a_class_is_missing_somewhere_is_marked_and_ranked_last(
     (mean,) = [row for row in report.rows if row.fold == "mean"]
     assert not is_complete(mean)
     assert "incomplete mean, fold 2 has no test clips of disgust" in own_mismatch(mean)
-    (section,) = published_sections(report)
+    section, _ = published_sections(report)
     assert section.cells[-1][0] == "> dfew_100% *"
     assert float(section.cells[-1][2]) > float(section.cells[0][2])
     (table,) = [table for table in sections(report) if "recipe" in table.header and "WAR 95 %" in table.header]
@@ -101,7 +113,7 @@ def test_a_dataset_without_official_counts_has_nothing_to_compare(tmp_path: Path
     assert own_mismatch(row) == []
     report = build_report([run], against=("mafw",))
     assert isinstance(report, Report)
-    (section,) = published_sections(report)
+    section, _ = published_sections(report)
     assert section.notes[0] == "this report has no line on this dataset"
 
 

@@ -234,6 +234,9 @@ def test_votes_are_targets_and_clips_without_votes_have_their_label(
     found = experiment.soft_targets(["00002", "00001"])
     assert found["00001"].tolist() == pytest.approx([0.7, 0.3, 0, 0, 0, 0, 0])
     assert found["00002"].tolist() == [0, 1, 0, 0, 0, 0, 0]
+    counts = experiment.soft_targets(["00001", "00002"], are_counts=True)
+    assert counts["00001"].tolist() == [7, 3, 0, 0, 0, 0, 0]
+    assert counts["00002"].tolist() == [0, 1, 0, 0, 0, 0, 0]
 
 
 def test_votes_that_are_not_there_are_refused_before_training(crops: Path) -> None:

@@ -3,9 +3,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
 import lstpnet
+from dfer_data.errors import UsageError
+from lstpnet.models.gca import GCA
+from lstpnet.training.classifier_input import WithClassifierInput
 from lstpnet.training.experiment import make_experiment
 from lstpnet.training.initial_model import initial_model
 from tests.lstpnet.conftest import quick
@@ -22,3 +26,27 @@ def test_start_weights_that_saw_other_pixel_values_are_noted(
     _, words = initial_model(make_experiment(crops, recipe, fold=3, seed=0), init=path)
     assert "published start weights: torchvision's on Kinetics-400" in words
     assert ("those weights saw pixels by input_norm = 'kinetics'" in words) == is_noted
+
+
+NARROW_112 = {"width_multiplier": 0.125, "depth": 1, "size_px": 112, "frame_epochs": 0}
+
+
+def test_the_neutral_class_must_be_the_datasets(crops: Path) -> None:
+    recipe = quick(model="nr-dfernet", neutral_class=3, **NARROW_112)
+    with pytest.raises(UsageError, match="neutral_class = 3 is angry in this dataset; the right number is 2"):
+        initial_model(make_experiment(crops, recipe, fold=3, seed=0), init=None)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.05])
+def test_the_auxiliary_classifier_of_gca_is_trained_if_its_loss_has_a_weight(crops: Path, weight: float) -> None:
+    recipe = quick(model="gca", auxiliary=weight, **NARROW_112)
+    model, _ = initial_model(make_experiment(crops, recipe, fold=3, seed=0), init=None)
+    assert isinstance(model, GCA)
+    assert all(parameter.requires_grad == (weight > 0) for parameter in model.auxiliary.parameters())
+    wrapped = WithClassifierInput(model, num_classes=7, has_auxiliary=True).eval()
+    clips = torch.rand(1, 16, 3, 112, 112)
+    with torch.no_grad():
+        logits, features, auxiliary = wrapped(clips)
+        assert torch.equal(logits, model(clips))
+        assert torch.equal(features, model.features(clips))
+        assert torch.equal(auxiliary, model.auxiliary_logits(clips)[0])

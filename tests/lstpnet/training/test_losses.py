@@ -9,6 +9,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
+from scipy.stats import dirichlet_multinomial as dirichlet_multinomial_of_scipy
 from torch import Tensor
 from torch.nn import functional
 
@@ -18,6 +19,7 @@ from lstpnet.training.losses import (
     class_weights,
     clustered_as_code,
     clustered_as_paper,
+    dirichlet_multinomial,
     intensity_aware,
     weighted_cross_entropy,
 )
@@ -28,6 +30,13 @@ COUNTS = [40, 10, 5, 1, 0, 3, 1]
 CPU = torch.device("cpu")
 GOLDEN = json.loads((ROOT / "tests/golden/losses.json").read_bytes())
 """Losses of other people's code on one batch (tests/golden/README.md)."""
+
+
+def test_several_labels_are_binary_cross_entropies() -> None:
+    logits, _ = batch()
+    targets = (torch.rand(12, 7, generator=torch.Generator().manual_seed(1)) < 0.3).float()
+    expected = -(targets * logits.sigmoid().log() + (1 - targets) * (1 - logits.sigmoid()).log()).mean()
+    torch.testing.assert_close(loss_of(targets="labels")(logits, targets), expected)
 
 
 def batch(seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -83,6 +92,47 @@ def test_intensity_aware_loss_by_hand() -> None:
     assert float(intensity_aware(logits, labels)) == pytest.approx(sum(terms) / len(terms), rel=1e-5)
     both = loss_of(intensity=0.1)(logits, labels)
     assert torch.allclose(both, functional.cross_entropy(logits, labels) + 0.1 * intensity_aware(logits, labels))
+
+
+def test_the_auxiliary_loss_is_a_cross_entropy_with_its_weight() -> None:
+    (logits, labels), (others, _) = batch(), batch(1)
+    expected = functional.cross_entropy(logits, labels) + 0.05 * functional.cross_entropy(others, labels)
+    loss = loss_of(model="gca", size_px=112, frame_epochs=0, auxiliary=0.05)
+    assert loss.needs_features
+    assert torch.allclose(loss(logits, labels, torch.zeros(12, 3), others), expected)
+
+
+def vote_batch() -> tuple[Tensor, Tensor]:
+    """Logits, log(softplus(z) + 1), and the votes of ten annotators, (6, 7) float64 each."""
+    generator = torch.Generator().manual_seed(0)
+    scores = 3 * torch.randn(6, 7, generator=generator, dtype=torch.float64)
+    votes = torch.stack([torch.randint(0, 7, (10,), generator=generator).bincount(minlength=7) for _ in range(6)])
+    return (functional.softplus(scores) + 1).log().requires_grad_(), votes.double()
+
+
+def test_the_dirichlet_multinomial_loss_is_scipys() -> None:
+    logits, votes = vote_batch()
+    values = [
+        -dirichlet_multinomial_of_scipy.logpmf(row.int().numpy(), alpha.exp().numpy(), 10)
+        for alpha, row in zip(logits.detach(), votes, strict=True)
+    ]
+    fixed = logits.detach()
+    assert float(dirichlet_multinomial(fixed, votes)) == pytest.approx(np.mean(values), rel=1e-12)
+    assert float(dirichlet_multinomial(fixed.float(), votes.float())) == pytest.approx(np.mean(values), rel=1e-5)
+    assert torch.autograd.gradcheck(lambda x: dirichlet_multinomial(x, votes), (logits,))
+
+
+def test_the_dirichlet_multinomial_loss_of_one_vote_is_a_cross_entropy() -> None:
+    logits, _ = vote_batch()
+    labels = torch.tensor([0, 3, 6, 2, 2, 5])
+    votes = functional.one_hot(labels, 7).double()
+    torch.testing.assert_close(dirichlet_multinomial(logits, votes), functional.cross_entropy(logits, labels))
+
+
+def test_a_recipe_with_votes_has_the_loss_that_it_names() -> None:
+    logits, votes = vote_batch()
+    loss = loss_of(targets="votes", votes_loss="dirichlet-multinomial")
+    assert torch.equal(loss(logits, votes), dirichlet_multinomial(logits, votes))
 
 
 def golden_batch() -> tuple[Tensor, Tensor, Tensor]:

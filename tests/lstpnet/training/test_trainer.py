@@ -327,8 +327,9 @@ def test_training_with_every_augmentation_is_reproducible(crops: Path, tmp_path:
     assert not equal(one, weights(run(changed(crops, frame_epochs=0, epochs=1), tmp_path).model))
 
 
+@pytest.mark.parametrize("settings", [{"mixup": 0.2}, {"votes_loss": "dirichlet-multinomial"}])
 def test_votes_change_what_is_learned_and_mixing_takes_them(
-    crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    settings: dict[str, Any], crops: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every annotator says class 2, whatever the label: so does the model then."""
 
@@ -336,7 +337,7 @@ def test_votes_change_what_is_learned_and_mixing_takes_them(
         return np.tile([0, 0, 10, 0, 0, 0, 0], (len(clip_ids), 1))
 
     monkeypatch.setattr(PreparedDataset, "votes", votes)
-    experiment = changed(crops, targets="votes", mixup=0.2, epochs=3)
+    experiment = changed(crops, targets="votes", epochs=3, **settings)
     model = run(experiment, tmp_path).model
     recipe, data = experiment.recipe, experiment.data
     logits = predict_clips(model, data.root, experiment.seen_test_ids, recipe=recipe, device=CPU, dtype=None)

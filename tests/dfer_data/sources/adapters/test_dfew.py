@@ -210,6 +210,18 @@ def test_lines_that_are_no_row(dfew: Path, line: str, fault: str) -> None:
     assert fault in found
 
 
+def test_labels_from_0_are_told_from_those_from_1(dfew: Path) -> None:
+    wanted = listed(dfew)
+    for path in dfew.rglob("set_*.csv"):
+        header, *rows = path.read_text().split()
+        lines = [f"{int(row.split(',')[0]):05d},{int(row.split(',')[1]) - 1}" for row in rows]
+        split = "train" if "train(" in path.as_posix() else "test"
+        path.rename(path.with_name(f"{split}_{path.name}")).write_text("\n".join([header, *lines]))
+    found = listed(dfew)
+    assert (found.videos, found.folds) == (wanted.videos, wanted.folds)
+    assert found.notes == (*wanted.notes, "the labels of the split files count from 0, not from 1")
+
+
 def test_one_video_with_two_labels_is_a_fault(dfew: Path) -> None:
     split_file(dfew, "test", 1).write_text("video_name,label\n1,2\n")
     found = faults(dfew)

@@ -1,0 +1,1 @@
+"""Figures on clips with several labels."""
