@@ -72,13 +72,16 @@ def is_current(audit: Mapping[str, Any], document: Mapping[str, Any]) -> bool:
     return bool(audit["clips_sha256"] == document["files"][CLIPS_NAME]["sha256"])
 
 
-def audited_groups(out: Target, document: Mapping[str, Any]) -> bytes:
-    """Return groups.csv of an audit of this state of the dataset. Raises UsageError, CorruptDataError."""
+def audited_groups(out: Target, document: Mapping[str, Any], *, flag: str = "--group-by audit") -> bytes:
+    """Return groups.csv of an audit of this state of the dataset; `flag`: option that asks for it, for messages.
+
+    Raises UsageError, CorruptDataError.
+    """
     audit = read_audit(out)
     if audit is None:
-        raise UsageError(f"--group-by audit: {out} has no finished audit; make one: dfer audit {out}")
+        raise UsageError(f"{flag}: {out} has no finished audit; make one: dfer audit {out}")
     if not is_current(audit, document):
-        raise UsageError(f"--group-by audit: {out} has changed since its audit; run it again: dfer audit {out}")
+        raise UsageError(f"{flag}: {out} has changed since its audit; run it again: dfer audit {out}")
     content = file_of_audit(out, audit, AUDIT_GROUPS_NAME)
     if content is None:
         raise CorruptDataError(f"{out}/{AUDIT_GROUPS_NAME} is missing or was changed; run `dfer audit` again")
