@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.audited_tests import audited_rows
+from lstpnet.reporting.calibrated_systems import calibrated_systems
 from lstpnet.reporting.clip_designs import SystemParts
 from lstpnet.reporting.dependence import order_of_runs
 from lstpnet.reporting.external_predictions import ExternalPredictions, read_external_predictions
@@ -79,6 +80,7 @@ def build_report(
         runs=scored,
         external=external,
         audited=audited_rows(scored),
+        calibrated=calibrated_systems(systems, scored),
         multi_label=multi_label_rows(scored),
         scenes=scene_rows(scored) + (() if external is None else scene_rows_of_predictions(external)),
     )
