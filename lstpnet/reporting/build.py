@@ -117,7 +117,7 @@ def with_groups(report: Report, settings: GroupSettings, *, data: PreparedDatase
     """Return a report with figures by groups; unchanged without a column.
 
     `data`: the prepared dataset; datasets under `prepared` are found by their hashes. Raises AnnotationError and
-    UsageError like `group_rows.score_groups`.
+    UsageError like `groups.rows.score_groups`.
     """
     if settings.by is None:
         return report
