@@ -31,6 +31,8 @@ from tests.lstpnet.training.test_distributed import by_two
 
 CPU = torch.device("cpu")
 FAST = {"frame_epochs": 0, "epochs": 4, "batch_size": 8, "learning_rate": 5e-3}
+MORE = {"lgi-former": {"epochs": 10}}
+"""Networks that learn more slowly."""
 FAST_PX = 32
 """Networks that take no frames as small as these are trained in the long tests."""
 
@@ -44,7 +46,13 @@ def changes_of(name: str) -> dict[str, Any]:
     settings, (num_frames, _) = NARROW[name]
     facts = NETWORKS[name]
     auxiliary = {"auxiliary": 0.05} if facts.has_auxiliary else {}
-    return FAST | settings | auxiliary | {"model": name, "num_frames": num_frames, "size_px": facts.least_px}
+    return (
+        FAST
+        | MORE.get(name, {})
+        | settings
+        | auxiliary
+        | {"model": name, "num_frames": num_frames, "size_px": facts.least_px}
+    )
 
 
 def experiment_of(crops: Path, name: str) -> Experiment:
