@@ -20,8 +20,8 @@ from lstpnet.reporting.clip_designs import SystemParts
 from lstpnet.reporting.dependence import order_of_runs
 from lstpnet.reporting.external_predictions import ExternalPredictions, read_external_predictions
 from lstpnet.reporting.ferv39k_scenes import scene_rows, scene_rows_of_predictions
-from lstpnet.reporting.group_rows import score_groups, tested_by_predictions, tested_by_runs
-from lstpnet.reporting.group_settings import GroupSettings
+from lstpnet.reporting.groups.rows import score_groups, tested_by_predictions, tested_by_runs
+from lstpnet.reporting.groups.settings import GroupSettings
 from lstpnet.reporting.multi_label.rows import multi_label_rows
 from lstpnet.reporting.paired_tests import paired_tests, pairs_to_test
 from lstpnet.reporting.paired_trainings import paired_trainings

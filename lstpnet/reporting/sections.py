@@ -13,7 +13,7 @@ from lstpnet.reporting.audited_tests import audit_sections
 from lstpnet.reporting.calibrated_systems import calibration_sections
 from lstpnet.reporting.dependence import headline_interval, interval_note, interval_text
 from lstpnet.reporting.ferv39k_scenes import scene_sections
-from lstpnet.reporting.group_rows import group_sections
+from lstpnet.reporting.groups.rows import group_sections
 from lstpnet.reporting.multi_label.rows import multi_label_sections
 from lstpnet.reporting.paired_tests import paired_section
 from lstpnet.reporting.paired_trainings import trainings_section

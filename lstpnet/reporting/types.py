@@ -9,7 +9,7 @@ from lstpnet.reporting.audited_tests import AuditedRow
 from lstpnet.reporting.calibrated_systems import CalibratedSystem
 from lstpnet.reporting.external_predictions import ExternalPredictions
 from lstpnet.reporting.ferv39k_scenes import SceneRow
-from lstpnet.reporting.group_rows import GroupReport
+from lstpnet.reporting.groups.rows import GroupReport
 from lstpnet.reporting.multi_label.rows import MultiLabelRow
 from lstpnet.reporting.paired_tests import PairedTest
 from lstpnet.reporting.paired_trainings import PairedTrainings

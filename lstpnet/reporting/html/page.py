@@ -27,7 +27,7 @@ from lstpnet.reporting.audited_tests import audit_sections
 from lstpnet.reporting.calibrated_systems import calibration_sections
 from lstpnet.reporting.dependence import UNIT_NOTES, headline_interval, interval_text
 from lstpnet.reporting.ferv39k_scenes import scene_sections
-from lstpnet.reporting.group_rows import group_sections
+from lstpnet.reporting.groups.rows import group_sections
 from lstpnet.reporting.html.clip_table import MAX_BYTES, MAX_FILMSTRIPS, drilldown_of, filmstrips
 from lstpnet.reporting.html.filmstrip import FRAME_PX, FRAMES_PER_LINE
 from lstpnet.reporting.html.reliability_diagram import draw_reliability

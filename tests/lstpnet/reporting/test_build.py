@@ -566,7 +566,7 @@ def test_latex_and_markdown_escape_what_they_would_interpret(tmp_path: Path) -> 
     found = report_of(write_folds(tmp_path, folds=(1,), seeds=(0,), checkpoints=("last",)))
     assert r"dfew\_100\% & last" in to_latex(found)
     assert r"selection: last \| best" in to_markdown(found)
-    assert to_latex(found).count(r"\toprule") == to_latex(found).count(r"\end{table}") == 9
+    assert to_latex(found).count(r"\toprule") == to_latex(found).count(r"\end{table}") == 10
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="apt-get install texlive-latex-recommended")

@@ -177,7 +177,7 @@ def test_tables_sort_by_any_column_and_unknown_figures_stay_last(browser: Browse
         button.click() if by == "mouse" else button.press("Enter")
 
     with Opened(browser, folds / "report.html") as page:
-        table = page.locator("#published table")
+        table = page.locator("#published table").first
         heads = table.locator("thead th").all_inner_texts()
 
         def column(name: str) -> list[str]:

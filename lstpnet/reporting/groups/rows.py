@@ -32,8 +32,8 @@ from lstpnet.reporting.dependence import (
     resampling_units,
 )
 from lstpnet.reporting.external_predictions import ExternalPredictions
-from lstpnet.reporting.group_columns import GroupColumn, column_of_dataset, columns_of_file
-from lstpnet.reporting.group_settings import GroupSettings
+from lstpnet.reporting.groups.columns import GroupColumn, column_of_dataset, columns_of_file
+from lstpnet.reporting.groups.settings import GroupSettings
 from lstpnet.reporting.rows import Row, grouped, json_values, protocol_notes
 from lstpnet.reporting.significance import Interval, ScoredFold
 from lstpnet.reporting.systems import headline_rows, names_of, parts_behind
