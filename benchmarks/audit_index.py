@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dfer_data.auditing.candidate_index import Samples, indexed_pairs
+from dfer_data.auditing.candidate_index import FrameSamples, indexed_pairs
 
 NUM_SAMPLES, NUM_COPIES = 20, 500
 
 
-def made_samples(number: int) -> Samples:
-    """Return the samples of a clip: a walk about a face of its own; 0 and 1, 2 and 3... to 999 are copies."""
+def made_samples(number: int) -> FrameSamples:
+    """Return the samples of a clip: a walk about its own face; 0 and 1, 2 and 3... to 999 are copies."""
     original = number - number % 2 if number < 2 * NUM_COPIES else number
     rng = np.random.default_rng((5, original))
     walk = rng.normal(0, 1, 63) + np.cumsum(rng.normal(0, 0.1, (NUM_SAMPLES, 63)), axis=0)
@@ -37,7 +37,7 @@ def measured(num_clips: int, *, num_searched: int) -> dict[str, float | int]:
     begun = time.perf_counter()
     searched_at: list[float] = [begun]
 
-    def samples(number: int, *, is_mirrored: bool = False) -> Samples:
+    def samples(number: int, *, is_mirrored: bool = False) -> FrameSamples:
         return np.asarray(-made[number] if is_mirrored else made[number], np.float32)
 
     pairs = set()

@@ -15,7 +15,7 @@ LEAST_COSINE = 0.9
 """Of two frames that look alike, after the mean of all frames is taken away."""
 LEAST_ALIKE = 2
 """Sampled frames of a clip that must look like one of the other clip."""
-Samples = npt.NDArray[np.float32]
+FrameSamples = npt.NDArray[np.float32]
 """(S, 63) vectors of length 1: some frames of a clip."""
 _ROUNDING = 0.01  # of a cosine, since the index holds a byte per value
 _NUM_PROBES = 8  # clusters that are searched per frame
@@ -25,7 +25,7 @@ _PER_CLUSTER, _BLOCK_CLIPS = 40, 500
 class SamplesOf(Protocol):
     """Returns the samples of a clip by its number."""
 
-    def __call__(self, number: int, *, is_mirrored: bool = False) -> Samples:
+    def __call__(self, number: int, *, is_mirrored: bool = False) -> FrameSamples:
         """Return (S, 63)."""
         ...
 
@@ -75,7 +75,7 @@ def _index(faiss: Any, samples: SamplesOf, num_clips: int) -> tuple[Any, npt.NDA
 
 
 def _alike_in(
-    index: Any, owner: npt.NDArray[np.int32], queries: list[Samples], first: int, is_mirrored: bool
+    index: Any, owner: npt.NDArray[np.int32], queries: list[FrameSamples], first: int, is_mirrored: bool
 ) -> Iterator[tuple[int, int, bool]]:
     """Yield the pairs of clips `first`, `first + 1`... with later ones that share enough frames."""
     bounds, _, found = index.range_search(np.concatenate(queries), LEAST_COSINE - _ROUNDING)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dfer_data.auditing.candidate_index import LEAST_ALIKE, LEAST_COSINE, Samples, SamplesOf, indexed_pairs
+from dfer_data.auditing.candidate_index import LEAST_ALIKE, LEAST_COSINE, FrameSamples, SamplesOf, indexed_pairs
 from dfer_data.auditing.frame_hashes import Film, StoredFilm
 from dfer_data.auditing.time_alignment import LEAST_SHARED_FRAMES
 
@@ -30,7 +30,7 @@ def candidate_pairs(
         return
     mean = np.mean([films[number].film().hashes.mean(axis=0) for number in usable], axis=0)
 
-    def samples(number: int, *, is_mirrored: bool = False) -> Samples:
+    def samples(number: int, *, is_mirrored: bool = False) -> FrameSamples:
         return _samples(films[usable[number]].film(), mean, is_mirrored=is_mirrored)
 
     find = _compared_all if len(usable) <= EXACT_UP_TO else indexed_pairs
@@ -58,7 +58,7 @@ def _compared_all(
             on_block(done, total)
 
 
-def _samples(film: Film, mean: npt.NDArray[np.float64], *, is_mirrored: bool) -> Samples:
+def _samples(film: Film, mean: npt.NDArray[np.float64], *, is_mirrored: bool) -> FrameSamples:
     """Return some frames per second, as vectors of length 1 from the mean of all clips."""
     step = max(1, round((film.rate or 25.0) / _SAMPLES_PER_SECOND))
     centred = (film.mirrored if is_mirrored else film).hashes[::step] - mean
@@ -76,7 +76,7 @@ def _blocks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
     yield first, len(lengths)
 
 
-def _alike(queries: Sequence[Samples], others: Sequence[Samples]) -> Iterator[tuple[int, int]]:
+def _alike(queries: Sequence[FrameSamples], others: Sequence[FrameSamples]) -> Iterator[tuple[int, int]]:
     """Yield the numbers of a query and another clip with enough frames that look alike."""
     begins = [np.cumsum([0, *map(len, clips[:-1])]) for clips in (queries, others)]
     cosines = np.concatenate(queries) @ np.concatenate(others).T
