@@ -10,7 +10,7 @@ from importlib.metadata import version
 import numpy as np
 import simplejpeg
 
-from dfer_data.auditing.frame_hashes import Film
+from dfer_data.auditing.frame_hashes import StoredFilm
 from dfer_data.auditing.pairs import ClipPair
 from dfer_data.draw.contact_sheet import THUMBNAIL_PX, thumbnail
 from dfer_data.loading.prepared import PreparedDataset
@@ -37,7 +37,7 @@ class StripView:
 
 def audit_page(
     datasets: Mapping[str, PreparedDataset],
-    films: Mapping[str, Mapping[str, Film]],
+    films: Mapping[str, Mapping[str, StoredFilm]],
     pairs: Sequence[ClipPair],
     sections: Sequence[Section],
 ) -> bytes:
@@ -84,7 +84,7 @@ def strip_page(
 
 
 def _view(
-    pair: ClipPair, datasets: Mapping[str, PreparedDataset], films: Mapping[str, Mapping[str, Film]]
+    pair: ClipPair, datasets: Mapping[str, PreparedDataset], films: Mapping[str, Mapping[str, StoredFilm]]
 ) -> StripView:
     numbers_a, numbers_b = _moments(pair, films)
     strips = (
@@ -122,10 +122,10 @@ def _facts(pair: ClipPair, labels: Sequence[str]) -> Iterator[str]:
         yield f"judged: {'yes' if pair.judged else 'no'}"
 
 
-def _moments(pair: ClipPair, films: Mapping[str, Mapping[str, Film]]) -> tuple[list[int], list[int]]:
+def _moments(pair: ClipPair, films: Mapping[str, Mapping[str, StoredFilm]]) -> tuple[list[int], list[int]]:
     """Return the frames to show of both clips: the same moments where they match, else spread over each."""
     first, second = films[""].get(pair.clip_a), films[pair.dataset_b].get(pair.clip_b)
-    lengths = [0 if film is None else len(film.hashes) for film in (first, second)]
+    lengths = [0 if film is None else film.num_frames for film in (first, second)]
     match = pair.match
     if match is None or first is None or second is None:
         return spread_frames(lengths[0]), spread_frames(lengths[1])

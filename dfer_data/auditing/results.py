@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from dfer_data.auditing.face_embedding import EMBEDDING_WEIGHTS, NUM_EMBEDDED, Embeddings
-from dfer_data.auditing.frame_hashes import Film
+from dfer_data.auditing.frame_hashes import StoredFilm
 from dfer_data.auditing.identity import IdentityLimit
 from dfer_data.auditing.page import audit_page
 from dfer_data.auditing.pairs import ClipPair, copy_links, groups_of
@@ -41,7 +41,7 @@ class Findings:
 
     datasets: Mapping[str, PreparedDataset]
     """Dataset, as pairs name it -> the dataset; `''` is the audited one."""
-    films: Mapping[str, Mapping[str, Film]]
+    films: Mapping[str, Mapping[str, StoredFilm]]
     """Dataset -> clip id -> hashes."""
     pairs: Sequence[ClipPair]
     num_compared: int
@@ -146,7 +146,7 @@ def _summary(
         sum(size > 1 for size in Counter(groups.values()).values()),
         sum(pair.judged is not None for pair in found.pairs),
         sum(len({labels[""][pair.clip_a], labels[""][pair.clip_b]} - {None}) == 2 for pair in copies),
-        sum(len(film.hashes) < LEAST_SHARED_FRAMES for film in found.films[""].values()),
+        sum(film.num_frames < LEAST_SHARED_FRAMES for film in found.films[""].values()),
         sum(pair.kind == "identity" for pair in inside),
         found.limit,
         tuple(counts),

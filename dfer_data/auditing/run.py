@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from dfer_data.auditing.candidates import candidate_pairs
-from dfer_data.auditing.frame_hashes import Film
+from dfer_data.auditing.frame_hashes import Film, StoredFilm
 from dfer_data.auditing.hashing import films_of
 from dfer_data.auditing.pairs import ClipPair, PairKey, chained, read_decisions, with_decisions, without_copies
 from dfer_data.auditing.people import compared_faces, person_links
@@ -94,7 +94,9 @@ def _named(others: Sequence[Path | str], own: PreparedDataset) -> dict[str, Prep
     return opened
 
 
-def _all_films(datasets: Mapping[str, PreparedDataset], work: Path, on_step: OnAuditStep) -> dict[str, dict[str, Film]]:
+def _all_films(
+    datasets: Mapping[str, PreparedDataset], work: Path, on_step: OnAuditStep
+) -> dict[str, dict[str, StoredFilm]]:
     total = sum(int(dataset.document["counts"]["clips"]) for dataset in datasets.values())
     done, films = 0, {}
 
@@ -109,7 +111,7 @@ def _all_films(datasets: Mapping[str, PreparedDataset], work: Path, on_step: OnA
 
 
 def _matches(
-    datasets: Mapping[str, PreparedDataset], films: Mapping[str, Mapping[str, Film]], on_step: OnAuditStep
+    datasets: Mapping[str, PreparedDataset], films: Mapping[str, Mapping[str, StoredFilm]], on_step: OnAuditStep
 ) -> tuple[dict[PairKey, ClipPair], int]:
     """Return the duplicates by key, and the number of pairs that were compared over time."""
     clips = [(name, clip_id) for name, of_dataset in films.items() for clip_id in of_dataset]
@@ -128,7 +130,7 @@ def _matches(
         (name_a, clip_a), (name_b, clip_b) = clips[a], clips[b]
         if name_a == name_b and source[clips[a]] == source[clips[b]]:
             continue
-        match = best_match(listed[a].mirrored if is_mirrored else listed[a], listed[b])
+        match = best_match(_mirrored(listed[a].film(), is_mirrored=is_mirrored), listed[b].film())
         num_compared += 1
         if match is None or not is_duplicate(match):
             continue
@@ -138,6 +140,10 @@ def _matches(
             is_same = before is not None and before.has_same_bytes
             found[pair.key] = ClipPair(clip_a, clip_b, "duplicate", name_b, match, is_mirrored, is_same)
     return found, num_compared
+
+
+def _mirrored(film: Film, *, is_mirrored: bool) -> Film:
+    return film.mirrored if is_mirrored else film
 
 
 def is_duplicate(match: TimeMatch) -> bool:

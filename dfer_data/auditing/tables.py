@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfer_data.auditing.face_embedding import EMBEDDING_SIZE, Embeddings
-from dfer_data.auditing.frame_hashes import Film
+from dfer_data.auditing.frame_hashes import StoredFilm
 from dfer_data.auditing.pairs import ClipPair
 from dfer_data.auditing.where import Splits, place
 from dfer_data.storage.csv_text import csv_text, spreadsheet_cell
@@ -36,7 +36,7 @@ _EVIDENCE = {
 
 def pairs_table(
     pairs: Sequence[ClipPair],
-    films: Mapping[str, Mapping[str, Film]],
+    films: Mapping[str, Mapping[str, StoredFilm]],
     labels: Mapping[str, Mapping[str, str | None]],
     splits: Splits,
     groups: Mapping[str, str],
@@ -63,7 +63,7 @@ def _parquet(columns: Mapping[str, Any]) -> bytes:
 
 
 def _evidence(
-    pair: ClipPair, films: Mapping[str, Mapping[str, Film]], labels: Mapping[str, Mapping[str, str | None]]
+    pair: ClipPair, films: Mapping[str, Mapping[str, StoredFilm]], labels: Mapping[str, Mapping[str, str | None]]
 ) -> dict[str, Any]:
     facts: dict[str, Any] = dict.fromkeys(_EVIDENCE)
     facts |= {"mirrored": pair.is_mirrored, "same_bytes": pair.has_same_bytes, "judged": pair.judged}
