@@ -27,7 +27,6 @@ import pandas as pd
 
 from dfer_data import open_dataset, prepare
 from dfer_data.auditing.candidates import candidate_pairs
-from dfer_data.auditing.frame_hashes import Film as Hashes
 from dfer_data.auditing.hashing import films_of
 from dfer_data.auditing.run import audit
 from dfer_data.auditing.time_alignment import best_match
@@ -36,6 +35,7 @@ from dfer_data.synth.studio import encode
 from dfer_data.types import Image
 from dfer_data.video.reader import open_video
 from dfer_data.weights.fetch import weights_file
+from tests.dfer_data.auditing.scene import film_of_hashes
 from tests.videos import fetch_videos
 
 PER_EDIT, REAL_FRAMES = 8, 50
@@ -220,13 +220,13 @@ def speed(prepared: Path, work: Path) -> dict[str, float]:
     """Measure hashing, the search for candidates, and the comparison over time; extrapolate to DFEW."""
     begun = time.perf_counter()
     films = list(films_of(open_dataset(prepared), work).values())
-    frames_per_second = sum(len(film.hashes) for film in films) / (time.perf_counter() - begun)
+    frames_per_second = sum(film.num_frames for film in films) / (time.perf_counter() - begun)
     begun = time.perf_counter()
-    num_pairs = sum(best_match(films[0], film) is not None for film in films[1:])
+    num_pairs = sum(best_match(films[0].film(), film.film()) is not None for film in films[1:])
     seconds_per_pair = (time.perf_counter() - begun) / num_pairs
     rng = np.random.default_rng(0)
     paths = [np.cumsum(rng.normal(0, 0.05, (77, 63)), axis=0) + rng.normal(0, 1, 63) for _ in range(SEARCHED)]
-    random = [Hashes(p / np.linalg.norm(p, axis=1, keepdims=True), np.zeros((63, 4)), 25.0) for p in paths]
+    random = [film_of_hashes(path, rate=25.0) for path in paths]
     begun = time.perf_counter()
     sum(1 for _ in candidate_pairs(random, num_own=len(random)))
     search = time.perf_counter() - begun

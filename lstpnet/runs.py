@@ -49,6 +49,8 @@ _FIRST_VERSION_WITH_LABELS = 3
 """Earlier run.json files have one hash of the whole dataset, and only runs on official folds."""
 RUN_NAME, CONFIG_NAME, PREDICTIONS_NAME = "run.json", "config.json", "predictions.parquet"
 METRICS_NAME, CHECKPOINTS_FOLDER = "metrics.jsonl", "checkpoints"
+TEMPERATURES = "temperatures"
+"""Key of config.json: checkpoint -> temperature fitted on the held-out clips; absent without such clips."""
 Epochs = Sequence[Mapping[str, Any]]
 """Lines of metrics.jsonl."""
 SYNTHETIC_DATA_NOTE = "synthetic heads: not comparable with published figures"

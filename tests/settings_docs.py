@@ -12,7 +12,7 @@ from lstpnet.checkpoints.model_settings import ModelSettings, RuntimeSettings
 from lstpnet.dataset_identity import FoldSettings
 from lstpnet.prediction.video_settings import VideoSettings
 from lstpnet.recipe import Recipe
-from lstpnet.reporting.group_settings import GroupSettings
+from lstpnet.reporting.groups.settings import GroupSettings
 from lstpnet.training.training_settings import TrainingSettings
 from tests.workspace import ROOT
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks import prepare
+from benchmarks import demo_networks, prepare
 from dfer_data.errors import UsageError
 
 
@@ -25,3 +26,15 @@ def test_without_bf16_its_rows_are_skipped_and_named(
     skipped = "; ".join(name for name in all_rows if name not in rows)
     assert len(all_rows) == 2 * len(rows)
     assert capsys.readouterr().out == f"skipped: {skipped} (this CPU does not support bf16)\n"
+
+
+def test_the_tables_of_compared_networks_replace_the_block_of_a_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text(f"before\n{demo_networks.MARKS[0]}\nold\n{demo_networks.MARKS[1]}\nafter\n")
+    report = "### dfew\n\n| a |\n\n### side by side, dfew\n\n| b |\n\n### paired tests, dfew\n\n| c |\n"
+    for _ in range(2):
+        demo_networks.put(page, demo_networks.chosen_tables(report))
+    assert page.read_text().split("\n")[0] == "before"
+    assert "old" not in page.read_text()
+    assert [line for line in page.read_text().splitlines() if "|" in line] == ["| b |", "| c |"]
+    assert page.read_text().endswith(f"{demo_networks.MARKS[1]}\nafter\n")

@@ -7,48 +7,61 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from dfer_data.auditing.frame_hashes import Film
+from dfer_data.auditing.candidate_index import LEAST_ALIKE, LEAST_COSINE, FrameSamples, SamplesOf, indexed_pairs
+from dfer_data.auditing.frame_hashes import Film, StoredFilm
 from dfer_data.auditing.time_alignment import LEAST_SHARED_FRAMES
 
-LEAST_COSINE = 0.9
-"""Of two frames that look alike, after the mean of all frames is taken away."""
-LEAST_ALIKE = 2
-"""Sampled frames of a clip that must look like one of the other clip."""
+EXACT_UP_TO = 50_000
+"""Clips; more are searched with an index (the extra `index`)."""
 _SAMPLES_PER_SECOND = 6.25
 _BLOCK_FRAMES = 2048
-_Samples = npt.NDArray[np.float32]
 
 
 def candidate_pairs(
-    films: Sequence[Film], *, num_own: int, on_block: Callable[[int, int], None] = lambda done, total: None
+    films: Sequence[StoredFilm], *, num_own: int, on_block: Callable[[int, int], None] = lambda done, total: None
 ) -> Iterator[tuple[int, int, bool]]:
     """Yield (number of a clip, of a later clip, whether the first is mirrored) for each pair that may be one clip.
 
-    `num_own`: the first of a pair is one of so many first clips.
+    `num_own`: the first of a pair is one of so many first clips. Raises UsageError where many clips need an index that
+    is not installed.
     """
-    usable = [number for number, film in enumerate(films) if len(film.hashes) >= LEAST_SHARED_FRAMES]
+    usable = [number for number, film in enumerate(films) if film.num_frames >= LEAST_SHARED_FRAMES]
     if len(usable) < 2:
         return
-    mean = np.mean([films[number].hashes.mean(axis=0) for number in usable], axis=0)
-    plain = [_samples(films[number], mean) for number in usable]
-    turned = [_samples(films[number].mirrored, mean) for number in usable]
-    blocks = list(_blocks([len(samples) for samples in plain]))
-    own = [block for block in blocks if usable[block[0]] < num_own]
+    mean = np.mean([films[number].film().hashes.mean(axis=0) for number in usable], axis=0)
+
+    def samples(number: int, *, is_mirrored: bool = False) -> FrameSamples:
+        return _samples(films[usable[number]].film(), mean, is_mirrored=is_mirrored)
+
+    find = _compared_all if len(usable) <= EXACT_UP_TO else indexed_pairs
+    own = sum(number < num_own for number in usable)
+    for a, b, is_mirrored in find(samples, len(usable), num_own=own, on_block=on_block):
+        yield usable[a], usable[b], is_mirrored
+
+
+def _compared_all(
+    samples: SamplesOf, num_clips: int, *, num_own: int, on_block: Callable[[int, int], None]
+) -> Iterator[tuple[int, int, bool]]:
+    """Yield candidates: every sample is compared with every other one."""
+    plain = [samples(number) for number in range(num_clips)]
+    turned = [samples(number, is_mirrored=True) for number in range(num_clips)]
+    blocks = list(_blocks([len(each) for each in plain]))
+    own = [block for block in blocks if block[0] < num_own]
     total, done = sum(len(blocks) - position for position in range(len(own))), 0
     for position, (first, stop) in enumerate(own):
         for other_first, other_stop in blocks[position:]:
             for is_mirrored, queries in ((False, plain), (True, turned)):
                 for a, b in _alike(queries[first:stop], plain[other_first:other_stop]):
-                    if first + a < other_first + b and usable[first + a] < num_own:
-                        yield usable[first + a], usable[other_first + b], is_mirrored
+                    if first + a < other_first + b and first + a < num_own:
+                        yield first + a, other_first + b, is_mirrored
             done += 1
             on_block(done, total)
 
 
-def _samples(film: Film, mean: npt.NDArray[np.float64]) -> _Samples:
+def _samples(film: Film, mean: npt.NDArray[np.float64], *, is_mirrored: bool) -> FrameSamples:
     """Return some frames per second, as vectors of length 1 from the mean of all clips."""
     step = max(1, round((film.rate or 25.0) / _SAMPLES_PER_SECOND))
-    centred = film.hashes[::step] - mean
+    centred = (film.mirrored if is_mirrored else film).hashes[::step] - mean
     return np.asarray(centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9), np.float32)
 
 
@@ -63,7 +76,7 @@ def _blocks(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
     yield first, len(lengths)
 
 
-def _alike(queries: Sequence[_Samples], others: Sequence[_Samples]) -> Iterator[tuple[int, int]]:
+def _alike(queries: Sequence[FrameSamples], others: Sequence[FrameSamples]) -> Iterator[tuple[int, int]]:
     """Yield the numbers of a query and another clip with enough frames that look alike."""
     begins = [np.cumsum([0, *map(len, clips[:-1])]) for clips in (queries, others)]
     cosines = np.concatenate(queries) @ np.concatenate(others).T

@@ -43,6 +43,24 @@ class Film:
         return Film(self.hashes * _MIRROR, self.shifts * _MIRROR[:, None], self.rate)
 
 
+@dataclass(frozen=True, eq=False)
+class StoredFilm:
+    """What `hashed` returned of a clip: a quarter of the memory of its Film."""
+
+    stored: npt.NDArray[np.int16]
+    rate: float
+    """Stored frames per second; 0 when it is unknown."""
+
+    @property
+    def num_frames(self) -> int:
+        """Number of frames."""
+        return len(self.stored) - 4
+
+    def film(self) -> Film:
+        """Return the hashes."""
+        return film_of(self.stored, rate=self.rate)
+
+
 def _waves(num_px: int) -> Vectors:
     """Return the first cosines of the DCT-II of a line of pixels, (waves, pixels)."""
     place, wave = np.arange(num_px), np.arange(_NUM_WAVES)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dfer_data.auditing.frame_hashes import HASH_VERSION, NUM_VALUES, Film, film_of, hashed, small_face, small_picture
+from dfer_data.auditing.frame_hashes import HASH_VERSION, NUM_VALUES, StoredFilm, hashed, small_face, small_picture
 from dfer_data.errors import CorruptShardError
 from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.shards.reader import ShardReader
@@ -20,7 +20,7 @@ _Stored = npt.NDArray[np.int16]
 
 def films_of(
     dataset: PreparedDataset, work: Path, *, on_shard: Callable[[int], None] = lambda num_clips: None
-) -> dict[str, Film]:
+) -> dict[str, StoredFilm]:
     """Return clip id -> hashes, in the order of ids, of all clips with faces.
 
     `work`: folder for the hashes of finished shards. `on_shard`: called with the number of clips of each shard.
@@ -38,7 +38,7 @@ def films_of(
                 hashes = np.concatenate([np.zeros((0, NUM_VALUES), np.int16), *shard])  # a shard may have no clips
                 np.savez(file, hashes=hashes, num_rows=np.array([len(rows) for rows in shard], np.int64))
         for row, stored in enumerate(shard):
-            films[ids[number, row]] = film_of(stored, rate=_rate(dataset.shard(number), row))
+            films[ids[number, row]] = StoredFilm(stored, _rate(dataset.shard(number), row))
         on_shard(len(shard))
     return dict(sorted(films.items()))
 
@@ -78,8 +78,3 @@ def _rate(reader: ShardReader, row: int) -> float:
     times = reader.tensor("pts_seconds")[first:stop]
     length = float(times[-1] - times[0])
     return (len(times) - 1) / length if np.isfinite(length) and length > 0 else 0.0
-
-
-def hashed_frames(films: dict[str, Film]) -> int:
-    """Return the number of frames of films."""
-    return sum(len(film.hashes) for film in films.values())

@@ -6,13 +6,19 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 from dfer_data.auditing.time_alignment import TimeMatch
-from dfer_data.errors import UsageError
-from dfer_data.storage.csv_table import read_csv_table
+from dfer_data.storage.csv_table import raise_faults, read_csv_table
 
-Kind = Literal["duplicate", "overlap"]
+Kind = Literal["duplicate", "overlap", "identity"]
+PairKey = tuple[str, str, str, Kind]
+Decisions = Mapping[Kind, Mapping[tuple[str, str], bool]]
+"""Kind -> pair of clips, both ways round -> what a person decided."""
+_COLUMNS: Mapping[str, tuple[Kind, ...]] = MappingProxyType(
+    {"is_duplicate": ("duplicate", "overlap"), "is_same_person": ("identity",)}
+)
 _WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
@@ -23,67 +29,87 @@ class ClipPair:
     clip_a: str
     clip_b: str
     kind: Kind
-    """`overlap`: clips cut from one video; `duplicate`: everything else."""
+    """`overlap`: clips cut from one video; `identity`: other clips that may show one person."""
     dataset_b: str = ""
     """Number of the other dataset, as `--with` names them; empty within the audited one."""
     match: TimeMatch | None = None
     is_mirrored: bool = False
     has_same_bytes: bool = False
     """Whether both videos are the same file."""
+    face_distance: float | None = None
+    """Between the embeddings of both faces, of an identity."""
     judged: bool | None = None
     """What a person decided; None: nothing yet."""
 
     @property
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> PairKey:
         """What names the pair."""
-        return self.clip_a, self.dataset_b, self.clip_b
+        return self.clip_a, self.dataset_b, self.clip_b, self.kind
 
     @property
     def counts(self) -> bool:
-        """Whether the pair is taken for one clip: no person has said otherwise."""
+        """Whether the pair is taken for what it seems: no person has said otherwise."""
         return self.judged is not False
 
 
-def read_decisions(path: Path) -> dict[tuple[str, str], bool]:
-    """Return the pairs of clips, both ways round, that a person has judged. Raises UsageError with all faults."""
+def read_decisions(path: Path) -> Decisions:
+    """Return the pairs that a person has judged: as duplicates, as one person, or both; an empty cell says nothing.
+
+    Raises UsageError with all faults.
+    """
     table = read_csv_table(path, flag="--decisions")
-    table.require("clip_a", "clip_b", "is_duplicate")
-    decisions: dict[tuple[str, str], bool] = {}
+    table.require("clip_a", "clip_b")
+    columns = [name for name in _COLUMNS if name in table.header]
+    if not columns:
+        table.require(next(iter(_COLUMNS)))
+    decisions: dict[Kind, dict[tuple[str, str], bool]] = {kind: {} for kinds in _COLUMNS.values() for kind in kinds}
     for line, cells in table.rows:
-        word, pair = cells["is_duplicate"].lower(), (cells["clip_a"], cells["clip_b"])
-        if word not in _WORDS:
-            table.faults.append(f"line {line}: is_duplicate is {cells['is_duplicate']!r}; write yes or no")
-        elif decisions.get(pair, _WORDS[word]) is not _WORDS[word]:
-            table.faults.append(f"line {line}: {pair[0]} and {pair[1]} are judged twice, and not alike")
-        else:
-            decisions[pair] = decisions[pair[::-1]] = _WORDS[word]
+        first, second = pair = cells["clip_a"], cells["clip_b"]
+        if first == second:
+            table.faults.append(f"line {line}: {first} is paired with itself")
+            continue
+        for column in filter(cells.get, columns):
+            word, kinds = cells[column].lower(), _COLUMNS[column]
+            if word not in _WORDS:
+                table.faults.append(f"line {line}: {column} is {cells[column]!r}; write yes or no")
+            elif decisions[kinds[0]].get(pair, _WORDS[word]) is not _WORDS[word]:
+                table.faults.append(f"line {line}: {first} and {second} are judged twice, and not alike")
+            else:
+                for kind in kinds:
+                    decisions[kind][pair] = decisions[kind][second, first] = _WORDS[word]
     table.raise_faults()
     return decisions
 
 
 def with_decisions(
-    pairs: Iterable[ClipPair], decisions: Mapping[tuple[str, str], bool], *, known: Iterable[str], path: Path
+    pairs: Iterable[ClipPair], decisions: Decisions, *, known: Iterable[str], path: Path
 ) -> list[ClipPair]:
-    """Return pairs with what a person decided, and the duplicates that only the person names.
+    """Return pairs with what a person decided, and those that only the person names.
 
-    `known`: ids of the audited dataset. Raises UsageError for pairs of clips that do not exist.
+    `known`: ids of the audited dataset. Raises UsageError with all clips that do not exist.
     """
     ids = set(known)
-    judged = {pair.key: replace(pair, judged=decisions.get((pair.clip_a, pair.clip_b))) for pair in pairs}
-    named = {(pair.clip_a, pair.clip_b) for pair in judged.values()}
-    for pair, is_duplicate in decisions.items():
-        if pair in named or pair[::-1] in named or pair[0] >= pair[1]:
-            continue
-        if missing := [clip_id for clip_id in pair if clip_id not in ids]:
-            raise UsageError(f"--decisions {path}: there is no clip {missing[0]!r}, and no pair that names it")
-        if is_duplicate:
-            added = ClipPair(*pair, "duplicate", judged=True)
-            judged[added.key] = added
-    return sorted(judged.values(), key=lambda pair: pair.key)
+    judged = [replace(pair, judged=decisions[pair.kind].get((pair.clip_a, pair.clip_b))) for pair in pairs]
+    named = {
+        kind: {(pair.clip_a, pair.clip_b) for pair in judged if pair.kind in kinds}
+        for kinds in _COLUMNS.values()
+        for kind in kinds
+    }
+    faults = []
+    for kind in ("duplicate", "identity"):
+        for (first, second), is_so in decisions[kind].items():
+            if first > second or {(first, second), (second, first)} & named[kind]:
+                continue
+            missing = [clip_id for clip_id in (first, second) if clip_id not in ids]
+            faults += [f"there is no clip {clip_id!r}, and no pair that names it" for clip_id in missing]
+            if is_so and not missing:
+                judged.append(ClipPair(first, second, kind, judged=True))
+    raise_faults(list(dict.fromkeys(faults)), path=path, flag="--decisions")
+    return sorted(judged, key=lambda pair: pair.key)
 
 
-def groups_of(clip_ids: Sequence[str], pairs: Iterable[ClipPair]) -> dict[str, str]:
-    """Return clip id -> group of the clips that pairs within the dataset connect; a clip may be alone.
+def groups_of(clip_ids: Sequence[str], links: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Return clip id -> group of the clips that links connect; a clip may be alone.
 
     Groups have numbers, not ids of clips: own folds keep them, also after a clip is removed for good.
     """
@@ -95,12 +121,24 @@ def groups_of(clip_ids: Sequence[str], pairs: Iterable[ClipPair]) -> dict[str, s
             clip_id = parent[clip_id]
         return clip_id
 
-    for pair in pairs:
-        if pair.counts and not pair.dataset_b:
-            first, second = sorted((root(pair.clip_a), root(pair.clip_b)))
-            parent[second] = first
+    for clips in links:
+        first, second = sorted(map(root, clips))
+        parent[second] = first
     numbers = {first: number for number, first in enumerate(dict.fromkeys(map(root, clip_ids)), start=1)}
     return {clip_id: f"{numbers[root(clip_id)]:06d}" for clip_id in clip_ids}
+
+
+def without_copies(pairs: Sequence[ClipPair]) -> list[ClipPair]:
+    """Return pairs without those of one person whose clips are a pair of copies anyway."""
+    copies = {pair.key[:3] for pair in pairs if pair.kind != "identity" and pair.counts}
+    return [pair for pair in pairs if pair.kind != "identity" or pair.key[:3] not in copies]
+
+
+def copy_links(pairs: Iterable[ClipPair]) -> Iterator[tuple[str, str]]:
+    """Yield the clips of each pair within the dataset that is taken for a duplicate, or cut from one video."""
+    for pair in pairs:
+        if pair.counts and not pair.dataset_b and pair.kind != "identity":
+            yield pair.clip_a, pair.clip_b
 
 
 def chained(clip_ids: Sequence[str]) -> Iterator[tuple[str, str]]:

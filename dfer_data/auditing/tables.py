@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from dfer_data.auditing.frame_hashes import Film
+from dfer_data.auditing.face_embedding import EMBEDDING_SIZE, Embeddings
+from dfer_data.auditing.frame_hashes import StoredFilm
 from dfer_data.auditing.pairs import ClipPair
 from dfer_data.auditing.where import Splits, place
 from dfer_data.storage.csv_text import csv_text, spreadsheet_cell
 from dfer_data.storage.parquet import open_parquet
+from dfer_data.types import Floats
 
 FOLD_COLUMN = "fold_"
 _EVIDENCE = {
@@ -23,6 +26,8 @@ _EVIDENCE = {
     "distance": pa.float64(),
     "mirrored": pa.bool_(),
     "same_bytes": pa.bool_(),
+    "face_distance": pa.float64(),
+    "same_group": pa.bool_(),
     "judged": pa.bool_(),
     "label_a": pa.string(),
     "label_b": pa.string(),
@@ -31,11 +36,12 @@ _EVIDENCE = {
 
 def pairs_table(
     pairs: Sequence[ClipPair],
-    films: Mapping[str, Mapping[str, Film]],
+    films: Mapping[str, Mapping[str, StoredFilm]],
     labels: Mapping[str, Mapping[str, str | None]],
     splits: Splits,
+    groups: Mapping[str, str],
 ) -> bytes:
-    """Return audit.parquet; `films` and `labels`: dataset, as pairs name it -> clip id."""
+    """Return audit.parquet; `films` and `labels`: dataset, as pairs name it -> clip id; `groups`: clip id -> group."""
     columns: dict[str, Any] = {
         name: pa.array([getattr(pair, name) for pair in pairs], pa.string())
         for name in ("clip_a", "clip_b", "kind", "dataset_b")
@@ -43,18 +49,25 @@ def pairs_table(
     for fold, split_of in splits.items():
         columns[FOLD_COLUMN + fold] = pa.array([place(pair, split_of) for pair in pairs], pa.string())
     evidence = [_evidence(pair, films, labels) for pair in pairs]
+    for facts, pair in zip(evidence, pairs, strict=True):
+        facts["same_group"] = None if pair.dataset_b else groups[pair.clip_a] == groups[pair.clip_b]
     for name, kind in _EVIDENCE.items():
         columns[name] = pa.array([facts[name] for facts in evidence], kind)
+    return _parquet(columns)
+
+
+def _parquet(columns: Mapping[str, Any]) -> bytes:
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), sink, compression="zstd")
     return bytes(sink.getvalue())
 
 
 def _evidence(
-    pair: ClipPair, films: Mapping[str, Mapping[str, Film]], labels: Mapping[str, Mapping[str, str | None]]
+    pair: ClipPair, films: Mapping[str, Mapping[str, StoredFilm]], labels: Mapping[str, Mapping[str, str | None]]
 ) -> dict[str, Any]:
     facts: dict[str, Any] = dict.fromkeys(_EVIDENCE)
     facts |= {"mirrored": pair.is_mirrored, "same_bytes": pair.has_same_bytes, "judged": pair.judged}
+    facts["face_distance"] = pair.face_distance
     facts |= {"label_a": labels[""].get(pair.clip_a), "label_b": labels[pair.dataset_b].get(pair.clip_b)}
     if match := pair.match:
         first, second = films[""][pair.clip_a], films[pair.dataset_b][pair.clip_b]
@@ -69,6 +82,29 @@ def groups_table(groups: Mapping[str, str]) -> bytes:
     """Return groups.csv: clip id and group of every clip of the dataset."""
     rows = [(spreadsheet_cell(clip_id), spreadsheet_cell(group)) for clip_id, group in groups.items()]
     return csv_text([("clip_id", "group"), *rows]).encode("utf-8")
+
+
+def embeddings_table(embeddings: Embeddings) -> bytes:
+    """Return embeddings.parquet: clip id and embedding of every clip with faces."""
+    vectors = pa.array([vector.tolist() for vector in embeddings.values()], pa.list_(pa.float32(), EMBEDDING_SIZE))
+    return _parquet({"clip_id": pa.array(list(embeddings), pa.string()), "embedding": vectors})
+
+
+def read_embeddings(content: bytes) -> dict[str, Floats]:
+    """Return clip id -> embedding of embeddings.parquet. Raises OSError, ArrowException."""
+    with open_parquet(content) as file:
+        rows = file.read(use_threads=False).to_pylist()
+    return {row["clip_id"]: np.array(row["embedding"], np.float32) for row in rows}
+
+
+def pairs_with_two_labels(content: bytes) -> list[tuple[str, str, str, str]]:
+    """Return clip and label of both clips of each duplicate within the dataset under two labels, of audit.parquet."""
+    names = ["clip_a", "label_a", "clip_b", "label_b", "kind", "dataset_b", "judged"]
+    with open_parquet(content) as file:
+        rows = file.read(columns=names, use_threads=False).to_pylist()
+    copies = [row for row in rows if row["kind"] == "duplicate" and not row["dataset_b"] and row["judged"] is not False]
+    labelled = [tuple(row[name] for name in names[:4]) for row in copies if row["label_a"] and row["label_b"]]
+    return [(a, label_a, b, label_b) for a, label_a, b, label_b in labelled if label_a != label_b]
 
 
 def named_in_pairs(content: bytes) -> list[tuple[str, str, str]]:

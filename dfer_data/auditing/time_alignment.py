@@ -26,7 +26,7 @@ class TimeMatch:
     """The best place of clip B on the time of clip A."""
 
     strength: float
-    """Agreement, weighted by the number of frames; what decides."""
+    """Agreement, weighted by the number of frames, those of a slowed copy counted once; what decides."""
     agreement: float
     """Correlation of the changes over time, -1 to 1."""
     similarity: float
@@ -82,7 +82,7 @@ def _best_line(a: Vectors, b: Vectors, frames: _Ints, speed: float) -> TimeMatch
     together = total - (centre_a * centre_b).sum(axis=1)
     agreement = together / np.sqrt(np.maximum(changes_a * changes_b, 1e-12))
     similarity = total / np.sqrt(np.maximum(square_a * square_b, 1e-12))
-    strength = agreement * (1 - _DISCOUNT / np.sqrt(number))
+    strength = agreement * (1 - _DISCOUNT / np.sqrt(number * min(1.0, speed)))  # a frame of B, shown twice, counts once
     best = int(np.argmax(strength))
     return TimeMatch(
         round(float(strength[best]), 4),

@@ -21,6 +21,7 @@ class FoldCounts:
 
     fold: str
     inside_train: int
+    """Pairs of duplicates, and of clips cut from one video."""
     inside_test: int
     across: int
     """Pairs of a train clip and a test clip."""
@@ -28,6 +29,10 @@ class FoldCounts:
     """Test clips that have a copy in the train part."""
     num_test: int
     """All test clips."""
+    people_across: int | None
+    """Pairs of a train clip and a test clip that may show one person; None without faces compared."""
+    people_leaked: int | None
+    """Test clips whose group, of copies and persons, has a clip in the train part."""
 
 
 def splits_of(dataset: PreparedDataset) -> Splits:
@@ -49,16 +54,34 @@ def place(pair: ClipPair, split_of: Mapping[str, str]) -> Place | None:
     return "train" if first == "train" else "test" if first == "test" else None
 
 
-def fold_counts(groups: Mapping[str, str], pairs: Iterable[ClipPair], splits: Splits) -> list[FoldCounts]:
-    """Return the counts of each fold; `groups`: clip id -> group."""
+def fold_counts(
+    pairs: Iterable[ClipPair], splits: Splits, *, copies: Mapping[str, str], groups: Mapping[str, str] | None
+) -> list[FoldCounts]:
+    """Return the counts of each fold.
+
+    `copies`: clip id -> group of copies; `groups`: of copies and persons, None where faces were not compared.
+    """
     counted = [pair for pair in pairs if pair.counts]
     rows = []
     for fold, split_of in splits.items():
-        places = [place(pair, split_of) for pair in counted]
-        train = {groups[clip_id] for clip_id, split in split_of.items() if split == "train"}
-        test = [clip_id for clip_id, split in split_of.items() if split == "test"]
-        leaked = sum(groups[clip_id] in train for clip_id in test)
+        places = [place(pair, split_of) for pair in counted if pair.kind != "identity"]
+        people = [place(pair, split_of) for pair in counted if pair.kind == "identity"]
         rows.append(
-            FoldCounts(fold, places.count("train"), places.count("test"), places.count("across"), leaked, len(test))
+            FoldCounts(
+                fold,
+                places.count("train"),
+                places.count("test"),
+                places.count("across"),
+                _num_leaked(copies, split_of),
+                list(split_of.values()).count("test"),
+                None if groups is None else people.count("across"),
+                None if groups is None else _num_leaked(groups, split_of),
+            )
         )
     return rows
+
+
+def _num_leaked(groups: Mapping[str, str], split_of: Mapping[str, str]) -> int:
+    """Return the number of test clips whose group has a train clip."""
+    train = {groups[clip_id] for clip_id, split in split_of.items() if split == "train"}
+    return sum(split == "test" and groups[clip_id] in train for clip_id, split in split_of.items())

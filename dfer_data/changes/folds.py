@@ -13,13 +13,12 @@ from dfer_data.preparation.amendments import OwnFolding
 from dfer_data.preparation.fold_sets import check_fold_set, folds_of_set
 from dfer_data.preparation.manifest import hashes_before, read_history, write_manifest
 from dfer_data.preparation.plan import Plan
-from dfer_data.shards.audit_folder import AUDIT, audited_groups
+from dfer_data.shards.audit_folder import AUDIT, audited_groups, groups_in
 from dfer_data.shards.identity import OFFICIAL_SET, is_fold_set
 from dfer_data.shards.layout import DATASET_NAME
 from dfer_data.storage.base import OnWait, Target
 from dfer_data.storage.changeset import Changeset
 from dfer_data.storage.csv_table import read_csv_table
-from dfer_data.storage.csv_text import csv_rows, from_spreadsheet
 
 
 def make_fold_set(
@@ -44,7 +43,7 @@ def make_fold_set(
     groups = None if table is None else read_groups(table, folding.group_by)
     with opened_for_change(data, on_wait=on_wait) as (out, plan, _):
         if groups is None and folding.group_by == AUDIT:
-            groups = _groups_of_audit(out)
+            groups = groups_in(audited_groups(out, json.loads(out.read(DATASET_NAME))))
         present = plan.amendments.fold_sets.get(name)
         if present == folding and plan.amendments.groups.get(name) == groups and not anew:
             return _sizes(name, folding, out, groups)
@@ -80,13 +79,6 @@ def read_groups(table: Path, column: str) -> dict[str, str]:
     groups = {clip_id: cells[column] for _, clip_id, cells in read.by_clip()}
     read.raise_faults()
     return groups
-
-
-def _groups_of_audit(out: Target) -> dict[str, str]:
-    """Return clip id -> group of duplicates. Raises UsageError without an audit of this state, CorruptDataError."""
-    content = audited_groups(out, json.loads(out.read(DATASET_NAME)))
-    rows = [[from_spreadsheet(cell) for cell in cells] for _, cells in csv_rows(content.decode("utf-8"))]
-    return {clip_id: group for clip_id, group in rows[1:]}
 
 
 def _sizes(name: str, folding: OwnFolding, out: Target, groups: Mapping[str, str] | None) -> dict[str, dict[str, int]]:

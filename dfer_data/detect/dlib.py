@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +10,8 @@ import dlib
 import numpy as np
 
 from dfer_data.detect.base import resize, scaling_to_long_side
-from dfer_data.errors import UsageError
 from dfer_data.types import Detection, Floats, Image, LandmarkScheme
-from dfer_data.weights.model_bytes import read_model_file
+from dfer_data.weights.model_bytes import opened_model
 
 _UPSAMPLE = 1  # finds faces from 40 px at the detector's size; without it many small ones are missed
 _FACE_PX = 320  # dlib returns whole pixels: the predictor runs on a face enlarged to this, so a step is about 0.1 px
@@ -32,7 +30,7 @@ class Dlib:
         Raises UsageError if `weights` is not a predictor, WeightsError for another hash.
         """
         self._find = dlib.get_frontal_face_detector()
-        self._predict = _predictor(weights, read_model_file(weights, sha256=sha256))
+        self._predict = opened_model(weights, dlib.shape_predictor, what="a dlib shape predictor", sha256=sha256)
         self._long_side_px = long_side_px
         self._score_threshold = score_threshold
 
@@ -70,15 +68,3 @@ class Dlib:
         shape = self._predict(np.asarray(crop, np.uint8), face)
         points = np.array([[shape.part(i).x, shape.part(i).y] for i in _ORDER], np.float64)
         return np.asarray((points + 0.5) / scale - 0.5 + (left, top), np.float32)
-
-
-def _predictor(weights: Path, content: bytes) -> dlib.shape_predictor:
-    """Return the predictor with this content; dlib reads only files, so it gets a copy that no one else can write."""
-    with tempfile.TemporaryDirectory(prefix="dfer-model-") as folder:  # mode 0700
-        copy = Path(folder) / "model.dat"
-        copy.write_bytes(content)  # closed: Windows opens no file twice that deletes itself
-        try:
-            return dlib.shape_predictor(str(copy))
-        except RuntimeError as error:
-            reason = str(error).replace(str(copy), weights.name)
-            raise UsageError(f"{weights} is not a dlib shape predictor: {reason}") from error

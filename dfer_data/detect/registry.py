@@ -94,6 +94,11 @@ def detector_spec(name: str) -> DetectorSpec:
         ) from None
 
 
+def landmark_scheme(detector: str) -> LandmarkScheme:
+    """Return what the five landmarks of a detector are."""
+    return "eye-corners-nose-base" if detector == "dlib" else "eyes-nose-mouth"
+
+
 def build_detector(config: PrepareConfig, *, weights: Path | None) -> Detector | None:
     """Build the detector of a config from its local model file, which is read once; return None for `none`.
 

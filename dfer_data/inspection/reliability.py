@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
+from dfer_data.detect.registry import landmark_scheme
 from dfer_data.faces.align import eye_centres
 from dfer_data.render.tables import Section, per_cent
 from dfer_data.shards.clip_coverage import SELDOM, Coverage, coverage_of
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from dfer_data.loading.prepared import PreparedDataset
     from dfer_data.shards.reader import ShardReader
-    from dfer_data.types import Floats
+    from dfer_data.types import Floats, LandmarkScheme
 
 LOW_HIT_RATE = 0.9
 """Clips with a hit rate below this are counted."""
@@ -76,7 +77,7 @@ def reliability_of(dataset: PreparedDataset) -> list[Reliability]:
 
 def clip_jitters(dataset: PreparedDataset) -> dict[str, float]:
     """Return clip id -> jitter, for clips with landmarks in three consecutive frames."""
-    scheme: Any = "eye-corners-nose-base" if dataset.document["config"].get("detector") == "dlib" else "eyes-nose-mouth"
+    scheme = landmark_scheme(dataset.document["config"].get("detector", ""))
     jitters = {}
     usable = dataset.clips[dataset.clips["status"] != "failed"]
     for number, rows in usable.groupby("shard"):
@@ -88,7 +89,7 @@ def clip_jitters(dataset: PreparedDataset) -> dict[str, float]:
     return jitters
 
 
-def _jitter(reader: ShardReader, row: int, *, scheme: Any) -> float | None:
+def _jitter(reader: ShardReader, row: int, *, scheme: LandmarkScheme) -> float | None:
     frame_range = slice(int(reader.clip_offsets[row]), int(reader.clip_offsets[row + 1]))
     landmarks: Floats = reader.tensor("landmarks")[frame_range]  # (F, 5, 2)
     frames: npt.NDArray[np.int32] = reader.tensor("frame_index")[frame_range]

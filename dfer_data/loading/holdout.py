@@ -7,6 +7,7 @@ train. A random holdout tears many pairs. The protocol line states the share.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,8 @@ import pyarrow as pa
 
 from dfer_data.errors import UsageError
 from dfer_data.loading.holdout_kinds import Validation
+from dfer_data.shards.audit_folder import audited_groups, groups_in, read_audit
+from dfer_data.storage.folder import FolderTarget
 
 MAX_DISTANCE = 0.2
 """A run of ids whose class shares are further from those of all clips is no sample of them: ids are sorted by class."""
@@ -112,12 +115,9 @@ def _random(dataset: HeldOutFrom, clip_ids: Sequence[str], *, share: float, seed
 
 
 def _groups(dataset: HeldOutFrom, clip_ids: Sequence[str], *, share: float, seed: int) -> set[str]:
-    """Choose whole groups (people) in random order until they reach the share; at least one stays in train."""
+    """Choose whole groups (people, or of an audit) in random order until they reach the share; one stays in train."""
     ids_by_group: dict[str, list[str]] = defaultdict(list)
-    for clip_id in clip_ids:
-        group = dataset.clip(clip_id)["group"]
-        if not isinstance(group, str):
-            raise UsageError(f"{dataset.root}: clip {clip_id} has no group (person); use --val blocks")
+    for clip_id, group in _group_of(dataset, clip_ids).items():
         ids_by_group[group].append(clip_id)
     if len(ids_by_group) < 2:
         raise UsageError(f"{dataset.root}: the train part has only one group; use --val blocks")
@@ -129,6 +129,29 @@ def _groups(dataset: HeldOutFrom, clip_ids: Sequence[str], *, share: float, seed
             break
         held_out_ids.update(ids_by_group[group_name])
     return held_out_ids
+
+
+def _group_of(dataset: HeldOutFrom, clip_ids: Sequence[str]) -> dict[str, str]:
+    """Return clip id -> person; clip id -> group of the dataset's audit where a clip's person is unknown."""
+    groups = {clip_id: dataset.clip(clip_id)["group"] for clip_id in clip_ids}
+    unknown = [clip_id for clip_id, group in groups.items() if not isinstance(group, str)]
+    if not unknown:
+        return groups
+    out = FolderTarget(dataset.root)
+    if read_audit(out) is None:
+        raise UsageError(
+            f"{dataset.root}: clip {unknown[0]} has no group (person); use --val blocks, or find groups of copies: "
+            f"dfer audit {dataset.root}"
+        )
+    of_audit = groups_in(audited_groups(out, dataset.document, flag="--val groups"))
+    return {clip_id: of_audit[clip_id] for clip_id in clip_ids}
+
+
+def audit_of_holdout(dataset: HeldOutFrom, clip_ids: Sequence[str], *, val: Validation) -> str:
+    """Return the sha256 of the audit's groups by which clips are held out; empty if it is not used."""
+    if val != "groups" or all(isinstance(dataset.clip(clip_id)["group"], str) for clip_id in clip_ids):
+        return ""
+    return hashlib.sha256(audited_groups(FolderTarget(dataset.root), dataset.document, flag="--val groups")).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -204,8 +204,9 @@ class PreparedDataset:
         Args:
             fold: number of the fold.
             val: how clips are held out of the train part, as in `dfer train --val`: `groups` holds out whole groups
-                (people), `blocks` one run of neighbouring ids, `random` random clips of each class, `none` nothing.
-                `auto` is `groups` if every train clip has a group, else `blocks`.
+                (people; where they are unknown, groups of the dataset's audit), `blocks` one run of neighbouring ids,
+                `random` random clips of each class, `none` nothing. `auto` is `groups` if every train clip has a
+                group, else `blocks`.
             val_share: share of the train part that is held out.
             seed: seed of the holdout. `dfer train` holds out the same clips with the same `val`, share and seed.
             fold_set: name of the set of folds.

@@ -18,7 +18,8 @@ def picture_hash(payload: bytes, config: PrepareConfig) -> int:
     """Return the hash of stored bytes, a JPEG or with `store` clips16 pixels. Raises ValueError for another JPEG.
 
     The luma is averaged over 8 rows of 9 cells. Bit 8 * row + column, from the least one, is set where a cell is
-    darker than the one on its right.
+    darker than the one on its right by more than half a level: plain walls have no difference, and rounding must not
+    decide their bits.
     """
     if config.store == "clips16":
         pixels = np.frombuffer(payload, np.uint8).reshape(config.size_px, config.size_px, 3).astype(np.int64)
@@ -29,7 +30,8 @@ def picture_hash(payload: bytes, config: PrepareConfig) -> int:
         if luma.shape[axis] < _LEAST_PX:
             luma = np.repeat(luma, _LEAST_PX, axis)
     sums, counts = _cells(luma)
-    is_darker = sums[:, :-1] * counts[:, 1:] < sums[:, 1:] * counts[:, :-1]
+    left, right, area = sums[:, :-1] * counts[:, 1:], sums[:, 1:] * counts[:, :-1], counts[:, 1:] * counts[:, :-1]
+    is_darker = 2 * (right - left) > area
     return int.from_bytes(np.packbits(is_darker.ravel(), bitorder="little").tobytes(), "little")
 
 

@@ -238,7 +238,10 @@ def _clip_rows(sidecars: list[dict[str, Any]], plan: Plan) -> pd.DataFrame:
     for row in rows:
         video = videos[row["source_clip_id"]]
         row["label"], row["group"], row["votes"], row["labels"] = video.label, video.group, video.votes, video.labels
-        row |= plan.amendments.labels.get(row["clip_id"], {})
+        row |= (amended := plan.amendments.labels.get(row["clip_id"], {}))
+        if video.labels and "label" in amended:
+            kept = (amended["label"] if name == video.label else name for name in video.labels)
+            row["labels"] = tuple(dict.fromkeys(kept))
     rows.sort(key=lambda row: str(row["clip_id"]))
     columns = dict(COLUMNS) | ({AUDIO_COLUMN: "string"} if plan.config.audio else {})
     columns |= {LABELS_COLUMN: "object"} if any(video.labels for video in plan.listing.videos) else {}

@@ -27,6 +27,8 @@ class IdOrder:
     """What is known of the order, and what is not; empty if nothing is."""
     person_pattern: str = ""
     """Regular expression at the start of an id whose first group is the person; for `people`."""
+    clusters: Mapping[str, str] = field(default_factory=dict)
+    """Clip -> group of copies and persons, of an audit of the user's tree; empty where none joins two clips."""
     evidence: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """`same_label` and `log_num_frames` -> figures at lag 1: `observed`, `permuted`, `z`, where known."""
 

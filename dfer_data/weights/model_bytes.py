@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from dfer_data.errors import UsageError, WeightsError
+
+_Model = TypeVar("_Model")
 
 
 def read_model_file(path: Path, *, sha256: str = "") -> bytes:
@@ -27,3 +32,19 @@ def read_model_file(path: Path, *, sha256: str = "") -> bytes:
             "as it is, then run the same command again"
         )
     return content
+
+
+def opened_model(path: Path, open_file: Callable[[str], _Model], *, what: str, sha256: str = "") -> _Model:
+    """Return what `open_file` makes of a model file, for libraries that read only files: of a copy no one can replace.
+
+    `what`: kind of model, for messages. Raises as `read_model_file`, and UsageError for a file of another kind.
+    """
+    content = read_model_file(path, sha256=sha256)
+    with tempfile.TemporaryDirectory(prefix="dfer-model-") as folder:  # mode 0700
+        copy = Path(folder) / "model.dat"
+        copy.write_bytes(content)  # closed: Windows opens no file twice that deletes itself
+        try:
+            return open_file(str(copy))
+        except RuntimeError as error:
+            reason = str(error).replace(str(copy), path.name)
+            raise UsageError(f"{path} is not {what}: {reason}") from error

@@ -203,6 +203,10 @@ def _dynamic_static_settings(tensors: Tensors) -> dict[str, Any]:
     return _width(tensors.get("s_former.bn1.weight"), 0, 64) | ({"depth": depth} if depth else {})
 
 
+def _frame_mean_settings(tensors: Tensors) -> dict[str, Any]:
+    return _width(tensors.get("fc.weight"), 1, 512)
+
+
 def _lgi_former_settings(tensors: Tensors) -> dict[str, Any]:
     depth = _numbers(tensors, r"blocks\.(\d+)\.")
     return _width(tensors.get("patch_embed.proj.weight"), 0, 512) | ({"depth": depth} if depth else {})
@@ -313,6 +317,7 @@ AUTHORS_FILES: Mapping[str, AuthorsFiles] = MappingProxyType(
         "nr-dfernet": AuthorsFiles(
             source="muse1998/AI-DFERNet", renames=_NR_DFERNET_RENAMES, settings=_dynamic_static_settings
         ),
+        "frame-mean": AuthorsFiles(source="torchvision's ResNet-18", settings=_frame_mean_settings),
         "lgi-former": AuthorsFiles(
             source="sunlicai/MAE-DFER",
             classifier="head",

@@ -9,6 +9,7 @@ nothing.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, overload
 
@@ -69,9 +70,9 @@ def load_reference(name: str, state_dict: Mapping[str, Any]) -> ClipNetwork:
     model, expected = _network_of(name, tensors)
     faults += _faults(tensors, expected, aliases=files.aliases)
     if faults:
-        count, others = len(faults), " or ".join(_networks_with(tensors))
+        count = len(faults)
         summary = f"not a checkpoint of {name} ({files.source}), {count} fault{'s' if count > 1 else ''}"
-        raise CheckpointError(summary, faults, hint=others and f"its tensors are those of {others}")
+        raise CheckpointError(summary, faults, hint=whose_words(tensors))
     model.to_empty(device="cpu")
     model.load_state_dict({ours: tensors[files.authors_name(ours)] for ours in model.state_dict()})
     return model.eval()
@@ -90,15 +91,15 @@ def _network_of(name: str, tensors: Mapping[str, Tensor]) -> tuple[ClipNetwork, 
     return model, expected | {alias: expected[original] for alias, original in files.aliases.items()}
 
 
-def _networks_with(tensors: Mapping[str, Tensor]) -> list[str]:
-    """Return the networks whose files have these names and shapes."""
+def whose_words(tensors: Mapping[str, Tensor]) -> str:
+    """Return a sentence that names the networks whose files have these names and shapes; empty if none has."""
     fitting = []
     for name, files in AUTHORS_FILES.items():
         spelled = files.spelled(tensors)
-        _, expected = _network_of(name, spelled)
-        if _shapes(spelled) == _shapes(expected):
-            fitting.append(name)
-    return fitting
+        with contextlib.suppress(UsageError):  # no network has the settings that the shapes state
+            _, expected = _network_of(name, spelled)
+            fitting += [name] if _shapes(spelled) == _shapes(expected) else []
+    return f"its tensors are those of {' or '.join(fitting)}" if fitting else ""
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:

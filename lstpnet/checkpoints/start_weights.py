@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lstpnet.checkpoints.authors_names import AUTHORS_FILES
-from lstpnet.checkpoints.reference import reference_to_ours
+from lstpnet.checkpoints.reference import reference_to_ours, whose_words
 from lstpnet.checkpoints.tensor_files import read_tensors, read_weights
 from lstpnet.errors import CheckpointError
 from lstpnet.models.catalogue import NETWORKS
@@ -92,7 +92,7 @@ def fill_from(model: ClipNetwork, path: Path, content: bytes | None = None) -> F
         kind, file_tensors = model.name, reference_to_ours(model, tensors)
         spared = (*of_classes, *files.optional)
         required = [name for name in state if not name.startswith(spared) and not name.endswith("num_batches_tracked")]
-    _check_fit(model, file_tensors, required, f"--init {path} ({kind})", of_classes=of_classes)
+    _check_fit(model, file_tensors, required, f"--init {path} ({kind})", of_classes=of_classes, tensors=tensors)
     fitting_tensors = {
         name: file_tensors[name]
         for name in state
@@ -113,10 +113,12 @@ def _check_fit(
     subject: str,
     *,
     of_classes: tuple[str, ...],
+    tensors: Mapping[str, Tensor],
 ) -> None:
     """Raise CheckpointError unless all required tensors are there, and those that are there fit the model.
 
-    `of_classes`: prefixes of tensors that need not fit, because the file may be of other classes.
+    `of_classes`: prefixes of tensors that need not fit, because the file may be of other classes. `tensors`: the file
+    with its own names, for a message that says whose it is.
     """
     state = model.state_dict()
     faults = [f"{name} is missing" for name in required if name not in file_tensors]
@@ -132,7 +134,7 @@ def _check_fit(
     ]
     if faults:
         width = f"width_multiplier {model.settings['width_multiplier']:g}"
-        raise CheckpointError(f"{subject} does not fit this network ({width})", faults)
+        raise CheckpointError(f"{subject} does not fit this network ({width})", faults, hint=whose_words(tensors))
 
 
 def licence_words(model: ClipNetwork, path: Path) -> str:

@@ -244,6 +244,17 @@ _FACTS = (
         settings=(*_WIDTH_AND_DEPTH, "drop_path", "head_scale"),
         start_weights="MAE-DFER's on VoxCeleb2; MIT",
     ),
+    NetworkFacts(
+        name="frame-mean",
+        title="mean over frames (ours)",
+        paper="none: a static ResNet-18 per frame, as this project's baseline",
+        source="this project; torchvision's names",
+        licence="this project's",
+        size_px=112,
+        input_norm="imagenet",
+        settings=("width_multiplier",),
+        start_weights="torchvision's ResNet-18 on ImageNet-1k; no licence stated",
+    ),
 )
 NETWORKS: Mapping[str, NetworkFacts] = MappingProxyType({facts.name: facts for facts in _FACTS})
 """Name -> facts of the networks that can be built."""

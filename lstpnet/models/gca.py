@@ -3,7 +3,7 @@
 Paper: Li, Niu, Zhu, Zhao, Zhou, "Intensity-Aware Loss for Dynamic Facial Expression Recognition in the Wild", AAAI
 2023. Reproduces the outputs of muse1998/IAL-for-Facial-Expression-Recognition (commit 39a24b6, MIT; float64: 1e-10),
 written anew from its description; `lstpnet.checkpoints.reference` reads its checkpoints. 19,083,527 parameters; 5.6
-GMAC, and 5.9 in the published code, which computes both transformers twice.
+GMAC; 5.9 are counted in the published code, as many as with both transformers computed twice.
 
 The published network has parameters that it never uses: `bias`, and in each block `bias1`, `bias2` and `glb`; the first
 block's gate and both its and the third block's auxiliary classifier. They are kept, so that checkpoints load, and are

@@ -3,8 +3,8 @@
 Paper: Li, Sui, Zhu, Zhao, "NR-DFERNet: Noise-Robust Network for Dynamic Facial Expression Recognition",
 arXiv:2206.04975. Reproduces the outputs of muse1998/AI-DFERNet (commit 1e0c8bb, MIT), another name of it, whose
 released code cannot run as it is (float64: 1e-10); written anew from its description, and
-`lstpnet.checkpoints.reference` reads its checkpoints. 18,723,807 parameters; 5.6 GMAC, 5.8 with the filter, and 6.7 in
-the published code, which computes both transformers twice.
+`lstpnet.checkpoints.reference` reads its checkpoints. 18,723,807 parameters; 5.6 GMAC, 5.8 with the filter; 6.7 are
+counted in the published code, as many as with both transformers computed twice.
 
 The published network has parameters that it never uses: `cls_token`, and `attn` in each block. They are kept, so that
 checkpoints load, and are not trained. Shapes: see dynamic_static.py.

@@ -12,6 +12,7 @@ from lstpnet.models.c3d import C3D
 from lstpnet.models.catalogue import NETWORKS, model_fault
 from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.models.former_dfer import FormerDFER
+from lstpnet.models.frame_mean import FrameMean
 from lstpnet.models.gca import GCA
 from lstpnet.models.hara_resnet import HaraResNet18
 from lstpnet.models.i3d import I3D
@@ -42,6 +43,7 @@ _BUILDERS: Mapping[str, Callable[..., ClipNetwork]] = MappingProxyType(
         "gca": GCA,
         "nr-dfernet": NRDFERNet,
         "lgi-former": LGIFormer,
+        "frame-mean": FrameMean,
     }
 )
 

@@ -96,7 +96,7 @@ def replicate(
     document = ReplicationDocument(
         name=name,
         claim=claim,
-        data=_data_facts(dataset),
+        data=_data_facts(dataset, data),
         numbers=numbers,
         differences=differences,
         class_names=list(class_names),
@@ -130,9 +130,13 @@ def check_weights(claim: Claim, weights: Weights) -> None:
         raise UsageError(f"there is no file {', '.join(absent)}; expected {known}")
 
 
-def _opened(claim: Claim, path: Path, dataset: str) -> OpenedModel:
-    """Return the weights of a claim with its protocol, in float32."""
-    values = {key: value for key, value in preset(claim.protocol, dataset=dataset).values.items() if key in CHANGEABLE}
+def opened_weights(claim: Claim, path: Path) -> OpenedModel:
+    """Return the weights of a claim with its protocol, in float32.
+
+    Raises UsageError for other classes than the claim's, CheckpointError for weights of another network.
+    """
+    protocol = preset(claim.protocol, dataset=claim.dataset)
+    values = {key: value for key, value in protocol.values.items() if key in CHANGEABLE}
     if path.is_dir() or path.suffix == ".onnx":
         opened = open_model(path)
     else:
@@ -149,7 +153,7 @@ def _opened(claim: Claim, path: Path, dataset: str) -> OpenedModel:
 def _test(
     claim: Claim, dataset: PreparedDataset, fold: str, path: Path, *, device: torch.device, on_progress: OnProgress
 ) -> tuple[TestedFold, FoldPredictions]:
-    opened = _opened(claim, path, claim.dataset)
+    opened = opened_weights(claim, path)
     clip_ids = tested_clips(dataset, folds=[fold], fold_set=OFFICIAL_SET)
     result = evaluate_on(
         opened, dataset, clip_ids, is_masked=False, device=device, folds=[fold], on_progress=on_progress
@@ -229,10 +233,10 @@ def _tested(
     return facts, part
 
 
-def _data_facts(dataset: PreparedDataset) -> DataFacts:
+def _data_facts(dataset: PreparedDataset, data: Path | str) -> DataFacts:
     identity, document = dataset.identity(), dataset.document
     with tempfile.TemporaryDirectory() as folder:
-        lock_sha256 = lock(dataset.root, Path(folder) / f"data{LOCK_SUFFIX}").sha256
+        lock_sha256 = lock(data, Path(folder) / f"data{LOCK_SUFFIX}").sha256
     return DataFacts(
         content_sha256=identity.content_sha256,
         labels_sha256=identity.labels_sha256,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,18 +10,16 @@ import numpy as np
 
 from dfer_data.errors import DferError
 from dfer_data.render.tables import Section, per_cent
-from dfer_data.shards.audit_folder import audited_groups
-from dfer_data.storage.csv_text import csv_rows, from_spreadsheet
-from dfer_data.storage.folder import FolderTarget
-from lstpnet.dataset_identity import DataKey, clips_key, fold_words
+from lstpnet.dataset_identity import DataKey, fold_words
 from lstpnet.predictions import ScoredPredictions
-from lstpnet.reporting.data_changes import PREPARED
+from lstpnet.reporting.run_audit import audit_of
 from lstpnet.runs import ScoredRun
 
 _HEADER = ("recipe", "checkpoint", "seed", "fold", "n", "WAR", "UAR", "n clean", "WAR clean", "UAR clean")
 _NOTE = (
-    "clean: test clips without a copy, or another part of their video, in the train part, by `dfer audit`; an audit "
-    "names candidates, and some clips are easier than others: a difference is not the effect of the copies alone"
+    "clean: test clips without a copy, another part of their video or, after `dfer audit --identity`, another clip of "
+    "their person in the train part; an audit names candidates, and some clips are easier than others: a difference is "
+    "not the effect of the copies alone"
 )
 
 
@@ -80,21 +78,14 @@ def _cells(row: AuditedRow) -> tuple[str, ...]:
 
 def _clean_clips(key: DataKey, fold: int) -> frozenset[str] | None:
     """Return the test clips of a fold whose group has no train clip; None without an audit of this data."""
-    from dfer_data.loading.prepared import open_dataset  # imports OpenCV
-
-    folder = PREPARED / key.prepared
-    if not (folder / "audit").is_dir():
-        return None
+    audit = audit_of(key)
     try:
-        dataset = open_dataset(folder)
-        if clips_key(dataset) != key.clips or dataset.identity(key.fold_set) != key.identity:
+        if audit is None or audit.dataset.identity(key.fold_set) != key.identity:
             return None
-        content = audited_groups(FolderTarget(folder), dataset.document).decode("utf-8")
-        splits = dataset.fold(str(fold), fold_set=key.fold_set)
+        splits = audit.dataset.fold(str(fold), fold_set=key.fold_set)
     except DferError:
         return None
-    rows = [[from_spreadsheet(cell) for cell in cells] for _, cells in csv_rows(content)]
-    groups: Mapping[str, str] = {clip_id: group for clip_id, group in rows[1:]}
+    groups = audit.groups
     train = {groups[clip_id] for clip_id, split in splits.items() if split == "train"}
     return frozenset(clip_id for clip_id, split in splits.items() if split == "test" and groups[clip_id] not in train)
 

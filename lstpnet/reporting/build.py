@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.audited_tests import audited_rows
+from lstpnet.reporting.calibrated_systems import calibrated_systems
 from lstpnet.reporting.clip_designs import SystemParts
 from lstpnet.reporting.dependence import order_of_runs
 from lstpnet.reporting.external_predictions import ExternalPredictions, read_external_predictions
 from lstpnet.reporting.ferv39k_scenes import scene_rows, scene_rows_of_predictions
-from lstpnet.reporting.group_rows import score_groups, tested_by_predictions, tested_by_runs
-from lstpnet.reporting.group_settings import GroupSettings
+from lstpnet.reporting.groups.rows import score_groups, tested_by_predictions, tested_by_runs
+from lstpnet.reporting.groups.settings import GroupSettings
 from lstpnet.reporting.multi_label.rows import multi_label_rows
 from lstpnet.reporting.paired_tests import paired_tests, pairs_to_test
 from lstpnet.reporting.paired_trainings import paired_trainings
@@ -79,6 +80,7 @@ def build_report(
         runs=scored,
         external=external,
         audited=audited_rows(scored),
+        calibrated=calibrated_systems(systems, scored),
         multi_label=multi_label_rows(scored),
         scenes=scene_rows(scored) + (() if external is None else scene_rows_of_predictions(external)),
     )
@@ -115,7 +117,7 @@ def with_groups(report: Report, settings: GroupSettings, *, data: PreparedDatase
     """Return a report with figures by groups; unchanged without a column.
 
     `data`: the prepared dataset; datasets under `prepared` are found by their hashes. Raises AnnotationError and
-    UsageError like `group_rows.score_groups`.
+    UsageError like `groups.rows.score_groups`.
     """
     if settings.by is None:
         return report

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from dfer_data.sources.official_counts import IdOrder
-from lstpnet.predictions import ScoredPredictions
+from lstpnet.predictions import ScoredPredictions, pooled_predictions
 from lstpnet.reporting.comparison import ClipDesign
 from lstpnet.reporting.dependence import resampling_units
 from lstpnet.reporting.significance import Float64s
 
+POOLED = 0
+"""Number of the fold that holds the test clips of all folds."""
 FoldParts = Mapping[int, ScoredPredictions]
 """fold -> scored predictions of its test clips"""
 SeedParts = Mapping[int | None, FoldParts]
@@ -38,6 +40,11 @@ class SystemParts:
 def clips_in_order(part: ScoredPredictions) -> tuple[tuple[str, str], ...]:
     """Return the pairs of id and label of a fold's clips, in the order of ids."""
     return tuple((part.clip_ids[index], part.class_names[part.labels[index]]) for index in part.id_order)
+
+
+def pooled(parts: SeedParts) -> SeedParts:
+    """Return the clips of all folds of each seed as one fold, `POOLED`."""
+    return {seed: {POOLED: pooled_predictions(list(folds.values()))} for seed, folds in parts.items()}
 
 
 def shared_folds(systems: Sequence[SeedParts]) -> tuple[int, ...]:

@@ -12,25 +12,31 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from dfer_data.inspection.id_order import combined_order, lag_one_test
+from dfer_data.inspection.id_order import combined_order, lag_one_test, order_of_dataset
 from dfer_data.render.tables import per_cent
 from dfer_data.sources.official_counts import IdOrder, OrderKind
+from lstpnet.dataset_identity import clips_key
+from lstpnet.reporting.run_audit import RunAudit, audit_in, audit_of
 from lstpnet.reporting.significance import Interval, Intervals, ScoredFold, bootstrap
 
 if TYPE_CHECKING:
+    from dfer_data.loading.prepared import PreparedDataset
     from lstpnet.predictions import ScoredPredictions
     from lstpnet.runs import ScoredRun
 
-Unit = Literal["clips", "blocks", "people"]
+Unit = Literal["clips", "clusters", "blocks", "people"]
 UNIT_NOTES = MappingProxyType(
     {
         "clips": "clips treated as independent; film membership unknown; a lower bound of the uncertainty",
+        "clusters": "clips that `dfer audit` groups (copies, and persons after --identity) together, other clips "
+        "treated as independent; film membership unknown; a lower bound of the uncertainty",
         "blocks": "blocks of neighbouring ids over all classes of a fold, since neighbouring ids are alike",
         "people": "all clips of a person together",
     }
@@ -42,18 +48,23 @@ def unit_of(order: IdOrder) -> Unit:
     """Return the unit that resampling draws as a whole, for a dataset with this order of ids."""
     if order.kind == "people":
         return "people"
-    return "blocks" if order.kind == "ordered" else "clips"
+    if order.kind == "ordered":
+        return "blocks"
+    return "clusters" if order.clusters else "clips"
 
 
 def resampling_units(order: IdOrder, clip_ids: Sequence[str]) -> npt.NDArray[np.int64]:
     """Return the unit of each clip of one fold, (N,) int64, numbered from 0 in the order of ids.
 
-    A unit is one clip (order `none seen`), a block of neighbouring ids over all classes (`ordered`), or all
-    clips of a person (`people`). `clip_ids`: (N,) unique ids of the fold, in any order.
+    A unit is one clip (order `none seen`), a group of an audit, a block of neighbouring ids over all classes
+    (`ordered`), or all clips of a person (`people`). `clip_ids`: (N,) unique ids of the fold, in any order.
     """
     unit = unit_of(order)
-    if unit == "people":
-        names = [_person(order, clip_id) for clip_id in clip_ids]
+    if unit in ("people", "clusters"):
+        if unit == "people":
+            names = [_person(order, clip_id) for clip_id in clip_ids]
+        else:  # an id is never taken for the name of a group
+            names = [f"group {group}" if (group := order.clusters.get(i)) else f"clip {i}" for i in clip_ids]
         return np.unique(np.array(names, dtype=str), return_inverse=True)[1].astype(np.int64).reshape(-1)
     ranks = np.empty(len(clip_ids), np.int64)
     ranks[np.argsort(np.array(clip_ids, dtype=object), kind="stable")] = np.arange(len(clip_ids))
@@ -82,7 +93,17 @@ def order_of_runs(runs: Sequence[ScoredRun]) -> IdOrder:
         parts = [run.parts[0] for run in runs]
         clips = {part.clip_ids[i]: part.class_names[number] for part in parts for i, number in enumerate(part.labels)}
         tested = lag_one_test(list(clips), list(clips.values())).verdict
-    return combined_order(info.dataset, tested, is_synthetic=info.synthetic)
+    return with_audit(combined_order(info.dataset, tested, is_synthetic=info.synthetic), audit_of(info.data_key))
+
+
+def order_of_external(dataset: PreparedDataset) -> IdOrder:
+    """Return the order of ids in the dataset of external predictions."""
+    return with_audit(order_of_dataset(dataset), audit_in(dataset.root, clips_key(dataset)))
+
+
+def with_audit(order: IdOrder, audit: RunAudit | None) -> IdOrder:
+    """Return the order with the groups of an audit; people and blocks of ids are larger units, and stay."""
+    return order if audit is None else replace(order, clusters=audit.clusters)
 
 
 def scored_fold(part: ScoredPredictions, order: IdOrder) -> ScoredFold:

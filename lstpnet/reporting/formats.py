@@ -24,12 +24,13 @@ def to_csv(report: Report) -> str:
     """Return all rows as one CSV table.
 
     `kind` is row, control, unfinished, published, system, paired, paired training, scene, group, detection,
-    audited or multi label.
+    audited, multi label or calibration.
     """
     document = report.as_dict()
     kinds = {"row": "rows", "control": "controls", "unfinished": "unfinished", "published": "published"}
     kinds |= {"system": "systems", "paired": "paired", "paired training": "paired_trainings", "scene": "scenes"}
     kinds |= {"group": "groups", "detection": "detection", "audited": "audited", "multi label": "multi_label"}
+    kinds |= {"calibration": "calibration"}
     lines = [{"kind": kind, **_flat(row)} for kind, key in kinds.items() for row in document.get(key, ())]
     header = list(dict.fromkeys(name for line in lines for name in line)) or ["kind"]
     return csv_text([header, *([spreadsheet_cell(line.get(name, "")) for name in header] for line in lines)])

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from dfer_data.errors import UsageError
 from dfer_data.render.tables import Section
-from lstpnet.reporting.clip_designs import SystemParts, clip_design, correct_clips, shared_folds
+from lstpnet.reporting.clip_designs import POOLED, SystemParts, clip_design, correct_clips, pooled, shared_folds
 from lstpnet.reporting.comparison import ASSUMED_NOISE, LEVEL, FigureEstimate, estimate_figures, holm, with_shares_above
 from lstpnet.reporting.dependence import UNIT_NOTES, Unit, unit_of
 from lstpnet.reporting.significance import Float64s
@@ -77,7 +77,7 @@ class PairedTest:
     b: str
     """Name of system B."""
     folds: tuple[int, ...]
-    """Folds that all their seeds tested on the same clips."""
+    """Folds that all their seeds tested on the same clips; 0: different folds, but the same clips over all of them."""
     seeds_a: tuple[int | None, ...]
     """Seeds of A; None: external predictions without a seed."""
     seeds_b: tuple[int | None, ...]
@@ -87,7 +87,7 @@ class PairedTest:
     has_same_trainings: bool
     """Whether A and B are two checkpoints of the same trainings, compared seed by seed."""
     unit: Unit
-    """What is sampled: clips, blocks of neighbouring ids, or people."""
+    """What is sampled: clips, groups of an audit, blocks of neighbouring ids, or people."""
     war: ComparedFigure
     """WAR, mean of the folds."""
     uar: ComparedFigure
@@ -147,6 +147,9 @@ def paired_tests(pairs: Sequence[tuple[SystemParts, SystemParts]]) -> tuple[Pair
 def _test(a: SystemParts, b: SystemParts) -> PairedTest | None:
     order = a.order or b.order
     folds = shared_folds([a.parts, b.parts])
+    if not folds:  # two sets of folds may test the same clips, each clip once
+        a, b = (replace(system, parts=pooled(system.parts)) for system in (a, b))
+        folds = shared_folds([a.parts, b.parts])
     if order is None or not folds:
         return None
     has_same_trainings = a.trainings == b.trainings
@@ -194,7 +197,7 @@ def paired_section(tests: Sequence[PairedTest], *, short: bool = False) -> Secti
     columns = {
         "A": [test.a for test in tests],
         "B": [test.b for test in tests],
-        "folds": [" ".join(map(str, test.folds)) for test in tests],
+        "folds": ["pooled" if test.folds == (POOLED,) else " ".join(map(str, test.folds)) for test in tests],
         "seeds A": [_seeds(test.seeds_a) for test in tests],
         "seeds B": [_seeds(test.seeds_b) for test in tests],
         "n": [str(test.n) for test in tests],
@@ -227,6 +230,8 @@ def _notes(tests: Sequence[PairedTest], *, short: bool) -> list[str]:
         )
     if not short and any(figure.estimate.share_above is not None for _, _, figure in figures):
         notes.append("A above B: share of the resamples of clips and trainings in which A is above B")
+    if any(test.folds == (POOLED,) for test in tests):
+        notes.append("pooled: other folds, but the same test clips over all of them: compared as one part")
     if any(test.has_same_trainings for test in tests):
         notes.append("two checkpoints of the same trainings are compared seed by seed")
     for test in tests:
@@ -237,7 +242,9 @@ def _notes(tests: Sequence[PairedTest], *, short: bool) -> list[str]:
 
 
 def _estimand(tests: Sequence[PairedTest]) -> str:
-    folds = "mean over the folds" if any(len(test.folds) > 1 for test in tests) else "on the one split"
+    of_folds = any(len(test.folds) > 1 for test in tests)
+    is_pooled = any(test.folds == (POOLED,) for test in tests)
+    folds = "mean over the folds" if of_folds else "on all test clips" if is_pooled else "on the one split"
     text = f"A - B: difference of the expected figures, {folds}, over trainings with other seeds and other test clips"
     if all(test.war.estimate.has_training_noise for test in tests):
         return text

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from dfer_data.errors import UsageError
-from dfer_data.inspection.id_order import order_of_dataset
 from dfer_data.render.tables import listed
 from dfer_data.shards.identity import DatasetIdentity
 from lstpnet import metrics
@@ -24,7 +23,7 @@ from lstpnet.dataset_identity import DataKey, data_key, data_words, fold_words, 
 from lstpnet.predictions import CHECKPOINTS, CONTROL_NAMES, ScoredPredictions, pooled_predictions
 from lstpnet.protocol import UNTRAINED, untrained
 from lstpnet.reporting.data_changes import data_changes
-from lstpnet.reporting.dependence import Unit, intervals_by_unit, order_of_runs, scored_fold, unit_of
+from lstpnet.reporting.dependence import Unit, intervals_by_unit, order_of_external, order_of_runs, scored_fold, unit_of
 from lstpnet.reporting.external_predictions import ExternalPredictions, GivenPredictions
 from lstpnet.reporting.mean_intervals import FoldOfRow, mean_intervals
 from lstpnet.reporting.significance import Interval, ScoredFold
@@ -193,7 +192,7 @@ def rows_of_predictions(external: ExternalPredictions) -> list[Row]:
     All official test clips count: a clip missing from the file gets the most frequent class of train, and the row's
     note reports the number of such clips.
     """
-    order = order_of_dataset(external.dataset)
+    order = order_of_external(external.dataset)
     scored = [_given_row(given, external.dataset, order) for given in external.parts]
     return sorted(_with_summaries(scored), key=_sort_key)
 

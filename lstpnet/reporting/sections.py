@@ -10,9 +10,10 @@ from dfer_data.render.tables import Section, listed, per_cent
 from dfer_data.shards.identity import OFFICIAL_SET
 from lstpnet.dataset_identity import data_words
 from lstpnet.reporting.audited_tests import audit_sections
+from lstpnet.reporting.calibrated_systems import calibration_sections
 from lstpnet.reporting.dependence import headline_interval, interval_note, interval_text
 from lstpnet.reporting.ferv39k_scenes import scene_sections
-from lstpnet.reporting.group_rows import group_sections
+from lstpnet.reporting.groups.rows import group_sections
 from lstpnet.reporting.multi_label.rows import multi_label_sections
 from lstpnet.reporting.paired_tests import paired_section
 from lstpnet.reporting.paired_trainings import trainings_section
@@ -41,6 +42,7 @@ def sections(report: Report, *, short: bool = False) -> list[Section]:
         tables += [confusion_section(row) for row in confusion_rows(report.rows)]
     tables += comparison_sections(report, short=short)
     tables += [row_section(group, short=short) for group in grouped(report.controls, section_key)]
+    tables += [] if short else calibration_sections(report.calibrated)
     tables += multi_label_sections(report.multi_label) + audit_sections(report.audited)
     tables += scene_sections(report.scenes) + group_sections(report.groups)
     if report.unfinished:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 from dfer_data.config import PrepareConfig
 from dfer_data.errors import UsageError
 from dfer_data.frame_sampling import sampler
-from dfer_data.loading.holdout import HOLD_OUT, HOLD_OUT_WORDS, torn_share
+from dfer_data.loading.holdout import HOLD_OUT, HOLD_OUT_WORDS, audit_of_holdout, torn_share
 from dfer_data.loading.prepared import PreparedDataset, open_dataset
 from dfer_data.shards.duplicates import find_duplicates
 from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity
@@ -76,6 +77,11 @@ class Experiment:
     def prepared(self) -> str:
         """Name of the prepared folder."""
         return self.data.root.resolve().name
+
+    @cached_property
+    def audit_of_val(self) -> str:
+        """The sha256 of the audit's groups by which clips are held out; empty if none is used."""
+        return audit_of_holdout(self.data, self.train_ids + self.val_ids, val=self.recipe.val)
 
     @property
     def faceless_test_ids(self) -> tuple[str, ...]:
@@ -196,7 +202,8 @@ class Experiment:
         words = "last epoch of a fixed schedule"
         if self.val_ids:
             torn = f"{100 * torn_share(self.train_ids, self.val_ids):.2g} % of neighbouring ids torn apart"
-            clips = f"{len(self.val_ids)} held-out train clips ({HOLD_OUT_WORDS[recipe.val]}, {torn})"
+            kind = HOLD_OUT_WORDS[recipe.val] + (f" of the audit {audit[:12]}" if (audit := self.audit_of_val) else "")
+            clips = f"{len(self.val_ids)} held-out train clips ({kind}, {torn})"
             words += f", and best {recipe.select_by} on {clips}"
         if recipe.refit:
             words += ", and refit on all of train for that many epochs"

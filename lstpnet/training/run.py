@@ -42,6 +42,7 @@ from lstpnet.runs import (
     METRICS_NAME,
     PREDICTIONS_NAME,
     RUN_NAME,
+    TEMPERATURES,
     RunInfo,
     read_config,
     read_epochs,
@@ -58,6 +59,7 @@ from lstpnet.training.model_card import model_card
 from lstpnet.training.resume_state import FOLDER as STATES
 from lstpnet.training.run_settings import run_settings, setting_faults
 from lstpnet.training.shared_prediction import predict_together
+from lstpnet.training.temperature import held_out_temperature
 from lstpnet.training.trainer import TrainingResult, fit
 
 Standing = Literal["absent", "begun", "finished"]
@@ -115,6 +117,7 @@ def train_run(
         group.wait()  # until the first process has made the folder
         for name, trained, _ in run.checkpoints(model):
             predict_test_clips(experiment, trained, device, checkpoint=name, group=group)
+            held_out_temperature(experiment, trained, device, checkpoint=name, group=group)
         group.wait()  # until the first process has written the predictions
         return {"results": []}
     with locked_run(folder):
@@ -153,9 +156,11 @@ class _Run:
         self.group.wait()
         predictions: list[Predictions] = []
         files: Files = {}
+        temperatures: dict[str, float | None] = {}
         for name, trained, checkpoint_files in self.checkpoints(model):
             options: dict[str, Any] = {"checkpoint": name, "on_step": self.on_step, "group": self.group}
             predictions += predict_test_clips(experiment, trained, self.device, **options)
+            temperatures[name] = held_out_temperature(experiment, trained, self.device, **options)
             files |= {f"{CHECKPOINTS_FOLDER}/{file}": facts for file, facts in checkpoint_files.items()}
         files |= write_predictions(folder, predictions)
         checkpoint_names = tuple(dict.fromkeys(prediction_set.checkpoint for prediction_set in predictions))
@@ -164,6 +169,8 @@ class _Run:
         card = model_card(experiment, info, predictions, num_parameters=num_parameters)
         write_atomically(folder / CARD_NAME, card.encode("utf-8"), work=folder)
         files[CARD_NAME] = facts_of(card.encode("utf-8"))
+        if fitted := {name: temperature for name, temperature in temperatures.items() if temperature is not None}:
+            config |= {TEMPERATURES: fitted}
         write_config(folder, config, names=(METRICS_NAME, CURVES_NAME))
         write_run(folder, info, files=files)
         shutil.rmtree(folder / STATES, ignore_errors=True)

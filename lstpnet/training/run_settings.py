@@ -25,6 +25,7 @@ def run_settings(experiment: Experiment, *, init_sha256: str | None) -> dict[str
         "seed": experiment.seed,
         "init_sha256": init_sha256,
         "model_sha256": source_sha256(experiment.recipe.model),
+        **({"val_audit_sha256": audit} if (audit := experiment.audit_of_val) else {}),
     }
 
 

@@ -34,6 +34,8 @@ def test_a_reviewer_rebuilds_in_three_commands(workplace: Path, capsys: Capture)
     shown = capsys.readouterr().out
     assert f"(sha256 {sha256})" in shown
     assert "rebuild: dfer prepare dfew --from dfew.dferlock" in shown
+    assert main(["prepare", "dfew", "--from", "dfew.dferlock", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["frames_estimated"] == locked["num_frames"]
     assert main(["prepare", "dfew", "--from", "dfew.dferlock", "--out", "rebuilt", "--workers", "1"]) == 3
     done = capsys.readouterr().out
     assert f"no detector: boxes and landmarks of the lock dfew.dferlock (sha256 {sha256[:12]})" in done

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dfer_data.errors import CorruptDataError
 from dfer_data.frame_sampling import CLIP_FRAMES, DEFAULT_SAMPLER
 from lstpnet.dataset_identity import ClipsKey
+from lstpnet.evaluation.calibration import probabilities
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.html.filmstrip import clip_filmstrip
 from lstpnet.reporting.systems import System, parts_behind, read_settings
@@ -120,7 +120,7 @@ def _num_shown_frames(settings: Mapping[str, Any]) -> int:
 
 def _clips(table: ClipTable, fold: int, part: ScoredPredictions) -> Iterator[list[Any]]:
     assert part.logits is not None
-    shares = np.rint(_FRACTIONS * softmax(part.logits)).astype(int)
+    shares = np.rint(_FRACTIONS * probabilities(part.logits)).astype(int)
     for i, (clip_id, label) in enumerate(zip(part.clip_ids, part.labels.tolist(), strict=True)):
         clip = table.place(clip_id, label)
         values = [clip, fold, int(part.predicted[i]), int(part.has_face[i]), shares[i].tolist()]
@@ -132,12 +132,6 @@ def _attention(predictions: ScoredPredictions, row_number: int) -> list[list[int
     if predictions.attention is None or np.isnan(predictions.attention[row_number]).any():
         return []
     return [np.rint(_FRACTIONS * predictions.attention[row_number]).astype(int).tolist()]
-
-
-def softmax(logits: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
-    """Return probabilities (N, C); each row sums to 1, and -inf becomes 0."""
-    exponentials = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True))
 
 
 def filmstrips(

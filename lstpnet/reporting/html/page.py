@@ -24,11 +24,13 @@ from dfer_data.render.tables import Section, per_cent
 from lstpnet.dataset_identity import clips_key, fold_words, folds_words
 from lstpnet.learning_curves import draw_curves, epochs_section
 from lstpnet.reporting.audited_tests import audit_sections
+from lstpnet.reporting.calibrated_systems import calibration_sections
 from lstpnet.reporting.dependence import UNIT_NOTES, headline_interval, interval_text
 from lstpnet.reporting.ferv39k_scenes import scene_sections
-from lstpnet.reporting.group_rows import group_sections
+from lstpnet.reporting.groups.rows import group_sections
 from lstpnet.reporting.html.clip_table import MAX_BYTES, MAX_FILMSTRIPS, drilldown_of, filmstrips
 from lstpnet.reporting.html.filmstrip import FRAME_PX, FRAMES_PER_LINE
+from lstpnet.reporting.html.reliability_diagram import draw_reliability
 from lstpnet.reporting.multi_label.rows import multi_label_sections
 from lstpnet.reporting.ranking import own_lines
 from lstpnet.reporting.rows import Row, grouped, section_key
@@ -112,6 +114,16 @@ class Curves:
     """The numbers of the curves."""
 
 
+@dataclass(frozen=True)
+class ReliabilityDiagram:
+    """The reliability diagram of a system."""
+
+    title: str
+    """Name of the system."""
+    image: str
+    """PNG in base64."""
+
+
 def to_html(
     report: Report,
     *,
@@ -134,8 +146,13 @@ def to_html(
     drilldown = drilldown_of(report.systems, report.runs)
     clips = drilldown.as_dict()
     curves = _curves(report.runs)
+    diagrams = [
+        ReliabilityDiagram(system.name, _image(draw_reliability(system.figures, system.scaled, dpi=_CURVES_DPI)))
+        for system in report.calibrated
+    ]
     clips_bytes = len(json.dumps(clips, separators=(",", ":"), allow_nan=False))
-    max_bytes = MAX_BYTES - clips_bytes - sum(len(run.image) for run in curves)
+    images = [*(run.image for run in curves), *(diagram.image for diagram in diagrams)]
+    max_bytes = MAX_BYTES - clips_bytes - sum(map(len, images))
     strips, notes = filmstrips(drilldown, by_clips, most=max_filmstrips, max_bytes=max_bytes, on_progress=on_progress)
     style, script = read_text("page.css"), read_text("page.js")
     own_groups, control_groups = (grouped(rows, section_key) for rows in (report.rows, report.controls))
@@ -161,6 +178,8 @@ def to_html(
             published=published_sections(report),
             matrices=_matrices(report, {view.name for view in drilldown.views}),
             curves=curves,
+            calibration_tables=calibration_sections(report.calibrated),
+            diagrams=diagrams,
             reliability=_reliability(datasets),
             absent=absent,
             clips=clips,
@@ -220,9 +239,12 @@ def _curves(runs: Sequence[ScoredRun]) -> list[Curves]:
         if epochs:
             info = run.info
             title = f"{info.prepared}, {info.recipe}, {fold_words(info.fold, info.fold_set)}, seed {info.seed}"
-            image = base64.b64encode(draw_curves(epochs, dpi=_CURVES_DPI)).decode("ascii")
-            curves.append(Curves(title, image, epochs_section(epochs)))
+            curves.append(Curves(title, _image(draw_curves(epochs, dpi=_CURVES_DPI)), epochs_section(epochs)))
     return curves
+
+
+def _image(png: bytes) -> str:
+    return base64.b64encode(png).decode("ascii")
 
 
 def _reliability(datasets: Sequence[PreparedDataset]) -> list[Section]:

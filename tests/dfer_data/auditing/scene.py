@@ -6,8 +6,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import simplejpeg
 
+from dfer_data.auditing.frame_hashes import StoredFilm
 from dfer_data.types import Image
 from tests.dfer_data.crop_source import CropSource
 
@@ -28,6 +30,12 @@ def film(person: int, take: int, *, num_frames: int = NUM_FRAMES) -> list[Image]
             face += shade * np.exp(-((y - row) ** 2 + (x - column) ** 2) / 90)
         frames.append(np.repeat(np.clip(face, 0, 255).astype(np.uint8)[..., None], 3, axis=2))
     return frames
+
+
+def film_of_hashes(hashes: npt.NDArray[np.float64], *, rate: float) -> StoredFilm:
+    """Return a film with these hashes (T, 63), made up."""
+    unit = hashes / np.linalg.norm(hashes, axis=1, keepdims=True)
+    return StoredFilm(np.rint(8192 * np.concatenate([unit, np.eye(4, 63)])).astype(np.int16), rate)
 
 
 def add_film(source: CropSource, clip_id: str, frames: list[Image], *, quality: int = 90) -> None:

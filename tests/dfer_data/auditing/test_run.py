@@ -105,6 +105,15 @@ def test_a_person_decides(data: Path, tmp_path: Path) -> None:
     decisions.write_text("clip_a,clip_b,is_duplicate\nnobody,sad/dark,yes\n")
     with pytest.raises(UsageError, match="there is no clip 'nobody'"):
         audit(data, decisions=decisions)
+    decisions.write_text("clip_a,clip_b,is_duplicate\nx,y,yes\nsad/dark,z,no\n")
+    with pytest.raises(UsageError, match=r"clip 'x', .*clip 'y', .*clip 'z'"):
+        audit(data, decisions=decisions)
+    decisions.write_text("clip_a,clip_b,is_duplicate\nsad/dark,sad/dark,yes\nsad/dark,sad/part,\n")
+    with pytest.raises(UsageError, match="line 2: sad/dark is paired with itself"):
+        audit(data, decisions=decisions)
+    decisions.write_text("clip_a,clip_b,is_dup\n")
+    with pytest.raises(UsageError, match="has no column is_duplicate; it has: clip_a, clip_b, is_dup"):
+        audit(data, decisions=decisions)
 
 
 def test_folds_keep_duplicates_together(data: Path) -> None:
@@ -150,6 +159,8 @@ def test_another_dataset_is_compared(data: Path, tmp_path: Path) -> None:
     rows = named_in_pairs((data / "audit/audit.parquet").read_bytes())
     assert [row for row in rows if row[2]] == [("happy/p2-t1", "happy/copy", "second")]
     assert {(a, b) for a, b, name in rows if not name} == COPIES
+    with pytest.raises(UsageError, match="named twice"):
+        audit(data, others=[tmp_path / "second", tmp_path / "second"])
     with pytest.raises(UsageError, match="that is the audited dataset"):
         audit(data, others=[data / "../out"])
 

@@ -14,6 +14,7 @@ from dfer_data.loading.prepared import open_dataset
 from dfer_data.locking.lock_file import read_lock
 from dfer_data.locking.make_lock import lock
 from dfer_data.preparation.run import prepare
+from tests.buckets import serve
 from tests.crops import prepare_crops, write_crops
 from tests.dfer_data.crop_source import SIZE_PX, CropSource
 from tests.dfer_data.locking.conftest import pictures_of, rebuild
@@ -160,3 +161,19 @@ def test_crops_of_any_size_have_a_hash(tmp_path: Path) -> None:
     assert found.dtype.itemsize == 17
     assert len(set(found.frames(0, 2)["picture_hash"].tolist())) == 2
     assert SIZE_PX < 64
+
+
+def test_a_bucket_is_locked_and_rebuilt_into_like_a_folder(tmp_path: Path) -> None:
+    source = write_crops(tmp_path / "source", num_clips=20)
+    original = prepare_crops(source, tmp_path / "original")
+    summary = lock(original, tmp_path / "a.dferlock")
+    with serve() as bucket:
+        options: dict[str, Any] = {"source": source, "out": bucket.url, "engine": "inline", "work": tmp_path / "work"}
+        rebuilt = prepare("dfew", from_lock=tmp_path / "a.dferlock", **options).rebuilt
+        assert rebuilt is not None
+        assert rebuilt["equal"]["dataset"]
+        assert bucket.read("dataset.json") == (original / "dataset.json").read_bytes()
+        assert lock(bucket.url, tmp_path / "b.dferlock").sha256 == summary.sha256
+        facts = open_dataset(bucket.url).rebuilt
+        assert facts is not None
+        assert facts["lock_sha256"] == summary.sha256

@@ -10,6 +10,7 @@ import pytest
 from dfer_data.config import Limits
 from dfer_data.errors import DferError, UsageError, WorkerError
 from dfer_data.preparation import process_worker as workers
+from dfer_data.preparation import steps
 from dfer_data.preparation.crew import Event, WorkerLost
 from dfer_data.preparation.process_pool import run_processes
 from dfer_data.preparation.steps import ShardTask, VideosUnderWay, Workplace
@@ -38,7 +39,7 @@ def fails_unexpectedly(connection: Connection, place: Workplace, gpu: int | None
     def broken(*args: object, **options: object) -> None:
         raise RuntimeError("out of luck")
 
-    workers.build_detector = broken  # type: ignore[attr-defined]
+    steps.build_detector = broken  # type: ignore[attr-defined]
     _real_work(connection, place, gpu)
 
 
@@ -46,7 +47,7 @@ def fills_the_disk(connection: Connection, place: Workplace, gpu: int | None) ->
     def broken(*args: object, **options: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device", "/somewhere/else")
 
-    workers.build_detector = broken  # type: ignore[attr-defined]
+    steps.build_detector = broken  # type: ignore[attr-defined]
     _real_work(connection, place, gpu)
 
 

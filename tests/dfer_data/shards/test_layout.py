@@ -142,7 +142,7 @@ def test_every_key_and_column_is_on_the_page(prepared: Prepared, heard: Path, ha
         text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False) + "\n"
         assert hashlib.sha256(text.encode("utf-8")).hexdigest() == sidecar["sidecar_sha256"]
         for clip in sidecar["clips"]:
-            own = {"rivals", "drift", "sha256", *({"portraits"} if clip["rivals"] else ())}
+            own = {"rivals", "drift", "sha256", *({"portraits", "portrait_places"} if clip["rivals"] else ())}
             own |= {"audio_fault"} if clip.get("audio") == "damaged" else set()
             assert clip.keys() == (columns.keys() | own) - {"label", "group", "votes", "shard", "code"}
         for failure in sidecar["failures"]:

@@ -32,6 +32,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "gca": {"width_multiplier": 0.125, "depth": 1},
     "nr-dfernet": {"width_multiplier": 0.25, "depth": 3},
     "lgi-former": {"width_multiplier": 0.125, "depth": 2},
+    "frame-mean": {"width_multiplier": 0.25},
 }
 
 NEEDED = {"m3dfel": "backbone.", "lgi-former": "blocks."}
@@ -166,11 +167,19 @@ def test_every_network_has_its_files() -> None:
     assert set(AUTHORS_FILES) == set(NETWORKS)
 
 
-@pytest.mark.parametrize(("name", "other"), [("mc3_18", "r3d_18"), ("former-dfer", "c3d"), ("lstpnet", "former-dfer")])
+@pytest.mark.parametrize(
+    ("name", "other"), [("mc3_18", "r3d_18"), ("former-dfer", "c3d"), ("lstpnet", "former-dfer"), ("c3d", "nr-dfernet")]
+)
 def test_a_file_of_another_network_is_refused_in_one_line_that_names_the_other(name: str, other: str) -> None:
     with pytest.raises(CheckpointError, match=f"; its tensors are those of {other}$") as caught:
         lstpnet.load_reference(name, authors(network(other)))
     assert len(str(caught.value)) < 600
+
+
+def test_start_weights_of_another_network_are_refused_by_its_name(tmp_path: Path) -> None:
+    torch.save(authors(network("former-dfer")), tmp_path / "former.pth")
+    with pytest.raises(CheckpointError, match=r"stem\.0\.weight is missing; .* its tensors are those of former-dfer$"):
+        fill_from(network("r3d_18"), tmp_path / "former.pth")
 
 
 def test_a_huge_number_in_a_name_costs_nothing() -> None:

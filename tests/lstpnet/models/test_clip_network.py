@@ -33,6 +33,7 @@ NARROW: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
     "gca": ({"width_multiplier": 0.25, "depth": 1}, (16, 112)),
     "nr-dfernet": ({"width_multiplier": 0.125, "depth": 1, "neutral_class": 2}, (16, 112)),
     "lgi-former": ({"width_multiplier": 0.125, "depth": 2, "drop_path": 0.1, "head_scale": 0.5}, (16, 160)),
+    "frame-mean": ({"width_multiplier": 0.125}, (4, 32)),
 }
 """Name -> narrow settings, and frames and size of small clips."""
 

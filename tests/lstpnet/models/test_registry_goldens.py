@@ -166,7 +166,7 @@ def test_multiply_adds_are_the_authors(name: str, case: str) -> None:
 
 
 def add_wasted_work(model: ClipNetwork) -> None:
-    """Compute again what the code of GCA and NR-DFERNet computes twice, their transformers, or in vain in testing."""
+    """Compute what the counts of GCA's and NR-DFERNet's code hold besides: transformers again, auxiliary heads."""
     if isinstance(model, DynamicStaticNetwork):
         for part in (model.static_transformer, model.transformer):
             part.register_forward_pre_hook(lambda module, inputs: run(module.forward, *inputs))

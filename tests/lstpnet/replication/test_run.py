@@ -7,15 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from dfer_data.errors import UsageError
 from dfer_data.sources.class_labels import DFEW_NAMES
+from lstpnet.checkpoints.open_model import AUTHORS_CLASSES
 from lstpnet.checkpoints.trained_run import load_trained
+from lstpnet.errors import CheckpointError
 from lstpnet.replication.check import check_result
-from lstpnet.replication.claim import Claim
+from lstpnet.replication.claim import Claim, load_claim
 from lstpnet.replication.result_file import ReplicationDocument, write_result
-from lstpnet.replication.run import Weights, replicate
+from lstpnet.replication.run import Weights, opened_weights, replicate
 from tests.crops import fold_of, label_of, prepare_crops
+from tests.golden.lstpnet_fill import filled_state_dict
 from tests.lstpnet.conftest import QUICK
 from tests.lstpnet.replication.conftest import Lab, save_authors_file, write_splits, write_tree
 
@@ -152,3 +156,26 @@ def test_unfitting_weights_are_refused_at_once(
 ) -> None:
     with pytest.raises(UsageError, match=message.replace("...", r"\.\.\.")):
         replicate("test", lab.claim(**changes), lab.prepared, weights)
+
+
+def test_a_training_under_a_protocol_counts_the_epoch_that_it_selects(lab: Lab, tmp_path: Path) -> None:
+    overrides = {**QUICK, "epochs": 1, "frame_epochs": 0}
+    values = {"kind": "recipe", "recipe": "demo", "overrides": overrides, "protocol": "lstpnet", "result": "test-best"}
+    weights = Weights({}, runs=tmp_path / "runs", device="cpu")
+    document = replicate("test", lab.claim(**values, expected=[]), lab.prepared, weights).document
+    (tested,) = document.tested
+    assert tested.n == lab.of - 1  # clip 00015 has 12 frames
+    assert "protocol lstpnet (" in tested.protocol
+    assert str(tmp_path) not in tested.protocol
+
+
+def test_the_weights_of_lstpnets_authors_are_opened_as_the_claim_says(tmp_path: Path) -> None:
+    path = tmp_path / "dfew.pth"
+    torch.save({"model_state_dict": {f"module.{key}": tensor for key, tensor in filled_state_dict().items()}}, path)
+    for name in ("dfew-lstpnet", "ferv39k-lstpnet", "afew-lstpnet"):
+        claim = load_claim(name)
+        opened = opened_weights(claim, path)
+        assert opened.class_names == AUTHORS_CLASSES[claim.dataset]
+        assert (opened.recipe.size_px, opened.recipe.least_frames, opened.recipe.precision) == (224, 16, "f32")
+    with pytest.raises(CheckpointError, match=r"not a checkpoint of former-dfer .*its tensors are those of lstpnet"):
+        opened_weights(load_claim("dfew-former-dfer"), path)

@@ -10,7 +10,10 @@ import pytest
 from dfer_data.auditing.run import audit
 from lstpnet.reporting.audited_tests import AuditedRow, audit_sections, audited_rows
 from lstpnet.reporting.build import build_report
+from lstpnet.reporting.dependence import UNIT_NOTES
 from lstpnet.reporting.formats import to_csv, to_json, to_markdown
+from lstpnet.reporting.run_audit import audit_of
+from lstpnet.reporting.sections import sections
 from lstpnet.runs import open_run, score_run
 from tests.changed_datasets import relabelled
 from tests.lstpnet.conftest import Done
@@ -42,6 +45,25 @@ def test_the_clean_part_is_scored(plain: Done, data: Path) -> None:
     assert json.loads(to_json(report))["audited"] == [row.as_dict() for row in rows]
     assert "dfew-none: test clips without a copy in train" in to_markdown(report)
     assert to_csv(report).count("\naudited,") == len(rows)
+
+
+def test_intervals_draw_the_groups_of_the_audit_together(plain: Done, data: Path) -> None:
+    """Clips 00015 and 00050 are test clips; a person says that they are copies of each other."""
+    run = open_run(plain.folder)
+    (data / "one.csv").write_text("clip_a,clip_b,is_duplicate\n00015,00050,yes\n")
+    audit(data, decisions=data / "one.csv")
+    found = audit_of(run.info.data_key)
+    assert found is not None
+    assert (dict(found.clusters), found.has_persons) == (
+        {"00015": found.groups["00015"]} | {"00050": found.groups["00015"]},
+        False,
+    )
+    rows = build_report([run]).rows
+    assert {row.unit for row in rows} == {"clusters"}
+    notes = [note for section in sections(build_report([run])) for note in section.notes]
+    assert f"95 %: {UNIT_NOTES['clusters']}" in notes
+    shutil.rmtree(data / "audit")
+    assert {row.unit for row in build_report([run]).rows} == {"clips"}
 
 
 def test_without_a_current_audit_of_the_data_there_is_nothing(plain: Done, data: Path) -> None:

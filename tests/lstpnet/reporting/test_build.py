@@ -230,7 +230,7 @@ def test_csv_holds_every_figure(report: Report, root: Path) -> None:
     kinds = [line["kind"] for line in lines]
     assert {kind: kinds.count(kind) for kind in kinds} == {
         **{"row": 22, "control": 11, "published": 75},
-        **{"system": 2, "paired": 1, "paired training": 2},
+        **{"system": 2, "paired": 1, "paired training": 2, "calibration": 2},
     }
     for line in lines[:33]:
         figure_names = ("war", "uar", "macro_f1", "war_with_face", "uar_with_face")
@@ -566,7 +566,7 @@ def test_latex_and_markdown_escape_what_they_would_interpret(tmp_path: Path) -> 
     found = report_of(write_folds(tmp_path, folds=(1,), seeds=(0,), checkpoints=("last",)))
     assert r"dfew\_100\% & last" in to_latex(found)
     assert r"selection: last \| best" in to_markdown(found)
-    assert to_latex(found).count(r"\toprule") == to_latex(found).count(r"\end{table}") == 9
+    assert to_latex(found).count(r"\toprule") == to_latex(found).count(r"\end{table}") == 10
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="apt-get install texlive-latex-recommended")

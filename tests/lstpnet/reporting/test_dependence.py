@@ -109,6 +109,17 @@ def test_clips_of_one_actor_are_one_unit_where_ids_name_the_actor(
     assert resampling_units(order, clip_ids).tolist() == units
 
 
+def test_clips_that_an_audit_groups_are_one_unit_unless_people_or_blocks_are_known() -> None:
+    clusters = {"a": "000001", "c": "000001", "x": "000009"}
+    audited = replace(NONE_SEEN, clusters=clusters)
+    assert unit_of(audited) == "clusters"
+    units = resampling_units(audited, ["c", "b", "a", "000001"]).tolist()
+    assert units[0] == units[2]
+    assert len(set(units)) == 3
+    assert unit_of(replace(ORDERED, clusters=clusters)) == "blocks"
+    assert unit_of(replace(official("cremad").order, clusters=clusters)) == "people"
+
+
 @pytest.mark.parametrize(
     ("dataset", "id_order", "labels", "synthetic", "kind"),
     [

@@ -182,3 +182,41 @@ def test_every_format_has_the_answer_and_its_detail(three: Report) -> None:
     short = [section.title for section in sections(three, short=True)]
     assert not any(title.startswith("paired trainings") for title in short)
     assert any(title.startswith("paired tests") for title in short)
+
+
+def test_two_sets_of_folds_over_the_same_clips_are_compared_pooled() -> None:
+    """The official folds test clips 1000 to 1089 and 2000 to 2089; the other set tests halves of both in each fold."""
+
+    def with_folds(run: Run, fold_set: str, folds_sha256: str) -> RunInfo:
+        return replace(run.info, labels_sha256="ef" * 32, folds_sha256=folds_sha256, fold_set=fold_set)
+
+    official = [replace(run, info=with_folds(run, "official", "12" * 32)) for run in runs_of("a", right=0.9)]
+    other = []
+    for seed in (0, 1, 2):
+        parts = [run_of("a", fold=fold, seed=seed + 7, right=0.6).predictions[0] for fold in (1, 2)]
+        ids = [clip_id for part in parts for clip_id in part.clip_ids]
+        labels = [label for part in parts for label in part.labels]
+        logits = np.concatenate([part.logits for part in parts])
+        for fold in (1, 2):
+            rows = list(range(fold - 1, len(ids), 2))
+            part = Predictions(
+                tuple(ids[row] for row in rows),
+                tuple(labels[row] for row in rows),
+                logits[rows],
+                np.ones(len(rows), np.bool_),
+                "last",
+            )
+            base = run_of("a", fold=fold, seed=seed, right=0.5)
+            info = with_folds(base, "audit", "cd" * 32)
+            other.append(Run(Path("runs/a") / f"audit-{fold}-{seed}", info, (part,)))
+    report = build_report([*official, *other])
+    (test,) = report.paired
+    assert (test.folds, test.n, test.seeds_a) == ((0,), 180, (0, 1, 2))
+    assert abs(test.war.estimate.value) == pytest.approx(
+        abs(is_right(official).mean() - is_right(other).mean()), abs=1e-9
+    )
+    assert {test.war.answer} == {"A" if test.war.estimate.value > 0 else "B"}
+    assert "official" in (test.a if test.war.estimate.value > 0 else test.b)
+    text = to_markdown(report)
+    assert "pooled: other folds, but the same test clips over all of them" in text
+    assert "difference of the expected figures, on all test clips" in text

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections import Counter
 from dataclasses import replace
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from dfer_data import open_dataset
+from dfer_data.auditing.run import audit
 from dfer_data.config import PrepareConfig, Request
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.loading.holdout import HOLD_OUT
@@ -18,6 +20,7 @@ from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from lstpnet.dataset_identity import data_words
 from lstpnet.training.experiment import Experiment, _how_prepared, make_experiment
+from lstpnet.training.run_settings import run_settings, setting_faults
 from tests.crops import MISSING, SHORT, fold_of, label_of, prepare_crops, write_crops
 from tests.dfer_data import tiny
 from tests.lstpnet.conftest import quick
@@ -93,8 +96,31 @@ def test_whole_groups_are_held_out(tmp_path: Path) -> None:
     assert "(whole groups, 3.6 % of neighbouring ids torn apart)" in held.protocol()
 
 
+def test_without_people_the_groups_of_an_audit_are_held_out(many_crops: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(many_crops, tmp_path / many_crops.name))
+    plain = made(data, val="none")
+    pairs = list(itertools.pairwise(plain.train_ids[:4])) + list(itertools.pairwise(plain.train_ids[4:8]))
+    (tmp_path / "one.csv").write_text("clip_a,clip_b,is_duplicate\n" + "".join(f"{a},{b},yes\n" for a, b in pairs))
+    audit(data, decisions=tmp_path / "one.csv")
+    for seed in range(4):
+        held = made(data, val="groups", seed=seed)
+        assert held.val_ids
+        for group in (plain.train_ids[:4], plain.train_ids[4:8]):
+            assert len(set(group) & set(held.val_ids)) in (0, 4)
+        assert f"(whole groups of the audit {held.audit_of_val[:12]}, " in held.protocol()
+    before = run_settings(held, init_sha256=None)
+    assert before["val_audit_sha256"] == held.audit_of_val
+    (tmp_path / "one.csv").write_text(f"clip_a,clip_b,is_duplicate\n{pairs[0][0]},{pairs[0][1]},yes\n")
+    audit(data, decisions=tmp_path / "one.csv")
+    (fault,) = setting_faults(before, made(data, val="groups", seed=3), init_sha256=None)
+    assert "val_audit_sha256" in fault
+    assert "val_audit_sha256" not in run_settings(plain, init_sha256=None)
+
+
 def test_groups_that_are_not_known_are_one_clear_line(many_crops: Path) -> None:
-    with pytest.raises(UsageError, match=r"clip \d{5} has no group \(person\); use --val blocks"):
+    with pytest.raises(
+        UsageError, match=r"\d{5} has no group \(person\); use --val blocks, or find groups of copies: dfer"
+    ):
         made(many_crops, val="groups")
 
 

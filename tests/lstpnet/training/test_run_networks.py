@@ -1,4 +1,4 @@
-"""Every family of networks in the trainer: it learns, resumes with the same bits, and its run is used like another."""
+"""Every network in the trainer, in a narrow form: it learns, resumes with the same bits, and its run is used."""
 
 from __future__ import annotations
 
@@ -12,35 +12,51 @@ import torch
 
 import lstpnet
 from dfer_cli.main import main
-from lstpnet.checkpoints.export import export_onnx
+from dfer_data.errors import UsageError
+from lstpnet.checkpoints.export import MIN_EXPORT_PX, export_onnx
 from lstpnet.checkpoints.onnx_model import ExportedModel
+from lstpnet.checkpoints.open_model import open_model
+from lstpnet.models.catalogue import DEFAULT_MODEL, NETWORKS
+from lstpnet.models.clip_network import ClipNetwork
+from lstpnet.prediction.video import predict_video
+from lstpnet.prediction.video_settings import Windows
 from lstpnet.training.events import EpochDone
 from lstpnet.training.experiment import Experiment, make_experiment
 from lstpnet.training.run import train_run
+from tests.dfer_data.tiny import CONFIG, pictures, write_video
 from tests.lstpnet.conftest import quick
+from tests.lstpnet.models.test_clip_network import NARROW, narrow
+from tests.lstpnet.prediction.test_video import Standing
+from tests.lstpnet.training.test_distributed import by_two
 
 CPU = torch.device("cpu")
-FAMILIES: dict[str, dict[str, Any]] = {
-    "r3d_18": {"depth": 1},
-    "hara-r3d18": {"depth": 1},
-    "c3d": {"width_multiplier": 0.0625 * 2, "size_px": 112},
-    "former-dfer": {"depth": 1},
-    "videomae-b16": {"depth": 1, "drop_path": 0.1},
-    "m3dfel": {"depth": 1},
-    "i3d": {"size_px": 224},
-    "p3d63": {"depth": 1, "size_px": 160},
-    "reslstm": {"depth": 1, "size_px": 112},
-    "gca": {"depth": 1, "size_px": 112, "auxiliary": 0.05, "width_multiplier": 0.25},
-    "nr-dfernet": {"depth": 1, "size_px": 112, "neutral_class": 2},
-    "lgi-former": {"depth": 1, "size_px": 160},
-}
-"""One network of each family -> settings of a narrow form."""
-FAST = {"frame_epochs": 0, "epochs": 2, "batch_size": 8, "learning_rate": 2e-3}
-SLOW = pytest.mark.soak
+FAST = {"frame_epochs": 0, "epochs": 4, "batch_size": 8, "learning_rate": 5e-3}
+MORE = {"lgi-former": {"epochs": 10}}
+"""Networks that learn more slowly."""
+FAST_PX = 32
+"""Networks that take no frames as small as these are trained in the long tests."""
+
+
+def networks(*fast: str) -> list[Any]:
+    """All networks; only those of `fast` are for the short tests."""
+    return [pytest.param(name, marks=() if name in fast else pytest.mark.soak) for name in NETWORKS]
+
+
+def changes_of(name: str) -> dict[str, Any]:
+    settings, (num_frames, _) = NARROW[name]
+    facts = NETWORKS[name]
+    auxiliary = {"auxiliary": 0.05} if facts.has_auxiliary else {}
+    return (
+        FAST
+        | MORE.get(name, {})
+        | settings
+        | auxiliary
+        | {"model": name, "num_frames": num_frames, "size_px": facts.least_px}
+    )
 
 
 def experiment_of(crops: Path, name: str) -> Experiment:
-    return make_experiment(crops, quick(**(FAST | {"model": name} | FAMILIES[name])), fold=3, seed=0)
+    return make_experiment(crops, quick(**changes_of(name)), fold=3, seed=0)
 
 
 class Stopped(Exception):
@@ -48,65 +64,59 @@ class Stopped(Exception):
 
 
 def stop(event: EpochDone) -> None:
-    if event.epoch == 1:
+    if event.epoch == 2:
         raise Stopped
 
 
-LATER = ("i3d", "p3d63", "reslstm", "gca", "nr-dfernet", "lgi-former")
-"""Networks of large frames, whose tests take long."""
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("former-dfer", "r3d_18", "videomae-b16", "m3dfel"),
-        *(pytest.param(name, marks=SLOW) for name in ("c3d", *LATER)),
-    ],
-)
-def test_a_training_that_stopped_resumes_with_the_same_bits_and_its_run_is_used(
+@pytest.mark.parametrize("name", networks(*(name for name, facts in NETWORKS.items() if facts.least_px <= FAST_PX)))
+def test_it_learns_resumes_with_the_same_bits_and_its_run_is_used(
     name: str, crops: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     experiment = experiment_of(crops, name)
     whole, halved = tmp_path / "whole", tmp_path / "halved"
     (figures,) = train_run(experiment, whole, device=CPU)["results"]
+    assert figures["n"] == 14
+    assert figures["war"] > 2 / 7  # twice what chance gives
     with pytest.raises(Stopped):
         train_run(experiment, halved, device=CPU, on_event=stop)
     train_run(experiment, halved, device=CPU, continues=True)
     weights = "checkpoints/last.safetensors"
     assert (whole / weights).read_bytes() == (halved / weights).read_bytes()
-    assert figures["n"] == 14
-    epochs = [json.loads(line) for line in (whole / "metrics.jsonl").read_text().splitlines()]
-    assert epochs[-1]["loss"] < epochs[0]["loss"]
-    model = lstpnet.load_model(whole, device="cpu")
-    found = model.features(crops, ["00001"])
-    assert (found.frames is None) == (name not in ("former-dfer", "reslstm"))
+
+    opened = open_model(whole)
+    features = lstpnet.load_model(whole, device="cpu").features(crops, ["00001"])
+    assert isinstance(opened.model, ClipNetwork)
+    assert (features.frames is None) == (not opened.model.has_frame_features)
     assert main(["evaluate", str(whole), "--data", str(crops), "--fold", "3", "--device", "cpu"]) == 0
     assert f"WAR {100 * figures['war']:.2f}" in capsys.readouterr().out
+    video = write_video(tmp_path / "v.mp4", pictures(1) * 25)
+    persons = list(
+        predict_video(video, opened, detector=Standing(), config=CONFIG, windows=Windows(0.6, 0.2), device=CPU)
+    )
+    assert len(persons) == 2
+    assert all(np.isfinite(moment.probabilities).all() for person in persons for moment in person.moments)
+    assert all(person.mean_probabilities.sum() == pytest.approx(1, abs=1e-4) for person in persons)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("videomae-b16", "gca"),
-        *(pytest.param(name, marks=SLOW) for name in FAMILIES if name not in ("videomae-b16", "gca")),
-    ],
-)
+@pytest.mark.parametrize("name", networks("videomae-b16", "gca"))
 def test_a_network_is_exported_and_onnxruntime_gives_its_logits(name: str, tmp_path: Path) -> None:
-    settings = {key: value for key, value in FAMILIES[name].items() if key not in ("size_px", "auxiliary")}
-    size_px = FAMILIES[name].get("size_px", 64)
-    torch.manual_seed(0)
-    model = lstpnet.build_model(name, 5, **({"width_multiplier": 0.125} | settings)).eval()
-    export_onnx(model, tmp_path / "model.onnx", size_px=size_px)
-    clips = torch.rand(3, 16, 3, size_px, size_px)
+    model, clips = narrow(name)
+    size_px = clips.shape[-1]
+    if name == DEFAULT_MODEL and size_px < MIN_EXPORT_PX:
+        with pytest.raises(UsageError, match="a model for 32 px cannot be exported; the minimum is 33 px"):
+            export_onnx(model, tmp_path / "model.onnx", size_px=size_px)
+        return
+    export_onnx(model.eval(), tmp_path / "model.onnx", num_frames=clips.shape[1], size_px=size_px)
     with torch.no_grad():
         np.testing.assert_allclose(ExportedModel(tmp_path / "model.onnx")(clips), model(clips), atol=1e-4)
 
 
-@SLOW
-@pytest.mark.parametrize("name", FAMILIES)
-def test_a_narrow_form_learns_the_colours_of_the_crops(name: str, crops: Path, tmp_path: Path) -> None:
-    changes = FAST | {"model": name, "epochs": 12} | FAMILIES[name]
-    (figures,) = train_run(make_experiment(crops, quick(**changes), fold=3, seed=0), tmp_path / "run", device=CPU)[
-        "results"
-    ]
-    assert figures["war"] > 2 / 7
+@pytest.mark.soak
+@pytest.mark.parametrize("name", NETWORKS)
+def test_two_processes_train_a_network_and_end_with_equal_weights(name: str, crops: Path, tmp_path: Path) -> None:
+    found = by_two(crops, tmp_path, **changes_of(name) | {"epochs": 1})
+    assert found[0][1]["results"][0]["n"] == 14
+    one, other = (torch.load(tmp_path / f"rank-{rank}.pt", weights_only=True) for rank in (0, 1))
+    assert all(torch.equal(one[key], other[key]) for key in one if "running" not in key)
+    (epoch,) = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert epoch["loss"] < 10

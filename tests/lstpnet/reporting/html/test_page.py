@@ -105,11 +105,6 @@ def test_the_clips_in_the_page_give_the_figures_of_the_report(tmp_path: Path) ->
             assert np.abs(np.array([clip[4] for clip in mine]) - 1000 * shares).max() <= 0.5 + 1e-9
 
 
-def test_a_class_without_training_clips_has_a_probability_of_zero() -> None:
-    shares = drilldown.softmax(np.array([[0.0, -np.inf, 0.0]], np.float32))
-    assert shares.tolist() == [[0.5, 0.0, 0.5]]
-
-
 def test_the_page_names_no_address_and_no_other_file(with_pictures: str) -> None:
     assert not re.search(r"(?:src|href)\s*=\s*[\"'](?!#|data:)", with_pictures)
     assert not re.search(r"url\(|@import|fetch\(|XMLHttpRequest|WebSocket|import\(", with_pictures)

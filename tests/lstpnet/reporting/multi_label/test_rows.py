@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from dfer_data import open_dataset
+from dfer_data.changes.relabel import relabel
 from dfer_data.config import Request
+from dfer_data.inspection.verify import verify
 from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from lstpnet.evaluation.clip_logits import _average_views, class_probabilities
@@ -52,6 +56,15 @@ def test_a_run_on_several_labels_has_a_row(done: Done, monkeypatch: pytest.Monke
     assert open_dataset(done.folder.parents[4] / "prepared/several").labels(["00005"]).sum() == 2
     monkeypatch.chdir(done.folder)
     assert multi_label_rows([score_run(open_run(done.folder))]) == ()
+
+
+def test_a_corrected_label_takes_the_place_of_the_old_one(done: Done, tmp_path: Path) -> None:
+    data = shutil.copytree(done.folder.parents[4] / "prepared/several", tmp_path / "several")
+    (tmp_path / "table.csv").write_text("clip_id,label\n00005,fear\n00001,disgust\n")
+    relabel(data, tmp_path / "table.csv")
+    clips = open_dataset(data).clips.set_index("clip_id")
+    assert [list(labels) for labels in clips["labels"].loc[["00005", "00001"]]] == [["fear", "surprise"], ["disgust"]]
+    assert verify(data, deep=True).damages == ()
 
 
 def test_a_compound_class_names_its_parts(done: Done) -> None:

@@ -19,8 +19,8 @@ from dfer_data.errors import AnnotationError, UsageError
 from lstpnet.predictions import Predictions
 from lstpnet.reporting.build import report_predictions
 from lstpnet.reporting.document import ReportDocument
-from lstpnet.reporting.group_rows import FEW_CLIPS, GroupReport, GroupRow
-from lstpnet.reporting.group_settings import GroupSettings
+from lstpnet.reporting.groups.rows import FEW_CLIPS, GroupReport, GroupRow
+from lstpnet.reporting.groups.settings import GroupSettings
 from lstpnet.reporting.sections import sections
 from lstpnet.runs import Run, RunInfo
 from tests.lstpnet.conftest import Done

@@ -15,7 +15,7 @@ from dfer_data.shards.layout import CLIPS_NAME
 from dfer_data.storage.csv_text import csv_rows
 from dfer_data.storage.files import read_regular_text
 from lstpnet.reporting.csv_faults import CsvFaults, exact_or_stripped, unknown_clip
-from lstpnet.reporting.group_settings import GroupSettings
+from lstpnet.reporting.groups.settings import GroupSettings
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset

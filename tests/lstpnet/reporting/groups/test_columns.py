@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from dfer_data.errors import AnnotationError, UsageError
-from lstpnet.reporting.group_columns import NO_GROUP, GroupColumn, columns_of_file
-from lstpnet.reporting.group_settings import GroupSettings
+from lstpnet.reporting.groups.columns import NO_GROUP, GroupColumn, columns_of_file
+from lstpnet.reporting.groups.settings import GroupSettings
 
 IDS = [f"{number:05d}" for number in range(100)]
 

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.errors import UsageError
-from dfer_data.inspection.id_order import order_of_dataset
 from dfer_data.render.tables import Section, per_cent
 from lstpnet.dataset_identity import ClipsKey, folds_words
 from lstpnet.predictions import ScoredPredictions
@@ -28,12 +27,13 @@ from lstpnet.reporting.dependence import (
     interval_note,
     interval_text,
     intervals_by_unit,
+    order_of_external,
     order_of_runs,
     resampling_units,
 )
 from lstpnet.reporting.external_predictions import ExternalPredictions
-from lstpnet.reporting.group_columns import GroupColumn, column_of_dataset, columns_of_file
-from lstpnet.reporting.group_settings import GroupSettings
+from lstpnet.reporting.groups.columns import GroupColumn, column_of_dataset, columns_of_file
+from lstpnet.reporting.groups.settings import GroupSettings
 from lstpnet.reporting.rows import Row, grouped, json_values, protocol_notes
 from lstpnet.reporting.significance import Interval, ScoredFold
 from lstpnet.reporting.systems import headline_rows, names_of, parts_behind
@@ -189,7 +189,7 @@ def _tested_by_runs(name: str, row: Row, runs: Sequence[ScoredRun]) -> TestedCli
 def tested_by_predictions(name: str, row: Row, external: ExternalPredictions) -> TestedClips:
     """Return the test clips of external predictions; `row`: the headline row of their system."""
     parts = [part for part in external.parts if part.fold in row.folds and part.seed in (row.seeds or (None,))]
-    return _tested(name, row, [(part.fold, part.scored) for part in parts], order_of_dataset(external.dataset))
+    return _tested(name, row, [(part.fold, part.scored) for part in parts], order_of_external(external.dataset))
 
 
 def _tested(name: str, row: Row, parts: Iterable[tuple[int, ScoredPredictions]], order: IdOrder) -> TestedClips:

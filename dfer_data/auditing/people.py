@@ -1,0 +1,106 @@
+"""Compare the faces of all clips, and name those that may show one person."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dfer_data.auditing.face_embedding import Embeddings, embeddings_of
+from dfer_data.auditing.identity import LEAST_CLIPS, ClipVectors, IdentityLimit, choose_limit, near_pairs, persons
+from dfer_data.auditing.pairs import ClipPair, chained
+from dfer_data.auditing.results import embedding_facts
+from dfer_data.auditing.tables import read_embeddings
+from dfer_data.errors import UsageError
+from dfer_data.loading.prepared import PreparedDataset
+from dfer_data.shards.audit_folder import AUDIT_EMBEDDINGS_NAME, file_of_audit, is_current, read_audit
+from dfer_data.storage.folder import FolderTarget
+from dfer_data.types import Floats
+
+
+@dataclass(frozen=True, eq=False)
+class ComparedFaces:
+    """The embeddings of all clips, and how near those of one person are."""
+
+    vectors: Mapping[str, Embeddings]
+    """Dataset, as pairs name it -> embeddings."""
+    limit: IdentityLimit
+
+    def pairs(self) -> Iterator[ClipPair]:
+        """Yield the pairs of clips of the audited dataset, and of it and another one, that may show one person."""
+        own = list(self.vectors[""])
+        for name, vectors in self.vectors.items():
+            clip_ids = list(vectors)
+            others = _stacked(vectors) if name else None
+            for a, b, distance in near_pairs(_stacked(self.vectors[""]), others, self.limit.distance):
+                yield ClipPair(own[a], clip_ids[b], "identity", name, face_distance=round(distance, 4))
+
+
+def compared_faces(
+    datasets: Mapping[str, PreparedDataset],
+    out: FolderTarget,
+    work: Path | None,
+    on_step: Callable[[int, int, str], None],
+) -> ComparedFaces:
+    """Embed faces of all clips, or take what an earlier audit has kept.
+
+    `work`: folder for the embeddings of finished shards; None: they are not stored. Raises UsageError for too few
+    clips, and as `embeddings_of`.
+    """
+    own = datasets[""]
+    num_clips = {name: int(dataset.clips["shard"].notna().sum()) for name, dataset in datasets.items()}
+    if num_clips[""] < LEAST_CLIPS:
+        raise UsageError(
+            f"--identity: {own.root} has {num_clips['']} clips with faces, and a limit needs the distances of "
+            f"{LEAST_CLIPS}; compare its pages by eye, or leave the option out"
+        )
+    done, vectors = 0, {}
+
+    def finished() -> None:
+        nonlocal done
+        done += 1
+        on_step(done, sum(num_clips.values()), "comparing faces")
+
+    for name, dataset in datasets.items():
+        kept = None if name else _kept_embeddings(out, dataset)
+        vectors[name] = kept or embeddings_of(dataset, work=work, on_clip=finished)
+    return ComparedFaces(vectors, choose_limit(_stacked(vectors[""])))
+
+
+def person_links(pairs: Sequence[ClipPair], faces: ComparedFaces | None) -> list[tuple[str, str]]:
+    """Return links between the clips that are taken for one person; a person's judgement on a pair comes first."""
+    judged = {
+        verdict: [(pair.clip_a, pair.clip_b) for pair in pairs if pair.kind == "identity" and pair.judged is verdict]
+        for verdict in (True, False)
+    }
+    if faces is None:
+        return judged[True]
+    number = {clip_id: position for position, clip_id in enumerate(faces.vectors[""])}
+    near = [
+        (number[pair.clip_a], number[pair.clip_b], pair.face_distance)
+        for pair in pairs
+        if pair.kind == "identity" and not pair.dataset_b and pair.counts and pair.face_distance is not None
+    ]
+    different = [(number[a], number[b]) for a, b in judged[False] if a in number and b in number]
+    found = persons(_stacked(faces.vectors[""]), near, faces.limit.distance, different=different)
+    groups: dict[int, list[str]] = {}
+    for clip_id, person in zip(number, found, strict=True):
+        groups.setdefault(person, []).append(clip_id)
+    return [*judged[True], *(link for clips in groups.values() for link in chained(clips))]
+
+
+def _kept_embeddings(out: FolderTarget, dataset: PreparedDataset) -> dict[str, Floats] | None:
+    """Return the embeddings that the last audit of this state of the dataset has kept; None where there are none."""
+    audit = read_audit(out)
+    if audit is None or not is_current(audit, dataset.document) or not audit.get("identity"):
+        return None
+    content = file_of_audit(out, audit, AUDIT_EMBEDDINGS_NAME)
+    if content is None or any(audit["identity"][name] != value for name, value in embedding_facts().items()):
+        return None
+    return read_embeddings(content)
+
+
+def _stacked(vectors: Embeddings) -> ClipVectors:
+    return np.stack(list(vectors.values())) if vectors else np.zeros((0, 128), np.float32)

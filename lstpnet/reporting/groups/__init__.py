@@ -1,0 +1,1 @@
+"""Figures per group: of a column that a user names."""
