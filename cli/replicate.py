@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dfer_data.errors import UsageError
+from dfer_data.errors import DferError, UsageError
 
 from ._support import console
 from ._support.command_help import HelpCommand, HelpGroup, command_group
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
     from lstpnet.replication.claim import Claim
     from lstpnet.replication.figures import DataDifference
     from lstpnet.replication.result_file import ReplicationDocument
+    from lstpnet.training.events import EpochDone
 
 _MOST_SHOWN = 10
+_DEMO_FOLDER = Path("dfer-demo")
+"""That of `dfer demo`, whose data and run are used again."""
 
 
 class ReplicateGroup(HelpGroup):
@@ -87,7 +90,7 @@ def run_claim(
         str | None,
         typer.Option(help="Make other crops, with this detector.", show_default="the claim's"),
     ] = None,
-    runs: Annotated[Path, typer.Option(help="Folder of the trainings.")] = Path("runs"),
+    runs: Annotated[Path | None, typer.Option(help="Folder of the trainings.", show_default="runs")] = None,
     counts_only: Annotated[
         bool, typer.Option("--counts-only", help="Compare the folder's clips, labels and folds, and stop.")
     ] = False,
@@ -110,7 +113,8 @@ def run_claim(
 
     claim = load_claim(name)
     stem = Path(name).stem if name.endswith(".toml") else name
-    weights = Weights(_by_fold(checkpoint or [], claim), init, runs, device)
+    place = _DEMO_FOLDER if name == "demo" and source is None and data is None else Path()
+    weights = Weights(_by_fold(checkpoint or [], claim), init, runs or place / "runs", device)
     path = out or Path(f"replication-{stem}.zip")
     if data is not None and (source is not None or detector is not None or counts_only):
         raise UsageError("--data names prepared clips: leave out --source, --detector and --counts-only")
@@ -118,7 +122,7 @@ def run_claim(
         check_weights(claim, weights)
         refuse_targets(path, force=force)
     if data is None:
-        differences, prepared = _prepare(stem, claim, source, detector, counts_only=counts_only, as_json=as_json)
+        differences, prepared = _prepare(claim, source, detector, place=place, counts_only=counts_only, as_json=as_json)
         if counts_only:
             _conclude_counts(differences, as_json=as_json)
             return
@@ -131,6 +135,7 @@ def run_claim(
             weights,
             on_progress=advance,
             on_fold=lambda fold, seed: console.say(f"fold {fold}, seed {seed}", as_json=True),
+            on_epoch=_print_epoch,
         )
     num_bytes = write_result(path, result.document, result.parts)
     if as_json:
@@ -140,6 +145,11 @@ def run_claim(
         console.say(f"{path}: {num_bytes / 1e6:.1f} MB, no picture in it; how to send it: docs/replications/")
     if result.document.verdict.outcome == "not reproduced":
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _print_epoch(event: EpochDone) -> None:
+    words = f"{event.stage}: epoch {event.epoch} of {event.num_epochs}, loss {event.loss:.3f}, {event.seconds:.0f} s"
+    console.say(words, as_json=True)
 
 
 def _by_fold(checkpoints: list[str], claim: Claim) -> dict[str, Path]:
@@ -158,9 +168,10 @@ def _by_fold(checkpoints: list[str], claim: Claim) -> dict[str, Path]:
 
 
 def _prepare(
-    name: str, claim: Claim, source: Path | None, detector: str | None, *, counts_only: bool, as_json: bool
+    claim: Claim, source: Path | None, detector: str | None, *, place: Path, counts_only: bool, as_json: bool
 ) -> tuple[list[DataDifference], str]:
-    """Compare the folder with the claim, then prepare it; return the differences and the prepared folder."""
+    """Compare the folder with the claim, then prepare it below `place`; return the differences and where."""
+    from dfer_data.preparation.request import default_output
     from dfer_data.preparation.run import plan_preparation, run_planned
     from dfer_data.sources.registry import adapter
     from lstpnet.replication.data import AUTHORS_CROPS, source_differences
@@ -169,7 +180,8 @@ def _prepare(
     from ._support.prepare_view import introduce
     from ._support.settings import dataset_folder
 
-    folder = _rendered() if name == "demo" and source is None else dataset_folder(claim.dataset, given=source)
+    is_demo = place == _DEMO_FOLDER
+    folder = _rendered() if is_demo else dataset_folder(claim.dataset, given=source)
     used = detector or ("retinaface" if claim.detector == AUTHORS_CROPS else claim.detector)
     crops: dict[str, Any] = {"crops": claim.crops} if claim.crops and used == "none" else {}
     layout: Layout = "frames" if used == "none" else "videos"
@@ -178,7 +190,8 @@ def _prepare(
     _print_differences(differences, as_json=as_json)
     if counts_only:
         return differences, ""
-    planned = plan_preparation(claim.dataset, source=folder, detector=used, **crops)
+    out = place / default_output(claim.dataset, used, crops=crops.get("crops"))
+    planned = plan_preparation(claim.dataset, source=folder, detector=used, out=out, **crops)
     introduce(planned, as_json=as_json)
     with PrepareProgress(as_json=as_json) as progress:
         summary = run_planned(planned, on_event=progress.update)
@@ -189,11 +202,11 @@ def _rendered() -> Path:
     """Return the folder of the demo's rendered heads, which are made if they are not there."""
     from ._support.subprocess import run_line
 
-    folder = Path("data/dfew")
+    folder = _DEMO_FOLDER / "data/dfew"
     if not folder.exists():
-        console.say("$ dfer synth dfew", as_json=True)
-        if code := run_line(["synth", "dfew"], cwd=Path()):
-            raise typer.Exit(code)
+        _DEMO_FOLDER.mkdir(exist_ok=True)
+        if code := run_line(["synth", "dfew"], cwd=_DEMO_FOLDER):
+            raise DferError(f"`dfer synth dfew` ended with exit code {code}; see the lines above for the cause")
     return folder
 
 

@@ -33,6 +33,7 @@ from lstpnet.replication.data import data_differences
 from lstpnet.replication.figures import NO_PRIOR, FoldPredictions, check_figures, judge, other_order
 from lstpnet.replication.result_file import DataFacts, ReplicationDocument, TestedFold
 from lstpnet.runs import Run
+from lstpnet.training.events import EpochDone
 from lstpnet.training.launch import train
 
 _PACKAGES = ("dfer", "numpy", "torch")
@@ -68,10 +69,12 @@ def replicate(
     *,
     on_progress: OnProgress = lambda num_done, num_clips: None,
     on_fold: Callable[[str, int], None] = lambda fold, seed: None,
+    on_epoch: Callable[[EpochDone], None] = lambda event: None,
 ) -> Replication:
     """Compare a prepared dataset with a claim, test its weights or train them, and judge the figures.
 
     `name`: of the claim. `on_progress`: predicted and all clips of a fold. `on_fold`: fold and seed that begin.
+    `on_epoch`: each epoch of a training.
     Raises UsageError for missing checkpoints or start weights and for folds that the data lack, CheckpointError for
     weights of another network, and what training and prediction raise.
     """
@@ -89,7 +92,7 @@ def replicate(
         for fold in claim.folds:
             for seed in claim.seeds:
                 on_fold(fold, seed)
-                tested.append(_train(claim, dataset, fold, seed, weights))
+                tested.append(_train(claim, dataset, fold, seed, weights, on_epoch=on_epoch))
     facts, parts = [fold for fold, _ in tested], tuple(part for _, part in tested)
     checks = check_figures(claim, parts, class_names)
     order = other_order(parts, class_names) if claim.kind == "checkpoint" else ()
@@ -174,7 +177,13 @@ def _test(
 
 
 def _train(
-    claim: Claim, dataset: PreparedDataset, fold: str, seed: int, weights: Weights
+    claim: Claim,
+    dataset: PreparedDataset,
+    fold: str,
+    seed: int,
+    weights: Weights,
+    *,
+    on_epoch: Callable[[EpochDone], None],
 ) -> tuple[TestedFold, FoldPredictions]:
     overrides: dict[str, Any] = dict(claim.overrides)
     if claim.protocol != "default":
@@ -189,6 +198,7 @@ def _train(
         init=weights.init,
         device=weights.device,
         fold_set=OFFICIAL_SET,
+        on_event=on_epoch,
     )
     weights_path = run.folder / "checkpoints" / f"{claim.result}.safetensors"
     part = _trained_part(claim, dataset, run, fold=fold, seed=seed)

@@ -86,7 +86,7 @@ def test_a_training_of_a_rendered_demo_in_a_small_form(lab: Lab, tmp_path: Path,
     done = run_dfer("replicate", "mine.toml", "--device", "cpu", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-2] == "reproduced"
-    assert "fold 3, seed 0" in done.stderr
+    assert "fold 3, seed 0\nclips: epoch 1 of 1, loss " in done.stderr
     again = run_dfer("replicate", "mine.toml", "--device", "cpu", "--force", cwd=tmp_path)
     assert again.stdout.splitlines()[-2:] == done.stdout.splitlines()[-2:]
 
@@ -122,3 +122,12 @@ def test_wrong_use_is_one_line(arguments: list[str], message: str, capsys: Captu
     assert main(["replicate", *arguments]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert message in line
+
+
+@pytest.mark.soak
+def test_the_demo_is_reproduced_within_the_range_of_its_seeds(tmp_path: Path) -> None:
+    done = run_dfer("replicate", "demo", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-2] == "reproduced"
+    checked = run_dfer("replicate", "check", "replication-demo.zip", cwd=tmp_path)
+    assert "every figure was computed again from 56 predictions" in checked.stdout
