@@ -32,7 +32,7 @@ def test_workers_take_turns_on_the_gpus(two_gpus: list[int], monkeypatch: pytest
 
     monkeypatch.setattr(process_pool, "start_worker", start)
     for device in ("cuda", "cpu"):
-        place: Any = SimpleNamespace(config=SimpleNamespace(device=device))
+        place: Any = SimpleNamespace(needs_gpu=device == "cuda")
         processes = process_pool._Processes(place)
         for _ in range(3):
             processes.hire()
