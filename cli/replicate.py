@@ -57,9 +57,10 @@ def check_file(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="A result, replication-NAME.zip.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Compute every figure and the verdict of a result again from its ids and logits.
+    """Compute the figures and verdict of a result again.
 
-    Exit code 4 if a byte was changed, or if it states what its predictions do not support.
+    They follow from its ids and logits. Exit code 4 if a byte was changed, or if it states what its predictions do not
+    support.
     """
     require_torch()
     from lstpnet.replication.check import check_result
@@ -101,10 +102,10 @@ def run_claim(
     device: Annotated[str | None, typer.Option(help="cuda, mps or cpu.", show_default="the best available")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Prove a claim on your copy of a dataset, and write the result to send.
+    """Prove a claim on your copy of a dataset.
 
-    Compares clips, labels, folds and frames first, then prepares, tests or trains, and compares the figures. Run the
-    same command again to resume. Exit code 1 if the claim is not reproduced.
+    Writes the result to send. Compares clips, labels, folds and frames first, then prepares, tests or trains, and
+    compares the figures. Run the same command again to resume. Exit code 1 if the claim is not reproduced.
     """
     require_torch()
     from lstpnet.replication.claim import load_claim

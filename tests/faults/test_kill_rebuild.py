@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,8 +108,13 @@ def test_a_lock_that_changes_during_the_start_is_told(locked: tuple[Path, dict[s
         lock_for_workers(found, tmp_path)
 
 
-def test_ray_rebuilds_the_same_bytes(source: Path, locked: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
-    pytest.importorskip("ray")
+def test_ray_rebuilds_the_same_bytes(
+    source: Path, locked: tuple[Path, dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path, expected = locked
-    prepare("folder", from_lock=path, source=source, out=tmp_path / "out", engine="ray", workers=2)
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", uuid.uuid4().hex)  # Ray would leave one in the home folder
+    run = Run(source, tmp_path / "out", settings=("--from", str(path), "--engine", "ray"))
+    code, stderr = run.finish()
+    assert code == EXIT_PARTIAL, stderr
     assert pictures_of(tmp_path / "out") == expected

@@ -28,7 +28,7 @@ def texts() -> list[tuple[str, Any, str]]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "80")
         found = list(helps(ROOT, ROOT.context_class(ROOT, info_name="dfer")))
-    assert len(found) == len(COMMANDS) + 6  # dfer itself and five groups
+    assert len(found) == len(COMMANDS) + 7  # dfer itself and six groups
     return found
 
 
@@ -76,7 +76,13 @@ def test_an_unknown_command_gets_a_next_step(words: str, hint: str, capsys: pyte
 
 
 def test_a_word_of_several_groups_names_all_of_them() -> None:
-    assert suggestions("list", COMMANDS) == ["detectors list", "model list", "recipes list", "weights list"]
+    assert suggestions("list", COMMANDS) == [
+        "detectors list",
+        "model list",
+        "recipes list",
+        "replicate list",
+        "weights list",
+    ]
     assert suggestions("lst", COMMANDS, prefix="recipes") == ["recipes list"]
     known = {*COMMANDS, "--help", "--version"}
     from dfer_cli._support.command_help import _SYNONYMS
