@@ -63,7 +63,7 @@ def setting(
         in_file: values that a dfer.toml may give, which its author may not be the user of: `any`; `inside`: a path in
             the folder of the file, for places that are written to; `never`.
         choices: allowed values, for names that are registered elsewhere; else they are the Literal of the annotation.
-        words: words that stand for whole numbers outside of the bounds.
+        words: word -> whole number that it means, outside of the bounds.
         absent: value that stored settings without this key mean, if it is not the default; or a function of these
             settings that returns it.
     """
@@ -95,7 +95,7 @@ class Setting:
     choices: tuple[str, ...]
     """Allowed values; empty: not a choice."""
     words: Mapping[str, int]
-    """Word -> whole number for which it stands, outside of the bounds."""
+    """Word -> whole number that it means, outside of the bounds."""
     bounds: tuple[Any, ...]
     """Constraints of annotated-types."""
     default: Any

@@ -86,7 +86,7 @@ def _option(item: Setting, *, shows_default: bool) -> Any:
 
 
 def _number_or_word(item: Setting, text: str) -> int:
-    """Return the whole number that was given, or that a word stands for."""
+    """Return the whole number that was given, or the one that a word means."""
     try:
         return item.words[text] if text in item.words else int(text)
     except ValueError:
