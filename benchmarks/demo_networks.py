@@ -1,11 +1,11 @@
-"""Compare networks on the demo dataset: one narrow recipe, every fold, three seeds, and the report's tests.
+"""Compare all networks on the demo dataset: the recipe `demo-networks`, one fold, three seeds, the report.
 
-    python -m benchmarks.demo_networks [--work DIR] [--models r3d_18,former-dfer,lstpnet] [--fold all] [--seeds 0,1,2]
-                                       [--epochs 12] [--jobs 2] [--docs FILE.md]
+    python -m benchmarks.demo_networks [--work DIR] [--models all] [--fold 3] [--seeds 0,1,2] [--jobs 2]
+                                       [--docs FILE.md]
 
-It runs the lines of `dfer sweep --print`, `--jobs` at a time with one thread each; finished runs of an earlier call are
-kept. `--work` holds the demo dataset and the runs, and missing parts are made; by default it is a temporary folder.
-`--docs` replaces the block between the two marks in that page by the tables.
+It runs the lines of `dfer sweep demo-networks --print`, `--jobs` at a time with one thread each; finished runs of an
+earlier call are kept. `--work` holds the demo dataset and the runs, and missing parts are made; by default it is a
+temporary folder. `--docs` replaces the block between the two marks in that page by the tables.
 """
 
 from __future__ import annotations
@@ -22,27 +22,17 @@ from pathlib import Path
 
 from benchmarks.demo_scores import dfer
 
-RECIPE = """\
-width_multiplier = 0.125
-size_px = 32
-input_norm = "per-frame"
-epochs = {epochs}
-batch_size = 8
-optimizer = "adamw"
-learning_rate = 2e-3
-weight_decay = 0.01
-schedule = "one-cycle"
-"""
+RECIPE, RUNS = "demo-networks", "networks"
+BASELINE = f"{RECIPE},model=frame-mean"
 MARKS = ("<!-- demo-networks -->", "<!-- /demo-networks -->")
 _DFER = Path(sys.executable).with_name("dfer")
 _TABLES = ("side by side", "paired tests")
 
 
 def sweep_lines(work: Path, options: argparse.Namespace) -> list[str]:
-    """Write the recipe to `work` and return the command of each training."""
-    (work / "narrow.toml").write_text(RECIPE.format(epochs=options.epochs))
-    sweep = [str(_DFER), "sweep", "narrow.toml", "--data", "prepared/dfew-retinaface", "--device", "cpu", "--print"]
-    sweep += ["--fold", options.fold, "--seeds", options.seeds, "--set", f"model={options.models}"]
+    """Return the command of each training."""
+    sweep = [str(_DFER), "sweep", RECIPE, "--data", "prepared/dfew-retinaface", "--device", "cpu", "--print"]
+    sweep += ["--fold", options.fold, "--seeds", options.seeds, "--set", f"model={options.models}", "--out", RUNS]
     return subprocess.run(sweep, cwd=work, check=True, capture_output=True, text=True).stdout.splitlines()
 
 
@@ -72,10 +62,9 @@ def main() -> None:
     """Train all, print the tables, and put them into a page if one is named."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, default=None)
-    parser.add_argument("--models", default="r3d_18,former-dfer,lstpnet")
-    parser.add_argument("--fold", default="all")
+    parser.add_argument("--models", default="all")
+    parser.add_argument("--fold", default="3")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--epochs", type=int, default=12)
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--docs", type=Path, default=None)
     options = parser.parse_args()
@@ -89,7 +78,8 @@ def main() -> None:
         with ThreadPoolExecutor(options.jobs) as pool:
             for number, _ in enumerate(pool.map(lambda line: train(line, work), lines), start=1):
                 print(f"{number} of {len(lines)} runs, {time.monotonic() - start:.0f} s", flush=True)
-        dfer("report --out tables.md", work)
+        baseline = f" --baseline {BASELINE}" if any(BASELINE in line for line in lines) else ""
+        dfer(f"report --runs {RUNS} --out tables.md{baseline}", work)
         tables = chosen_tables((work / "tables.md").read_text(encoding="utf-8"))
         print(tables)
         if options.docs:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from lstpnet.reporting.types import Report
 
 Format = Literal["console", "md", "json", "csv", "latex", "html"]
-_ENDINGS: dict[str, Format] = {".html": "html", ".md": "md", ".json": "json", ".csv": "csv", ".tex": "latex"}
+ENDINGS: dict[str, Format] = {".html": "html", ".md": "md", ".json": "json", ".csv": "csv", ".tex": "latex"}
+"""Ending of a file -> format."""
 
 
 @takes_settings(GroupSettings, FoldSettings)
@@ -32,7 +33,7 @@ def report(
     runs: Annotated[Path | None, typer.Option(help="Folder of all runs.", show_default="runs")] = None,
     output: Annotated[Format | None, typer.Option("--format", help="How to print.", show_default="console")] = None,
     out: Annotated[
-        Path | None, typer.Option(help=f"Write a file; its ending selects the format: {' '.join(_ENDINGS)}.")
+        Path | None, typer.Option(help=f"Write a file; its ending selects the format: {' '.join(ENDINGS)}.")
     ] = None,
     against: Annotated[
         list[str] | None,
@@ -100,9 +101,9 @@ def _choose_format(output: Format | None, out: Path | None, *, as_json: bool) ->
         return explicit or "console"
     if explicit == "console":
         raise UsageError("--format console prints to the screen: remove --out, or choose another format")
-    if explicit is None and out.suffix.lower() not in _ENDINGS:
-        raise UsageError(f"--out {out}: unknown file ending; use one of {' '.join(_ENDINGS)}, or add --format")
-    return explicit or _ENDINGS[out.suffix.lower()]
+    if explicit is None and out.suffix.lower() not in ENDINGS:
+        raise UsageError(f"--out {out}: unknown file ending; use one of {' '.join(ENDINGS)}, or add --format")
+    return explicit or ENDINGS[out.suffix.lower()]
 
 
 def _check(

@@ -51,6 +51,9 @@ RUN_NAME, CONFIG_NAME, PREDICTIONS_NAME = "run.json", "config.json", "prediction
 METRICS_NAME, CHECKPOINTS_FOLDER = "metrics.jsonl", "checkpoints"
 TEMPERATURES = "temperatures"
 """Key of config.json: checkpoint -> temperature fitted on the held-out clips; absent without such clips."""
+GMAC, PREDICTION_MS = "gmac", "prediction_ms"
+"""Keys of config.json: billions of multiply-adds for one clip (null for a custom model), and the milliseconds per clip
+in which the test clips were predicted, reading included."""
 Epochs = Sequence[Mapping[str, Any]]
 """Lines of metrics.jsonl."""
 SYNTHETIC_DATA_NOTE = "synthetic heads: not comparable with published figures"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,6 +71,20 @@ def network_cost(name: str, *, is_timed: bool = False) -> Cost:
     sizes_px = (NETWORKS[name].size_px,)
     build = partial(build_model, name, 7)
     return _measured(name, build, num_frames=NUM_FRAMES, sizes_px=sizes_px, is_timed=is_timed)
+
+
+def network_gmac(model: ClipNetwork, *, num_frames: int, size_px: int) -> float:
+    """Return the billions of multiply-adds of a network for one clip, in eval mode."""
+    settings = tuple(sorted(model.settings.items()))
+    return _gmac_of(model.name, model.num_classes, settings, num_frames=num_frames, size_px=size_px)
+
+
+@functools.cache
+def _gmac_of(
+    name: str, num_classes: int, settings: tuple[tuple[str, Any], ...], *, num_frames: int, size_px: int
+) -> float:
+    with torch.device("meta"):
+        return _gmac(build_model(name, num_classes, **dict(settings)).eval(), num_frames=num_frames, size_px=size_px)
 
 
 def _measured(

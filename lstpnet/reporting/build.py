@@ -59,7 +59,8 @@ def build_report(
     scored = tuple(score_run(run) for run in runs)
     rows = rows_of_runs(scored)
     result_rows = tuple(row for row in rows if not row.control)
-    systems = systems_of(result_rows, scored)
+    controls = tuple(row for row in rows if row.control)
+    systems = systems_of(result_rows, scored, controls=controls)
     parts = [_parts_of_runs(system, scored) for system in systems]
     if external is not None:
         external_rows = rows_of_predictions(external)
@@ -70,7 +71,7 @@ def build_report(
     pairs = pairs_to_test(parts, baseline=baseline)
     return Report(
         rows=result_rows,
-        controls=tuple(row for row in rows if row.control),
+        controls=controls,
         unfinished=tuple(unfinished),
         published=_published([*rows, *result_rows], against),
         systems=systems,

@@ -6,8 +6,8 @@ behind it: the mean over seeds, else over folds, else the single fold. Settings 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -17,7 +17,9 @@ from lstpnet.dataset_identity import DataKey, folds_words
 from lstpnet.models.catalogue import DEFAULT_MODEL
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.recipe import Recipe
+from lstpnet.reporting.dependence import headline_interval, interval_note, interval_text
 from lstpnet.reporting.rows import Row, grouped, is_complete, protocol_notes
+from lstpnet.reporting.system_costs import SystemCosts, costs_of
 from lstpnet.runs import CONFIG_NAME, ScoredRun, read_config
 
 Key = tuple[DataKey, str]
@@ -28,7 +30,10 @@ _HEADLINE = (
     *("recipe", "checkpoint", "fold", "folds", "seed", "seeds"),
     *("n", "war", "uar", "fold_std", "seed_std"),
 )
+_CONTROL = "repeated-frame"
 _HASH_DIGITS = 8
+_ONE_FRAME, _TRAINING, _PREDICTION = "WAR of one frame", "training s", "ms per clip"
+"""Columns of the comparison."""
 UNKNOWN = "-"
 """Replaces a setting that a run folder does not state."""
 
@@ -47,6 +52,10 @@ class System:
     """Settings in which its runs differ from each other, so that it is not a single experiment."""
     is_stated: bool
     """Whether at least one of its run folders has a config.json."""
+    war_of_one_frame: float | None = None
+    """WAR of the same models with one frame of each test clip repeated; None where its runs have no controls."""
+    costs: SystemCosts = field(default_factory=SystemCosts)
+    """What its network, training and prediction cost."""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the system as JSON values."""
@@ -54,6 +63,10 @@ class System:
         return {
             "name": self.name,
             **{name: row[name] for name in _HEADLINE},
+            **{f"{name}_interval": row[f"{name}_interval"] for name in ("war", "uar")},
+            "war_of_one_frame": self.war_of_one_frame,
+            **asdict(self.costs),
+            "machines": list(self.costs.machines),
             "settings": dict(self.settings),
             "mixed_settings": list(self.mixed),
         }
@@ -95,8 +108,11 @@ def system_key(row: Row) -> tuple[Any, ...]:
     return *_key(row), row.pipeline_version, row.checkpoint, row.control
 
 
-def systems_of(rows: Sequence[Row], runs: Sequence[ScoredRun]) -> tuple[System, ...]:
-    """Return the systems of rows without controls, in order. Raises CorruptDataError for a damaged config.json."""
+def systems_of(rows: Sequence[Row], runs: Sequence[ScoredRun], *, controls: Sequence[Row] = ()) -> tuple[System, ...]:
+    """Return the systems of rows without controls, in order. Raises CorruptDataError for a damaged config.json.
+
+    `controls`: the rows with controls.
+    """
     settings: dict[Key, list[Mapping[str, Any]]] = {}
     for run in runs:
         settings.setdefault(run.key, []).append(read_settings(run))
@@ -110,8 +126,26 @@ def systems_of(rows: Sequence[Row], runs: Sequence[ScoredRun]) -> tuple[System, 
         for (name, row), key in zip(group, keys, strict=True):
             values, mixed = merged[key]
             system_settings = {setting: values.get(setting, UNKNOWN) for setting in differing}
-            systems.append(System(name=name, row=row, settings=system_settings, mixed=mixed, is_stated=bool(values)))
+            runs_of_row = [run for run, _ in parts_behind(row, runs)]
+            systems.append(
+                System(
+                    name=name,
+                    row=row,
+                    settings=system_settings,
+                    mixed=mixed,
+                    is_stated=bool(values),
+                    war_of_one_frame=_war_of_one_frame(row, controls),
+                    costs=costs_of(runs_of_row),
+                )
+            )
     return tuple(systems)
+
+
+def _war_of_one_frame(row: Row, controls: Sequence[Row]) -> float | None:
+    """Return the WAR of a system's models with one frame of each test clip repeated."""
+    wanted = replace(row, control=_CONTROL)
+    same = [other for other in headline_rows(controls) if system_key(other) == system_key(wanted)]
+    return next((other.war for other in same if (other.folds, other.seeds) == (row.folds, row.seeds)), None)
 
 
 def systems_of_predictions(name: str, rows: Sequence[Row], others: Sequence[System]) -> tuple[System, ...]:
@@ -192,7 +226,7 @@ def _differing(settings: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def systems_section(systems: Sequence[System], *, short: bool = False) -> Section:
-    """Return the table of one dataset's systems; `short` omits the deviations."""
+    """Return the table of one dataset's systems; `short` omits intervals, deviations and costs."""
     rows = [system.row for system in systems]
     columns = {"system": [system.name for system in systems]}
     for name in systems[0].settings:
@@ -202,6 +236,11 @@ def systems_section(systems: Sequence[System], *, short: bool = False) -> Sectio
     columns["n"] = [str(row.n) for row in rows]
     for name in ("war", "uar"):
         columns[name.upper()] = [per_cent(getattr(row, name)) for row in rows]
+        if not short:
+            intervals = [headline_interval(getattr(row, f"{name}_interval"), row.unit) for row in rows]
+            columns[f"{name.upper()} 95 %"] = [interval_text(interval) for interval in intervals]
+    columns[_ONE_FRAME] = [per_cent(system.war_of_one_frame) for system in systems]
+    columns |= {} if short else _cost_columns([system.costs for system in systems])
     for kind in () if short else ("fold_std", "seed_std"):
         for name in ("war", "uar"):
             values = [per_cent((getattr(row, kind) or {}).get(name)) for row in rows]
@@ -210,7 +249,33 @@ def systems_section(systems: Sequence[System], *, short: bool = False) -> Sectio
         name: cells for name, cells in columns.items() if set(cells) != {"-"} or name in systems[0].settings
     }
     title = f"side by side, {rows[0].dataset}: per cent"
-    return Section(title, tuple(kept_columns), tuple(zip(*kept_columns.values(), strict=True)), tuple(_notes(systems)))
+    notes = _notes(systems) + _notes_of_columns(systems, kept_columns)
+    return Section(title, tuple(kept_columns), tuple(zip(*kept_columns.values(), strict=True)), tuple(notes))
+
+
+def _cost_columns(costs: Sequence[SystemCosts]) -> dict[str, list[str]]:
+    return {
+        "parameters": [_number(cost.num_parameters, ",") for cost in costs],
+        "GMAC": [_number(cost.gmac, ".3g") for cost in costs],
+        _TRAINING: [_number(cost.training_seconds, ",.0f") for cost in costs],
+        _PREDICTION: [_number(cost.prediction_ms, ".1f") for cost in costs],
+    }
+
+
+def _number(value: float | None, form: str) -> str:
+    return UNKNOWN if value is None else format(value, form)
+
+
+def _notes_of_columns(systems: Sequence[System], columns: Collection[str]) -> list[str]:
+    """Return what the figures of a table mean that are not WAR and UAR."""
+    rows = [system.row for system in systems]
+    notes = [interval_note(unit) for unit in dict.fromkeys(row.unit for row in rows) if "WAR 95 %" in columns]
+    if _ONE_FRAME in columns:
+        notes.append(f"{_ONE_FRAME}: the same models, with the middle frame of a test clip in place of all its frames")
+    if _TRAINING in columns or _PREDICTION in columns:
+        machines = dict.fromkeys(words for system in systems for words in system.costs.machines)
+        notes.append(f"seconds of training and milliseconds per test clip, reading included: {', '.join(machines)}")
+    return notes
 
 
 def _notes(systems: Sequence[System]) -> list[str]:

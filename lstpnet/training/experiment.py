@@ -105,9 +105,9 @@ class Experiment:
         return {name: test[name] for name in self.data.class_names if test[name] and not train[name]}
 
     def run_folder(self, runs: Path) -> Path:
-        """Return the run's folder below `runs`: `fold-3/seed-0`, or `NAME-fold-3/seed-0` for another set of folds."""
-        fold = fold_folder(self.fold, self.fold_set)
-        return runs / self.prepared / self.recipe.label / fold / f"seed-{self.seed}"
+        """Return the run's folder below `runs`."""
+        numbers = {"fold": self.fold, "seed": self.seed}
+        return run_folder(runs, self.data, self.recipe.label, fold_set=self.fold_set, **numbers)
 
     def prior_logits(self) -> npt.NDArray[np.float32]:
         """Return the logarithms of the class shares in the train clips, (num_classes,) float32."""
@@ -210,6 +210,14 @@ class Experiment:
         if recipe.select == "test-best":
             words += f", and test-best: the epoch with the best {recipe.select_by} ON THE TEST CLIPS, not comparable"
         return words
+
+
+def run_folder(runs: Path, data: PreparedDataset, label: str, *, fold: int, fold_set: str, seed: int) -> Path:
+    """Return a run's folder below `runs`: `fold-3/seed-0`, or `NAME-fold-3/seed-0` for another set of folds.
+
+    `label`: of its recipe.
+    """
+    return runs / data.root.resolve().name / label / fold_folder(fold, fold_set) / f"seed-{seed}"
 
 
 def _how_prepared(config: PrepareConfig) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import copy
 import shutil
 import subprocess
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,14 +33,18 @@ from lstpnet.device import autocast_dtype
 from lstpnet.evaluation.clip_logits import CONTROLS, Control, clips_per_batch, predict_attending, predict_clips
 from lstpnet.evaluation.frame_attention import sees_default_frames, why_no_attention
 from lstpnet.learning_curves import CURVES_NAME, draw_curves
+from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.models.lstpnet import LSTPNet
+from lstpnet.models.variants import network_gmac
 from lstpnet.predictions import Predictions, score_predictions
 from lstpnet.recipe import Recipe
 from lstpnet.run_files import Files, facts_of, locked_run
 from lstpnet.runs import (
     CHECKPOINTS_FOLDER,
     CONFIG_NAME,
+    GMAC,
     METRICS_NAME,
+    PREDICTION_MS,
     PREDICTIONS_NAME,
     RUN_NAME,
     TEMPERATURES,
@@ -149,7 +154,7 @@ class _Run:
             shutil.rmtree(folder)
         folder.mkdir(parents=True, exist_ok=True)
         num_parameters = sum(parameter.numel() for parameter in model.parameters())
-        config = self._config(num_parameters=num_parameters)
+        config = self._config(model, num_parameters=num_parameters)
         write_config(folder, config)
         write_run(folder, self._info(checkpoints=(), finished=False))
         (folder / METRICS_NAME).touch()
@@ -159,7 +164,11 @@ class _Run:
         temperatures: dict[str, float | None] = {}
         for name, trained, checkpoint_files in self.checkpoints(model):
             options: dict[str, Any] = {"checkpoint": name, "on_step": self.on_step, "group": self.group}
-            predictions += predict_test_clips(experiment, trained, self.device, **options)
+            start = time.perf_counter()
+            parts = predict_test_clips(experiment, trained, self.device, **options)
+            if num_predicted := len(parts) * len(experiment.seen_test_ids):
+                config[PREDICTION_MS] = 1000 * (time.perf_counter() - start) / num_predicted
+            predictions += parts
             temperatures[name] = held_out_temperature(experiment, trained, self.device, **options)
             files |= {f"{CHECKPOINTS_FOLDER}/{file}": facts for file, facts in checkpoint_files.items()}
         files |= write_predictions(folder, predictions)
@@ -216,7 +225,7 @@ class _Run:
             on_step=self.on_step,
         )
 
-    def _config(self, *, num_parameters: int) -> dict[str, Any]:
+    def _config(self, model: nn.Module, *, num_parameters: int) -> dict[str, Any]:
         """Return the content of config.json; a resumed run keeps the old content and adds this session."""
         session = {
             "date": datetime.now(UTC).date().isoformat(),
@@ -240,6 +249,7 @@ class _Run:
             "origins": dict(self.experiment.resolved.origins),
             **session,
             "num_parameters": num_parameters,
+            GMAC: _gmac(model, self.experiment.recipe),
             "git_revision": _git_revision(),
             "start_weights": self.filled,
         }
@@ -349,6 +359,12 @@ def _info(experiment: Experiment, *, checkpoints: tuple[str, ...], finished: boo
 def _init_sha256(init: Path | None) -> str | None:
     """Return the hash of the start weights. Raises CheckpointError if the file is missing."""
     return None if init is None else facts_of(read_start_weights(init)).sha256
+
+
+def _gmac(model: nn.Module, recipe: Recipe) -> float | None:
+    if not isinstance(model, ClipNetwork):
+        return None
+    return network_gmac(model, num_frames=recipe.num_frames, size_px=recipe.size_px)
 
 
 def _git_revision() -> str | None:

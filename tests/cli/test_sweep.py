@@ -6,9 +6,12 @@ import json
 import shlex
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from dfer_cli.main import main
+from lstpnet.models.catalogue import NETWORKS
+from lstpnet.recipe_files import resolve_recipe
 from tests.changed_datasets import with_fold_set
 from tests.cli.test_train import crops, work
 
@@ -35,6 +38,15 @@ def test_the_commands_are_every_combination(work: Path, capsys: Capture) -> None
     )
 
 
+def test_all_networks_are_every_one_of_the_list_at_a_size_that_it_takes(work: Path, capsys: Capture) -> None:
+    assert main(["sweep", "demo-networks", "--set", "model=all", "--fold", "3", "--print"]) == 0
+    words = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+    models = [line[line.index("--set") + 1].removeprefix("model=") for line in words]
+    assert models == list(NETWORKS)
+    sizes = {name: resolve_recipe("demo-networks", overrides={"model": name}).recipe.size_px for name in models}
+    assert (sizes["r3d_18"], sizes["gca"], sizes["lgi-former"], sizes["i3d"]) == (32, 112, 160, 224)
+
+
 def test_a_sweep_over_all_folds_of_an_own_set(work: Path, capsys: Capture) -> None:
     with_fold_set(work / "prepared/dfew-none", "mine")
     assert main(["sweep", "demo", "--fold", "all", "--fold-set", "mine", "--print"]) == 0
@@ -53,8 +65,11 @@ def test_a_sweep_trains_and_goes_on_and_the_report_tells_rows_apart(
 ) -> None:
     (work / "tiny.toml").write_text(TINY)
     line = ["sweep", "tiny.toml", "--set", "attention=tce,none", "--fold", "3"]
-    assert main(line) == 0
-    assert "next: dfer report" in capfd.readouterr().out
+    assert main([*line, "--report", "tables.csv", "--baseline", "tiny,attention=none"]) == 0
+    table = pd.read_csv(work / "tables.csv")
+    assert set(table[table["kind"] == "system"]["recipe"]) == {"tiny,attention=tce", "tiny,attention=none"}
+    assert list(table[table["kind"] == "paired"]["b"]) == ["tiny,attention=none"]
+    capfd.readouterr()
     assert main([*line, "--print"]) == 0
     first = shlex.split(capfd.readouterr().out.splitlines()[0])
     assert main(first[1:]) == 0
@@ -78,6 +93,9 @@ def test_a_printed_command_is_the_run_itself(work: Path, capsys: Capture) -> Non
         (["--set", "attention"], "--set attention: expected KEY=A,B,C"),
         (["--set", "attention=tce,gct"], "attention = 'gct': must be tce"),
         (["--set", "wings=2"], "unknown key 'wings'"),
+        (["--report", "table.doc"], "--report table.doc: unknown file ending; use one of .html .md .json .csv .tex"),
+        (["--report", "table.md", "--print"], "--report and --print: the report follows the runs"),
+        (["--baseline", "demo"], "--baseline needs --report"),
         (["--fold", "x"], "--fold 'x' is not a whole number"),
     ],
 )
