@@ -33,18 +33,21 @@ def list_models(
     `dfer train --model NAME` trains one. Parameters are counted for seven classes, GMAC for a clip of 16 frames.
     """
     require_torch()
+    from dfer_data.extras import install_command
     from lstpnet.models.catalogue import NETWORKS, UNPUBLISHED
     from lstpnet.models.variants import network_cost
 
-    costs = []
+    costs, installed = [], [name for name, facts in NETWORKS.items() if not facts.missing_packages]
+    missing = [facts for facts in NETWORKS.values() if facts.missing_packages]
     with console.progress("counting", unit="networks") as advance:
-        for name in NETWORKS:
+        for name in installed:
             costs.append(network_cost(name, is_timed=timed))
-            advance(len(costs), len(NETWORKS))
+            advance(len(costs), len(installed))
     if as_json:
         rows = [
             {**_as_json(NETWORKS[cost.name]), **vars(cost), "is_reproducible": True, "stand_in": ""} for cost in costs
         ]
+        rows += [{**_as_json(facts), "num_parameters": None, "is_reproducible": True} for facts in missing]
         rows += [{**vars(entry), "is_reproducible": False} for entry in UNPUBLISHED.values()]
         console.print_json(rows)
         return
@@ -57,6 +60,9 @@ def list_models(
         row += [f"{cost.milliseconds[facts.size_px]:.0f}"] if timed else []
         table.append([*row, facts.start_weights or "none", facts.source, facts.licence])
     console.print_table(header, table)
+    for facts in missing:
+        packages, command = " and ".join(facts.missing_packages), install_command(facts.extra)
+        console.say(f"{facts.name}: {facts.title}, needs {packages}, not installed here: {command}")
     for entry in UNPUBLISHED.values():
         stand_in = entry.stand_in and f"; this project's stand-in, another network: lstpnet {entry.stand_in}"
         console.say(f"{entry.name}: not reproducible, no public code ({entry.paper}){stand_in}")

@@ -143,12 +143,12 @@ def _trainings(
 
 
 def _values(text: str) -> list[str]:
-    """Return the assignments of a `--set KEY=A,B,C`, one per value; `model=all` is every network without own files."""
+    """Return the assignments of a `--set KEY=A,B,C`, one per value; `model=all`: all that need no `--init`."""
     from lstpnet.models.catalogue import NETWORKS
 
     key, separator, values = (part.strip() for part in text.partition("="))
     if not separator or not values:
         raise UsageError(f"--set {text}: expected KEY=A,B,C, for example --set attention=tce,eca,none")
     if (key, values) == ("model", "all"):
-        values = ",".join(NETWORKS)
+        values = ",".join(name for name, facts in NETWORKS.items() if not facts.needs_start_weights)
     return [f"{key}={value.strip()}" for value in values.split(",")]

@@ -40,7 +40,7 @@ LATER = frozenset(
         *("clustered_form", "center", "test_size_px", "test_crops", "weight_decay_on"),
         *("warmup_learning_rate", "min_learning_rate"),
         *("randaugment_ops", "randaugment_magnitude", "randaugment_deviation", "depth", "drop_path", "head_scale"),
-        *("neutral_class", "auxiliary", "votes_loss"),
+        *("neutral_class", "auxiliary", "votes_loss", "clip_tower", "adapter_rank"),
     )
 )
 """Settings that the hash leaves out if they have the value that recipes without them mean, which keep their hash."""

@@ -40,8 +40,8 @@ class AuthorsFiles:
     """From our names to the authors', applied in this order; names that no rule changes are the same."""
     aliases: Mapping[str, str] = field(default_factory=dict)
     """Names under which their files repeat a tensor -> its name."""
-    optional: tuple[str, ...] = ()
-    """Prefixes of tensors that start weights need not have."""
+    optional: re.Pattern[str] = re.compile(r"(?!)")
+    """Finds our names of tensors that start weights need not have."""
     spelled: Callable[[Tensors], dict[str, Tensor]] = dict
     """Returns the tensors of a file by the authors' names, whichever spelling the file has."""
     settings: Callable[[Tensors], dict[str, Any]] = lambda tensors: {}
@@ -264,6 +264,19 @@ def _renamed(name: str, rules: Renames) -> str:
     return name
 
 
+_CLIP_RENAMES = _rules((r"^tower\.", ""), (r"\.base_layer\.", "."))
+_CLIP_VISION = "vision_model."
+
+
+def _clip_spelled(tensors: Tensors) -> dict[str, Tensor]:
+    """Return the tensors of CLIP's tower alone, by transformers 5's names; those of a run's checkpoint as they are."""
+    if any(name.startswith("tower.") for name in tensors):
+        return dict(tensors)
+    prefix = _CLIP_VISION if any(name.startswith(_CLIP_VISION) for name in tensors) else ""
+    is_of_tower = {name: name.startswith(prefix) and not name.endswith("position_ids") for name in tensors}
+    return {name.removeprefix(prefix): tensor.float() for name, tensor in tensors.items() if is_of_tower[name]}
+
+
 _DFEW_OWNERS = "jiangxingxun/DFEW"
 
 
@@ -287,14 +300,14 @@ AUTHORS_FILES: Mapping[str, AuthorsFiles] = MappingProxyType(
         "videomae-b16": AuthorsFiles(
             source="VideoMAE, by the authors' or transformers' names",
             classifier="head",
-            optional=("fc_norm.",),
+            optional=re.compile(r"^fc_norm\."),
             spelled=_videomae_spelled,
             settings=_videomae_settings,
         ),
         "m3dfel": AuthorsFiles(
             source="Tencent/TFace attribute/M3DFEL",
             renames=_M3DFEL_RENAMES,
-            optional=("lstm.", "to_qkv.", "norm.", "pwconv."),
+            optional=re.compile(r"^(lstm|to_qkv|norm|pwconv)\."),
             spelled=_m3dfel_spelled,
             settings=_m3dfel_settings,
         ),
@@ -318,10 +331,16 @@ AUTHORS_FILES: Mapping[str, AuthorsFiles] = MappingProxyType(
             source="muse1998/AI-DFERNet", renames=_NR_DFERNET_RENAMES, settings=_dynamic_static_settings
         ),
         "frame-mean": AuthorsFiles(source="torchvision's ResNet-18", settings=_frame_mean_settings),
+        "clip-vit": AuthorsFiles(
+            source="CLIP, by transformers' names",
+            renames=_CLIP_RENAMES,
+            optional=re.compile(r"^temporal\.|\.lora_"),
+            spelled=_clip_spelled,
+        ),
         "lgi-former": AuthorsFiles(
             source="sunlicai/MAE-DFER",
             classifier="head",
-            optional=("fc_norm.",),
+            optional=re.compile(r"^fc_norm\."),
             spelled=_of_fine_tuning,
             settings=_lgi_former_settings,
         ),

@@ -17,11 +17,13 @@ import torch
 from torch import Tensor
 
 from lstpnet.checkpoints.authors_names import AUTHORS_FILES
+from lstpnet.checkpoints.clip_folder import check_tower, licence_of, weights_file
 from lstpnet.checkpoints.reference import reference_to_ours, whose_words
 from lstpnet.checkpoints.tensor_files import read_tensors, read_weights
 from lstpnet.errors import CheckpointError
 from lstpnet.models.catalogue import NETWORKS
 from lstpnet.models.clip_network import ClipNetwork
+from lstpnet.models.clip_vit import ClipViT
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.run_files import check_file
 from lstpnet.runs import listed_facts
@@ -56,8 +58,10 @@ class Filled:
 def _part_name(name: str, *, of_classes: tuple[str, ...]) -> str:
     if name.startswith(of_classes):
         return "classifier"
+    if ".lora_" in name:
+        return "adapters"
     if not name.startswith(_BACKBONE):
-        return {"head": "temporal part"}.get(name.partition(".")[0], name)
+        return {"head": "temporal part", "temporal": "temporal part"}.get(name.partition(".")[0], name)
     if ".excitation." in name or name.startswith(_BACKBONE + "excitation."):
         return "excitations"
     return "biases before batch norms" if name.endswith(".bias") else "backbone"
@@ -66,13 +70,16 @@ def _part_name(name: str, *, of_classes: tuple[str, ...]) -> str:
 def read_start_weights(path: Path) -> bytes:
     """Return the bytes of a file of start weights; those of a run's checkpoint are checked against its run.json.
 
+    `path`: the file, or a folder that transformers saved.
+
     Raises CheckpointError if the file cannot be read, CorruptDataError if it is a damaged checkpoint of a run.
     """
+    file = weights_file(path)
     try:
-        content = read_weights(path)
+        content = read_weights(file)
     except CheckpointError as error:
         raise CheckpointError(f"--init: {error}") from None
-    return check_file(path, content, listed_facts(path))
+    return check_file(file, content, listed_facts(file))
 
 
 def fill_from(model: ClipNetwork, path: Path, content: bytes | None = None) -> Filled:
@@ -80,8 +87,11 @@ def fill_from(model: ClipNetwork, path: Path, content: bytes | None = None) -> F
 
     `content`: the bytes of the file, for a caller that has read and hashed them; None reads the file.
     Raises CheckpointError for a file that cannot be read; for LSTPNet, whose backbone does not fit completely; for
-    another network, that does not fit but for the classifier.
+    another network, that does not fit but for the classifier, or for CLIP's tower, whose config.json is another's.
     """
+    path = weights_file(path)
+    if isinstance(model, ClipViT) and listed_facts(path) is None:
+        check_tower(model.config, path)
     tensors = read_tensors(path, read_start_weights(path) if content is None else content)
     state, files = model.state_dict(), AUTHORS_FILES[model.name]
     of_classes = (f"{files.classifier}.", *files.of_classes)
@@ -90,8 +100,8 @@ def fill_from(model: ClipNetwork, path: Path, content: bytes | None = None) -> F
         required = [name for name in state if name.startswith(_BACKBONE) and _is_needed(name, kind=kind)]
     else:
         kind, file_tensors = model.name, reference_to_ours(model, tensors)
-        spared = (*of_classes, *files.optional)
-        required = [name for name in state if not name.startswith(spared) and not name.endswith("num_batches_tracked")]
+        spared = [name for name in state if name.startswith(of_classes) or files.optional.search(name)]
+        required = [name for name in state if name not in spared and not name.endswith("num_batches_tracked")]
     _check_fit(model, file_tensors, required, f"--init {path} ({kind})", of_classes=of_classes, tensors=tensors)
     fitting_tensors = {
         name: file_tensors[name]
@@ -138,9 +148,17 @@ def _check_fit(
 
 
 def licence_words(model: ClipNetwork, path: Path) -> str:
-    """Return the licence of the network's published start weights; empty for a checkpoint of a run."""
+    """Return the licence of the network's published start weights; empty for a checkpoint of a run.
+
+    Of CLIP it is what the folder of the weights states, since many were published.
+    """
+    file = weights_file(path)
+    if listed_facts(file) is not None:
+        return ""
+    if isinstance(model, ClipViT):
+        return licence_of(file.parent)
     published = NETWORKS[model.name].start_weights
-    return f"published start weights: {published}" if published and listed_facts(path) is None else ""
+    return f"published start weights: {published}" if published else ""
 
 
 def _by_our_names(model: LSTPNet, tensors: Mapping[str, Tensor], path: Path) -> tuple[str, dict[str, Tensor]]:

@@ -19,8 +19,8 @@ from lstpnet.errors import CheckpointError
 
 _NESTED = ("model_state_dict", "state_dict", "model", "module")
 _WRAPPERS = ("module.", "_orig_mod.")
-MAX_WEIGHTS_BYTES = 2**30
-"""Largest weights file, also unpacked; LSTPNet at full width has 0.1 GB, VideoMAE 0.35 GB."""
+MAX_WEIGHTS_BYTES = 2**31
+"""Largest weights file, also unpacked; LSTPNet has 0.1 GB, VideoMAE 0.35 GB, all of CLIP ViT-L/14 1.7 GB."""
 
 
 def read_weights(path: Path) -> bytes:

@@ -5,6 +5,7 @@ registry.py builds them. A network takes some of the settings of network_config.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -52,6 +53,17 @@ class NetworkFacts:
     """Whether it has an auxiliary classifier, for the setting `auxiliary` of training."""
     start_weights: str = ""
     """Published start weights, with their licence; empty: trained from fresh weights."""
+    needs_start_weights: bool = False
+    """Whether most of its parameters keep the values of start weights, so that fresh ones would learn nothing."""
+    extra: str = ""
+    """Extra of dfer that it needs besides `train`; empty: none."""
+    packages: tuple[str, ...] = ()
+    """Modules of that extra."""
+
+    @property
+    def missing_packages(self) -> tuple[str, ...]:
+        """Those modules that are not installed."""
+        return tuple(name for name in self.packages if importlib.util.find_spec(name) is None)
 
     @property
     def frames_words(self) -> str:
@@ -254,6 +266,23 @@ _FACTS = (
         input_norm="imagenet",
         settings=("width_multiplier",),
         start_weights="torchvision's ResNet-18 on ImageNet-1k; no licence stated",
+    ),
+    NetworkFacts(
+        name="clip-vit",
+        title="CLIP ViT with LoRA",
+        paper="Radford et al., CLIP, ICML 2021; Hu et al., LoRA, ICLR 2022",
+        source="transformers, peft",
+        licence="Apache-2.0",
+        size_px=224,
+        exact_frames=NUM_FRAMES,
+        largest_px=224,
+        size_step=16,
+        input_norm="clip",
+        settings=(*_WIDTH_AND_DEPTH, "clip_tower", "adapter_rank"),
+        start_weights="a folder of CLIP; its licence is printed",
+        needs_start_weights=True,
+        extra="frontier",
+        packages=("transformers", "peft"),
     ),
 )
 NETWORKS: Mapping[str, NetworkFacts] = MappingProxyType({facts.name: facts for facts in _FACTS})

@@ -86,13 +86,21 @@ class SpatialFormer(nn.Module):
 
 
 class TemporalFormer(nn.Module):
-    """A transformer over a class token and the frames: (B, T, D) to (B, D), the class token."""
+    """A transformer over a class token and the frames: (B, T, D) to (B, D), the class token.
 
-    def __init__(self, dim: int, *, depth: int) -> None:
+    Args:
+        dim: D.
+        depth: number of layers.
+        head_dim, hidden_dim: as for FormerLayer.
+    """
+
+    def __init__(self, dim: int, *, depth: int, head_dim: int = 0, hidden_dim: int = 0) -> None:
         super().__init__()
         self.cls_token = nn.Parameter(torch.randn(1, 1, dim))
         self.pos_embedding = nn.Parameter(torch.randn(1, _FRAMES + 1, dim))
-        self.transformer = nn.ModuleList(FormerLayer(dim) for _ in range(depth))
+        self.transformer = nn.ModuleList(
+            FormerLayer(dim, head_dim=head_dim, hidden_dim=hidden_dim) for _ in range(depth)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, T, D) to (B, D)."""

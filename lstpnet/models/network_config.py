@@ -13,6 +13,7 @@ from lstpnet.models.catalogue import NETWORKS, facts_of_network, input_faults, i
 
 AttentionName = Literal["tce", "eca", "se", "cbam", "none"]
 Temporal = Literal["lstformer", "transformer", "lstm", "gru", "mean"]
+ClipTower = Literal["b16", "l14"]
 DIRICHLET = "dirichlet-multinomial"
 """Value of the setting `votes_loss` with which a network computes the parameters of a Dirichlet."""
 _MODEL = "Model"
@@ -86,6 +87,12 @@ class OtherNetworkConfig:
     )
     head_scale: Annotated[float, Interval(gt=0)] = setting(
         1.0, "Factor on the initial weights of VideoMAE's or LGI-Former's classifier.", panel=_MODEL, is_rare=True
+    )
+    clip_tower: ClipTower = setting(
+        "b16", "CLIP's tower in clip-vit: ViT-B/16 or ViT-L/14.", panel=_MODEL, is_rare=True
+    )
+    adapter_rank: Annotated[int, Interval(ge=1)] = setting(
+        8, "Rank of the adapters in clip-vit's tower.", panel=_MODEL, is_rare=True
     )
     neutral_class: Annotated[int, Interval(ge=-1)] = setting(
         -1,

@@ -8,9 +8,11 @@ from types import MappingProxyType
 from typing import Any
 
 from dfer_data.errors import UsageError
+from dfer_data.extras import install_command
 from lstpnet.models.c3d import C3D
 from lstpnet.models.catalogue import NETWORKS, model_fault
 from lstpnet.models.clip_network import ClipNetwork
+from lstpnet.models.clip_vit import ClipViT
 from lstpnet.models.former_dfer import FormerDFER
 from lstpnet.models.frame_mean import FrameMean
 from lstpnet.models.gca import GCA
@@ -44,6 +46,7 @@ _BUILDERS: Mapping[str, Callable[..., ClipNetwork]] = MappingProxyType(
         "nr-dfernet": NRDFERNet,
         "lgi-former": LGIFormer,
         "frame-mean": FrameMean,
+        "clip-vit": ClipViT,
     }
 )
 
@@ -61,14 +64,17 @@ def build_model(name: str, num_classes: int = 7, *, is_dirichlet: bool = False, 
         A module that maps clips (B, T, 3, H, W) float RGB to logits (B, num_classes).
 
     Raises:
-        UsageError: the name is unknown, or the network does not accept the settings.
+        UsageError: the name is unknown, the network does not accept the settings, or its extra is not installed.
     """
     if fault := model_fault(name):
         raise UsageError(fault)
-    if unknown := sorted(settings.keys() - set(NETWORKS[name].settings)):
+    facts = NETWORKS[name]
+    if missing := facts.missing_packages:
         raise UsageError(
-            f"model {name} has no setting {', '.join(unknown)}; it has {', '.join(NETWORKS[name].settings)}"
+            f"model {name} needs {' and '.join(missing)}, not installed here: {install_command(facts.extra)}"
         )
+    if unknown := sorted(settings.keys() - set(facts.settings)):
+        raise UsageError(f"model {name} has no setting {', '.join(unknown)}; it has {', '.join(facts.settings)}")
     try:
         AnyNetworkConfig(**settings)  # reports every wrong value
         model = _BUILDERS[name](num_classes, **settings)

@@ -68,8 +68,11 @@ def initial_model(experiment: Experiment, *, init: Path | None, content: bytes |
         torch.manual_seed(experiment.seed)  # check_own may have drawn random numbers
         return model, ""
     if init is None:
+        if NETWORKS[model.name].needs_start_weights:
+            raise UsageError(f"model {model.name} needs --init: most of its parameters keep their start weights")
         return model, ""
     words = [fill_from(model, init, content).words, licence_words(model, init), _norm_words(model, recipe, init)]
+    words += [_trained_words(model)]
     return model, "; ".join(filter(None, words))
 
 
@@ -81,6 +84,14 @@ def _check_neutral(recipe: Recipe, class_names: Sequence[str]) -> None:
     name = "no class" if number >= len(class_names) else class_names[number]
     right = class_names.index("neutral") if "neutral" in class_names else -1
     raise UsageError(f"neutral_class = {number} is {name} in this dataset; the right number is {right}")
+
+
+def _trained_words(model: ClipNetwork) -> str:
+    """Return how many parameters are trained, of a network that keeps most start weights as they are."""
+    if not NETWORKS[model.name].needs_start_weights:
+        return ""
+    numbers = [parameter.numel() for parameter in model.parameters() if parameter.requires_grad]
+    return f"{sum(numbers):,} of {sum(parameter.numel() for parameter in model.parameters()):,} parameters are trained"
 
 
 def _norm_words(model: ClipNetwork, recipe: Recipe, init: Path) -> str:

@@ -25,7 +25,9 @@ class TrainingSettings(FoldSettings):
     recipe: str | None = setting(None, "Shipped recipe, or a .toml.", default_words="the dataset's own")
     out: Path | None = setting(None, "Folder of the runs.", default_words="runs", in_file="inside")
     init: Path | None = setting(
-        None, "Start weights: a run's .safetensors, the authors' checkpoint, or for LSTPNet a ResNet-18.", once=True
+        None,
+        "Start weights: a run's .safetensors, the authors' file, a ResNet-18 (LSTPNet), a folder of CLIP (clip-vit).",
+        once=True,
     )
     device: str | None = setting(None, "cuda, mps or cpu.", panel=_RUN, default_words="the best available")
     save_minutes: Annotated[float, Interval(ge=0)] = setting(

@@ -18,6 +18,7 @@ from lstpnet.checkpoints import export
 from lstpnet.checkpoints.checkpoint import load_checkpoint
 from lstpnet.checkpoints.reference import export_reference
 from lstpnet.checkpoints.trained_run import load_trained
+from lstpnet.models.catalogue import NETWORKS
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.models.registry import build_model
 from lstpnet.runs import read_predictions, read_run
@@ -56,6 +57,10 @@ def test_the_list_names_every_network_with_its_costs_and_licences(capsys: Captur
     assert re.match(r"lstpnet +24\.62 M +29\.61 +224 +any ", lines[0])
     (videomae,) = (line for line in lines if line.startswith("videomae-b16 "))
     assert re.match(r"videomae-b16 +86\.23 M +80\.69 +160 +even +VideoMAE's; CC BY-NC 4\.0", videomae)
+    line_of_clip = r"clip-vit +90\.30 M +285\.25 +224 +16 "
+    if NETWORKS["clip-vit"].missing_packages:
+        line_of_clip = "clip-vit: CLIP ViT with LoRA, needs .*frontier"
+    assert any(re.match(line_of_clip, line) for line in lines)
     assert "stt: not reproducible, no public code" in "\n".join(lines)
     assert "this project's stand-in, another network: lstpnet attention=none temporal=gru" in lines[-1]
     assert main(["model", "list", "--json"]) == 0

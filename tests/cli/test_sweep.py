@@ -42,7 +42,7 @@ def test_all_networks_are_every_one_of_the_list_at_a_size_that_it_takes(work: Pa
     assert main(["sweep", "demo-networks", "--set", "model=all", "--fold", "3", "--print"]) == 0
     words = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
     models = [line[line.index("--set") + 1].removeprefix("model=") for line in words]
-    assert models == list(NETWORKS)
+    assert models == [name for name in NETWORKS if name != "clip-vit"]  # which needs start weights
     sizes = {name: resolve_recipe("demo-networks", overrides={"model": name}).recipe.size_px for name in models}
     assert (sizes["r3d_18"], sizes["gca"], sizes["lgi-former"], sizes["i3d"]) == (32, 112, 160, 224)
 

@@ -372,6 +372,8 @@ OTHER: dict[str, Any] = {
     "neutral_class": 2,
     "auxiliary": 0.05,
     "votes_loss": "dirichlet-multinomial",
+    "clip_tower": "l14",
+    "adapter_rank": 4,
 }
 NEEDS: dict[str, dict[str, Any]] = {
     "refit": {"val": "blocks"},
@@ -382,6 +384,8 @@ NEEDS: dict[str, dict[str, Any]] = {
     "neutral_class": {"model": "nr-dfernet"},
     "auxiliary": {"model": "gca"},
     "votes_loss": {"targets": "votes"},
+    "clip_tower": {"model": "clip-vit"},
+    "adapter_rank": {"model": "clip-vit"},
 }
 NEEDS |= {"test_crops": {"test_size_px": 72}, "min_learning_rate": {"schedule": "cosine"}}
 NEEDS |= {"warmup_learning_rate": {"schedule": "cosine", "warmup_epochs": 1}}

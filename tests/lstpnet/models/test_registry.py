@@ -30,6 +30,12 @@ def test_faults_are_one_line(name: str, settings: dict[str, Any], words: str) ->
         lstpnet.build_model(name, **settings)
 
 
+def test_a_network_whose_extra_is_missing_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UsageError, match=r"model clip-vit needs transformers and peft, not installed here: .*frontier"):
+        lstpnet.build_model("clip-vit")
+
+
 def test_the_softmax_of_a_dirichlets_logits_is_its_mean() -> None:
     torch.manual_seed(0)
     model = lstpnet.build_model("lstpnet", width_multiplier=0.125, is_dirichlet=True).eval()

@@ -33,13 +33,14 @@ CPU = torch.device("cpu")
 FAST = {"frame_epochs": 0, "epochs": 4, "batch_size": 8, "learning_rate": 5e-3}
 MORE = {"lgi-former": {"epochs": 10}}
 """Networks that learn more slowly."""
+FRESH = [name for name, facts in NETWORKS.items() if not facts.needs_start_weights]
 FAST_PX = 32
 """Networks that take no frames as small as these are trained in the long tests."""
 
 
 def networks(*fast: str) -> list[Any]:
-    """All networks; only those of `fast` are for the short tests."""
-    return [pytest.param(name, marks=() if name in fast else pytest.mark.soak) for name in NETWORKS]
+    """All networks that train from fresh weights; only those of `fast` are for the short tests."""
+    return [pytest.param(name, marks=() if name in fast else pytest.mark.soak) for name in FRESH]
 
 
 def changes_of(name: str) -> dict[str, Any]:
@@ -68,7 +69,7 @@ def stop(event: EpochDone) -> None:
         raise Stopped
 
 
-@pytest.mark.parametrize("name", networks(*(name for name, facts in NETWORKS.items() if facts.least_px <= FAST_PX)))
+@pytest.mark.parametrize("name", networks(*(name for name in FRESH if NETWORKS[name].least_px <= FAST_PX)))
 def test_it_learns_resumes_with_the_same_bits_and_its_run_is_used(
     name: str, crops: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,7 +113,7 @@ def test_a_network_is_exported_and_onnxruntime_gives_its_logits(name: str, tmp_p
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", FRESH)
 def test_two_processes_train_a_network_and_end_with_equal_weights(name: str, crops: Path, tmp_path: Path) -> None:
     found = by_two(crops, tmp_path, **changes_of(name) | {"epochs": 1})
     assert found[0][1]["results"][0]["n"] == 14
