@@ -7,7 +7,7 @@ import math
 import torch
 
 from lstpnet.batches.device_prefetch import sent
-from lstpnet.models.channel_norms import CHANNEL_NORMS
+from lstpnet.models.catalogue import CHANNEL_NORMS
 from lstpnet.recipe import InputNorm
 
 _LEAST_DEVIATION = 1e-3  # added to the standard deviation: a frame of one grey stays finite

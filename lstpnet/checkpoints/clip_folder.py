@@ -9,7 +9,7 @@ from typing import Any
 
 from lstpnet.errors import CheckpointError
 
-CONFIG_NAME, WEIGHTS_NAME = "config.json", "model.safetensors"
+_CONFIG_NAME, _WEIGHTS_NAME = "config.json", "model.safetensors"
 LICENCE_NOT_STATED = "licence not stated"
 _DEFAULTS = {
     **{"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12},
@@ -19,20 +19,20 @@ _DEFAULTS = {
 _MAX_CHARACTERS = 100
 
 
-def weights_file(path: Path) -> Path:
+def tower_file(path: Path) -> Path:
     """Return the weights in a folder that transformers saved, or the path itself if it is no folder."""
-    return path / WEIGHTS_NAME if path.is_dir() else path
+    return path / _WEIGHTS_NAME if path.is_dir() else path
 
 
 def check_tower(config: Mapping[str, Any], path: Path) -> None:
     """Raise CheckpointError unless the config.json next to the weights `path` describes the tower of `config`."""
-    file = path.with_name(CONFIG_NAME)
+    file = path.with_name(_CONFIG_NAME)
     try:
         document = json.loads(file.read_bytes())
         found = _DEFAULTS | dict(document.get("vision_config") or document)
     except FileNotFoundError:
         raise CheckpointError(
-            f"--init: no {file}; CLIP's weights need the {CONFIG_NAME} that transformers saved with them"
+            f"--init: no {file}; CLIP's weights need the {_CONFIG_NAME} that transformers saved with them"
         ) from None
     except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"--init: {file} is damaged: {error}") from error

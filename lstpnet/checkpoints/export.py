@@ -20,7 +20,7 @@ from dfer_data.extras import install_command
 from dfer_data.frame_sampling import CLIP_FRAMES
 from dfer_data.settings import with_absent
 from dfer_data.storage.files import atomic_file
-from lstpnet.models.channel_norms import CHANNEL_NORMS
+from lstpnet.models.catalogue import CHANNEL_NORMS
 from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.models.resnet import BasicBlock

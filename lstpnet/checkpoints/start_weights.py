@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lstpnet.checkpoints.authors_names import AUTHORS_FILES
-from lstpnet.checkpoints.clip_folder import check_tower, licence_of, weights_file
+from lstpnet.checkpoints.clip_folder import check_tower, licence_of, tower_file
 from lstpnet.checkpoints.reference import reference_to_ours, whose_words
 from lstpnet.checkpoints.tensor_files import read_tensors, read_weights
 from lstpnet.errors import CheckpointError
@@ -74,7 +74,7 @@ def read_start_weights(path: Path) -> bytes:
 
     Raises CheckpointError if the file cannot be read, CorruptDataError if it is a damaged checkpoint of a run.
     """
-    file = weights_file(path)
+    file = tower_file(path)
     try:
         content = read_weights(file)
     except CheckpointError as error:
@@ -89,7 +89,7 @@ def fill_from(model: ClipNetwork, path: Path, content: bytes | None = None) -> F
     Raises CheckpointError for a file that cannot be read; for LSTPNet, whose backbone does not fit completely; for
     another network, that does not fit but for the classifier, or for CLIP's tower, whose config.json is another's.
     """
-    path = weights_file(path)
+    path = tower_file(path)
     if isinstance(model, ClipViT) and listed_facts(path) is None:
         check_tower(model.config, path)
     tensors = read_tensors(path, read_start_weights(path) if content is None else content)
@@ -152,7 +152,7 @@ def licence_words(model: ClipNetwork, path: Path) -> str:
 
     Of CLIP it is what the folder of the weights states, since many were published.
     """
-    file = weights_file(path)
+    file = tower_file(path)
     if listed_facts(file) is not None:
         return ""
     if isinstance(model, ClipViT):

@@ -96,6 +96,19 @@ class NetworkFacts:
         return is_in_range and size_px % self.size_step == 0
 
 
+_Channels = tuple[float, float, float]
+CHANNEL_NORMS: Mapping[str, tuple[_Channels, _Channels]] = MappingProxyType(
+    {
+        "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        "kinetics": ((0.43216, 0.394666, 0.37645), (0.22803, 0.22145, 0.216989)),
+        "clip": ((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
+    }
+)
+"""`input_norm` -> mean and standard deviation of red, green and blue, of pixels in 0..1.
+
+imagenet: VideoMAE, MAE-DFER; kinetics: torchvision's 3-D ResNets; clip: OpenAI's CLIP.
+"""
+
 _TORCHVISION = "torchvision 0.28"
 _KINETICS_400 = "torchvision's on Kinetics-400; no licence stated"
 _DFEW_OWNERS = "jiangxingxun/DFEW 7c1ba78"

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lstpnet.batches.normalize import normalised
-from lstpnet.models.channel_norms import CHANNEL_NORMS
+from lstpnet.models.catalogue import CHANNEL_NORMS
 from lstpnet.recipe import InputNorm
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lstpnet.checkpoints.clip_folder import check_tower, licence_of, weights_file
+from lstpnet.checkpoints.clip_folder import check_tower, licence_of, tower_file
 from lstpnet.errors import CheckpointError
 from lstpnet.models.clip_vit import tower_config
 
@@ -30,7 +30,7 @@ def test_the_licence_is_what_the_folder_states(files: dict[str, str], words: str
 
 def test_the_config_must_describe_the_tower(tmp_path: Path) -> None:
     weights = tmp_path / "model.safetensors"
-    assert weights_file(tmp_path) == weights_file(weights) == weights
+    assert tower_file(tmp_path) == tower_file(weights) == weights
     base = {"patch_size": 16, "model_type": "clip_vision_model"}  # as of OpenAI's ViT-B/16, the rest by default
     for document in (base, {"vision_config": base, "model_type": "clip"}):
         (tmp_path / "config.json").write_text(json.dumps(document))
