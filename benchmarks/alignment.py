@@ -35,7 +35,8 @@ from dfer_data.detect.base import Detector
 from dfer_data.detect.registry import build_detector, detector_spec
 from dfer_data.faces.align import AffineMatrices, eye_centres, landmark_template, scale_range, scales
 from dfer_data.faces.aligned_faces import FaceMaker, decode
-from dfer_data.faces.pipeline import Clip, clips_of_video
+from dfer_data.faces.clip import Clip
+from dfer_data.faces.pipeline import clips_of_video
 from dfer_data.preparation.plan import Plan
 from dfer_data.preparation.request import resolve_request
 from dfer_data.sources.base import SourceVideo

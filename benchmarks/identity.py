@@ -34,7 +34,8 @@ import numpy as np
 from dfer_data.config import PrepareConfig
 from dfer_data.detect.base import Detector
 from dfer_data.detect.registry import build_detector, detector_spec
-from dfer_data.faces.pipeline import DRIFT, Clip, clips_of_video
+from dfer_data.faces.clip import DRIFT, Clip
+from dfer_data.faces.pipeline import clips_of_video
 from dfer_data.sources.base import SourceVideo
 from dfer_data.synth.config import SynthConfig
 from dfer_data.synth.expressions import APEX, Performance, perform

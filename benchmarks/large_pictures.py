@@ -34,7 +34,8 @@ from dfer_data.config import FAST_DETECT_EVERY, Request
 from dfer_data.detect.registry import build_detector
 from dfer_data.faces import aligned_faces, pipeline
 from dfer_data.faces.align import AffineMatrix
-from dfer_data.faces.pipeline import Clip, clips_of_video
+from dfer_data.faces.clip import Clip
+from dfer_data.faces.pipeline import clips_of_video
 from dfer_data.preparation.request import resolve_request
 from dfer_data.sources.base import SourceVideo
 from dfer_data.types import Image

@@ -24,7 +24,8 @@ from dfer_data.config import MIN_BRIGHTNESS, PrepareConfig
 from dfer_data.detect.base import Detector
 from dfer_data.detect.registry import build_detector, detector_spec
 from dfer_data.faces.appearance import described
-from dfer_data.faces.pipeline import Clip, clips_of_video
+from dfer_data.faces.clip import Clip
+from dfer_data.faces.pipeline import clips_of_video
 from dfer_data.faces.track_filter import luma
 from dfer_data.sources.base import SourceVideo
 from dfer_data.synth.config import SynthConfig

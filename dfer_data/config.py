@@ -21,7 +21,7 @@ from dfer_data.settings import setting, settings_of, validate, with_absent
 from dfer_data.storage.files import canonical_json
 from dfer_data.video.tone_curves import ToneMap
 
-PIPELINE_VERSION = 2
+PIPELINE_VERSION = 3
 """Increased with every change of pixels, landmarks or tracks at equal settings; stored in plan.json and dataset.json.
 
 `prepare` resumes and retries only within one version; every version can be read. Without an entry, the version is 1."""
@@ -113,7 +113,7 @@ class FaceSettings:
         changes_pixels=True,
     )
     max_gap_frames: Annotated[int, Interval(ge=0, le=1000)] = setting(
-        12,
+        16,
         "Longest run of frames without detection that is interpolated inside a track; a longer one splits it.",
         panel=_SUBJECT,
         is_rare=True,

@@ -9,7 +9,7 @@ import numpy as np
 from dfer_data.config import PrepareConfig
 from dfer_data.errors import VideoError
 from dfer_data.faces.aligned_faces import Face, encoder
-from dfer_data.faces.pipeline import Clip, ClipFacts
+from dfer_data.faces.clip import Clip, ClipFacts
 from dfer_data.sources.base import SourceVideo
 from dfer_data.types import FrameRecord
 from dfer_data.video.image_folder import picture_files, read_picture

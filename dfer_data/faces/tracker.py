@@ -23,6 +23,7 @@ _MIN_SUDDENNESS = 0.8  # a smaller share of the limits counts as none
 _LEAST = 1e-6  # change of the bust
 _UNSETTLED_FRAMES = 8  # after a transition began; the new track must not continue through its second half
 _ANCHOR_FRAMES = 24  # a dissolve over at most so many frames adds up to a change
+_MAX_PART_SIDE, _MIN_PART_INSIDE = 0.5, 0.9  # of a box in another one: a cheek or an eye taken for a face
 
 Overviews = deque[tuple[int, Image]]
 """Frame index and overview of the last frames with a face, whoever it is."""
@@ -210,7 +211,8 @@ class Tracker:
     the landmarks, likeness of the faces. A pair needs an overlap of at least `iou`, at the track's last position or at
     its expected one, and faces that could be the same: not replaced at once, nor, since an anchor up to 24 frames back,
     together with the picture around them. A track that is missed in more than `max_gap_frames` frames ends, and all
-    tracks end at a cut. The frames between two detections of a track are interpolated.
+    tracks end at a cut. The frames between two detections of a track are interpolated. A detection that no track takes
+    begins one, unless it is a part of a face that was just lost.
     """
 
     def __init__(self, *, iou: float, max_gap_frames: int) -> None:
@@ -237,7 +239,7 @@ class Tracker:
         for number, detection in enumerate(found):
             if number in matches:
                 self.open[matches[number]].add(index, detection)
-            else:
+            elif not self._is_part_of_lost_face(detection):
                 self._begin(index, detection, before)
         if found and found[0].appearance is not None:
             self._pictures.append((index, found[0].appearance.overview))
@@ -250,6 +252,21 @@ class Tracker:
         for track in self.open:
             track.is_closed = True
         self.open = []
+
+    def _is_part_of_lost_face(self, detection: Detection) -> bool:
+        """Return whether a detection is much smaller than an open face that was not found in this frame, and inside it.
+
+        dlib takes parts of a face that turns away for faces.
+        """
+        (left, top, right, bottom), area = detection.box, _area(detection.box)
+        for track in self.open:
+            box = track.boxes[-1]
+            width, height = np.minimum(box[2:], (right, bottom)) - np.maximum(box[:2], (left, top))
+            is_inside = max(width, 0) * max(height, 0) >= _MIN_PART_INSIDE * area
+            is_small = area <= _MAX_PART_SIDE**2 * _area(box)
+            if track.num_missed and is_inside and is_small and not track.is_replaced_by(detection, self._pictures):
+                return True
+        return False
 
     def _begin(self, index: int, detection: Detection, before: Sequence[ActiveTrack]) -> None:
         track, own = ActiveTrack(len(self.tracks), index), [(index, detection)]
@@ -294,11 +311,15 @@ class Tracker:
             expected_overlap = box_iou(box + np.tile(shift, 2), boxes)
             overlap = np.maximum(box_iou(box, boxes), expected_overlap)
             separation = np.linalg.norm(landmarks - track.landmarks[-1] - shift, axis=2).mean(axis=1)
-            nearness = np.clip(1 - separation / np.sqrt(max(float((box[2:] - box[:2]).prod()), 1e-6)), 0, 1)
+            nearness = np.clip(1 - separation / np.sqrt(max(_area(box), 1e-6)), 0, 1)
             change = np.array([track.change(index, detection, self._pictures) for detection in detections], np.float32)
             likeness = np.clip(1 - change / _APPEARANCE_RANGE, 0, 1)
             rows.append((overlap, np.asarray(overlap + expected_overlap + nearness + likeness, np.float32), change))
         return rows
+
+
+def _area(box: Floats) -> float:
+    return float((box[2:] - box[:2]).prod())
 
 
 def link(detections: Detections, *, iou: float, max_gap_frames: int, cuts: Sequence[int] = ()) -> list[Track]:

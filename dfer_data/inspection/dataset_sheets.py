@@ -14,7 +14,7 @@ import numpy as np
 from dfer_data.draw.contact_sheet import NUM_COLUMNS, ContactSheet, letterboxed, thumbnail
 from dfer_data.draw.faces import draw_text
 from dfer_data.errors import VideoError
-from dfer_data.faces.pipeline import AMBIGUOUS
+from dfer_data.faces.clip import AMBIGUOUS
 from dfer_data.frame_sampling import CLIP_FRAMES
 from dfer_data.inspection.reliability import LOW_HIT_RATE
 from dfer_data.sources.base import source_file

@@ -13,7 +13,8 @@ from dfer_data.detect.base import Detector
 from dfer_data.detect.registry import build_detector, detector_spec
 from dfer_data.draw.faces import Mark, colour_of
 from dfer_data.errors import UsageError
-from dfer_data.faces.pipeline import Clip, clips_of_video
+from dfer_data.faces.clip import Clip
+from dfer_data.faces.pipeline import clips_of_video
 from dfer_data.inspection.dataset_sheets import how_found
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.files import sha256_file

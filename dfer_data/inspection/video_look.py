@@ -19,8 +19,9 @@ from dfer_data.config import FAST_DETECT_EVERY, MOST_DETECT_EVERY, PrepareConfig
 from dfer_data.detect.base import Detector
 from dfer_data.errors import VideoError
 from dfer_data.faces.appearance import described
+from dfer_data.faces.clip import AMBIGUOUS
 from dfer_data.faces.keyframes import DetectionRequest, Keyframes
-from dfer_data.faces.pipeline import AMBIGUOUS, runs
+from dfer_data.faces.pipeline import runs
 from dfer_data.faces.subject import Subject, SubjectWeights, choose_subject, subject_weights
 from dfer_data.faces.tracker import Tracker
 from dfer_data.inspection.look_settings import LookSettings

@@ -19,7 +19,8 @@ from dfer_data.detect.registry import detector_spec
 from dfer_data.draw.contact_sheet import THUMBNAIL_PX
 from dfer_data.errors import VideoError
 from dfer_data.faces.aligned_faces import Face, FaceMaker
-from dfer_data.faces.pipeline import Clip, ClipFacts, Failure, Rival, TracksLeftOut, portrait_template, rival_in
+from dfer_data.faces.clip import Clip, ClipFacts, Failure, Rival, TracksLeftOut
+from dfer_data.faces.pipeline import portrait_template, rival_in
 from dfer_data.faces.second_pass import SecondPass
 from dfer_data.faces.shipped_crops import clip_of_crops
 from dfer_data.faces.track_filter import LeftOutTrack

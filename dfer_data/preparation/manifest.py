@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from dfer_data.errors import CorruptDataError, DferError
-from dfer_data.faces.pipeline import DRIFT
+from dfer_data.faces.clip import DRIFT
 from dfer_data.preparation.fold_sets import own_fold_sets
 from dfer_data.preparation.plan import Plan, fold_rule
 from dfer_data.shards.clip_hash import clip_hashes

@@ -23,7 +23,8 @@ from dfer_data.detect.registry import build_detector
 from dfer_data.draw.contact_sheet import NUM_COLUMNS, ContactSheet, thumbnail
 from dfer_data.errors import VideoError
 from dfer_data.faces.aligned_faces import decode
-from dfer_data.faces.pipeline import Clip, Failure, TracksLeftOut, clips_of_video
+from dfer_data.faces.clip import Clip, Failure, TracksLeftOut
+from dfer_data.faces.pipeline import clips_of_video
 from dfer_data.faces.shipped_crops import clip_of_crops
 from dfer_data.frame_sampling import baked_frames
 from dfer_data.locking.locked_clips import clips_of_lock, locked_sources, right_file, told_by_lock

@@ -14,7 +14,8 @@ import torch
 from dfer_data.config import PrepareConfig
 from dfer_data.detect.base import Detector
 from dfer_data.faces.aligned_faces import decode
-from dfer_data.faces.pipeline import Clip, clips_of_video
+from dfer_data.faces.clip import Clip
+from dfer_data.faces.pipeline import clips_of_video
 from dfer_data.frame_sampling import BLACK, FrameIndices, frames_of_clip, frames_on_grid, has_times
 from dfer_data.preparation.video_faces import FaceTrack
 from dfer_data.sources.base import SourceVideo

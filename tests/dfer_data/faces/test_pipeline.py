@@ -14,7 +14,8 @@ from dfer_data.faces import aligned_faces as faces
 from dfer_data.faces import pipeline, second_pass
 from dfer_data.faces.align import landmark_template, similarity, smooth, warp
 from dfer_data.faces.aligned_faces import Face, decode, encoder
-from dfer_data.faces.pipeline import ClipFacts, Failure, TracksLeftOut, clips_of_video
+from dfer_data.faces.clip import ClipFacts, Failure, TracksLeftOut
+from dfer_data.faces.pipeline import clips_of_video
 from dfer_data.faces.shipped_crops import clip_of_crops
 from dfer_data.sources.base import SourceVideo
 from dfer_data.types import Detection, FrameFlag, Image, LandmarkScheme
@@ -137,9 +138,9 @@ def test_a_gap_is_filled_and_flagged(forty: Path) -> None:
 
 
 def test_a_long_gap_leaves_the_longer_stretch(forty: Path) -> None:
-    facts, made = run_one(forty, lambda index: [] if 8 <= index < 8 + 13 else [middle(index)])
-    assert (facts.num_frames, facts.num_source_frames, facts.num_tracks) == (19, 40, 2)
-    assert [one.record.frame_index for one in made] == list(range(21, 40))
+    facts, made = run_one(forty, lambda index: [] if 8 <= index < 8 + 17 else [middle(index)])
+    assert (facts.num_frames, facts.num_source_frames, facts.num_tracks) == (15, 40, 2)
+    assert [one.record.frame_index for one in made] == list(range(25, 40))
     assert 0 < facts.ambiguity < 1
 
 

@@ -15,7 +15,7 @@ from tests.dfer_data.tiny import face
 IOU, MAX_GAP = 0.3, 3
 
 detections_of_a_frame = st.lists(
-    st.tuples(st.integers(0, 60), st.integers(0, 60), st.sampled_from([8, 20, 32])), max_size=4, unique=True
+    st.tuples(st.integers(0, 60), st.integers(0, 60), st.sampled_from([18, 24, 32])), max_size=4, unique=True
 )
 
 
@@ -89,6 +89,27 @@ def test_the_longest_gap_that_is_filled(gap: int, lengths: list[int]) -> None:
     tracks = linked([seen, seen, *([[]] * gap), seen, seen])
     assert [len(track) for track in tracks] == lengths
     assert tracks[-1].first_frame == (0 if len(lengths) == 1 else 2 + gap)
+
+
+@pytest.mark.parametrize(
+    ("part", "lengths"),
+    [
+        pytest.param(face(30, 30, side=20), [14], id="a cheek"),
+        pytest.param(face(30, 30, side=26), [14, 5], id="more than half as large"),
+        pytest.param(face(100, 30, side=20), [14, 5], id="beside it"),
+    ],
+)
+def test_a_part_of_a_face_that_was_just_lost_begins_no_track(part: Detection, lengths: list[int]) -> None:
+    whole = [face(10, 10, side=50)]
+    tracks = linked([whole, whole, whole, *([[part]] * 5), *([whole] * 6)], max_gap_frames=6)
+    assert [len(track) for track in tracks] == lengths
+
+
+def test_a_small_face_before_a_larger_one_is_a_face_and_so_is_one_where_a_face_has_left() -> None:
+    large, small = face(10, 10, side=50), face(30, 30, side=20)
+    assert [len(track) for track in linked([[large, small]] * 4)] == [4, 4]
+    frames = [[large]] * 2 + [[small]] * 8
+    assert [(track.first_frame, len(track)) for track in linked(frames)] == [(0, 2), (2 + MAX_GAP + 1, 8 - MAX_GAP - 1)]
 
 
 def test_a_shot_cut_splits_the_track() -> None:

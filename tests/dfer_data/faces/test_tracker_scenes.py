@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from dfer_data.detect.retinaface import RetinaFace
-from dfer_data.faces.pipeline import Clip, ClipFacts, clips_of_video
+from dfer_data.faces.clip import Clip, ClipFacts
+from dfer_data.faces.pipeline import clips_of_video
 from dfer_data.sources.base import SourceVideo
 from dfer_data.types import FrameFlag, FrameRecord
 from tests.dfer_data.tiny import CONFIG, write_video

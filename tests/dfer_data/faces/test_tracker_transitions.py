@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks.identity import PAIRS, SINGLES, is_split, write_clip
 from dfer_data.detect.retinaface import RetinaFace
-from dfer_data.faces.pipeline import Clip, clips_of_video
+from dfer_data.faces.clip import Clip
+from dfer_data.faces.pipeline import clips_of_video
 from dfer_data.sources.base import SourceVideo
 from dfer_data.types import FrameFlag
 from tests.dfer_data.tiny import CONFIG

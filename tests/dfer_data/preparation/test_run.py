@@ -21,7 +21,8 @@ from dfer_data.config import Request
 from dfer_data.detect.registry import build_detector
 from dfer_data.errors import ConfigMismatchError, CorruptDataError, CorruptShardError, LockedError, UsageError
 from dfer_data.faces.aligned_faces import decode
-from dfer_data.faces.pipeline import Clip, clips_of_video
+from dfer_data.faces.clip import Clip
+from dfer_data.faces.pipeline import clips_of_video
 from dfer_data.frame_sampling import baked_frames
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset, read_clip

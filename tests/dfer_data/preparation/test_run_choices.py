@@ -16,7 +16,8 @@ from dfer_cli.main import main
 from dfer_data.config import Request
 from dfer_data.errors import ConfigMismatchError, UsageError
 from dfer_data.faces.align import box_corners, square
-from dfer_data.faces.pipeline import Clip, clips_of_video
+from dfer_data.faces.clip import Clip
+from dfer_data.faces.pipeline import clips_of_video
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset, read_clip
 from dfer_data.preparation.request import resolve_request
