@@ -134,7 +134,7 @@ def _groups(dataset: HeldOutFrom, clip_ids: Sequence[str], *, share: float, seed
 
 def _official(dataset: HeldOutFrom, clip_ids: Sequence[str], *, share: float, seed: int) -> set[str]:
     """Hold out the part that the owners gave for validation, whatever its share."""
-    parts = {name: part for name in official_names() if (part := official(name).validation_part)}
+    parts = {name: official(name).validation_part for name in official_names() if official(name).validation_part}
     part = parts.get(str(dataset.document["dataset"]))
     held_out_ids = {clip_id for clip_id in clip_ids if clip_id.partition("/")[0] == part}
     if not held_out_ids or len(held_out_ids) == len(clip_ids):
