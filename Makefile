@@ -50,9 +50,10 @@ demo: .venv/.runs  ## rendered heads -> face clips -> training -> WAR/UAR table,
 	@rm -rf build/demo
 	$(BIN)/dfer demo --out build/demo
 
-# Two files at a time; threads that wait for each other's work sleep instead of spinning on the other's core.
+# Two files at a time; threads that wait for each other's work sleep instead of spinning on the other's core, and modules
+# stay compiled for the hundreds of processes that the tests start, whatever the shell has set.
 test: setup  ## the tests, small samples
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
+	PYTHONDONTWRITEBYTECODE= OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 0
 
 dist: setup  ## dist/: the source archive, and the wheel built from it
 	rm -rf dist dfer.egg-info

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import json
 import os
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
@@ -19,6 +21,9 @@ from dfer_data.weights.fetch import weights_file
 from tests.crops import prepare_crops, write_crops
 from tests.videos import fetch_videos
 from tests.workspace import run_dfer
+
+if TYPE_CHECKING:
+    from tests.lstpnet.conftest import Done
 
 settings.register_profile("dfer", derandomize=True, deadline=None)  # the same examples in every run
 settings.load_profile("dfer")
@@ -84,13 +89,6 @@ def real_videos(_plain_environment: None) -> dict[str, Path]:
     return fetch_videos()
 
 
-@pytest.fixture(scope="session")
-def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """70 clips of seven classes; a test that changes the folder works on a copy."""
-    root = tmp_path_factory.mktemp("crops")
-    return prepare_crops(write_crops(root / "source"), root / "dfew-none")
-
-
 def _made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
     """Return a copy of a folder that the processes of pytest, which run at the same time, make once."""
     base = tmp_path_factory.getbasetemp()
@@ -105,14 +103,55 @@ def _made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callab
 
 
 @pytest.fixture(scope="session")
-def workspace(tmp_path_factory: pytest.TempPathFactory, heads_wheel: Path) -> Path:
-    """A user's working folder after the first two commands, with a quarter of the demo's clips; `synth.txt` is said."""
+def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """70 clips of seven classes; a test that changes the folder works on a copy."""
 
     def make(folder: Path) -> None:
-        for line in ("synth dfew --identities 10 --takes 1", "prepare dfew --detector retinaface"):
-            done = run_dfer(*line.split(), cwd=folder)
-            assert done.returncode == 0, done.stderr
-            (folder / f"{line.split()[0]}.txt").write_text(done.stdout)
+        prepare_crops(write_crops(folder / "source"), folder / "dfew-none")
+
+    return _made_once(tmp_path_factory, "crops", make) / "dfew-none"
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory, crops: Path) -> Done:
+    """A finished run on fold 3 of the crops, trained in one thread; a test that changes its folder works on a copy."""
+    from lstpnet.training.experiment import make_experiment
+    from tests.lstpnet.conftest import Done, one_thread, quick, train
+
+    experiment = make_experiment(crops, quick(), fold=3, seed=0)
+
+    def make(folder: Path) -> None:
+        with one_thread():
+            done = train(experiment, folder)
+        (folder / "results.json").write_text(json.dumps(done.results))
+
+    made = _made_once(tmp_path_factory, "plain", make)
+    return Done(experiment, experiment.run_folder(made), json.loads((made / "results.json").read_bytes()))
+
+
+@pytest.fixture(scope="session")
+def workspace(tmp_path_factory: pytest.TempPathFactory, heads_wheel: Path) -> Path:
+    """A user's working folder after the first two commands, with an eighth of the demo's clips; `synth.txt` is said.
+
+    Each fold tests two heads, and seven clips of them: one of each emotion.
+    """
+    from dfer_cli.main import main
+    from dfer_data.synth import SynthConfig, dfew
+
+    all_clips = dfew._clips
+
+    def half(config: SynthConfig) -> list[dfew._Clip]:
+        return [replace(clip, number=number) for number, clip in enumerate(all_clips(config)[::2], start=1)]
+
+    def make(folder: Path) -> None:
+        with pytest.MonkeyPatch.context() as patch, (folder / "synth.txt").open("w") as said:
+            patch.chdir(folder)
+            patch.setattr(dfew, "_clips", half)
+            with contextlib.redirect_stdout(said):
+                assert main(["synth", "dfew", "--identities", "10", "--takes", "1", "--workers", "1"]) == 0
+        done = run_dfer("prepare", "dfew", "--detector", "retinaface", cwd=folder)
+        assert done.returncode == 0, done.stderr
+        (folder / "prepare.txt").write_text(done.stdout)
 
     return _made_once(tmp_path_factory, "workspace", make)
 

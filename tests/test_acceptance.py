@@ -17,7 +17,6 @@ from dfer_data.detect.retinaface import RetinaFace
 from dfer_data.faces.align import eye_centres, landmark_template
 from dfer_data.video.reader import open_video
 from dfer_data.weights.fetch import weights_file
-from tests.workspace import run_dfer
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +26,8 @@ def real(tmp_path_factory: pytest.TempPathFactory, real_videos: dict[str, Path])
     (root / "videos").mkdir()
     for path in real_videos.values():
         shutil.copy(path, root / "videos")
-    done = run_dfer("prepare", "folder", "--source", "videos", "--out", "faces", cwd=root)
-    return root / "faces", done.returncode
+    place = ["--source", str(root / "videos"), "--out", str(root / "faces")]
+    return root / "faces", main(["prepare", "folder", *place, "--engine", "inline"])
 
 
 @pytest.mark.parametrize(
@@ -134,7 +133,9 @@ def test_wrong_input_is_one_clear_line_and_exit_2(
         assert word in lines[0]
 
 
-def test_five_planted_faults_are_named_at_once(workspace: Path, tmp_path: Path) -> None:
+def test_five_planted_faults_are_named_at_once(
+    workspace: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     shutil.copytree(workspace / "data/dfew", tmp_path / "dfew", ignore=shutil.ignore_patterns("*.npy"))
     folder = tmp_path / "dfew/EmoLabel_DataSplit"
     train = folder / "train(single-labeled)/set_1.csv"
@@ -146,8 +147,8 @@ def test_five_planted_faults_are_named_at_once(workspace: Path, tmp_path: Path) 
     lines[5] = test.read_text().splitlines()[1]
     train.write_text("\n".join(lines) + "\n")
     (folder / "test(single-labeled)/set_4.csv").unlink()
-    done = run_dfer("prepare", "dfew", "--source", str(tmp_path / "dfew"), "--out", "faulty", cwd=tmp_path)
-    assert done.returncode == 2
+    assert main(["prepare", "dfew", "--source", str(tmp_path / "dfew"), "--out", str(tmp_path / "faulty")]) == 2
+    said = capfd.readouterr().err
     for words in (
         "set_1.csv:3: label '9'",
         "set_1.csv:4: clip",
@@ -155,5 +156,5 @@ def test_five_planted_faults_are_named_at_once(workspace: Path, tmp_path: Path) 
         ":2: clip 00001 of test",
         "set_4.csv: missing",
     ):
-        assert words in done.stderr
+        assert words in said
     assert not (tmp_path / "faulty").exists()

@@ -12,6 +12,7 @@ import pytest
 
 import dfer_data as dd
 import lstpnet
+from dfer_cli.main import main
 from dfer_data.errors import UsageError
 from tests.workspace import ROOT, run_dfer
 
@@ -56,8 +57,7 @@ def test_prepare_from_python_makes_the_bytes_of_the_command(workspace: Path, tmp
     assert (sum(summary.num_clips.values()), summary.num_failed) == (3, 0)
     assert events[:2] == ["PreparationPlanned", "PreparationStarted"]
     assert dd.verify(out, deep=True).damages == ()
-    done = run_dfer("prepare", "folder", "--source", "videos", "--out", "command", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert main(["prepare", "folder", "--source", str(videos), "--out", str(tmp_path / "command")]) == 0
     made, command = (dd.open_dataset(path).document for path in (out, tmp_path / "command"))
     assert made == command
     again = dd.prepare("folder", source=videos, out=out, engine="inline")

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import pyarrow.compute as pc
-
-from dfer_data.storage.parquet import read_table
 from dfer_data.video.tone_curves import ToneMap
 
 _STORED_AS_DECODED = "stored as decoded, which looks flat"
@@ -23,6 +20,10 @@ def clip_remarks(*, hdr: str, tone_map: ToneMap, turn_degrees: int) -> Iterator[
 
 def remark_notes(clips: bytes) -> Iterator[str]:
     """Yield one line per kind of remark in clips.parquet, with the number of its clips and what to do."""
+    import pyarrow.compute as pc  # here: workers, which only write remarks, start without it
+
+    from dfer_data.storage.parquet import read_table
+
     table = read_table(clips, columns=["clip_id", "reason"])
     for words, remark in (
         (_STORED_AS_DECODED, f"of HDR videos, {_STORED_AS_DECODED}: `--tone-map mobius` converts them"),

@@ -24,9 +24,8 @@ from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.runs import read_predictions, read_run
 from tests.changed_datasets import copy_of, with_fold_set
 from tests.crops import MISSING, prepare_crops, write_crops
-from tests.lstpnet.conftest import Done, plain, synthetic_copy
+from tests.lstpnet.conftest import Done, synthetic_copy
 
-__all__ = ["plain"]
 Capture = pytest.CaptureFixture[str]
 
 

@@ -16,13 +16,21 @@ from tests.lstpnet.conftest import quick
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder with a dataset of crops in data/dfew, prepared elsewhere."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("DFER_DATA", str(tmp_path / "data"))
-    prepare_crops(write_crops(tmp_path / "data/dfew", num_clips=35), tmp_path / "original")
-    return tmp_path
+    work = tmp_path_factory.mktemp("made") / "work"
+    prepare_crops(write_crops(work / "data/dfew", num_clips=35), work / "original")
+    return work
+
+
+@pytest.fixture
+def workplace(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, gone to; files keep their times, by which a source file is known."""
+    work = Path(shutil.copytree(made, tmp_path / "work"))
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("DFER_DATA", str(work / "data"))
+    return work
 
 
 def test_a_reviewer_rebuilds_in_three_commands(workplace: Path, capsys: Capture) -> None:

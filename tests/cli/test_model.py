@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import shutil
@@ -18,35 +19,34 @@ from lstpnet.checkpoints import export
 from lstpnet.checkpoints.checkpoint import load_checkpoint
 from lstpnet.checkpoints.reference import export_reference
 from lstpnet.checkpoints.trained_run import load_trained
+from lstpnet.models import variants
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.models.registry import build_model
 from lstpnet.runs import read_predictions, read_run
-from lstpnet.training.experiment import make_experiment
-from tests.lstpnet.conftest import Done, quick, train
+from tests.lstpnet.conftest import Done
 
 Capture = pytest.CaptureFixture[str]
 
 
-@pytest.fixture(scope="module")
-def plain(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """A finished run of one epoch."""
-    experiment = make_experiment(crops, quick(frame_epochs=0, epochs=1, size_px=40), fold=3, seed=0)
-    return train(experiment, tmp_path_factory.mktemp("plain"))
-
-
 def test_the_list_has_parameters_and_multiplications(capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = {name: variants.VARIANTS[name] for name in ("lstpnet", "attention=cbam")}
+    monkeypatch.setattr(variants, "VARIANTS", few)
     assert main(["model", "variants", "--no-time"]) == 0
     header, first, *others = capsys.readouterr().out.splitlines()
     assert header.split("  ")[0] == "--set"
     assert re.fullmatch(r"lstpnet +24\.62 M +29\.61 +8\.35 +2\.96", first)
     assert any(line.startswith("attention=cbam ") for line in others)
-    monkeypatch.setattr("lstpnet.models.variants.VARIANTS", {"lstpnet": {}})
+    assert len(others) == 1
+    monkeypatch.setattr(variants, "VARIANTS", {"lstpnet": {}})
     assert main(["model", "variants", "--no-time", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found[0]["num_parameters"] == 24_619_686
 
 
-def test_the_list_names_every_network_with_its_costs_and_licences(capsys: Capture) -> None:
+def test_the_list_names_every_network_with_its_costs_and_licences(
+    capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(variants, "network_cost", functools.cache(variants.network_cost))  # listed twice, counted once
     assert main(["model", "list"]) == 0
     header, *lines = capsys.readouterr().out.splitlines()
     assert header.split() == [

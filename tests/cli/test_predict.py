@@ -17,9 +17,8 @@ from dfer_cli.main import main
 from dfer_data.errors import UsageError
 from lstpnet.prediction.attention_figure import FIGURE_WIDTH_PX, FOOT_PX, HEAD_PX, ROW_PX
 from tests.dfer_data.tiny import real_pictures, write_video
-from tests.lstpnet.conftest import Done, plain, synthetic_copy
+from tests.lstpnet.conftest import Done, synthetic_copy
 
-__all__ = ["plain"]
 Capture = pytest.CaptureFixture[str]
 
 

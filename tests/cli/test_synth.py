@@ -31,6 +31,6 @@ def test_speech_without_espeak_is_one_error(
 
 def test_synth_says_that_it_is_synthetic_and_what_comes_next(workspace: Path) -> None:
     made, warning, following = (workspace / "synth.txt").read_text().splitlines()
-    assert made.startswith("data/dfew: 70 clips of 10 rendered heads (")
+    assert made.startswith("data/dfew: 35 clips of 10 rendered heads (")
     assert warning.startswith("They are synthetic: ")
     assert following == "next: dfer prepare dfew --detector retinaface"

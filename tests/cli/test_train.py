@@ -42,12 +42,11 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def crops(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder with one prepared dataset."""
-    root = tmp_path_factory.mktemp("crops")
-    (root / "work/prepared").mkdir(parents=True)
-    prepare_crops(write_crops(root / "source"), root / "work/prepared/dfew-none")
-    return root / "work"
+    work = tmp_path_factory.mktemp("crops") / "work"
+    shutil.copytree(crops, work / "prepared/dfew-none")
+    return work
 
 
 @pytest.fixture(scope="module")

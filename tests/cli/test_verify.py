@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from dfer_cli.main import main
-from tests.lstpnet.conftest import Done, plain
+from tests.lstpnet.conftest import Done
 from tests.workspace import ROOT
 
-__all__ = ["plain"]
 Capture = pytest.CaptureFixture[str]
 OLD_RUNS = ROOT / "tests/golden/release-0.1/runs"
 

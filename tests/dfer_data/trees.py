@@ -6,13 +6,18 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
+from dfer_data.synth import trees
 from dfer_data.synth.shapes import TREES
-from dfer_data.synth.trees import write_tree
 from tests.crops import write_crops
 
 
 def _rendered(name: str, root: Path, heads: Path) -> Path:
-    write_tree(name, root / name, heads=heads, num_workers=1)
+    """Render half of the frames that `dfer synth` does: two or three of each clip."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trees, "_EVERY", 2 * trees._EVERY)
+        trees.write_tree(name, root / name, heads=heads, num_workers=1)
     return root / name
 
 

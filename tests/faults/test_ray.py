@@ -21,16 +21,18 @@ from dfer_data.config import Cluster, Limits, Request, Revision
 from dfer_data.errors import UsageError, WorkerError
 from dfer_data.extras import install_command
 from dfer_data.loading.prepared import open_dataset
+from dfer_data.locking.make_lock import lock
 from dfer_data.preparation import ray_pool as ray_engine
 from dfer_data.preparation.crew import VideoStarted, WorkerLost
 from dfer_data.preparation.messages import Stopped
 from dfer_data.preparation.ray_worker import Arrived, Orders, RayActor
 from dfer_data.preparation.request import ResolvedRequest, resolve_request
-from dfer_data.preparation.run import PreparationEvent, run_preparation
+from dfer_data.preparation.run import PreparationEvent, prepare, run_preparation
 from dfer_data.preparation.steps import ShardTask, VideoDone, VideoTask, Workplace
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.folder import FolderTarget
 from tests.dfer_data import tiny
+from tests.dfer_data.locking.conftest import pictures_of
 from tests.faults.conftest import DET_SIZE_PX, Run, Start, write_source
 from tests.faults.test_suspects import Blows, hang, kill
 
@@ -89,11 +91,17 @@ def resolved(source: Path) -> ResolvedRequest:
 
 
 @pytest.fixture(scope="module")
-def expected(resolved: ResolvedRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The tree that an undisturbed run in this process makes."""
+def made(resolved: ResolvedRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What an undisturbed run in this process makes."""
     out = tmp_path_factory.mktemp("expected") / "out"
     run_preparation(resolved, out, engine="inline")
-    return tiny.tree(out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def expected(made: Path) -> dict[str, str]:
+    """Its tree."""
+    return tiny.tree(made)
 
 
 def run(resolved: ResolvedRequest, out: Path, node: Node, **options: Any) -> Any:
@@ -121,6 +129,13 @@ def test_the_same_bytes_with_more_workers_than_fit(
     assert 1 <= len({event.pid for event in started}) <= NUM_CPUS  # each keeps its detector
     assert 0.5 in free_gpus
     assert not (tmp_path / "out" / ".work").exists()
+
+
+def test_a_rebuild_from_a_lock_makes_the_same_bytes(node: Node, source: Path, made: Path, tmp_path: Path) -> None:
+    lock(made, tmp_path / "a.dferlock")
+    place: dict[str, Any] = {"engine": "ray", "address": node.cluster.address}
+    prepare("folder", from_lock=tmp_path / "a.dferlock", source=source, out=tmp_path / "out", **place)
+    assert pictures_of(tmp_path / "out") == pictures_of(made)
 
 
 def test_gpus_that_no_node_has_are_one_line(node: Node, resolved: ResolvedRequest, tmp_path: Path) -> None:

@@ -59,24 +59,29 @@ class Blows:
         return [event for event in self.events if isinstance(event, WorkerLost)]
 
 
-@pytest.mark.parametrize("blow", [kill, abort, hang])
-def test_once_is_forgiven(quick: ResolvedRequest, quick_expected: dict[str, str], tmp_path: Path, blow: Blow) -> None:
-    blows = Blows(blow, most=1)
-    run_preparation(quick, tmp_path / "out", num_workers=2, limits=QUICK, on_event=blows)
-    assert tiny.tree(tmp_path / "out") == quick_expected
-    assert [(event.clip_id, event.is_final) for event in blows.lost] == [(SUSPECT, False)]
-    assert blows.starts.pop(SUSPECT) == 2
-    assert set(blows.starts.values()) == {1}  # nobody else's finished work was done again
+WAYS = [
+    pytest.param(kill, "CRASHED", "its process was killed by SIGKILL", id="kill"),
+    pytest.param(hang, "TIMEOUT", "no sign of progress in 1 s", id="hang"),
+]
 
 
 @pytest.mark.parametrize(
     ("blow", "code", "words"),
-    [
-        (kill, "CRASHED", "its process was killed by SIGKILL"),
-        (abort, "CRASHED", "its process was killed by SIGABRT"),
-        (hang, "TIMEOUT", "no sign of progress in 1 s"),
-    ],
+    [*WAYS, pytest.param(abort, "CRASHED", "its process was killed by SIGABRT", id="abort")],
 )
+def test_once_is_forgiven(
+    quick: ResolvedRequest, quick_expected: dict[str, str], tmp_path: Path, blow: Blow, code: str, words: str
+) -> None:
+    blows = Blows(blow, most=1)
+    run_preparation(quick, tmp_path / "out", num_workers=2, limits=QUICK, on_event=blows)
+    assert tiny.tree(tmp_path / "out") == quick_expected
+    assert [(event.clip_id, event.code, event.is_final) for event in blows.lost] == [(SUSPECT, code, False)]
+    assert words in blows.lost[0].message
+    assert blows.starts.pop(SUSPECT) == 2
+    assert set(blows.starts.values()) == {1}  # nobody else's finished work was done again
+
+
+@pytest.mark.parametrize(("blow", "code", "words"), WAYS)
 def test_twice_is_a_row_that_can_be_retried(
     quick: ResolvedRequest, quick_expected: dict[str, str], tmp_path: Path, blow: Blow, code: str, words: str
 ) -> None:

@@ -20,7 +20,9 @@ from tests.dfer_data import tiny
 from tests.faults.conftest import EXIT_PARTIAL, QUICK_DET_SIZE_PX, Run, Start, assert_completes
 
 
-def test_a_second_run_in_the_same_folder_is_refused(start: Start, expected: dict[str, str]) -> None:
+def test_a_second_run_and_a_task_in_the_same_folder_are_refused(
+    start: Start, expected: dict[str, str], resolved: ResolvedRequest
+) -> None:
     first = start()
     first.wait_for((first.out / ".lock.json").exists)
     os.kill(first.process.pid, signal.SIGSTOP)
@@ -28,18 +30,10 @@ def test_a_second_run_in_the_same_folder_is_refused(start: Start, expected: dict
     assert code == 5
     assert f"in use by process {first.process.pid} on {socket.gethostname()}" in stderr
     assert stderr.count("\n") == 1
+    with pytest.raises(LockedError, match=f"process {first.process.pid} on"):
+        run_preparation(resolved, first.out, num_workers=0, share=TaskShare(0, 2))
     os.kill(first.process.pid, signal.SIGCONT)
     assert_completes(first, expected)
-
-
-def test_the_lock_of_a_killed_run_holds_nobody_up(start: Start, expected: dict[str, str]) -> None:
-    first = start()
-    first.wait_for((first.out / ".lock.json").exists)
-    os.kill(first.process.pid, signal.SIGKILL)
-    first.process.wait()
-    first.assert_gone()
-    assert (first.out / ".lock.json").exists()  # left over, and no more than a note
-    assert_completes(start(), expected)
 
 
 def test_two_runs_at_once_make_the_dataset_once(start: Start, expected: dict[str, str]) -> None:
@@ -98,18 +92,6 @@ def test_one_index_twice_and_a_merging_run_beside_tasks_are_refused(
     os.kill(first.process.pid, signal.SIGCONT)
     assert first.finish()[0] == EXIT_PARTIAL
     assert_completes(start(out), expected)
-
-
-def test_a_task_beside_a_whole_run_is_refused(
-    start: Start, expected: dict[str, str], resolved: ResolvedRequest
-) -> None:
-    run = start()
-    run.wait_for((run.out / ".lock.json").exists)
-    os.kill(run.process.pid, signal.SIGSTOP)
-    with pytest.raises(LockedError, match=f"process {run.process.pid} on"):
-        run_preparation(resolved, run.out, num_workers=0, share=TaskShare(0, 2))
-    os.kill(run.process.pid, signal.SIGCONT)
-    assert_completes(run, expected)
 
 
 @pytest.mark.parametrize(

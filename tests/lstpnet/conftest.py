@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import time
@@ -87,8 +88,8 @@ def without_hashes(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
     """Torch's threads spin while they wait, which on busy cores makes many small calls far slower."""
     import torch
 
@@ -96,6 +97,12 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -113,14 +120,8 @@ def experiment(crops: Path) -> Experiment:
 
 
 @pytest.fixture(scope="session")
-def plain(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """A finished run on fold 3; a test that changes its folder works on a copy."""
-    return train(make_experiment(crops, quick(), fold=3, seed=0), tmp_path_factory.mktemp("plain"))
-
-
-@pytest.fixture(scope="session")
 def validated(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
-    """The same with clips held out and with controls."""
+    """A finished run on fold 3 like `plain`, with clips held out and with controls."""
     changed = quick(val="blocks", controls=True)
     return train(make_experiment(crops, changed, fold=3, seed=0), tmp_path_factory.mktemp("validated"))
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +62,9 @@ def test_videos_that_are_the_wrong_way_round_are_reported(tmp_path: Path, real_v
     }
     (note,) = [note for note in summary.notes if "upside down" in note]
     assert note.startswith("3 clips are of faces that lie on their side or upside down")
+
+
+def test_workers_start_without_the_packages_of_tables() -> None:
+    code = "import sys, dfer_data.preparation.process_worker; print({'pandas', 'pyarrow', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

@@ -71,7 +71,7 @@ def test_folds_share_no_identity(workspace: Path) -> None:
         test = {identity[clip] for clip, split in clips.items() if split == "test"}
         train = {identity[clip] for clip, split in clips.items() if split == "train"}
         assert len(test) == 2
-        assert list(clips.values()).count("test") == 14
+        assert list(clips.values()).count("test") == 7
         assert not test & train
         tested += test
     assert sorted(tested) == sorted(set(identity.values()))

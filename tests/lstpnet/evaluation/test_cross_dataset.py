@@ -17,9 +17,7 @@ from lstpnet.evaluation.cross_dataset import CrossResult, evaluate_on
 from lstpnet.metrics import predicted_classes
 from lstpnet.reporting.build import build_report
 from lstpnet.runs import load_runs, read_predictions, read_run
-from tests.lstpnet.conftest import Done, plain
-
-__all__ = ["plain"]
+from tests.lstpnet.conftest import Done
 
 
 def result_on(run: Path, crops: Path, *, folds: tuple[str, ...]) -> CrossResult:

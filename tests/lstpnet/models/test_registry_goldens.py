@@ -44,7 +44,7 @@ STAGES = {
 }
 """Network -> authors' stages that a module of another place here computes."""
 SMALL = [(name, case) for name in FILES for case, facts in figures(name)["cases"].items() if "f32_maxdiff" in facts]
-SLOW = [("former-dfer", "112"), ("videomae-b16 at 224", "depth2_224")]
+SLOW = [("former-dfer", "112"), ("videomae-b16 at 224", "depth2_224"), ("gca", "112"), ("nr-dfernet", "112")]
 """Cases of seconds, of networks that another case covers."""
 LARGE = [(name, case) for name in FILES for case in figures(name)["cases"] if (name, case) not in SMALL]
 
@@ -110,7 +110,7 @@ def test_logits_and_stages_are_the_authors(name: str, case: str) -> None:
     check_stages(stages, golden["stages"], rtol=DIGITS)
 
 
-@pytest.mark.parametrize("case", ["112", "112b1"])
+@pytest.mark.parametrize("case", [pytest.param("112", marks=pytest.mark.soak), "112b1"])
 def test_auxiliary_and_snippet_logits_are_the_authors(case: str) -> None:
     gca, golden = golden_network("gca", case).double(), figures("gca")["cases"][case]
     robust, golden_robust = golden_network("nr-dfernet", case).double(), figures("nr-dfernet")["cases"][case]
