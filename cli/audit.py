@@ -35,7 +35,10 @@ def audit(
     ] = False,
     keep_embeddings: Annotated[
         bool,
-        typer.Option("--keep-embeddings", help="Store the embeddings of faces (biometric data) for the next audit."),
+        typer.Option(
+            "--keep-embeddings",
+            help="Store the embeddings of faces (biometric data) for the next audit, also after an interruption.",
+        ),
     ] = False,
     labels: Annotated[
         Path | None,
@@ -70,6 +73,7 @@ def audit(
             on_step=lambda done, total, doing: advance(
                 done, total, doing=doing, unit="blocks" if doing == "comparing" else "clips"
             ),
+            on_note=console.warn,
         )
     _show(data, summary, as_json=as_json)
 
@@ -113,7 +117,14 @@ def _show(data: str, summary: AuditSummary, *, as_json: bool) -> None:
         f"{summary.num_groups:,} groups{between}",
         as_json=as_json,
     )
-    if (limit := summary.limit) is not None:
+    if (limit := summary.limit) is not None and not limit.distance:
+        console.say(
+            "faces: no pair is named: at every limit, more than 5 % of the named pairs are expected to be wrong, as "
+            "where a few people are in most clips, or where all look alike to the network "
+            f"(median of all distances {limit.median:.3f})",
+            as_json=as_json,
+        )
+    elif limit is not None:
         num_wrong = round(limit.wrong_share * summary.num_identity)
         console.say(
             f"faces: {summary.num_identity:,} pairs may show one person, and about {num_wrong:,} of these do not "

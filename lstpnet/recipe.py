@@ -281,11 +281,12 @@ class Recipe(AugmentationConfig, AnyNetworkConfig):
     )
     val: Validation = setting(
         "none",
-        "Train clips to hold out: one run of neighbouring ids over all classes, whole groups (people), or random ones.",
+        "Train clips to hold out: one run of neighbouring ids over all classes, whole groups (people), random ones, or "
+        "official: the owners' validation part (CAER, MELD).",
         panel=_SELECTION,
     )
     val_share: Annotated[float, Interval(gt=0, lt=1)] = setting(
-        0.1, "Share of train that is held out.", panel=_SELECTION, is_rare=True
+        0.1, "Share of train that is held out; not for official.", panel=_SELECTION, is_rare=True
     )
     select: Select = setting(
         "last",
@@ -332,7 +333,7 @@ class Recipe(AugmentationConfig, AnyNetworkConfig):
             yield "recompute works only with LSTPNet"
         if self.val == "none" and (self.refit or self.select == "val-best"):
             cause = "refit = true" if self.refit else "select = 'val-best'"
-            yield f"{cause} needs held-out clips: val = 'blocks', 'groups' or 'random' (--val blocks)"
+            yield f"{cause} needs held-out clips: val = 'blocks', 'groups', 'random' or 'official' (--val blocks)"
 
     def dirichlet_rules(self) -> Iterator[str]:
         """Yield what does not go with the Dirichlet-multinomial loss."""

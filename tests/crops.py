@@ -46,13 +46,7 @@ def write_crops(
     """Write `Clip/clip_224x224/00001/*.jpg` and the ten split files; frames of a clip grow brighter."""
     for number in range(1, num_clips + 1):
         folder = root / "Clip/clip_224x224" / f"{number:05d}"
-        rng = np.random.default_rng(number)
-        for index in range(num_frames(number)):
-            noise = rng.integers(-20, 20, (size_px, size_px, 3))
-            shade = (0.5 + 0.5 * index / LONG) * _COLOURS[label_of(number) - 1]
-            folder.mkdir(parents=True, exist_ok=True)
-            image = np.clip(shade + noise, 0, 255).astype(np.uint8)
-            (folder / f"{index + 1}.jpg").write_bytes(simplejpeg.encode_jpeg(image, quality=90))
+        write_coloured_frames(folder, label_of(number) - 1, num_frames(number), seed=number, size_px=size_px)
     for fold in range(1, NUM_FOLDS + 1):
         for split in ("train", "test"):
             numbers = [n for n in range(1, num_clips + 1) if (fold_of(n) == fold) == (split == "test")]
@@ -62,6 +56,17 @@ def write_crops(
     if is_synthetic:
         (root / "SYNTHETIC.json").write_text(json.dumps({"recipe": "demo"}))
     return root
+
+
+def write_coloured_frames(folder: Path, colour: int, num_frames: int, *, seed: int, size_px: int = 40) -> None:
+    """Write `1.jpg` and so on, which grow brighter; `colour`: number of a class, from 0."""
+    rng = np.random.default_rng(seed)
+    for index in range(num_frames):
+        noise = rng.integers(-20, 20, (size_px, size_px, 3))
+        shade = (0.5 + 0.5 * index / LONG) * _COLOURS[colour]
+        folder.mkdir(parents=True, exist_ok=True)
+        image = np.clip(shade + noise, 0, 255).astype(np.uint8)
+        (folder / f"{index + 1}.jpg").write_bytes(simplejpeg.encode_jpeg(image, quality=90))
 
 
 def prepare_crops(source: Path, out: Path) -> Path:

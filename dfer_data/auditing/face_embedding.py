@@ -27,7 +27,9 @@ from dfer_data.weights.model_bytes import opened_model
 
 EMBEDDING_WEIGHTS = "dlib-face-embedding"
 NUM_EMBEDDED = 3
-"""Faces per clip. Five separate the people among rendered heads no better, and a clip takes 0.38 s, not 0.23 s."""
+"""Faces per clip. More take longer: `python -m benchmarks.audit_identity` measures three and five."""
+SECONDS_PER_CLIP = 0.25
+"""About what embedding takes on one core."""
 EMBEDDING_SIZE = 128
 Embeddings = Mapping[str, Floats]
 """Clip id -> (128,) float32: mean of the embeddings of some of its faces."""
@@ -44,8 +46,8 @@ _ON_CHIP: Mapping[LandmarkScheme, tuple[tuple[float, float], ...]] = MappingProx
 class FaceEmbedder:
     """The network and where a dataset's faces are in its pictures."""
 
-    def __init__(self, dataset: PreparedDataset) -> None:
-        """Load the network, which is fetched when it is used for the first time.
+    def __init__(self, dataset: PreparedDataset, *, num_faces: int = NUM_EMBEDDED) -> None:
+        """Load the network, which is fetched when it is used for the first time; `num_faces`: per clip.
 
         Raises UsageError for shipped crops, which have no landmarks, and WeightsError.
         """
@@ -57,6 +59,7 @@ class FaceEmbedder:
             )
         import dlib
 
+        self._num_faces = num_faces
         self._network = opened_model(
             weights_file(EMBEDDING_WEIGHTS),
             dlib.face_recognition_model_v1,
@@ -82,7 +85,7 @@ class FaceEmbedder:
             [_error(points, matrix, self._target) for points, matrix in zip(landmarks, to_chip, strict=True)]
         )
         errors[(reader.tensor("flags")[rows] & FrameFlag.DETECTED) == 0] += _CHIP_PX  # last choice
-        parts = np.array_split(np.arange(len(landmarks)), min(NUM_EMBEDDED, len(landmarks)))
+        parts = np.array_split(np.arange(len(landmarks)), min(self._num_faces, len(landmarks)))
         frames = [int(part[np.argmin(errors[part])]) for part in parts]
         return [_chip(reader.frame(row, frame), matrices[frame], to_chip[frame]) for frame in frames]
 
@@ -100,14 +103,19 @@ def _chip(face: Image, to_face: AffineMatrix, to_chip: AffineMatrix) -> Image:
 
 
 def embeddings_of(
-    dataset: PreparedDataset, *, work: Path | None = None, on_clip: Callable[[], None] = lambda: None
+    dataset: PreparedDataset,
+    *,
+    work: Path | None = None,
+    num_faces: int = NUM_EMBEDDED,
+    on_clip: Callable[[], None] = lambda: None,
 ) -> dict[str, Floats]:
     """Return clip id -> embedding, in the order of ids, of all clips with faces.
 
-    `work`: folder in which the embeddings of finished shards are kept; None: nothing is stored. Raises UsageError for
+    `work`: folder in which the embeddings of finished shards are kept; None: nothing is stored. `num_faces`: per clip.
+    Raises UsageError for
     faces without landmarks, WeightsError, CorruptShardError.
     """
-    embedder = FaceEmbedder(dataset)
+    embedder = FaceEmbedder(dataset, num_faces=num_faces)
     clips = dataset.clips[dataset.clips["shard"].notna()]
     embeddings: dict[str, Floats] = {}
     for number, rows in clips.groupby("shard"):

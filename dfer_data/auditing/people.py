@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dfer_data.auditing.face_embedding import Embeddings, embeddings_of
+from dfer_data.auditing.face_embedding import SECONDS_PER_CLIP, Embeddings, embeddings_of
 from dfer_data.auditing.identity import LEAST_CLIPS, ClipVectors, IdentityLimit, choose_limit, near_pairs, persons
 from dfer_data.auditing.pairs import ClipPair, chained
 from dfer_data.auditing.results import embedding_facts
@@ -18,6 +18,9 @@ from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.shards.audit_folder import AUDIT_EMBEDDINGS_NAME, file_of_audit, is_current, read_audit
 from dfer_data.storage.folder import FolderTarget
 from dfer_data.types import Floats
+
+LONG_MINUTES = 3.0
+"""A longer job says what an interruption costs."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,11 +46,12 @@ def compared_faces(
     out: FolderTarget,
     work: Path | None,
     on_step: Callable[[int, int, str], None],
+    on_note: Callable[[str], None],
 ) -> ComparedFaces:
     """Embed faces of all clips, or take what an earlier audit has kept.
 
-    `work`: folder for the embeddings of finished shards; None: they are not stored. Raises UsageError for too few
-    clips, and as `embeddings_of`.
+    `work`: folder for the embeddings of finished shards; None: they are not stored, and `on_note` gets what an
+    interruption of a long job costs. Raises UsageError for too few clips, and as `embeddings_of`.
     """
     own = datasets[""]
     num_clips = {name: int(dataset.clips["shard"].notna().sum()) for name, dataset in datasets.items()}
@@ -55,6 +59,14 @@ def compared_faces(
         raise UsageError(
             f"--identity: {own.root} has {num_clips['']} clips with faces, and a limit needs the distances of "
             f"{LEAST_CLIPS}; compare its pages by eye, or leave the option out"
+        )
+    kept = _kept_embeddings(out, own)
+    num_new = sum(number for name, number in num_clips.items() if name or kept is None)
+    minutes = num_new * SECONDS_PER_CLIP / 60
+    if work is None and minutes >= LONG_MINUTES:
+        on_note(
+            f"embedding the faces of {num_new:,} clips takes about {minutes:,.0f} minutes of one core; nothing of it "
+            "is stored without --keep-embeddings, so an interrupted audit does it again"
         )
     done, vectors = 0, {}
 
@@ -64,8 +76,8 @@ def compared_faces(
         on_step(done, sum(num_clips.values()), "comparing faces")
 
     for name, dataset in datasets.items():
-        kept = None if name else _kept_embeddings(out, dataset)
-        vectors[name] = kept or embeddings_of(dataset, work=work, on_clip=finished)
+        known = None if name else kept
+        vectors[name] = embeddings_of(dataset, work=work, on_clip=finished) if known is None else known
     return ComparedFaces(vectors, choose_limit(_stacked(vectors[""])))
 
 

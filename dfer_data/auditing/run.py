@@ -36,6 +36,7 @@ def audit(
     identity: bool = False,
     keep_embeddings: bool = False,
     on_step: OnAuditStep = lambda done, total, doing: None,
+    on_note: Callable[[str], None] = lambda words: None,
 ) -> AuditSummary:
     """Find clips that show the same moments, and write PREPARED/audit; an earlier audit is replaced.
 
@@ -46,6 +47,7 @@ def audit(
         identity: also name clips that may show the same person, by an embedding of some faces of each clip.
         keep_embeddings: store the embeddings of the dataset's clips, which are biometric data, for the next audit.
         on_step: shows progress.
+        on_note: shows what an interruption of a long comparison of faces costs.
 
     Interrupt it at any time: the same call keeps the hashes of finished shards, but embeddings only with
     `keep_embeddings`. Raises UsageError, LockedError, CorruptDataError, WeightsError.
@@ -59,7 +61,8 @@ def audit(
     dataset = PreparedDataset(out.root)
     with held_for_audit(out, AUDIT_WORK) as work:
         opened = {"": dataset, **_named(others, dataset)}
-        faces = compared_faces(opened, out, work if keep_embeddings else None, on_step) if identity else None
+        kept = work if keep_embeddings else None
+        faces = compared_faces(opened, out, kept, on_step, on_note) if identity else None
         films = _all_films(opened, work, on_step)
         matches, num_compared = _matches(opened, films, on_step)
         pairs = [*matches.values(), *_cut_from_one(dataset), *(faces.pairs() if faces else ())]

@@ -264,9 +264,16 @@ class Tracker:
             width, height = np.minimum(box[2:], (right, bottom)) - np.maximum(box[:2], (left, top))
             is_inside = max(width, 0) * max(height, 0) >= _MIN_PART_INSIDE * area
             is_small = area <= _MAX_PART_SIDE**2 * _area(box)
-            if track.num_missed and is_inside and is_small and not track.is_replaced_by(detection, self._pictures):
+            if track.num_missed and is_inside and is_small and not self._is_replaced(track, detection):
                 return True
         return False
+
+    def _is_replaced(self, track: ActiveTrack, part: Detection) -> bool:
+        """Return whether the scene about a track's face has changed; a part of it has no surroundings but the face."""
+        last = track.recent[-1][1]
+        if last is None or part.appearance is None:
+            return False
+        return track.is_replaced_by(replace(part, appearance=replace(part.appearance, away=last.away)), self._pictures)
 
     def _begin(self, index: int, detection: Detection, before: Sequence[ActiveTrack]) -> None:
         track, own = ActiveTrack(len(self.tracks), index), [(index, detection)]

@@ -148,10 +148,14 @@ def _failed(clips: Mapping[str, Any]) -> Iterator[Differing]:
 
 
 def _absent(facts: Official, clips: Mapping[str, Any]) -> Iterator[Differing]:
-    """Yield the known ids of a dataset that are in no list and no folder; nothing for datasets without known ids."""
+    """Yield the known ids of a dataset that are in no list and no folder; nothing for datasets without known ids.
+
+    Only for the official numbers: others are about other clips.
+    """
     known_ids = adapter(facts.dataset).clip_ids
-    for clip_id in sorted(known_ids() - clips.keys()) if known_ids else ():
-        yield Differing(clip_id, "is missing", "clips")
+    if known_ids and facts == official(facts.dataset):
+        for clip_id in sorted(known_ids() - clips.keys()):
+            yield Differing(clip_id, "is missing", "clips")
 
 
 def _num_short(facts: Official, clips: Mapping[str, Any], folds: Mapping[str, Mapping[str, str]]) -> Iterator[Number]:
@@ -186,7 +190,11 @@ def _misplaced(
     facts: Official, clips: Mapping[str, Any], folds: Mapping[str, Mapping[str, str]]
 ) -> Iterator[Differing]:
     """Yield clips in a wrong fold, as far as the rules by which the folds are split reveal it."""
-    test_folds = {clip: fold for fold, splits in folds.items() for clip, split in splits.items() if split == "test"}
+    test_folds: dict[str, str] = {}
+    for fold, splits in folds.items():
+        for clip_id in (clip for clip, split in splits.items() if split == "test"):
+            if (other := test_folds.setdefault(clip_id, fold)) != fold:
+                yield Differing(clip_id, f"is tested in folds {other} and {fold}; official folds test it once")
     for clip_id, fold in test_folds.items():
         first, last = facts.test_ids.get(fold, (clip_id, clip_id))
         if not first <= clip_id <= last:

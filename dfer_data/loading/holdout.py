@@ -22,6 +22,7 @@ import pyarrow as pa
 from dfer_data.errors import UsageError
 from dfer_data.loading.holdout_kinds import Validation
 from dfer_data.shards.audit_folder import audited_groups, groups_in, read_audit
+from dfer_data.sources.official_counts import official, official_names
 from dfer_data.storage.folder import FolderTarget
 
 MAX_DISTANCE = 0.2
@@ -131,6 +132,20 @@ def _groups(dataset: HeldOutFrom, clip_ids: Sequence[str], *, share: float, seed
     return held_out_ids
 
 
+def _official(dataset: HeldOutFrom, clip_ids: Sequence[str], *, share: float, seed: int) -> set[str]:
+    """Hold out the part that the owners gave for validation, whatever its share."""
+    parts = {name: official(name).validation_part for name in official_names() if official(name).validation_part}
+    part = parts.get(str(dataset.document["dataset"]))
+    held_out_ids = {clip_id for clip_id in clip_ids if clip_id.partition("/")[0] == part}
+    if not held_out_ids or len(held_out_ids) == len(clip_ids):
+        which = "nothing but" if held_out_ids else "no clip of"
+        raise UsageError(
+            f"{dataset.root}: the train part has {which} a validation part of its owners ({' and '.join(parts)} have "
+            "one); use --val blocks"
+        )
+    return held_out_ids
+
+
 def _group_of(dataset: HeldOutFrom, clip_ids: Sequence[str]) -> dict[str, str]:
     """Return clip id -> person; clip id -> group of the dataset's audit where a clip's person is unknown."""
     groups = {clip_id: dataset.clip(clip_id)["group"] for clip_id in clip_ids}
@@ -198,13 +213,14 @@ def _has_groups(dataset: HeldOutFrom, clip_ids: Sequence[str]) -> bool:
 
 
 HOLD_OUT: Mapping[Validation, _HoldOut] = MappingProxyType(
-    {"none": _none, "blocks": _blocks, "groups": _groups, "random": _random}
+    {"none": _none, "blocks": _blocks, "groups": _groups, "random": _random, "official": _official}
 )
 """Kind of validation -> function (dataset, train clips, share, seed) that returns the held-out clips."""
 HOLD_OUT_WORDS: Mapping[str, str] = MappingProxyType(
     {
         "blocks": "id blocks",
         "groups": "whole groups",
+        "official": "the owners' validation part",
         "random": "drawn at random, so neighbours of train clips: optimistic where neighbours are alike",
     }
 )

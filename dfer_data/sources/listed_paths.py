@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dfer_data.sources.annotation import WORDS, Entry, assemble
 from dfer_data.sources.base import Layout, SourceListing, Split
@@ -37,6 +37,8 @@ class ListedPath:
     """Person, film or other unit that a split keeps together."""
     num_frames: int | None = None
     """Number of frames as written."""
+    labels: tuple[str, ...] | None = None
+    """All labels as written; None if there is one per clip."""
 
 
 def list_lines(
@@ -57,9 +59,10 @@ def list_lines(
     items = of_kind(tree, layout, crops=crops)
     lines = list(lines)
     places, entries, num_frames = Places(items, [line.path for line in lines]), list[Entry](), dict[str, int]()
-    first_use: dict[str, str] = {}
+    first_use, labels = dict[str, str](), dict[str, tuple[str, ...]]()
     for line in lines:
-        first_use.setdefault(line.label, line.where)
+        for label in line.labels or (line.label,):
+            first_use.setdefault(label, line.where)
     naming = named_classes(tree, first_use, faults)
     inexact: dict[Likeness, dict[str, str]] = {"spelling": {}, "name": {}}
     for line in lines:
@@ -74,6 +77,8 @@ def list_lines(
         entries.append(Entry(clip_id, naming.name_of.get(line.label), line.fold, line.split, line.where, line.group))
         if line.num_frames is not None:
             num_frames[clip_id] = line.num_frames
+        if line.labels is not None:
+            labels[clip_id] = tuple(naming.name_of[label] for label in line.labels if label in naming.name_of)
     clip_ids = {entry.clip_id for entry in entries}
     found = by_clip(tree, (item for item in items if plain(item.path) in clip_ids), lambda i: plain(i.path), faults)
     num_extra = len(items) - len(found)
@@ -86,7 +91,7 @@ def list_lines(
     notes += [f"{num_extra} {WORDS[layout]} are in no line and are left out"] * bool(num_extra)
     if differing:
         notes.append(f"{len(differing)} clips differ from their line in the number of frames ({differing[0]}...)")
-    return assemble(
+    listing = assemble(
         dataset,
         tree,
         layout=layout,
@@ -98,3 +103,4 @@ def list_lines(
         fold_rule=fold_rule,
         notes=tuple(notes),
     )
+    return replace(listing, videos=tuple(replace(v, labels=labels.get(v.clip_id)) for v in listing.videos))

@@ -70,6 +70,8 @@ class Official:
     """Which clips hang together, with the evidence."""
     fold_rule: str
     """Who made the folds; `official`: the owners."""
+    validation_part: str
+    """First part of the ids of the clips that the owners gave for validation; empty if they gave none."""
     absent_elsewhere: Mapping[str, tuple[str, ...]]
     """Owner of other lists -> clips that are missing in them."""
     unconfirmed: tuple[str, ...]
@@ -155,6 +157,7 @@ def official_of(dataset: str, contents: Mapping[str, object]) -> Official:
         blocks=facts.get("blocks", ""),
         order=IdOrder(**facts["order"]),
         fold_rule=facts.get("fold_rule", "official"),
+        validation_part=facts.get("validation_part", ""),
         absent_elsewhere={whose: tuple(clips) for whose, clips in facts.get("absent_elsewhere", {}).items()},
         unconfirmed=tuple(facts.get("unconfirmed", ())),
         source=facts["source"],

@@ -92,7 +92,7 @@ def fit_temperature(logits: npt.NDArray[np.floating], labels: npt.NDArray[np.int
     Raises UsageError for no clips.
     """
     if len(labels) == 0:
-        raise UsageError("no temperature without held-out clips: train with val = 'blocks', 'groups' or 'random'")
+        raise UsageError("no temperature without held-out clips: train with --val blocks, groups, random or official")
     values = logits.astype(np.float64)
     of_labels = values[np.arange(len(labels)), labels]
     low, high = np.log(1 / GREATEST_TEMPERATURE), np.log(1 / LEAST_TEMPERATURE)

@@ -1,12 +1,22 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dfer_cli.main import main
-from tests.dfer_data.auditing.scene import planted
+from dfer_data.auditing import people
+from dfer_data.loading.prepared import PreparedDataset
+from dfer_data.types import Floats
+from tests.dfer_data.auditing.scene import add_film, film, planted
+from tests.dfer_data.crop_source import CropSource
+from tests.workspace import run_dfer
 
 
 def test_an_audit_is_printed_and_folds_follow(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,3 +39,48 @@ def test_an_audit_is_printed_and_folds_follow(tmp_path: Path, capsys: pytest.Cap
     assert "next:" not in printed
     assert main(["remove", str(out), "--clip", "sad/dark", "--reason", "test", "--yes"]) == 0
     assert f"make it again: dfer audit {out}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("has_two", "words"), [(True, "faces: no pair is named: "), (False, "may show one person")])
+def test_a_dataset_of_two_people_has_no_limit(
+    has_two: bool, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = CropSource(tmp_path / "source")
+    for number in range(60):
+        person = number % 4 // 3 if has_two else number % 20
+        add_film(source, f"happy/p{person}-t{number}", film(person, number, num_frames=3))
+    source.prepare(tmp_path / "out", size_px=32)
+
+    def embeddings_of(dataset: PreparedDataset, **options: object) -> dict[str, Floats]:
+        vectors = {}
+        for clip_id in sorted(dataset.clips["clip_id"]):
+            person, take = (int(word[1:]) for word in clip_id.split("/")[1].split("-"))
+            parts = [np.random.default_rng(seed).normal(0, 1, 128) for seed in (person, 1000 + take)]
+            vectors[clip_id] = ((parts[0] + 0.3 * parts[1]) / 23).astype(np.float32)
+        return vectors
+
+    monkeypatch.setattr(people, "embeddings_of", embeddings_of)
+    assert main(["audit", str(tmp_path / "out"), "--identity"]) == 0
+    assert words in capsys.readouterr().out
+
+
+@pytest.mark.soak
+def test_a_killed_audit_leaves_embeddings_only_where_they_are_asked_for(workspace: Path, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(workspace / "prepared/dfew-retinaface", tmp_path / "data"))
+    whole = Path(shutil.copytree(data, tmp_path / "whole"))
+    program = Path(sys.executable).with_name("dfer")
+    line = ["audit", "--identity", "--keep-embeddings"]
+    assert run_dfer(*line, str(whole), cwd=tmp_path, timeout_s=3600).returncode == 0
+    for arguments, is_kept in ((line[:2], False), (line, True)):
+        process = subprocess.Popen([program, *arguments, data], cwd=tmp_path)
+        stop = time.monotonic() + (1800 if is_kept else 20)
+        while time.monotonic() < stop and not list((data / "audit").rglob("*-faces.npy")):
+            time.sleep(0.1)
+        process.kill()
+        process.wait()
+        assert bool(list((data / "audit").rglob("*-faces.npy"))) is is_kept
+        assert not (data / "audit/audit.json").exists()
+    assert run_dfer(*line, str(data), cwd=tmp_path, timeout_s=3600).returncode == 0
+    name = "audit/embeddings.parquet"
+    assert (data / name).read_bytes() == (whole / name).read_bytes()
+    assert not (data / "audit/.work").exists()

@@ -126,7 +126,7 @@ def test_wrong_use_is_one_line(arguments: list[str], message: str, capsys: Captu
 
 @pytest.mark.soak
 def test_the_demo_is_reproduced_within_the_range_of_its_seeds(tmp_path: Path) -> None:
-    done = run_dfer("replicate", "demo", cwd=tmp_path)
+    done = run_dfer("replicate", "demo", cwd=tmp_path, timeout_s=3600)  # minutes, unless others use the cores too
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-2] == "reproduced"
     checked = run_dfer("replicate", "check", "replication-demo.zip", cwd=tmp_path)

@@ -239,7 +239,7 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
         (["--data", "prepared/nowhere"], 2, ["prepared/nowhere is not a prepared dataset", "dfer prepare"]),
         (["--recipe", "imagenet"], 2, ["unknown recipe 'imagenet'; shipped: afew, cremad, demo, dfew, dfew-c3d"]),
         (["--recipe", "nowhere.toml"], 2, ["nowhere.toml: no such file"]),
-        (["--val", "fold"], 2, ["val = 'fold': must be none, blocks, groups or random"]),
+        (["--val", "fold"], 2, ["val = 'fold': must be none, blocks, groups, random or official"]),
         (["--val", "groups"], 2, ["clip 00001 has no group (person); use --val blocks"]),
         (["--refit"], 2, ["refit = true needs held-out clips", "--val blocks"]),
         (["--protocol", "vgg"], 2, ["protocol = 'vgg': must be default, lstpnet"]),

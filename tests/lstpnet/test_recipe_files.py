@@ -139,16 +139,16 @@ def test_an_unknown_recipe_lists_the_shipped_ones(name: str) -> None:
         ({"flip": True}, ["flip = True: must be a number from 0 to 1"]),
         ({"controls": 1}, ["controls = 1: must be true or false"]),
         ({"schedule": 3}, ["schedule = 3: must be one-cycle, cosine or step"]),
-        ({"val": ["blocks"]}, ["val = ['blocks']: must be none, blocks, groups or random"]),
+        ({"val": ["blocks"]}, ["val = ['blocks']: must be none, blocks, groups, random or official"]),
         (
             {"epochs": "ten", "flip": "x", "val": 1},
             [
                 "epochs = 'ten': must be a whole number of 1 or more",
                 "flip = 'x': must be a number from 0 to 1",
-                "val = 1: must be none, blocks, groups or random",
+                "val = 1: must be none, blocks, groups, random or official",
             ],
         ),
-        ({"val": "fold"}, ["val = 'fold': must be none, blocks, groups or random"]),
+        ({"val": "fold"}, ["val = 'fold': must be none, blocks, groups, random or official"]),
         (
             {"sampler": "random"},
             ["sampler = 'random': must be segments-8x2, segments-16x1, uniform, m3dfel, "],
@@ -246,7 +246,7 @@ def test_an_unknown_recipe_lists_the_shipped_ones(name: str) -> None:
             [
                 "epochs = 0: must be a whole number of 1 or more",
                 "flip = 2: must be a number from 0 to 1",
-                "val = 'fold': must be none, blocks, groups or random",
+                "val = 'fold': must be none, blocks, groups, random or official",
             ],
         ),
     ],

@@ -20,7 +20,7 @@ _SPLITS: dict[str, Split] = {"train": "train", "validation": "train", "test": "t
 
 
 def list_caer(root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
-    """List CAER's clips; those of validation are trained on. See Source."""
+    """List CAER's clips; those of validation are in the train part. See Source."""
     tree = scan(root, dataset="caer")
     faults: list[str] = []
     entries: dict[str, Entry] = {}
@@ -38,7 +38,7 @@ def list_caer(root: Path, *, layout: Layout, crops: str | None = None) -> Source
         raise not_there("caer", f"no clips of CAER below {root}")
     sizes = {part: sum(clip_id.startswith(f"{part}/") for clip_id in entries) for part in _SPLITS}
     faults += [f"{part}: no clips in it" for part in ("train", "test") if not sizes[part]]
-    note = f"the {sizes['validation']} clips of validation are trained on, because test is tested"
+    note = f"the {sizes['validation']} clips of validation are trained on, unless --val official holds them out"
     return assemble(
         "caer",
         tree,

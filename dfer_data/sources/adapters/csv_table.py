@@ -1,4 +1,4 @@
-"""A user's table: a CSV file with columns path and label, and optionally split, fold and subject."""
+"""A user's table: a CSV file with columns path and label, and optionally labels, split, fold and subject."""
 
 from __future__ import annotations
 
@@ -16,18 +16,21 @@ from dfer_data.storage.csv_text import csv_rows
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "path": ("path", "video", "file", "filename", "video_name", "clip"),
     "label": ("label", "emotion", "class"),
+    "labels": ("labels", "emotions", "classes"),
     "split": ("split", "part", "set"),
     "fold": ("fold",),
     "subject": ("subject", "group", "person", "actor"),
 }
+_MAY_BE_EMPTY = ("subject", "labels")
 _Row = tuple[str, Mapping[str, str]]
 
 
 def list_table(root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
     """List the clips that a CSV file names; `root` is the file, or the folder that holds it as its only table.
 
-    With `fold` alone, a clip is tested in that fold and trained on in all others. With `split` alone there is one
-    fold, with neither there are none. See Source.
+    `labels` has all labels of a clip, with | between them and `label` among them; empty: `label` alone. With `fold`
+    alone, a clip is tested in that fold and trained on in all others. With `split` alone there is one fold, with
+    neither there are none. See Source.
     """
     tree, name = _find_table(root)
     faults: list[str] = []
@@ -69,7 +72,7 @@ def _rows(root: Path, name: str, faults: list[str]) -> Iterator[_Row]:
             faults.append(f"{where}: {len(cells)} cells, the header has {len(header)}")
             continue
         row = {column: cells[i[0]].strip() for column, i in indices.items() if i}
-        if empty := [column for column in row if column != "subject" and not row[column]]:
+        if empty := [column for column in row if column not in _MAY_BE_EMPTY and not row[column]]:
             faults.append(f"{where}: {' and '.join(empty)} missing")
         else:
             yield where, row
@@ -80,6 +83,7 @@ def _lines(rows: Sequence[_Row], faults: list[str]) -> Iterator[ListedPath]:
     has_test = any(SPLITS.get(row.get("split", "").lower()) == "test" for _, row in rows)
     folds = sorted({row["fold"] for _, row in rows if "fold" in row})
     for where, row in rows:
+        labels = _all_labels(where, row, faults)
         fold, word = row.get("fold", ""), row.get("split", "").lower()
         split = SPLITS.get(word, "train" if has_test else "test")  # with a test split, validation clips are trained on
         if "fold" in row and not (re.fullmatch(r"[0-9]{1,255}", fold) and int(fold) >= 1):
@@ -88,8 +92,20 @@ def _lines(rows: Sequence[_Row], faults: list[str]) -> Iterator[ListedPath]:
             faults.append(f"{where}: split {row['split']!r}; known: train, test, val")
         elif "split" in row or "fold" not in row:
             name = fold or ("1" if "split" in row else "")
-            yield ListedPath(row["path"], row["label"], name, split, where, row.get("subject") or None)
+            yield ListedPath(row["path"], row["label"], name, split, where, row.get("subject") or None, labels=labels)
         else:
             for name in folds:
                 split = SPLITS["test" if name == fold else "train"]
-                yield ListedPath(row["path"], row["label"], name, split, where, row.get("subject") or None)
+                yield ListedPath(
+                    row["path"], row["label"], name, split, where, row.get("subject") or None, labels=labels
+                )
+
+
+def _all_labels(where: str, row: Mapping[str, str], faults: list[str]) -> tuple[str, ...] | None:
+    """Return the labels of a row; None where the table has no column for several."""
+    if "labels" not in row:
+        return None
+    labels = tuple(dict.fromkeys(word for part in row["labels"].split("|") if (word := part.strip())))
+    if labels and row["label"] not in labels:
+        faults.append(f"{where}: label {row['label']!r} is not among the labels {row['labels']!r}")
+    return labels or (row["label"],)

@@ -27,13 +27,13 @@ _LONG_S = 60
 
 
 def list_meld(root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
-    """List MELD's utterances, whose group is their episode; those of dev are trained on. See Source."""
+    """List MELD's utterances, whose group is their episode; those of dev are in the train part. See Source."""
     tree, faults, long = scan(root, dataset="meld"), list[str](), list[str]()
     entries = list(_entries(tree, faults, long))
     places = {item: match for item in of_kind(tree, layout, crops=crops) if (match := _PLACE.fullmatch(item.path))}
     plain = {_clip_id(match) for match in places.values() if not match[2]}
     twins = {item: item.path for item, match in places.items() if match[2] and _clip_id(match) in plain}
-    notes = ["the clips of dev are trained on, because test is tested"]
+    notes = ["the clips of dev are trained on, unless --val official holds them out"]
     if twins:
         notes.append(f"{len(twins)} other cuts of test clips are left out ({next(iter(twins.values()))}...)")
     if long:

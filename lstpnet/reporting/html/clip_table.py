@@ -38,8 +38,9 @@ class View:
     num_frames: int
     """Frames on a filmstrip: as many as its model reads of a clip by the default sampler; 16 for other samplers."""
     clips: list[list[Any]]
-    """One entry per clip: index of the clip, fold, predicted class, 1 with a face else 0, probabilities in thousandths,
-    and, if the model has attention, the attention to each frame in thousandths."""
+    """One entry per clip: index of the clip, fold, predicted class, 1 with a face else 0, probabilities in thousandths
+    (of each label by itself for a network of several labels), and, if the model has attention, the attention to each
+    frame in thousandths."""
 
 
 @dataclass
@@ -107,9 +108,11 @@ def drilldown_of(systems: Sequence[System], runs: Sequence[ScoredRun]) -> Drilld
             dataset_keys.append(key)
         has_seeds = len(owner.row.seeds) > 1
         name = f"{owner.name} seed {run.info.seed}" if has_seeds else owner.name
-        new_view = View(name, dataset_keys.index(key), _num_shown_frames(read_settings(run)), [])
+        settings = read_settings(run)
+        new_view = View(name, dataset_keys.index(key), _num_shown_frames(settings), [])
         view = views.setdefault((owner.name, run.info.seed), new_view)
-        view.clips.extend(_clips(tables[key], run.info.fold, part))
+        has_several = settings.get("targets") == "labels"
+        view.clips.extend(_clips(tables[key], run.info.fold, part, has_several=has_several))
     return Drilldown(list(tables.values()), list(views.values()))
 
 
@@ -118,9 +121,11 @@ def _num_shown_frames(settings: Mapping[str, Any]) -> int:
     return int(settings.get("num_frames", CLIP_FRAMES)) if is_default else CLIP_FRAMES
 
 
-def _clips(table: ClipTable, fold: int, part: ScoredPredictions) -> Iterator[list[Any]]:
+def _clips(table: ClipTable, fold: int, part: ScoredPredictions, *, has_several: bool) -> Iterator[list[Any]]:
+    """Yield the entries of `View.clips`; `has_several`: the network judges each label by itself (targets = labels)."""
     assert part.logits is not None
-    shares = np.rint(_FRACTIONS * probabilities(part.logits)).astype(int)
+    chances = np.exp(-np.logaddexp(0, -part.logits.astype(np.float64))) if has_several else probabilities(part.logits)
+    shares = np.rint(_FRACTIONS * chances).astype(int)
     for i, (clip_id, label) in enumerate(zip(part.clip_ids, part.labels.tolist(), strict=True)):
         clip = table.place(clip_id, label)
         values = [clip, fold, int(part.predicted[i]), int(part.has_face[i]), shares[i].tolist()]

@@ -99,6 +99,24 @@ def test_embeddings_are_stored_only_where_they_are_asked_for(prepared: Path, emb
         audit(prepared, keep_embeddings=True)
 
 
+def test_a_long_job_says_what_an_interruption_costs(
+    prepared: Path, embedded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notes: list[str] = []
+    audit(prepared, identity=True, on_note=notes.append)
+    assert notes == []  # it takes seconds
+    monkeypatch.setattr(people, "SECONDS_PER_CLIP", 10)
+    audit(prepared, identity=True, on_note=notes.append)
+    assert notes == [
+        "embedding the faces of 54 clips takes about 9 minutes of one core; nothing of it is stored without "
+        "--keep-embeddings, so an interrupted audit does it again"
+    ]
+    for _ in range(2):
+        audit(prepared, identity=True, keep_embeddings=True, on_note=notes.append)
+    audit(prepared, identity=True, on_note=notes.append)  # with the embeddings of the last one
+    assert len(notes) == 1
+
+
 def test_a_person_decides_who_is_one(prepared: Path, embedded: list[str], tmp_path: Path) -> None:
     decisions = tmp_path / "decisions.csv"
     lines = ["clip_a,clip_b,is_same_person", "sad/p0-t1,happy/p0-t0,no", "happy/p1-t0,happy/p2-t0,yes"]

@@ -79,3 +79,14 @@ def test_a_face_that_goes_on_changing_does_not_count_as_drift(outcomes: dict[flo
     (*_, share) = (share for share, outcome in outcomes.items() if outcome == "listed")
     (track,) = linked([seen(with_other_person(share * (index in (8, 10))), index) for index in range(CUT + 8)])
     assert track.drift < 0.5
+
+
+def test_a_part_of_a_head_that_turns_is_in_no_other_scene() -> None:
+    """About a small part there is nothing but the head, which has changed through pictures that look like a mixture."""
+    head, part = (slice(30, 150), slice(100, 220)), face(150, 80, side=24)
+    frames = []
+    for index in range(CUT + 4):
+        picture = ROOM.copy()
+        picture[head] += np.float32(index / (CUT + 4)) * (PERSON[head] - ROOM[head])
+        frames.append(seen(np.asarray(picture, np.uint8), index, PLACE if index < CUT else part))
+    assert [(track.first_frame, len(track)) for track in linked(frames)] == [(0, CUT)]

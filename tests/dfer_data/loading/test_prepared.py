@@ -102,7 +102,7 @@ def test_whole_groups_are_held_out_where_every_clip_has_one(crops: Path, monkeyp
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"val": "people"}, "val 'people': one of auto, none, blocks, groups, random"),
+        ({"val": "people"}, "val 'people': one of auto, none, blocks, groups, random, official"),
         ({"val_share": 1.0}, "val_share 1.0: a share between 0 and 1"),
         ({"val": "groups"}, r"has no group \(person\)"),
         ({"fold": 9}, "has no fold '9'"),

@@ -21,7 +21,7 @@ from dfer_data.preparation.run import run_preparation
 from lstpnet.dataset_identity import data_words
 from lstpnet.training.experiment import Experiment, _how_prepared, make_experiment
 from lstpnet.training.run_settings import run_settings, setting_faults
-from tests.crops import MISSING, SHORT, fold_of, label_of, prepare_crops, write_crops
+from tests.crops import MISSING, SHORT, fold_of, label_of, prepare_crops, write_coloured_frames, write_crops
 from tests.dfer_data import tiny
 from tests.lstpnet.conftest import quick
 
@@ -122,6 +122,24 @@ def test_groups_that_are_not_known_are_one_clear_line(many_crops: Path) -> None:
         UsageError, match=r"\d{5} has no group \(person\); use --val blocks, or find groups of copies: dfer"
     ):
         made(many_crops, val="groups")
+
+
+def test_the_owners_validation_part_is_held_out_where_there_is_one(many_crops: Path, tmp_path: Path) -> None:
+    for part, num_clips in (("train", 3), ("validation", 2), ("test", 1)):
+        for number in range(num_clips):
+            for emotion in ("Anger", "Happy"):
+                folder = tmp_path / f"CAER/{part}/{emotion}/{number + 1:04d}"
+                write_coloured_frames(folder, number, 4, seed=number)
+    request = Request(dataset="caer", source=tmp_path / "CAER", detector="none")
+    run_preparation(resolve_request(request), tmp_path / "caer", num_workers=0)
+    held = made(tmp_path / "caer", fold=1, val="official")
+    assert {clip_id.split("/")[0] for clip_id in held.val_ids} == {"validation"}
+    assert {clip_id.split("/")[0] for clip_id in held.train_ids} == {"train"}
+    assert (len(held.train_ids), len(held.val_ids), len(held.test_ids)) == (6, 4, 2)
+    assert "best war on 4 held-out train clips (the owners' validation part, " in held.protocol()
+    assert len(made(tmp_path / "caer", fold=1, val="none").train_ids) == 10
+    with pytest.raises(UsageError, match=r"no clip of a validation part of its owners \(caer and meld have one\)"):
+        made(many_crops, val="official")
 
 
 def test_blocks_of_ferv39k_are_cut_in_each_scene_and_in_each_class_where_ids_are_sorted_by_class(

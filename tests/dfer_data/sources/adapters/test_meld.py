@@ -37,7 +37,7 @@ def test_ids_begin_anew_in_each_split(root: Path) -> None:
         (f"{split}/dia0_utt0", "happy", "S8E21") for split in ("dev", "test", "train")
     ]
     assert found.folds == {"1": {"train/dia0_utt0": "train", "dev/dia0_utt0": "train", "test/dia0_utt0": "test"}}
-    assert found.notes == ("the clips of dev are trained on, because test is tested",)
+    assert found.notes == ("the clips of dev are trained on, unless --val official holds them out",)
     for split, folder in FOLDERS.items():
         (root / folder).rename(root / split)
     assert [video.path for video in list_meld(root, layout="videos").videos] == [

@@ -152,6 +152,21 @@ def test_of_too_many_clips_the_confident_errors_are_shown(crops: Path, plain: Do
     assert f"filmstrips of 2 of {len(made)} clips: confident errors first" in page
 
 
+def test_a_network_of_several_labels_shows_the_probability_of_each_label(
+    plain: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, _ = load_runs([plain.folder])
+    report = build_report(runs)
+    shown = [clip[4] for clip in drilldown.drilldown_of(report.systems, report.runs).views[0].clips]
+    assert {sum(shares) in range(995, 1006) for shares in shown} == {True}
+    monkeypatch.setattr(drilldown, "read_settings", lambda run: {"targets": "labels"})
+    each = [clip[4] for clip in drilldown.drilldown_of(report.systems, report.runs).views[0].clips]
+    parts = [part for part in report.runs[0].parts if part.checkpoint == "last" and not part.control]
+    logits = parts[0].logits
+    assert logits is not None
+    assert np.abs(np.array(each) - 1000 / (1 + np.exp(-logits.astype(np.float64)))).max() <= 0.5
+
+
 def test_filmstrips_stop_where_the_page_would_grow_too_large(crops: Path, plain: Done) -> None:
     dataset = dfer_data.open_dataset(crops)
     runs, _ = load_runs([plain.folder])
