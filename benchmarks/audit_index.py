@@ -69,10 +69,12 @@ def main() -> None:
     parser.add_argument("--searched", type=int, default=1_500)
     parser.add_argument("--json", type=Path, help="JSON file of the results")
     options = parser.parse_args()
-    rows = [measured(number, num_searched=options.searched) for number in options.clips]
-    print(json.dumps(rows, indent=1))
-    if options.json:
-        options.json.write_text(json.dumps(rows, indent=1) + "\n")
+    rows = []
+    for number in options.clips:
+        rows.append(measured(number, num_searched=options.searched))
+        print(json.dumps(rows[-1]), flush=True)
+        if options.json:
+            options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

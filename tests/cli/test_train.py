@@ -237,7 +237,11 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
         (["--fold", "6"], 2, ["prepared/dfew-none has no fold '6'; it has: 1, 2, 3, 4, 5"]),
         (["--fold-set", "mine"], 2, ["prepared/dfew-none has no set of folds 'mine'; it has: official"]),
         (["--data", "prepared/nowhere"], 2, ["prepared/nowhere is not a prepared dataset", "dfer prepare"]),
-        (["--recipe", "imagenet"], 2, ["unknown recipe 'imagenet'; shipped: afew, cremad, demo, dfew, dfew-c3d"]),
+        (
+            ["--recipe", "imagenet"],
+            2,
+            ["unknown recipe 'imagenet'; shipped: afew, cremad, demo, demo-networks, dfew, dfew-c3d"],
+        ),
         (["--recipe", "nowhere.toml"], 2, ["nowhere.toml: no such file"]),
         (["--val", "fold"], 2, ["val = 'fold': must be none, blocks, groups, random or official"]),
         (["--val", "groups"], 2, ["clip 00001 has no group (person); use --val blocks"]),

@@ -123,7 +123,8 @@ def test_a_video_outside_the_source_folder_is_not_looked_at(
     (tmp_path / "source").mkdir()
     (tmp_path / "secret.mp4").write_bytes(b"private")
     name = str(clips.loc[0, "clip_id"])
-    assert main(["inspect", str(folder), "--clip", name, "--source", str(tmp_path / "source")]) == 2
+    words = ["inspect", str(folder), "--clip", name, "--source", str(tmp_path / "source"), "--out", str(tmp_path / "i")]
+    assert main(words) == 2
     assert "../secret.mp4: a link or `..` leads out of the source folder" in capsys.readouterr().err
 
 

@@ -87,7 +87,9 @@ def test_clips_that_are_all_right_or_all_wrong_give_a_bound() -> None:
 
 def test_no_clips_are_refused() -> None:
     none = np.zeros((0, 7)), np.zeros(0, np.int64)
-    with pytest.raises(UsageError, match="no temperature without held-out clips: train with val = 'blocks'"):
+    with pytest.raises(
+        UsageError, match="no temperature without held-out clips: train with --val blocks, groups, random or official"
+    ):
         fit_temperature(*none)
     with pytest.raises(UsageError, match="calibration of no clips"):
         calibration(*none)
