@@ -4,7 +4,8 @@
                                   [--threads 2] [--json FILE]
 
 The peer is `peers/plain_networks.py`, with the same weights. Both run in turn in one process, round after round; a line
-gives the median, minimum and maximum of the ratios peer / ours per round, and the largest difference of the logits.
+gives the median, minimum and maximum of the ratios peer / ours per round, and the file the largest difference of the
+logits, relative to logits above 1.
 The table of docs/benchmarks.md is printed at the end. All networks together take `--minutes`: each has a share by its
 cost, and at least one round. The file has the load of the machine before and after, because other programs spread the
 ratios.
@@ -66,7 +67,8 @@ def compared(name: str, *, batch: int, rounds: int, seconds: float) -> list[dict
     plain = plain_network(ours)
     clips = torch.rand(batch, NUM_FRAMES, 3, size_px, size_px)
     with torch.inference_mode():
-        difference = (ours.eval()(clips) - plain.eval()(clips)).abs().max().item()
+        logits = plain.eval()(clips)
+        difference = (ours.eval()(clips) - logits).abs().max().item() / max(1.0, logits.abs().max().item())
     assert difference < _TOLERANCE, (name, difference)
     rows = []
     for what in ("forward", "step"):
