@@ -13,7 +13,7 @@ import pytest
 from benchmarks.gpu_tables import PAGES, REGION, changed_pages, floor_share, results_files, training, written
 from tests.workspace import ROOT
 
-_CARD = re.compile(r"\b(?:[ABHLVPT]\d{1,3}|GB?\d{3}|RTX \w+|GTX \w+|CUDA|GPUs?|MI\d{3}X?)\b", re.IGNORECASE)
+_CARD = re.compile(r"(?<![\w-])(?:[ABHLVPT]\d{1,3}|GB?\d{3}|RTX \w+|GTX \w+|CUDA|GPUs?|MI\d{3}X?)\b", re.IGNORECASE)
 _UNITS = {
     r"clips/s|clips (?:per|a) second": "clips_per_second",
     r"frames/s|frames (?:per|a) second": "frames_per_second",
