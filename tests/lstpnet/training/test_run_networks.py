@@ -31,7 +31,7 @@ from tests.lstpnet.training.test_distributed import by_two
 
 CPU = torch.device("cpu")
 FAST = {"frame_epochs": 0, "epochs": 4, "batch_size": 8, "learning_rate": 5e-3}
-MORE = {"lgi-former": {"epochs": 10}, "i3d": {"epochs": 14, "batch_size": 2, "learning_rate": 2e-3}}
+MORE = {"lgi-former": {"epochs": 10}, "i3d": {"epochs": 22, "batch_size": 2, "learning_rate": 2e-3}}
 """Networks that learn more slowly; i3d's batch norms take 1 % of each step and fit after some hundred steps."""
 FRESH = [name for name, facts in NETWORKS.items() if not facts.needs_start_weights]
 FAST_PX = 32
