@@ -20,7 +20,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from benchmarks.demo_scores import dfer
+from benchmarks.demo_scores import dfer, prepare_demo
 
 RECIPE, RUNS = "demo-networks", "networks"
 BASELINE = f"{RECIPE},model=frame-mean"
@@ -70,10 +70,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         work = options.work or Path(scratch)
-        if not (work / "prepared/dfew-retinaface").is_dir():
-            if not (work / "data/dfew").is_dir():
-                dfer("synth dfew", work)
-            dfer("prepare dfew --detector retinaface", work)
+        prepare_demo(work)
         lines, start = sweep_lines(work, options), time.monotonic()
         with ThreadPoolExecutor(options.jobs) as pool:
             for number, _ in enumerate(pool.map(lambda line: train(line, work), lines), start=1):

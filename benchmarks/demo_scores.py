@@ -37,6 +37,13 @@ def pair_accuracy(predictions: Predictions, class_names: tuple[str, ...]) -> flo
     return float((predictions.logits[np.ix_(rows, columns)].argmax(axis=1) == labels).mean())
 
 
+def prepare_demo(work: Path) -> None:
+    """Make what `work` lacks of the demo dataset and its face clips."""
+    if not (work / "data/dfew").is_dir():
+        dfer("synth dfew", work)
+    dfer("prepare dfew --detector retinaface", work)
+
+
 def main() -> None:
     """Train and print one line per seed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -47,9 +54,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         work = options.work or Path(scratch)
-        if not (work / "data/dfew").is_dir():
-            dfer("synth dfew", work)
-        dfer("prepare dfew --detector retinaface", work)
+        prepare_demo(work)
         rows = []
         for seed in options.seeds:
             dfer(f"train --fold {options.fold} --seed {seed} --data prepared/dfew-retinaface", work)

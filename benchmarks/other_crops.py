@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.demo_scores import dfer
+from benchmarks.demo_scores import dfer, prepare_demo
 from dfer_data import open_dataset, prepare
 from lstpnet.checkpoints.open_model import OpenedModel, open_model
 from lstpnet.evaluation.cross_dataset import evaluate_on, tested_clips
@@ -68,9 +68,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         work = options.work or Path(scratch)
-        if not (work / "data/dfew").is_dir():
-            dfer("synth dfew", work)
-        dfer("prepare dfew --detector retinaface", work)
+        prepare_demo(work)
         models: dict[int, OpenedModel] = {}
         for seed in options.seeds:
             dfer(f"train --fold {FOLD} --seed {seed} --data prepared/dfew-retinaface", work)

@@ -95,7 +95,7 @@ def whose_words(tensors: Mapping[str, Tensor]) -> str:
     """Return a sentence that names the networks whose files have these names and shapes; empty if none has."""
     fitting = []
     for name, files in AUTHORS_FILES.items():
-        if NETWORKS[name].needs_start_weights:  # nobody published a whole one
+        if NETWORKS[name].needs_start_weights:  # no file of a whole one is published
             continue
         spelled = files.spelled(tensors)
         with contextlib.suppress(UsageError):  # no network has the settings that the shapes state

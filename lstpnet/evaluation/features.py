@@ -16,7 +16,7 @@ from lstpnet.batches.recipe_clips import clips_of_recipe
 from lstpnet.batches.view_crops import num_test_views
 from lstpnet.device import predicting
 from lstpnet.evaluation.clip_logits import batches_on_device, require_finite
-from lstpnet.models.clip_network import ClipNetwork
+from lstpnet.models.clip_network import ClipNetwork, FrameNetwork
 from lstpnet.recipe import Recipe
 
 
@@ -64,7 +64,7 @@ def features_of(
         model.to(device).eval()
         for views, batch in batches_on_device(dataset, recipe=recipe, device=device):
             pixels = normalised(views[:, 0], norm=recipe.input_norm)
-            if model.has_frame_features:
+            if isinstance(model, FrameNetwork):
                 vectors = model.frame_features(pixels)
                 clips.append(model.features_of_frames(vectors).float().cpu().numpy())
                 frames.append(vectors.float().cpu().numpy())

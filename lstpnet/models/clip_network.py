@@ -21,9 +21,6 @@ class ClipNetwork(nn.Module):
     takes; `settings` are the arguments that it was built with.
     """
 
-    has_frame_features = False
-    """Whether it computes a vector per frame on the way, with `frame_features` and `features_of_frames`."""
-
     def __init__(self, name: str, num_classes: int, settings: Mapping[str, Any]) -> None:
         super().__init__()
         if num_classes < 1:
@@ -76,14 +73,6 @@ class ClipNetwork(nn.Module):
         """Return the features (B, D), and the auxiliary classifier's logits (B, num_classes); `x` as in `forward`."""
         raise NotImplementedError
 
-    def frame_features(self, x: Tensor) -> Tensor:
-        """Return the vector of each frame, (B, T, D) float; `x` as in `forward`."""
-        raise NotImplementedError
-
-    def features_of_frames(self, vectors: Tensor) -> Tensor:
-        """Return the features (B, D) of `frame_features` (B, T, D)."""
-        raise NotImplementedError
-
     def check_clips(self, x: Tensor) -> None:
         """Reject input that would give meaningless output, or fail later with an unclear error."""
         if x.ndim != 5 or x.shape[2] != 3 or 0 in x.shape:
@@ -92,6 +81,30 @@ class ClipNetwork(nn.Module):
             raise ValueError(f"clips have shape {tuple(x.shape)}: {'; '.join(dict.fromkeys(faults))}")
         if not x.is_floating_point():
             raise ValueError(f"clips are {x.dtype}; convert to float and divide by 255")
+
+
+class FrameNetwork(ClipNetwork):
+    """A network that computes a vector of each frame on the way.
+
+    A subclass computes `frame_vectors`, `features_of_frames` and `scores`.
+    """
+
+    def pooled(self, x: Tensor) -> Tensor:
+        """Return the features of clips without checking their shape."""
+        return self.features_of_frames(self.frame_vectors(x))
+
+    def frame_features(self, x: Tensor) -> Tensor:
+        """Return the vector of each frame, (B, T, D) float; `x` as in `forward`."""
+        self.check_clips(x)
+        return self.frame_vectors(x)
+
+    def frame_vectors(self, x: Tensor) -> Tensor:
+        """Return the same as `frame_features` without checking the shape of `x`."""
+        raise NotImplementedError
+
+    def features_of_frames(self, vectors: Tensor) -> Tensor:
+        """Return the features (B, D) of `frame_features` (B, T, D); the two numbers D may differ."""
+        raise NotImplementedError
 
 
 def scaled(channels: int, width_multiplier: float) -> int:

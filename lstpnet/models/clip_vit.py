@@ -21,7 +21,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from lstpnet.models.clip_network import ClipNetwork, scaled
+from lstpnet.models.clip_network import FrameNetwork, scaled
 from lstpnet.models.former_dfer import TemporalFormer
 
 HEAD_DIM = 64
@@ -50,7 +50,7 @@ def tower_config(clip_tower: str, *, width_multiplier: float = 1.0, depth: int =
     }
 
 
-class ClipViT(ClipNetwork):
+class ClipViT(FrameNetwork):
     """The tower per frame, a transformer layer over a class token and the frames, and a linear classifier.
 
     Initial weights: adapters the identity (their second matrix is 0), tokens and position codes normal, all others
@@ -63,8 +63,6 @@ class ClipViT(ClipNetwork):
         clip_tower: `b16` or `l14`.
         adapter_rank: rank of the adapters; their scale is 4, as with rank 8 and alpha 32.
     """
-
-    has_frame_features = True
 
     def __init__(
         self,
@@ -83,15 +81,6 @@ class ClipViT(ClipNetwork):
         self.temporal = TemporalFormer(dim, depth=1, head_dim=HEAD_DIM, hidden_dim=_HIDDEN)
         self.fc = nn.Linear(dim, num_classes)
 
-    def pooled(self, x: Tensor) -> Tensor:
-        """Return the class token after the temporal layer, (B, D), of clips (B, 16, 3, H, W)."""
-        return self.features_of_frames(self._vectors(x))
-
-    def frame_features(self, x: Tensor) -> Tensor:
-        """Return the tower's pooled vector of each frame, (B, T, D); `x` as in `forward`."""
-        self.check_clips(x)
-        return self._vectors(x)
-
     def features_of_frames(self, vectors: Tensor) -> Tensor:
         """Return the features (B, D) of `frame_features` (B, T, D)."""
         out: Tensor = self.temporal(vectors)
@@ -102,7 +91,8 @@ class ClipViT(ClipNetwork):
         out: Tensor = self.fc(features)
         return out
 
-    def _vectors(self, x: Tensor) -> Tensor:
+    def frame_vectors(self, x: Tensor) -> Tensor:
+        """Return the tower's pooled vector of each frame, (B, T, D), of clips (B, 16, 3, H, W)."""
         is_other_size = x.shape[3:] != (_SIZE_PX, _SIZE_PX)
         outputs = self.tower(pixel_values=x.flatten(0, 1), interpolate_pos_encoding=is_other_size)
         vectors: Tensor = outputs.pooler_output.unflatten(0, (x.shape[0], -1))  # (B, T, D)

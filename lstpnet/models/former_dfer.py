@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lstpnet.models.clip_network import ClipNetwork, scaled
+from lstpnet.models.clip_network import FrameNetwork, scaled
 from lstpnet.models.lstformer import Attention
 from lstpnet.models.resnet import Stage
 
@@ -110,7 +110,7 @@ class TemporalFormer(nn.Module):
         return x[:, 0]
 
 
-class FormerDFER(ClipNetwork):
+class FormerDFER(FrameNetwork):
     """The spatial transformer on each frame, the temporal one over them, and a linear classifier.
 
     Initial weights: convolutions Kaiming normal (fan out), batch norms the identity, tokens and position codes normal,
@@ -122,29 +122,19 @@ class FormerDFER(ClipNetwork):
         depth: layers of the temporal transformer; 0: the published 3.
     """
 
-    has_frame_features = True
-
     def __init__(self, num_classes: int = 7, *, width_multiplier: float = 1.0, depth: int = 0) -> None:
         super().__init__("former-dfer", num_classes, {"width_multiplier": width_multiplier, "depth": depth})
         self.spatial = SpatialFormer(width_multiplier)
         self.temporal = TemporalFormer(self.spatial.dim, depth=depth or _DEPTH)
         self.fc = nn.Linear(self.spatial.dim, num_classes)
 
-    def pooled(self, x: Tensor) -> Tensor:
-        """Return the class token after the last layer, (B, 512) at full width, of clips (B, T, 3, H, W)."""
-        return self.features_of_frames(self._vectors(x))
-
-    def frame_features(self, x: Tensor) -> Tensor:
-        """Return the vector of each frame, (B, T, 512) at full width; `x` as in `forward`."""
-        self.check_clips(x)
-        return self._vectors(x)
-
     def features_of_frames(self, vectors: Tensor) -> Tensor:
         """Return the features (B, 512) of `frame_features` (B, T, 512)."""
         out: Tensor = self.temporal(vectors)
         return out
 
-    def _vectors(self, x: Tensor) -> Tensor:
+    def frame_vectors(self, x: Tensor) -> Tensor:
+        """Return the vector of each frame, (B, T, 512) at full width, of clips (B, T, 3, H, W)."""
         batch, num_frames = x.shape[:2]
         vectors: Tensor = self.spatial(x.flatten(0, 1), num_frames)  # (B*T, 512)
         return vectors.reshape(batch, num_frames, -1)

@@ -13,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lstpnet.models.clip_network import ClipNetwork, scaled
+from lstpnet.models.clip_network import FrameNetwork, scaled
 from lstpnet.models.resnet import Stage
 
 _WIDTHS = (64, 128, 256, 512)
 
 
-class FrameMean(ClipNetwork):
+class FrameMean(FrameNetwork):
     """ResNet-18 per frame, the mean over the frames and a linear classifier.
 
     Initial weights: convolutions Kaiming normal (fan out), batch norms the identity, classifier PyTorch's default.
@@ -28,8 +28,6 @@ class FrameMean(ClipNetwork):
         num_classes: number of logits.
         width_multiplier: factor on the channels, 64 to 512.
     """
-
-    has_frame_features = True
 
     def __init__(self, num_classes: int = 7, *, width_multiplier: float = 1.0) -> None:
         super().__init__("frame-mean", num_classes, {"width_multiplier": width_multiplier})
@@ -46,15 +44,6 @@ class FrameMean(ClipNetwork):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
-    def pooled(self, x: Tensor) -> Tensor:
-        """Return the mean of the frames' vectors, (B, 512) at full width, of clips (B, T, 3, H, W)."""
-        return self.features_of_frames(self._vectors(x))
-
-    def frame_features(self, x: Tensor) -> Tensor:
-        """Return the vector of each frame, (B, T, 512) at full width; `x` as in `forward`."""
-        self.check_clips(x)
-        return self._vectors(x)
-
     def features_of_frames(self, vectors: Tensor) -> Tensor:
         """Return the features (B, 512) of `frame_features` (B, T, 512)."""
         return vectors.mean(dim=1)
@@ -64,7 +53,8 @@ class FrameMean(ClipNetwork):
         out: Tensor = self.fc(features)
         return out
 
-    def _vectors(self, x: Tensor) -> Tensor:
+    def frame_vectors(self, x: Tensor) -> Tensor:
+        """Return the vector of each frame, (B, T, 512) at full width, of clips (B, T, 3, H, W)."""
         batch, num_frames = x.shape[:2]
         x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)  # (B*T, 3, H, W)
         x = self.maxpool(F.relu_(self.bn1(self.conv1(x))))  # (B*T, 64, H/4, W/4)

@@ -14,14 +14,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from lstpnet.models.catalogue import DEFAULT_MODEL
-from lstpnet.models.clip_network import ClipNetwork
+from lstpnet.models.clip_network import FrameNetwork
 from lstpnet.models.lstformer import LSTformer
 from lstpnet.models.network_config import NetworkConfig
 from lstpnet.models.resnet import TemporalResNet18
 from lstpnet.models.temporal_heads import HEADS
 
 
-class LSTPNet(ClipNetwork):
+class LSTPNet(FrameNetwork):
     """ResNet-18 with temporal channel excitation, then LSTformer, the mean over time, and a linear classifier.
 
     Clips may have any number of frames and any frame size of at least 32 x 32 px; the paper uses 16 frames of 224 px.
@@ -44,8 +44,6 @@ class LSTPNet(ClipNetwork):
         TypeError: a setting is unknown.
     """
 
-    has_frame_features = True
-
     def __init__(self, num_classes: int = 7, **settings: Any) -> None:
         self.config = config = NetworkConfig(**settings)
         super().__init__(DEFAULT_MODEL, num_classes, config.network)
@@ -60,12 +58,6 @@ class LSTPNet(ClipNetwork):
             ffn_conv=config.ffn_conv,
         )
         self.fc = nn.Linear(self.dim, num_classes)
-
-    def pooled(self, x: Tensor) -> Tensor:
-        """Return the features of clips without checking their shape."""
-        batch, num_frames = x.shape[:2]
-        vectors: Tensor = self.backbone(x.flatten(0, 1), num_frames)  # (B*T, dim)
-        return self.features_of_frames(vectors.reshape(batch, num_frames, self.dim))
 
     def scores(self, features: Tensor) -> Tensor:
         """Return the output of the classifier, (B, num_classes), for `features`, the mean over time, (B, dim)."""
@@ -94,9 +86,8 @@ class LSTPNet(ClipNetwork):
             raise ValueError(f"a model with temporal {self.config.temporal!r} has no attention maps")
         return self.head.attention_maps(vectors)
 
-    def frame_features(self, x: Tensor) -> Tensor:
-        """Return the backbone's vector of each frame, (B, T, dim) float; `x` as in `forward`."""
-        self.check_clips(x)
+    def frame_vectors(self, x: Tensor) -> Tensor:
+        """Return the backbone's vector of each frame, (B, T, dim) float, of clips (B, T, 3, H, W)."""
         batch, num_frames = x.shape[:2]
         vectors: Tensor = self.backbone(x.flatten(0, 1), num_frames)  # (B*T, dim)
         return vectors.reshape(batch, num_frames, self.dim)

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lstpnet.models.bottleneck import EXPANSION, Bottleneck
-from lstpnet.models.clip_network import ClipNetwork, scaled
+from lstpnet.models.clip_network import FrameNetwork, scaled
 
 _FRAMES = 16
 _WIDTHS = (64, 128, 256, 512)
@@ -24,7 +24,7 @@ _DEPTH = 2
 _HIDDEN, _LAYERS = 256, 3
 
 
-class ResNetLSTM(ClipNetwork):
+class ResNetLSTM(FrameNetwork):
     """A stem and four stages of two bottlenecks per frame, an LSTM of three layers, a linear classifier of all outputs.
 
     Initial weights: convolutions normal with variance 2 / (k k C_out); all others PyTorch's default.
@@ -34,8 +34,6 @@ class ResNetLSTM(ClipNetwork):
         width_multiplier: factor on the channels, 64 to 2048, and on the LSTM's 256 units.
         depth: blocks per stage; 0: the published 2.
     """
-
-    has_frame_features = True
 
     def __init__(self, num_classes: int = 7, *, width_multiplier: float = 1.0, depth: int = 0) -> None:
         super().__init__("reslstm", num_classes, {"width_multiplier": width_multiplier, "depth": depth})
@@ -58,15 +56,6 @@ class ResNetLSTM(ClipNetwork):
                 num_values = module.kernel_size[0] * module.kernel_size[1] * module.out_channels
                 nn.init.normal_(module.weight, std=(2 / num_values) ** 0.5)
 
-    def pooled(self, x: Tensor) -> Tensor:
-        """Return the LSTM's outputs, (B, 4096) at full width, of clips (B, 16, 3, 112, 112)."""
-        return self.features_of_frames(self._vectors(x))
-
-    def frame_features(self, x: Tensor) -> Tensor:
-        """Return the vector of each frame, (B, T, 2048) at full width; `x` as in `forward`."""
-        self.check_clips(x)
-        return self._vectors(x)
-
     def features_of_frames(self, vectors: Tensor) -> Tensor:
         """Return the features (B, 4096) of `frame_features` (B, T, 2048)."""
         out: Tensor = self.lstm(vectors)[0]  # (B, T, 256)
@@ -77,7 +66,8 @@ class ResNetLSTM(ClipNetwork):
         out: Tensor = self.output(features)
         return out
 
-    def _vectors(self, x: Tensor) -> Tensor:
+    def frame_vectors(self, x: Tensor) -> Tensor:
+        """Return the vector of each frame, (B, T, 2048) at full width, of clips (B, 16, 3, 112, 112)."""
         batch = x.shape[0]
         x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last)  # (B*T, 3, H, W)
         x = self.maxpool(F.relu_(self.bn1(self.conv1(x))))  # (B*T, 64, 28, 28)

@@ -118,7 +118,7 @@ class Claim(_Table):
     seed_deviations: _PerCent = 0.0
     """Standard deviations of the seeds' figures that it may be away, if that is more."""
     other_crops_points: _PerCent = 2.0
-    """The same on other crops than the claim's; chosen as well, since nobody here has the data.
+    """The same on other crops than the claim's; chosen as well, not measured on the data.
 
     `python -m benchmarks.other_crops` measures how far other crops move the network of the demo: often further.
     """

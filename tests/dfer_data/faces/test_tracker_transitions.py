@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.identity import PAIRS, SINGLES, is_split, write_clip
+from benchmarks.identity import is_split
+from benchmarks.identity_clips import PAIRS, SINGLES, write_clip
 from dfer_data.detect.retinaface import RetinaFace
 from dfer_data.faces.clip import Clip
 from dfer_data.faces.pipeline import clips_of_video

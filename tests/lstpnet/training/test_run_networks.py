@@ -17,7 +17,7 @@ from lstpnet.checkpoints.export import MIN_EXPORT_PX, export_onnx
 from lstpnet.checkpoints.onnx_model import ExportedModel
 from lstpnet.checkpoints.open_model import open_model
 from lstpnet.models.catalogue import DEFAULT_MODEL, NETWORKS
-from lstpnet.models.clip_network import ClipNetwork
+from lstpnet.models.clip_network import ClipNetwork, FrameNetwork
 from lstpnet.prediction.video import predict_video
 from lstpnet.prediction.video_settings import Windows
 from lstpnet.training.events import EpochDone
@@ -31,7 +31,10 @@ from tests.lstpnet.training.test_distributed import by_two
 
 CPU = torch.device("cpu")
 FAST = {"frame_epochs": 0, "epochs": 4, "batch_size": 8, "learning_rate": 5e-3}
-MORE = {"lgi-former": {"epochs": 10}, "i3d": {"epochs": 22, "batch_size": 2, "learning_rate": 2e-3}}
+MORE: dict[str, dict[str, Any]] = {
+    "lgi-former": {"epochs": 10},
+    "i3d": {"epochs": 22, "batch_size": 2, "learning_rate": 2e-3},
+}
 """Networks that learn more slowly; i3d's batch norms take 1 % of each step and fit after some hundred steps."""
 FRESH = [name for name, facts in NETWORKS.items() if not facts.needs_start_weights]
 FAST_PX = 32
@@ -91,7 +94,7 @@ def test_it_learns_resumes_with_the_same_bits_and_its_run_is_used(
     opened = open_model(whole)
     features = lstpnet.load_model(whole, device="cpu").features(crops, ["00001"])
     assert isinstance(opened.model, ClipNetwork)
-    assert (features.frames is None) == (not opened.model.has_frame_features)
+    assert (features.frames is None) == (not isinstance(opened.model, FrameNetwork))
     assert main(["evaluate", str(whole), "--data", str(crops), "--fold", "3", "--device", "cpu"]) == 0
     assert f"WAR {100 * figures['war']:.2f}" in capsys.readouterr().out
     video = write_video(tmp_path / "v.mp4", pictures(1) * 25)
