@@ -6,7 +6,7 @@ import functools
 import itertools
 import shlex
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ from dfer_data.errors import DferError, UsageError
 
 from ._support import console
 from ._support.completions import shipped_recipes
-from ._support.options import require_torch
+from ._support.options import refuse_targets, require_torch
 from ._support.subprocess import run_line
 from .report import ENDINGS
 
@@ -63,14 +63,11 @@ def sweep(
     resume.
     """
     require_torch()
-    if report is not None and report.suffix.lower() not in ENDINGS:
-        raise UsageError(f"--report {report}: unknown file ending; use one of {' '.join(ENDINGS)}")
     if report is not None and prints:
         raise UsageError("--report and --print: the report follows the runs; use `dfer report` once all have finished")
-    if baseline is not None and report is None:
-        raise UsageError("--baseline needs --report")
     options: dict[str, Any] = {"data": data, "fold_set": fold_set, "out": out, "device": device}
     trainings = _trainings(recipe, fold, overrides or [], seeds, options=options)
+    _check_report(report, baseline, trainings)
     if prints:
         for run in trainings:
             console.say(shlex.join(["dfer", *run.line]))
@@ -82,6 +79,23 @@ def sweep(
     line = ["report", *(str(run.folder) for run in trainings), "--out", str(report)]
     if code := run_line(line + ([] if baseline is None else ["--baseline", baseline])):
         raise DferError(f"the report ended with exit code {code}, see the lines above for the cause; all runs are kept")
+
+
+def _check_report(report: Path | None, baseline: str | None, trainings: Sequence[_Training]) -> None:
+    """Raise UsageError for what the report would refuse after all trainings."""
+    if report is None:
+        if baseline is not None:
+            raise UsageError("--baseline needs --report")
+        return
+    if report.suffix.lower() not in ENDINGS:
+        raise UsageError(f"--report {report}: unknown file ending; use one of {' '.join(ENDINGS)}")
+    refuse_targets(report, force=True)
+    names = dict.fromkeys(run.folder.parent.parent.name for run in trainings)
+    row = (baseline or "").rpartition("/")[
+        2
+    ]  # the report may add the folder before a name, and the checkpoint after it
+    if baseline is not None and not any(row == name or row.startswith(f"{name} ") for name in names):
+        raise UsageError(f"--baseline {baseline}: no system of this sweep; there are: {', '.join(names)}")
 
 
 def _run_all(trainings: list[_Training]) -> None:

@@ -96,6 +96,8 @@ def test_a_printed_command_is_the_run_itself(work: Path, capsys: Capture) -> Non
         (["--report", "table.doc"], "--report table.doc: unknown file ending; use one of .html .md .json .csv .tex"),
         (["--report", "table.md", "--print"], "--report and --print: the report follows the runs"),
         (["--baseline", "demo"], "--baseline needs --report"),
+        (["--report", "none/table.md"], "folder none does not exist; create it to write table.md there"),
+        (["--report", "table.md", "--baseline", "demo,x"], "--baseline demo,x: no system of this sweep; there are: "),
         (["--fold", "x"], "--fold 'x' is not a whole number"),
     ],
 )
