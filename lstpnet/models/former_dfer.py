@@ -138,8 +138,3 @@ class FormerDFER(FrameNetwork):
         batch, num_frames = x.shape[:2]
         vectors: Tensor = self.spatial(x.flatten(0, 1), num_frames)  # (B*T, 512)
         return vectors.reshape(batch, num_frames, -1)
-
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the output of the classifier for `features`."""
-        out: Tensor = self.fc(features)
-        return out

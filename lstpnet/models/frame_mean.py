@@ -48,11 +48,6 @@ class FrameMean(FrameNetwork):
         """Return the features (B, 512) of `frame_features` (B, T, 512)."""
         return vectors.mean(dim=1)
 
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the output of the classifier for `features`."""
-        out: Tensor = self.fc(features)
-        return out
-
     def frame_vectors(self, x: Tensor) -> Tensor:
         """Return the vector of each frame, (B, T, 512) at full width, of clips (B, T, 3, H, W)."""
         batch, num_frames = x.shape[:2]

@@ -78,8 +78,3 @@ class HaraResNet18(ClipNetwork):
             for number in (1, 2, 3, 4):
                 x = self.get_submodule(f"layer{number}")(x)  # (B, 512, T/16, H/32, W/32) after the last
         return x.mean(dim=(2, 3, 4))
-
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the output of the classifier for `features`."""
-        out: Tensor = self.fc(features)
-        return out

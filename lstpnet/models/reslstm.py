@@ -35,6 +35,8 @@ class ResNetLSTM(FrameNetwork):
         depth: blocks per stage; 0: the published 2.
     """
 
+    classifier = "output"
+
     def __init__(self, num_classes: int = 7, *, width_multiplier: float = 1.0, depth: int = 0) -> None:
         super().__init__("reslstm", num_classes, {"width_multiplier": width_multiplier, "depth": depth})
         widths = [scaled(channels, width_multiplier) for channels in _WIDTHS]
@@ -60,11 +62,6 @@ class ResNetLSTM(FrameNetwork):
         """Return the features (B, 4096) of `frame_features` (B, T, 2048)."""
         out: Tensor = self.lstm(vectors)[0]  # (B, T, 256)
         return out.flatten(1)
-
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the output of the classifier for `features`."""
-        out: Tensor = self.output(features)
-        return out
 
     def frame_vectors(self, x: Tensor) -> Tensor:
         """Return the vector of each frame, (B, T, 2048) at full width, of clips (B, 16, 3, 112, 112)."""

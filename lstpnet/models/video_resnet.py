@@ -111,11 +111,6 @@ class VideoResNet(ClipNetwork):
                 x = self.get_submodule(f"layer{number}")(x)  # (B, 512, T/8, H/16, W/16) after the last
         return x.mean(dim=(2, 3, 4))
 
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the output of the classifier for `features`."""
-        out: Tensor = self.fc(features)
-        return out
-
 
 def video_trunk(name: str, *, width_multiplier: float = 1.0, depth: int = 0) -> list[nn.Sequential]:
     """Return the stem and the four stages, which map (B, 3, T, H, W) to (B, 512, T/8, H/16, W/16) at full width.
