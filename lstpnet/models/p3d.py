@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lstpnet.models.bottleneck import EXPANSION, Bottleneck
 from lstpnet.models.clip_network import ClipNetwork, channels_before_time, exact_gradients, scaled
-from lstpnet.models.pointwise import Pointwise3d
+from lstpnet.models.convolutions import Pointwise3d
 
 _DEPTHS = (3, 4, 6, 3)
 """Blocks of each stage."""

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lstpnet.models.bottleneck import EXPANSION, Bottleneck
 from lstpnet.models.clip_network import FrameNetwork, scaled
+from lstpnet.models.convolutions import ImageConv
 
 _FRAMES = 16
 _WIDTHS = (64, 128, 256, 512)
@@ -41,7 +42,7 @@ class ResNetLSTM(FrameNetwork):
         super().__init__("reslstm", num_classes, {"width_multiplier": width_multiplier, "depth": depth})
         widths = [scaled(channels, width_multiplier) for channels in _WIDTHS]
         in_channels, hidden = widths[0], scaled(_HIDDEN, width_multiplier)
-        self.conv1 = nn.Conv2d(3, in_channels, 7, 2, padding=3, bias=False)
+        self.conv1 = ImageConv(in_channels)
         self.bn1 = nn.BatchNorm2d(in_channels)
         self.maxpool = nn.MaxPool2d(3, 2, ceil_mode=True)
         for number, channels in enumerate(widths, start=1):

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lstpnet.models.clip_network import ClipNetwork, channels_before_time, exact_gradients, scaled
-from lstpnet.models.pointwise import Pointwise3d
+from lstpnet.models.convolutions import Pointwise3d
 
 _WIDTHS = (64, 128, 256, 512)
 _STEM_MID = 45
