@@ -35,6 +35,8 @@ class ExportFormat(ABC):
     needs_lists: ClassVar[bool] = True
     """Whether every clip needs a label and a fold."""
     needs_sound: ClassVar[bool] = False
+    has_path_lists: ClassVar[bool] = False
+    """Whether lists name files by their paths, between spaces."""
 
     def __init__(self, selection: Selection, source: ClipSource, *, dataset: str, root: str) -> None:
         """`dataset`: name of the dataset. `root`: absolute path of the export, for `--paths absolute`."""
@@ -65,7 +67,11 @@ class ExportFormat(ABC):
 
     @abstractmethod
     def path_of(self, clip: ExportClip) -> str:
-        """Return the file or folder of a clip, which `clips.csv` names."""
+        """Return the file or folder of a clip, which `clips.csv` names; empty for a clip that the export lacks."""
+
+    def held(self, clips: Iterable[ExportClip]) -> list[ExportClip]:
+        """Return those of some clips that the export has; a format of sound lacks the silent ones."""
+        return [clip for clip in clips if self.path_of(clip)]
 
     @abstractmethod
     def usage(self) -> str:

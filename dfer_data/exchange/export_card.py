@@ -15,7 +15,8 @@ _BUILDERS = ("videofolder", "parquet")
 def export_card(exporter: ExportFormat, dataset: Mapping[str, Any], *, dataset_sha256: str) -> str:
     """Return the card as Markdown; `dataset`: dataset.json, `dataset_sha256`: its hash, empty after a withdrawal."""
     chosen = exporter.selection
-    num_frames = sum(clip.num_frames for clip in chosen.clips)
+    clips = exporter.held(chosen.clips)
+    num_silent = len(chosen.clips) - len(clips)
     origin = [("dataset", str(dataset["dataset"])), ("sha256 of dataset.json", dataset_sha256 or "withdrawn")]
     return render_card(
         "export_card.md.j2",
@@ -25,12 +26,15 @@ def export_card(exporter: ExportFormat, dataset: Mapping[str, Any], *, dataset_s
         format=exporter.name,
         usage=Verbatim(exporter.usage()),
         totals=[
-            ("clips", len(chosen.clips)),
+            ("clips", len(clips)),
+            *([("clips without sound, which are not here", num_silent)] if num_silent else []),
             ("frames per clip", chosen.settings.frames),
-            ("frames", num_frames),
+            ("frames", sum(clip.num_frames for clip in clips)),
         ],
         labels=sorted(chosen.numbers.items(), key=lambda item: item[1]),
-        folds=[(fold, *(len(list(chosen.of_split(fold, split))) for split in FOLD_PARTS)) for fold in chosen.folds],
+        folds=[
+            (fold, *(len(exporter.held(chosen.of_split(fold, split))) for split in FOLD_PARTS)) for fold in chosen.folds
+        ],
         num_without_face=len(chosen.without_face),
         origin=origin,
         is_withdrawn=not dataset_sha256,

@@ -8,12 +8,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from dfer_data.exchange.selection import ExportClip
 
+_MOST_BYTES = 200
+"""Of the name of a group, which begins the names of its files."""
+_DIGITS = 16
+
 
 def group_name(splits: Mapping[str, str], folds: Sequence[str]) -> str:
     """Return the name of the group of clips with these splits.
 
     `train` and `test` if the clip is in the same split of all folds, `fold-3-test` if fold 3 alone tests it, `clips`
-    without folds. The train part of a fold is made of all groups that the fold trains on.
+    without folds; where that would be too long, a name with its hash. The train part of a fold is made of all groups that
+    the fold trains on.
     """
     if not folds:
         return "clips"
@@ -23,7 +28,8 @@ def group_name(splits: Mapping[str, str], folds: Sequence[str]) -> str:
     tests = [fold for fold, kind in zip(folds, kinds, strict=True) if kind == "test"]
     if len(tests) == 1 and kinds.count("train") == len(folds) - 1:
         return f"fold-{tests[0]}-test"
-    return "-".join(f"{kind}{fold}" for fold, kind in zip(folds, kinds, strict=True))
+    name = "-".join(f"{kind}{fold}" for fold, kind in zip(folds, kinds, strict=True))
+    return name if len(name) <= _MOST_BYTES else f"splits-{hashlib.sha256(name.encode()).hexdigest()[:_DIGITS]}"
 
 
 def parts_of_groups(

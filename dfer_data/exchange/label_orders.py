@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -45,7 +46,11 @@ def label_numbers(
     if names == ALPHABETICAL:
         names = sorted(class_names)
     known = set(class_names)
-    numbers = {_in_dataset(name, known): number for number, name in enumerate(names)}
+    meant = [_in_dataset(name, known) for name in names]
+    if twice := next((name for name in meant if meant.count(name) > 1), ""):
+        spellings = " and ".join(name for name, word in zip(names, meant, strict=True) if word == twice)
+        raise UsageError(f"--label-order {order}: {spellings} are the one class {twice}; keep one of the lines")
+    numbers = {name: number for number, name in enumerate(meant)}
     if missing := [name for name in class_names if name in used and name not in numbers]:
         raise UsageError(
             f"--label-order {order or 'of the format'}: class {missing[0]} has no number"
@@ -72,7 +77,8 @@ def _named(order: str) -> Sequence[str] | str:
             f"--label-order {order}: neither an order{did_you_mean(order, known)} nor a file; known: {', '.join(known)}"
         )
     try:
-        lines = [line.strip() for line in read_regular_text(path).splitlines()]
+        text = unicodedata.normalize("NFC", read_regular_text(path))  # as class names are
+        lines = [line.strip() for line in text.splitlines()]
     except (OSError, ValueError) as error:
         raise UsageError(f"--label-order {path} cannot be read: {error}") from error
     names = [line for line in lines if line]

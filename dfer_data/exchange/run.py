@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -19,6 +20,7 @@ from dfer_data.exchange.base import ExportFormat, Piece
 from dfer_data.exchange.clip_source import ClipSource
 from dfer_data.exchange.common_tables import common_tables
 from dfer_data.exchange.manifest import (
+    EXPORT_CLIPS_NAME,
     EXPORT_NAME,
     EXPORT_VERSION,
     EXPORT_WORK,
@@ -114,6 +116,7 @@ def plan_export(root: Path | str, settings: ExportSettings, out: Path) -> Export
     dataset = open_dataset(root)
     exporter = exporter_of(dataset, settings, out)
     _refuse_foreign(out, _request(dataset, exporter), dataset)
+    _refuse_spaces(exporter)
     num_bytes, num_files = _planned_bytes(exporter), _planned_files(exporter, dataset)
     return _summary(exporter, dataset, out, num_files=num_files, num_bytes=num_bytes, num_new_files=num_files)
 
@@ -126,6 +129,7 @@ def run_export(
     exporter = exporter_of(dataset, settings, out)
     request = _request(dataset, exporter)
     _refuse_foreign(out, request, dataset)
+    _refuse_spaces(exporter)
     if not finished_files(out):
         _refuse_full_disk(out, exporter)
     with held_export(out):
@@ -195,6 +199,16 @@ def _refuse_foreign(out: Path, request: Mapping[str, Any], dataset: PreparedData
         raise UsageError(f"--out {out} is not empty (it has {names[0]}); choose a new folder")
 
 
+def _refuse_spaces(exporter: ExportFormat) -> None:
+    """Raise UsageError for absolute paths with a space, at which readers of lists split a line."""
+    is_absolute = exporter.has_path_lists and exporter.selection.settings.paths == "absolute"
+    if is_absolute and re.search(r"\s", exporter.root):
+        raise UsageError(
+            f"--paths absolute: {exporter.root} has a space, and lists of {exporter.name} have spaces between their "
+            "columns; choose an --out without spaces, or --paths relative"
+        )
+
+
 def _refuse_difference(out: Path, stored: Any, request: Mapping[str, Any]) -> None:
     if stored == request:
         return
@@ -257,8 +271,8 @@ def write_pieces(
 ) -> tuple[Hashes, int]:
     """Write the pieces that are missing or differ from their hash; return all hashes, and how many files are new."""
     hashes: Hashes = {}
-    num_done, num_new, total = 0, 0, len(exporter.selection.clips)
-    with (out / _LOG).open("ab") as log, ThreadPoolExecutor(_WORKERS) as pool:
+    num_done, num_new, total = 0, 0, len(exporter.held(exporter.selection.clips))
+    with _continued(out / _LOG) as log, ThreadPoolExecutor(_WORKERS) as pool:
         running: deque[tuple[Piece, Future[tuple[Hashes, bool]]]] = deque()
         try:
             for number, piece in enumerate(exporter.pieces()):
@@ -276,6 +290,15 @@ def write_pieces(
                 future.cancel()
             raise
     return hashes, num_new
+
+
+@contextmanager
+def _continued(path: Path) -> Iterator[IO[bytes]]:
+    """Open a log to append to it, without the line that a kill cut."""
+    content = path.read_bytes() if path.is_file() else b""
+    with path.open("ab") as log:
+        log.truncate(content.rfind(b"\n") + 1)
+        yield log
 
 
 def _collect(running: deque[tuple[Piece, Future[tuple[Hashes, bool]]]], hashes: Hashes, log: IO[bytes]) -> int:
@@ -339,10 +362,18 @@ def finish_export(
     num_new: int,
     withdrawn: int = 0,
 ) -> ExportSummary:
-    """Write tables, cards and hashes, and export.json last; after a withdrawal without hashes of the dataset."""
+    """Write tables, cards and hashes, and export.json last; after a withdrawal without hashes of the dataset.
+
+    A withdrawal writes clips.csv after all else: while it names the clips, a killed withdrawal is found and finished.
+    """
     sha256 = "" if withdrawn else str(dataset.document["sha256"])
+    named = b""
     for name, blocks in (*exporter.tables(), *common_tables(exporter, dataset, sha256)):
-        hashes[name] = _write_table(out / name, blocks)
+        if withdrawn and name == EXPORT_CLIPS_NAME:
+            named = b"".join(blocks)
+            hashes[name] = hashlib.sha256(named).hexdigest()
+        else:
+            hashes[name] = _write_table(out / name, blocks)
         num_new += 1
     sums = sums_bytes(hashes)
     write_atomically(out / SUMS_NAME, sums)
@@ -353,11 +384,13 @@ def finish_export(
         "content_sha256": "" if withdrawn else dataset.identity().content_sha256,
         "synthetic": bool(dataset.document["synthetic"]),
         "folds": list(exporter.selection.folds),
-        "num_clips": len(exporter.selection.clips),
+        "num_clips": len(exporter.held(exporter.selection.clips)),
         "sums_sha256": hashlib.sha256(sums).hexdigest(),
         **({"withdrawn_clips": withdrawn} if withdrawn else {}),
     }
     write_atomically(out / EXPORT_NAME, sealed_json(document))
+    if withdrawn:
+        write_atomically(out / EXPORT_CLIPS_NAME, named)
     facts = [os.stat(f"{out}/{name}") for name in (*hashes, SUMS_NAME, EXPORT_NAME)]
     num_bytes = sum({(fact.st_dev, fact.st_ino): fact.st_size for fact in facts}.values())  # hard links once
     return _summary(exporter, dataset, out, num_files=len(facts), num_bytes=num_bytes, num_new_files=num_new)
@@ -378,16 +411,16 @@ def _summary(
     exporter: ExportFormat, dataset: PreparedDataset, out: Path, *, num_files: int, num_bytes: int, num_new_files: int
 ) -> ExportSummary:
     chosen = exporter.selection
-    silent = [clip for clip in chosen.clips if exporter.needs_sound and not exporter.path_of(clip)]
+    clips = exporter.held(chosen.clips)
     return ExportSummary(
         out=str(out),
         format=exporter.name,
-        num_clips=len(chosen.clips) - len(silent),
-        num_frames=sum(clip.num_frames for clip in chosen.clips),
+        num_clips=len(clips),
+        num_frames=sum(clip.num_frames for clip in clips),
         num_files=num_files,
         num_bytes=num_bytes,
         num_new_files=num_new_files,
         num_without_face=len(chosen.without_face),
         num_skipped=len(chosen.skipped),
-        num_without_sound=len(silent),
+        num_without_sound=len(chosen.clips) - len(clips),
     )

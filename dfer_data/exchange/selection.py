@@ -101,7 +101,8 @@ def select(
     skipped = [clip_id for clip_id in ids if not (splits[clip_id] and labels[clip_id])]
     if skipped and settings.unlisted == "refuse":
         raise UsageError(_unlisted(skipped, splits, labels))
-    kept = [row for row in chosen if row["clip_id"] not in set(skipped)]
+    left_out = set(skipped)
+    kept = [row for row in chosen if row["clip_id"] not in left_out]
     usable = [row for row in kept if row["status"] != "failed"]
     if not usable:
         raise UsageError(f"{dataset.root} has no clip to export: none with a face in the chosen folds")

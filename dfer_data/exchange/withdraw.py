@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Any
 
 from dfer_data.errors import CorruptDataError, DferError
 from dfer_data.exchange.base import ExportFormat
 from dfer_data.exchange.common_tables import clips_csv
-from dfer_data.exchange.manifest import EXPORT_CLIPS_NAME, EXPORT_NAME, EXPORT_WORK, SUMS_NAME, parse_sums, read_export
+from dfer_data.exchange.manifest import (
+    EXPORT_CLIPS_NAME,
+    EXPORT_NAME,
+    EXPORT_WORK,
+    SUMS_NAME,
+    file_fault,
+    parse_sums,
+    read_export,
+)
 from dfer_data.exchange.run import exporter_of, finish_export, finished_files, held_export, write_pieces
 from dfer_data.exchange.settings import ExportSettings
 from dfer_data.loading.prepared import PreparedDataset
@@ -58,24 +67,34 @@ def withdraw_from_export(out: Path, clip_ids: Collection[str], dataset: Prepared
     reduced = _exporter(out, dataset, clip_ids)
     kept = {piece.names: piece.clips for piece in reduced.pieces()}
     with held_export(out):
+        is_counted = _is_interrupted(out, document)
         for piece in full.pieces():
             if kept.get(piece.names) != piece.clips:
                 _unlink(out, (*piece.names, *(new for _, new in piece.links)))
         before = finished_files(out)
         hashes, _ = write_pieces(reduced, out, before)
-        _unlink(out, before.keys() - hashes.keys())  # lists and cards are written again
+        # lists and cards are written again; clips.csv, by which a killed withdrawal is found again, is the last to go
+        _unlink(out, before.keys() - hashes.keys() - {EXPORT_CLIPS_NAME})
         _remove_empty_folders(out)
-        withdrawn = int(document.get("withdrawn_clips", 0)) + number
+        withdrawn = int(document.get("withdrawn_clips", 0)) + (0 if is_counted else number)
         finish_export(reduced, dataset, out, document["request"], hashes, num_new=0, withdrawn=withdrawn)
     return number
+
+
+def _is_interrupted(out: Path, document: Mapping[str, Any]) -> bool:
+    """Return whether a withdrawal was killed when all but clips.csv was written, export.json with its number."""
+    if not document.get("withdrawn_clips"):
+        return False
+    sha256 = parse_sums(read_regular(out / SUMS_NAME), is_cut=True).get(EXPORT_CLIPS_NAME, "")
+    return bool(file_fault(out, EXPORT_CLIPS_NAME, sha256))
 
 
 def delete_export(out: Path) -> None:
     """Delete the files of a finished export, and the folders that are empty then; other files stay."""
     names = parse_sums(read_regular(out / SUMS_NAME))
     with held_export(out):
-        _unlink(out, names)
-        _unlink(out, (SUMS_NAME, EXPORT_NAME))
+        _unlink(out, names.keys() - {EXPORT_CLIPS_NAME})
+        _unlink(out, (EXPORT_CLIPS_NAME, SUMS_NAME, EXPORT_NAME))
     for path in (out / EXPORT_WORK).glob("*"):
         path.unlink(missing_ok=True)
     _remove_empty_folders(out)

@@ -11,6 +11,7 @@ class FormerDferLists(FrameFolders):
     """One list per split of each fold; its reader splits lines at spaces and sorts frames by name."""
 
     name = "former-dfer"
+    has_path_lists = True
 
     def tables(self) -> Iterator[tuple[str, Iterable[bytes]]]:
         """Yield NAME_set_K_train.txt and NAME_set_K_test.txt."""

@@ -14,6 +14,7 @@ class HicMaeLists(FrameFolders):
     """As `videomae`, with the sound of each clip; clips without sound are in no list, as in HiCMAE's own."""
 
     name = "hicmae"
+    has_path_lists = True
     needs_sound = True
 
     def pieces(self) -> Iterator[Piece]:

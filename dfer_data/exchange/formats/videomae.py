@@ -16,6 +16,7 @@ class VideoMaeLists(FrameFolders):
     """A folder of lists per fold, without a header, separated by a space."""
 
     name = "videomae"
+    has_path_lists = True
 
     def pieces(self) -> Iterator[Piece]:
         """Yield a folder or a video per clip."""

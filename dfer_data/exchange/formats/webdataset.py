@@ -88,7 +88,8 @@ class WebDatasetShards(GroupedFiles):
         """Return the bytes of a clip's members, with their headers."""
         lengths = [*self.source.num_bytes(clip), len(self._facts(clip))]
         lengths += [len(str(clip.number))] * (clip.number is not None)
-        return sum(_BLOCK + -(-length // _BLOCK) * _BLOCK for length in lengths)
+        header = len(tarfile.TarInfo(f"{_key(clip)}.00001.jpg").tobuf(tarfile.PAX_FORMAT))  # long names take more
+        return sum(header + -(-length // _BLOCK) * _BLOCK for length in lengths)
 
 
 def _number(value: float) -> float | None:

@@ -17,6 +17,15 @@ def test_a_group_is_named_after_its_splits() -> None:
     assert group_name({"1": "test"}, ["1", "2"]) == "test1-unlisted2"
 
 
+def test_a_group_of_many_folds_has_a_short_name_of_its_own() -> None:
+    folds = [str(fold) for fold in range(1, 51)]  # ten times five folds
+    names = {
+        group_name({fold: "test" if (int(fold) + n) % 5 == 0 else "train" for fold in folds}, folds) for n in range(5)
+    }
+    assert len(names) == 5
+    assert max(map(len, names)) < 200
+
+
 def test_parts_are_small_hold_every_clip_once_and_make_up_the_folds() -> None:
     clips = [clip(f"{n:02d}", f1="test" if n % 2 else "train", f2="train" if n % 2 else "test") for n in range(20)]
     groups = parts_of_groups(clips, ["1", "2"], most_bytes=40, num_bytes=lambda _: 10)

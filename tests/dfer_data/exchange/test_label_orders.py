@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -40,3 +41,11 @@ def test_a_class_without_a_number_and_wrong_orders_are_refused(tmp_path: Path) -
     (tmp_path / "twice.txt").write_text("happy\nhappy\n")
     with pytest.raises(UsageError, match="happy is listed twice"):
         numbers(str(tmp_path / "twice.txt"))
+    (tmp_path / "alike.txt").write_text("happy\nHappiness\nsad\n")
+    with pytest.raises(UsageError, match="happy and Happiness are the one class happy"):
+        numbers(str(tmp_path / "alike.txt"), names=("happy", "sad"))
+
+
+def test_a_class_is_known_in_each_unicode_form(tmp_path: Path) -> None:
+    (tmp_path / "order.txt").write_text(unicodedata.normalize("NFD", "überrascht\nfroh\n"))
+    assert numbers(str(tmp_path / "order.txt"), names=("froh", "überrascht")) == {"überrascht": 0, "froh": 1}

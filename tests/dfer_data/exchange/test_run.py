@@ -6,17 +6,22 @@ import hashlib
 import json
 import shutil
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from dfer_data import export, open_dataset
+from dfer_data.changes.folds import make_fold_set
 from dfer_data.errors import ConfigMismatchError, LockedError, UsageError
 from dfer_data.exchange import run
-from dfer_data.exchange.manifest import EXPORT_WORK
+from dfer_data.exchange.manifest import EXPORT_WORK, parse_sums, sums_bytes
 from dfer_data.exchange.run import held_export, plan_export
+from dfer_data.exchange.selection import select
 from dfer_data.exchange.settings import FORMATS, ExportSettings
+from dfer_data.preparation.amendments import OwnFolding
 from tests.crops import MISSING, write_crops
 from tests.dfer_data.crop_source import source_of
 from tests.dfer_data.exchange.conftest import Exported
@@ -98,6 +103,38 @@ def test_folders_that_hold_something_else_are_refused(crops: Path, exported: Exp
     with pytest.raises(ConfigMismatchError, match=r"holds another export \(frames all there, 16 now\)"):
         export(crops, format="s2d", frames=16, out=exported("s2d"))
     assert sorted(path.name for path in (tmp_path / "full").iterdir()) == ["mine.txt"]
+
+
+def test_absolute_paths_with_a_space_are_refused_where_lists_split_at_spaces(crops: Path, tmp_path: Path) -> None:
+    out = tmp_path / "my exports"
+    settings = ExportSettings(format="former-dfer", paths="absolute")
+    for request in (plan_export, run.run_export):
+        with pytest.raises(UsageError, match=r"--paths absolute: .*my exports has a space"):
+            request(crops, settings, out)
+    assert not out.exists()
+    assert plan_export(crops, ExportSettings(format="former-dfer"), out).num_clips == 68
+
+
+def test_the_log_of_a_killed_export_continues_after_its_last_whole_line(tmp_path: Path) -> None:
+    log, line = tmp_path / "log", sums_bytes({"a.jpg": "0" * 64})
+    log.write_bytes(line + line[:-3])
+    with run._continued(log) as file:
+        file.write(sums_bytes({"b.jpg": "1" * 64}))
+    assert parse_sums(log.read_bytes()) == {"a.jpg": "0" * 64, "b.jpg": "1" * 64}
+
+
+def test_many_clips_are_left_out_in_linear_time(tmp_path: Path) -> None:
+    source = source_of(tmp_path / "source", "happy/a", "sad/b")
+    source.prepare(tmp_path / "data")
+    make_fold_set(tmp_path / "data", OwnFolding(2, "clip"))
+    dataset = open_dataset(tmp_path / "data")
+    rows = dataset.clips.iloc[[0] * 20_000].assign(label=None)
+    others = rows.assign(clip_id=[f"none/{number}" for number in range(20_000)])
+    dataset.__dict__["clips"] = pd.concat([dataset.clips, others])
+    settings = ExportSettings(format="s2d", fold_set="own", unlisted="skip")
+    begun = time.monotonic()
+    assert len(select(dataset, settings, needs_lists=True).skipped) == 20_000
+    assert time.monotonic() - begun < 5  # quadratic: 15 s
 
 
 def test_two_exports_do_not_write_into_one_folder(crops: Path, tmp_path: Path) -> None:

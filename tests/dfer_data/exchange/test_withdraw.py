@@ -11,6 +11,7 @@ from dfer_data import export, open_dataset
 from dfer_data.changes.remove import remove_clips
 from dfer_data.exchange.manifest import verify_export
 from dfer_data.exchange.withdraw import exported_clips, is_export_of, withdraw_from_export
+from dfer_data.storage.files import write_atomically
 from tests.dfer_data.exchange.conftest import Exported
 
 GONE = ("00005", "00009")
@@ -51,3 +52,28 @@ def test_another_state_of_the_dataset_is_told_apart(crops: Path, exported: Expor
     data = Path(shutil.copytree(crops, tmp_path / "data"))
     remove_clips(data, clips=["00001"], reason="withdrawn")
     assert not is_export_of(exported("s2d"), open_dataset(data))
+
+
+@pytest.mark.parametrize("last", ["SHA256SUMS", "export.json", "clips.csv"])
+def test_a_killed_withdrawal_is_found_again_and_finished(
+    crops: Path, exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, last: str
+) -> None:
+    out, whole = (Path(shutil.copytree(exported("s2d"), tmp_path / name)) for name in ("out", "whole"))
+    dataset = open_dataset(crops)
+
+    def killed(path: Path, data: bytes) -> None:
+        if path.name == last:
+            raise KeyboardInterrupt
+        write_atomically(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("dfer_data.exchange.run.write_atomically", killed)
+        with pytest.raises(KeyboardInterrupt):
+            withdraw_from_export(out, GONE, dataset)
+    assert set(GONE) <= set(exported_clips(out)[1])
+    assert is_export_of(out, dataset)
+    for root in (out, whole):
+        withdraw_from_export(root, GONE, dataset)
+    files = [path.relative_to(out) for path in out.rglob("*") if path.is_file()]
+    assert [(out / name).read_bytes() for name in files] == [(whole / name).read_bytes() for name in files]
+    assert verify_export(out).damages == ()

@@ -20,7 +20,9 @@ def samples_of(path: Path) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
 
 def test_each_clip_with_sound_has_a_file_that_begins_with_its_first_frame(heard: Path, tmp_path: Path) -> None:
     planned = plan_export(heard, ExportSettings(format="wav"), tmp_path / "out")
-    summary = export(heard, format="wav", out=tmp_path / "out")
+    calls: list[tuple[int, int]] = []
+    summary = export(heard, format="wav", out=tmp_path / "out", on_clip=lambda *call: calls.append(call))
+    assert calls[-1] == (6, 6)
     rows = [line.split(",") for line in (tmp_path / "out/clips.csv").read_text().splitlines()[1:]]
     paths = {row[0]: (row[1], row[-1]) for row in rows}
     assert paths["sad/mute.mp4"] == ("", "sound: none")

@@ -5,7 +5,10 @@ import tarfile
 from collections import defaultdict
 from pathlib import Path
 
-from dfer_data import open_dataset
+from dfer_data import export, open_dataset
+from dfer_data.exchange.run import plan_export
+from dfer_data.exchange.settings import ExportSettings
+from tests.dfer_data.crop_source import source_of
 from tests.dfer_data.exchange.conftest import Exported
 
 
@@ -38,3 +41,10 @@ def test_shards_hold_each_clip_once_under_its_key(crops: Path, exported: Exporte
             names = (root / f"fold-{fold}-{split}.txt").read_text().split()
             ids = set[str]().union(*(held[name] for name in names))
             assert ids == {id_ for id_, kind in dataset.fold(fold).items() if kind == split} & usable
+
+
+def test_the_size_of_a_shard_counts_the_headers_of_names_beyond_ascii(tmp_path: Path) -> None:
+    source_of(tmp_path / "source", *(f"喜/视频{number}" for number in range(3))).prepare(tmp_path / "data")
+    planned = plan_export(tmp_path / "data", ExportSettings(format="webdataset"), tmp_path / "out").num_bytes
+    export(tmp_path / "data", format="webdataset", out=tmp_path / "out")
+    assert planned == (tmp_path / "out/clips-00000.tar").stat().st_size
