@@ -123,7 +123,7 @@ def embeddings_of(
         path = None if work is None else work / f"{facts['sha256']}-faces.npy"
         vectors = None if path is None else _kept_vectors(path, num_clips=facts["num_clips"])
         if vectors is None:
-            reader = dataset.shard(int(number))
+            reader = dataset.open_shard(int(number))
             vectors = np.zeros((facts["num_clips"], EMBEDDING_SIZE), np.float32)
             for row in rows["row"]:
                 vectors[row] = embedder.of_clip(reader, int(row))

@@ -31,14 +31,15 @@ def films_of(
     films = {}
     for number, facts in enumerate(dataset.document["shards"]):
         path = work / f"{facts['sha256']}-{HASH_VERSION}.npz"
+        reader = dataset.open_shard(number)
         shard = _kept(path, num_clips=facts["num_clips"])
         if shard is None:
-            shard = _hash_shard(dataset.shard(number))
+            shard = _hash_shard(reader)
             with atomic_file(path) as file:
                 hashes = np.concatenate([np.zeros((0, NUM_VALUES), np.int16), *shard])  # a shard may have no clips
                 np.savez(file, hashes=hashes, num_rows=np.array([len(rows) for rows in shard], np.int64))
         for row, stored in enumerate(shard):
-            films[ids[number, row]] = StoredFilm(stored, _rate(dataset.shard(number), row))
+            films[ids[number, row]] = StoredFilm(stored, _rate(reader, row))
         on_shard(len(shard))
     return dict(sorted(films.items()))
 

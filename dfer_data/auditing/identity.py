@@ -96,10 +96,10 @@ def near_pairs(own: ClipVectors, others: ClipVectors | None, limit: float) -> It
 def _blocks(queries: ClipVectors, points: ClipVectors) -> Iterator[tuple[int, npt.NDArray[np.float32]]]:
     """Yield (first query, its and the next ones' distances to all points)."""
     number = max(1, _BLOCK_VALUES // max(1, len(points)))
-    squares = (points.astype(np.float64) ** 2).sum(axis=1)
+    squares, columns = (points.astype(np.float64) ** 2).sum(axis=1), points.T.astype(np.float64)
     for first in range(0, len(queries), number):
         block = queries[first : first + number].astype(np.float64)
-        squared = (block**2).sum(axis=1)[:, None] + squares - 2 * block @ points.T.astype(np.float64)
+        squared = (block**2).sum(axis=1)[:, None] + squares - 2 * block @ columns
         yield first, np.sqrt(np.maximum(squared, 0)).astype(np.float32)
 
 

@@ -82,18 +82,18 @@ def compared_faces(
 
 
 def person_links(pairs: Sequence[ClipPair], faces: ComparedFaces | None) -> list[tuple[str, str]]:
-    """Return links between the clips that are taken for one person; a person's judgement on a pair comes first."""
+    """Return links between the dataset's clips that are taken for one person; a judgement on a pair comes first."""
+    own = [pair for pair in pairs if pair.kind == "identity" and not pair.dataset_b]
     judged = {
-        verdict: [(pair.clip_a, pair.clip_b) for pair in pairs if pair.kind == "identity" and pair.judged is verdict]
-        for verdict in (True, False)
+        verdict: [(pair.clip_a, pair.clip_b) for pair in own if pair.judged is verdict] for verdict in (True, False)
     }
     if faces is None:
         return judged[True]
     number = {clip_id: position for position, clip_id in enumerate(faces.vectors[""])}
     near = [
         (number[pair.clip_a], number[pair.clip_b], pair.face_distance)
-        for pair in pairs
-        if pair.kind == "identity" and not pair.dataset_b and pair.counts and pair.face_distance is not None
+        for pair in own
+        if pair.counts and pair.face_distance is not None
     ]
     different = [(number[a], number[b]) for a, b in judged[False] if a in number and b in number]
     found = persons(_stacked(faces.vectors[""]), near, faces.limit.distance, different=different)

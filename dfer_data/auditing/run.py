@@ -9,6 +9,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from dfer_data.auditing.candidates import candidate_pairs
@@ -21,6 +22,7 @@ from dfer_data.auditing.time_alignment import TimeMatch, best_match
 from dfer_data.errors import UsageError
 from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.shards.audit_folder import AUDIT_WORK, held_for_audit
+from dfer_data.shards.reader import ShardReader
 from dfer_data.storage.files import is_url
 from dfer_data.storage.folder import FolderTarget
 
@@ -158,10 +160,10 @@ def _same_files(datasets: Mapping[str, PreparedDataset]) -> Iterator[ClipPair]:
     """Yield pairs of clips of the same track of files with the same bytes; of shipped crops, of the same frames."""
     copies: defaultdict[tuple[str, str], list[tuple[str, str, str]]] = defaultdict(list)
     for name, dataset in datasets.items():
-        clips = dataset.clips[dataset.clips["shard"].notna()]
+        clips, opened = dataset.clips[dataset.clips["shard"].notna()], lru_cache(maxsize=8)(dataset.open_shard)
         columns = clips[["clip_id", "source_clip_id", "source_sha256", "track", "shard", "row"]]
         for clip_id, video, sha256, track, shard, row in columns.astype(object).to_numpy():
-            copies[sha256 or _frames_sum(dataset, shard, row), str(track)].append((name, video, clip_id))
+            copies[sha256 or _frames_sum(opened(int(shard)), int(row)), str(track)].append((name, video, clip_id))
     for clips in copies.values():
         first = {video: clip_id for name, video, clip_id in reversed(clips) if not name}  # one clip per video
         for clip_a, clip_b in chained(list(first.values())):
@@ -172,9 +174,8 @@ def _same_files(datasets: Mapping[str, PreparedDataset]) -> Iterator[ClipPair]:
                 yield ClipPair(clip_a, clip_b, "duplicate", name, has_same_bytes=True)
 
 
-def _frames_sum(dataset: PreparedDataset, shard: int, row: int) -> str:
-    reader = dataset.shard(int(shard))
-    first, stop = reader.clip_offsets[int(row) : int(row) + 2]
+def _frames_sum(reader: ShardReader, row: int) -> str:
+    first, stop = reader.clip_offsets[row : row + 2]
     return hashlib.sha256(reader.crc32[first:stop].tobytes()).hexdigest()
 
 

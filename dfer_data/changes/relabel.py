@@ -16,6 +16,7 @@ from dfer_data.preparation.plan import Plan
 from dfer_data.storage.base import OnWait
 from dfer_data.storage.changeset import Changeset
 from dfer_data.storage.csv_table import raise_faults, read_csv_table
+from dfer_data.storage.csv_text import composed
 
 _COLUMNS = ("label", "group")
 
@@ -59,6 +60,8 @@ def read_corrections(table: Path) -> dict[str, dict[str, str]]:
     corrections = {
         clip_id: {name: cells[name] for name in columns if cells[name]} for _, clip_id, cells in read.by_clip()
     }
+    for values in corrections.values():
+        values |= {name: composed(value) for name, value in values.items() if name == "label"}  # as class names are
     read.raise_faults()
     return {clip_id: values for clip_id, values in corrections.items() if values}
 
@@ -82,6 +85,8 @@ def _needed(labels: Mapping[str, Mapping[str, str]], clips: pd.DataFrame, plan: 
     origin = dict(zip(clips["clip_id"], clips["source_clip_id"], strict=True))
     needed = {}
     for clip_id, values in labels.items():
+        if clip_id not in origin:  # its video was cut into fewer clips since
+            continue
         video = videos[origin[clip_id]]
         kept = {name: value for name, value in values.items() if getattr(video, name) != value}
         if kept:

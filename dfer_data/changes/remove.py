@@ -31,9 +31,10 @@ from dfer_data.shards.layout import (
     fold_name,
     is_summary,
 )
-from dfer_data.sources.subset import without
+from dfer_data.sources.subset import line_of_id, read_ids, without
 from dfer_data.storage.base import OnWait, Target
 from dfer_data.storage.changeset import Changeset
+from dfer_data.storage.csv_text import composed
 from dfer_data.storage.files import canonical_json, read_regular_text, write_atomically
 
 
@@ -113,7 +114,7 @@ def _chosen(table: pd.DataFrame, clips: Iterable[str], persons: Iterable[str], *
         if person is not pd.NA and person is not None:
             by_person[person].add(clip_id)
     known = set(table["clip_id"])
-    for clip_id in dict.fromkeys(clips):
+    for clip_id in dict.fromkeys(map(composed, clips)):
         if clip_id in known:
             chosen.add(clip_id)
         elif clip_id in by_video:
@@ -134,10 +135,13 @@ def _chosen(table: pd.DataFrame, clips: Iterable[str], persons: Iterable[str], *
 def _append_ids(path: Path, gone: Collection[str], chosen: set[str], table: pd.DataFrame) -> None:
     """Append the videos of which nothing is left, and the single clips of others, to a file that the user keeps."""
     origin = dict(zip(table["clip_id"], table["source_clip_id"], strict=True))
-    before = read_regular_text(path).splitlines() if path.is_file() else []
-    ids = [*gone, *sorted(clip_id for clip_id in chosen if origin[clip_id] not in set(gone))]
-    lines = [*before, *(clip_id for clip_id in ids if clip_id not in set(before))]
-    write_atomically(path, "".join(f"{line}\n" for line in lines).encode("utf-8"))
+    gone_ids = set(gone)
+    ids = [*gone, *sorted(clip_id for clip_id in chosen if origin[clip_id] not in gone_ids)]
+    before = read_regular_text(path) if path.is_file() else ""
+    known = set(read_ids(path, flag="--exclude")) if before else set()
+    end = "" if before.endswith("\n") or not before else "\n"
+    lines = "".join(f"{line_of_id(clip_id)}\n" for clip_id in ids if clip_id not in known)
+    write_atomically(path, f"{before}{end}{lines}".encode())
 
 
 def _reduced(plan: Plan, chosen: set[str], gone: set[str], table: pd.DataFrame) -> Plan:

@@ -17,8 +17,8 @@ def group_name(splits: Mapping[str, str], folds: Sequence[str]) -> str:
     """Return the name of the group of clips with these splits.
 
     `train` and `test` if the clip is in the same split of all folds, `fold-3-test` if fold 3 alone tests it, `clips`
-    without folds; where that would be too long, a name with its hash. The train part of a fold is made of all groups that
-    the fold trains on.
+    without folds; where that would be too long, a name with its hash. The train part of a fold is made of all groups
+    that the fold trains on.
     """
     if not folds:
         return "clips"

@@ -19,6 +19,7 @@ from dfer_data.shards.clips_table import clips_frame, read_clips
 from dfer_data.shards.dataset_card import dataset_card
 from dfer_data.shards.duplicates import find_duplicates, shard_opener
 from dfer_data.shards.fold_file import checked_fold, fold_splits
+from dfer_data.shards.identity import OFFICIAL_SET
 from dfer_data.shards.layout import (
     CARD_NAME,
     CLIPS_NAME,
@@ -30,6 +31,7 @@ from dfer_data.shards.layout import (
     PREVIEW,
     SHARDS,
     audio_name,
+    fold_name,
     is_summary,
     sidecar_name,
 )
@@ -134,16 +136,20 @@ def _check_contents(contents: Mapping[str, bytes], document: Mapping[str, Any]) 
     except CorruptDataError as error:
         yield Damage(CLIPS_NAME, "", str(error).removeprefix(f"{CLIPS_NAME} "))
         return
-    for fold, split_sizes in document["counts"]["folds"].items():
-        name = f"{FOLDS}/fold-{fold}.csv"
+    own_sets = {fold_set: facts["folds"] for fold_set, facts in document.get("fold_sets", {}).items()}
+    sets = {OFFICIAL_SET: document["counts"]["folds"], **own_sets}
+    for name, split_sizes in {
+        fold_name(fold, fold_set=fold_set): sizes for fold_set, folds in sets.items() for fold, sizes in folds.items()
+    }.items():
         try:
             if (content := contents.get(name)) is not None:
                 checked_fold(content, split_sizes, known_ids=table["clip_id"], name=name)
         except CorruptDataError as error:
             yield Damage(name, "", str(error).removeprefix(f"{name} "))
     frame = to_frame(table.select(["clip_id", "shard", "row", "num_frames"]))
+    by_shard = dict(iter(frame.sort_values("row").groupby("shard")))
     for number, facts in enumerate(document["shards"]):
-        rows = frame[frame["shard"] == number].sort_values("row")
+        rows = by_shard.get(number, frame.iloc[:0])
         if (content := contents.get(sidecar_name(number))) is not None:
             sheet = document["files"][f"{PREVIEW}/{facts['name']}.jpg"]["num_bytes"]
             audio_bytes = facts["audio"]["num_bytes"] if "audio" in facts else None

@@ -178,12 +178,18 @@ class FaceClipDataset(Dataset[ClipSample | AudioClipSample]):
             sound: with `audio=True`, items are AudioClipSample, which also have the sound of the time span of their
                 frames; items differ in its length, unless `audio_samples` gives one: torch's default collate needs it.
 
-        Clips stored as `clips16` always give the 16 frames that they hold. Raises UsageError for an unknown fold, clip,
-        sampler, layout, dtype or rule, for a clip without a label or a face, for `clip_ids` that the rule leaves out,
-        and for clips without times that are sampled by time. Reading raises CorruptShardError with shard and clip.
+        Clips stored as `clips16` always give the 16 frames that they hold. Raises UsageError for an unknown fold,
+        split, clip, sampler, sampling, layout, dtype or rule, for a clip without a label or a face, for `clip_ids` that
+        the rule leaves out, and for clips without times that are sampled by time. Reading raises CorruptShardError with
+        shard and clip.
         """
         if layout not in get_args(TensorLayout):
             raise UsageError(f"layout {layout!r}: one of {', '.join(get_args(TensorLayout))} is needed")
+        if draw.sampling not in (None, *get_args(Sampling)) or draw.seed < 0:
+            kinds = ", ".join(get_args(Sampling))
+            raise UsageError(
+                f"sampling {draw.sampling!r}, seed {draw.seed}: one of {kinds}, and a seed from 0 are needed"
+            )
         self._sampler = sample.sampler(draw.sampler, clip_frames=num_frames).name
         self._short, self._num_frames = sample.checked_short_rule(draw.short), num_frames
         self._grid_fps = sample.checked_grid(draw.sample_by, draw.reference_fps)
@@ -244,7 +250,8 @@ class FaceClipDataset(Dataset[ClipSample | AudioClipSample]):
         self._shared_epoch.fill_(number)
 
     def __getitem__(self, index: int) -> ClipSample | AudioClipSample:
-        """Read one clip; with `sampling` train or frame, its frames depend on `epoch`."""
+        """Read one clip; with `sampling` train or frame, its frames depend on `epoch`. IndexError."""
+        index = range(len(self))[index]  # -1 is the last clip
         pixels = np.empty(self.item_shape, np.uint8)
         self.read_into(index, pixels)
         views = [self._transformed(torch.from_numpy(view).permute(0, 3, 1, 2)) for view in pixels]
@@ -274,6 +281,12 @@ class FaceClipDataset(Dataset[ClipSample | AudioClipSample]):
         """Whether items are the stored pixels: no transform, mean, std or sound, uint8, and layout (T, C, H, W)."""
         is_changed = self._transform is not None or self._audio is not None
         return not is_changed and self._dtype == torch.uint8 and self._layout == "TCHW"
+
+    @property
+    def policy(self) -> tuple[object, ...]:
+        """How frames are chosen and read; equal for two datasets that draw the same frames of the same clip."""
+        chosen = self.sampling, self._sampler, self._short, self._num_frames, self._grid_fps
+        return *chosen, self.seed, self.size_px, *self._reading.values()
 
     @property
     def item_shape(self) -> tuple[int, int, int, int, int]:

@@ -29,9 +29,9 @@ class ConcatClips:
         """
         if not parts:
             raise UsageError("ConcatClips needs a dataset")
-        shapes = {(part.item_shape, part.sampling, part.seed) for part in parts}
-        if len(shapes) > 1:
-            raise UsageError(f"cannot join datasets of different size, sampling or seed: {sorted(map(str, shapes))}")
+        policies = {part.policy for part in parts}
+        if len(policies) > 1:
+            raise UsageError(f"cannot join datasets of different size, sampling or seed: {sorted(map(str, policies))}")
         folders = [part.prepared.root.resolve().name for part in parts]
         if len(set(folders)) < len(folders):
             raise UsageError(f"the folders of joined datasets need different names: {', '.join(sorted(folders))}")
@@ -76,7 +76,7 @@ class ConcatClips:
     @property
     def item_shape(self) -> tuple[int, int, int, int, int]:
         """(V, T, size, size, 3): views, frames and pixels of one clip."""
-        return self._parts[0].item_shape
+        return max(part.item_shape for part in self._parts)  # one without clips has one view
 
     @property
     def num_clips_of_parts(self) -> tuple[int, ...]:

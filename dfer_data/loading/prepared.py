@@ -186,7 +186,9 @@ class PreparedDataset:
         return dict(zip(table["clip_id"].to_pylist(), table["split"].to_pylist(), strict=True))
 
     def fold_index(self, name: str, split: str, *, fold_set: str = OFFICIAL_SET) -> pa.Table:
-        """Return the `index` of the clips in the `split` of a fold; UsageError like `fold`."""
+        """Return the `index` of the clips in the `split` of a fold; UsageError like `fold`, and for another split."""
+        if split not in ("train", "test"):
+            raise UsageError(f"split {split!r}: train or test is needed")
         table = self._fold_table(name, fold_set)
         return self._index_of(table["clip_id"]).filter(pc.equal(table["split"], split))
 
@@ -242,11 +244,16 @@ class PreparedDataset:
         return {name: column[position].as_py() for name, column in self._columns.items()}
 
     def shard(self, number: int) -> ShardReader:
-        """Return the open reader of a shard; its index is checked."""
+        """Return the open reader of a shard, which stays open; its index is checked."""
         if number not in self._readers:
-            name = f"{SHARDS}/{self.document['shards'][number]['name']}.safetensors"
-            self._readers[number] = open_shard(self.document, number, self._bytes(name))
+            self._readers[number] = self.open_shard(number)
         return self._readers[number]
+
+    def open_shard(self, number: int) -> ShardReader:
+        """Return a new reader of a shard, for a pass over all shards: indices take 81 bytes per frame while open."""
+        return open_shard(
+            self.document, number, self._bytes(f"{SHARDS}/{self.document['shards'][number]['name']}.safetensors")
+        )
 
     def _bytes(self, name: str) -> ShardBytes:
         """Return the bytes of a shard or of its sound, on the disk or behind the URL."""
@@ -352,7 +359,9 @@ class PreparedDataset:
     def _filmstrip(self) -> Image | None:
         """Return the test frames of the first clip of each class, (rows * 64, 8 * 64, 3) uint8; None without faces."""
         clips = self.clips[self.clips["status"] != "failed"].drop_duplicates("label")
-        clips = clips.sort_values("label", key=lambda labels: labels.map(self.class_names.index)).head(_STRIP_ROWS)
+        number = {name: position for position, name in enumerate(self.class_names)}
+        last = len(number)  # of clips without a label
+        clips = clips.sort_values("label", key=lambda labels: labels.map(number).fillna(last)).head(_STRIP_ROWS)
         strips = [self.read_clip(clip_id, size_px=_STRIP_PX)[::2].transpose(2, 0, 3, 1) for clip_id in clips["clip_id"]]
         if not strips:
             return None

@@ -144,8 +144,9 @@ class _FramePair:
             if unequal.dtype == bool and self._frames[name].dtype.kind == "f":
                 unequal &= ~(np.isnan(self._frames[name]) & np.isnan(self._others[name]))
             is_moved |= unequal.reshape(len(is_moved), -1).any(axis=1)
-        lone, lone_others = len(self._all) - len(self._frames), len(self._all_others) - len(self._others)
-        alone = np.setxor1d(self._all["frame_index"], self._all_others["frame_index"])
+        own, others = (np.unique(each["frame_index"]) for each in (self._all, self._all_others))  # clips16 repeats some
+        lone, lone_others = len(own) - len(self._frames), len(others) - len(self._others)
+        alone = np.setxor1d(own, others)
         firsts = [*self._numbers[is_moved][:1], *alone[:1]]
         if not firsts:
             return None

@@ -105,7 +105,8 @@ def _faults(tensors: Mapping[str, npt.NDArray[Any]], shape: list[int], num_bytes
             return
     offsets = tensors["clip_offsets"]
     seconds = np.stack([tensors["start_seconds"], tensors["frame_seconds"]])
-    if not len(offsets) or offsets[0] != 0 or (np.diff(offsets) < 0).any():
+    is_within = bool(((offsets >= 0) & (offsets <= offsets[-1:])).all())  # or differences could overflow
+    if not len(offsets) or offsets[0] != 0 or not is_within or (np.diff(offsets) < 0).any():
         yield "has clip_offsets that are not in order"
     elif shape != [int(offsets[-1])] or num_bytes != int(offsets[-1]) * _SAMPLE_BYTES:
         yield "has samples of another number than its clips"

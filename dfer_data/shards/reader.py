@@ -298,7 +298,8 @@ def _index_faults(
     ends = {"clip_offsets": num_frames} | ({"frame_offsets": payload_bytes} if store == "frames" else {})
     for name, end in ends.items():
         offsets = tensors[name]
-        if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != end or (np.diff(offsets) < 1).any():
+        is_within = bool(((offsets >= 0) & (offsets <= end)).all())  # or differences could overflow
+        if len(offsets) == 0 or offsets[0] != 0 or offsets[-1] != end or not is_within or (np.diff(offsets) < 1).any():
             yield f"has {name} that are not in order"
             return
     lengths, test_frames = np.diff(tensors["clip_offsets"]), tensors["clip16_index"]

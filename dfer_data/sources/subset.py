@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Container
 from dataclasses import replace
@@ -10,17 +11,19 @@ from pathlib import Path
 
 from dfer_data.errors import UsageError
 from dfer_data.sources.base import SourceListing
-from dfer_data.storage.csv_text import csv_rows, from_spreadsheet
+from dfer_data.storage.csv_text import composed, csv_rows, from_spreadsheet
 from dfer_data.storage.files import read_regular_text
 
 
 def read_ids(path: Path, *, flag: str) -> tuple[str, ...]:
     """Return the ids in a file: one per line, or the column clip_id of a CSV. Raises UsageError.
 
-    Lines that begin with `#` are comments.
+    Lines that begin with `#` are comments; `"#1"` in quotes is an id. Spaces around an id without quotes are removed.
     """
     try:
-        rows = [(line, cells) for line, cells in csv_rows(read_regular_text(path)) if not cells[0].startswith("#")]
+        text = read_regular_text(path)
+        lines = text.split("\n")
+        rows = [(line, cells) for line, cells in csv_rows(text) if not lines[line - 1].startswith("#")]
     except (OSError, ValueError) as error:
         raise UsageError(f"{flag} {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     column = 0
@@ -31,8 +34,19 @@ def read_ids(path: Path, *, flag: str) -> tuple[str, ...]:
         raise UsageError(f"{flag} {path}: line {wide[0]} has several columns, and there is no header with clip_id")
     if short := [line for line, cells in rows if len(cells) <= column]:
         raise UsageError(f"{flag} {path}: line {short[0]} has no clip_id")
-    ids = [from_spreadsheet(cells[column].strip()) for _, cells in rows]
+    is_exact = [len(cells) == 1 and lines[line - 1].startswith('"') for line, cells in rows]
+    values = [
+        cells[column] if exact else cells[column].strip() for (_, cells), exact in zip(rows, is_exact, strict=True)
+    ]
+    ids = [composed(from_spreadsheet(value)) for value in values]
     return tuple(dict.fromkeys(clip_id for clip_id in ids if clip_id))
+
+
+def line_of_id(clip_id: str) -> str:
+    """Return the line of a file from which `read_ids` reads this id."""
+    text = clip_id if from_spreadsheet(clip_id) == clip_id else f"'{clip_id}"
+    needs_quotes = re.search(r'[",]|^[#\s]|\s$', text) is not None
+    return '"{}"'.format(text.replace('"', '""')) if needs_quotes else text
 
 
 def without(listing: SourceListing, clip_ids: Container[str]) -> SourceListing:

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dfer_data.errors import UsageError
-from dfer_data.storage.csv_text import csv_rows, from_spreadsheet
+from dfer_data.storage.csv_text import composed, csv_rows, from_spreadsheet
 from dfer_data.storage.files import read_regular_text
 
 _SHOWN = 5
+_IDS = ("clip_id", "clip_a", "clip_b")
+"""Columns of ids of clips."""
 
 
 @dataclass
@@ -23,7 +25,7 @@ class CsvTable:
     """Names of the columns; empty for an empty file."""
     rows: list[tuple[int, dict[str, str]]]
     """Line number, and column -> cell, of each row with as many cells as the header. Spaces around cells are removed,
-    but those of `clip_id`, which may be part of the id."""
+    but those of ids of clips, which may be part of the id."""
     faults: list[str] = field(default_factory=list)
     """One line each, for `raise_faults`."""
 
@@ -74,7 +76,8 @@ def read_csv_table(path: Path, *, flag: str) -> CsvTable:
     for line, cells in lines[1:]:
         if len(cells) == len(header):
             row = {name: from_spreadsheet(cell) for name, cell in zip(header, cells, strict=True)}
-            table.rows.append((line, {name: cell if name == "clip_id" else cell.strip() for name, cell in row.items()}))
+            cells_by_name = {name: composed(cell) if name in _IDS else cell.strip() for name, cell in row.items()}
+            table.rows.append((line, cells_by_name))
         else:
             counts = f"{len(cells)} cells, the header has {len(header)}"
             table.faults.append(f"line {line}: {counts}; quote names with commas")

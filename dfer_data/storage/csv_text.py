@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -44,6 +45,11 @@ def csv_rows(text: str, *, delimiter: str = ",") -> Iterator[tuple[int, list[str
             line = reader.line_num + 1
     except csv.Error as error:
         raise ValueError(f"line {line}: {error}") from error
+
+
+def composed(text: str) -> str:
+    """Return text in Unicode's form NFC, as ids of clips and class names are; macOS decomposes names of files."""
+    return unicodedata.normalize("NFC", text)
 
 
 def spreadsheet_cell(cell: Any) -> Any:

@@ -8,6 +8,9 @@ import pandas as pd
 import pytest
 
 from dfer_data.auditing import people
+from dfer_data.auditing.identity import IdentityLimit
+from dfer_data.auditing.pairs import ClipPair
+from dfer_data.auditing.people import ComparedFaces, person_links
 from dfer_data.auditing.run import audit
 from dfer_data.changes.folds import make_fold_set
 from dfer_data.errors import UsageError
@@ -154,3 +157,12 @@ def test_too_few_clips_are_refused(tmp_path: Path, embedded: list[str]) -> None:
     with pytest.raises(UsageError, match="has 1 clips with faces, and a limit needs the distances of 50"):
         audit(tmp_path / "out", identity=True)
     assert embedded == []
+
+
+def test_a_judgement_on_a_clip_of_another_dataset_joins_no_own_clips() -> None:
+    vectors = {clip_id: np.full(128, number, np.float32) for number, clip_id in enumerate("abc")}
+    faces = ComparedFaces({"": vectors}, IdentityLimit(0.1, 3, 0.0, 1.0, 1.0))
+    for other in ("b", "z"):  # an id of both datasets, and one of the other alone
+        for verdict in (True, False):
+            pair = ClipPair("a", other, "identity", "second", face_distance=0.0, judged=verdict)
+            assert person_links([pair], faces) == []

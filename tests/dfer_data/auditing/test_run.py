@@ -180,3 +180,9 @@ def test_clips_without_faces_are_in_no_pair(tmp_path: Path) -> None:
     summary = audit(tmp_path / "out")
     assert (summary.num_clips, summary.num_duplicates, summary.num_groups) == (2, 0, 0)
     assert (tmp_path / "out/audit/groups.csv").read_text() == "clip_id,group\nhappy/a,000001\nhappy/b,000002\n"
+
+
+def test_an_audit_keeps_no_shard_open(prepared: Path, tmp_path: Path) -> None:
+    dataset = open_dataset(prepared)
+    assert len(hashing.films_of(dataset, tmp_path)) == len(dataset.clips)
+    assert dataset._readers == {}  # an index takes 81 bytes per frame

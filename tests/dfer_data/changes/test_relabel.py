@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
@@ -9,6 +11,7 @@ from dfer_data.changes.relabel import relabel
 from dfer_data.errors import UsageError
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset
+from dfer_data.storage.files import canonical_json
 from tests.dfer_data.crop_source import contents, source_of
 
 IDS = ["happy/a", "happy/b", "sad/c", "sad/d"]
@@ -87,3 +90,18 @@ def test_a_dataset_that_is_not_finished_says_what_to_do(data: Path) -> None:
     next((data / "shards").glob("*.json")).unlink()
     with pytest.raises(UsageError, match=r"prepare has not finished here .* run it again to resume"):
         corrected(data, "clip_id,label\nhappy/a,sad\n")
+
+
+def test_names_are_known_in_each_unicode_form(tmp_path: Path) -> None:
+    source_of(tmp_path / "source", "fröhlich/é", "sad/d").prepare(tmp_path / "out")
+    text = unicodedata.normalize("NFD", "clip_id,label\nfröhlich/é,sad\nsad/d,fröhlich\n")
+    assert corrected(tmp_path / "out", text) == 2
+
+
+def test_a_correction_of_a_clip_that_is_gone_is_no_obstacle(data: Path) -> None:
+    corrected(data, "clip_id,label\nsad/c,happy\n")
+    plan = json.loads((data / "plan.json").read_bytes())
+    plan["labels"]["sad/d#0001"] = {"label": "happy"}  # of a video that was cut into fewer clips since
+    (data / "plan.json").write_bytes(canonical_json(plan))
+    assert corrected(data, "clip_id,label\nhappy/a,sad\n") == 1
+    assert json.loads((data / "plan.json").read_bytes())["labels"].keys() == {"happy/a", "sad/c"}

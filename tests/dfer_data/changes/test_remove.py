@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,7 @@ from dfer_data.errors import LockedError, UsageError
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation.amendments import OwnFolding
+from dfer_data.sources.subset import read_ids
 from dfer_data.storage.folder import FolderTarget
 from dfer_data.storage.folder_lock import hold_folder
 from tests.dfer_data.crop_source import CropSource, source_of
@@ -161,3 +163,21 @@ def test_one_person_of_several_in_a_video_goes_alone(tmp_path: Path) -> None:
     removing._append_ids(tmp_path / "gone.txt", [], chosen, table)
     removing._append_ids(tmp_path / "gone.txt", ["b"], {"a@1", "b"}, table)
     assert (tmp_path / "gone.txt").read_text() == "a@1\nb\n"
+
+
+def test_the_list_of_removed_ids_keeps_each_of_them_out(tmp_path: Path) -> None:
+    odd = ["#top/1", "=eq/1", 'happy/"a"', "happy/#1", "happy/a, b", "happy/b ", "sad/ c"]
+    source, out, excluded = source_of(tmp_path / "source", *odd, "sad/d"), tmp_path / "out", tmp_path / "ids.txt"
+    source.prepare(out)
+    excluded.write_text("# my list\n\nsad/e")  # without a line break at its end
+    remove_clips(out, clips=odd, reason="withdrawn", exclude_file=excluded)
+    assert excluded.read_text().startswith("# my list\n\nsad/e\n")
+    assert set(read_ids(excluded, flag="--exclude")) == {"sad/e", *odd}
+    source.prepare(out, update=True, exclude=excluded)
+    assert open_dataset(out).clips["clip_id"].tolist() == ["sad/d"]
+
+
+def test_an_id_is_known_in_each_unicode_form(tmp_path: Path) -> None:
+    source_of(tmp_path / "source", "happy/é", "sad/d").prepare(tmp_path / "out")
+    removal = remove_clips(tmp_path / "out", clips=[unicodedata.normalize("NFD", "happy/é")], reason="withdrawn")
+    assert removal.clip_ids == ("happy/é",)

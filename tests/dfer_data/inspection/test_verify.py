@@ -16,7 +16,8 @@ from dfer_data.inspection.verify import Damage, verify
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
-from dfer_data.storage.files import canonical_json
+from dfer_data.storage.files import canonical_json, own_sha256
+from tests.changed_datasets import copy_of, with_fold_set
 from tests.dfer_data.dfew_tree import IDS, write_splits
 from tests.dfer_data.tiny import Prepared, pictures, write_jpegs
 
@@ -108,6 +109,18 @@ def test_a_changed_fold_is_found(folds_copy: Path) -> None:
     path.write_text(path.read_text().replace("00001,train", "00001,test"))
     (damage,) = verify(folds_copy).damages
     assert damage.file == "folds/fold-2.csv"
+
+
+def test_own_folds_that_name_unknown_clips_are_found(crops: Path, tmp_path: Path) -> None:
+    root = with_fold_set(copy_of(crops, tmp_path), "own")
+    name, document = "folds/own/fold-1.csv", json.loads((root / "dataset.json").read_bytes())
+    content = (root / name).read_bytes().replace(b"00001,", b"99999,")
+    (root / name).write_bytes(content)
+    document["files"][name] = {"num_bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    (root / "dataset.json").write_bytes(canonical_json(document | {"sha256": own_sha256(document)}))
+    (damage,) = verify(root).damages
+    assert damage.file == name
+    assert "names clips that are not in the dataset: '99999'" in damage.message
 
 
 @pytest.mark.parametrize("name", [SHARD, "shards/00002.json", "preview/00002.jpg", "clips.parquet"])

@@ -144,6 +144,11 @@ def test_keeping_clips_in_memory_changes_nothing(crops: Path, sampling: Sampling
     for epoch in (1, 2):
         kept.epoch = read.epoch = epoch
         assert equal(frames_of(kept), frames_of(read))
+    for each in (kept, read):
+        assert each[-1].clip_id == each.clip_ids[-1]
+        assert torch.equal(each[-1].frames, read[len(read) - 1].frames)
+        with pytest.raises(IndexError):
+            each[len(each)]
 
 
 @pytest.mark.parametrize("sampling", ["train", "test"])
@@ -244,6 +249,9 @@ def test_a_damaged_index_names_the_shard(crops: Path, tmp_path: Path) -> None:
         ({}, "needs clip_ids or a fold"),
         ({"fold": 6}, "has no fold '6'; it has: 1, 2, 3, 4, 5"),
         ({"clip_ids": ["00001", "99999"]}, "has no clip '99999'"),
+        ({"fold": 3, "split": "validation"}, "split 'validation': train or test is needed"),
+        ({"fold": 3, "draw": FrameDraw(sampling="tset")}, "sampling 'tset'"),  # type: ignore[arg-type]
+        ({"fold": 3, "draw": FrameDraw(seed=-1)}, "a seed from 0"),
         ({"clip_ids": ["00001", "00016"]}, r"1 clips have no face \(00016"),
     ],
 )

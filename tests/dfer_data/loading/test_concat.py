@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from dfer_data.errors import UsageError
 from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw, Sampling
@@ -73,8 +74,20 @@ def test_what_cannot_be_one_is_refused(crops: Path, other: Path) -> None:
     for parts, options, words in (
         ([], {}, "needs a dataset"),
         ([clips(crops), clips(other, size_px=64)], {}, "different size"),
+        ([clips(crops), clips(other, sampler="uniform")], {}, "different size, sampling"),
         ([clips(crops), clips(crops)], {}, "need different names"),
         ([clips(crops)], {"class_names": ("contempt",)}, "no clip is of the classes contempt"),
     ):
         with pytest.raises(UsageError, match=words):
             ConcatClips(parts, **options)
+
+
+def test_a_part_without_clips_is_joined(crops: Path, other: Path) -> None:
+    parts = [
+        clips(root, sampling="test", sampler="strided-window-4", clip_ids=ids)  # two views
+        for root, ids in ((crops, []), (other, ["00001"]))
+    ]
+    joined = ConcatClips(parts)
+    assert (len(joined), joined.item_shape, joined.num_clips_of_parts) == (1, (2, 16, 32, 32, 3), (0, 1))
+    (batch,) = ClipLoader(joined, batch_size=2, shuffles=False).epoch(0)
+    assert torch.equal(batch.frames[0], parts[1][0].frames)

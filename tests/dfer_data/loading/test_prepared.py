@@ -15,6 +15,7 @@ import pytest
 import dfer_data as dd
 from dfer_data.errors import UsageError
 from tests.crops import write_crops
+from tests.dfer_data.crop_source import source_of
 
 
 def test_frames_are_a_table(workspace: Path) -> None:
@@ -112,3 +113,8 @@ def test_whole_groups_are_held_out_where_every_clip_has_one(crops: Path, monkeyp
 def test_a_split_that_cannot_be_made_is_refused(crops: Path, options: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         dd.open_dataset(crops).split(**{"fold": 3, **options})
+
+
+def test_a_dataset_without_labels_shows_itself_too(tmp_path: Path) -> None:
+    source_of(tmp_path / "source", "a", "b").prepare(tmp_path / "out")
+    assert "data:image/jpeg" in dd.open_dataset(tmp_path / "out")._repr_html_()

@@ -7,9 +7,10 @@ import pytest
 
 from dfer_data.faces.align import eye_centres
 from dfer_data.locking.compare_locks import compare_locks
-from dfer_data.locking.lock_file import DETECTED_FRAME, read_lock
+from dfer_data.locking.lock_file import CROP_FRAME, DETECTED_FRAME, read_lock
 from dfer_data.locking.make_lock import lock
 from dfer_data.storage.files import own_sha256
+from tests.dfer_data.crop_source import source_of
 from tests.dfer_data.locking.test_lock_file import parts_of, written
 from tests.dfer_data.tiny import Prepared
 
@@ -59,3 +60,14 @@ def test_frames_and_clips_of_one_alone_are_counted(lock_file: Path, tmp_path: Pa
     assert (difference.only_in_first, difference.only_in_second) == (1, 0)
     assert difference.num_frames == clip.num_frames - 1
     assert difference.first_frame == first.frames(last, last + 1)["frame_index"][0]
+
+
+def test_frames_that_clips16_repeats_are_of_both_locks(tmp_path: Path) -> None:
+    source_of(tmp_path / "source", "happy/a", "sad/b").prepare(tmp_path / "out", store="clips16")
+    lock(tmp_path / "out", tmp_path / "first.dferlock")
+    header, frames, num_frames = parts_of(tmp_path / "first.dferlock")
+    rows = np.frombuffer(bytearray(frames), CROP_FRAME)
+    rows["crc32"][:16] ^= 1
+    second = read_lock(written(tmp_path / "second.dferlock", header, rows.tobytes(), num_frames))
+    (clip,) = compare_locks(read_lock(tmp_path / "first.dferlock"), second).differing
+    assert (clip.num_frames, clip.only_in_first, clip.only_in_second) == (3, 0, 0)

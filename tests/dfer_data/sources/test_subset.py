@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dfer_data.errors import UsageError
 from dfer_data.sources.base import SourceListing, SourceVideo
-from dfer_data.sources.subset import pilot, read_ids, without
+from dfer_data.sources.subset import line_of_id, pilot, read_ids, without
 
 
 def listing(labels: list[str]) -> SourceListing:
@@ -61,3 +61,10 @@ def test_a_file_that_is_no_list_is_refused(tmp_path: Path) -> None:
         read_ids(tmp_path / "ids.txt", flag="--exclude")
     with pytest.raises(UsageError, match=r"--exclude .* cannot be read: No such file"):
         read_ids(tmp_path / "none.txt", flag="--exclude")
+
+
+@given(st.lists(st.text(st.sampled_from("ab,\"'#= \t-é"), min_size=1, max_size=6).filter(str.strip), unique=True))
+def test_each_id_comes_back_from_its_line(tmp_path_factory: pytest.TempPathFactory, clip_ids: list[str]) -> None:
+    path = tmp_path_factory.getbasetemp() / "ids.txt"
+    path.write_text("".join(f"{line_of_id(clip_id)}\n" for clip_id in clip_ids))
+    assert read_ids(path, flag="--exclude") == tuple(clip_ids)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -51,3 +52,11 @@ def test_what_is_no_csv_is_one_line(tmp_path: Path, content: bytes) -> None:
     path.write_bytes(b"")
     with pytest.raises(UsageError, match="has no column clip_id; it has: none"):
         read_csv_table(path, flag="--from").require("clip_id")
+
+
+def test_ids_of_pairs_are_exact_and_composed(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(unicodedata.normalize("NFD", 'clip_a,clip_b,is_duplicate\né," b ", yes\n'))
+    assert read_csv_table(path, flag="--decisions").rows == [
+        (2, {"clip_a": "é", "clip_b": " b ", "is_duplicate": "yes"})
+    ]
