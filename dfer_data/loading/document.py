@@ -106,7 +106,7 @@ _RULES: Mapping[str, tuple[_Rule, str]] = {
     "counts": (_are_counts, "an object of counts, each a whole number from 0"),
     "config": (_is_map_of(_is_scalar), "an object of settings"),
 }
-_FOLD_SET = _is_record(rule=_is_text, sha256=_is_sha256, folds=_is_map_of(_is_map_of(_is_count)))
+_FOLD_SET = _is_record(rule=_is_text, sha256=_is_optional_sha256, folds=_is_map_of(_is_map_of(_is_count)))
 _OPTIONAL: Mapping[str, tuple[_Rule, str]] = {
     "pipeline_version": (_is_count, "a whole number"),
     "fold_rule": (_is_text, "text"),

@@ -94,7 +94,7 @@ def check_fold_set(folding: OwnFolding, clips: pd.DataFrame, *, groups: Mapping[
 def fold_set_notes(document: Mapping[str, Any]) -> Iterator[str]:
     """Yield a note per own set of folds in a dataset.json that lacks clips."""
     for name, facts in document.get("fold_sets", {}).items():
-        num_placed = sum(next(iter(facts["folds"].values())).values())
+        num_placed = sum(next(iter(facts["folds"].values()), {}).values())
         if missing := document["counts"]["clips"] - num_placed:
             is_audited = " by audit" in facts["rule"]
             remedy = "make it again after `dfer audit`, with --anew" if is_audited else "give it with `dfer relabel`"

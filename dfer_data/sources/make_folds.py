@@ -94,6 +94,8 @@ def assigned(
     in the order of their names, by number where they have one.
     """
     groups = sorted(members)
+    if not groups:  # all clips were removed
+        return {}
     if folding.num_folds == 0:
         kept, taken = {group: fold for group, fold in present.items() if group in members}, set(present.values())
         free = (fold for fold in count() if fold not in taken)

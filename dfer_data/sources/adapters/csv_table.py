@@ -81,10 +81,10 @@ def _rows(root: Path, name: str, faults: list[str]) -> Iterator[_Row]:
 def _lines(rows: Sequence[_Row], faults: list[str]) -> Iterator[ListedPath]:
     """Yield one line per row and fold that the row belongs to."""
     has_test = any(SPLITS.get(row.get("split", "").lower()) == "test" for _, row in rows)
-    folds = sorted({row["fold"] for _, row in rows if "fold" in row})
+    folds = sorted({_fold(row["fold"]) for _, row in rows if "fold" in row})
     for where, row in rows:
         labels = _all_labels(where, row, faults)
-        fold, word = row.get("fold", ""), row.get("split", "").lower()
+        fold, word = _fold(row.get("fold", "")), row.get("split", "").lower()
         split = SPLITS.get(word, "train" if has_test else "test")  # with a test split, validation clips are trained on
         if "fold" in row and not (re.fullmatch(r"[0-9]{1,255}", fold) and int(fold) >= 1):
             faults.append(f"{where}: fold {fold!r}; a whole number from 1 is needed")
@@ -99,6 +99,11 @@ def _lines(rows: Sequence[_Row], faults: list[str]) -> Iterator[ListedPath]:
                 yield ListedPath(
                     row["path"], row["label"], name, split, where, row.get("subject") or None, labels=labels
                 )
+
+
+def _fold(cell: str) -> str:
+    """Return the number of a fold without leading zeros, by which commands name it; another cell as it is."""
+    return cell.lstrip("0") if re.fullmatch("0*[1-9][0-9]*", cell) else cell
 
 
 def _all_labels(where: str, row: Mapping[str, str], faults: list[str]) -> tuple[str, ...] | None:

@@ -181,3 +181,14 @@ def test_an_id_is_known_in_each_unicode_form(tmp_path: Path) -> None:
     source_of(tmp_path / "source", "happy/é", "sad/d").prepare(tmp_path / "out")
     removal = remove_clips(tmp_path / "out", clips=[unicodedata.normalize("NFD", "happy/é")], reason="withdrawn")
     assert removal.clip_ids == ("happy/é",)
+
+
+@pytest.mark.parametrize("num_folds", [2, 0])
+def test_everybody_can_go_from_a_dataset_with_own_folds(data: Path, num_folds: int) -> None:
+    make_fold_set(data, OwnFolding(num_folds=num_folds), name="own")
+    assert len(remove_clips(data, persons=["anna", "ben", "zoe"], reason="withdrawn").clip_ids) == len(IDS)
+    dataset = open_dataset(data)
+    assert len(dataset.clips) == 0
+    assert dataset.fold_sets == ("mine", "own")
+    assert verify(data, deep=True).damages == ()
+    assert dataset.fold_index("1", "train", fold_set="mine").num_rows == 0

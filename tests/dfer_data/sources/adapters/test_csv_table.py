@@ -42,3 +42,14 @@ def test_a_label_that_is_not_among_the_labels_is_a_fault_with_its_line(tmp_path:
     source = write(tmp_path, "c0,happy,sad|fear,train", "c1,sad,sad,test")
     with pytest.raises(AnnotationError, match=r"mine.csv:2: label 'happy' is not among the labels 'sad\|fear'"):
         list_table(source, layout="frames")
+
+
+def test_folds_have_the_numbers_that_commands_name(tmp_path: Path) -> None:
+    for number in range(3):
+        write_coloured_frames(tmp_path / f"c{number}", number, 3, seed=number)
+    (tmp_path / "mine.csv").write_text("path,label,fold\nc0,happy,01\nc1,sad,02\nc2,fear,1\n")
+    folds = list_table(tmp_path, layout="frames").folds
+    assert folds == {
+        "1": {"c0": "test", "c1": "train", "c2": "test"},
+        "2": {"c0": "train", "c1": "test", "c2": "train"},
+    }
