@@ -30,7 +30,7 @@ from dfer_data.preparation.estimate import estimate
 from dfer_data.preparation.progress import PreparationProgress
 from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import PreparationEvent, PreparationStarted, run_preparation
-from dfer_data.preparation.steps import VideoDone
+from dfer_data.preparation.tasks import VideoDone
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.files import sha256_file
 from dfer_data.video.resize import resized
