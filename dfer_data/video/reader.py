@@ -15,15 +15,13 @@ from av.video.stream import VideoStream
 from dfer_data.errors import VideoError
 from dfer_data.types import Frame, Image, LazyPicture
 from dfer_data.video.container import (
-    container_seconds,
     declared_seconds,
     film_stream,
     open_container,
     reason_of,
-    size_bytes,
-    stream_seconds,
 )
 from dfer_data.video.deinterlace import Deinterlacer
+from dfer_data.video.file_end import IN_FILE_ORDER, FileEnd
 from dfer_data.video.frame_clock import FrameClock
 from dfer_data.video.image_folder import picture_files, read_picture
 from dfer_data.video.lost_frames import LostFrames, packet_seconds
@@ -42,17 +40,9 @@ VIDEO_EXTENSIONS = frozenset(
 MAX_PIXELS = 8192 * 4320
 """Largest picture that is decoded (8K); larger ones are refused before memory is allocated."""
 _UNKNOWN_STEP_SECONDS = 0.04
-_MIN_DECODED_SHARE = 0.8  # of the declared duration; a file with less is truncated
-_DECLARE_FILE = frozenset({"matroska", "asf", "flv"})  # these formats declare one duration for all streams
-_DECLARE_STREAM = frozenset({"mov", "avi"})  # one for each stream; elsewhere FFmpeg guesses from the file's end
-# Elsewhere an index names the packets.
-_IN_FILE_ORDER = frozenset({"matroska", "asf", "flv", "ogg", "mpeg", "mpegts", "avi"})
 _NO_PICTURE_CODECS = frozenset({"vp8"})  # have packets that are not shown
 _MOST_ERRORS_IN_A_ROW = 500  # packets of one damaged place in a file
 _START_STEPS = 2.5  # from the first keyframe to the first picture
-_WITHOUT_INDEX = frozenset({"mov", "ogg", "flv", "mpeg"})  # at the end of the file, with mov in fragments
-_MOST_TRAILING_SHARE, _MOST_TRAILING_BYTES = 0.05, 1000  # of such a file, after its last packet
-_MOST_UNDECODED_SHARE = 0.45  # of the packets of an AVI; where pictures are two fields, it is half of them
 _TABLE_RATE = 10_000  # bytes per second of an MPEG-TS
 
 
@@ -84,21 +74,28 @@ class VideoReader:
         is_lazy: bool = False,
     ) -> None:
         """Use `open_video`."""
-        self._container = container
         self._stream = stream
-        self._path = path
-        self._kind = container.format.name.partition(",")[0]
+        kind = container.format.name.partition(",")[0]
         fps = _as_float(stream.average_rate)
-        self._step = 1.0 / fps if fps > 0 else _UNKNOWN_STEP_SECONDS
-        self._clock = FrameClock(step_seconds=self._step, has_only_dts=self._kind == "avi")
-        self._reads_in_order = self._kind in _IN_FILE_ORDER or (self._kind == "mov" and not stream.frames)  # fragments
+        step_seconds = 1.0 / fps if fps > 0 else _UNKNOWN_STEP_SECONDS
+        self._clock = FrameClock(step_seconds=step_seconds, has_only_dts=kind == "avi")
+        reads_in_order = kind in IN_FILE_ORDER or (kind == "mov" and not stream.frames)  # fragments
         self._lost = LostFrames(
-            checks_bytes=self._reads_in_order,
-            table_rate=_TABLE_RATE if self._kind == "mpegts" else 0,
-            checks_pictures=self._kind != "avi" and stream.codec_context.name not in _NO_PICTURE_CODECS,
+            checks_bytes=reads_in_order,
+            table_rate=_TABLE_RATE if kind == "mpegts" else 0,
+            checks_pictures=kind != "avi" and stream.codec_context.name not in _NO_PICTURE_CODECS,
         )
-        self._packets = PacketsAhead(
-            container, stream, fps=fps, reads_all_streams=self._reads_in_order, lost=self._lost
+        self._packets = PacketsAhead(container, stream, fps=fps, reads_all_streams=reads_in_order, lost=self._lost)
+        self._end = FileEnd(
+            container,
+            stream,
+            path,
+            kind=kind,
+            reads_in_order=reads_in_order,
+            step_seconds=step_seconds,
+            clock=self._clock,
+            packets=self._packets,
+            lost=self._lost,
         )
         self._uprighter = Uprighter(stream.sample_aspect_ratio)
         self._deinterlacer = Deinterlacer() if deinterlace else None
@@ -142,7 +139,8 @@ class VideoReader:
             self.decode_error = reason_of(error)
         if not self.num_frames and self._damage is not None:
             self.decode_error = self.decode_error or reason_of(self._damage[1])
-        self._num_missing_at_end = self._count_missing_at_end()
+        if self.decode_error is None:
+            self._num_missing_at_end = self._end.num_missing(self.num_frames)
 
     def _deinterlaced(self) -> Iterator[tuple[av.VideoFrame, av.VideoFrame]]:
         """Yield decoded pictures, each with the one to show."""
@@ -192,29 +190,6 @@ class VideoReader:
             before = self._first_keyframe_seconds - clock.usual_step
         return self._lost.num_missing(before, seconds, usual_step=clock.usual_step, is_keyframe=bool(picture.key_frame))
 
-    def _count_missing_at_end(self) -> int:
-        """Count the frames that are lost after the last one; in an AVI, whose times have no gaps, all lost ones."""
-        clock, packets = self._clock, self._packets
-        if self.decode_error is not None or not self.num_frames or self._kind == "asf":  # declares a longer duration
-            return 0
-        if self._kind == "avi":
-            num_undecoded = packets.num_read - self.num_frames
-            if not 1 < num_undecoded < _MOST_UNDECODED_SHARE * packets.num_read:
-                num_undecoded = 0
-            has_sign = num_undecoded or self._lost.first_sign_seconds is not None
-            return max(num_undecoded, self._stream.frames - packets.num_counted) if has_sign else 0
-        end = clock.last_seconds + max(clock.usual_step, packets.held_seconds(clock.last_pts))
-        declared = end
-        if self._kind in _DECLARE_FILE:
-            end = max(end, packets.other_end_seconds)
-            declared = container_seconds(self._container) + (0.0 if self._kind == "matroska" else clock.first_seconds)
-        elif not clock.has_jumped and self._kind != "mov":
-            declared = stream_seconds(self._stream) + clock.first_seconds
-        num_trailing_bytes = size_bytes(self._path) - self._lost.end_bytes if self._kind in _IN_FILE_ORDER else 0
-        return self._lost.num_missing_at_end(
-            end, declared, usual_step=clock.usual_step, num_trailing_bytes=num_trailing_bytes
-        )
-
     @property
     def fps(self) -> float:
         """Average frame rate: as declared, or as decoded where none is, or where a jump of the times makes it wrong."""
@@ -260,44 +235,15 @@ class VideoReader:
         """Why frames may be missing, apart from gaps between frames; empty for a video decoded to its end."""
         if self.decode_error is not None:
             return f"decoding stopped after frame {self.num_frames - 1}: {self.decode_error}"
-        if self._ends_early():
+        if self._end.is_early(self.num_frames):
             return f"the file ends early: {self.num_frames} frames could be decoded"
         if self._num_missing_at_end:
-            return f"{self._num_missing_at_end} frames are missing at frame {self._missing_at()}"
+            return f"{self._num_missing_at_end} frames are missing at frame {self._end.missing_at(self.num_frames)}"
         if self._damage is not None and not self.num_missing:
             return f"damaged data after frame {self._damage[0] - 1}: {reason_of(self._damage[1])}"
         if self._packets.damage is not None and not self.num_missing:
             return f"damaged data: {reason_of(self._packets.damage)}"
         return ""
-
-    def _missing_at(self) -> int:
-        first_seconds = self._lost.first_sign_seconds
-        if self._kind != "avi" or first_seconds is None:
-            return self.num_frames
-        return max(0, round((first_seconds - self._clock.first_seconds) / self._step))
-
-    def _ends_early(self) -> bool:
-        """Return whether the decoded frames are well short of the declared duration, or of their declared number."""
-        clock, packets = self._clock, self._packets
-        end = clock.last_seconds + max(self._step, packets.held_seconds(clock.last_pts))
-        start = clock.first_seconds
-        if self._kind in _DECLARE_FILE:  # the end of the longest stream, which need not be the pictures
-            declared = container_seconds(self._container)
-            end = max(end, packets.other_end_seconds)
-            start = 0.0 if self._kind == "matroska" else start
-        else:
-            declared = stream_seconds(self._stream)
-            if self._kind not in _DECLARE_STREAM and clock.has_jumped:  # the declared duration is a guess from times
-                return False
-        if self._reads_in_order and self._kind in _WITHOUT_INDEX:
-            num_bytes = size_bytes(self._path)
-            if num_bytes - self._lost.end_bytes > _MOST_TRAILING_SHARE * num_bytes + _MOST_TRAILING_BYTES:
-                return True
-        if (
-            self._kind == "mov" and not self._reads_in_order and self._step > 2 * declared
-        ):  # times of no use; edit lists hide frames of others
-            return self.num_frames < _MIN_DECODED_SHARE * self._stream.frames
-        return end - start < _MIN_DECODED_SHARE * declared
 
 
 class PictureReader(VideoReader):

@@ -25,7 +25,8 @@ from dfer_data.faces.clip import Clip
 from dfer_data.faces.pipeline import clips_of_video
 from dfer_data.frame_sampling import baked_frames
 from dfer_data.inspection.verify import verify
-from dfer_data.loading.prepared import open_dataset, read_clip
+from dfer_data.loading.kept_open import read_clip
+from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation.estimate import estimate
 from dfer_data.preparation.progress import PreparationProgress
 from dfer_data.preparation.request import resolve_request
