@@ -82,8 +82,10 @@ def train(
             announced = functools.partial(_announce, pending, init=settings.init, device=torch_device)
             group.from_first(functools.partial(announced, yes=yes, as_json=as_json))
         summaries = []
-        for run in planned:
+        for number, run in enumerate(planned, start=1):
             summary = None
+            if len(planned) > 1 and run.state == "absent" and group.is_first:
+                console.say(f"{run.folder}: run {number} of {len(planned)}", as_json=as_json)
             if run.state != "finished":
                 options: dict[str, Any] = {"init": settings.init, "save_seconds": 60 * settings.save_minutes}
                 options |= {"device": torch_device, "group": group, "cache": settings.cache}

@@ -26,7 +26,7 @@ from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity, is_fold_set
 from dfer_data.shards.layout import CARD_NAME
 from dfer_data.storage.files import canonical_json, sync_folder, write_atomically
-from dfer_data.storage.walk import entries_of, paths_below
+from dfer_data.storage.walk import entries_of, first_below, paths_below
 from lstpnet.dataset_identity import DataKey, data_key, data_words, fold_words
 from lstpnet.predictions import CHECKPOINTS, Predictions, ScoredPredictions, score_predictions
 from lstpnet.predictions_table import parse_predictions, predictions_table
@@ -381,7 +381,9 @@ def read_run(folder: Path) -> RunInfo:
             raise KeyError(missing[0])
         return _info_of(content, has_hashes=version >= _FIRST_SEALED_VERSION)
     except FileNotFoundError as error:
-        raise UsageError(f"{folder} is not a run ({RUN_NAME} is missing); make one with `dfer train`") from error
+        below = first_below(folder, f"**/{RUN_NAME}")
+        hint = f"name a run below it: {below}" if below else "make one with `dfer train`"
+        raise UsageError(f"{folder} is not a run ({RUN_NAME} is missing); {hint}") from error
     except KeyError as error:
         raise CorruptDataError(f"{path} is damaged: {error} is missing; {NEXT_STEP}") from error
     except FormatVersionError:

@@ -237,7 +237,8 @@ class PreparedDataset:
     def clip(self, clip_id: str) -> dict[str, Any]:
         """Return a clip's row in the manifest, by column name; UsageError for an unknown id."""
         if clip_id not in self._positions:
-            raise UsageError(f"{self.root} has no clip {clip_id!r}")
+            example = next((f"; its ids look like {known}" for known in self._positions), "")
+            raise UsageError(f"{self.root} has no clip {clip_id!r}{example}")
         position = self._positions[clip_id]
         return {name: column[position].as_py() for name, column in self._columns.items()}
 
