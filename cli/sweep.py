@@ -16,6 +16,7 @@ import typer
 from dfer_data.errors import DferError, UsageError
 
 from ._support import console
+from ._support.command_line import report_line
 from ._support.completions import shipped_recipes
 from ._support.options import refuse_targets, require_torch
 from ._support.subprocess import run_line
@@ -74,7 +75,7 @@ def sweep(
         return
     _run_all(trainings)
     if report is None:
-        console.say("\nnext: dfer report")
+        console.say(f"\nnext: {report_line(out)}")
         return
     line = ["report", *(str(run.folder) for run in trainings), "--out", str(report)]
     if code := run_line(line + ([] if baseline is None else ["--baseline", baseline])):

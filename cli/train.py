@@ -17,6 +17,7 @@ from lstpnet.recipe import Recipe
 from lstpnet.training.training_settings import TrainingSettings
 
 from ._support import console
+from ._support.command_line import report_line
 from ._support.options import JsonFlag, require_tensorboard, require_torch
 from ._support.setting_options import SetFlag, takes_settings, with_assignments
 from ._support.settings import settings_to_use
@@ -97,7 +98,7 @@ def train(
         if group.is_first:
             if as_json:
                 console.print_json(summaries[0] if len(summaries) == 1 else {"runs": summaries})
-            console.say(f"{planned[-1].folder}   next: dfer report", as_json=as_json)
+            console.say(f"{planned[-1].folder}   next: {report_line(settings.out)}", as_json=as_json)
 
 
 def _all_settings(given: dict[str, Any], overrides: list[str] | None) -> tuple[TrainingSettings, dict[str, Any], bool]:

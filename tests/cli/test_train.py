@@ -261,7 +261,7 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
             ["epochs = 'x': must be a whole number", "flip = 'y': must be a number"],
         ),
         (["--set", "min_frames=99"], 2, ["fold 3 has no train clip"]),
-        (["--device", "tpu9"], 1, ["device tpu9 cannot be used here"]),
+        (["--device", "gpu"], 2, ["device 'gpu' does not exist: name cuda, mps or cpu, or leave --device out"]),
         (["--init", "nowhere.safetensors"], 1, ["no weights file at nowhere.safetensors"]),
     ],
 )
@@ -451,7 +451,7 @@ def probabilities(num_classes):
 def test_a_model_of_ones_own_gets_loader_protocol_and_report(work: Path, capsys: Capture) -> None:
     (work / "my_models.py").write_text(MINE)
     assert train("--model", "my_models:build", "--out", "mine") == 0
-    capsys.readouterr()
+    assert capsys.readouterr().out.endswith("   next: dfer report mine\n")
     assert main(["report", "mine", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert rows[0]["n"] == 14
