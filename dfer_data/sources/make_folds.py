@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Protocol
 
@@ -28,6 +29,11 @@ _GROUPS: Mapping[str, Callable[[SourceVideo], str | None]] = MappingProxyType(
         "clip": lambda video: video.clip_id,
     }
 )
+
+
+def folds_command(data: Path | str) -> str:
+    """Return a command for messages that adds folds to any prepared dataset."""
+    return f"dfer folds {shlex.quote(str(data))} --folds 5 --group-by clip"
 
 
 def with_folds(listing: SourceListing, folding: Folding) -> SourceListing:
