@@ -136,7 +136,7 @@ def _trainings(
     from .train import choose_data, folds_and_seeds
 
     in_file = load_settings().get("train", {})
-    dataset = check_trainable(choose_data(options["data"] or in_file.get("data"), fold=fold))
+    dataset = check_trainable(choose_data(options["data"] or in_file.get("data")))
     fold_set = chosen_fold_set(dataset, options["fold_set"] or in_file.get("fold_set"))
     pairs = folds_and_seeds(fold, seeds, known=dataset.fold_names(fold_set))
     given = {"--" + name.replace("_", "-"): value for name, value in options.items() if value is not None}

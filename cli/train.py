@@ -17,7 +17,7 @@ from lstpnet.recipe import Recipe
 from lstpnet.training.training_settings import TrainingSettings
 
 from ._support import console
-from ._support.command_line import report_line
+from ._support.command_line import report_line, with_option
 from ._support.options import JsonFlag, require_tensorboard, require_torch
 from ._support.setting_options import SetFlag, takes_settings, with_assignments
 from ._support.settings import settings_to_use
@@ -63,7 +63,7 @@ def train(
     settings, values, is_recipe_given = _all_settings(given, overrides)
     if settings.tensorboard:
         require_tensorboard()
-    root = choose_data(settings.data, fold=fold)
+    root = choose_data(settings.data)
     if settings.threads:
         set_num_threads(settings.threads)
     device = device_of_process(settings.device)
@@ -192,7 +192,7 @@ def _train_one(run: PlannedRun, *, tensorboard: bool, as_json: bool, **options: 
     return summary
 
 
-def choose_data(given: Path | str | None, *, fold: str) -> Path:
+def choose_data(given: Path | str | None) -> Path:
     """Return the prepared dataset to train on: `given`, else the only one with folds under prepared/."""
     from dfer_data.storage.url_cache import located
     from dfer_data.storage.walk import entries_of, matching
@@ -204,7 +204,7 @@ def choose_data(given: Path | str | None, *, fold: str) -> Path:
         raise UsageError("no prepared dataset under prepared/; make one with `dfer prepare dfew --detector retinaface`")
     with_folds = [path for path in folders if any(entries_of(path / "folds"))]
     if len(with_folds) > 1:
-        commands = "; ".join(f"dfer train --fold {fold} --data {path}" for path in with_folds)
+        commands = "; ".join(with_option("--data", str(path)) for path in with_folds)
         raise UsageError(f"{len(with_folds)} prepared datasets under prepared/, use one: {commands}")
     return (with_folds or folders)[0]
 

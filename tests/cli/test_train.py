@@ -225,7 +225,7 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
     assert train() == 2
     line = error_line(capsys)
     for name in ("another", "dfew-none"):
-        assert f"dfer train --fold 3 --data prepared/{name}" in line
+        assert f"dfer train --data prepared/{name} --fold 3 --set" in line
     assert not (work / "runs").exists()
     assert train("--data", "prepared/another") == 0
     assert (work / "runs/another").is_dir()
