@@ -30,6 +30,8 @@ _STEPS: Mapping[str, str] = {
     "plain bf16": "papers' order of operations",
     "ours bf16, NCHW frames, two waits per step": "dfer's order, frames by channel, waits for the GPU",
     "+ one pass to bf16": "no waits, frames and weights by pixel, fast maximum, no dead biases, one pass to bf16",
+    "+ first convolution over squares": "the same, the first convolution over squares of 2 x 2 pixels",
+    "+ f16 in place of bf16": "the same in f16",
     "+ compiled": "the same compiled",
     "+ compiled, CUDA graphs": "the same compiled into CUDA graphs",
     "+ whole step as a CUDA graph": "the same as one CUDA graph, not compiled",

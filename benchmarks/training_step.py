@@ -2,12 +2,14 @@
 
     git worktree add ../base COMMIT
     python -m benchmarks.training_step --base ../base [--work DIR] [--sizes 64 224] [--batches 8 4] [--clips 80 12]
-                                       [--precisions f32 auto] [--threads N] [--rounds 5] [--json FILE]
+                                       [--precisions f32 auto] [--change compile=true] [--threads N] [--rounds 5]
+                                       [--json FILE]
 
 Both trees run dfer's trainer with LSTPNet at full width, each in its own process, epoch by epoch in turn; the first
 round warms up. A step is timed from the end of one to the end of the next, without saves. The ratio is base / this tree
 per round: median, minimum and maximum. CPU time (all threads) depends less on other programs than wall time, least with
-`--threads 1`. Threads wait as `dfer train` lets them. Without `--base` there is nothing to compare.
+`--threads 1`. Threads wait as `dfer train` lets them. Without `--base` there is nothing to compare. `--change` is a
+setting of this tree's trainings alone: with `--base .` it is what is measured.
 """
 
 from __future__ import annotations
@@ -34,14 +36,14 @@ _FIGURES = ("step_seconds", "step_cpu_seconds")
 
 
 def contest(
-    trees: dict[str, Path], work: Path, *, num_threads: int, rounds: int, words: list[object]
+    trees: dict[str, Path], work: Path, *, num_threads: int, rounds: int, words: list[object], changes: list[str]
 ) -> dict[str, list[dict[str, Any]]]:
-    """Run an epoch of each tree in turn; return the figures of each by round."""
+    """Run an epoch of each tree in turn, `this` with `changes`; return the figures of each by round."""
     script = TREE / "benchmarks/peers/train_loops.py"
     settings = {**OPENMP_SETTINGS, "OMP_NUM_THREADS": str(num_threads)}
     running = {
         name: Contestant(
-            *(sys.executable, script, "ours", 0, work, *words),
+            *(sys.executable, script, "ours", 0, work, *words, *(changes if name == "this" else ())),
             environment={"PYTHONPATH": str(tree.resolve()), **settings},
         )
         for name, tree in trees.items()
@@ -84,6 +86,7 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[8, 4])
     parser.add_argument("--clips", type=int, nargs="+", default=[80, 12])
     parser.add_argument("--precisions", nargs="+", default=["f32", "auto"])
+    parser.add_argument("--change", nargs="+", default=[], metavar="KEY=VALUE")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path, default=None)
@@ -101,11 +104,12 @@ def main() -> None:
         for size_px, batch, num_clips in zip(options.sizes, options.batches, options.clips, strict=True):
             for precision in options.precisions:
                 words: list[object] = [size_px, batch, num_clips, f"precision={precision}"]
-                epochs = contest(trees, work, num_threads=options.threads, rounds=options.rounds, words=words)
+                times: dict[str, Any] = {"num_threads": options.threads, "rounds": options.rounds}
+                epochs = contest(trees, work, **times, words=words, changes=options.change)
                 rows.append(row_of(epochs, {"size_px": size_px, "batch": batch, "precision": precision}))
     if options.json:
         facts = {"base": commit_of(options.base), "torch": torch.__version__, "threads": options.threads}
-        facts |= {"cores": os.cpu_count(), "rounds": options.rounds, "rows": rows}
+        facts |= {"cores": os.cpu_count(), "rounds": options.rounds, "change": options.change, "rows": rows}
         options.json.write_text(json.dumps(facts, indent=1) + "\n")
 
 

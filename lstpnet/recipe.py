@@ -214,7 +214,7 @@ class Recipe(AugmentationConfig, AnyNetworkConfig):
     )
     compile: bool = setting(
         False,
-        "Whether torch.compile compiles the training step of whole batches, on CUDA into CUDA graphs; takes a minute.",
+        "Whether torch.compile compiles steps of whole batches, on CUDA as CUDA graphs; takes minutes and a compiler.",
         panel=_TRAINING,
         is_rare=True,
     )

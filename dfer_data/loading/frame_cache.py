@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -17,6 +18,8 @@ from dfer_data.frame_sampling import BLACK
 from dfer_data.loading.cache_places import CachePlace
 from dfer_data.loading.free_memory import free_host_bytes
 from dfer_data.types import Image
+
+CacheRows = npt.NDArray[np.int64]
 
 _AUTO_BYTES = 1 << 30
 _HOST_SHARE, _DEVICE_SHARE = 0.7, 0.5  # of the free memory; a device also has to hold the network
@@ -81,20 +84,20 @@ class FrameCache:
 
     def read_into(self, index: int, out: Image) -> None:
         """Write a clip into `out`, uint8 of the dataset's `item_shape`; only for a cache in host memory."""
-        self.fill(index)
         slots = out.reshape(-1, *out.shape[2:])
-        np.take(self._frames.numpy(), self._rows(index), axis=0, out=slots, mode="clip")  # "raise" copies once more
+        np.take(self._frames.numpy(), self.rows(index), axis=0, out=slots, mode="clip")  # "raise" copies once more
 
-    def gathered(self, indices: npt.NDArray[np.int64]) -> torch.Tensor:
-        """Return clips that are in the cache, (B, V, T, size, size, 3) uint8 on its device, in new memory."""
-        rows = torch.from_numpy(np.concatenate([self._rows(index) for index in indices.tolist()]))
+    def gathered(self, rows: Sequence[CacheRows]) -> torch.Tensor:
+        """Return the clips with these `rows`, (B, V, T, size, size, 3) uint8 on the cache's device, in new memory."""
+        chosen = torch.from_numpy(np.concatenate(rows))
         if self._frames.is_cuda:
-            rows = rows.pin_memory()
-        rows = rows.to(self._frames.device, non_blocking=True)
-        return self._frames.index_select(0, rows).reshape(len(indices), *self._dataset.item_shape)
+            chosen = chosen.pin_memory()
+        chosen = chosen.to(self._frames.device, non_blocking=True)
+        return self._frames.index_select(0, chosen).reshape(len(rows), *self._dataset.item_shape)
 
-    def _rows(self, index: int) -> npt.NDArray[np.int64]:
-        """Return the rows of the cache that make up a clip, (VT,)."""
+    def rows(self, index: int) -> CacheRows:
+        """Return the rows of the cache that make up a clip in this epoch, (VT,); decode it unless it is there."""
+        self.fill(index)
         numbers = self._dataset.frame_indices(index).reshape(-1).astype(np.int64)
         return np.where(numbers == BLACK, len(self._frames) - 1, numbers + self._starts[index])
 

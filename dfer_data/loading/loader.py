@@ -7,8 +7,8 @@ threads, and an epoch can resume from any batch.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,7 +19,9 @@ from dfer_data.errors import UsageError
 from dfer_data.loading.clip_dataset import Clips, FaceClipDataset
 from dfer_data.loading.epoch_order import ClipNumbers, of_rank, resampled, shuffled
 from dfer_data.loading.epoch_order import steps as cut_into_steps
-from dfer_data.loading.frame_cache import FrameCache
+from dfer_data.loading.frame_cache import CacheRows, FrameCache
+
+_Read = Callable[[], CacheRows | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,17 +93,17 @@ class ClipLoader:
         steps = self._steps(number)
         batches = [of_rank(step, rank=self._rank, world_size=self._world_size) for step in steps]
         pool = ThreadPoolExecutor(self._num_threads) if self._num_threads else None
-        pending: deque[tuple[torch.Tensor | None, list[Future[None]]]] = deque()
-        next_to_read = start
+        pending: deque[tuple[torch.Tensor | None, list[_Read]]] = deque()
+        next_to_read, capacity = start, max(map(len, batches), default=0)
         try:
             for position in range(start, len(batches)):
                 while next_to_read < len(batches) and len(pending) <= self._ahead:
-                    pending.append(self._start_reading(batches[next_to_read], max(map(len, batches)), pool))
+                    pending.append(self._start_reading(batches[next_to_read], capacity, pool))
                     next_to_read += 1
-                buffer, futures = pending.popleft()
-                for future in futures:
-                    future.result()
-                yield self._batch(batches[position], buffer, len(steps[position]), next_position=position + 1)
+                buffer, reads = pending.popleft()
+                rows = [read() for read in reads]
+                clips = self._gathered(rows) if buffer is None else buffer[: len(rows)]
+                yield self._batch(batches[position], clips, len(steps[position]), next_position=position + 1)
                 if buffer is not None:
                     self._free.append(buffer)
         finally:
@@ -129,31 +131,28 @@ class ClipLoader:
 
     def _start_reading(
         self, indices: ClipNumbers, capacity: int, pool: ThreadPoolExecutor | None
-    ) -> tuple[torch.Tensor | None, list[Future[None]]]:
-        """Read clips into a buffer for `capacity` clips, or into a cache on a device; with a pool, only submit that."""
+    ) -> tuple[torch.Tensor | None, list[_Read]]:
+        """Return a buffer for `capacity` clips, None with a cache on a device, and what to call for each clip.
+
+        These calls wait for the pool's threads, which are reading already; without a pool they read.
+        """
         buffer, numbers = None, indices.tolist()
+        reads: list[_Read]
         if self._cache is not None and self._gathers:
-            reads = [partial(self._cache.fill, index) for index in numbers]
+            reads = [partial(self._cache.rows, index) for index in numbers]
         else:
             shape = (capacity, *self.dataset.item_shape)
             self._free = [buffer for buffer in self._free if buffer.shape == shape]
             buffer = self._free.pop() if self._free else torch.empty(shape, dtype=torch.uint8, pin_memory=self._pins)
             read_into = self.dataset.read_into if self._cache is None else self._cache.read_into
             reads = [partial(read_into, index, out) for index, out in zip(numbers, buffer.numpy(), strict=False)]
-        if pool is not None:
-            return buffer, [pool.submit(read) for read in reads]
-        for read in reads:
-            read()
-        return buffer, []
+        return buffer, reads if pool is None else [pool.submit(read).result for read in reads]
 
-    def _batch(
-        self, indices: ClipNumbers, buffer: torch.Tensor | None, num_clips_of_all: int, *, next_position: int
-    ) -> Batch:
-        if buffer is not None:
-            clips = buffer[: len(indices)]
-        else:
-            assert self._cache is not None
-            clips = self._cache.gathered(indices)
+    def _gathered(self, rows: Sequence[CacheRows | None]) -> torch.Tensor:
+        assert self._cache is not None
+        return self._cache.gathered([of_clip for of_clip in rows if of_clip is not None])
+
+    def _batch(self, indices: ClipNumbers, clips: torch.Tensor, num_clips_of_all: int, *, next_position: int) -> Batch:
         views = clips.permute(0, 1, 2, 5, 3, 4)  # (B, V, T, 3, size, size)
         return Batch(
             frames=views if views.shape[1] > 1 else views[:, 0],

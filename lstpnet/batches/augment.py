@@ -55,6 +55,21 @@ class Augmentation:
     cutmix: float = 0.0
     """Alpha of CutMix (Yun et al., ICCV 2019); 0: no CutMix. With mixup too, each batch gets one of them at random."""
 
+    @property
+    def is_warped(self) -> bool:
+        """Whether frames are resampled."""
+        return self.crop < 1 or self.rotation_degrees > 0
+
+    @property
+    def is_coloured(self) -> bool:
+        """Whether values of pixels change."""
+        return self.brightness > 0 or self.contrast > 0 or self.saturation > 0
+
+    @property
+    def is_more_than_flips(self) -> bool:
+        """Whether a clip needs other draws than its flip."""
+        return self.is_warped or self.is_coloured or self.erasing > 0
+
     @classmethod
     def of(cls, recipe: Recipe) -> Augmentation:
         """Take these settings from the recipe fields of the same names."""
@@ -63,7 +78,7 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class _Draws:
-    """Random parameters of the clips of a batch; every list has one item per clip."""
+    """Random parameters of the clips of a batch; a list has one item per clip, or none where nothing needs it."""
 
     is_mirrored: list[bool]
     crops: list[tuple[float, float, float, float]]
@@ -91,14 +106,12 @@ def augmented(
         frames = rand_augmented(frames, clip_ids, policy, seed=seed, epoch=epoch)
     draws = _draw(clip_ids, changes, seed=seed, epoch=epoch)
     frames = _mirrored(frames, draws.is_mirrored)
-    is_warped = changes.crop < 1 or changes.rotation_degrees > 0
-    is_coloured = changes.brightness > 0 or changes.contrast > 0 or changes.saturation > 0
-    if not (is_warped or is_coloured or changes.erasing > 0):
+    if not changes.is_more_than_flips:
         return frames
     pixels = frames.float().div_(255)
-    if is_warped:
+    if changes.is_warped:
         pixels = _warped(pixels, draws)
-    if is_coloured:
+    if changes.is_coloured:
         pixels = _coloured(pixels, draws)
     for clip, box in zip(pixels, draws.erased, strict=True):
         if box is not None:
@@ -147,6 +160,8 @@ def _draw(clip_ids: Sequence[str], changes: Augmentation, *, seed: int, epoch: i
     for clip_id in clip_ids:
         rng = np.random.default_rng((seed, epoch, zlib.crc32(clip_id.encode("utf-8")), _CLIP_STREAM))
         draws.is_mirrored.append(bool(rng.random() < changes.flip))
+        if not changes.is_more_than_flips:
+            continue
         draws.crops.append(_crop(rng, least=changes.crop))
         draws.radians.append(math.radians(changes.rotation_degrees) * rng.uniform(-1, 1))
         strengths = (changes.brightness, changes.contrast, changes.saturation)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lstpnet.models.pointwise import Pointwise
+from lstpnet.models.convolutions import Pointwise
 
 EXPANSION = 4
 """Channels of a block's output over those of its middle convolution."""

@@ -36,6 +36,8 @@ class C3D(ClipNetwork):
         width_multiplier: factor on the channels, 64 to 512, and on the 4096 units of the hidden layers.
     """
 
+    classifier = "fc8"
+
     def __init__(self, num_classes: int = 7, *, width_multiplier: float = 1.0) -> None:
         super().__init__("c3d", num_classes, {"width_multiplier": width_multiplier})
         in_channels = 3
@@ -65,11 +67,6 @@ class C3D(ClipNetwork):
             x = self.pool5(self._convolved(x, "5a", "5b"))  # (B, 512, 1, 4, 4)
         x = self._dropped(self.fc6(x.contiguous().flatten(1)))
         return self._dropped(self.fc7(x))
-
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the output of the classifier for `features`."""
-        out: Tensor = self.fc8(features)
-        return out
 
     def _convolved(self, x: Tensor, *names: str) -> Tensor:
         for name in names:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,9 +17,12 @@ from lstpnet.models.catalogue import input_faults
 class ClipNetwork(nn.Module):
     """A network that maps clips (B, T, 3, H, W) to logits (B, num_classes).
 
-    A subclass computes `pooled` and `scores`. `name` is its key in the catalogue, which declares the clips that it
-    takes; `settings` are the arguments that it was built with.
+    A subclass computes `pooled`, and has the classifier that `classifier` names. `name` is its key in the catalogue,
+    which declares the clips that it takes; `settings` are the arguments that it was built with.
     """
+
+    classifier: ClassVar[str] = "fc"
+    """Name of the attribute that computes the scores (B, num_classes) from the features (B, D)."""
 
     def __init__(self, name: str, num_classes: int, settings: Mapping[str, Any]) -> None:
         super().__init__()
@@ -67,7 +70,8 @@ class ClipNetwork(nn.Module):
 
     def scores(self, features: Tensor) -> Tensor:
         """Return the output of the classifier, (B, num_classes), for `features` (B, D)."""
-        raise NotImplementedError
+        out: Tensor = getattr(self, self.classifier)(features)
+        return out
 
     def with_auxiliary(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Return the features (B, D), and the auxiliary classifier's logits (B, num_classes); `x` as in `forward`."""
@@ -86,7 +90,7 @@ class ClipNetwork(nn.Module):
 class FrameNetwork(ClipNetwork):
     """A network that computes a vector of each frame on the way.
 
-    A subclass computes `frame_vectors`, `features_of_frames` and `scores`.
+    A subclass computes `frame_vectors` and `features_of_frames`.
     """
 
     def pooled(self, x: Tensor) -> Tensor:

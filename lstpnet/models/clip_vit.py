@@ -86,11 +86,6 @@ class ClipViT(FrameNetwork):
         out: Tensor = self.temporal(vectors)
         return out
 
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the output of the classifier for `features`."""
-        out: Tensor = self.fc(features)
-        return out
-
     def frame_vectors(self, x: Tensor) -> Tensor:
         """Return the tower's pooled vector of each frame, (B, T, D), of clips (B, 16, 3, H, W)."""
         is_other_size = x.shape[3:] != (_SIZE_PX, _SIZE_PX)

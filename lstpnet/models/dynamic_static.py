@@ -103,11 +103,6 @@ class DynamicStaticNetwork(ClipNetwork):
         vectors: Tensor = (static + dynamic.flatten(2)).flatten(1).unflatten(0, (-1, _FRAMES - 1))
         return vectors
 
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the output of the classifier for `features`."""
-        out: Tensor = self.fc(features)
-        return out
-
 
 def stage_widths(width_multiplier: float) -> tuple[int, int, int]:
     """Return the channels of the three blocks over frames: 64, 128, 256 times `width_multiplier`."""

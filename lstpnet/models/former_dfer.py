@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lstpnet.models.clip_network import FrameNetwork, scaled
+from lstpnet.models.convolutions import ImageConv
 from lstpnet.models.lstformer import Attention
 from lstpnet.models.resnet import Stage
 
@@ -56,7 +57,7 @@ class SpatialFormer(nn.Module):
     def __init__(self, width_multiplier: float) -> None:
         super().__init__()
         first, second, third, self.dim = (scaled(channels, width_multiplier) for channels in (64, 128, 256, 512))
-        self.conv1 = nn.Conv2d(3, first, 7, 2, padding=3, bias=False)
+        self.conv1 = ImageConv(first)
         self.bn1 = nn.BatchNorm2d(first)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
         self.layer1 = Stage(first, first, stride=1, has_biases=False)
@@ -138,8 +139,3 @@ class FormerDFER(FrameNetwork):
         batch, num_frames = x.shape[:2]
         vectors: Tensor = self.spatial(x.flatten(0, 1), num_frames)  # (B*T, 512)
         return vectors.reshape(batch, num_frames, -1)
-
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the output of the classifier for `features`."""
-        out: Tensor = self.fc(features)
-        return out

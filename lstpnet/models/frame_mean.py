@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lstpnet.models.clip_network import FrameNetwork, scaled
+from lstpnet.models.convolutions import ImageConv
 from lstpnet.models.resnet import Stage
 
 _WIDTHS = (64, 128, 256, 512)
@@ -32,7 +33,7 @@ class FrameMean(FrameNetwork):
     def __init__(self, num_classes: int = 7, *, width_multiplier: float = 1.0) -> None:
         super().__init__("frame-mean", num_classes, {"width_multiplier": width_multiplier})
         first, second, third, fourth = (scaled(channels, width_multiplier) for channels in _WIDTHS)
-        self.conv1 = nn.Conv2d(3, first, 7, 2, padding=3, bias=False)
+        self.conv1 = ImageConv(first)
         self.bn1 = nn.BatchNorm2d(first)
         self.maxpool = nn.MaxPool2d(3, 2, padding=1)
         self.layer1 = Stage(first, first, stride=1, has_biases=False)
@@ -47,11 +48,6 @@ class FrameMean(FrameNetwork):
     def features_of_frames(self, vectors: Tensor) -> Tensor:
         """Return the features (B, 512) of `frame_features` (B, T, 512)."""
         return vectors.mean(dim=1)
-
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the output of the classifier for `features`."""
-        out: Tensor = self.fc(features)
-        return out
 
     def frame_vectors(self, x: Tensor) -> Tensor:
         """Return the vector of each frame, (B, T, 512) at full width, of clips (B, T, 3, H, W)."""

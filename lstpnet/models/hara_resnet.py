@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lstpnet.models.clip_network import ClipNetwork, channels_before_time, exact_gradients, scaled
-from lstpnet.models.pointwise import Pointwise3d
+from lstpnet.models.convolutions import Pointwise3d
 
 _DEPTH = 2
 
@@ -78,8 +78,3 @@ class HaraResNet18(ClipNetwork):
             for number in (1, 2, 3, 4):
                 x = self.get_submodule(f"layer{number}")(x)  # (B, 512, T/16, H/32, W/32) after the last
         return x.mean(dim=(2, 3, 4))
-
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the output of the classifier for `features`."""
-        out: Tensor = self.fc(features)
-        return out

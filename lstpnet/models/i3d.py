@@ -90,6 +90,8 @@ class I3D(ClipNetwork):
         width_multiplier: factor on the channels.
     """
 
+    classifier = "head"
+
     def __init__(self, num_classes: int = 7, *, width_multiplier: float = 1.0) -> None:
         super().__init__("i3d", num_classes, {"width_multiplier": width_multiplier})
         first, second, channels = (scaled(width, width_multiplier) for width in _STEM)
@@ -115,11 +117,6 @@ class I3D(ClipNetwork):
             x = self._mixed(self.MaxPool3d_4a_3x3(x), "4b", "4c", "4d", "4e", "4f")  # (B, 832, 4, 14, 14)
             x = self._mixed(self.MaxPool3d_5a_2x2(x), "5b", "5c")  # (B, 1024, 2, 7, 7)
         return F.dropout(x.mean(dim=(2, 3, 4)), _DROPOUT, training=self.training)
-
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the output of the classifier for `features`."""
-        out: Tensor = self.head(features)
-        return out
 
     def _mixed(self, x: Tensor, *names: str) -> Tensor:
         for name in names:

@@ -101,6 +101,8 @@ class LGIFormer(ClipNetwork):
         head_scale: factor on the classifier's initial weights.
     """
 
+    classifier = "head"
+
     def __init__(
         self,
         num_classes: int = 7,
@@ -151,9 +153,4 @@ class LGIFormer(ClipNetwork):
         x = self.blocks(torch.cat([tokens, x], dim=1))
         regions = x[:, 0].unflatten(0, (-1, _REGIONS))  # (B, R, D)
         out: Tensor = self.fc_norm(regions.mean(dim=1))
-        return out
-
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the output of the classifier for `features`."""
-        out: Tensor = self.head(features)
         return out

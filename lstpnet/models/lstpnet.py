@@ -59,11 +59,6 @@ class LSTPNet(FrameNetwork):
         )
         self.fc = nn.Linear(self.dim, num_classes)
 
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the output of the classifier, (B, num_classes), for `features`, the mean over time, (B, dim)."""
-        out: Tensor = self.fc(features)
-        return out
-
     def logits_of_frames(self, vectors: Tensor) -> Tensor:
         """Return the logits (B, num_classes) of `frame_features` (B, T, dim)."""
         return self.classify(self.features_of_frames(vectors))

@@ -85,11 +85,6 @@ class M3DFEL(ClipNetwork):
         out: Tensor = self.pwconv(x)  # (B, 1, D)
         return out.flatten(1)
 
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the output of the classifier for `features`."""
-        out: Tensor = self.fc(features)
-        return out
-
     def _attended(self, x: Tensor) -> Tensor:
         """Return the attention between the instances, (B, I, D), without a projection of the output."""
         qkv = self.to_qkv(x).unflatten(2, (3, _HEADS, -1))  # (B, I, 3, heads, D / heads)

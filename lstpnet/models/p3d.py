@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lstpnet.models.bottleneck import EXPANSION, Bottleneck
 from lstpnet.models.clip_network import ClipNetwork, channels_before_time, exact_gradients, scaled
-from lstpnet.models.pointwise import Pointwise3d
+from lstpnet.models.convolutions import Pointwise3d
 
 _DEPTHS = (3, 4, 6, 3)
 """Blocks of each stage."""
@@ -113,8 +113,3 @@ class P3D63(ClipNetwork):
                 x = self.maxpool_2(self.get_submodule(f"layer{number}")(x))  # (B, 1024, 1, 10, 10) after the last
         x = self.layer4(x.squeeze(2))  # (B, 2048, 5, 5)
         return F.dropout(x.mean(dim=(2, 3)), _DROPOUT, training=self.training)
-
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the output of the classifier for `features`."""
-        out: Tensor = self.fc(features)
-        return out

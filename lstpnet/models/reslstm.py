@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from lstpnet.models.bottleneck import EXPANSION, Bottleneck
 from lstpnet.models.clip_network import FrameNetwork, scaled
+from lstpnet.models.convolutions import ImageConv
 
 _FRAMES = 16
 _WIDTHS = (64, 128, 256, 512)
@@ -35,11 +36,13 @@ class ResNetLSTM(FrameNetwork):
         depth: blocks per stage; 0: the published 2.
     """
 
+    classifier = "output"
+
     def __init__(self, num_classes: int = 7, *, width_multiplier: float = 1.0, depth: int = 0) -> None:
         super().__init__("reslstm", num_classes, {"width_multiplier": width_multiplier, "depth": depth})
         widths = [scaled(channels, width_multiplier) for channels in _WIDTHS]
         in_channels, hidden = widths[0], scaled(_HIDDEN, width_multiplier)
-        self.conv1 = nn.Conv2d(3, in_channels, 7, 2, padding=3, bias=False)
+        self.conv1 = ImageConv(in_channels)
         self.bn1 = nn.BatchNorm2d(in_channels)
         self.maxpool = nn.MaxPool2d(3, 2, ceil_mode=True)
         for number, channels in enumerate(widths, start=1):
@@ -60,11 +63,6 @@ class ResNetLSTM(FrameNetwork):
         """Return the features (B, 4096) of `frame_features` (B, T, 2048)."""
         out: Tensor = self.lstm(vectors)[0]  # (B, T, 256)
         return out.flatten(1)
-
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the output of the classifier for `features`."""
-        out: Tensor = self.output(features)
-        return out
 
     def frame_vectors(self, x: Tensor) -> Tensor:
         """Return the vector of each frame, (B, T, 2048) at full width, of clips (B, 16, 3, 112, 112)."""

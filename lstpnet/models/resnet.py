@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from lstpnet.models.channel_attention import CBAM, ECA, SE, ChannelAttention, NoAttention
-from lstpnet.models.pointwise import Pointwise
+from lstpnet.models.convolutions import ImageConv, Pointwise
 from lstpnet.models.tce import TCE
 
 MakeAttention = Callable[[int], ChannelAttention]
@@ -143,7 +143,7 @@ class TemporalResNet18(nn.Module):
         self.recomputes = False
         first, second, third, fourth = stage_channels(width_multiplier)
         self.dim = fourth
-        self.conv1 = nn.Conv2d(3, first, 7, stride=2, padding=3, bias=False)
+        self.conv1 = ImageConv(first)
         self.bn1 = nn.BatchNorm2d(first)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
         make_attention = CHANNEL_ATTENTIONS[attention]

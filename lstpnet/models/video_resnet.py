@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lstpnet.models.clip_network import ClipNetwork, channels_before_time, exact_gradients, scaled
-from lstpnet.models.pointwise import Pointwise3d
+from lstpnet.models.convolutions import Pointwise3d
 
 _WIDTHS = (64, 128, 256, 512)
 _STEM_MID = 45
@@ -110,11 +110,6 @@ class VideoResNet(ClipNetwork):
             for number in (1, 2, 3, 4):
                 x = self.get_submodule(f"layer{number}")(x)  # (B, 512, T/8, H/16, W/16) after the last
         return x.mean(dim=(2, 3, 4))
-
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the output of the classifier for `features`."""
-        out: Tensor = self.fc(features)
-        return out
 
 
 def video_trunk(name: str, *, width_multiplier: float = 1.0, depth: int = 0) -> list[nn.Sequential]:

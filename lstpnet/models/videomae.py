@@ -110,6 +110,8 @@ class VideoMAE(ClipNetwork):
         head_scale: factor on the classifier's initial weights.
     """
 
+    classifier = "head"
+
     def __init__(
         self,
         num_classes: int = 7,
@@ -147,11 +149,6 @@ class VideoMAE(ClipNetwork):
         for block in self.blocks:
             x = block(x)
         out: Tensor = self.fc_norm(x.mean(dim=1))
-        return out
-
-    def scores(self, features: Tensor) -> Tensor:
-        """Return the output of the classifier for `features`."""
-        out: Tensor = self.head(features)
         return out
 
 

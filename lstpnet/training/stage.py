@@ -27,6 +27,7 @@ from lstpnet.evaluation.clip_logits import clips_per_batch, predict_clips
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
 from lstpnet.models.network_config import DIRICHLET
 from lstpnet.training.classifier_input import WithClassifierInput
+from lstpnet.training.compiled import compiled
 from lstpnet.training.device_sums import DeviceSums, EpochTotals, batches_between_readings
 from lstpnet.training.distributed import Group
 from lstpnet.training.events import ClipsPredicted, EpochDone, OnStep, StepDone
@@ -113,7 +114,7 @@ class StageLoop:
         )
         trained_module = self._model if self._with_input is None else self._with_input
         self._wrapped = self._group.wrap(trained_module, device)
-        self._compiled = _compiled(self._wrapped, device) if recipe.compile else None
+        self._compiled = compiled(self._wrapped, device) if recipe.compile else None
 
     def state(self) -> dict[str, Any]:
         """Return the states of optimiser, schedule, scaler and loss."""
@@ -300,8 +301,3 @@ class StageLoop:
     def _note_predicted(self, num_done: int, num_clips: int) -> None:
         if self._group.is_first:
             self._trainee.on_step(ClipsPredicted(num_done, num_clips))
-
-
-def _compiled(module: nn.Module, device: torch.device) -> Callable[[torch.Tensor], Any]:
-    """Return the module compiled for one batch size; on CUDA a step is then one CUDA graph, a single launch."""
-    return torch.compile(module, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)

@@ -1,0 +1,33 @@
+"""Compile a module for one batch size, with one clear error if this machine cannot compile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from dfer_data.errors import DferError
+
+
+def compiled(module: nn.Module, device: torch.device) -> Callable[[torch.Tensor], Any]:
+    """Return the module compiled for one batch size; on CUDA a step is then one CUDA graph, a single launch.
+
+    It is compiled when it is first called, which raises DferError if that fails, such as without a C++ compiler.
+    """
+    from torch._dynamo.exc import TorchDynamoException  # takes a second to import
+
+    run = torch.compile(module, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else None)
+
+    def run_or_explain(pixels: torch.Tensor) -> Any:
+        try:
+            return run(pixels)
+        except TorchDynamoException as error:
+            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+            raise DferError(
+                f"torch.compile failed on this machine: {reason}; it needs a C++ compiler, such as g++; leave out "
+                "compile = true, or install one and run again"
+            ) from error
+
+    return run_or_explain
