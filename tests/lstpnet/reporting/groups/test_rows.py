@@ -265,7 +265,7 @@ def test_a_column_that_the_dataset_lacks_is_named_with_the_others(plain: Done, c
 
 def test_one_file_of_groups_serves_one_dataset(tmp_path: Path) -> None:
     path = write_groups(tmp_path / "sex.csv", clips())
-    with pytest.raises(UsageError, match="names clips of one dataset"):
+    with pytest.raises(UsageError, match=r"names clips of one dataset, and the runs are of several \("):
         lstpnet.report([run_of(clips()), run_of(clips(), dataset="mafw")], by="sex", groups=path)
 
 
