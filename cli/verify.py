@@ -20,7 +20,7 @@ from ._support.setting_options import takes_settings
 
 if TYPE_CHECKING:
     from dfer_data.inspection.official_check import OfficialCheck
-    from lstpnet.verify_run import RunVerification
+    from lstpnet.verification.findings import RunVerification
 
 
 @takes_settings(CodeSettings)
@@ -62,7 +62,7 @@ def verify(
     numbers and every clip that differs; exit code 1 if any does.
     """
     from dfer_data.exchange.manifest import is_exported
-    from lstpnet.verify_run import runs_to_verify
+    from lstpnet.verification.verify_run import runs_to_verify
 
     if against not in (None, "official"):
         raise UsageError(f"--against {against}: only official is supported")
@@ -103,7 +103,7 @@ def _verify_dataset(root: str, *, deep: bool, against: str | None, as_json: bool
     )
     for note in report.notes:
         console.say(f"note: {note}", as_json=as_json)
-    state = f"{len(report.damages)} faults" if report.damages else "intact"
+    state = _fault_count(report.damages) if report.damages else "intact"
     console.say(f"{root}: {state} ({report.num_files} files, {report.num_clips} clips{depth})", as_json=as_json)
     if report.damages:
         if not all(is_of_audit(damage.file) for damage in report.damages):
@@ -130,7 +130,7 @@ def _verify_export(root: str, *, as_json: bool) -> None:
         console.print_json({"root": root, "intact": not result.damages, **asdict(result)})
     for name, fault in result.damages:
         console.say(f"damaged: {name}: {fault}", as_json=as_json)
-    state = f"{len(result.damages)} faults" if result.damages else "intact"
+    state = _fault_count(result.damages) if result.damages else "intact"
     console.say(f"{root}: {state} ({result.num_files} files, all hashed)", as_json=as_json)
     if result.damages:
         next_step = "remove files that are not part of it; the same `dfer export` repairs the rest"
@@ -152,7 +152,7 @@ def _verify_runs(
 
     `given`: `trust_model` and `custom_model`, for `deep`.
     """
-    from lstpnet.verify_run import is_finished, seal_run, verify_run
+    from lstpnet.verification.verify_run import is_finished, seal_run, verify_run
 
     if seal and (deep or data is not None):
         raise UsageError("--seal adds hashes, --data and --deep compare: use them one after the other")
@@ -185,7 +185,7 @@ def _print_run(result: RunVerification, *, compared: bool, as_json: bool) -> Non
         console.say(f"damaged: {result.run}/{damage.file}: {damage.message}", as_json=as_json)
     for note in result.notes:
         console.say(f"note: {note}", as_json=as_json)
-    state = f"{len(result.damages)} faults" if result.damages else "intact" if result.is_verified else "unverified"
+    state = _fault_count(result.damages) if result.damages else "intact" if result.is_verified else "unverified"
     words = [f"{result.num_files} files", f"{result.num_predictions} predictions"]
     words += ["compared with the dataset"] if compared else []
     if result.tolerance is not None and result.largest_difference is not None:
@@ -196,6 +196,10 @@ def _print_run(result: RunVerification, *, compared: bool, as_json: bool) -> Non
     elif not compared:
         words.append("--data compares with the dataset, --deep predicts again")
     console.say(f"{result.run}: {state} ({', '.join(words)})", as_json=as_json)
+
+
+def _fault_count(damages: Sequence[Any]) -> str:
+    return f"{len(damages)} fault{'s' if len(damages) > 1 else ''}"
 
 
 def _as_document(comparison: OfficialCheck) -> dict[str, Any]:

@@ -19,7 +19,8 @@ from dfer_data.exchange.manifest import (
     parse_sums,
     read_export,
 )
-from dfer_data.exchange.run import exporter_of, finish_export, finished_files, held_export, write_pieces
+from dfer_data.exchange.pieces import finished_files, held_export, write_pieces
+from dfer_data.exchange.run import exporter_of, finish_export
 from dfer_data.exchange.settings import ExportSettings
 from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.storage.csv_text import csv_rows, from_spreadsheet

@@ -9,7 +9,8 @@ from typing import Any
 from dfer_data.render.tables import Section, duration
 from dfer_data.shards.identity import OFFICIAL_SET
 from lstpnet.dataset_identity import fold_words
-from lstpnet.runs import ScoredRun, read_config, read_epochs
+from lstpnet.finished_runs import ScoredRun
+from lstpnet.runs import read_config, read_epochs
 
 _HEADER = ("run", "date", "device", "dfer", "torch", "parameters", "trained for", "command")
 _NOTE = "commands are made from the settings, with the prepared dataset's name in place of its path"

@@ -8,17 +8,14 @@ import shutil
 import subprocess
 import time
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pytest
 
 from dfer_data import export, open_dataset
 from dfer_data.changes.folds import make_fold_set
-from dfer_data.errors import ConfigMismatchError, LockedError, UsageError
-from dfer_data.exchange import run
-from dfer_data.exchange.manifest import EXPORT_WORK, parse_sums, sums_bytes
-from dfer_data.exchange.run import held_export, plan_export
+from dfer_data.errors import ConfigMismatchError, UsageError
+from dfer_data.exchange.run import plan_export, run_export
 from dfer_data.exchange.selection import select
 from dfer_data.exchange.settings import FORMATS, ExportSettings
 from dfer_data.preparation.amendments import OwnFolding
@@ -52,37 +49,6 @@ def test_the_plan_says_how_much_there_will_be(crops: Path, exported: Exported, t
     assert plan.num_bytes == pytest.approx(media, rel=0.2 if name == "parquet" else 1e-9)
 
 
-def test_an_interrupted_export_is_resumed_and_ends_with_the_same_bytes(
-    crops: Path, exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out, piece, written = tmp_path / "out", run._piece, list[int]()
-
-    def stopping(*arguments: Any) -> Any:
-        if arguments[-1] >= 30:
-            raise KeyboardInterrupt
-        return piece(*arguments)
-
-    monkeypatch.setattr(run, "_piece", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        export(crops, format="former-dfer", out=out)
-    assert (out / EXPORT_WORK).is_dir()
-    assert not (out / "export.json").exists()
-
-    def counting(*arguments: Any) -> Any:
-        hashes, is_new = piece(*arguments)
-        written.append(is_new)
-        return hashes, is_new
-
-    monkeypatch.setattr(run, "_piece", counting)
-    torn = sorted((out / "clips").rglob("*.jpg"))[0]
-    torn.write_bytes(b"torn")
-    summary = export(crops, format="former-dfer", out=out)
-    assert contents(out) == contents(exported("former-dfer"))
-    assert not (out / EXPORT_WORK).exists()
-    assert 30 < sum(written) < len(written)  # the clips that were missing, and the torn one
-    assert summary.num_clips == 68
-
-
 def test_the_same_command_repairs_a_finished_export(crops: Path, exported: Exported, tmp_path: Path) -> None:
     out = Path(shutil.copytree(exported("s2d"), tmp_path / "out"))
     (out / "clips/00001/00002.jpg").write_bytes(b"damaged")
@@ -108,24 +74,15 @@ def test_folders_that_hold_something_else_are_refused(crops: Path, exported: Exp
 def test_absolute_paths_with_a_space_are_refused_where_lists_split_at_spaces(crops: Path, tmp_path: Path) -> None:
     out = tmp_path / "my exports"
     settings = ExportSettings(format="former-dfer", paths="absolute")
-    for request in (plan_export, run.run_export):
+    for request in (plan_export, run_export):
         with pytest.raises(UsageError, match=r"--paths absolute: .*my exports has a space"):
             request(crops, settings, out)
     assert not out.exists()
     assert plan_export(crops, ExportSettings(format="former-dfer"), out).num_clips == 68
 
 
-def test_the_log_of_a_killed_export_continues_after_its_last_whole_line(tmp_path: Path) -> None:
-    log, line = tmp_path / "log", sums_bytes({"a.jpg": "0" * 64})
-    log.write_bytes(line + line[:-3])
-    with run._continued(log) as file:
-        file.write(sums_bytes({"b.jpg": "1" * 64}))
-    assert parse_sums(log.read_bytes()) == {"a.jpg": "0" * 64, "b.jpg": "1" * 64}
-
-
 def test_many_clips_are_left_out_in_linear_time(tmp_path: Path) -> None:
-    source = source_of(tmp_path / "source", "happy/a", "sad/b")
-    source.prepare(tmp_path / "data")
+    source_of(tmp_path / "source", "happy/a", "happy/b", "sad/c", "sad/d").prepare(tmp_path / "data")
     make_fold_set(tmp_path / "data", OwnFolding(2, "clip"))
     dataset = open_dataset(tmp_path / "data")
     rows = dataset.clips.iloc[[0] * 20_000].assign(label=None)
@@ -137,16 +94,12 @@ def test_many_clips_are_left_out_in_linear_time(tmp_path: Path) -> None:
     assert time.monotonic() - begun < 5  # quadratic: 15 s
 
 
-def test_two_exports_do_not_write_into_one_folder(crops: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    with held_export(tmp_path / "out"), pytest.raises(LockedError, match="is in use by process"):
-        export(crops, format="s2d", out=tmp_path / "out")
-
-
 def test_what_lists_cannot_hold_is_refused_or_skipped(tmp_path: Path) -> None:
     out = tmp_path / "prepared"
     source_of(tmp_path / "source", *(f"happy/{name}" for name in "abcd")).prepare(out)
-    with pytest.raises(UsageError, match=r"has no official folds, .*; make some: `dfer folds .* --folds 5`"):
+    with pytest.raises(
+        UsageError, match=r"has no official folds, .*; make some: `dfer folds .* --folds 5 --group-by clip`"
+    ):
         export(out, format="former-dfer", out=tmp_path / "out")
     assert export(out, format="webdataset", out=tmp_path / "shards").num_clips == 4
 

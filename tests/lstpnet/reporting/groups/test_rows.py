@@ -16,13 +16,14 @@ from sklearn import metrics as reference
 import dfer_data
 import lstpnet
 from dfer_data.errors import AnnotationError, UsageError
+from lstpnet.finished_runs import Run
 from lstpnet.predictions import Predictions
 from lstpnet.reporting.build import report_predictions
 from lstpnet.reporting.document import ReportDocument
 from lstpnet.reporting.groups.rows import FEW_CLIPS, GroupReport, GroupRow
 from lstpnet.reporting.groups.settings import GroupSettings
 from lstpnet.reporting.sections import sections
-from lstpnet.runs import Run, RunInfo
+from lstpnet.runs import RunInfo
 from tests.lstpnet.conftest import Done
 from tests.lstpnet.reporting.test_build import write_folds
 
@@ -264,7 +265,7 @@ def test_a_column_that_the_dataset_lacks_is_named_with_the_others(plain: Done, c
 
 def test_one_file_of_groups_serves_one_dataset(tmp_path: Path) -> None:
     path = write_groups(tmp_path / "sex.csv", clips())
-    with pytest.raises(UsageError, match="names clips of one dataset"):
+    with pytest.raises(UsageError, match=r"names clips of one dataset, and the runs are of several \("):
         lstpnet.report([run_of(clips()), run_of(clips(), dataset="mafw")], by="sex", groups=path)
 
 
