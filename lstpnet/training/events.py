@@ -23,7 +23,7 @@ class EpochDone:
     train_accuracy: float
     """0..1, on the augmented training clips, measured during the epoch."""
     learning_rate: float
-    """At the end of the epoch."""
+    """Of the last step of the epoch; with layer decay, the greatest."""
     seconds: float
     """Wall time."""
     waiting_seconds: float

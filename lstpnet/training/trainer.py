@@ -30,6 +30,7 @@ from dfer_data.storage.files import canonical_json, write_atomically
 from lstpnet.batches.recipe_clips import clips_of_recipe
 from lstpnet.device import readable_out_of_memory, reproducible
 from lstpnet.errors import CheckpointError
+from lstpnet.metrics import selection_figure
 from lstpnet.recipe import Recipe
 from lstpnet.run_files import Files, files_of
 from lstpnet.runs import METRICS_NAME
@@ -140,7 +141,7 @@ def _better(
     """Return this epoch if there is no best one or this is better, else the best one."""
     if war is None or uar is None:
         return best
-    figure = {"war": war, "uar": uar, "war+uar": (war + uar) / 2}[recipe.select_by]
+    figure = selection_figure(war, uar, select_by=recipe.select_by)
     if best is not None and figure <= best.figure:
         return best
     return BestEpoch(epoch, figure, host_copy(model.state_dict()))
