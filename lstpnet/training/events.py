@@ -17,7 +17,7 @@ class EpochDone:
     epoch: int
     """Number of the epoch in its stage, from 1."""
     num_epochs: int
-    """Number of epochs of the stage."""
+    """Number of epochs of the stage; of a refit those that it trains for."""
     loss: float
     """Mean training loss."""
     train_accuracy: float

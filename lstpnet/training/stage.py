@@ -75,9 +75,9 @@ class Trainee:
 class StageLoop:
     """Trains for the epochs of one stage."""
 
-    def __init__(self, trainee: Trainee, *, stage: str, num_epochs: int) -> None:
-        """`stage`: `frames` or `clips`; `num_epochs`: of the whole schedule."""
-        self._trainee, self._stage, self._num_epochs = trainee, stage, num_epochs
+    def __init__(self, trainee: Trainee, *, stage: str, num_epochs: int, last_epoch: int) -> None:
+        """`stage`: `frames` or `clips`; `num_epochs`: of the whole schedule; `last_epoch`: after which it ends."""
+        self._trainee, self._stage, self._last_epoch = trainee, stage, last_epoch
         experiment, device, recipe = trainee.experiment, trainee.device, trainee.experiment.recipe
         self._experiment, self._device, self._recipe, self._group = experiment, device, recipe, trainee.group
         self._dataset, self._model = trainee.dataset, trainee.model
@@ -177,7 +177,7 @@ class StageLoop:
             self._trainee.name,
             self._stage,
             epoch,
-            self._num_epochs,
+            self._last_epoch,
             sums[0] / sums[2],
             sums[1] / sums[2],
             self._rate,
@@ -213,7 +213,7 @@ class StageLoop:
         if self._group.is_first:
             means = (totals.loss / totals.seen, self._group.world_size * totals.seen / totals.seconds)
             counts = (next_position, self._num_batches)
-            self._trainee.on_step(StepDone(self._stage, epoch, self._num_epochs, *counts, *means))
+            self._trainee.on_step(StepDone(self._stage, epoch, self._last_epoch, *counts, *means))
 
     def _ends_step(self, next_position: int) -> bool:
         return next_position % self._recipe.accumulate == 0 or next_position == self._num_batches

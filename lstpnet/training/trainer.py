@@ -205,7 +205,7 @@ class _Training:
                     continue
                 self._trainee.dataset.sampling = sampling
                 schedule_epochs = recipe.epochs if stage == "clips" else num_epochs
-                loop = StageLoop(self._trainee, stage=stage, num_epochs=schedule_epochs)
+                loop = StageLoop(self._trainee, stage=stage, num_epochs=schedule_epochs, last_epoch=num_epochs)
                 resumed = state if stage_index == first_stage else None
                 for event in self._epochs(loop, stage=stage_index, num_epochs=num_epochs, state=resumed):
                     if self._group.is_first:

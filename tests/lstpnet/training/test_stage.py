@@ -86,6 +86,26 @@ def test_an_epoch_names_the_rate_of_its_last_step(crops: Path, tmp_path: Path) -
     assert events[-1].learning_rate == pytest.approx(0.01 / 25 / 1e4)  # where torch's one-cycle ends
 
 
+def test_a_training_that_stops_earlier_counts_the_epochs_until_then(crops: Path, tmp_path: Path) -> None:
+    """As a refit does; its rates stay those of all epochs."""
+    events: list[EpochDone] = []
+    steps: list[int] = []
+    changes = {"schedule": "one-cycle", "learning_rate": 0.01, "batch_size": 16}
+    experiment = make_experiment(crops, quick(frame_epochs=0, epochs=30, **changes), fold=3, seed=0)
+    fit(
+        experiment,
+        initial_model(experiment, init=None)[0],
+        folder=tmp_path,
+        device=CPU,
+        on_event=events.append,
+        on_step=lambda step: steps.append(step.num_epochs) if isinstance(step, StepDone) else None,
+        stop_after=1,
+    )
+    assert [event.num_epochs for event in events] == [1]
+    assert set(steps) == {1}
+    assert events[0].learning_rate < 0.001
+
+
 def test_small_batches_make_the_step_of_a_large_one(crops: Path, tmp_path: Path) -> None:
     """The last step of 55 clips too: batches of 10 and 5 clips are 15 clips."""
     weights = []
