@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from lstpnet.predictions import Predictions
-from lstpnet.runs import read_predictions, read_run
+from lstpnet.predictions_table import read_predictions
+from lstpnet.runs import read_run
 
 PAIR = ("surprise", "fear")
 

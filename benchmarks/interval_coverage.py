@@ -8,8 +8,8 @@ any class. A clip is correct where a normal variable is below the quantile of it
 have variables of the given correlation, which is that of what is latent. The truth is the recall.
 
 Three intervals are measured. `in class`: blocks of neighbours within each class, with class sizes held fixed. `all
-classes`: blocks of neighbouring ids over all classes, the units of `lstpnet.reporting.dependence` for ordered ids.
-`clips`: its units for ids without an order. The share of intervals has a standard error of 0.7 points at 1,000 runs.
+classes`: blocks of neighbouring ids over all classes, the units of `uncertainty.dependence` for ordered ids. `clips`:
+its units for ids without an order. The share of intervals has a standard error of 0.7 points at 1,000 runs.
 """
 
 from __future__ import annotations
@@ -24,8 +24,15 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.sources.official_counts import IdOrder, official
-from lstpnet.reporting.dependence import resampling_units
-from lstpnet.reporting.significance import NUM_RESAMPLES, Booleans, Interval, Intervals, ScoredFold, bootstrap
+from lstpnet.reporting.uncertainty.dependence import resampling_units
+from lstpnet.reporting.uncertainty.significance import (
+    NUM_RESAMPLES,
+    Booleans,
+    Interval,
+    Intervals,
+    ScoredFold,
+    bootstrap,
+)
 
 RECALLS = (0.93, 0.71, 0.68, 0.77, 0.56, 0.14, 0.43)
 """Approximately those of LSTPNet on DFEW."""

@@ -29,7 +29,8 @@ from dfer_data.changes.relabel import relabel
 from dfer_data.changes.remove import remove_clips
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation.amendments import OwnFolding
-from dfer_data.preparation.run import plan_preparation, prepare
+from dfer_data.preparation.planned import plan_preparation
+from dfer_data.preparation.run import prepare
 
 _CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 _NUM_NEW = 10

@@ -37,10 +37,10 @@ from dfer_data import open_dataset
 from dfer_data.config import Request
 from dfer_data.detect.backends import check_hardware
 from dfer_data.errors import UsageError
-from dfer_data.preparation.crew import VideoStarted
 from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
-from dfer_data.preparation.steps import VideoDone
+from dfer_data.preparation.tasks import VideoDone
+from dfer_data.preparation.workers.crew import VideoStarted
 from dfer_data.types import Floats, Image
 from dfer_data.video.reader import open_video
 from dfer_data.weights.fetch import fetch_asset, fetch_weights, weights_folder

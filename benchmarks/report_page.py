@@ -32,10 +32,11 @@ from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from dfer_data.types import Image
+from lstpnet.finished_runs import Run
 from lstpnet.predictions import Predictions
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.html.page import to_html
-from lstpnet.runs import Run, RunInfo
+from lstpnet.runs import RunInfo
 
 SIZE_PX, GRAIN = 112, 28.0
 """Side of the crops; standard deviation of the noise on their pixels, of 255."""

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dfer_data.config import Limits
 from dfer_data.errors import WorkerError
+from dfer_data.preparation.run_settings import Limits
 from lstpnet.checkpoints.model_settings import ModelSettings, RuntimeSettings
 from lstpnet.prediction.video_settings import VideoSettings
 

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dfer_data.config import (
-    FAST_DETECT_EVERY,
+from dfer_data.config import FAST_DETECT_EVERY
+from dfer_data.errors import UsageError
+from dfer_data.preparation.run_settings import (
     PREPARE_SETTINGS,
     Cluster,
     Limits,
@@ -15,7 +16,6 @@ from dfer_data.config import (
     RunSettings,
     TaskShare,
 )
-from dfer_data.errors import UsageError
 from dfer_data.settings import settings_of
 
 from ._support.completions import known_datasets
@@ -25,7 +25,7 @@ from ._support.setting_options import SetFlag, takes_settings, with_assignments
 from ._support.settings import dataset_folder, settings_to_use
 
 if TYPE_CHECKING:
-    from dfer_data.preparation.run import PreparationPlanned
+    from dfer_data.preparation.planned import PreparationPlanned
 
 _RETRY = "Resume, retry, update"
 _NOT_OF_LOCKS = (RunSettings, Limits, Cluster, TaskShare)
@@ -62,7 +62,8 @@ def prepare(
 
     Decodes, detects, tracks, aligns and stores. Run the same command again to resume an interrupted run.
     """
-    from dfer_data.preparation.run import plan_preparation, run_planned
+    from dfer_data.preparation.planned import plan_preparation
+    from dfer_data.preparation.run import run_planned
 
     from ._support.prepare_progress import PrepareProgress
     from ._support.prepare_view import conclude, introduce, show_dry_run

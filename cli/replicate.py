@@ -172,8 +172,9 @@ def _prepare(
     claim: Claim, source: Path | None, detector: str | None, *, place: Path, counts_only: bool, as_json: bool
 ) -> tuple[list[DataDifference], str]:
     """Compare the folder with the claim, then prepare it below `place`; return the differences and where."""
+    from dfer_data.preparation.planned import plan_preparation
     from dfer_data.preparation.request import default_output
-    from dfer_data.preparation.run import plan_preparation, run_planned
+    from dfer_data.preparation.run import run_planned
     from dfer_data.sources.registry import adapter
     from lstpnet.replication.data import AUTHORS_CROPS, source_differences
 

@@ -20,7 +20,7 @@ from ._support.setting_options import takes_settings
 
 if TYPE_CHECKING:
     from dfer_data.inspection.official_check import OfficialCheck
-    from lstpnet.verify_run import RunVerification
+    from lstpnet.verification.findings import RunVerification
 
 
 @takes_settings(CodeSettings)
@@ -62,7 +62,7 @@ def verify(
     numbers and every clip that differs; exit code 1 if any does.
     """
     from dfer_data.exchange.manifest import is_exported
-    from lstpnet.verify_run import runs_to_verify
+    from lstpnet.verification.verify_run import runs_to_verify
 
     if against not in (None, "official"):
         raise UsageError(f"--against {against}: only official is supported")
@@ -152,7 +152,7 @@ def _verify_runs(
 
     `given`: `trust_model` and `custom_model`, for `deep`.
     """
-    from lstpnet.verify_run import is_finished, seal_run, verify_run
+    from lstpnet.verification.verify_run import is_finished, seal_run, verify_run
 
     if seal and (deep or data is not None):
         raise UsageError("--seal adds hashes, --data and --deep compare: use them one after the other")

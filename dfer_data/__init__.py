@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from dfer_data.loading.clip_dataset import FrameDraw as FrameDraw
     from dfer_data.loading.clip_dataset import collate as collate
     from dfer_data.loading.concat import ConcatClips as ConcatClips
+    from dfer_data.loading.kept_open import read_audio as read_audio
+    from dfer_data.loading.kept_open import read_clip as read_clip
     from dfer_data.loading.loader import ClipLoader as ClipLoader
     from dfer_data.loading.prepared import PreparedDataset as PreparedDataset
     from dfer_data.loading.prepared import open_dataset as open_dataset
-    from dfer_data.loading.prepared import read_audio as read_audio
-    from dfer_data.loading.prepared import read_clip as read_clip
     from dfer_data.locking.make_lock import lock as lock
     from dfer_data.preparation.run import prepare as prepare
 
@@ -40,8 +40,8 @@ _LAZY = {
     "lock": "dfer_data.locking.make_lock",
     "open_dataset": "dfer_data.loading.prepared",
     "prepare": "dfer_data.preparation.run",
-    "read_audio": "dfer_data.loading.prepared",
-    "read_clip": "dfer_data.loading.prepared",
+    "read_audio": "dfer_data.loading.kept_open",
+    "read_clip": "dfer_data.loading.kept_open",
     "verify": "dfer_data.inspection.verify",
 }
 __all__ = [

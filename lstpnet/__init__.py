@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lstpnet.checkpoints.reference import load_reference as load_reference
+    from lstpnet.finished_runs import open_run as open_run
     from lstpnet.models.lstpnet import LSTPNet as LSTPNet
     from lstpnet.models.registry import build_model as build_model
     from lstpnet.prediction.loaded_model import load_model as load_model
     from lstpnet.reporting.document import report as report
-    from lstpnet.runs import open_run as open_run
     from lstpnet.training.launch import train as train
 
 _LAZY = {
@@ -26,7 +26,7 @@ _LAZY = {
     "build_model": "lstpnet.models.registry",
     "load_model": "lstpnet.prediction.loaded_model",
     "load_reference": "lstpnet.checkpoints.reference",
-    "open_run": "lstpnet.runs",
+    "open_run": "lstpnet.finished_runs",
     "report": "lstpnet.reporting.document",
     "train": "lstpnet.training.launch",
 }

@@ -1,18 +1,65 @@
-"""predictions.parquet as bytes: write the rows of predictions, and read them back checked."""
+"""predictions.parquet of a run: write the rows of predictions, and read them back checked."""
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from dfer_data.errors import CorruptDataError, UsageError
 from lstpnet.predictions import CHECKPOINTS, CONTROL_NAMES, Predictions
+from lstpnet.run_files import NEXT_STEP, Files, check_file, facts_of, write_run_file
+from lstpnet.runs import PREDICTIONS_NAME, RUN_NAME, RunInfo
 
 ATTENTION = "attention"
 """Column of predictions.parquet that only models with attention over time have."""
+
+
+def write_predictions(folder: Path, parts: Sequence[Predictions]) -> Files:
+    """Write predictions.parquet with the rows of all `parts` in order, replacing an older file; returns its facts."""
+    content = predictions_table(parts)
+    write_run_file(folder / PREDICTIONS_NAME, content)
+    return {PREDICTIONS_NAME: facts_of(content)}
+
+
+def read_predictions(folder: Path, info: RunInfo) -> tuple[Predictions, ...]:
+    """Read predictions.parquet of a run, one entry per checkpoint and control.
+
+    Raises CorruptDataError if it is missing, damaged or does not match run.json: its hash there, classes, checkpoints,
+    and the numbers of clips in the protocol.
+    """
+    import pyarrow as pa
+
+    path = folder / PREDICTIONS_NAME
+    try:
+        content = check_file(path, path.read_bytes(), info.files.get(PREDICTIONS_NAME))
+        predictions = parse_predictions(content, class_names=info.class_names, checkpoints=info.checkpoints)
+        if fault := protocol_fault(info, predictions):
+            raise ValueError(fault)
+        return predictions
+    except FileNotFoundError as error:
+        words = f"{path} is missing, though {RUN_NAME} marks the run as finished"
+        raise CorruptDataError(f"{words}; {NEXT_STEP}") from error
+    except (OSError, ValueError, TypeError, UsageError, pa.ArrowException) as error:
+        raise CorruptDataError(f"{path} is damaged: {error}; {NEXT_STEP}") from error
+
+
+def protocol_fault(info: RunInfo, predictions: Sequence[Predictions]) -> str:
+    """Return how the numbers of test clips in the protocol line differ from the predictions; empty if they agree."""
+    match = re.search(r"\bn_test (\d+)(?: \((\d+) without a face)?", info.protocol)
+    if match is None:
+        return ""
+    for part in predictions:
+        counts = (len(part.clip_ids), int((~part.has_face).sum()))
+        for name, stated, count in zip(("test clips", "clips without a face"), match.groups(), counts, strict=True):
+            if stated is not None and int(stated) != count:
+                return f"it has {count} {name}, the protocol in {RUN_NAME} has {stated}"
+    return ""
 
 
 def predictions_table(parts: Sequence[Predictions]) -> bytes:

@@ -1,4 +1,4 @@
-"""Hashes of a run's files: size and sha256 of each, and of JSON documents that carry a hash of themselves."""
+"""Files of a run: locked, written whole, and checked by size and sha256; JSON documents carry a hash of themselves."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dfer_data.errors import CorruptDataError
-from dfer_data.storage.files import own_sha256
+from dfer_data.storage.files import own_sha256, sync_folder, write_atomically
 from dfer_data.storage.folder_lock import hold_lock, holder_of
 
 NEXT_STEP = "restore it from a copy, or train this run again with --force"
@@ -57,6 +57,13 @@ def run_holder(folder: Path) -> str | None:
 
 def _lock_of(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.lock")
+
+
+def write_run_file(path: Path, data: bytes) -> None:
+    """Write a file that appears whole and synced, or not at all, with its folder."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, data, work=path.parent)
+    sync_folder(path.parent)
 
 
 def check_sha256(name: str, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""Write and read the results of a run: run.json, config.json, metrics.jsonl and predictions.parquet in its folder.
+"""The folder of a run: its files, and reading and writing run.json, config.json and metrics.jsonl.
 
     runs/<prepared folder>/<recipe>/fold-3/seed-0/
       run.json               the recipe and the data of the run, and the hashes of its files; canonical JSON, version 3
@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -25,11 +24,10 @@ from typing import Any
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity, is_fold_set
 from dfer_data.shards.layout import CARD_NAME
-from dfer_data.storage.files import canonical_json, sync_folder, write_atomically
-from dfer_data.storage.walk import entries_of, paths_below
-from lstpnet.dataset_identity import DataKey, data_key, data_words, fold_words
-from lstpnet.predictions import CHECKPOINTS, Predictions, ScoredPredictions, score_predictions
-from lstpnet.predictions_table import parse_predictions, predictions_table
+from dfer_data.storage.files import canonical_json
+from dfer_data.storage.walk import entries_of
+from lstpnet.dataset_identity import DataKey, data_key
+from lstpnet.predictions import CHECKPOINTS
 from lstpnet.run_files import (
     NEXT_STEP,
     FileFacts,
@@ -40,6 +38,7 @@ from lstpnet.run_files import (
     facts_of,
     files_of,
     with_own_sha256,
+    write_run_file,
 )
 
 FORMAT, RUN_FORMAT_VERSION = "dfer-run", 3
@@ -62,11 +61,8 @@ SYNTHETIC_MODEL_NOTE = "trained on rendered heads: says nothing about real faces
 """Goes with every prediction of a model that was trained on rendered heads."""
 UNVERIFIED_NOTE = "unverified: run.json holds no hashes; `dfer verify RUN --seal` adds them"
 """Goes with every score of a run without hashes, of dfer 0.1."""
-ALL_WITHDRAWN = "all its test clips were withdrawn after the training: it has no figures; its weights are as they were"
-"""Why a finished run has no predictions."""
 
 _ID_ORDERS = ("", "ordered", "none seen")
-_FOLD_FOLDER = re.compile("(^|-)fold-[0-9]")
 _IDENTITY_FIELDS = {"labels_sha256": "", "folds_sha256": "", "fold_set": OFFICIAL_SET}
 _LATER_FIELDS = {"pipeline_version": 1, "id_order": "", "num_withdrawn": 0, **_IDENTITY_FIELDS}
 """Fields of run.json that older dfers do not write -> what their absence means."""
@@ -193,78 +189,6 @@ def _list_faults(name: str, values: Any, *, known: Sequence[str] | None, least: 
     return faults
 
 
-@dataclass(frozen=True)
-class Run:
-    """A finished run, read from its folder."""
-
-    folder: Path
-    """Run folder, as it was given."""
-    info: RunInfo
-    """Content of run.json."""
-    predictions: tuple[Predictions, ...]
-    """One entry per checkpoint and control, in the order of CHECKPOINTS, then CONTROL_NAMES."""
-
-    def __repr__(self) -> str:
-        info = self.info
-        fold = fold_words(info.fold, info.fold_set)
-        return f"Run({str(self.folder)!r}: {info.recipe} on {info.prepared}, {fold}, seed {info.seed})"
-
-    def _repr_html_(self) -> str:
-        """Return the run as HTML for a notebook: recipe, data and figures."""
-        from dfer_data.render.html import notebook_card
-
-        info = self.info
-        facts = {
-            "folder": str(self.folder),
-            "data": f"{info.prepared} ({info.dataset}, sha256 {data_words(info.identity)})",
-            "recipe": info.recipe,
-            "fold and seed": f"{fold_words(info.fold, info.fold_set).removeprefix('fold ')}, {info.seed}",
-            "clips": f"{info.n_train} train, {info.n_val} held out, {len(self.predictions[0].labels)} test",
-            "classes": ", ".join(info.class_names),
-            "protocol": info.protocol,
-        }
-        facts |= {"rendered heads": "not comparable with published figures"} if info.synthetic else {}
-        facts |= {"unverified": "run.json holds no hashes"} if info.is_unverified else {}
-        figures = {}
-        for part in score_run(self).parts:
-            name = " ".join([str(part.checkpoint), part.control]).strip()
-            figures[name] = f"WAR {100 * part.scores.war:.2f}, UAR {100 * part.scores.uar:.2f}"
-        return notebook_card("run", facts, {"test": figures})
-
-
-@dataclass(frozen=True)
-class ScoredRun:
-    """A finished run with its predictions scored; tables, tests and pages read it."""
-
-    folder: Path
-    """Run folder, as it was given."""
-    info: RunInfo
-    """Content of run.json."""
-    parts: tuple[ScoredPredictions, ...]
-    """One entry per checkpoint and control, in the order of CHECKPOINTS, then CONTROL_NAMES."""
-
-    @property
-    def key(self) -> tuple[DataKey, str]:
-        """Data and recipe: what the runs of one system share."""
-        return self.info.data_key, self.info.recipe
-
-
-def score_run(run: Run) -> ScoredRun:
-    """Score every checkpoint and control of a run."""
-    parts = tuple(score_predictions(predictions, run.info.class_names) for predictions in run.predictions)
-    return ScoredRun(run.folder, run.info, parts)
-
-
-@dataclass(frozen=True)
-class UnfinishedRun:
-    """A run folder without results."""
-
-    folder: Path
-    """Run folder, as it was given."""
-    reason: str
-    """Why the run has no results."""
-
-
 def write_run(folder: Path, info: RunInfo, *, files: Files | None = None) -> None:
     """Write run.json with the hashes of the run's files, replacing an older one.
 
@@ -273,7 +197,9 @@ def write_run(folder: Path, info: RunInfo, *, files: Files | None = None) -> Non
     """
     if info.finished and not (folder / PREDICTIONS_NAME).is_file():
         raise UsageError(f"{folder} cannot be marked as finished: {PREDICTIONS_NAME} must be written first")
-    _write(folder / RUN_NAME, run_bytes(folder, info, files=_known_files(folder, info) if files is None else files))
+    write_run_file(
+        folder / RUN_NAME, run_bytes(folder, info, files=_known_files(folder, info) if files is None else files)
+    )
 
 
 def run_bytes(folder: Path, info: RunInfo, *, files: Files) -> bytes:
@@ -305,7 +231,7 @@ def withdrawn_words(number: int) -> str:
 def write_config(folder: Path, config: Mapping[str, Any], *, names: Sequence[str] = ()) -> None:
     """Write config.json with its own hash and those of the files `names`, replacing an older one."""
     files = {name: asdict(facts_of((folder / name).read_bytes())) for name in names}
-    _write(folder / CONFIG_NAME, canonical_json(with_own_sha256({**config, "files": files})))
+    write_run_file(folder / CONFIG_NAME, canonical_json(with_own_sha256({**config, "files": files})))
 
 
 def read_config(folder: Path, info: RunInfo | None = None) -> dict[str, Any]:
@@ -345,19 +271,6 @@ def _settings_sha256(config: Mapping[str, Any]) -> str:
 
 def _words(error: Exception) -> str:
     return str(error) if type(error) is ValueError else repr(error)
-
-
-def write_predictions(folder: Path, parts: Sequence[Predictions]) -> Files:
-    """Write predictions.parquet with the rows of all `parts` in order, replacing an older file; returns its facts."""
-    content = predictions_table(parts)
-    _write(folder / PREDICTIONS_NAME, content)
-    return {PREDICTIONS_NAME: facts_of(content)}
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, data, work=path.parent)
-    sync_folder(path.parent)
 
 
 def read_run(folder: Path) -> RunInfo:
@@ -422,93 +335,6 @@ def listed_facts(path: Path) -> FileFacts | None:
 
 def _as_tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
-
-
-def read_predictions(folder: Path, info: RunInfo) -> tuple[Predictions, ...]:
-    """Read predictions.parquet of a run, one entry per checkpoint and control.
-
-    Raises CorruptDataError if it is missing, damaged or does not match run.json: its hash there, classes, checkpoints,
-    and the numbers of clips in the protocol.
-    """
-    import pyarrow as pa
-
-    path = folder / PREDICTIONS_NAME
-    try:
-        content = check_file(path, path.read_bytes(), info.files.get(PREDICTIONS_NAME))
-        predictions = parse_predictions(content, class_names=info.class_names, checkpoints=info.checkpoints)
-        if fault := protocol_fault(info, predictions):
-            raise ValueError(fault)
-        return predictions
-    except FileNotFoundError as error:
-        words = f"{path} is missing, though {RUN_NAME} marks the run as finished"
-        raise CorruptDataError(f"{words}; {NEXT_STEP}") from error
-    except (OSError, ValueError, TypeError, UsageError, pa.ArrowException) as error:
-        raise CorruptDataError(f"{path} is damaged: {error}; {NEXT_STEP}") from error
-
-
-def protocol_fault(info: RunInfo, predictions: Sequence[Predictions]) -> str:
-    """Return how the numbers of test clips in the protocol line differ from the predictions; empty if they agree."""
-    match = re.search(r"\bn_test (\d+)(?: \((\d+) without a face)?", info.protocol)
-    if match is None:
-        return ""
-    for part in predictions:
-        counts = (len(part.clip_ids), int((~part.has_face).sum()))
-        for name, stated, count in zip(("test clips", "clips without a face"), match.groups(), counts, strict=True):
-            if stated is not None and int(stated) != count:
-                return f"it has {count} {name}, the protocol in {RUN_NAME} has {stated}"
-    return ""
-
-
-def find_runs(root: Path) -> list[Path]:
-    """Return the sorted run folders at or below `root`: those with a run.json and all `[NAME-]fold-*/seed-*`."""
-    paths = paths_below(root)
-    with_run_json = {path.parent for path in paths if path.name == RUN_NAME}
-    started = {
-        path
-        for path in paths
-        if path.name.startswith("seed-") and _FOLD_FOLDER.search(path.parent.name) and path.is_dir()
-    }
-    return sorted(with_run_json | started)
-
-
-def open_run(folder: Path | str) -> Run:
-    """Read the folder of a finished run.
-
-    Raises UsageError for a folder without a finished run, CorruptDataError for damaged files, FormatVersionError for a
-    run of a newer dfer.
-    """
-    path = Path(folder)
-    if not (path / RUN_NAME).is_file():
-        raise UsageError(f"{path} has no finished run: {RUN_NAME} is missing; make one with `dfer train`")
-    info = read_run(path)
-    if not info.finished:
-        raise UsageError(f"{path} has not finished; resume its training first")
-    if not info.has_predictions:
-        raise UsageError(f"{path}: {ALL_WITHDRAWN}")
-    return Run(path, info, read_predictions(path, info))
-
-
-def load_runs(folders: Sequence[Path]) -> tuple[list[Run], list[UnfinishedRun]]:
-    """Read run folders; a folder that is listed twice is read once.
-
-    Raises FormatVersionError for a run of a newer dfer, CorruptDataError naming every damaged file.
-    """
-    runs, unfinished, faults = [], [], []
-    for folder in {folder.resolve(): folder for folder in folders}.values():
-        try:
-            if not (folder / RUN_NAME).is_file():
-                unfinished.append(UnfinishedRun(folder, f"started, but has no {RUN_NAME} yet"))
-            elif not (info := read_run(folder)).finished:
-                unfinished.append(UnfinishedRun(folder, f"{RUN_NAME} says that it has not finished"))
-            elif not info.has_predictions:
-                unfinished.append(UnfinishedRun(folder, ALL_WITHDRAWN))
-            else:
-                runs.append(Run(folder, info, read_predictions(folder, info)))
-        except CorruptDataError as error:
-            faults.append(str(error))
-    if faults:
-        raise CorruptDataError("; ".join(faults))
-    return runs, unfinished
 
 
 def read_epochs(folder: Path, info: RunInfo | None = None) -> list[dict[str, Any]]:

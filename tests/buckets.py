@@ -18,7 +18,7 @@ from moto import backends
 from moto.server import ThreadedMotoServer
 from s3fs import S3FileSystem
 
-from dfer_data.loading import prepared
+from dfer_data.loading import kept_open
 
 BUCKET = "faces"
 
@@ -96,7 +96,7 @@ def serve(*, max_attempts: int = 1) -> Iterator[Bucket]:
         patch.setattr(backends, "list_of_moto_modules", _moto_modules)
         patch.setattr(JSONFileLoader, "load_file", lambda loader, path: _aws_file(path))
         S3FileSystem.clear_instance_cache()  # of the server before
-        prepared._opened.cache_clear()  # read_clip keeps what it has opened by URL, which is the same here
+        kept_open._opened.cache_clear()  # read_clip keeps what it has opened by URL, which is the same here
         urlopen(Request(f"http://{host}:{port}/moto-api/reset", method="POST")).close()  # so are its buckets
         bucket = Bucket(server)
         try:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dfer_data.config import PREPARE_SETTINGS, Limits
 from dfer_data.exchange.settings import ExportSettings
 from dfer_data.inspection.look_settings import LookSettings
+from dfer_data.preparation.run_settings import PREPARE_SETTINGS, Limits
 from dfer_data.settings import Setting, settings_of
 from lstpnet.checkpoints.model_settings import ModelSettings, RuntimeSettings
 from lstpnet.dataset_identity import FoldSettings

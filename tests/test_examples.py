@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import lstpnet
-from lstpnet.runs import Run
+from lstpnet.finished_runs import Run
 from tests.crops import prepare_crops, write_crops
 from tests.lstpnet.conftest import QUICK
 from tests.test_english import PATTERN

@@ -80,6 +80,14 @@ def test_every_test_that_the_table_of_faults_names_exists() -> None:
     assert missing == []
 
 
+def test_every_module_that_a_page_names_exists() -> None:
+    pages = [page for page in [*(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")] if page.name != "CHANGELOG.md"]
+    path = re.compile(r"`((?:cli|dfer_data|lstpnet|tests|benchmarks|examples)/[\w/]+\.py)\b")
+    named = {(page.name, file) for page in pages for file in path.findall(page.read_text(encoding="utf-8"))}
+    assert len(named) > 20
+    assert sorted(item for item in named if not (ROOT / item[1]).is_file()) == []
+
+
 def _graph() -> grimp.ImportGraph:
     return grimp.build_graph("dfer_cli", "lstpnet", "dfer_data")
 

@@ -26,7 +26,7 @@ from dfer_data.loading.clip_dataset import FaceClipDataset
 from dfer_data.loading.loader import ClipLoader
 from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
-from dfer_data.preparation.steps import VideoDone
+from dfer_data.preparation.tasks import VideoDone
 from dfer_data.types import Image
 from dfer_data.video.reader import open_video
 from dfer_data.weights.fetch import weights_file

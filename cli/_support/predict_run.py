@@ -17,9 +17,10 @@ from .predict_results import document_of, print_video, problem_of
 if TYPE_CHECKING:
     import torch
 
-    from dfer_data.config import Limits, PrepareConfig
-    from dfer_data.preparation.crew import Event
+    from dfer_data.config import PrepareConfig
+    from dfer_data.preparation.run_settings import Limits
     from dfer_data.preparation.video_faces import VideoFaces
+    from dfer_data.preparation.workers.crew import Event
     from lstpnet.checkpoints.open_model import OpenedModel
     from lstpnet.prediction.finished_videos import FinishedVideos, InputVideo
     from lstpnet.prediction.video import Person
@@ -211,7 +212,7 @@ def _shown_on(progress: PrepareProgress, videos: Sequence[Any]) -> Callable[[Eve
     """Return a receiver of the workers' events that shows them."""
     from dfer_data.preparation.progress import ProgressCounter
     from dfer_data.preparation.run import PreparationStarted
-    from dfer_data.preparation.steps import VideoDone, VideosUnderWay
+    from dfer_data.preparation.tasks import VideoDone, VideosUnderWay
 
     counter = ProgressCounter(videos)
     progress.update(PreparationStarted(len(videos), 0))

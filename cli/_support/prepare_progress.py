@@ -18,10 +18,11 @@ from .prepare_view import introduce
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
-    from dfer_data.preparation.crew import WorkerLost
     from dfer_data.preparation.locked_request import SourcesCompared
-    from dfer_data.preparation.run import PreparationEvent, PreparationPlanned
-    from dfer_data.preparation.steps import VideoDone, VideosUnderWay
+    from dfer_data.preparation.planned import PreparationPlanned
+    from dfer_data.preparation.run import PreparationEvent
+    from dfer_data.preparation.tasks import VideoDone, VideosUnderWay
+    from dfer_data.preparation.workers.crew import WorkerLost
     from dfer_data.storage.url_lock import Holder
 
 _MOST_NAMED = 10
@@ -56,11 +57,12 @@ class PrepareProgress:
 
     def update(self, event: PreparationPlanned | PreparationEvent) -> None:
         """Show an event."""
-        from dfer_data.preparation.crew import WorkerLost
         from dfer_data.preparation.locked_request import SourcesCompared
+        from dfer_data.preparation.planned import PreparationPlanned
         from dfer_data.preparation.progress import PreparationProgress
-        from dfer_data.preparation.run import PreparationPlanned, PreparationStarted
-        from dfer_data.preparation.steps import VideoDone, VideosUnderWay
+        from dfer_data.preparation.run import PreparationStarted
+        from dfer_data.preparation.tasks import VideoDone, VideosUnderWay
+        from dfer_data.preparation.workers.crew import WorkerLost
 
         if isinstance(event, PreparationPlanned):
             introduce(event, as_json=self._as_json)

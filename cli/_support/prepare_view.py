@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from . import console
 
 if TYPE_CHECKING:
+    from dfer_data.preparation.planned import PreparationPlanned
     from dfer_data.preparation.request import ResolvedRequest
-    from dfer_data.preparation.run import PreparationPlanned, Summary
+    from dfer_data.preparation.summary import Summary
     from dfer_data.sources.base import SourceListing
 
 _MAX_CLASSES = 12  # named in the line of the plan

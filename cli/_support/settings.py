@@ -9,8 +9,8 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from dfer_data.config import PREPARE_SETTINGS
 from dfer_data.errors import UsageError, did_you_mean
+from dfer_data.preparation.run_settings import PREPARE_SETTINGS
 from dfer_data.settings import InFile, check, settings_of
 from dfer_data.storage.files import read_regular_text
 from lstpnet.training.training_settings import TrainingSettings

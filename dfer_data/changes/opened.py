@@ -14,7 +14,9 @@ from dfer_data.preparation.donors import donors_of_videos
 from dfer_data.preparation.manifest import write_manifest
 from dfer_data.preparation.output_folder import output_folder
 from dfer_data.preparation.plan import Plan, read_plan
-from dfer_data.preparation.steps import ShardTask, Workplace, commit_shard, make_video
+from dfer_data.preparation.shard_step import commit_shard
+from dfer_data.preparation.tasks import ShardTask, Workplace
+from dfer_data.preparation.video_step import make_video
 from dfer_data.shards.clips_table import clips_frame
 from dfer_data.shards.layout import CLIPS_NAME, DATASET_NAME, DONORS, PLAN_NAME
 from dfer_data.shards.sidecar import finished_sidecars

@@ -19,7 +19,8 @@ from dfer_data.draw.faces import Mark, draw_marks, draw_text, with_strip
 from dfer_data.draw.origin_mark import origin_text
 from dfer_data.errors import VideoError
 from dfer_data.types import Frame, Image
-from dfer_data.video.reader import open_container, open_video
+from dfer_data.video.container import open_container
+from dfer_data.video.reader import open_video
 
 _CLOCK = Fraction(1, 90_000)
 _COPIED_SOUND = frozenset({"aac", "mp3", "ac3", "eac3", "alac"})  # codecs that mp4 and players support

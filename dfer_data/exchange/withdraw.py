@@ -10,7 +10,8 @@ from dfer_data.errors import CorruptDataError, DferError
 from dfer_data.exchange.base import ExportFormat
 from dfer_data.exchange.common_tables import clips_csv
 from dfer_data.exchange.manifest import EXPORT_CLIPS_NAME, EXPORT_NAME, EXPORT_WORK, SUMS_NAME, parse_sums, read_export
-from dfer_data.exchange.run import exporter_of, finish_export, finished_files, held_export, write_pieces
+from dfer_data.exchange.pieces import finished_files, held_export, write_pieces
+from dfer_data.exchange.run import exporter_of, finish_export
 from dfer_data.exchange.settings import ExportSettings
 from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.storage.csv_text import csv_rows, from_spreadsheet

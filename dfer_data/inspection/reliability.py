@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from dfer_data.detect.registry import landmark_scheme
 from dfer_data.faces.align import eye_centres
-from dfer_data.render.tables import Section, per_cent
+from dfer_data.render.tables import Section, listed, per_cent
 from dfer_data.shards.clip_coverage import SELDOM, Coverage, coverage_of
 
 if TYPE_CHECKING:
@@ -158,6 +158,5 @@ def failures_section(failed: pd.DataFrame, *, title: str) -> Section:
     cells = []
     for code, rows in sorted(failed.groupby("code"), key=lambda item: (-len(item[1]), item[0])):
         ids = list(rows["clip_id"])
-        more = f" and {len(ids) - _MAX_NAMED} more" if len(ids) > _MAX_NAMED else ""
-        cells.append((str(code), str(len(ids)), ", ".join(ids[:_MAX_NAMED]) + more, str(rows["reason"].iloc[0])))
+        cells.append((str(code), str(len(ids)), listed(ids, most=_MAX_NAMED), str(rows["reason"].iloc[0])))
     return Section(f"{title}: failures", ("code", "clips", "which", "reason of the first"), tuple(cells), ())

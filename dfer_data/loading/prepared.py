@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,20 +12,16 @@ import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from dfer_data.errors import CorruptDataError, UsageError
 from dfer_data.frame_sampling import CLIP_FRAMES, DEFAULT_SAMPLER, frames_of_clip, sampler
 from dfer_data.loading.document import read_document
-from dfer_data.shards.clips_table import INDEX_COLUMNS, clips_frame, read_clips
+from dfer_data.shards.clips_table import ClipsFile
 from dfer_data.shards.fold_file import checked_fold
 from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity, identity_of
 from dfer_data.shards.layout import (
     CLIPS_NAME,
-    COLUMNS,
-    DATASET_NAME,
     FOLDS,
-    LABELS_COLUMN,
     SHARDS,
     audio_name,
     fold_name,
@@ -75,34 +71,12 @@ class PreparedDataset:
                     )
         self._readers: dict[int, ShardReader] = {}
         self._audio_readers: dict[int, AudioReader] = {}
-        self._checked_columns: frozenset[str] = frozenset()
+        self._clips_file = ClipsFile(self.root / CLIPS_NAME, self.document)
 
-    @cached_property
+    @property
     def clips(self) -> pd.DataFrame:
         """The entire manifest, one row per clip in the order of ids; read at first access."""
-        self._table()
-        return clips_frame(self.root / CLIPS_NAME)
-
-    def _table(self, columns: Sequence[str] | None = None) -> pa.Table:
-        """Return the columns of clips.parquet after their checks. CorruptDataError."""
-        wanted = frozenset(columns or COLUMNS)
-        is_checked = wanted <= self._checked_columns
-        table = read_clips(self.root / CLIPS_NAME, self.document, columns=columns, is_checked=is_checked)
-        self._checked_columns |= wanted
-        return table
-
-    def _index(self) -> pa.Table:
-        """The columns for locating and selecting clips; small even for a million clips."""
-        return self._table(INDEX_COLUMNS)
-
-    @cached_property
-    def _columns(self) -> dict[str, pa.Array]:
-        table = self._table()
-        return {name: table[name].combine_chunks() for name in table.column_names}
-
-    @cached_property
-    def _positions(self) -> dict[str, int]:
-        return {clip_id: position for position, clip_id in enumerate(self._columns["clip_id"].to_pylist())}
+        return self._clips_file.frame
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without open files, for a copy in another process."""
@@ -113,52 +87,26 @@ class PreparedDataset:
 
         Label, shard and row are null for clips without one.
         """
-        return self._index_of(pa.chunked_array([pa.array(clip_ids, pa.large_string())]))
-
-    def _index_of(self, clip_ids: pa.ChunkedArray) -> pa.Table:
-        index = self._index()
-        if clip_ids.equals(index["clip_id"]):
-            return index
-        return index.take(self._row_numbers(clip_ids, index["clip_id"]))
-
-    def _row_numbers(self, clip_ids: pa.ChunkedArray, known_ids: pa.ChunkedArray) -> pa.Array:
-        row_numbers = pc.index_in(clip_ids, value_set=known_ids.cast(clip_ids.type))
-        if row_numbers.null_count:
-            unknown_ids = clip_ids.filter(row_numbers.is_null())
-            more = f" and {len(unknown_ids) - 1} more" if len(unknown_ids) > 1 else ""
-            raise UsageError(f"{self.root} has no clip {unknown_ids[0].as_py()!r}{more}")
-        return row_numbers
+        return self._clips_file.index_of(clip_ids)
 
     def votes(self, clip_ids: Sequence[str]) -> npt.NDArray[np.int64]:
         """Return the number of annotators per class, (num_clips, num_classes); all 0 for clips without votes.
 
         UsageError for an unknown clip.
         """
-        counts = np.zeros((len(clip_ids), len(self.class_names)), np.int64)
-        if "votes" not in pq.read_schema(self.root / CLIPS_NAME).names:  # prepared by a dfer without votes
-            return counts
-        table = self._table([*INDEX_COLUMNS, "votes"])
-        row_numbers = self._row_numbers(pa.chunked_array([pa.array(clip_ids, pa.large_string())]), table["clip_id"])
-        for number, votes in enumerate(table["votes"].take(row_numbers).to_pylist()):
-            counts[number] = 0 if votes is None else votes
-        return counts
+        return self._clips_file.votes(clip_ids)
 
-    @cached_property
+    @property
     def has_labels(self) -> bool:
         """Whether clips have several labels."""
-        return LABELS_COLUMN in pq.read_schema(self.root / CLIPS_NAME).names
+        return self._clips_file.has_labels
 
     def labels(self, clip_ids: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Return which classes hold, (num_clips, num_classes); of a clip without several labels, its label.
 
         UsageError for an unknown clip.
         """
-        columns = [*INDEX_COLUMNS, *([LABELS_COLUMN] if self.has_labels else [])]
-        table = self._table(columns)
-        row_numbers = self._row_numbers(pa.chunked_array([pa.array(clip_ids, pa.large_string())]), table["clip_id"])
-        rows = table.select(["label", *columns[len(INDEX_COLUMNS) :]]).take(row_numbers).to_pylist()
-        named = [set(row.get(LABELS_COLUMN) or [row["label"]]) for row in rows]
-        return np.array([[name in names for name in self.class_names] for names in named], np.bool_)
+        return self._clips_file.labels(clip_ids)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -188,7 +136,7 @@ class PreparedDataset:
     def fold_index(self, name: str, split: str, *, fold_set: str = OFFICIAL_SET) -> pa.Table:
         """Return the `index` of the clips in the `split` of a fold; UsageError like `fold`."""
         table = self._fold_table(name, fold_set)
-        return self._index_of(table["clip_id"]).filter(pc.equal(table["split"], split))
+        return self._clips_file.index_of(table["clip_id"]).filter(pc.equal(table["split"], split))
 
     def split(
         self,
@@ -232,14 +180,13 @@ class PreparedDataset:
             names = ", ".join(self.fold_names(fold_set)) or "none"
             raise UsageError(f"{self.root} has no fold {name!r}; it has: {names}")
         path = self.root / fold_name(name, fold_set=fold_set)
-        return checked_fold(path.read_bytes(), sizes[name], known_ids=self._index()["clip_id"], name=str(path))
+        return checked_fold(
+            path.read_bytes(), sizes[name], known_ids=self._clips_file.index()["clip_id"], name=str(path)
+        )
 
     def clip(self, clip_id: str) -> dict[str, Any]:
         """Return a clip's row in the manifest, by column name; UsageError for an unknown id."""
-        if clip_id not in self._positions:
-            raise UsageError(f"{self.root} has no clip {clip_id!r}")
-        position = self._positions[clip_id]
-        return {name: column[position].as_py() for name, column in self._columns.items()}
+        return self._clips_file.row(clip_id)
 
     def shard(self, number: int) -> ShardReader:
         """Return the open reader of a shard; its index is checked."""
@@ -392,34 +339,3 @@ class PreparedDataset:
 def open_dataset(root: Path | str) -> PreparedDataset:
     """Open a prepared dataset and check its small files; see PreparedDataset."""
     return PreparedDataset(root)
-
-
-@lru_cache(maxsize=4)
-def _opened(root: Path | str, mtime_ns: int) -> PreparedDataset:
-    return PreparedDataset(root)
-
-
-def read_clip(
-    root: Path | str, clip_id: str, *, num_frames: int = CLIP_FRAMES, size_px: int = 224
-) -> npt.NDArray[np.uint8]:
-    """Return the test frames of a clip as (num_frames, 3, size, size) uint8 RGB.
-
-    The dataset stays open between calls.
-    """
-    return _kept_open(root).read_clip(clip_id, num_frames=num_frames, size_px=size_px)
-
-
-def read_audio(root: Path | str, clip_id: str) -> Floats:
-    """Return the sound of a clip as (N,) float32 from -1 to 1, 16 kHz mono; see PreparedDataset.read_audio.
-
-    The dataset stays open between calls.
-    """
-    return _kept_open(root).read_audio(clip_id)
-
-
-def _kept_open(root: Path | str) -> PreparedDataset:
-    """Return a dataset that stays open between calls, until its files change."""
-    if is_url(root):
-        return _opened(root, 0)
-    path = Path(root).resolve() / DATASET_NAME
-    return _opened(path.parent, path.stat().st_mtime_ns if path.is_file() else 0)

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from dfer_data.config import ALL_CODES, Revision, TaskShare
 from dfer_data.errors import UsageError
 from dfer_data.preparation.donors import RowChange, Sidecar, donor_sidecars, give_up_shards, video_ids
 from dfer_data.preparation.fold_sets import fold_files
 from dfer_data.preparation.manifest import hashes_before, read_history
 from dfer_data.preparation.plan import Plan, check_plan, commit_plan, read_plan, with_subjects
 from dfer_data.preparation.request import ResolvedRequest
+from dfer_data.preparation.run_settings import ALL_CODES, Revision, TaskShare
 from dfer_data.preparation.source_changes import SourceChange, merged_plan, source_hash
 from dfer_data.shards.fold_file import fold_bytes, fold_splits
 from dfer_data.shards.layout import DATASET_NAME, HISTORY_NAME, PLAN_NAME

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from dfer_data.config import failure_limit
 from dfer_data.errors import FailureLimitError
-from dfer_data.preparation.steps import VideoDone
+from dfer_data.preparation.run_settings import failure_limit
+from dfer_data.preparation.tasks import VideoDone
 
 LEAST_VIDEOS = 50
 """A share is compared once this many videos are finished, and at the end."""

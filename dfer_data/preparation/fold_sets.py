@@ -13,6 +13,7 @@ import pandas as pd
 
 from dfer_data.errors import UsageError
 from dfer_data.preparation.amendments import Amendments, OwnFolding
+from dfer_data.render.tables import listed
 from dfer_data.shards.fold_file import fold_splits
 from dfer_data.shards.layout import fold_name
 from dfer_data.sources.make_folds import assigned
@@ -79,9 +80,8 @@ def check_fold_set(folding: OwnFolding, clips: pd.DataFrame, *, groups: Mapping[
     """Raise UsageError for clips without a group, and for fewer groups than folds."""
     members, missing = _members(folding, clips, groups)
     if missing:
-        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise UsageError(
-            f"{folding.group_by} is unknown for {', '.join(missing[:3])}{more}; give it with `dfer relabel DATA --from "
+            f"{folding.group_by} is unknown for {listed(missing, most=3)}; give it with `dfer relabel DATA --from "
             "FILE.csv` (clip_id, group), or use --group-by folder or clip"
         )
     if len(members) < max(folding.num_folds, 2):

@@ -1,21 +1,18 @@
-"""The manifest of a prepared dataset: dataset.json, clips, folds, ledger; written from sidecars, read with checks."""
+"""The manifest of a prepared dataset, written from sidecars: tables, folds, card and, last, dataset.json."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from dfer_data.errors import CorruptDataError, DferError
-from dfer_data.faces.clip import DRIFT
 from dfer_data.preparation.fold_sets import own_fold_sets
+from dfer_data.preparation.manifest_tables import ambiguous_csv, clip_rows, ledger, left_out_csv, parquet_bytes
 from dfer_data.preparation.plan import Plan, fold_rule
 from dfer_data.shards.clip_hash import clip_hashes
 from dfer_data.shards.dataset_card import dataset_card, write_card
@@ -26,7 +23,6 @@ from dfer_data.shards.layout import (
     AUDIO_COLUMN,
     CARD_NAME,
     CLIPS_NAME,
-    COLUMNS,
     DATASET_NAME,
     FOLDS,
     FORMAT_VERSION,
@@ -47,11 +43,7 @@ from dfer_data.shards.rebuilt_file import read_rebuilt
 from dfer_data.shards.sidecar import count_left_out, finished_sidecars
 from dfer_data.storage.base import Target
 from dfer_data.storage.changeset import Changeset
-from dfer_data.storage.csv_text import csv_text, spreadsheet_cell
 from dfer_data.storage.files import canonical_json, own_sha256
-
-DAMAGED_AUDIO = "DAMAGED_AUDIO"
-"""Ledger code of a stored clip whose sound could not be decoded as a whole."""
 
 
 def write_manifest(
@@ -64,13 +56,13 @@ def write_manifest(
     """
     sidecars = _all_sidecars(plan, out)
     history = read_history(out) if history is None else history
-    clips = _clip_rows(sidecars, plan)
+    clips = clip_rows(sidecars, plan)
     own_sets = own_fold_sets(plan.amendments, clips, out)
     contents = {
-        LEDGER_NAME: _ledger(sidecars, history),
-        CLIPS_NAME: _parquet(clips),
-        AMBIGUOUS_NAME: _ambiguous(sidecars).encode("utf-8"),
-        **({LEFT_OUT_NAME: _left_out(sidecars).encode("utf-8")} if plan.config.has_track_limits else {}),
+        LEDGER_NAME: ledger(sidecars, history),
+        CLIPS_NAME: parquet_bytes(clips),
+        AMBIGUOUS_NAME: ambiguous_csv(sidecars).encode("utf-8"),
+        **({LEFT_OUT_NAME: left_out_csv(sidecars).encode("utf-8")} if plan.config.has_track_limits else {}),
         **({HISTORY_NAME: canonical_json(history)} if history else {}),
         PLAN_NAME: out.read(PLAN_NAME) if changes is None else plan.as_bytes(),
     }
@@ -165,87 +157,8 @@ def _all_sidecars(plan: Plan, out: Target) -> list[dict[str, Any]]:
     return [sidecars[number] for number in range(len(plan.shards))]
 
 
-def _ambiguous(sidecars: list[dict[str, Any]]) -> str:
-    """Return a CSV of the clips that may show another person instead, or two, the most doubtful first."""
-    clips = [clip | {"drift": clip.get("drift", 0.0)} for sidecar in sidecars for clip in sidecar["clips"]]
-    clips = [clip for clip in clips if clip["rivals"] or clip["drift"] >= DRIFT]
-    clips.sort(key=lambda clip: (-clip["ambiguity"], -clip["drift"], clip["clip_id"]))
-    rows = [
-        (
-            spreadsheet_cell(clip["clip_id"]),
-            clip["track"],
-            next(iter(clip["rivals"]), ""),
-            f"{clip['ambiguity']:.3f}",
-            f"{clip['drift']:.3f}",
-        )
-        for clip in clips
-    ]
-    return csv_text([["clip_id", "track", "runner_up", "ambiguity", "drift"], *rows])
-
-
-def _left_out(sidecars: list[dict[str, Any]]) -> str:
-    """Return a CSV of the tracks that make no clip."""
-    rows = [
-        (
-            spreadsheet_cell(track["clip_id"]),
-            track["track"],
-            " ".join(track["reasons"]),
-            track["num_frames"],
-            f"{track['face_px']:.1f}",
-            f"{track['mean_score']:.3f}",
-            "" if track["brightness"] is None else f"{track['brightness']:.1f}",
-        )
-        for sidecar in sidecars
-        for track in sidecar.get("left_out", ())
-    ]
-    columns = ["clip_id", "track", "reasons", "num_frames", "face_px", "mean_score", "brightness"]
-    return csv_text([columns, *sorted(rows)])
-
-
 def _ids(clips: pd.DataFrame) -> Iterable[tuple[str, str]]:
     return zip(clips["clip_id"], clips["source_clip_id"], strict=True)
-
-
-def _ledger(sidecars: list[dict[str, Any]], history: list[dict[str, Any]]) -> bytes:
-    """Return the failures, damaged sound of stored clips, and what was withdrawn: a number and the reason, no id."""
-    failures = [failure for sidecar in sidecars for failure in sidecar["failures"]]
-    damaged = [_damaged_sound(clip) for sidecar in sidecars for clip in sidecar["clips"] if clip.get("audio_fault")]
-    withdrawn = [entry for entry in history if entry["change"] == "removed"]
-    return b"".join(canonical_json(row) for row in (*failures, *damaged, *withdrawn))
-
-
-def _damaged_sound(clip: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the ledger row of a clip whose sound is damaged; the clip itself is stored."""
-    return {
-        "clip_id": clip["clip_id"],
-        "source_clip_id": clip["source_clip_id"],
-        "source": clip["source"],
-        "code": DAMAGED_AUDIO,
-        "message": f"the sound cannot be decoded as a whole: {clip['audio_fault']}",
-        "frame": None,
-        "hint": "the clip is stored, with zeros where its sound is missing; convert the sound again if you need it",
-        "retryable": False,
-    }
-
-
-def _clip_rows(sidecars: list[dict[str, Any]], plan: Plan) -> pd.DataFrame:
-    """Return one row per clip, including failed ones, in clip order, with the labels changed by hand."""
-    rows = []
-    for number, sidecar in enumerate(sidecars):
-        rows += [clip | {"shard": number, "code": ""} for clip in sidecar["clips"]]
-        rows += [_failed_row(failure) for failure in sidecar["failures"]]
-    videos = {video.clip_id: video for video in plan.listing.videos}
-    for row in rows:
-        video = videos[row["source_clip_id"]]
-        row["label"], row["group"], row["votes"], row["labels"] = video.label, video.group, video.votes, video.labels
-        row |= (amended := plan.amendments.labels.get(row["clip_id"], {}))
-        if video.labels and "label" in amended:
-            kept = (amended["label"] if name == video.label else name for name in video.labels)
-            row["labels"] = tuple(dict.fromkeys(kept))
-    rows.sort(key=lambda row: str(row["clip_id"]))
-    columns = dict(COLUMNS) | ({AUDIO_COLUMN: "string"} if plan.config.audio else {})
-    columns |= {LABELS_COLUMN: "object"} if any(video.labels for video in plan.listing.videos) else {}
-    return pd.DataFrame({name: pd.array([row[name] for row in rows], dtype=kind) for name, kind in columns.items()})
 
 
 def _clip_splits(splits: Mapping[str, str], clips: pd.DataFrame) -> dict[str, str]:
@@ -293,23 +206,6 @@ def _clip_hashes(out: Target, number: int, sidecar: Mapping[str, Any]) -> list[s
     source = out.shard_bytes(f"{SHARDS}/{shard_name(number)}.safetensors")
     reader = ShardReader(source, index_bytes=sidecar["index_bytes"], index_crc32=sidecar["index_crc32"])
     return clip_hashes(reader.tensor, reader.clip_offsets.tolist())
-
-
-def _failed_row(failure: Mapping[str, Any]) -> dict[str, Any]:
-    numbers = dict.fromkeys(("num_frames", "num_source_frames", "width_px", "height_px", "num_interpolated"), 0)
-    measures = {"num_tracks": 0, "fps": 0.0, "duration_seconds": 0.0, "detection_rate": 0.0, "ambiguity": 0.0}
-    identity = {name: failure[name] for name in ("clip_id", "source_clip_id", "source", "code")}
-    absent = {"shard": None, "row": None, "mean_score": None, "track": None, "source_sha256": "", AUDIO_COLUMN: None}
-    return numbers | measures | identity | absent | {"status": "failed", "reason": failure["message"]}
-
-
-def _parquet(clips: pd.DataFrame) -> bytes:
-    table = pa.Table.from_pandas(clips, preserve_index=False)
-    votes = table["votes"].cast(pa.list_(pa.int32()))  # without any votes the column has no type
-    table = table.set_column(table.column_names.index("votes"), "votes", votes)
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer)
-    return buffer.getvalue()
 
 
 def _document(

@@ -12,9 +12,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from dfer_data.config import EngineName, TaskShare
 from dfer_data.errors import UsageError
 from dfer_data.preparation.request import ResolvedRequest
+from dfer_data.preparation.run_settings import EngineName, TaskShare
 from dfer_data.shards.layout import (
     AMBIGUOUS_NAME,
     CARD_NAME,

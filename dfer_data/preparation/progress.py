@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from dfer_data.preparation.steps import VideoDone, VideosUnderWay, VideoUnderWay
+from dfer_data.preparation.tasks import VideoDone, VideosUnderWay, VideoUnderWay
 from dfer_data.render.pace import Pace, rate
 from dfer_data.render.tables import duration
 from dfer_data.sources.base import SourceVideo

@@ -5,86 +5,47 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from dfer_data.config import (
-    PREPARE_SETTINGS,
-    Cluster,
-    EngineName,
-    Folding,
-    Limits,
-    Request,
-    Revision,
-    RunSettings,
-    TaskShare,
-)
-from dfer_data.detect.gpus import most_workers
-from dfer_data.errors import DferError, UsageError
-from dfer_data.locking.lock_file import lock_for_workers, read_lock
-from dfer_data.preparation.clip_audio import audio_note
-from dfer_data.preparation.clip_remarks import remark_notes
+from dfer_data.errors import DferError
+from dfer_data.locking.lock_file import lock_for_workers
 from dfer_data.preparation.committed_plan import OnHashed, committed_plan
-from dfer_data.preparation.crew import Event, WorkerLost
 from dfer_data.preparation.donors import donors_of_videos
-from dfer_data.preparation.engines import Engine, started
 from dfer_data.preparation.failure_limit import FailureCounter
-from dfer_data.preparation.fold_sets import fold_set_notes
-from dfer_data.preparation.forecast import Forecast
 from dfer_data.preparation.locked_request import (
     SourcesCompared,
     begin_rebuild,
-    check_like,
     check_rebuild,
     finish_rebuild,
-    refuse_settings,
-    resolve_locked,
-    settings_like,
 )
 from dfer_data.preparation.manifest import write_manifest
 from dfer_data.preparation.output_folder import discard, output_folder, record, record_start
 from dfer_data.preparation.plan import Plan
+from dfer_data.preparation.planned import PreparationPlanned, plan_preparation
 from dfer_data.preparation.progress import PreparationProgress, ProgressCounter
-from dfer_data.preparation.request import ResolvedRequest, default_output, request_of, resolve_request
-from dfer_data.preparation.source_changes import SourceChange
-from dfer_data.preparation.steps import ShardTask, VideoDone, VideosUnderWay, Workplace
+from dfer_data.preparation.request import ResolvedRequest
+from dfer_data.preparation.run_settings import (
+    Cluster,
+    EngineName,
+    Limits,
+    Revision,
+    TaskShare,
+)
+from dfer_data.preparation.summary import Summary, findings_of_manifest
 from dfer_data.preparation.summary_file import RunRecord, recorded
-from dfer_data.settings import build_or_none, settings_of, split_settings
-from dfer_data.shards.clip_coverage import Coverage, read_coverage
-from dfer_data.shards.duplicates import find_duplicates, shard_opener
-from dfer_data.shards.fold_file import fold_splits
+from dfer_data.preparation.tasks import ShardTask, VideoDone, VideosUnderWay, Workplace
+from dfer_data.preparation.workers.crew import Event, WorkerLost
+from dfer_data.preparation.workers.engines import Engine, started
 from dfer_data.shards.layout import (
-    AMBIGUOUS_NAME,
-    CLIPS_NAME,
     DATASET_NAME,
     DONORS,
-    FOLDS,
 )
 from dfer_data.shards.sidecar import count_clips, count_left_out, finished_sidecars
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.base import OnWait, Target
 from dfer_data.storage.target import target_at
-
-
-@dataclass(frozen=True)
-class PreparationPlanned:
-    """Event: dataset, settings and model file are known; nothing is written yet."""
-
-    resolved: ResolvedRequest
-    """The plan and its inputs."""
-    out: str
-    """Folder or URL of the output."""
-    run: RunSettings
-    """Engine and places."""
-    num_workers: int | None
-    """Number of workers; None: as many as fit into the cluster."""
-    limits: Limits
-    """Limits of each worker."""
-    cluster: Cluster
-    """The cluster of the `ray` engine."""
-    share: TaskShare | None
-    """The task of an array whose shards are made; None: all shards."""
 
 
 @dataclass(frozen=True)
@@ -95,41 +56,6 @@ class PreparationStarted:
     """Videos in the shards that this run makes."""
     num_shards: int
     """Shards that this run makes; the others exist already, or belong to another task."""
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The result of a run."""
-
-    document: dict[str, Any] | None
-    """Contents of dataset.json; None for one task of an array, which writes none."""
-    num_shards_made: int
-    """Shards made by this run; the others existed already."""
-    num_clips: Mapping[str, int]
-    """Clips per `ok`, `partial` and ledger code in this run's shards, whether made now or before."""
-    out: str
-    """Folder or URL of the output."""
-    share: TaskShare | None
-    """The task of an array that was run; None: the whole run."""
-    num_left_out: Mapping[str, int] = field(default_factory=dict)
-    """Tracks that make no clip with `all_tracks`, by reason, in this run's shards."""
-    num_ambiguous: int = 0
-    """Clips that may show another person; 0 for one task of an array."""
-    notes: tuple[str, ...] = ()
-    """Facts about the dataset that a user should know, one line each."""
-    change: SourceChange | None = None
-    """For an update: how the source differed from what was prepared."""
-    coverage: Coverage = field(default_factory=Coverage)
-    """Clips that show little of their video, whether made now or before; none for one task of an array."""
-    forecast: Forecast | None = None
-    """Of a pilot: what all videos will take."""
-    rebuilt: Mapping[str, Any] | None = None
-    """Of a rebuild from a lock: how equal it is, as in rebuilt.json."""
-
-    @property
-    def num_failed(self) -> int:
-        """Number of clips without faces."""
-        return sum(number for code, number in self.num_clips.items() if code not in ("ok", "partial"))
 
 
 PreparationEvent = PreparationStarted | PreparationProgress | SourcesCompared | Event
@@ -182,42 +108,6 @@ def prepare(
     return run_planned(planned, revision=revision, on_event=on_event, on_wait=on_wait)
 
 
-def plan_preparation(
-    dataset: str,
-    *,
-    source: Path | str | None = None,
-    out: Path | str | None = None,
-    detector: str | None = None,
-    **settings: Any,
-) -> PreparationPlanned:
-    """List the dataset, fetch the model file and check all settings, as `prepare` does first; write nothing."""
-    places = {"out": out if out is None else str(out), "source": source, "detector": detector}
-    given = settings | {name: value for name, value in places.items() if value is not None}
-    groups = split_settings(PREPARE_SETTINGS, given, by_flag=True)
-    of_request = groups[Request]
-    lock, like = (read_lock(of_request[name]) if name in of_request else None for name in ("from_lock", "like"))
-    if lock is not None:
-        refuse_settings([*of_request, *groups[Folding]])
-        of_request |= {"detector": lock.header.config.detector}
-    if like is not None:
-        of_request = settings_like(like) | of_request
-    run, cluster = RunSettings(**groups[RunSettings]), Cluster(**groups[Cluster])
-    _check_cluster(run, groups[Cluster])
-    share = build_or_none(TaskShare, groups[TaskShare])
-    request = request_of(dataset, of_request, folding=build_or_none(Folding, groups[Folding]))
-    place = run.out or str(default_output(dataset, request.detector, crops=request.crops))
-    target_at(place, work=run.work).check()  # before a large dataset is listed
-    if lock is not None:
-        resolved = resolve_locked(request, lock)
-    else:
-        resolved = resolve_request(request, has_hardware=run.engine != "ray")
-    if like is not None:
-        check_like(like, resolved)
-    device = "cpu" if lock is not None else resolved.plan.config.device
-    num_workers = run.workers or (None if run.engine == "ray" else most_workers(device))
-    return PreparationPlanned(resolved, place, run, num_workers, Limits(**groups[Limits]), cluster, share)
-
-
 def run_planned(
     planned: PreparationPlanned,
     *,
@@ -244,12 +134,6 @@ def run_planned(
         on_event=on_event,
         on_wait=on_wait,
     )
-
-
-def _check_cluster(run: RunSettings, given: Mapping[str, Any]) -> None:
-    if given and run.engine != "ray":
-        flags = [settings_of(Cluster)[name].flag for name in given]
-        raise UsageError(f"{' and '.join(flags)}: only for --engine ray")
 
 
 def run_preparation(
@@ -318,7 +202,7 @@ def run_preparation(
             run_record.finish(own)
             counts: dict[str, Any] = {"num_clips": count_clips([*own.values()])}
             counts |= {"num_left_out": count_left_out(own.values())}
-            findings = _findings(plan, target, document) if document else {}
+            findings = findings_of_manifest(plan, target, document) if document else {}
             findings |= {"rebuilt": finish_rebuild(resolved, plan, target, document)} if document else {}
             counts |= {"change": change, "forecast": run_record.forecast}
             return Summary(document, len(tasks), out=str(out), share=share, **counts, **findings)
@@ -397,15 +281,3 @@ def _reporter(
             failures.count(event)
 
     return report
-
-
-def _findings(plan: Plan, out: Target, document: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of the summary that come from the manifest, whoever made its shards."""
-    num_ambiguous = len(out.read(AMBIGUOUS_NAME).splitlines()) - 1
-    clips = out.read(CLIPS_NAME)
-    folds = {fold: fold_splits(out.read(f"{FOLDS}/fold-{fold}.csv")) for fold in plan.listing.folds}
-    coverage = read_coverage(clips, all_tracks=plan.config.all_tracks)
-    note = find_duplicates(clips, folds, open_shard=shard_opener(document, out.shard_bytes)).note
-    lines = filter(None, (note, audio_note(document["counts"].get("audio", {}))))
-    notes = (*lines, *fold_set_notes(document), *remark_notes(clips), *coverage.notes)
-    return {"num_ambiguous": num_ambiguous, "notes": notes, "coverage": coverage}

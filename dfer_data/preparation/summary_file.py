@@ -14,13 +14,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dfer_data.config import EngineName, TaskShare
 from dfer_data.errors import DferError, LockedError, UsageError
-from dfer_data.preparation.crew import Event, VideoStarted, WorkerLost
 from dfer_data.preparation.forecast import Forecast, WorkMeter, forecast
 from dfer_data.preparation.plan import Plan
 from dfer_data.preparation.request import ResolvedRequest
-from dfer_data.preparation.steps import VideoDone
+from dfer_data.preparation.run_settings import EngineName, TaskShare
+from dfer_data.preparation.tasks import VideoDone
+from dfer_data.preparation.workers.crew import Event, VideoStarted, WorkerLost
 from dfer_data.shards.layout import summary_name
 from dfer_data.shards.sidecar import count_clips, finished_sidecars
 from dfer_data.storage.base import Target

@@ -17,12 +17,13 @@ from typing import overload
 import numpy as np
 import numpy.typing as npt
 
-from dfer_data.config import Limits, PrepareConfig
+from dfer_data.config import PrepareConfig
 from dfer_data.errors import DferError, VideoError
-from dfer_data.preparation.crew import Event, OnEvent
-from dfer_data.preparation.process_pool import run_schedule
-from dfer_data.preparation.schedule import Schedule, Step
-from dfer_data.preparation.steps import ShardTask, VideoDone, VideoTask, Workplace, spool_stem
+from dfer_data.preparation.run_settings import Limits
+from dfer_data.preparation.tasks import ShardTask, VideoDone, VideoTask, Workplace, spool_stem
+from dfer_data.preparation.workers.crew import Event, OnEvent
+from dfer_data.preparation.workers.process_pool import run_schedule
+from dfer_data.preparation.workers.schedule import Schedule, Step
 from dfer_data.shards.staging import STAGED_SUFFIXES, StagedVideo, read_staged
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.folder import FolderTarget

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from dfer_data.errors import CorruptDataError
+from dfer_data.errors import CorruptDataError, UsageError
 from dfer_data.shards.layout import AUDIO_COLUMN, AUDIO_STATES, COLUMNS, LABELS_COLUMN
 from dfer_data.storage.parquet import all_rows, open_parquet, read_table, to_frame
 
@@ -64,6 +66,101 @@ def clips_frame(source: Path | bytes, *, name: str = "") -> pd.DataFrame:
     if missing := [column for column in COLUMNS if column not in frame.columns and column not in _LATER]:
         raise CorruptDataError(f"{name} has no column {missing[0]} for pandas; do not use this dataset: get it again")
     return frame
+
+
+class ClipsFile:
+    """clips.parquet of an open dataset; a column is checked when it is read for the first time.
+
+    Every method raises CorruptDataError for a column that no dfer writes.
+    """
+
+    def __init__(self, path: Path, document: Mapping[str, Any]) -> None:
+        """`document`: the dataset.json that the file belongs to."""
+        self._path, self._document = path, document
+        self._checked_columns: frozenset[str] = frozenset()
+
+    @cached_property
+    def frame(self) -> pd.DataFrame:
+        """All columns, one row per clip in the order of ids."""
+        self._table()
+        return clips_frame(self._path)
+
+    def _table(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """Return the columns after their checks."""
+        wanted = frozenset(columns or COLUMNS)
+        is_checked = wanted <= self._checked_columns
+        table = read_clips(self._path, self._document, columns=columns, is_checked=is_checked)
+        self._checked_columns |= wanted
+        return table
+
+    def index(self) -> pa.Table:
+        """Return the columns that locate and select clips; small even for a million clips."""
+        return self._table(INDEX_COLUMNS)
+
+    def index_of(self, clip_ids: Sequence[str] | pa.ChunkedArray) -> pa.Table:
+        """Return the rows of `index` for clips, in their order; UsageError for unknown ids."""
+        ids = clip_ids if isinstance(clip_ids, pa.ChunkedArray) else _id_column(clip_ids)
+        index = self.index()
+        return index if ids.equals(index["clip_id"]) else index.take(self._row_numbers(ids, index["clip_id"]))
+
+    @cached_property
+    def _columns(self) -> dict[str, pa.Array]:
+        table = self._table()
+        return {name: table[name].combine_chunks() for name in table.column_names}
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {clip_id: position for position, clip_id in enumerate(self._columns["clip_id"].to_pylist())}
+
+    def row(self, clip_id: str) -> dict[str, Any]:
+        """Return a clip's row, by column name; UsageError for an unknown id."""
+        if clip_id not in self._positions:
+            raise UsageError(f"{self._path.parent} has no clip {clip_id!r}")
+        position = self._positions[clip_id]
+        return {name: column[position].as_py() for name, column in self._columns.items()}
+
+    def votes(self, clip_ids: Sequence[str]) -> npt.NDArray[np.int64]:
+        """Return the number of annotators per class, (num_clips, num_classes); all 0 for clips without votes.
+
+        UsageError for an unknown clip.
+        """
+        counts = np.zeros((len(clip_ids), len(self._document["class_names"])), np.int64)
+        if "votes" not in pq.read_schema(self._path).names:  # prepared by a dfer without votes
+            return counts
+        table = self._table([*INDEX_COLUMNS, "votes"])
+        row_numbers = self._row_numbers(_id_column(clip_ids), table["clip_id"])
+        for number, votes in enumerate(table["votes"].take(row_numbers).to_pylist()):
+            counts[number] = 0 if votes is None else votes
+        return counts
+
+    @cached_property
+    def has_labels(self) -> bool:
+        """Whether clips have several labels."""
+        return LABELS_COLUMN in pq.read_schema(self._path).names
+
+    def labels(self, clip_ids: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Return which classes hold, (num_clips, num_classes); of a clip without several labels, its label.
+
+        UsageError for an unknown clip.
+        """
+        columns = [*INDEX_COLUMNS, *([LABELS_COLUMN] if self.has_labels else [])]
+        table = self._table(columns)
+        row_numbers = self._row_numbers(_id_column(clip_ids), table["clip_id"])
+        rows = table.select(["label", *columns[len(INDEX_COLUMNS) :]]).take(row_numbers).to_pylist()
+        named = [set(row.get(LABELS_COLUMN) or [row["label"]]) for row in rows]
+        return np.array([[name in names for name in self._document["class_names"]] for names in named], np.bool_)
+
+    def _row_numbers(self, clip_ids: pa.ChunkedArray, known_ids: pa.ChunkedArray) -> pa.Array:
+        row_numbers = pc.index_in(clip_ids, value_set=known_ids.cast(clip_ids.type))
+        if row_numbers.null_count:
+            unknown_ids = clip_ids.filter(row_numbers.is_null())
+            more = f" and {len(unknown_ids) - 1} more" if len(unknown_ids) > 1 else ""
+            raise UsageError(f"{self._path.parent} has no clip {unknown_ids[0].as_py()!r}{more}")
+        return row_numbers
+
+
+def _id_column(clip_ids: Sequence[str]) -> pa.ChunkedArray:
+    return pa.chunked_array([pa.array(clip_ids, pa.large_string())])
 
 
 def clip_faults(table: pa.Table, document: Mapping[str, Any]) -> Iterator[str]:

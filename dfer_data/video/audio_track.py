@@ -25,9 +25,9 @@ from av.packet import Packet
 
 from dfer_data.errors import VideoError
 from dfer_data.types import AUDIO_RATE
+from dfer_data.video.container import open_container
 from dfer_data.video.lost_frames import packet_seconds
 from dfer_data.video.packets import DAMAGE, DECODE_ERRORS, MOST_READ_ERRORS
-from dfer_data.video.reader import open_container
 
 Samples = npt.NDArray[np.int16]
 """(N,) int16 mono samples."""

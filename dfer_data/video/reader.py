@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 from av.container import InputContainer
@@ -15,12 +14,19 @@ from av.video.stream import VideoStream
 
 from dfer_data.errors import VideoError
 from dfer_data.types import Frame, Image, LazyPicture
+from dfer_data.video.container import (
+    declared_seconds,
+    film_stream,
+    open_container,
+    reason_of,
+)
 from dfer_data.video.deinterlace import Deinterlacer
+from dfer_data.video.file_end import IN_FILE_ORDER, FileEnd
 from dfer_data.video.frame_clock import FrameClock
 from dfer_data.video.image_folder import picture_files, read_picture
 from dfer_data.video.lost_frames import LostFrames, packet_seconds
 from dfer_data.video.orientation import Uprighter
-from dfer_data.video.packets import DECODE_ERRORS, PacketsAhead, packet_counts
+from dfer_data.video.packets import DECODE_ERRORS, PacketsAhead
 from dfer_data.video.planar import PartConverter, PlanarPicture, is_planar, rgb_of
 from dfer_data.video.tone_curves import ToneMap
 from dfer_data.video.tone_map import ToneMapper, hdr_name
@@ -31,28 +37,13 @@ VIDEO_EXTENSIONS = frozenset(
 )
 """File extensions that `prepare folder` treats as videos, in lower case."""
 
-# Playlist formats (hls, concat, dash...) would open other files by name, so only plain containers are allowed.
-_FORMATS = "3g2,3gp,asf,avi,flv,gif,m4a,m4v,matroska,mj2,mov,mp4,mpeg,mpegts,mpegvideo,ogg,webm"
 MAX_PIXELS = 8192 * 4320
 """Largest picture that is decoded (8K); larger ones are refused before memory is allocated."""
 _UNKNOWN_STEP_SECONDS = 0.04
-# PyAV 19 decodes any bytes in metadata by itself; older versions raise an error by default.
-_METADATA: dict[str, Any] = {"metadata_errors": "replace"} if hasattr(InputContainer, "metadata_errors") else {}
-_MIN_DECODED_SHARE = 0.8  # of the declared duration; a file with less is truncated
-_BLOCK_BYTES = 1 << 20
-_DECLARE_FILE = frozenset({"matroska", "asf", "flv"})  # these formats declare one duration for all streams
-_DECLARE_STREAM = frozenset({"mov", "avi"})  # one for each stream; elsewhere FFmpeg guesses from the file's end
-# Elsewhere an index names the packets.
-_IN_FILE_ORDER = frozenset({"matroska", "asf", "flv", "ogg", "mpeg", "mpegts", "avi"})
 _NO_PICTURE_CODECS = frozenset({"vp8"})  # have packets that are not shown
 _MOST_ERRORS_IN_A_ROW = 500  # packets of one damaged place in a file
 _START_STEPS = 2.5  # from the first keyframe to the first picture
-_WITHOUT_INDEX = frozenset({"mov", "ogg", "flv", "mpeg"})  # at the end of the file, with mov in fragments
-_MOST_TRAILING_SHARE, _MOST_TRAILING_BYTES = 0.05, 1000  # of such a file, after its last packet
-_MOST_UNDECODED_SHARE = 0.45  # of the packets of an AVI; where pictures are two fields, it is half of them
 _TABLE_RATE = 10_000  # bytes per second of an MPEG-TS
-_ENOUGH_PACKETS = 250
-_PREVIEW_SHARE = 0.25  # of the packets of the longest video stream; a preview has fewer
 
 
 @dataclass(frozen=True)
@@ -83,28 +74,35 @@ class VideoReader:
         is_lazy: bool = False,
     ) -> None:
         """Use `open_video`."""
-        self._container = container
         self._stream = stream
-        self._path = path
-        self._kind = container.format.name.partition(",")[0]
+        kind = container.format.name.partition(",")[0]
         fps = _as_float(stream.average_rate)
-        self._step = 1.0 / fps if fps > 0 else _UNKNOWN_STEP_SECONDS
-        self._clock = FrameClock(step_seconds=self._step, has_only_dts=self._kind == "avi")
-        self._reads_in_order = self._kind in _IN_FILE_ORDER or (self._kind == "mov" and not stream.frames)  # fragments
+        step_seconds = 1.0 / fps if fps > 0 else _UNKNOWN_STEP_SECONDS
+        self._clock = FrameClock(step_seconds=step_seconds, has_only_dts=kind == "avi")
+        reads_in_order = kind in IN_FILE_ORDER or (kind == "mov" and not stream.frames)  # fragments
         self._lost = LostFrames(
-            checks_bytes=self._reads_in_order,
-            table_rate=_TABLE_RATE if self._kind == "mpegts" else 0,
-            checks_pictures=self._kind != "avi" and stream.codec_context.name not in _NO_PICTURE_CODECS,
+            checks_bytes=reads_in_order,
+            table_rate=_TABLE_RATE if kind == "mpegts" else 0,
+            checks_pictures=kind != "avi" and stream.codec_context.name not in _NO_PICTURE_CODECS,
         )
-        self._packets = PacketsAhead(
-            container, stream, fps=fps, reads_all_streams=self._reads_in_order, lost=self._lost
+        self._packets = PacketsAhead(container, stream, fps=fps, reads_all_streams=reads_in_order, lost=self._lost)
+        self._end = FileEnd(
+            container,
+            stream,
+            path,
+            kind=kind,
+            reads_in_order=reads_in_order,
+            step_seconds=step_seconds,
+            clock=self._clock,
+            packets=self._packets,
+            lost=self._lost,
         )
         self._uprighter = Uprighter(stream.sample_aspect_ratio)
         self._deinterlacer = Deinterlacer() if deinterlace else None
         self._tone_mapper = None if tone_map == "none" else ToneMapper(tone_map)
         self._part_converter = PartConverter() if is_lazy else None
         width = max(1, round(stream.width * self._uprighter.sar))
-        self.info = VideoInfo(width, stream.height, fps, _declared_seconds(container, stream))
+        self.info = VideoInfo(width, stream.height, fps, declared_seconds(container, stream))
         self.decode_error: str | None = None
         self.num_frames = self.num_missing = 0
         self.first_wanted = 0
@@ -138,10 +136,11 @@ class VideoReader:
                         num_missing_before=num_missing,
                     )
         except DECODE_ERRORS as error:
-            self.decode_error = _reason(error)
+            self.decode_error = reason_of(error)
         if not self.num_frames and self._damage is not None:
-            self.decode_error = self.decode_error or _reason(self._damage[1])
-        self._num_missing_at_end = self._count_missing_at_end()
+            self.decode_error = self.decode_error or reason_of(self._damage[1])
+        if self.decode_error is None:
+            self._num_missing_at_end = self._end.num_missing(self.num_frames)
 
     def _deinterlaced(self) -> Iterator[tuple[av.VideoFrame, av.VideoFrame]]:
         """Yield decoded pictures, each with the one to show."""
@@ -191,29 +190,6 @@ class VideoReader:
             before = self._first_keyframe_seconds - clock.usual_step
         return self._lost.num_missing(before, seconds, usual_step=clock.usual_step, is_keyframe=bool(picture.key_frame))
 
-    def _count_missing_at_end(self) -> int:
-        """Count the frames that are lost after the last one; in an AVI, whose times have no gaps, all lost ones."""
-        clock, packets = self._clock, self._packets
-        if self.decode_error is not None or not self.num_frames or self._kind == "asf":  # declares a longer duration
-            return 0
-        if self._kind == "avi":
-            num_undecoded = packets.num_read - self.num_frames
-            if not 1 < num_undecoded < _MOST_UNDECODED_SHARE * packets.num_read:
-                num_undecoded = 0
-            has_sign = num_undecoded or self._lost.first_sign_seconds is not None
-            return max(num_undecoded, self._stream.frames - packets.num_counted) if has_sign else 0
-        end = clock.last_seconds + max(clock.usual_step, packets.held_seconds(clock.last_pts))
-        declared = end
-        if self._kind in _DECLARE_FILE:
-            end = max(end, packets.other_end_seconds)
-            declared = _container_seconds(self._container) + (0.0 if self._kind == "matroska" else clock.first_seconds)
-        elif not clock.has_jumped and self._kind != "mov":
-            declared = _stream_seconds(self._stream) + clock.first_seconds
-        num_trailing_bytes = _size_bytes(self._path) - self._lost.end_bytes if self._kind in _IN_FILE_ORDER else 0
-        return self._lost.num_missing_at_end(
-            end, declared, usual_step=clock.usual_step, num_trailing_bytes=num_trailing_bytes
-        )
-
     @property
     def fps(self) -> float:
         """Average frame rate: as declared, or as decoded where none is, or where a jump of the times makes it wrong."""
@@ -259,44 +235,15 @@ class VideoReader:
         """Why frames may be missing, apart from gaps between frames; empty for a video decoded to its end."""
         if self.decode_error is not None:
             return f"decoding stopped after frame {self.num_frames - 1}: {self.decode_error}"
-        if self._ends_early():
+        if self._end.is_early(self.num_frames):
             return f"the file ends early: {self.num_frames} frames could be decoded"
         if self._num_missing_at_end:
-            return f"{self._num_missing_at_end} frames are missing at frame {self._missing_at()}"
+            return f"{self._num_missing_at_end} frames are missing at frame {self._end.missing_at(self.num_frames)}"
         if self._damage is not None and not self.num_missing:
-            return f"damaged data after frame {self._damage[0] - 1}: {_reason(self._damage[1])}"
+            return f"damaged data after frame {self._damage[0] - 1}: {reason_of(self._damage[1])}"
         if self._packets.damage is not None and not self.num_missing:
-            return f"damaged data: {_reason(self._packets.damage)}"
+            return f"damaged data: {reason_of(self._packets.damage)}"
         return ""
-
-    def _missing_at(self) -> int:
-        first_seconds = self._lost.first_sign_seconds
-        if self._kind != "avi" or first_seconds is None:
-            return self.num_frames
-        return max(0, round((first_seconds - self._clock.first_seconds) / self._step))
-
-    def _ends_early(self) -> bool:
-        """Return whether the decoded frames are well short of the declared duration, or of their declared number."""
-        clock, packets = self._clock, self._packets
-        end = clock.last_seconds + max(self._step, packets.held_seconds(clock.last_pts))
-        start = clock.first_seconds
-        if self._kind in _DECLARE_FILE:  # the end of the longest stream, which need not be the pictures
-            declared = _container_seconds(self._container)
-            end = max(end, packets.other_end_seconds)
-            start = 0.0 if self._kind == "matroska" else start
-        else:
-            declared = _stream_seconds(self._stream)
-            if self._kind not in _DECLARE_STREAM and clock.has_jumped:  # the declared duration is a guess from times
-                return False
-        if self._reads_in_order and self._kind in _WITHOUT_INDEX:
-            num_bytes = _size_bytes(self._path)
-            if num_bytes - self._lost.end_bytes > _MOST_TRAILING_SHARE * num_bytes + _MOST_TRAILING_BYTES:
-                return True
-        if (
-            self._kind == "mov" and not self._reads_in_order and self._step > 2 * declared
-        ):  # times of no use; edit lists hide frames of others
-            return self.num_frames < _MIN_DECODED_SHARE * self._stream.frames
-        return end - start < _MIN_DECODED_SHARE * declared
 
 
 class PictureReader(VideoReader):
@@ -356,7 +303,7 @@ def open_video(
         yield PictureReader(paths)
         return
     with open_container(path) as container:
-        stream = _film(container, path)
+        stream = film_stream(container, path)
         if stream is None:
             raise VideoError("NO_VIDEO_STREAM", f"{path.name} has no video stream", hint="it may be audio only")
         if stream.codec_context is None:
@@ -376,86 +323,5 @@ def open_video(
         yield reader
 
 
-def open_container(path: Path) -> InputContainer:
-    """Open a local file of a plain format, which cannot open others.
-
-    Raises VideoError MISSING_VIDEO, READ_ERROR or UNREADABLE.
-    """
-    # Only container options: PyAV before 17.1 frees stream options wrongly where a demuxer adds streams.
-    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
-    try:
-        container: InputContainer = av.open(str(path.absolute()), container_options=options, **_METADATA)
-        return container
-    except FileNotFoundError as error:
-        raise VideoError("MISSING_VIDEO", f"{path.name} does not exist", hint="restore the file") from error
-    except (av.error.FFmpegError, OSError, ValueError) as error:
-        if (read_error := _read_error(path)) is not None:
-            hint = "make it readable, then `--retry-code READ_ERROR`"
-            raise VideoError("READ_ERROR", f"{path.name} cannot be read: {_reason(read_error)}", hint=hint) from error
-        raise VideoError(
-            "UNREADABLE",
-            f"{path.name} ({_size_bytes(path)} bytes) is not a readable video: {_reason(error)}",
-            hint="download or convert it again; it may be a web page or a Git LFS pointer with a video's name",
-        ) from error
-
-
-def _read_error(path: Path) -> OSError | None:
-    """Return why the bytes of a file cannot be read; None if they can, whatever FFmpeg says of them.
-
-    FFmpeg also reports damage as an error of the disk, such as EIO for the first bytes of a Matroska file.
-    """
-    if path.exists() and not path.is_file():
-        return None
-    try:
-        with path.open("rb") as file:
-            while file.read(_BLOCK_BYTES):
-                pass
-    except OSError as error:
-        return error
-    return None
-
-
-def _film(container: InputContainer, path: Path) -> VideoStream | None:
-    """Return the video stream with the largest pictures; cover art and previews of few pictures are ignored."""
-    streams = [
-        stream
-        for stream in container.streams.video
-        if not stream.disposition & stream.disposition.__class__.attached_pic
-    ]
-    if len(streams) > 1:
-        with open_container(path) as again:
-            counts = packet_counts(again, enough=_ENOUGH_PACKETS)
-        most = max(counts[stream.index] for stream in streams)
-        streams = [stream for stream in streams if counts[stream.index] >= most * _PREVIEW_SHARE]
-    return max(streams, key=lambda stream: (_num_pixels(stream), -stream.index), default=None)
-
-
-def _num_pixels(stream: VideoStream) -> int:
-    return stream.width * stream.height if stream.codec_context is not None else 0  # None: a codec without a decoder
-
-
-def _declared_seconds(container: InputContainer, stream: VideoStream) -> float:
-    return _stream_seconds(stream) or _container_seconds(container)
-
-
-def _stream_seconds(stream: VideoStream) -> float:
-    return float(stream.duration * stream.time_base) if stream.duration is not None and stream.time_base else 0.0
-
-
-def _container_seconds(container: InputContainer) -> float:
-    return container.duration / av.time_base if container.duration is not None else 0.0
-
-
 def _as_float(rate: Fraction | None) -> float:
     return float(rate) if rate else 0.0
-
-
-def _size_bytes(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

@@ -14,8 +14,8 @@ from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.shards.audit_folder import AUDIT_PAIRS_NAME, file_of_audit, is_current, read_audit
 from dfer_data.storage.folder import FolderTarget
 from lstpnet.dataset_identity import clips_key
+from lstpnet.finished_runs import Run
 from lstpnet.labels.confident import contradicted
-from lstpnet.runs import Run
 
 Probabilities = Mapping[str, npt.NDArray[np.float64]]
 """Clip id -> (C,) probability of each class."""

@@ -28,8 +28,8 @@ from dfer_data.shards.layout import CLIPS_NAME
 from dfer_data.storage.csv_text import csv_text, spreadsheet_cell
 from dfer_data.storage.files import is_url
 from dfer_data.storage.folder import FolderTarget
+from lstpnet.finished_runs import find_runs, load_runs
 from lstpnet.labels.issues import LabelIssue, Probabilities, label_issues, out_of_fold, runs_on
-from lstpnet.runs import find_runs, load_runs
 
 MOST_STRIPS = 300
 """Clips with pictures on the page; the table holds all."""

@@ -24,11 +24,12 @@ from lstpnet.evaluation.clip_logits import class_probabilities, require_finite
 from lstpnet.evaluation.computation import with_runtime
 from lstpnet.evaluation.cross_dataset import tested_clips
 from lstpnet.evaluation.features import Features, features_of
+from lstpnet.finished_runs import Run
 from lstpnet.models.catalogue import input_faults
 from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.prediction.video import Person, predict_video, with_folded_norms
 from lstpnet.prediction.video_settings import Windows
-from lstpnet.runs import SYNTHETIC_MODEL_NOTE, Run
+from lstpnet.runs import SYNTHETIC_MODEL_NOTE
 
 
 class LoadedModel:

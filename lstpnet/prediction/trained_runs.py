@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dfer_data.errors import DferError
-from lstpnet.runs import CHECKPOINTS_FOLDER, RUN_NAME, find_runs, read_run
+from lstpnet.finished_runs import find_runs
+from lstpnet.runs import CHECKPOINTS_FOLDER, RUN_NAME, read_run
 
 
 def runs_on_real_faces(root: Path, *, checkpoint: str = "last") -> list[Path]:

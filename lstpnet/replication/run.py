@@ -26,13 +26,13 @@ from lstpnet.device import pick_device
 from lstpnet.evaluation.clip_logits import OnProgress
 from lstpnet.evaluation.cross_dataset import evaluate_on, tested_clips
 from lstpnet.evaluation.protocol_line import protocol_line
+from lstpnet.finished_runs import Run
 from lstpnet.protocol import preset
 from lstpnet.recipe import Recipe
 from lstpnet.replication.claim import Claim
 from lstpnet.replication.data import data_differences
 from lstpnet.replication.figures import NO_PRIOR, FoldPredictions, check_figures, judge, other_order
 from lstpnet.replication.result_file import DataFacts, ReplicationDocument, TestedFold
-from lstpnet.runs import Run
 from lstpnet.training.events import EpochDone
 from lstpnet.training.launch import train
 

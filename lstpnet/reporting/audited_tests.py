@@ -11,9 +11,9 @@ import numpy as np
 from dfer_data.errors import DferError
 from dfer_data.render.tables import Section, per_cent
 from lstpnet.dataset_identity import DataKey, fold_words
+from lstpnet.finished_runs import ScoredRun
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.run_audit import audit_of
-from lstpnet.runs import ScoredRun
 
 _HEADER = ("recipe", "checkpoint", "seed", "fold", "n", "WAR", "UAR", "n clean", "WAR clean", "UAR clean")
 _NOTE = (

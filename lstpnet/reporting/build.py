@@ -13,24 +13,26 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lstpnet.finished_runs import Run, ScoredRun, UnfinishedRun, score_run
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.audited_tests import audited_rows
 from lstpnet.reporting.calibrated_systems import calibrated_systems
-from lstpnet.reporting.clip_designs import SystemParts
-from lstpnet.reporting.dependence import order_of_runs
 from lstpnet.reporting.external_predictions import ExternalPredictions, read_external_predictions
 from lstpnet.reporting.ferv39k_scenes import scene_rows, scene_rows_of_predictions
-from lstpnet.reporting.groups.rows import score_groups, tested_by_predictions, tested_by_runs
+from lstpnet.reporting.groups.rows import score_groups
 from lstpnet.reporting.groups.settings import GroupSettings
+from lstpnet.reporting.groups.tested_clips import tested_by_predictions, tested_by_runs
 from lstpnet.reporting.multi_label.rows import multi_label_rows
-from lstpnet.reporting.paired_tests import paired_tests, pairs_to_test
-from lstpnet.reporting.paired_trainings import paired_trainings
 from lstpnet.reporting.prepared_data import prepared_datasets
 from lstpnet.reporting.published_results import PublishedRow, published_rows
-from lstpnet.reporting.rows import Row, rows_of_predictions, rows_of_runs
+from lstpnet.reporting.rows import Row
+from lstpnet.reporting.scored_rows import rows_of_predictions, rows_of_runs
 from lstpnet.reporting.systems import System, parts_behind, systems_of, systems_of_predictions
 from lstpnet.reporting.types import Report
-from lstpnet.runs import Run, ScoredRun, UnfinishedRun, score_run
+from lstpnet.reporting.uncertainty.clip_designs import SystemParts
+from lstpnet.reporting.uncertainty.dependence import order_of_runs
+from lstpnet.reporting.uncertainty.paired_tests import paired_tests, pairs_to_test
+from lstpnet.reporting.uncertainty.paired_trainings import paired_trainings
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset

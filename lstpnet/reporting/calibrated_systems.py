@@ -15,10 +15,11 @@ import numpy as np
 from dfer_data.render.tables import Section, per_cent
 from lstpnet.dataset_identity import fold_words
 from lstpnet.evaluation.calibration import NUM_BINS, Calibration, calibration, probabilities
+from lstpnet.finished_runs import ScoredRun
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.rows import grouped, protocol_notes
 from lstpnet.reporting.systems import System, parts_behind, read_settings
-from lstpnet.runs import TEMPERATURES, ScoredRun, read_config
+from lstpnet.runs import TEMPERATURES, read_config
 
 _HEADER = ("calibration of", "n", "ECE", "Brier", "temperature", "ECE at it", "Brier at it")
 _NOTES = (

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfer_data.errors import UsageError
+from lstpnet.finished_runs import Run, find_runs, load_runs
 from lstpnet.reporting.build import build_report, with_groups
 from lstpnet.reporting.external_predictions import ExternalPredictions, read_external_predictions
 from lstpnet.reporting.formats import to_csv, to_json, to_latex, to_markdown
 from lstpnet.reporting.groups.settings import GroupSettings
 from lstpnet.reporting.rows import Row
 from lstpnet.reporting.types import Report
-from lstpnet.runs import Run, find_runs, load_runs
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset

@@ -11,9 +11,9 @@ import numpy as np
 from dfer_data.render.tables import Section, per_cent
 from lstpnet import metrics
 from lstpnet.dataset_identity import DataKey, data_key, fold_words
+from lstpnet.finished_runs import ScoredRun
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.external_predictions import ExternalPredictions
-from lstpnet.runs import ScoredRun
 
 _DATASET = "ferv39k"
 _Key = tuple[DataKey, str, str, int]

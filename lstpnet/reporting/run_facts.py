@@ -9,8 +9,9 @@ from typing import Any
 from dfer_data.render.tables import Section, duration
 from dfer_data.shards.identity import OFFICIAL_SET
 from lstpnet.dataset_identity import fold_words
+from lstpnet.finished_runs import ScoredRun
 from lstpnet.recipe_files import recipe_names
-from lstpnet.runs import ScoredRun, read_config, read_epochs
+from lstpnet.runs import read_config, read_epochs
 
 _HEADER = ("run", "date", "device", "dfer", "torch", "parameters", "trained for", "command")
 _NOTE = (

@@ -10,9 +10,10 @@ from typing import Any, Literal
 
 from dfer_data.errors import CorruptDataError, DferError
 from dfer_data.render.tables import duration, per_cent
+from lstpnet.finished_runs import find_runs, open_run, score_run
 from lstpnet.metrics import selection_figure
 from lstpnet.run_files import run_holder
-from lstpnet.runs import CONFIG_NAME, METRICS_NAME, RUN_NAME, find_runs, open_run, read_run, score_run
+from lstpnet.runs import CONFIG_NAME, METRICS_NAME, RUN_NAME, read_run
 
 RunState = Literal["finished", "in training", "stopped", "damaged"]
 

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING
 from dfer_data.render.tables import Section, listed, per_cent
 from dfer_data.shards.identity import OFFICIAL_SET
 from lstpnet.dataset_identity import data_words
+from lstpnet.finished_runs import UnfinishedRun
 from lstpnet.reporting.audited_tests import audit_sections
 from lstpnet.reporting.calibrated_systems import calibration_sections
-from lstpnet.reporting.dependence import headline_interval, interval_note, interval_text
 from lstpnet.reporting.ferv39k_scenes import scene_sections
-from lstpnet.reporting.groups.rows import group_sections
+from lstpnet.reporting.groups.sections import group_sections
 from lstpnet.reporting.multi_label.rows import multi_label_sections
-from lstpnet.reporting.paired_tests import paired_section
-from lstpnet.reporting.paired_trainings import trainings_section
 from lstpnet.reporting.published_results import language_model_section, published_section
 from lstpnet.reporting.ranking import against_section, own_lines
 from lstpnet.reporting.rows import Row, grouped, is_complete, protocol_notes, section_key
 from lstpnet.reporting.systems import system_key, systems_section
-from lstpnet.runs import UnfinishedRun
+from lstpnet.reporting.uncertainty.dependence import headline_interval, interval_note, interval_text
+from lstpnet.reporting.uncertainty.paired_tests import paired_section
+from lstpnet.reporting.uncertainty.paired_trainings import trainings_section
 
 if TYPE_CHECKING:
     from lstpnet.reporting.types import Report

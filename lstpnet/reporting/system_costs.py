@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lstpnet import metrics
-from lstpnet.runs import GMAC, PREDICTION_MS, ScoredRun, read_config, read_epochs
+from lstpnet.finished_runs import ScoredRun
+from lstpnet.runs import GMAC, PREDICTION_MS, read_config, read_epochs
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,13 +14,14 @@ from typing import Any
 from dfer_data.render.tables import Section, per_cent
 from dfer_data.settings import with_absent
 from lstpnet.dataset_identity import DataKey, folds_words
+from lstpnet.finished_runs import ScoredRun
 from lstpnet.models.catalogue import DEFAULT_MODEL
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.recipe import Recipe
-from lstpnet.reporting.dependence import headline_interval, interval_note, interval_text
 from lstpnet.reporting.rows import Row, grouped, is_complete, protocol_notes
 from lstpnet.reporting.system_costs import SystemCosts, costs_of
-from lstpnet.runs import CONFIG_NAME, ScoredRun, read_config
+from lstpnet.reporting.uncertainty.dependence import headline_interval, interval_note, interval_text
+from lstpnet.runs import CONFIG_NAME, read_config
 
 Key = tuple[DataKey, str]
 """Data and recipe."""

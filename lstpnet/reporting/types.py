@@ -5,18 +5,18 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from lstpnet.finished_runs import ScoredRun, UnfinishedRun
 from lstpnet.reporting.audited_tests import AuditedRow
 from lstpnet.reporting.calibrated_systems import CalibratedSystem
 from lstpnet.reporting.external_predictions import ExternalPredictions
 from lstpnet.reporting.ferv39k_scenes import SceneRow
 from lstpnet.reporting.groups.rows import GroupReport
 from lstpnet.reporting.multi_label.rows import MultiLabelRow
-from lstpnet.reporting.paired_tests import PairedTest
-from lstpnet.reporting.paired_trainings import PairedTrainings
 from lstpnet.reporting.published_results import PublishedRow
 from lstpnet.reporting.rows import Row
 from lstpnet.reporting.systems import System
-from lstpnet.runs import ScoredRun, UnfinishedRun
+from lstpnet.reporting.uncertainty.paired_tests import PairedTest
+from lstpnet.reporting.uncertainty.paired_trainings import PairedTrainings
 
 NEXT_COMMANDS = ("dfer demo", "dfer train --fold 3")
 """Commands to show when there is no run yet: without a dataset, and with one."""

@@ -14,8 +14,8 @@ from dfer_data.errors import UsageError
 from dfer_data.loading.cache_places import CachePlace
 from dfer_data.storage.url_cache import located
 from lstpnet.device import pick_device
+from lstpnet.finished_runs import Run, open_run
 from lstpnet.recipe_files import ResolvedRecipe, recipe_of, renamed, resolve_recipe
-from lstpnet.runs import Run, open_run
 from lstpnet.training.distributed import ALONE, Group
 from lstpnet.training.events import EpochDone, OnStep
 from lstpnet.training.experiment import Experiment, check_trainable, make_experiment

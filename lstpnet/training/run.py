@@ -37,6 +37,7 @@ from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.models.variants import network_gmac
 from lstpnet.predictions import Predictions, score_predictions
+from lstpnet.predictions_table import write_predictions
 from lstpnet.recipe import Recipe
 from lstpnet.run_files import Files, facts_of, locked_run
 from lstpnet.runs import (
@@ -53,7 +54,6 @@ from lstpnet.runs import (
     read_epochs,
     read_run,
     write_config,
-    write_predictions,
     write_run,
 )
 from lstpnet.training.distributed import ALONE, Group

@@ -14,10 +14,10 @@ from dfer_data.shards.layout import CARD_NAME
 from dfer_data.storage.changeset import COMMIT_NAME, NEXT, Changeset, finish_change
 from dfer_data.storage.folder import FolderTarget
 from lstpnet.predictions import Predictions
-from lstpnet.predictions_table import predictions_table
+from lstpnet.predictions_table import predictions_table, read_predictions
 from lstpnet.run_files import facts_of, locked_run
-from lstpnet.runs import PREDICTIONS_NAME, RUN_NAME, RunInfo, read_predictions, read_run, run_bytes
-from lstpnet.verify_run import seal_run
+from lstpnet.runs import PREDICTIONS_NAME, RUN_NAME, RunInfo, read_run, run_bytes
+from lstpnet.verification.verify_run import seal_run
 from lstpnet.withdrawal.names import Names
 
 _NOTE_START, _NOTE_END = "> Withdrawn after training: ", ". The figures below include them.\n\n"

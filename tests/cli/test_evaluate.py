@@ -21,7 +21,8 @@ from lstpnet.checkpoints.reference import export_reference
 from lstpnet.dataset_identity import data_words
 from lstpnet.evaluation.cross_dataset import evaluate_on
 from lstpnet.models.lstpnet import LSTPNet
-from lstpnet.runs import read_predictions, read_run
+from lstpnet.predictions_table import read_predictions
+from lstpnet.runs import read_run
 from tests.changed_datasets import copy_of, with_fold_set
 from tests.crops import MISSING, prepare_crops, write_crops
 from tests.lstpnet.conftest import Done, synthetic_copy

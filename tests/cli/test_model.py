@@ -23,7 +23,8 @@ from lstpnet.models import variants
 from lstpnet.models.catalogue import NETWORKS
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.models.registry import build_model
-from lstpnet.runs import read_predictions, read_run
+from lstpnet.predictions_table import read_predictions
+from lstpnet.runs import read_run
 from tests.lstpnet.conftest import Done
 
 Capture = pytest.CaptureFixture[str]

@@ -15,9 +15,9 @@ import dfer_data
 from dfer_cli import main
 from dfer_cli._support import console as _console
 from dfer_cli.report import report
+from lstpnet.finished_runs import find_runs, load_runs
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.formats import to_json
-from lstpnet.runs import find_runs, load_runs
 from lstpnet.training.experiment import make_experiment
 from tests.lstpnet.conftest import quick, train
 from tests.lstpnet.reporting.test_build import GUESSES, as_names, write_folds, write_prepared

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import simplejpeg
 
-from dfer_data.preparation.run import Summary, prepare
+from dfer_data.preparation.run import prepare
+from dfer_data.preparation.summary import Summary
 
 SIZE_PX = 32
 

@@ -19,7 +19,7 @@ from lstpnet.runs import read_epochs
 from lstpnet.training.events import EpochDone
 from lstpnet.training.resume_state import load_state, state_path
 from lstpnet.training.run import train_run
-from lstpnet.verify_run import verify_run
+from lstpnet.verification.verify_run import verify_run
 from tests.lstpnet.conftest import Done, quick, train
 from tests.lstpnet.training.test_resume_state import Stop
 

@@ -12,9 +12,9 @@ import pytest
 
 from dfer_data.config import Request
 from dfer_data.loading.prepared import open_dataset
-from dfer_data.preparation.crew import VideoStarted
 from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import PreparationEvent, run_preparation
+from dfer_data.preparation.workers.crew import VideoStarted
 from tests.dfer_data import tiny
 
 HOURS_SOAK = 2.0

@@ -12,12 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from dfer_data.config import Limits, Request
+from dfer_data.config import Request
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset
-from dfer_data.preparation.crew import WorkerLost
 from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import PreparationEvent, run_preparation
+from dfer_data.preparation.run_settings import Limits
+from dfer_data.preparation.workers.crew import WorkerLost
 from tests.dfer_data import tiny
 
 NUM_MUTATIONS = 50

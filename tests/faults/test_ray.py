@@ -17,18 +17,19 @@ import psutil
 import pytest
 
 from dfer_cli.main import main
-from dfer_data.config import Cluster, Limits, Request, Revision
+from dfer_data.config import Request
 from dfer_data.errors import UsageError, WorkerError
 from dfer_data.extras import install_command
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.locking.make_lock import lock
-from dfer_data.preparation import ray_pool as ray_engine
-from dfer_data.preparation.crew import VideoStarted, WorkerLost
-from dfer_data.preparation.messages import Stopped
-from dfer_data.preparation.ray_worker import Arrived, Orders, RayActor
 from dfer_data.preparation.request import ResolvedRequest, resolve_request
 from dfer_data.preparation.run import PreparationEvent, prepare, run_preparation
-from dfer_data.preparation.steps import ShardTask, VideoDone, VideoTask, Workplace
+from dfer_data.preparation.run_settings import Cluster, Limits, Revision
+from dfer_data.preparation.tasks import ShardTask, VideoDone, VideoTask, Workplace
+from dfer_data.preparation.workers import ray_pool as ray_engine
+from dfer_data.preparation.workers.crew import VideoStarted, WorkerLost
+from dfer_data.preparation.workers.messages import Stopped
+from dfer_data.preparation.workers.ray_worker import Arrived, Orders, RayActor
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.folder import FolderTarget
 from tests.dfer_data import tiny

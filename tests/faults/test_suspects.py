@@ -13,13 +13,14 @@ import cv2
 import numpy as np
 import pytest
 
-from dfer_data.config import Limits, Request, Revision
+from dfer_data.config import Request
 from dfer_data.errors import WorkerError
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset
-from dfer_data.preparation.crew import VideoStarted, WorkerLost
 from dfer_data.preparation.request import ResolvedRequest, resolve_request
 from dfer_data.preparation.run import PreparationEvent, run_preparation
+from dfer_data.preparation.run_settings import Limits, Revision
+from dfer_data.preparation.workers.crew import VideoStarted, WorkerLost
 from tests.dfer_data import tiny
 
 SUSPECT = "copy-01/happy/single.mp4"

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from dfer_cli.main import main
-from dfer_data.config import Request, Revision, TaskShare
+from dfer_data.config import Request
 from dfer_data.errors import ConfigMismatchError, LockedError, UsageError
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation.request import ResolvedRequest, resolve_request
 from dfer_data.preparation.run import run_preparation
+from dfer_data.preparation.run_settings import Revision, TaskShare
 from tests.dfer_data import tiny
 from tests.faults.conftest import EXIT_PARTIAL, QUICK_DET_SIZE_PX, Run, Start, assert_completes
 

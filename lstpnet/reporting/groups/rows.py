@@ -9,7 +9,7 @@ the group's clips count.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,33 +17,19 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.errors import UsageError
-from dfer_data.render.tables import Section, per_cent
-from lstpnet.dataset_identity import ClipsKey, folds_words
-from lstpnet.predictions import ScoredPredictions
-from lstpnet.reporting.comparison import FEW_OF_CLASS
-from lstpnet.reporting.dependence import (
-    Unit,
-    headline_interval,
-    interval_note,
-    interval_text,
-    intervals_by_unit,
-    order_of_external,
-    order_of_runs,
-    resampling_units,
-)
-from lstpnet.reporting.external_predictions import ExternalPredictions
+from lstpnet.dataset_identity import ClipsKey
 from lstpnet.reporting.groups.columns import GroupColumn, column_of_dataset, columns_of_file
 from lstpnet.reporting.groups.settings import GroupSettings
-from lstpnet.reporting.rows import Row, grouped, json_values, protocol_notes
-from lstpnet.reporting.significance import Interval, ScoredFold
-from lstpnet.reporting.systems import headline_rows, names_of, parts_behind
-from lstpnet.runs import ScoredRun
+from lstpnet.reporting.groups.tested_clips import TestedClips
+from lstpnet.reporting.rows import Row, json_values
+from lstpnet.reporting.uncertainty.comparison import FEW_OF_CLASS
+from lstpnet.reporting.uncertainty.dependence import Unit, intervals_by_unit
+from lstpnet.reporting.uncertainty.significance import Interval, ScoredFold
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from dfer_data.loading.prepared import PreparedDataset
-    from dfer_data.sources.official_counts import IdOrder
 
 FEW_CLIPS = 50
 """A group with fewer clips is marked and gets no intervals, which would be too narrow (docs/benchmarks.md)."""
@@ -150,72 +136,6 @@ class GroupReport:
         """Return the tables as JSON values."""
         rows, detection = [row.as_dict() for row in self.rows], [row.as_dict() for row in self.detection]
         return {"by": self.by, "groups": rows, "detection": detection, "group_notes": list(self.notes)}
-
-
-@dataclass(frozen=True, eq=False)
-class TestedClips:
-    """The test clips of one system, sorted by id."""
-
-    name: str
-    """Name of the system."""
-    row: Row
-    """Its headline row."""
-    clip_ids: tuple[str, ...]
-    """(N,) ids; a clip that several folds test is listed once per fold."""
-    folds: npt.NDArray[np.int64]
-    """(N,) the fold that tests each clip."""
-    labels: npt.NDArray[np.int64]
-    """(N,) class numbers, in the order of the row's recalls."""
-    correct: npt.NDArray[np.float64]
-    """(N,) share of the seeds that predict each clip correctly."""
-    has_face: npt.NDArray[np.bool_]
-    """(N,) False for a clip without a usable track."""
-    units: npt.NDArray[np.int64]
-    """(N,) unit of each clip, numbered within its fold."""
-
-
-def tested_by_runs(rows: Sequence[Row], runs: Sequence[ScoredRun]) -> list[TestedClips]:
-    """Return the test clips of each system of a report's rows."""
-    headlines = headline_rows(rows)
-    return [_tested_by_runs(*item, runs) for item in zip(names_of(headlines), headlines, strict=True)]
-
-
-def _tested_by_runs(name: str, row: Row, runs: Sequence[ScoredRun]) -> TestedClips:
-    behind = list(parts_behind(row, runs))
-    order = order_of_runs([run for run in runs if run.info.data_key == row.data_key])
-    return _tested(name, row, [(run.info.fold, part) for run, part in behind], order)
-
-
-def tested_by_predictions(name: str, row: Row, external: ExternalPredictions) -> TestedClips:
-    """Return the test clips of external predictions; `row`: the headline row of their system."""
-    parts = [part for part in external.parts if part.fold in row.folds and part.seed in (row.seeds or (None,))]
-    return _tested(name, row, [(part.fold, part.scored) for part in parts], order_of_external(external.dataset))
-
-
-def _tested(name: str, row: Row, parts: Iterable[tuple[int, ScoredPredictions]], order: IdOrder) -> TestedClips:
-    numbers = {class_name: number for number, class_name in enumerate(row.recall)}
-    facts: dict[tuple[str, int], tuple[int, bool]] = {}
-    results: dict[tuple[str, int], list[bool]] = {}
-    for fold, part in parts:
-        columns = (part.clip_ids, part.labels.tolist(), part.has_face.tolist(), part.is_right.tolist())
-        for clip_id, label, has_face, is_right in zip(*columns, strict=True):
-            facts[clip_id, fold] = (numbers[part.class_names[label]], has_face)
-            results.setdefault((clip_id, fold), []).append(is_right)
-    keys = sorted(facts)
-    folds = np.array([fold for _, fold in keys], np.int64)
-    units = np.zeros(len(keys), np.int64)
-    for fold in np.unique(folds):
-        units[folds == fold] = resampling_units(order, [clip_id for clip_id, of_fold in keys if of_fold == fold])
-    return TestedClips(
-        name,
-        row,
-        tuple(clip_id for clip_id, _ in keys),
-        folds,
-        np.array([facts[key][0] for key in keys], np.int64),
-        np.array([np.mean(results[key]) for key in keys], np.float64),
-        np.array([facts[key][1] for key in keys], np.bool_),
-        units,
-    )
 
 
 def score_groups(
@@ -340,65 +260,3 @@ def _detection_rows(clips: pd.DataFrame, row: Row, by: str, column: GroupColumn)
             )
         )
     return counted
-
-
-def group_sections(report: GroupReport | None) -> list[Section]:
-    """Return a table of figures per system, and a table of detection per prepared dataset; [] without groups."""
-    if report is None:
-        return []
-    sections = [_figures_section(rows, report) for rows in grouped(report.rows, lambda row: row.system)]
-    by_dataset = grouped(report.detection, lambda row: (row.dataset_sha256, row.labels_sha256))
-    return sections + [_detection_section(rows) for rows in by_dataset]
-
-
-def _figures_section(rows: Sequence[GroupRow], report: GroupReport) -> Section:
-    first = rows[0]
-    columns = {
-        first.by: [_marked(row) for row in rows],
-        "n": [str(row.n) for row in rows],
-        "no face": [str(row.n_without_face) for row in rows],
-        "WAR": [per_cent(row.war) for row in rows],
-        "WAR 95 %": [interval_text(headline_interval(row.war_interval, row.unit)) for row in rows],
-        "UAR": [per_cent(row.uar) for row in rows],
-        "UAR 95 %": [interval_text(headline_interval(row.uar_interval, row.unit)) for row in rows],
-        "classes": [str(row.num_classes_present) for row in rows],
-        "classes without clips": [", ".join(row.missing_classes) or "-" for row in rows],
-    }
-    rests_on = folds_words(first.folds, first.fold_set)
-    rests_on += f", seeds {' '.join(map(str, first.seeds))}" if len(first.seeds) > 1 else ""
-    notes = ["UAR over the classes that a group has test clips of: compare it among groups with the same classes"]
-    notes += ["folds are counted together"] if len(first.folds) > 1 else []
-    notes += ["a clip counts as the share of the seeds that predict it correctly"] if len(first.seeds) > 1 else []
-    notes += _few_clips_note(rows)
-    if any(row.n and not row.uar_interval for row in rows):
-        least = f"under {FEW_CLIPS} clips, or of UAR with under {FEW_OF_CLASS} clips of one of its classes"
-        notes.append(f"no interval for a group with {least}: it would be too narrow")
-    notes += [interval_note(unit) for unit in dict.fromkeys(row.unit for row in rows if row.war_interval)]
-    notes += [*report.notes, *protocol_notes([(first.system, report.protocols[first.system])])]
-    kept_columns = {name: cells for name, cells in columns.items() if set(cells) != {"-"}}
-    title = f"{first.prepared} by {first.by}: {first.system}, {rests_on}: per cent"
-    return Section(title, tuple(kept_columns), tuple(zip(*kept_columns.values(), strict=True)), tuple(notes))
-
-
-def _detection_section(rows: Sequence[DetectionRow]) -> Section:
-    first = rows[0]
-    columns = {
-        first.by: [_marked(row) for row in rows],
-        "clips": [str(row.n) for row in rows],
-        "no face": [str(row.n_without_face) for row in rows],
-        "no face %": [per_cent(row.without_face_share) for row in rows],
-        "failed otherwise": [str(row.n_failed_otherwise) for row in rows],
-        "detection rate %": [per_cent(row.detection_rate) for row in rows],
-    }
-    notes = ["train and test clips; detection rate: frames with a detected subject, mean of the clips with a face"]
-    title = f"{first.prepared} by {first.by}: faces that the detector misses"
-    cells = tuple(zip(*columns.values(), strict=True))
-    return Section(title, tuple(columns), cells, (*notes, *_few_clips_note(rows)))
-
-
-def _marked(row: GroupRow | DetectionRow) -> str:
-    return f"{row.group} *" if row.few_clips else row.group
-
-
-def _few_clips_note(rows: Sequence[GroupRow] | Sequence[DetectionRow]) -> list[str]:
-    return [f"* under {FEW_CLIPS} clips: too few to compare"] if any(row.few_clips for row in rows) else []

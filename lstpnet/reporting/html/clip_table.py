@@ -12,10 +12,10 @@ from dfer_data.errors import CorruptDataError
 from dfer_data.frame_sampling import CLIP_FRAMES, DEFAULT_SAMPLER
 from lstpnet.dataset_identity import ClipsKey
 from lstpnet.evaluation.calibration import probabilities
+from lstpnet.finished_runs import ScoredRun
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.html.filmstrip import clip_filmstrip
 from lstpnet.reporting.systems import System, parts_behind, read_settings
-from lstpnet.runs import ScoredRun
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset

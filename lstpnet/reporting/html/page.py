@@ -25,9 +25,8 @@ from lstpnet.dataset_identity import clips_key, fold_words, folds_words
 from lstpnet.learning_curves import draw_curves, epochs_section
 from lstpnet.reporting.audited_tests import audit_sections
 from lstpnet.reporting.calibrated_systems import calibration_sections
-from lstpnet.reporting.dependence import UNIT_NOTES, headline_interval, interval_text
 from lstpnet.reporting.ferv39k_scenes import scene_sections
-from lstpnet.reporting.groups.rows import group_sections
+from lstpnet.reporting.groups.sections import group_sections
 from lstpnet.reporting.html.clip_table import MAX_BYTES, MAX_FILMSTRIPS, drilldown_of, filmstrips
 from lstpnet.reporting.html.filmstrip import FRAME_PX, FRAMES_PER_LINE
 from lstpnet.reporting.html.reliability_diagram import draw_reliability
@@ -46,12 +45,13 @@ from lstpnet.reporting.sections import (
     unfinished_section,
 )
 from lstpnet.reporting.systems import system_key
+from lstpnet.reporting.uncertainty.dependence import UNIT_NOTES, headline_interval, interval_text
 from lstpnet.runs import read_epochs
 
 if TYPE_CHECKING:
     from dfer_data.loading.prepared import PreparedDataset
+    from lstpnet.finished_runs import ScoredRun
     from lstpnet.reporting.types import Report
-    from lstpnet.runs import ScoredRun
 
 _CURVES_DPI = 75
 SHADES = 10

@@ -12,11 +12,12 @@ from dfer_data.errors import DferError
 from dfer_data.render.tables import Section, per_cent
 from dfer_data.types import Floats
 from lstpnet.dataset_identity import DataKey, clips_key, fold_words
+from lstpnet.finished_runs import ScoredRun
 from lstpnet.metrics import predicted_classes
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.data_changes import PREPARED
 from lstpnet.reporting.multi_label.scores import Bools, score_labels
-from lstpnet.runs import ScoredRun, read_config
+from lstpnet.runs import read_config
 
 _NOTE = (
     "mAP: mean over classes of the average precision; F1 of the classes that are named: those of probability 0.5 or "

@@ -7,7 +7,7 @@ import pytest
 from dfer_cli._support.prepare_progress import PrepareProgress
 from dfer_data.preparation.progress import PreparationProgress
 from dfer_data.preparation.run import PreparationStarted
-from dfer_data.preparation.steps import VideoDone, VideosUnderWay, VideoUnderWay
+from dfer_data.preparation.tasks import VideoDone, VideosUnderWay, VideoUnderWay
 
 FILM = VideoUnderWay("film.mkv", 41_200, 180_000)
 REPORT = PreparationProgress(1, 2, 0.25, 0, 400.0, 300.0, 1, FILM)

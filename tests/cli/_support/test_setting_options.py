@@ -11,9 +11,9 @@ import pytest
 
 from dfer_cli._support.setting_options import takes_settings, with_assignments
 from dfer_cli.main import main
-from dfer_data.config import PREPARE_SETTINGS, Limits
 from dfer_data.errors import UsageError
 from dfer_data.frame_sampling import SAMPLERS, SHORT_RULES
+from dfer_data.preparation.run_settings import PREPARE_SETTINGS, Limits
 from dfer_data.settings import Setting, settings_of
 from lstpnet.checkpoints.model_settings import RuntimeSettings
 from lstpnet.prediction.video_settings import VideoSettings

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from dfer_cli._support import settings as _settings
-from dfer_data.config import PREPARE_SETTINGS
 from dfer_data.errors import UsageError
+from dfer_data.preparation.run_settings import PREPARE_SETTINGS
 from dfer_data.settings import settings_of
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dfer_data.detect.gpus import WORKERS_PER_GPU, most_workers, take_gpu, worker_memory_mb
-from dfer_data.preparation import process_pool
+from dfer_data.preparation.workers import process_pool
 from dfer_data.processes import num_cores
 
 

@@ -7,15 +7,12 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from dfer_data import export, open_dataset
-from dfer_data.errors import ConfigMismatchError, LockedError, UsageError
-from dfer_data.exchange import run
-from dfer_data.exchange.manifest import EXPORT_WORK
-from dfer_data.exchange.run import held_export, plan_export
+from dfer_data.errors import ConfigMismatchError, UsageError
+from dfer_data.exchange.run import plan_export
 from dfer_data.exchange.settings import FORMATS, ExportSettings
 from tests.crops import MISSING, write_crops
 from tests.dfer_data.crop_source import source_of
@@ -47,37 +44,6 @@ def test_the_plan_says_how_much_there_will_be(crops: Path, exported: Exported, t
     assert plan.num_bytes == pytest.approx(media, rel=0.2 if name == "parquet" else 1e-9)
 
 
-def test_an_interrupted_export_is_resumed_and_ends_with_the_same_bytes(
-    crops: Path, exported: Exported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    out, piece, written = tmp_path / "out", run._piece, list[int]()
-
-    def stopping(*arguments: Any) -> Any:
-        if arguments[-1] >= 30:
-            raise KeyboardInterrupt
-        return piece(*arguments)
-
-    monkeypatch.setattr(run, "_piece", stopping)
-    with pytest.raises(KeyboardInterrupt):
-        export(crops, format="former-dfer", out=out)
-    assert (out / EXPORT_WORK).is_dir()
-    assert not (out / "export.json").exists()
-
-    def counting(*arguments: Any) -> Any:
-        hashes, is_new = piece(*arguments)
-        written.append(is_new)
-        return hashes, is_new
-
-    monkeypatch.setattr(run, "_piece", counting)
-    torn = sorted((out / "clips").rglob("*.jpg"))[0]
-    torn.write_bytes(b"torn")
-    summary = export(crops, format="former-dfer", out=out)
-    assert contents(out) == contents(exported("former-dfer"))
-    assert not (out / EXPORT_WORK).exists()
-    assert 30 < sum(written) < len(written)  # the clips that were missing, and the torn one
-    assert summary.num_clips == 68
-
-
 def test_the_same_command_repairs_a_finished_export(crops: Path, exported: Exported, tmp_path: Path) -> None:
     out = Path(shutil.copytree(exported("s2d"), tmp_path / "out"))
     (out / "clips/00001/00002.jpg").write_bytes(b"damaged")
@@ -98,12 +64,6 @@ def test_folders_that_hold_something_else_are_refused(crops: Path, exported: Exp
     with pytest.raises(ConfigMismatchError, match=r"holds another export \(frames all there, 16 now\)"):
         export(crops, format="s2d", frames=16, out=exported("s2d"))
     assert sorted(path.name for path in (tmp_path / "full").iterdir()) == ["mine.txt"]
-
-
-def test_two_exports_do_not_write_into_one_folder(crops: Path, tmp_path: Path) -> None:
-    (tmp_path / "out").mkdir()
-    with held_export(tmp_path / "out"), pytest.raises(LockedError, match="is in use by process"):
-        export(crops, format="s2d", out=tmp_path / "out")
 
 
 def test_what_lists_cannot_hold_is_refused_or_skipped(tmp_path: Path) -> None:

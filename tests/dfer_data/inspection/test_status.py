@@ -10,7 +10,7 @@ import pytest
 
 from dfer_data.errors import CorruptDataError, UsageError
 from dfer_data.inspection.status import DatasetStatus, dataset_status, is_dataset
-from dfer_data.preparation.steps import VideoDone
+from dfer_data.preparation.tasks import VideoDone
 from dfer_data.storage.folder_lock import hold_folder
 from tests.dfer_data.crop_source import CropSource, source_of
 

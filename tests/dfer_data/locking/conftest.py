@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from dfer_data.locking.make_lock import lock
-from dfer_data.preparation.run import Summary, prepare
+from dfer_data.preparation.run import prepare
+from dfer_data.preparation.summary import Summary
 from tests.dfer_data.tiny import Prepared, tree
 
 Rebuild = Callable[..., Summary]

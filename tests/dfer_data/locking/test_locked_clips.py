@@ -15,7 +15,8 @@ from dfer_data.loading.prepared import open_dataset
 from dfer_data.locking.lock_file import DETECTED_FRAME, read_lock
 from dfer_data.locking.make_lock import lock
 from dfer_data.preparation.locked_request import SourcesCompared
-from dfer_data.preparation.run import plan_preparation, prepare
+from dfer_data.preparation.planned import plan_preparation
+from dfer_data.preparation.run import prepare
 from dfer_data.shards.rebuilt_file import rebuilt_bytes
 from dfer_data.storage.files import own_sha256
 from tests.dfer_data import tiny

@@ -10,7 +10,8 @@ import pandas as pd
 
 from dfer_data.config import Request
 from dfer_data.preparation.request import resolve_request
-from dfer_data.preparation.run import Summary, run_preparation
+from dfer_data.preparation.run import run_preparation
+from dfer_data.preparation.summary import Summary
 from tests.dfer_data.hdr import write_hdr
 from tests.dfer_data.tiny import real_pictures, write_video
 
@@ -65,6 +66,7 @@ def test_videos_that_are_the_wrong_way_round_are_reported(tmp_path: Path, real_v
 
 
 def test_workers_start_without_the_packages_of_tables() -> None:
-    code = "import sys, dfer_data.preparation.process_worker; print({'pandas', 'pyarrow', 'torch'} & set(sys.modules))"
+    code = "import sys, dfer_data.preparation.workers.process_worker"
+    code += "; print({'pandas', 'pyarrow', 'torch'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from dfer_data.config import RunSettings, failure_limit
-from dfer_data.errors import FailureLimitError, UsageError
+from dfer_data.errors import FailureLimitError
 from dfer_data.inspection.verify import verify
 from dfer_data.preparation.failure_limit import FailureCounter
-from dfer_data.preparation.steps import VideoDone
+from dfer_data.preparation.tasks import VideoDone
 from tests.dfer_data.crop_source import contents, source_of
 
 IDS = [f"happy/{number:02d}" for number in range(20)]
@@ -53,20 +52,6 @@ def count(limit: str | None, outcomes: str) -> int | None:
 )
 def test_a_run_stops_when_more_videos_fail(limit: str | None, outcomes: str, stops_at: int | None) -> None:
     assert count(limit, outcomes) == stops_at
-
-
-@pytest.mark.parametrize(("text", "value"), [("100", 100), ("5%", 0.05), (" 2.5 %", 0.025), ("100%", 1.0)])
-def test_a_limit_is_a_number_or_a_share(text: str, value: float) -> None:
-    assert failure_limit(text) == value
-    assert type(failure_limit(text)) is type(value)
-
-
-@pytest.mark.parametrize("text", ["", "many", "-1", "5.5", "101%", "5%%", "1e3", "٣"])
-def test_other_limits_are_refused(text: str) -> None:
-    with pytest.raises(
-        UsageError, match=r"--max-failures .*must be a number of videos such as 100, or a share such as"
-    ):
-        RunSettings(max_failures=text)
 
 
 @pytest.mark.parametrize("options", [{}, {"engine": "processes", "workers": 2}], ids=["inline", "processes"])

@@ -12,7 +12,7 @@ from dfer_data.config import Request
 from dfer_data.preparation.progress import PreparationProgress, ProgressCounter
 from dfer_data.preparation.request import ResolvedRequest, resolve_request
 from dfer_data.preparation.run import PreparationEvent, run_preparation
-from dfer_data.preparation.steps import VideoDone, VideosUnderWay, VideoUnderWay
+from dfer_data.preparation.tasks import VideoDone, VideosUnderWay, VideoUnderWay
 from dfer_data.sources.base import SourceVideo
 from tests.dfer_data.tiny import pictures, write_video
 
@@ -133,7 +133,7 @@ def film(tmp_path_factory: pytest.TempPathFactory, retinaface_weights: Path) -> 
 @pytest.fixture
 def _no_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("engines", "crew"):
-        monkeypatch.setattr(f"dfer_data.preparation.{name}.UNDER_WAY_SECONDS", 0.0)
+        monkeypatch.setattr(f"dfer_data.preparation.workers.{name}.UNDER_WAY_SECONDS", 0.0)
     for name in ("LEAST_SECONDS", "MOST_SECONDS"):
         monkeypatch.setattr(f"dfer_data.render.pace.{name}", 0.0)
 

@@ -25,12 +25,13 @@ from dfer_data.faces.clip import Clip
 from dfer_data.faces.pipeline import clips_of_video
 from dfer_data.frame_sampling import baked_frames
 from dfer_data.inspection.verify import verify
-from dfer_data.loading.prepared import open_dataset, read_clip
+from dfer_data.loading.kept_open import read_clip
+from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation.estimate import estimate
 from dfer_data.preparation.progress import PreparationProgress
 from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import PreparationEvent, PreparationStarted, run_preparation
-from dfer_data.preparation.steps import VideoDone
+from dfer_data.preparation.tasks import VideoDone
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.files import sha256_file
 from dfer_data.video.resize import resized

@@ -19,9 +19,11 @@ from dfer_data.faces.align import box_corners, square
 from dfer_data.faces.clip import Clip
 from dfer_data.faces.pipeline import clips_of_video
 from dfer_data.inspection.verify import verify
-from dfer_data.loading.prepared import open_dataset, read_clip
+from dfer_data.loading.kept_open import read_clip
+from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation.request import resolve_request
-from dfer_data.preparation.run import Summary, run_preparation
+from dfer_data.preparation.run import run_preparation
+from dfer_data.preparation.summary import Summary
 from dfer_data.sources.base import SourceVideo
 from dfer_data.types import Detection, FrameFlag
 from tests.dfer_data.faces.test_pipeline import Scripted, forty, middle  # noqa: F401  # forty is a fixture

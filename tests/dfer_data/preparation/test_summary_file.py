@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from dfer_data.config import TaskShare
 from dfer_data.errors import ConfigMismatchError, DferError, LockedError
 from dfer_data.inspection.verify import verify
 from dfer_data.preparation import run as run_module
-from dfer_data.preparation.steps import VideoDone
+from dfer_data.preparation.run_settings import TaskShare
+from dfer_data.preparation.tasks import VideoDone
 from dfer_data.storage.folder_lock import hold_folder
 from tests.dfer_data.crop_source import CropSource, source_of
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from dfer_data.config import Limits, PrepareConfig
-from dfer_data.preparation.crew import Event, VideoStarted
+from dfer_data.config import PrepareConfig
+from dfer_data.preparation.run_settings import Limits
 from dfer_data.preparation.video_faces import FaceTrack, faces_of_videos
+from dfer_data.preparation.workers.crew import Event, VideoStarted
 from dfer_data.sources.base import SourceVideo
 from dfer_data.weights.fetch import weights_file
 from tests.dfer_data.tiny import CONFIG, real_pictures, write_video

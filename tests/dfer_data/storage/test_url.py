@@ -18,13 +18,15 @@ import pytest
 
 from dfer_cli.main import main
 from dfer_data import open_dataset, read_clip
-from dfer_data.config import Request, Revision, TaskShare
+from dfer_data.config import Request
 from dfer_data.errors import ConfigMismatchError, DferError, LockedError, RemoteError, UsageError
 from dfer_data.extras import install_command
 from dfer_data.inspection.verify import verify
 from dfer_data.preparation.output_folder import discard
 from dfer_data.preparation.request import ResolvedRequest, resolve_request
-from dfer_data.preparation.run import Summary, run_preparation
+from dfer_data.preparation.run import run_preparation
+from dfer_data.preparation.run_settings import Revision, TaskShare
+from dfer_data.preparation.summary import Summary
 from dfer_data.storage import url_files as urls
 from dfer_data.storage import url_lock as lease
 from dfer_data.storage.target import target_at

@@ -13,7 +13,7 @@ from dfer_data.errors import UsageError
 from dfer_data.inspection.verify import verify
 from dfer_data.preparation.request import resolve_request
 from dfer_data.storage.walk import entries_of, files_below, matching, paths_below
-from lstpnet.runs import find_runs
+from lstpnet.finished_runs import find_runs
 
 Forbid = Callable[[Path], None]
 

@@ -19,6 +19,7 @@ from lstpnet.batches.normalize import normalised
 from lstpnet.batches.recipe_clips import clips_of_recipe, sampler_words
 from lstpnet.checkpoints.export import description
 from lstpnet.checkpoints.open_model import OpenedModel, open_model, with_changes
+from lstpnet.finished_runs import load_runs
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.prediction.video import _window_frames
 from lstpnet.recipe import Recipe
@@ -27,7 +28,6 @@ from lstpnet.reporting.build import build_report
 from lstpnet.reporting.html.clip_table import _num_shown_frames
 from lstpnet.reporting.html.filmstrip import FRAME_PX, filmstrip
 from lstpnet.reporting.html.page import to_html
-from lstpnet.runs import load_runs
 from lstpnet.training.experiment import make_experiment
 from tests.lstpnet.conftest import quick, train
 

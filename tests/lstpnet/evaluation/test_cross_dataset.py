@@ -14,10 +14,12 @@ from dfer_data import open_dataset
 from lstpnet.checkpoints.open_model import open_model
 from lstpnet.evaluation import cross_dataset
 from lstpnet.evaluation.cross_dataset import CrossResult, evaluate_on
+from lstpnet.finished_runs import load_runs
 from lstpnet.metrics import predicted_classes
+from lstpnet.predictions_table import read_predictions
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.external_predictions import read_given_predictions
-from lstpnet.runs import load_runs, read_predictions, read_run
+from lstpnet.runs import read_run
 from lstpnet.training.experiment import make_experiment
 from tests.crops import prepare_crops, write_crops
 from tests.lstpnet.conftest import Done, quick

@@ -16,12 +16,14 @@ from lstpnet.checkpoints.export import fold_batch_norms
 from lstpnet.checkpoints.trained_run import load_trained
 from lstpnet.evaluation.clip_logits import predict_attending, predict_clips
 from lstpnet.evaluation.frame_attention import frame_weights, logits_and_weights, sees_default_frames, why_no_attention
+from lstpnet.finished_runs import load_runs
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.prediction.attention_figure import FIGURE_WIDTH_PX, FOOT_PX, HEAD_PX, ROW_PX, draw_attention
 from lstpnet.prediction.video import Person, WindowPrediction
+from lstpnet.predictions_table import read_predictions, write_predictions
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.html.clip_table import drilldown_of
-from lstpnet.runs import load_runs, read_predictions, read_run, write_predictions
+from lstpnet.runs import read_run
 from lstpnet.training.experiment import make_experiment
 from tests.crops import MISSING
 from tests.lstpnet.conftest import Done, quick, train

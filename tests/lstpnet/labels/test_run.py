@@ -13,10 +13,10 @@ from dfer_data.auditing.run import audit
 from dfer_data.errors import UsageError
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset
+from lstpnet.finished_runs import open_run
 from lstpnet.labels import issues
 from lstpnet.labels.issues import label_issues, out_of_fold
 from lstpnet.labels.run import audit_labels
-from lstpnet.runs import open_run
 from tests.changed_datasets import relabelled
 from tests.lstpnet.conftest import Done
 

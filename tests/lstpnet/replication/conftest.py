@@ -15,8 +15,8 @@ import torch
 from dfer_data.sources.class_labels import DFEW_NAMES
 from lstpnet.checkpoints.authors_names import AUTHORS_FILES
 from lstpnet.checkpoints.trained_run import load_trained
+from lstpnet.finished_runs import open_run, score_run
 from lstpnet.replication.claim import Claim, claim_of
-from lstpnet.runs import open_run, score_run
 from lstpnet.training.experiment import make_experiment
 from tests.crops import LONG, NUM_CLASSES, NUM_FOLDS, SHORT, fold_of, label_of, prepare_crops, write_crops
 from tests.lstpnet.conftest import quick, train

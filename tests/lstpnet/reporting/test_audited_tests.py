@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from dfer_data.auditing.run import audit
+from lstpnet.finished_runs import open_run, score_run
 from lstpnet.reporting.audited_tests import AuditedRow, audit_sections, audited_rows
 from lstpnet.reporting.build import build_report
-from lstpnet.reporting.dependence import UNIT_NOTES
 from lstpnet.reporting.formats import to_csv, to_json, to_markdown
 from lstpnet.reporting.run_audit import audit_of
 from lstpnet.reporting.sections import sections
-from lstpnet.runs import open_run, score_run
+from lstpnet.reporting.uncertainty.dependence import UNIT_NOTES
 from tests.changed_datasets import relabelled
 from tests.lstpnet.conftest import Done
 

@@ -23,7 +23,9 @@ from sklearn import metrics as reference
 import dfer_data
 from dfer_data.errors import AnnotationError, UsageError
 from dfer_data.render.tables import per_cent
+from lstpnet.finished_runs import find_runs, load_runs
 from lstpnet.predictions import Predictions
+from lstpnet.predictions_table import write_predictions
 from lstpnet.reporting.build import build_report, report_predictions
 from lstpnet.reporting.formats import to_csv, to_json, to_latex, to_markdown
 from lstpnet.reporting.html.page import to_html
@@ -31,7 +33,7 @@ from lstpnet.reporting.published_results import published_rows
 from lstpnet.reporting.rows import Row
 from lstpnet.reporting.sections import sections
 from lstpnet.reporting.types import NEXT_COMMANDS, Report
-from lstpnet.runs import PREDICTIONS_NAME, RunInfo, find_runs, load_runs, write_predictions, write_run
+from lstpnet.runs import PREDICTIONS_NAME, RunInfo, write_run
 from tests.dfer_data.sealed import write_small_files
 
 NAMES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")

@@ -15,11 +15,12 @@ from dfer_cli.main import main
 from lstpnet.checkpoints.trained_run import load_trained
 from lstpnet.evaluation.calibration import fit_temperature
 from lstpnet.evaluation.clip_logits import predict_clips
+from lstpnet.finished_runs import open_run
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.calibrated_systems import calibration_sections, temperature_words
 from lstpnet.reporting.formats import to_csv, to_json, to_markdown
 from lstpnet.reporting.html.page import to_html
-from lstpnet.runs import open_run, read_config, read_run
+from lstpnet.runs import read_config, read_run
 from lstpnet.training.experiment import make_experiment
 from tests.lstpnet.conftest import Done, quick, train
 

@@ -9,7 +9,7 @@ import pytest
 
 import lstpnet
 from dfer_data.errors import UsageError
-from lstpnet.runs import find_runs
+from lstpnet.finished_runs import find_runs
 from tests.lstpnet.conftest import Done
 
 

@@ -12,9 +12,10 @@ import dfer_data
 import lstpnet
 from dfer_data.errors import AnnotationError, UsageError
 from dfer_data.loading.prepared import PreparedDataset
+from lstpnet.finished_runs import Run
 from lstpnet.predictions import Predictions
 from lstpnet.reporting.external_predictions import read_external_predictions
-from lstpnet.runs import Run, RunInfo
+from lstpnet.runs import RunInfo
 from tests.dfer_data.sealed import write_small_files
 
 NAMES = ("happy", "sad", "neutral")

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lstpnet.finished_runs import Run, score_run
 from lstpnet.predictions import Predictions
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.ferv39k_scenes import scene_rows
 from lstpnet.reporting.formats import RENDERERS
 from lstpnet.reporting.html.page import to_html
 from lstpnet.reporting.sections import sections
-from lstpnet.runs import Run, RunInfo, score_run
+from lstpnet.runs import RunInfo
 
 NAMES = ("happy", "sad")
 CLIPS = {"War/Sad/0001": "sad", "War/Sad/0002": "sad", "War/Happy/0001": "happy", "Action/Happy/0001": "happy"}

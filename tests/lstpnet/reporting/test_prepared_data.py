@@ -10,10 +10,10 @@ import lstpnet
 from dfer_data import open_dataset
 from dfer_data.errors import UsageError
 from lstpnet.dataset_identity import clips_key
+from lstpnet.finished_runs import open_run
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.prepared_data import prepared_datasets
 from lstpnet.reporting.rows import Row
-from lstpnet.runs import open_run
 from tests.changed_datasets import copy_of, refolded, relabelled, rewritten, with_fold_set
 from tests.lstpnet.conftest import Done
 

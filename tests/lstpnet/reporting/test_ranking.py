@@ -8,6 +8,7 @@ import pytest
 
 from dfer_data.errors import UsageError
 from dfer_data.sources.official_counts import official
+from lstpnet.finished_runs import Run, find_runs, load_runs
 from lstpnet.predictions import Predictions
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.published_results import dataset_named, published_rows
@@ -15,7 +16,6 @@ from lstpnet.reporting.ranking import own_mismatch
 from lstpnet.reporting.rows import is_complete
 from lstpnet.reporting.sections import published_sections, sections
 from lstpnet.reporting.types import Report
-from lstpnet.runs import Run, find_runs, load_runs
 from tests.lstpnet.reporting.test_build import write_folds
 
 

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from dfer_data.errors import CorruptDataError
+from lstpnet.finished_runs import open_run, score_run
 from lstpnet.reporting.run_facts import run_sections
-from lstpnet.runs import open_run, score_run
 from tests.lstpnet.conftest import Done, without_hashes
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from lstpnet.finished_runs import find_runs
 from lstpnet.reporting.run_status import run_status, run_statuses
 from lstpnet.run_files import locked_run
-from lstpnet.runs import find_runs
 from tests.lstpnet.conftest import Done
 
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from lstpnet.finished_runs import load_runs, score_run
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.models.variants import network_gmac
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.sections import comparison_sections
 from lstpnet.reporting.system_costs import SystemCosts, costs_of
-from lstpnet.runs import load_runs, read_config, read_epochs, read_run, score_run, write_config
+from lstpnet.runs import read_config, read_epochs, read_run, write_config
 from tests.lstpnet.conftest import Done
 from tests.lstpnet.reporting.test_systems import copied
 

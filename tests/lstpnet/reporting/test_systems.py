@@ -10,21 +10,13 @@ import numpy as np
 import pytest
 
 from dfer_data.errors import CorruptDataError, UsageError
+from lstpnet.finished_runs import Run, find_runs, load_runs
+from lstpnet.predictions_table import write_predictions
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.formats import to_json
 from lstpnet.reporting.sections import comparison_sections, sections
 from lstpnet.reporting.types import Report
-from lstpnet.runs import (
-    CONFIG_NAME,
-    Run,
-    RunInfo,
-    find_runs,
-    load_runs,
-    read_run,
-    write_config,
-    write_predictions,
-    write_run,
-)
+from lstpnet.runs import CONFIG_NAME, RunInfo, read_run, write_config, write_run
 from tests.lstpnet.reporting.test_build import one, write_folds
 
 SETTINGS = {"name": "x", "fold": 1, "seed": 0, "dataset_sha256": "ab", "attention": "tce", "epochs": 8, "model": ""}

@@ -14,7 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from lstpnet.runs import read_predictions, read_run
+from lstpnet.predictions_table import read_predictions
+from lstpnet.runs import read_run
 from lstpnet.training.experiment import make_experiment
 from lstpnet.training.run import train_run
 from tests.lstpnet.conftest import quick

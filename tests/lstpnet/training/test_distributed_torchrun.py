@@ -13,7 +13,8 @@ import pytest
 import torch
 
 from lstpnet.checkpoints.open_model import open_model
-from lstpnet.runs import read_predictions, read_run
+from lstpnet.predictions_table import read_predictions
+from lstpnet.runs import read_run
 from lstpnet.training.experiment import make_experiment
 from lstpnet.training.run import predict_test_clips
 from tests.lstpnet.conftest import QUICK, quick

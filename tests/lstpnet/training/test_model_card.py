@@ -15,7 +15,8 @@ from sklearn.metrics import accuracy_score, recall_score
 
 from lstpnet.checkpoints.trained_run import load_trained
 from lstpnet.predictions import Predictions
-from lstpnet.runs import RunInfo, read_predictions, read_run
+from lstpnet.predictions_table import read_predictions
+from lstpnet.runs import RunInfo, read_run
 from lstpnet.training.experiment import Experiment, make_experiment
 from lstpnet.training.model_card import model_card
 from tests.dfer_data.shards.test_dataset_card import metadata_of, rows_of

@@ -18,7 +18,8 @@ import torch
 from safetensors.torch import load_file
 
 from dfer_data.errors import CorruptDataError, DferError, UsageError
-from lstpnet.runs import read_predictions, read_run
+from lstpnet.predictions_table import read_predictions
+from lstpnet.runs import read_run
 from lstpnet.training import stage, trainer
 from lstpnet.training.experiment import Experiment, make_experiment
 from lstpnet.training.resume_state import load_state, state_path

@@ -26,8 +26,10 @@ from lstpnet.batches.normalize import normalised
 from lstpnet.checkpoints.checkpoint import load_checkpoint, save_checkpoint
 from lstpnet.errors import CheckpointError
 from lstpnet.evaluation.clip_logits import predict_clips
+from lstpnet.finished_runs import find_runs, load_runs
+from lstpnet.predictions_table import write_predictions
 from lstpnet.reporting.build import build_report
-from lstpnet.runs import find_runs, load_runs, read_run, write_predictions
+from lstpnet.runs import read_run
 from lstpnet.training import stage
 from lstpnet.training.events import EpochDone
 from lstpnet.training.experiment import Experiment, make_experiment

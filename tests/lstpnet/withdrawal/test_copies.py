@@ -23,10 +23,11 @@ from dfer_data.changes.remove import remove_clips
 from dfer_data.errors import UsageError
 from dfer_data.inspection.dataset_page import write_gallery
 from dfer_data.storage.files import canonical_json
+from lstpnet.finished_runs import open_run
 from lstpnet.reporting.formats import to_csv, to_json, to_latex, to_markdown
 from lstpnet.run_files import with_own_sha256
-from lstpnet.runs import open_run, read_run, write_run
-from lstpnet.verify_run import verify_run
+from lstpnet.runs import read_run, write_run
+from lstpnet.verification.verify_run import verify_run
 from lstpnet.withdrawal.copies import Copy, Done, find_copies, withdraw_copies
 from tests.crops import MISSING
 from tests.lstpnet.conftest import Done as Trained

@@ -16,13 +16,14 @@ from sklearn import metrics as reference
 import dfer_data
 import lstpnet
 from dfer_data.errors import AnnotationError, UsageError
+from lstpnet.finished_runs import Run
 from lstpnet.predictions import Predictions
 from lstpnet.reporting.build import report_predictions
 from lstpnet.reporting.document import ReportDocument
 from lstpnet.reporting.groups.rows import FEW_CLIPS, GroupReport, GroupRow
 from lstpnet.reporting.groups.settings import GroupSettings
 from lstpnet.reporting.sections import sections
-from lstpnet.runs import Run, RunInfo
+from lstpnet.runs import RunInfo
 from tests.lstpnet.conftest import Done
 from tests.lstpnet.reporting.test_build import write_folds
 

@@ -20,12 +20,13 @@ from sklearn import metrics as reference
 import dfer_data
 from dfer_data.errors import CorruptDataError
 from lstpnet.dataset_identity import clips_key
+from lstpnet.finished_runs import Run, find_runs, load_runs
 from lstpnet.predictions import Predictions
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.html import clip_table as drilldown
 from lstpnet.reporting.html.filmstrip import FRAME_PX
 from lstpnet.reporting.html.page import to_html
-from lstpnet.runs import CONFIG_NAME, Run, RunInfo, find_runs, load_runs
+from lstpnet.runs import CONFIG_NAME, RunInfo
 from tests.crops import MISSING
 from tests.lstpnet.conftest import Done, without_hashes
 from tests.lstpnet.reporting.test_build import NAMES, one, write_folds
@@ -200,7 +201,7 @@ from pathlib import Path
 from lstpnet.reporting.html.page import to_html
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.formats import RENDERERS
-from lstpnet.runs import find_runs, load_runs
+from lstpnet.finished_runs import find_runs, load_runs
 runs, unfinished = load_runs(find_runs(Path(sys.argv[1])))
 report = build_report(runs, unfinished)
 texts = {name: render(report) for name, render in RENDERERS.items()} | {"html": to_html(report)}

@@ -15,10 +15,10 @@ import dfer_data
 from dfer_data.inspection.dataset_page import write_gallery
 from dfer_data.render.visible import visible
 from lstpnet.evaluation.calibration import probabilities
+from lstpnet.finished_runs import find_runs, load_runs
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.html.filmstrip import FRAME_PX
 from lstpnet.reporting.html.page import to_html
-from lstpnet.runs import find_runs, load_runs
 from tests.lstpnet.conftest import Done
 from tests.lstpnet.reporting.html.test_page import HOSTILE, hostile_run, page_of
 from tests.lstpnet.reporting.test_build import NAMES, one, write_folds

@@ -15,11 +15,11 @@ from dfer_data.inspection.verify import verify
 from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from lstpnet.evaluation.clip_logits import _average_views, class_probabilities
+from lstpnet.finished_runs import ScoredRun, open_run, score_run
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.formats import to_csv, to_json, to_markdown
 from lstpnet.reporting.multi_label.rows import multi_label_rows, multi_label_sections
-from lstpnet.runs import ScoredRun, open_run, score_run
 from lstpnet.training.experiment import make_experiment
 from tests.dfer_data.sources.adapters.test_mafw import lists
 from tests.dfer_data.tiny import pictures, write_jpegs

@@ -1,0 +1,1 @@
+"""How sure figures and their differences are: intervals, units of resampling, paired tests."""
