@@ -172,7 +172,7 @@ def preparation(files: Sequence[Results]) -> str:
     }
     lines = [
         _paragraph(
-            f"On {results.machine}, sixteen frames at a time, every frame of videos at 640 x 360. Distance: greatest "
+            f"On {results.machine}, sixteen frames at a time, every frame of 640 x 360 px videos. Distance: greatest "
             "of a landmark from onnxruntime's on the CPU, in pixels."
         ),
         "",

@@ -15,6 +15,7 @@ from lstpnet.checkpoints.model_settings import ModelSettings, RuntimeSettings
 from lstpnet.dataset_identity import FoldSettings
 
 from ._support import console
+from ._support.model_choice import require_model
 from ._support.options import JsonFlag, refuse_targets, require_torch
 from ._support.setting_options import own_settings, takes_settings
 
@@ -196,8 +197,7 @@ def _open(
     from lstpnet.checkpoints.open_model import CHANGEABLE, open_model, with_changes
     from lstpnet.protocol import preset
 
-    if not source.exists():
-        raise UsageError(f"{source}: this run or checkpoint does not exist")
+    require_model(source)
     dataset = open_dataset(data)
     tested = _tested(dataset, fold, given.get("fold_set"))
     given = own_settings(ModelSettings, given)

@@ -53,6 +53,7 @@ def _list_sets(data: str, *, as_json: bool) -> None:
     """Print each set with its rule and sizes."""
     from dfer_data.loading.prepared import open_dataset
     from dfer_data.shards.identity import OFFICIAL_SET
+    from dfer_data.sources.make_folds import folds_command
 
     dataset = open_dataset(data)
     sets = {}
@@ -73,4 +74,4 @@ def _list_sets(data: str, *, as_json: bool) -> None:
     if rows:
         console.print_table(("set", "made by", "fold", "train", "test"), rows)
     else:
-        console.say(f"{data} has no folds; make some: dfer folds {data} --folds 5")
+        console.say(f"{data} has no folds; make some: {folds_command(data)}")

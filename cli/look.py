@@ -13,6 +13,7 @@ from lstpnet.checkpoints.model_settings import ModelSettings
 
 from ._support import console
 from ._support.exit_codes import ExitCode
+from ._support.model_choice import require_model
 from ._support.options import JsonFlag, refuse_targets, require_torch
 from ._support.predict_files import videos_named
 from ._support.setting_options import own_settings, takes_settings
@@ -95,8 +96,7 @@ def _opened(
     from lstpnet.checkpoints.open_model import open_model
     from lstpnet.device import pick_device
 
-    if not model.exists():
-        raise UsageError(f"{model}: this run or model does not exist")
+    require_model(model)
     return open_model(model, **opening), pick_device(device)
 
 

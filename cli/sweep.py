@@ -16,6 +16,7 @@ import typer
 from dfer_data.errors import DferError, UsageError
 
 from ._support import console
+from ._support.command_line import report_line
 from ._support.completions import shipped_recipes
 from ._support.options import refuse_targets, require_torch
 from ._support.subprocess import run_line
@@ -74,7 +75,7 @@ def sweep(
         return
     _run_all(trainings)
     if report is None:
-        console.say("\nnext: dfer report")
+        console.say(f"\nnext: {report_line(out)}")
         return
     line = ["report", *(str(run.folder) for run in trainings), "--out", str(report)]
     if code := run_line(line + ([] if baseline is None else ["--baseline", baseline])):
@@ -135,7 +136,7 @@ def _trainings(
     from .train import choose_data, folds_and_seeds
 
     in_file = load_settings().get("train", {})
-    dataset = check_trainable(choose_data(options["data"] or in_file.get("data"), fold=fold))
+    dataset = check_trainable(choose_data(options["data"] or in_file.get("data")))
     fold_set = chosen_fold_set(dataset, options["fold_set"] or in_file.get("fold_set"))
     pairs = folds_and_seeds(fold, seeds, known=dataset.fold_names(fold_set))
     given = {"--" + name.replace("_", "-"): value for name, value in options.items() if value is not None}

@@ -17,6 +17,7 @@ from lstpnet.recipe import Recipe
 from lstpnet.training.training_settings import TrainingSettings
 
 from ._support import console
+from ._support.command_line import report_line, with_option
 from ._support.options import JsonFlag, require_tensorboard, require_torch
 from ._support.setting_options import SetFlag, takes_settings, with_assignments
 from ._support.settings import settings_to_use
@@ -62,7 +63,7 @@ def train(
     settings, values, is_recipe_given = _all_settings(given, overrides)
     if settings.tensorboard:
         require_tensorboard()
-    root = choose_data(settings.data, fold=fold)
+    root = choose_data(settings.data)
     if settings.threads:
         set_num_threads(settings.threads)
     device = device_of_process(settings.device)
@@ -82,8 +83,10 @@ def train(
             announced = functools.partial(_announce, pending, init=settings.init, device=torch_device)
             group.from_first(functools.partial(announced, yes=yes, as_json=as_json))
         summaries = []
-        for run in planned:
+        for number, run in enumerate(planned, start=1):
             summary = None
+            if len(planned) > 1 and run.state == "absent" and group.is_first:
+                console.say(f"{run.folder}: run {number} of {len(planned)}", as_json=as_json)
             if run.state != "finished":
                 options: dict[str, Any] = {"init": settings.init, "save_seconds": 60 * settings.save_minutes}
                 options |= {"device": torch_device, "group": group, "cache": settings.cache}
@@ -95,7 +98,7 @@ def train(
         if group.is_first:
             if as_json:
                 console.print_json(summaries[0] if len(summaries) == 1 else {"runs": summaries})
-            console.say(f"{planned[-1].folder}   next: dfer report", as_json=as_json)
+            console.say(f"{planned[-1].folder}   next: {report_line(settings.out)}", as_json=as_json)
 
 
 def _all_settings(given: dict[str, Any], overrides: list[str] | None) -> tuple[TrainingSettings, dict[str, Any], bool]:
@@ -189,7 +192,7 @@ def _train_one(run: PlannedRun, *, tensorboard: bool, as_json: bool, **options: 
     return summary
 
 
-def choose_data(given: Path | str | None, *, fold: str) -> Path:
+def choose_data(given: Path | str | None) -> Path:
     """Return the prepared dataset to train on: `given`, else the only one with folds under prepared/."""
     from dfer_data.storage.url_cache import located
     from dfer_data.storage.walk import entries_of, matching
@@ -201,7 +204,7 @@ def choose_data(given: Path | str | None, *, fold: str) -> Path:
         raise UsageError("no prepared dataset under prepared/; make one with `dfer prepare dfew --detector retinaface`")
     with_folds = [path for path in folders if any(entries_of(path / "folds"))]
     if len(with_folds) > 1:
-        commands = "; ".join(f"dfer train --fold {fold} --data {path}" for path in with_folds)
+        commands = "; ".join(with_option("--data", str(path)) for path in with_folds)
         raise UsageError(f"{len(with_folds)} prepared datasets under prepared/, use one: {commands}")
     return (with_folds or folders)[0]
 

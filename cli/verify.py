@@ -103,7 +103,7 @@ def _verify_dataset(root: str, *, deep: bool, against: str | None, as_json: bool
     )
     for note in report.notes:
         console.say(f"note: {note}", as_json=as_json)
-    state = f"{len(report.damages)} faults" if report.damages else "intact"
+    state = _fault_count(report.damages) if report.damages else "intact"
     console.say(f"{root}: {state} ({report.num_files} files, {report.num_clips} clips{depth})", as_json=as_json)
     if report.damages:
         if not all(is_of_audit(damage.file) for damage in report.damages):
@@ -130,7 +130,7 @@ def _verify_export(root: str, *, as_json: bool) -> None:
         console.print_json({"root": root, "intact": not result.damages, **asdict(result)})
     for name, fault in result.damages:
         console.say(f"damaged: {name}: {fault}", as_json=as_json)
-    state = f"{len(result.damages)} faults" if result.damages else "intact"
+    state = _fault_count(result.damages) if result.damages else "intact"
     console.say(f"{root}: {state} ({result.num_files} files, all hashed)", as_json=as_json)
     if result.damages:
         next_step = "remove files that are not part of it; the same `dfer export` repairs the rest"
@@ -185,7 +185,7 @@ def _print_run(result: RunVerification, *, compared: bool, as_json: bool) -> Non
         console.say(f"damaged: {result.run}/{damage.file}: {damage.message}", as_json=as_json)
     for note in result.notes:
         console.say(f"note: {note}", as_json=as_json)
-    state = f"{len(result.damages)} faults" if result.damages else "intact" if result.is_verified else "unverified"
+    state = _fault_count(result.damages) if result.damages else "intact" if result.is_verified else "unverified"
     words = [f"{result.num_files} files", f"{result.num_predictions} predictions"]
     words += ["compared with the dataset"] if compared else []
     if result.tolerance is not None and result.largest_difference is not None:
@@ -196,6 +196,10 @@ def _print_run(result: RunVerification, *, compared: bool, as_json: bool) -> Non
     elif not compared:
         words.append("--data compares with the dataset, --deep predicts again")
     console.say(f"{result.run}: {state} ({', '.join(words)})", as_json=as_json)
+
+
+def _fault_count(damages: Sequence[Any]) -> str:
+    return f"{len(damages)} fault{'s' if len(damages) > 1 else ''}"
 
 
 def _as_document(comparison: OfficialCheck) -> dict[str, Any]:

@@ -10,7 +10,12 @@ clips = dd.FaceClipDataset(data, fold=3, split="train")
 from __future__ import annotations
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
+
+# onnxruntime 1.29 and later reports its use to its makers and keeps a number of this machine in the home folder, from
+# the moment it is imported. A value that the user sets wins.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from dfer_data.auditing.run import audit as audit

@@ -12,6 +12,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import dfer_data as _dfer_data  # noqa: F401  before onnxruntime, whose reports to its makers it turns off
+
 if TYPE_CHECKING:
     from lstpnet.checkpoints.reference import load_reference as load_reference
     from lstpnet.finished_runs import open_run as open_run

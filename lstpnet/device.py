@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 
 from dfer_data.detect.cuda_float32 import float32_products
-from dfer_data.errors import DferError
+from dfer_data.errors import DferError, UsageError
 from dfer_data.processes import num_cores
 from lstpnet.recipe import Recipe
 
@@ -19,11 +19,19 @@ MOST_THREADS = 8
 
 
 def pick_device(name: str | None = None) -> torch.device:
-    """Return the named device, or the first available of CUDA, MPS, CPU. Raises DferError if it is not available."""
+    """Return the named device, or the first available of CUDA, MPS, CPU.
+
+    Raises UsageError for a name that is no device, DferError if it is not available.
+    """
     if name is None:
         name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     try:
         device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(
+            f"device {name!r} does not exist: name cuda, mps or cpu, or leave --device out to use {pick_device()}"
+        ) from error
+    try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = " ".join(str(error).split())[:200].rstrip(".")

@@ -362,8 +362,8 @@ class Recipe(AugmentationConfig, AnyNetworkConfig):
     @property
     def label(self) -> str:
         """Name of the recipe, plus network and protocol if they are others; part of the path of a run's folder."""
-        is_named = self.model == DEFAULT_MODEL or is_custom(self.model) or self.model in self.name
-        name = self.name if is_named else f"{self.name}-{self.model}"
+        is_named = self.model == DEFAULT_MODEL or self.model in self.name
+        name = self.name if is_named else f"{self.name}-{self.model.replace(':', '.')}"
         return name if self.protocol == "default" else f"{name}+{self.protocol}"
 
     @property

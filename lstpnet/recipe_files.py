@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from dfer_data.errors import UsageError, did_you_mean
-from dfer_data.settings import settings_of, with_absent
+from dfer_data.settings import check, settings_of, with_absent
 from lstpnet.models.catalogue import DEFAULT_MODEL, NETWORKS, NUM_FRAMES, is_custom
 from lstpnet.protocol import PRESETS, preset
 from lstpnet.recipe import Recipe
@@ -72,14 +72,17 @@ def resolve_recipe(
     """Read a shipped recipe by name, or a file by path, and apply protocol and `overrides`.
 
     `dataset`: some protocols differ between datasets. `trust_model`: whether the file may name a custom model, which is
-    code; `overrides` may always. Raises UsageError with every unknown key or every wrong value, and for such a file.
+    code; `overrides` may always. Raises UsageError with every unknown key and wrong value, and for such a file.
     """
     name, values = _read(name_or_path)
     overrides = dict(overrides or {})
     known = settings_of(Recipe)
-    faults = [f"unknown key {key!r}{did_you_mean(key, known)}" for key in {**values, **overrides} if key not in known]
-    if faults:
-        raise UsageError(f"recipe {name}: {'; '.join(sorted(faults))}; known: {', '.join(known)}")
+    given = {**values, **overrides}
+    unknown = [f"unknown key {key!r}{did_you_mean(key, known)}" for key in given if key not in known]
+    if unknown:
+        _, faults, _ = check(Recipe, {key: value for key, value in given.items() if key in known})
+        words = "; ".join([*sorted(unknown), *faults])
+        raise UsageError(f"recipe {name}: {words}; known: {', '.join(known)}")
     protocol = overrides.get("protocol", values.get("protocol"))
     file_layer = (values, f"recipe {name}")
     protocol_layer = (_protocol_values(protocol, dataset=dataset), f"protocol {protocol}")

@@ -25,7 +25,7 @@ from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity, is_fold_set
 from dfer_data.shards.layout import CARD_NAME
 from dfer_data.storage.files import canonical_json
-from dfer_data.storage.walk import entries_of
+from dfer_data.storage.walk import entries_of, first_below
 from lstpnet.dataset_identity import DataKey, data_key
 from lstpnet.predictions import CHECKPOINTS
 from lstpnet.run_files import (
@@ -294,7 +294,9 @@ def read_run(folder: Path) -> RunInfo:
             raise KeyError(missing[0])
         return _info_of(content, has_hashes=version >= _FIRST_SEALED_VERSION)
     except FileNotFoundError as error:
-        raise UsageError(f"{folder} is not a run ({RUN_NAME} is missing); make one with `dfer train`") from error
+        below = first_below(folder, f"**/{RUN_NAME}")
+        hint = f"name a run below it: {below}" if below else "make one with `dfer train`"
+        raise UsageError(f"{folder} is not a run ({RUN_NAME} is missing); {hint}") from error
     except KeyError as error:
         raise CorruptDataError(f"{path} is damaged: {error} is missing; {NEXT_STEP}") from error
     except FormatVersionError:

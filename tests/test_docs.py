@@ -104,6 +104,19 @@ def test_lists_and_tables_begin_after_an_empty_line(page: str) -> None:
     assert faults == []
 
 
+@pytest.mark.parametrize("page", ["README.md", *PAGES])
+def test_no_line_inside_a_paragraph_begins_as_an_item_of_a_list(page: str) -> None:
+    """Formatters of Markdown, and some readers, take the end of a sentence, `130. Then`, for item 130."""
+    pairs = pairwise(_prose(page).splitlines())
+    item = re.compile(r"\d+[.)] ")
+    assert [line for before, line in pairs if item.match(line) and before and not re.match(r"\d+[.)] | ", before)] == []
+
+
+def test_the_home_page_leads_to_every_page_but_the_decisions() -> None:
+    linked = {inner.partition("#")[0] for inner, _ in _LINK.findall(_text("index.md"))}
+    assert {page for page in PAGES if not page.startswith("decisions/")} - {"index.md"} - linked == set()
+
+
 def test_the_site_loads_nothing_from_another_host() -> None:
     assert "://" not in (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     assert SITE["theme"]["font"] is False

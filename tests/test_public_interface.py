@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
 import subprocess
 import sys
@@ -43,6 +44,19 @@ def test_importing_a_name_leaves_the_others_alone() -> None:
     code = "import dfer_data, sys; dfer_data.open_dataset; print('torch' in sys.modules, 'av' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False False\n"
+
+
+@pytest.mark.parametrize("module", ["dfer_data.detect.backends", "lstpnet.checkpoints.onnx_model"])
+def test_onnxruntime_sends_nothing_and_leaves_no_number_of_the_machine(module: str, tmp_path: Path) -> None:
+    left_out = ("ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS", "CI", "XDG_CACHE_HOME")
+    environment = {key: value for key, value in os.environ.items() if key not in left_out}
+    environment |= {"HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    code = f"import {module}, onnxruntime, os; print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    for value, shown in (({}, "1\n"), ({"ORT_DISABLE_TELEMETRY": "yes"}, "yes\n")):
+        line = [sys.executable, "-c", code]
+        done = subprocess.run(line, capture_output=True, text=True, check=True, env=environment | value)
+        assert done.stdout == shown
+        assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name.lower()]
 
 
 def test_prepare_from_python_makes_the_bytes_of_the_command(workspace: Path, tmp_path: Path) -> None:

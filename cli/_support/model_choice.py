@@ -12,6 +12,12 @@ _RUNS = Path("runs")
 _MOST_CHOICES = 20
 
 
+def require_model(model: Path) -> None:
+    """Check that a run or a model file exists. Raises UsageError."""
+    if not model.exists():
+        raise UsageError(f"{model}: this run or model does not exist; `dfer status` lists the runs of this folder")
+
+
 def model_or_only_run(model: Path | None, *, checkpoint: str) -> Path:
     """Return the model that was given, else the only finished run below runs/ that was trained on real faces.
 
@@ -19,8 +25,7 @@ def model_or_only_run(model: Path | None, *, checkpoint: str) -> Path:
     Raises UsageError for a model that does not exist, and where there is not exactly one run.
     """
     if model is not None:
-        if not model.exists():
-            raise UsageError(f"{model}: this run or model does not exist")
+        require_model(model)
         return model
     from lstpnet.prediction.trained_runs import runs_on_real_faces
 

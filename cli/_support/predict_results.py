@@ -27,7 +27,7 @@ def problem_of(persons: Sequence[Person], failures: Sequence[VideoError]) -> Vid
             return failure
     if persons:
         return None
-    hint = "--detect-every 1 looks at every frame"
+    hint = f"--detect-every 1 looks at every frame; a video of fewer than {LEAST_FRAMES} frames is too short"
     return VideoError("NO_FACE", f"no face in {LEAST_FRAMES} or more frames", hint=hint)
 
 
@@ -80,9 +80,8 @@ def print_video(document: Mapping[str, Any], *, as_json: bool) -> None:
         windows = person["windows"]
         time_range = f"{windows[0]['start_seconds']:.1f} to {windows[-1]['end_seconds']:.1f} s"
         note = f" ({person['partial']})" if person["partial"] else ""
-        console.say(
-            f"  person {person['person']}, {time_range}, {len(windows)} windows: {classes}{note}", as_json=as_json
-        )
+        count = f"{len(windows)} window{'s' if len(windows) > 1 else ''}"
+        console.say(f"  person {person['person']}, {time_range}, {count}: {classes}{note}", as_json=as_json)
 
 
 def write_csv(csv: Path, documents: Sequence[Mapping[str, Any]], names: Sequence[str], *, is_synthetic: bool) -> None:

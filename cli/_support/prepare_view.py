@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -21,6 +20,8 @@ _MAX_CLASSES = 12  # named in the line of the plan
 
 def introduce(planned: PreparationPlanned, *, as_json: bool) -> None:
     """Print detector, model file, size of the work and target."""
+    from dfer_data.render.tables import counted
+
     resolved = planned.resolved
     config, listing = resolved.plan.config, resolved.plan.listing
     settings = f"{config.backbone}, weights sha256 {config.weights_sha256[:12]}; long side {config.det_size_px} px"
@@ -35,10 +36,10 @@ def introduce(planned: PreparationPlanned, *, as_json: bool) -> None:
     console.say(line, as_json=as_json)
     num_bytes = sum(video.num_bytes for video in listing.videos)
     console.say(
-        f"{config.dataset}: {len(listing.videos)} {'videos' if listing.layout == 'videos' else 'clips of crops'} "
-        f"({num_bytes / 1e6:.1f} MB), {len(listing.class_names)} classes{_clips_by_class(listing)}, "
-        f"{len(listing.folds)} folds, "
-        f"{len(resolved.plan.shards)} shards -> {planned.out}, "
+        f"{config.dataset}: {counted(len(listing.videos), 'video' if listing.layout == 'videos' else 'clip')}"
+        f"{' of crops' * (listing.layout != 'videos')} ({num_bytes / 1e6:.1f} MB), "
+        f"{counted(len(listing.class_names), 'class')}{_clips_by_class(listing)}, "
+        f"{counted(len(listing.folds), 'fold')}, {counted(len(resolved.plan.shards), 'shard')} -> {planned.out}, "
         f"{_describe_workers(planned.run.engine, planned.num_workers)}",
         as_json=as_json,
     )
@@ -54,6 +55,7 @@ def introduce(planned: PreparationPlanned, *, as_json: bool) -> None:
 def _why_not_trained_on(planned: PreparationPlanned) -> list[str]:
     """Return a line on what the dataset lacks for training, before the work; none where it can be trained on."""
     from dfer_data.shards.layout import FOLDS
+    from dfer_data.sources.make_folds import folds_command
     from dfer_data.storage.target import target_at
 
     listing = planned.resolved.plan.listing
@@ -63,8 +65,8 @@ def _why_not_trained_on(planned: PreparationPlanned) -> list[str]:
     if not listing.class_names:
         return ["no labels: cannot be trained on"]
     return [
-        f"no folds: cannot be trained on; `dfer folds {shlex.quote(planned.out)} --folds 5` adds them (--group-by "
-        "subject where persons are known)"
+        f"no folds: cannot be trained on; `{folds_command(planned.out)}` adds them (--group-by subject where persons "
+        "are known)"
     ]
 
 
@@ -79,13 +81,16 @@ def _clips_by_class(listing: SourceListing) -> str:
 def _describe_workers(engine: str, num_workers: int | None) -> str:
     if engine == "inline":
         return engine
-    workers = "as many workers as fit" if num_workers is None else f"{num_workers} workers"
+    from dfer_data.render.tables import counted
+
+    workers = "as many workers as fit" if num_workers is None else counted(num_workers, "worker")
     return f"{workers} on Ray" if engine == "ray" else workers
 
 
 def show_dry_run(resolved: ResolvedRequest, *, num_workers: int, as_json: bool) -> None:
     """Print what a run would do, without doing it."""
     from dfer_data.preparation.estimate import estimate
+    from dfer_data.render.tables import counted, duration
 
     costs = estimate(resolved)
     minutes = costs.cpu_seconds / max(1, num_workers) / 60
@@ -105,14 +110,17 @@ def show_dry_run(resolved: ResolvedRequest, *, num_workers: int, as_json: bool) 
     if as_json:
         console.print_json(document)
     console.say(
-        f"dry run: about {costs.num_frames} frames, {costs.output_bytes / 1e6:.0f} MB of faces, {minutes:.1f} minutes "
-        f"on {num_workers} workers (from {costs.num_sampled} sample videos); nothing was written",
+        f"dry run: about {counted(costs.num_frames, 'frame')}, {costs.output_bytes / 1e6:.0f} MB of faces, "
+        f"{duration(60 * minutes)} on {counted(num_workers, 'worker')} (from "
+        f"{counted(costs.num_sampled, 'sample video')}); nothing was written",
         as_json=as_json,
     )
 
 
 def conclude(summary: Summary, *, as_json: bool) -> None:
     """Print the result of a run."""
+    from dfer_data.render.tables import counted
+
     folder, share = summary.out, summary.share
     if as_json:
         console.print_json(
@@ -124,9 +132,11 @@ def conclude(summary: Summary, *, as_json: bool) -> None:
     num_ok, num_partial = summary.num_clips.get("ok", 0), summary.num_clips.get("partial", 0)
     totals = {"ok": num_ok, "partial": num_partial, "failed": summary.num_failed}
     counts = ", ".join(f"{number} {status}" for status, number in totals.items() if number)
-    frames = f", {summary.document['counts']['frames']} frames" if summary.document else ""
+    frames = f", {counted(summary.document['counts']['frames'], 'frame')}" if summary.document else ""
     task = f", task {share.task_index} of {share.num_tasks}" if share else ""
-    console.say(f"{folder}{task}: {sum(totals.values())} clips ({counts or 'none'}){frames}", as_json=as_json)
+    console.say(
+        f"{folder}{task}: {counted(sum(totals.values()), 'clip')} ({counts or 'none'}){frames}", as_json=as_json
+    )
     if summary.change is not None:
         console.say(f"  {summary.change}", as_json=as_json)
     for code, number in sorted(summary.num_clips.items()):

@@ -14,6 +14,7 @@ from dfer_data.frame_sampling import CLIP_FRAMES
 from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.shards.identity import OFFICIAL_SET
 from dfer_data.shards.layout import AUDIO_COLUMN
+from dfer_data.sources.make_folds import folds_command
 
 _SHOWN = 3
 
@@ -147,7 +148,7 @@ def _fold_names(dataset: PreparedDataset, settings: ExportSettings, *, is_requir
         if dataset.fold_sets:
             step = f"choose one with --fold-set: {', '.join(dataset.fold_sets)}"
         else:
-            step = f"make some: `dfer folds {dataset.root} --folds 5`, then export with --fold-set own"
+            step = f"make some: `{folds_command(dataset.root)}`, then export with --fold-set own"
         raise UsageError(f"{dataset.root} has no official folds, and lists and --fold need some; {step}")
     known = dataset.fold_names(settings.fold_set)
     if chosen is None:

@@ -15,6 +15,7 @@ from dfer_data.render.pace import rate
 from dfer_data.render.tables import duration
 from dfer_data.shards.layout import DATASET_NAME, FOLDS, LOG_NAME, PLAN_NAME, summary_name
 from dfer_data.shards.sidecar import count_clips, finished_sidecars
+from dfer_data.sources.make_folds import folds_command
 from dfer_data.storage.base import Target
 from dfer_data.storage.changeset import is_interrupted
 from dfer_data.storage.target import target_at
@@ -178,5 +179,5 @@ def _next_step(
     if facts["limit"] is not None:
         return "a pilot: the same `dfer prepare` without --limit prepares the rest"
     if plan.get("class_names") and not out.listing(FOLDS):
-        return f"no folds: cannot be trained on; `dfer folds {shlex.quote(str(out))} --folds 5` adds them"
+        return f"no folds: cannot be trained on; `{folds_command(str(out))}` adds them"
     return f"`dfer verify {shlex.quote(str(out))}` checks it" + ("; ledger.jsonl names what failed" if codes else "")

@@ -125,6 +125,19 @@ _SETTINGS: Mapping[str, tuple[_Rule, str]] = {
 }
 
 
+def _absence(root: Path) -> str:
+    """Return why a folder is no prepared dataset, and the next step."""
+    if not root.is_dir():
+        return f"({'it is a file' if root.exists() else 'no such folder'}); make it with `dfer prepare`"
+    if (root / PLAN_NAME).is_file():
+        return f"({DATASET_NAME} is missing); prepare has not finished here: run it again to resume"
+    from dfer_data.storage.walk import first_below
+
+    below = first_below(root, f"*/{DATASET_NAME}")
+    hint = f"it holds {below}: name one" if below else "make it with `dfer prepare`"
+    return f"({DATASET_NAME} is missing); {hint}"
+
+
 def read_document(root: Path) -> dict[str, Any]:
     """Return dataset.json after checking its version, its own hash, and all that its readers rely on.
 
@@ -133,9 +146,7 @@ def read_document(root: Path) -> dict[str, Any]:
     """
     path = root / DATASET_NAME
     if not path.is_file():
-        unfinished = (root / PLAN_NAME).is_file()
-        hint = "prepare has not finished here: run it again to resume" if unfinished else "make it with `dfer prepare`"
-        raise UsageError(f"{root} is not a prepared dataset ({DATASET_NAME} is missing); {hint}")
+        raise UsageError(f"{root} is not a prepared dataset {_absence(root)}")
     try:
         document = json.loads(path.read_bytes())
         version = document["format_version"]

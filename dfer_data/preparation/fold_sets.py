@@ -16,7 +16,7 @@ from dfer_data.preparation.amendments import Amendments, OwnFolding
 from dfer_data.render.tables import listed
 from dfer_data.shards.fold_file import fold_splits
 from dfer_data.shards.layout import fold_name
-from dfer_data.sources.make_folds import assigned
+from dfer_data.sources.make_folds import assigned, check_groups
 from dfer_data.storage.base import Target
 
 _SPECIAL: Mapping[str, Callable[[pd.DataFrame], pd.Series]] = MappingProxyType(
@@ -51,12 +51,8 @@ def folds_of_set(
 ) -> Folds:
     """Return one set of folds; `groups`: clip id -> group, else the column that `folding` names."""
     members, _ = _members(folding, clips, groups)
-    labels = dict(zip(clips["clip_id"], clips["label"], strict=True))
-    names = tuple(sorted({label for label in labels.values() if label is not pd.NA}))
-    by_group = {
-        group: [None if labels[clip_id] is pd.NA else labels[clip_id] for clip_id in clip_ids]
-        for group, clip_ids in members.items()
-    }
+    by_group = _labels_of(members, clips)
+    names = tuple(sorted(clips["label"].dropna().unique()))
     present = _present(name, members, out)
     fold_of = assigned(by_group, names, folding, present=present)
     test_fold = {clip_id: fold_of[group] for group, clip_ids in members.items() for clip_id in clip_ids}
@@ -77,18 +73,14 @@ def fold_files(name: str, out: Target) -> Iterator[str]:
 
 
 def check_fold_set(folding: OwnFolding, clips: pd.DataFrame, *, groups: Mapping[str, str] | None = None) -> None:
-    """Raise UsageError for clips without a group, and for fewer groups than folds."""
+    """Raise UsageError for clips without a group, for fewer groups than folds, and for groups that are the classes."""
     members, missing = _members(folding, clips, groups)
     if missing:
         raise UsageError(
             f"{folding.group_by} is unknown for {listed(missing, most=3)}; give it with `dfer relabel DATA --from "
-            "FILE.csv` (clip_id, group), or use --group-by folder or clip"
+            "FILE.csv` (clip_id, group), or use --group-by clip, or --group-by folder, which keeps each folder together"
         )
-    if len(members) < max(folding.num_folds, 2):
-        raise UsageError(
-            f"--folds {folding.num_folds or 'loso'}: there are {len(members)} groups by {folding.group_by}; give fewer "
-            "folds, or another --group-by"
-        )
+    check_groups(_labels_of(members, clips), folding)
 
 
 def fold_set_notes(document: Mapping[str, Any]) -> Iterator[str]:
@@ -125,6 +117,15 @@ def _members(
         else:
             members[str(value)].append(clip_id)
     return dict(members), missing
+
+
+def _labels_of(members: Mapping[str, list[str]], clips: pd.DataFrame) -> dict[str, list[str | None]]:
+    """Return group -> labels of its clips."""
+    labels = dict(zip(clips["clip_id"], clips["label"], strict=True))
+    return {
+        group: [None if pd.isna(labels[clip_id]) else labels[clip_id] for clip_id in clip_ids]
+        for group, clip_ids in members.items()
+    }
 
 
 def _present(name: str, members: Mapping[str, list[str]], out: Target) -> dict[str, int]:

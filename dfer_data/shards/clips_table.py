@@ -115,7 +115,8 @@ class ClipsFile:
     def row(self, clip_id: str) -> dict[str, Any]:
         """Return a clip's row, by column name; UsageError for an unknown id."""
         if clip_id not in self._positions:
-            raise UsageError(f"{self._path.parent} has no clip {clip_id!r}")
+            example = next((f"; its ids look like {known}" for known in self._positions), "")
+            raise UsageError(f"{self._path.parent} has no clip {clip_id!r}{example}")
         position = self._positions[clip_id]
         return {name: column[position].as_py() for name, column in self._columns.items()}
 

@@ -223,7 +223,7 @@ def read_index(
     try:
         index = source.index(index_bytes, index_crc32)
     except OSError as error:
-        raise CorruptShardError(f"{source.name}: cannot be opened: {error}") from error
+        raise _unopened(source, error) from error
     if len(index) != index_bytes or zlib.crc32(index) != index_crc32:
         raise CorruptShardError(f"{source.name}: the index does not match its CRC-32; restore or remake this shard")
     try:
@@ -237,12 +237,19 @@ def read_index(
     return parsed
 
 
+def _unopened(source: ShardBytes, error: OSError) -> CorruptShardError:
+    reason = error.strerror or str(error)
+    return CorruptShardError(
+        f"{source.name}: cannot be opened: {reason}; restore it, or see `dfer verify` of its dataset"
+    )
+
+
 def check_size(source: ShardBytes, num_bytes: int) -> None:
     """Raise CorruptShardError for a file of another size, where asking for it is cheap."""
     try:
         size = source.size()
     except OSError as error:
-        raise CorruptShardError(f"{source.name}: cannot be opened: {error}") from error
+        raise _unopened(source, error) from error
     if size is not None and size != num_bytes:
         raise CorruptShardError(f"{source.name} has {size} bytes, its index requires {num_bytes}; restore or remake it")
 

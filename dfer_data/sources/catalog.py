@@ -52,7 +52,7 @@ def not_there(dataset: str, fact: str) -> UsageError:
     facts = catalog()[dataset]
     patterns = ", ".join(facts.layouts)
     if facts.terms == "yours":
-        return UsageError(f"{fact}; {facts.obtain}; known: {patterns}")
+        return UsageError(f"{fact}; {facts.obtain}; it is read in these forms: {patterns}")
     synth = f"; `dfer synth {dataset}` renders a small synthetic one" if dataset in SHAPES else ""
     return UsageError(
         f"{fact}; {facts.title}: {facts.obtain}; its unzipped folder holds, at any depth, {patterns}; give the folder "

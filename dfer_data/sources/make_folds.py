@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from itertools import count
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import Protocol
 
@@ -30,6 +31,11 @@ _GROUPS: Mapping[str, Callable[[SourceVideo], str | None]] = MappingProxyType(
 )
 
 
+def folds_command(data: Path | str) -> str:
+    """Return a command for messages that adds folds to any prepared dataset."""
+    return f"dfer folds {shlex.quote(str(data))} --folds 5 --group-by clip"
+
+
 def with_folds(listing: SourceListing, folding: Folding) -> SourceListing:
     """Return the listing with folds; UsageError if it has folds, has no groups, or has fewer groups than folds."""
     if listing.folds:
@@ -40,16 +46,13 @@ def with_folds(listing: SourceListing, folding: Folding) -> SourceListing:
         if group is None:
             raise UsageError(
                 f"--group-by {folding.group_by}: the person in {video.clip_id} is unknown; add a column subject to a "
-                "csv, or use --group-by folder, which keeps folders together, or --group-by clip, which splits by clip"
+                "csv, or use --group-by clip, which splits by clip, or --group-by folder, which keeps a folder "
+                "together"
             )
         members[group].append(video)
     num_folds = folding.num_folds or len(members)
-    if len(members) < max(num_folds, 2):
-        raise UsageError(
-            f"--folds {folding.num_folds or 'loso'}: {listing.dataset} has {len(members)} groups by "
-            f"{folding.group_by}; give fewer folds, or another --group-by"
-        )
     labels = {group: [video.label for video in videos] for group, videos in members.items()}
+    check_groups(labels, folding)
     fold_of = assigned(labels, listing.class_names, folding)
     folds: dict[str, dict[str, Split]] = {
         str(fold + 1): {
@@ -60,6 +63,24 @@ def with_folds(listing: SourceListing, folding: Folding) -> SourceListing:
         for fold in range(num_folds)
     }
     return replace(listing, folds=folds, fold_rule=folding.rule)
+
+
+def check_groups(members: Mapping[str, Sequence[str | None]], folding: GroupRule) -> None:
+    """Raise UsageError if there are fewer groups than folds, or if the groups are the classes.
+
+    `members`: group -> labels of its clips.
+    """
+    if len(members) < max(folding.num_folds, 2):
+        raise UsageError(
+            f"--folds {folding.num_folds or 'loso'}: there are {len(members)} groups by {folding.group_by}; give fewer "
+            "folds, or another --group-by"
+        )
+    classes = [set(labels) for labels in members.values()]
+    if all(len(names) == 1 for names in classes) and len(set.union(*classes)) == len(members):
+        raise UsageError(
+            f"--group-by {folding.group_by}: the groups are the classes, so a fold would test a class of which its "
+            "train part has no clip; name persons with `dfer relabel` (clip_id, group), or use --group-by clip"
+        )
 
 
 class FoldRule(Protocol):
@@ -78,6 +99,15 @@ class FoldRule(Protocol):
     @property
     def seed(self) -> int:
         """Seed of the order of groups of one size."""
+        ...
+
+
+class GroupRule(FoldRule, Protocol):
+    """The same, and what makes the groups."""
+
+    @property
+    def group_by(self) -> str:
+        """What a group is, as `--group-by` takes it."""
         ...
 
 

@@ -81,7 +81,8 @@ def scan(root: Path, *, dataset: str) -> DatasetTree:
     facts = catalog().get(dataset)
     title = facts.title if facts is not None and facts.terms != "yours" else ""
     if not root.is_dir():
-        raise not_there(dataset, f"no {title} at {root}" if title else f"{root} is not a folder")
+        fault = "is not a folder" if root.exists() else "does not exist"
+        raise not_there(dataset, f"no {title} at {root}: it {fault}" if title else f"{root} {fault}")
     videos: list[Found] = []
     pictures: list[Found] = []
     files: list[str] = []

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dfer_data.errors import UsageError
 
-_MOST_NAMED = 10
+_MOST_NAMED, _FEW_NAMED = 10, 3
 
 
 def entries_of(folder: Path) -> list[Path]:
@@ -52,6 +52,13 @@ def matching(pattern: str) -> list[Path]:
     found = set(_matching(Path(path.anchor), list(parts), faults))
     refuse_unread(faults)
     return sorted(found)
+
+
+def first_below(folder: Path, pattern: str) -> str:
+    """Return the first folders below a folder that hold a file of this pattern, for a message; empty without any."""
+    found = [str(path.parent) for path in matching(f"{glob.escape(str(folder))}/{pattern}")]
+    more = f" and {len(found) - _FEW_NAMED} more" if len(found) > _FEW_NAMED else ""
+    return ", ".join(found[:_FEW_NAMED]) + more
 
 
 def read_entries(folder: Path, faults: list[str]) -> list[os.DirEntry[str]]:

@@ -40,8 +40,18 @@ def open_container(path: Path) -> InputContainer:
         raise VideoError(
             "UNREADABLE",
             f"{path.name} ({size_bytes(path)} bytes) is not a readable video: {reason_of(error)}",
-            hint="download or convert it again; it may be a web page or a Git LFS pointer with a video's name",
+            hint=_unreadable_hint(path),
         ) from error
+
+
+def _unreadable_hint(path: Path) -> str:
+    """Return the next step for a file that FFmpeg does not open as a video."""
+    if path.is_file() and not path.stat().st_size:
+        return "the file is empty: copy or download it again"
+    return (
+        "copy or download it again: its end may be missing, or it may be a web page or a Git LFS pointer with a "
+        "video's name; or convert it"
+    )
 
 
 def _read_error(path: Path) -> OSError | None:

@@ -6,6 +6,7 @@ it, and only from the files of the training (custom_source.py).
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -85,7 +86,7 @@ def _differences(source: ModelSource, config: Mapping[str, Any]) -> str:
 def check_own(name: str, model: nn.Module, clips: torch.Tensor, *, num_classes: int) -> None:
     """Run the model on clips (B, T, 3, H, W) of the training.
 
-    Raises UsageError if it rejects them, or returns another shape or numbers that are not finite.
+    Raises UsageError if it rejects them, or returns another shape, numbers that are not finite, or probabilities.
     """
     num_clips, num_frames = clips.shape[:2]
     expected_shape = (num_clips, num_classes)
@@ -93,8 +94,8 @@ def check_own(name: str, model: nn.Module, clips: torch.Tensor, *, num_classes: 
     try:
         with torch.no_grad():
             logits = model.eval()(clips)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        reason = " ".join(str(error).split())[:200]
+    except Exception as error:  # it is the user's code, which may raise anything
+        reason = _reason(error, built_source(name))
         raise UsageError(f"model {name} does not accept clips of shape {tuple(clips.shape)}: {reason}{hint}") from error
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected_shape:
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
@@ -103,6 +104,10 @@ def check_own(name: str, model: nn.Module, clips: torch.Tensor, *, num_classes: 
         )
     if not bool(logits.isfinite().all()):
         raise UsageError(f"model {name} returns numbers that are not finite for clips of the training{hint}")
+    if num_classes > 1 and bool((logits >= 0).all()) and torch.allclose(logits.sum(1), logits.new_ones(num_clips)):
+        raise UsageError(
+            f"model {name} returns probabilities: the numbers of a clip sum to 1; return logits, without the softmax"
+        )
 
 
 def source_sha256(name: str) -> str:
@@ -113,6 +118,14 @@ def source_sha256(name: str) -> str:
 def built_source(name: str) -> ModelSource | None:
     """Return the source from which `name` was last built in this process; None for a name that was not."""
     return _BUILT.get(name)
+
+
+def _reason(error: Exception, source: ModelSource | None) -> str:
+    """Return the error of a model's code on one line, with the last place in the model's own files."""
+    files = {str(module.path) for module in source.local.values()} if source is not None else set()
+    places = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in files]
+    place = f" ({Path(places[-1].filename).name}, line {places[-1].lineno})" if places else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}{place}"
 
 
 def _build(name: str, source: ModelSource, *, num_classes: int) -> nn.Module:
@@ -126,9 +139,15 @@ def _build(name: str, source: ModelSource, *, num_classes: int) -> nn.Module:
         ) from error
     except AttributeError as error:
         raise UsageError(f"model {name}: {error}") from error
+    except Exception as error:  # it is the user's code, which may raise anything
+        raise UsageError(f"model {name}: {source.shown_path} cannot be imported: {_reason(error, source)}") from error
     if not callable(build):
         raise UsageError(f"model {name}: {attribute} is not callable")
-    model = build(num_classes=num_classes)
+    try:
+        model = build(num_classes=num_classes)
+    except Exception as error:
+        call = f"{attribute}(num_classes={num_classes})"
+        raise UsageError(f"model {name}: {call} fails: {_reason(error, source)}") from error
     if not isinstance(model, nn.Module):
         raise UsageError(f"model {name} returns a {type(model).__name__}, not a torch.nn.Module")
     _BUILT[name] = source

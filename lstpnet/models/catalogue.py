@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from dfer_data.errors import did_you_mean
+
 DEFAULT_MODEL = "lstpnet"
 NUM_FRAMES = 16
 """Frames of a clip in the published experiments."""
@@ -342,7 +344,11 @@ def model_fault(name: str) -> str:
     if (entry := UNPUBLISHED.get(name)) is not None:
         stand_in = f"; this project's stand-in, another network: --set {entry.stand_in.replace(' ', ' --set ')}"
         return f"{name} cannot be built: its authors published no code{stand_in if entry.stand_in else ''}"
-    return f"unknown model {name!r}; known: {', '.join(NETWORKS)}, or package.module:build"
+    module = name.removesuffix(".py").replace("/", ".")
+    if name.endswith(".py"):
+        return f"model {name!r} is a file: name the module and what builds the network in it, as in {module}:build"
+    guess = did_you_mean(name.lower().replace("_", "-"), NETWORKS) or did_you_mean(name.lower(), NETWORKS)
+    return f"unknown model {name!r}{guess}; known: {', '.join(NETWORKS)}, or package.module:build"
 
 
 def input_faults(name: str, *, num_frames: int, sizes_px: Sequence[int]) -> Iterator[str]:

@@ -22,6 +22,7 @@ from dfer_data.shards.duplicates import find_duplicates
 from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity
 from dfer_data.shards.layout import CLIPS_NAME
 from dfer_data.shards.rebuilt_file import rebuilt_words
+from dfer_data.sources.make_folds import folds_command
 from lstpnet.batches.recipe_clips import sampler_words, size_words
 from lstpnet.batches.view_crops import view_words
 from lstpnet.dataset_identity import chosen_fold_set, data_words, fold_folder, fold_words
@@ -286,7 +287,7 @@ def check_trainable(data: Path) -> PreparedDataset:
         raise UsageError(f"{data} has no labels: training needs one per clip (label/video.mp4 in a folder)")
     if not dataset.fold_sets:
         raise UsageError(
-            f"{data} has no folds: cannot be trained on; `dfer folds {data} --folds 5` adds them "
+            f"{data} has no folds: cannot be trained on; `{folds_command(data)}` adds them "
             "(with --group-by subject if persons are known)"
         )
     return dataset

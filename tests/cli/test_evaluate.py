@@ -200,7 +200,7 @@ def test_wrong_input(plain: Done, crops: Path, tmp_path: Path, capsys: Capture) 
     (tmp_path / "there.csv").write_text("x")
     run, data = str(plain.folder), str(crops)
     for arguments, words in (
-        (["evaluate", "nowhere", "--data", data], "nowhere: this run or checkpoint does not exist"),
+        (["evaluate", "nowhere", "--data", data], "nowhere: this run or model does not exist; `dfer status` lists"),
         (["evaluate", run, "--data", data, "--out", str(tmp_path / "there.csv")], "there.csv already exists"),
         (["evaluate", run, "--data", data, "--fold", "9"], "has no fold '9'; it has: 1, 2, 3, 4, 5"),
         (["evaluate", run, "--data", data, "--checkpoint", "best"], "has no checkpoint 'best'; it has: last"),
@@ -208,7 +208,8 @@ def test_wrong_input(plain: Done, crops: Path, tmp_path: Path, capsys: Capture) 
             ["evaluate", run, "--data", data, "--out", "nowhere/p.csv"],
             "folder nowhere does not exist; create it to write p.csv there",
         ),
-        (["evaluate", str(tmp_path), "--data", data], str(tmp_path)),
+        (["evaluate", str(tmp_path), "--data", data], f"{tmp_path} is not a run (run.json is missing); make one with"),
+        (["evaluate", str(plain.folder.parent), "--data", data], f"name a run below it: {plain.folder}"),
         (["evaluate", run, "--data", str(tmp_path)], "is not a prepared dataset"),
         (["features", run, "--data", data, "--out", "nowhere/f.npz"], "folder nowhere does not exist"),
         (["features", run, "--data", data, "--out", "f.txt"], "f.txt must end in .npz or .parquet"),

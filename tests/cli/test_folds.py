@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ def test_sets_are_made_listed_and_removed(tmp_path: Path, capsys: Capture) -> No
     out = tmp_path / "out"
     source_of(tmp_path / "source", *(f"happy/{name}" for name in "abcd")).prepare(out)
     assert main(["folds", str(out)]) == 0
-    assert capsys.readouterr().out == f"{out} has no folds; make some: dfer folds {out} --folds 5\n"
+    assert capsys.readouterr().out == f"{out} has no folds; make some: dfer folds {out} --folds 5 --group-by clip\n"
     assert main(["folds", str(out), "--folds", "2", "--group-by", "clip", "--name", "mine"]) == 0
     assert [line.split() for line in capsys.readouterr().out.splitlines()] == [
         ["set", "made", "by", "fold", "train", "test"],
@@ -31,6 +32,15 @@ def test_sets_are_made_listed_and_removed(tmp_path: Path, capsys: Capture) -> No
     assert "the set mine is removed" in capsys.readouterr().out
     assert main(["folds", str(out), "--folds", "2"]) == 2
     assert "subject is unknown for happy/a, happy/b, happy/c and 1 more" in capsys.readouterr().err
+
+
+def test_the_command_that_messages_name_works_without_persons(tmp_path: Path, capsys: Capture) -> None:
+    out = tmp_path / "out put"
+    source_of(tmp_path / "source", *(f"{label}/{name}" for label in ("happy", "sad") for name in "abc")).prepare(out)
+    assert main(["folds", str(out)]) == 0
+    command = shlex.split(capsys.readouterr().out.partition("make some: ")[2])
+    assert main(command[1:]) == 0
+    assert capsys.readouterr().out.count("5 folds by clip, seed 0") == 5
 
 
 def test_loso_is_a_number_of_folds(tmp_path: Path, capsys: Capture) -> None:

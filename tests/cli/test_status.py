@@ -31,7 +31,7 @@ def test_prepared_and_runs_of_the_working_folder_are_the_default(
     assert printed.out.splitlines() == [
         "prepared/faces: finished, 2 of 2 videos, 2 of 2 shards",
         "  failed: BAD_PICTURE 1",
-        "  next: no folds: cannot be trained on; `dfer folds prepared/faces --folds 5` adds them",
+        "  next: no folds: cannot be trained on; `dfer folds prepared/faces --folds 5 --group-by clip` adds them",
         "runs/faces/demo/fold-1/seed-0: stopped at epoch 0",
         "next: the same `dfer train` or `dfer sweep` resumes what has stopped",
     ]

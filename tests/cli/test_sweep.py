@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -85,6 +86,13 @@ def test_a_printed_command_is_the_run_itself(work: Path, capsys: Capture) -> Non
     first = shlex.split(capsys.readouterr().out.splitlines()[0])
     assert main(first[1:]) == 0
     assert (work / "runs/dfew-none/tiny,flip=0/fold-3/seed-0/predictions.parquet").is_file()
+
+
+def test_of_several_datasets_each_whole_line_is_named(work: Path, capsys: Capture) -> None:
+    shutil.copytree("prepared/dfew-none", "prepared/second")
+    assert main(["sweep", "demo", "--fold", "3", "--set", "flip=0,1"]) == 2
+    lines = [f"dfer sweep --data prepared/{name} demo --fold 3 --set flip=0,1" for name in ("dfew-none", "second")]
+    assert f"2 prepared datasets under prepared/, use one: {'; '.join(lines)}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

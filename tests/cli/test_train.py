@@ -225,7 +225,7 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
     assert train() == 2
     line = error_line(capsys)
     for name in ("another", "dfew-none"):
-        assert f"dfer train --fold 3 --data prepared/{name}" in line
+        assert f"dfer train --data prepared/{name} --fold 3 --set" in line
     assert not (work / "runs").exists()
     assert train("--data", "prepared/another") == 0
     assert (work / "runs/another").is_dir()
@@ -236,7 +236,8 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
     [
         (["--fold", "6"], 2, ["prepared/dfew-none has no fold '6'; it has: 1, 2, 3, 4, 5"]),
         (["--fold-set", "mine"], 2, ["prepared/dfew-none has no set of folds 'mine'; it has: official"]),
-        (["--data", "prepared/nowhere"], 2, ["prepared/nowhere is not a prepared dataset", "dfer prepare"]),
+        (["--data", "prepared/nowhere"], 2, ["prepared/nowhere is not a prepared dataset (no such folder)", "prepare"]),
+        (["--data", "prepared"], 2, ["prepared is not a prepared dataset", "it holds prepared/dfew-none: name one"]),
         (
             ["--recipe", "imagenet"],
             2,
@@ -260,7 +261,7 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
             ["epochs = 'x': must be a whole number", "flip = 'y': must be a number"],
         ),
         (["--set", "min_frames=99"], 2, ["fold 3 has no train clip"]),
-        (["--device", "tpu9"], 1, ["device tpu9 cannot be used here"]),
+        (["--device", "gpu"], 2, ["device 'gpu' does not exist: name cuda, mps or cpu, or leave --device out"]),
         (["--init", "nowhere.safetensors"], 1, ["no weights file at nowhere.safetensors"]),
     ],
 )
@@ -377,8 +378,10 @@ def test_several_folds_and_seeds_are_runs_of_their_own(work: Path, capsys: Captu
     assert [run["run"] for run in runs] == folders
     assert all(run["result"]["results"][0]["n"] == 14 for run in runs)
     assert main(["train", "--fold", "1,2,3", "--seeds", "0,1", *SMALL, "--json"]) == 0
-    again = json.loads(capsys.readouterr().out)["runs"]
+    shown = capsys.readouterr()
+    again = json.loads(shown.out)["runs"]
     assert [run["already_done"] for run in again] == [True, True, False, False, True, True]
+    assert "runs/dfew-none/dfew/fold-2/seed-1: run 4 of 6\n" in shown.err
 
 
 def test_all_folds_is_every_official_one(work: Path, capsys: Capture) -> None:
@@ -425,13 +428,30 @@ def not_finite(num_classes):
     return NotFinite(num_classes)
 
 number = 3
+
+def without_argument():
+    return Colours(7)
+
+class AsksADictionary(Colours):
+    def forward(self, x):
+        return {}["x"]
+
+def asks_a_dictionary(num_classes):
+    return AsksADictionary(num_classes)
+
+class Probabilities(Colours):
+    def forward(self, x):
+        return super().forward(x).softmax(dim=1)
+
+def probabilities(num_classes):
+    return Probabilities(num_classes)
 """
 
 
 def test_a_model_of_ones_own_gets_loader_protocol_and_report(work: Path, capsys: Capture) -> None:
     (work / "my_models.py").write_text(MINE)
     assert train("--model", "my_models:build", "--out", "mine") == 0
-    capsys.readouterr()
+    assert capsys.readouterr().out.endswith("   next: dfer report mine\n")
     assert main(["report", "mine", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert rows[0]["n"] == 14
@@ -441,6 +461,15 @@ def test_a_model_of_ones_own_gets_loader_protocol_and_report(work: Path, capsys:
     assert len(settings["model_sha256"]) == 64
     assert main(["model", "export", str(folder)]) == 2
     assert "holds a custom model" in error_line(capsys)
+
+
+def test_a_custom_model_has_its_run_next_to_that_of_lstpnet_with_the_same_recipe(done: Path) -> None:
+    (done / "my_models.py").write_text(MINE)
+    before = {path.parent for path in Path("runs").rglob("run.json")}
+    assert train("--model", "my_models:build") == 0
+    (folder,) = {path.parent for path in Path("runs").rglob("run.json")} - before
+    (lstpnet,) = before
+    assert folder.parts[-3] == f"{lstpnet.parts[-3]}-my_models.build"
 
 
 def test_a_custom_model_meets_no_single_frames_unless_they_are_asked_for(work: Path, capsys: Capture) -> None:
@@ -453,7 +482,7 @@ def test_a_custom_model_meets_no_single_frames_unless_they_are_asked_for(work: P
     assert stages == ["clips"]
     assert train(*line, "--frame-epochs", "1", "--out", "other", small=False) == 2
     said = error_line(capsys)
-    assert "does not accept clips of shape (2, 1, 3, 32, 32): one frame has no motion; " in said
+    assert "shape (2, 1, 3, 32, 32): ValueError: one frame has no motion (my_models.py, line 24); " in said
     assert "the stage on single frames needs this: frame_epochs = 0 leaves it out" in said
     assert not Path("other").exists()
 
@@ -468,10 +497,17 @@ def test_a_custom_model_meets_no_single_frames_unless_they_are_asked_for(work: P
         ("my_models:wrong", "returns (2, 8) for 2 clips; expected logits of shape (2, 7)"),
         ("my_models:not_finite", "returns numbers that are not finite for clips of the training"),
         ("my_models:refuses", "does not accept clips of shape (2, 16, 3, 32, 32)"),
+        ("my_models:without_argument", "without_argument(num_classes=7) fails: TypeError: without_argument() got an"),
+        ("my_models:asks_a_dictionary", "of shape (2, 16, 3, 32, 32): KeyError: 'x' (my_models.py, line "),
+        ("my_models:probabilities", "returns probabilities: the numbers of a clip sum to 1; return logits"),
+        ("broken:build", "broken.py cannot be imported: ZeroDivisionError: division by zero (broken.py, line 1)"),
+        ("my_models.py", "'my_models.py' is a file: name the module and what builds the network in it, as in my_"),
+        ("Former_DFER", "unknown model 'Former_DFER' (did you mean former-dfer?); known: lstpnet"),
     ],
 )
 def test_a_model_of_ones_own_that_does_not_do(work: Path, capsys: Capture, name: str, words: str) -> None:
     (work / "my_models.py").write_text(MINE)
+    (work / "broken.py").write_text("1 / 0\n")
     assert train("--model", name) == 2
     assert words in error_line(capsys)
     assert not (work / "runs").exists()

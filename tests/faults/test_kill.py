@@ -135,7 +135,7 @@ def test_fifty_kills_over_one_run(start: Start, real_videos: dict[str, Path], tm
             (os.killpg if kind == "group" else os.kill)(run.process.pid, signal.SIGKILL)
             kills["group" if kind == "group" else "parent"] += 1
         run.process.wait()
-        run.assert_gone()
+        run.assert_gone(seconds=30)  # killed at any moment, a worker may have been starting
         if run.out.exists():
             assert_only_whole_shards(run.out, expected)
         if run.num_shards() == len(list((undisturbed / "shards").glob("*.json"))):
@@ -148,6 +148,6 @@ def test_fifty_kills_over_one_run(start: Start, real_videos: dict[str, Path], tm
     num_twice = ledger.count('"CRASHED"')  # a worker was killed over the same video twice: told, and retried on request
     if num_twice:
         assert start(run.out, "--retry-code", "CRASHED", source=source).finish(seconds=600)[0] == EXIT_PARTIAL
-    run.assert_gone()
+    run.assert_gone(seconds=30)  # killed at any moment, a worker may have been starting
     print(f"\n{kills.total()} kills {dict(kills)}; {num_twice} videos were hit twice and retried; identical")
     assert tiny.tree(run.out) == expected

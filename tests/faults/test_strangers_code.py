@@ -34,7 +34,7 @@ from lstpnet.run_files import with_own_sha256
 
 Capture = pytest.CaptureFixture[str]
 DATA = "prepared/dfew-none"
-RUN = Path("runs/dfew-none/demo/fold-3/seed-0")
+RUN = Path("runs/dfew-none/demo-helper.build/fold-3/seed-0")
 SMALL = [
     *("--recipe", "demo", "--set", "size_px=32", "--set", "epochs=1", "--set", "frame_epochs=0"),
     *("--set", "precision=f32", "--device", "cpu"),

@@ -109,6 +109,7 @@ def test_a_file_may_start_with_a_byte_order_mark(tmp_path: Path) -> None:
             ["'batchsize'", "'epoch'", "'network'", "known: width_mul"],
         ),
         (b'name = "x"\n', ["unknown key 'name'"]),
+        (b"epoch = 1\nflip = true\nbatch_size = 0\n", ["'epoch'", "flip = True: must be", "batch_size = 0: must be"]),
     ],
 )
 def test_faulty_recipe_files(tmp_path: Path, content: bytes, words: list[str]) -> None:
@@ -289,7 +290,7 @@ def test_another_network_brings_its_size_and_no_stage_on_frames(
 
 def test_the_folder_of_a_run_names_another_network() -> None:
     assert resolve_recipe("demo", overrides={"model": "r3d_18"}).recipe.label == "demo-r3d_18"
-    assert resolve_recipe("demo", overrides={"model": "m:build"}).recipe.label == "demo"
+    assert resolve_recipe("demo", overrides={"model": "m:build"}).recipe.label == "demo-m.build"
     assert resolve_recipe("demo").recipe.label == "demo"
 
 

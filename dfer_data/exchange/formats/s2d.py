@@ -26,6 +26,7 @@ class S2dLists(FrameFolders):
     def usage(self) -> str:
         """Return what the columns are."""
         return (
-            "`video_name` is a folder below `clips`: give THIS_FOLDER/clips as the folder of the frames. Labels count "
-            "from 0, although the header is that of DFEW's own lists, whose labels count from 1."
+            "`video_name` is a folder below `clips`: give THIS_FOLDER/clips as the folder of the frames, and read it "
+            "as text (pandas: `dtype={'video_name': str}`), else `00001` becomes 1. Labels count from 0, "
+            "although the header is that of DFEW's own lists, whose labels count from 1."
         )

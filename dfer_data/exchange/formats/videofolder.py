@@ -53,7 +53,8 @@ class VideoFolder(ExportFormat):
         folder = f"THIS_FOLDER/{self._folder(self.selection.folds[0])}".rstrip("/")
         return (
             f'```python\nfrom datasets import load_dataset\ndata = load_dataset("videofolder", data_dir="{folder}")'
-            "\n```\n\nRows have `video`, `label` (the name), `label_number` and `clip_file`, the end of "
+            "\n```\n\nIt needs the packages `datasets`, and `torchcodec` to decode videos. Rows have `video`, `label` "
+            "(the name), `label_number` and `clip_file`, the end of "
             "`path` in clips.csv; an id such as 00001 would be read as a number. The frames of the videos "
             "are within 40 dB of the stored pictures."
         )

@@ -60,8 +60,9 @@ class WebDatasetShards(GroupedFiles):
         )
         return (
             f"```python\nimport webdataset as wds\nshards = {shards}\n"
-            'data = wds.WebDataset(shards, shardshuffle=100).shuffle(500).decode("rgb8")\n```\n\nA sample has the '
-            "frames `00001.jpg`, `00002.jpg`..., `cls` (the label's number) and `json` (clip_id, label, splits, rate, "
+            'data = wds.WebDataset(shards, shardshuffle=100).shuffle(500).decode("rgb8")\n```\n\nIt needs the '
+            "packages `webdataset` and `pillow`. A sample has the frames `00001.jpg`, `00002.jpg`..., `cls` (the "
+            "label's number) and `json` (clip_id, label, splits, rate, "
             "time and number in the source of each frame). A clip is in one shard; folds choose shards."
         )
 

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
 from dfer_data.errors import AnnotationError, UsageError
+from dfer_data.render.tables import counted
 from dfer_data.sources.annotation import WORDS
 from dfer_data.sources.base import OFFICIAL, Layout, SourceListing, SourceVideo, Split, outsiders
 from dfer_data.sources.class_names import named_classes
@@ -121,7 +122,9 @@ def _left_out(tree: DatasetTree) -> tuple[str, ...]:
     kinds = ", ".join(f"{kind} {number}" for kind, number in counts.most_common(6)) + (
         ", ..." if len(counts) > 6 else ""
     )
-    return (f"{sum(counts.values())} files without a video extension are left out ({kinds})",) if counts else ()
+    are = "are" if sum(counts.values()) > 1 else "is"
+    number = counted(sum(counts.values()), "file")
+    return (f"{number} without a video extension {are} left out ({kinds})",) if counts else ()
 
 
 def _other_files(tree: DatasetTree) -> Counter[str]:

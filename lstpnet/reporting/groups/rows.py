@@ -182,7 +182,10 @@ def _columns(
             raise UsageError(f"{words}: add --data FOLDER, or --groups FILE.csv")
         return {key: column_of_dataset(datasets[key], settings) for key in prepared}
     if len(names := sorted({item.row.dataset for item in tested})) > 1:
-        raise UsageError(f"--groups {settings.groups} names clips of one dataset; name the runs of one: {names}")
+        raise UsageError(
+            f"--groups {settings.groups} names clips of one dataset, and the runs are of several ({', '.join(names)}): "
+            "name the folder of the runs of one, such as runs/dfew-retinaface"
+        )
     clip_ids: dict[ClipsKey, list[str]] = {key: [] for key in prepared}
     for item in tested:
         clip_ids[item.row.data_key.clips] += item.clip_ids

@@ -62,7 +62,7 @@ def test_what_cannot_be_trained_on_is_said_before_the_work(tmp_path: Path, capsy
     for clip in ("happy/1", "happy/2", "sad/3", "sad/4"):
         write_jpegs(tmp_path / "source" / clip, pictures(2), names=["1.jpg", "2.jpg"])
     source, out = tmp_path / "source", tmp_path / "out put"
-    note = f"note: no folds: cannot be trained on; `dfer folds '{out}' --folds 5` adds them (--group-by subject where"
+    note = f"note: no folds: cannot be trained on; `dfer folds '{out}' --folds 5 --group-by clip` adds them"
     assert main([*prepare(source, out), "--dry-run"]) == 0
     assert note in capsys.readouterr().out
     assert main([*prepare(source, out, "--folds", "2", "--group-by", "clip"), "--dry-run"]) == 0

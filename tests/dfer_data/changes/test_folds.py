@@ -18,7 +18,7 @@ BY_CLIP = OwnFolding(num_folds=3, group_by="clip")
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    source_of(tmp_path / "source", *IDS).prepare(tmp_path / "out", num_folds=2, group_by="folder")
+    source_of(tmp_path / "source", *IDS).prepare(tmp_path / "out", num_folds=2, group_by="clip")
     return tmp_path / "out"
 
 
@@ -92,6 +92,8 @@ def test_a_name_is_taken_once(data: Path) -> None:
         ("../x", BY_CLIP, "use lower-case letters"),
         ("x", OwnFolding(num_folds=5, group_by="subject"), "subject is unknown for .* and 9 more; give it with"),
         ("x", OwnFolding(num_folds=3, group_by="folder"), "--folds 3: there are 2 groups by folder"),
+        ("x", OwnFolding(num_folds=2, group_by="folder"), "folder: the groups are the classes, so a fold would test"),
+        ("x", OwnFolding(num_folds=2, group_by="label"), "label: the groups are the classes"),
         ("x", OwnFolding(num_folds=13, group_by="clip"), "--folds 13: there are 12 groups by clip"),
     ],
 )

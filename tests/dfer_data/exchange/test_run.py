@@ -69,7 +69,9 @@ def test_folders_that_hold_something_else_are_refused(crops: Path, exported: Exp
 def test_what_lists_cannot_hold_is_refused_or_skipped(tmp_path: Path) -> None:
     out = tmp_path / "prepared"
     source_of(tmp_path / "source", *(f"happy/{name}" for name in "abcd")).prepare(out)
-    with pytest.raises(UsageError, match=r"has no official folds, .*; make some: `dfer folds .* --folds 5`"):
+    with pytest.raises(
+        UsageError, match=r"has no official folds, .*; make some: `dfer folds .* --folds 5 --group-by clip`"
+    ):
         export(out, format="former-dfer", out=tmp_path / "out")
     assert export(out, format="webdataset", out=tmp_path / "shards").num_clips == 4
 

@@ -28,7 +28,7 @@ def test_rows_come_in_the_order_that_is_asked_for(clips_file: ClipsFile) -> None
 def test_unknown_clips_are_named_with_their_number(clips_file: ClipsFile, crops: Path) -> None:
     with pytest.raises(UsageError, match=f"^{crops} has no clip 'x' and 1 more$"):
         clips_file.index_of(["00001", "x", "y"])
-    with pytest.raises(UsageError, match=f"^{crops} has no clip 'x'$"):
+    with pytest.raises(UsageError, match=f"^{crops} has no clip 'x'; its ids look like 00001$"):
         clips_file.row("x")
     with pytest.raises(UsageError, match=f"^{crops} has no clip 'x'$"):
         clips_file.votes(["x"])

@@ -238,7 +238,10 @@ def test_a_missing_shard_is_named(tmp_path: Path) -> None:
     path = tmp_path / "00007.safetensors"
     file = write(path, make_clips([1]))
     path.unlink()
-    with pytest.raises(CorruptShardError, match=r"00007\.safetensors: cannot be opened"):
+    with pytest.raises(
+        CorruptShardError,
+        match=r"00007\.safetensors: cannot be opened: No such file.*; restore it, or see",
+    ):
         read(path, file)
 
 

@@ -505,7 +505,7 @@ def test_names_that_are_not_utf8_are_a_fault_and_can_be_printed(tmp_path: Path) 
 
 def test_one_s_own_data_that_is_not_there(tmp_path: Path) -> None:
     for name in ("csv", "lists"):
-        with pytest.raises(UsageError, match=r"nowhere is not a folder; "):
+        with pytest.raises(UsageError, match=r"nowhere does not exist; "):
             SOURCES[name].list(tmp_path / "nowhere", layout="videos")
 
 

@@ -96,13 +96,22 @@ def test_values_that_make_no_folds(values: dict[str, object], fault: str) -> Non
 
 def test_data_that_cannot_be_cut_so() -> None:
     data = listing([(1, 1, 1)] * 3)
-    with pytest.raises(UsageError, match=r"--folds 5: folder has 3 groups by subject"):
+    with pytest.raises(UsageError, match=r"--folds 5: there are 3 groups by subject"):
         with_folds(data, Folding(5))
     nobody = replace(data, videos=tuple(replace(video, group=None) for video in data.videos))
     with pytest.raises(UsageError, match="the person in p00-happy-0 is unknown"):
         with_folds(nobody, Folding(2))
     with pytest.raises(UsageError, match=r"already has folds \(2 folds by clip, seed 0\)"):
         with_folds(with_folds(data, Folding(2, "clip")), Folding(2))
+
+
+def test_groups_that_are_the_classes_are_refused() -> None:
+    """Folders of labels, `happy/0012.mp4`: a fold would test a class that its train part lacks."""
+    data = listing([(2, 2, 2)] * 3)
+    by_label = [replace(video, path=f"{video.label}/{video.clip_id}.mp4") for video in data.videos]
+    with pytest.raises(UsageError, match=r"folder: the groups are the classes.* or use --group-by clip"):
+        with_folds(replace(data, videos=tuple(by_label)), Folding(2, "folder"))
+    with_folds(data, Folding(2, "folder"))  # happy/p00 and so on: a folder per person
 
 
 def test_loso_leaves_one_subject_out_in_the_order_of_names() -> None:
@@ -115,5 +124,5 @@ def test_loso_leaves_one_subject_out_in_the_order_of_names() -> None:
     }
     assert tested == {str(number + 1): {f"s{number}"} for number in range(11)}
     assert made.fold_rule == "one fold per subject"
-    with pytest.raises(UsageError, match="--folds loso: folder has 1 groups by subject"):
+    with pytest.raises(UsageError, match="--folds loso: there are 1 groups by subject"):
         with_folds(listing([(2, 2, 2)]), Folding(0, "subject"))

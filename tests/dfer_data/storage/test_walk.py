@@ -12,7 +12,7 @@ from dfer_data.config import Request
 from dfer_data.errors import UsageError
 from dfer_data.inspection.verify import verify
 from dfer_data.preparation.request import resolve_request
-from dfer_data.storage.walk import entries_of, files_below, matching, paths_below
+from dfer_data.storage.walk import entries_of, files_below, first_below, matching, paths_below
 from lstpnet.finished_runs import find_runs
 
 Forbid = Callable[[Path], None]
@@ -73,6 +73,14 @@ def test_patterns_match_what_the_shell_matches(tree: Path, pattern: str, monkeyp
     monkeypatch.chdir(tree)
     relative = {path for path in glob.glob(pattern, recursive=True) if not path.startswith("link/")}
     assert {str(path) for path in matching(pattern) if not str(path).startswith("link/")} == relative
+
+
+def test_the_first_folders_that_hold_a_file_are_named_for_a_message(tmp_path: Path) -> None:
+    assert first_below(tmp_path, "*/x.json") == first_below(tmp_path / "nowhere", "*/x.json") == ""
+    for name in "dcba":
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "x.json").touch()
+    assert first_below(tmp_path, "*/x.json") == f"{tmp_path}/a, {tmp_path}/b, {tmp_path}/c and 1 more"
 
 
 def test_all_folders_that_cannot_be_read_are_named_at_once(tree: Path, forbid: Forbid) -> None:

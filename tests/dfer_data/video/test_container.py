@@ -54,6 +54,9 @@ def test_an_mp4_cut_before_its_index_is_unreadable(tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mp4", pictures(40))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert failure(path).code == "UNREADABLE"
+    assert "its end may be missing" in failure(path).hint
+    path.write_bytes(b"")
+    assert failure(path).hint == "the file is empty: copy or download it again"
 
 
 def write_audio(path: Path, *, cover: Image | None = None) -> None:

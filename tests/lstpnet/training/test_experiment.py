@@ -258,7 +258,10 @@ def test_a_changed_fold_file_is_noticed(crops: Path, tmp_path: Path) -> None:
     ("name", "words"),
     [
         ("one.mp4", r"has no labels: training needs one per clip \(label/video\.mp4 in a folder\)"),
-        ("happy/one.mp4", "out has no folds: cannot be trained on; `dfer folds .*/out --folds 5` adds them"),
+        (
+            "happy/one.mp4",
+            "out has no folds: cannot be trained on; `dfer folds .*/out --folds 5 --group-by clip` adds",
+        ),
     ],
 )
 def test_a_folder_of_videos_without_labels_or_folds(tmp_path: Path, name: str, words: str) -> None:

@@ -127,7 +127,7 @@ def test_no_videos_says_what_was_there(tmp_path: Path) -> None:
 
 
 def test_no_folder_and_the_wrong_layout(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"none is not a folder; .*--source DIR"):
+    with pytest.raises(UsageError, match=r"none does not exist; .*--source DIR"):
         listed(tmp_path / "none")
     with pytest.raises(UsageError, match=r"holds no folder of pictures"):
         list_folder(tmp_path, layout="frames")
