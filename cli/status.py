@@ -38,8 +38,12 @@ def status(
     runs: list[RunStatus] = []
     for place in places or _default_places():
         more_datasets, more_runs = _statuses(place)
+        if places and not more_datasets and not more_runs:
+            raise _nothing_in(place)
         datasets += more_datasets
         runs += more_runs
+    if not datasets and not runs:
+        raise _nothing_in(" and ".join(_default_places()))
     if as_json:
         console.print_json({"datasets": [asdict(item) for item in datasets], "runs": [asdict(item) for item in runs]})
         return
@@ -59,7 +63,7 @@ def _default_places() -> list[str]:
 
 
 def _statuses(place: str) -> tuple[list[DatasetStatus], list[RunStatus]]:
-    """Return the datasets and runs at or below a place. Raises UsageError if there are none."""
+    """Return the datasets and runs at or below a place. Raises UsageError for what is no folder."""
     from dfer_data.inspection.status import dataset_status, is_dataset
     from dfer_data.storage.files import is_url
     from dfer_data.storage.walk import entries_of
@@ -72,11 +76,11 @@ def _statuses(place: str) -> tuple[list[DatasetStatus], list[RunStatus]]:
         raise UsageError(f"{place} is a file, not a folder" if folder.exists() else f"{place} is not there")
     datasets = [dataset_status(path) for path in entries_of(folder) if path.is_dir() and is_dataset(path)]
     runs = [] if datasets else run_statuses(folder)
-    if not datasets and not runs:
-        raise UsageError(
-            f"{place} holds no prepared dataset and no run; a run of `dfer prepare` shows up once its plan is written"
-        )
     return datasets, runs
+
+
+def _nothing_in(place: str) -> UsageError:
+    return UsageError(f"no prepared dataset and no run in {place}; `dfer prepare` shows up once its plan is written")
 
 
 def _show_dataset(item: DatasetStatus) -> None:

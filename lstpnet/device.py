@@ -74,6 +74,13 @@ def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if device.type == "cpu" and native() else None
 
 
+def computed_precision(recipe: Recipe, device: torch.device) -> str:
+    """Return the number format in which PyTorch computes the recipe on a device: f32, tf32, bf16 or f16."""
+    if (dtype := autocast_dtype(recipe, device)) is not None:
+        return "bf16" if dtype == torch.bfloat16 else "f16"
+    return "tf32" if recipe.precision == "tf32" and device.type == "cuda" else "f32"
+
+
 @contextlib.contextmanager
 def reproducible(device: torch.device, *, is_on: bool) -> Iterator[None]:
     """Compute on a CUDA GPU only with algorithms that give equal numbers in every run.

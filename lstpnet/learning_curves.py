@@ -38,7 +38,7 @@ def draw_curves(epochs: Epochs, *, dpi: int = 100) -> bytes:
     _draw(loss, epochs, {"loss": "train"}, title="loss")
     _draw(accuracy, epochs, RATIOS, title="accuracy, 0 to 1")
     accuracy.set_ylim(0, 1.02)
-    _draw(rate, epochs, {"learning_rate": "at the end of the epoch"}, title="learning rate")
+    _draw(rate, epochs, {"learning_rate": "of the last step of the epoch"}, title="learning rate")
     return png_of(figure, dpi=dpi)
 
 

@@ -108,6 +108,11 @@ def prior_logits(class_counts: Sequence[int]) -> npt.NDArray[np.float32]:
     return logs
 
 
+def selection_figure(war: float, uar: float, *, select_by: str) -> float:
+    """Return the figure by which an epoch is chosen: `war`, `uar`, or their mean for `war+uar`."""
+    return {"war": war, "uar": uar, "war+uar": (war + uar) / 2}[select_by]
+
+
 def mean(values: Sequence[float]) -> float:
     """Return the mean. Raises UsageError for no values."""
     if not values:

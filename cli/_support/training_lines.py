@@ -30,6 +30,7 @@ class TrainingLines:
         self._pace = Pace(clock)
         self._share, self._stage = 0.0, ""
         self._first = (0.0, 0.0)  # epochs and seconds at the first step of the stage, in this session
+        self._num_epochs = 0.0  # at the step before; fewer now: a refit has begun
 
     def show(self, step: StepDone | ClipsPredicted) -> None:
         """Print a line if one is due; on a terminal, move the bar."""
@@ -64,8 +65,9 @@ class TrainingLines:
         is_first_stage = step.stage == "frames"
         done = num_epochs if is_first_stage else self._num_frame_epochs + num_epochs
         self._share = done / (self._num_frame_epochs + self._num_clip_epochs)
-        if step.stage != self._stage:
+        if step.stage != self._stage or num_epochs < self._num_epochs:
             self._stage, self._first = step.stage, (num_epochs, seconds)
+        self._num_epochs = num_epochs
         first_epochs, first_seconds = self._first
         if not self._pace.is_due(self._share):
             return

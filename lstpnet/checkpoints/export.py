@@ -190,6 +190,8 @@ def description(
         "decode": settings["decode"],
         "test_size_px": settings["test_size_px"],
         "test_crops": settings["test_crops"],
+        "min_frames": settings["min_frames"],
+        "targets": settings["targets"],
         "input": f"clips: (batch, frames, 3, height, width) float32, {_pixel_words(recipe['input_norm'])}",
         "input_norm": recipe["input_norm"],
         "output": "logits: (batch, classes) float32, in the order of class_names",

@@ -20,7 +20,10 @@ from lstpnet.run_files import FileFacts, check_own_sha256, fault_of
 _DATA_FOLDER = "session.model_external_initializers_file_folder_path"
 _SETTINGS = ("sampler", "short", "size_px", "input_norm")
 _LATER = frozenset(
-    ("num_frames", "resize", "decode", "sample_by", "reference_fps", "test_size_px", "test_crops"),
+    (
+        *("num_frames", "resize", "decode", "sample_by", "reference_fps", "test_size_px", "test_crops"),
+        *("min_frames", "targets"),
+    ),
 )
 """Settings that files of earlier versions lack."""
 

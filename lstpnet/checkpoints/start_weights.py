@@ -26,7 +26,7 @@ from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.models.clip_vit import ClipViT
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.run_files import check_file
-from lstpnet.runs import listed_facts
+from lstpnet.runs import listed_facts, read_run
 
 _BACKBONE = "backbone."
 
@@ -82,10 +82,13 @@ def read_start_weights(path: Path) -> bytes:
     return check_file(file, content, listed_facts(file))
 
 
-def fill_from(model: ClipNetwork, path: Path, content: bytes | None = None) -> Filled:
+def fill_from(
+    model: ClipNetwork, path: Path, content: bytes | None = None, *, class_names: Sequence[str] = ()
+) -> Filled:
     """Fill every tensor of the model that the file has in the same shape.
 
     `content`: the bytes of the file, for a caller that has read and hashed them; None reads the file.
+    `class_names`: classes of the model; the classifier of a run with other classes, or in another order, is unused.
     Raises CheckpointError for a file that cannot be read; for LSTPNet, whose backbone does not fit completely; for
     another network, that does not fit but for the classifier, or for CLIP's tower, whose config.json is another's.
     """
@@ -103,10 +106,13 @@ def fill_from(model: ClipNetwork, path: Path, content: bytes | None = None) -> F
         spared = [name for name in state if name.startswith(of_classes) or files.optional.search(name)]
         required = [name for name in state if name not in spared and not name.endswith("num_batches_tracked")]
     _check_fit(model, file_tensors, required, f"--init {path} ({kind})", of_classes=of_classes, tensors=tensors)
+    has_other_classes = bool(class_names) and _classes_of_run(path) not in (None, tuple(class_names))
     fitting_tensors = {
         name: file_tensors[name]
         for name in state
-        if name in file_tensors and file_tensors[name].shape == state[name].shape
+        if name in file_tensors
+        and file_tensors[name].shape == state[name].shape
+        and not (has_other_classes and name.startswith(of_classes))
     }
     with torch.no_grad():
         for name, tensor in fitting_tensors.items():
@@ -114,6 +120,11 @@ def fill_from(model: ClipNetwork, path: Path, content: bytes | None = None) -> F
     kept = tuple(name for name in state if name not in fitting_tensors and not name.endswith("num_batches_tracked"))
     unused = tuple(name for name in file_tensors if name not in state)
     return Filled(kind, tuple(fitting_tensors), kept, unused, of_classes)
+
+
+def _classes_of_run(path: Path) -> tuple[str, ...] | None:
+    """Return the classes of the run whose checkpoint a file is; None for another file, which does not name them."""
+    return None if listed_facts(path) is None else read_run(path.parent.parent).class_names
 
 
 def _check_fit(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from types import MappingProxyType
 
 import torch
 
@@ -13,9 +11,7 @@ from lstpnet.checkpoints.model_settings import RuntimeName
 from lstpnet.checkpoints.onnx_model import ExportedModel
 from lstpnet.checkpoints.open_model import OpenedModel
 from lstpnet.checkpoints.openvino_model import OpenVinoModel
-from lstpnet.device import autocast_dtype, pick_device
-
-_AUTOCAST: Mapping[torch.dtype | None, str] = MappingProxyType({torch.bfloat16: "bf16", torch.float16: "f16"})
+from lstpnet.device import computed_precision, pick_device
 
 
 @dataclass(frozen=True)
@@ -56,6 +52,4 @@ def computation(opened: OpenedModel, device: torch.device) -> Computation:
         return Computation("openvino", opened.model.precision)
     if isinstance(opened.model, ExportedModel):
         return Computation("onnxruntime", "f32")
-    is_tf32 = opened.recipe.precision == "tf32" and device.type == "cuda"
-    precision = _AUTOCAST.get(autocast_dtype(opened.recipe, device), "tf32" if is_tf32 else "f32")
-    return Computation("torch", precision)
+    return Computation("torch", computed_precision(opened.recipe, device))

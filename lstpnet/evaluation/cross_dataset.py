@@ -121,12 +121,14 @@ def evaluate_on(
 def _train_priors(
     data: PreparedDataset, folds: Sequence[str], *, fold_set: str, names: Sequence[str], least_frames: int
 ) -> dict[str, str]:
-    """Return test clip -> most frequent class, of those in `names`, in the train part of its fold."""
+    """Return test clip -> most frequent class, of those in `names`, among its fold's train clips with a face."""
     priors: dict[str, str] = {}
     for fold in folds:
         rows = data.index(data.fold_index(fold, "train", fold_set=fold_set)["clip_id"].to_pylist())
-        rows = rows.filter(pc.greater_equal(rows["num_frames"], least_frames))
-        counts = Counter(rows["label"].to_pylist())
+        is_trainable = pc.and_(
+            pc.greater_equal(rows["num_frames"], least_frames), pc.not_equal(rows["status"], "failed")
+        )
+        counts = Counter(rows.filter(is_trainable)["label"].to_pylist())
         if any(counts[name] for name in names):
             prior = names[int(predicted_classes(prior_logits([counts[name] for name in names])[None])[0])]
             for clip_id in data.fold_index(fold, "test", fold_set=fold_set)["clip_id"].to_pylist():

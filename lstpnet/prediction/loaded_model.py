@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from dfer_data.detect.registry import build_detector
 from dfer_data.detect.video_settings import face_settings_of
@@ -24,6 +25,7 @@ from lstpnet.evaluation.computation import with_runtime
 from lstpnet.evaluation.cross_dataset import tested_clips
 from lstpnet.evaluation.features import Features, features_of
 from lstpnet.finished_runs import Run
+from lstpnet.models.catalogue import input_faults
 from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.prediction.video import Person, predict_video, with_folded_norms
 from lstpnet.prediction.video_settings import Windows
@@ -66,13 +68,10 @@ class LoadedModel:
             (B, num_classes) float32; rows sum to 1, but for a model of several labels per clip.
 
         Raises:
-            UsageError: the clips have another shape.
+            UsageError: the clips have another shape or type.
             NonFiniteError: the logits of some clips are not finite.
         """
-        frames = torch.as_tensor(clips)
-        frames = frames[None] if frames.ndim == 4 else frames
-        if frames.ndim != 5 or frames.shape[2] != 3:
-            raise UsageError(f"clips have shape {tuple(frames.shape)}; expected (B, T, 3, H, W)")
+        frames = _as_clips(clips, self._opened.model)
         recipe, remedy = self._fast.recipe, "predict fewer clips at once, or open the model with device='cpu'"
         with predicting(recipe, self._device, dtype=autocast_dtype(recipe, self._device), remedy=remedy):
             model = self._fast.model.to(self._device).eval()
@@ -126,6 +125,21 @@ class LoadedModel:
             i for i, status in zip(requested_ids, rows["status"].to_pylist(), strict=True) if status != "failed"
         ]
         return features_of(model, dataset, ids_with_face, recipe=self._opened.recipe, device=self._device)
+
+
+def _as_clips(clips: torch.Tensor | npt.NDArray[np.generic], model: nn.Module) -> torch.Tensor:
+    """Return clips as (B, T, 3, H, W) uint8 or float32. Raises UsageError for what `model` does not take."""
+    frames = torch.as_tensor(clips)
+    frames = frames[None] if frames.ndim == 4 else frames
+    if frames.ndim != 5 or frames.shape[2] != 3 or 0 in frames.shape:
+        raise UsageError(f"clips have shape {tuple(frames.shape)}; expected (B, T, 3, H, W), at least one clip")
+    if frames.dtype != torch.uint8 and not frames.is_floating_point():
+        raise UsageError(f"clips are {frames.dtype}; expected uint8, or float in 0..1")
+    if isinstance(model, ClipNetwork):
+        faults = input_faults(model.name, num_frames=frames.shape[1], sizes_px=frames.shape[3:])
+        if words := "; ".join(dict.fromkeys(faults)):
+            raise UsageError(f"clips have shape {tuple(frames.shape)}: {words}")
+    return frames if frames.dtype == torch.uint8 else frames.float()
 
 
 def load_model(

@@ -115,7 +115,7 @@ def _calibrated(system: System, parts: Sequence[tuple[ScoredRun, ScoredPredictio
     scaled = None
     if not lacking:
         pairs = zip(parts, temperatures, strict=True)
-        at_it = [probabilities(_logits(part), temperature=temperature) for (_, part), temperature in pairs]
+        at_it = [_chances_at(part, temperature) for (_, part), temperature in pairs]
         scaled = calibration(np.concatenate(at_it), labels)
     return CalibratedSystem(
         name=system.name,
@@ -128,6 +128,12 @@ def _calibrated(system: System, parts: Sequence[tuple[ScoredRun, ScoredPredictio
         scaled=scaled,
         why_not="; ".join(_reasons(system, lacking[:1])),
     )
+
+
+def _chances_at(part: ScoredPredictions, temperature: float) -> Any:
+    """Return the probabilities at a temperature; those of clips without a face stay the train prior."""
+    scaled = probabilities(_logits(part), temperature=temperature)
+    return np.where(part.has_face[:, None], scaled, probabilities(_logits(part)))
 
 
 def _logits(part: ScoredPredictions) -> Any:

@@ -78,7 +78,10 @@ def _mean_of_folds(group: Sequence[ScoredRow]) -> Row:
 def _mean_of_seeds(seed_rows: Sequence[tuple[Row, Sequence[ScoredRow]]]) -> Row:
     rows = [row for row, _ in seed_rows]
     intervals = mean_intervals([_folds(group) for _, group in seed_rows], rows[0].unit)
-    return _averaged(rows, seed="mean", fold_std=None, seed_std=_deviations(rows), **intervals)
+    counts = dict.fromkeys(row.n for row in rows)
+    words = [f"the seeds tested other clips ({', '.join(map(str, counts))})"] if len(counts) > 1 else []
+    changes: dict[str, Any] = {"fold_std": None, "seed_std": _deviations(rows), "note": _joined_notes(rows, *words)}
+    return _averaged(rows, seed="mean", **changes, **intervals)
 
 
 def _folds(group: Sequence[ScoredRow]) -> list[FoldOfRow]:

@@ -45,7 +45,7 @@ class GivenPredictions:
     num_missing: int
     """Number of test clips missing from the file; their prediction is `prior`."""
     prior: str
-    """The most frequent class of the fold's train part."""
+    """The most frequent class of the fold's train clips with a face."""
     num_train: int
     """Number of clips in the fold's train part."""
     untrained: Mapping[str, int]
@@ -133,8 +133,11 @@ def _matched(
     test_ids = [clip_id for clip_id, split in splits.items() if split == "test"]
     if unlabelled := [clip_id for clip_id in splits if labels[clip_id] not in names]:
         raise UsageError(f"{dataset.root} has no label for {len(unlabelled)} clips of fold {fold} ({unlabelled[0]}...)")
-    train_counts = Counter(names.index(labels[clip_id]) for clip_id, split in splits.items() if split == "train")
-    prior = int(predicted_classes(prior_logits([train_counts[i] for i in range(len(names))])[None])[0])
+    train_ids = [clip_id for clip_id, split in splits.items() if split == "train"]
+    train_counts = Counter(names.index(labels[clip_id]) for clip_id in train_ids)
+    with_face = Counter(names.index(labels[clip_id]) for clip_id in train_ids if statuses[clip_id] != "failed")
+    prior_counts = with_face or train_counts  # a training cannot learn from the others
+    prior = int(predicted_classes(prior_logits([prior_counts[i] for i in range(len(names))])[None])[0])
     scored = ScoredPredictions(
         class_names=names,
         clip_ids=tuple(test_ids),

@@ -65,10 +65,7 @@ def scene_rows(runs: Iterable[ScoredRun]) -> tuple[SceneRow, ...]:
             if not part.control:
                 key = (*run.key, str(part.checkpoint), info.fold)
                 scored.setdefault(key, {})[info.seed] = _scores_of_scenes(part)
-    rows = [
-        _rows(key, [by_seed[seed] for seed in sorted(by_seed)], seeds=tuple(sorted(by_seed)))
-        for key, by_seed in sorted(scored.items())
-    ]
+    rows = [_rows(key, dict(sorted(by_seed.items()))) for key, by_seed in sorted(scored.items())]
     return tuple(row for group in rows for row in group)
 
 
@@ -81,8 +78,7 @@ def scene_rows_of_predictions(external: ExternalPredictions) -> tuple[SceneRow, 
         parts = [part for part in external.parts if part.fold == fold]
         fold_set = parts[0].fold_set
         key = (data_key(dataset.root.resolve().name, dataset.identity(fold_set), fold_set), external.name, "", fold)
-        seeds = tuple(part.seed for part in parts if part.seed is not None)
-        rows += _rows(key, [_scores_of_scenes(part.scored) for part in parts], seeds=seeds)
+        rows += _rows(key, {part.seed: _scores_of_scenes(part.scored) for part in parts})
     return tuple(rows)
 
 
@@ -91,10 +87,11 @@ def _scores_of_scenes(part: ScoredPredictions) -> _Scores:
     return {scene: part.scores_of(scenes == scene) for scene in sorted(set(scenes.tolist()))}
 
 
-def _rows(key: _Key, scores_per_seed: Sequence[_Scores], *, seeds: tuple[int, ...]) -> Iterable[SceneRow]:
-    """Yield the rows of one checkpoint."""
-    for scene in scores_per_seed[0]:
-        scores = [by_scene[scene] for by_scene in scores_per_seed]
+def _rows(key: _Key, scores_by_seed: Mapping[int, _Scores] | Mapping[int | None, _Scores]) -> Iterable[SceneRow]:
+    """Yield the rows of one checkpoint; a scene's row is over the seeds that tested it."""
+    for scene in sorted({scene for by_scene in scores_by_seed.values() for scene in by_scene}):
+        by_seed = {seed: by_scene[scene] for seed, by_scene in scores_by_seed.items() if scene in by_scene}
+        scores, seeds = list(by_seed.values()), tuple(seed for seed in by_seed if seed is not None)
         war, uar = metrics.mean([score.war for score in scores]), metrics.mean([score.uar for score in scores])
         yield SceneRow(*key[0], *key[1:], seeds, scene, scores[0].num_clips, war, uar, scores[0].num_classes_present)
 

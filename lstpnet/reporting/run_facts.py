@@ -10,10 +10,15 @@ from dfer_data.render.tables import Section, duration
 from dfer_data.shards.identity import OFFICIAL_SET
 from lstpnet.dataset_identity import fold_words
 from lstpnet.finished_runs import ScoredRun
+from lstpnet.recipe_files import recipe_names
 from lstpnet.runs import read_config, read_epochs
 
 _HEADER = ("run", "date", "device", "dfer", "torch", "parameters", "trained for", "command")
-_NOTE = "commands are made from the settings, with the prepared dataset's name in place of its path"
+_NOTE = (
+    "commands are made from the settings, with the prepared dataset's name in place of its path, and the sha256 of "
+    "start weights in place of theirs"
+)
+_HASH_DIGITS = 12
 
 
 def run_sections(runs: Sequence[ScoredRun]) -> list[Section]:
@@ -46,7 +51,9 @@ def _command(run: ScoredRun, config: Mapping[str, Any]) -> str:
     recipe = [origin.removeprefix("recipe ") for origin in origins.values() if str(origin).startswith("recipe ")]
     words = ["dfer", "train", "--data", info.prepared, "--fold", str(info.fold), "--seed", str(info.seed)]
     words += [] if info.fold_set == OFFICIAL_SET else ["--fold-set", info.fold_set]
-    words += ["--recipe", recipe[0]] if recipe else []
+    words += ["--recipe", recipe[0] if recipe[0] in recipe_names() else f"{recipe[0]}.toml"] if recipe else []
+    words += ["--name", settings["name"]] if recipe and settings.get("name") not in (None, recipe[0]) else []
+    words += ["--init", settings["init_sha256"][:_HASH_DIGITS]] if settings.get("init_sha256") else []
     for key, origin in sorted(origins.items()):
         if origin == "command line" and key in settings:
             value = settings[key]

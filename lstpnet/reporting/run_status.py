@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from typing import Any, Literal
 from dfer_data.errors import CorruptDataError, DferError
 from dfer_data.render.tables import duration, per_cent
 from lstpnet.finished_runs import find_runs, open_run, score_run
+from lstpnet.metrics import selection_figure
 from lstpnet.run_files import run_holder
 from lstpnet.runs import CONFIG_NAME, METRICS_NAME, RUN_NAME, read_run
 
@@ -26,9 +27,9 @@ class RunStatus:
     state: RunState
     """`stopped`: it has not finished, and no process works on it."""
     epoch: int
-    """Finished epochs of both stages together."""
+    """Finished epochs of all stages together, those of a refit too."""
     num_epochs: int | None
-    """Epochs of both stages; None if unknown."""
+    """Epochs of both stages, and of a refit once their number is chosen; None if unknown."""
     holder: str | None
     """Who trains it now, such as `process 12 on host`."""
     last_epoch: str
@@ -65,7 +66,8 @@ def run_statuses(root: Path) -> list[RunStatus]:
 
 def run_status(folder: Path) -> RunStatus:
     """Return how far a run is."""
-    epochs, num_epochs = _epochs(folder), _num_epochs(folder)
+    epochs = _epochs(folder)
+    num_epochs = _num_epochs(folder, epochs)
     holder = run_holder(folder)
     state: RunState = "in training" if holder else "stopped"
     scores: dict[str, dict[str, float]] = {}
@@ -123,13 +125,24 @@ def _parsed(lines: list[bytes]) -> Iterator[dict[str, Any]]:
             continue
 
 
-def _num_epochs(folder: Path) -> int | None:
-    """Return the epochs of both stages, from the settings of the run."""
+def _num_epochs(folder: Path, epochs: Sequence[Mapping[str, Any]]) -> int | None:
+    """Return the epochs of both stages, from the settings of the run, and of the refit once the best epoch is known."""
     try:
         settings = json.loads((folder / CONFIG_NAME).read_bytes())["settings"]
-        return int(settings["frame_epochs"]) + int(settings["epochs"])
+        number = int(settings["frame_epochs"]) + int(settings["epochs"])
+        first_training = [item for item in epochs if item["checkpoint"] != "refit"]
+        if settings.get("refit") and len(first_training) >= number:
+            number += int(settings["frame_epochs"]) + _best_epoch(first_training, select_by=settings["select_by"])
+        return number
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+
+
+def _best_epoch(epochs: Sequence[Mapping[str, Any]], *, select_by: str) -> int:
+    """Return the number of the first epoch on clips that is the best on the held-out ones."""
+    measured = [item for item in epochs if item.get("val_war") is not None]
+    figures = [selection_figure(item["val_war"], item["val_uar"], select_by=select_by) for item in measured]
+    return int(measured[figures.index(max(figures))]["epoch"])
 
 
 def _words(item: Mapping[str, Any]) -> str:

@@ -20,17 +20,27 @@ class SystemCosts:
     gmac: float | None = None
     """Billions of multiply-adds for one clip."""
     training_seconds: float | None = None
-    """Seconds of all epochs of a training, the mean over the system's runs."""
+    """Seconds of all epochs of a training, the mean over the system's runs; those of a refit belong to `refit` only."""
     prediction_ms: float | None = None
     """Milliseconds per test clip, reading included, the mean over the system's runs."""
     machines: tuple[str, ...] = ()
     """Devices of these times, a CPU with its threads."""
 
 
-def costs_of(runs: Sequence[ScoredRun]) -> SystemCosts:
-    """Return the costs of a system from the folders of its runs. Raises CorruptDataError for damaged files."""
+def costs_of(runs: Sequence[ScoredRun], *, checkpoint: str | None = None) -> SystemCosts:
+    """Return the costs of a system from the folders of its runs. Raises CorruptDataError for damaged files.
+
+    `checkpoint`: of the system; a refit also takes the training that chose its number of epochs.
+    """
     configs = [read_config(run.folder, run.info) for run in runs]
-    seconds = [sum(float(epoch["seconds"]) for epoch in read_epochs(run.folder, run.info)) for run in runs]
+    seconds = [
+        sum(
+            float(epoch["seconds"])
+            for epoch in read_epochs(run.folder, run.info)
+            if checkpoint == "refit" or epoch.get("checkpoint") != "refit"
+        )
+        for run in runs
+    ]
     return SystemCosts(
         num_parameters=_shared(config.get("num_parameters") for config in configs),
         gmac=_shared(config.get(GMAC) for config in configs),

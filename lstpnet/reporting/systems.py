@@ -136,7 +136,7 @@ def systems_of(rows: Sequence[Row], runs: Sequence[ScoredRun], *, controls: Sequ
                     mixed=mixed,
                     is_stated=bool(values),
                     war_of_one_frame=_war_of_one_frame(row, controls),
-                    costs=costs_of(runs_of_row),
+                    costs=costs_of(runs_of_row, checkpoint=row.checkpoint),
                 )
             )
     return tuple(systems)

@@ -17,13 +17,13 @@ class EpochDone:
     epoch: int
     """Number of the epoch in its stage, from 1."""
     num_epochs: int
-    """Number of epochs of the stage."""
+    """Number of epochs of the stage; of a refit those that it trains for."""
     loss: float
     """Mean training loss."""
     train_accuracy: float
     """0..1, on the augmented training clips, measured during the epoch."""
     learning_rate: float
-    """At the end of the epoch."""
+    """Of the last step of the epoch; with layer decay, the greatest."""
     seconds: float
     """Wall time."""
     waiting_seconds: float

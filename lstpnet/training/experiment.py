@@ -153,12 +153,14 @@ class Experiment:
             f"selection: {self._selection()}",
             f"seed {self.seed}",
         ]
+        subject = "the default protocol"
         if recipe.protocol != "default":
+            subject = "it"
             followed = preset(recipe.protocol, dataset=document["dataset"])
             parts.append(f"protocol {followed.name} ({followed.source}; its authors show the {followed.averaging})")
             parts.append(f"of that code: {followed.scope}")
         if differing := deviations(recipe.protocol, asdict(recipe), dataset=document["dataset"]):
-            parts.append(f"differs from it in {', '.join(differing)}")
+            parts.append(f"differs from {subject} in {', '.join(differing)}")
         return "; ".join(parts)
 
     def _fold_words(self) -> list[str]:

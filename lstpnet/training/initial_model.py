@@ -71,7 +71,8 @@ def initial_model(experiment: Experiment, *, init: Path | None, content: bytes |
         if NETWORKS[model.name].needs_start_weights:
             raise UsageError(f"model {model.name} needs --init: most of its parameters keep their start weights")
         return model, ""
-    words = [fill_from(model, init, content).words, licence_words(model, init), _norm_words(model, recipe, init)]
+    filled = fill_from(model, init, content, class_names=experiment.data.class_names)
+    words = [filled.words, licence_words(model, init), _norm_words(model, recipe, init)]
     words += [_trained_words(model)]
     return model, "; ".join(filter(None, words))
 
@@ -114,7 +115,8 @@ def _first_clips(experiment: Experiment, sampling: Sampling) -> torch.Tensor:
 def estimate_seconds(experiment: Experiment, *, device: torch.device) -> float:
     """Return the seconds of a whole run, scaled up from timed steps on random pixels.
 
-    These are two training steps per stage, and a prediction of one view for held-out and test clips.
+    These are two training steps per stage, and a prediction of one view for held-out and test clips. A refit counts as
+    the longest that it may be, a training of as many epochs.
     """
     recipe = experiment.recipe
     doing, remedy = "before training", "close other programs that use its memory, or use --device cpu"
@@ -142,7 +144,8 @@ def _measured_seconds(experiment: Experiment, *, device: torch.device) -> float:
             loss.backward()
             loss.item()
             seconds.append(time.perf_counter() - start)
-        total_seconds += min(seconds[1:]) / batch_size * len(experiment.train_ids) * num_epochs
+        num_clips = len(experiment.train_ids) * (2 if recipe.refit else 1) + len(experiment.val_ids) * recipe.refit
+        total_seconds += min(seconds[1:]) / batch_size * num_clips * num_epochs
     start = time.perf_counter()
     with torch.no_grad(), torch.autocast(device.type, dtype=dtype, enabled=dtype is not None):
         model.eval()(normalised(frames.to(device), norm=recipe.input_norm)).sum().item()
@@ -151,7 +154,9 @@ def _measured_seconds(experiment: Experiment, *, device: torch.device) -> float:
 
 def _num_predicted_views(experiment: Experiment) -> int:
     """Return how many views of clips a run predicts: after each epoch, and at its end."""
-    recipe, num_test = experiment.recipe, len(experiment.seen_test_ids)
-    num_per_epoch = len(experiment.val_ids) + (num_test if recipe.select == "test-best" else 0)
-    num_last = num_test * (1 + len(CONTROLS) if recipe.controls else 1)
+    recipe, num_val, num_test = experiment.recipe, len(experiment.val_ids), len(experiment.seen_test_ids)
+    is_test_best = recipe.select == "test-best"
+    num_chosen = 1 + (num_val > 0) + is_test_best  # last, best and test-best, each with a temperature
+    num_per_epoch = num_val + num_test * is_test_best
+    num_last = num_test * (num_chosen + recipe.refit + len(CONTROLS) * recipe.controls) + num_val * num_chosen
     return (num_per_epoch * recipe.epochs + num_last) * num_test_views(recipe)

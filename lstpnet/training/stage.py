@@ -75,9 +75,9 @@ class Trainee:
 class StageLoop:
     """Trains for the epochs of one stage."""
 
-    def __init__(self, trainee: Trainee, *, stage: str, num_epochs: int) -> None:
-        """`stage`: `frames` or `clips`; `num_epochs`: of the whole schedule."""
-        self._trainee, self._stage, self._num_epochs = trainee, stage, num_epochs
+    def __init__(self, trainee: Trainee, *, stage: str, num_epochs: int, last_epoch: int) -> None:
+        """`stage`: `frames` or `clips`; `num_epochs`: of the whole schedule; `last_epoch`: after which it ends."""
+        self._trainee, self._stage, self._last_epoch = trainee, stage, last_epoch
         experiment, device, recipe = trainee.experiment, trainee.device, trainee.experiment.recipe
         self._experiment, self._device, self._recipe, self._group = experiment, device, recipe, trainee.group
         self._dataset, self._model = trainee.dataset, trainee.model
@@ -105,6 +105,7 @@ class StageLoop:
         steps = -(-self._num_batches // recipe.accumulate)
         self._optimizer = build_optimizer(self._model, recipe, is_fused=device.type == "cuda")
         self._schedule = build_schedule(self._optimizer, recipe, num_epochs=num_epochs, steps_per_epoch=steps)
+        self._rate = self._next_rate
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)
         self._sums, self._batches_between = DeviceSums(device), batches_between_readings(device)
         self._with_input = (
@@ -122,6 +123,7 @@ class StageLoop:
             "loss": self._loss.state(),
             "optimizer": self._optimizer.state_dict(),
             "schedule": self._schedule.state_dict(),
+            "rate": self._rate,
             "scaler": self._scaler.state_dict(),
         }
 
@@ -130,6 +132,7 @@ class StageLoop:
         if "optimizer" in state:
             self._optimizer.load_state_dict(state["optimizer"])
             self._schedule.load_state_dict(state["schedule"])
+            self._rate = float(state.get("rate", self._next_rate))  # a state of an earlier version has none
             self._scaler.load_state_dict(state["scaler"])
             self._loss.restore(state.get("loss", {}))  # a state of an earlier version has none, and no such loss
 
@@ -174,10 +177,10 @@ class StageLoop:
             self._trainee.name,
             self._stage,
             epoch,
-            self._num_epochs,
+            self._last_epoch,
             sums[0] / sums[2],
             sums[1] / sums[2],
-            max(float(rate) for rate in self._schedule.get_last_lr()),
+            self._rate,
             seconds_before + time.perf_counter() - start,
             totals.waiting_seconds,
             *self._figures(self._experiment.val_ids),
@@ -210,7 +213,7 @@ class StageLoop:
         if self._group.is_first:
             means = (totals.loss / totals.seen, self._group.world_size * totals.seen / totals.seconds)
             counts = (next_position, self._num_batches)
-            self._trainee.on_step(StepDone(self._stage, epoch, self._num_epochs, *counts, *means))
+            self._trainee.on_step(StepDone(self._stage, epoch, self._last_epoch, *counts, *means))
 
     def _ends_step(self, next_position: int) -> bool:
         return next_position % self._recipe.accumulate == 0 or next_position == self._num_batches
@@ -250,17 +253,25 @@ class StageLoop:
         return module(pixels)
 
     def _share(self, batch: Batch) -> float:
-        """Return a batch's weight in its step: its share of all processes' clips, scaled up because DDP averages."""
-        first_batch = (batch.next_position - 1) // self._recipe.accumulate * self._recipe.accumulate
-        num_batches = min(self._recipe.accumulate, self._num_batches - first_batch)
-        return len(batch.clip_ids) * self._group.world_size / batch.num_clips_of_all / num_batches
+        """Return a batch's weight in its step: its share of the step's clips in all processes, because DDP averages."""
+        size = self._recipe.batch_size * self._group.world_size
+        first = (batch.next_position - 1) // self._recipe.accumulate * self._recipe.accumulate
+        stop = first + self._recipe.accumulate
+        num_clips = (stop * size if stop < self._num_batches else len(self._dataset)) - first * size
+        return len(batch.clip_ids) * self._group.world_size / num_clips
 
     def _unsynced(self) -> contextlib.AbstractContextManager[None]:
         """Return a context that skips the exchange of gradients; the last batch of a step exchanges them."""
         wrapped = self._wrapped
         return wrapped.no_sync() if isinstance(wrapped, DistributedDataParallel) else contextlib.nullcontext()
 
+    @property
+    def _next_rate(self) -> float:
+        """The learning rate of the next step; with layer decay, the greatest."""
+        return max(float(rate) for rate in self._schedule.get_last_lr())
+
     def _take_step(self) -> None:
+        self._rate = self._next_rate
         if self._recipe.clip_norm > 0:
             self._scaler.unscale_(self._optimizer)
             torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._recipe.clip_norm)

@@ -30,6 +30,7 @@ from dfer_data.storage.files import canonical_json, write_atomically
 from lstpnet.batches.recipe_clips import clips_of_recipe
 from lstpnet.device import readable_out_of_memory, reproducible
 from lstpnet.errors import CheckpointError
+from lstpnet.metrics import selection_figure
 from lstpnet.recipe import Recipe
 from lstpnet.run_files import Files, files_of
 from lstpnet.runs import METRICS_NAME
@@ -140,7 +141,7 @@ def _better(
     """Return this epoch if there is no best one or this is better, else the best one."""
     if war is None or uar is None:
         return best
-    figure = {"war": war, "uar": uar, "war+uar": (war + uar) / 2}[recipe.select_by]
+    figure = selection_figure(war, uar, select_by=recipe.select_by)
     if best is not None and figure <= best.figure:
         return best
     return BestEpoch(epoch, figure, host_copy(model.state_dict()))
@@ -204,7 +205,7 @@ class _Training:
                     continue
                 self._trainee.dataset.sampling = sampling
                 schedule_epochs = recipe.epochs if stage == "clips" else num_epochs
-                loop = StageLoop(self._trainee, stage=stage, num_epochs=schedule_epochs)
+                loop = StageLoop(self._trainee, stage=stage, num_epochs=schedule_epochs, last_epoch=num_epochs)
                 resumed = state if stage_index == first_stage else None
                 for event in self._epochs(loop, stage=stage_index, num_epochs=num_epochs, state=resumed):
                     if self._group.is_first:

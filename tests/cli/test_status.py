@@ -38,6 +38,18 @@ def test_prepared_and_runs_of_the_working_folder_are_the_default(
     assert printed.err == ""
 
 
+def test_an_empty_folder_of_datasets_does_not_hide_the_runs(
+    here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here / "other/prepared").mkdir(parents=True)
+    monkeypatch.chdir(here / "other")
+    assert main(["status"]) == 2
+    assert "no prepared dataset and no run in prepared" in capsys.readouterr().err
+    Path("runs/faces/demo/fold-1/seed-0").mkdir(parents=True)
+    assert main(["status"]) == 0
+    assert "stopped at epoch 0" in capsys.readouterr().out
+
+
 def test_json_has_all_facts(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", "runs", "prepared/faces", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
@@ -53,7 +65,7 @@ def test_a_place_without_anything_is_an_error(
     assert main(["status", "absent"]) == 2
     assert "absent is not there" in capsys.readouterr().err
     assert main(["status", "prepared/empty"]) == 2
-    assert "holds no prepared dataset and no run" in capsys.readouterr().err
+    assert "no prepared dataset and no run in prepared/empty" in capsys.readouterr().err
     monkeypatch.chdir(here / "source")
     assert main(["status"]) == 2
     assert "no folder prepared or runs here" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from dfer_data.detect.cuda_float32 import float32_products
 from dfer_data.errors import DferError
 from lstpnet import device
 from lstpnet.checkpoints.open_model import open_model
-from lstpnet.device import are_cores_taken, autocast_dtype, readable_out_of_memory, reproducible
+from lstpnet.device import are_cores_taken, autocast_dtype, computed_precision, readable_out_of_memory, reproducible
 from lstpnet.evaluation.clip_logits import predict_clips
 from lstpnet.evaluation.cross_dataset import evaluate_on
 from lstpnet.evaluation.features import features_of
@@ -70,6 +70,14 @@ def test_float32_and_tf32_train_without_autocast(precision: str) -> None:
     recipe = quick(precision=precision).recipe
     assert autocast_dtype(recipe, CPU) is None
     assert autocast_dtype(recipe, torch.device("cuda")) is None
+
+
+@pytest.mark.parametrize("is_native", [True, False])
+def test_the_precision_that_is_computed_depends_on_the_device(is_native: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: is_native)
+    found = {name: computed_precision(quick(precision=name).recipe, CPU) for name in ("auto", "bf16", "f16", "tf32")}
+    assert found == {"auto": "bf16" if is_native else "f32", "bf16": "bf16", "f16": "f16", "tf32": "f32"}
+    assert computed_precision(quick(precision="tf32").recipe, torch.device("cuda")) == "tf32"
 
 
 def test_on_a_cpu_tf32_is_float32(plain: Done) -> None:

@@ -124,7 +124,10 @@ def _num_shown_frames(settings: Mapping[str, Any]) -> int:
 def _clips(table: ClipTable, fold: int, part: ScoredPredictions, *, has_several: bool) -> Iterator[list[Any]]:
     """Yield the entries of `View.clips`; `has_several`: the network judges each label by itself (targets = labels)."""
     assert part.logits is not None
-    chances = np.exp(-np.logaddexp(0, -part.logits.astype(np.float64))) if has_several else probabilities(part.logits)
+    chances = probabilities(part.logits)
+    if has_several:  # a clip without a face keeps the shares of the classes in train
+        own_chances = np.exp(-np.logaddexp(0, -part.logits.astype(np.float64)))
+        chances = np.where(part.has_face[:, None], own_chances, chances)
     shares = np.rint(_FRACTIONS * chances).astype(int)
     for i, (clip_id, label) in enumerate(zip(part.clip_ids, part.labels.tolist(), strict=True)):
         clip = table.place(clip_id, label)

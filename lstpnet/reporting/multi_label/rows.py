@@ -129,9 +129,18 @@ def _row_of_labels(
     run: ScoredRun, part: ScoredPredictions, labels: Mapping[str, Sequence[str]], *, by_threshold: bool
 ) -> MultiLabelRow:
     names, logits = part.class_names, np.asarray(part.logits)
+    if by_threshold:  # the prior of a clip without a face is a share, whose logit is that of its probability
+        logits = np.where(part.has_face[:, None], logits, _logits_of_log_shares(logits))
     truth = np.array([[name in labels[clip_id] for name in names] for clip_id in part.clip_ids])
     named = logits >= 0 if by_threshold else np.eye(len(names), dtype=bool)[predicted_classes(logits)]
     return _row(run, part, names, truth, logits if by_threshold else _softmax(part), named)
+
+
+def _logits_of_log_shares(log_shares: Floats) -> Floats:
+    """Return log(p / (1 - p)) of log(p); infinite for 0 and 1. A value above 0 counts as 1."""
+    logarithms = np.minimum(log_shares.astype(np.float64), 0.0)
+    with np.errstate(divide="ignore"):
+        return np.asarray(logarithms - np.log(-np.expm1(logarithms)), np.float32)
 
 
 def _softmax(part: ScoredPredictions) -> Floats:

@@ -52,6 +52,18 @@ def test_the_time_left_of_a_resumed_training_comes_from_its_own_steps(capsys: py
     assert [line.rpartition(", ")[2] for line in err] == ["4 clips/s", "about 40 s left"]
 
 
+def test_the_time_left_of_a_refit_comes_from_its_own_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    """It is on clips, as the training before it, and starts again with the first epoch."""
+    clock = Clock()
+    lines = TrainingLines(Recipe(name="r", frame_epochs=0, epochs=10), clock=clock)
+    for num_epochs in (10, 4):
+        for epoch in range(1, num_epochs + 1):
+            clock.now += 40.0
+            lines.show(StepDone("clips", epoch, num_epochs, 1, 1, 2.0, 4.0))
+    err = capsys.readouterr().err.splitlines()
+    assert [line.rpartition(", ")[2] for line in err[-3:]] == [f"about {left} s left" for left in (80, 40, 0)]
+
+
 def test_the_time_left_on_clips_comes_from_clips(capsys: pytest.CaptureFixture[str]) -> None:
     """How long they take is not known before."""
     clock = Clock()

@@ -38,7 +38,7 @@ def test_a_run_reads_as_many_frames_as_its_recipe_says(crops: Path, tmp_path: Pa
     experiment = make_experiment(crops, quick(epochs=1, frame_epochs=0, num_frames=NUM_FRAMES), fold=3, seed=0)
     protocol = experiment.protocol()
     assert "; sampler segments-8x2 of 6 frames; " in protocol
-    assert "differs from it in num_frames 6 (default 16)" in protocol
+    assert "differs from the default protocol in num_frames 6 (default 16)" in protocol
     folder = train(experiment, tmp_path).folder
     table = pd.read_parquet(folder / "predictions.parquet").query("has_face and checkpoint == 'last' and control == ''")
     assert {len(shares) for shares in table["attention"]} == {NUM_FRAMES}

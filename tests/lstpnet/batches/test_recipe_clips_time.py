@@ -61,7 +61,7 @@ def test_the_protocol_line_states_the_grid_and_the_deviation(crops: Path) -> Non
     )
     assert "sampler segments-8x2; " in by_number
     assert "sampler segments-8x2 by time (nearest frames to 12.5 points per second); " in by_time
-    assert "differs from it in sample_by time (default frames)" in by_time
+    assert "differs from the default protocol in sample_by time (default frames)" in by_time
     assert placement("frames", 25.0) == ""
     assert {preset.values["sample_by"] for preset in PRESETS.values()} == {"frames"}
 

@@ -78,7 +78,11 @@ def test_the_estimate_counts_every_view_that_a_run_predicts(crops: Path) -> None
     assert _num_predicted_views(plain) == len(plain.seen_test_ids) == 13
     changes = {"val": "blocks", "controls": True, "test_size_px": 40, "test_crops": 2, "select": "test-best"}
     dear = make_experiment(crops, quick(**changes), fold=3, seed=0)
-    assert _num_predicted_views(dear) == 2 * (2 * (len(dear.val_ids) + 13) + 3 * 13)
+    num_val = len(dear.val_ids)
+    at_the_end = 5 * 13 + 3 * num_val  # last, best and test-best, two controls; a temperature of each checkpoint
+    assert _num_predicted_views(dear) == 2 * (2 * (num_val + 13) + at_the_end)
+    again = make_experiment(crops, quick(**changes, refit=True), fold=3, seed=0)
+    assert _num_predicted_views(again) == _num_predicted_views(dear) + 2 * 13
 
 
 def test_crops_of_frames_without_room_are_refused() -> None:

@@ -48,6 +48,23 @@ def test_the_json_states_crops_and_pixels(exported: Path) -> None:
     assert facts["input"].endswith("minus [0.485, 0.456, 0.406], divided by [0.229, 0.224, 0.225]")
 
 
+def test_an_exported_model_of_several_labels_gives_each_class_its_own_probability(
+    exported: Path, tmp_path: Path
+) -> None:
+    """And it leaves out the short clips that the run leaves out."""
+    copy = Path(shutil.copy(exported, tmp_path / "copy.onnx"))
+    model = lstpnet.build_model("lstpnet", 7, width_multiplier=0.125)
+    recipe = asdict(Recipe(name="a", size_px=40, targets="labels", min_frames=9))
+    options = {"class_names": list("abcdefg"), "protocol": "", "is_synthetic": False}
+    document = description(model, copy, recipe=recipe, **options)  # type: ignore[arg-type]
+    copy.with_suffix(".json").write_text(json.dumps(document))
+    clips = torch.rand(2, 16, 3, 40, 40)
+    opened = open_model(copy)
+    wanted = opened.model(clips).sigmoid().numpy()
+    np.testing.assert_allclose(lstpnet.load_model(copy, device="cpu").predict(clips), wanted, atol=1e-5)
+    assert opened.recipe.least_frames == 9
+
+
 def test_test_crops_may_be_changed_after_training(exported_run: Path) -> None:
     opened = with_changes(open_model(exported_run), {"test_size_px": 48, "test_crops": 2})
     assert (opened.recipe.test_size_px, opened.recipe.test_crops) == (48, 2)

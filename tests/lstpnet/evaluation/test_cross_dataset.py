@@ -18,8 +18,11 @@ from lstpnet.finished_runs import load_runs
 from lstpnet.metrics import predicted_classes
 from lstpnet.predictions_table import read_predictions
 from lstpnet.reporting.build import build_report
+from lstpnet.reporting.external_predictions import read_given_predictions
 from lstpnet.runs import read_run
-from tests.lstpnet.conftest import Done
+from lstpnet.training.experiment import make_experiment
+from tests.crops import prepare_crops, write_crops
+from tests.lstpnet.conftest import Done, quick
 
 
 def result_on(run: Path, crops: Path, *, folds: tuple[str, ...]) -> CrossResult:
@@ -46,6 +49,19 @@ def test_the_prior_is_the_most_frequent_class_of_the_folds_train_part(plain: Don
     counts = Counter(labels)
     (prior,) = result_on(plain.folder, crops, folds=("3",)).faceless.values()
     assert counts[prior] == max(counts.values())
+
+
+def test_train_evaluate_and_report_count_the_same_clips_for_the_prior(plain: Done, tmp_path: Path) -> None:
+    """Those of train with a face: one of the 8 of the first class has none, so the second one is more frequent."""
+    faceless = {16, 22}
+    source = write_crops(tmp_path / "source", num_frames=lambda number: 0 if number in faceless else 16, size_px=16)
+    root = prepare_crops(source, tmp_path / "dfew-none")
+    experiment = make_experiment(root, quick(), fold=3, seed=0)
+    trained = experiment.data.class_names[int(experiment.prior_logits().argmax())]
+    (evaluated,) = result_on(plain.folder, root, folds=("3",)).faceless.values()
+    (tmp_path / "theirs.csv").write_text("clip_id,prediction\n")
+    (reported,) = read_given_predictions(tmp_path / "theirs.csv", experiment.data, fold=3)
+    assert trained == evaluated == reported.prior == experiment.data.class_names[1]
 
 
 def test_without_a_fold_it_is_wrong_and_no_class_is_charged_with_it(plain: Done, crops: Path) -> None:

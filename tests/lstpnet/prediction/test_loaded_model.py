@@ -28,6 +28,18 @@ def test_clips_get_the_probabilities_of_the_run(plain: Done, crops: Path) -> Non
     assert repr(model) == f"LoadedModel(demo: {', '.join(run.info.class_names)}; 32 px, cpu)"
 
 
+def test_float64_clips_are_those_of_float32_and_other_clips_are_refused(plain: Done) -> None:
+    model = lstpnet.load_model(plain.folder, device="cpu")
+    clips = np.random.default_rng(0).random((2, 16, 3, 32, 32))
+    np.testing.assert_array_equal(model.predict(clips), model.predict(clips.astype(np.float32)))
+    with pytest.raises(UsageError, match=r"clips are torch\.int64; expected uint8, or float in 0\.\.1"):
+        model.predict((255 * clips).astype(np.int64))
+    with pytest.raises(UsageError, match=r"clips have shape \(0, 16, 3, 32, 32\)"):
+        model.predict(clips[:0])
+    with pytest.raises(UsageError, match=r"clips have shape \(2, 16, 3, 16, 16\): "):
+        model.predict(clips[..., :16, :16])
+
+
 def test_a_model_of_rendered_heads_says_so(plain: Done, tmp_path: Path) -> None:
     model = lstpnet.load_model(synthetic_copy(plain.folder, tmp_path / "run"), device="cpu")
     assert model.is_synthetic

@@ -386,6 +386,22 @@ def test_seeds_of_one_fold_have_a_deviation(tmp_path: Path) -> None:
     assert both.seed_std["war"] == pytest.approx(np.std([row.war for row in singles], ddof=1))
 
 
+def test_a_mean_of_seeds_with_other_clips_says_so(tmp_path: Path) -> None:
+    write_folds(tmp_path, folds=(3,), seeds=(0, 1), checkpoints=("last",))
+    (first, second), _ = load_runs(find_runs(tmp_path))
+    parts = tuple(
+        replace(
+            part, clip_ids=part.clip_ids[1:], labels=part.labels[1:], logits=part.logits[1:], has_face=part.has_face[1:]
+        )
+        for part in second.predictions
+    )
+    rows = build_report([first, replace(second, predictions=parts)]).rows
+    numbers = [row.n for row in rows if row.seed != "mean"]
+    (mean,) = [row for row in rows if row.seed == "mean"]
+    assert f"the seeds tested other clips ({numbers[0]}, {numbers[0] - 1})" in mean.note
+    assert mean.war_interval is None
+
+
 def test_seeds_with_other_folds_are_not_averaged(tmp_path: Path) -> None:
     write_folds(tmp_path, folds=(1, 2), seeds=(0,), checkpoints=("last",))
     write_folds(tmp_path, folds=(1, 2, 3), seeds=(1,), checkpoints=("last",))

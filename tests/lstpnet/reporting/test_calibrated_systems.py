@@ -57,7 +57,9 @@ def test_a_systems_figures_are_those_of_its_test_clips_before_and_at_the_tempera
     assert last.scaled is not None
     assert last.n == len(table)
     assert last.figures.brier == pytest.approx(((softmax(logits, axis=1) - indicator) ** 2).sum(1).mean())
-    at_it = softmax(logits / temperature, axis=1)
+    temperatures = np.where(table["has_face"], temperature, 1.0)[:, None]  # a prior is no output of the model
+    at_it = softmax(logits / temperatures, axis=1)
+    assert not table["has_face"].all()
     assert last.scaled.brier == pytest.approx(((at_it - indicator) ** 2).sum(1).mean())
     assert temperature_words(last) == f"{temperature:.3f}"
     refit = next(system for system in report.calibrated if "refit" in system.name)

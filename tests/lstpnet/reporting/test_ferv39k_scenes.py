@@ -61,6 +61,19 @@ def test_several_seeds_are_averaged() -> None:
     assert rows["Action"].war == 1
 
 
+def test_a_scene_that_a_seed_did_not_test_is_a_row_of_the_other_seeds() -> None:
+    """Such as runs of one name that leave out short clips, and runs that do not."""
+    first, second = run("1100"), run("1000", seed=3)
+    (part,) = second.predictions
+    shorter = replace(
+        part, clip_ids=part.clip_ids[:3], labels=part.labels[:3], logits=part.logits[:3], has_face=part.has_face[:3]
+    )
+    found = scene_rows(map(score_run, (first, replace(second, predictions=(shorter,)))))
+    assert [(row.scene, row.seeds) for row in found] == [("Action", (0,)), ("War", (0, 3))]
+    other_first = scene_rows(map(score_run, (replace(first, predictions=(shorter,)), second)))
+    assert [(row.scene, row.seeds) for row in other_first] == [("Action", (3,)), ("War", (0, 3))]
+
+
 def test_other_datasets_have_no_such_table() -> None:
     assert scene_rows([score_run(run("1100", dataset="dfew"))]) == ()
 

@@ -39,6 +39,19 @@ def test_the_command_of_a_run_on_an_own_set_of_folds_names_the_set(plain: Done) 
     assert cells[-1].startswith("dfer train --data dfew-none --fold 3 --seed 0 --fold-set mine --recipe demo ")
 
 
+def test_the_command_names_the_recipes_file_the_runs_own_name_and_its_start_weights(
+    plain: Done, tmp_path: Path
+) -> None:
+    folder = without_hashes(Path(shutil.copytree(plain.folder, tmp_path / "run")))
+    config = json.loads((folder / "config.json").read_bytes())
+    config["settings"] |= {"name": "second", "init_sha256": "0123456789abcdef" * 4}
+    config["origins"] = {key: origin.replace("demo", "mine") for key, origin in config["origins"].items()}
+    (folder / "config.json").write_text(json.dumps(config))
+    command = run_sections([score_run(open_run(folder))])[0].cells[0][-1]
+    start = "dfer train --data dfew-none --fold 3 --seed 0 --recipe mine.toml --name second --init 0123456789ab --set "
+    assert command.startswith(start)
+
+
 def test_runs_of_dfer_0_1_lack_some_facts(plain: Done, tmp_path: Path) -> None:
     folder = without_hashes(Path(shutil.copytree(plain.folder, tmp_path / "run")))
     config = json.loads((folder / "config.json").read_bytes())

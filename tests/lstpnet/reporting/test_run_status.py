@@ -50,6 +50,35 @@ def test_a_stopped_run_and_one_in_training(stopped: Path, tmp_path: Path) -> Non
     assert str(status).endswith(f", by {status.holder}")
 
 
+def test_a_refit_adds_as_many_epochs_as_the_best_one_has(plain: Done, tmp_path: Path) -> None:
+    """Until the first training has ended, their number is not known."""
+    folder = tmp_path / "data/demo/fold-3/seed-0"
+    shutil.copytree(plain.folder, folder)
+    (folder / "run.json").unlink()
+    config = json.loads((folder / "config.json").read_bytes())
+    config["settings"] |= {"refit": True, "val": "blocks", "select_by": "uar", "frame_epochs": 1, "epochs": 3}
+    (folder / "config.json").write_text(json.dumps(config))
+    first = [
+        ("last", "frames", 1, None),
+        ("last", "clips", 1, 0.2),
+        ("last", "clips", 2, 0.4),
+        ("last", "clips", 3, 0.4),
+    ]
+    lines = [*first, ("refit", "frames", 1, None), ("refit", "clips", 1, None)]
+    seen = []
+    with locked_run(folder):
+        for number in (3, 4, 6):
+            rows = [
+                {"checkpoint": name, "stage": stage, "epoch": epoch, "val_uar": uar, "val_war": uar and 1 - uar}
+                for name, stage, epoch, uar in lines[:number]
+            ]
+            text = "".join(json.dumps(row | {"loss": 1.0, "seconds": 2.0}) + "\n" for row in rows)
+            (folder / "metrics.jsonl").write_text(text)
+            status = run_status(folder)
+            seen.append((status.epoch, status.num_epochs, status.seconds_left))
+    assert seen == [(3, 4, 2.0), (4, 7, 6.0), (6, 7, 2.0)]
+
+
 def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
     folder = tmp_path / "fold-3/seed-0"
     folder.mkdir(parents=True)

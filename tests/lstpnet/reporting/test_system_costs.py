@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +25,18 @@ def test_costs_are_those_in_the_run_folders(validated: Done) -> None:
     assert (costs.num_parameters, costs.gmac, costs.training_seconds) == (397166, gmac, seconds)
     assert 0.01 < (costs.prediction_ms or 0) < 10_000
     assert costs.machines == ("cpu with 1 thread",)
+
+
+def test_the_seconds_of_a_refit_are_those_of_no_other_checkpoint(validated: Done, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    lines = [{"checkpoint": "last", "seconds": 3.0}, {"checkpoint": "last", "seconds": 4.0}]
+    lines.append({"checkpoint": "refit", "seconds": 5.0})
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (run,), _ = load_runs([validated.folder])
+    scored = replace(score_run(run), folder=folder, info=replace(run.info, settings_sha256=None, is_unverified=True))
+    seconds = [costs_of([scored], checkpoint=name).training_seconds for name in ("last", "best", "refit")]
+    assert seconds == [7.0, 7.0, 12.0]
 
 
 def test_a_folder_that_states_no_cost_leaves_it_open_for_the_system(plain: Done, tmp_path: Path) -> None:

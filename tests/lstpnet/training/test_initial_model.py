@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +11,11 @@ from safetensors.torch import save_file
 import lstpnet
 from dfer_data.errors import UsageError
 from lstpnet.models.gca import GCA
+from lstpnet.runs import read_run, write_run
 from lstpnet.training.classifier_input import WithClassifierInput
 from lstpnet.training.experiment import make_experiment
 from lstpnet.training.initial_model import initial_model
-from tests.lstpnet.conftest import quick
+from tests.lstpnet.conftest import Done, quick
 
 
 @pytest.mark.parametrize(("norm", "is_noted"), [("none", True), ("kinetics", False)])
@@ -50,3 +53,25 @@ def test_the_auxiliary_classifier_of_gca_is_trained_if_its_loss_has_a_weight(cro
         assert torch.equal(logits, model(clips))
         assert torch.equal(features, model.features(clips))
         assert torch.equal(auxiliary, model.auxiliary_logits(clips)[0])
+
+
+def test_the_classifier_of_a_run_is_kept_only_for_the_same_classes_in_the_same_order(
+    plain: Done, crops: Path, tmp_path: Path
+) -> None:
+    """Its rows would be the weights of other classes."""
+    folder = Path(shutil.copytree(plain.folder, tmp_path / "run"))
+    experiment = make_experiment(crops, quick(), fold=3, seed=1)
+    fresh, _ = initial_model(experiment, init=None)
+    seen = []
+    for number in (0, 1):
+        info = read_run(folder)
+        names = info.class_names[number:] + info.class_names[:number]
+        write_run(folder, replace(info, class_names=names))
+        model, words = initial_model(experiment, init=folder / "checkpoints/last.safetensors")
+        seen.append(
+            (
+                torch.equal(model.state_dict()["fc.weight"], fresh.state_dict()["fc.weight"]),
+                "keep their initial values (classifier)" in words,
+            )
+        )
+    assert seen == [(False, False), (True, True)]

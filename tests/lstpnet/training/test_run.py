@@ -100,6 +100,7 @@ def test_the_config_says_what_was_set_and_by_whom(plain: Done) -> None:
     assert (config["origins"]["epochs"], config["origins"]["optimizer"]) == ("command line", "recipe demo")
     assert (config["device"], config["settings"]["init_sha256"], config["torch"]) == ("cpu", None, torch.__version__)
     assert config["num_threads"] == torch.get_num_threads()
+    assert config["computed_precision"] == "f32"
 
 
 def test_equal_settings_give_equal_bytes(plain: Done, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""A compiled training does what the plain one does, and only whole batches are compiled."""
+"""One stage: compiled and accumulated steps do what plain ones do, and an epoch names the rate of its last step."""
 
 from __future__ import annotations
 
@@ -71,6 +71,54 @@ def test_each_process_has_its_own_draws_which_are_those_of_its_epoch() -> None:
 
     assert draws(0, 1) == draws(0, 1)
     assert len({str(draws(rank, epoch)) for rank in (0, 1) for epoch in (1, 2)}) == 4
+
+
+def test_an_epoch_names_the_rate_of_its_last_step(crops: Path, tmp_path: Path) -> None:
+    """Not that of the next one, which the last epoch does not have."""
+    events: list[EpochDone] = []
+    for schedule in ("step", "one-cycle"):
+        changes = {"schedule": schedule, "step_epochs": 2, "learning_rate": 0.01, "batch_size": 16}
+        experiment = make_experiment(crops, quick(frame_epochs=0, epochs=4, **changes), fold=3, seed=0)
+        model = initial_model(experiment, init=None)[0]
+        (tmp_path / schedule).mkdir()
+        fit(experiment, model, folder=tmp_path / schedule, device=CPU, on_event=events.append)
+    assert [event.learning_rate for event in events[:4]] == pytest.approx([0.01, 0.01, 0.001, 0.001])
+    assert events[-1].learning_rate == pytest.approx(0.01 / 25 / 1e4)  # where torch's one-cycle ends
+
+
+def test_a_training_that_stops_earlier_counts_the_epochs_until_then(crops: Path, tmp_path: Path) -> None:
+    """As a refit does; its rates stay those of all epochs."""
+    events: list[EpochDone] = []
+    steps: list[int] = []
+    changes = {"schedule": "one-cycle", "learning_rate": 0.01, "batch_size": 16}
+    experiment = make_experiment(crops, quick(frame_epochs=0, epochs=30, **changes), fold=3, seed=0)
+    fit(
+        experiment,
+        initial_model(experiment, init=None)[0],
+        folder=tmp_path,
+        device=CPU,
+        on_event=events.append,
+        on_step=lambda step: steps.append(step.num_epochs) if isinstance(step, StepDone) else None,
+        stop_after=1,
+    )
+    assert [event.num_epochs for event in events] == [1]
+    assert set(steps) == {1}
+    assert events[0].learning_rate < 0.001
+
+
+def test_small_batches_make_the_step_of_a_large_one(crops: Path, tmp_path: Path) -> None:
+    """The last step of 55 clips too: batches of 10 and 5 clips are 15 clips."""
+    weights = []
+    for batch_size, accumulate in ((20, 1), (10, 2)):
+        changes = {"optimizer": "sgd", "schedule": "step", "learning_rate": 0.05, "freeze_norms": True}
+        changes |= {"batch_size": batch_size, "accumulate": accumulate, "label_smoothing": 0.1}
+        experiment = make_experiment(crops, quick(frame_epochs=0, epochs=1, **changes), fold=3, seed=0)
+        folder = tmp_path / str(batch_size)
+        folder.mkdir()
+        model = initial_model(experiment, init=None)[0]
+        fit(experiment, model, folder=folder, device=CPU, on_event=lambda event: None)
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+    assert (weights[0] - weights[1]).abs().max() < 1e-5
 
 
 @pytest.mark.soak

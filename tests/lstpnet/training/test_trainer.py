@@ -297,6 +297,8 @@ def test_the_estimate_grows_with_the_epochs(crops: Path) -> None:
     short, long = (estimate_seconds(changed(crops, epochs=epochs), device=CPU) for epochs in (1, 100))
     assert 0 < short < long
     assert long > 10 * short
+    plain, refit = (changed(crops, epochs=100, val="blocks", val_share=0.5, refit=again) for again in (False, True))
+    assert estimate_seconds(refit, device=CPU) > 1.5 * estimate_seconds(plain, device=CPU)
 
 
 @pytest.mark.parametrize("schedule", ["one-cycle", "cosine", "step"])

@@ -181,7 +181,7 @@ def test_detection_rates_are_means_of_the_clips_that_did_not_fail(
     table = dataset.clips.assign(group=["x", "y"] * 35, detection_rate=[0.5, 1.0] * 35)
     failed = table["status"] == "failed"
     table.loc[failed, "code"] = ["NO_FACE", "UNREADABLE"]
-    monkeypatch.setitem(dataset.__dict__, "clips", table)
+    monkeypatch.setitem(dataset._clips_file.__dict__, "frame", table)
     document = lstpnet.report(plain.folder, by="group", data=dataset)
     rows = {row.group: row for row in groups_of(document).detection}
     assert rows["x"].detection_rate == 0.5
@@ -195,7 +195,7 @@ def test_persons_who_are_called_by_numbers_are_groups_and_widths_are_numbers(
 ) -> None:
     dataset = dfer_data.open_dataset(crops)
     table = dataset.clips.assign(group=[f"{1000 + number // 2}" for number in range(70)], width_px=range(70))
-    monkeypatch.setitem(dataset.__dict__, "clips", table)
+    monkeypatch.setitem(dataset._clips_file.__dict__, "frame", table)
     rows = groups_of(lstpnet.report(plain.folder, by="group", data=dataset)).detection
     assert [row.group for row in rows][:3] == ["(all)", "1000", "1001"]
     with pytest.raises(UsageError, match=r"column width_px of dfew-none/clips[.]parquet holds 70 different numbers"):

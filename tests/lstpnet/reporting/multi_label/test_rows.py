@@ -58,6 +58,20 @@ def test_a_run_on_several_labels_has_a_row(done: Done, monkeypatch: pytest.Monke
     assert multi_label_rows([score_run(open_run(done.folder))]) == ()
 
 
+def test_the_prior_of_a_clip_without_a_face_names_the_classes_of_half_of_train(
+    done: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(done.folder.parents[4])
+    run = score_run(open_run(done.folder))
+    (part,) = run.parts
+    shares = [{"happy": 0.6, "surprise": 0.4}.get(name, 0.0) for name in part.class_names]
+    with np.errstate(divide="ignore"):
+        logits = np.log(np.array([shares], np.float32))
+    faceless = replace(part, logits=logits, has_face=np.zeros(1, np.bool_))
+    (row,) = multi_label_rows([replace(run, parts=(faceless,))])
+    assert (row.f1["happy"], row.f1["surprise"], row.mean_average_precision) == (1.0, 0.0, 1.0)
+
+
 def test_a_corrected_label_takes_the_place_of_the_old_one(done: Done, tmp_path: Path) -> None:
     data = shutil.copytree(done.folder.parents[4] / "prepared/several", tmp_path / "several")
     (tmp_path / "table.csv").write_text("clip_id,label\n00005,fear\n00001,disgust\n")
