@@ -89,7 +89,7 @@ class FrameCache:
 
     def gathered(self, rows: Sequence[CacheRows]) -> torch.Tensor:
         """Return the clips with these `rows`, (B, V, T, size, size, 3) uint8 on the cache's device, in new memory."""
-        chosen = torch.from_numpy(np.concatenate(rows))
+        chosen = torch.from_numpy(np.concatenate([np.empty(0, np.int64), *rows]))
         if self._frames.is_cuda:
             chosen = chosen.pin_memory()
         chosen = chosen.to(self._frames.device, non_blocking=True)

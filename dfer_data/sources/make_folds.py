@@ -77,9 +77,15 @@ def check_groups(members: Mapping[str, Sequence[str | None]], folding: GroupRule
         )
     classes = [set(labels) for labels in members.values()]
     if all(len(names) == 1 for names in classes) and len(set.union(*classes)) == len(members):
+        is_one_clip_each = all(len(labels) == 1 for labels in members.values())
+        remedy = (
+            "give classes more clips"
+            if is_one_clip_each
+            else "name persons with `dfer relabel` (clip_id, group), or use --group-by clip"
+        )
         raise UsageError(
             f"--group-by {folding.group_by}: the groups are the classes, so a fold would test a class of which its "
-            "train part has no clip; name persons with `dfer relabel` (clip_id, group), or use --group-by clip"
+            f"train part has no clip; {remedy}"
         )
 
 

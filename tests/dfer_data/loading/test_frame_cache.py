@@ -76,6 +76,13 @@ def test_an_epoch_resumes_with_an_empty_cache(crops: Path, kind: type[FrameCache
 
 
 @pytest.mark.parametrize("kind", [FrameCache, OnDevice])
+def test_a_process_without_a_clip_in_a_step_gets_an_empty_batch(crops: Path, kind: type[FrameCache]) -> None:
+    data = FaceClipDataset(crops, clip_ids=clips(crops).clip_ids[:1], size_px=32)
+    loader = ClipLoader(data, batch_size=8, shuffles=False, rank=1, world_size=2, cache=kind(data))
+    assert [(ids, frames.shape) for ids, frames in batches(loader, 0)] == [((), (0, 16, 3, 32, 32))]
+
+
+@pytest.mark.parametrize("kind", [FrameCache, OnDevice])
 def test_stages_share_a_cache_and_each_clip_is_decoded_once(
     crops: Path, monkeypatch: pytest.MonkeyPatch, kind: type[FrameCache]
 ) -> None:
