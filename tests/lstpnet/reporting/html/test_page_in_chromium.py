@@ -387,7 +387,7 @@ def test_the_gallery_shows_its_pictures_and_asks_for_nothing_else(
     opened = Opened(browser, gallery.page, theme=theme)
     with opened as page:
         page.evaluate("for (const image of document.images) image.loading = 'eager'")
-        page.wait_for_function("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+        page.evaluate("Promise.all([...document.images].map((image) => image.decode()))")  # until all are shown
         assert len(page.locator("img").all()) == len(gallery.sheets) + 1
         assert page.evaluate("document.documentElement.scrollWidth") == 1400
         page.locator("#statistics th button", has_text="measure").first.click()
