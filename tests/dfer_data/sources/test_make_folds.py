@@ -111,8 +111,8 @@ def test_groups_that_are_the_classes_are_refused() -> None:
     by_label = [replace(video, path=f"{video.label}/{video.clip_id}.mp4") for video in data.videos]
     with pytest.raises(UsageError, match=r"folder: the groups are the classes.* or use --group-by clip"):
         with_folds(replace(data, videos=tuple(by_label)), Folding(2, "folder"))
+    one_each = {video.label: video for video in data.videos}
     with pytest.raises(UsageError, match=r"clip: the groups are the classes.*; give classes more clips$"):
-        one_each = {video.label: video for video in data.videos}
         with_folds(replace(data, videos=tuple(one_each.values())), Folding(2, "clip"))
     with_folds(data, Folding(2, "folder"))  # happy/p00 and so on: a folder per person
 
