@@ -24,6 +24,20 @@ def test_the_library_never_prints(path: Path) -> None:
     assert not [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
 
 
+TOP = set(".ci .dockerignore .gitattributes .github .gitignore".split()) | set(
+    "CHANGELOG.md CITATION.cff CONTRIBUTING.md Dockerfile LICENSE MANIFEST.in Makefile README.md benchmarks cli "
+    "constraints.txt dfer_data docs examples lstpnet mkdocs.yml pyproject.toml requirements-docs.lock "
+    "requirements-train.lock requirements.lock tests".split()
+)
+
+
+def test_nothing_that_a_command_wrote_is_kept_at_the_top() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("no repository: an unpacked archive")
+    kept = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    assert {path.partition("/")[0] for path in kept} == TOP
+
+
 MAX_LINES, MAX_PARAMETERS = 80, 12
 
 
