@@ -24,11 +24,34 @@ def test_the_library_never_prints(path: Path) -> None:
     assert not [call.lineno for call in calls if isinstance(call.func, ast.Name) and call.func.id == "print"]
 
 
-TOP = set(".ci .dockerignore .gitattributes .github .gitignore".split()) | set(
-    "CHANGELOG.md CITATION.cff CONTRIBUTING.md Dockerfile LICENSE MANIFEST.in Makefile README.md benchmarks cli "
-    "constraints.txt dfer_data docs examples lstpnet mkdocs.yml pyproject.toml requirements-docs.lock "
-    "requirements-train.lock requirements.lock tests".split()
-)
+TOP = {
+    ".ci",
+    ".dockerignore",
+    ".gitattributes",
+    ".github",
+    ".gitignore",
+    "CHANGELOG.md",
+    "CITATION.cff",
+    "CONTRIBUTING.md",
+    "Dockerfile",
+    "LICENSE",
+    "MANIFEST.in",
+    "Makefile",
+    "README.md",
+    "benchmarks",
+    "cli",
+    "constraints.txt",
+    "dfer_data",
+    "docs",
+    "examples",
+    "lstpnet",
+    "mkdocs.yml",
+    "pyproject.toml",
+    "requirements-docs.lock",
+    "requirements-train.lock",
+    "requirements.lock",
+    "tests",
+}
 
 
 def test_nothing_that_a_command_wrote_is_kept_at_the_top() -> None:

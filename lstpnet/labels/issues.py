@@ -14,8 +14,10 @@ from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.shards.audit_folder import AUDIT_PAIRS_NAME, file_of_audit, is_current, read_audit
 from dfer_data.storage.folder import FolderTarget
 from lstpnet.dataset_identity import clips_key
+from lstpnet.evaluation.calibration import probabilities
 from lstpnet.finished_runs import Run
 from lstpnet.labels.confident import contradicted
+from lstpnet.runs import read_config
 
 Probabilities = Mapping[str, npt.NDArray[np.float64]]
 """Clip id -> (C,) probability of each class."""
@@ -52,8 +54,18 @@ class LabelIssue:
 
 
 def runs_on(dataset: PreparedDataset, runs: Sequence[Run]) -> list[Run]:
-    """Return the runs that were made with the clips and labels of a dataset."""
-    return [run for run in runs if run.info.data_key.clips == clips_key(dataset)]
+    """Return the runs that were made with the clips and labels of a dataset, and give a clip one class.
+
+    A run with targets = labels judges each class by itself, so nothing says that another class is right instead.
+    """
+    fitting = [run for run in runs if run.info.data_key.clips == clips_key(dataset)]
+    return [run for run in fitting if _targets(run) != "labels"]
+
+
+def _targets(run: Run) -> str:
+    """Return the setting of a run; of one without config.json, that of every run before there were others."""
+    config = read_config(run.folder, run.info)
+    return str(config["settings"].get("targets", "label")) if config else "label"
 
 
 def out_of_fold(runs: Sequence[Run]) -> Probabilities:
@@ -63,31 +75,37 @@ def out_of_fold(runs: Sequence[Run]) -> Probabilities:
         for part in run.predictions:
             if part.control or part.checkpoint not in ("last", "refit"):
                 continue
-            shifted = part.logits.astype(np.float64) - part.logits.max(axis=1, keepdims=True)
-            values = np.exp(shifted) / np.exp(shifted).sum(axis=1, keepdims=True)
-            for clip_id, has_face, row in zip(part.clip_ids, part.has_face, values, strict=True):
+            for clip_id, has_face, row in zip(part.clip_ids, part.has_face, probabilities(part.logits), strict=True):
                 if has_face:
                     found[clip_id].append(row)
     return {clip_id: np.mean(rows, axis=0) for clip_id, rows in sorted(found.items())}
 
 
-def label_issues(dataset: PreparedDataset, probabilities: Probabilities) -> list[LabelIssue]:
-    """Return the clips whose labels predictions, votes or copies contradict, ranked."""
+def label_issues(dataset: PreparedDataset, chances: Probabilities) -> list[LabelIssue]:
+    """Return the clips whose labels predictions, votes or copies contradict, ranked.
+
+    Where clips have several labels, a class that is one of them contradicts nothing.
+    """
     index = dataset.index(dataset.clips["clip_id"].tolist())
     columns = zip(index["clip_id"].to_pylist(), index["label"].to_pylist(), strict=True)
     labels = {clip_id: label for clip_id, label in columns if label is not None}
     names = list(dataset.class_names)
     votes = dict(zip(labels, dataset.votes(list(labels)), strict=True))
-    predicted = [clip_id for clip_id in labels if clip_id in probabilities]
+    holds = dict(zip(labels, dataset.labels(list(labels)), strict=True))
+    predicted = [clip_id for clip_id in labels if clip_id in chances]
     is_contradicted: set[str] = set()
     if predicted:
         numbers = np.array([names.index(labels[clip_id]) for clip_id in predicted], np.int64)
-        flags = contradicted(numbers, np.stack([probabilities[clip_id] for clip_id in predicted]))
-        is_contradicted = {clip_id for clip_id, flag in zip(predicted, flags, strict=True) if flag}
+        flags = contradicted(numbers, np.stack([chances[clip_id] for clip_id in predicted]))
+        is_contradicted = {
+            clip_id
+            for clip_id, flag in zip(predicted, flags, strict=True)
+            if flag and not holds[clip_id][chances[clip_id].argmax()]
+        }
     copies = _copies_with_other_labels(dataset)
     issues = []
     for clip_id, label in labels.items():
-        number, counts, row = names.index(label), votes[clip_id], probabilities.get(clip_id)
+        number, counts, row = names.index(label), votes[clip_id], chances.get(clip_id)
         most = int(counts.argmax())
         issue = LabelIssue(
             clip_id,
@@ -96,7 +114,7 @@ def label_issues(dataset: PreparedDataset, probabilities: Probabilities) -> list
             None if row is None else names[int(row.argmax())],
             None if row is None else round(float(row[number]), 6),
             None if row is None else round(float(row.max()), 6),
-            names[most] if counts[most] > counts[number] else None,
+            names[most] if counts[most] > counts[number] and not holds[clip_id][most] else None,
             int(counts[number]),
             int(counts[most]),
             copies.get(clip_id, {}),

@@ -78,7 +78,8 @@ def audit_labels(
     fitting = runs_on(dataset, load_runs(find_runs(Path(runs)))[0])
     if not fitting:
         raise UsageError(
-            f"--labels {runs}: no finished run there was made with the clips and labels of {data}; train on all folds: "
+            f"--labels {runs}: no finished run there was made with the clips and labels of {data} and gives a clip one "
+            "class; train on all folds: "
             f"dfer train --data {data} --fold all"
         )
     probabilities = out_of_fold(fitting)

@@ -15,8 +15,9 @@ from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset
 from lstpnet.finished_runs import open_run
 from lstpnet.labels import issues
-from lstpnet.labels.issues import label_issues, out_of_fold
+from lstpnet.labels.issues import label_issues, out_of_fold, runs_on
 from lstpnet.labels.run import audit_labels
+from lstpnet.runs import read_config
 from tests.changed_datasets import relabelled
 from tests.lstpnet.conftest import Done
 
@@ -86,6 +87,29 @@ def test_predictions_of_several_runs_are_averaged(plain: Done) -> None:
     for clip_id, values in both.items():
         assert values == pytest.approx((one[clip_id] + two[clip_id]) / 2)
     assert list(issues.out_of_fold([])) == []
+
+
+def test_a_class_that_is_one_of_the_labels_contradicts_nothing(
+    plain: Done, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset = open_dataset(data)
+    chances = out_of_fold([open_run(plain.folder)])
+    alone = [issue for issue in label_issues(dataset, chances) if issue.is_predicted_otherwise]
+    assert alone
+    every = np.ones((len(dataset.clips), len(dataset.class_names)), np.bool_)
+    monkeypatch.setattr(type(dataset), "labels", lambda self, ids: every[: len(ids)])
+    assert label_issues(dataset, chances) == []
+
+
+def test_runs_that_judge_each_class_by_itself_are_left_out(
+    plain: Done, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, run = open_dataset(data), open_run(plain.folder)
+    assert runs_on(dataset, [run]) == [run]
+    config = read_config(run.folder, run.info)
+    config["settings"]["targets"] = "labels"
+    monkeypatch.setattr(issues, "read_config", lambda folder, info: config)
+    assert runs_on(dataset, [run]) == []
 
 
 def test_the_command_prints_what_contradicts(plain: Done, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
