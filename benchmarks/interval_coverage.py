@@ -94,18 +94,18 @@ def intervals_of(labels: _Numbers, is_right: Booleans, *, seed: int) -> dict[str
 
 def coverage(
     sizes: tuple[int, ...], structure: str, *, film_clips: int, correlation: float, runs: int
-) -> dict[str, float]:
-    """Return figure and method, such as `war clips` -> share of the intervals that contain the truth."""
+) -> dict[str, float | None]:
+    """Return figure and method, such as `war clips` -> share of the intervals that contain the truth; None for none."""
     truth = {"war": float(np.dot(sizes, RECALLS) / sum(sizes)), "uar": float(np.mean(RECALLS))}
-    contained = {f"{figure} {method}": 0 for figure in truth for method in METHODS}
+    contained = {f"{figure} {method}": list[bool]() for figure in truth for method in METHODS}
     for run in range(runs):
         rng = np.random.default_rng((run, film_clips, structure == SPANNING))
         labels, is_right = simulate(sizes, structure, film_clips=film_clips, correlation=correlation, rng=rng)
         for method, intervals in intervals_of(labels, is_right, seed=run).items():
             for figure, value in truth.items():
-                interval = getattr(intervals, figure)
-                contained[f"{figure} {method}"] += interval.low <= value <= interval.high
-    return {name: count / runs for name, count in contained.items()}
+                if interval := getattr(intervals, figure):
+                    contained[f"{figure} {method}"].append(interval.low <= value <= interval.high)
+    return {name: float(np.mean(held)) if held else None for name, held in contained.items()}
 
 
 def main() -> None:
@@ -129,7 +129,7 @@ def main() -> None:
                 sizes, structure, film_clips=film_clips, correlation=options.correlation, runs=options.runs
             )
             rows.append({"structure": structure, "film_clips": film_clips, **shares})
-            cells = " | ".join(f"{100 * shares[name]:.1f} %" for name in columns)
+            cells = " | ".join("-" if (share := shares[name]) is None else f"{100 * share:.1f} %" for name in columns)
             print(f"| {structure} | {film_clips} | {cells} |", flush=True)
     if options.json:
         facts = {"clips": sum(sizes), "runs": options.runs, "correlation": options.correlation, "rows": rows}

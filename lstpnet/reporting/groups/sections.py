@@ -8,8 +8,8 @@ from dfer_data.render.tables import Section, per_cent
 from lstpnet.dataset_identity import folds_words
 from lstpnet.reporting.groups.rows import FEW_CLIPS, DetectionRow, GroupReport, GroupRow
 from lstpnet.reporting.rows import grouped, protocol_notes
-from lstpnet.reporting.uncertainty.comparison import FEW_OF_CLASS
 from lstpnet.reporting.uncertainty.dependence import headline_interval, interval_note, interval_text
+from lstpnet.reporting.uncertainty.significance import FEW_OF_CLASS
 
 
 def group_sections(report: GroupReport | None) -> list[Section]:

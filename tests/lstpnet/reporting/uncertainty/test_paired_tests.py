@@ -134,6 +134,29 @@ def test_one_seed_has_no_p_and_says_what_difference_would_be_needed() -> None:
     assert test.as_dict()["war_p"] is None
 
 
+def test_an_epoch_that_was_chosen_on_the_test_clips_has_no_p_against_another_that_was_not() -> None:
+    """`test-best` is at least as good as `last` by its choice: a p would find it better, and say nothing."""
+    seeds = (0, 1, 2)
+    best = [run_of("a", fold=1, seed=seed, right=0.8, checkpoint="test-best") for seed in seeds]
+    last = [run_of("b", fold=1, seed=seed, right=0.6) for seed in seeds]
+    report = build_report([*best, *last])
+    (test,) = report.paired
+    assert (test.war.answer, test.uar.p_holm, test.num_tests) == ("no test", None, 0)
+    notes = "\n".join(comparison_sections(report)[1].notes)
+    assert "no p, one of them chose its epoch on these test clips, which raises its figures" in notes
+    both = [run_of("b", fold=1, seed=seed, right=0.6, checkpoint="test-best") for seed in seeds]
+    assert build_report([*best, *both]).paired[0].num_tests == 2
+
+
+def test_systems_that_are_always_right_have_no_interval_of_their_difference() -> None:
+    (test,) = build_report([*runs_of("a", right=1.0, seeds=(0,)), *runs_of("c", right=1.0, seeds=(0,))]).paired
+    assert (test.war.estimate.value, test.war.estimate.interval, test.war.reason) == (
+        0.0,
+        None,
+        "one seed: training noise is unknown",
+    )
+
+
 def test_two_seeds_have_an_interval_and_no_p() -> None:
     (test,) = build_report([*runs_of("a", right=0.5, seeds=(0, 1)), *runs_of("c", right=0.9)]).paired
     assert test.war.reason == "2 seeds are too few for a valid test"
