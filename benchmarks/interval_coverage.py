@@ -1,6 +1,7 @@
 """Measure how often the 95 % intervals contain the truth, on simulated test sets of DFEW's class sizes.
 
     python -m benchmarks.interval_coverage [--runs 1000] [--correlation 0.3] [--clips 101] [--json FILE]
+    python -m benchmarks.interval_coverage --people 4 [--runs 600]
 
 Each set has DFEW's class sizes (fold 3), or those scaled down to `--clips`: a group of `dfer report --by`. It consists
 of films, runs of neighbouring ids, of two structures: all clips of a film are of one class, or a film's clips are of
@@ -10,6 +11,9 @@ have variables of the given correlation, which is that of what is latent. The tr
 Three intervals are measured. `in class`: blocks of neighbours within each class, with class sizes held fixed. `all
 classes`: blocks of neighbouring ids over all classes, the units of `uncertainty.dependence` for ordered ids. `clips`:
 its units for ids without an order. The share of intervals has a standard error of 0.7 points at 1,000 runs.
+
+`--people`: folds of so many people, 60 clips each, who differ by a normal variable of deviation 0.5 where a clip's own
+has 1; the interval of WAR resamples people.
 """
 
 from __future__ import annotations
@@ -108,6 +112,20 @@ def coverage(
     return {name: float(np.mean(held)) if held else None for name, held in contained.items()}
 
 
+def people_coverage(num_people: int, war: float, *, runs: int) -> float:
+    """Return the share of the intervals of WAR, resampled by people, that contain the truth `war`."""
+    people, contained = np.repeat(np.arange(num_people), 60), []
+    limit = NormalDist().inv_cdf(war) * math.sqrt(1 + 0.5**2)
+    for run in range(runs):
+        rng = np.random.default_rng(run)
+        skill = rng.normal(0, 0.5, num_people)[people]
+        is_right = rng.standard_normal(len(people)) + skill < limit
+        found = bootstrap([ScoredFold(np.zeros(len(people), np.int64), is_right, people)], seed=run)
+        if found is not None and found.war is not None:
+            contained.append(found.war.low <= war <= found.war.high)
+    return float(np.mean(contained))
+
+
 def main() -> None:
     """Print one Markdown line per structure and film length."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -115,7 +133,13 @@ def main() -> None:
     parser.add_argument("--correlation", type=float, default=0.3)
     parser.add_argument("--clips", type=int, default=None, help="clips of a set; default: all of DFEW's fold 3")
     parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--people", type=int, default=None)
     options = parser.parse_args()
+    if options.people:
+        for war in (0.6, 0.9):
+            share = people_coverage(options.people, war, runs=options.runs)
+            print(f"{options.people} people, WAR {war}: {100 * share:.1f} %")
+        return
     sizes = official("dfew").num_test["3"]
     if options.clips is not None:
         sizes = tuple(max(1, round(size * options.clips / sum(sizes))) for size in sizes)

@@ -43,7 +43,8 @@ def _figures_section(rows: Sequence[GroupRow], report: GroupReport) -> Section:
     if any(row.n and not row.uar_interval for row in rows):
         least = f"under {FEW_CLIPS} clips, or of UAR with under {FEW_OF_CLASS} clips of one of its classes"
         notes.append(f"no interval for a group with {least}: it would be too narrow")
-    notes += [interval_note(unit) for unit in dict.fromkeys(row.unit for row in rows if row.war_interval)]
+    if units := dict.fromkeys(row.unit for row in rows if row.war_interval):
+        notes += [*map(interval_note, units), "intervals hold no training noise"]
     notes += [*report.notes, *protocol_notes([(first.system, report.protocols[first.system])])]
     kept_columns = {name: cells for name, cells in columns.items() if set(cells) != {"-"}}
     title = f"{first.prepared} by {first.by}: {first.system}, {rests_on}: per cent"

@@ -13,7 +13,7 @@ import pytest
 from lstpnet.finished_runs import Run
 from lstpnet.predictions import Predictions
 from lstpnet.reporting.build import build_report
-from lstpnet.reporting.formats import to_csv, to_json, to_markdown
+from lstpnet.reporting.formats import to_csv, to_json, to_latex, to_markdown
 from lstpnet.reporting.html.page import to_html
 from lstpnet.reporting.sections import comparison_sections, sections
 from lstpnet.reporting.types import Report
@@ -244,3 +244,29 @@ def test_two_sets_of_folds_over_the_same_clips_are_compared_pooled() -> None:
     text = to_markdown(report)
     assert "pooled: other folds, but the same test clips over all of them" in text
     assert "difference of the expected figures, on all test clips" in text
+
+
+def test_all_formats_have_the_same_digits(three: Report) -> None:
+    """JSON and CSV hold the same numbers; the tables of Markdown, LaTeX and HTML show them, rounded alike."""
+    document, page, markdown, latex = json.loads(to_json(three)), to_html(three), to_markdown(three), to_latex(three)
+    lines = list(csv.DictReader(io.StringIO(to_csv(three))))
+    for kind, key, names in (
+        ("row", "rows", ("war", "uar", "macro_f1")),
+        ("paired", "paired", ("war_difference", "war_p_holm", "uar_df")),
+        ("calibration", "calibration", ("ece", "brier")),
+    ):
+        of_kind = [line for line in lines if line["kind"] == kind]
+        for line, values in zip(of_kind, document[key], strict=True):
+            assert [line[name] for name in names] == [str(values[name]) for name in names]
+    for row in document["rows"]:
+        low, high = row["war_interval"][row["unit"]]
+        cells = [f"{100 * row['war']:.2f}", f"{100 * row['uar']:.2f}", f"{100 * low:.2f} to {100 * high:.2f}"]
+        for cell in cells:
+            assert f"| {cell} |" in markdown
+            assert f"& {cell} &" in latex
+            assert f">{cell}</td>" in page
+    for test in document["paired"]:
+        difference = f"{100 * test['war_difference']:+.2f}"
+        assert f"| {difference} |" in markdown
+        assert f"& {difference} &" in latex
+        assert f">{difference}</td>" in page
