@@ -137,8 +137,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.people:
         for war in (0.6, 0.9):
-            share = people_coverage(options.people, war, runs=options.runs)
-            print(f"{options.people} people, WAR {war}: {100 * share:.1f} %")
+            contained = people_coverage(options.people, war, runs=options.runs)
+            print(f"{options.people} people, WAR {war}: {100 * contained:.1f} %")
         return
     sizes = official("dfew").num_test["3"]
     if options.clips is not None:
