@@ -34,8 +34,8 @@ from typing import Any
 import numpy as np
 
 from dfer_data.sources.official_counts import official
-from lstpnet.reporting.uncertainty.comparison import FIGURES, LEVEL, ClipDesign, estimate_figures
-from lstpnet.reporting.uncertainty.significance import Float64s
+from lstpnet.reporting.uncertainty.comparison import FIGURES, ClipDesign, estimate_figures
+from lstpnet.reporting.uncertainty.significance import LEVEL, Float64s
 from lstpnet.reporting.uncertainty.student_t import two_sided_p
 
 RECALLS = (0.93, 0.71, 0.68, 0.77, 0.56, 0.14, 0.43)

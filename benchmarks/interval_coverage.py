@@ -1,6 +1,7 @@
 """Measure how often the 95 % intervals contain the truth, on simulated test sets of DFEW's class sizes.
 
     python -m benchmarks.interval_coverage [--runs 1000] [--correlation 0.3] [--clips 101] [--json FILE]
+    python -m benchmarks.interval_coverage --people 4 [--runs 600]
 
 Each set has DFEW's class sizes (fold 3), or those scaled down to `--clips`: a group of `dfer report --by`. It consists
 of films, runs of neighbouring ids, of two structures: all clips of a film are of one class, or a film's clips are of
@@ -10,6 +11,9 @@ have variables of the given correlation, which is that of what is latent. The tr
 Three intervals are measured. `in class`: blocks of neighbours within each class, with class sizes held fixed. `all
 classes`: blocks of neighbouring ids over all classes, the units of `uncertainty.dependence` for ordered ids. `clips`:
 its units for ids without an order. The share of intervals has a standard error of 0.7 points at 1,000 runs.
+
+`--people`: folds of so many people, 60 clips each, who differ by a normal variable of deviation 0.5 where a clip's own
+has 1; the interval of WAR resamples people.
 """
 
 from __future__ import annotations
@@ -94,18 +98,32 @@ def intervals_of(labels: _Numbers, is_right: Booleans, *, seed: int) -> dict[str
 
 def coverage(
     sizes: tuple[int, ...], structure: str, *, film_clips: int, correlation: float, runs: int
-) -> dict[str, float]:
-    """Return figure and method, such as `war clips` -> share of the intervals that contain the truth."""
+) -> dict[str, float | None]:
+    """Return figure and method, such as `war clips` -> share of the intervals that contain the truth; None for none."""
     truth = {"war": float(np.dot(sizes, RECALLS) / sum(sizes)), "uar": float(np.mean(RECALLS))}
-    contained = {f"{figure} {method}": 0 for figure in truth for method in METHODS}
+    contained = {f"{figure} {method}": list[bool]() for figure in truth for method in METHODS}
     for run in range(runs):
         rng = np.random.default_rng((run, film_clips, structure == SPANNING))
         labels, is_right = simulate(sizes, structure, film_clips=film_clips, correlation=correlation, rng=rng)
         for method, intervals in intervals_of(labels, is_right, seed=run).items():
             for figure, value in truth.items():
-                interval = getattr(intervals, figure)
-                contained[f"{figure} {method}"] += interval.low <= value <= interval.high
-    return {name: count / runs for name, count in contained.items()}
+                if interval := getattr(intervals, figure):
+                    contained[f"{figure} {method}"].append(interval.low <= value <= interval.high)
+    return {name: float(np.mean(held)) if held else None for name, held in contained.items()}
+
+
+def people_coverage(num_people: int, war: float, *, runs: int) -> float:
+    """Return the share of the intervals of WAR, resampled by people, that contain the truth `war`."""
+    people, contained = np.repeat(np.arange(num_people), 60), []
+    limit = NormalDist().inv_cdf(war) * math.sqrt(1 + 0.5**2)
+    for run in range(runs):
+        rng = np.random.default_rng(run)
+        skill = rng.normal(0, 0.5, num_people)[people]
+        is_right = rng.standard_normal(len(people)) + skill < limit
+        found = bootstrap([ScoredFold(np.zeros(len(people), np.int64), is_right, people)], seed=run)
+        if found is not None and found.war is not None:
+            contained.append(found.war.low <= war <= found.war.high)
+    return float(np.mean(contained))
 
 
 def main() -> None:
@@ -115,7 +133,13 @@ def main() -> None:
     parser.add_argument("--correlation", type=float, default=0.3)
     parser.add_argument("--clips", type=int, default=None, help="clips of a set; default: all of DFEW's fold 3")
     parser.add_argument("--json", type=Path, default=None)
+    parser.add_argument("--people", type=int, default=None)
     options = parser.parse_args()
+    if options.people:
+        for war in (0.6, 0.9):
+            contained = people_coverage(options.people, war, runs=options.runs)
+            print(f"{options.people} people, WAR {war}: {100 * contained:.1f} %")
+        return
     sizes = official("dfew").num_test["3"]
     if options.clips is not None:
         sizes = tuple(max(1, round(size * options.clips / sum(sizes))) for size in sizes)
@@ -129,7 +153,7 @@ def main() -> None:
                 sizes, structure, film_clips=film_clips, correlation=options.correlation, runs=options.runs
             )
             rows.append({"structure": structure, "film_clips": film_clips, **shares})
-            cells = " | ".join(f"{100 * shares[name]:.1f} %" for name in columns)
+            cells = " | ".join("-" if (share := shares[name]) is None else f"{100 * share:.1f} %" for name in columns)
             print(f"| {structure} | {film_clips} | {cells} |", flush=True)
     if options.json:
         facts = {"clips": sum(sizes), "runs": options.runs, "correlation": options.correlation, "rows": rows}

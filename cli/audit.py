@@ -125,10 +125,9 @@ def _show(data: str, summary: AuditSummary, *, as_json: bool) -> None:
             as_json=as_json,
         )
     elif limit is not None:
-        num_wrong = round(limit.wrong_share * summary.num_identity)
         console.say(
-            f"faces: {summary.num_identity:,} pairs may show one person, and about {num_wrong:,} of these do not "
-            f"(estimate); limit {limit.distance:.3f}, median of all distances {limit.median:.3f}",
+            f"faces: {summary.num_identity:,} pairs may show one person, and about {summary.num_other_people:,} of "
+            f"these do not (estimate); limit {limit.distance:.3f}, median of all distances {limit.median:.3f}",
             as_json=as_json,
         )
     if summary.folds:

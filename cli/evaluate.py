@@ -86,6 +86,7 @@ def evaluate(
         refuse_targets(out, force=force)
     opened, torch_device = with_runtime(opened, runtime, device=device)
     _warn_if_synthetic(source, dataset, opened)
+    num_trained = _warn_if_trained(source, tested)
     with console.progress("evaluating", unit="clips") as advance:
         result = evaluate_on(
             opened,
@@ -100,7 +101,8 @@ def evaluate(
     if out is not None:
         has_same_classes = set(opened.class_names) == set(dataset.class_names)
         _write(out, result, opened.class_names, has_same_classes=has_same_classes)
-    _print_result(source, tested, opened, result, torch_device, is_masked=is_masked, as_json=as_json)
+    facts = {"clips_of_its_train_part": num_trained}
+    _print_result(source, tested, opened, result, torch_device, facts, is_masked=is_masked, as_json=as_json)
 
 
 def _warn_if_synthetic(source: Path, dataset: PreparedDataset, opened: OpenedModel) -> None:
@@ -110,6 +112,25 @@ def _warn_if_synthetic(source: Path, dataset: PreparedDataset, opened: OpenedMod
         console.warn(f"{source} was {SYNTHETIC_MODEL_NOTE}")
     if dataset.document["synthetic"]:
         console.warn(f"{dataset.root} shows {SYNTHETIC_DATA_NOTE}")
+
+
+def _warn_if_trained(source: Path, tested: _Tested) -> int:
+    """Return how many of the tested clips a run was trained on, and warn of them; 0 for files, which do not say."""
+    from lstpnet.dataset_identity import fold_words
+    from lstpnet.evaluation.cross_dataset import num_in_train
+    from lstpnet.runs import read_run
+
+    if not source.is_dir():
+        return 0
+    info = read_run(source)
+    number = num_in_train(info, tested.dataset, tested.clip_ids)
+    if number:
+        fold = fold_words(info.fold, info.fold_set)
+        console.warn(
+            f"{number:,} of the {len(tested.clip_ids):,} clips are of the train part of {fold}, which {source} was "
+            f"trained on: the figures are too high; --fold {info.fold} tests the others"
+        )
+    return number
 
 
 @takes_settings(FoldSettings, ModelSettings)
@@ -266,10 +287,12 @@ def _print_result(
     opened: OpenedModel,
     result: CrossResult,
     device: torch.device,
+    facts: dict[str, Any],
     *,
     is_masked: bool,
     as_json: bool,
 ) -> None:
+    """Print the figures; `facts`: further ones, for JSON."""
     from lstpnet.evaluation.computation import computation
     from lstpnet.evaluation.protocol_line import protocol_line
 
@@ -287,7 +310,9 @@ def _print_result(
         "fold_set": tested.fold_set if tested.folds else "",
         "war": scores.war,
         "uar": scores.uar,
+        "folds_are": "pooled" if len(tested.folds) > 1 else "",
         "n": scores.num_clips,
+        **facts,
         "recall": recalls,
         "clips_without_face": len(result.faceless),
         "synthetic_model": opened.is_synthetic,
@@ -310,7 +335,9 @@ def _print_result(
     if as_json:
         console.print_json(document)
         return
-    console.say(f"WAR {100 * scores.war:.2f}  UAR {100 * scores.uar:.2f}  n {scores.num_clips}")
+    pooled = f", the clips of {len(tested.folds)} folds counted together (not the mean of the folds)"
+    pooled = pooled if len(tested.folds) > 1 else ""
+    console.say(f"WAR {100 * scores.war:.2f}  UAR {100 * scores.uar:.2f}  n {scores.num_clips}{pooled}")
     recall_texts = (f"{name} {100 * recall:.2f}" for name, recall in recalls.items() if recall is not None)
     console.say("recall: " + "  ".join(recall_texts))
     if result.faceless:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 from dfer_data.errors import UsageError
 from lstpnet.metrics import Confusion, Scores, confusion_matrix, predicted_classes, score
 
-CHECKPOINTS = ("last", "best", "refit", "test-best")
+TEST_BEST = "test-best"
+CHECKPOINTS = ("last", "best", "refit", TEST_BEST)
 """`last` is the headline; `best` was chosen on clips held out of train; `refit` was trained on all of train for as many
 epochs as `best`; `test-best` was chosen on the test clips, so its figures are too high."""
 CONTROL_NAMES = ("", "repeated-frame", "shuffled-frames")

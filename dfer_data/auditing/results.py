@@ -49,6 +49,8 @@ class Findings:
     """Clips that persons connect, beyond copies."""
     limit: IdentityLimit | None = None
     """None where faces were not compared."""
+    num_near: int = 0
+    """Pairs of the dataset's own clips within this limit, copies too."""
     embeddings: Embeddings | None = None
     """To be stored; None: not asked for."""
 
@@ -78,6 +80,8 @@ class AuditSummary:
     """Clips with fewer frames than can be compared; they are found only as the same file."""
     num_identity: int
     """Pairs of other clips within the dataset that may show one person."""
+    num_other_people: int
+    """How many of them do not, as estimated: those within the limit that are copies, or judged, are none of them."""
     limit: IdentityLimit | None
     """How near such pairs are; None where faces were not compared."""
     folds: tuple[FoldCounts, ...]
@@ -148,9 +152,23 @@ def _summary(
         sum(len({labels[""][pair.clip_a], labels[""][pair.clip_b]} - {None}) == 2 for pair in copies),
         sum(film.num_frames < LEAST_SHARED_FRAMES for film in found.films[""].values()),
         sum(pair.kind == "identity" for pair in inside),
+        num_other_people(found),
         found.limit,
         tuple(counts),
     )
+
+
+def num_other_people(found: Findings) -> int:
+    """Return how many pairs that may show one person are expected to show two.
+
+    The share is of all pairs within the limit. Copies show one person, so none of the wrong pairs leaves with them.
+    """
+    if found.limit is None:
+        return 0
+    own = [pair for pair in found.pairs if pair.kind == "identity" and not pair.dataset_b]
+    num_judged_wrong = sum(pair.judged is False for pair in own)
+    num_left = round(found.limit.wrong_share * found.num_near) - num_judged_wrong
+    return max(0, min(num_left, sum(pair.judged is None for pair in own)))
 
 
 def fold_section(counts: Sequence[FoldCounts]) -> Section:

@@ -67,12 +67,14 @@ def audit(
         faces = compared_faces(opened, out, kept, on_step, on_note) if identity else None
         films = _all_films(opened, work, on_step)
         matches, num_compared = _matches(opened, films, on_step)
-        pairs = [*matches.values(), *_cut_from_one(dataset), *(faces.pairs() if faces else ())]
+        near = list(faces.pairs()) if faces else []
+        pairs = [*matches.values(), *_cut_from_one(dataset), *near]
         if decisions is not None:
             pairs = with_decisions(pairs, judged, known=dataset.clips["clip_id"], path=decisions)
         pairs = sorted(without_copies(pairs), key=lambda pair: pair.key)
         found = Findings(opened, films, pairs, num_compared, person_links(pairs, faces))
         if faces is not None:
+            found = replace(found, num_near=sum(not pair.dataset_b for pair in near))
             found = replace(found, limit=faces.limit, embeddings=faces.vectors[""] if keep_embeddings else None)
         return write_findings(out.with_work(work), found)
 

@@ -22,6 +22,7 @@ from lstpnet.checkpoints.open_model import OpenedModel
 from lstpnet.device import autocast_dtype, predicting
 from lstpnet.evaluation.clip_logits import OnProgress, predict_clips
 from lstpnet.metrics import Scores, confusion_matrix, predicted_classes, prior_logits, score
+from lstpnet.runs import RunInfo
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +54,20 @@ def tested_clips(data: PreparedDataset, *, folds: Sequence[str], fold_set: str) 
         return tuple(rows.filter(pc.is_valid(rows["label"]))["clip_id"].to_pylist())
     ids = (data.fold_index(fold, "test", fold_set=fold_set)["clip_id"].to_pylist() for fold in folds)
     return tuple(sorted({clip_id for fold_ids in ids for clip_id in fold_ids}))
+
+
+def num_in_train(info: RunInfo, data: PreparedDataset, clip_ids: Sequence[str]) -> int:
+    """Return how many of these clips are in the train part that a run was trained on.
+
+    Ids of one dataset name the same videos however they were prepared; another dataset, or one without the run's fold,
+    has none.
+    """
+    if data.document["dataset"] != info.dataset or info.fold_set not in data.fold_sets:
+        return 0
+    if str(info.fold) not in data.fold_names(info.fold_set):
+        return 0
+    splits = data.fold(str(info.fold), fold_set=info.fold_set)
+    return sum(splits.get(clip_id) == "train" for clip_id in clip_ids)
 
 
 def evaluate_on(

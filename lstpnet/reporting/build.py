@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lstpnet.finished_runs import Run, ScoredRun, UnfinishedRun, score_run
-from lstpnet.predictions import ScoredPredictions
+from lstpnet.predictions import TEST_BEST, ScoredPredictions
 from lstpnet.reporting.audited_tests import audited_rows
 from lstpnet.reporting.calibrated_systems import calibrated_systems
 from lstpnet.reporting.external_predictions import ExternalPredictions, read_external_predictions
@@ -97,7 +97,14 @@ def _parts_of_runs(system: System, runs: Sequence[ScoredRun]) -> SystemParts:
     row = system.row
     trainings = (*row.data_key, row.recipe or "", str(row.pipeline_version))
     order = order_of_runs([run for run, _ in pairs])
-    return SystemParts(name=system.name, dataset=row.dataset, trainings=trainings, order=order, parts=parts)
+    return SystemParts(
+        name=system.name,
+        dataset=row.dataset,
+        trainings=trainings,
+        order=order,
+        parts=parts,
+        is_test_best=row.checkpoint == TEST_BEST,
+    )
 
 
 def _parts_of_predictions(system: System, external: ExternalPredictions) -> SystemParts:

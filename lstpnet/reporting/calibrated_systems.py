@@ -23,8 +23,9 @@ from lstpnet.runs import TEMPERATURES, read_config
 
 _HEADER = ("calibration of", "n", "ECE", "Brier", "temperature", "ECE at it", "Brier at it")
 _NOTES = (
-    f"ECE: mean distance of confidence and accuracy over {NUM_BINS} bins, per cent; Brier: squared distance of the "
-    "probabilities to the label, 0 to 2",
+    "n: predictions, of all folds and seeds together",
+    f"ECE: mean distance of confidence and accuracy over {NUM_BINS} bins, per cent, above 0 by chance with few clips; "
+    "Brier: squared distance of the probabilities to the label, 0 to 2",
     "temperature: fitted on clips held out of train, never on test clips",
 )
 

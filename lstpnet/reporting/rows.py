@@ -155,7 +155,8 @@ def interval_fields(folds: Sequence[ScoredFold], unit: Unit) -> dict[str, Any]:
     """Return a row's fields `war_interval`, `uar_interval` and `unit`."""
     intervals = intervals_by_unit(folds, unit)
     fields_by_figure = {
-        f"{figure}_interval": {name: getattr(pair, figure) for name, pair in intervals.items()} or None
+        f"{figure}_interval": {name: found for name, pair in intervals.items() if (found := getattr(pair, figure))}
+        or None
         for figure in ("war", "uar")
     }
     return {**fields_by_figure, "unit": unit}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from lstpnet.dataset_identity import DataKey, data_words, fold_words
 from lstpnet.finished_runs import ScoredRun
-from lstpnet.predictions import CHECKPOINTS, CONTROL_NAMES, ScoredPredictions
+from lstpnet.predictions import CHECKPOINTS, CONTROL_NAMES, TEST_BEST, ScoredPredictions
 from lstpnet.protocol import UNTRAINED, untrained
 from lstpnet.reporting.combined_rows import ScoredRow, with_summaries
 from lstpnet.reporting.data_changes import data_changes
@@ -131,7 +131,7 @@ def _whole_train(info: RunInfo, checkpoint: str | None) -> dict[str, int]:
 def _notes(info: RunInfo, checkpoint: str | None) -> list[str]:
     """Return the caveats for comparisons with a row."""
     caveats = {
-        _TEST_BEST_NOTE: checkpoint == "test-best",
+        _TEST_BEST_NOTE: checkpoint == TEST_BEST,
         SYNTHETIC_DATA_NOTE: info.synthetic,
         UNVERIFIED_NOTE: info.is_unverified,
     }

@@ -285,6 +285,11 @@ def _notes(systems: Sequence[System]) -> list[str]:
     notes += [f"settings that differ: {', '.join(names)}"] if names else []
     if not names and all(system.is_stated for system in systems):
         notes.append("no setting differs")
+    if len(systems) > 2:
+        notes.append(
+            f"whoever picks the best of these {len(systems)} lines chooses on the test clips: its figures are then too "
+            "high; choose by held-out clips (--val), and report all lines"
+        )
     if unstated := [system.name for system in systems if not system.is_stated]:
         notes.append(f"settings unknown, {CONFIG_NAME} is missing: {', '.join(unstated)}")
     notes += [

@@ -90,6 +90,31 @@ def test_a_set_of_folds_needs_a_fold_or_predictions(plain: Done, crops: Path, ca
     assert "error: --fold-set needs --predictions: runs know their folds" in capsys.readouterr().err
 
 
+def test_clips_that_the_run_was_trained_on_are_counted_and_named(plain: Done, crops: Path, capsys: Capture) -> None:
+    splits = open_dataset(crops).fold("3")
+    assert main(["evaluate", str(plain.folder), "--data", str(crops), "--json"]) == 0
+    output = capsys.readouterr()
+    number = json.loads(output.out)["clips_of_its_train_part"]
+    assert number == list(splits.values()).count("train")
+    words = " ".join(output.err.split())
+    assert f"{number} of the {len(splits)} clips are of the train part of fold 3, which" in words
+    assert "the figures are too high; --fold 3 tests the others" in words
+    assert main(["evaluate", str(plain.folder), "--data", str(crops), "--fold", "3", "--json"]) == 0
+    output = capsys.readouterr()
+    assert json.loads(output.out)["clips_of_its_train_part"] == 0
+    assert "train part" not in output.err
+
+
+def test_folds_that_are_counted_together_are_called_so(plain: Done, crops: Path, capsys: Capture) -> None:
+    folds = open_dataset(crops).fold_names()
+    assert len(folds) > 1
+    assert main(["evaluate", str(plain.folder), "--data", str(crops), "--fold", "all"]) == 0
+    words = f"the clips of {len(folds)} folds counted together (not the mean of the folds)"
+    assert words in " ".join(capsys.readouterr().out.split())
+    assert evaluated(capsys, str(plain.folder), "--data", str(crops), "--fold", "all")["folds_are"] == "pooled"
+    assert evaluated(capsys, str(plain.folder), "--data", str(crops), "--fold", "3")["folds_are"] == ""
+
+
 def test_rendered_heads_are_named_with_the_score(plain: Done, crops: Path, tmp_path: Path, capsys: Capture) -> None:
     run = synthetic_copy(plain.folder, tmp_path / "run")
     rendered = prepare_crops(write_crops(tmp_path / "source", num_clips=35, is_synthetic=True), tmp_path / "rendered")
@@ -101,7 +126,7 @@ def test_rendered_heads_are_named_with_the_score(plain: Done, crops: Path, tmp_p
         assert main(["evaluate", str(model), "--data", str(data), "--json"]) == 0
         said = capsys.readouterr()
         document = json.loads(said.out)
-        assert [line for line in said.err.splitlines() if "heads" in line] == notes
+        assert [line for line in said.err.splitlines() if "train part" not in line and "heads" in line] == notes
         assert (document["synthetic_model"], document["synthetic_data"]) == (model == run, data == rendered)
 
 

@@ -21,9 +21,8 @@ from lstpnet.dataset_identity import ClipsKey
 from lstpnet.reporting.groups.columns import GroupColumn, column_of_dataset, columns_of_file
 from lstpnet.reporting.groups.settings import GroupSettings
 from lstpnet.reporting.groups.tested_clips import TestedClips
-from lstpnet.reporting.rows import Row, json_values
-from lstpnet.reporting.uncertainty.comparison import FEW_OF_CLASS
-from lstpnet.reporting.uncertainty.dependence import Unit, intervals_by_unit
+from lstpnet.reporting.rows import Row, interval_fields, json_values
+from lstpnet.reporting.uncertainty.dependence import Unit
 from lstpnet.reporting.uncertainty.significance import Interval, ScoredFold
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ class GroupRow:
     war_interval: Mapping[str, Interval] | None
     """As in Row; None under FEW_CLIPS clips."""
     uar_interval: Mapping[str, Interval] | None
-    """The same for UAR; None also if a class has under FEW_OF_CLASS clips."""
+    """The same for UAR; None also if a class has under `significance.FEW_OF_CLASS` clips."""
     unit: Unit
     """What the headline interval resamples, as in Row."""
 
@@ -228,16 +227,12 @@ def _figures(tested: TestedClips, mask: npt.NDArray[np.bool_]) -> dict[str, Any]
     labels, correct = tested.labels[mask], tested.correct[mask]
     if not len(labels):
         return figures
-    sizes = [int((labels == number).sum()) for number in np.unique(labels)]
     recalls = [correct[labels == number].mean() for number in np.unique(labels)]
     figures |= {"war": float(correct.mean()), "uar": float(np.mean(recalls))}
     if len(labels) >= FEW_CLIPS:
         clips = ScoredFold(tested.labels, tested.correct, tested.units)
         folds = [clips.chosen(mask & (tested.folds == fold)) for fold in np.unique(tested.folds[mask])]
-        intervals = intervals_by_unit(folds, tested.row.unit)
-        figures["war_interval"] = {name: pair.war for name, pair in intervals.items()} or None
-        if min(sizes) >= FEW_OF_CLASS:
-            figures["uar_interval"] = {name: pair.uar for name, pair in intervals.items()} or None
+        figures |= interval_fields(folds, tested.row.unit)
     return figures
 
 

@@ -8,8 +8,8 @@ from dfer_data.render.tables import Section, per_cent
 from lstpnet.dataset_identity import folds_words
 from lstpnet.reporting.groups.rows import FEW_CLIPS, DetectionRow, GroupReport, GroupRow
 from lstpnet.reporting.rows import grouped, protocol_notes
-from lstpnet.reporting.uncertainty.comparison import FEW_OF_CLASS
 from lstpnet.reporting.uncertainty.dependence import headline_interval, interval_note, interval_text
+from lstpnet.reporting.uncertainty.significance import FEW_OF_CLASS
 
 
 def group_sections(report: GroupReport | None) -> list[Section]:
@@ -43,7 +43,8 @@ def _figures_section(rows: Sequence[GroupRow], report: GroupReport) -> Section:
     if any(row.n and not row.uar_interval for row in rows):
         least = f"under {FEW_CLIPS} clips, or of UAR with under {FEW_OF_CLASS} clips of one of its classes"
         notes.append(f"no interval for a group with {least}: it would be too narrow")
-    notes += [interval_note(unit) for unit in dict.fromkeys(row.unit for row in rows if row.war_interval)]
+    if units := dict.fromkeys(row.unit for row in rows if row.war_interval):
+        notes += [*map(interval_note, units), "intervals hold no training noise"]
     notes += [*report.notes, *protocol_notes([(first.system, report.protocols[first.system])])]
     kept_columns = {name: cells for name, cells in columns.items() if set(cells) != {"-"}}
     title = f"{first.prepared} by {first.by}: {first.system}, {rests_on}: per cent"

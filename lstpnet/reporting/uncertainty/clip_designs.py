@@ -35,6 +35,8 @@ class SystemParts:
     """Order of the dataset's ids; None for external predictions, which take that of the other system."""
     parts: SeedParts
     """Scored predictions of each seed on the same folds."""
+    is_test_best: bool = False
+    """Whether its epoch was chosen on the test clips."""
 
 
 def clips_in_order(part: ScoredPredictions) -> tuple[tuple[str, str], ...]:

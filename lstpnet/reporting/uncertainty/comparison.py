@@ -30,14 +30,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.errors import UsageError
-from lstpnet.reporting.uncertainty.significance import Float64s, Interval
+from lstpnet.reporting.uncertainty.significance import FEW_OF_CLASS, LEVEL, Float64s, Interval
 from lstpnet.reporting.uncertainty.student_t import quantile, two_sided_p
 
 FIGURES = ("war", "uar")
-LEVEL = 0.05
-"""Chance of an error that intervals and tests allow."""
-FEW_OF_CLASS = 5
-"""With fewer clips of a class in a fold, UAR gets no interval: it would be too narrow."""
 ASSUMED_NOISE = (0.005, 0.01, 0.02)
 """Deviations of one training's figure on one fold for which one-seed systems get the difference that is needed."""
 NUM_RESAMPLES_ABOVE = 4000
@@ -53,7 +49,7 @@ class FigureEstimate:
     value: float
     """The figure, or the difference: mean over the folds and seeds."""
     interval: Interval | None
-    """95 % interval; None if there are too few clips."""
+    """95 % interval; None if there are too few clips, or if no clip and no training deviates."""
     has_training_noise: bool
     """Whether the interval holds training noise; False with one seed, where it is unknown."""
     sampling_std: float | None
@@ -206,7 +202,7 @@ def _estimate(weights: _Weights, arms: Sequence[Float64s], name: str) -> FigureE
         p = two_sided_p(value / math.sqrt(variance), df) if variance > _NO_VARIANCE else 1.0
     return FigureEstimate(
         value=value,
-        interval=Interval(value - half, value + half),
+        interval=Interval(value - half, value + half) if variance > _NO_VARIANCE else None,
         has_training_noise=is_known,
         sampling_std=math.sqrt(clips_only),
         training_std=math.sqrt(sum(training)) if is_known else None,

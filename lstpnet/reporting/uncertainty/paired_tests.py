@@ -25,19 +25,19 @@ from lstpnet.reporting.uncertainty.clip_designs import (
 )
 from lstpnet.reporting.uncertainty.comparison import (
     ASSUMED_NOISE,
-    LEVEL,
     FigureEstimate,
     estimate_figures,
     holm,
     with_shares_above,
 )
 from lstpnet.reporting.uncertainty.dependence import UNIT_NOTES, Unit, unit_of
-from lstpnet.reporting.uncertainty.significance import Float64s
+from lstpnet.reporting.uncertainty.significance import LEVEL, Float64s
 
 ALL_PAIRS_UP_TO = 6
 """Up to this number of systems, every pair is tested; beyond it, all are tested against one system."""
 LEAST_SEEDS = 3
 """With two seeds, the test errs too rarely to find anything (docs/benchmarks.md): there is no p."""
+_CHOSEN = "one of them chose its epoch on these test clips, which raises its figures"
 Answer = Literal["A", "B", "undecided", "no test"]
 
 
@@ -177,7 +177,11 @@ def _test(a: SystemParts, b: SystemParts) -> PairedTest | None:
     arms: list[Float64s] = [right_a - right_b] if has_same_trainings else [right_a, -right_b]
     estimates = with_shares_above(estimate_figures(clips, arms), clips, arms)
     figures = {
-        name: ComparedFigure(estimate=figure, p_holm=None, reason=_reason(figure, min(len(arm) for arm in arms)))
+        name: ComparedFigure(
+            estimate=figure,
+            p_holm=None,
+            reason=_CHOSEN if a.is_test_best != b.is_test_best else _reason(figure, min(len(arm) for arm in arms)),
+        )
         for name, figure in estimates.items()
     }
     return PairedTest(
@@ -197,7 +201,7 @@ def _test(a: SystemParts, b: SystemParts) -> PairedTest | None:
 
 def _reason(figure: FigureEstimate, num_seeds: int) -> str:
     """Return why a figure of systems with at least `num_seeds` seeds has no test; empty if it has one."""
-    if figure.interval is None:
+    if figure.sampling_std is None:
         return "too few clips of a class in a fold"
     if num_seeds == 1:
         return "one seed: training noise is unknown"
@@ -240,10 +244,13 @@ def _notes(tests: Sequence[PairedTest], *, short: bool) -> list[str]:
     if num_tests := tests[0].num_tests:
         notes.append(
             f"p: t test, two-sided, corrected by Holm's method over the {num_tests} tests of this report; "
-            f"`better` needs p under {LEVEL:g}"
+            f"`better` needs p under {LEVEL:g}; each seed is taken for an independent training, and the units named "
+            "above for independent"
         )
-    if not short and any(figure.estimate.share_above is not None for _, _, figure in figures):
-        notes.append("A above B: share of the resamples of clips and trainings in which A is above B")
+    shown = [figure.estimate for _, _, figure in figures if figure.estimate.share_above is not None]
+    if not short and shown:
+        alone = "" if all(estimate.has_training_noise for estimate in shown) else "; where a system has one seed, clips"
+        notes.append(f"A above B: share of the resamples of clips and trainings{alone} in which A is above B")
     if any(test.folds == (POOLED,) for test in tests):
         notes.append("pooled: other folds, but the same test clips over all of them: compared as one part")
     if any(test.has_same_trainings for test in tests):

@@ -8,6 +8,7 @@ them. docs/benchmarks.md has the coverage measured by simulation.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,8 +16,15 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.errors import UsageError
+from lstpnet.reporting.uncertainty.student_t import quantile
 
+LEVEL = 0.05
+"""Chance of an error that intervals and tests allow."""
+FEW_OF_CLASS = 5
+"""With fewer clips of a class, UAR gets no interval: it would be too narrow."""
 NUM_RESAMPLES = 2000
+_ROUNDING = 1e-10
+"""A deviation of rounding alone."""
 Float64s = npt.NDArray[np.float64]
 Booleans = npt.NDArray[np.bool_]
 Shares = Booleans | Float64s
@@ -25,22 +33,20 @@ Shares = Booleans | Float64s
 
 @dataclass(frozen=True)
 class Interval:
-    """Middle 95 % of a figure over the resamples, as fractions 0..1."""
+    """95 % interval of a figure or of a difference, as fractions."""
 
     low: float
-    """2.5th percentile."""
     high: float
-    """97.5th percentile."""
 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Intervals of WAR and UAR."""
+    """Intervals of WAR and UAR; None where nothing deviates, so that nothing shows the uncertainty."""
 
-    war: Interval
+    war: Interval | None
     """Interval of the share of correctly predicted clips."""
-    uar: Interval
-    """Interval of the mean recall."""
+    uar: Interval | None
+    """Interval of the mean recall; None also with under FEW_OF_CLASS clips of a class, or if one unit holds them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +70,9 @@ def bootstrap(folds: Sequence[ScoredFold], *, seed: int = 0) -> Intervals | None
     """Return 95 % intervals of WAR and UAR over the clips of all folds together; None if no fold has two units.
 
     Each resample draws whole units within each fold with replacement, one fewer than the fold has (Rao and Wu, 1988:
-    so the variance is unbiased for few units), and counts the recalls again, over the classes that it has.
+    so the variance is unbiased for few units), and counts the recalls again, over the classes that it has. The 2.5th
+    and 97.5th percentiles are moved away from the figure by the ratio of Student's t to the normal distribution, since
+    the spread of few units is itself uncertain: 1.6 times as far for four people, by a thousandth for 1,000 clips.
 
     Raises UsageError for a fold without clips, or no fold.
     """
@@ -75,11 +83,28 @@ def bootstrap(folds: Sequence[ScoredFold], *, seed: int = 0) -> Intervals | None
     tables = [_unit_table(fold, num_classes=num_classes) for fold in folds]
     if max(len(table) for table in tables) < 2:
         return None
-    sums = np.sum([_resampled_sums(table, rng=rng) for table in tables], axis=0)
-    sizes, num_correct = sums[:, :num_classes], sums[:, num_classes:]
+    resampled = _figures(np.sum([_resampled_sums(table, rng=rng) for table in tables], axis=0))
+    counted = _figures(np.sum([table.sum(axis=0) for table in tables], axis=0)[None])
+    stretch = quantile(LEVEL, sum(len(table) - 1 for table in tables)) / quantile(LEVEL, math.inf)
+    war, uar = (
+        _interval(values, float(value[0]), stretch=stretch) for values, value in zip(resampled, counted, strict=True)
+    )
+    return Intervals(war, None if _is_class_rare(np.concatenate(tables)[:, :num_classes]) else uar)
+
+
+def _is_class_rare(clips: Float64s) -> bool:
+    """Return whether a class that is present has too few clips, or all in one unit; `clips`: (num_units, C)."""
+    present = clips[:, clips.any(axis=0)]
+    return bool(present.sum(axis=0).min() < FEW_OF_CLASS or (present > 0).sum(axis=0).min() < 2)
+
+
+def _figures(sums: Float64s) -> tuple[Float64s, Float64s]:
+    """Return WAR and UAR, (R,) each, of sums (R, 2 C): the clips of each class, then the correct ones."""
+    sizes, num_correct = np.split(sums, 2, axis=1)
     recalls = num_correct / np.maximum(sizes, 1e-12)
-    uar = recalls.sum(axis=1) / (sizes > 0).sum(axis=1)
-    return Intervals(_interval(num_correct.sum(axis=1) / sizes.sum(axis=1)), _interval(uar))
+    war: Float64s = num_correct.sum(axis=1) / sizes.sum(axis=1)
+    uar: Float64s = recalls.sum(axis=1) / (sizes > 0).sum(axis=1)
+    return war, uar
 
 
 def _unit_table(fold: ScoredFold, *, num_classes: int) -> Float64s:
@@ -103,6 +128,7 @@ def _resampled_sums(table: Float64s, *, rng: np.random.Generator) -> Float64s:
     return (drawn @ kinds) * (num_units / (num_units - 1))
 
 
-def _interval(values: Float64s) -> Interval:
-    low, high = np.percentile(values, [2.5, 97.5])
-    return Interval(float(low), float(high))
+def _interval(values: Float64s, value: float, *, stretch: float) -> Interval | None:
+    """Return the interval of a figure from its resamples (R,); None if they do not deviate."""
+    low, high = value + stretch * (np.percentile(values, [2.5, 97.5]) - value)
+    return None if np.ptp(values) < _ROUNDING else Interval(max(0.0, float(low)), min(1.0, float(high)))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import pytest
 
 from benchmarks.published_fit import (
@@ -13,6 +15,7 @@ from benchmarks.published_fit import (
     fits,
     published_cells,
 )
+from dfer_data.sources.official_counts import official
 from lstpnet.reporting.published_results import SETS, published_rows
 from tests.workspace import ROOT
 
@@ -75,6 +78,31 @@ def test_marks_agree_with_the_figures(cells: dict[str, str]) -> None:
 )
 def test_a_wrong_mark_is_found(method: str, column: str, text: str, fault: str) -> None:
     assert any(fault in found for found in disagreements({**ROWS["AFEW7.0-val", method], column: text}))
+
+
+@pytest.mark.parametrize("cells", ROWS.values(), ids=lambda cells: f"{cells['dataset']}-{cells['method']}")
+def test_rows_whose_recalls_do_not_give_their_war_or_uar_are_marked(cells: dict[str, str]) -> None:
+    """UAR is the mean of the recalls, and WAR their mean by class size; both up to what rounding allows."""
+    datasets = {test_set: dataset for dataset, test_set in SETS.items()}
+    counts = official(datasets[cells["dataset"]])
+    texts = [cells.get(name, "") for name in counts.class_names]
+    if not all(texts):
+        return
+    recalls, sizes = (
+        [float(text) for text in texts],
+        [sum(fold) for fold in zip(*counts.num_test.values(), strict=True)],
+    )
+    rounding = 0.5 if all(recall == round(recall) for recall in recalls) else 0.005
+    derived = {
+        "uar": (sum(recalls) / len(recalls), 0.0),
+        "war": (
+            sum(map(prod, zip(recalls, sizes, strict=True))) / sum(sizes),
+            0.05,
+        ),  # a mean of folds weighs otherwise
+    }
+    for name, (value, allowed) in derived.items():
+        if cells[name] and abs(float(cells[name]) - value) > rounding + 0.005 + allowed:
+            assert cells["conflict"] or cells["mismatch"], f"{name} {cells[name]}, its recalls give {value:.2f}"
 
 
 def test_rows_are_unique_and_complete() -> None:

@@ -13,7 +13,7 @@ import pytest
 from lstpnet.finished_runs import Run
 from lstpnet.predictions import Predictions
 from lstpnet.reporting.build import build_report
-from lstpnet.reporting.formats import to_csv, to_json, to_markdown
+from lstpnet.reporting.formats import to_csv, to_json, to_latex, to_markdown
 from lstpnet.reporting.html.page import to_html
 from lstpnet.reporting.sections import comparison_sections, sections
 from lstpnet.reporting.types import Report
@@ -134,6 +134,29 @@ def test_one_seed_has_no_p_and_says_what_difference_would_be_needed() -> None:
     assert test.as_dict()["war_p"] is None
 
 
+def test_an_epoch_that_was_chosen_on_the_test_clips_has_no_p_against_another_that_was_not() -> None:
+    """`test-best` is at least as good as `last` by its choice: a p would find it better, and say nothing."""
+    seeds = (0, 1, 2)
+    best = [run_of("a", fold=1, seed=seed, right=0.8, checkpoint="test-best") for seed in seeds]
+    last = [run_of("b", fold=1, seed=seed, right=0.6) for seed in seeds]
+    report = build_report([*best, *last])
+    (test,) = report.paired
+    assert (test.war.answer, test.uar.p_holm, test.num_tests) == ("no test", None, 0)
+    notes = "\n".join(comparison_sections(report)[1].notes)
+    assert "no p, one of them chose its epoch on these test clips, which raises its figures" in notes
+    both = [run_of("b", fold=1, seed=seed, right=0.6, checkpoint="test-best") for seed in seeds]
+    assert build_report([*best, *both]).paired[0].num_tests == 2
+
+
+def test_systems_that_are_always_right_have_no_interval_of_their_difference() -> None:
+    (test,) = build_report([*runs_of("a", right=1.0, seeds=(0,)), *runs_of("c", right=1.0, seeds=(0,))]).paired
+    assert (test.war.estimate.value, test.war.estimate.interval, test.war.reason) == (
+        0.0,
+        None,
+        "one seed: training noise is unknown",
+    )
+
+
 def test_two_seeds_have_an_interval_and_no_p() -> None:
     (test,) = build_report([*runs_of("a", right=0.5, seeds=(0, 1)), *runs_of("c", right=0.9)]).paired
     assert test.war.reason == "2 seeds are too few for a valid test"
@@ -221,3 +244,29 @@ def test_two_sets_of_folds_over_the_same_clips_are_compared_pooled() -> None:
     text = to_markdown(report)
     assert "pooled: other folds, but the same test clips over all of them" in text
     assert "difference of the expected figures, on all test clips" in text
+
+
+def test_all_formats_have_the_same_digits(three: Report) -> None:
+    """JSON and CSV hold the same numbers; the tables of Markdown, LaTeX and HTML show them, rounded alike."""
+    document, page, markdown, latex = json.loads(to_json(three)), to_html(three), to_markdown(three), to_latex(three)
+    lines = list(csv.DictReader(io.StringIO(to_csv(three))))
+    for kind, key, names in (
+        ("row", "rows", ("war", "uar", "macro_f1")),
+        ("paired", "paired", ("war_difference", "war_p_holm", "uar_df")),
+        ("calibration", "calibration", ("ece", "brier")),
+    ):
+        of_kind = [line for line in lines if line["kind"] == kind]
+        for line, values in zip(of_kind, document[key], strict=True):
+            assert [line[name] for name in names] == [str(values[name]) for name in names]
+    for row in document["rows"]:
+        low, high = row["war_interval"][row["unit"]]
+        cells = [f"{100 * row['war']:.2f}", f"{100 * row['uar']:.2f}", f"{100 * low:.2f} to {100 * high:.2f}"]
+        for cell in cells:
+            assert f"| {cell} |" in markdown
+            assert f"& {cell} &" in latex
+            assert f">{cell}</td>" in page
+    for test in document["paired"]:
+        difference = f"{100 * test['war_difference']:+.2f}"
+        assert f"| {difference} |" in markdown
+        assert f"& {difference} &" in latex
+        assert f">{difference}</td>" in page
