@@ -6,7 +6,6 @@ import importlib.util
 import json
 import re
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
@@ -30,15 +29,7 @@ SMALL = [
 ]
 RUN = Path("runs/dfew-none/dfew/fold-3/seed-0")
 Capture = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread() -> Iterator[None]:
-    """Torch's threads spin while they wait, which on busy cores makes many small calls far slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 @pytest.fixture(scope="module")

@@ -130,3 +130,11 @@ def write_jpegs(folder: Path, images: Sequence[Image], *, names: Sequence[str]) 
     for name, jpeg in zip(names, encoded, strict=True):
         (folder / name).write_bytes(jpeg)
     return encoded
+
+
+def touch(root: Path, *names: str, text: str = "x") -> Path:
+    """Write files with their folders."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    return root
