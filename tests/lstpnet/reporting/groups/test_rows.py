@@ -25,7 +25,7 @@ from lstpnet.reporting.groups.settings import GroupSettings
 from lstpnet.reporting.sections import sections
 from lstpnet.runs import RunInfo
 from tests.lstpnet.conftest import Done
-from tests.lstpnet.reporting.test_build import write_folds
+from tests.lstpnet.reporting.random_runs import write_folds
 
 NAMES = ("happy", "sad", "fear")
 

@@ -29,7 +29,7 @@ from lstpnet.reporting.html.page import to_html
 from lstpnet.runs import CONFIG_NAME, RunInfo
 from tests.crops import MISSING
 from tests.lstpnet.conftest import Done, without_hashes
-from tests.lstpnet.reporting.test_build import NAMES, one, write_folds
+from tests.lstpnet.reporting.random_runs import NAMES, one, write_folds
 
 HOSTILE = (
     "</script><script>window.hacked = 1</script>",
