@@ -17,7 +17,8 @@ from lstpnet.predictions import Predictions
 from lstpnet.predictions_table import write_predictions
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.types import Report
-from lstpnet.runs import PREDICTIONS_NAME, RunInfo, write_run
+from lstpnet.runs import PREDICTIONS_NAME, write_run
+from tests.lstpnet.small_run import run_info
 
 NAMES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
 CONTROL = "shuffled-frames"
@@ -46,10 +47,7 @@ def write_folds(
                 for name in checkpoints
                 for control in (("", CONTROL) if name == "last" else ("",))
             ]
-            info = RunInfo(
-                dataset="dfew",
-                prepared="dfew-retinaface",
-                dataset_sha256="ab" * 32,
+            info = run_info(
                 recipe="dfew_100%",
                 fold=fold,
                 seed=seed,
@@ -59,7 +57,6 @@ def write_folds(
                 synthetic=synthetic,
                 protocol=f"sampler segments-8x2; official fold {fold}; seed {seed}; selection: last | best",
                 checkpoints=tuple(checkpoints),
-                finished=True,
             )
             folder = root / "dfew-retinaface" / "dfew_100%" / f"fold-{fold}" / f"seed-{seed}"
             write_predictions(folder, parts)
