@@ -18,7 +18,8 @@ from av.video.stream import VideoStream
 
 from dfer_data.config import PrepareConfig
 from dfer_data.preparation.request import ResolvedRequest
-from dfer_data.types import Detection, Floats, Image
+from dfer_data.types import Detection, Floats, Frame, Image
+from dfer_data.video.reader import open_video
 
 CONFIG = PrepareConfig(
     dataset="folder", detector="retinaface", backbone="mobilenet0.25", weights_sha256="", det_size_px=160
@@ -145,3 +146,12 @@ def touch(root: Path, *names: str, text: str = "x") -> Path:
 def document(out: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((out / "dataset.json").read_bytes())
     return found
+
+
+def decoded(path: Path, **options: Any) -> list[Frame]:
+    """Return all frames of a video without damage."""
+    with open_video(path, **options) as reader:
+        frames = list(reader.frames())
+        assert reader.decode_error is None
+        assert not reader.is_partial
+        return frames
