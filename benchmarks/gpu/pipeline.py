@@ -8,6 +8,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -30,7 +31,7 @@ from dfer_data.preparation.tasks import VideoDone
 from dfer_data.types import Image
 from dfer_data.video.reader import open_video
 from dfer_data.weights.fetch import weights_file
-from lstpnet.batches.device_prefetch import on_device
+from lstpnet.batches.device_prefetch import WaitingTime, on_device
 from lstpnet.checkpoints.open_model import OpenedModel
 from lstpnet.device import autocast_dtype
 from lstpnet.evaluation.clip_logits import predict_clips
@@ -94,6 +95,18 @@ def training(check: Check) -> list[dict[str, Any]]:
     return rows
 
 
+class _NotedWaits(WaitingTime):
+    """Notes the wait for each batch: the first ones of an epoch wait for the disk, the others for what is late."""
+
+    def __init__(self, waits: list[float]) -> None:
+        super().__init__()
+        self._waits = waits
+
+    def taken(self) -> float:
+        self._waits.append(super().taken())
+        return self._waits[-1]
+
+
 def _train(
     check: Check, data: Path, *, size_px: int, num_threads: int, cache: CachePlace, compiles: bool
 ) -> dict[str, Any]:
@@ -102,7 +115,12 @@ def _train(
     resolved = resolve_recipe("dfew", overrides=changes)
     experiment = make_experiment(data, resolved, fold=1, seed=0)
     events: list[EpochDone] = []
-    with tempfile.TemporaryDirectory() as folder, mock.patch.object(stage, "num_threads", return_value=num_threads):
+    waits: list[float] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch.object(stage, "num_threads", return_value=num_threads),
+        mock.patch.object(stage, "WaitingTime", partial(_NotedWaits, waits)),
+    ):
         (Path(folder) / "checkpoints").mkdir()
         model = initial_model(experiment, init=None)[0]
         start = time.perf_counter()
@@ -119,7 +137,7 @@ def _train(
         dtype=autocast_dtype(resolved.recipe, check.device),
     )
     test_seconds = time.perf_counter() - start
-    last = events[-1]
+    last, num_batches = events[-1], len(waits) // len(events)
     return {
         "size_px": size_px,
         "batch": check.batches[0],
@@ -129,6 +147,7 @@ def _train(
         "clips_per_epoch": len(experiment.train_ids),
         "clips_per_second": len(experiment.train_ids) / last.seconds,
         "waiting_share": last.waiting_seconds / last.seconds,
+        "waits_ms": [round(seconds * 1e3, 2) for seconds in waits[-num_batches:]],
         "seconds_between_epochs": (fit_seconds - sum(event.seconds for event in events)) / len(events),
         "test_clips_per_second": len(experiment.seen_test_ids) / test_seconds,
         "is_finite": bool(np.isfinite(last.loss)),
