@@ -30,9 +30,10 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from benchmarks.detectors import detector_config, detector_of
 from dfer_data.config import PrepareConfig, Request
 from dfer_data.detect.base import Detector
-from dfer_data.detect.registry import build_detector, detector_spec
+from dfer_data.detect.registry import build_detector
 from dfer_data.faces.align import AffineMatrices, eye_centres, landmark_template, scale_range, scales
 from dfer_data.faces.aligned_faces import FaceMaker, decode
 from dfer_data.faces.clip import Clip
@@ -97,16 +98,7 @@ class _Film:
 
 def _config(detector: str) -> PrepareConfig:
     """Return the settings of `prepare` without smoothing, with small crops, which are not looked at."""
-    spec = detector_spec(detector)
-    return PrepareConfig(
-        dataset="folder",
-        detector=spec.name,
-        backbone=spec.backbones[0],
-        weights_sha256="",
-        score_threshold=spec.score_threshold,
-        smoothing_window_frames=1,
-        size_px=32,
-    )
+    return detector_config(detector, smoothing_window_frames=1, size_px=32)
 
 
 def _detect(path: Path, detector: Detector, name: str, true_landmarks: Floats) -> _Track | None:
@@ -148,8 +140,7 @@ def _rendered_tracks(name: str, *, most_people: int, folder: Path | None) -> dic
         for shot in _films(name, most_people=most_people):
             key = f"{shot.identity} {shot.take} {shot.emotion} {shot.is_twin}"
             if f"{key} frames" not in kept:
-                detector = detector or build_detector(_config(name), weights=weights_file(detector_spec(name).weights))
-                assert detector is not None
+                detector = detector or detector_of(_config(name))
                 video = Path(work) / "head.mp4"
                 track = _detect(video, detector, name, _shoot(shot, video))
                 if track is None:
@@ -247,8 +238,7 @@ def _real_table() -> list[Row]:
     """Return one row per video, detector and alignment; the eyes are those that the other detector finds."""
     tracks: dict[tuple[str, str], _Track] = {}
     for name in _SCHEMES:
-        detector = build_detector(_config(name), weights=weights_file(detector_spec(name).weights))
-        assert detector is not None
+        detector = detector_of(_config(name))
         for video, path in fetch_videos().items():
             if (track := _detect(path, detector, name, np.zeros((0, 5, 2), np.float32))) is not None:
                 tracks[video, name] = track

@@ -30,10 +30,10 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.detectors import detector_config, detector_of
 from benchmarks.identity_clips import PAIRS, SINGLES, write_clip
 from dfer_data.config import PrepareConfig
 from dfer_data.detect.base import Detector
-from dfer_data.detect.registry import build_detector, detector_spec
 from dfer_data.faces.clip import DRIFT, Clip
 from dfer_data.faces.pipeline import clips_of_video
 from dfer_data.sources.base import SourceVideo
@@ -114,15 +114,8 @@ def _measure(folder: Path, name: str, modes: Sequence[int], clip: tuple[str, int
     kind, number = clip
     path = folder / f"{kind}-{number}.mp4"
     shares = np.load(path.with_suffix(".npy"))
-    spec = detector_spec(name)
-    config = PrepareConfig(
-        dataset="folder",
-        detector=name,
-        backbone=spec.backbones[0],
-        weights_sha256="",
-        score_threshold=spec.score_threshold,
-    )
-    detector = _Remembering(path.with_suffix(f".{name}.json"), _detector(config, spec.weights))
+    config = detector_config(name)
+    detector = _Remembering(path.with_suffix(f".{name}.json"), detector_of(config))
     results = []
     for every in modes:
         tracks, is_listed = tracks_of(path, replace(config, detect_every=every), detector)
@@ -141,12 +134,6 @@ def is_split(tracks: list[list[int]]) -> bool:
         return False
     num_frames = 1 + max(track[-1] for track in tracks) - min(track[0] for track in tracks)
     return max(1 + track[-1] - track[0] for track in tracks) < 0.9 * num_frames
-
-
-def _detector(config: PrepareConfig, weights: str) -> Detector:
-    detector = build_detector(config, weights=weights_file(weights))
-    assert detector is not None
-    return detector
 
 
 class _Remembering:

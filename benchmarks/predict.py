@@ -18,11 +18,9 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.detectors import detector_config, detector_of
 from benchmarks.prepare import encode
-from dfer_data.config import PrepareConfig
-from dfer_data.detect.registry import build_detector
 from dfer_data.video.reader import open_video
-from dfer_data.weights.fetch import weights_file
 from lstpnet import LSTPNet
 from lstpnet.checkpoints.open_model import OpenedModel
 from lstpnet.prediction.video import predict_video, with_folded_norms
@@ -50,11 +48,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(0)
     opened = with_folded_norms(OpenedModel(LSTPNet(num_classes=7), tuple("abcdefg"), Recipe(name="dfew")))
-    config = PrepareConfig(
-        dataset="folder", detector="retinaface", backbone="mobilenet0.25", weights_sha256="", detect_every=5
-    )
-    detector = build_detector(config, weights=weights_file("retinaface-mobilenet0.25"))
-    assert detector is not None
+    config = detector_config("retinaface", detect_every=5)
+    detector = detector_of(config)
     windows = Windows(stride_seconds=arguments.stride_seconds)
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "long.mp4"

@@ -32,13 +32,12 @@ import onnxruntime
 import torch
 
 import dfer_data
+from benchmarks.detectors import detector_config, detector_of
 from benchmarks.gpu.pipeline import write_crops
 from benchmarks.model import has_fast_bf16
 from benchmarks.predict import long_video
 from dfer_data import open_dataset
-from dfer_data.config import PrepareConfig
 from dfer_data.detect.backends import onnxruntime_network, openvino_network
-from dfer_data.detect.registry import build_detector
 from dfer_data.detect.retinaface import RetinaFace
 from dfer_data.types import Detection, Image
 from dfer_data.video.reader import open_video
@@ -231,11 +230,8 @@ def evaluate(folder: Path, opened: Mapping[str, OpenedModel], *, rounds: int, nu
 
 def predict(folder: Path, opened: Mapping[str, OpenedModel], *, rounds: int) -> list[dict[str, Any]]:
     """Time the work of `dfer predict`: ten seconds of one face at 640 x 360, a window per second."""
-    config = PrepareConfig(
-        dataset="folder", detector="retinaface", backbone="mobilenet0.25", weights_sha256="", detect_every=5
-    )
-    finder = build_detector(config, weights=weights_file("retinaface-mobilenet0.25"))
-    assert finder is not None
+    config = detector_config("retinaface", detect_every=5)
+    finder = detector_of(config)
     path = folder / "long.mp4"
     long_video(path)
 

@@ -16,8 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dfer_data.config import PrepareConfig
-from dfer_data.detect.registry import build_detector, detector_spec
+from benchmarks.detectors import detector_config, detector_of
 from dfer_data.faces.align import eye_centres
 from dfer_data.synth import write_dfew
 from dfer_data.video.reader import open_video
@@ -42,16 +41,7 @@ def main() -> None:
 
 def measure(root: Path, name: str, *, every: int) -> dict[str, object]:
     """Return hit rate and error percentiles of one detector on a tree written by `dfer synth dfew`."""
-    spec = detector_spec(name)
-    config = PrepareConfig(
-        dataset="dfew",
-        detector=name,
-        backbone=spec.backbones[0],
-        weights_sha256="",
-        score_threshold=spec.score_threshold,
-    )
-    detector = build_detector(config, weights=weights_file(spec.weights))
-    assert detector is not None
+    detector = detector_of(detector_config(name, dataset="dfew"))
     num_frames, num_hits, errors, offsets = 0, 0, [], []
     for path in sorted((root / "Clip/original").glob("*.mp4")):
         truth = np.load(root / "ground_truth/landmarks" / f"{path.stem}.npy")

@@ -20,9 +20,9 @@ from typing import Any
 import cv2
 import numpy as np
 
+from benchmarks.detectors import detector_config, detector_of
 from dfer_data.config import MIN_BRIGHTNESS, PrepareConfig
 from dfer_data.detect.base import Detector
-from dfer_data.detect.registry import build_detector, detector_spec
 from dfer_data.faces.appearance import described
 from dfer_data.faces.clip import Clip
 from dfer_data.faces.pipeline import clips_of_video
@@ -50,17 +50,8 @@ def main() -> None:
     parser.add_argument("--detector", default="retinaface")
     parser.add_argument("--out", type=Path, default=_RESULTS / f"track-limits-{datetime.now(UTC):%Y-%m-%d}.json")
     options = parser.parse_args()
-    spec = detector_spec(options.detector)
-    config = PrepareConfig(
-        dataset="folder",
-        detector=spec.name,
-        backbone=spec.backbones[0],
-        weights_sha256="",
-        score_threshold=spec.score_threshold,
-        all_tracks=True,
-    )
-    detector = build_detector(config, weights=weights_file(spec.weights))
-    assert detector is not None
+    config = detector_config(options.detector, all_tracks=True)
+    detector = detector_of(config)
     stills = [_film(number, np.zeros(2, np.float32)) for number in range(options.heads)]
     tables: dict[str, list[dict[str, Any]]] = {
         "light": [_light(gain, stills, detector) for gain in _GAINS],
@@ -69,7 +60,7 @@ def main() -> None:
     }
     for rows in tables.values():
         print("\n".join(map(str, rows)))
-    document = {"detector": spec.name, "heads": options.heads, **tables}
+    document = {"detector": options.detector, "heads": options.heads, **tables}
     options.out.write_text(json.dumps(document, indent=1) + "\n")
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dfer_data.errors import UsageError, did_you_mean
+from dfer_data.errors import entry_of
 
 from ._support import console
 from ._support.completions import known_datasets
@@ -26,8 +26,8 @@ def datasets(
     """
     from dfer_data.sources.catalog import catalog
 
-    if name is not None and name not in catalog():
-        raise UsageError(f"unknown dataset {name!r}{did_you_mean(name, catalog())}; known: {', '.join(catalog())}")
+    if name is not None:
+        entry_of(name, catalog(), what="unknown dataset")
     documents = {known: _document(known) for known in catalog() if name in (None, known)}
     if as_json:
         console.print_json({"datasets": documents})

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from dfer_data.inspection.video_page import VideoExpressions
     from lstpnet.checkpoints.open_model import OpenedModel
 
-_WINDOW_KEYS = ("start_seconds", "end_seconds", "class", "share")
-
 
 @takes_settings(LookSettings, ModelSettings)
 def look(

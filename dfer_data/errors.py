@@ -20,8 +20,10 @@ A message is one line: the fact with its values, the likely cause and the next s
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
-from typing import ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import ClassVar, TypeVar
+
+_T = TypeVar("_T")
 
 
 class DferError(Exception):
@@ -107,6 +109,13 @@ class LockedError(DferError):
     """Another run is writing to the folder."""
 
     exit_code = 5
+
+
+def entry_of(name: str, entries: Mapping[str, _T], *, what: str) -> _T:
+    """Return the entry called `name`; UsageError with the known names otherwise, which begins with `what`."""
+    if name not in entries:
+        raise UsageError(f"{what} {name!r}{did_you_mean(name, entries)}; known: {', '.join(entries)}")
+    return entries[name]
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

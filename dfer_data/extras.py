@@ -1,7 +1,8 @@
-"""Shell commands that install missing packages into this environment, from where dfer itself was installed."""
+"""Optional packages, and the shell commands that install missing ones from where dfer itself was installed."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import importlib.util
 import json
@@ -13,6 +14,16 @@ import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from dfer_data.errors import UsageError
+
+
+def imported_package(name: str, flag: str, *, extra: str) -> Any:
+    """Return a module that an extra installs; UsageError that names the flag which needs it, and the command."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise UsageError(f"{flag} needs a package that is not installed: {install_command(extra)}") from error
 
 
 def install_command(extra: str, *, is_here: bool = True) -> str:

@@ -23,7 +23,6 @@ BLACK = -1
 """The index of a black frame."""
 FrameIndices = npt.NDArray[np.int32]
 Generator = np.random.Generator
-ShortRule = Literal["edge", "loop", "zero", "drop", "formula"]
 SampleBy = Literal["frames", "time"]
 """Whether a sampler counts the stored frames of a clip, or the points of a uniform grid over its time."""
 REFERENCE_FPS = 25.0

@@ -116,7 +116,7 @@ def crops(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plain(tmp_path_factory: pytest.TempPathFactory, crops: Path) -> Done:
     """A finished run on fold 3 of the crops, trained in one thread; a test that changes its folder works on a copy."""
     from lstpnet.training.experiment import make_experiment
-    from tests.lstpnet.conftest import Done, one_thread, quick, train
+    from tests.lstpnet.conftest import Done, quick, train
 
     experiment = make_experiment(crops, quick(), fold=3, seed=0)
 
@@ -127,6 +127,23 @@ def plain(tmp_path_factory: pytest.TempPathFactory, crops: Path) -> Done:
 
     made = _made_once(tmp_path_factory, "plain", make)
     return Done(experiment, experiment.run_folder(made), json.loads((made / "results.json").read_bytes()))
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch's threads spin while they wait, which on busy cores makes many small calls far slower."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def one_torch_thread() -> Iterator[None]:
+    with one_thread():
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -18,9 +18,9 @@ import psutil
 import simplejpeg
 import torch
 
+from benchmarks.detectors import detector_config, detector_of
 from benchmarks.gpu.check import Check
-from dfer_data.config import PrepareConfig, Request
-from dfer_data.detect.registry import build_detector
+from dfer_data.config import Request
 from dfer_data.detect.retinaface import RetinaFace
 from dfer_data.loading.cache_places import CachePlace
 from dfer_data.loading.clip_dataset import FaceClipDataset
@@ -310,11 +310,8 @@ def _time_predict(check: Check, source: Path) -> dict[str, Any]:
     opened = with_folded_norms(
         OpenedModel(LSTPNet(7, width_multiplier=check.width_multiplier), tuple("abcdefg"), Recipe(name="dfew"))
     )
-    config = PrepareConfig(
-        dataset="folder", detector="retinaface", backbone="mobilenet0.25", weights_sha256="", detect_every=5
-    )
-    detector = build_detector(config, weights=weights_file("retinaface-mobilenet0.25"))
-    assert detector is not None
+    config = detector_config("retinaface", detect_every=5)
+    detector = detector_of(config)
 
     def run() -> None:
         for _ in predict_video(

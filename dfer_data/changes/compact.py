@@ -8,22 +8,16 @@ from dfer_data.changes.opened import OnShard, carry_out, opened_for_change
 from dfer_data.preparation.donors import RowChange, give_up_shards
 from dfer_data.preparation.plan import cut_shards
 from dfer_data.shards.layout import DATASET_NAME, PLAN_NAME
-from dfer_data.storage.base import OnWait
 from dfer_data.storage.changeset import Changeset
 
 
-def compact(
-    data: Path | str,
-    *,
-    on_shard: OnShard = lambda done, total: None,
-    on_wait: OnWait = lambda holder: None,
-) -> int:
+def compact(data: Path | str, *, on_shard: OnShard = lambda done, total: None) -> int:
     """Cut all clips into shards anew, without decoding a video; return the number of shards made, 0 if nothing changes.
 
     The files are then those of one preparation of the same videos, but for the history. Needs room for the shards
     twice. A killed run is finished by the next one. Raises UsageError, LockedError, CorruptDataError.
     """
-    with opened_for_change(data, on_shard=on_shard, on_wait=on_wait) as (out, plan, _):
+    with opened_for_change(data, on_shard=on_shard) as (out, plan, _):
         shards = [[video.clip_id for video in shard] for shard in cut_shards(plan.listing.videos)]
         compacted = plan.with_cut(shards)
         if compacted.shards == plan.shards:

@@ -16,7 +16,7 @@ from dfer_data.preparation.plan import Plan
 from dfer_data.shards.audit_folder import AUDIT, audited_groups, groups_in
 from dfer_data.shards.identity import OFFICIAL_SET, is_fold_set
 from dfer_data.shards.layout import DATASET_NAME
-from dfer_data.storage.base import OnWait, Target
+from dfer_data.storage.base import Target
 from dfer_data.storage.changeset import Changeset
 from dfer_data.storage.csv_table import read_csv_table
 
@@ -28,7 +28,6 @@ def make_fold_set(
     name: str = "own",
     table: Path | None = None,
     anew: bool = False,
-    on_wait: OnWait = lambda holder: None,
 ) -> dict[str, dict[str, int]]:
     """Add a set of folds to a prepared dataset; return fold -> split -> number of clips.
 
@@ -41,7 +40,7 @@ def make_fold_set(
     if not is_fold_set(name):
         raise UsageError(f"--name {name}: use lower-case letters, digits, - and _, at most 64")
     groups = None if table is None else read_groups(table, folding.group_by)
-    with opened_for_change(data, on_wait=on_wait) as (out, plan, _):
+    with opened_for_change(data) as (out, plan, _):
         if groups is None and folding.group_by == AUDIT:
             groups = groups_in(audited_groups(out, json.loads(out.read(DATASET_NAME))))
         present = plan.amendments.fold_sets.get(name)
@@ -63,9 +62,9 @@ def make_fold_set(
         return sizes
 
 
-def remove_fold_set(data: Path | str, name: str, *, on_wait: OnWait = lambda holder: None) -> None:
+def remove_fold_set(data: Path | str, name: str) -> None:
     """Remove an own set of folds. Raises UsageError for an unknown one."""
-    with opened_for_change(data, on_wait=on_wait) as (out, plan, _):
+    with opened_for_change(data) as (out, plan, _):
         if name not in plan.amendments.fold_sets:
             known = ", ".join(sorted(plan.amendments.fold_sets)) or "none"
             raise UsageError(f"there is no own set of folds {name!r}; there are: {known}")

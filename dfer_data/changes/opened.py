@@ -20,7 +20,7 @@ from dfer_data.preparation.video_step import make_video
 from dfer_data.shards.clips_table import clips_frame
 from dfer_data.shards.layout import CLIPS_NAME, DATASET_NAME, DONORS, PLAN_NAME
 from dfer_data.shards.sidecar import finished_sidecars
-from dfer_data.storage.base import OnWait, Target
+from dfer_data.storage.base import Target
 from dfer_data.storage.target import target_at
 
 OnShard = Callable[[int, int], None]
@@ -32,9 +32,7 @@ def _ignore(done: int, total: int) -> None:
 
 
 @contextlib.contextmanager
-def opened_for_change(
-    data: Path | str, *, on_shard: OnShard = _ignore, on_wait: OnWait = lambda holder: None
-) -> Iterator[tuple[Target, Plan, bool]]:
+def opened_for_change(data: Path | str, *, on_shard: OnShard = _ignore) -> Iterator[tuple[Target, Plan, bool]]:
     """Lock a prepared dataset and yield it, its plan, and whether an interrupted change was finished first.
 
     Raises UsageError for a place that holds no finished dataset, LockedError.
@@ -42,7 +40,7 @@ def opened_for_change(
     out = target_at(data)
     if out.size(PLAN_NAME) is None:
         raise UsageError(f"{data} is not a prepared dataset ({PLAN_NAME} is missing); make it with `dfer prepare`")
-    with output_folder(out, task_index=None, on_wait=on_wait):
+    with output_folder(out, task_index=None):
         plan, is_finished = read_plan(out), out.size(DATASET_NAME) is not None
         if not is_finished:
             carry_out(plan, out, on_shard=on_shard)

@@ -13,7 +13,6 @@ from dfer_data.changes.opened import clips_of, opened_for_change
 from dfer_data.errors import UsageError
 from dfer_data.preparation.manifest import hashes_before, read_history, write_manifest
 from dfer_data.preparation.plan import Plan
-from dfer_data.storage.base import OnWait
 from dfer_data.storage.changeset import Changeset
 from dfer_data.storage.csv_table import raise_faults, read_csv_table
 from dfer_data.storage.csv_text import composed
@@ -21,14 +20,14 @@ from dfer_data.storage.csv_text import composed
 _COLUMNS = ("label", "group")
 
 
-def relabel(data: Path | str, table: Path, *, on_wait: OnWait = lambda holder: None) -> int:
+def relabel(data: Path | str, table: Path) -> int:
     """Give clips the labels and persons in a CSV; return the number of clips that changed.
 
     `table`: columns clip_id, and label, group or both; an empty cell changes nothing. The corrections stay when the
     dataset is updated from its source. All files change together. Raises UsageError with all faults at once.
     """
     corrections = read_corrections(table)
-    with opened_for_change(data, on_wait=on_wait) as (out, plan, _):
+    with opened_for_change(data) as (out, plan, _):
         clips = clips_of(out)
         _check(corrections, clips, plan, table)
         current = {

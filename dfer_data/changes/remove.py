@@ -32,7 +32,7 @@ from dfer_data.shards.layout import (
     is_summary,
 )
 from dfer_data.sources.subset import line_of_id, read_ids, without
-from dfer_data.storage.base import OnWait, Target
+from dfer_data.storage.base import Target
 from dfer_data.storage.changeset import Changeset
 from dfer_data.storage.csv_text import composed
 from dfer_data.storage.files import canonical_json, read_regular_text, write_atomically
@@ -60,7 +60,6 @@ def remove_clips(
     reason: str,
     exclude_file: Path | None = None,
     on_shard: OnShard = lambda done, total: None,
-    on_wait: OnWait = lambda holder: None,
 ) -> Removal:
     """Remove clips, by the id of a clip or video, and all clips of persons (column `group`).
 
@@ -71,7 +70,7 @@ def remove_clips(
     """
     if not reason.strip():
         raise UsageError("--reason: say why; the dataset keeps the reason and the number of clips")
-    with opened_for_change(data, on_shard=on_shard, on_wait=on_wait) as (out, plan, has_finished_another):
+    with opened_for_change(data, on_shard=on_shard) as (out, plan, has_finished_another):
         table = clips_of(out)
         chosen = _chosen(table, clips, persons, is_lenient=has_finished_another)
         if not chosen:
@@ -88,18 +87,12 @@ def remove_clips(
         return Removal(tuple(sorted(chosen)), tuple(gone), has_finished_another, has_audit)
 
 
-def clips_to_remove(
-    data: Path | str,
-    *,
-    clips: Iterable[str] = (),
-    persons: Iterable[str] = (),
-    on_wait: OnWait = lambda holder: None,
-) -> tuple[str, ...]:
+def clips_to_remove(data: Path | str, *, clips: Iterable[str] = (), persons: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the ids of the clips that `remove_clips` would remove; finish an interrupted change first.
 
     Raises UsageError with all unknown ids and persons at once, LockedError.
     """
-    with opened_for_change(data, on_wait=on_wait) as (out, _, has_finished_another):
+    with opened_for_change(data) as (out, _, has_finished_another):
         return tuple(sorted(_chosen(clips_of(out), clips, persons, is_lenient=has_finished_another)))
 
 

@@ -18,7 +18,7 @@ from dfer_data.config import Device, Precision
 from dfer_data.detect.base import Network, PictureNetwork
 from dfer_data.detect.openvino_core import openvino_core
 from dfer_data.errors import UsageError
-from dfer_data.extras import install_command
+from dfer_data.extras import imported_package, install_command
 from dfer_data.types import Floats
 from dfer_data.weights.model_bytes import read_model_file
 
@@ -145,9 +145,9 @@ def check_packages(device: Device, precision: Precision, *, backbone: str = "mob
         _check_resnet50(device, precision)
     if device == "cuda":
         package_names = ("torch",) if is_resnet50 else ("torch", "onnx")
-        return {name: _import_package(name, "--device cuda", extra="gpu") for name in package_names}
+        return {name: imported_package(name, "--device cuda", extra="gpu") for name in package_names}
     if precision == "bf16":
-        return {"openvino": _import_package("openvino", "--precision bf16", extra="openvino")}
+        return {"openvino": imported_package("openvino", "--precision bf16", extra="openvino")}
     return {}
 
 
@@ -174,10 +174,3 @@ def _check_resnet50(device: Device, precision: Precision) -> None:
             "torchvision may be builds that do not match, one for CPUs and one for CUDA, or another package named "
             f"retinaface may hide it: {fix}"
         ) from error
-
-
-def _import_package(name: str, flag: str, *, extra: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise UsageError(f"{flag} needs a package that is not installed: {install_command(extra)}") from error

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from dfer_data.config import PrepareConfig
 from dfer_data.detect.base import Detector
 from dfer_data.detect.registry import DETECTORS, build_detector, detector_spec
-from dfer_data.errors import UsageError, WeightsError, did_you_mean
+from dfer_data.errors import UsageError, WeightsError, entry_of
 from dfer_data.storage.files import sha256_file
 from dfer_data.weights.fetch import weights_file
 from dfer_data.weights.manual import release
@@ -83,12 +83,7 @@ CHOICES: Mapping[str, Choice] = MappingProxyType(_choices())
 
 def choice(name: str) -> Choice:
     """Return the detector named `name`; raise UsageError with the known names otherwise."""
-    try:
-        return CHOICES[name]
-    except KeyError:
-        raise UsageError(
-            f"unknown detector {name!r}{did_you_mean(name, CHOICES)}; known: {', '.join(CHOICES)}"
-        ) from None
+    return entry_of(name, CHOICES, what="unknown detector")
 
 
 def ready(one: Choice, *, det_size_px: int = 640, path: Path | None = None) -> DetectorUnderTest:

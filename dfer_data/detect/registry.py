@@ -9,7 +9,7 @@ from types import MappingProxyType
 
 from dfer_data.config import PrepareConfig
 from dfer_data.detect.base import Detector
-from dfer_data.errors import UsageError, did_you_mean
+from dfer_data.errors import UsageError, entry_of
 from dfer_data.types import LandmarkScheme
 
 
@@ -86,12 +86,7 @@ DETECTORS: Mapping[str, DetectorSpec] = MappingProxyType(
 
 def detector_spec(name: str) -> DetectorSpec:
     """Return the detector named `name`; raise UsageError with the known names otherwise."""
-    try:
-        return DETECTORS[name]
-    except KeyError:
-        raise UsageError(
-            f"unknown detector {name!r}{did_you_mean(name, DETECTORS)}; known: {', '.join(DETECTORS)}"
-        ) from None
+    return entry_of(name, DETECTORS, what="unknown detector")
 
 
 def landmark_scheme(detector: str) -> LandmarkScheme:

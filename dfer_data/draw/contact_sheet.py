@@ -91,3 +91,9 @@ def letterboxed(image: Image, *, width_px: int, height_px: int = THUMBNAIL_PX) -
 def thumbnail(image: Image) -> Image:
     """Return a face as the (96, 96, 3) uint8 cell of a sheet."""
     return np.asarray(cv2.resize(image, (THUMBNAIL_PX, THUMBNAIL_PX), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def evenly_spaced(num: int, most: int) -> list[int]:
+    """Return at most `most` evenly spaced indices below `num`."""
+    indices = np.unique(np.linspace(0, num - 1, min(num, most)).round().astype(int))
+    return [int(index) for index in indices]

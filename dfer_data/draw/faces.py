@@ -88,11 +88,10 @@ def draw_face(
     box: Floats,
     landmarks: Floats,
     colour: Colour,
-    label: str = "",
     is_strong: bool = True,
     is_seen: bool = True,
 ) -> None:
-    """Draw box (4,) and landmarks (5, 2), both in pixels, with a label, into (H, W, 3) uint8."""
+    """Draw box (4,) and landmarks (5, 2), both in pixels, into (H, W, 3) uint8."""
     left, top, right, bottom = _whole_px(box)
     line = _line_px(picture) * (2 if is_strong else 1)
     if is_seen:
@@ -102,8 +101,6 @@ def draw_face(
     radius = max(1, round((right - left) / 50))
     for x, y in np.rint(landmarks).astype(int).tolist():
         cv2.circle(picture, (x, y), radius, colour, -1 if is_seen else 1, cv2.LINE_AA)
-    if label:
-        draw_text(picture, label, at=(left, top - line), colour=colour)
 
 
 def draw_text(picture: Image, text: str, *, at: tuple[int, int], colour: Colour = _INK) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -108,11 +108,6 @@ def frame_folder(clip: ExportClip) -> str:
     return f"clips/{clip.stem}"
 
 
-def lines_of(rows: Iterable[Sequence[object]], *, separator: str = " ") -> list[bytes]:
-    """Return the lines of a list; no cell holds a space."""
-    return [f"{separator.join(map(str, row))}\n".encode() for row in rows]
-
-
 def csv_of(rows: Iterable[Sequence[object]]) -> list[bytes]:
     """Return the lines of a CSV."""
     return [csv_text([row]).encode() for row in rows]
@@ -132,3 +127,25 @@ class FrameFolders(ExportFormat):
     def path_of(self, clip: ExportClip) -> str:
         """Return the folder of the frames."""
         return frame_folder(clip)
+
+
+class PathLists(FrameFolders):
+    """Base class of formats whose lists have a line per clip, without a header: its path and what else readers need."""
+
+    has_path_lists = True
+
+    @abstractmethod
+    def lists(self, fold: str) -> Mapping[str, str]:
+        """Return path of each list of a fold -> split."""
+
+    @abstractmethod
+    def cells(self, clip: ExportClip, list_name: str) -> Sequence[object]:
+        """Return the cells of a clip's line; none of them holds a space."""
+
+    def tables(self) -> Iterator[tuple[str, Iterable[bytes]]]:
+        """Yield classes.txt and the lists of each fold."""
+        yield self.classes()
+        for fold in self.selection.folds:
+            for name, split in self.lists(fold).items():
+                rows = (self.cells(clip, name) for clip in self.held(self.selection.of_split(fold, split)))
+                yield name, [f"{' '.join(map(str, row))}\n".encode() for row in rows]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from dfer_data.draw.contact_sheet import NUM_COLUMNS, ContactSheet, letterboxed, thumbnail
+from dfer_data.draw.contact_sheet import NUM_COLUMNS, ContactSheet, evenly_spaced, letterboxed, thumbnail
 from dfer_data.draw.faces import draw_text
 from dfer_data.errors import VideoError
 from dfer_data.faces.clip import AMBIGUOUS
@@ -83,10 +83,10 @@ def _kinds(
     for number, name in enumerate(class_names):
         rows = usable[usable["label"] == name]
         if len(rows):
-            yield f"class-{number + 1}-{_file_stem(name)}", name, rows.iloc[_evenly_spaced(len(rows), most)], len(rows)
+            yield f"class-{number + 1}-{_file_stem(name)}", name, rows.iloc[evenly_spaced(len(rows), most)], len(rows)
     unlabelled = usable[usable["label"].isna() | ~usable["label"].isin(list(class_names))]
     if len(unlabelled):
-        yield "unlabelled", "without a label", unlabelled.iloc[_evenly_spaced(len(unlabelled), most)], len(unlabelled)
+        yield "unlabelled", "without a label", unlabelled.iloc[evenly_spaced(len(unlabelled), most)], len(unlabelled)
     partial = usable[usable["status"] == "partial"]
     low = usable[usable["detection_rate"].notna() & (usable["detection_rate"] < LOW_HIT_RATE)]
     doubtful = usable[(usable["ambiguity"] >= AMBIGUOUS) & (usable["ambiguity"] <= 1)]
@@ -98,13 +98,7 @@ def _kinds(
         if len(rows):
             yield name, title, rows.iloc[:most], len(rows)
     for code, rows in failed.groupby("code"):
-        yield f"code-{code}", f"{code}: no faces", rows.iloc[_evenly_spaced(len(rows), most)], len(rows)
-
-
-def _evenly_spaced(num: int, most: int) -> list[int]:
-    """Return at most `most` evenly spaced indices below `num`."""
-    indices = np.unique(np.linspace(0, num - 1, min(num, most)).round().astype(int))
-    return [int(index) for index in indices]
+        yield f"code-{code}", f"{code}: no faces", rows.iloc[evenly_spaced(len(rows), most)], len(rows)
 
 
 def _file_stem(name: str) -> str:
@@ -157,7 +151,7 @@ def frames_of_source(path: Path, *, most: int) -> list[Image]:
                     kept, step = kept[::2], 2 * step
     except (VideoError, OSError):
         return []
-    return [kept[index] for index in _evenly_spaced(len(kept), most)] if kept else []
+    return [kept[index] for index in evenly_spaced(len(kept), most)] if kept else []
 
 
 def clip_picture(dataset: PreparedDataset, clip_id: str, *, num_frames: int = CLIP_FRAMES) -> Image:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from dfer_data.draw.contact_sheet import evenly_spaced
 from dfer_data.draw.faces import Mark, colour_of, draw_marks
 from dfer_data.errors import UsageError
 from dfer_data.faces.align import AffineMatrices, AffineMatrix, warp
@@ -89,7 +90,7 @@ def pictures_of(
     `num_sampled`: frames of a clip that samplers take. `on_progress` counts the frames of the video.
     """
     faces = {track.number: _Faces(track, look) for track in shown_tracks(look)}
-    strips = {number: _spread(len(strip.track), _STRIP_CELLS) for number, strip in faces.items()}
+    strips = {number: evenly_spaced(len(strip.track), _STRIP_CELLS) for number, strip in faces.items()}
     plans = _sampling(look, num_sampled)
     subject = look.subject.track if look.subject else None
     landmark_rows = _detected_rows(subject, _LANDMARK_CELLS) if subject is not None else []
@@ -99,7 +100,7 @@ def pictures_of(
         for _, _, rows in plans:
             faces[subject.number].wanted.update(rows)
         faces[subject.number].large.update(landmark_rows)
-    overview = _spread(look.num_frames, _OVERVIEW_CELLS)
+    overview = evenly_spaced(look.num_frames, _OVERVIEW_CELLS)
     pairs = [(frame - 1, frame) for frame in look.cuts[:MOST_CUTS]]
     whole_frames = {*overview, *(frame for pair in pairs for frame in pair)}
     whole: dict[int, StripCell] = {}
@@ -242,15 +243,9 @@ def _mapped(matrix: AffineMatrix, points: Floats) -> Floats:
     return np.asarray(points @ matrix[:, :2].T + matrix[:, 2], np.float32)
 
 
-def _spread(num: int, most: int) -> list[int]:
-    """Return at most `most` evenly spaced numbers below `num`."""
-    spaced = np.unique(np.linspace(0, num - 1, min(num, most)).round().astype(int))
-    return [int(number) for number in spaced]
-
-
 def _detected_rows(track: Track, most: int) -> list[int]:
     rows = np.flatnonzero(track.is_detected)
-    return [int(rows[number]) for number in _spread(len(rows), most)]
+    return [int(rows[number]) for number in evenly_spaced(len(rows), most)]
 
 
 def _jpeg(picture: Image, quality: int) -> bytes:

@@ -150,13 +150,6 @@ def _sorted_tracks(subjects: Mapping[str, int] | None) -> tuple[tuple[str, int],
     return tuple(sorted(subjects.items())) if subjects else None
 
 
-def planned_subjects(out: Target) -> dict[str, dict[str, int]]:
-    """Return the tracks chosen by hand in the plan of `out`: video id -> clip id -> track; empty without a plan."""
-    has_plan = out.size(PLAN_NAME) is not None
-    videos = _parse(out, out.read(PLAN_NAME)).get("videos", ()) if has_plan else ()
-    return {video["clip_id"]: dict(video["subjects"]) for video in videos if video.get("subjects")}
-
-
 def read_plan(out: Target) -> Plan:
     """Return the plan in `out`, which must have one. Raises ConfigMismatchError, FormatVersionError."""
     content = _completed(_parse(out, out.read(PLAN_NAME)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 import warnings
 from collections.abc import Callable, Iterator
@@ -16,7 +15,7 @@ from torch import Tensor, nn
 
 from dfer_data.detect.openvino_core import openvino_core
 from dfer_data.errors import UsageError
-from dfer_data.extras import install_command
+from dfer_data.extras import imported_package
 from lstpnet.checkpoints.export import fold_batch_norms, logits_module
 from lstpnet.checkpoints.onnx_model import ExportedModel
 from lstpnet.models.lstpnet import LSTPNet
@@ -40,7 +39,7 @@ class OpenVinoModel(nn.Module):
         Raises UsageError without the package openvino, for another model, and for a precision that is not available.
         """
         super().__init__()
-        self._openvino = _import_openvino()
+        self._openvino = imported_package("openvino", "--runtime openvino", extra="openvino")
         self._core = openvino_core()
         self.precision: OpenVinoPrecision = _resolved(precision, self._core)
         self._read = self._reader(model)
@@ -103,15 +102,6 @@ def _resolved(precision: str, core: Any) -> OpenVinoPrecision:
             "--runtime torch"
         )
     return "f32"
-
-
-def _import_openvino() -> Any:
-    try:
-        return importlib.import_module("openvino")
-    except ImportError as error:
-        raise UsageError(
-            f"--runtime openvino needs a package that is not installed: {install_command('openvino')}"
-        ) from error
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from lstpnet.models.clip_network import ClipNetwork, scaled
 from lstpnet.models.drop_path import DropPath, drop_path_rates
-from lstpnet.models.videomae import FeedForwardGelu, TubeEmbedding, sine_positions
+from lstpnet.models.videomae import FeedForwardGelu, TubeEmbedding, init_linear_layers, sine_positions
 
 _DIM, _HEAD_DIM, _DEPTH = 512, 64, 16
 _GRID = (4, 2, 2, 5, 1, 10)
@@ -125,13 +125,7 @@ class LGIFormer(ClipNetwork):
         for part in (last.third_attn_norm0, last.third_attn_norm1, last.third_attn):
             part.requires_grad_(False)  # the classifier reads the regions alone
         nn.init.trunc_normal_(self.lg_region_tokens, std=_STD)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=_STD)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        with torch.no_grad():
-            self.head.weight.mul_(head_scale)
+        init_linear_layers(self, head=self.head, head_scale=head_scale)
 
     def no_weight_decay(self) -> set[str]:
         """Return the parameters besides biases and norms that `weight_decay_on = matrices` exempts."""

@@ -129,13 +129,7 @@ class VideoMAE(ClipNetwork):
         self.blocks = nn.ModuleList(ViTBlock(dim, drop_path=rate) for rate in rates)
         self.fc_norm = nn.LayerNorm(dim, eps=_EPS)
         self.head = nn.Linear(dim, num_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Linear):
-                nn.init.trunc_normal_(module.weight, std=_STD)
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-        with torch.no_grad():
-            self.head.weight.mul_(head_scale)
+        init_linear_layers(self, head=self.head, head_scale=head_scale)
 
     def layer_parts(self) -> list[tuple[str, ...]]:
         """Return the parts for `layer_decay`; as in the authors' code, the last norm belongs to the classifier."""
@@ -150,6 +144,17 @@ class VideoMAE(ClipNetwork):
             x = block(x)
         out: Tensor = self.fc_norm(x.mean(dim=1))
         return out
+
+
+def init_linear_layers(model: nn.Module, *, head: nn.Linear, head_scale: float) -> None:
+    """Draw the weights of all linear layers, truncated normal with biases 0, and scale those of the classifier."""
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            nn.init.trunc_normal_(module.weight, std=_STD)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    with torch.no_grad():
+        head.weight.mul_(head_scale)
 
 
 def sine_positions(num_tokens: int, dim: int) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfer_data.errors import DferError
-from dfer_data.shards.audit_folder import audited_groups, groups_in, read_audit
+from dfer_data.shards.audit_folder import audited_groups, groups_in
 from dfer_data.storage.folder import FolderTarget
 from lstpnet.dataset_identity import ClipsKey, DataKey, clips_key
 from lstpnet.reporting.data_changes import PREPARED
@@ -25,8 +25,6 @@ class RunAudit:
     dataset: PreparedDataset
     groups: Mapping[str, str]
     """Clip id -> group, of every clip."""
-    has_persons: bool
-    """Whether faces were compared too."""
 
     @property
     def clusters(self) -> Mapping[str, str]:
@@ -51,7 +49,6 @@ def audit_in(folder: Path, clips: ClipsKey) -> RunAudit | None:
         if clips_key(dataset) != clips:
             return None
         groups = groups_in(audited_groups(out, dataset.document))
-        audit = read_audit(out)
     except DferError:
         return None
-    return RunAudit(dataset, groups, bool(audit and audit.get("identity")))
+    return RunAudit(dataset, groups)

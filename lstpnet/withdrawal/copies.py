@@ -1,6 +1,6 @@
 """Find every copy of withdrawn clips below folders, and rewrite or delete what dfer made; the rest is named.
 
-    copies = find_copies(["runs", "reports"], clip_ids, video_ids, data="prepared/dfew-retinaface")
+    copies = find_copies(["runs", "reports"], clip_ids, data="prepared/dfew-retinaface")
     withdraw_copies(copies)
 
 Call both before the clips leave the dataset: a second call after a kill then finds the same clips, and finishes.
@@ -70,7 +70,6 @@ class Done:
 def find_copies(
     folders: Iterable[Path | str],
     clip_ids: Collection[str],
-    video_ids: Collection[str] = (),
     *,
     data: Path | str,
     keep: Iterable[Path] = (),
@@ -81,7 +80,6 @@ def find_copies(
     Args:
         folders: folders of runs, reports, predictions, pages. Links to folders are not followed.
         clip_ids: ids of the clips.
-        video_ids: ids of videos of which all clips are withdrawn; those that follow from `data` are added.
         data: the prepared dataset; it is not searched itself. A run or page of another dataset is not about these
             clips, even if its ids are the same.
         keep: files that are left alone and not named, such as a list of what must not be prepared again.
@@ -89,7 +87,7 @@ def find_copies(
 
     Raises UsageError for a folder that is missing or cannot be read, and what opening `data` raises.
     """
-    about, names = _subject(data, clip_ids, video_ids)
+    about, names = _subject(data, clip_ids)
     roots = [Path(folder) for folder in folders]
     if missing := [str(root) for root in roots if not root.is_dir()]:
         raise UsageError(f"--also: no folder {', '.join(missing)}")
@@ -114,7 +112,7 @@ def withdraw_copies(copies: Sequence[Copy], *, on_file: OnFile = lambda done, to
     return results
 
 
-def _subject(data: Path | str, clip_ids: Collection[str], video_ids: Collection[str]) -> tuple[OfDataset, Names]:
+def _subject(data: Path | str, clip_ids: Collection[str]) -> tuple[OfDataset, Names]:
     dataset = open_dataset(data)
     table, chosen = dataset.clips, set(clip_ids)
     left = set(table["source_clip_id"][~table["clip_id"].isin(chosen)])
@@ -126,7 +124,7 @@ def _subject(data: Path | str, clip_ids: Collection[str], video_ids: Collection[
         is_users_own=name not in SOURCES or SOURCES[name].is_users_own,
         clean_sha256="" if gone or table["clip_id"].isin(chosen).any() else str(document["sha256"]),
     )
-    return about, Names(chosen, gone | set(video_ids))
+    return about, Names(chosen, gone)
 
 
 def _is_below(path: Path, folder: Path) -> bool:

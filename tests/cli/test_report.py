@@ -20,7 +20,8 @@ from lstpnet.reporting.build import build_report
 from lstpnet.reporting.formats import to_json
 from lstpnet.training.experiment import make_experiment
 from tests.lstpnet.conftest import quick, train
-from tests.lstpnet.reporting.test_build import GUESSES, as_names, write_folds, write_prepared
+from tests.lstpnet.reporting.random_runs import write_folds
+from tests.lstpnet.reporting.test_build_predictions import GUESSES, as_names, write_prepared
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from dfer_cli.main import main
 from lstpnet.models.catalogue import NETWORKS
 from lstpnet.recipe_files import resolve_recipe
 from tests.changed_datasets import with_fold_set
-from tests.cli.test_train import crops, work
+from tests.cli.training import crops, work
 
 __all__ = ["crops", "work"]
 TINY = """

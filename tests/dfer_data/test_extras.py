@@ -110,6 +110,7 @@ def test_messages_take_the_command_from_here() -> None:
     files = [path for top in ("cli", "dfer_data", "lstpnet") for path in (ROOT / top).rglob("*.py")]
     texts = {path: path.read_text(encoding="utf-8") for path in files if path.name != "extras.py"}
     assert [path for path, text in texts.items() if "dfer[" in text] == []
-    named = [name for text in texts.values() for name in re.findall(r"install_command\(['\"](\w+)['\"]", text)]
+    extra = r"(?:install_command\(|imported_package\([^)]*extra=)['\"](\w+)['\"]"
+    named = [name for text in texts.values() for name in re.findall(extra, text)]
     assert len(named) >= 9
     assert set(named) - set(EXTRAS) == set()

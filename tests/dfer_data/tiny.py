@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -16,7 +18,8 @@ from av.video.stream import VideoStream
 
 from dfer_data.config import PrepareConfig
 from dfer_data.preparation.request import ResolvedRequest
-from dfer_data.types import Detection, Floats, Image
+from dfer_data.types import Detection, Floats, Frame, Image
+from dfer_data.video.reader import open_video
 
 CONFIG = PrepareConfig(
     dataset="folder", detector="retinaface", backbone="mobilenet0.25", weights_sha256="", det_size_px=160
@@ -130,3 +133,25 @@ def write_jpegs(folder: Path, images: Sequence[Image], *, names: Sequence[str]) 
     for name, jpeg in zip(names, encoded, strict=True):
         (folder / name).write_bytes(jpeg)
     return encoded
+
+
+def touch(root: Path, *names: str, text: str = "x") -> Path:
+    """Write files with their folders."""
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    return root
+
+
+def document(out: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((out / "dataset.json").read_bytes())
+    return found
+
+
+def decoded(path: Path, **options: Any) -> list[Frame]:
+    """Return all frames of a video without damage."""
+    with open_video(path, **options) as reader:
+        frames = list(reader.frames())
+        assert reader.decode_error is None
+        assert not reader.is_partial
+        return frames

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import shutil
 import time
@@ -17,6 +16,7 @@ from lstpnet.recipe_files import ResolvedRecipe, resolve_recipe
 from lstpnet.runs import read_run, write_run
 from lstpnet.training.events import EpochDone
 from lstpnet.training.experiment import Experiment, make_experiment
+from tests.conftest import one_thread
 from tests.crops import damage, prepare_crops, write_crops
 
 QUICK = {
@@ -86,17 +86,6 @@ def without_hashes(folder: Path) -> Path:
         document |= {"format_version": 1} if name == "run.json" else {}
         (folder / name).write_text(json.dumps({key: document[key] for key in document if key not in hashes}))
     return folder
-
-
-@contextlib.contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch's threads spin while they wait, which on busy cores makes many small calls far slower."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True, scope="session")

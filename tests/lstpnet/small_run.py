@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -10,22 +11,33 @@ from lstpnet.predictions import Predictions
 from lstpnet.predictions_table import write_predictions
 from lstpnet.runs import RunInfo, write_run
 
-INFO = RunInfo(
-    dataset="dfew",
-    prepared="dfew-retinaface",
-    dataset_sha256="ab" * 32,
+
+def run_info(**changes: Any) -> RunInfo:
+    """A finished run, with changes."""
+    facts: dict[str, Any] = {
+        "dataset": "dfew",
+        "prepared": "dfew-retinaface",
+        "dataset_sha256": "ab" * 32,
+        "recipe": "dfew",
+        "fold": 1,
+        "seed": 0,
+        "class_names": ("happy", "sad", "fear"),
+        "n_train": 9,
+        "n_val": 0,
+        "synthetic": False,
+        "protocol": "sampler segments-8x2",
+        "checkpoints": ("last",),
+        "finished": True,
+    }
+    return RunInfo(**facts | changes)
+
+
+INFO = run_info(
     labels_sha256="cd" * 32,
     folds_sha256="ef" * 32,
-    recipe="dfew",
     fold=3,
-    seed=0,
-    class_names=("happy", "sad", "fear"),
     n_train=9357,
-    n_val=0,
-    synthetic=False,
     protocol="selection: last epoch; sampler segments-8x2",
-    checkpoints=("last",),
-    finished=True,
 )
 LOGITS = np.array([[0.5, -1.0, 2.0], [np.log(0.5), np.log(0.5), -np.inf]], np.float32)
 

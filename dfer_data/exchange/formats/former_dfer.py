@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from dfer_data.exchange.base import FOLD_PARTS, PathLists
+from dfer_data.exchange.selection import ExportClip
 
-from dfer_data.exchange.base import FOLD_PARTS, FrameFolders, lines_of
 
-
-class FormerDferLists(FrameFolders):
+class FormerDferLists(PathLists):
     """One list per split of each fold; its reader splits lines at spaces and sorts frames by name."""
 
     name = "former-dfer"
-    has_path_lists = True
 
-    def tables(self) -> Iterator[tuple[str, Iterable[bytes]]]:
-        """Yield NAME_set_K_train.txt and NAME_set_K_test.txt."""
-        yield self.classes()
-        for fold in self.selection.folds:
-            for split in FOLD_PARTS:
-                name = self._list_name(fold, split)
-                rows = (
-                    (self.in_list(self.path_of(clip), name), clip.num_frames, clip.number)
-                    for clip in self.selection.of_split(fold, split)
-                )
-                yield name, lines_of(rows)
+    def lists(self, fold: str) -> dict[str, str]:
+        """Return NAME_set_K_train.txt and NAME_set_K_test.txt."""
+        return {self._list_name(fold, split): split for split in FOLD_PARTS}
+
+    def cells(self, clip: ExportClip, list_name: str) -> tuple[object, ...]:
+        """Return path, number of frames and label."""
+        return self.in_list(self.path_of(clip), list_name), clip.num_frames, clip.number
 
     def usage(self) -> str:
         """Return which options of the readers name the lists."""

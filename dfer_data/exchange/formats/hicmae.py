@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from dfer_data.exchange.base import FrameFolders, Piece, frame_folder, frame_names, lines_of
-from dfer_data.exchange.formats.videomae import LISTS, list_name
+from dfer_data.exchange.base import PathLists, Piece, frame_folder, frame_names
+from dfer_data.exchange.formats.videomae import folder_of_lists, lists_of_fold
 from dfer_data.exchange.formats.wav import has_sound, sound_path, wav_bytes, wav_size
 from dfer_data.exchange.selection import ExportClip
 
 
-class HicMaeLists(FrameFolders):
+class HicMaeLists(PathLists):
     """As `videomae`, with the sound of each clip; clips without sound are in no list, as in HiCMAE's own."""
 
     name = "hicmae"
-    has_path_lists = True
     needs_sound = True
 
     def pieces(self) -> Iterator[Piece]:
@@ -34,18 +33,13 @@ class HicMaeLists(FrameFolders):
         """Return the size of frames and sound."""
         return super().num_bytes(piece) + wav_size(self.source.num_samples(piece.clips[0]))
 
-    def tables(self) -> Iterator[tuple[str, Iterable[bytes]]]:
-        """Yield split0K/train.csv, val.csv and test.csv."""
-        yield self.classes()
-        for fold in self.selection.folds:
-            for file, split in LISTS.items():
-                name = list_name(fold, file)
-                rows = (
-                    (self.in_list(self.path_of(clip), name), self.in_list(sound_path(clip), name), clip.number)
-                    for clip in self.selection.of_split(fold, split)
-                    if has_sound(clip)
-                )
-                yield name, lines_of(rows)
+    def lists(self, fold: str) -> dict[str, str]:
+        """Return split0K/train.csv, val.csv and test.csv."""
+        return lists_of_fold(fold)
+
+    def cells(self, clip: ExportClip, list_name: str) -> tuple[object, ...]:
+        """Return path, sound and label."""
+        return self.in_list(self.path_of(clip), list_name), self.in_list(sound_path(clip), list_name), clip.number
 
     def path_of(self, clip: ExportClip) -> str:
         """Return the folder of the frames; empty for a clip without sound."""
@@ -53,7 +47,7 @@ class HicMaeLists(FrameFolders):
 
     def usage(self) -> str:
         """Return which options of the training code name the lists."""
-        folder = list_name(self.selection.folds[0], "").rstrip("/")
+        folder = folder_of_lists(self.selection.folds[0])
         return (
             f"`--data_path THIS_FOLDER/{folder}`. Each line is `video_dir audio.wav label`; the sound is 16 kHz mono, "
             "16 bit. val.csv is the test list, because the training code asks for one: choose no epoch by it."

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
-from dfer_data.exchange.base import FrameFolders, Piece, lines_of
+from dfer_data.exchange.base import PathLists, Piece
 from dfer_data.exchange.clip_video import clip_video, estimated_bytes
 from dfer_data.exchange.selection import ExportClip
 
-LISTS = {"train.csv": "train", "val.csv": "test", "test.csv": "test"}
+_LISTS = {"train.csv": "train", "val.csv": "test", "test.csv": "test"}
 """List -> split. The training code opens val.csv too; MAE-DFER's own is the test list, as is this one."""
 
 
-class VideoMaeLists(FrameFolders):
+class VideoMaeLists(PathLists):
     """A folder of lists per fold, without a header, separated by a space."""
 
     name = "videomae"
-    has_path_lists = True
 
     def pieces(self) -> Iterator[Piece]:
         """Yield a folder or a video per clip."""
@@ -38,17 +37,13 @@ class VideoMaeLists(FrameFolders):
         """Return the size of the frames; estimated for videos."""
         return super().num_bytes(piece) if not self._as_videos else estimated_bytes(super().num_bytes(piece))
 
-    def tables(self) -> Iterator[tuple[str, Iterable[bytes]]]:
-        """Yield split0K/train.csv, val.csv and test.csv."""
-        yield self.classes()
-        for fold in self.selection.folds:
-            for file, split in LISTS.items():
-                name = list_name(fold, file)
-                rows = (
-                    (self.in_list(self.path_of(clip), name), clip.number)
-                    for clip in self.selection.of_split(fold, split)
-                )
-                yield name, lines_of(rows)
+    def lists(self, fold: str) -> dict[str, str]:
+        """Return split0K/train.csv, val.csv and test.csv."""
+        return lists_of_fold(fold)
+
+    def cells(self, clip: ExportClip, list_name: str) -> tuple[object, ...]:
+        """Return path and label."""
+        return self.in_list(self.path_of(clip), list_name), clip.number
 
     def path_of(self, clip: ExportClip) -> str:
         """Return the folder of the frames, or the video."""
@@ -56,9 +51,9 @@ class VideoMaeLists(FrameFolders):
 
     def usage(self) -> str:
         """Return which options of the training code name the lists."""
-        folder = list_name(self.selection.folds[0], "")
+        folder = folder_of_lists(self.selection.folds[0])
         return (
-            f"`--data_path THIS_FOLDER/{folder.rstrip('/')} --nb_classes {len(self.selection.numbers)}`. Each line is "
+            f"`--data_path THIS_FOLDER/{folder} --nb_classes {len(self.selection.numbers)}`. Each line is "
             "`path label`. Paths are relative to the folder of the list: start the training code there, or export with "
             "`--paths absolute`. val.csv is the test list, because the training code asks for one: choose no epoch by "
             "it. `dfer prepare lists --source THIS_FOLDER --detector none` reads lists of frame folders back."
@@ -69,6 +64,11 @@ class VideoMaeLists(FrameFolders):
         return self.selection.settings.media == "mp4"
 
 
-def list_name(fold: str, file: str) -> str:
-    """Return the path of a list of a fold."""
-    return f"split{fold.zfill(2)}/{file}"
+def lists_of_fold(fold: str) -> dict[str, str]:
+    """Return path of each list of a fold -> split."""
+    return {f"{folder_of_lists(fold)}/{file}": split for file, split in _LISTS.items()}
+
+
+def folder_of_lists(fold: str) -> str:
+    """Return the folder of the lists of a fold."""
+    return f"split{fold.zfill(2)}"

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from dfer_data.detect.gpus import WORKERS_PER_GPU
 from dfer_data.errors import UsageError, VideoError, WorkerError
-from dfer_data.extras import install_command
+from dfer_data.extras import imported_package
 from dfer_data.preparation.run_settings import Cluster, Limits
 from dfer_data.preparation.tasks import ShardTask, Workplace
 from dfer_data.preparation.workers.crew import OnEvent, Worker, crashed, out_of_memory, run_crew
@@ -250,12 +250,7 @@ class _Actor(Worker):
 
 
 def _ray() -> Any:
-    """Return the module; UsageError if it is not installed."""
-    try:
-        import ray
-    except ImportError as error:
-        raise UsageError(f"--engine ray needs a package that is not installed: {install_command('ray')}") from error
-    return ray
+    return imported_package("ray", "--engine ray", extra="ray")
 
 
 def _expect_answer(address: str | None) -> None:

@@ -228,7 +228,7 @@ def _needed(clip_variance: float, clip_df: float, arms: Sequence[Float64s], num_
 
 
 def with_shares_above(
-    estimates: Mapping[str, FigureEstimate], clips: ClipDesign, arms: Sequence[Float64s], *, seed: int = 0
+    estimates: Mapping[str, FigureEstimate], clips: ClipDesign, arms: Sequence[Float64s]
 ) -> dict[str, FigureEstimate]:
     """Return the estimates of `estimate_figures` with the share of resamples in which the value is above 0.
 
@@ -237,7 +237,7 @@ def with_shares_above(
     a deviation of its mean over the seeds from the t distribution that so few seeds allow. Resamples in which the value
     is 0 count half.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     weights = clips.weights
     values = [np.asarray(arm, np.float64) for arm in arms]
     means = np.sum([arm.mean(axis=0) for arm in values], axis=0)

@@ -16,7 +16,7 @@ from dfer_data.preparation.run import run_preparation
 from dfer_data.sources.official_counts import official, official_names
 from dfer_data.sources.registry import SOURCES
 from tests.crops import prepare_crops, write_crops
-from tests.dfer_data.sources.test_annotation import ferv39k, put, write
+from tests.dfer_data.sources.annotated_trees import ferv39k, put, write
 from tests.dfer_data.tiny import pictures, write_jpegs
 
 Capture = pytest.CaptureFixture[str]

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +18,7 @@ from safetensors.numpy import load_file
 import dfer_data
 from dfer_data.config import Request
 from dfer_data.detect.registry import build_detector
-from dfer_data.errors import ConfigMismatchError, CorruptDataError, CorruptShardError, LockedError, UsageError
+from dfer_data.errors import CorruptDataError, CorruptShardError, UsageError
 from dfer_data.faces.aligned_faces import decode
 from dfer_data.faces.clip import Clip
 from dfer_data.faces.pipeline import clips_of_video
@@ -34,9 +33,7 @@ from dfer_data.preparation.run import PreparationEvent, PreparationStarted, run_
 from dfer_data.preparation.tasks import VideoDone
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.files import sha256_file
-from dfer_data.video.resize import resized
-from tests.dfer_data.dfew_tree import IDS, LABELS, TESTED, write_splits
-from tests.dfer_data.tiny import Prepared, pictures, real_pictures, tree, write_jpegs, write_video
+from tests.dfer_data.tiny import Prepared, document, tree
 
 COLUMNS = [
     "clip_id",
@@ -74,16 +71,6 @@ STATUS = {
     "sad/none.mp4": "failed",
 }
 USABLE = [clip_id for clip_id, status in STATUS.items() if status != "failed"]
-
-
-def document(out: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((out / "dataset.json").read_bytes())
-    return found
-
-
-def again(prepared: Prepared, out: Path, **changes: Any) -> None:
-    request = Request(**{"dataset": "folder", "source": prepared.source, "det_size_px": 160, **changes})
-    run_preparation(resolve_request(request), out, num_workers=0)
 
 
 def test_the_manifest_has_one_row_a_clip_failed_ones_included(prepared: Prepared) -> None:
@@ -317,279 +304,6 @@ def test_nothing_of_this_machine_stands_in_the_files(
     assert os.fsencode(tmp_path) not in log
     assert json.loads(log)["source"] == "../place-of-the-videos"
     assert tree(out) == tree(prepared.out)  # nor does it matter where the videos lie
-
-
-def test_a_second_run_remakes_nothing(prepared: Prepared, prepared_copy: Path) -> None:
-    wanted = tree(prepared_copy)
-    before = {
-        path: path.stat().st_mtime_ns for folder in ("shards", "preview") for path in (prepared_copy / folder).iterdir()
-    }
-    summary = run_preparation(prepared.resolved, prepared_copy, num_workers=0)
-    assert summary.num_shards_made == 0
-    assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert tree(prepared_copy) == wanted
-
-
-SMALL_FILES = ["shards/00002.json", "dataset.json", "clips.parquet"]
-LARGE_FILES = ["shards/00002.safetensors", "preview/00002.jpg"]  # a second run looks at their sizes alone
-
-
-@pytest.mark.parametrize(
-    ("name", "fault"),
-    [
-        *((name, fault) for name in SMALL_FILES for fault in ("missing", "cut", "changed")),
-        *((name, fault) for name in LARGE_FILES for fault in ("missing", "cut")),
-    ],
-)
-def test_a_second_run_makes_whole_what_is_gone(prepared: Prepared, prepared_copy: Path, name: str, fault: str) -> None:
-    """A damaged sidecar above all: taken over, its wrong facts would get a right hash in dataset.json."""
-    path = prepared_copy / name
-    data = path.read_bytes()
-    if fault == "missing":
-        path.unlink()
-    elif fault == "cut":
-        path.write_bytes(data[:-3])
-    else:
-        changed = data.replace(b'"jpeg_quality":95', b'"jpeg_quality":94').replace(
-            b'"num_frames":20', b'"num_frames":21'
-        )
-        path.write_bytes(changed if name.endswith(".json") else data[::-1])
-        assert path.read_bytes() != data
-    run_preparation(prepared.resolved, prepared_copy, num_workers=0)
-    assert tree(prepared_copy) == tree(prepared.out)
-    assert not verify(prepared_copy, deep=True).damages
-
-
-@pytest.mark.parametrize(
-    "left_behind", [[], [".lock"], [".lock.json", ".work/plan-abc", "shards/", "folds/", "preview/"]]
-)
-def test_a_start_that_was_stopped_before_its_plan_is_taken_up(
-    prepared: Prepared, tmp_path: Path, left_behind: list[str]
-) -> None:
-    out = tmp_path / "out"
-    for name in left_behind:
-        folder = out / name if name.endswith("/") else (out / name).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        if not name.endswith("/"):
-            (out / name).write_text("{}")
-    run_preparation(prepared.resolved, out, num_workers=0)
-    assert tree(out) == tree(prepared.out)
-
-
-@pytest.mark.parametrize(
-    ("changes", "field"),
-    [
-        ({"jpeg_quality": 90}, "jpeg_quality: 95 there, 90 now"),
-        ({"det_size_px": 320}, "det_size_px: 160 there, 320 now"),
-        ({"store": "clips16"}, "store: 'frames' there, 'clips16' now"),
-        ({"clip_seconds": 1.0}, "clip_seconds: 60.0 there, 1.0 now"),
-        ({"partial": "drop"}, "partial: 'keep' there, 'drop' now"),
-        ({"detector": "dlib"}, "detector: 'retinaface' there, 'dlib' now"),
-    ],
-)
-def test_another_configuration_is_refused_and_named(
-    prepared: Prepared, prepared_copy: Path, changes: dict[str, Any], field: str
-) -> None:
-    wanted = tree(prepared_copy)
-    with pytest.raises(ConfigMismatchError) as caught:
-        again(prepared, prepared_copy, **changes)
-    assert field in str(caught.value)
-    assert {name: digest for name, digest in tree(prepared_copy).items() if not name.startswith(".work")} == wanted
-
-
-@pytest.mark.parametrize("change", ["added", "removed", "changed"])
-def test_other_videos_are_refused(prepared: Prepared, prepared_copy: Path, tmp_path: Path, change: str) -> None:
-    source = Path(shutil.copytree(prepared.source, tmp_path / "source"))
-    if change == "added":
-        (source / "happy" / "new.mp4").write_bytes(b"x")
-    elif change == "removed":
-        (source / "happy" / "single.mp4").unlink()
-    else:
-        (source / "sad" / "junk.mp4").write_bytes(b"another page")
-    with pytest.raises(ConfigMismatchError, match=r"source videos: \d new or changed, \d gone or changed"):
-        again(prepared, prepared_copy, source=source)
-
-
-def test_a_folder_of_somebody_else_is_left_alone(prepared: Prepared, tmp_path: Path) -> None:
-    for name in ("thesis.tex", "shards/mine.txt"):
-        out = tmp_path / name.replace("/", "-")
-        (out / name).parent.mkdir(parents=True)
-        (out / name).write_text("years of work")
-        before = sorted(out.rglob("*"))
-        with pytest.raises(UsageError, match="exists and is not a prepared dataset; choose another --out"):
-            run_preparation(prepared.resolved, out, num_workers=0)
-        assert sorted(out.rglob("*")) == before
-    (tmp_path / "file").write_text("x")
-    with pytest.raises(UsageError, match="is a file; choose another --out"):
-        run_preparation(prepared.resolved, tmp_path / "file", num_workers=0)
-
-
-def test_a_locked_folder_is_refused(prepared: Prepared, prepared_copy: Path) -> None:
-    (prepared_copy / ".lock.json").write_text('{"host": "alpha", "pid": 4321}')
-    with (
-        filelock.FileLock(prepared_copy / ".lock"),
-        pytest.raises(LockedError, match="in use by process 4321 on alpha"),
-    ):
-        run_preparation(prepared.resolved, prepared_copy, num_workers=0)
-    run_preparation(prepared.resolved, prepared_copy, num_workers=0)
-    assert not (prepared_copy / ".lock.json").exists()
-
-
-def test_videos_without_label_folders(face_folder: Path, tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.mkdir()
-    shutil.copy(face_folder / "happy" / "short.mp4", source / "a.mp4")
-    out = tmp_path / "out"
-    run_preparation(resolve_request(Request(dataset="folder", source=source, det_size_px=160)), out, num_workers=0)
-    data = open_dataset(out)
-    assert data.class_names == ()
-    assert data.clips["label"].isna().all()
-    assert document(out)["counts"]["classes"] == {}
-    assert data.read_clip("a.mp4").shape == (16, 3, 224, 224)
-
-
-def test_partial_clips_can_be_dropped_into_the_ledger(face_folder: Path, tmp_path: Path) -> None:
-    request = Request(dataset="folder", source=face_folder, det_size_px=160, partial="drop")
-    summary = run_preparation(resolve_request(request), tmp_path / "out", num_workers=0)
-    assert summary.num_clips == {"ok": 4, "UNREADABLE": 1, "NO_FACE": 1, "PARTIAL": 1}
-    row = open_dataset(tmp_path / "out").clip("sad/cut.mkv")
-    assert (row["status"], row["code"]) == ("failed", "PARTIAL")
-    assert row["reason"].startswith("the file ends early: ")
-
-
-def test_a_video_that_changed_since_the_plan_is_not_taken_for_the_planned_one(
-    face_folder: Path, tmp_path: Path
-) -> None:
-    source = Path(shutil.copytree(face_folder, tmp_path / "source"))
-    resolved = resolve_request(Request(dataset="folder", source=source, det_size_px=160))
-    with (source / "happy" / "single.mp4").open("ab") as file:
-        file.write(b"more")
-    assert run_preparation(resolved, tmp_path / "out", num_workers=0).num_clips["CHANGED_SOURCE"] == 1
-    assert open_dataset(tmp_path / "out").clip("happy/single.mp4")["reason"].endswith("when the run was planned")
-
-
-def test_a_video_that_cannot_be_read_says_so(face_folder: Path, tmp_path: Path) -> None:
-    source = Path(shutil.copytree(face_folder, tmp_path / "source"))
-    resolved = resolve_request(Request(dataset="folder", source=source, det_size_px=160))
-    (source / "happy" / "single.mp4").unlink()
-    (source / "happy" / "single.mp4").mkdir()
-    run_preparation(resolved, tmp_path / "out", num_workers=0)
-    rows = [json.loads(line) for line in (tmp_path / "out" / "ledger.jsonl").read_text().splitlines()]
-    assert [(row["code"], row["retryable"]) for row in rows] == [
-        ("READ_ERROR", True),
-        ("UNREADABLE", False),
-        ("NO_FACE", False),
-    ]
-
-
-def test_names_that_are_hard_to_write_survive(face_folder: Path, tmp_path: Path) -> None:
-    source, out = tmp_path / "source", tmp_path / "out"
-    names = ["happy/grin 😀.mp4", "happy/two\ttabs.mp4", "-dash/-rf.mp4", 'happy/a,"b.mp4']
-    for name in names:
-        (source / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(face_folder / "happy" / "short.mp4", source / name)
-    run_preparation(resolve_request(Request(dataset="folder", source=source, det_size_px=160)), out, num_workers=0)
-    assert open_dataset(out).clips["clip_id"].tolist() == sorted(names)
-    for name in names:
-        assert read_clip(out, name).any()
-    assert not verify(out, deep=True).damages
-
-
-def test_a_long_video_is_cut_into_numbered_clips(real_videos: dict[str, Path], tmp_path: Path) -> None:
-    images = real_pictures(real_videos["single_face.mp4"], stop=26)
-    nobody = real_pictures(real_videos["no_face.mp4"], stop=10)
-    write_video(tmp_path / "source" / "happy" / "long.mp4", images[:13] + nobody + images[13:], frames_per_second=10)
-    out = tmp_path / "out"
-    request = Request(dataset="folder", source=tmp_path / "source", det_size_px=160, clip_seconds=1.0)
-    run_preparation(resolve_request(request), out, num_workers=0)
-    clips = open_dataset(out).clips.set_index("clip_id")
-    ids = [f"happy/long.mp4#{number:04d}" for number in range(4)]
-    assert clips.index.tolist() == ids
-    assert clips["source_clip_id"].unique().tolist() == ["happy/long.mp4"]
-    assert clips["label"].tolist() == ["happy"] * 4
-    assert clips["num_source_frames"].tolist() == [10, 10, 10, 6]
-    assert clips["num_frames"].tolist() == [10, 3, 7, 6]
-    assert clips["duration_seconds"].tolist() == pytest.approx([1.0, 1.0, 1.0, 0.6])
-    assert read_clip(out, ids[3]).shape == (16, 3, 224, 224)
-    np.testing.assert_array_equal(open_dataset(out).shard(0).tensor("frame_index")[10:13], [10, 11, 12])
-
-
-@pytest.fixture(scope="module")
-def crops_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """DFEW's shipped crops: one clip not unzipped, one with a page instead of a picture."""
-    root = write_splits(tmp_path_factory.mktemp("dfew"))
-    for number, clip_id in enumerate(IDS):
-        if clip_id != "00017":
-            images = pictures(18 + number, width_px=256, height_px=256)
-            names = [f"{index}.jpg" for index in range(1, len(images) + 1)]
-            write_jpegs(root / "Clip" / "clip_224x224" / clip_id, images, names=names)
-    (root / "Clip" / "clip_224x224" / "00300" / "7.jpg").write_text("<html>")
-    return root
-
-
-@pytest.fixture(scope="module")
-def crops_out(crops_tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("crops") / "out"
-    run_preparation(resolve_request(Request(dataset="dfew", source=crops_tree, detector="none")), out, num_workers=0)
-    return out
-
-
-def test_shipped_crops_are_stored_untouched(crops_tree: Path, crops_out: Path) -> None:
-    data = open_dataset(crops_out)
-    row = data.clip("02522")
-    tensors = load_file(crops_out / "shards" / f"{row['shard']:05d}.safetensors")
-    start, stop = tensors["clip_offsets"][row["row"] : row["row"] + 2]
-    first, last = tensors["frame_offsets"][start], tensors["frame_offsets"][stop]
-    folder = crops_tree / "Clip" / "clip_224x224" / "02522"
-    jpegs = [(folder / f"{index}.jpg").read_bytes() for index in range(1, len(list(folder.iterdir())) + 1)]
-    assert tensors["jpeg"][first:last].tobytes() == b"".join(jpegs)
-    clip = data.read_clip("02522")
-    for picture, index in zip(clip, baked_frames(len(jpegs)), strict=True):
-        source = simplejpeg.decode_jpeg(jpegs[index])
-        assert source.shape == (256, 256, 3)
-        np.testing.assert_array_equal(picture, resized(source, size_px=224, rule="auto").transpose(2, 0, 1))
-    assert data.read_clip("02522", size_px=256).shape == (16, 3, 256, 256)
-
-
-def test_failed_clips_stay_in_manifest_and_folds(crops_out: Path) -> None:
-    data = open_dataset(crops_out)
-    assert data.clips["clip_id"].tolist() == IDS
-    failed = data.clips[data.clips["status"] == "failed"]
-    assert dict(zip(failed["clip_id"], failed["code"], strict=True)) == {
-        "00017": "MISSING_VIDEO",
-        "00300": "BAD_PICTURE",
-    }
-    assert failed["label"].tolist() == ["neutral", "angry"]
-    for fold in "12345":
-        splits = data.fold(fold)
-        assert list(splits) == IDS
-        tested = [f"{number:05d}" for number in LABELS if TESTED[number] == fold]
-        assert [clip_id for clip_id, split in splits.items() if split == "test"] == tested
-    assert (crops_out / "folds" / "fold-1.csv").read_text().splitlines()[:3] == [
-        "clip_id,split",
-        "00001,test",
-        "00002,train",
-    ]
-    assert document(crops_out)["counts"]["folds"]["5"] == {"train": 4, "test": 3}
-    with pytest.raises(UsageError, match="has no fold '6'; it has: 1, 2, 3, 4, 5"):
-        data.fold("6")
-
-
-def test_shipped_crops_as_plain_tensors(crops_tree: Path, crops_out: Path, tmp_path: Path) -> None:
-    request = Request(dataset="dfew", source=crops_tree, detector="none", store="clips16")
-    run_preparation(resolve_request(request), tmp_path / "out", num_workers=0)
-    stored, read = (read_clip(folder, "00001").astype(int) for folder in (tmp_path / "out", crops_out))
-    assert np.abs(stored - read).max() <= 1  # averaged when it was stored, interpolated when it is read
-
-
-def test_a_synthetic_tree_is_marked(crops_tree: Path, tmp_path: Path) -> None:
-    root = Path(shutil.copytree(crops_tree, tmp_path / "synthetic"))
-    (root / "SYNTHETIC.json").write_text('{"recipe": "demo"}')
-    run_preparation(
-        resolve_request(Request(dataset="dfew", source=root, detector="none")), tmp_path / "out", num_workers=0
-    )
-    found = document(tmp_path / "out")
-    assert (found["synthetic"], found["recipe"]) == (True, "demo")
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,10 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from dfer_cli.main import main
 from dfer_data import open_dataset
@@ -58,12 +56,7 @@ def prepared(tree: tuple[str, Path], forest: Path) -> tuple[str, Path]:
     return name, out
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def test_every_adapter_is_in_the_catalogue_and_in_the_documentation() -> None:

@@ -8,15 +8,7 @@ import pytest
 from dfer_data.types import Frame, Image
 from dfer_data.video.reader import open_video
 from tests.dfer_data.interlaced import write_interlaced
-from tests.dfer_data.tiny import pictures, write_video
-
-
-def decode(path: Path, *, deinterlace: bool) -> list[Frame]:
-    with open_video(path, deinterlace=deinterlace) as reader:
-        frames = list(reader.frames())
-        assert reader.decode_error is None
-        assert not reader.is_partial
-        return frames
+from tests.dfer_data.tiny import decoded, pictures, write_video
 
 
 def moving(num_pictures: int) -> list[Image]:
@@ -36,7 +28,7 @@ def combs(frames: list[Frame]) -> float:
 @pytest.mark.parametrize(("name", "codec"), [("a.ts", "mpeg2video"), ("a.mkv", "libx264"), ("a.avi", "libx264")])
 def test_interlaced_frames_lose_their_combs_and_nothing_else(tmp_path: Path, name: str, codec: str) -> None:
     path = write_interlaced(tmp_path / name, moving(16), codec=codec)
-    stored, shown = decode(path, deinterlace=False), decode(path, deinterlace=True)
+    stored, shown = decoded(path, deinterlace=False), decoded(path, deinterlace=True)
     assert len(stored) == len(shown) == 8
     assert combs(stored) > 4
     assert combs(shown) < combs(stored) / 3
@@ -65,7 +57,7 @@ def test_the_last_frame_before_an_error_is_not_lost(tmp_path: Path) -> None:
 @pytest.mark.parametrize("codec", ["mpeg4", "libx264"])
 def test_progressive_frames_stay_as_they_are(tmp_path: Path, codec: str) -> None:
     path = write_video(tmp_path / "a.mkv", pictures(12), codec=codec)
-    for before, after in zip(decode(path, deinterlace=False), decode(path, deinterlace=True), strict=True):
+    for before, after in zip(decoded(path, deinterlace=False), decoded(path, deinterlace=True), strict=True):
         np.testing.assert_array_equal(before.image, after.image)
 
 
@@ -81,7 +73,7 @@ def test_frames_come_in_order_where_interlaced_parts_begin_and_end(tmp_path: Pat
         data += part.read_bytes()
     path = tmp_path / "joined.ts"
     path.write_bytes(data)
-    stored, shown = decode(path, deinterlace=False), decode(path, deinterlace=True)
+    stored, shown = decoded(path, deinterlace=False), decoded(path, deinterlace=True)
     assert [frame.index for frame in shown] == [frame.index for frame in stored] == list(range(24))
     for before, after in zip(stored, shown, strict=True):
         difference = np.abs(before.image.astype(int) - after.image).mean()

@@ -12,18 +12,13 @@ from av.bitstream import BitStreamFilterContext
 from av.video.stream import VideoStream
 
 from dfer_data.types import Image
-from dfer_data.video.reader import open_video
-from tests.dfer_data.tiny import pictures, write_video
+from tests.dfer_data.tiny import decoded, pictures, write_video
 
 WIDTH, HEIGHT = 96, 64
 
 
 def decode(path: Path) -> list[Image]:
-    with open_video(path) as reader:
-        images = [frame.image for frame in reader.frames()]
-        assert reader.decode_error is None
-        assert not reader.is_partial
-        return images
+    return [frame.image for frame in decoded(path)]
 
 
 def with_matrix(path: Path, matrix: tuple[float, float, float, float]) -> Path:

@@ -12,19 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dfer_data.errors import VideoError
-from dfer_data.types import Frame, Image
+from dfer_data.types import Image
 from dfer_data.video.reader import open_video
-from tests.dfer_data.tiny import pictures, write_video
+from tests.dfer_data.tiny import decoded, pictures, write_video
 
 FASTSTART = {"movflags": "faststart"}
-
-
-def decode(path: Path) -> list[Frame]:
-    with open_video(path) as reader:
-        frames = list(reader.frames())
-        assert reader.decode_error is None
-        assert not reader.is_partial
-        return frames
 
 
 def assert_close(found: Image, wanted: Image, *, mean: float = 7.0) -> None:
@@ -53,7 +45,7 @@ def test_frames_come_as_rgb_with_their_times(tmp_path: Path, name: str, codec: s
         path = write_video(tmp_path / name, images, codec=codec, pix_fmt=pix_fmt)
     else:
         path = write_video(tmp_path / "a.mp4", images).rename(tmp_path / name)
-    frames = decode(path)
+    frames = decoded(path)
     assert [frame.index for frame in frames] == list(range(7))
     np.testing.assert_allclose([frame.pts_seconds for frame in frames], np.arange(7) / 25, atol=1e-3)
     assert not any(frame.is_damaged for frame in frames)
@@ -66,7 +58,7 @@ def test_frames_come_as_rgb_with_their_times(tmp_path: Path, name: str, codec: s
 def test_odd_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
     images = pictures(3, width_px=size[0], height_px=size[1])
     path = write_video(tmp_path / "odd.mkv", images, codec="ffv1", pix_fmt="yuv444p")
-    for frame, image in zip(decode(path), images, strict=True):
+    for frame, image in zip(decoded(path), images, strict=True):
         assert_close(frame.image, image)
 
 
@@ -90,14 +82,14 @@ def test_rotation_metadata_is_applied(
     tmp_path: Path, matrix: tuple[int, int, int, int], quarter_turns_left: int
 ) -> None:
     plain = write_video(tmp_path / "plain.mp4", pictures(3, width_px=96, height_px=64))
-    for upright, stored in zip(decode(turned(plain, matrix)), decode(plain), strict=True):
+    for upright, stored in zip(decoded(turned(plain, matrix)), decoded(plain), strict=True):
         np.testing.assert_array_equal(upright.image, np.rot90(stored.image, quarter_turns_left))
         assert upright.image.flags.c_contiguous
 
 
 def test_pixels_become_square(tmp_path: Path) -> None:
     images = pictures(3, width_px=96, height_px=64)
-    plain = decode(write_video(tmp_path / "plain.mp4", images))
+    plain = decoded(write_video(tmp_path / "plain.mp4", images))
     wide = write_video(tmp_path / "wide.mp4", images, sample_aspect_ratio=Fraction(2, 1))
     with open_video(wide) as reader:
         assert (reader.info.width_px, reader.info.height_px) == (192, 64)
@@ -107,13 +99,13 @@ def test_pixels_become_square(tmp_path: Path) -> None:
 
 def test_pixels_are_made_square_before_they_are_turned(tmp_path: Path) -> None:
     wide = write_video(tmp_path / "w.mp4", pictures(2, width_px=96, height_px=64), sample_aspect_ratio=Fraction(2))
-    assert {frame.image.shape for frame in decode(turned(wide, (0, 1, -1, 0)))} == {(192, 64, 3)}
+    assert {frame.image.shape for frame in decoded(turned(wide, (0, 1, -1, 0)))} == {(192, 64, 3)}
 
 
 def test_uneven_times_are_kept(tmp_path: Path) -> None:
     pts = [0, 40, 100, 101, 500, 1500]
     path = write_video(tmp_path / "uneven.mkv", pictures(6), pts=pts)
-    assert [round(frame.pts_seconds * 1000) for frame in decode(path)] == pts
+    assert [round(frame.pts_seconds * 1000) for frame in decoded(path)] == pts
 
 
 @pytest.mark.parametrize(
@@ -128,7 +120,7 @@ def test_times_that_are_missing_or_repeated_do_no_harm(tmp_path: Path, pts: list
     if path.suffix == ".avi":
         data = path.read_bytes()
         path.write_bytes(data.replace(b"idx1", b"JUNK"))  # no index: times must be guessed
-    frames = decode(path)
+    frames = decoded(path)
     assert len(frames) == 5
     times = [frame.pts_seconds for frame in frames]
     assert times == sorted(times)
@@ -145,7 +137,7 @@ def test_a_file_cut_in_half_is_partial_and_keeps_its_frames(
     # each frame quite another than the one before: no first frame that is half of the file
     images = [np.roll(image, 9 * i, axis=1) for i, image in enumerate(pictures(40))]
     path = write_video(tmp_path / name, images, codec=codec, options=options)
-    assert len(decode(path)) == 40
+    assert len(decoded(path)) == 40
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with open_video(path) as reader:
         frames = list(reader.frames())

@@ -14,6 +14,7 @@ from av.video.stream import VideoStream
 
 from dfer_data.types import Image
 from dfer_data.video.reader import open_video
+from tests.dfer_data.tiny import decoded
 
 _NUM_BITS, _BAR_PX = 8, 24
 _STEP = Fraction(1, 25)
@@ -58,10 +59,7 @@ def encode(
 
 def decode(path: Path) -> tuple[list[int], list[float]]:
     """Return the numbers of the frames, and their times."""
-    with open_video(path) as reader:
-        frames = list(reader.frames())
-        assert reader.decode_error is None
-        assert not reader.is_partial
+    frames = decoded(path)
     return [number_of(frame.image) for frame in frames], [frame.pts_seconds for frame in frames]
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,15 +17,6 @@ TC = "t_former.spatial_transformer.TC.weight"
 TC_AGAIN = "t_former.spatial_transformer.layers.1.0.weight"
 BIAS = "s_former.ir_back.layer2.0.downsample.0.bias"
 COUNT = "s_former.ir_back.bn1.num_batches_tracked"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Torch's threads spin while they wait, which on busy cores makes many small calls ten times slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture

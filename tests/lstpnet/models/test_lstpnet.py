@@ -29,15 +29,6 @@ from tests.golden.lstpnet_fill import clips, filled_state_dict, golden
 DTYPES = {"f32": torch.float32, "f64": torch.float64}
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Torch's threads spin while they wait, which on busy cores makes many small calls ten times slower."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
 def filled() -> LSTPNet:
     """Float32, eval mode; tests leave it as it is."""

@@ -15,8 +15,8 @@ from dfer_data.loading.prepared import PreparedDataset
 from lstpnet.finished_runs import Run
 from lstpnet.predictions import Predictions
 from lstpnet.reporting.external_predictions import read_external_predictions
-from lstpnet.runs import RunInfo
 from tests.dfer_data.sealed import write_small_files
+from tests.lstpnet.small_run import run_info
 
 NAMES = ("happy", "sad", "neutral")
 NUM_CLIPS = 60
@@ -66,8 +66,7 @@ def own_runs(dataset: PreparedDataset, *, right: float) -> list[Run]:
             guessed = guesses(fold, 100 + seed, right=right)
             logits = np.array([[float(name == guessed[clip_id]) for name in NAMES] for clip_id in labels], np.float32)
             part = Predictions(tuple(labels), tuple(labels.values()), logits, np.ones(NUM_CLIPS, np.bool_), "last")
-            info = RunInfo(
-                dataset="dfew",
+            info = run_info(
                 prepared="dfew-x",
                 dataset_sha256=dataset.document["sha256"],
                 recipe="mine",
@@ -75,11 +74,6 @@ def own_runs(dataset: PreparedDataset, *, right: float) -> list[Run]:
                 seed=seed,
                 class_names=NAMES,
                 n_train=60,
-                n_val=0,
-                synthetic=False,
-                protocol="sampler segments-8x2",
-                checkpoints=("last",),
-                finished=True,
             )
             runs.append(Run(Path(f"runs/{fold}-{seed}"), info, (part,)))
     return runs

@@ -16,7 +16,7 @@ from lstpnet.reporting.ferv39k_scenes import scene_rows
 from lstpnet.reporting.formats import RENDERERS
 from lstpnet.reporting.html.page import to_html
 from lstpnet.reporting.sections import sections
-from lstpnet.runs import RunInfo
+from tests.lstpnet.small_run import run_info
 
 NAMES = ("happy", "sad")
 CLIPS = {"War/Sad/0001": "sad", "War/Sad/0002": "sad", "War/Happy/0001": "happy", "Action/Happy/0001": "happy"}
@@ -24,21 +24,7 @@ CLIPS = {"War/Sad/0001": "sad", "War/Sad/0002": "sad", "War/Happy/0001": "happy"
 
 def run(guesses: str, *, seed: int = 0, dataset: str = "ferv39k", control: str = "") -> Run:
     """A run whose guesses are numbers of classes, in the order of CLIPS; predictions under a control come with it."""
-    info = RunInfo(
-        dataset=dataset,
-        prepared="ferv39k-none",
-        dataset_sha256="a" * 64,
-        recipe="ferv39k",
-        fold=1,
-        seed=seed,
-        class_names=NAMES,
-        n_train=9,
-        n_val=0,
-        synthetic=False,
-        protocol="sampler segments-8x2",
-        checkpoints=("last",),
-        finished=True,
-    )
+    info = run_info(dataset=dataset, prepared="ferv39k-none", recipe="ferv39k", seed=seed, class_names=NAMES)
     logits = np.eye(2, dtype=np.float32)[[int(guess) for guess in guesses]]
     part = Predictions(tuple(CLIPS), tuple(CLIPS.values()), logits, np.ones(4, np.bool_), "last")
     parts = (part, replace(part, control=control)) if control else (part,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from math import prod
 
 import pytest
@@ -16,7 +17,9 @@ from benchmarks.published_fit import (
     published_cells,
 )
 from dfer_data.sources.official_counts import official
+from lstpnet.reporting.build import build_report
 from lstpnet.reporting.published_results import SETS, published_rows
+from lstpnet.reporting.sections import sections
 from tests.workspace import ROOT
 
 ROWS = {(cells["dataset"], cells["method"]): cells for cells in published_cells()}
@@ -118,3 +121,33 @@ def test_lstpnets_rows_cite_the_journal_paper_and_name_its_first_version() -> No
     for row in rows:
         assert row.venue == "Image and Vision Computing 142:104915"
         assert "PRCV 2023" in row.note
+
+
+def test_published_rows_are_cited_and_lstpnet_is_marked() -> None:
+    rows = published_rows(("dfew", "ferv39k", "afew", "mafw", "cremad", "ravdess"))
+    assert len(rows) == 207
+    assert all(row.source for row in rows)
+    assert all(0 < figure < 1 for row in rows for figure in (row.war, row.uar) if figure is not None)
+    mine = {row.dataset: row for row in rows if row.method.startswith("LSTPNet")}
+    assert {name: (row.war, row.uar) for name, row in mine.items()} == {
+        "dfew": (0.7116, 0.6018),
+        "ferv39k": (0.5007, 0.4063),
+        "afew": (0.5354, 0.4992),
+    }
+    for name, words in {"dfew": "11,683 of 11,697", "ferv39k": "7,034 of 7,847", "afew": "381 of 383"}.items():
+        assert words in mine[name].mismatch
+    assert mine["dfew"].recall["disgust"] == 0.1389
+    assert all("source" in section.header for section in sections(build_report([]), short=True))
+
+
+def test_sources_that_disagree_name_each_other() -> None:
+    rows = published_rows(("dfew", "ferv39k", "afew", "mafw"))
+    marked = [row for row in rows if row.conflict]
+    assert len(marked) == 43
+    assert all(row.marked_method.endswith("\N{DAGGER}") for row in marked)
+    others = {(row.dataset, f"{100 * row.war:.2f}/{100 * row.uar:.2f}") for row in rows if row.war and row.uar}
+    named = [
+        (row.dataset, figures[0]) for row in marked if (figures := re.findall(r"^\d\d\.\d\d/\d\d\.\d\d", row.conflict))
+    ]
+    assert len(named) == 26
+    assert set(named) <= others

@@ -16,7 +16,7 @@ from lstpnet.reporting.ranking import own_mismatch
 from lstpnet.reporting.rows import is_complete
 from lstpnet.reporting.sections import published_sections, sections
 from lstpnet.reporting.types import Report
-from tests.lstpnet.reporting.test_build import write_folds
+from tests.lstpnet.reporting.random_runs import write_folds
 
 
 def whole_runs(root: Path, *, right: float) -> list[Run]:

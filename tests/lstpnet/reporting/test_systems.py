@@ -17,7 +17,7 @@ from lstpnet.reporting.formats import to_json
 from lstpnet.reporting.sections import comparison_sections, sections
 from lstpnet.reporting.types import Report
 from lstpnet.runs import CONFIG_NAME, RunInfo, read_run, write_config, write_run
-from tests.lstpnet.reporting.test_build import one, write_folds
+from tests.lstpnet.reporting.random_runs import one, write_folds
 
 SETTINGS = {"name": "x", "fold": 1, "seed": 0, "dataset_sha256": "ab", "attention": "tce", "epochs": 8, "model": ""}
 

@@ -6,17 +6,12 @@ import pytest
 
 from dfer_data.errors import AnnotationError, UsageError
 from dfer_data.sources.adapters.caer import list_caer
-
-
-def put(root: Path, *paths: str) -> None:
-    for path in paths:
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).touch()
+from tests.dfer_data.tiny import touch
 
 
 def test_numbers_begin_anew_in_each_folder(tmp_path: Path) -> None:
     places = ("train/Anger/0001", "train/Sad/0001", "validation/Anger/0001", "test/Anger/0001")
-    put(tmp_path, *(f"CAER/{place}.avi" for place in places), "CAER/readme.avi", "CAER-S/test/Angry/0001.png")
+    touch(tmp_path, *(f"CAER/{place}.avi" for place in places), "CAER/readme.avi", "CAER-S/test/Angry/0001.png")
     found = list_caer(tmp_path, layout="videos")
     assert [(video.clip_id, video.label) for video in found.videos] == [
         ("test/Anger/0001", "angry"),
@@ -29,7 +24,7 @@ def test_numbers_begin_anew_in_each_folder(tmp_path: Path) -> None:
 
 
 def test_faults_and_another_folder(tmp_path: Path) -> None:
-    put(tmp_path, "train/Joyful/0001.avi", "train/Sad/one.avi", "train/Sad/0002.avi", "again/train/Sad/0002.avi")
+    touch(tmp_path, "train/Joyful/0001.avi", "train/Sad/one.avi", "train/Sad/0002.avi", "again/train/Sad/0002.avi")
     with pytest.raises(AnnotationError) as caught:
         list_caer(tmp_path, layout="videos")
     words = "\n".join(caught.value.faults)

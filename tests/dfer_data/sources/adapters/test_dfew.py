@@ -11,13 +11,7 @@ from dfer_data.sources.class_labels import DFEW_NAMES
 from dfer_data.sources.registry import adapter
 from dfer_data.types import Image
 from tests.dfer_data.dfew_tree import FOLDS, IDS, LABELS, TESTED, write_splits
-from tests.dfer_data.tiny import pictures, write_jpegs
-
-
-def touch(root: Path, *names: str) -> None:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).touch()
+from tests.dfer_data.tiny import pictures, touch, write_jpegs
 
 
 def split_file(root: Path, split: str, fold: int) -> Path:

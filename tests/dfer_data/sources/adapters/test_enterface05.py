@@ -6,16 +6,11 @@ import pytest
 
 from dfer_data.errors import AnnotationError
 from dfer_data.sources.adapters.enterface05 import list_enterface05
-
-
-def put(root: Path, *paths: str) -> None:
-    for path in paths:
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).touch()
+from tests.dfer_data.tiny import touch
 
 
 def test_folders_are_the_annotation_and_names_are_not(tmp_path: Path) -> None:
-    put(
+    touch(
         tmp_path,
         "enterface database/subject 11/anger/sentence 1/s12_an_1.avi",
         "enterface database/subject 12/anger/sentence 1/s12_an_1.avi",
@@ -37,18 +32,18 @@ def test_folders_are_the_annotation_and_names_are_not(tmp_path: Path) -> None:
 
 
 def test_underscores_and_crops(tmp_path: Path) -> None:
-    put(tmp_path, "subject_38/surprise/sentence_5/1.jpg", "subject_1/sadness/sentence_3/s1_sa_3/00001.jpg")
+    touch(tmp_path, "subject_38/surprise/sentence_5/1.jpg", "subject_1/sadness/sentence_3/s1_sa_3/00001.jpg")
     found = list_enterface05(tmp_path, layout="frames")
     assert [(video.clip_id, video.label) for video in found.videos] == [("s01_sa_3", "sad"), ("s38_su_5", "surprise")]
 
 
 def test_a_file_that_is_no_video_by_its_name_is_a_missing_clip(tmp_path: Path) -> None:
-    put(tmp_path, "subject 16/surprise/sentence 3/s16_su_3avi", "subject 16/surprise/sentence 4/s16_su_4.avi")
+    touch(tmp_path, "subject 16/surprise/sentence 3/s16_su_3avi", "subject 16/surprise/sentence 4/s16_su_4.avi")
     assert [video.clip_id for video in list_enterface05(tmp_path, layout="videos").missing] == ["s16_su_3"]
 
 
 def test_all_faults_at_once(tmp_path: Path) -> None:
-    put(
+    touch(
         tmp_path,
         "subject 1/joyful/sentence 1/a.avi",
         "subject 1/anger/a.avi",

@@ -9,13 +9,7 @@ import pytest
 from dfer_data.errors import AnnotationError, UsageError
 from dfer_data.sources.adapters.folder import list_folder
 from dfer_data.sources.base import Layout, SourceListing
-
-
-def touch(root: Path, *names: str) -> Path:
-    for name in names:
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text("x")
-    return root
+from tests.dfer_data.tiny import touch
 
 
 def listed(root: Path) -> SourceListing:

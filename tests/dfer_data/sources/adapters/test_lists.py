@@ -40,25 +40,20 @@ def split(found: SourceListing, fold: str = "1") -> dict[str, list[int]]:
     return {part: sorted(numbers) for part, numbers in parts.items()}
 
 
-def test_a_val_list_that_repeats_the_test_list_is_one_note(root: Path) -> None:
+@pytest.mark.parametrize(
+    ("val", "note"),
+    [
+        ((5, 4), "val.csv holds the same clips as test.csv and is not used"),
+        ((2, 3), "val.csv holds only clips of train.csv and is not used"),
+    ],
+)
+def test_a_val_list_of_clips_in_other_lists_is_one_note(root: Path, val: tuple[int, ...], note: str) -> None:
     put(root, "train.csv", rows(0, 1, 2, 3))
     put(root, "test.csv", rows(4, 5))
-    put(root, "val.csv", rows(5, 4))
+    put(root, "val.csv", rows(*val))
     found = listed(root)
     assert split(found) == {"train": [0, 1, 2, 3], "test": [4, 5]}
-    assert found.notes == (
-        "val.csv holds the same clips as test.csv and is not used",
-        "2 videos are in no line and are left out",
-    )
-
-
-def test_a_val_list_cut_from_train_is_not_counted_twice(root: Path) -> None:
-    put(root, "train.csv", rows(0, 1, 2, 3))
-    put(root, "test.csv", rows(4, 5))
-    put(root, "val.csv", rows(2, 3))
-    found = listed(root)
-    assert split(found) == {"train": [0, 1, 2, 3], "test": [4, 5]}
-    assert found.notes[0] == "val.csv holds only clips of train.csv and is not used"
+    assert found.notes == (note, "2 videos are in no line and are left out")
 
 
 def test_a_val_list_with_its_own_clips_is_trained_on_if_there_is_a_test_list(root: Path) -> None:

@@ -23,29 +23,17 @@ from lstpnet.reporting.document import ReportDocument
 from lstpnet.reporting.groups.rows import FEW_CLIPS, GroupReport, GroupRow
 from lstpnet.reporting.groups.settings import GroupSettings
 from lstpnet.reporting.sections import sections
-from lstpnet.runs import RunInfo
 from tests.lstpnet.conftest import Done
-from tests.lstpnet.reporting.test_build import write_folds
+from tests.lstpnet.reporting.random_runs import write_folds
+from tests.lstpnet.small_run import run_info
 
 NAMES = ("happy", "sad", "fear")
 
 
 def run_of(table: pd.DataFrame, *, fold: int = 1, seed: int = 0, dataset: str = "dfew") -> Run:
     """A run that tests the rows of a table: clip_id, label, guess, has_face."""
-    info = RunInfo(
-        dataset=dataset,
-        prepared=f"{dataset}-retinaface",
-        dataset_sha256="a" * 64,
-        recipe="r",
-        fold=fold,
-        seed=seed,
-        class_names=NAMES,
-        n_train=9,
-        n_val=0,
-        synthetic=False,
-        protocol="sampler segments-8x2",
-        checkpoints=("last",),
-        finished=True,
+    info = run_info(
+        dataset=dataset, prepared=f"{dataset}-retinaface", recipe="r", fold=fold, seed=seed, class_names=NAMES
     )
     logits = np.eye(3, dtype=np.float32)[[NAMES.index(guess) for guess in table["guess"]]]
     part = Predictions(tuple(table["clip_id"]), tuple(table["label"]), logits, table["has_face"].to_numpy(), "last")

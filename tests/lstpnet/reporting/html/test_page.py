@@ -26,10 +26,11 @@ from lstpnet.reporting.build import build_report
 from lstpnet.reporting.html import clip_table as drilldown
 from lstpnet.reporting.html.filmstrip import FRAME_PX
 from lstpnet.reporting.html.page import to_html
-from lstpnet.runs import CONFIG_NAME, RunInfo
+from lstpnet.runs import CONFIG_NAME
 from tests.crops import MISSING
 from tests.lstpnet.conftest import Done, without_hashes
-from tests.lstpnet.reporting.test_build import NAMES, one, write_folds
+from tests.lstpnet.reporting.random_runs import NAMES, one, write_folds
+from tests.lstpnet.small_run import run_info
 
 HOSTILE = (
     "</script><script>window.hacked = 1</script>",
@@ -50,20 +51,13 @@ def hostile_run(folder: Path) -> Run:
     clip_ids = tuple(f"{label}/{i:03d}" for i, label in enumerate(labels))
     logits = rng.normal(size=(70, 7)).astype(np.float32)
     part = Predictions(clip_ids, labels, logits, np.ones(70, np.bool_), "last")
-    info = RunInfo(
-        dataset="dfew",
+    info = run_info(
         prepared=HOSTILE[1],
         dataset_sha256=HOSTILE[0],
         recipe=HOSTILE[0],
-        fold=1,
-        seed=0,
         class_names=HOSTILE,
         n_train=1,
-        n_val=0,
-        synthetic=False,
         protocol="; ".join(HOSTILE),
-        checkpoints=("last",),
-        finished=True,
     )
     return Run(folder / HOSTILE[1].replace("/", "_"), info, (part,))
 

@@ -21,7 +21,7 @@ from lstpnet.reporting.html.filmstrip import FRAME_PX
 from lstpnet.reporting.html.page import to_html
 from tests.lstpnet.conftest import Done
 from tests.lstpnet.reporting.html.test_page import HOSTILE, hostile_run, page_of
-from tests.lstpnet.reporting.test_build import NAMES, one, write_folds
+from tests.lstpnet.reporting.random_runs import NAMES, one, write_folds
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page

@@ -23,7 +23,7 @@ from lstpnet.reporting.uncertainty.dependence import (
     resampling_units,
     unit_of,
 )
-from lstpnet.runs import RunInfo
+from tests.lstpnet.small_run import run_info
 
 NAMES = ("happy", "sad", "fear")
 ORDERED, NONE_SEEN = IdOrder("ordered"), IdOrder("none seen")
@@ -38,20 +38,12 @@ def run_of(
     numbers = np.array([NAMES.index(label) for label in labels])
     logits = np.eye(3, dtype=np.float32)[np.where(is_right, numbers, (numbers + 1) % 3)]
     part = Predictions(tuple(clip_ids), tuple(labels), logits, np.ones(len(labels), np.bool_), "last")
-    info = RunInfo(
+    info = run_info(
         dataset=dataset,
         prepared=f"{dataset}-none",
-        dataset_sha256="a" * 64,
         recipe="r",
-        fold=1,
-        seed=0,
         class_names=NAMES,
-        n_train=9,
-        n_val=0,
         synthetic=synthetic,
-        protocol="sampler segments-8x2",
-        checkpoints=("last",),
-        finished=True,
         id_order=id_order,
     )
     return Run(Path(f"runs/{dataset}"), info, (part,))

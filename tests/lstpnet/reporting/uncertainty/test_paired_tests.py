@@ -19,6 +19,7 @@ from lstpnet.reporting.sections import comparison_sections, sections
 from lstpnet.reporting.types import Report
 from lstpnet.reporting.uncertainty.comparison import ClipDesign, estimate_figures
 from lstpnet.runs import RunInfo
+from tests.lstpnet.small_run import run_info
 
 NAMES = ("happy", "sad", "neutral")
 NUM_CLIPS = 90
@@ -33,20 +34,15 @@ def run_of(recipe: str, *, fold: int, seed: int, right: float, checkpoint: str =
     logits[wrong] = np.roll(logits[wrong], 1, axis=1)
     ids = tuple(f"{1000 * fold + number:05d}" for number in range(NUM_CLIPS))
     part = Predictions(ids, labels, logits, np.ones(NUM_CLIPS, np.bool_), checkpoint)
-    info = RunInfo(
+    info = run_info(
         dataset=dataset,
         prepared=f"{dataset}-x",
-        dataset_sha256="ab" * 32,
         recipe=recipe,
         fold=fold,
         seed=seed,
         class_names=NAMES,
         n_train=100,
-        n_val=0,
-        synthetic=False,
-        protocol="sampler segments-8x2",
         checkpoints=(checkpoint,),
-        finished=True,
     )
     return Run(Path("runs") / recipe / f"{fold}-{seed}", info, (part,))
 
