@@ -97,6 +97,8 @@ def _is_inside(place: str, folder: Path) -> bool:
     if "://" in place or place.startswith("~") or path.is_absolute() or {"..", "\\"} & {*path.parts, *place}:
         return False
     try:
+        with contextlib.suppress(FileNotFoundError):
+            (folder / path).resolve(strict=True)  # refuses a circle of links in every version of Python
         return (folder / path).resolve().is_relative_to(folder.resolve())
     except (OSError, RuntimeError, ValueError):  # a circle of links, a NUL
         return False

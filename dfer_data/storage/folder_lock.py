@@ -69,18 +69,18 @@ def hold_lock(path: Path, *, in_use: Callable[[str], str], timeout_seconds: floa
     lock = filelock.FileLock(path)
     holder = path.with_name(path.name + ".json")
     try:
-        lock.acquire(timeout=timeout_seconds)
+        held = lock.acquire(timeout=timeout_seconds)
     except filelock.Timeout:
         raise LockedError(in_use(_holder_name(holder))) from None
-    try:
-        temporary = holder.with_suffix(".part")
-        facts = {"host": socket.gethostname(), "pid": os.getpid()}
-        temporary.write_text(json.dumps(facts, allow_nan=False), encoding="utf-8")
-        temporary.replace(holder)  # another run reads the whole file or none
-        yield
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
+    with held:  # given back also where the holder's file cannot be deleted
+        try:
+            temporary = holder.with_suffix(".part")
+            facts = {"host": socket.gethostname(), "pid": os.getpid()}
+            temporary.write_text(json.dumps(facts, allow_nan=False), encoding="utf-8")
+            temporary.replace(holder)  # another run reads the whole file or none
+            yield
+        finally:
+            holder.unlink(missing_ok=True)
 
 
 def holder_of(path: Path) -> str | None:

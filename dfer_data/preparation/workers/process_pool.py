@@ -16,7 +16,7 @@ from dfer_data.preparation.run_settings import Limits
 from dfer_data.preparation.tasks import ShardTask, Workplace
 from dfer_data.preparation.workers.crew import OnEvent, Worker, crashed, out_of_memory, run_crew
 from dfer_data.preparation.workers.messages import Message
-from dfer_data.preparation.workers.process_worker import EXIT_MEMORY, start_worker
+from dfer_data.preparation.workers.process_worker import EXIT_MEMORY, receive, send, start_worker
 from dfer_data.preparation.workers.schedule import Schedule, Step
 
 
@@ -79,11 +79,11 @@ class _Process(Worker):
 
     def tell(self, step: Step) -> None:
         with contextlib.suppress(ConnectionError):
-            self.connection.send(step)
+            send(self.connection, step)
 
     def hear(self) -> Message | VideoError:
         try:
-            message: Message = self.connection.recv()
+            message: Message = receive(self.connection)
         except (EOFError, ConnectionResetError):
             return _death(self._process)
         return message

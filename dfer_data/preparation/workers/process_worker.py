@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from typing import Any
 
 from dfer_data.detect.base import Detector
 from dfer_data.detect.gpus import take_gpu
@@ -39,6 +42,19 @@ def start_worker(place: Workplace, *, gpu: int | None = None) -> tuple[Connectio
     return parent_end, process
 
 
+def send(connection: Connection, message: object) -> None:
+    """Send a message to the other end of a worker's pipe.
+
+    `Connection.send` and `recv` lend out a buffer: interrupted in between, Python 3.13 complains of it on stderr.
+    """
+    connection.send_bytes(pickle.dumps(message))
+
+
+def receive(connection: Connection) -> Any:
+    """Wait for a message of `send`. Raises EOFError or ConnectionResetError where the other end is closed."""
+    return pickle.loads(connection.recv_bytes())
+
+
 def _work(connection: Connection, place: Workplace, gpu: int | None) -> None:
     """Run in the worker process: answer each step until None arrives."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C reaches the whole group; the parent decides
@@ -47,18 +63,18 @@ def _work(connection: Connection, place: Workplace, gpu: int | None) -> None:
         if gpu is not None:
             take_gpu(gpu)
         detector = place.detector()
-        connection.send(Ready())
-        for step in iter(connection.recv, None):
-            connection.send(_do(step, place, detector=detector, connection=connection))
+        send(connection, Ready())
+        for step in iter(partial(receive, connection), None):
+            send(connection, _do(step, place, detector=detector, connection=connection))
     except MemoryError:
         os._exit(EXIT_MEMORY)
     except Exception as error:  # the parent decides what the user sees
-        connection.send(stopped(error))
+        send(connection, stopped(error))
 
 
 def _do(step: Step, place: Workplace, *, detector: Detector | None, connection: Connection) -> VideoDone | ShardDone:
     def beat(num_frames: int = 0, num_expected: int = 0) -> None:
-        connection.send(Beat(num_frames, num_expected))
+        send(connection, Beat(num_frames, num_expected))
 
     if isinstance(step, ShardTask):
         commit_shard(step, place, on_progress=beat)

@@ -209,7 +209,7 @@ def test_beside_the_package_in_an_environment_of_its_own() -> None:
             "hypothesis",
             "safetensors",
         ),
-        alone=("retinaface-pytorch==0.0.7", "iglovikov-helper-functions==0.0.53"),
+        alone=("retinaface-pytorch==0.0.7", "iglovikov-helper-functions==0.0.53", "--editable", str(ROOT)),
     )
     tests = "tests/dfer_data/detect/test_resnet50_backend_package.py"
     done = subprocess.run([python, "-m", "pytest", "-rs", tests], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -34,6 +34,20 @@ def test_a_killed_holder_is_none_and_leaves_the_lock_free(tmp_path: Path) -> Non
         pass
 
 
+def test_the_lock_is_given_back_where_the_holders_file_cannot_be_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(path: Path, missing_ok: bool = False) -> None:
+        raise OSError(f"{path.name} is on a disk that is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", fails)
+        with pytest.raises(OSError, match="gone"), hold_folder(tmp_path):
+            pass
+    with hold_folder(tmp_path):
+        pass
+
+
 def test_a_lock_without_a_named_holder_is_not_even_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / ".lock").touch()
 
