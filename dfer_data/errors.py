@@ -111,6 +111,22 @@ class LockedError(DferError):
     exit_code = 5
 
 
+_SYNONYMS = {
+    "batch": ("batch_size",),
+    "bs": ("batch_size",),
+    "cuda": ("device",),
+    "gpu": ("device",),
+    "jobs": ("workers",),
+    "lr": ("learning_rate",),
+    "num_epochs": ("epochs",),
+    "num_workers": ("workers",),
+    "output": ("out", "csv"),
+    "output_dir": ("out",),
+    "wd": ("weight_decay",),
+}
+"""Word of other tools for an option or setting -> dfer's names for it, the best first."""
+
+
 def entry_of(name: str, entries: Mapping[str, _T], *, what: str) -> _T:
     """Return the entry called `name`; UsageError with the known names otherwise, which begins with `what`."""
     if name not in entries:
@@ -119,9 +135,13 @@ def entry_of(name: str, entries: Mapping[str, _T], *, what: str) -> _T:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean NAME?)` with the known name that `word` misspells or abbreviates; empty without one."""
+    """Return ` (did you mean NAME?)` with the known name that `word` means; empty without one.
+
+    It may be a word of other tools, an abbreviation or a misspelling.
+    """
     names = list(known)
+    same = [name for name in _SYNONYMS.get(word.replace("-", "_"), ()) if name in names]
     initials = [name for name in names if "_" in name and "".join(part[:1] for part in name.split("_")) == word]
     begun = [name for name in names if len(word) > 2 and name.startswith(word)]
-    close = initials or begun or difflib.get_close_matches(word, names, n=1, cutoff=0.8)
+    close = same or initials or begun or difflib.get_close_matches(word, names, n=1, cutoff=0.8)
     return f" (did you mean {close[0]}?)" if close else ""

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 import numpy as np
@@ -92,7 +93,10 @@ def lock(
     num_frames = sum(clip.num_stored(config) for _, clip in header.clips())
     path = Path(out) if out is not None else Path(default_name(root))
     frames = _frames(header, config, shard_opener(document, source.shard_bytes), on_clip=on_clip)
-    with atomic_file(path) as file:
+    with (
+        TemporaryDirectory(dir=path.parent, prefix=".lock-") as work,  # two locks may be written to one path
+        atomic_file(path, work=Path(work)) as file,
+    ):
         sha256 = write_lock(file, header, frames, num_frames=num_frames)
     num_clips = sum(1 for _ in header.clips())
     shard_bytes = sum(facts["num_bytes"] for facts in document["shards"])

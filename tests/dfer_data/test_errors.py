@@ -18,3 +18,9 @@ from dfer_data.errors import did_you_mean
 )
 def test_a_misspelt_or_abbreviated_name_is_recognised(word: str, hint: str) -> None:
     assert did_you_mean(word, ["epochs", "learning_rate", "batch_size"]) == hint
+
+
+def test_a_word_of_other_tools_leads_to_a_name_that_exists() -> None:
+    assert did_you_mean("gpu", ["device", "out"]) == " (did you mean device?)"
+    assert did_you_mean("output", ["csv"]) == " (did you mean csv?)"
+    assert did_you_mean("gpu", ["fold"]) == ""

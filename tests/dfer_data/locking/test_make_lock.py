@@ -33,6 +33,23 @@ def test_the_same_dataset_gives_the_same_bytes(prepared: Prepared, lock_file: Pa
     assert any("personal data" in note for note in summary.notes)
 
 
+def test_two_locks_of_one_name_do_not_share_an_unfinished_file(
+    prepared: Prepared, lock_file: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "same.dferlock"
+    inner: list[Path] = []
+
+    def lock_once_more(done: int, total: int) -> None:
+        if not inner:
+            inner.append(path)
+            lock(prepared.out, path)
+
+    lock(prepared.out, path, on_clip=lock_once_more)
+    assert inner
+    assert path.read_bytes() == lock_file.read_bytes()
+    assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".lock-")] == []
+
+
 def test_a_lock_names_no_source_unless_it_is_asked_to(prepared: Prepared, lock_file: Path, tmp_path: Path) -> None:
     names = [b"single.mp4", b"junk.mp4", b"happy/", b"sad/", str(prepared.source).encode()]
     assert [name for name in names if name in lock_file.read_bytes()] == []
