@@ -18,6 +18,7 @@ import torch
 from dfer_data.errors import UsageError
 from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.shards.identity import OFFICIAL_SET
+from dfer_data.sources.registry import SOURCES
 from lstpnet.checkpoints.open_model import OpenedModel
 from lstpnet.device import autocast_dtype, predicting
 from lstpnet.evaluation.clip_logits import OnProgress, predict_clips
@@ -59,10 +60,14 @@ def tested_clips(data: PreparedDataset, *, folds: Sequence[str], fold_set: str) 
 def num_in_train(info: RunInfo, data: PreparedDataset, clip_ids: Sequence[str]) -> int:
     """Return how many of these clips are in the train part that a run was trained on.
 
-    Ids of one dataset name the same videos however they were prepared; another dataset, or one without the run's fold,
-    has none.
+    Ids of a published dataset name the same videos however they were prepared, those of a user's own only in one
+    prepared folder; another dataset, or one without the run's fold, has none.
     """
-    if data.document["dataset"] != info.dataset or info.fold_set not in data.fold_sets:
+    name = data.document["dataset"]
+    is_users_own = name not in SOURCES or SOURCES[name].is_users_own
+    if name != info.dataset or (is_users_own and data.root.resolve().name != info.prepared):
+        return 0
+    if info.fold_set not in data.fold_sets:
         return 0
     if str(info.fold) not in data.fold_names(info.fold_set):
         return 0

@@ -84,7 +84,7 @@ class _Process(Worker):
     def hear(self) -> Message | VideoError:
         try:
             message: Message = receive(self.connection)
-        except (EOFError, ConnectionResetError):
+        except (EOFError, OSError):  # it died, perhaps in the middle of a message
             return _death(self._process)
         return message
 

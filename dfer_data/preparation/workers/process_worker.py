@@ -51,7 +51,7 @@ def send(connection: Connection, message: object) -> None:
 
 
 def receive(connection: Connection) -> Any:
-    """Wait for a message of `send`. Raises EOFError or ConnectionResetError where the other end is closed."""
+    """Wait for a message of `send`. Raises EOFError or OSError where the other end is closed."""
     return pickle.loads(connection.recv_bytes())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -83,3 +84,17 @@ def test_the_rule_is_printed(plain: Done, crops: Path, capsys: pytest.CaptureFix
     assert "clips without a face: 1, counted as the train prior, " in capsys.readouterr().out
     assert main(["evaluate", run, "--data", data]) == 0
     assert ", counted as wrong" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("is_users_own", [False, True])
+def test_ids_of_a_users_own_videos_are_the_same_clips_in_one_folder_only(
+    plain: Done, crops: Path, monkeypatch: pytest.MonkeyPatch, is_users_own: bool
+) -> None:
+    if is_users_own:
+        monkeypatch.setattr(cross_dataset, "SOURCES", {})
+    data, info = open_dataset(crops), read_run(plain.folder)
+    splits = data.fold(str(info.fold))
+    num_train = list(splits.values()).count("train")
+    assert cross_dataset.num_in_train(info, data, list(splits)) == num_train > 0
+    elsewhere = replace(info, prepared="another-folder")
+    assert cross_dataset.num_in_train(elsewhere, data, list(splits)) == (0 if is_users_own else num_train)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+import struct
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -32,6 +33,11 @@ def run(folder: Path, *, shards: list[ShardTask] = SHARDS, events: list[Event] |
 
 
 def dies(connection: Connection, place: Workplace, gpu: int | None) -> None:
+    os._exit(7)
+
+
+def dies_while_speaking(connection: Connection, place: Workplace, gpu: int | None) -> None:
+    os.write(connection.fileno(), struct.pack("!i", 1000) + b"of 1000 bytes, these")
     os._exit(7)
 
 
@@ -67,6 +73,14 @@ def test_workers_that_die_at_once_end_the_run(tmp_path: Path, monkeypatch: pytes
     assert len(lost) == 10
     assert all(isinstance(event, WorkerLost) or event == VideosUnderWay(()) for event in events)
     assert {(event.clip_id, event.code, event.is_final) for event in lost} == {("", "CRASHED", False)}
+
+
+def test_workers_that_die_in_the_middle_of_a_message_are_lost_like_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_worker, "_work", dies_while_speaking)
+    with pytest.raises(WorkerError, match=r"10 worker processes were lost .* its process ended with exit code 7;"):
+        run(tmp_path)
 
 
 def test_an_unexpected_error_in_a_worker_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
