@@ -20,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.check import Check
-from benchmarks.gpu.network import captured, compiled, floor, kernels, machine, parity, steps
+from benchmarks.gpu.network import floor, machine, parity
 from benchmarks.gpu.pipeline import detection, loading, training, videos
 from benchmarks.gpu.reproducibility import repeats
+from benchmarks.gpu.steps import captured, compiled, kernels, steps
 from dfer_data.errors import DferError
 from lstpnet.device import pick_device
 

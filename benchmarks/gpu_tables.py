@@ -31,6 +31,7 @@ _STEPS: Mapping[str, str] = {
     "ours bf16, NCHW frames, two waits per step": "dfer's order, frames by channel, waits for the GPU",
     "+ one pass to bf16": "no waits, frames and weights by pixel, fast maximum, no dead biases, one pass to bf16",
     "+ first convolution over squares": "the same, the first convolution over squares of 2 x 2 pixels",
+    "+ gates by products of matrices": "the same, the gates of the TCE by products of matrices",
     "+ f16 in place of bf16": "the same in f16",
     "+ compiled": "the same compiled",
     "+ compiled, CUDA graphs": "the same compiled into CUDA graphs",

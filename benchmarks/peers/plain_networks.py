@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from lstpnet.models.bottleneck import Bottleneck
 from lstpnet.models.c3d import C3D
 from lstpnet.models.clip_network import ClipNetwork
+from lstpnet.models.convolutions import OverFrames3d, Pointwise3d
 from lstpnet.models.dynamic_static import DynamicStaticNetwork
 from lstpnet.models.former_dfer import SpatialFormer
 from lstpnet.models.gca import GCA, GCABlock
@@ -220,6 +221,8 @@ def _cross_attention(self: CrossAttention, x: Tensor, context: Tensor | None = N
 
 
 _FORWARDS: dict[type[nn.Module], Callable[..., Tensor]] = {
+    OverFrames3d: nn.Conv3d.forward,
+    Pointwise3d: nn.Conv3d.forward,
     VideoBlock: _video_block,
     VideoResNet: _video_resnet,
     HaraBlock: _hara_block,

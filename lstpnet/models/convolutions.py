@@ -3,6 +3,8 @@
 oneDNN's gradients of strided 1 x 1 convolutions with few channels are wrong or crash on x86 CPUs
 (uxlfoundation/oneDNN#6035), so these subsample the pixels themselves. cuDNN computes a convolution over three channels
 at a twelfth of the rate of one over 64 (docs/benchmarks.md), so on CUDA the first one reads 2 x 2 pixels at once.
+With one thread, PyTorch gives oneDNN no 3-D convolution that spans no pixels unless the batch is large; so on a CPU
+these are computed in two dimensions, at two to four times the rate.
 """
 
 from __future__ import annotations
@@ -73,12 +75,39 @@ class Pointwise(nn.Conv2d):
 class Pointwise3d(nn.Conv3d):
     """A 1 x 1 x 1 convolution over frames and pixels, without a bias."""
 
-    def __init__(self, in_channels: int, out_channels: int, stride: tuple[int, int, int]) -> None:
+    def __init__(self, in_channels: int, out_channels: int, stride: tuple[int, int, int] = (1, 1, 1)) -> None:
         super().__init__(in_channels, out_channels, 1, stride, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, in_channels, T, H, W) to (B, out_channels, T/s, H/s, W/s)."""
-        if self.in_channels >= FULL_BLOCK or self.stride == (1, 1, 1) or not torch.is_grad_enabled():
+        if self.stride != (1, 1, 1):
+            if self.in_channels >= FULL_BLOCK or not torch.is_grad_enabled():
+                return super().forward(x)
+            frame, row, column = self.stride
+            return F.conv3d(x[:, :, ::frame, ::row, ::column], self.weight)
+        if not _is_flattened(x):
             return super().forward(x)
-        frame, row, column = self.stride
-        return F.conv3d(x[:, :, ::frame, ::row, ::column], self.weight)
+        frames = x.transpose(1, 2)  # (B, T, in_channels, H, W)
+        out = F.conv2d(frames.flatten(0, 1), self.weight[:, :, 0])
+        by_clip: Tensor = out.unflatten(0, frames.shape[:2])
+        return by_clip.transpose(1, 2)
+
+
+class OverFrames3d(nn.Conv3d):
+    """A convolution over three frames, pixel by pixel, without a bias."""
+
+    def __init__(self, in_channels: int, out_channels: int, *, stride: int = 1) -> None:
+        super().__init__(in_channels, out_channels, (3, 1, 1), (stride, 1, 1), padding=(1, 0, 0), bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, in_channels, T, H, W) to (B, out_channels, T/s, H, W)."""
+        if not _is_flattened(x):
+            return super().forward(x)
+        out = F.conv2d(x.flatten(3), self.weight[..., 0], stride=self.stride[:2], padding=self.padding[:2])
+        by_row: Tensor = out.unflatten(3, x.shape[3:])
+        return by_row
+
+
+def _is_flattened(x: Tensor) -> bool:
+    """Return whether a convolution that spans no pixels is computed in two dimensions."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling()

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lstpnet.models.clip_network import ClipNetwork, channels_before_time, exact_gradients, scaled
+from lstpnet.models.convolutions import Pointwise3d
 
 _STEM = (64, 64, 192)
 _MIXED = {
@@ -38,7 +39,11 @@ class ConvUnit(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int, size: int, *, stride: int = 1, padding: int = 0) -> None:
         super().__init__()
-        self.conv3d = nn.Conv3d(in_channels, out_channels, size, stride, padding=padding, bias=False)
+        self.conv3d = (
+            Pointwise3d(in_channels, out_channels)
+            if size == 1
+            else nn.Conv3d(in_channels, out_channels, size, stride, padding=padding, bias=False)
+        )
         self.bn = nn.BatchNorm3d(out_channels, eps=_EPS, momentum=_MOMENTUM)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from lstpnet.models.bottleneck import EXPANSION, Bottleneck
 from lstpnet.models.clip_network import ClipNetwork, channels_before_time, exact_gradients, scaled
-from lstpnet.models.convolutions import Pointwise3d
+from lstpnet.models.convolutions import OverFrames3d, Pointwise3d
 
 _DEPTHS = (3, 4, 6, 3)
 """Blocks of each stage."""
@@ -43,10 +43,10 @@ class P3DBlock(nn.Module):
         self.bn1 = nn.BatchNorm3d(channels)
         self.conv2 = nn.Conv3d(channels, channels, (1, 3, 3), padding=(0, 1, 1), bias=False)
         self.bn2 = nn.BatchNorm3d(channels)
-        self.conv3 = nn.Conv3d(channels, channels, (3, 1, 1), padding=(1, 0, 0), bias=False)
+        self.conv3 = OverFrames3d(channels, channels)
         self.bn3 = nn.BatchNorm3d(channels)
         out_channels = EXPANSION * channels
-        self.conv4 = Pointwise3d(channels, out_channels, (1, 1, 1))
+        self.conv4 = Pointwise3d(channels, out_channels)
         self.bn4 = nn.BatchNorm3d(out_channels)
         self.downsample = (
             None

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 
 from lstpnet.models.channel_attention import ChannelAttention, kernel_size
 
+_CACHED_VALUES = 2**19
+"""Values of the maps that are computed at a time on a CPU: 2 MiB in float32, which stay in its cache."""
 _AUTOCAST_DEVICES = ("cpu", "cuda", "mps")  # torch.compile cannot trace torch's own question
 
 
@@ -30,13 +32,17 @@ class TCE(ChannelAttention):
     The paper's order: pool, convolve 1 -> R maps along channels, convolve over time, ReLU, convolve R -> 1 maps along
     channels. Both convolutions before the ReLU are linear, so they commute: here the convolution over time runs on the
     K shifted copies of the pooled values instead of the R maps (K is 3 or 5, R is 8 to 64). The result is the same up
-    to rounding, with 6 % of the multiplications; the tests use the paper's order as the reference.
+    to rounding, with a tenth of the multiplications; the tests use the paper's order as the reference. Both other
+    convolutions are products of matrices here: libraries convolve to and from one map at a fraction of their rate.
 
     Shapes: B clips, T frames each, C channels, H x W pixels, R maps, K taps along channels.
 
     Args:
         channels: C.
     """
+
+    scans: bool | None = None
+    """Form of the maximum, see `spatial_maximum`; None: by the device."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -57,29 +63,50 @@ class TCE(ChannelAttention):
             (B*T, C) in the type of x, 0 to 2; 1 changes nothing. Under autocast it is computed in float32 and rounded.
         """
         with _without_autocast(x):  # a gate multiplies whole maps, and is little work
-            pooled = torch.cat([spatial_maximum(x), _spatial_mean(x)]).reshape(-1, num_frames, self.channels)
-            maps = F.relu(self._maps(pooled.to(self.merge.weight.dtype)))  # pooled (2B, T, C)
-            scores = self.merge(maps).reshape(2, -1, self.channels)  # (2, B*T, C): maximum branch, mean branch
-            gate: Tensor = 2 * torch.sigmoid(scores[0] + scores[1])
+            pooled = torch.cat([spatial_maximum(x, scans=self.scans), _spatial_mean(x)])  # (2*B*T, C)
+            clips = pooled.to(self.merge.weight.dtype).reshape(-1, num_frames, self.channels)  # of both branches
+            responses = self._responses(clips)
+            gate: Tensor = 2 * torch.sigmoid(self._scores(responses))
         return gate.to(x.dtype)
 
-    def _maps(self, pooled: Tensor) -> Tensor:
-        """Return over_time(expand(pooled)): pooled (G, T, C) -> (G*T, R, C), with the temporal convolution first."""
+    def _responses(self, pooled: Tensor) -> Tensor:
+        """Return over_time of the copies that `expand` weights: pooled (G, T, C) -> (G*T, K + 1, C)."""
         num_groups, num_frames, channels = pooled.shape
         taps = self.expand.kernel_size[0]
-        padded = F.pad(pooled.transpose(1, 2), (0, 0, taps // 2, taps // 2))  # (G, C + K - 1, T)
-        shifted = torch.stack([padded[:, tap : tap + channels] for tap in range(taps)], dim=1)  # (G, K, C, T)
+        shifted = F.pad(pooled, (taps // 2, taps // 2)).unfold(2, channels, 1)  # (G, T, K, C)
+        copies = self.over_time(shifted.permute(0, 2, 3, 1).flatten(0, 1))  # (G*K, C, T)
         # The convolution over time also applies to the bias of `expand`, including the zero padding at both ends of the
         # clip. So the bias weights one more copy, of all ones, whose response is the same for every group.
-        ones = torch.ones_like(shifted[:1, 0])  # (1, C, T)
-        responses = self.over_time(torch.cat([shifted.flatten(0, 1), ones]))  # (G*K + 1, C, T)
-        copies = responses[:-1].reshape(num_groups, taps, channels, num_frames)
-        constant = responses[-1:, None].expand(num_groups, 1, channels, num_frames)
-        inputs = torch.cat([copies, constant], dim=1).permute(0, 3, 1, 2)  # (G, T, K + 1, C)
-        bias = self.expand.bias
-        assert bias is not None
-        weights = torch.cat([self.expand.weight[:, 0], bias[:, None]], dim=1)  # (R, K + 1)
-        return torch.matmul(weights, inputs.flatten(0, 1))  # (G*T, R, C)
+        ones = pooled.new_ones(1, 1, num_frames)
+        constant = F.conv1d(ones, self.over_time.weight.sum(dim=1, keepdim=True), padding=1)  # (1, C, T)
+        parts = [copies.unflatten(0, (num_groups, taps)), constant[:, None].expand(num_groups, -1, -1, -1)]
+        return torch.cat([part.permute(0, 3, 1, 2) for part in parts], dim=2).flatten(0, 1)
+
+    def _scores(self, responses: Tensor) -> Tensor:
+        """Return merge(relu(expand(copies))), summed over both branches: responses (2*N, K + 1, C) -> (N, C)."""
+        expand_bias, merge_bias = self.expand.bias, self.merge.bias
+        assert expand_bias is not None and merge_bias is not None
+        expand = torch.cat([self.expand.weight.squeeze(1), expand_bias[:, None]], dim=1)  # (R, K + 1)
+        merge = self.merge.weight.squeeze(0).t()  # (K, R)
+        (taps, num_maps), channels = merge.shape, responses.shape[2]
+        is_cached = responses.device.type == "cpu" and not torch.compiler.is_compiling()
+        num_rows = max(1, _CACHED_VALUES // (num_maps * channels))
+        pieces = [_products(rows, expand, merge) for rows in (responses.split(num_rows) if is_cached else [responses])]
+        products = pieces[0] if len(pieces) == 1 else torch.cat(pieces)
+        summed = products.unflatten(0, (2, -1)).sum(dim=0)  # (N, K, C)
+        padded = F.pad(summed, (taps // 2, taps // 2)).flatten(1)
+        shifted = padded.unfold(1, channels, channels + taps)  # (N, K, C): tap k from its value k on
+        return shifted.sum(dim=1) + 2 * merge_bias
+
+
+def _products(responses: Tensor, expand: Tensor, merge: Tensor) -> Tensor:
+    """Return merge @ relu(expand @ responses): (N, K + 1, C) -> (N, K, C).
+
+    A product per frame: the gradients of the weights as one product over all frames are many times as slow on a CPU.
+    """
+    num_rows = responses.shape[0]  # `len` of a tensor would fix the number in an exported graph
+    maps = torch.bmm(expand.expand(num_rows, -1, -1), responses)  # (N, R, C)
+    return torch.bmm(merge.expand(num_rows, -1, -1), F.relu_(maps))
 
 
 def _without_autocast(x: Tensor) -> contextlib.AbstractContextManager[None]:

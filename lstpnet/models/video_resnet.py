@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lstpnet.models.clip_network import ClipNetwork, channels_before_time, exact_gradients, scaled
-from lstpnet.models.convolutions import Pointwise3d
+from lstpnet.models.convolutions import OverFrames3d, Pointwise3d
 
 _WIDTHS = (64, 128, 256, 512)
 _STEM_MID = 45
@@ -37,7 +37,7 @@ def _factored(in_channels: int, out_channels: int, mid: int, stride: int) -> nn.
         nn.Conv3d(in_channels, mid, (1, 3, 3), (1, stride, stride), padding=(0, 1, 1), bias=False),
         nn.BatchNorm3d(mid),
         nn.ReLU(inplace=True),
-        nn.Conv3d(mid, out_channels, (3, 1, 1), (stride, 1, 1), padding=(1, 0, 0), bias=False),
+        OverFrames3d(mid, out_channels, stride=stride),
     )
 
 
@@ -145,7 +145,7 @@ def _factored_stem(channels: int, width_multiplier: float) -> nn.Sequential:
         nn.Conv3d(3, mid, (1, 7, 7), (1, 2, 2), padding=(0, 3, 3), bias=False),
         nn.BatchNorm3d(mid),
         nn.ReLU(inplace=True),
-        nn.Conv3d(mid, channels, (3, 1, 1), padding=(1, 0, 0), bias=False),
+        OverFrames3d(mid, channels),
         nn.BatchNorm3d(channels),
         nn.ReLU(inplace=True),
     )

@@ -1,4 +1,4 @@
-"""The first convolution gives the same values and gradients in the form that suits CUDA."""
+"""Convolutions give the same values and gradients in the forms that suit a device."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 from torch.nn import functional
 
-from lstpnet.models.convolutions import ImageConv, folded_conv
+from lstpnet.models.convolutions import ImageConv, OverFrames3d, Pointwise3d, folded_conv
 from lstpnet.models.lstpnet import LSTPNet
 
 
@@ -62,3 +63,36 @@ def test_under_autocast_the_squares_have_its_type() -> None:
         out, expected = folded_conv(x, weight, None), functional.conv2d(x, weight, stride=2, padding=3)
     assert out.dtype == expected.dtype == torch.bfloat16
     torch.testing.assert_close(out, expected, rtol=2e-2, atol=2e-1)
+
+
+@given(
+    in_channels=st.sampled_from([2, 16, 24]),
+    frames=st.integers(1, 6),
+    rows=st.integers(1, 5),
+    columns=st.integers(1, 5),
+    stride=st.sampled_from([(1, 1, 1), (2, 2, 2), (1, 2, 2)]),
+    is_by_pixel=st.booleans(),
+    seed=st.integers(0, 2**16),
+)
+def test_convolutions_that_span_no_pixels_are_those_over_three_dimensions(
+    in_channels: int,
+    frames: int,
+    rows: int,
+    columns: int,
+    stride: tuple[int, int, int],
+    is_by_pixel: bool,
+    seed: int,
+) -> None:
+    make = torch.Generator().manual_seed(seed)
+    x = _random(2, in_channels, frames, rows, columns, make=make)
+    if is_by_pixel:
+        x = x.contiguous(memory_format=torch.channels_last_3d)
+    x.requires_grad_()
+    for convolution in (Pointwise3d(in_channels, 5, stride), OverFrames3d(in_channels, 5, stride=stride[0])):
+        inputs = [x, convolution.double().weight]
+        found, expected = convolution(x), nn.Conv3d.forward(convolution, x)
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+        above = _random(*expected.shape, make=make)
+        gradients = [torch.autograd.grad(each, inputs, above) for each in (found, expected)]
+        for one, other in zip(*gradients, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=1e-11)

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import functools
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.peers.plain_lstpnet import plain_gate
 from lstpnet.models.channel_attention import kernel_size
@@ -43,6 +46,33 @@ def test_it_is_the_plain_form(
     gradients = [torch.autograd.grad((gate * weights).sum(), inputs) for gate in (found, wanted)]
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_it_multiplies_a_tenth_of_what_the_plain_form_multiplies() -> None:
+    counts = dict.fromkeys(("found", "plain"), 0)
+    for channels in (64, 128, 256, 512):  # of the four stages, two blocks each
+        tce, x = TCE(channels), torch.rand(16, channels, 2, 2)
+        for name, gate in (("found", tce.gate), ("plain", functools.partial(plain_gate, tce))):
+            with FlopCounterMode(display=False) as counter:
+                gate(x, 16)
+            counts[name] += counter.get_total_flops()
+    assert 0.09 < counts["found"] / counts["plain"] < 0.11
+
+
+@pytest.mark.parametrize("num_rows", [1, 5, 12])
+def test_maps_computed_a_few_frames_at_a_time_give_the_same_gate(
+    num_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    tce, x = TCE(64).double(), torch.rand(6, 64, 3, 3, dtype=torch.float64)
+    inputs = list(tce.parameters())
+    whole = tce.gate(x, 3)
+    monkeypatch.setattr("lstpnet.models.tce._CACHED_VALUES", num_rows * 8 * 64)
+    parts = tce.gate(x, 3)
+    torch.testing.assert_close(parts, whole, rtol=0, atol=1e-14)
+    gradients = [torch.autograd.grad(gate.square().sum(), inputs) for gate in (whole, parts)]
+    for one, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
 
 
 def test_of_equal_pixels_one_alone_gets_the_gradient_of_the_maximum() -> None:
