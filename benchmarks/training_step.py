@@ -8,8 +8,8 @@
 Both trees run dfer's trainer with LSTPNet at full width, each in its own process, epoch by epoch in turn; the first
 round warms up. A step is timed from the end of one to the end of the next, without saves. The ratio is base / this tree
 per round: median, minimum and maximum. CPU time (all threads) depends less on other programs than wall time, least with
-`--threads 1`. Threads wait as `dfer train` lets them. Without `--base` there is nothing to compare. `--change` is a
-setting of this tree's trainings alone: with `--base .` it is what is measured.
+`--threads 1`. Each tree has the environment that its `dfer` sets for torch. Without `--base` there is nothing to
+compare. `--change` is a setting of this tree's trainings alone: with `--base .` it is what is measured.
 """
 
 from __future__ import annotations
@@ -28,11 +28,18 @@ import torch
 
 from benchmarks.loader import unpack
 from benchmarks.peers.contestant import Contestant, prepared
-from dfer_cli.main import OPENMP_SETTINGS
 from dfer_data.loading.clip_dataset import FaceClipDataset
 
 TREE = Path(__file__).resolve().parents[1]
 _FIGURES = ("step_seconds", "step_cpu_seconds")
+
+
+def environment_of(tree: Path) -> dict[str, str]:
+    """Return the environment in which a source tree trains: its modules, and what its `dfer` sets for torch."""
+    names = [f"getattr(cli.main, {name!r}, {{}})" for name in ("OPENMP_SETTINGS", "MEMORY_SETTINGS")]
+    code = f"import json, cli.main; print(json.dumps({{**{', **'.join(names)}}}))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=tree, capture_output=True, check=True)
+    return {**json.loads(done.stdout), "PYTHONPATH": str(tree.resolve())}
 
 
 def contest(
@@ -40,11 +47,10 @@ def contest(
 ) -> dict[str, list[dict[str, Any]]]:
     """Run an epoch of each tree in turn, `this` with `changes`; return the figures of each by round."""
     script = TREE / "benchmarks/peers/train_loops.py"
-    settings = {**OPENMP_SETTINGS, "OMP_NUM_THREADS": str(num_threads)}
     running = {
         name: Contestant(
             *(sys.executable, script, "ours", 0, work, *words, *(changes if name == "this" else ())),
-            environment={"PYTHONPATH": str(tree.resolve()), **settings},
+            environment={**environment_of(tree), "OMP_NUM_THREADS": str(num_threads)},
         )
         for name, tree in trees.items()
     }

@@ -154,6 +154,10 @@ def _announce(pending: list[Experiment], *, init: Path | None, device: Any, yes:
     untrained = {(fold, name): number for fold, classes in named for name, number in classes.items()}
     for (fold, name), number in untrained.items():
         console.warn(f"{fold}: train has no clip of {name}: its {number} test clips will be predicted wrongly")
+    recipe = first.recipe
+    if recipe.warmup_epochs >= recipe.epochs:
+        few = f"warmup_epochs = {recipe.warmup_epochs} leaves none of the epochs = {recipe.epochs}"
+        console.warn(f"{few} to train at the full learning_rate: it only rises")
     if content is not None:
         console.say(f"start weights: {weights_report}; sha256 {facts_of(content).sha256}", as_json=as_json)
     if device.type == "cpu" and seconds > _LONG_SECONDS and not yes:

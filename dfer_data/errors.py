@@ -134,14 +134,17 @@ def entry_of(name: str, entries: Mapping[str, _T], *, what: str) -> _T:
     return entries[name]
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ` (did you mean NAME?)` with the known name that `word` means; empty without one.
-
-    It may be a word of other tools, an abbreviation or a misspelling.
-    """
+def meant_name(word: str, known: Iterable[str]) -> str | None:
+    """Return the known name that `word` means: a word of other tools, an abbreviation or a misspelling; None: none."""
     names = list(known)
     same = [name for name in _SYNONYMS.get(word.replace("-", "_"), ()) if name in names]
     initials = [name for name in names if "_" in name and "".join(part[:1] for part in name.split("_")) == word]
     begun = [name for name in names if len(word) > 2 and name.startswith(word)]
     close = same or initials or begun or difflib.get_close_matches(word, names, n=1, cutoff=0.8)
-    return f" (did you mean {close[0]}?)" if close else ""
+    return close[0] if close else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ` (did you mean NAME?)` with the known name that `word` means (`meant_name`); empty without one."""
+    name = meant_name(word, known)
+    return f" (did you mean {name}?)" if name else ""

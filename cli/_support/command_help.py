@@ -10,6 +10,9 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from dfer_data.errors import meant_name
+
+_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer exports it by no name
 _MAX_HELP_WIDTH = 120
 _NO_BREAK = "\N{NON-BREAKING HYPHEN}"
 _PLAIN_TYPES = (("<list[str]>", "<str>"), ("<list[Path]>", "<path>"), ("<list[int]>", "<int>"), (" range>", ">"))
@@ -40,6 +43,19 @@ class HelpCommand(TyperCommand):
     def __init__(self, *args: Any, **settings: Any) -> None:
         context = {"max_content_width": _MAX_HELP_WIDTH} | (settings.pop("context_settings", None) or {})
         super().__init__(*args, context_settings=context, **settings)
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as usual; the usage error for an option that does not exist names the one that is meant, if any."""
+        try:
+            return list(super().parse_args(ctx, args))
+        except _UsageError as error:
+            option = getattr(error, "option_name", None)
+            if option and hasattr(error, "possibilities"):
+                names = {name.lstrip("-").replace("-", "_"): name for item in self.params for name in item.opts}
+                meant = meant_name(option.lstrip("-").replace("-", "_"), names)
+                hint = f"; did you mean {names[meant]}?" if meant else ""
+                vars(error).update(message=f"No such option: {option}{hint}", possibilities=[])
+            raise
 
     def get_help(self, ctx: Any) -> str:
         """Return the whole help; its lines break between words, never inside a name with hyphens."""

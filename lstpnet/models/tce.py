@@ -85,7 +85,8 @@ class TCE(ChannelAttention):
     def _scores(self, responses: Tensor) -> Tensor:
         """Return merge(relu(expand(copies))), summed over both branches: responses (2*N, K + 1, C) -> (N, C)."""
         expand_bias, merge_bias = self.expand.bias, self.merge.bias
-        assert expand_bias is not None and merge_bias is not None
+        assert expand_bias is not None
+        assert merge_bias is not None
         expand = torch.cat([self.expand.weight.squeeze(1), expand_bias[:, None]], dim=1)  # (R, K + 1)
         merge = self.merge.weight.squeeze(0).t()  # (K, R)
         (taps, num_maps), channels = merge.shape, responses.shape[2]

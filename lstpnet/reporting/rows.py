@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 _T = TypeVar("_T")
+_NUMBERED = re.compile(r"(official fold|seed) (\d+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,6 +186,24 @@ def common_parts(protocols: Iterable[str]) -> list[str]:
     """Return the parts, separated by semicolons, that all protocols share."""
     parts = [protocol.split("; ") for protocol in protocols]
     return [part for part in parts[0] if all(part in other_parts for other_parts in parts)]
+
+
+def with_all_numbers(protocols: Sequence[str]) -> list[str]:
+    """Return protocols in which `seed 0` and `seed 1` have become `seeds 0 1`, and official folds alike.
+
+    Only parts that every protocol has: the rows of the table say which number is whose.
+    """
+    found = [{match[1]: match for match in map(_NUMBERED.fullmatch, text.split("; ")) if match} for text in protocols]
+    for words in ("official fold", "seed"):
+        matches = [parts[words] for parts in found if words in parts]
+        numbers = sorted({int(match[2]) for match in matches})
+        if len(matches) == len(protocols) and len(numbers) > 1:
+            whole = f"{words}s {' '.join(map(str, numbers))}"
+            protocols = [
+                "; ".join(whole if part == match[0] else part for part in text.split("; "))
+                for text, match in zip(protocols, matches, strict=True)
+            ]
+    return list(protocols)
 
 
 def protocol_notes(named: Sequence[tuple[str, str]]) -> list[str]:

@@ -17,7 +17,7 @@ from lstpnet.reporting.groups.sections import group_sections
 from lstpnet.reporting.multi_label.rows import multi_label_sections
 from lstpnet.reporting.published_results import language_model_section, published_section
 from lstpnet.reporting.ranking import against_section, own_lines
-from lstpnet.reporting.rows import Row, grouped, is_complete, protocol_notes, section_key
+from lstpnet.reporting.rows import Row, grouped, is_complete, protocol_notes, section_key, with_all_numbers
 from lstpnet.reporting.systems import system_key, systems_section
 from lstpnet.reporting.uncertainty.dependence import headline_interval, interval_note, interval_text
 from lstpnet.reporting.uncertainty.paired_tests import paired_section
@@ -225,7 +225,8 @@ def _row_notes(rows: Sequence[Row], *, short: bool) -> list[str]:
 
 def _protocols(rows: Sequence[Row]) -> list[str]:
     singles = [row for row in rows if len(row.folds) < 2 and len(row.seeds) < 2]
-    return protocol_notes([(f"{row.recipe} {row_name(row)}", row.protocol) for row in singles])
+    protocols = with_all_numbers([row.protocol for row in singles])
+    return protocol_notes(list(zip((f"{row.recipe} {row_name(row)}" for row in singles), protocols, strict=True)))
 
 
 def row_name(row: Row) -> str:

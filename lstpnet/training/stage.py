@@ -103,7 +103,7 @@ class StageLoop:
         )
         self._num_batches = self._loader.num_batches(1)
         steps = -(-self._num_batches // recipe.accumulate)
-        self._optimizer = build_optimizer(self._model, recipe, is_fused=device.type == "cuda")
+        self._optimizer = build_optimizer(self._model, recipe, is_fused=device.type in ("cpu", "cuda"))
         self._schedule = build_schedule(self._optimizer, recipe, num_epochs=num_epochs, steps_per_epoch=steps)
         self._rate = self._next_rate
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._dtype == torch.float16)

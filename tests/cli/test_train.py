@@ -92,6 +92,12 @@ def test_settings_of_the_folder_are_used_and_flags_beat_them(work: Path) -> None
     assert Path("others/faces/demo/fold-3/seed-0/run.json").is_file()
 
 
+def test_a_warm_up_over_all_epochs_is_told(work: Path, capsys: Capture) -> None:
+    assert train("--set", "warmup_epochs=2", "--set", "schedule=cosine") == 0
+    words = "note: warmup_epochs = 2 leaves none of the epochs = 1 to train at the full learning_rate: it only rises\n"
+    assert capsys.readouterr().err.count(words) == 1
+
+
 def test_json_is_one_document_and_all_else_goes_to_stderr(done: Path, capsys: Capture) -> None:
     before = tiny.tree(RUN)
     assert train("--json") == 0
