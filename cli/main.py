@@ -48,8 +48,8 @@ default of OpenMP, ten times as long, takes the cores from other programs; aslee
 1.5 times as slowly (benchmarks/loaded_training.py)."""
 
 MEMORY_SETTINGS = {"THP_MEM_ALLOC_ENABLE": "1"}
-"""Lets torch take memory in pages of 2 MiB on Linux: a training step on a CPU fetches hundreds of MiB anew, and it takes
-3 to 7 % of the step's time to clear them in pages of 4 KiB."""
+"""Lets torch take memory in pages of 2 MiB on Linux: a training step on a CPU fetches hundreds of MiB anew,
+and clearing these in pages of 4 KiB takes 3 to 7 % of its time."""
 
 _command_of = functools.cache(typer.main.get_command)  # typer takes 50 ms: later calls of `main` share what it made
 _COMPLETION = """Completion of commands, options and names: run `dfer --install-completion` once in bash, zsh, fish or
