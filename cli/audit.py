@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfer_data.errors import UsageError
+from dfer_data.wording import counted
 
 from ._support import console
 from ._support.options import JsonFlag
@@ -90,15 +91,15 @@ def _audit_labels(data: str, runs: Path, *, as_json: bool) -> None:
         console.print_json({"data": data, **asdict(summary), "folder": str(summary.folder)})
     reasons = ", ".join(f"{number:,} by {reason}" for reason, number in summary.by_reason.items())
     console.say(
-        f"{data}: {summary.num_issues:,} of {summary.num_clips:,} labels are contradicted"
+        f"{data}: {summary.num_issues:,} of {counted(summary.num_clips, 'label')} contradicted"
         + f" ({reasons})" * bool(reasons),
         as_json=as_json,
     )
     if missing := summary.num_clips - summary.num_predicted:
-        console.say(f"note: {missing:,} clips have no prediction in {runs}", as_json=as_json)
-    predict = "1 run predicts" if summary.num_runs == 1 else f"{summary.num_runs} runs predict"
+        console.say(f"note: {counted(missing, 'clip')} without a prediction in {runs}", as_json=as_json)
     console.say(
-        f"{predict} {100 * summary.predicted_share:.1f} % of the labels: the fewer, the less a contradiction means",
+        f"predicted by {counted(summary.num_runs, 'run')}: {100 * summary.predicted_share:.1f} % of the labels; the "
+        "fewer, the less a contradiction means",
         as_json=as_json,
     )
     console.print_table(summary.section.header, summary.section.cells, as_json=as_json)
@@ -111,10 +112,10 @@ def _show(data: str, summary: AuditSummary, *, as_json: bool) -> None:
 
     if as_json:
         console.print_json({"data": data, **asdict(summary), "folder": str(summary.folder)})
-    between = f", {summary.num_between:,} pairs with other datasets" if summary.num_between else ""
+    between = f", {counted(summary.num_between, 'pair')} with other datasets" if summary.num_between else ""
     console.say(
-        f"{data}: {summary.num_clips:,} clips, {summary.num_duplicates:,} pairs of duplicates, "
-        f"{summary.num_groups:,} groups{between}",
+        f"{data}: {counted(summary.num_clips, 'clip')}, {counted(summary.num_duplicates, 'pair of duplicates')}, "
+        f"{counted(summary.num_groups, 'group')}{between}",
         as_json=as_json,
     )
     if (limit := summary.limit) is not None and not limit.distance:
@@ -126,22 +127,23 @@ def _show(data: str, summary: AuditSummary, *, as_json: bool) -> None:
         )
     elif limit is not None:
         console.say(
-            f"faces: {summary.num_identity:,} pairs may show one person, and about {summary.num_other_people:,} of "
-            f"these do not (estimate); limit {limit.distance:.3f}, median of all distances {limit.median:.3f}",
+            f"faces: {counted(summary.num_identity, 'pair')} may show one person, and about "
+            f"{summary.num_other_people:,} of these do not (estimate); limit {limit.distance:.3f}, median of all "
+            f"distances {limit.median:.3f}",
             as_json=as_json,
         )
     if summary.folds:
         section = fold_section(summary.folds)
         console.print_table(section.header, section.cells, as_json=as_json)
     notes = {
-        "pairs of duplicates have two labels": summary.num_two_labels,
-        "clips are cut from the same video as another one (overlap)": summary.num_overlaps,
-        "pairs were judged by a person": summary.num_judged,
-        "clips have too few frames to compare; they are found only as the same file": summary.num_too_short,
+        "pair of duplicates with two labels": summary.num_two_labels,
+        "clip of the same video as another one (overlap)": summary.num_overlaps,
+        "pair judged by a person": summary.num_judged,
+        "clip of too few frames to compare, found only as the same file": summary.num_too_short,
     }
-    for fact, number in notes.items():
+    for noun, number in notes.items():
         if number:
-            console.say(f"note: {number:,} {fact}", as_json=as_json)
+            console.say(f"note: {counted(number, noun)}", as_json=as_json)
     console.say(f"look at the pairs: {summary.folder}/index.html", as_json=as_json)
     if summary.num_groups:
         console.say(f"next: dfer folds {data} --folds 5 --group-by audit --name audit", as_json=as_json)

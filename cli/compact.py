@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from dfer_data.wording import counted
+
 from ._support import console
 from ._support.options import JsonFlag
 
@@ -25,5 +27,5 @@ def compact(
         number = cut_anew(data, on_shard=advance)
     if as_json:
         console.print_json({"data": data, "shards_made": number})
-    words = f"{number} shards made" if number else "nothing to do: its shards are even"
+    words = f"{counted(number, 'shard')} made" if number else "nothing to do: its shards are even"
     console.say(f"{data}: {words}", as_json=as_json)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dfer_data.errors import DferError, UsageError
+from dfer_data.wording import counted
 
 from ._support import console
 from ._support.command_help import HelpCommand, command_group
@@ -131,7 +132,7 @@ def _load_detectors(
 
 def _print_result(result: DetectorComparison, *, every: int, out: Path | None) -> None:
     """Print the tables, the clips with different subjects, and the folder of the files."""
-    counts = f"{len(result.clips)} clips, {result.detectors[0].num_frames} frames"
+    counts = f"{counted(len(result.clips), 'clip')}, {counted(result.detectors[0].num_frames, 'frame')}"
     counts += f", one in {every}: jitter needs every frame (--every 1)" if every > 1 else ""
     console.say(f"{counts}; lengths in % of the inter-ocular distance\n")
     header: tuple[str, ...] = (

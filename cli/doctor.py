@@ -13,6 +13,7 @@ import typer
 
 from dfer_data.extras import install_command, pip_install
 from dfer_data.processes import num_cores
+from dfer_data.wording import counted
 
 from ._support import console
 from ._support.exit_codes import ExitCode
@@ -134,7 +135,10 @@ def _weights() -> dict[str, Any]:
 
 def _render(findings: dict[str, Any]) -> None:
     say = console.say
-    say(f"dfer {findings['dfer']}, Python {findings['python']}, {findings['platform']}, {findings['num_cores']} cores")
+    say(
+        f"dfer {findings['dfer']}, Python {findings['python']}, {findings['platform']}, "
+        f"{counted(findings['num_cores'], 'core')}"
+    )
     for package in findings["packages"]:
         if package["problem"] is None:
             say(f"  ok       {package['name']} {package['version']}")

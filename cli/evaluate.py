@@ -11,6 +11,7 @@ import typer
 
 from dfer_data.errors import UsageError
 from dfer_data.shards.identity import OFFICIAL_SET
+from dfer_data.wording import counted
 from lstpnet.checkpoints.model_settings import ModelSettings, RuntimeSettings
 from lstpnet.dataset_identity import FoldSettings
 
@@ -127,8 +128,8 @@ def _warn_if_trained(source: Path, tested: _Tested) -> int:
     if number:
         fold = fold_words(info.fold, info.fold_set)
         console.warn(
-            f"{number:,} of the {len(tested.clip_ids):,} clips are of the train part of {fold}, which {source} was "
-            f"trained on: the figures are too high; --fold {info.fold} tests the others"
+            f"{source} was trained on {number:,} of {counted(len(tested.clip_ids), 'clip')}, of the train part of "
+            f"{fold}: the figures are too high; --fold {info.fold} tests the others"
         )
     return number
 
@@ -171,9 +172,14 @@ def features(
         vectors = features_of(opened.model, dataset, face_ids, on_progress=advance, **options)
     _write_features(out, vectors)
     num_left_out = len(clip_ids) - len(face_ids)
-    counts = f"{len(face_ids)} clips of {opened.recipe.num_frames} frames, vectors of {vectors.clips.shape[1]}"
+    counts = (
+        f"{counted(len(face_ids), 'clip')} of {counted(opened.recipe.num_frames, 'frame')}, vectors of "
+        f"{vectors.clips.shape[1]}"
+    )
     counts += "" if vectors.frames is not None else f"; {opened.recipe.model} has none of single frames"
-    console.say(f"{out}: {counts}" + (f"; {num_left_out} clips without a face left out" if num_left_out else ""))
+    console.say(
+        f"{out}: {counts}" + (f"; {counted(num_left_out, 'clip')} without a face left out" if num_left_out else "")
+    )
 
 
 def _write_features(out: Path, vectors: Features) -> None:
@@ -344,7 +350,7 @@ def _print_result(
         rules = sorted({f"the train prior, {name}" if name else "wrong" for name in result.faceless.values()})
         console.say(f"clips without a face: {len(result.faceless)}, counted as {' or '.join(rules)}")
     if result.left_out:
-        left_out = (f"{name} ({number} clips)" for name, number in result.left_out.items())
+        left_out = (f"{name} ({counted(number, 'clip')})" for name, number in result.left_out.items())
         console.say(f"classes unknown to the model, left out: {', '.join(left_out)}")
     if result.unused:
         effect = "never predicted" if is_masked else "a wrong prediction if predicted"

@@ -10,6 +10,7 @@ import typer
 
 from dfer_data.errors import UsageError
 from dfer_data.exchange.settings import FORMATS, ExportSettings
+from dfer_data.wording import counted
 
 from ._support import console
 from ._support.options import JsonFlag
@@ -52,18 +53,18 @@ def _show(data: str, summary: ExportSummary, *, as_json: bool, is_planned: bool)
     if as_json:
         console.print_json({"data": data, "dry_run": is_planned, **asdict(summary)})
     size = f"{'about ' * is_planned}{summary.num_bytes / 1e6:,.1f} MB"
-    words = f"{summary.num_clips:,} clips, {summary.num_frames:,} frames as {summary.format}"
+    words = f"{counted(summary.num_clips, 'clip')}, {counted(summary.num_frames, 'frame')} as {summary.format}"
     if is_planned:
-        console.say(f"{data}: {words}: {summary.num_files:,} files, {size} in {summary.out}", as_json=as_json)
+        console.say(f"{data}: {words}: {counted(summary.num_files, 'file')}, {size} in {summary.out}", as_json=as_json)
     else:
-        console.say(f"{summary.out}: {words}: {summary.num_files:,} files, {size}", as_json=as_json)
+        console.say(f"{summary.out}: {words}: {counted(summary.num_files, 'file')}, {size}", as_json=as_json)
     notes = {
-        "have no face and are not in it; count them in a score": summary.num_without_face,
-        "have no label or no fold and are not in it": summary.num_skipped,
-        "have no sound and are not in it": summary.num_without_sound,
+        "without a face left out; count them in a score": summary.num_without_face,
+        "without a label or fold left out": summary.num_skipped,
+        "without sound left out": summary.num_without_sound,
     }
     for fact, number in notes.items():
         if number:
-            console.say(f"note: {number:,} clips {fact} (clips.csv names them)", as_json=as_json)
+            console.say(f"note: {counted(number, 'clip')} {fact} (clips.csv names them)", as_json=as_json)
     if not is_planned:
         console.say(f"how to read it: {summary.out}/README.md   check: dfer verify {summary.out}", as_json=as_json)

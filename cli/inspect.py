@@ -11,6 +11,7 @@ from urllib.parse import quote
 import typer
 
 from dfer_data.errors import UsageError, VideoError
+from dfer_data.wording import counted
 
 from ._support import console
 from ._support.exit_codes import ExitCode
@@ -117,7 +118,7 @@ def _inspect_all(
         console.say(
             "clips without faces are shown without frames: give the folder of their videos with --source FOLDER"
         )
-    console.say(f"{gallery.page}: {len(gallery.sheets)} contact sheets; one clip: dfer inspect --clip ID")
+    console.say(f"{gallery.page}: {counted(len(gallery.sheets), 'contact sheet')}; one clip: dfer inspect --clip ID")
 
 
 def _inspect_clips(
@@ -243,8 +244,8 @@ def _print_clip(document: dict[str, Any], *, as_json: bool) -> None:
             else ", shipped crops"
         )
         console.say(
-            f"  {document['num_frames']} of {document['num_source_frames']} frames, {document['width_px']} x "
-            f"{document['height_px']} at {document['fps']:.4g} fps{detection}",
+            f"  {document['num_frames']} of {counted(document['num_source_frames'], 'frame')}, "
+            f"{document['width_px']} x {document['height_px']} at {document['fps']:.4g} fps{detection}",
             as_json=as_json,
         )
         if document.get("audio"):

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dfer_data.wording import counted
+
 from ._support import console
 from ._support.command_help import HelpCommand, HelpGroup, command_group
 from ._support.exit_codes import ExitCode
@@ -65,8 +67,8 @@ def make_lock(
         f"{100 * summary.num_bytes / summary.shard_bytes:.2f} % of the shards" if summary.shard_bytes else "no shard"
     )
     console.say(
-        f"{summary.out}: {summary.num_clips:,} clips, {summary.num_frames:,} frames, {summary.num_bytes / 1e6:,.1f} MB "
-        f"({share})",
+        f"{summary.out}: {counted(summary.num_clips, 'clip')}, {counted(summary.num_frames, 'frame')}, "
+        f"{summary.num_bytes / 1e6:,.1f} MB ({share})",
         as_json=as_json,
     )
     console.say(f"sha256 {summary.sha256}", as_json=as_json)
@@ -93,7 +95,10 @@ def show_lock(path: LockFile, as_json: JsonFlag = False) -> None:
     rows = [
         ("sha256", found.sha256),
         ("dataset", f"{found.dataset}, sha256 {found.dataset_sha256}"),
-        ("clips", f"{found.num_clips:,} with faces, {found.num_failed:,} without, of {found.num_videos:,} videos"),
+        (
+            "clips",
+            f"{found.num_clips:,} with faces, {found.num_failed:,} without, of {counted(found.num_videos, 'video')}",
+        ),
         ("frames", f"{found.num_frames:,}"),
         ("detector", detector),
         ("made with", ", ".join(f"{name} {version}" for name, version in sorted(found.tool_versions.items()))),
@@ -126,7 +131,7 @@ def _print_comparison(found: LockComparison) -> None:
     for name, one, other in (*found.settings, *found.tool_versions):
         console.say(f"{name}: {one} and {other}")
     if found.num_other_sources:
-        console.say(f"{found.num_other_sources} videos are other files")
+        console.say(f"other files: {counted(found.num_other_sources, 'video')}")
     for where, names in (("first", found.only_in_first), ("second", found.only_in_second)):
         if names:
             more = f" and {len(names) - 3} more" if len(names) > 3 else ""
@@ -146,8 +151,8 @@ def _print_comparison(found: LockComparison) -> None:
         heads = ("clip", "common frames", "other pictures", "frames in one alone", "first frame", "landmarks")
         console.print_table(heads, rows)
     if len(found.differing) > _MOST_SHOWN:
-        console.say(f"and {len(found.differing) - _MOST_SHOWN} more clips; --json lists all")
+        console.say(f"and {counted(len(found.differing) - _MOST_SHOWN, 'more clip')}; --json lists all")
     if found.landmark_mean is not None and found.landmark_p95 is not None:
         mean, p95 = found.landmark_mean, found.landmark_p95
         console.say(f"landmarks: mean distance {mean:.4f}, 95th percentile {p95:.4f} eye distances")
-    console.say(f"{found.num_equal:,} clips equal, {len(found.differing):,} differ")
+    console.say(f"{counted(found.num_equal, 'clip')} equal, {len(found.differing):,} differ")

@@ -9,6 +9,7 @@ import typer
 
 from dfer_data.errors import UsageError
 from dfer_data.inspection.look_settings import LookSettings
+from dfer_data.wording import counted
 from lstpnet.checkpoints.model_settings import ModelSettings
 
 from ._support import console
@@ -165,8 +166,8 @@ def _print(facts: VideoLook, expressions: VideoExpressions | None) -> None:
     extent = "the whole video" if facts.is_whole else f"the first {facts.times[-1] - facts.times[0]:.0f} s"
     shots, persons = len(facts.cuts) + 1, len(facts.tracks)
     console.say(
-        f"{facts.path.name}: {extent}, {facts.num_frames} frames, {shots} shot{'s' if shots > 1 else ''}, "
-        f"{persons} person{'' if persons == 1 else 's'}"
+        f"{facts.path.name}: {extent}, {counted(facts.num_frames, 'frame')}, {counted(shots, 'shot')}, "
+        f"{counted(persons, 'person')}"
     )
     hit_rate = f" Hit rate {100 * facts.hit_rate:.0f} %." if facts.subject is not None else ""
     console.say(f"  {facts.reason}{hit_rate}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfer_data.errors import UsageError
+from dfer_data.wording import counted
 
 from ._support import console
 from ._support.command_help import HelpCommand, command_group
@@ -111,8 +112,8 @@ def list_variants(
     if timed:
         import torch
 
-        threads = f"{torch.get_num_threads()} threads of this CPU"
-        console.say(f"ms: forward pass of one clip of {num_frames} frames, float32, {threads}")
+        threads = f"{counted(torch.get_num_threads(), 'thread')} of this CPU"
+        console.say(f"ms: forward pass of one clip of {counted(num_frames, 'frame')}, float32, {threads}")
 
 
 @model_app.command("convert", cls=HelpCommand)
@@ -141,7 +142,7 @@ def convert(
     facts = {"source": source.name, "model": model, "num_classes": network.num_classes, "settings": network.settings}
     save_checkpoint(network, target, facts=facts)
     title = NETWORKS[model].title
-    console.say(f"{target}: {title} for {network.num_classes} classes, every tensor of {source.name}")
+    console.say(f"{target}: {title} for {counted(network.num_classes, 'class')}, every tensor of {source.name}")
     if NETWORKS[model].start_weights:
         console.say(f"published weights: {NETWORKS[model].start_weights}")
 

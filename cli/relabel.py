@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from dfer_data.wording import counted
+
 from ._support import console
 from ._support.options import JsonFlag
 
@@ -30,7 +32,7 @@ def relabel(
     identity = open_dataset(data).identity()
     if as_json:
         console.print_json({"data": data, "changed": number, "labels_sha256": identity.labels_sha256})
-    words = f"{number} clips changed" if number else "nothing to change: all clips have these labels"
+    words = f"{counted(number, 'clip')} changed" if number else "nothing to change: all clips have these labels"
     console.say(f"{data}: {words}; labels {identity.labels_sha256[:12]}", as_json=as_json)
     if number:
         console.say("next: train again; reports list runs of the old labels apart", as_json=as_json)

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from dfer_data.errors import UsageError
+from dfer_data.wording import counted
 
 from ._support import console
 from ._support.exit_codes import ExitCode
@@ -71,7 +72,10 @@ def remove(
         return
     if not yes:
         number = len(chosen)
-        confirm(f"remove {number} clips for good?", threat=f"this would remove {number} clips for good")
+        confirm(
+            f"remove {counted(number, 'clip')} for good?",
+            threat=f"this would remove {counted(number, 'clip')} for good",
+        )
     with console.progress("rewriting copies", unit="files") as advance:
         done = withdraw_copies(copies, on_file=advance)  # first: the dataset is what still knows the ids
     with console.progress("writing", unit="shards") as advance:
@@ -83,7 +87,7 @@ def remove(
     if as_json:
         results = [{"path": str(one.copy.path), "result": one.result, "note": one.note} for one in done]
         console.print_json({"data": data, "clips": removal.clip_ids, "copies": results, "reason": reason})
-    console.say(f"{data}: {len(removal.clip_ids)} clips removed", as_json=as_json)
+    console.say(f"{data}: {counted(len(removal.clip_ids), 'clip')} removed", as_json=as_json)
     if removal.has_deleted_audit:
         console.say(
             f"note: the audit is deleted, it named these clips; make it again: dfer audit {data}", as_json=as_json

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dfer_data.errors import DferError, UsageError
+from dfer_data.wording import counted
 
 from ._support import console
 from ._support.command_help import HelpCommand, HelpGroup, command_group
@@ -70,7 +71,8 @@ def check_file(
         console.print_json({"file": str(path), **document.model_dump(mode="json")})
         return
     _print_result(document)
-    console.say(f"{path}: every figure was computed again from {sum(fold.n for fold in document.tested):,} predictions")
+    predictions = counted(sum(fold.n for fold in document.tested), "prediction")
+    console.say(f"{path}: every figure was computed again from {predictions}")
 
 
 @replicate_app.command(ReplicateGroup.default_command, cls=HelpCommand)
@@ -235,7 +237,9 @@ def _print_result(document: ReplicationDocument) -> None:
     claim = document.claim
     console.say(f"claim {document.name}: {claim.title}")
     num_equal = sum(number.expected == number.found for number in document.numbers)
-    console.say(f"data: {num_equal} of {len(document.numbers)} numbers as expected; lock {document.data.lock_sha256}")
+    console.say(
+        f"data: {num_equal} of {counted(len(document.numbers), 'number')} as expected; lock {document.data.lock_sha256}"
+    )
     if document.data.synthetic:
         console.say("note: rendered heads, not comparable with published figures")
     _print_differences(document.differences)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dfer_data.errors import UsageError
+from dfer_data.wording import counted
 
 from ._support import console
 from ._support.options import JsonFlag
@@ -87,8 +88,8 @@ def _show_dataset(item: DatasetStatus) -> None:
     """Print what is known of a prepared dataset."""
     pilot = "" if item.limit is None else "pilot, "
     console.say(
-        f"{item.place}: {pilot}{item.state}, {item.num_videos_done:,} of {item.num_videos:,} videos, "
-        f"{item.num_shards_done:,} of {item.num_shards:,} shards"
+        f"{item.place}: {pilot}{item.state}, {item.num_videos_done:,} of {counted(item.num_videos, 'video')}, "
+        f"{item.num_shards_done:,} of {counted(item.num_shards, 'shard')}"
     )
     failures = {code: number for code, number in item.num_clips.items() if code not in ("ok", "partial")}
     if failures:

@@ -13,6 +13,7 @@ from dfer_data.errors import UsageError, did_you_mean
 from dfer_data.processes import num_cores
 from dfer_data.sources.catalog import SHAPES
 from dfer_data.synth.config import Sound
+from dfer_data.wording import counted
 
 from ._support import console
 from ._support.completions import rendered_datasets
@@ -81,8 +82,8 @@ def synth(
     if as_json:
         console.print_json({"out": str(out), "synthetic": True, **dataclasses.asdict(summary)})
     console.say(
-        f"{out}: {summary.num_clips} clips of {summary.num_identities} rendered heads ({summary.num_frames} frames, "
-        f"{summary.num_bytes / 1e6:.1f} MB)\n"
+        f"{out}: {counted(summary.num_clips, 'clip')} of {counted(summary.num_identities, 'rendered head')} "
+        f"({counted(summary.num_frames, 'frame')}, {summary.num_bytes / 1e6:.1f} MB)\n"
         "They are synthetic: scores on them show that dfer works and say nothing about real expressions.",
         as_json=as_json,
     )

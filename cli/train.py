@@ -13,6 +13,7 @@ import typer
 
 from dfer_data.errors import UsageError
 from dfer_data.settings import settings_of
+from dfer_data.wording import counted
 from lstpnet.recipe import Recipe
 from lstpnet.training.training_settings import TrainingSettings
 
@@ -153,7 +154,9 @@ def _announce(pending: list[Experiment], *, init: Path | None, device: Any, yes:
     named = [(fold_words(item.fold, item.fold_set), item.untrained_classes) for item in pending]
     untrained = {(fold, name): number for fold, classes in named for name, number in classes.items()}
     for (fold, name), number in untrained.items():
-        console.warn(f"{fold}: train has no clip of {name}: its {number} test clips will be predicted wrongly")
+        console.warn(
+            f"{fold}: train has no clip of {name}: its {counted(number, 'test clip')} will be predicted wrongly"
+        )
     recipe = first.recipe
     if recipe.warmup_epochs >= recipe.epochs:
         few = f"warmup_epochs = {recipe.warmup_epochs} leaves none of the epochs = {recipe.epochs}"

@@ -11,6 +11,7 @@ import typer
 
 from dfer_data.errors import UsageError
 from dfer_data.settings import settings_of
+from dfer_data.wording import counted
 from lstpnet.checkpoints.model_settings import CodeSettings
 
 from ._support import console
@@ -99,12 +100,17 @@ def _verify_dataset(root: str, *, deep: bool, against: str | None, as_json: bool
         clip = f" clip {damage.clip_id}:" if damage.clip_id else ""
         console.say(f"damaged: {damage.file}:{clip} {damage.message}", as_json=as_json)
     depth = (
-        f", {report.num_frames_decoded} frames decoded" if deep else "; --deep also hashes shards and decodes frames"
+        f", {counted(report.num_frames_decoded, 'frame')} decoded"
+        if deep
+        else "; --deep also hashes shards and decodes frames"
     )
     for note in report.notes:
         console.say(f"note: {note}", as_json=as_json)
     state = _fault_count(report.damages) if report.damages else "intact"
-    console.say(f"{root}: {state} ({report.num_files} files, {report.num_clips} clips{depth})", as_json=as_json)
+    console.say(
+        f"{root}: {state} ({counted(report.num_files, 'file')}, {counted(report.num_clips, 'clip')}{depth})",
+        as_json=as_json,
+    )
     if report.damages:
         if not all(is_of_audit(damage.file) for damage in report.damages):
             console.say(
@@ -131,7 +137,7 @@ def _verify_export(root: str, *, as_json: bool) -> None:
     for name, fault in result.damages:
         console.say(f"damaged: {name}: {fault}", as_json=as_json)
     state = _fault_count(result.damages) if result.damages else "intact"
-    console.say(f"{root}: {state} ({result.num_files} files, all hashed)", as_json=as_json)
+    console.say(f"{root}: {state} ({counted(result.num_files, 'file')}, all hashed)", as_json=as_json)
     if result.damages:
         next_step = "remove files that are not part of it; the same `dfer export` repairs the rest"
         console.say(f"next: {next_step}", as_json=as_json)
@@ -186,7 +192,7 @@ def _print_run(result: RunVerification, *, compared: bool, as_json: bool) -> Non
     for note in result.notes:
         console.say(f"note: {note}", as_json=as_json)
     state = _fault_count(result.damages) if result.damages else "intact" if result.is_verified else "unverified"
-    words = [f"{result.num_files} files", f"{result.num_predictions} predictions"]
+    words = [counted(result.num_files, "file"), counted(result.num_predictions, "prediction")]
     words += ["compared with the dataset"] if compared else []
     if result.tolerance is not None and result.largest_difference is not None:
         words.append(
@@ -199,7 +205,7 @@ def _print_run(result: RunVerification, *, compared: bool, as_json: bool) -> Non
 
 
 def _fault_count(damages: Sequence[Any]) -> str:
-    return f"{len(damages)} fault{'s' if len(damages) > 1 else ''}"
+    return counted(len(damages), "fault")
 
 
 def _as_document(comparison: OfficialCheck) -> dict[str, Any]:
@@ -211,7 +217,8 @@ def _print_comparison(comparison: OfficialCheck, *, as_json: bool) -> None:
     mismatches = [number for number in comparison.numbers if number.expected != number.found]
     num_equal = len(comparison.numbers) - len(mismatches)
     console.say(
-        f"official {comparison.dataset}: {num_equal} of {len(comparison.numbers)} numbers as expected", as_json=as_json
+        f"official {comparison.dataset}: {num_equal} of {counted(len(comparison.numbers), 'number')} as expected",
+        as_json=as_json,
     )
     if mismatches:
         cells = [(number.what, str(number.expected), str(number.found)) for number in mismatches]

@@ -23,6 +23,8 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, TypeVar
 
+from dfer_data.wording import counted
+
 _T = TypeVar("_T")
 
 
@@ -61,7 +63,7 @@ class AnnotationError(UsageError):
         """Store `faults`: at least one, each as `FILE:LINE: fault`."""
         self.faults = tuple(faults)
         count = len(self.faults)
-        super().__init__(f"{count} annotation fault{'s' if count > 1 else ''}: " + "; ".join(self.faults))
+        super().__init__(f"{counted(count, 'annotation fault')}: " + "; ".join(self.faults))
 
 
 class ConfigMismatchError(UsageError):

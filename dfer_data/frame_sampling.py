@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.errors import UsageError
+from dfer_data.wording import counted
 
 CLIP_FRAMES = 16
 BLACK = -1
@@ -274,7 +275,7 @@ def frames_of_clip(
     if num_frames < 1:
         raise ValueError("a clip needs at least one frame")
     if short == "drop" and num_frames < clip_frames:
-        raise ValueError(f"a clip of {num_frames} frames is left out under the rule {short!r}")
+        raise ValueError(f"a clip of {counted(num_frames, 'frame')} is left out under the rule {short!r}")
     if grid is not None:
         rule = DEFAULT_SHORT if short == "drop" else short
         points = frames_of_clip(
@@ -303,7 +304,7 @@ def frames_on_grid(times_seconds: npt.ArrayLike, *, fps: float = REFERENCE_FPS) 
     times = np.asarray(times_seconds, np.float64)
     steps = np.diff(times)
     if not has_times(times):
-        raise ValueError(f"the times of {len(times)} frames do not tell when each was shown")
+        raise ValueError(f"the times of {counted(len(times), 'frame')} do not tell when each was shown")
     usual = min(float(np.median(steps[steps > 0])), _LONGEST_STEP_SECONDS) if len(steps) else 0.0
     starts = np.cumsum([0.0, *np.where((steps < 0) | (steps > _LONGEST_STEP_SECONDS), usual, steps)])
     num_points = max(1, int(np.ceil((starts[-1] + usual) * fps - _END_SHARE)))

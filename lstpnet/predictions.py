@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dfer_data.errors import UsageError
+from dfer_data.wording import counted
 from lstpnet.metrics import Confusion, Scores, confusion_matrix, predicted_classes, score
 
 TEST_BEST = "test-best"
@@ -52,8 +53,8 @@ class Predictions:
         if self.control not in CONTROL_NAMES:
             faults.append(f"control {self.control!r}; known: {' '.join(CONTROL_NAMES[1:])}, or empty")
         if not (len(self.labels) == len(self.logits) == len(self.has_face) == num_clips) or self.logits.ndim != 2:
-            shapes = f"{len(self.labels)} labels, logits {self.logits.shape}, has_face {self.has_face.shape}"
-            faults.append(f"{num_clips} clip ids, {shapes}: expected one of each per clip")
+            shapes = f"{counted(len(self.labels), 'label')}, logits {self.logits.shape}, has_face {self.has_face.shape}"
+            faults.append(f"{counted(num_clips, 'clip id')}, {shapes}: expected one of each per clip")
         elif num_clips == 0:
             faults.append("no clips")
         elif np.isnan(self.logits).any() or np.isposinf(self.logits).any() or np.isneginf(self.logits).all(1).any():
@@ -69,7 +70,7 @@ class Predictions:
 def _attention_fault(attention: npt.NDArray[np.float32], *, num_clips: int) -> str:
     """Return the fault of the attention shares; empty if they are valid."""
     if attention.ndim != 2 or len(attention) != num_clips:
-        return f"attention {attention.shape}: expected one row for each of {num_clips} clips"
+        return f"attention {attention.shape}: expected one row for each of {counted(num_clips, 'clip')}"
     shares = attention[~np.isnan(attention).all(axis=1)]
     is_valid = (shares >= 0).all() and (np.abs(shares.sum(axis=1) - 1) < _SHARES_ATOL).all()
     return "" if is_valid else "attention is negative or does not sum to 1"

@@ -26,6 +26,7 @@ from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity, is_fold_set
 from dfer_data.shards.layout import CARD_NAME
 from dfer_data.storage.files import canonical_json
 from dfer_data.storage.walk import entries_of, first_below
+from dfer_data.wording import counted
 from lstpnet.dataset_identity import DataKey, data_key
 from lstpnet.predictions import CHECKPOINTS
 from lstpnet.run_files import (
@@ -185,7 +186,7 @@ def _list_faults(name: str, values: Any, *, known: Sequence[str] | None, least: 
     if len(set(values)) < len(values):
         faults.append(f"{name} lists a name twice: {' '.join(values)}")
     if len(values) < least:
-        faults.append(f"{name} has {len(values)} names, {least} or more are needed")
+        faults.append(f"{name} has {counted(len(values), 'name')}, {least} or more are needed")
     return faults
 
 

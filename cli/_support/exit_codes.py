@@ -15,6 +15,7 @@ import enum
 import errno
 
 from dfer_data.errors import AnnotationError, DferError
+from dfer_data.wording import counted
 
 from . import console
 
@@ -70,7 +71,7 @@ def _lines(error: BaseException, *, debug: bool, command: str) -> list[str]:
         return [f"interrupted{f'; {error}' if str(error) else next_step}"]
     if isinstance(error, AnnotationError):
         count = len(error.faults)
-        return [f"error: {count} annotation fault{'s' if count > 1 else ''}", *map(_one_line, error.faults)]
+        return [f"error: {counted(count, 'annotation fault')}", *map(_one_line, error.faults)]
     if isinstance(error, DferError):
         return [f"error: {_one_line(str(error))}"]
     if isinstance(error, OSError) and error.errno in _DISK_REMEDIES:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dfer_data.errors import UsageError
+from dfer_data.wording import counted
 
 from . import command_line, console
 
@@ -44,6 +45,6 @@ def model_or_only_run(model: Path | None, *, checkpoint: str) -> Path:
     if len(folders) > _MOST_CHOICES:
         console.say(f"  and {len(folders) - _MOST_CHOICES} more", as_json=True)
     raise UsageError(
-        f"--model is missing, and {len(folders)} finished runs below {_RUNS}/ were trained on real faces: run one of "
-        "the commands above"
+        f"--model is missing, and {counted(len(folders), 'finished run')} below {_RUNS}/ trained on real faces: run "
+        "one of the commands above"
     )

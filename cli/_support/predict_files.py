@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dfer_data.errors import UsageError
+from dfer_data.wording import counted
 
 from . import console
 from .options import refuse_targets
@@ -145,7 +146,7 @@ def _check_earlier_run(unfinished: Path | None, *, force: bool, resume: bool) ->
         return False
     if not resume and (number := count_finished(unfinished)):
         raise UsageError(
-            f"an earlier run left {number} finished video{'s' if number > 1 else ''} in {unfinished}; --resume "
+            f"an earlier run left {counted(number, 'finished video')} in {unfinished}; --resume "
             "continues it, --force starts again"
         )
     return resume

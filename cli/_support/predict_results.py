@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dfer_data.wording import counted
+
 from . import console
 
 if TYPE_CHECKING:
@@ -80,7 +82,7 @@ def print_video(document: Mapping[str, Any], *, as_json: bool) -> None:
         windows = person["windows"]
         time_range = f"{windows[0]['start_seconds']:.1f} to {windows[-1]['end_seconds']:.1f} s"
         note = f" ({person['partial']})" if person["partial"] else ""
-        count = f"{len(windows)} window{'s' if len(windows) > 1 else ''}"
+        count = counted(len(windows), "window")
         console.say(f"  person {person['person']}, {time_range}, {count}: {classes}{note}", as_json=as_json)
 
 

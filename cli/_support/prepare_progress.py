@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from dfer_data.render.visible import visible
+from dfer_data.wording import counted
 
 from . import console
 from .prepare_view import introduce
@@ -118,7 +119,7 @@ class PrepareProgress:
             if len(event.differing) > _MOST_NAMED
             else ""
         )
-        number = f"{len(event.differing)} of {event.num_videos} videos are other files than the lock's"
+        number = f"{len(event.differing)} of {counted(event.num_videos, 'video')} other than the lock's"
         console.say(f"note: {number}: {names}{more}", as_json=True)
 
     def _start_bar(self, num_videos: int) -> None:

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from dfer_data.wording import counted
+
 from . import console
 
 if TYPE_CHECKING:
@@ -20,8 +22,6 @@ _MAX_CLASSES = 12  # named in the line of the plan
 
 def introduce(planned: PreparationPlanned, *, as_json: bool) -> None:
     """Print detector, model file, size of the work and target."""
-    from dfer_data.render.tables import counted
-
     resolved = planned.resolved
     config, listing = resolved.plan.config, resolved.plan.listing
     settings = f"{config.backbone}, weights sha256 {config.weights_sha256[:12]}; long side {config.det_size_px} px"
@@ -48,7 +48,8 @@ def introduce(planned: PreparationPlanned, *, as_json: bool) -> None:
     if listing.missing:
         examples = ", ".join(video.clip_id for video in listing.missing[:3])
         console.say(
-            f"note: {len(listing.missing)} of {len(listing.videos)} videos are missing ({examples}...)", as_json=as_json
+            f"note: missing: {len(listing.missing)} of {counted(len(listing.videos), 'video')} ({examples}...)",
+            as_json=as_json,
         )
 
 
@@ -81,7 +82,6 @@ def _clips_by_class(listing: SourceListing) -> str:
 def _describe_workers(engine: str, num_workers: int | None) -> str:
     if engine == "inline":
         return engine
-    from dfer_data.render.tables import counted
 
     workers = "as many workers as fit" if num_workers is None else counted(num_workers, "worker")
     return f"{workers} on Ray" if engine == "ray" else workers
@@ -90,7 +90,7 @@ def _describe_workers(engine: str, num_workers: int | None) -> str:
 def show_dry_run(resolved: ResolvedRequest, *, num_workers: int, as_json: bool) -> None:
     """Print what a run would do, without doing it."""
     from dfer_data.preparation.estimate import estimate
-    from dfer_data.render.tables import counted, duration
+    from dfer_data.render.tables import duration
 
     costs = estimate(resolved)
     minutes = costs.cpu_seconds / max(1, num_workers) / 60
@@ -119,8 +119,6 @@ def show_dry_run(resolved: ResolvedRequest, *, num_workers: int, as_json: bool) 
 
 def conclude(summary: Summary, *, as_json: bool) -> None:
     """Print the result of a run."""
-    from dfer_data.render.tables import counted
-
     folder, share = summary.out, summary.share
     if as_json:
         console.print_json(

@@ -13,6 +13,7 @@ from dfer_data.errors import UsageError, did_you_mean
 from dfer_data.preparation.run_settings import PREPARE_SETTINGS
 from dfer_data.settings import InFile, check, settings_of
 from dfer_data.storage.files import read_regular_text
+from dfer_data.wording import counted
 from lstpnet.training.training_settings import TrainingSettings
 
 FILE_NAME = "dfer.toml"
@@ -40,7 +41,7 @@ def load_settings(folder: Path | None = None) -> dict[str, dict[str, Any]]:
         tables[name], table_faults = _read_table(name, content.get(name, {}))
         faults += table_faults
     if faults:
-        raise UsageError(f"{path} has {len(faults)} fault{'s' if len(faults) > 1 else ''}: " + "; ".join(faults))
+        raise UsageError(f"{path} has {counted(len(faults), 'fault')}: " + "; ".join(faults))
     return tables
 
 

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from dfer_data.wording import counted
+
 from . import console
 
 if TYPE_CHECKING:
@@ -74,7 +76,7 @@ class TrainingLines:
         left, gained = "", num_epochs - first_epochs
         if gained > 0:
             left = f", about {duration((seconds - first_seconds) / gained * (step.num_epochs - num_epochs))} left"
-            left += f", then {self._num_clip_epochs} epochs on clips" if is_first_stage else ""
+            left += f", then {counted(self._num_clip_epochs, 'epoch')} on clips" if is_first_stage else ""
         console.say(
             f"{step.stage}: epoch {step.epoch} of {step.num_epochs}, batch {step.num_batches_done} of "
             f"{step.num_batches}, loss {step.loss:.3f}, {rate(step.clips_per_second)} {step.stage}/s{left}",

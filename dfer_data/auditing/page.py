@@ -17,6 +17,7 @@ from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.render.html import page_template, policy, read_text
 from dfer_data.render.tables import Section
 from dfer_data.types import Image
+from dfer_data.wording import counted
 
 MOST_PAIRS = 300
 """Pairs with pictures on the page; the table holds all."""
@@ -51,8 +52,9 @@ def audit_page(
         [_view(pair, datasets, films) for pair in shown],
         sections,
         heading="Pairs",
-        hint=f"{len(shown)} of {len(pairs)} pairs; audit.parquet has all. An audit names candidates, a person decides: "
-        "write clip_a, clip_b, is_duplicate or is_same_person into a CSV and run dfer audit with --decisions.",
+        hint=f"{len(shown)} of {counted(len(pairs), 'pair')}; audit.parquet has all. An audit names candidates, "
+        "a person decides: write clip_a, clip_b, is_duplicate or is_same_person into a CSV and run dfer audit with "
+        "--decisions.",
         is_synthetic=all(dataset.document["synthetic"] for dataset in datasets.values()),
     )
 
@@ -109,7 +111,7 @@ def _facts(pair: ClipPair, labels: Sequence[str]) -> Iterator[str]:
     if pair.face_distance is not None:
         yield f"distance of the faces {pair.face_distance:.3f}"
     if pair.match is not None:
-        yield f"{pair.match.num_frames} frames"
+        yield counted(pair.match.num_frames, "frame")
         yield f"agreement {pair.match.agreement:.3f}"
         yield f"distance {1 - pair.match.similarity:.4f}"
         if pair.match.speed != 1:

@@ -18,6 +18,7 @@ from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.shards.audit_folder import AUDIT_EMBEDDINGS_NAME, file_of_audit, is_current, read_audit
 from dfer_data.storage.folder import FolderTarget
 from dfer_data.types import Floats
+from dfer_data.wording import counted
 
 LONG_MINUTES = 3.0
 """A longer job says what an interruption costs."""
@@ -57,8 +58,8 @@ def compared_faces(
     num_clips = {name: int(dataset.clips["shard"].notna().sum()) for name, dataset in datasets.items()}
     if num_clips[""] < LEAST_CLIPS:
         raise UsageError(
-            f"--identity: {own.root} has {num_clips['']} clips with faces, and a limit needs the distances of "
-            f"{LEAST_CLIPS}; compare its pages by eye, or leave the option out"
+            f"--identity: {own.root} has {counted(num_clips[''], 'clip')} with faces, and a limit needs the distances "
+            f"of {LEAST_CLIPS}; compare its pages by eye, or leave the option out"
         )
     kept = _kept_embeddings(out, own)
     num_new = sum(number for name, number in num_clips.items() if name or kept is None)

@@ -22,6 +22,7 @@ from dfer_data.shards.layout import CLIPS_NAME, DATASET_NAME, DONORS, PLAN_NAME
 from dfer_data.shards.sidecar import finished_sidecars
 from dfer_data.storage.base import Target
 from dfer_data.storage.target import target_at
+from dfer_data.wording import counted
 
 OnShard = Callable[[int, int], None]
 """Called with the number of shards that are remade, and of all that must be."""
@@ -57,7 +58,7 @@ def carry_out(plan: Plan, out: Target, *, on_shard: OnShard = _ignore) -> dict[s
     absent = [video.clip_id for number in missing for video in plan.shards[number] if video.clip_id not in donors]
     if absent:
         raise UsageError(
-            f"{out}: prepare has not finished here ({len(absent)} videos are not prepared): run it again to resume"
+            f"{out}: prepare has not finished here ({counted(len(absent), 'video')} left): run it again to resume"
         )
     place = Workplace(Path(), out, out.work, plan.config, None)
     for number_done, number in enumerate(missing, start=1):

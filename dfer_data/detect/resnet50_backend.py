@@ -70,8 +70,8 @@ def fill(model: nn.Module, tensors: Mapping[str, Tensor], *, name: str) -> None:
     if missing or unknown or mismatched:
         first = min(missing or unknown or mismatched)
         raise UsageError(
-            f"{name} does not hold the weights of RetinaFace's ResNet-50: {len(missing)} tensors are missing, "
-            f"{len(unknown)} are unknown, {len(mismatched)} have another shape ({first}); use the released file"
+            f"{name} does not hold the weights of RetinaFace's ResNet-50: tensors missing: {len(missing)}, "
+            f"unknown: {len(unknown)}, of another shape: {len(mismatched)} ({first}); use the released file"
         )
     model.load_state_dict(dict(tensors), strict=False)
 

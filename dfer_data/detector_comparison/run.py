@@ -27,6 +27,7 @@ from dfer_data.sources.base import SourceVideo
 from dfer_data.types import Detection, Frame
 from dfer_data.video.reader import open_video
 from dfer_data.video.shot_cuts import ShotCuts, Transition
+from dfer_data.wording import counted
 
 CLIP_SECONDS = 60.0
 """Longer videos are compared in clips of this length."""
@@ -49,7 +50,7 @@ def compare_detectors(
     UsageError for a folder without videos, OSError where sheets cannot be written.
     """
     if every < 1 or not contestants:
-        raise UsageError(f"every is {every} with {len(contestants)} detectors; both must be 1 or more")
+        raise UsageError(f"every is {every} with {counted(len(contestants), 'detector')}; both must be 1 or more")
     videos = videos_of(root, limit=limit)
     folder = SheetFolder(sheets, [contestant.name for contestant in contestants]) if sheets is not None else None
     context = _Context(contestants, Totals(contestants, every=every), every, folder)

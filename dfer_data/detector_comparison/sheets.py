@@ -14,6 +14,7 @@ from dfer_data.detector_comparison.totals import ClipRow, FrameDetections
 from dfer_data.draw.faces import Colour, colour_of, draw_face, draw_text
 from dfer_data.storage.files import write_atomically
 from dfer_data.types import Detection, Floats, Frame, Image, Track
+from dfer_data.wording import counted
 
 NUM_FRAMES_SHOWN = 4
 _CELL_PX = 320
@@ -68,7 +69,7 @@ class SheetFolder:
     def _draw(self, row: ClipRow, results: Mapping[str, FrameDetections], sheet_frame: SheetFrame) -> Image:
         frames = sheet_frame.frames()
         height, width = (max(picture.shape[axis] for _, picture, _ in frames) for axis in (0, 1))
-        title = f"{row.clip_id}: {row.num_frames} frames looked at" + (", partial" if row.is_partial else "")
+        title = f"{row.clip_id}: {counted(row.num_frames, 'frame')} looked at" + (", partial" if row.is_partial else "")
         disagreements = "; ".join(
             f"{suspect.one} and {suspect.other} follow different faces" for suspect in row.suspects
         )
@@ -76,7 +77,9 @@ class SheetFolder:
         strips = [_strip(f"{title}; {disagreements}" if disagreements else title, across)]
         for name, result in results.items():
             subject = f"its subject in {row.subject_frames[name]}" if result.subject is not None else "no subject"
-            strips.append(_strip(f"{name}: a face in {row.hits[name]} frames, {subject}", across, self._colours[name]))
+            strips.append(
+                _strip(f"{name}: a face in {counted(row.hits[name], 'frame')}, {subject}", across, self._colours[name])
+            )
             cells = np.full((height, across, 3), _BACKGROUND, np.uint8)
             for column, (index, picture, scale) in enumerate(frames):
                 cell = self._cell(name, result, index=index, picture=picture, scale=scale)

@@ -9,6 +9,7 @@ import numpy as np
 import simplejpeg
 
 from dfer_data.types import Image
+from dfer_data.wording import counted
 
 NUM_COLUMNS = 8
 THUMBNAIL_PX = 96
@@ -53,7 +54,7 @@ class ContactSheet:
     def encode(self) -> bytes:
         """Return the sheet as a JPEG."""
         if self._num_left_out:
-            self._rows.append(self._blank("", f"{self._num_left_out} more clips", _TEXT)[: THUMBNAIL_PX // 3])
+            self._rows.append(self._blank("", counted(self._num_left_out, "more clip"), _TEXT)[: THUMBNAIL_PX // 3])
         rows, self._rows = self._rows[::-1] or [np.full((8, _LABEL_PX, 3), _BACKGROUND, np.uint8)], []
         sheet = np.empty((sum(map(len, rows)), *rows[0].shape[1:]), np.uint8)
         top = 0

@@ -13,6 +13,7 @@ from dfer_data.errors import VideoError
 from dfer_data.sources.base import SourceListing
 from dfer_data.types import Image
 from dfer_data.video.image_folder import picture_files, read_picture
+from dfer_data.wording import counted
 
 _NUM_SAMPLES = 8
 _LONG_SIDE_PX = 160
@@ -39,7 +40,7 @@ def crop_notes(root: Path, listing: SourceListing, *, detector: str) -> tuple[st
     num_not_crops = sum(not _is_face_crop(image) for image in samples)
     if 2 * num_not_crops > len(samples):
         notes.append(
-            f"{num_not_crops} of {len(samples)} sample pictures do not look like face crops (expected: a face over "
+            f"{num_not_crops} of {counted(len(samples), 'sample picture')} unlike face crops (expected: a face over "
             f"{_MIN_FACE_SHARE:.0%} of the width); whole frames need a detector"
         )
     return tuple(notes)

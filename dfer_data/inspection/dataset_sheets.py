@@ -20,6 +20,7 @@ from dfer_data.inspection.reliability import LOW_HIT_RATE
 from dfer_data.sources.base import source_file
 from dfer_data.types import FrameFlag, Image
 from dfer_data.video.reader import open_video
+from dfer_data.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -120,7 +121,7 @@ def _note(clip: dict[str, Any]) -> str:
     """Return the text below the id of a clip."""
     rate, score = clip["detection_rate"], clip["mean_score"]
     detection = "" if rate is None or rate != rate else f", {100 * rate:.0f} %, {score:.2f}"
-    return f"{clip['num_frames']} frames{detection}"
+    return f"{counted(clip['num_frames'], 'frame')}{detection}"
 
 
 def _failed_sheet(rows: pd.DataFrame, source: Path | None) -> bytes:

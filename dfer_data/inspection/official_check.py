@@ -13,6 +13,7 @@ from dfer_data.loading.prepared import PreparedDataset, open_dataset
 from dfer_data.sources.base import SourceListing
 from dfer_data.sources.official_counts import Official, official
 from dfer_data.sources.registry import adapter
+from dfer_data.wording import counted
 
 _FEW_FRAMES = 16
 _MISSING = "MISSING_VIDEO"
@@ -183,7 +184,7 @@ def _short(facts: Official, clips: Mapping[str, Any]) -> Iterator[Differing]:
         expected = facts.short_clips.get(clip_id)
         if is_short != (num_frames < _FEW_FRAMES) or (expected is not None and num_frames != expected):
             official_number = expected or (f"fewer than {_FEW_FRAMES}" if is_short else f"{_FEW_FRAMES} or more")
-            yield Differing(clip_id, f"has {num_frames} frames, officially {official_number}", "frames")
+            yield Differing(clip_id, f"has {counted(num_frames, 'frame')}, officially {official_number}", "frames")
 
 
 def _misplaced(
@@ -241,6 +242,6 @@ def _notes(facts: Official, dataset: PreparedDataset, clips: Mapping[str, Any]) 
     yield from (f"not confirmed and not compared: {fact}" for fact in facts.unconfirmed)
     for owner, absent_ids in facts.absent_elsewhere.items():
         if present_ids := [clip_id for clip_id in absent_ids if clip_id in clips]:
-            yield f"{len(present_ids)} of these clips are not in {owner}: {' '.join(present_ids)}"
+            yield f"{counted(len(present_ids), 'clip')} not in {owner}: {' '.join(present_ids)}"
     num_short = sum(clip["status"] != "failed" and int(clip["num_frames"]) < _FEW_FRAMES for clip in clips.values())
-    yield f"{num_short} clips have fewer than {_FEW_FRAMES} frames ({len(facts.short_clips)} are known by id)"
+    yield f"{counted(num_short, 'clip')} of fewer than {_FEW_FRAMES} frames ({len(facts.short_clips)} are known by id)"

@@ -19,6 +19,7 @@ from dfer_data.sources.make_folds import folds_command
 from dfer_data.storage.base import Target
 from dfer_data.storage.changeset import is_interrupted
 from dfer_data.storage.target import target_at
+from dfer_data.wording import counted
 
 DatasetState = Literal["in use", "finished", "unfinished"]
 
@@ -42,8 +43,8 @@ class DatasetProgress:
         """Return one line for people."""
         left = "time left unknown" if self.seconds_left is None else f"about {duration(self.seconds_left)} left"
         return (
-            f"this run: {self.num_done:,} of {self.num_videos:,} videos, {100 * self.share:.0f} % of the work, "
-            f"{rate(self.frames_per_second)} frames/s, {left}"
+            f"this run: {self.num_done:,} of {counted(self.num_videos, 'video')}, {100 * self.share:.0f} % of the "
+            f"work, {rate(self.frames_per_second)} frames/s, {left}"
         )
 
 
@@ -175,7 +176,8 @@ def _next_step(
             return "run the same `dfer prepare` again to write the manifest"
         return "run the same `dfer prepare` again to resume"
     if facts["num_retryable"]:
-        return f"{facts['num_retryable']} failures may be the machine's: the same `dfer prepare` with --retry-failed"
+        failures = counted(facts["num_retryable"], "failure")
+        return f"{failures} may be the machine's: the same `dfer prepare` with --retry-failed"
     if facts["limit"] is not None:
         return "a pilot: the same `dfer prepare` without --limit prepares the rest"
     if plan.get("class_names") and not out.listing(FOLDS):

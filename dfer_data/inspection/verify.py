@@ -45,6 +45,7 @@ from dfer_data.storage.parquet import to_frame
 from dfer_data.storage.shard_bytes import LocalBytes, ShardBytes
 from dfer_data.storage.target import target_at
 from dfer_data.storage.url_cache import located
+from dfer_data.wording import counted
 
 
 @dataclass(frozen=True)
@@ -279,7 +280,7 @@ def _open_shard(
         return None, [Damage(name, "", str(error))]
     lengths = {row: reader.num_frames(row) for row in range(reader.num_clips)} if reader.store == "frames" else {}
     return reader, [
-        Damage(name, clip_id, f"has {lengths[row]} frames in its shard, {num_frames} in {CLIPS_NAME}")
+        Damage(name, clip_id, f"has {counted(lengths[row], 'frame')} in its shard, {num_frames} in {CLIPS_NAME}")
         for row, (clip_id, num_frames) in clips.items()
         if lengths.get(row, num_frames) != num_frames
     ]

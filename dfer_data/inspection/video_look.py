@@ -28,6 +28,7 @@ from dfer_data.inspection.look_settings import LookSettings
 from dfer_data.types import Detection, Frame, FrameFlag, LandmarkScheme, Track
 from dfer_data.video.reader import VideoReader, open_video
 from dfer_data.video.shot_cuts import ShotCuts, Transition
+from dfer_data.wording import counted
 
 _AIMED_DETECTIONS = 300  # of the whole video, without those between frames that disagree
 Span = tuple[int, int]
@@ -107,7 +108,7 @@ class VideoLook:
     def reason(self) -> str:
         """Why this face is the subject, as a sentence."""
         if self.subject is None:
-            return f"No face was found in {self.num_frames} frames."
+            return f"No face was found in {counted(self.num_frames, 'frame')}."
         track, others = self.subject.track, self.subject.runners_up
         if not others:
             return f"Person {track.number} is the only one."

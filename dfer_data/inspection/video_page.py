@@ -19,6 +19,7 @@ from dfer_data.render.jinja import template_text
 from dfer_data.render.tables import Section
 from dfer_data.storage.files import write_atomically
 from dfer_data.types import FrameFlag, LandmarkScheme, Track
+from dfer_data.wording import counted
 
 _PACKAGE = "dfer_data.inspection"
 _WIDTH, _NUM_COLOURS = 1000.0, 7
@@ -106,9 +107,9 @@ def _extent(look: VideoLook) -> str:
     )
     hdr = f" HDR ({look.hdr})." if look.hdr else ""
     return (
-        f"Looked at {part}: {look.num_frames:,} frames of {look.width_px} x {look.height_px}{fps}.{hdr} "
-        f"{config.detector} ({config.backbone}) looked for faces in {interval}: {num_seen:,} frames. The hit rate is "
-        "the share of these in which it found the subject."
+        f"Looked at {part}: {counted(look.num_frames, 'frame')} of {look.width_px} x {look.height_px}{fps}.{hdr} "
+        f"{config.detector} ({config.backbone}) looked for faces in {interval}: {counted(num_seen, 'frame')}. The hit "
+        "rate is the share of these in which it found the subject."
     )
 
 
@@ -122,19 +123,20 @@ def _unseen(look: VideoLook) -> list[str]:
     lines = []
     if faceless := look.faceless:
         shown = ", ".join(_span_words(look, span) for span in faceless[:_MOST_SPANS])
-        more = f" and {len(faceless) - _MOST_SPANS} more times" if len(faceless) > _MOST_SPANS else ""
+        more = f" and {counted(len(faceless) - _MOST_SPANS, 'more time')}" if len(faceless) > _MOST_SPANS else ""
         num_frames = sum(stop - first for first, stop in faceless)
         share = 100 * num_frames / look.num_frames
-        lines.append(f"No face in {num_frames} frames ({share:.0f} %): {shown}{more}.")
+        lines.append(f"No face in {counted(num_frames, 'frame')} ({share:.0f} %): {shown}{more}.")
     filled = sum(int((track.flags == FrameFlag.GAP_FILLED).sum()) for track in look.tracks)
     if filled:
-        lines.append(f"{filled} times a face was not detected between two detections; its position is interpolated.")
+        lines.append(f"Not detected between two detections: {counted(filled, 'face')}; the position is interpolated.")
     if look.odd_frames:
-        lines.append(f"{len(look.odd_frames)} frames are flashes, black or broken; no face was looked for there.")
+        number = counted(len(look.odd_frames), "frame")
+        lines.append(f"Flashes, black or broken pictures: {number}; no face was looked for there.")
     if look.num_damaged:
-        lines.append(f"{look.num_damaged} frames are damaged.")
+        lines.append(f"Damaged: {counted(look.num_damaged, 'frame')}.")
     if look.num_missing:
-        lines.append(f"{look.num_missing} frames are missing in the file.")
+        lines.append(f"Missing in the file: {counted(look.num_missing, 'frame')}.")
     if look.end_reason:
         lines.append(f"The video is incomplete: {look.end_reason}.")
     if not look.is_whole:
@@ -157,7 +159,7 @@ def _timeline(look: VideoLook) -> dict[str, Any]:
         "num_hidden": len(look.tracks) - len(tracks),
         "cut_marks": [_x(frame, num_frames) for frame in look.cuts],
         "faceless": [_bar(span, num_frames) for span in look.faceless],
-        "faceless_words": f"{len(look.faceless)} times without a face",
+        "faceless_words": f"{counted(len(look.faceless), 'time')} without a face",
         "axis": [f"{look.times[frame]:.1f} s" for frame in marks],
     }
 
@@ -193,8 +195,9 @@ def _person(
     num_seen = int(look.is_detector_frame[track.first_frame : track.first_frame + len(track)].sum())
     weights = look.weights[track.number]
     words = (
-        f"{_span_words(look, (track.first_frame, track.first_frame + len(track)))}, {len(track)} frames; detected in "
-        f"{track.num_detected} of {num_seen} frames; {weights.size_px:.0f} px large; mean score {weights.score:.2f}"
+        f"{_span_words(look, (track.first_frame, track.first_frame + len(track)))}, {counted(len(track), 'frame')}; "
+        f"detected in {track.num_detected} of {counted(num_seen, 'frame')}; {weights.size_px:.0f} px large; mean score "
+        f"{weights.score:.2f}"
     )
     found = expressions.persons.get(track.number) if expressions is not None else None
     return {
@@ -217,7 +220,7 @@ def _expressions(person: PersonExpressions) -> dict[str, Any]:
         else:
             joined.append((start, end, name))
     course = "; ".join(f"{start:.1f} to {end:.1f} s {name}" for start, end, name in joined[:_MOST_WINDOWS])
-    more = f"; {len(joined) - _MOST_WINDOWS} more changes" if len(joined) > _MOST_WINDOWS else ""
+    more = f"; {counted(len(joined) - _MOST_WINDOWS, 'more change')}" if len(joined) > _MOST_WINDOWS else ""
     return {
         "means": [(name, f"{share:.4f}", f"{100 * share:.0f} %") for name, share in person.means],
         "course": f"Likeliest class over time: {course}{more}.",

@@ -30,6 +30,7 @@ from dfer_data.shards.layout import CLIPS_NAME
 from dfer_data.shards.reader import ShardReader
 from dfer_data.types import Image
 from dfer_data.video.resize_rules import JpegScale, ResizeRule
+from dfer_data.wording import counted
 
 Sampling = Literal["train", "test", "frame"]
 TensorLayout = Literal["TCHW", "CTHW", "THWC"]
@@ -201,9 +202,11 @@ class FaceClipDataset(Dataset[ClipSample | AudioClipSample]):
         rows = self._fold_rows(fold, split) if clip_ids is None else self.prepared.index(clip_ids)
         if clip_ids is None:
             rows = rows.filter(pc.and_not(pc.not_equal(rows["status"], "failed"), self._is_dropped(rows)))
-        self._refuse(rows, self._is_dropped(rows), f"have fewer than {num_frames} frames, left out by short = drop")
-        self._refuse(rows, rows["label"].is_null(), "have no label")
-        self._refuse(rows, pc.equal(rows["status"], "failed"), "have no face")
+        self._refuse(
+            rows, self._is_dropped(rows), f"of fewer than {counted(num_frames, 'frame')}, left out by short = drop"
+        )
+        self._refuse(rows, rows["label"].is_null(), "without a label")
+        self._refuse(rows, pc.equal(rows["status"], "failed"), "without a face")
         names = pa.array(self.prepared.class_names, pa.string())
         self.clip_ids: tuple[str, ...] = tuple(rows["clip_id"].to_pylist())
         labels = pc.index_in(rows["label"].cast(pa.string()), value_set=names)
@@ -312,8 +315,8 @@ class FaceClipDataset(Dataset[ClipSample | AudioClipSample]):
         reader, row, clip_id = self._locate(index)
         if reader.num_frames(row) != len(out):
             raise CorruptDataError(
-                f"{self.prepared.root}: clip {clip_id} has {reader.num_frames(row)} frames in its shard, {len(out)} in "
-                f"{CLIPS_NAME}; get the dataset again, or prepare it"
+                f"{self.prepared.root}: clip {clip_id} has {counted(reader.num_frames(row), 'frame')} in its shard, "
+                f"{len(out)} in {CLIPS_NAME}; get the dataset again, or prepare it"
             )
         reader.read_frames(row, range(len(out)), out, clip_id=clip_id, **self._reading)
 
@@ -355,8 +358,8 @@ class FaceClipDataset(Dataset[ClipSample | AudioClipSample]):
         untimed = [clip_id for i, clip_id in enumerate(self.clip_ids) if not sample.has_times(self._times(i))]
         if untimed:
             raise UsageError(
-                f"{self.prepared.root}: {len(untimed)} clips have no times ({', '.join(untimed[:3])}...); shipped "
-                "crops have none: sample_by = 'frames' counts frames instead"
+                f"{self.prepared.root}: {counted(len(untimed), 'clip')} without times ({', '.join(untimed[:3])}...); "
+                "shipped crops have none: sample_by = 'frames' counts frames instead"
             )
 
     def _locate(self, index: int) -> tuple[ShardReader, int, str]:
@@ -377,7 +380,7 @@ class FaceClipDataset(Dataset[ClipSample | AudioClipSample]):
         ids = rows.filter(faulty)["clip_id"]
         if len(ids):
             examples = ", ".join(ids.slice(0, 3).to_pylist())
-            raise UsageError(f"{self.prepared.root}: {len(ids)} clips {fault} ({examples}...)")
+            raise UsageError(f"{self.prepared.root}: {counted(len(ids), 'clip')} {fault} ({examples}...)")
 
     def _refuse_other_policies_for_baked_frames(self) -> None:
         config, policy = self.prepared.document["config"], (self._sampler, self._short, self._num_frames)

@@ -26,6 +26,7 @@ from dfer_data.shards.layout import (
 )
 from dfer_data.sources.catalog import catalog
 from dfer_data.storage.files import own_sha256
+from dfer_data.wording import counted
 
 _MOST = 2**53
 """The largest number that is the same in all JSON readers."""
@@ -245,10 +246,10 @@ def _count_faults(document: Mapping[str, Any]) -> Iterator[str]:
     num_clips = sum(facts["num_clips"] for facts in document["shards"])
     num_failed = counts["status"].get("failed", 0)
     if num_failed > files[LEDGER_NAME]["num_bytes"]:
-        yield f"counts {num_failed} failed clips, more than {LEDGER_NAME} holds"
+        yield f"counts {counted(num_failed, 'failed clip')}, more than {LEDGER_NAME} holds"
     if num_clips + num_failed != counts["clips"] or sum(counts["status"].values()) != counts["clips"]:
         yield (
-            f"counts {counts['clips']} clips, but {num_clips} in its shards and {num_failed} failed, and "
+            f"counts {counted(counts['clips'], 'clip')}, but {num_clips} in its shards and {num_failed} failed, and "
             f"{sum(counts['status'].values())} by status"
         )
 

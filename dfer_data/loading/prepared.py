@@ -30,6 +30,7 @@ from dfer_data.shards.reader import ShardReader, open_shard
 from dfer_data.storage.files import ORIGIN_NAME, is_url, sha256_file
 from dfer_data.storage.shard_bytes import LocalBytes, ShardBytes
 from dfer_data.types import Floats, FrameFlag, Image
+from dfer_data.wording import counted
 
 if TYPE_CHECKING:
     from dfer_data.loading.holdout import FoldSplit
@@ -270,8 +271,8 @@ class PreparedDataset:
         reader, row = self.shard(int(clip["shard"])), int(clip["row"])
         if reader.store == "frames" and reader.num_frames(row) != clip["num_frames"]:
             raise CorruptDataError(
-                f"{self.root}: clip {clip_id} has {reader.num_frames(row)} frames in its shard, {clip['num_frames']} "
-                f"in {CLIPS_NAME}; get the dataset again, or prepare it"
+                f"{self.root}: clip {clip_id} has {counted(reader.num_frames(row), 'frame')} in its shard, "
+                f"{clip['num_frames']} in {CLIPS_NAME}; get the dataset again, or prepare it"
             )
         return reader, row
 
@@ -284,7 +285,8 @@ class PreparedDataset:
 
     def __repr__(self) -> str:
         counts = self.document["counts"]
-        return f"PreparedDataset({str(self.root)!r}: {counts['clips']} clips, {len(self.class_names)} classes)"
+        size = f"{counted(counts['clips'], 'clip')}, {counted(len(self.class_names), 'class')}"
+        return f"PreparedDataset({str(self.root)!r}: {size})"
 
     def _repr_html_(self) -> str:
         """Show the dataset in a notebook: counts, classes and one clip of each class."""

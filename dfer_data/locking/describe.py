@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from dfer_data.locking.lock_file import Lock
 from dfer_data.shards.dataset_card import title
+from dfer_data.wording import counted
 
 
 @dataclass(frozen=True)
@@ -47,8 +48,8 @@ def describe(lock: Lock) -> LockDescription:
     how = "the crops that the dataset ships" if config.detector == "none" else f"{config.detector} {config.backbone}"
     versions = dict(document["tool_versions"])
     citation = (
-        f"{title(document)}: {counts['clips']:,} clips of {lock.num_frames:,} frames, prepared by dfer "
-        f"{versions.get('dfer', '')} with {how}; our lock rebuilds them from the videos (sha256 {lock.sha256})."
+        f"{title(document)}: {counted(counts['clips'], 'clip')} of {counted(lock.num_frames, 'frame')}, prepared by "
+        f"dfer {versions.get('dfer', '')} with {how}; our lock rebuilds them from the videos (sha256 {lock.sha256})."
     )
     return LockDescription(
         sha256=lock.sha256,

@@ -37,6 +37,7 @@ from dfer_data.sources.base import Split
 from dfer_data.storage.base import Target
 from dfer_data.storage.files import atomic_file, is_url
 from dfer_data.storage.target import target_at
+from dfer_data.wording import counted
 
 _Row = Mapping[str, Any]
 _KINDS = ("clips", "failures", "left_out")
@@ -274,10 +275,10 @@ def _notes(header: LockHeader, plan: _Row, *, with_labels: bool) -> Iterator[str
         names = ", ".join(sorted(plan["fold_sets"]))
         yield f"own sets of folds are not in the lock ({names}): make them again with `dfer folds`"
     if plan.get("labels") and not with_labels:
-        yield f"{len(plan['labels'])} labels were changed by hand: they are in the lock only with --with-labels"
+        yield f"labels changed by hand: {len(plan['labels']):,}; they are in the lock only with --with-labels"
     without = [clip for _, clip in header.clips() if clip.rivals and clip.portrait_places is None]
     if without:
         yield (
-            f"{len(without)} ambiguous clips are of an older dfer, which did not store where their other faces are: "
+            f"{counted(len(without), 'ambiguous clip')} of an older dfer, which did not store where other faces are: "
             "contact sheets of a rebuilt dataset show them in grey"
         )

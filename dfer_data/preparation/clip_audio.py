@@ -16,6 +16,7 @@ from dfer_data.shards.audio_writer import audio_facts
 from dfer_data.shards.layout import AUDIO_STATES
 from dfer_data.types import AUDIO_RATE
 from dfer_data.video.audio_track import AudioTrack
+from dfer_data.wording import counted
 
 FEWEST_SAMPLES = 1025
 """With fewer samples, the loaders of audio-visual models fail: sound is short then."""
@@ -49,7 +50,7 @@ def audio_note(counts: Mapping[str, int]) -> str:
     others = [f"{counts[state]} {state}" for state in AUDIO_STATES if state != "ok" and counts.get(state)]
     if not others:
         return ""
-    return f"sound: {counts.get('ok', 0)} clips ok, {', '.join(others)} (column audio of clips.parquet)"
+    return f"sound: {counted(counts.get('ok', 0), 'clip')} ok, {', '.join(others)} (column audio of clips.parquet)"
 
 
 def no_audio() -> ClipAudio:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dfer_data.video.tone_curves import ToneMap
+from dfer_data.wording import counted
 
 _STORED_AS_DECODED = "stored as decoded, which looks flat"
 _TURN = "upright after a turn of the video by "
@@ -31,5 +32,4 @@ def remark_notes(clips: bytes) -> Iterator[str]:
     ):
         clip_ids = table.filter(pc.match_substring(table["reason"], words))["clip_id"].to_pylist()
         if clip_ids:
-            clips_are = "1 clip is" if len(clip_ids) == 1 else f"{len(clip_ids)} clips are"
-            yield f"{clips_are} {remark} ({clip_ids[0]}{' ...' if len(clip_ids) > 1 else ''})"
+            yield f"{counted(len(clip_ids), 'clip')} {remark} ({clip_ids[0]}{' ...' if len(clip_ids) > 1 else ''})"

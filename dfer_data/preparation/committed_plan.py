@@ -21,6 +21,7 @@ from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.base import Target
 from dfer_data.storage.changeset import Changeset
 from dfer_data.storage.files import canonical_json
+from dfer_data.wording import counted
 
 OnHashed = Callable[[int, int], None]
 """Called while the source is compared with what is stored, with the number of hashed videos and of all."""
@@ -110,7 +111,7 @@ def _updated(
     if resolved.excluded is None and any(entry["change"] == "removed" for entry in history):
         number = sum(int(entry["clips"]) for entry in history if entry["change"] == "removed")
         raise UsageError(
-            f"{number} clips were removed from {out}, and it keeps no id of them: add --exclude FILE with what must "
+            f"{counted(number, 'removed clip')}: {out} keeps no id of them; add --exclude FILE with what must "
             "not be prepared again (an empty file if the source no longer has it)"
         )
     plan = with_subjects(resolved.plan, resolved.subjects or {})

@@ -7,6 +7,7 @@ from collections import Counter
 from dfer_data.errors import FailureLimitError
 from dfer_data.preparation.run_settings import failure_limit
 from dfer_data.preparation.tasks import VideoDone
+from dfer_data.wording import counted
 
 LEAST_VIDEOS = 50
 """A share is compared once this many videos are finished, and at the end."""
@@ -40,7 +41,8 @@ class FailureCounter:
             return
         codes = ", ".join(f"{code} {number}" for code, number in self._codes.most_common())
         raise FailureLimitError(
-            f"stopped by --max-failures {self._text}: {self._num_failed} of {self._num_done} videos failed ({codes}); "
+            f"stopped by --max-failures {self._text}: {self._num_failed} of {counted(self._num_done, 'video')} failed "
+            f"({codes}); "
             "finished shards are kept: find the cause, then run the same command again, with a higher --max-failures "
             "if these failures are expected"
         )

@@ -18,6 +18,7 @@ from dfer_data.shards.fold_file import fold_splits
 from dfer_data.shards.layout import fold_name
 from dfer_data.sources.make_folds import assigned, check_groups
 from dfer_data.storage.base import Target
+from dfer_data.wording import counted
 
 _SPECIAL: Mapping[str, Callable[[pd.DataFrame], pd.Series]] = MappingProxyType(
     {
@@ -90,8 +91,8 @@ def fold_set_notes(document: Mapping[str, Any]) -> Iterator[str]:
         if missing := document["counts"]["clips"] - num_placed:
             is_audited = " by audit" in facts["rule"]
             remedy = "make it again after `dfer audit`, with --anew" if is_audited else "give it with `dfer relabel`"
-            place = f"{missing} clips are in no fold of the set {name} ({facts['rule']})"
-            yield f"{place}, their group is unknown: {remedy}"
+            place = f"{counted(missing, 'clip')} in no fold of the set {name} ({facts['rule']})"
+            yield f"{place}, of unknown groups: {remedy}"
 
 
 def _members(

@@ -9,6 +9,7 @@ from typing import Any
 
 from dfer_data.preparation.request import ResolvedRequest
 from dfer_data.render.tables import duration
+from dfer_data.wording import counted
 
 _Z95 = 1.959964  # quantile of the normal distribution for an interval of 95 %
 
@@ -37,13 +38,13 @@ class Forecast:
 
     def __str__(self) -> str:
         """Return one line for people."""
-        workers = f"{self.num_parallel} worker{'s' if self.num_parallel > 1 else ''}"
+        workers = counted(self.num_parallel, "worker")
         time = "time unknown" if self.seconds is None else f"about {duration(self.seconds)} with {workers}"
         low, high = math.floor(self.failed_low * self.num_videos), math.ceil(self.failed_high * self.num_videos)
         return (
-            f"forecast for all {self.num_videos:,} videos: {time}, {_size(self.output_bytes)}, "
-            f"{100 * self.failed_share:.1f} % of the videos fail (95 % interval: {low:,} to {high:,} videos); measured "
-            f"on {self.num_measured:,}"
+            f"forecast for all {counted(self.num_videos, 'video')}: {time}, {_size(self.output_bytes)}, "
+            f"{100 * self.failed_share:.1f} % of the videos fail (95 % interval: {low:,} to "
+            f"{counted(high, 'video')}); measured on {self.num_measured:,}"
         )
 
     def as_result(self) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from dfer_data.sources.names import check_names
 from dfer_data.sources.registry import adapter
 from dfer_data.sources.subset import without
 from dfer_data.storage.base import Target
+from dfer_data.wording import counted
 
 _ALLOWED = ("source", "crops", "from_lock")
 _RULE = re.compile(r"(\d+) folds by (subject|folder|clip)(, stratified)?, seed (\d+)")
@@ -222,11 +223,11 @@ def _matched(locked: list[LockedVideo], listing: SourceListing, hashed: Callable
     unknown = [one.name for one in lost if one.key not in renamed]
     unused = [video.clip_id for video in extra if video not in renamed.values()]
     facts = (
-        ([f"{old.name} -> {renamed[old.key].clip_id}" for old in lost if old.key in renamed], "have another name here"),
-        (unknown, "of the lock are not in the source"),
-        (unused, "are not in the lock and are left out"),
+        ([f"{old.name} -> {renamed[old.key].clip_id}" for old in lost if old.key in renamed], "with another name here"),
+        (unknown, "of the lock, but not in the source"),
+        (unused, "left out, not in the lock"),
     )
-    notes = [f"{len(names)} videos {words} ({_examples(names)})" for names, words in facts if names]
+    notes = [f"{counted(len(names), 'video')} {words} ({_examples(names)})" for names, words in facts if names]
     return _Matches(videos, notes)
 
 

@@ -21,6 +21,7 @@ from dfer_data.shards.layout import FORMAT_VERSION, PLAN_NAME
 from dfer_data.sources.base import OFFICIAL, SourceListing, SourceVideo
 from dfer_data.storage.base import Target
 from dfer_data.storage.files import canonical_json
+from dfer_data.wording import counted
 
 _MAX_SHARD_VIDEOS = 64
 _MAX_SHARD_BYTES = 256 * 2**20
@@ -132,7 +133,9 @@ def with_subjects(plan: Plan, subjects: Mapping[str, int]) -> Plan:
         if by_video.setdefault(video_id, {}).setdefault(video_id + part, track) != track:
             raise UsageError(f"--subjects names clip {video_id + part} twice, with two tracks; keep one line")
     if unknown := sorted(by_video.keys() - known):
-        raise UsageError(f"--subjects names {len(unknown)} clips that are not in the dataset: {', '.join(unknown[:5])}")
+        raise UsageError(
+            f"--subjects names {counted(len(unknown), 'clip')} not in the dataset: {', '.join(unknown[:5])}"
+        )
 
     def with_tracks(videos: Sequence[SourceVideo]) -> tuple[SourceVideo, ...]:
         return tuple(replace(video, subjects=_sorted_tracks(by_video.get(video.clip_id))) for video in videos)

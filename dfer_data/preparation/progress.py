@@ -9,6 +9,7 @@ from dfer_data.preparation.tasks import VideoDone, VideosUnderWay, VideoUnderWay
 from dfer_data.render.pace import Pace, rate
 from dfer_data.render.tables import duration
 from dfer_data.sources.base import SourceVideo
+from dfer_data.wording import counted
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class PreparationProgress:
         """Return one line for people."""
         left = "time left unknown" if self.seconds_left is None else f"about {duration(self.seconds_left)} left"
         line = (
-            f"{self.num_done} of {self.num_videos} videos, {100 * self.share:.0f} % of the work, "
+            f"{self.num_done:,} of {counted(self.num_videos, 'video')}, {100 * self.share:.0f} % of the work, "
             f"{rate(self.frames_per_second)} frames/s, {self.num_failed} failed, {left}"
         )
         if self.longest is None:

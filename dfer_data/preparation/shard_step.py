@@ -29,6 +29,7 @@ from dfer_data.shards.sidecar import read_sidecar, sidecar_sha256
 from dfer_data.shards.staging import StagedVideo, read_staged
 from dfer_data.shards.writer import write_shard
 from dfer_data.storage.files import canonical_json
+from dfer_data.wording import counted
 
 
 def commit_shard(task: ShardTask, place: Workplace, *, on_progress: Callable[[], None] = lambda: None) -> None:
@@ -81,7 +82,7 @@ def _contact_sheet(videos: list[StagedVideo]) -> bytes:
     sheet = ContactSheet()
     for video in videos:
         for clip, thumbnails in zip(video.clips, video.thumbnails(), strict=True):
-            note = f"{clip['num_frames']} frames" + (" partial" if clip["status"] == "partial" else "")
+            note = counted(clip["num_frames"], "frame") + (" partial" if clip["status"] == "partial" else "")
             rivals = clip["rivals"]
             note += f", track {clip['track']}" if rivals else ""
             faces = len(thumbnails) - len(rivals)

@@ -12,6 +12,7 @@ from dfer_data.detect.registry import build_detector
 from dfer_data.shards.layout import shard_name
 from dfer_data.sources.base import SourceVideo
 from dfer_data.storage.base import Target
+from dfer_data.wording import counted
 
 
 @dataclass(frozen=True)
@@ -104,8 +105,9 @@ class VideoUnderWay:
 
     def __str__(self) -> str:
         """Return its name and frames for people."""
-        expected = f" of about {self.num_expected:,}" if self.num_expected >= max(1, self.num_frames) else ""
-        return f"{self.clip_id}, {self.num_frames:,}{expected} frames"
+        if self.num_expected >= max(1, self.num_frames):
+            return f"{self.clip_id}, {self.num_frames:,} of about {counted(self.num_expected, 'frame')}"
+        return f"{self.clip_id}, {counted(self.num_frames, 'frame')}"
 
 
 @dataclass(frozen=True)

@@ -75,12 +75,6 @@ def listed(names: Sequence[str], *, most: int = 20) -> str:
     return ", ".join(names[:most]) + more
 
 
-def counted(number: int, noun: str) -> str:
-    """Return a number with its noun: `1 video`, `3 classes`."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{number} {noun if number == 1 else plural}"
-
-
 def duration(seconds: float) -> str:
     """Return a duration in the unit that suits it: `90 s`, `12 min`, `3.5 h`."""
     if seconds < 120:

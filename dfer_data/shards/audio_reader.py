@@ -14,6 +14,7 @@ from dfer_data.shards.layout import AUDIO_FORMAT, AUDIO_TENSORS
 from dfer_data.shards.reader import check_size, read_index
 from dfer_data.storage.shard_bytes import ShardBytes
 from dfer_data.types import Image
+from dfer_data.wording import counted
 
 _SAMPLE_BYTES = 2
 
@@ -25,7 +26,7 @@ def open_audio(document: Mapping[str, Any], number: int, source: ShardBytes) -> 
     reader = AudioReader(source, index_bytes=audio["index_bytes"], index_crc32=audio["index_crc32"])
     if reader.num_clips != facts["num_clips"]:
         raise CorruptShardError(
-            f"{source.name} has {reader.num_clips} clips, dataset.json describes {facts['num_clips']}; "
+            f"{source.name} has {counted(reader.num_clips, 'clip')}, dataset.json describes {facts['num_clips']}; "
             "get the dataset again"
         )
     return reader

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dfer_data.storage.parquet import all_rows, open_parquet, to_frame
+from dfer_data.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,12 +35,10 @@ class Coverage:
         seldom, short = self.seldom_detected, self.shortened
         notes = []
         if seldom:
-            subject = "1 clip has a face in under half of its frames" if len(seldom) == 1 else ""
-            subject = subject or f"{len(seldom)} clips have a face in under half of their frames"
+            subject = f"{counted(len(seldom), 'clip')} with a face in under half of the frames"
             notes.append(f"{subject}: {_named(seldom)} (detection_rate in clips.parquet; `dfer inspect` shows them)")
         if short:
-            subject = "1 clip loses more than a third of its frames" if len(short) == 1 else ""
-            subject = subject or f"{len(short)} clips lose more than a third of their frames"
+            subject = f"{counted(len(short), 'clip')} losing more than a third of the frames"
             notes.append(f"{subject}: {_named(short)} (num_frames of num_source_frames in clips.parquet)")
         return tuple(notes)
 

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from dfer_data.errors import CorruptDataError, UsageError
 from dfer_data.shards.layout import AUDIO_COLUMN, AUDIO_STATES, COLUMNS, LABELS_COLUMN
 from dfer_data.storage.parquet import all_rows, open_parquet, read_table, to_frame
+from dfer_data.wording import counted
 
 INDEX_COLUMNS = ("clip_id", "status", "label", "shard", "row", "num_frames")
 """The columns that locate and select clips."""
@@ -225,7 +226,7 @@ def _schema_faults(file: pq.ParquetFile, document: Mapping[str, Any]) -> Iterato
     """Yield the columns that are missing or of another type, and a number of rows that dataset.json does not count."""
     schema, num_clips = file.schema_arrow, document["counts"]["clips"]
     if file.metadata.num_rows != num_clips:
-        yield f"has {file.metadata.num_rows} rows, dataset.json counts {num_clips} clips"
+        yield f"has {counted(file.metadata.num_rows, 'row')}, dataset.json counts {counted(num_clips, 'clip')}"
     for name, kind in COLUMNS.items():
         if schema.names.count(name) != 1:
             if name not in _LATER or name in schema.names:

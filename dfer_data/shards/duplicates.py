@@ -13,6 +13,7 @@ from dfer_data.shards.layout import SHARDS
 from dfer_data.shards.reader import ShardReader, open_shard
 from dfer_data.storage.parquet import all_rows, open_parquet, to_frame
 from dfer_data.storage.shard_bytes import ShardBytes
+from dfer_data.wording import counted
 
 _COLUMNS = ["clip_id", "source_clip_id", "source_sha256", "label"]
 
@@ -34,7 +35,7 @@ class Duplicates:
             parts.append(f"{len(pairs)} under two labels ({' and '.join(pairs[0])}{'...' if len(pairs) > 1 else ''})")
         for fold, pairs in self.in_train_and_test.items():
             examples = f"{' and '.join(pairs[0])}{'...' if len(pairs) > 1 else ''}"
-            parts.append(f"{len(pairs)} test clips of fold {fold} also in train ({examples})")
+            parts.append(f"{counted(len(pairs), 'test clip')} of fold {fold} also in train ({examples})")
         return f"videos with the same bytes: {', '.join(parts)}; keep one of each" if parts else ""
 
 

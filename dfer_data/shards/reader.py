@@ -22,6 +22,7 @@ from dfer_data.frame_sampling import BLACK, CLIP_FRAMES
 from dfer_data.shards.layout import FORMAT_VERSION
 from dfer_data.storage.shard_bytes import ShardBytes
 from dfer_data.types import Image
+from dfer_data.wording import counted
 
 if TYPE_CHECKING:
     from dfer_data.video.resize_rules import JpegScale, ResizeRule
@@ -50,7 +51,7 @@ def open_shard(document: Mapping[str, Any], number: int, source: ShardBytes) -> 
     )
     if (reader.num_clips, reader.store) != (facts["num_clips"], config["store"]):
         raise CorruptShardError(
-            f"{source.name} has {reader.num_clips} clips as {reader.store}, dataset.json describes "
+            f"{source.name} has {counted(reader.num_clips, 'clip')} as {reader.store}, dataset.json describes "
             f"{facts['num_clips']} as {config['store']}; get the dataset again"
         )
     return reader

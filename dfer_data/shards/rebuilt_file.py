@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from dfer_data.storage.files import read_sealed, sealed_json
+from dfer_data.wording import counted
 
 REBUILT_NAME = "rebuilt.json"
 REBUILT_VERSION = 1
@@ -58,8 +59,8 @@ def rebuilt_words(rebuilt: Mapping[str, Any], document: Mapping[str, Any]) -> st
     if result["equal"]["clips"]:
         return f"{lock}, all clips identical"
     frames, clips = result["frames"], result["clips"]
-    words = [f"{frames['identical']:,} frames identical"]
+    words = [f"{counted(frames['identical'], 'frame')} identical"]
     words += [f"{frames['same']:,} the same picture"] if frames["same"] else []
     words += [f"{frames['moved']:,} with another time or flag"] if frames["moved"] else []
-    words += [f"{clips['failed']:,} clips failed"] if clips["failed"] else []
+    words += [f"{counted(clips['failed'], 'clip')} failed"] if clips["failed"] else []
     return f"{lock}: {', '.join(words)}"

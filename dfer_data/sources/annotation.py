@@ -15,8 +15,9 @@ from dfer_data.errors import AnnotationError
 from dfer_data.sources.base import OFFICIAL, Layout, SourceListing, SourceVideo, Split
 from dfer_data.sources.catalog import catalog, not_there
 from dfer_data.sources.tree import DatasetTree, Found, stray_notes
+from dfer_data.wording import counted
 
-WORDS: Mapping[Layout, str] = MappingProxyType({"videos": "videos", "frames": "folders of crops"})
+WORDS: Mapping[Layout, str] = MappingProxyType({"videos": "video", "frames": "folder of crops"})
 """Layout -> plural noun for its items, for messages."""
 _MAX_LINE = 4_300  # a path has at most 4,096 bytes; Python reads no number of more digits
 
@@ -147,7 +148,7 @@ def assemble(
         if entry.fold:
             folds[entry.fold][entry.clip_id] = entry.split
     if extra_ids := sorted(found.keys() - by_clip_id.keys()):
-        notes = (*notes, f"{len(extra_ids)} {WORDS[layout]} are in no list and are left out ({extra_ids[0]}...)")
+        notes = (*notes, f"left out, in no list: {counted(len(extra_ids), WORDS[layout])} ({extra_ids[0]}...)")
     if layout == "frames":
         notes = (*notes, *stray_notes(tree, (item for clip_id, item in found.items() if clip_id in by_clip_id)))
     return SourceListing(
@@ -165,9 +166,9 @@ def assemble(
 def _hint(tree: DatasetTree, layout: Layout) -> str:
     """Return the flag that reads what the folder holds, if it holds the other layout."""
     if layout == "videos" and tree.pictures:
-        return f", but {len(tree.pictures)} folders of pictures: --detector none reads crops"
+        return f", but {counted(len(tree.pictures), 'folder of pictures')}: --detector none reads crops"
     if layout == "frames" and tree.videos:
-        return f", but {len(tree.videos)} videos: --detector retinaface reads them"
+        return f", but {counted(len(tree.videos), 'video')}: --detector retinaface reads them"
     return ""
 
 

@@ -13,6 +13,7 @@ from itertools import combinations
 from dfer_data.sources.annotation import read_lines
 from dfer_data.sources.class_labels import EMOTIONS, emotion
 from dfer_data.sources.tree import DatasetTree
+from dfer_data.wording import counted
 
 CLASSES_NAME = "classes.txt"
 _ORDERS_DIFFER = "DFER's lists differ: DFEW's owners count from happy, LSTPNet's lists of FERV39k and AFEW from neutral"
@@ -67,7 +68,7 @@ def named_classes(
     start = 1 if len(lines) in numbers.values() else 0
     lowest, highest = int(min(numbers.values())), int(max(numbers.values()))
     if lowest < start or highest >= len(lines) + start:
-        faults.append(f"{first}: labels from {lowest} to {highest}, but {path} has {len(lines)} names")
+        faults.append(f"{first}: labels from {lowest} to {highest}, but {path} has {counted(len(lines), 'name')}")
         return ClassNaming(tuple(lines), {}, ())
     if lowest > 0 and not start:
         faults.append(f"{first}: labels from {lowest} to {highest}: not clear whether {path} counts from 0 or 1")

@@ -10,6 +10,7 @@ from dfer_data.sources.annotation import WORDS, Entry, assemble, held_out
 from dfer_data.sources.base import Layout, SourceListing
 from dfer_data.sources.official_counts import official
 from dfer_data.sources.tree import DatasetTree, Found, by_clip, of_kind, scan
+from dfer_data.wording import counted
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def list_coded(
         found=found,
         faults=faults,
         fold_rule=facts.fold_rule,
-        notes=(f"{num_ignored} other {WORDS[layout]} are left out",) if num_ignored else (),
+        notes=(f"left out: {counted(num_ignored, f'other {WORDS[layout]}')}",) if num_ignored else (),
     )
 
 

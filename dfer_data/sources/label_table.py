@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dfer_data.sources.annotation import decoded
 from dfer_data.storage.csv_text import csv_rows
+from dfer_data.wording import counted
 
 
 def label_rows(
@@ -27,4 +28,4 @@ def label_rows(
         if len(cells) == len(header):
             yield f"{name}:{line}", {column: cell.strip() for column, cell in zip(header, cells, strict=True)}
         else:
-            faults.append(f"{name}:{line}: {len(cells)} cells, the header has {len(header)}")
+            faults.append(f"{name}:{line}: {counted(len(cells), 'cell')}, the header has {len(header)}")

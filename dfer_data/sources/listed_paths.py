@@ -10,12 +10,13 @@ from dfer_data.sources.base import Layout, SourceListing, Split
 from dfer_data.sources.class_names import named_classes
 from dfer_data.sources.path_matching import Likeness, Places, plain
 from dfer_data.sources.tree import DatasetTree, by_clip, of_kind
+from dfer_data.wording import counted
 
 SPLITS: dict[str, Split] = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 VALIDATION = ("val", "valid", "validation", "dev")
 _INEXACT: dict[Likeness, str] = {
-    "spelling": "differ from their line in case, extension or leading zeros",
-    "name": "were found by the file's name alone, in another folder than their line has",
+    "spelling": "with another case, extension or leading zeros than in the line",
+    "name": "found by the file's name alone, in another folder than in the line",
 }
 
 
@@ -87,10 +88,12 @@ def list_lines(
     for likeness, pairs in inexact.items():
         if pairs:
             written, local = next(iter(pairs.items()))
-            notes.append(f"{len(pairs)} {WORDS[layout]} {_INEXACT[likeness]} ({written} -> {local}...)")
-    notes += [f"{num_extra} {WORDS[layout]} are in no line and are left out"] * bool(num_extra)
+            notes.append(f"{counted(len(pairs), WORDS[layout])} {_INEXACT[likeness]} ({written} -> {local}...)")
+    notes += [f"left out, in no line: {counted(num_extra, WORDS[layout])}"] * bool(num_extra)
     if differing:
-        notes.append(f"{len(differing)} clips differ from their line in the number of frames ({differing[0]}...)")
+        notes.append(
+            f"{counted(len(differing), 'clip')} with another number of frames than in the line ({differing[0]}...)"
+        )
     listing = assemble(
         dataset,
         tree,
@@ -99,7 +102,7 @@ def list_lines(
         entries=entries,
         found=found,
         faults=faults,
-        wanted=f"{WORDS[layout]} that the lines name",
+        wanted=f"{WORDS[layout]} that a line names",
         fold_rule=fold_rule,
         notes=tuple(notes),
     )

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from dfer_data.config import Folding
 from dfer_data.errors import UsageError
 from dfer_data.sources.base import SourceListing, SourceVideo, Split
+from dfer_data.wording import counted
 
 _Counts = npt.NDArray[np.int64]
 
@@ -72,8 +73,8 @@ def check_groups(members: Mapping[str, Sequence[str | None]], folding: GroupRule
     """
     if len(members) < max(folding.num_folds, 2):
         raise UsageError(
-            f"--folds {folding.num_folds or 'loso'}: there are {len(members)} groups by {folding.group_by}; give fewer "
-            "folds, or another --group-by"
+            f"--folds {folding.num_folds or 'loso'}: there are {counted(len(members), 'group')} by "
+            f"{folding.group_by}; give fewer folds, or another --group-by"
         )
     classes = [set(labels) for labels in members.values()]
     if all(len(names) == 1 for names in classes) and len(set.union(*classes)) == len(members):

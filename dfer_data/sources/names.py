@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dfer_data.errors import AnnotationError
 from dfer_data.sources.base import SourceListing
 from dfer_data.sources.tree import is_text
+from dfer_data.wording import counted
 
 MAX_NAME_BYTES = 4096
 """As long as a path may be; the readers of CSV accept thirty times as much."""
@@ -18,7 +19,7 @@ def check_names(listing: SourceListing) -> None:
     """Raise AnnotationError for ids, paths, classes and groups with line breaks, control characters or no text."""
     faults = list(_faults(listing))
     if len(faults) > _MAX_FAULTS:
-        faults = [*faults[:_MAX_FAULTS], f"and {len(faults) - _MAX_FAULTS} more names like these"]
+        faults = [*faults[:_MAX_FAULTS], f"and {counted(len(faults) - _MAX_FAULTS, 'more name')} like these"]
     if faults:
         raise AnnotationError(faults)
 

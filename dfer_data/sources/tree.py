@@ -14,6 +14,7 @@ from dfer_data.storage.walk import read_entries, refuse_unread
 from dfer_data.video.frame_names import frames_of
 from dfer_data.video.image_folder import PICTURE_EXTENSIONS, UNREAD_EXTENSIONS
 from dfer_data.video.reader import VIDEO_EXTENSIONS
+from dfer_data.wording import counted
 
 _LFS_POINTER = b"version https://git-lfs"
 _LFS_BYTES = 200  # a pointer has about 130
@@ -184,13 +185,13 @@ def by_clip(
         if clip_id is not None and (first := clips.setdefault(clip_id, item)) is not item:
             duplicates.append(f"{item.path}: clip {clip_id} is also in {first.path}")
     if duplicates:
-        more = f", and {len(duplicates) - 1} more clips are in two places" if len(duplicates) > 1 else ""
+        more = f", the same for {counted(len(duplicates) - 1, 'more clip')}" if len(duplicates) > 1 else ""
         hint = "; choose the folder with --crops NAME" if clips and next(iter(clips.values())).num_pictures else ""
         faults.append(f"{duplicates[0]}{more}; two sources are not mixed: keep one of them{hint}")
     faults += outsiders(tree.root, (item.path for item in clips.values()))
     faults += _pointer_faults(tree, clips.values())
     if disordered := [item for item in clips.values() if item.fault]:
-        more = f", and {len(disordered) - 1} more folders have such names" if len(disordered) > 1 else ""
+        more = f", the same for {counted(len(disordered) - 1, 'more folder')}" if len(disordered) > 1 else ""
         faults.append(f"{disordered[0].path}: {disordered[0].fault}{more}")
     return clips
 
@@ -200,11 +201,11 @@ def stray_notes(tree: DatasetTree, items: Iterable[Found]) -> tuple[str, ...]:
     strays = [f"{item.path}/{name}" for item in items for name in item.strays]
     unread = [path for path in tree.files if PurePosixPath(path).suffix.lower() in UNREAD_EXTENSIONS]
     facts = {
-        "are copies, or their names differ from those of the frames": strays,
-        "have a format that is not read": unread,
+        "copies, or of other names than the frames": strays,
+        "in a format that is not read": unread,
     }
     return tuple(
-        f"{len(paths)} pictures {fact}; they are left out: {', '.join(paths[:3])}{'...' if len(paths) > 3 else ''}"
+        f"left out: {counted(len(paths), 'picture')}, {fact}: {', '.join(paths[:3])}{'...' if len(paths) > 3 else ''}"
         for fact, paths in facts.items()
         if paths
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 from dfer_data.errors import UsageError
 from dfer_data.storage.csv_text import composed, csv_rows, from_spreadsheet
 from dfer_data.storage.files import read_regular_text
+from dfer_data.wording import counted
 
 _SHOWN = 5
 _IDS = ("clip_id", "clip_a", "clip_b")
@@ -79,6 +80,6 @@ def read_csv_table(path: Path, *, flag: str) -> CsvTable:
             cells_by_name = {name: composed(cell) if name in _IDS else cell.strip() for name, cell in row.items()}
             table.rows.append((line, cells_by_name))
         else:
-            counts = f"{len(cells)} cells, the header has {len(header)}"
+            counts = f"{counted(len(cells), 'cell')}, the header has {len(header)}"
             table.faults.append(f"line {line}: {counts}; quote names with commas")
     return table

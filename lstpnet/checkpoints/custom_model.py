@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from dfer_data.errors import UsageError
+from dfer_data.wording import counted
 from lstpnet.checkpoints.custom_source import ModelSource, find_source, named_file, run_source, split_name
 from lstpnet.models.catalogue import is_custom
 
@@ -100,7 +101,8 @@ def check_own(name: str, model: nn.Module, clips: torch.Tensor, *, num_classes: 
     if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected_shape:
         shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise UsageError(
-            f"model {name} returns {shape} for {num_clips} clips; expected logits of shape {expected_shape}{hint}"
+            f"model {name} returns {shape} for {counted(num_clips, 'clip')}; expected logits of shape "
+            f"{expected_shape}{hint}"
         )
     if not bool(logits.isfinite().all()):
         raise UsageError(f"model {name} returns numbers that are not finite for clips of the training{hint}")

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from dfer_data.errors import UsageError
+from dfer_data.wording import counted
 from lstpnet.checkpoints.custom_model import check_own
 from lstpnet.checkpoints.onnx_model import load_exported
 from lstpnet.checkpoints.reference import load_reference
@@ -83,7 +84,7 @@ def open_model(
     model = load_reference("lstpnet", read_tensors(source))
     class_names = AUTHORS_CLASSES[trained_on]
     if model.num_classes != len(class_names):
-        raise UsageError(f"{source} has {model.num_classes} classes, {trained_on} has {len(class_names)}")
+        raise UsageError(f"{source} has {counted(model.num_classes, 'class')}, {trained_on} has {len(class_names)}")
     return OpenedModel(model, class_names, Recipe(name="authors"))
 
 

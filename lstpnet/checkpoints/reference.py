@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from dfer_data.errors import UsageError
+from dfer_data.wording import counted
 from lstpnet.checkpoints.authors_names import AUTHORS_FILES, AuthorsFiles
 from lstpnet.errors import CheckpointError
 from lstpnet.models.catalogue import DEFAULT_MODEL, NETWORKS, model_fault
@@ -71,7 +72,7 @@ def load_reference(name: str, state_dict: Mapping[str, Any]) -> ClipNetwork:
     faults += _faults(tensors, expected, aliases=files.aliases)
     if faults:
         count = len(faults)
-        summary = f"not a checkpoint of {name} ({files.source}), {count} fault{'s' if count > 1 else ''}"
+        summary = f"not a checkpoint of {name} ({files.source}), {counted(count, 'fault')}"
         raise CheckpointError(summary, faults, hint=whose_words(tensors))
     model.to_empty(device="cpu")
     model.load_state_dict({ours: tensors[files.authors_name(ours)] for ours in model.state_dict()})

@@ -28,6 +28,7 @@ from dfer_data.shards.layout import CLIPS_NAME
 from dfer_data.storage.csv_text import csv_text, spreadsheet_cell
 from dfer_data.storage.files import is_url
 from dfer_data.storage.folder import FolderTarget
+from dfer_data.wording import counted
 from lstpnet.finished_runs import find_runs, load_runs
 from lstpnet.labels.issues import LabelIssue, Probabilities, label_issues, out_of_fold, runs_on
 
@@ -96,8 +97,8 @@ def audit_labels(
             views,
             [section],
             heading="Labels",
-            hint=f"{len(shown)} of {len(issues)} clips; labels.csv has all. A contradicted label may be right: look "
-            "first, then change it with dfer relabel, or leave it.",
+            hint=f"{len(shown)} of {counted(len(issues), 'clip')}; labels.csv has all. A contradicted label may be "
+            "right: look first, then change it with dfer relabel, or leave it.",
             is_synthetic=bool(dataset.document["synthetic"]),
         )
         document = {
@@ -174,6 +175,6 @@ def _facts(issue: LabelIssue) -> Iterator[str]:
         chances = {issue.predicted: issue.predicted_probability, issue.label: issue.label_probability}
         yield "predicted " + ", ".join(f"{name} {chance:.2f}" for name, chance in chances.items())
     if issue.most_voted is not None:
-        yield f"{issue.most_votes} votes for {issue.most_voted}, {issue.label_votes} for {issue.label}"
+        yield f"{counted(issue.most_votes, 'vote')} for {issue.most_voted}, {issue.label_votes} for {issue.label}"
     for clip_id, label in issue.copies.items():
         yield f"its copy {clip_id} is {label}"

@@ -8,6 +8,7 @@ from pathlib import Path
 from dfer_data.draw.origin_mark import marked_png
 from dfer_data.render.figure import draw_strip, new_figure, png_of
 from dfer_data.storage.files import write_atomically
+from dfer_data.wording import counted
 from lstpnet.prediction.video import Person
 
 _MAX_PERSONS = 12
@@ -31,7 +32,9 @@ def draw_timeline(
     """
     drawn_persons = persons[:_MAX_PERSONS]
     remaining_note = (
-        f" (and {len(persons) - len(drawn_persons)} more persons)" if len(persons) > len(drawn_persons) else ""
+        f" (and {counted(len(persons) - len(drawn_persons), 'more person')})"
+        if len(persons) > len(drawn_persons)
+        else ""
     )
     height_inches = 0.9 + _HEIGHT_INCHES * len(drawn_persons) + (_STRIP_INCHES if warning else 0)
     figure = new_figure(10, height_inches, layout="constrained")

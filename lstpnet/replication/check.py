@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from dfer_data.errors import CorruptDataError, DferError
+from dfer_data.wording import counted
 from lstpnet.replication.claim import Claim, claim_names, load_claim
 from lstpnet.replication.figures import FoldPredictions, check_figures, judge, other_order
 from lstpnet.replication.result_file import ReplicationDocument, read_result
@@ -75,4 +76,4 @@ def _number_faults(document: ReplicationDocument, parts: Sequence[FoldPrediction
         for label, count in Counter(part.labels).items():
             most = found.get(f"fold {part.fold} test, {label}", count)
             if count > most:
-                yield f"fold {part.fold} has {count} predictions of {label}, and {most} test clips"
+                yield f"fold {part.fold}, {label}: {counted(count, 'prediction')} and {counted(most, 'test clip')}"

@@ -18,6 +18,7 @@ import pydantic
 from dfer_data.errors import UsageError, did_you_mean
 from dfer_data.sources.official_counts import Official, official, official_of
 from dfer_data.storage.files import read_regular_text
+from dfer_data.wording import counted
 
 _Text = Annotated[str, pydantic.StringConstraints(max_length=2000)]
 _Count = Annotated[int, pydantic.Field(ge=0, le=10**7)]
@@ -181,5 +182,5 @@ def claim_of(values: Mapping[str, Any], *, where: str) -> Claim:
         return Claim.model_validate(plain)
     except pydantic.ValidationError as error:
         faults = [f"{'.'.join(map(str, fault['loc'])) or 'claim'}: {fault['msg']}" for fault in error.errors()]
-        count = f"{len(faults)} fault{'s' if len(faults) > 1 else ''}"
+        count = counted(len(faults), "fault")
         raise UsageError(f"claim {where} has {count}: {'; '.join(faults)}") from error

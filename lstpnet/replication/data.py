@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from dfer_data.config import PrepareConfig
 from dfer_data.detect.registry import detector_spec
 from dfer_data.inspection.official_check import Differing, Number, compare_listing, compare_official
+from dfer_data.wording import counted
 from lstpnet.replication.claim import Claim
 from lstpnet.replication.figures import ASPECTS, DataDifference, other_labels
 
@@ -84,7 +85,7 @@ def _shipped_differences(claim: Claim, dataset: PreparedDataset) -> Iterator[Dat
         inside = [claim.crops in PurePosixPath(str(source)).parts for source in clips["source"]]
         strangers = [clip for clip, is_inside in zip(clips["clip_id"], inside, strict=True) if not is_inside]
         if strangers:
-            what = f"{len(strangers):,} clips are not of the folder {claim.crops}, {strangers[0]} first"
+            what = f"{counted(len(strangers), 'clip')} outside of the folder {claim.crops}, {strangers[0]} first"
             yield DataDifference("crops", what)
     if not claim.crop_px:
         return
@@ -96,6 +97,6 @@ def _shipped_differences(claim: Claim, dataset: PreparedDataset) -> Iterator[Dat
         words = f"{abs(change):.0f} % {'larger' if change > 0 else 'smaller'}, " if round(change) else ""
         yield DataDifference(
             "crops",
-            f"{width} x {height} px, the claim's are {claim.crop_px} px: {words}{len(others):,} of {len(sizes):,} "
-            f"clips, {others[0][0]} first",
+            f"{width} x {height} px, the claim's are {claim.crop_px} px: {words}{len(others):,} of "
+            f"{counted(len(sizes), 'clip')}, {others[0][0]} first",
         )

@@ -19,6 +19,7 @@ from dfer_data.locking.lock_file import LOCK_SUFFIX
 from dfer_data.locking.make_lock import lock
 from dfer_data.shards.identity import OFFICIAL_SET
 from dfer_data.storage.files import sha256_file
+from dfer_data.wording import counted
 from lstpnet.checkpoints.open_model import CHANGEABLE, OpenedModel, open_model
 from lstpnet.checkpoints.reference import load_reference
 from lstpnet.checkpoints.tensor_files import read_tensors
@@ -145,7 +146,9 @@ def opened_weights(claim: Claim, path: Path) -> OpenedModel:
     else:
         model = load_reference(claim.network, read_tensors(path))
         if model.num_classes != len(claim.class_names):
-            raise UsageError(f"{path} has {model.num_classes} classes, the claim has {len(claim.class_names)}")
+            raise UsageError(
+                f"{path} has {counted(model.num_classes, 'class')}, the claim has {len(claim.class_names)}"
+            )
         recipe = Recipe(name="authors", model=claim.network, size_px=claim.size_px)
         opened = OpenedModel(model, tuple(claim.class_names), recipe)
     if set(opened.class_names) != set(claim.class_names):

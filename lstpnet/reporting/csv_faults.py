@@ -6,6 +6,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from dfer_data.errors import AnnotationError
+from dfer_data.wording import counted
 
 _MAX_FAULTS_PER_KIND = 50
 
@@ -31,7 +32,9 @@ class CsvFaults:
         for faults in self._by_kind.values():
             lines += faults[:_MAX_FAULTS_PER_KIND]
             if len(faults) > _MAX_FAULTS_PER_KIND:
-                lines.append(f"{self._path}: and {len(faults) - _MAX_FAULTS_PER_KIND} more faults like the last one")
+                lines.append(
+                    f"{self._path}: and {counted(len(faults) - _MAX_FAULTS_PER_KIND, 'more fault')} like the last one"
+                )
         if lines:
             raise AnnotationError(lines)
 

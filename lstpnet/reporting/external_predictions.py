@@ -19,6 +19,7 @@ import numpy as np
 from dfer_data.errors import UsageError
 from dfer_data.shards.identity import OFFICIAL_SET
 from dfer_data.storage.files import read_regular_text
+from dfer_data.wording import counted
 from lstpnet.dataset_identity import chosen_fold_set
 from lstpnet.metrics import predicted_classes, prior_logits
 from lstpnet.predictions import ScoredPredictions
@@ -81,7 +82,10 @@ def read_external_predictions(
         UsageError: a file that cannot be read, an unknown fold or set, a fold and seed in two files, or no fold.
     """
     if folds and len(folds) != len(paths):
-        raise UsageError(f"{len(paths)} files of predictions and {len(folds)} folds: give one --fold for each file")
+        raise UsageError(
+            f"{counted(len(paths), 'file of predictions')} and {counted(len(folds), 'fold')}: give one --fold "
+            "for each file"
+        )
     chosen_set = chosen_fold_set(dataset, fold_set)
     fold_of_paths: Sequence[int | None] = folds or [None] * len(paths)
     given = [
@@ -132,7 +136,9 @@ def _matched(
     statuses = dict(zip(dataset.clips["clip_id"], dataset.clips["status"], strict=True))
     test_ids = [clip_id for clip_id, split in splits.items() if split == "test"]
     if unlabelled := [clip_id for clip_id in splits if labels[clip_id] not in names]:
-        raise UsageError(f"{dataset.root} has no label for {len(unlabelled)} clips of fold {fold} ({unlabelled[0]}...)")
+        raise UsageError(
+            f"{dataset.root} has no label for {counted(len(unlabelled), 'clip')} of fold {fold} ({unlabelled[0]}...)"
+        )
     train_ids = [clip_id for clip_id, split in splits.items() if split == "train"]
     train_counts = Counter(names.index(labels[clip_id]) for clip_id in train_ids)
     with_face = Counter(names.index(labels[clip_id]) for clip_id in train_ids if statuses[clip_id] != "failed")
@@ -190,7 +196,7 @@ class _PredictionsFile:
             class_numbers[self._fold, None] = {}  # a file without rows: no test clip of its fold is in it
         for line, cells in rows[1:] if columns else ():
             if len(cells) != len(header):
-                self._faults.add("cells", line, f"{len(cells)} cells, the header has {len(header)}")
+                self._faults.add("cells", line, f"{counted(len(cells), 'cell')}, the header has {len(header)}")
                 continue
             row = dict(zip(header, cells, strict=True))
             row["clip_id"] = exact_or_stripped(row["clip_id"], self._known)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from dfer_data.render.tables import Section, per_cent
+from dfer_data.wording import counted
 from lstpnet import metrics
 from lstpnet.dataset_identity import DataKey, data_key, fold_words
 from lstpnet.finished_runs import ScoredRun
@@ -113,6 +114,7 @@ def _section(rows: Sequence[SceneRow]) -> Section:
     seed_list = " ".join(map(str, first.seeds))
     seeds = f", mean of seeds {seed_list}" if len(first.seeds) > 1 else f", seed {seed_list}" if seed_list else ""
     name = f"{first.recipe} {first.checkpoint}".rstrip()
-    title = f"{first.prepared}, {len(rows)} scenes: {name}, {fold_words(first.fold, first.fold_set)}{seeds}: per cent"
+    what = f"{name}, {fold_words(first.fold, first.fold_set)}{seeds}"
+    title = f"{first.prepared}, {counted(len(rows), 'scene')}: {what}: per cent"
     notes = ("UAR over the classes that a scene has test clips of",)
     return Section(title, ("scene", "n", "WAR", "UAR", "classes"), cells, notes)

@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from dfer_data.errors import UsageError
 from dfer_data.render.tables import Section, per_cent
+from dfer_data.wording import counted
 
 SETS = MappingProxyType(
     {
@@ -129,7 +130,7 @@ def published_section(rows: Sequence[PublishedRow], *, short: bool = False) -> S
     notes = ["DFEW's figures cover all five folds, as mean or pooled"] if rows[0].dataset == "dfew" else []
     notes += published_notes(shown)
     if len(shown) < len(rows):
-        notes.append(f"{len(shown)} of {len(rows)} published rows; --format md shows all, with recalls")
+        notes.append(f"{len(shown)} of {counted(len(rows), 'published row')}; --format md shows all, with recalls")
     return _section("published", shown, notes, has_recalls=not short)
 
 

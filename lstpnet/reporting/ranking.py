@@ -10,6 +10,7 @@ from dfer_data.errors import UsageError
 from dfer_data.render.tables import Section, listed, per_cent
 from dfer_data.shards.identity import OFFICIAL_SET
 from dfer_data.sources.official_counts import official
+from dfer_data.wording import counted
 from lstpnet.reporting.published_results import SETS, PublishedRow, published_notes
 from lstpnet.reporting.rows import Row, is_complete, protocol_notes
 
@@ -81,5 +82,5 @@ def own_mismatch(row: Row) -> list[str]:
         reasons.append(f"official folds {', '.join(missing)} are missing")
     num_official = sum(number for fold, number in counts.num_test_all.items() if int(fold) in row.folds)
     if num_official and row.n != num_official:
-        reasons.append(f"{row.n:,} test clips instead of the official {num_official:,}")
+        reasons.append(f"{counted(row.n, 'test clip')} instead of the official {num_official:,}")
     return reasons

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from dfer_data.wording import counted
 from lstpnet.dataset_identity import DataKey, data_words, fold_words
 from lstpnet.finished_runs import ScoredRun
 from lstpnet.predictions import CHECKPOINTS, CONTROL_NAMES, TEST_BEST, ScoredPredictions
@@ -67,7 +68,7 @@ def _given_row(given: GivenPredictions, dataset: PreparedDataset, order: IdOrder
     num_test, notes = len(part.labels), list[str]()
     if given.num_missing:
         notes.append(
-            f"{given.num_missing} of {num_test} test clips are not in the file: predicted as {given.prior!r}, "
+            f"{given.num_missing} of {counted(num_test, 'test clip')} not in the file: predicted as {given.prior!r}, "
             "the most frequent class of train"
         )
     notes += [f"{fold}: {untrained(given.untrained)}"] if given.untrained else []

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from dfer_data.wording import counted
 from lstpnet import metrics
 from lstpnet.finished_runs import ScoredRun
 from lstpnet.runs import GMAC, PREDICTION_MS, read_config, read_epochs
@@ -66,4 +67,4 @@ def _machine(config: Mapping[str, Any]) -> str:
     device, num_threads = str(config.get("device", "")), config.get("num_threads")
     if device != "cpu" or num_threads is None:
         return device
-    return f"cpu with {num_threads} thread{'' if num_threads == 1 else 's'}"
+    return f"cpu with {counted(num_threads, 'thread')}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dfer_data.errors import CorruptDataError
+from dfer_data.wording import counted
 from lstpnet.errors import CheckpointError, NonFiniteError
 from lstpnet.predictions import Predictions
 from lstpnet.runs import CHECKPOINTS_FOLDER, PREDICTIONS_NAME, RunInfo
@@ -72,11 +73,15 @@ def predicted_again(
             shares = _difference_shares(part, by_control[part.control])
             num_rows, differences = num_rows + len(shares), [*differences, *shares.values()]
             if over := [clip_id for clip_id, share in shares.items() if share > tolerance]:
-                words = f"{name}: {len(over)} clips have logits that the model does not compute: {listed_ids(over)}"
+                words = (
+                    f"{name}: {counted(len(over), 'clip')} with logits that the model does not compute: "
+                    f"{listed_ids(over)}"
+                )
                 damages.append(RunDamage(PREDICTIONS_NAME, words))
             elif others := _other_classes(part, by_control[part.control]):
                 notes.append(
-                    f"{name}: within the tolerance, {len(others)} clips get another class: {listed_ids(others)}"
+                    f"{name}: within the tolerance, another class for {counted(len(others), 'clip')}: "
+                    f"{listed_ids(others)}"
                 )
     return replace(
         result,

@@ -23,6 +23,7 @@ from dfer_data.shards.layout import CARD_NAME, CLIPS_NAME, DATASET_NAME, PLAN_NA
 from dfer_data.sources.registry import SOURCES
 from dfer_data.storage.files import read_regular, write_atomically
 from dfer_data.storage.walk import paths_below
+from dfer_data.wording import counted
 from lstpnet.learning_curves import CURVES_NAME
 from lstpnet.runs import CONFIG_NAME, METRICS_NAME, PREDICTIONS_NAME, RUN_NAME, read_run
 from lstpnet.withdrawal.names import Names
@@ -181,7 +182,7 @@ def _export_copy(folder: Path, names: Names, about: OfDataset, data: Path | str)
         if dataset != about.dataset or not number:
             return
         if is_export_of(folder, open_dataset(data)):
-            yield Copy(folder, "export", "rewrite", f"{number} clips", names=names, data=data)
+            yield Copy(folder, "export", "rewrite", counted(number, "clip"), names=names, data=data)
         elif about.is_users_own:
             yield Copy(folder, "export", "leave", "its clips have the same ids: are they the same videos?")
         else:
@@ -219,7 +220,13 @@ def _run_copy(folder: Path, names: Names, about: OfDataset) -> Iterator[Copy]:
         note = f"it was trained on {info.prepared}, whose clips have the same ids: are they the same videos?"
         yield Copy(folder, "run", "leave", note)
         return
-    yield Copy(folder, "run", "rewrite", _counted(number) if number > 0 else "an interrupted withdrawal", names=names)
+    yield Copy(
+        folder,
+        "run",
+        "rewrite",
+        counted(number, "test clip") if number > 0 else "an interrupted withdrawal",
+        names=names,
+    )
 
 
 def _copy_at(path: Path, names: Names, about: OfDataset) -> Copy | None:
@@ -236,7 +243,7 @@ def _copy_at(path: Path, names: Names, about: OfDataset) -> Copy | None:
             return Copy(path, page.kind, "delete", "make it again", files=page.files) if page.files else None
         table = reduced_table(path, names)
         if table is not None and table.num_rows:
-            return Copy(path, "table", "rewrite", f"{table.num_rows} rows", names=names)
+            return Copy(path, "table", "rewrite", counted(table.num_rows, "row"), names=names)
         if names.are_in_path(path.as_posix()):
             return Copy(path, "file", "leave", "it is named after a clip, and dfer did not mark it as its own")
         text = _text(path)
@@ -268,18 +275,18 @@ def _withdraw(copy: Copy) -> Done:
                 delete_export(copy.path)
                 return Done(copy, "deleted", copy.note)
             number = withdraw_from_export(copy.path, copy.names.clip_ids, open_dataset(copy.data))
-            return Done(copy, "rewritten", f"{number} clips")
+            return Done(copy, "rewritten", counted(number, "clip"))
         if copy.action == "delete":
             for path in copy.files:
                 path.unlink(missing_ok=True)
             return Done(copy, "deleted", copy.note)
         if copy.path.is_dir():
-            return Done(copy, "rewritten", _counted(withdraw_from_run(copy.path, copy.names)))
+            return Done(copy, "rewritten", counted(withdraw_from_run(copy.path, copy.names), "test clip"))
         table = reduced_table(copy.path, copy.names)
         if table is None:
             raise CorruptDataError(f"{copy.path} changed in between; run the command again")
         if table.num_rows:
             write_atomically(copy.path, table.content)
-        return Done(copy, "rewritten", f"{table.num_rows} rows")
+        return Done(copy, "rewritten", counted(table.num_rows, "row"))
     except (DferError, OSError) as error:
         return Done(copy, "failed", str(error))

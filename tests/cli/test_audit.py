@@ -25,8 +25,8 @@ def test_an_audit_is_printed_and_folds_follow(tmp_path: Path, capsys: pytest.Cap
     assert main(["audit", str(out)]) == 0
     printed = capsys.readouterr().out
     assert f"{out}: 13 clips, 6 pairs of duplicates, 6 groups\n" in printed
-    assert "note: 6 pairs of duplicates have two labels\n" in printed
-    assert "note: 2 clips have too few frames to compare" in printed
+    assert "note: 6 pairs of duplicates with two labels\n" in printed
+    assert "note: 2 clips of too few frames to compare" in printed
     assert main(["folds", str(out), "--folds", "2", "--group-by", "audit", "--name", "audit"]) == 0
     assert "2 folds by audit, stratified, seed 0" in capsys.readouterr().out
     assert main(["audit", str(out), "--json"]) == 0

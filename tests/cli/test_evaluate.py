@@ -97,7 +97,7 @@ def test_clips_that_the_run_was_trained_on_are_counted_and_named(plain: Done, cr
     number = json.loads(output.out)["clips_of_its_train_part"]
     assert number == list(splits.values()).count("train")
     words = " ".join(output.err.split())
-    assert f"{number} of the {len(splits)} clips are of the train part of fold 3, which" in words
+    assert f"was trained on {number} of {len(splits)} clips, of the train part of fold 3: " in words
     assert "the figures are too high; --fold 3 tests the others" in words
     assert main(["evaluate", str(plain.folder), "--data", str(crops), "--fold", "3", "--json"]) == 0
     output = capsys.readouterr()
@@ -200,7 +200,7 @@ def test_features_lead_to_the_runs_logits(
 
     out = tmp_path / f"f.{suffix}"
     assert main(["features", str(plain.folder), "--data", str(crops), "--fold", "3", "--out", str(out)]) == 0
-    assert "13 clips of 16 frames, vectors of 64; 1 clips without a face left out" in capsys.readouterr().out
+    assert "13 clips of 16 frames, vectors of 64; 1 clip without a face left out" in capsys.readouterr().out
     if suffix == "npz":
         with np.load(out) as found:
             ids, clips, frames = found["clip_ids"].tolist(), found["clips"], found["frames"]

@@ -23,9 +23,9 @@ def test_clips_are_exported_verified_and_withdrawn(crops: Path, tmp_path: Path, 
     assert (written["num_clips"], written["num_frames"], written["num_without_face"]) == (68, 68 * 16, 2)
     assert {k: planned[k] for k in ("num_clips", "num_files")} == {k: written[k] for k in ("num_clips", "num_files")}
     assert main(["verify", str(out)]) == 0
-    assert f"{out}: intact ({written['num_files']} files, all hashed)" in capsys.readouterr().out
+    assert f"{out}: intact ({written['num_files']:,} files, all hashed)" in capsys.readouterr().out
     assert main(["remove", str(data), "--clip", "00001", "--reason", "asked", "--also", str(out.parent), "--yes"]) == 0
-    assert f"rewrite: {out} (export; 1 clips)" in capsys.readouterr().out
+    assert f"rewrite: {out} (export; 1 clip)" in capsys.readouterr().out
     assert main(["verify", str(out), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["intact"] is True
     assert not [path for path in out.rglob("*") if "00001" in path.parts]

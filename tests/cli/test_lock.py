@@ -83,7 +83,7 @@ def test_what_differs_is_named_and_strict_refuses_it(workplace: Path, capsys: Ca
     capsys.readouterr()
     assert main(command) == 3
     captured = capsys.readouterr()
-    assert "note: 1 of 32 videos are other files than the lock's: 00001" in captured.err
+    assert "note: 1 of 32 videos other than the lock's: 00001" in captured.err
     assert "DIFFERENT: 1, see rebuilt/ledger.jsonl" in captured.out
     assert "dataset.json is not the original's: other clips" in captured.out
     assert main([*command, "--strict"]) == 1

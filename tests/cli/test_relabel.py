@@ -18,7 +18,7 @@ def test_labels_are_corrected_from_a_table(tmp_path: Path, capsys: Capture) -> N
     (tmp_path / "table.csv").write_text("clip_id,label\nhappy/a,sad\n")
     command = ["relabel", str(out), "--from", str(tmp_path / "table.csv")]
     assert main(command) == 0
-    assert f"{out}: 1 clips changed; labels " in capsys.readouterr().out
+    assert f"{out}: 1 clip changed; labels " in capsys.readouterr().out
     assert main([*command, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["changed"], document["labels_sha256"]) == (0, open_dataset(out).identity().labels_sha256)

@@ -140,7 +140,7 @@ def test_a_rebuild_from_a_lock_makes_the_same_bytes(node: Node, source: Path, ma
 
 
 def test_gpus_that_no_node_has_are_one_line(node: Node, resolved: ResolvedRequest, tmp_path: Path) -> None:
-    words = r"1 CPU and 3 GPUs \(--ray-gpus\), and no node .* 1 nodes with at most 2 CPUs and 2 GPUs"
+    words = r"1 CPU and --ray-gpus 3, and no node .* 1 node with at most 2 CPU and 2 GPU"
     with pytest.raises(UsageError, match=words):
         run(resolved, tmp_path / "out", node, cluster=replace(node.cluster, ray_gpus=3))
     with pytest.raises(UsageError, match=r"--ray-gpus 1.5: must be a share of a GPU from 0 to 1, or a whole number"):

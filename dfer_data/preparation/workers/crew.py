@@ -22,6 +22,7 @@ from dfer_data.preparation.tasks import (
 from dfer_data.preparation.video_step import give_up_video
 from dfer_data.preparation.workers.messages import Beat, Message, Ready, Stopped
 from dfer_data.preparation.workers.schedule import Schedule, Step
+from dfer_data.wording import counted
 
 _POLL_SECONDS = 0.2  # between two checks of the limits
 
@@ -263,7 +264,7 @@ class _Crew:
             self._schedule.finish(step)
         if self._num_losses >= self._max_losses:
             raise WorkerError(
-                f"{self._num_losses} worker processes were lost without finishing a video, the last error: "
+                f"lost without finishing a video: {counted(self._num_losses, 'worker')}; the last error: "
                 f"{error.message}{_RESUME_HINT}"
             )
 

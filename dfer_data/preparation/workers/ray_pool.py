@@ -29,6 +29,7 @@ from dfer_data.preparation.workers.messages import Beat, Message
 from dfer_data.preparation.workers.ray_worker import Arrived, NoMemory, Orders, Pulse, RayActor
 from dfer_data.preparation.workers.schedule import Schedule, Step
 from dfer_data.shards.layout import SHARDS, sidecar_name
+from dfer_data.wording import counted
 
 _PULSE_SECONDS = 2.0
 _REACH_SECONDS = 5.0
@@ -106,8 +107,8 @@ def _num_slots(num_gpus: float) -> int:
     fits = [min(cpu, _num_shares(gpu, num_gpus)) if num_gpus else cpu for cpu, gpu in zip(cpus, gpus, strict=True)]
     if not sum(fits):
         raise UsageError(
-            f"a worker needs 1 CPU and {num_gpus:g} GPUs (--ray-gpus), and no node of the Ray cluster has them: "
-            f"{len(nodes)} nodes with at most {max(cpus, default=0)} CPUs and {max(gpus, default=0)} GPUs"
+            f"a worker needs 1 CPU and --ray-gpus {num_gpus:g}, and no node of the Ray cluster has them: "
+            f"{counted(len(nodes), 'node')} with at most {max(cpus, default=0)} CPU and {max(gpus, default=0)} GPU"
         )
     return sum(fits)
 
@@ -172,7 +173,7 @@ class _Actors:
 
     def why_nobody_starts(self) -> str:
         return (
-            f"each needs 1 CPU and {self._num_gpus:g} GPUs; `ray status` shows whether others use them, and whether "
+            f"each needs 1 CPU and {self._num_gpus:g} GPU; `ray status` shows whether others use them, and whether "
             "nodes are starting"
         )
 

@@ -82,7 +82,7 @@ class Schedule:
             self._ready.append(step)
         else:
             raise WorkerError(
-                f"{self._losses[step]} worker processes died while they wrote shard {step.number:05d}; "
+                f"workers that died while they wrote shard {step.number:05d}: {self._losses[step]}; "
                 "finished shards are kept, run the same command again to resume"
             )
         return False

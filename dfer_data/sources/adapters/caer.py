@@ -14,6 +14,7 @@ from dfer_data.sources.base import Layout, SourceListing, Split
 from dfer_data.sources.catalog import not_there
 from dfer_data.sources.class_labels import CAER_NAMES, emotion
 from dfer_data.sources.tree import Found, by_clip, of_kind, scan
+from dfer_data.wording import counted
 
 _PLACE = re.compile(r"(?:.*/)?(train|validation|test)/([^/]+)/([^/]+)", re.IGNORECASE)
 _SPLITS: dict[str, Split] = {"train": "train", "validation": "train", "test": "test"}
@@ -38,7 +39,7 @@ def list_caer(root: Path, *, layout: Layout, crops: str | None = None) -> Source
         raise not_there("caer", f"no clips of CAER below {root}")
     sizes = {part: sum(clip_id.startswith(f"{part}/") for clip_id in entries) for part in _SPLITS}
     faults += [f"{part}: no clips in it" for part in ("train", "test") if not sizes[part]]
-    note = f"the {sizes['validation']} clips of validation are trained on, unless --val official holds them out"
+    note = f"{counted(sizes['validation'], 'clip of validation')} to train on, unless --val official holds these out"
     return assemble(
         "caer",
         tree,

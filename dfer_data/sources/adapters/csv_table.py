@@ -12,6 +12,7 @@ from dfer_data.sources.catalog import not_there
 from dfer_data.sources.listed_paths import SPLITS, VALIDATION, ListedPath, list_lines
 from dfer_data.sources.tree import DatasetTree, scan
 from dfer_data.storage.csv_text import csv_rows
+from dfer_data.wording import counted
 
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
     "path": ("path", "video", "file", "filename", "video_name", "clip"),
@@ -45,7 +46,9 @@ def _find_table(root: Path) -> tuple[DatasetTree, str]:
     tree = scan(root, dataset="csv")
     tables = [path for path in tree.files if "/" not in path and path.lower().endswith((".csv", ".tsv"))]
     if len(tables) != 1:
-        raise not_there("csv", f"{root} holds {len(tables)} tables ({', '.join(tables) or 'no .csv or .tsv'})")
+        raise not_there(
+            "csv", f"{root} holds {counted(len(tables), 'table')} ({', '.join(tables) or 'no .csv or .tsv'})"
+        )
     return tree, tables[0]
 
 
@@ -69,7 +72,7 @@ def _rows(root: Path, name: str, faults: list[str]) -> Iterator[_Row]:
         if not any(cell.strip() for cell in cells):
             continue
         if len(cells) != len(header):
-            faults.append(f"{where}: {len(cells)} cells, the header has {len(header)}")
+            faults.append(f"{where}: {counted(len(cells), 'cell')}, the header has {len(header)}")
             continue
         row = {column: cells[i[0]].strip() for column, i in indices.items() if i}
         if empty := [column for column in row if column not in _MAY_BE_EMPTY and not row[column]]:

@@ -22,6 +22,7 @@ from dfer_data.sources.base import Layout, SourceListing, Split
 from dfer_data.sources.catalog import not_there
 from dfer_data.sources.class_labels import DFEW_NAMES
 from dfer_data.sources.tree import DatasetTree, Found, by_clip, five_digits, scan
+from dfer_data.wording import counted
 
 _FOLDS = ("1", "2", "3", "4", "5")
 _SPLITS: tuple[Split, ...] = ("train", "test")
@@ -131,7 +132,7 @@ def _frames(tree: DatasetTree, crops: str | None, faults: list[str]) -> dict[str
         if nearest in accepted:
             kinds.setdefault(str(nearest), []).append(folder)
     if len(kinds) > 1:
-        counts = ", ".join(f"{kind} ({len(folders)} clips)" for kind, folders in kinds.items())
+        counts = ", ".join(f"{kind} ({counted(len(folders), 'clip')})" for kind, folders in kinds.items())
         raise UsageError(
             f"{tree.root} holds crops of several kinds, which are not mixed: {counts}; choose one with --crops NAME"
         )
@@ -153,10 +154,13 @@ def _annotate(listing: SourceListing, votes: Mapping[str, Votes], *, heads: Mapp
     labels = {video.clip_id: video.label for video in videos}
     notes = list(listing.notes)
     if votes and (num_without := len(labels.keys() - votes.keys())):
-        notes.append(f"{num_without} clips have no votes in annotation.xlsx")
+        notes.append(f"{counted(num_without, 'clip')} without votes in annotation.xlsx")
     differing = [clip_id for clip_id, (_, label) in sorted(votes.items()) if labels.get(clip_id, label) != label]
     if differing:
-        fact = f"annotation.xlsx and the split files differ in the label of {len(differing)} clips ({differing[0]}...)"
+        fact = (
+            f"annotation.xlsx and the split files differ in the label of {counted(len(differing), 'clip')} "
+            f"({differing[0]}...)"
+        )
         notes.append(f"{fact}; the split files are used")
     return replace(listing, videos=tuple(videos), notes=tuple(notes))
 

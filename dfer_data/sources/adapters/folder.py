@@ -13,13 +13,13 @@ from collections.abc import Collection, Iterable
 from pathlib import Path, PurePosixPath
 
 from dfer_data.errors import AnnotationError, UsageError
-from dfer_data.render.tables import counted
 from dfer_data.sources.annotation import WORDS
 from dfer_data.sources.base import OFFICIAL, Layout, SourceListing, SourceVideo, Split, outsiders
 from dfer_data.sources.class_names import named_classes
 from dfer_data.sources.listed_paths import SPLITS, VALIDATION
 from dfer_data.sources.tree import DatasetTree, by_clip, of_kind, scan, stray_notes
 from dfer_data.video.reader import VIDEO_EXTENSIONS
+from dfer_data.wording import counted
 
 
 def list_folder(root: Path, *, layout: Layout, crops: str | None = None) -> SourceListing:
@@ -103,8 +103,8 @@ def _notes(clip_ids: Iterable[str], layout: Layout) -> list[str]:
     num_above = _num_above_splits([words[:-1] for words in parts])
     if len(tops) == 1 and not splits and not num_above and len({words[1] for words in parts if len(words) > 2}) > 1:
         return [
-            f"all {WORDS[layout]} are below one folder, {tops[0]}, which is the only class; if the classes are below "
-            "it, give that folder with --source"
+            f"one folder, {tops[0]}, has every {WORDS[layout]} and is the only class; if the classes are below it, "
+            "give that folder with --source"
         ]
     return []
 
@@ -113,7 +113,7 @@ def _emptiness(tree: DatasetTree, layout: Layout) -> str:
     if layout == "frames":
         return "holds no folder of pictures; omit --detector none to read videos"
     known = " ".join(sorted(VIDEO_EXTENSIONS))
-    return f"holds no video ({sum(_other_files(tree).values())} other files; known extensions: {known})"
+    return f"holds no video ({counted(sum(_other_files(tree).values()), 'other file')}; known extensions: {known})"
 
 
 def _left_out(tree: DatasetTree) -> tuple[str, ...]:
@@ -122,9 +122,8 @@ def _left_out(tree: DatasetTree) -> tuple[str, ...]:
     kinds = ", ".join(f"{kind} {number}" for kind, number in counts.most_common(6)) + (
         ", ..." if len(counts) > 6 else ""
     )
-    are = "are" if sum(counts.values()) > 1 else "is"
     number = counted(sum(counts.values()), "file")
-    return (f"{number} without a video extension {are} left out ({kinds})",) if counts else ()
+    return (f"left out: {number} without a video extension ({kinds})",) if counts else ()
 
 
 def _other_files(tree: DatasetTree) -> Counter[str]:

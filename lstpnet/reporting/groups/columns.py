@@ -14,6 +14,7 @@ from dfer_data.errors import UsageError, did_you_mean
 from dfer_data.shards.layout import CLIPS_NAME
 from dfer_data.storage.csv_text import csv_rows
 from dfer_data.storage.files import read_regular_text
+from dfer_data.wording import counted
 from lstpnet.reporting.csv_faults import CsvFaults, exact_or_stripped, unknown_clip
 from lstpnet.reporting.groups.settings import GroupSettings
 
@@ -84,7 +85,11 @@ def columns_of_file(
     if not matched:
         raise UsageError(f"{path} names no test clip of these runs: compare its clip_id with predictions.parquet")
     others = len(values) - len(matched)
-    notes = [f"{others} clips of {path.name} are no test clips here; --data FOLDER checks their ids"] if others else []
+    notes = (
+        [f"{counted(others, 'clip')} of {path.name} not among the test clips here; --data FOLDER checks the ids"]
+        if others
+        else []
+    )
     columns = {}
     for key, ids in clip_ids.items():
         column = _column(matched, ids, settings, source=path.name)
@@ -109,7 +114,7 @@ def _read_values(path: Path, name: str, known: Collection[str], *, all_known: bo
     values, first_lines = dict[str, str](), dict[str, int]()
     for line, cells in rows[1:]:
         if len(cells) != len(header):
-            faults.add("cells", line, f"{len(cells)} cells, the header has {len(header)}")
+            faults.add("cells", line, f"{counted(len(cells), 'cell')}, the header has {len(header)}")
             continue
         clip_id = exact_or_stripped(cells[header.index("clip_id")], known)
         if all_known and clip_id not in known:
@@ -143,14 +148,14 @@ def _column(
     """Return the groups of `clip_ids`; `are_names`: numbers name their groups, so there may be many of them."""
     given = {clip_id: values[clip_id] for clip_id in clip_ids if values.get(clip_id)}
     if not given:
-        raise UsageError(f"column {settings.by} of {source}: none of {len(clip_ids)} clips has a value")
+        raise UsageError(f"column {settings.by} of {source}: none of {counted(len(clip_ids), 'clip')} has a value")
     most_numbers = MOST_GROUPS if are_names else MOST_NUMBERS
     names, order = _names(list(given.values()), settings, source=source, most_numbers=most_numbers)
     groups = {clip_id: names[given[clip_id]] if clip_id in given else NO_GROUP for clip_id in clip_ids}
     missing = len(groups) - len(given)
     if not missing:
         return GroupColumn(groups, order)
-    note = f"{NO_GROUP}: {missing} of {len(groups)} clips, for which {source} has no {settings.by}"
+    note = f"{NO_GROUP}: {missing} of {counted(len(groups), 'clip')}, for which {source} has no {settings.by}"
     return GroupColumn(groups, (*(name for name in order if name != NO_GROUP), NO_GROUP), (note,))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from dfer_data.errors import CorruptDataError
 from dfer_data.frame_sampling import CLIP_FRAMES, DEFAULT_SAMPLER
+from dfer_data.wording import counted
 from lstpnet.dataset_identity import ClipsKey
 from lstpnet.evaluation.calibration import probabilities
 from lstpnet.finished_runs import ScoredRun
@@ -160,7 +161,7 @@ def filmstrips(
     for number, (dataset_index, clip, num_frames) in enumerate(ranked_clips):
         table = drilldown.datasets[dataset_index]
         if len(strips) == most or num_bytes > max_bytes:
-            notes.append(f"filmstrips of {len(strips)} of {len(ranked_clips)} clips: confident errors first")
+            notes.append(f"filmstrips of {len(strips)} of {counted(len(ranked_clips), 'clip')}: confident errors first")
             break
         try:
             strip = clip_filmstrip(datasets[table.clips], table.ids[clip], num_frames=num_frames)

@@ -21,6 +21,7 @@ from dfer_data.errors import CorruptDataError
 from dfer_data.inspection.reliability import reliability_sections
 from dfer_data.render.html import page_template, policy, read_text
 from dfer_data.render.tables import Section, per_cent
+from dfer_data.wording import counted
 from lstpnet.dataset_identity import clips_key, fold_words, folds_words
 from lstpnet.learning_curves import draw_curves, epochs_section
 from lstpnet.reporting.audited_tests import audit_sections
@@ -211,8 +212,8 @@ def _card(name: str, row: Row, rows: Sequence[Row]) -> SystemCard:
     shown_intervals = f"95 %{of_pooled}: {', '.join(ranges)} ({UNIT_NOTES[source.unit]})" if ranges else ""
     folds = folds_words(row.folds, row.fold_set)
     seeds = [f"seed{'s' * (len(row.seeds) > 1)} {' '.join(map(str, row.seeds))}"] if row.seeds else []
-    classes = f"{row.num_classes_present} of {len(row.recall)} classes"
-    rests_on = ", ".join([f"{row.n:,} test clips", folds, *seeds, classes])
+    classes = f"{row.num_classes_present} of {counted(len(row.recall), 'class')}"
+    rests_on = ", ".join([counted(row.n, "test clip"), folds, *seeds, classes])
     return SystemCard(name, row, per_cent(row.war), per_cent(row.uar), shown_intervals, rests_on)
 
 

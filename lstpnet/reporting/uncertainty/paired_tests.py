@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 from dfer_data.errors import UsageError
 from dfer_data.render.tables import Section
+from dfer_data.wording import counted
 from lstpnet.reporting.uncertainty.clip_designs import (
     POOLED,
     SystemParts,
@@ -243,7 +244,7 @@ def _notes(tests: Sequence[PairedTest], *, short: bool) -> list[str]:
     figures = [(test, name, getattr(test, name)) for test in tests for name in ("war", "uar")]
     if num_tests := tests[0].num_tests:
         notes.append(
-            f"p: t test, two-sided, corrected by Holm's method over the {num_tests} tests of this report; "
+            f"p: t test, two-sided, corrected by Holm's method over the {counted(num_tests, 'test')} of this report; "
             f"`better` needs p under {LEVEL:g}; each seed is taken for an independent training, and the units named "
             "above for independent"
         )

@@ -35,7 +35,7 @@ def test_of_several_runs_each_has_its_complete_command(capsys: Capture) -> None:
         ["dfer", "predict", "--model", f"runs/real one/fold-1/seed-{seed}", "my video.mp4", "--csv", "p.csv"]
         for seed in (0, 1)
     ]
-    assert "2 finished runs below runs/ were trained on real faces" in error
+    assert "2 finished runs below runs/ trained on real faces" in error
 
 
 def test_the_only_run_on_real_faces_is_taken(capsys: Capture) -> None:

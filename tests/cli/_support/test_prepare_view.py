@@ -89,3 +89,32 @@ def test_a_pilot_ends_with_its_forecast(tmp_path: Path, capsys: pytest.CaptureFi
     assert main([*line, "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert (document["forecast"]["num_videos"], document["forecast"]["seconds"]) == (6, None)
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [
+        (1, ["1 clip of crops", "1 class (", "1 shard ", "1 clip (1 ok), 1 frame\n", "of 1 video, 1 of 1 shard\n"]),
+        (
+            2,
+            [
+                "2 clips of crops",
+                "2 classes (",
+                "2 shards ",
+                "2 clips (2 ok), 4 frames\n",
+                "of 2 videos, 2 of 2 shards\n",
+            ],
+        ),
+    ],
+)
+def test_one_of_a_kind_has_no_plural(
+    number: int, expected: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for clip in range(number):
+        names = [f"{frame}.jpg" for frame in range(number)]
+        write_jpegs(tmp_path / f"source/class{clip}/{clip}", pictures(number), names=names)
+    out = tmp_path / "out"
+    assert main(prepare(tmp_path / "source", out)) == 0
+    assert main(["verify", str(out), "--deep"]) == main(["status", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert [words for words in expected if words not in printed] == [], printed

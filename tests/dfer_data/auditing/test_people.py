@@ -154,7 +154,7 @@ def test_too_few_clips_are_refused(tmp_path: Path, embedded: list[str]) -> None:
     source = CropSource(tmp_path / "source")
     add_film(source, "happy/p0-t0", film(0, 0))
     source.prepare(tmp_path / "out", size_px=64)
-    with pytest.raises(UsageError, match="has 1 clips with faces, and a limit needs the distances of 50"):
+    with pytest.raises(UsageError, match="has 1 clip with faces, and a limit needs the distances of 50"):
         audit(tmp_path / "out", identity=True)
     assert embedded == []
 

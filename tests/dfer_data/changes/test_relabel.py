@@ -68,7 +68,7 @@ def test_an_empty_cell_changes_nothing_and_persons_can_be_added(data: Path) -> N
         ("clip_id,name\nhappy/a,sad\n", "needs a column label, group or both; it has: clip_id, name"),
         ("clip_id,label\nhappy/x,sad\nhappy/a,sadd\n", "no clip 'happy/x'; 'sadd' is no class; did you mean sad"),
         ("clip_id,label\nhappy/a,joy\n", "'joy' is no class; there are: happy, sad; nothing was changed"),
-        ("clip_id,label\nhappy/a,sad,x\nhappy/b\n", "line 2: 3 cells, the header has 2; .* line 3: 1 cells"),
+        ("clip_id,label\nhappy/a,sad,x\nhappy/b\n", "line 2: 3 cells, the header has 2; .* line 3: 1 cell,"),
         ("clip_id,label\nhappy/a,sad\nhappy/a,happy\n", "line 3: clip happy/a is listed twice"),
         ("", "has no column clip_id; it has: none"),
     ],

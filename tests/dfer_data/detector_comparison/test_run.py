@@ -175,7 +175,7 @@ def test_what_cannot_be_compared_is_counts(tmp_path: Path, retinaface: DetectorU
     for folder, settings, message in [
         (tmp_path / "none", {}, "none is not a folder; give a folder of videos"),
         (tmp_path, {}, "holds no video"),
-        (tmp_path, {"every": 0}, "every is 0 with 1 detectors; both must be 1 or more"),
+        (tmp_path, {"every": 0}, "every is 0 with 1 detector; both must be 1 or more"),
         (tmp_path, {"limit": 0}, "limit is 0; it must be 1 or more"),
     ]:
         with pytest.raises(UsageError, match=message):

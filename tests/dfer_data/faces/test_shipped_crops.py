@@ -49,11 +49,11 @@ def test_face_crops_pass_without_a_word(faces: list[Image], tmp_path: Path) -> N
 def test_whole_frames_are_warned_of(real_videos: dict[str, Path], tmp_path: Path) -> None:
     frames = real_pictures(real_videos["single_face.mp4"], stop=3, width_px=320)
     (note,) = notes(write_clips(tmp_path / "wide", frames))
-    assert note.startswith("3 of 3 sample pictures do not look like face crops")
+    assert note.startswith("3 of 3 sample pictures unlike face crops")
     canvas = np.full((320, 320, 3), 128, np.uint8)
     canvas[:90, :160] = np.asarray(cv2.resize(frames[0], (160, 90)), np.uint8)
     (note,) = notes(write_clips(tmp_path / "small", [canvas]))
-    assert note.startswith("3 of 3 sample pictures do not look like face crops")
+    assert note.startswith("3 of 3 sample pictures unlike face crops")
     (note,) = notes(write_clips(tmp_path / "no face", pictures(3)))
     assert "whole frames need a detector" in note
 

@@ -199,7 +199,7 @@ def test_short_clips_go_by_the_rule_asked_for(crops: Path) -> None:
     dropped = FaceClipDataset(crops, fold=3, size_px=32, draw=FrameDraw(short="drop"))
     in_train = {f"{n:05d}" for n in SHORT if fold_of(n) != 3}
     assert set(whole.clip_ids) - set(dropped.clip_ids) == in_train
-    with pytest.raises(UsageError, match=f"1 clips have fewer than 16 frames, left out by short = drop \\({clip_id}"):
+    with pytest.raises(UsageError, match=f"1 clip of fewer than 16 frames, left out by short = drop \\({clip_id}"):
         FaceClipDataset(crops, clip_ids=[clip_id, "00001"], draw=FrameDraw(short="drop"))
 
 
@@ -252,7 +252,7 @@ def test_a_damaged_index_names_the_shard(crops: Path, tmp_path: Path) -> None:
         ({"fold": 3, "split": "validation"}, "split 'validation': train or test is needed"),
         ({"fold": 3, "draw": FrameDraw(sampling="tset")}, "sampling 'tset'"),  # type: ignore[arg-type]
         ({"fold": 3, "draw": FrameDraw(seed=-1)}, "a seed from 0"),
-        ({"clip_ids": ["00001", "00016"]}, r"1 clips have no face \(00016"),
+        ({"clip_ids": ["00001", "00016"]}, r"1 clip without a face \(00016"),
     ],
 )
 def test_wrong_requests_are_refused_at_once(crops: Path, arguments: dict[str, object], words: str) -> None:
@@ -267,7 +267,7 @@ def test_clips_without_a_label_are_refused(face_folder: Path, retinaface_weights
     request = Request(dataset="folder", source=tmp_path / "source", det_size_px=160)
     run_preparation(resolve_request(request), tmp_path / "out", num_workers=0)
     assert FaceClipDataset(tmp_path / "out", clip_ids=["happy/two.mp4"]).labels == (0,)
-    with pytest.raises(UsageError, match=r"1 clips have no label \(one\.mp4"):
+    with pytest.raises(UsageError, match=r"1 clip without a label \(one\.mp4"):
         FaceClipDataset(tmp_path / "out", clip_ids=["happy/two.mp4", "one.mp4"])
 
 

@@ -55,7 +55,7 @@ def test_a_single_frame_is_drawn_by_time_too(prepared: Prepared) -> None:
 
 def test_clips_without_times_are_refused_by_name(crops: Path) -> None:
     """Shipped crops have no times."""
-    with pytest.raises(UsageError, match=r"1 clips have no times \(00001...\).*sample_by = 'frames' counts frames"):
+    with pytest.raises(UsageError, match=r"1 clip without times \(00001...\).*sample_by = 'frames' counts frames"):
         dataset(crops, ["00001"], sample_by="time")
 
 

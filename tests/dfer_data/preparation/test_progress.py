@@ -48,7 +48,7 @@ def test_one_video_of_hours_is_never_silent_for_longer_than_30_seconds() -> None
     assert (second, report.share) == (1800, 1 / 3)
     assert report.seconds_left == pytest.approx(3600)
     assert str(report) == (
-        "0 of 1 videos, 33 % of the work, 50 frames/s, 0 failed, about 60 min left; "
+        "0 of 1 video, 33 % of the work, 50 frames/s, 0 failed, about 60 min left; "
         "1 under way: 0.mkv, 90,000 of about 270,000 frames"
     )
 
@@ -59,7 +59,7 @@ def test_a_video_of_unknown_length_is_reported_with_its_frames() -> None:
     clock.now = 30.0
     report = counter.count(under_way(("0.mkv", 41_200, 0)))
     assert str(report) == (
-        "0 of 1 videos, 0 % of the work, 1,373 frames/s, 0 failed, time left unknown; 1 under way: 0.mkv, 41,200 frames"
+        "0 of 1 video, 0 % of the work, 1,373 frames/s, 0 failed, time left unknown; 1 under way: 0.mkv, 41,200 frames"
     )
     clock.now = 60.0
     beyond = under_way(("0.mkv", 82_400, 60_000))  # it declared fewer
@@ -101,7 +101,7 @@ def test_a_lost_worker_takes_its_frames_along() -> None:
     report = counter.count(under_way())
     assert report is not None
     assert (report.share, report.seconds_left, report.longest) == (0, None, None)
-    assert str(report) == "0 of 1 videos, 0 % of the work, 0 frames/s, 0 failed, time left unknown"
+    assert str(report) == "0 of 1 video, 0 % of the work, 0 frames/s, 0 failed, time left unknown"
 
 
 def test_of_several_videos_under_way_the_longest_is_named() -> None:

@@ -97,7 +97,7 @@ def test_a_track_that_is_not_there_is_a_ledger_row(two: Path, tmp_path: Path) ->
     summary = made(two, tmp_path / "out", subjects=choice)
     assert summary.num_clips["NO_TRACK"] == 1
     choice.write_text("clip_id,track\nnobody.mp4,0\n")
-    with pytest.raises(UsageError, match=r"--subjects names 1 clips that are not in the dataset: nobody\.mp4"):
+    with pytest.raises(UsageError, match=r"--subjects names 1 clip not in the dataset: nobody\.mp4"):
         made(two, tmp_path / "out", subjects=choice)
 
 

@@ -40,9 +40,10 @@ def test_a_clip_per_person_is_not_expected_to_fill_its_video() -> None:
 
 def test_notes_name_up_to_three_clips() -> None:
     assert Coverage(("a",), ("b", "c", "d", "e")).notes == (
-        "1 clip has a face in under half of its frames: a (detection_rate in clips.parquet; `dfer inspect` shows them)",
-        "4 clips lose more than a third of their frames: b, c, d ... "
+        "1 clip with a face in under half of the frames: a (detection_rate in clips.parquet; `dfer inspect` shows "
+        "them)",
+        "4 clips losing more than a third of the frames: b, c, d ... "
         "(num_frames of num_source_frames in clips.parquet)",
     )
     (note,) = Coverage(("a", "b", "c")).notes
-    assert note.startswith("3 clips have a face in under half of their frames: a, b, c (detection_rate in ")
+    assert note.startswith("3 clips with a face in under half of the frames: a, b, c (detection_rate in ")

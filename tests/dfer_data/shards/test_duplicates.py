@@ -78,7 +78,7 @@ def test_prepare_verify_and_the_protocol_name_them(
     resolved = resolve_request(Request(dataset="folder", source=tmp_path / "source", det_size_px=160))
     note = (
         "videos with the same bytes: 1 under two labels (train/happy/a.mp4 and train/sad/a_copy.mp4), "
-        "1 test clips of fold 1 also in train (test/sad/b.mp4 and train/sad/b.mp4); keep one of each"
+        "1 test clip of fold 1 also in train (test/sad/b.mp4 and train/sad/b.mp4); keep one of each"
     )
     assert run_preparation(resolved, out, num_workers=0).notes == (note,)
     assert verify(out).notes == (note,)

@@ -88,7 +88,7 @@ def test_missing_and_extra_videos_are_listed_and_noted(tmp_path: Path) -> None:
     found = listed("mafw", tmp_path)
     assert [video.clip_id for video in found.missing] == ["00002"]
     assert found.folds["2"]["00002"] == "test"
-    assert found.notes == ("1 videos are in no list and are left out (00099...)",)
+    assert found.notes == ("left out, in no list: 1 video (00099...)",)
 
 
 def test_crema_ds_list_tells_what_is_missing(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_frame_counts_that_a_list_gets_wrong_are_noted(tmp_path: Path) -> None:
         for number in range(20):
             write(tmp_path, f"{path.relative_to(tmp_path).with_suffix('')}/{number}.jpg")
     found = SOURCES["lists"].list(tmp_path, layout="frames")
-    assert found.notes == ("1 clips differ from their line in the number of frames (a/00002...)",)
+    assert found.notes == ("1 clip with another number of frames than in the line (a/00002...)",)
 
 
 def test_a_table_may_be_named_and_several_must_be(tmp_path: Path) -> None:
@@ -178,12 +178,12 @@ def test_numbers_count_from_0_or_1_whichever_fits(numbers: tuple[int, int], labe
 
 def test_what_is_there_instead_is_named(tmp_path: Path) -> None:
     mafw(tmp_path)
-    with pytest.raises(UsageError, match=r"holds no folders of crops of MAFW, but 5 videos: --detector retinaface"):
+    with pytest.raises(UsageError, match=r"holds no folder of crops of MAFW, but 5 videos: --detector retinaface"):
         SOURCES["mafw"].list(tmp_path, layout="frames")
     for path in sorted(tmp_path.rglob("*.mp4")):
         path.unlink()
         write(tmp_path, f"data/frames/{path.stem}/1.png")
-    with pytest.raises(UsageError, match=r"holds no videos of MAFW, but 5 folders of pictures: --detector none"):
+    with pytest.raises(UsageError, match=r"holds no video of MAFW, but 5 folders of pictures: --detector none"):
         SOURCES["mafw"].list(tmp_path, layout="videos")
 
 
@@ -220,7 +220,7 @@ def test_a_label_does_not_go_to_a_file_in_another_folder(tmp_path: Path) -> None
     write(tmp_path, "mine.csv", "path,label\nS1/happy/001.mp4,happy\nS1/sad/001.mp4,sad\nS2/sad/002.mp4,sad\n")
     found = listed("csv", tmp_path)
     assert [video.clip_id for video in found.missing] == ["S2/sad/002.mp4"]
-    assert found.notes == ("1 videos are in no line and are left out",)
+    assert found.notes == ("left out, in no line: 1 video",)
 
 
 def test_files_found_by_another_spelling_or_by_name_alone_are_counted(tmp_path: Path) -> None:
@@ -230,6 +230,6 @@ def test_files_found_by_another_spelling_or_by_name_alone_are_counted(tmp_path: 
     found = listed("csv", tmp_path)
     assert [video.clip_id for video in found.videos] == ["a/00001.mp4", "a/2.avi", "b/3.mp4", "c/4.mp4"]
     assert found.notes == (
-        "2 videos differ from their line in case, extension or leading zeros (a/1.mp4 -> a/00001.mp4...)",
-        "2 videos were found by the file's name alone, in another folder than their line has (3.mp4 -> b/3.mp4...)",
+        "2 videos with another case, extension or leading zeros than in the line (a/1.mp4 -> a/00001.mp4...)",
+        "2 videos found by the file's name alone, in another folder than in the line (3.mp4 -> b/3.mp4...)",
     )

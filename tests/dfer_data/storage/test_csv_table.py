@@ -23,7 +23,7 @@ def test_faults_are_collected_and_the_first_are_shown(tmp_path: Path) -> None:
     path.write_text("clip_id,label\n" + "x\n" * 7)
     table = read_csv_table(path, flag="--from")
     table.faults.append("another")
-    with pytest.raises(UsageError, match=r"^--from .*t.csv: line 2: 1 cells, the header has 2; .*; and 3 more; end$"):
+    with pytest.raises(UsageError, match=r"^--from .*t.csv: line 2: 1 cell, the header has 2; .*; and 3 more; end$"):
         table.raise_faults(ending="; end")
     with pytest.raises(UsageError, match=r"has no column a and no b; it has: clip_id, label$"):
         table.require("a", "clip_id", "b")

@@ -68,7 +68,7 @@ def test_the_protocol_line_states_the_grid_and_the_deviation(crops: Path) -> Non
 
 def test_training_on_crops_without_times_says_what_to_set(crops: Path) -> None:
     experiment = make_experiment(crops, quick(sample_by="time"), fold=3, seed=0)
-    with pytest.raises(UsageError, match=r"clips have no times .* sample_by = 'frames' counts frames"):
+    with pytest.raises(UsageError, match=r"clips? without times .* sample_by = 'frames' counts frames"):
         FaceClipDataset(experiment.data, clip_ids=experiment.train_ids, draw=frame_draw(experiment.recipe, seed=0))
 
 

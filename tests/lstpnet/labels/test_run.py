@@ -116,7 +116,7 @@ def test_the_command_prints_what_contradicts(plain: Done, data: Path, capsys: py
     assert main(["audit", str(data), "--labels", str(plain.folder)]) == 0
     printed = capsys.readouterr().out
     assert f"{data}: " in printed
-    assert "1 run predicts " in printed
+    assert "predicted by 1 run: " in printed
     assert f"look at the clips: {data}/audit/labels.html" in printed
     assert main(["audit", str(data), "--labels", str(plain.folder), "--identity"]) == 2
     assert "use them one after the other" in capsys.readouterr().err

@@ -96,7 +96,7 @@ def test_crops_of_another_detector_or_folder_or_settings_are_differences_of_crop
     _, differences = data_differences(lab.claim(detector="retinaface"), rendered)
     assert "crops" not in {difference.aspect for difference in differences}
     _, differences = data_differences(lab.claim(crops="clip_224x224_16f"), open_dataset(lab.prepared))
-    assert [item.what for item in differences] == ["49 clips are not of the folder clip_224x224_16f, 00001 first"]
+    assert [item.what for item in differences] == ["49 clips outside of the folder clip_224x224_16f, 00001 first"]
 
 
 def test_the_message_of_a_failure_stays_at_home(lab: Lab, tree: Path) -> None:

@@ -83,7 +83,7 @@ def test_predictions_from_elsewhere_are_scored_in_three_forms(tmp_path: Path, fo
 def test_missing_clips_count_as_the_most_frequent_class_of_train(tmp_path: Path) -> None:
     row = given(tmp_path, as_names({"00010": "happy", "00016": "fear"}), synthetic=True)
     assert [row.n, row.war] == pytest.approx([7, 3 / 7])  # 00011 is sad
-    assert row.note.startswith("5 of 7 test clips are not in the file: predicted as 'sad', the most frequent class")
+    assert row.note.startswith("5 of 7 test clips not in the file: predicted as 'sad', the most frequent class")
     assert row.note.endswith("not comparable with published figures")
 
 
@@ -140,7 +140,7 @@ def test_a_file_of_another_fold_does_not_flood_the_screen(tmp_path: Path) -> Non
     with pytest.raises(AnnotationError) as caught:
         given(tmp_path, "clip_id,prediction\n" + "".join(f"{i},sad\n" for i in range(20000, 22000)))
     assert len(caught.value.faults) == 51
-    assert caught.value.faults[-1].endswith("and 1950 more faults like the last one")
+    assert caught.value.faults[-1].endswith("and 1,950 more faults like the last one")
 
 
 @pytest.mark.parametrize("content", [b"clip_id,prediction\n\xff,sad\n", b'clip_id,prediction\n"00010,sad\n'])

@@ -187,7 +187,7 @@ def test_files_that_would_count_twice_or_do_not_fit_together_are_refused(
         read_external_predictions([first, second], dataset, folds=[1, 1])
     with pytest.raises(UsageError, match="some of the files have the column seed"):
         read_external_predictions([first, seeded], dataset, folds=[1, 2])
-    with pytest.raises(UsageError, match="2 files of predictions and 1 folds"):
+    with pytest.raises(UsageError, match="2 files of predictions and 1 fold:"):
         read_external_predictions([first, second], dataset, folds=[1])
     with pytest.raises(UsageError, match="predictions need data"):
         lstpnet.report(predictions=[first])

@@ -29,7 +29,7 @@ def test_forged_predictions_with_matching_hashes_are_found_by_predicting_again(v
     assert verify_run(copy, data=validated.experiment.data.root).damages == ()
     (damage, *_) = verify_run(copy, data=validated.experiment.data.root, deep=True, device="cpu").damages
     assert damage.file == "predictions.parquet"
-    assert "last: 13 clips have logits that the model does not compute" in damage.message
+    assert "last: 13 clips with logits that the model does not compute" in damage.message
 
 
 def test_another_class_within_the_tolerance_is_a_note(

@@ -68,5 +68,5 @@ def test_a_shard_that_cannot_be_written_ends_the_run() -> None:
         assert not schedule.lose(step)
     step = schedule.take()
     assert step is not None
-    with pytest.raises(WorkerError, match="3 worker processes died while they wrote shard 00000"):
+    with pytest.raises(WorkerError, match="workers that died while they wrote shard 00000: 3"):
         schedule.lose(step)

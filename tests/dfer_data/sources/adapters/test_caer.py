@@ -20,7 +20,7 @@ def test_numbers_begin_anew_in_each_folder(tmp_path: Path) -> None:
         ("validation/Anger/0001", "angry"),
     ]
     assert [clip for clip, split in found.folds["1"].items() if split == "test"] == ["test/Anger/0001"]
-    assert found.notes == ("the 1 clips of validation are trained on, unless --val official holds them out",)
+    assert found.notes == ("1 clip of validation to train on, unless --val official holds these out",)
 
 
 def test_faults_and_another_folder(tmp_path: Path) -> None:

@@ -161,7 +161,7 @@ def test_videos_in_no_split_file_are_noted(dfew: Path) -> None:
     touch(dfew, "Clip/original/00009.mp4", "Clip/original/9999.mp4", "Clip/original/cover.mp4")
     found = listed(dfew)
     assert [video.clip_id for video in found.videos] == IDS
-    assert found.notes == ("2 videos are in no list and are left out (00009...)",)
+    assert found.notes == ("left out, in no list: 2 videos (00009...)",)
 
 
 def test_all_faults_are_told_at_once_with_file_and_line(dfew: Path) -> None:

@@ -75,8 +75,8 @@ def test_unlabelled_and_absent_clips_and_other_labels_are_notes(dfew: Path) -> N
     assert [video.votes is None for video in found.videos] == [True, *[False] * 6]
     assert found.videos[1].label == DFEW_NAMES[LABELS[2] - 1]
     assert found.notes == (
-        "1 clips have no votes in annotation.xlsx",
-        "annotation.xlsx and the split files differ in the label of 1 clips (00002...); the split files are used",
+        "1 clip without votes in annotation.xlsx",
+        "annotation.xlsx and the split files differ in the label of 1 clip (00002...); the split files are used",
     )
 
 

@@ -27,7 +27,7 @@ def test_folders_are_the_annotation_and_names_are_not(tmp_path: Path) -> None:
         ("s12_an_1", "angry", "12"),
     ]
     assert {clip for clip, split in found.folds["2"].items() if split == "test"} == {"s11_an_1", "s12_an_1"}
-    assert found.notes == ("2 other videos are left out",)
+    assert found.notes == ("left out: 2 other videos",)
     assert found.fold_rule == "five runs of subjects, as MAE-DFER cuts"
 
 

@@ -45,7 +45,7 @@ def test_without_folders_there_are_no_classes(tmp_path: Path) -> None:
 def test_other_files_are_noted_and_hidden_ones_passed_over(tmp_path: Path) -> None:
     found = listed(touch(tmp_path, "a.mp4", "notes.txt", "happy/thumbs.db", ".DS_Store", "._a.mp4"))
     assert [video.clip_id for video in found.videos] == ["a.mp4"]
-    assert found.notes == ("2 files without a video extension are left out (.db 1, .txt 1)",)
+    assert found.notes == ("left out: 2 files without a video extension (.db 1, .txt 1)",)
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_folders_that_may_be_no_classes_are_noted(tmp_path: Path) -> None:
     assert mixed.notes == ("test and train are classes here, not splits, because of the folders next to them (extra)",)
     nested = listed(touch(tmp_path / "b", "videos/happy/a.mp4", "videos/sad/b.mp4"))
     assert nested.class_names == ("videos",)
-    assert nested.notes[0].startswith("all videos are below one folder, videos, which is the only class")
+    assert nested.notes[0].startswith("one folder, videos, has every video and is the only class")
 
 
 def test_one_video_may_be_the_source(tmp_path: Path) -> None:
@@ -215,8 +215,8 @@ def test_pictures_that_are_no_frames_are_named(tmp_path: Path) -> None:
     found = list_folder(touch(tmp_path, *numbers, "happy/1/4 (1).jpg", "sad/2/1.avif"), layout="frames")
     assert [(video.clip_id, video.num_bytes) for video in found.videos] == [("happy/1", 8)]
     assert found.notes == (
-        "1 pictures are copies, or their names differ from those of the frames; they are left out: happy/1/4 (1).jpg",
-        "1 pictures have a format that is not read; they are left out: sad/2/1.avif",
+        "left out: 1 picture, copies, or of other names than the frames: happy/1/4 (1).jpg",
+        "left out: 1 picture, in a format that is not read: sad/2/1.avif",
     )
 
 
@@ -228,5 +228,5 @@ def test_two_series_in_the_folders_of_clips_are_one_fault(tmp_path: Path) -> Non
     (fault,) = caught.value.faults
     assert fault.startswith("happy/a: the names of its pictures have several numbers that give no single order ")
     assert "(f_0_000001.bmp and f_1_000001.bmp)" in fault
-    assert fault.endswith("and 2 more folders have such names")
+    assert fault.endswith("the same for 2 more folders")
     assert listed(touch(tmp_path, "happy/v.mp4")).videos  # for videos the pictures do not matter

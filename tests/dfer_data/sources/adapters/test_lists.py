@@ -53,7 +53,7 @@ def test_a_val_list_of_clips_in_other_lists_is_one_note(root: Path, val: tuple[i
     put(root, "val.csv", rows(*val))
     found = listed(root)
     assert split(found) == {"train": [0, 1, 2, 3], "test": [4, 5]}
-    assert found.notes == (note, "2 videos are in no line and are left out")
+    assert found.notes == (note, "left out, in no line: 2 videos")
 
 
 def test_a_val_list_with_its_own_clips_is_trained_on_if_there_is_a_test_list(root: Path) -> None:

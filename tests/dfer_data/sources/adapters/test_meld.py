@@ -52,7 +52,7 @@ def test_the_other_cut_counts_where_the_plain_file_is_missing(root: Path) -> Non
     (folder / "dia0_utt0.copy.mp4").touch()
     found = list_meld(root, layout="videos")
     assert found.videos[1].path.endswith("test/dia0_utt0.mp4")
-    assert "1 other cuts of test clips are left out" in found.notes[1]
+    assert "left out: 1 other cut of test clips" in found.notes[1]
     (folder / "dia0_utt0.mp4").unlink()
     found = list_meld(root, layout="videos")
     assert found.videos[1].path.endswith("/final_videos_testdia0_utt0.mp4")
@@ -66,8 +66,8 @@ def test_missing_files_files_in_no_list_and_wrong_cuts_are_told(root: Path) -> N
     (root / FOLDERS["test"] / "dia93_utt5.mp4").touch()
     found = list_meld(root, layout="videos")
     assert [video.clip_id for video in found.missing] == ["dev/dia110_utt7"]
-    assert found.notes[1] == "1 utterances last over 60 s by their own times, wrong cuts: test/dia38_utt4"
-    assert found.notes[2] == "1 videos are in no list and are left out (test/dia93_utt5...)"
+    assert found.notes[1] == "1 utterance of over 60 s by the table's own times, wrong cuts: test/dia38_utt4"
+    assert found.notes[2] == "left out, in no list: 1 video (test/dia93_utt5...)"
 
 
 def test_windows_quotes_are_read(root: Path) -> None:

@@ -26,7 +26,7 @@ def test_each_track_is_the_test_part_of_a_fold(tmp_path: Path) -> None:
         "1": {"train/sample_00000001": "train", "test1/sample_00000001": "test"},
         "3": {"train/sample_00000001": "train", "test3/samplenew_00000007": "test"},
     }
-    assert found.notes == ("1 videos are in no list and are left out (test1/sample_000000011...)",)
+    assert found.notes == ("left out, in no list: 1 video (test1/sample_000000011...)",)
 
 
 def test_without_lists_of_tracks_there_are_no_folds(tmp_path: Path) -> None:

@@ -268,7 +268,7 @@ def test_ids_are_checked_where_the_dataset_is_known(plain: Done, crops: Path, tm
     with pytest.raises(AnnotationError, match=r"unknown clip '15' \(the zeros of 00015 are missing\)"):
         lstpnet.report(plain.folder, by="sex", groups=path, data=crops)
     document = lstpnet.report(plain.folder, by="sex", groups=path)
-    assert "2 clips of g.csv are no test clips here; --data FOLDER checks their ids" in groups_of(document).notes
+    assert "2 clips of g.csv not among the test clips here; --data FOLDER checks the ids" in groups_of(document).notes
 
 
 def test_systems_have_a_table_each(tmp_path: Path) -> None:
