@@ -48,7 +48,7 @@ def remove(
     """
     from dfer_data.changes.remove import clips_to_remove, remove_clips
     from dfer_data.sources.subset import read_ids
-    from dfer_data.storage.files import is_url
+    from dfer_data.storage.files import place_of
     from dfer_data.storage.url_cache import forget
     from lstpnet.withdrawal.copies import find_copies, withdraw_copies
 
@@ -82,8 +82,8 @@ def remove(
         removal = remove_clips(
             data, clips=ids, persons=persons or (), reason=reason, exclude_file=exclude, on_shard=advance
         )
-    if is_url(data):
-        forget(data)
+    if isinstance(place := place_of(data), str):
+        forget(place)
     if as_json:
         results = [{"path": str(one.copy.path), "result": one.result, "note": one.note} for one in done]
         console.print_json({"data": data, "clips": removal.clip_ids, "copies": results, "reason": reason})

@@ -66,13 +66,13 @@ def _default_places() -> list[str]:
 def _statuses(place: str) -> tuple[list[DatasetStatus], list[RunStatus]]:
     """Return the datasets and runs at or below a place. Raises UsageError for what is no folder."""
     from dfer_data.inspection.status import dataset_status, is_dataset
-    from dfer_data.storage.files import is_url
+    from dfer_data.storage.files import place_of
     from dfer_data.storage.walk import entries_of
     from lstpnet.reporting.run_status import run_statuses
 
-    if is_url(place) or is_dataset(place):
-        return [dataset_status(place)], []
-    folder = Path(place)
+    folder = place_of(place)
+    if isinstance(folder, str) or is_dataset(folder):
+        return [dataset_status(folder)], []
     if not folder.is_dir():
         raise UsageError(f"{place} is a file, not a folder" if folder.exists() else f"{place} is not there")
     datasets = [dataset_status(path) for path in entries_of(folder) if path.is_dir() and is_dataset(path)]

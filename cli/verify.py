@@ -127,11 +127,13 @@ def _verify_dataset(root: str, *, deep: bool, against: str | None, as_json: bool
 def _verify_export(root: str, *, as_json: bool) -> None:
     """Hash every file of an export and print what differs; exit code 4 if anything does."""
     from dfer_data.exchange.manifest import EXPORT_NAME, verify_export
+    from dfer_data.storage.files import place_of
 
-    if not (Path(root) / EXPORT_NAME).is_file():
+    folder = Path(place_of(root))
+    if not (folder / EXPORT_NAME).is_file():
         raise UsageError(f"{root} is an export that was not finished; run the same `dfer export` again")
     with console.progress("verifying", unit="files") as advance:
-        result = verify_export(Path(root), on_file=advance)
+        result = verify_export(folder, on_file=advance)
     if as_json:
         console.print_json({"root": root, "intact": not result.damages, **asdict(result)})
     for name, fault in result.damages:

@@ -23,7 +23,7 @@ from dfer_data.errors import UsageError
 from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.shards.audit_folder import AUDIT_WORK, held_for_audit
 from dfer_data.shards.reader import ShardReader
-from dfer_data.storage.files import is_url
+from dfer_data.storage.files import place_of
 from dfer_data.storage.folder import FolderTarget
 
 OnAuditStep = Callable[[int, int, str], None]
@@ -54,12 +54,13 @@ def audit(
     Interrupt it at any time: the same call keeps the hashes of finished shards, but embeddings only with
     `keep_embeddings`. Raises UsageError, LockedError, CorruptDataError, WeightsError.
     """
-    if is_url(data):
+    place = place_of(data)
+    if isinstance(place, str):
         raise UsageError(f"{data}: an audit is written into the dataset's folder; copy the dataset and audit the copy")
     if keep_embeddings and not identity:
         raise UsageError("--keep-embeddings: there are none without --identity")
     judged = {} if decisions is None else read_decisions(decisions)
-    out = FolderTarget(Path(data))
+    out = FolderTarget(place)
     dataset = PreparedDataset(out.root)
     with held_for_audit(out, AUDIT_WORK) as work:
         opened = {"": dataset, **_named(others, dataset)}

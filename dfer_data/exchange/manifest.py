@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dfer_data.errors import CorruptDataError
-from dfer_data.storage.files import is_url, read_regular, read_sealed, sha256_file
+from dfer_data.storage.files import place_of, read_regular, read_sealed, sha256_file
 from dfer_data.storage.walk import files_below
 
 EXPORT_NAME, SUMS_NAME, EXPORT_CLIPS_NAME, EXPORT_WORK = "export.json", "SHA256SUMS", "clips.csv", ".dfer-export"
@@ -49,7 +49,8 @@ def parse_sums(content: bytes, *, is_cut: bool = False) -> dict[str, str]:
 
 def is_exported(root: Path | str) -> bool:
     """Return whether a folder is an export, finished or not; a URL is none."""
-    return not is_url(root) and ((Path(root) / EXPORT_NAME).is_file() or (Path(root) / EXPORT_WORK).is_dir())
+    place = place_of(root)
+    return isinstance(place, Path) and ((place / EXPORT_NAME).is_file() or (place / EXPORT_WORK).is_dir())
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from dfer_data.frame_sampling import CLIP_FRAMES
 from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.shards.layout import DATASET_NAME
-from dfer_data.storage.files import is_url
+from dfer_data.storage.files import place_of
 from dfer_data.types import Floats
 
 
@@ -40,7 +40,8 @@ def read_audio(root: Path | str, clip_id: str) -> Floats:
 
 def _kept_open(root: Path | str) -> PreparedDataset:
     """Return a dataset that stays open between calls, until its files change."""
-    if is_url(root):
-        return _opened(root, 0)
-    path = Path(root).resolve() / DATASET_NAME
+    place = place_of(root)
+    if isinstance(place, str):
+        return _opened(place, 0)
+    path = place.resolve() / DATASET_NAME
     return _opened(path.parent, path.stat().st_mtime_ns if path.is_file() else 0)

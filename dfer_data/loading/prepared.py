@@ -27,7 +27,7 @@ from dfer_data.shards.layout import (
     fold_name,
 )
 from dfer_data.shards.reader import ShardReader, open_shard
-from dfer_data.storage.files import ORIGIN_NAME, is_url, sha256_file
+from dfer_data.storage.files import ORIGIN_NAME, place_of, sha256_file
 from dfer_data.storage.shard_bytes import LocalBytes, ShardBytes
 from dfer_data.types import Floats, FrameFlag, Image
 from dfer_data.wording import counted
@@ -44,11 +44,12 @@ _STRIP_ROWS, _STRIP_PX = 7, 64  # of the filmstrip in a notebook
 
 def _locate(root: Path | str) -> tuple[Path, Remote | None]:
     """Return the folder and, for a URL, the remote that fetches its clips."""
-    if not is_url(root) and not (Path(root) / ORIGIN_NAME).is_file():
-        return Path(root), None
+    place = place_of(root)
+    if isinstance(place, Path) and not (place / ORIGIN_NAME).is_file():
+        return place, None
     from dfer_data.storage.url_cache import located
 
-    return located(root)
+    return located(place)
 
 
 class PreparedDataset:

@@ -35,7 +35,7 @@ from dfer_data.shards.layout import PLAN_NAME, sidecar_name
 from dfer_data.shards.reader import ShardReader
 from dfer_data.sources.base import Split
 from dfer_data.storage.base import Target
-from dfer_data.storage.files import atomic_file, is_url
+from dfer_data.storage.files import atomic_file, place_of
 from dfer_data.storage.target import target_at
 from dfer_data.wording import counted
 
@@ -107,7 +107,8 @@ def lock(
 
 def default_name(root: Path | str) -> str:
     """Return the name of the lock of a prepared dataset, a folder or URL."""
-    name = str(root).rstrip("/").rpartition("/")[2] if is_url(root) else Path(root).resolve().name
+    place = place_of(root)
+    name = place.rstrip("/").rpartition("/")[2] if isinstance(place, str) else place.resolve().name
     return f"{name}{LOCK_SUFFIX}"
 
 

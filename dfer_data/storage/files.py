@@ -144,6 +144,19 @@ def sha256_file(path: Path, *, on_block: Callable[[], None] = lambda: None) -> s
     return digest.hexdigest()
 
 
-def is_url(root: Path | str) -> bool:
-    """Return whether `root` is a URL, such as s3://bucket/dfew-retinaface, rather than a path."""
-    return isinstance(root, str) and re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*://", root) is not None
+def place_of(root: Path | str) -> Path | str:
+    """Return the path of a folder, also of `file:///folder`, or the URL of a store, such as s3://bucket/dfew-retinaface.
+
+    Raises UsageError for a file:// URL that names no folder of this machine.
+    """
+    scheme = re.match(r"([a-zA-Z][a-zA-Z0-9+.-]*)://", root) if isinstance(root, str) else None
+    if scheme is None:
+        return Path(root)
+    if scheme[1].lower() != "file":
+        return str(root)
+    from urllib.request import url2pathname  # slow to import, for these alone
+
+    host, slash, path = str(root)[scheme.end() :].partition("/")
+    if not slash or host not in ("", "localhost"):
+        raise UsageError(f"{root} names no folder of this machine: write file:///FOLDER, with the whole path")
+    return Path(url2pathname(slash + path))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dfer_data.errors import UsageError
 from dfer_data.storage.base import Target
-from dfer_data.storage.files import is_url
+from dfer_data.storage.files import place_of
 from dfer_data.storage.folder import FolderTarget
 from dfer_data.storage.url import UrlTarget
 
@@ -19,10 +19,9 @@ def target_at(place: Path | str, *, work: Path | None = None, task_index: int | 
 
     `work`: for a URL only, the local folder for unfinished shards.
     """
-    if isinstance(place, str) and place.startswith("file://"):
-        place = Path(place.removeprefix("file://"))
-    if isinstance(place, str) and is_url(place):
+    place = place_of(place)
+    if isinstance(place, str):
         return UrlTarget(place, work=work, task_index=task_index)
     if work is not None:
         raise UsageError(f"--work is for a URL: unfinished shards of {place} are kept inside it; leave out --work")
-    return FolderTarget(Path(place), task_index=task_index)
+    return FolderTarget(place, task_index=task_index)

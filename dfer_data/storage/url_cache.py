@@ -22,7 +22,7 @@ import numpy as np
 
 from dfer_data.errors import CorruptDataError, CorruptShardError, RemoteError, UsageError
 from dfer_data.storage.cache_folder import cache_root
-from dfer_data.storage.files import ORIGIN_NAME, is_url
+from dfer_data.storage.files import ORIGIN_NAME, place_of
 from dfer_data.storage.url_files import FIRST_ANSWER_SECONDS, UrlFiles
 from dfer_data.storage.walk import entries_of
 from dfer_data.types import Image
@@ -40,10 +40,10 @@ def located(root: Path | str) -> tuple[Path, Remote | None]:
     Fetches dataset.json of a URL. Only a folder of dfer's own cache may name its URL; in any other folder the name is
     ignored with a warning. Raises RemoteError when a URL cannot be read, UsageError without fsspec.
     """
-    if is_url(root):
-        remote = Remote(str(root))
+    folder = place_of(root)
+    if isinstance(folder, str):
+        remote = Remote(folder)
         return remote.folder, remote
-    folder = Path(root)
     if (folder / ORIGIN_NAME).is_file():
         if folder.resolve().is_relative_to(datasets_folder().resolve()):
             return folder, Remote(str(json.loads((folder / ORIGIN_NAME).read_bytes())["url"]), folder=folder)

@@ -26,7 +26,7 @@ from dfer_data.shards.audit_folder import (
 )
 from dfer_data.shards.layout import CLIPS_NAME
 from dfer_data.storage.csv_text import csv_text, spreadsheet_cell
-from dfer_data.storage.files import is_url
+from dfer_data.storage.files import place_of
 from dfer_data.storage.folder import FolderTarget
 from dfer_data.wording import counted
 from lstpnet.finished_runs import find_runs, load_runs
@@ -72,9 +72,10 @@ def audit_labels(
 
     Raises UsageError for a URL, and where no run was made with these clips and labels; LockedError, CorruptDataError.
     """
-    if is_url(data):
+    place = place_of(data)
+    if isinstance(place, str):
         raise UsageError(f"{data}: an audit is written into the dataset's folder; copy the dataset and audit the copy")
-    out = FolderTarget(Path(data))
+    out = FolderTarget(place)
     dataset = PreparedDataset(out.root)
     fitting = runs_on(dataset, load_runs(find_runs(Path(runs)))[0])
     if not fitting:

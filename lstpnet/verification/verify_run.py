@@ -49,10 +49,12 @@ _FOR_PEOPLE = (CARD_NAME, CURVES_NAME)
 def runs_to_verify(root: Path | str) -> list[Path]:
     """Return the run folders at or below `root`; [] for a prepared dataset, a URL, or a folder without runs."""
     from dfer_data.shards.layout import DATASET_NAME, PLAN_NAME
-    from dfer_data.storage.files import is_url
+    from dfer_data.storage.files import place_of
 
-    folder = Path(root)
-    if is_url(root) or not folder.is_dir() or any((folder / name).is_file() for name in (DATASET_NAME, PLAN_NAME)):
+    folder = place_of(root)
+    if isinstance(folder, str) or not folder.is_dir():
+        return []
+    if any((folder / name).is_file() for name in (DATASET_NAME, PLAN_NAME)):
         return []
     return find_runs(folder)
 

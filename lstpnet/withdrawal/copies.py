@@ -21,7 +21,7 @@ from dfer_data.loading.prepared import open_dataset
 from dfer_data.shards.audit_folder import AUDIT, AUDIT_NAME, AUDIT_PAIRS_NAME
 from dfer_data.shards.layout import CARD_NAME, CLIPS_NAME, DATASET_NAME, PLAN_NAME
 from dfer_data.sources.registry import SOURCES
-from dfer_data.storage.files import read_regular, write_atomically
+from dfer_data.storage.files import place_of, read_regular, write_atomically
 from dfer_data.storage.walk import paths_below
 from dfer_data.wording import counted
 from lstpnet.learning_curves import CURVES_NAME
@@ -93,7 +93,8 @@ def find_copies(
     if missing := [str(root) for root in roots if not root.is_dir()]:
         raise UsageError(f"--also: no folder {', '.join(missing)}")
     skipped = {path.resolve() for path in keep}
-    own = Path(data).resolve() if isinstance(data, Path) or "://" not in str(data) else None
+    place = place_of(data)
+    own = place.resolve() if isinstance(place, Path) else None
     paths = {path.parent.resolve() / path.name: path for root in roots for path in paths_below(root)}
     paths = {real: path for real, path in paths.items() if real not in skipped and not (own and _is_below(real, own))}
     copies = list(_copies(list(paths.values()), names, about, data, on_file))

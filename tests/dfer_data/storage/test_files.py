@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dfer_data.errors import UsageError
-from dfer_data.storage.files import atomic_file, refuse_unwritable, sync_folder, write_atomically
+from dfer_data.storage.files import atomic_file, place_of, refuse_unwritable, sync_folder, write_atomically
 
 
 def names(folder: Path) -> list[str]:
@@ -67,3 +67,23 @@ def test_folders_are_not_synced_where_none_can_be_opened(tmp_path: Path, monkeyp
         sync_folder(tmp_path)
     monkeypatch.delattr(os, "O_DIRECTORY")
     sync_folder(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("given", "place"),
+    [
+        ("prepared/dfew", Path("prepared/dfew")),
+        (Path("a b"), Path("a b")),
+        ("file:///a%20b/50%25", Path("/a b/50%")),
+        ("FILE://localhost/a b", Path("/a b")),
+        ("s3://bucket/a%20b", "s3://bucket/a%20b"),
+    ],
+)
+def test_a_file_url_is_a_path_and_a_url_of_a_store_is_kept(given: Path | str, place: Path | str) -> None:
+    assert place_of(given) == place
+
+
+@pytest.mark.parametrize("url", ["file://prepared/dfew", "file://prepared", "file://"])
+def test_a_file_url_of_no_folder_here_is_refused(url: str) -> None:
+    with pytest.raises(UsageError, match=f"^{url} names no folder of this machine: write file:///FOLDER"):
+        place_of(url)
