@@ -27,7 +27,9 @@ def audit(
     decisions: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="CSV with clip_a, clip_b, is_duplicate or is_same_person: pairs that you have judged."
+            metavar="FILE",
+            help="CSV with clip_a, clip_b, is_duplicate or is_same_person: pairs that you have judged. With --with "
+            "also dataset_b, the folder's name.",
         ),
     ] = None,
     identity: Annotated[

@@ -47,13 +47,14 @@ def audit_page(
     `datasets` and `films`: dataset, as pairs name it -> the dataset, or clip id -> film; `''` is the audited one.
     """
     shown = sorted(pairs, key=lambda pair: (pair.kind, _weakness(pair)))[:MOST_PAIRS]
+    columns = "clip_a, clip_b, dataset_b" if len(datasets) > 1 else "clip_a, clip_b"
     return strip_page(
         datasets[""],
         [_view(pair, datasets, films) for pair in shown],
         sections,
         heading="Pairs",
         hint=f"{len(shown)} of {counted(len(pairs), 'pair')}; audit.parquet has all. An audit names candidates, "
-        "a person decides: write clip_a, clip_b, is_duplicate or is_same_person into a CSV and run dfer audit with "
+        f"a person decides: write {columns}, is_duplicate or is_same_person into a CSV and run dfer audit with "
         "--decisions.",
         is_synthetic=all(dataset.document["synthetic"] for dataset in datasets.values()),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -14,8 +14,10 @@ from dfer_data.storage.csv_table import raise_faults, read_csv_table
 
 Kind = Literal["duplicate", "overlap", "identity"]
 PairKey = tuple[str, str, str, Kind]
-Decisions = Mapping[Kind, Mapping[tuple[str, str], bool]]
-"""Kind -> pair of clips, both ways round -> what a person decided."""
+ClipKey = tuple[str, str, str]
+"""Clip of the audited dataset, name of the other dataset (empty: the audited one), clip of that."""
+Decisions = Mapping[Kind, Mapping[ClipKey, bool]]
+"""Kind -> pair, within the dataset both ways round -> what a person decided."""
 _COLUMNS: Mapping[str, tuple[Kind, ...]] = MappingProxyType(
     {"is_duplicate": ("duplicate", "overlap"), "is_same_person": ("identity",)}
 )
@@ -52,21 +54,21 @@ class ClipPair:
         return self.judged is not False
 
 
-def read_decisions(path: Path) -> Decisions:
+def read_decisions(path: Path, *, datasets: Collection[str]) -> Decisions:
     """Return the pairs that a person has judged: as duplicates, as one person, or both; an empty cell says nothing.
 
-    Raises UsageError with all faults.
+    `datasets`: names that the column `dataset_b` may hold. Raises UsageError with all faults.
     """
     table = read_csv_table(path, flag="--decisions")
     table.require("clip_a", "clip_b")
     columns = [name for name in _COLUMNS if name in table.header]
     if not columns:
         table.require(next(iter(_COLUMNS)))
-    decisions: dict[Kind, dict[tuple[str, str], bool]] = {kind: {} for kinds in _COLUMNS.values() for kind in kinds}
+    decisions: dict[Kind, dict[ClipKey, bool]] = {kind: {} for kinds in _COLUMNS.values() for kind in kinds}
     for line, cells in table.rows:
-        first, second = pair = cells["clip_a"], cells["clip_b"]
-        if first == second:
-            table.faults.append(f"line {line}: {first} is paired with itself")
+        first, other, second = pair = cells["clip_a"], cells.get("dataset_b", ""), cells["clip_b"]
+        if fault := _fault(pair, datasets):
+            table.faults.append(f"line {line}: {fault}")
             continue
         for column in filter(cells.get, columns):
             word, kinds = cells[column].lower(), _COLUMNS[column]
@@ -76,36 +78,52 @@ def read_decisions(path: Path) -> Decisions:
                 table.faults.append(f"line {line}: {first} and {second} are judged twice, and not alike")
             else:
                 for kind in kinds:
-                    decisions[kind][pair] = decisions[kind][second, first] = _WORDS[word]
+                    decisions[kind].update(dict.fromkeys((pair, pair if other else pair[::-1]), _WORDS[word]))
     table.raise_faults()
     return decisions
 
 
+def _fault(pair: ClipKey, datasets: Collection[str]) -> str:
+    """Return why a row names no pair; empty if it does."""
+    first, other, second = pair
+    if other and other not in datasets:
+        known = " ".join(filter(None, datasets)) or "none"
+        return f"dataset_b is {other!r}, which --with does not name; known: {known}"
+    return f"{first} is paired with itself" if first == second and not other else ""
+
+
 def with_decisions(
-    pairs: Iterable[ClipPair], decisions: Decisions, *, known: Iterable[str], path: Path
+    pairs: Iterable[ClipPair], decisions: Decisions, *, known: Mapping[str, Iterable[str]], path: Path
 ) -> list[ClipPair]:
     """Return pairs with what a person decided, and those that only the person names.
 
-    `known`: ids of the audited dataset. Raises UsageError with all clips that do not exist.
+    `known`: dataset, as pairs name it -> ids of its clips. Raises UsageError with all clips that do not exist.
     """
-    ids = set(known)
-    judged = [replace(pair, judged=decisions[pair.kind].get((pair.clip_a, pair.clip_b))) for pair in pairs]
+    ids = {dataset: set(clip_ids) for dataset, clip_ids in known.items()}
+    judged = [replace(pair, judged=decisions[pair.kind].get(pair.key[:3])) for pair in pairs]
     named = {
-        kind: {(pair.clip_a, pair.clip_b) for pair in judged if pair.kind in kinds}
-        for kinds in _COLUMNS.values()
-        for kind in kinds
+        kind: {pair.key[:3] for pair in judged if pair.kind in kinds} for kinds in _COLUMNS.values() for kind in kinds
     }
     faults = []
     for kind in ("duplicate", "identity"):
-        for (first, second), is_so in decisions[kind].items():
-            if first > second or {(first, second), (second, first)} & named[kind]:
+        for pair, is_so in decisions[kind].items():
+            first, other, second = pair
+            is_mirrored = not other and first > second
+            if is_mirrored or pair in named[kind] or (not other and pair[::-1] in named[kind]):
                 continue
-            missing = [clip_id for clip_id in (first, second) if clip_id not in ids]
-            faults += [f"there is no clip {clip_id!r}, and no pair that names it" for clip_id in missing]
+            missing = [(dataset, clip) for dataset, clip in (("", first), (other, second)) if clip not in ids[dataset]]
+            faults += [_no_clip(dataset, clip_id, ids) for dataset, clip_id in missing]
             if is_so and not missing:
-                judged.append(ClipPair(first, second, kind, judged=True))
+                judged.append(ClipPair(first, second, kind, other, judged=True))
     raise_faults(list(dict.fromkeys(faults)), path=path, flag="--decisions")
     return sorted(judged, key=lambda pair: pair.key)
+
+
+def _no_clip(dataset: str, clip_id: str, ids: Mapping[str, Container[str]]) -> str:
+    where = f" in {dataset}" if dataset else ""
+    owner = next((name for name, clip_ids in ids.items() if name and clip_id in clip_ids), "") if not dataset else ""
+    hint = f"; for that of {owner} write clip_b and dataset_b" if owner else ""
+    return f"there is no clip {clip_id!r}{where}{hint}"
 
 
 def groups_of(clip_ids: Sequence[str], links: Iterable[tuple[str, str]]) -> dict[str, str]:

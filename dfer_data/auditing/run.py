@@ -45,7 +45,8 @@ def audit(
     Args:
         data: folder of a prepared dataset.
         others: prepared datasets whose clips are compared with its clips, by path or URL.
-        decisions: CSV with clip_a, clip_b, and is_duplicate or is_same_person: pairs that a person has judged.
+        decisions: CSV with clip_a, clip_b, for pairs with others also dataset_b (the name of the folder), and
+            is_duplicate or is_same_person: pairs that a person has judged.
         identity: also name clips that may show the same person, by an embedding of some faces of each clip.
         keep_embeddings: store the embeddings of the dataset's clips, which are biometric data, for the next audit.
         on_step: shows progress.
@@ -59,11 +60,11 @@ def audit(
         raise UsageError(f"{data}: an audit is written into the dataset's folder; copy the dataset and audit the copy")
     if keep_embeddings and not identity:
         raise UsageError("--keep-embeddings: there are none without --identity")
-    judged = {} if decisions is None else read_decisions(decisions)
     out = FolderTarget(place)
     dataset = PreparedDataset(out.root)
+    opened = {"": dataset, **_named(others, dataset)}
+    judged = {} if decisions is None else read_decisions(decisions, datasets=opened)
     with held_for_audit(out, AUDIT_WORK) as work:
-        opened = {"": dataset, **_named(others, dataset)}
         kept = work if keep_embeddings else None
         faces = compared_faces(opened, out, kept, on_step, on_note) if identity else None
         films = _all_films(opened, work, on_step)
@@ -71,7 +72,8 @@ def audit(
         near = list(faces.pairs()) if faces else []
         pairs = [*matches.values(), *_cut_from_one(dataset), *near]
         if decisions is not None:
-            pairs = with_decisions(pairs, judged, known=dataset.clips["clip_id"], path=decisions)
+            known = {name: each.clips["clip_id"] for name, each in opened.items()}
+            pairs = with_decisions(pairs, judged, known=known, path=decisions)
         pairs = sorted(without_copies(pairs), key=lambda pair: pair.key)
         found = Findings(opened, films, pairs, num_compared, person_links(pairs, faces))
         if faces is not None:

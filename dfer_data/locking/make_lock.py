@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 import numpy as np
@@ -36,6 +35,7 @@ from dfer_data.shards.reader import ShardReader
 from dfer_data.sources.base import Split
 from dfer_data.storage.base import Target
 from dfer_data.storage.files import atomic_file, place_of
+from dfer_data.storage.scratch_folder import scratch_folder
 from dfer_data.storage.target import target_at
 from dfer_data.wording import counted
 
@@ -95,8 +95,8 @@ def lock(
     path = Path(out) if out is not None else Path(default_name(root))
     frames = _frames(header, config, shard_opener(document, source.shard_bytes), on_clip=on_clip)
     with (
-        TemporaryDirectory(dir=path.parent, prefix=".lock-") as work,  # two locks may be written to one path
-        atomic_file(path, work=Path(work)) as file,
+        scratch_folder(path.parent, "lock") as work,  # two locks may be written to one path
+        atomic_file(path, work=work) as file,
     ):
         sha256 = write_lock(file, header, frames, num_frames=num_frames)
     num_clips = sum(1 for _ in header.clips())

@@ -73,7 +73,7 @@ def check_groups(members: Mapping[str, Sequence[str | None]], folding: GroupRule
     """
     if len(members) < max(folding.num_folds, 2):
         raise UsageError(
-            f"--folds {folding.num_folds or 'loso'}: there are {counted(len(members), 'group')} by "
+            f"--folds {folding.num_folds or 'loso'}: {counted(len(members), 'group')} by "
             f"{folding.group_by}; give fewer folds, or another --group-by"
         )
     classes = [set(labels) for labels in members.values()]

@@ -8,12 +8,12 @@ import hashlib
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from dfer_data.errors import UsageError
 from dfer_data.storage import url_lock as lease
 from dfer_data.storage.base import OnWait, _work
 from dfer_data.storage.cache_folder import cache_root
+from dfer_data.storage.scratch_folder import scratch_folder
 from dfer_data.storage.shard_bytes import RangeBytes, ShardBytes
 from dfer_data.storage.url_files import UrlFiles
 
@@ -50,8 +50,8 @@ class UrlTarget(UrlFiles):
     def local(self, name: str) -> Iterator[Path]:
         """Yield a local copy of the file."""
         self.disk.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=self.disk, prefix="copy-") as folder:
-            path = Path(folder) / "copy"
+        with scratch_folder(self.disk, "copy") as folder:
+            path = folder / "copy"
             self.fetch_file(name, path)
             yield path
 

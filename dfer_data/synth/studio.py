@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -24,6 +22,7 @@ from av.video.stream import VideoStream
 
 from dfer_data.errors import UsageError, WorkerError
 from dfer_data.processes import end_with_parent, safe_imports
+from dfer_data.storage.scratch_folder import scratch_folder
 from dfer_data.synth.config import SynthConfig
 from dfer_data.synth.expressions import APEX, FPS, Performance
 from dfer_data.synth.heads import load_heads
@@ -48,16 +47,13 @@ def refuse_filled(out: Path) -> None:
 def appearing(out: Path) -> Iterator[Path]:
     """Yield a temporary folder that is renamed to `out` if the block succeeds, and deleted if it fails."""
     out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
-    temporary = work / out.name
-    try:
-        temporary.mkdir()  # mkdtemp's own mode is 0700, whatever the umask
+    with scratch_folder(out.parent, "synth") as work:
+        temporary = work / out.name
+        temporary.mkdir()  # the scratch folder's own mode is 0700, whatever the umask
         yield temporary
         if out.exists():
             out.rmdir()
         temporary.rename(out)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
 
 
 def run_all(make: Callable[[_Clip], _Row], clips: Sequence[_Clip], *, num_workers: int) -> Iterator[_Row]:

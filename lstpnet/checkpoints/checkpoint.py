@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from dfer_data.errors import CorruptDataError
 from dfer_data.storage.files import canonical_json, write_atomically
+from dfer_data.storage.scratch_folder import scratch_folder
 from lstpnet.errors import CheckpointError
 from lstpnet.run_files import NEXT_STEP, FileFacts, Files, check_file, facts_of
 
@@ -37,8 +37,8 @@ def save_tensors(tensors: Mapping[str, Tensor], path: Path, *, facts: Mapping[st
 
 def _safetensors(tensors: Mapping[str, Tensor], folder: Path) -> bytes:
     """Return tensors as safetensors; its own files are readable by their owner alone, whatever the umask."""
-    with tempfile.TemporaryDirectory(prefix=".weights-", dir=folder) as work:
-        path = Path(work) / "model.safetensors"
+    with scratch_folder(folder, "weights") as work:
+        path = work / "model.safetensors"
         save_model(_StateDict(tensors), str(path))
         return path.read_bytes()
 

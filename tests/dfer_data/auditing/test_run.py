@@ -106,7 +106,7 @@ def test_a_person_decides(data: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="there is no clip 'nobody'"):
         audit(data, decisions=decisions)
     decisions.write_text("clip_a,clip_b,is_duplicate\nx,y,yes\nsad/dark,z,no\n")
-    with pytest.raises(UsageError, match=r"clip 'x', .*clip 'y', .*clip 'z'"):
+    with pytest.raises(UsageError, match=r"clip 'x'; .*clip 'y'; .*clip 'z'"):
         audit(data, decisions=decisions)
     decisions.write_text("clip_a,clip_b,is_duplicate\nsad/dark,sad/dark,yes\nsad/dark,sad/part,\n")
     with pytest.raises(UsageError, match="line 2: sad/dark is paired with itself"):
@@ -163,6 +163,55 @@ def test_another_dataset_is_compared(data: Path, tmp_path: Path) -> None:
         audit(data, others=[tmp_path / "second", tmp_path / "second"])
     with pytest.raises(UsageError, match="that is the audited dataset"):
         audit(data, others=[data / "../out"])
+
+
+@pytest.fixture
+def twin(data: Path, tmp_path: Path) -> Path:
+    """Another dataset with the same ids."""
+    return Path(shutil.copytree(data, tmp_path / "twin", ignore=shutil.ignore_patterns("audit")))
+
+
+def judged_in(data: Path) -> dict[tuple[str, str, str], bool]:
+    table = pd.read_parquet(data / "audit/audit.parquet").dropna(subset="judged")
+    rows = table[["clip_a", "dataset_b", "clip_b", "judged"]].itertuples(index=False)
+    return {(str(row[0]), str(row[1]), str(row[2])): bool(row[3]) for row in rows}
+
+
+def test_a_decision_names_the_dataset_of_its_second_clip(data: Path, twin: Path, tmp_path: Path) -> None:
+    decisions = tmp_path / "decisions.csv"
+    rows = [("happy/p0-t0", "", "sad/dark", "no"), ("sad/dark", "twin", "sad/dark", "yes")]
+    rows += [("sad/dark", "twin", "happy/p0-t0", "no"), ("happy/p2-t1", "twin", "happy/p1-t1", "yes")]
+    lines = [",".join(row) for row in [("clip_a", "dataset_b", "clip_b", "is_duplicate"), *rows]]
+    decisions.write_text("\n".join(lines))
+    num_between = audit(data, others=[twin]).num_between
+    summary = audit(data, others=[twin], decisions=decisions)
+    assert judged_in(data) == {row[:3]: row[3] == "yes" for row in rows}
+    assert summary.num_between == num_between  # one less, and one that a person alone has named
+    page = (data / "audit/index.html").read_text()
+    assert "write clip_a, clip_b, dataset_b, is_duplicate" in page
+    decisions.write_text("clip_a,clip_b,is_duplicate\nhappy/p0-t0,sad/dark,no\n")
+    audit(data, others=[twin], decisions=decisions)
+    assert judged_in(data) == {("happy/p0-t0", "", "sad/dark"): False}
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ("sad/dark,twins,sad/dark", "line 2: dataset_b is 'twins', which --with does not name; known: twin$"),
+        ("sad/dark,twin,nobody", "there is no clip 'nobody' in twin$"),
+        ("twins-own,twin,sad/dark", "there is no clip 'twins-own'; for that of twin write clip_b and dataset_b$"),
+        ("sad/dark,,sad/dark", "line 2: sad/dark is paired with itself"),
+    ],
+)
+def test_a_decision_on_no_pair_is_refused(data: Path, twin: Path, tmp_path: Path, row: str, words: str) -> None:
+    source = CropSource(tmp_path / "source")
+    for clip_id in ("sad/dark", "twins-own"):
+        source.add(clip_id, 0)
+    shutil.rmtree(twin)
+    source.prepare(twin, size_px=64)
+    (tmp_path / "decisions.csv").write_text(f"clip_a,dataset_b,clip_b,is_duplicate\n{row},yes\n")
+    with pytest.raises(UsageError, match=words):
+        audit(data, others=[twin], decisions=tmp_path / "decisions.csv")
 
 
 def test_a_url_is_refused() -> None:

@@ -91,10 +91,10 @@ def test_a_name_is_taken_once(data: Path) -> None:
         ("official", BY_CLIP, "the official folds are never overwritten"),
         ("../x", BY_CLIP, "use lower-case letters"),
         ("x", OwnFolding(num_folds=5, group_by="subject"), "subject is unknown for .* and 9 more; give it with"),
-        ("x", OwnFolding(num_folds=3, group_by="folder"), "--folds 3: there are 2 groups by folder"),
+        ("x", OwnFolding(num_folds=3, group_by="folder"), "--folds 3: 2 groups by folder"),
         ("x", OwnFolding(num_folds=2, group_by="folder"), "folder: the groups are the classes, so a fold would test"),
         ("x", OwnFolding(num_folds=2, group_by="label"), "label: the groups are the classes"),
-        ("x", OwnFolding(num_folds=13, group_by="clip"), "--folds 13: there are 12 groups by clip"),
+        ("x", OwnFolding(num_folds=13, group_by="clip"), "--folds 13: 12 groups by clip"),
     ],
 )
 def test_sets_that_cannot_be_are_refused(data: Path, name: str, folding: OwnFolding, message: str) -> None:

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +50,24 @@ def test_two_locks_of_one_name_do_not_share_an_unfinished_file(
     lock(prepared.out, path, on_clip=lock_once_more)
     assert inner
     assert path.read_bytes() == lock_file.read_bytes()
-    assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".lock-")] == []
+    assert [each.name for each in tmp_path.iterdir()] == ["same.dferlock"]
+
+
+KILLED = """
+import os, signal, sys
+from dfer_data.locking.make_lock import lock
+lock(sys.argv[1], sys.argv[2], on_clip=lambda done, total: os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+def test_a_killed_lock_leaves_nothing_after_the_next_one(prepared: Prepared, lock_file: Path, tmp_path: Path) -> None:
+    path = tmp_path / "killed.dferlock"
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(prepared.out), str(path)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [each.name.startswith(".dfer-lock-") for each in tmp_path.iterdir()] == [True]
+    lock(prepared.out, path)
+    assert [each.name for each in tmp_path.iterdir()] == ["killed.dferlock"]
+    assert path.read_bytes() == lock_file.read_bytes()
 
 
 def test_a_lock_names_no_source_unless_it_is_asked_to(prepared: Prepared, lock_file: Path, tmp_path: Path) -> None:
@@ -125,7 +145,7 @@ def test_labels_come_from_the_lock_or_from_the_source(
     (tmp_path / "labels.csv").write_text("clip_id,label\nsad/0,happy\n")
     relabel(original, tmp_path / "labels.csv")
     notes = lock(original, tmp_path / "plain.dferlock").notes
-    assert any("1 labels were changed by hand" in note for note in notes)
+    assert any("labels changed by hand: 1;" in note for note in notes)
     lock(original, tmp_path / "labels.dferlock", with_labels=True)
     states = {}
     for name in ("plain", "labels"):

@@ -36,7 +36,7 @@ def test_hdr_videos_are_reported_and_can_be_converted(tmp_path: Path, real_video
         "happy/hlg.mp4": "HDR (HLG), stored as decoded, which looks flat",
     }
     (note,) = [note for note in plain.notes if "HDR" in note]
-    assert note.startswith("2 clips are of HDR videos")
+    assert note.startswith("2 clips of HDR videos")
     assert "happy/hlg.mp4" in note
     assert "--tone-map mobius" in note
     converted, mapped = prepared(source, tmp_path / "mapped", tone_map="mobius")
@@ -62,7 +62,7 @@ def test_videos_that_are_the_wrong_way_round_are_reported(tmp_path: Path, real_v
         },
     }
     (note,) = [note for note in summary.notes if "upside down" in note]
-    assert note.startswith("3 clips are of faces that lie on their side or upside down")
+    assert note.startswith("3 clips of faces that lie on their side or upside down")
 
 
 def test_workers_start_without_the_packages_of_tables() -> None:

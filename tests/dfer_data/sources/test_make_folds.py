@@ -96,7 +96,7 @@ def test_values_that_make_no_folds(values: dict[str, object], fault: str) -> Non
 
 def test_data_that_cannot_be_cut_so() -> None:
     data = listing([(1, 1, 1)] * 3)
-    with pytest.raises(UsageError, match=r"--folds 5: there are 3 groups by subject"):
+    with pytest.raises(UsageError, match=r"--folds 5: 3 groups by subject"):
         with_folds(data, Folding(5))
     nobody = replace(data, videos=tuple(replace(video, group=None) for video in data.videos))
     with pytest.raises(UsageError, match="the person in p00-happy-0 is unknown"):
@@ -127,5 +127,5 @@ def test_loso_leaves_one_subject_out_in_the_order_of_names() -> None:
     }
     assert tested == {str(number + 1): {f"s{number}"} for number in range(11)}
     assert made.fold_rule == "one fold per subject"
-    with pytest.raises(UsageError, match="--folds loso: there are 1 groups by subject"):
+    with pytest.raises(UsageError, match="--folds loso: 1 group by subject"):
         with_folds(listing([(2, 2, 2)]), Folding(0, "subject"))
