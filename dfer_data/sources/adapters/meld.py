@@ -16,7 +16,6 @@ from dfer_data.sources.catalog import not_there
 from dfer_data.sources.class_labels import MELD_NAMES, emotion
 from dfer_data.sources.label_table import label_rows
 from dfer_data.sources.tree import DatasetTree, by_clip, of_kind, scan
-from dfer_data.wording import counted
 
 _SPLITS: dict[str, Split] = {"train": "train", "dev": "train", "test": "test"}
 _COLUMNS = ("Emotion", "Dialogue_ID", "Utterance_ID", "Season", "Episode", "StartTime", "EndTime")
@@ -36,12 +35,9 @@ def list_meld(root: Path, *, layout: Layout, crops: str | None = None) -> Source
     twins = {item: item.path for item, match in places.items() if match[2] and _clip_id(match) in plain}
     notes = ["the clips of dev are trained on, unless --val official holds them out"]
     if twins:
-        notes.append(f"left out: {counted(len(twins), 'other cut of test clips')} ({next(iter(twins.values()))}...)")
+        notes.append(f"other cuts of test clips, left out: {len(twins):,} ({next(iter(twins.values()))}...)")
     if long:
-        notes.append(
-            f"{counted(len(long), 'utterance')} of over {_LONG_S} s by the table's own times, wrong cuts: "
-            f"{', '.join(long)}"
-        )
+        notes.append(f"wrong cuts, over {_LONG_S} s by their own times: {', '.join(long)}")
     found = by_clip(tree, (item for item in places if item not in twins), lambda item: _clip_id(places[item]), faults)
     return assemble(
         "meld",

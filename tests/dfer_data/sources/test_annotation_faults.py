@@ -186,7 +186,7 @@ FAULTS: dict[str, list[tuple[Change, str]]] = {
         (drop("classes.txt"), "set_1_test.txt:1: labels are numbers, and no file names their emotions"),
         (put("classes.txt", "happy\nhappy\n"), "classes.txt: 'happy' is listed twice"),
         (put("classes.txt", ""), "classes.txt: is empty"),
-        (put("classes.txt", "happy\n"), "labels from 0 to 1, but classes.txt has 1 names"),
+        (put("classes.txt", "happy\n"), "labels from 0 to 1, but classes.txt has 1 name"),
         (add("set_1_train.txt", "/data/x/b/00003 20 7"), "labels from 0 to 7, but classes.txt has 2 names"),
         (
             add("set_1_train.txt", "/data/x/b/00003 20 1"),

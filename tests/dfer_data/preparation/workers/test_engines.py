@@ -67,7 +67,7 @@ def test_a_usage_error_in_a_worker_stays_one(tmp_path: Path) -> None:
 def test_workers_that_die_at_once_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process_worker, "_work", dies)
     events: list[Event] = []
-    with pytest.raises(WorkerError, match=r"10 worker processes were lost .* its process ended with exit code 7;"):
+    with pytest.raises(WorkerError, match=r"lost .*: 10 workers; .* its process ended with exit code 7;"):
         run(tmp_path, events=events)
     lost = [event for event in events if isinstance(event, WorkerLost)]
     assert len(lost) == 10
@@ -79,7 +79,7 @@ def test_workers_that_die_in_the_middle_of_a_message_are_lost_like_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(process_worker, "_work", dies_while_speaking)
-    with pytest.raises(WorkerError, match=r"10 worker processes were lost .* its process ended with exit code 7;"):
+    with pytest.raises(WorkerError, match=r"lost .*: 10 workers; .* its process ended with exit code 7;"):
         run(tmp_path)
 
 

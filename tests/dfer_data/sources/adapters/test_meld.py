@@ -52,7 +52,7 @@ def test_the_other_cut_counts_where_the_plain_file_is_missing(root: Path) -> Non
     (folder / "dia0_utt0.copy.mp4").touch()
     found = list_meld(root, layout="videos")
     assert found.videos[1].path.endswith("test/dia0_utt0.mp4")
-    assert "left out: 1 other cut of test clips" in found.notes[1]
+    assert "other cuts of test clips, left out: 1 (" in found.notes[1]
     (folder / "dia0_utt0.mp4").unlink()
     found = list_meld(root, layout="videos")
     assert found.videos[1].path.endswith("/final_videos_testdia0_utt0.mp4")
@@ -66,7 +66,7 @@ def test_missing_files_files_in_no_list_and_wrong_cuts_are_told(root: Path) -> N
     (root / FOLDERS["test"] / "dia93_utt5.mp4").touch()
     found = list_meld(root, layout="videos")
     assert [video.clip_id for video in found.missing] == ["dev/dia110_utt7"]
-    assert found.notes[1] == "1 utterance of over 60 s by the table's own times, wrong cuts: test/dia38_utt4"
+    assert found.notes[1] == "wrong cuts, over 60 s by their own times: test/dia38_utt4"
     assert found.notes[2] == "left out, in no list: 1 video (test/dia93_utt5...)"
 
 
