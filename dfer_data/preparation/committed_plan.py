@@ -111,8 +111,8 @@ def _updated(
     if resolved.excluded is None and any(entry["change"] == "removed" for entry in history):
         number = sum(int(entry["clips"]) for entry in history if entry["change"] == "removed")
         raise UsageError(
-            f"{counted(number, 'removed clip')}: {out} keeps no id of them; add --exclude FILE with what must "
-            "not be prepared again (an empty file if the source no longer has it)"
+            f"{out} keeps no id of what was removed ({counted(number, 'clip')}); add --exclude FILE with what must not "
+            "be prepared again (an empty file if the source no longer has it)"
         )
     plan = with_subjects(resolved.plan, resolved.subjects or {})
     check_plan(plan, out, is_update=True)

@@ -16,7 +16,7 @@ from dfer_data.preparation.manifest_tables import ambiguous_csv, clip_rows, ledg
 from dfer_data.preparation.plan import Plan, fold_rule
 from dfer_data.shards.clip_hash import clip_hashes
 from dfer_data.shards.dataset_card import dataset_card, write_card
-from dfer_data.shards.fold_file import fold_bytes
+from dfer_data.shards.fold_file import fold_bytes, fold_files
 from dfer_data.shards.identity import OFFICIAL_SET, content_sha256, folds_sha256, labels_sha256
 from dfer_data.shards.layout import (
     AMBIGUOUS_NAME,
@@ -73,7 +73,7 @@ def write_manifest(
     document |= _identity(plan, out, sidecars, clips, {OFFICIAL_SET: folds, **own_sets})
     document |= {"history": history} if history else {}
     document["sha256"] = own_sha256(document)
-    stale = [name for name in _fold_files(out) if name not in contents]
+    stale = [name for name in fold_files(out) if name not in contents]
     present = out.size(DATASET_NAME)
     if changes is not None:
         _replace(contents, document, stale, changes, read_rebuilt(out))
@@ -136,15 +136,6 @@ def _replace(
     for name, content in {**contents, CARD_NAME: card, DATASET_NAME: canonical_json(document)}.items():
         changes.put(name, content)
     changes.commit()
-
-
-def _fold_files(out: Target) -> list[str]:
-    """Return the files below the folder of folds."""
-    names = []
-    for name in out.listing(FOLDS):
-        inner = out.listing(f"{FOLDS}/{name}") if not name.endswith(".csv") else {}
-        names += [f"{FOLDS}/{name}/{file}" for file in inner] or [f"{FOLDS}/{name}"] * name.endswith(".csv")
-    return names
 
 
 def _all_sidecars(plan: Plan, out: Target) -> list[dict[str, Any]]:

@@ -8,18 +8,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv
 
 from dfer_data.errors import CorruptDataError
+from dfer_data.shards.layout import FOLDS
 from dfer_data.storage.csv_text import csv_rows, csv_text
+
+if TYPE_CHECKING:
+    from dfer_data.storage.base import Target
 
 _SPLITS = ("train", "test")
 _HEADER = ["clip_id", "split"]
 _SHOWN_IDS = 3
+
+
+def fold_files(out: Target) -> list[str]:
+    """Return the names of all fold files of a dataset, of the official folds and of own sets."""
+    names = []
+    for name in out.listing(FOLDS):
+        inner = out.listing(f"{FOLDS}/{name}") if not name.endswith(".csv") else {}
+        names += [f"{FOLDS}/{name}/{file}" for file in inner] or [f"{FOLDS}/{name}"] * name.endswith(".csv")
+    return names
 
 
 def fold_bytes(rows: Iterable[tuple[str, str]]) -> bytes:

@@ -69,10 +69,16 @@ def test_what_cannot_be_trained_on_is_said_before_the_work(tmp_path: Path, capsy
     assert "cannot be trained on" not in capsys.readouterr().out
     assert main(prepare(source, out)) == 0
     assert note in capsys.readouterr().out
-    assert main(["folds", str(out), "--folds", "2", "--group-by", "clip"]) == 0
+    assert main(["folds", str(out), "--folds", "2", "--group-by", "clip", "--name", "mine"]) == 0
     capsys.readouterr()
     assert main(prepare(source, out)) == 0  # the dataset has folds now, though its source has none
     assert "cannot be trained on" not in capsys.readouterr().out
+    assert main(["folds", str(out), "--remove", "mine"]) == 0
+    capsys.readouterr()
+    assert main(prepare(source, out)) == 0  # the empty folder of a removed set is none
+    assert note in capsys.readouterr().out
+    assert main(["status", str(out)]) == 0
+    assert f"next: no folds: cannot be trained on; `dfer folds '{out}'" in capsys.readouterr().out
     write_jpegs(tmp_path / "flat/1", pictures(2), names=["1.jpg", "2.jpg"])
     assert main([*prepare(tmp_path / "flat", tmp_path / "other"), "--dry-run"]) == 0
     assert "note: no labels: cannot be trained on\n" in capsys.readouterr().out
