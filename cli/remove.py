@@ -13,7 +13,7 @@ from dfer_data.wording import counted
 
 from ._support import console
 from ._support.exit_codes import ExitCode
-from ._support.options import JsonFlag, confirm
+from ._support.options import JsonFlag, confirm, refuse_targets
 
 _SHOWN = 10
 
@@ -55,6 +55,8 @@ def remove(
     ids = [*(clips or ()), *(read_ids(file, flag="--file") if file is not None else ())]
     if not ids and not persons:
         raise UsageError("say what to remove: --clip ID, --person P or --file LIST")
+    if exclude is not None:
+        refuse_targets(exclude, force=True)  # before copies are rewritten
     chosen = clips_to_remove(data, clips=ids, persons=persons or ())
     if not chosen:  # unknown ids are a fault unless an interrupted change was just finished
         console.say(f"{data}: an interrupted change is finished; none of these clips is left", as_json=as_json)

@@ -13,7 +13,7 @@ from lstpnet.dataset_identity import FoldSettings
 from lstpnet.reporting.groups.settings import GroupSettings
 
 from ._support import console, report_view
-from ._support.options import JsonFlag
+from ._support.options import JsonFlag, refuse_targets
 from ._support.setting_options import own_settings, takes_settings
 from ._support.settings import load_settings
 
@@ -75,6 +75,8 @@ def report(
     data_location = data or (settings.get("data") if predictions else None)
     is_page, by = output_format == "html", groups.by
     _check(folders, runs, predictions, data_location, fold, fold_set, filmstrips, by, is_page=is_page)
+    if out is not None:
+        refuse_targets(out, force=True)
     datasets = [dataset_named(name) for name in against or []]
     root = runs or settings.get("out") or Path("runs")
     options: dict[str, Any] = {"against": datasets, "baseline": baseline}
@@ -157,9 +159,6 @@ def _write(text: str, out: Path | None) -> None:
         sys.stdout.write(visible(text, keeps_lines=True) if sys.stdout.isatty() else text)
         return
     content = text.encode("utf-8", "backslashreplace")  # file names are not always valid text
-    try:
-        write_atomically(out, content, work=out.parent)
-    except OSError as error:
-        raise UsageError(f"--out {out} cannot be written: {error.strerror or error}") from error
+    write_atomically(out, content)
     size = f"{len(content) / 1e6:.1f} MB" if len(content) >= 1e6 else f"{max(1, round(len(content) / 1e3))} kB"
     console.say(f"{out}: {size}")

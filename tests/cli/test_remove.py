@@ -48,6 +48,17 @@ def test_json_is_one_document(data: Path, capsys: Capture) -> None:
     assert gone.read_text() == "sad/c\n"
 
 
+def test_a_list_that_cannot_be_written_is_refused_before_a_copy_is_changed(data: Path, capsys: Capture) -> None:
+    table = data.parent / "tables" / "scores.csv"
+    table.parent.mkdir()
+    table.write_text("clip_id,score\nsad/c,2\n")
+    line = ["remove", str(data), "--clip", "sad/c", "--reason", "asked", "--also", str(table.parent), "--yes"]
+    assert main([*line, "--exclude", str(data.parent / "nowhere/gone.txt")]) == 2
+    assert "nowhere does not exist; create it to write gone.txt there" in capsys.readouterr().err
+    assert table.read_text() == "clip_id,score\nsad/c,2\n"
+    assert "sad/c" in open_dataset(data).clips["clip_id"].tolist()
+
+
 def test_copies_elsewhere_are_listed_and_rewritten(data: Path, tmp_path: Path, capsys: Capture) -> None:
     tables = tmp_path / "tables"
     tables.mkdir()

@@ -166,7 +166,7 @@ def test_faults_of_a_predictions_file_stand_one_a_line(capsys: pytest.CaptureFix
         (["--fold", "3", "--data", "x"], ["--data needs", "--fold needs"]),
         (["--out", "x.docx"], ["x.docx: unknown file ending", ".html .md .json .csv .tex"]),
         (["--out", "x.md", "--format", "console"], ["--format console prints to the screen"]),
-        (["--out", "nowhere/x.md"], ["--out nowhere/x.md cannot be written: No such file"]),
+        (["--out", "nowhere/x.md"], ["folder nowhere does not exist; create it to write x.md there"]),
         (["--out", "x.md", "--filmstrips", "3"], ["--filmstrips needs an HTML file"]),
         (["--against", "imagenet"], ["no published figures on 'imagenet'", "dfew, ferv39k, afew, mafw"]),
         (["--baseline", "mine"], ["no system 'mine'"]),
