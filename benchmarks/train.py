@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks.loader import unpack
 from benchmarks.peers.contestant import Contestant, prepared
-from dfer_cli.main import MEMORY_SETTINGS, OPENMP_SETTINGS
+from dfer_cli.main import OPENMP_SETTINGS
 from dfer_data.loading.clip_dataset import FaceClipDataset
 
 CONTESTANTS = (("plain", 0), ("plain", 2), ("ours", 0))
@@ -29,7 +29,7 @@ CONTESTANTS = (("plain", 0), ("plain", 2), ("ours", 0))
 def contest(work: Path, *, size_px: int, batch: int, num_clips: int, rounds: int) -> list[dict[str, Any]]:
     """Print one line per contestant and return the rows."""
     module = [sys.executable, "-m", "benchmarks.peers.train_loops"]
-    environments = {"ours": {**OPENMP_SETTINGS, **MEMORY_SETTINGS}}  # as `dfer train` trains
+    environments = {"ours": OPENMP_SETTINGS}  # as `dfer train` trains
     running = {
         (name, n): Contestant(*module, name, n, work, size_px, batch, num_clips, environment=environments.get(name))
         for name, n in CONTESTANTS

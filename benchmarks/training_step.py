@@ -36,8 +36,7 @@ _FIGURES = ("step_seconds", "step_cpu_seconds")
 
 def environment_of(tree: Path) -> dict[str, str]:
     """Return the environment in which a source tree trains: its modules, and what its `dfer` sets for torch."""
-    names = [f"getattr(cli.main, {name!r}, {{}})" for name in ("OPENMP_SETTINGS", "MEMORY_SETTINGS")]
-    code = f"import json, cli.main; print(json.dumps({{**{', **'.join(names)}}}))"
+    code = "import json, cli.main; print(json.dumps(getattr(cli.main, 'OPENMP_SETTINGS', {})))"
     done = subprocess.run([sys.executable, "-c", code], cwd=tree, capture_output=True, check=True)
     return {**json.loads(done.stdout), "PYTHONPATH": str(tree.resolve())}
 

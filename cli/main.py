@@ -47,10 +47,6 @@ OPENMP_SETTINGS = {"GOMP_SPINCOUNT": "30000"}
 default of OpenMP, ten times as long, takes the cores from other programs; asleep at once, small networks train 1.4 to
 1.5 times as slowly (benchmarks/loaded_training.py)."""
 
-MEMORY_SETTINGS = {"THP_MEM_ALLOC_ENABLE": "1"}
-"""Lets torch take memory in pages of 2 MiB on Linux: a training step on a CPU fetches hundreds of MiB anew,
-and clearing these in pages of 4 KiB takes 3 to 7 % of its time."""
-
 _command_of = functools.cache(typer.main.get_command)  # typer takes 50 ms: later calls of `main` share what it made
 _COMPLETION = """Completion of commands, options and names: run `dfer --install-completion` once in bash, zsh, fish or
 PowerShell, and open a new terminal."""
@@ -104,9 +100,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: that of this process) and return its exit code; see `exit_codes.ExitCode`."""
     arguments, debug = _take_debug(sys.argv[1:] if argv is None else argv)
     if argv is None:
-        waits_as_told = "OMP_WAIT_POLICY" in os.environ
-        for name, value in {**({} if waits_as_told else OPENMP_SETTINGS), **MEMORY_SETTINGS}.items():
-            os.environ.setdefault(name, value)  # before torch is loaded
+        if "OMP_WAIT_POLICY" not in os.environ:
+            for name, value in OPENMP_SETTINGS.items():  # before torch is loaded
+                os.environ.setdefault(name, value)
         _open_closed_streams()
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's SIGTERM is handled like Ctrl+C
     for stream in (sys.stdout, sys.stderr):

@@ -19,6 +19,7 @@ from dfer_data.loading.clip_dataset import FaceClipDataset
 from dfer_data.loading.loader import Batch, ClipLoader
 from dfer_data.loading.prepared import PreparedDataset
 from lstpnet.batches.device_prefetch import on_device
+from lstpnet.batches.freed_memory import freed_memory
 from lstpnet.batches.normalize import normalised
 from lstpnet.batches.recipe_clips import clips_of_recipe
 from lstpnet.batches.view_crops import cropped_views
@@ -142,7 +143,7 @@ def _run_batches(
         on_progress(sum(len(batch_rows[0]) for batch_rows in rows), len(clip_ids))
 
     computed: tuple[Sequence[torch.Tensor], Sequence[str]] | None = None
-    with predicting(recipe, device, dtype=dtype):
+    with predicting(recipe, device, dtype=dtype), freed_memory(device) as keep_memory:
         for views, batch in batches_on_device(dataset, recipe=recipe, device=device):
             parts = _parts(len(batch.clip_ids), device)
             results = [run_views(views[part], batch.clip_ids[part]) for part in parts]
@@ -150,6 +151,7 @@ def _run_batches(
             if computed is not None:
                 fetch(*computed)  # of the batch before: a GPU then computes while this thread waits
             computed = outputs, batch.clip_ids
+            keep_memory()
         if computed is not None:
             fetch(*computed)
     return [np.concatenate(outputs) for outputs in zip(*rows, strict=True)]

@@ -11,6 +11,7 @@ import torch
 
 from dfer_data.errors import UsageError
 from dfer_data.loading.prepared import PreparedDataset
+from lstpnet.batches.freed_memory import freed_memory
 from lstpnet.batches.normalize import normalised
 from lstpnet.batches.recipe_clips import clips_of_recipe
 from lstpnet.batches.view_crops import num_test_views
@@ -60,7 +61,7 @@ def features_of(
             "need one: choose another with --set sampler=... or --set test_crops=1"
         )
     clips, frames = [], []
-    with predicting(recipe, device, dtype=None):
+    with predicting(recipe, device, dtype=None), freed_memory(device) as keep_memory:
         model.to(device).eval()
         for views, batch in batches_on_device(dataset, recipe=recipe, device=device):
             pixels = normalised(views[:, 0], norm=recipe.input_norm)
@@ -73,6 +74,7 @@ def features_of(
             names = [f"clip {clip_id}" for clip_id in batch.clip_ids]
             require_finite(clips[-1], *frames[-1:], names=names, what="features")
             on_progress(sum(map(len, clips)), len(dataset.clip_ids))
+            keep_memory()
     labels = tuple(data.class_names[number] for number in dataset.labels)
     frame_vectors = np.concatenate(frames) if frames else None
     numbers = np.stack([dataset.frame_indices(index)[0] for index in range(len(dataset.clip_ids))])

@@ -59,6 +59,8 @@ class Trainee:
     """The checkpoint in training: `last` or `refit`."""
     on_step: OnStep
     """Called with the event of a batch, in the first process."""
+    keep_memory: Callable[[], None]
+    """Called after each step; see `freed_memory`."""
 
     @property
     def evaluated_model(self) -> nn.Module:
@@ -285,6 +287,7 @@ class StageLoop:
             self._optimizer.step()
             is_skipped = False
         self._optimizer.zero_grad(set_to_none=True)
+        self._trainee.keep_memory()
         if is_skipped:
             return
         self._schedule.step()

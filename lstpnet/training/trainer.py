@@ -27,6 +27,7 @@ from dfer_data.loading.cache_places import CachePlace
 from dfer_data.loading.clip_dataset import Sampling
 from dfer_data.loading.frame_cache import open_cache
 from dfer_data.storage.files import canonical_json, write_atomically
+from lstpnet.batches.freed_memory import freed_memory
 from lstpnet.batches.recipe_clips import clips_of_recipe
 from lstpnet.device import readable_out_of_memory, reproducible
 from lstpnet.errors import CheckpointError
@@ -101,6 +102,7 @@ def fit(
         stack.enter_context(_readable_failures(recipe, folder, device))
         stack.enter_context(float32_products(device.type, is_tf32=recipe.precision == "tf32"))
         stack.enter_context(reproducible(device, is_on=recipe.deterministic))
+        keep_memory = stack.enter_context(freed_memory(device, is_kept=not recipe.recompute))
         model.to(device)
         training = _Training(
             experiment,
@@ -112,6 +114,7 @@ def fit(
             cache=cache,
             group=group,
             on_step=on_step,
+            keep_memory=keep_memory,
         )
         return training.run(on_event, stop_after=stop_after)
 
@@ -162,6 +165,7 @@ class _Training:
         cache: CachePlace,
         group: Group,
         on_step: OnStep,
+        keep_memory: Callable[[], None],
     ) -> None:
         self._model, self._device = model, device
         self._recipe, self._name, self._folder, self._group = experiment.recipe, name, folder, group
@@ -185,6 +189,7 @@ class _Training:
             group=group,
             name=name,
             on_step=on_step,
+            keep_memory=keep_memory,
         )
         self._evaluated_model = self._trainee.evaluated_model
 
