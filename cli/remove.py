@@ -55,8 +55,7 @@ def remove(
     ids = [*(clips or ()), *(read_ids(file, flag="--file") if file is not None else ())]
     if not ids and not persons:
         raise UsageError("say what to remove: --clip ID, --person P or --file LIST")
-    if exclude is not None:
-        refuse_targets(exclude, force=True)  # before copies are rewritten
+    refuse_targets(*filter(None, [exclude]), force=True)  # before copies are rewritten
     chosen = clips_to_remove(data, clips=ids, persons=persons or ())
     if not chosen:  # unknown ids are a fault unless an interrupted change was just finished
         console.say(f"{data}: an interrupted change is finished; none of these clips is left", as_json=as_json)
@@ -73,11 +72,8 @@ def remove(
             console.print_json({"data": data, "clips": chosen, "copies": found, "dry_run": dry_run})
         return
     if not yes:
-        number = len(chosen)
-        confirm(
-            f"remove {counted(number, 'clip')} for good?",
-            threat=f"this would remove {counted(number, 'clip')} for good",
-        )
+        number = counted(len(chosen), "clip")
+        confirm(f"remove {number} for good?", threat=f"this would remove {number} for good")
     with console.progress("rewriting copies", unit="files") as advance:
         done = withdraw_copies(copies, on_file=advance)  # first: the dataset is what still knows the ids
     with console.progress("writing", unit="shards") as advance:

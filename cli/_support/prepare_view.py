@@ -55,12 +55,12 @@ def introduce(planned: PreparationPlanned, *, as_json: bool) -> None:
 
 def _why_not_trained_on(planned: PreparationPlanned) -> list[str]:
     """Return a line on what the dataset lacks for training, before the work; none where it can be trained on."""
-    from dfer_data.shards.fold_file import fold_files
+    from dfer_data.shards.fold_file import all_fold_files
     from dfer_data.sources.make_folds import folds_command
     from dfer_data.storage.target import target_at
 
     listing = planned.resolved.plan.listing
-    has_own_folds = bool(fold_files(target_at(planned.out, work=planned.run.work)))
+    has_own_folds = bool(all_fold_files(target_at(planned.out, work=planned.run.work)))
     if listing.folds or (listing.class_names and has_own_folds):
         return []
     if not listing.class_names:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from dfer_data.errors import CorruptDataError, UsageError
 from dfer_data.render.pace import rate
 from dfer_data.render.tables import duration
-from dfer_data.shards.fold_file import fold_files
+from dfer_data.shards.fold_file import all_fold_files
 from dfer_data.shards.layout import DATASET_NAME, LOG_NAME, PLAN_NAME, summary_name
 from dfer_data.shards.sidecar import count_clips, finished_sidecars
 from dfer_data.sources.make_folds import folds_command
@@ -181,6 +181,6 @@ def _next_step(
         return f"{failures} may be the machine's: the same `dfer prepare` with --retry-failed"
     if facts["limit"] is not None:
         return "a pilot: the same `dfer prepare` without --limit prepares the rest"
-    if plan.get("class_names") and not fold_files(out):
+    if plan.get("class_names") and not all_fold_files(out):
         return f"no folds: cannot be trained on; `{folds_command(str(out))}` adds them"
     return f"`dfer verify {shlex.quote(str(out))}` checks it" + ("; ledger.jsonl names what failed" if codes else "")

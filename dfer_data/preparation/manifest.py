@@ -16,7 +16,7 @@ from dfer_data.preparation.manifest_tables import ambiguous_csv, clip_rows, ledg
 from dfer_data.preparation.plan import Plan, fold_rule
 from dfer_data.shards.clip_hash import clip_hashes
 from dfer_data.shards.dataset_card import dataset_card, write_card
-from dfer_data.shards.fold_file import fold_bytes, fold_files
+from dfer_data.shards.fold_file import all_fold_files, fold_bytes
 from dfer_data.shards.identity import OFFICIAL_SET, content_sha256, folds_sha256, labels_sha256
 from dfer_data.shards.layout import (
     AMBIGUOUS_NAME,
@@ -73,7 +73,7 @@ def write_manifest(
     document |= _identity(plan, out, sidecars, clips, {OFFICIAL_SET: folds, **own_sets})
     document |= {"history": history} if history else {}
     document["sha256"] = own_sha256(document)
-    stale = [name for name in fold_files(out) if name not in contents]
+    stale = [name for name in all_fold_files(out) if name not in contents]
     present = out.size(DATASET_NAME)
     if changes is not None:
         _replace(contents, document, stale, changes, read_rebuilt(out))

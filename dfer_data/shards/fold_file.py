@@ -26,7 +26,7 @@ _HEADER = ["clip_id", "split"]
 _SHOWN_IDS = 3
 
 
-def fold_files(out: Target) -> list[str]:
+def all_fold_files(out: Target) -> list[str]:
     """Return the names of all fold files of a dataset, of the official folds and of own sets."""
     names = []
     for name in out.listing(FOLDS):
