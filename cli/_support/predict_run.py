@@ -70,6 +70,7 @@ class PredictRun:
     def predict(self, inputs: Mapping[Path, InputVideo], finished: FinishedVideos) -> list[dict[str, Any]]:
         """Predict the videos that are not finished; return the documents of all, in their order."""
         from dfer_data.preparation.video_faces import faces_of_videos
+        from lstpnet.batches.freed_memory import freed_memory
 
         from .prepare_progress import PrepareProgress
 
@@ -83,7 +84,7 @@ class PredictRun:
                 printed.print()
             if not missing:
                 return printed.documents
-            with faces_of_videos(
+            faces = faces_of_videos(
                 videos,
                 config=config,
                 weights=weights,
@@ -91,11 +92,13 @@ class PredictRun:
                 num_workers=self.num_workers,
                 limits=self.limits,
                 on_event=_shown_on(progress, videos),
-            ) as found:
+            )
+            with faces as found, freed_memory(self.device) as keep_memory:
                 for video in found:
                     path = missing[video.number]
                     with progress.paused():
                         document = self._document(path, video)
+                        keep_memory()
                         finished.add(inputs[path], document)
                         documents[path] = document
                         printed.print()
