@@ -45,7 +45,7 @@ def _shown(command: str) -> list[str]:
 
 def _shape(line: str) -> str:
     """A line with its numbers and the width of its columns taken out."""
-    return re.sub(r"\d+(\.\d+)?", "N", " ".join(line.split()))
+    return re.sub(r"\d+(,\d{3})*(\.\d+)?", "N", " ".join(line.split()))
 
 
 def test_it_is_short() -> None:
