@@ -65,6 +65,16 @@ def _by_decay(group: Mapping[str, Any], exempt: Set[int]) -> list[dict[str, Any]
     return [part for part in parts if part["params"]]
 
 
+def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
+    """Load an optimiser's state, also that of one which was fused where this one is not, or the other way round.
+
+    torch would take over how the other one steps: a state of another device, or of an earlier dfer, has another way.
+    """
+    own = [group["fused"] for group in optimizer.param_groups]
+    groups = [{**saved, "fused": is_fused} for saved, is_fused in zip(state["param_groups"], own, strict=True)]
+    optimizer.load_state_dict({**state, "param_groups": groups})
+
+
 def skip_if_bad(optimizer: torch.optim.Optimizer, is_bad: torch.Tensor) -> None:
     """Let the next step of a fused optimiser do nothing where `is_bad`, () float32 on its device, is 1.
 

@@ -33,7 +33,7 @@ from lstpnet.training.distributed import Group
 from lstpnet.training.events import ClipsPredicted, EpochDone, OnStep, StepDone
 from lstpnet.training.experiment import Experiment
 from lstpnet.training.losses import TrainingLoss
-from lstpnet.training.optim import build_optimizer, build_schedule, skip_if_bad
+from lstpnet.training.optim import build_optimizer, build_schedule, restore_optimizer, skip_if_bad
 from lstpnet.training.shared_prediction import predict_together
 
 
@@ -132,7 +132,7 @@ class StageLoop:
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore a state within this stage; a state at its start has no optimiser yet."""
         if "optimizer" in state:
-            self._optimizer.load_state_dict(state["optimizer"])
+            restore_optimizer(self._optimizer, state["optimizer"])
             self._schedule.load_state_dict(state["schedule"])
             self._rate = float(state.get("rate", self._next_rate))  # a state of an earlier version has none
             self._scaler.load_state_dict(state["scaler"])

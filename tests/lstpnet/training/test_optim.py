@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 
 from dfer_data.errors import UsageError
 from lstpnet.models.lstpnet import LSTPNet
-from lstpnet.training.optim import build_optimizer, build_schedule, parts_of
+from lstpnet.training.optim import build_optimizer, build_schedule, parts_of, restore_optimizer, skip_if_bad
 from tests.lstpnet.conftest import quick
 
 
@@ -111,3 +112,29 @@ def test_parts_of_lstpnet_have_rates_of_their_own() -> None:
     assert rate_of[id(model.backbone.conv1.weight)] == min(rate_of.values())
     plain = build_optimizer(model, quick(learning_rate=1.0).recipe)
     assert len(plain.param_groups) == 1
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd"])
+@pytest.mark.parametrize("was_fused", [False, True])
+@pytest.mark.parametrize("is_fused", [False, True])
+def test_a_state_is_restored_whether_or_not_its_optimizer_was_fused(name: str, was_fused: bool, is_fused: bool) -> None:
+    torch.manual_seed(0)
+    recipe = quick(optimizer=name, weight_decay=0.01).recipe
+    first, second = (torch.nn.Linear(5, 3) for _ in range(2))
+    inputs = torch.rand(4, 5)
+
+    def step(module: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        module(inputs).square().sum().backward()
+        skip_if_bad(optimizer, torch.zeros(()))
+        optimizer.step()
+        optimizer.zero_grad()
+
+    before = build_optimizer(first, recipe, is_fused=was_fused)
+    step(first, before)
+    after = build_optimizer(second, recipe, is_fused=is_fused)
+    restore_optimizer(after, copy.deepcopy(before.state_dict()))
+    second.load_state_dict(first.state_dict())
+    assert [bool(group["fused"]) for group in after.param_groups] == [is_fused]
+    step(first, before)
+    step(second, after)
+    torch.testing.assert_close(second.state_dict(), first.state_dict(), rtol=1e-5, atol=1e-6)
