@@ -1,4 +1,4 @@
-"""A machine that cannot compile says so in one line."""
+"""A step is one CUDA graph unless gradients are summed; a machine that cannot compile says so in one line."""
 
 from __future__ import annotations
 
@@ -20,3 +20,17 @@ def test_without_a_compiler_the_error_names_what_is_missing(tmp_path: Path, monk
     run = compiled(torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.Tanh()), torch.device("cpu"))
     with pytest.raises(DferError, match=r"(?s)torch\.compile failed on this machine: .*no-such-compiler.*a C\+\+ comp"):
         run(torch.zeros(4, 3))
+
+
+@pytest.mark.parametrize(
+    ("device", "sums_gradients", "mode"),
+    [("cuda", False, "reduce-overhead"), ("cuda", True, None), ("cpu", False, None), ("cpu", True, None)],
+)
+def test_sums_of_gradients_are_not_left_in_the_memory_of_a_cuda_graph(
+    device: str, sums_gradients: bool, mode: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The graph of the next batch would write over them."""
+    modes: list[str | None] = []
+    monkeypatch.setattr(torch, "compile", lambda module, dynamic, mode: modes.append(mode))
+    compiled(torch.nn.Linear(3, 2), torch.device(device), sums_gradients=sums_gradients)
+    assert modes == [mode]
