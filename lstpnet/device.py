@@ -40,6 +40,11 @@ def pick_device(name: str | None = None) -> torch.device:
     return device
 
 
+def device_name(device: torch.device) -> str:
+    """Return the name of a CUDA GPU, as its driver gives it, or the kind of another device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def num_threads(device: torch.device) -> int:
     """Return how many threads read clips ahead; none unless the device is a CUDA GPU, since a CPU computes itself.
 
