@@ -34,7 +34,7 @@ _LONG_SECONDS = 2 * 3600
 @takes_settings(TrainingSettings, Recipe, without_defaults=[Recipe])
 def train(
     fold: Annotated[str, typer.Option(help="Fold whose test part is held out: 3, or 1,3, or all.")],
-    seed: Annotated[int, typer.Option(min=0, help="Seed of all random numbers.")] = 0,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of all random numbers.", show_default="0")] = None,
     seeds: Annotated[str | None, typer.Option(help="Several seeds, one run each: 0,1,2.")] = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the run's folder and of its row in reports. [default: the recipe's]")
@@ -54,6 +54,8 @@ def train(
     stopped. For several processes, use torchrun.
     """
     require_torch()
+    if seed is not None and seeds is not None:
+        raise UsageError("use only one of --seed and --seeds")
     from torch import set_num_threads
 
     from lstpnet.dataset_identity import chosen_fold_set
@@ -73,7 +75,7 @@ def train(
     dataset = check_trainable(root)
     fold_set = chosen_fold_set(dataset, settings.fold_set)
     plan: dict[str, Any] = {"out": settings.out or Path("runs"), "init": settings.init, "fold_set": fold_set}
-    plan["folds_and_seeds"] = folds_and_seeds(fold, seeds or str(seed), known=dataset.fold_names(fold_set))
+    plan["folds_and_seeds"] = folds_and_seeds(fold, seeds or str(seed or 0), known=dataset.fold_names(fold_set))
     planned = plan_runs(root, resolved, force=force, **plan)
     if resume and not any(run.state == "begun" for run in planned):
         raise UsageError(f"--resume: there is no unfinished run with these settings ({planned[0].folder})")

@@ -66,6 +66,7 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
         ),
         (["--set", "min_frames=99"], 2, ["fold 3 has no train clip"]),
         (["--device", "gpu"], 2, ["device 'gpu' does not exist: name cuda, mps or cpu, or leave --device out"]),
+        (["--seed", "1", "--seeds", "0,2"], 2, ["use only one of --seed and --seeds"]),
         (["--init", "nowhere.safetensors"], 2, ["no weights file at nowhere.safetensors"]),
     ],
 )
