@@ -86,9 +86,18 @@ def verify(
 
 
 def _verify_dataset(root: str, *, deep: bool, against: str | None, as_json: bool) -> None:
+    from dfer_data.exchange.manifest import EXPORT_NAME
     from dfer_data.inspection.official_check import compare_official
     from dfer_data.inspection.verify import verify as verify_dataset
     from dfer_data.shards.audit_folder import is_of_audit
+    from dfer_data.shards.layout import DATASET_NAME
+    from dfer_data.storage.files import place_of
+    from dfer_data.storage.walk import first_below
+
+    place = place_of(root)
+    is_other = isinstance(place, Path) and not (place / DATASET_NAME).is_file()
+    if is_other and (exports := first_below(Path(place), f"*/{EXPORT_NAME}")):
+        raise UsageError(f"{root} is no dataset, export or run; it holds {exports}: name one")
 
     with console.progress("verifying", unit="shards") as advance:
         report = verify_dataset(root, deep=deep, on_shard=advance)

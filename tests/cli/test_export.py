@@ -24,6 +24,8 @@ def test_clips_are_exported_verified_and_withdrawn(crops: Path, tmp_path: Path, 
     assert {k: planned[k] for k in ("num_clips", "num_files")} == {k: written[k] for k in ("num_clips", "num_files")}
     assert main(["verify", str(out)]) == 0
     assert f"{out}: intact ({written['num_files']:,} files, all hashed)" in capsys.readouterr().out
+    assert main(["verify", str(out.parent)]) == 2
+    assert f"{out.parent} is no dataset, export or run; it holds {out}: name one" in capsys.readouterr().err
     assert main(["remove", str(data), "--clip", "00001", "--reason", "asked", "--also", str(out.parent), "--yes"]) == 0
     assert f"rewrite: {out} (export; 1 clip)" in capsys.readouterr().out
     assert main(["verify", str(out), "--json"]) == 0
