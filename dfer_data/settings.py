@@ -242,11 +242,11 @@ def validate(instance: Any, *, rules: Iterable[str] = (), subject: str = "", by_
     values, faults, is_typed = check(
         kind, {name: getattr(instance, name) for name in settings_of(kind)}, by_flag=by_flag
     )
+    for name, value in values.items():
+        object.__setattr__(instance, name, value)  # before the rules, which read them
     faults += rules if is_typed else []
     if faults:
         raise UsageError(subject + "; ".join(faults))
-    for name, value in values.items():
-        object.__setattr__(instance, name, value)
 
 
 def with_absent(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -300,7 +300,7 @@ def parse_assignments(lines: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"--set {line}: expected KEY=VALUE, for example --set epochs=10")
         try:
             values[key.strip()] = tomllib.loads(f"v = {text}")["v"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # also a number of thousands of digits, and deep lists
             values[key.strip()] = text.strip()
     return values
 

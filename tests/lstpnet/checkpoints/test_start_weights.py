@@ -187,6 +187,21 @@ def test_what_is_no_file_of_weights_is_one_line(tmp_path: Path, name: str, conte
     assert words in refusal(network(), tmp_path / name)
 
 
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_file_that_is_cut_or_damaged_anywhere_is_one_line(tmp_path: Path, *, is_zip: bool) -> None:
+    torch.save({"a": torch.ones(4)}, tmp_path / "a.pth", _use_new_zipfile_serialization=is_zip)
+    content = (tmp_path / "a.pth").read_bytes()
+    versions = [content[:end] for end in range(0, len(content), 7)]
+    for position in range(0, len(content), 7):
+        versions.append(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+    for version in versions:
+        try:
+            read_tensors(tmp_path / "a.pth", version)
+        except CheckpointError as error:
+            assert len(str(error).splitlines()) == 1  # noqa: PT017
+            assert "a.pth holds" in str(error) or "cannot be read by PyTorch" in str(error)  # noqa: PT017
+
+
 def test_tensors_of_something_else_and_lists_are_refused(tmp_path: Path) -> None:
     save_file({"encoder.weight": torch.zeros(2)}, tmp_path / "vit.safetensors")
     assert "neither an LSTPNet nor a ResNet-18" in refusal(network(), tmp_path / "vit.safetensors")
