@@ -59,7 +59,7 @@ def train(
     from lstpnet.dataset_identity import chosen_fold_set
     from lstpnet.training.distributed import device_of_process, joined_group
     from lstpnet.training.experiment import check_trainable
-    from lstpnet.training.launch import agreed_plan, plan_runs, resolve_for
+    from lstpnet.training.launch import agreed_plan, plan_runs, resolve_for, with_present_state
 
     settings, values, is_recipe_given = _all_settings(given, overrides)
     if settings.tensorboard:
@@ -86,6 +86,7 @@ def train(
         summaries = []
         for number, run in enumerate(planned, start=1):
             summary = None
+            run = with_present_state(run, init=settings.init, group=group)
             if len(planned) > 1 and run.state == "absent" and group.is_first:
                 console.say(f"{run.folder}: run {number} of {len(planned)}", as_json=as_json)
             if run.state != "finished":
