@@ -20,7 +20,7 @@ import lstpnet
 from dfer_cli.main import main
 from dfer_data import open_dataset
 from dfer_data.changes.remove import remove_clips
-from dfer_data.errors import UsageError
+from dfer_data.errors import CorruptDataError, UsageError
 from dfer_data.inspection.dataset_page import write_gallery
 from dfer_data.storage.files import canonical_json
 from lstpnet.finished_runs import open_run
@@ -235,8 +235,12 @@ def test_after_a_kill_the_second_call_finishes(
         patch.setattr(os, "fsync", dying(os.fsync))
         with contextlib.suppress(Killed):
             withdraw(also, home / "prepared/dfew-none")
-    withdraw(also, home / "prepared/dfew-none")
     folder = also / "runs/fold-3/seed-0"
+    for damage in verify_run(folder).damages:  # between the files of a run: no word of a copy, which has the clips
+        assert "run the same one again, which finishes" in damage.message
+        with pytest.raises(CorruptDataError, match="clips are being withdrawn from it; .* `dfer remove`"):
+            open_run(folder)
+    withdraw(also, home / "prepared/dfew-none")
     assert naming(also) == set()
     assert verify_run(folder).damages == ()
     assert read_run(folder).num_withdrawn == 3
