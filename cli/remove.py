@@ -78,8 +78,8 @@ def remove(
     if failed := [one for one in done if one.result == "failed"]:
         reasons = "; ".join(f"{one.copy.path}: {one.note}" for one in failed)
         raise DferError(
-            f"{data} keeps the clips, because not every copy could be changed: {reasons}; mend or delete that, or leave "
-            "its folder out of --also, and run the same command again"
+            f"{data} keeps the clips, because not every copy could be changed: {reasons}; mend or delete that, or "
+            "leave its folder out of --also, and run the same command again"
         )
     with console.progress("writing", unit="shards") as advance:
         removal = remove_clips(

@@ -238,7 +238,7 @@ def test_after_a_kill_the_second_call_finishes(
     folder = also / "runs/fold-3/seed-0"
     for damage in verify_run(folder).damages:  # between the files of a run: no word of a copy, which has the clips
         assert "run the same one again, which finishes" in damage.message
-        with pytest.raises(CorruptDataError, match="clips are being withdrawn from it; .* `dfer remove`"):
+        with pytest.raises(CorruptDataError, match=r"clips are being withdrawn from it; .* `dfer remove`"):
             open_run(folder)
     withdraw(also, home / "prepared/dfew-none")
     assert naming(also) == set()
