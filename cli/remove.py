@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,9 @@ from dfer_data.wording import counted
 
 from ._support import console
 from ._support.options import JsonFlag, confirm, refuse_targets
+
+if TYPE_CHECKING:
+    from lstpnet.withdrawal.copies import Done
 
 _SHOWN = 10
 
@@ -75,12 +78,7 @@ def remove(
         confirm(f"remove {number} for good?", threat=f"this would remove {number} for good")
     with console.progress("rewriting copies", unit="files") as advance:
         done = withdraw_copies(copies, on_file=advance)  # first: the dataset is what still knows the ids
-    if failed := [one for one in done if one.result == "failed"]:
-        reasons = "; ".join(f"{one.copy.path}: {one.note}" for one in failed)
-        raise DferError(
-            f"{data} keeps the clips, because not every copy could be changed: {reasons}; mend or delete that, or "
-            "leave its folder out of --also, and run the same command again"
-        )
+    _refuse_failed(done, data)
     with console.progress("writing", unit="shards") as advance:
         removal = remove_clips(
             data, clips=ids, persons=persons or (), reason=reason, exclude_file=exclude, on_shard=advance
@@ -99,6 +97,15 @@ def remove(
         if one.result == "left":
             console.say(f"  left: {one.copy.path}: {one.note or one.copy.note}", as_json=as_json)
     _print_next_steps(searched=bool(also), excluded=exclude is not None or not removal.video_ids, as_json=as_json)
+
+
+def _refuse_failed(done: Iterable[Done], data: str) -> None:
+    """Raise DferError if a copy could not be changed: without the clips, the dataset could not name them again."""
+    if reasons := "; ".join(f"{one.copy.path}: {one.note}" for one in done if one.result == "failed"):
+        raise DferError(
+            f"{data} keeps the clips, because not every copy could be changed: {reasons}; mend or delete that, or "
+            "leave its folder out of --also, and run the same command again"
+        )
 
 
 def _print_next_steps(*, searched: bool, excluded: bool, as_json: bool) -> None:
