@@ -25,7 +25,7 @@ from dfer_data.inspection.dataset_page import write_gallery
 from dfer_data.storage.files import canonical_json
 from lstpnet.finished_runs import open_run
 from lstpnet.reporting.formats import to_csv, to_json, to_latex, to_markdown
-from lstpnet.run_files import with_own_sha256
+from lstpnet.run_files import locked_run, with_own_sha256
 from lstpnet.runs import read_run, write_run
 from lstpnet.verification.verify_run import verify_run
 from lstpnet.withdrawal.copies import Copy, Done, find_copies, withdraw_copies
@@ -206,6 +206,18 @@ def test_a_damaged_run_is_named_and_left(also: Path, home: Path) -> None:
     assert failed.copy.path == folder
     assert "config.json" in failed.note
     assert naming(folder) == {"predictions.parquet"}
+
+
+def test_a_run_in_training_is_named(also: Path, home: Path) -> None:
+    folder = also / "runs/fold-3/seed-0"
+    (folder / "predictions.parquet").unlink()
+    write_run(folder, replace(read_run(folder), finished=False))
+    data = home / "prepared/dfew-none"
+    assert folder not in {copy.path for copy in find_copies([also], IDS, data=data)}  # it cannot be resumed without them
+    with locked_run(folder):
+        (copy,) = [copy for copy in find_copies([also], IDS, data=data) if copy.path == folder]
+    assert (copy.action, copy.note.partition(" on ")[0]) == ("leave", f"process {os.getpid()}")
+    assert "trains it on the clips now: stop it" in copy.note
 
 
 class Killed(BaseException):
