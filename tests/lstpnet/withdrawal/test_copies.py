@@ -213,7 +213,7 @@ def test_a_run_in_training_is_named(also: Path, home: Path) -> None:
     (folder / "predictions.parquet").unlink()
     write_run(folder, replace(read_run(folder), finished=False))
     data = home / "prepared/dfew-none"
-    assert folder not in {copy.path for copy in find_copies([also], IDS, data=data)}  # it cannot be resumed without them
+    assert folder not in {copy.path for copy in find_copies([also], IDS, data=data)}  # it cannot resume
     with locked_run(folder):
         (copy,) = [copy for copy in find_copies([also], IDS, data=data) if copy.path == folder]
     assert (copy.action, copy.note.partition(" on ")[0]) == ("leave", f"process {os.getpid()}")
