@@ -363,7 +363,7 @@ def _info(experiment: Experiment, *, checkpoints: tuple[str, ...], finished: boo
 
 
 def _init_sha256(init: Path | None) -> str | None:
-    """Return the hash of the start weights. Raises CheckpointError if the file is missing."""
+    """Return the hash of the start weights. Raises UsageError if the file is missing."""
     return None if init is None else facts_of(read_start_weights(init)).sha256
 
 

@@ -26,6 +26,11 @@ EXECUTABLE = Path(sys.executable).with_name("dfer")
         (errors.WeightsError("no weights"), 1, "error: no weights"),
         (errors.UsageError("first\nsecond"), 2, "error: first second"),
         (errors.VideoError("NO_FACE", "no face"), 3, "error: no face"),
+        (
+            errors.VideoError("READ_ERROR", "denied", hint="mend it, then `--retry-code READ_ERROR`"),
+            3,
+            "error: denied; mend it, then run the same command again",
+        ),
         (errors.CorruptShardError("shard 3"), 4, "error: shard 3"),
         (errors.LockedError("locked by pid 7"), 5, "error: locked by pid 7"),
         (
