@@ -156,8 +156,15 @@ def start(source: Path, tmp_path: Path) -> Iterator[Start]:
     """Start runs; none outlives the test."""
     with mortal_runs() as runs:
 
-        def begin(out: Path = tmp_path / "out", *options: str, num_workers: int = 2, source: Path = source) -> Run:
-            runs.append(Run(source, out, num_workers=num_workers, options=options))
+        def begin(
+            out: Path = tmp_path / "out",
+            *options: str,
+            num_workers: int = 2,
+            source: Path = source,
+            det_size_px: int = DET_SIZE_PX,
+        ) -> Run:
+            settings = ("--det-size", str(det_size_px), "--audio")
+            runs.append(Run(source, out, num_workers=num_workers, options=options, settings=settings))
             return runs[-1]
 
         yield begin

@@ -40,7 +40,7 @@ def test_a_full_disk_is_one_clear_line_and_nothing_half_written(
 
 
 def test_a_full_disk_on_the_command_line(small_disk: SmallDisk, start: Start, quick_expected: dict[str, str]) -> None:
-    run = start(small_disk("size=1500k") / "out", "--det-size", str(QUICK_DET_SIZE_PX))
+    run = start(small_disk("size=1500k") / "out", det_size_px=QUICK_DET_SIZE_PX)
     code, stderr = run.finish()
     assert code == 1
     assert stderr.startswith(f"error: cannot write {run.out}: No space left on device; ")
