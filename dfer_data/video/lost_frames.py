@@ -79,8 +79,9 @@ class LostFrames:
     """Collects signs of damage while packets are read, and counts the frames that are missing in a gap."""
 
     def __init__(self, kind: str, *, fps: float, checks_bytes: bool, checks_pictures: bool) -> None:
-        """Take the format and its declared frame rate, whether packets fill the file in its order, and whether each
-        packet with its own time is a picture.
+        """Take the format and its declared frame rate.
+
+        `checks_bytes`: packets fill the file in its order. `checks_pictures`: each packet with its own time is one.
         """
         self._overhead, self._fps = _OVERHEADS.get(kind, _Overhead()), fps
         self._checks_bytes, self._checks_pictures = checks_bytes, checks_pictures
