@@ -79,7 +79,7 @@ def stamp_of(path: Path) -> Stamp:
     return tuple((fact.st_size, fact.st_mtime_ns) for fact in facts)
 
 
-def refuse_change(path: Path, *, before: Stamp, sha256: str) -> None:
+def refuse_new_bytes(path: Path, *, before: Stamp, sha256: str) -> None:
     """Raise VideoError CHANGED_SOURCE if a video was given other bytes since it had this stamp and hash.
 
     A video that is gone by now was read to its end.

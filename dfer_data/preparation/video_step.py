@@ -28,7 +28,7 @@ from dfer_data.preparation.source_file import (
     exists_in_source,
     pictures_sha256,
     reading,
-    refuse_change,
+    refuse_new_bytes,
     source_file_sha256,
     stamp_of,
 )
@@ -143,7 +143,7 @@ def _results(
                 yield replace(result, faces=reading(result.faces, path)), sha256
             else:
                 yield result
-        refuse_change(path, before=stamp, sha256=sha256)
+        refuse_new_bytes(path, before=stamp, sha256=sha256)
     except VideoError as error:
         yield from (Failure(clip_id, error) for clip_id in clip_ids)
 

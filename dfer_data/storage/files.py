@@ -18,6 +18,8 @@ from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 
 ORIGIN_NAME = ".origin.json"
 """File in a dataset of the URL cache that names its URL."""
+COMMIT_NAME = ".next/commit.json"
+"""File of a place whose files are being changed together; see changeset.py."""
 
 
 _MOST_NAME_BYTES = 255
