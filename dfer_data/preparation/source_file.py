@@ -42,6 +42,19 @@ def exists_in_source(path: Path) -> bool:
     return True
 
 
+def refuse_lost_source(source: Path) -> None:
+    """Raise VideoError READ_ERROR if a source folder, which had videos, is gone or empty: its disk is not mounted."""
+    try:
+        is_lost = next(source.iterdir(), None) is None
+    except FileNotFoundError:
+        is_lost = True
+    except OSError as error:
+        raise _read_error(source, error) from error
+    if is_lost:
+        hint = "mount its disk again, then `--retry-code READ_ERROR`"
+        raise VideoError("READ_ERROR", f"the source folder {source.name} is gone or empty", hint=hint)
+
+
 def pictures_sha256(folder: Path) -> str:
     """Return the sha256 of shipped crops; VideoError if one cannot be read."""
     try:

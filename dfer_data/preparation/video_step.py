@@ -28,6 +28,7 @@ from dfer_data.preparation.source_file import (
     exists_in_source,
     pictures_sha256,
     reading,
+    refuse_lost_source,
     refuse_new_bytes,
     source_file_sha256,
     stamp_of,
@@ -124,6 +125,8 @@ def _results(
             return
     try:
         if not video.path or not exists_in_source(path):
+            if video.path:
+                refuse_lost_source(place.source)
             raise VideoError(
                 "MISSING_VIDEO",
                 f"no file for clip {video.clip_id}",

@@ -19,12 +19,12 @@ from dfer_data.errors import DferError
 from dfer_data.inspection.verify import verify
 from dfer_data.preparation import video_step
 from dfer_data.preparation.request import ResolvedRequest, resolve_request
-from dfer_data.preparation.run import run_preparation
+from dfer_data.preparation.run import PreparationStarted, run_preparation
 from dfer_data.preparation.run_settings import Revision
 from dfer_data.preparation.tasks import VideosUnderWay
 from dfer_data.storage.files import sha256_file
 from dfer_data.video.reader import open_video
-from tests.dfer_data.tiny import pictures, real_pictures, write_jpegs, write_video
+from tests.dfer_data.tiny import pictures, real_pictures, tree, write_jpegs, write_video
 
 FORBIDDEN = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
@@ -176,3 +176,29 @@ def test_a_video_that_is_written_to_while_it_is_read_makes_no_clip(
             resolve_request(request), tmp_path / "out", num_workers=0, revision=Revision(retry_failed=True)
         )
         assert again.num_clips == {"ok": 1}
+
+
+@pytest.mark.parametrize("is_empty", [False, True], ids=["gone", "an empty mount point"])
+def test_videos_of_a_disk_that_is_no_longer_mounted_are_not_missing(
+    resolved: ResolvedRequest, tmp_path: Path, is_empty: bool
+) -> None:
+    """A retry takes them when the disk is back, and the end is that of a run without the fault."""
+    source, away = tmp_path / "source", tmp_path / "away"
+
+    def unmount(event: object) -> None:
+        if source.exists() and isinstance(event, PreparationStarted):
+            source.rename(away)
+            if is_empty:
+                source.mkdir()
+
+    summary = run_preparation(resolved, tmp_path / "out", num_workers=0, on_event=unmount)
+    assert summary.num_clips == {"READ_ERROR": 2}
+    row = json.loads((tmp_path / "out" / "ledger.jsonl").read_text().splitlines()[0])
+    assert row["message"] == "the source folder source is gone or empty"
+    if is_empty:
+        source.rmdir()
+    away.rename(source)
+    again = run_preparation(resolved, tmp_path / "out", num_workers=0, revision=Revision(retry_code="READ_ERROR"))
+    assert again.num_clips == {"NO_FACE": 2}
+    run_preparation(resolved, tmp_path / "whole", num_workers=0)
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
