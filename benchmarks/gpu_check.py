@@ -2,8 +2,8 @@
 
     python -m benchmarks.gpu_check [--device cuda] [--seconds 470] [--json FILE] [--only floor,parity] [--tiny]
 
-Exit code 1 if a section fails, the network's numbers differ too much from the CPU's, or a deterministic training does
-not end with equal bytes; 2 if the device does not exist.
+Exit code 1 if a section fails, the network's numbers differ too much from the CPU's, or a deterministic training or
+a killed prepare does not end with equal bytes; 2 if the device does not exist.
 `--tiny --device cpu` tests the check itself in a minute. A GPU machine without internet access needs the files that
 `make gpu-wheels` puts into .whl/; `make gpu-check` uses them.
 """
@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.gpu.check import Check
+from benchmarks.gpu.killing import killed
 from benchmarks.gpu.network import floor, machine, parity
 from benchmarks.gpu.pipeline import detection, loading, training, videos
 from benchmarks.gpu.reproducibility import repeats
@@ -37,6 +38,7 @@ SECTIONS: Mapping[str, Callable[[Check], Any]] = {
     "training": training,
     "detection": detection,
     "videos": videos,
+    "killed": killed,
     "kernels": kernels,
     "loading": loading,
     "compiled": compiled,
@@ -67,6 +69,8 @@ def run(check: Check, names: list[str], *, path: Path | None) -> dict[str, Any]:
         if not row["logits"] <= _LOGIT_LIMITS[name]:
             faults.append(f"logits in {name} differ from the CPU's by {row['logits']:.2g} of their norm")
     faults += [f"{what} has other numbers" for what, is_equal in figures.get("repeats", {}).items() if not is_equal]
+    if not figures.get("killed", {}).get("has_the_bytes_of_an_undisturbed_run", True):
+        faults.append("a killed prepare ended with other bytes")
     figures["faults"] = faults
     if path is not None:
         path.write_text(json.dumps(figures, indent=1) + "\n")

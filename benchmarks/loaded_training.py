@@ -5,10 +5,12 @@
 
 A training step is hundreds of short parallel regions, and at the end of each the first threads wait for the last one.
 `spinning` waits as PyTorch's OpenMP does by default (3 ms in a loop, then asleep), `asleep` never in a loop
-(OMP_WAIT_POLICY=PASSIVE), `dfer` as `dfer train` sets it, and `dfer --threads 1` never waits. Each way trains a
-quarter-wide LSTPNet in its own process, one epoch per turn; each round is run without further programs and then with
-`--busy` endless loops per core. CPU time counts all threads. Ratios are per round: median, minimum and maximum. `load`
-is the machine's load average before each turn: a round is quiet only if nothing else runs.
+(OMP_WAIT_POLICY=PASSIVE), `dfer, started quiet` and `dfer, started busy` as `dfer train` sets it when it starts on such
+cores, and `dfer --threads 1` never waits. Each way trains a quarter-wide LSTPNet in its own process, one epoch per
+turn; each round is run without further programs and then with `--busy` endless loops per core. CPU time counts all
+threads. Ratios are per round: median, minimum and maximum; that of `dfer` is of a training that starts on busy cores to
+one that starts on quiet ones, each on such cores. `load` is the machine's load average before each turn: a round is
+quiet only if nothing else runs.
 """
 
 from __future__ import annotations
@@ -28,14 +30,15 @@ from typing import Any
 from benchmarks.loader import unpack
 from benchmarks.model import has_fast_bf16
 from benchmarks.peers.contestant import Contestant, prepared
-from dfer_cli.main import OPENMP_SETTINGS
+from dfer_cli.main import BUSY_OPENMP_SETTINGS, OPENMP_SETTINGS
 from dfer_data.loading.clip_dataset import FaceClipDataset
 from dfer_data.processes import num_cores
 
 _WAYS: Mapping[str, Mapping[str, str]] = {
     "spinning": {"GOMP_SPINCOUNT": "300000"},  # libgomp's own default
     "asleep": {"OMP_WAIT_POLICY": "PASSIVE"},
-    "dfer": OPENMP_SETTINGS,
+    "dfer, started quiet": OPENMP_SETTINGS,
+    "dfer, started busy": BUSY_OPENMP_SETTINGS,
     "dfer --threads 1": {**OPENMP_SETTINGS, "OMP_NUM_THREADS": "1"},
 }
 _FIGURES = ("step_seconds", "step_cpu_seconds", "load")
@@ -71,7 +74,7 @@ def measured(work: Path, *, words: list[object], rounds: int, num_busy: int) -> 
                     figures = contestant.do("go") | {"load": load}
                     epochs[f"{name}, {state}"].append(figures)
                     print(
-                        f"{number} {state:6} {name:16}", {key: round(figures[key], 3) for key in _FIGURES}, flush=True
+                        f"{number} {state:6} {name:19}", {key: round(figures[key], 3) for key in _FIGURES}, flush=True
                     )
     for contestant in running.values():
         contestant.end()
@@ -93,7 +96,7 @@ def figures_of(epochs: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     for figure in _FIGURES[:2]:
         figures[f"{figure}: loaded / quiet"] = {
             name: ratio(epochs[f"{name}, loaded"], epochs[f"{name}, quiet"], figure) for name in _WAYS
-        }
+        } | {"dfer": ratio(epochs["dfer, started busy, loaded"], epochs["dfer, started quiet, quiet"], figure)}
         figures[f"{figure}: way / spinning"] = {
             f"{name}, {state}": ratio(epochs[f"{name}, {state}"], epochs[f"spinning, {state}"], figure)
             for name in _WAYS
@@ -115,7 +118,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=None)
     options = parser.parse_args()
     document: dict[str, Any] = {"busy_processes": options.busy * num_cores(), "cores": num_cores()}
-    document |= {"settings": dict(OPENMP_SETTINGS), "rounds": options.rounds, "size_px": options.size}
+    document |= {"settings": _WAYS, "rounds": options.rounds, "size_px": options.size}
     document |= {"bf16_in_hardware": has_fast_bf16()}
     with tempfile.TemporaryDirectory() as folder:
         work = Path(folder)

@@ -51,7 +51,7 @@ def forward(model: nn.Module, clips: Tensor, *, bf16: bool = False) -> Run:
     def run() -> Tensor:
         with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             logits: Tensor = model(clips)
-        return logits
+        return logits.float()  # numpy has no bfloat16
 
     return run
 

@@ -13,6 +13,8 @@ from typing import Annotated, TextIO
 
 import typer
 
+from dfer_data.processes import are_cores_busy
+
 from ._support import command_line, exit_codes
 from ._support.command_help import HelpCommand, HelpGroup, unbroken
 from .audit import audit
@@ -45,7 +47,9 @@ from .weights import weights_app
 OPENMP_SETTINGS = {"GOMP_SPINCOUNT": "30000"}
 """How torch's threads wait for each other unless the environment says otherwise: 0.3 ms in a loop, then asleep. The
 default of OpenMP, ten times as long, takes the cores from other programs; asleep at once, small networks train 1.4 to
-1.5 times as slowly (benchmarks/loaded_training.py)."""
+1.6 times as slowly (benchmarks/loaded_training.py)."""
+BUSY_OPENMP_SETTINGS = {"GOMP_SPINCOUNT": "1000"}
+"""The same where other programs keep the cores busy when dfer starts: 0.01 ms. It changes no number."""
 
 _command_of = functools.cache(typer.main.get_command)  # typer takes 50 ms: later calls of `main` share what it made
 _COMPLETION = """Completion of commands, options and names: run `dfer --install-completion` once in bash, zsh, fish or
@@ -101,7 +105,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments, debug = _take_debug(sys.argv[1:] if argv is None else argv)
     if argv is None:
         if "OMP_WAIT_POLICY" not in os.environ:
-            for name, value in OPENMP_SETTINGS.items():  # before torch is loaded
+            settings = BUSY_OPENMP_SETTINGS if are_cores_busy() else OPENMP_SETTINGS
+            for name, value in settings.items():  # before torch is loaded
                 os.environ.setdefault(name, value)
         _open_closed_streams()
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's SIGTERM is handled like Ctrl+C

@@ -166,4 +166,4 @@ def _values(text: str) -> list[str]:
         raise UsageError(f"--set {text}: expected KEY=A,B,C, for example --set attention=tce,eca,none")
     if (key, values) == ("model", "all"):
         values = ",".join(name for name, facts in NETWORKS.items() if not facts.needs_start_weights)
-    return [f"{key}={value.strip()}" for value in values.split(",")]
+    return list(dict.fromkeys(f"{key}={value.strip()}" for value in values.split(",")))

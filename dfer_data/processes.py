@@ -19,6 +19,11 @@ def num_cores() -> int:
     return os.cpu_count() or 1
 
 
+def are_cores_busy() -> bool:
+    """Return whether twice as many programs run, on average of the last minute, as there are cores for this one."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] >= 2 * num_cores()
+
+
 @contextmanager
 def safe_imports() -> Iterator[None]:
     """Keep processes started in the block from importing the working folder, which may hold untrusted code.

@@ -292,16 +292,22 @@ def build_or_none(kind: Callable[..., _T], values: Mapping[str, Any]) -> _T | No
 
 
 def parse_assignments(lines: Sequence[str]) -> dict[str, Any]:
-    """Parse `KEY=VALUE` texts into values as TOML does; a bare word is a string. Raises UsageError without `=`."""
+    """Parse `KEY=VALUE` texts into values as TOML does; a bare word is a string.
+
+    Raises UsageError without `=`, and for a key that is set twice.
+    """
     values: dict[str, Any] = {}
     for line in lines:
-        key, separator, text = line.partition("=")
+        name, separator, text = line.partition("=")
+        key = name.strip()
         if not separator:
             raise UsageError(f"--set {line}: expected KEY=VALUE, for example --set epochs=10")
+        if key in values:
+            raise UsageError(f"--set {key} given more than once; give it once")
         try:
-            values[key.strip()] = tomllib.loads(f"v = {text}")["v"]
+            values[key] = tomllib.loads(f"v = {text}")["v"]
         except tomllib.TOMLDecodeError:
-            values[key.strip()] = text.strip()
+            values[key] = text.strip()
     return values
 
 

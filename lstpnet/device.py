@@ -10,7 +10,7 @@ import torch
 
 from dfer_data.detect.cuda_float32 import float32_products
 from dfer_data.errors import DferError, UsageError
-from dfer_data.processes import num_cores
+from dfer_data.processes import are_cores_busy, num_cores
 from lstpnet.recipe import Recipe
 
 _CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
@@ -40,6 +40,11 @@ def pick_device(name: str | None = None) -> torch.device:
     return device
 
 
+def device_name(device: torch.device) -> str:
+    """Return the name of a CUDA GPU, as its driver gives it, or the kind of another device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
 def num_threads(device: torch.device) -> int:
     """Return how many threads read clips ahead; none unless the device is a CUDA GPU, since a CPU computes itself.
 
@@ -57,9 +62,7 @@ def are_cores_taken(device: torch.device) -> bool:
 
     Each waits for the others there, which have no turn; the bf16 convolutions of PyTorch do so in a loop.
     """
-    if device.type != "cpu" or torch.get_num_threads() == 1 or not hasattr(os, "getloadavg"):
-        return False
-    return os.getloadavg()[0] >= 2 * num_cores()
+    return device.type == "cpu" and torch.get_num_threads() > 1 and are_cores_busy()
 
 
 def autocast_dtype(recipe: Recipe, device: torch.device) -> torch.dtype | None:
@@ -119,7 +122,7 @@ def readable_out_of_memory(device: torch.device, *, doing: str, remedy: str) -> 
     try:
         yield
     except RuntimeError as error:  # torch.OutOfMemoryError is one
-        words = ("not enough memory", "can't allocate memory")
+        words = ("not enough memory", "can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
         if not isinstance(error, torch.OutOfMemoryError) and not any(word in str(error) for word in words):
             raise
         raise DferError(f"out of memory on {device} {doing}; {remedy}") from error

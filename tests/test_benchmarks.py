@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from benchmarks import demo_networks, prepare
+from benchmarks.model import forward
 from dfer_data.errors import UsageError
 
 
@@ -38,3 +40,12 @@ def test_the_tables_of_compared_networks_replace_the_block_of_a_page(tmp_path: P
     assert "old" not in page.read_text()
     assert [line for line in page.read_text().splitlines() if "|" in line] == ["| b |", "| c |"]
     assert page.read_text().endswith(f"{demo_networks.MARKS[1]}\nafter\n")
+
+
+def test_logits_in_bf16_can_be_compared_with_those_in_float32() -> None:
+    network = torch.nn.Linear(4, 3)
+    plain, rounded = (forward(network, torch.rand(2, 4), bf16=bf16)() for bf16 in (False, True))
+    assert isinstance(plain, torch.Tensor)
+    assert isinstance(rounded, torch.Tensor)
+    assert rounded.dtype == plain.dtype == torch.float32
+    assert torch.equal(rounded, rounded.to(torch.bfloat16).float())

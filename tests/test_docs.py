@@ -149,12 +149,13 @@ def test_the_reference_of_python_has_every_public_name() -> None:
     assert named == {f"{package.__name__}.{name}" for package in (dfer_data, lstpnet) for name in package.__all__}
 
 
-def _lines(page: str) -> Iterator[str]:
-    """Yield the command lines of a page's code blocks, those inside quotes of another command included."""
+def command_lines(page: str) -> Iterator[str]:
+    """Yield the command lines of a page's code blocks without comments, those inside another command's quotes too."""
     text = _text(page)
     blocks = [body for language, body in _FENCE.findall(text) if language in ("bash", "console")]
     blocks.append("\n".join(re.findall(r"^    (\S.*)$", _FENCE.sub("", text), flags=re.MULTILINE)))
     for line in "\n".join(blocks).replace("\\\n", " ").splitlines():
+        line = re.sub(r"\s+#\s.*$", "", line)
         yield from re.findall(r"(?:^\$ |^|--no-python |')(dfer [^']*(?:'[^']*'[^']*)*?)(?='?$)", line.strip())
 
 
@@ -185,7 +186,7 @@ def _faults(line: str) -> str:
 
 @pytest.mark.parametrize("page", ["README.md", *PAGES])
 def test_every_command_line_of_a_page_exists(page: str) -> None:
-    assert [fault for line in _lines(page) if (fault := _faults(line))] == []
+    assert [fault for line in command_lines(page) if (fault := _faults(line))] == []
 
 
 @pytest.mark.parametrize("page", ["README.md", *PAGES])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from difflib import get_close_matches
@@ -45,8 +46,14 @@ class HelpCommand(TyperCommand):
         super().__init__(*args, context_settings=context, **settings)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse as usual; the usage error for an option that does not exist names the one that is meant, if any."""
+        """Parse as usual; the usage error for an option that does not exist names the one that is meant, if any.
+
+        An option that takes one value may be given once: click takes the last value, and nothing says that the others
+        are lost.
+        """
         try:
+            if not ctx.resilient_parsing and (repeated := self._repeated_options(ctx, args)):
+                ctx.fail(f"{' and '.join(repeated)} given more than once; give it once")
             return list(super().parse_args(ctx, args))
         except _UsageError as error:
             option = getattr(error, "option_name", None)
@@ -56,6 +63,12 @@ class HelpCommand(TyperCommand):
                 hint = f"; did you mean {names[meant]}?" if meant else ""
                 vars(error).update(message=f"No such option: {option}{hint}", possibilities=[])
             raise
+
+    def _repeated_options(self, ctx: Any, args: list[str]) -> list[str]:
+        """Return the options with one value that a command line has several times."""
+        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+        several = [item for item in self.params if order.count(item) > 1 and item.param_type_name == "option"]
+        return [item.opts[0] for item in several if not getattr(item, "is_flag", False) and not item.multiple]
 
     def get_help(self, ctx: Any) -> str:
         """Return the whole help; its lines break between words, never inside a name with hyphens."""
@@ -82,10 +95,16 @@ class HelpGroup(TyperGroup):
     """The command that is meant where the first word is none; empty: there is no default."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Add the name of the default command, if there is one, unless the first word is a command."""
-        if self.default_command and args and args[0] not in (*self.commands, "--help"):
+        """Add the name of the default command, if there is one, unless the first word is a command, or nearly one."""
+        if self.default_command and args and not self._means_command(args[0]):
             args = [self.default_command, *args]
         return list(super().parse_args(ctx, args))
+
+    def _means_command(self, word: str) -> bool:
+        """Return whether a word is a command, or a misspelt one: it resembles one and is no file."""
+        if word in (*self.commands, "--help"):
+            return True
+        return bool(get_close_matches(word, [*self.commands], n=1, cutoff=0.75)) and not os.path.lexists(word)
 
     def get_help(self, ctx: Any) -> str:
         """Return the whole help, as HelpCommand does."""

@@ -13,8 +13,9 @@ from __future__ import annotations
 import contextlib
 import enum
 import errno
+import re
 
-from dfer_data.errors import AnnotationError, DferError
+from dfer_data.errors import AnnotationError, DferError, VideoError
 from dfer_data.wording import counted
 
 from . import console
@@ -30,6 +31,9 @@ _DISK_REMEDIES = {
     errno.ENOENT: "it is not there, or cannot be created there; check the path",
 }
 """The next step for operating system errors that the library does not report itself."""
+
+
+_RETRY_CODE = re.compile(r"`--retry-code [A-Z_]+`")
 
 
 class ExitCode(enum.IntEnum):
@@ -73,7 +77,9 @@ def _lines(error: BaseException, *, debug: bool, command: str) -> list[str]:
         count = len(error.faults)
         return [f"error: {counted(count, 'annotation fault')}", *map(_one_line, error.faults)]
     if isinstance(error, DferError):
-        return [f"error: {_one_line(str(error))}"]
+        hint = error.hint if isinstance(error, VideoError) else ""  # written for the ledger of `dfer prepare`
+        next_step = _RETRY_CODE.sub("run the same command again", hint)
+        return [f"error: {_one_line('; '.join(filter(None, (str(error), next_step))))}"]
     if isinstance(error, OSError) and error.errno in _DISK_REMEDIES:
         location = f"{error.filename}: " if error.filename else ""
         return [f"error: {_one_line(f'{location}{error.strerror}')}: {_DISK_REMEDIES[error.errno]}"]

@@ -33,8 +33,10 @@ def refuse_targets(*targets: Path, force: bool) -> None:
             raise UsageError(f"folder {target.parent} does not exist; create it to write {target.name} there")
         if len(os.fsencode(target.name)) > _MOST_NAME_BYTES:
             raise UsageError(f"{target.name[:40]}...: a file name has at most {_MOST_NAME_BYTES} bytes; shorten it")
-        if target.is_dir() or (target.exists() and not force):
-            raise UsageError(f"{target} already exists; choose another name" + ("" if force else " or use --force"))
+        if target.is_dir():
+            raise UsageError(f"{target} is a folder; give the name of a file, such as {target / 'NAME'}")
+        if target.exists() and not force:
+            raise UsageError(f"{target} already exists; choose another name or use --force")
         if target.exists() and not target.is_file():
             raise UsageError(f"{target} is not a file that can be replaced; choose another name")
     for folder in dict.fromkeys(target.parent for target in targets):

@@ -182,7 +182,10 @@ def _show_rebuilt(rebuilt: Mapping[str, Any], *, as_json: bool) -> None:
         )
         return
     names = [name for name in ("clips", "labels", "folds") if not equal[name]]
-    what = f"other {', '.join(names)}" if names else "equal clips, labels and folds, but other paths or layout"
+    of_folds = " (own sets of folds are not in a lock)" if "folds" in names else ""
+    what = (
+        f"other {', '.join(names)}{of_folds}" if names else "equal clips, labels and folds, but other paths or layout"
+    )
     if names == ["clips"] and rebuilt["clips"]["same"] and not rebuilt["clips"]["failed"]:
         what = "every clip has the same pictures, not all in the same bytes"
     console.say(f"  dataset.json is not the original's: {what}", as_json=as_json)

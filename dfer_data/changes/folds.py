@@ -15,7 +15,7 @@ from dfer_data.preparation.manifest import hashes_before, read_history, write_ma
 from dfer_data.preparation.plan import Plan
 from dfer_data.shards.audit_folder import AUDIT, audited_groups, groups_in
 from dfer_data.shards.identity import OFFICIAL_SET, is_fold_set
-from dfer_data.shards.layout import DATASET_NAME
+from dfer_data.shards.layout import DATASET_NAME, FOLDS
 from dfer_data.storage.base import Target
 from dfer_data.storage.changeset import Changeset
 from dfer_data.storage.csv_table import read_csv_table
@@ -69,6 +69,7 @@ def remove_fold_set(data: Path | str, name: str) -> None:
             known = ", ".join(sorted(plan.amendments.fold_sets)) or "none"
             raise UsageError(f"there is no own set of folds {name!r}; there are: {known}")
         _write(_without(plan, name), out, {"change": "folds removed", "name": name})
+        out.remove_folder(f"{FOLDS}/{name}")  # empty by now
 
 
 def read_groups(table: Path, column: str) -> dict[str, str]:

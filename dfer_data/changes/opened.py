@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from dfer_data.errors import UsageError
+from dfer_data.loading.document import absence
 from dfer_data.preparation.donors import donors_of_videos
 from dfer_data.preparation.manifest import write_manifest
 from dfer_data.preparation.output_folder import output_folder
@@ -21,6 +22,7 @@ from dfer_data.shards.clips_table import clips_frame
 from dfer_data.shards.layout import CLIPS_NAME, DATASET_NAME, DONORS, PLAN_NAME
 from dfer_data.shards.sidecar import finished_sidecars
 from dfer_data.storage.base import Target
+from dfer_data.storage.files import place_of
 from dfer_data.storage.target import target_at
 from dfer_data.wording import counted
 
@@ -40,7 +42,9 @@ def opened_for_change(data: Path | str, *, on_shard: OnShard = _ignore) -> Itera
     """
     out = target_at(data)
     if out.size(PLAN_NAME) is None:
-        raise UsageError(f"{data} is not a prepared dataset ({PLAN_NAME} is missing); make it with `dfer prepare`")
+        place = place_of(data)
+        why = absence(place) if isinstance(place, Path) else f"({PLAN_NAME} is missing); make it with `dfer prepare`"
+        raise UsageError(f"{data} is not a prepared dataset {why}")
     with output_folder(out, task_index=None):
         plan, is_finished = read_plan(out), out.size(DATASET_NAME) is not None
         if not is_finished:

@@ -121,6 +121,8 @@ def draw_statistics(dataset: PreparedDataset, path: Path, *, title: str) -> None
 
 
 def _draw_histogram(panel: Axes, name: str, values: pd.Series[float] | None) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     panel.set_title({"frames": "frames per clip", "mean score": "mean detector score"}.get(name, name), fontsize=9)
     panel.tick_params(labelsize=8)
     panel.spines[["top", "right"]].set_visible(False)
@@ -138,6 +140,7 @@ def _draw_histogram(panel: Axes, name: str, values: pd.Series[float] | None) -> 
     panel.hist(
         values, bins=min(_BINS, round(high - low)) if name == "frames" else _BINS, range=(low, high), color="#0072b2"
     )
+    panel.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
     median = float(values.median())
     panel.axvline(median, color="#d55e00", linewidth=1.2)
     side, shift = ("left", 3) if median < (low + high) / 2 else ("right", -3)

@@ -26,6 +26,7 @@ from dfer_data.frame_sampling import BLACK, DEFAULT_SAMPLER, DEFAULT_SHORT
 from dfer_data.loading.clip_audio import AudioOptions, SpanAudio
 from dfer_data.loading.frame_cache import FrameCache
 from dfer_data.loading.prepared import PreparedDataset
+from dfer_data.loading.tensor_form import TensorForm, TensorLayout
 from dfer_data.shards.layout import CLIPS_NAME
 from dfer_data.shards.reader import ShardReader
 from dfer_data.types import Image
@@ -33,8 +34,6 @@ from dfer_data.video.resize_rules import JpegScale, ResizeRule
 from dfer_data.wording import counted
 
 Sampling = Literal["train", "test", "frame"]
-TensorLayout = Literal["TCHW", "CTHW", "THWC"]
-_ORDER = {"TCHW": (0, 1, 2, 3), "CTHW": (1, 0, 2, 3), "THWC": (0, 2, 3, 1)}
 
 
 class ClipSample(NamedTuple):
@@ -184,8 +183,7 @@ class FaceClipDataset(Dataset[ClipSample | AudioClipSample]):
         the rule leaves out, and for clips without times that are sampled by time. Reading raises CorruptShardError with
         shard and clip.
         """
-        if layout not in get_args(TensorLayout):
-            raise UsageError(f"layout {layout!r}: one of {', '.join(get_args(TensorLayout))} is needed")
+        self._form = TensorForm(layout, mean=mean, std=std, transform=transform, dtype=dtype)
         if draw.sampling not in (None, *get_args(Sampling)) or draw.seed < 0:
             kinds = ", ".join(get_args(Sampling))
             raise UsageError(
@@ -194,8 +192,6 @@ class FaceClipDataset(Dataset[ClipSample | AudioClipSample]):
         self._sampler = sample.sampler(draw.sampler, clip_frames=num_frames).name
         self._short, self._num_frames = sample.checked_short_rule(draw.short), num_frames
         self._grid_fps = sample.checked_grid(draw.sample_by, draw.reference_fps)
-        self._layout, self._transform, self._norm = layout, transform, _normalisation(mean, std)
-        self._dtype = _checked_dtype(dtype, is_normalised=self._norm is not None)
         self.prepared = data if isinstance(data, PreparedDataset) else PreparedDataset(data)
         self._audio = _span_audio(self.prepared, **sound)
         self._refuse_other_policies_for_baked_frames()
@@ -257,7 +253,7 @@ class FaceClipDataset(Dataset[ClipSample | AudioClipSample]):
         index = range(len(self))[index]  # -1 is the last clip
         pixels = np.empty(self.item_shape, np.uint8)
         self.read_into(index, pixels)
-        views = [self._transformed(torch.from_numpy(view).permute(0, 3, 1, 2)) for view in pixels]
+        views = [self._form.of(torch.from_numpy(view).permute(0, 3, 1, 2)) for view in pixels]
         frames = torch.stack(views) if len(views) > 1 else views[0]
         item = ClipSample(frames.contiguous(), int(self.labels[index]), self.clip_ids[index])
         if self._audio is None:
@@ -268,22 +264,10 @@ class FaceClipDataset(Dataset[ClipSample | AudioClipSample]):
         samples, length = self._audio.read(*place, times, clip_id=item.clip_id)
         return AudioClipSample(*item, torch.from_numpy(np.ascontiguousarray(samples)), length)
 
-    def _transformed(self, frames: torch.Tensor) -> torch.Tensor:
-        """Return frames (T, 3, H, W) uint8 transformed, normalised, and in the requested layout."""
-        if self._transform is not None:
-            frames = self._transform(frames)
-        if self._norm is not None:
-            mean, std = self._norm
-            frames = (frames.float() / 255 - mean) / std
-        elif self._dtype.is_floating_point and not frames.is_floating_point():
-            frames = frames.float() / 255
-        return (frames if self._dtype == torch.uint8 else frames.to(self._dtype)).permute(*_ORDER[self._layout])
-
     @property
     def is_plain(self) -> bool:
         """Whether items are the stored pixels: no transform, mean, std or sound, uint8, and layout (T, C, H, W)."""
-        is_changed = self._transform is not None or self._audio is not None
-        return not is_changed and self._dtype == torch.uint8 and self._layout == "TCHW"
+        return self._audio is None and self._form.is_plain
 
     @property
     def policy(self) -> tuple[object, ...]:
@@ -400,27 +384,6 @@ def _span_audio(
     if audio_samples is not None and not audio:
         raise UsageError(f"audio_samples {audio_samples}: only with audio=True")
     return SpanAudio(prepared, num_samples=audio_samples) if audio else None
-
-
-def _normalisation(
-    mean: Sequence[float] | None, std: Sequence[float] | None
-) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Return mean and std as (3, 1, 1) float32; None without them. UsageError unless there are three of each."""
-    if mean is None and std is None:
-        return None
-    tensors = [torch.tensor(values if values is not None else [], dtype=torch.float32) for values in (mean, std)]
-    if any(tensor.shape != (3,) for tensor in tensors) or not bool((tensors[1] > 0).all()):
-        raise UsageError(f"mean {mean}, std {std}: three numbers each are needed, std above 0")
-    return tensors[0][:, None, None], tensors[1][:, None, None]
-
-
-def _checked_dtype(dtype: torch.dtype | None, *, is_normalised: bool) -> torch.dtype:
-    """Return the type of items. UsageError for integers other than uint8, and for uint8 with mean and std."""
-    default = torch.float32 if is_normalised else torch.uint8
-    chosen = default if dtype is None else dtype
-    if not chosen.is_floating_point and chosen != default:
-        raise UsageError(f"dtype {dtype}: a floating-point type is needed, or torch.uint8 without mean and std")
-    return chosen
 
 
 def collate(samples: Sequence[ClipSample | AudioClipSample]) -> tuple[torch.Tensor, torch.Tensor, list[str]]:

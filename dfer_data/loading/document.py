@@ -126,8 +126,8 @@ _SETTINGS: Mapping[str, tuple[_Rule, str]] = {
 }
 
 
-def _absence(root: Path) -> str:
-    """Return why a folder is no prepared dataset, and the next step."""
+def absence(root: Path) -> str:
+    """Return why a folder is no prepared dataset, in brackets, and the next step."""
     if not root.is_dir():
         return f"({'it is a file' if root.exists() else 'no such folder'}); make it with `dfer prepare`"
     if (root / PLAN_NAME).is_file():
@@ -148,7 +148,7 @@ def read_document(root: Path) -> dict[str, Any]:
     path = root / DATASET_NAME
     refuse_change(root)
     if not path.is_file():
-        raise UsageError(f"{root} is not a prepared dataset {_absence(root)}")
+        raise UsageError(f"{root} is not a prepared dataset {absence(root)}")
     try:
         document = json.loads(path.read_bytes())
         version = document["format_version"]

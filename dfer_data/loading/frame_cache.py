@@ -60,6 +60,10 @@ class FrameCache:
             (int(self._starts[-1]) + 1, *dataset.item_shape[2:]), dtype=torch.uint8, device=device
         )
         self._frames[-1] = 0
+        self._stream: torch.cuda.Stream | None = None
+        if self._frames.is_cuda:  # copies to the cache do not wait for the steps that were launched before them
+            self._stream = torch.cuda.Stream(device)
+            torch.cuda.synchronize(device)  # kernels launched earlier may still use this memory
         self._is_filled = np.zeros(len(self._starts) - 1, np.bool_)
 
     @property
@@ -77,10 +81,17 @@ class FrameCache:
         else:
             pixels = torch.empty(frames.shape, dtype=torch.uint8)
             self._dataset.read_all_into(index, pixels.numpy())
-            frames.copy_(pixels)
-            if frames.is_cuda:
-                torch.cuda.current_stream(frames.device).synchronize()  # other streams read it next
+            self._upload(pixels, frames)
         self._is_filled[index] = True  # two threads may both have filled it, with the same bytes
+
+    def _upload(self, pixels: torch.Tensor, frames: torch.Tensor) -> None:
+        """Copy pixels into frames of the cache, and wait for the copy: another stream reads it next."""
+        if self._stream is None:
+            frames.copy_(pixels)
+            return
+        with torch.cuda.device(frames.device), torch.cuda.stream(self._stream):
+            frames.copy_(pixels)
+        self._stream.synchronize()
 
     def read_into(self, index: int, out: Image) -> None:
         """Write a clip into `out`, uint8 of the dataset's `item_shape`; only for a cache in host memory."""

@@ -119,6 +119,9 @@ def read_lock(path: Path) -> Lock:
         with regular_file(path) as file:
             return _read(path, file, os.fstat(file.fileno()).st_size)
     except OSError as error:
+        if path.is_dir():
+            command = f"dfer lock {path} -o {path.name}{LOCK_SUFFIX}"
+            raise UsageError(f"{path} is a folder, not a lock; `{command}` makes one of a prepared dataset") from error
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 from dfer_data.errors import UsageError
 from dfer_data.preparation.amendments import Amendments, OwnFolding
 from dfer_data.render.tables import listed
+from dfer_data.shards.audit_folder import AUDIT
 from dfer_data.shards.fold_file import fold_splits
 from dfer_data.shards.layout import fold_name
 from dfer_data.sources.make_folds import assigned, check_groups
@@ -76,6 +77,10 @@ def fold_files(name: str, out: Target) -> Iterator[str]:
 def check_fold_set(folding: OwnFolding, clips: pd.DataFrame, *, groups: Mapping[str, str] | None = None) -> None:
     """Raise UsageError for clips without a group, for fewer groups than folds, and for groups that are the classes."""
     members, missing = _members(folding, clips, groups)
+    if missing and groups is not None and folding.group_by != AUDIT:
+        raise UsageError(
+            f"{folding.group_by} is unknown for {listed(missing, most=3)}; every clip needs a row with a value"
+        )
     if missing:
         raise UsageError(
             f"{folding.group_by} is unknown for {listed(missing, most=3)}; give it with `dfer relabel DATA --from "

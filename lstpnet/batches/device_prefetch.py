@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
+import numpy.typing as npt
 import torch
 
 from dfer_data.loading.loader import Batch
@@ -40,6 +41,23 @@ def sent(values: torch.Tensor, device: torch.device) -> torch.Tensor:
     if device.type != "cuda":
         return values.to(device)
     return values.pin_memory().to(device, non_blocking=True)
+
+
+def fetching(tensors: Sequence[torch.Tensor], device: torch.device) -> Callable[[], list[npt.NDArray[Any]]]:
+    """Begin to copy tensors from the device; return what waits for the copies, and gives them as arrays of equal shape.
+
+    On CUDA it does not wait for what is computed after these tensors.
+    """
+    if device.type != "cuda":
+        return lambda: [tensor.cpu().numpy() for tensor in tensors]
+    copies, is_done = [tensor.to("cpu", non_blocking=True) for tensor in tensors], torch.cuda.Event()
+    is_done.record(torch.cuda.current_stream(device))
+
+    def arrays() -> list[npt.NDArray[Any]]:
+        is_done.synchronize()
+        return [copy.numpy() for copy in copies]
+
+    return arrays
 
 
 def on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[tuple[torch.Tensor, torch.Tensor, Batch]]:

@@ -82,8 +82,9 @@ def load_exported(path: Path) -> tuple[ExportedModel, tuple[str, ...], Recipe, b
         settings = {key: facts[key] for key in _SETTINGS} | {key: facts[key] for key in _LATER & facts.keys()}
         recipe = Recipe(**with_absent(Recipe, {"name": "exported", **settings}))
     except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise UsageError(
-            f"{path} needs the JSON that `dfer model export` wrote next to it ({json_path}: {error})"
+            f"{path} needs the JSON that `dfer model export` wrote next to it ({json_path}: {reason})"
         ) from error
     return ExportedModel(path, facts=model_facts), class_names, recipe, facts.get("synthetic") is True
 

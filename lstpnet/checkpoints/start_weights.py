@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from dfer_data.errors import UsageError
 from lstpnet.checkpoints.authors_names import AUTHORS_FILES
 from lstpnet.checkpoints.clip_folder import check_tower, licence_of, tower_file
 from lstpnet.checkpoints.reference import reference_to_ours, whose_words
@@ -72,13 +73,14 @@ def read_start_weights(path: Path) -> bytes:
 
     `path`: the file, or a folder that transformers saved.
 
-    Raises CheckpointError if the file cannot be read, CorruptDataError if it is a damaged checkpoint of a run.
+    Raises UsageError if the file is missing, CheckpointError if it cannot be read, CorruptDataError if it is a damaged
+    checkpoint of a run.
     """
     file = tower_file(path)
     try:
         content = read_weights(file)
-    except CheckpointError as error:
-        raise CheckpointError(f"--init: {error}") from None
+    except (UsageError, CheckpointError) as error:
+        raise type(error)(f"--init: {error}") from None
     return check_file(file, content, listed_facts(file))
 
 
@@ -89,8 +91,9 @@ def fill_from(
 
     `content`: the bytes of the file, for a caller that has read and hashed them; None reads the file.
     `class_names`: classes of the model; the classifier of a run with other classes, or in another order, is unused.
-    Raises CheckpointError for a file that cannot be read; for LSTPNet, whose backbone does not fit completely; for
-    another network, that does not fit but for the classifier, or for CLIP's tower, whose config.json is another's.
+    Raises UsageError for a missing file, CheckpointError for one that cannot be read; for LSTPNet, whose backbone does
+    not fit completely; for another network, that does not fit but for the classifier, or for CLIP's tower, whose
+    config.json is another's.
     """
     path = tower_file(path)
     if isinstance(model, ClipViT) and listed_facts(path) is None:

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
+from dfer_data.errors import UsageError
 from lstpnet.errors import CheckpointError
 
 _NESTED = ("model_state_dict", "state_dict", "model", "module")
@@ -26,12 +27,12 @@ MAX_WEIGHTS_BYTES = 2**31
 def read_weights(path: Path) -> bytes:
     """Return the bytes of a weights file; one that is too large is not read.
 
-    Raises CheckpointError: the file is missing, is no regular file, is too large, or cannot be read.
+    Raises UsageError: the file is missing or is no regular file; CheckpointError: it is too large or cannot be read.
     """
     try:
         if not path.is_file():
             reason = "it is no regular file" if path.exists() else "no such file"
-            raise CheckpointError(f"no weights file at {path}: {reason}")
+            raise UsageError(f"no weights file at {path}: {reason}")
         _check_size(path, path.stat().st_size)
         return path.read_bytes()
     except OSError as error:
@@ -51,7 +52,8 @@ def read_tensors(path: Path, content: bytes | None = None) -> dict[str, Tensor]:
 
     `content`: the bytes of the file, for a caller that has read and hashed them; None reads the file.
     A PyTorch file may hold them under `model_state_dict`, `state_dict`, `model` or `module`, all values tensors.
-    Raises CheckpointError: the file is missing, truncated, not a weights file, or a pickle with code, which is not run.
+    Raises UsageError: the file is missing; CheckpointError: it is truncated, not a weights file, or a pickle with code,
+    which is not run.
     """
     tensors = _load(path, read_weights(path) if content is None else content)
     for key in _NESTED:

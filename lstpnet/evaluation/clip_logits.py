@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
@@ -16,9 +16,9 @@ from torch import nn
 from torch.nn import functional
 
 from dfer_data.loading.clip_dataset import FaceClipDataset
-from dfer_data.loading.loader import Batch, ClipLoader
+from dfer_data.loading.loader import ClipLoader
 from dfer_data.loading.prepared import PreparedDataset
-from lstpnet.batches.device_prefetch import on_device
+from lstpnet.batches.device_prefetch import fetching, on_device
 from lstpnet.batches.freed_memory import freed_memory
 from lstpnet.batches.normalize import normalised
 from lstpnet.batches.recipe_clips import clips_of_recipe
@@ -35,6 +35,8 @@ _CPU_CLIPS = 4
 _NO_ROWS = np.zeros((0, 0), np.float32)
 OnProgress = Callable[[int, int], None]
 """Called with the number of predicted clips and of all clips."""
+RunViews = Callable[[torch.Tensor, Sequence[str]], tuple[torch.Tensor, ...]]
+"""Maps views (B, V, T, 3, size, size) uint8 on the device and the ids of their clips to outputs (B, ...) float32."""
 
 
 def _ignore(num_done: int, num_clips: int) -> None:
@@ -72,8 +74,9 @@ def predict_clips(
         view_logits = [model(normalised(view, norm=recipe.input_norm)).float() for view in controlled_views]
         return (_average_views(view_logits, is_binary=recipe.targets == "labels"),)
 
+    dataset = clips_of_recipe(data, clip_ids, recipe, sampling="test")
     options: dict[str, Any] = {"recipe": recipe, "device": device, "dtype": dtype, "on_progress": on_progress}
-    (logits,) = _run_batches(run_views, model, data, clip_ids, **options) or (_NO_ROWS,)
+    (logits,) = run_batches(run_views, model, dataset, **options) or (_NO_ROWS,)
     return logits
 
 
@@ -96,20 +99,30 @@ def predict_attending(
         logits, weights = logits_and_weights(model, normalised(views[:, 0], norm=recipe.input_norm))
         return logits.float(), weights
 
+    dataset = clips_of_recipe(data, clip_ids, recipe, sampling="test")
     options: dict[str, Any] = {"recipe": recipe, "device": device, "dtype": dtype, "on_progress": on_progress}
-    results = _run_batches(run_only_view, model, data, clip_ids, **options)
+    results = run_batches(run_only_view, model, dataset, **options)
     logits, weights = results or (_NO_ROWS, _NO_ROWS)
     return logits, weights
 
 
-def batches_on_device(
-    dataset: FaceClipDataset, *, recipe: Recipe, device: torch.device
-) -> Iterator[tuple[torch.Tensor, Batch]]:
-    """Yield all clips in their order as views (B, V, T, 3, size, size) uint8 on the device, and the source batch.
+def run_batches(
+    run_views: RunViews,
+    model: nn.Module,
+    dataset: FaceClipDataset,
+    *,
+    recipe: Recipe,
+    device: torch.device,
+    dtype: torch.dtype | None,
+    what: str = "logits",
+    on_progress: OnProgress = _ignore,
+) -> list[npt.NDArray[np.float32]]:
+    """Run `run_views` on all clips in their order, with `model` on the device; join each output; [] for no clips.
 
-    `dataset`: the recipe's clips with the sampling `test`.
-    They are read as in training: ahead, by threads, into page-locked memory for a GPU.
+    `dataset`: the recipe's clips with the sampling `test`. They are read as in training: ahead, by threads, into
+    page-locked memory for a GPU. `what`: name of the outputs for NonFiniteError, which names the clips.
     """
+    rows: list[list[npt.NDArray[np.float32]]] = []
     loader = ClipLoader(
         dataset,
         batch_size=clips_per_batch(recipe),
@@ -117,40 +130,23 @@ def batches_on_device(
         num_threads=num_threads(device),
         pins=device.type == "cuda",
     )
-    for frames, _, batch in on_device(loader.epoch(0), device):
-        yield cropped_views(frames if frames.dim() == 6 else frames[:, None], recipe), batch
 
+    def fetch(arrays: Callable[[], list[npt.NDArray[np.float32]]], ids: Sequence[str]) -> None:
+        rows.append(arrays())
+        require_finite(*rows[-1], names=[f"clip {clip_id}" for clip_id in ids], what=what)
+        on_progress(sum(len(batch_rows[0]) for batch_rows in rows), len(dataset.clip_ids))
 
-def _run_batches(
-    run_views: Callable[[torch.Tensor, Sequence[str]], tuple[torch.Tensor, ...]],
-    model: nn.Module,
-    data: PreparedDataset | Path,
-    clip_ids: Sequence[str],
-    *,
-    recipe: Recipe,
-    device: torch.device,
-    dtype: torch.dtype | None,
-    on_progress: OnProgress,
-) -> list[npt.NDArray[np.float32]]:
-    """Run `run_views`: views (B, V, T, 3, H, W), ids -> tensors (B, ...) on all clips; join each; [] for no clips."""
-    dataset = clips_of_recipe(data, clip_ids, recipe, sampling="test")
-    model.eval()
-    rows: list[list[npt.NDArray[np.float32]]] = []
-
-    def fetch(outputs: Sequence[torch.Tensor], ids: Sequence[str]) -> None:
-        rows.append([output.cpu().numpy() for output in outputs])
-        require_finite(*rows[-1], names=[f"clip {clip_id}" for clip_id in ids])
-        on_progress(sum(len(batch_rows[0]) for batch_rows in rows), len(clip_ids))
-
-    computed: tuple[Sequence[torch.Tensor], Sequence[str]] | None = None
+    computed: tuple[Callable[[], list[npt.NDArray[np.float32]]], Sequence[str]] | None = None
     with predicting(recipe, device, dtype=dtype), freed_memory(device) as keep_memory:
-        for views, batch in batches_on_device(dataset, recipe=recipe, device=device):
+        model.to(device).eval()
+        for frames, _, batch in on_device(loader.epoch(0), device):
+            views = cropped_views(frames if frames.dim() == 6 else frames[:, None], recipe)
             parts = _parts(len(batch.clip_ids), device)
             results = [run_views(views[part], batch.clip_ids[part]) for part in parts]
             outputs = [torch.cat(tensors) for tensors in zip(*results, strict=True)] if len(parts) > 1 else results[0]
-            if computed is not None:
-                fetch(*computed)  # of the batch before: a GPU then computes while this thread waits
-            computed = outputs, batch.clip_ids
+            previous, computed = computed, (fetching(outputs, device), batch.clip_ids)
+            if previous is not None:
+                fetch(*previous)  # a GPU computes this batch while this thread waits for the one before
             keep_memory()
         if computed is not None:
             fetch(*computed)

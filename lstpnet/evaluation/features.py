@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,12 +12,10 @@ import torch
 
 from dfer_data.errors import UsageError
 from dfer_data.loading.prepared import PreparedDataset
-from lstpnet.batches.freed_memory import freed_memory
 from lstpnet.batches.normalize import normalised
 from lstpnet.batches.recipe_clips import clips_of_recipe
 from lstpnet.batches.view_crops import num_test_views
-from lstpnet.device import predicting
-from lstpnet.evaluation.clip_logits import batches_on_device, require_finite
+from lstpnet.evaluation.clip_logits import run_batches
 from lstpnet.models.clip_network import ClipNetwork, FrameNetwork
 from lstpnet.recipe import Recipe
 
@@ -60,22 +59,16 @@ def features_of(
             f"the sampler {recipe.sampler} with test_crops {recipe.test_crops} has several views per clip, features "
             "need one: choose another with --set sampler=... or --set test_crops=1"
         )
-    clips, frames = [], []
-    with predicting(recipe, device, dtype=None), freed_memory(device) as keep_memory:
-        model.to(device).eval()
-        for views, batch in batches_on_device(dataset, recipe=recipe, device=device):
-            pixels = normalised(views[:, 0], norm=recipe.input_norm)
-            if isinstance(model, FrameNetwork):
-                vectors = model.frame_features(pixels)
-                clips.append(model.features_of_frames(vectors).float().cpu().numpy())
-                frames.append(vectors.float().cpu().numpy())
-            else:
-                clips.append(model.features(pixels).float().cpu().numpy())
-            names = [f"clip {clip_id}" for clip_id in batch.clip_ids]
-            require_finite(clips[-1], *frames[-1:], names=names, what="features")
-            on_progress(sum(map(len, clips)), len(dataset.clip_ids))
-            keep_memory()
+
+    def run_only_view(views: torch.Tensor, ids: Sequence[str]) -> tuple[torch.Tensor, ...]:
+        pixels = normalised(views[:, 0], norm=recipe.input_norm)
+        if not isinstance(model, FrameNetwork):
+            return (model.features(pixels).float(),)
+        vectors = model.frame_features(pixels)
+        return model.features_of_frames(vectors).float(), vectors.float()
+
+    options: dict[str, Any] = {"recipe": recipe, "device": device, "dtype": None, "on_progress": on_progress}
+    clips, *frames = run_batches(run_only_view, model, dataset, what="features", **options)
     labels = tuple(data.class_names[number] for number in dataset.labels)
-    frame_vectors = np.concatenate(frames) if frames else None
     numbers = np.stack([dataset.frame_indices(index)[0] for index in range(len(dataset.clip_ids))])
-    return Features(dataset.clip_ids, labels, np.concatenate(clips), frame_vectors, numbers.astype(np.int32))
+    return Features(dataset.clip_ids, labels, clips, frames[0] if frames else None, numbers.astype(np.int32))

@@ -77,6 +77,8 @@ def audit_labels(
         raise UsageError(f"{data}: an audit is written into the dataset's folder; copy the dataset and audit the copy")
     out = FolderTarget(place)
     dataset = PreparedDataset(out.root)
+    if not Path(runs).is_dir():
+        raise UsageError(f"--labels {runs}: there is no such folder; give the folder with the runs, such as runs")
     fitting = runs_on(dataset, load_runs(find_runs(Path(runs)))[0])
     if not fitting:
         raise UsageError(

@@ -23,7 +23,7 @@ from dfer_data.wording import counted
 from lstpnet.checkpoints.open_model import CHANGEABLE, OpenedModel, open_model
 from lstpnet.checkpoints.reference import load_reference
 from lstpnet.checkpoints.tensor_files import read_tensors
-from lstpnet.device import pick_device
+from lstpnet.device import device_name, pick_device
 from lstpnet.evaluation.clip_logits import OnProgress
 from lstpnet.evaluation.cross_dataset import evaluate_on, tested_clips
 from lstpnet.evaluation.protocol_line import protocol_line
@@ -263,10 +263,9 @@ def _data_facts(dataset: PreparedDataset, data: Path | str) -> DataFacts:
 
 def _machine(device: torch.device) -> dict[str, str]:
     """Return what kind of machine it is; never its name."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
     return {
         "system": platform.system(),
         "processor": platform.machine(),
         "python": platform.python_version(),
-        "device": name,
+        "device": device_name(device),
     }

@@ -66,5 +66,5 @@ def _machine(config: Mapping[str, Any]) -> str:
     """Return the device of a run, in words; of a resumed run, of its first session."""
     device, num_threads = str(config.get("device", "")), config.get("num_threads")
     if device != "cpu" or num_threads is None:
-        return device
+        return str(config.get("device_name", device))
     return f"cpu with {counted(num_threads, 'thread')}"

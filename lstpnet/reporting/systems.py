@@ -6,6 +6,7 @@ behind it: the mean over seeds, else over folds, else the single fold. Settings 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
@@ -33,6 +34,7 @@ _HEADLINE = (
 )
 _CONTROL = "repeated-frame"
 _HASH_DIGITS = 8
+_SHA256 = re.compile("[0-9a-f]{64}")
 _ONE_FRAME, _TRAINING, _PREDICTION = "WAR of one frame", "training s", "ms per clip"
 """Columns of the comparison."""
 UNKNOWN = "-"
@@ -305,9 +307,10 @@ def _notes(systems: Sequence[System]) -> list[str]:
 
 
 def setting_text(value: Any) -> str:
-    """Return a setting's value for a table."""
+    """Return a setting's value for a table; of a sha256 its first twelve digits, as in the protocol lines."""
     if isinstance(value, list):
         return ", ".join(map(setting_text, value))
     if value is None or value == "":
         return UNKNOWN
-    return str(value).lower() if isinstance(value, bool) else str(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    return text[:12] if _SHA256.fullmatch(text) else text

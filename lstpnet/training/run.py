@@ -29,7 +29,7 @@ from dfer_data.types import Floats
 from lstpnet.checkpoints.checkpoint import save_checkpoint
 from lstpnet.checkpoints.custom_model import built_source
 from lstpnet.checkpoints.start_weights import read_start_weights
-from lstpnet.device import autocast_dtype, computed_precision
+from lstpnet.device import autocast_dtype, computed_precision, device_name
 from lstpnet.evaluation.clip_logits import CONTROLS, Control, clips_per_batch, predict_attending, predict_clips
 from lstpnet.evaluation.frame_attention import sees_default_frames, why_no_attention
 from lstpnet.learning_curves import CURVES_NAME, draw_curves
@@ -231,6 +231,7 @@ class _Run:
             "date": datetime.now(UTC).date().isoformat(),
             "dfer": version("dfer"),
             "device": str(self.device),
+            "device_name": device_name(self.device),
             "computed_precision": computed_precision(self.experiment.recipe, self.device),
             "num_threads": torch.get_num_threads(),
             "world_size": self.group.world_size,
@@ -358,7 +359,7 @@ def _info(experiment: Experiment, *, checkpoints: tuple[str, ...], finished: boo
 
 
 def _init_sha256(init: Path | None) -> str | None:
-    """Return the hash of the start weights. Raises CheckpointError if the file is missing."""
+    """Return the hash of the start weights. Raises UsageError if the file is missing."""
     return None if init is None else facts_of(read_start_weights(init)).sha256
 
 

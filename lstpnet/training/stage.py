@@ -117,7 +117,8 @@ class StageLoop:
         )
         trained_module = self._model if self._with_input is None else self._with_input
         self._wrapped = self._group.wrap(trained_module, device)
-        self._compiled = compiled(self._wrapped, device) if recipe.compile else None
+        sums_gradients = recipe.accumulate > 1
+        self._compiled = compiled(self._wrapped, device, sums_gradients=sums_gradients) if recipe.compile else None
 
     def state(self) -> dict[str, Any]:
         """Return the states of optimiser, schedule, scaler and loss."""

@@ -11,7 +11,8 @@ import numpy as np
 
 from dfer_data.errors import CorruptDataError
 from dfer_data.shards.layout import CARD_NAME
-from dfer_data.storage.changeset import COMMIT_NAME, NEXT, Changeset, finish_change
+from dfer_data.storage.changeset import NEXT, Changeset, finish_change
+from dfer_data.storage.files import COMMIT_NAME
 from dfer_data.storage.folder import FolderTarget
 from lstpnet.predictions import Predictions
 from lstpnet.predictions_table import predictions_table, read_predictions

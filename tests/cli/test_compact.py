@@ -21,4 +21,4 @@ def test_a_dataset_that_has_grown_is_cut_anew(tmp_path: Path, capsys: Capture) -
     assert main(["compact", str(out)]) == 0
     assert capsys.readouterr().out == f"{out}: nothing to do: its shards are even\n"
     assert main(["compact", str(tmp_path)]) == 2
-    assert "is not a prepared dataset" in capsys.readouterr().err
+    assert f"is not a prepared dataset (dataset.json is missing); it holds {out}: name one" in capsys.readouterr().err

@@ -30,6 +30,7 @@ def test_sets_are_made_listed_and_removed(tmp_path: Path, capsys: Capture) -> No
     assert main(["folds", str(out), "--anew", "--remove", "mine"]) == 2
     assert main(["folds", str(out), "--remove", "mine"]) == 0
     assert "the set mine is removed" in capsys.readouterr().out
+    assert not (out / "folds/mine").exists()
     assert main(["folds", str(out), "--folds", "2"]) == 2
     assert "subject is unknown for happy/a, happy/b, happy/c and 1 more" in capsys.readouterr().err
 

@@ -59,6 +59,15 @@ def test_a_reviewer_rebuilds_in_three_commands(workplace: Path, capsys: Capture)
     assert json.loads(capsys.readouterr().out)["rebuilt"]["equal"]["dataset"] is True
 
 
+def test_own_sets_of_folds_are_named_as_what_differs(workplace: Path, capsys: Capture) -> None:
+    assert main(["folds", "original", "--folds", "2", "--group-by", "clip"]) == 0
+    assert main(["lock", "original", "-o", "own.dferlock"]) == 0
+    assert "note: own sets of folds are not in the lock (own): make them again" in capsys.readouterr().out
+    assert main(["prepare", "dfew", "--from", "own.dferlock", "--out", "rebuilt", "--workers", "1"]) == 3
+    printed = capsys.readouterr().out
+    assert "dataset.json is not the original's: other folds (own sets of folds are not in a lock)" in printed
+
+
 def test_the_protocol_line_tells_where_the_clips_come_from(workplace: Path, capsys: Capture) -> None:
     assert main(["lock", "original", "-o", "dfew.dferlock"]) == 0
     assert main(["prepare", "dfew", "--from", "dfew.dferlock", "--out", "rebuilt", "--workers", "1"]) == 3
@@ -104,7 +113,9 @@ def test_what_differs_is_named_and_strict_refuses_it(workplace: Path, capsys: Ca
     [
         (["lock", "nothing"], 2, "nothing is not a prepared dataset"),
         (["lock", "original", "-o", "taken"], 2, "taken already exists; choose another name or use --force"),
+        (["lock", "original", "-o", "."], 2, ". is a folder; give the name of a file, such as NAME"),
         (["lock", "show", "taken"], 2, "taken is not a lock of dfer"),
+        (["prepare", "dfew", "--like", "original"], 2, "not a lock; `dfer lock original -o original.dferlock`"),
         (["lock", "show", "cut"], 4, "cut is damaged: get it again"),
         (["lock", "diff", "good"], 2, "Missing argument"),
         (["prepare", "dfew", "--from", "cut"], 4, "cut is damaged: get it again"),

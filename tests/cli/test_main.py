@@ -13,6 +13,7 @@ import typer
 from dfer_cli import main
 from dfer_cli._support import exit_codes as _exit
 from dfer_data import errors
+from dfer_data.processes import num_cores
 from tests.workspace import ROOT
 
 EXECUTABLE = Path(sys.executable).with_name("dfer")
@@ -25,6 +26,11 @@ EXECUTABLE = Path(sys.executable).with_name("dfer")
         (errors.WeightsError("no weights"), 1, "error: no weights"),
         (errors.UsageError("first\nsecond"), 2, "error: first second"),
         (errors.VideoError("NO_FACE", "no face"), 3, "error: no face"),
+        (
+            errors.VideoError("READ_ERROR", "denied", hint="mend it, then `--retry-code READ_ERROR`"),
+            3,
+            "error: denied; mend it, then run the same command again",
+        ),
         (errors.CorruptShardError("shard 3"), 4, "error: shard 3"),
         (errors.LockedError("locked by pid 7"), 5, "error: locked by pid 7"),
         (
@@ -146,10 +152,20 @@ def test_ctrl_c_is_130_in_one_line(tmp_path: Path, number: signal.Signals) -> No
 
 
 @pytest.mark.parametrize(
-    ("environment", "spins"), [({}, "30000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "PASSIVE"}, "None")]
+    ("environment", "programs_per_core", "spins"),
+    [
+        ({}, 1.9, "30000"),
+        ({}, 2.1, "1000"),
+        ({"GOMP_SPINCOUNT": "7"}, 2.1, "7"),
+        ({"OMP_WAIT_POLICY": "PASSIVE"}, 2.1, "None"),
+    ],
 )
-def test_threads_wait_as_the_environment_says(environment: dict[str, str], spins: str) -> None:
-    code = "import os, sys; from dfer_cli.main import main; sys.argv[1:] = ['--version']; main()"
+def test_threads_wait_as_the_environment_says_else_as_the_load_allows(
+    environment: dict[str, str], programs_per_core: float, spins: str
+) -> None:
+    load = programs_per_core * num_cores()
+    code = f"import os, sys; os.getloadavg = lambda: ({load}, 0.0, 0.0)"
+    code += "; from dfer_cli.main import main; sys.argv[1:] = ['--version']; main()"
     code += "; print(os.environ.get('GOMP_SPINCOUNT'))"
     plain = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
     done = subprocess.run(

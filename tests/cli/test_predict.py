@@ -190,7 +190,7 @@ def test_what_cannot_be_predicted_is_told_in_one_line(plain: Done, tmp_path: Pat
     for arguments, message in [
         ([video, "--model", str(tmp_path / "none")], "none: this run or model does not exist"),
         ([video, *model, "--plots", video], "v.mp4 is not a folder"),
-        ([video, *model, "--csv", str(tmp_path), "--force"], "already exists; choose another name"),
+        ([video, *model, "--csv", str(tmp_path), "--force"], "is a folder; give the name of a file"),
         ([video, *model, "--csv", str(tmp_path / "no/x.csv")], "to write x.csv there"),
         ([named, *model, "--annotate", str(tmp_path)], "v-annotated.mp4 is one of the input videos; choose another"),
         ([video, *model, "--csv", video, "--force"], "v.mp4 is one of the input videos; choose another"),

@@ -106,7 +106,8 @@ def test_of_several_datasets_each_whole_line_is_named(work: Path, capsys: Captur
         (["--baseline", "demo"], "--baseline needs --report"),
         (["--report", "none/table.md"], "folder none does not exist; create it to write table.md there"),
         (["--report", "table.md", "--baseline", "demo,x"], "--baseline demo,x: no system of this sweep; there are: "),
-        (["--fold", "x"], "--fold 'x' is not a whole number"),
+        (["--seeds", "x"], "--seeds 'x' is not a whole number"),
+        (["--set", "attention=tce", "--set", "attention=eca"], "--set attention given more than once; give it once"),
     ],
 )
 def test_faults_are_told_before_anything_is_trained(

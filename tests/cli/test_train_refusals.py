@@ -66,7 +66,7 @@ def test_two_datasets_are_listed_with_their_commands(work: Path, capsys: Capture
         ),
         (["--set", "min_frames=99"], 2, ["fold 3 has no train clip"]),
         (["--device", "gpu"], 2, ["device 'gpu' does not exist: name cuda, mps or cpu, or leave --device out"]),
-        (["--init", "nowhere.safetensors"], 1, ["no weights file at nowhere.safetensors"]),
+        (["--init", "nowhere.safetensors"], 2, ["no weights file at nowhere.safetensors"]),
     ],
 )
 def test_what_cannot_be_trained_is_one_clear_line(

@@ -161,8 +161,10 @@ def test_set_reads_values_as_toml_and_bare_words_as_text(line: str, wanted: dict
     assert parse_assignments([line]) == wanted
 
 
-def test_the_last_of_two_settings_counts() -> None:
-    assert parse_assignments(["epochs=1", "flip=0.1", "epochs=2"]) == {"epochs": 2, "flip": 0.1}
+def test_a_setting_is_set_once() -> None:
+    assert parse_assignments(["epochs=1", "flip=0.1"]) == {"epochs": 1, "flip": 0.1}
+    with pytest.raises(UsageError, match=r"^--set epochs given more than once; give it once$"):
+        parse_assignments(["epochs=1", "flip=0.1", " epochs = 2"])
 
 
 def test_set_without_a_value_shows_how() -> None:

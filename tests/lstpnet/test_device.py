@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from dfer_data import open_dataset
+from dfer_data import open_dataset, processes
 from dfer_data.detect.cuda_float32 import float32_products
 from dfer_data.errors import DferError
 from lstpnet import device
@@ -115,6 +115,22 @@ def test_memory_that_does_not_suffice_is_one_line_whatever_predicts(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",  # no room to page-lock
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+    ],
+)
+def test_memory_that_a_library_of_the_gpu_lacks_is_memory_too(words: str) -> None:
+    with (
+        pytest.raises(DferError, match="out of memory on cpu now; wait"),
+        readable_out_of_memory(CPU, doing="now", remedy="wait"),
+    ):
+        raise RuntimeError(words)
+
+
 def test_another_error_stays_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="shapes differ"), readable_out_of_memory(CPU, doing="now", remedy="wait"):
         raise RuntimeError("shapes differ")
@@ -195,7 +211,7 @@ def test_training_and_prediction_on_cuda_compute_reproducibly_if_the_recipe_says
 
 def test_the_cores_are_taken_where_twice_as_many_programs_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "get_num_threads", lambda: 4)
-    monkeypatch.setattr(device, "num_cores", lambda: 4)
+    monkeypatch.setattr(processes, "num_cores", lambda: 4)
     for load, is_taken in ((7.9, False), (8.0, True)):
         monkeypatch.setattr(os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
         assert are_cores_taken(CPU) == is_taken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -65,6 +66,7 @@ def test_every_help_is_plain(texts: list[tuple[str, Any, str]]) -> None:
         ("show", "did you mean: dfer lock show, or: dfer recipes show"),
         ("download", "did you mean: dfer weights fetch"),
         ("version", "did you mean: dfer --version"),
+        ("lock shwo x", "did you mean: dfer lock show"),
         ("nonsense", "`dfer --help` lists the commands"),
         ("weights nonsense", "`dfer weights --help` lists the commands"),
     ],
@@ -73,6 +75,29 @@ def test_an_unknown_command_gets_a_next_step(words: str, hint: str, capsys: pyte
     assert main(words.split()) == 2
     captured = capsys.readouterr()
     assert (captured.out, captured.err.splitlines()[-1].split("; ", 1)[1]) == ("", hint)
+
+
+def test_a_file_with_nearly_the_name_of_a_command_is_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "shown").mkdir()
+    assert main(["lock", "shown"]) == 2
+    assert "shown is not a prepared dataset" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        ("train --fold 1 --seeds 0 --fold 2 --epochs 3", "--fold given more than once; give it once"),
+        ("train --fold 1 --fold 2 --epochs 3 --epochs 3", "--fold and --epochs given more than once; give it once"),
+        ("lock show a --json --json", "a cannot be read"),
+        ("remove data --clip a --clip b --reason x --reason y", "--reason given more than once; give it once"),
+    ],
+)
+def test_an_option_with_one_value_is_given_once(words: str, fault: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words.split()) == 2
+    assert fault in capsys.readouterr().err
 
 
 def test_a_word_of_several_groups_names_all_of_them() -> None:

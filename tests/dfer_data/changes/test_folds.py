@@ -80,7 +80,7 @@ def test_a_name_is_taken_once(data: Path) -> None:
     assert contents(data)["folds/own/fold-1.csv"] != before["folds/own/fold-1.csv"]
     remove_fold_set(data, "own")
     assert open_dataset(data).fold_sets == ("official",)
-    assert not [name for name in contents(data) if "own" in name]
+    assert not (data / "folds/own").exists()
     with pytest.raises(UsageError, match="there is no own set of folds 'own'; there are: none"):
         remove_fold_set(data, "own")
 
@@ -109,5 +109,5 @@ def test_a_table_without_the_column_is_refused(data: Path, tmp_path: Path) -> No
     with pytest.raises(UsageError, match="has no column film; it has: clip_id, movie"):
         make_fold_set(data, OwnFolding(num_folds=2, group_by="film"), table=tmp_path / "films.csv")
     (tmp_path / "films.csv").write_text("clip_id,film\nhappy/ann1,x\n")
-    with pytest.raises(UsageError, match="film is unknown for happy/ann2"):
+    with pytest.raises(UsageError, match=r"film is unknown for happy/ann2.*; every clip needs a row with a value$"):
         make_fold_set(data, OwnFolding(num_folds=2, group_by="film"), table=tmp_path / "films.csv")

@@ -11,7 +11,7 @@ import torch
 
 from dfer_data.loading.clip_dataset import FaceClipDataset
 from dfer_data.loading.loader import ClipLoader
-from lstpnet.batches.device_prefetch import WaitingTime, on_device
+from lstpnet.batches.device_prefetch import WaitingTime, fetching, on_device
 
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA"))]
 
@@ -32,6 +32,17 @@ def test_every_batch_arrives_as_it_was(crops: Path, name: str, num_threads: int)
         assert torch.equal(labels, wanted_labels)
         assert torch.equal(frames, wanted_frames)
         assert frames.permute(0, 1, 3, 4, 2).is_contiguous()  # as stored, which the convolutions want
+
+
+@pytest.mark.parametrize("name", DEVICES)
+def test_what_is_fetched_holds_what_it_held_when_fetching_began(name: str) -> None:
+    """Else a step that is launched meanwhile could write into it."""
+    device = torch.device(name)
+    logits, weights = torch.arange(6.0, device=device).reshape(2, 3), torch.ones(2, 4, device=device)
+    arrays = fetching([logits * 2, weights.clone()], device)
+    logits.zero_()
+    fetched = arrays()
+    assert [array.tolist() for array in fetched] == [[[0, 2, 4], [6, 8, 10]], [[1, 1, 1, 1]] * 2]
 
 
 def test_only_waiting_is_counted() -> None:

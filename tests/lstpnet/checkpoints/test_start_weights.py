@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from dfer_data.errors import UsageError
 from lstpnet.checkpoints import tensor_files
 from lstpnet.checkpoints.checkpoint import save_checkpoint
 from lstpnet.checkpoints.reference import export_reference
@@ -175,16 +176,20 @@ def test_a_pickle_with_code_is_refused_and_not_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("none.pth", None, "no weights file at"),
         ("empty.pth", b"", "cannot be read by PyTorch"),
         ("page.pth", b"<!doctype html>", "which are not loaded"),
         ("cut.safetensors", b"\x40\0\0\0\0\0\0\0{", "cannot be read as safetensors"),
     ],
 )
-def test_what_is_no_file_of_weights_is_one_line(tmp_path: Path, name: str, content: bytes | None, words: str) -> None:
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
+def test_what_is_no_file_of_weights_is_one_line(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    (tmp_path / name).write_bytes(content)
     assert words in refusal(network(), tmp_path / name)
+
+
+@pytest.mark.parametrize(("name", "file"), [("none.pth", "none.pth"), (".", "model.safetensors")])
+def test_a_file_that_is_not_there_is_a_wrong_request(tmp_path: Path, name: str, file: str) -> None:
+    with pytest.raises(UsageError, match=f"--init: no weights file at .*{file}: no such file"):
+        fill_from(network(), tmp_path / name)
 
 
 def test_tensors_of_something_else_and_lists_are_refused(tmp_path: Path) -> None:

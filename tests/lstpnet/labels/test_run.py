@@ -126,5 +126,7 @@ def test_runs_of_other_labels_are_refused(plain: Done, data: Path) -> None:
     relabelled(data)
     with pytest.raises(UsageError, match="no finished run there was made with the clips and labels of"):
         audit_labels(data, plain.folder)
+    with pytest.raises(UsageError, match="no-runs: there is no such folder"):
+        audit_labels(data, data / "no-runs")
     with pytest.raises(UsageError, match="copy the dataset and audit the copy"):
         audit_labels("s3://bucket/data", plain.folder)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,6 +49,21 @@ def test_a_folder_that_states_no_cost_leaves_it_open_for_the_system(plain: Done,
     costs = costs_of([score_run(run), score_run(older)])
     parts = {"num_parameters": 397166, "machines": ("cpu", "cpu with 1 thread")}
     assert costs == SystemCosts(**parts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("stated", "machine"),
+    [
+        ({"device": "cuda", "device_name": "NVIDIA H200", "num_threads": 16}, "NVIDIA H200"),
+        ({"device": "cuda:1", "num_threads": 16}, "cuda:1"),  # a run of an earlier version
+    ],
+)
+def test_seconds_on_a_gpu_name_its_card(plain: Done, tmp_path: Path, stated: dict[str, Any], machine: str) -> None:
+    (run,), _ = load_runs([plain.folder])
+    other = copied(run, tmp_path, read_config(run.folder, run.info)["settings"], seed=1)
+    write_config(other.folder, {"settings": read_config(other.folder)["settings"]} | stated)
+    other = replace(other, info=read_run(other.folder))
+    assert costs_of([score_run(other)]).machines == (machine,)
 
 
 def test_the_comparison_has_intervals_costs_and_the_repeated_frame(

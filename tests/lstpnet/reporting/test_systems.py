@@ -15,6 +15,7 @@ from lstpnet.predictions_table import write_predictions
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.formats import to_json
 from lstpnet.reporting.sections import comparison_sections, sections
+from lstpnet.reporting.systems import setting_text
 from lstpnet.reporting.types import Report
 from lstpnet.runs import CONFIG_NAME, RunInfo, read_run, write_config, write_run
 from tests.lstpnet.reporting.random_runs import one, write_folds
@@ -62,6 +63,10 @@ def test_settings_that_differ_have_a_column_and_others_none(last: list[Run], tmp
     document = json.loads(to_json(report))["systems"]
     assert [system["settings"] for system in document] == [{"attention": "tce"}, {"attention": "eca"}]
     assert document[0]["war"] == next(row.war for row in report.rows if (row.recipe, row.fold) == ("a", "mean"))
+
+
+def test_a_hash_of_a_model_is_as_short_as_those_of_the_protocol_line() -> None:
+    assert setting_text(["ab" * 32, "", 0.5]) == "abababababab, -, 0.5"
 
 
 def test_other_detectors_and_data_made_anew_are_told_apart_by_name(last: list[Run], tmp_path: Path) -> None:
