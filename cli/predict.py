@@ -88,7 +88,8 @@ def predict(
     if run.warning:
         console.warn(f"{model} was {run.warning}")
     inputs = {path: input_video(path, outputs.names[path]) for path in paths}
-    facts = run.facts(model_sha256(model, checkpoint=opening.get("checkpoint", "last")), given_folders)
+    code = {"checkpoint": opening.get("checkpoint", "last"), "custom_model": opening.get("custom_model") or ""}
+    facts = run.facts(model_sha256(model, **code), given_folders)
     writes_files = any((csv, plots, annotate, strips))
     with _kept(outputs.unfinished if writes_files else None, facts, resume=resume) as finished:
         documents = run.predict(inputs, finished)

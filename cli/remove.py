@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dfer_data.errors import UsageError
+from dfer_data.errors import DferError, UsageError
 from dfer_data.wording import counted
 
 from ._support import console
-from ._support.exit_codes import ExitCode
 from ._support.options import JsonFlag, confirm, refuse_targets
+
+if TYPE_CHECKING:
+    from lstpnet.withdrawal.copies import Done
 
 _SHOWN = 10
 
@@ -76,6 +78,7 @@ def remove(
         confirm(f"remove {number} for good?", threat=f"this would remove {number} for good")
     with console.progress("rewriting copies", unit="files") as advance:
         done = withdraw_copies(copies, on_file=advance)  # first: the dataset is what still knows the ids
+    _refuse_failed(done, data)
     with console.progress("writing", unit="shards") as advance:
         removal = remove_clips(
             data, clips=ids, persons=persons or (), reason=reason, exclude_file=exclude, on_shard=advance
@@ -91,11 +94,18 @@ def remove(
             f"note: the audit is deleted, it named these clips; make it again: dfer audit {data}", as_json=as_json
         )
     for one in done:
-        if one.result in ("left", "failed"):
-            console.say(f"  {one.result}: {one.copy.path}: {one.note or one.copy.note}", as_json=as_json)
+        if one.result == "left":
+            console.say(f"  left: {one.copy.path}: {one.note or one.copy.note}", as_json=as_json)
     _print_next_steps(searched=bool(also), excluded=exclude is not None or not removal.video_ids, as_json=as_json)
-    if any(one.result == "failed" for one in done):
-        raise typer.Exit(ExitCode.PARTIAL)
+
+
+def _refuse_failed(done: Iterable[Done], data: str) -> None:
+    """Raise DferError if a copy could not be changed: without the clips, the dataset could not name them again."""
+    if reasons := "; ".join(f"{one.copy.path}: {one.note}" for one in done if one.result == "failed"):
+        raise DferError(
+            f"{data} keeps the clips, because not every copy could be changed: {reasons}; mend or delete that, or "
+            "leave its folder out of --also, and run the same command again"
+        )
 
 
 def _print_next_steps(*, searched: bool, excluded: bool, as_json: bool) -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from lstpnet.training.launch import PlannedRun
 
 _LONG_SECONDS = 2 * 3600
+_MOST_DIGITS = 20
+"""Of a fold or seed; Python reads no number of thousands of them."""
 
 
 @takes_settings(TrainingSettings, Recipe, without_defaults=[Recipe])
@@ -59,7 +61,7 @@ def train(
     from lstpnet.dataset_identity import chosen_fold_set
     from lstpnet.training.distributed import device_of_process, joined_group
     from lstpnet.training.experiment import check_trainable
-    from lstpnet.training.launch import agreed_plan, plan_runs, resolve_for
+    from lstpnet.training.launch import agreed_plan, plan_runs, resolve_for, with_present_state
 
     settings, values, is_recipe_given = _all_settings(given, overrides)
     if settings.tensorboard:
@@ -86,6 +88,7 @@ def train(
         summaries = []
         for number, run in enumerate(planned, start=1):
             summary = None
+            run = with_present_state(run, init=settings.init, group=group)
             if len(planned) > 1 and run.state == "absent" and group.is_first:
                 console.say(f"{run.folder}: run {number} of {len(planned)}", as_json=as_json)
             if run.state != "finished":
@@ -120,8 +123,11 @@ def folds_and_seeds(folds: str, seeds: str, *, known: Sequence[str]) -> list[tup
     numbers: list[list[int]] = []
     for option, text in (("--fold", ",".join(sorted(known, key=int)) if folds == "all" else folds), ("--seeds", seeds)):
         words = [word.strip() for word in text.split(",")]
-        faults += [f"{option} {word!r} is not a whole number" for word in words if not word.isdecimal()]
-        numbers.append(sorted({int(word) for word in words if word.isdecimal()}))
+        are_numbers = {word: word.isdecimal() and len(word) <= _MOST_DIGITS for word in words}
+        faults += [
+            f"{option} {word!r} is not a whole number" for word, is_number in are_numbers.items() if not is_number
+        ]
+        numbers.append(sorted({int(word) for word, is_number in are_numbers.items() if is_number}))
     if faults:
         raise UsageError("; ".join(faults) + "; expected as in --fold 3, --fold 1,3, --fold all, --seeds 0,1,2")
     return [(fold, seed) for fold in numbers[0] for seed in numbers[1]]

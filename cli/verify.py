@@ -160,6 +160,7 @@ def _verify_runs(
 
     `given`: `trust_model` and `custom_model`, for `deep`.
     """
+    from lstpnet.runs import is_half_withdrawn
     from lstpnet.verification.verify_run import is_finished, seal_run, verify_run
 
     if seal and (deep or data is not None):
@@ -181,9 +182,10 @@ def _verify_runs(
         console.print_json({"intact": intact, "deep": deep, "runs": [asdict(result) for result in results]})
     for result in results:
         _print_run(result, compared=data is not None, as_json=as_json)
-    if any(result.damages for result in results):
-        next_step = "restore the files from a copy, or train the run again with --force"
-        console.say(f"next: {next_step}", as_json=as_json)
+    if damaged := [result for result in results if result.damages]:
+        if not all(is_half_withdrawn(Path(result.run)) for result in damaged):
+            next_step = "restore the files from a copy, or train the run again with --force"
+            console.say(f"next: {next_step}", as_json=as_json)
         raise typer.Exit(ExitCode.DAMAGED)
 
 

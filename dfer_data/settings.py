@@ -30,6 +30,8 @@ from dfer_data.errors import UsageError, did_you_mean
 
 _T = TypeVar("_T")
 _WRONG_TYPES = ("_type", "_parsing", "literal_error", "int_from_float")
+_MOST = 2**63 - 1
+"""Of a whole number: what arrays and files hold."""
 InFile = Literal["any", "inside", "never"]
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}
 
@@ -113,6 +115,8 @@ class Setting:
     def annotation(self) -> Any:
         """The type with its bounds, as pydantic takes it; a path may be given as text."""
         base: Any = Literal[self.choices] if self.choices else self.kind
+        if self.kind is int:
+            base = Annotated[int, Interval(le=_MOST)]
         if self.kind is Path:
             import pydantic
 
@@ -146,11 +150,9 @@ class Setting:
     def fault(self, value: Any, *, by_flag: bool) -> str:
         """Return the message for a wrong value, named by its flag or by its key."""
         shown = f"{value:g}" if isinstance(value, float) else value
-        return (
-            f"{self.flag} {shown}: must be {self.expected}"
-            if by_flag
-            else f"{self.name} = {value!r}: must be {self.expected}"
-        )
+        subject = f"{self.flag} {shown}" if by_flag else f"{self.name} = {value!r}"
+        most = f", at most {_MOST}" if type(value) is int and value > _MOST else ""
+        return f"{subject}: must be {self.expected}{most}"
 
 
 def _range(bound: Interval) -> str:
@@ -242,11 +244,11 @@ def validate(instance: Any, *, rules: Iterable[str] = (), subject: str = "", by_
     values, faults, is_typed = check(
         kind, {name: getattr(instance, name) for name in settings_of(kind)}, by_flag=by_flag
     )
+    for name, value in values.items():
+        object.__setattr__(instance, name, value)  # before the rules, which read them
     faults += rules if is_typed else []
     if faults:
         raise UsageError(subject + "; ".join(faults))
-    for name, value in values.items():
-        object.__setattr__(instance, name, value)
 
 
 def with_absent(kind: Any, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -306,7 +308,7 @@ def parse_assignments(lines: Sequence[str]) -> dict[str, Any]:
             raise UsageError(f"--set {key} given more than once; give it once")
         try:
             values[key] = tomllib.loads(f"v = {text}")["v"]
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):  # also a number of thousands of digits, and deep lists
             values[key] = text.strip()
     return values
 

@@ -122,7 +122,10 @@ def readable_out_of_memory(device: torch.device, *, doing: str, remedy: str) -> 
     try:
         yield
     except RuntimeError as error:  # torch.OutOfMemoryError is one
-        words = ("not enough memory", "can't allocate memory", "CUDA error: out of memory", "STATUS_ALLOC_FAILED")
+        words = (
+            *("not enough memory", "can't allocate memory", "Storage size calculation overflowed"),
+            *("CUDA error: out of memory", "STATUS_ALLOC_FAILED"),
+        )
         if not isinstance(error, torch.OutOfMemoryError) and not any(word in str(error) for word in words):
             raise
         raise DferError(f"out of memory on {device} {doing}; {remedy}") from error

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from dfer_data.errors import CorruptDataError, UsageError
 from lstpnet.predictions import CHECKPOINTS, CONTROL_NAMES, Predictions
 from lstpnet.run_files import NEXT_STEP, Files, check_file, facts_of, write_run_file
-from lstpnet.runs import PREDICTIONS_NAME, RUN_NAME, RunInfo
+from lstpnet.runs import PREDICTIONS_NAME, RUN_NAME, RunInfo, refuse_half_withdrawn
 
 ATTENTION = "attention"
 """Column of predictions.parquet that only models with attention over time have."""
@@ -31,10 +31,11 @@ def read_predictions(folder: Path, info: RunInfo) -> tuple[Predictions, ...]:
     """Read predictions.parquet of a run, one entry per checkpoint and control.
 
     Raises CorruptDataError if it is missing, damaged or does not match run.json: its hash there, classes, checkpoints,
-    and the numbers of clips in the protocol.
+    and the numbers of clips in the protocol; and while clips are withdrawn from the run.
     """
     import pyarrow as pa
 
+    refuse_half_withdrawn(folder)
     path = folder / PREDICTIONS_NAME
     try:
         content = check_file(path, path.read_bytes(), info.files.get(PREDICTIONS_NAME))

@@ -166,5 +166,5 @@ def _read(name_or_path: str) -> tuple[str, dict[str, Any]]:
     text, path = recipe_text(name_or_path), Path(name_or_path)
     try:
         return path.stem if path.suffix == ".toml" else name_or_path, tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also for a number of thousands of digits, and for deep lists
         raise UsageError(f"{path} is not TOML: {error}") from error

@@ -24,7 +24,7 @@ from typing import Any
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity, is_fold_set
 from dfer_data.shards.layout import CARD_NAME
-from dfer_data.storage.files import canonical_json
+from dfer_data.storage.files import COMMIT_NAME, canonical_json
 from dfer_data.storage.walk import entries_of, first_below
 from dfer_data.wording import counted
 from lstpnet.dataset_identity import DataKey, data_key
@@ -304,6 +304,20 @@ def read_run(folder: Path) -> RunInfo:
         raise
     except (OSError, ValueError, TypeError, AttributeError, RecursionError, UsageError) as error:
         raise CorruptDataError(f"{path} is damaged: {error}; {NEXT_STEP}") from error
+
+
+def is_half_withdrawn(folder: Path) -> bool:
+    """Return whether clips are being withdrawn from a run, or were when their withdrawal was interrupted."""
+    return (folder / COMMIT_NAME).is_file()
+
+
+def refuse_half_withdrawn(folder: Path) -> None:
+    """Raise CorruptDataError for a run whose files change in a withdrawal; a copy of them would bring clips back."""
+    if is_half_withdrawn(folder):
+        raise CorruptDataError(
+            f"{folder / RUN_NAME} is about other clips than its run: clips are being withdrawn from it; if no `dfer "
+            "remove` is running, run the same one again, which finishes"
+        )
 
 
 def _info_of(content: Mapping[str, Any], *, has_hashes: bool) -> RunInfo:

@@ -32,7 +32,7 @@ def load_settings(folder: Path | None = None) -> dict[str, dict[str, Any]]:
         content = tomllib.loads(read_regular_text(path))
     except FileNotFoundError:
         return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+    except (ValueError, RecursionError, OSError) as error:  # of TOML, of UTF-8, or of a number that is too long
         raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     known = " ".join(f"[{name}]" for name in _TABLES)
     faults = [f"unknown table [{name}], known: {known}" for name in content if name not in _TABLES]

@@ -9,12 +9,17 @@ import json
 import os
 import re
 import stat
+import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
+from dfer_data.errors import CorruptDataError, FormatVersionError, LockedError, UsageError
+
+if sys.platform != "win32":
+    import fcntl
 
 ORIGIN_NAME = ".origin.json"
 """File in a dataset of the URL cache that names its URL."""
@@ -24,24 +29,63 @@ COMMIT_NAME = ".next/commit.json"
 
 _MOST_NAME_BYTES = 255
 _BLOCK_BYTES = 2**20
+_WAIT_SECONDS, _PAUSE_SECONDS = 60.0, 0.02
+_CLOSES_FIRST = sys.platform == "win32"
+"""Windows moves and removes no open file."""
 
 
 @contextlib.contextmanager
 def atomic_file(path: Path, *, work: Path | None = None) -> Iterator[IO[bytes]]:
     """Open a file for writing that appears under its name whole and synced when the block ends, or not at all.
 
-    `work`: folder of the unfinished file, on the same disk; None: the folder of `path`.
+    Two writers of one file take turns. `work`: folder of the unfinished file, on the same disk; None: the folder of
+    `path`. Raises LockedError if another writer does not end.
     """
     temporary = (path.parent if work is None else work) / _temporary_name(path.name)
-    try:
-        with temporary.open("w+b") as file:
+    with _open_alone(temporary) as file:
+        try:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)  # frees the space on a full disk
-        raise
+            if _CLOSES_FIRST:
+                file.close()
+            temporary.replace(path)
+        except BaseException:
+            if _CLOSES_FIRST:
+                file.close()
+            temporary.unlink(missing_ok=True)  # frees the space on a full disk
+            raise
+
+
+def _open_alone(temporary: Path) -> IO[bytes]:
+    """Open an unfinished file, empty and locked; another writer of it is waited for, and then has taken its own away.
+
+    Raises LockedError if that takes over a minute.
+    """
+    stop = time.monotonic() + _WAIT_SECONDS
+    while True:
+        temporary.touch()
+        with contextlib.suppress(FileNotFoundError), contextlib.ExitStack() as stack:
+            file = stack.enter_context(temporary.open("r+b"))
+            if _is_locked(file) and os.path.samestat(os.fstat(file.fileno()), temporary.stat()):
+                file.truncate()
+                stack.pop_all()
+                return file
+        if time.monotonic() > stop:
+            raise LockedError(f"another process has been writing {temporary} for {_WAIT_SECONDS:.0f} s; does it hang?")
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _is_locked(file: IO[bytes]) -> bool:
+    """Lock an open file for this writer, until it is closed; False if another one holds it."""
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True  # a file system without locks
+    return True
 
 
 def write_atomically(path: Path, data: bytes, *, work: Path | None = None) -> None:

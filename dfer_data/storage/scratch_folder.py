@@ -31,7 +31,7 @@ def scratch_folder(parent: Path, name: str) -> Iterator[Path]:
         with held:
             yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _delete(folder)
 
 
 def _remove_abandoned(folder: Path) -> None:
@@ -41,4 +41,15 @@ def _remove_abandoned(folder: Path) -> None:
     with contextlib.suppress(filelock.Timeout, OSError):  # in use; or another user's
         with filelock.FileLock(folder / _HELD_NAME, timeout=0):
             pass
-        shutil.rmtree(folder, ignore_errors=True)
+        _delete(folder)
+
+
+def _delete(folder: Path) -> None:
+    """Delete a folder of `scratch_folder`, its lock last: without it, what a kill leaves would be no one's."""
+    for path in entries_of(folder):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        elif path.name != _HELD_NAME:
+            with contextlib.suppress(OSError):
+                path.unlink()
+    shutil.rmtree(folder, ignore_errors=True)

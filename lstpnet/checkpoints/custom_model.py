@@ -16,6 +16,7 @@ from torch import nn
 
 from dfer_data.errors import UsageError
 from dfer_data.wording import counted
+from lstpnet.checkpoints.checkpoint import non_finite
 from lstpnet.checkpoints.custom_source import ModelSource, find_source, named_file, run_source, split_name
 from lstpnet.models.catalogue import is_custom
 
@@ -89,27 +90,66 @@ def check_own(name: str, model: nn.Module, clips: torch.Tensor, *, num_classes: 
 
     Raises UsageError if it rejects them, or returns another shape, numbers that are not finite, or probabilities.
     """
-    num_clips, num_frames = clips.shape[:2]
-    expected_shape = (num_clips, num_classes)
-    hint = "" if num_frames > 1 else "; the stage on single frames needs this: frame_epochs = 0 leaves it out"
-    try:
-        with torch.no_grad():
-            logits = model.eval()(clips)
-    except Exception as error:  # it is the user's code, which may raise anything
-        reason = _reason(error, built_source(name))
-        raise UsageError(f"model {name} does not accept clips of shape {tuple(clips.shape)}: {reason}{hint}") from error
-    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected_shape:
-        shape = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
-        raise UsageError(
-            f"model {name} returns {shape} for {counted(num_clips, 'clip')}; expected logits of shape "
-            f"{expected_shape}{hint}"
-        )
+    hint = _hint(clips)
+    with torch.no_grad():
+        logits = _checked_logits(name, model.eval(), clips, num_classes=num_classes)
     if not bool(logits.isfinite().all()):
         raise UsageError(f"model {name} returns numbers that are not finite for clips of the training{hint}")
+    num_clips = len(clips)
     if num_classes > 1 and bool((logits >= 0).all()) and torch.allclose(logits.sum(1), logits.new_ones(num_clips)):
         raise UsageError(
             f"model {name} returns probabilities: the numbers of a clip sum to 1; return logits, without the softmax"
         )
+
+
+def check_trainable_model(name: str, model: nn.Module, clips: torch.Tensor, *, num_classes: int) -> None:
+    """Run the model on clips (B, T, 3, H, W) in training mode; its buffers keep their values, and it ends in eval mode.
+
+    Raises UsageError if it rejects them, returns something else than in eval mode, has nothing to train, or holds what
+    no checkpoint keeps.
+    """
+    state = model.state_dict()
+    if others := [key for key, value in state.items() if not isinstance(value, torch.Tensor)]:
+        raise UsageError(f"model {name} holds {others[0]} in its state dict, and a checkpoint keeps tensors alone")
+    if faults := non_finite(state):
+        raise UsageError(
+            f"model {name} cannot be saved: {'; '.join(faults)}; register a mask with persistent=False, or use finite "
+            "numbers"
+        )
+    buffers = {key: buffer.clone() for key, buffer in model.named_buffers()}
+    with torch.enable_grad():
+        logits = _checked_logits(name, model.train(), clips, num_classes=num_classes)
+    if not logits.requires_grad:
+        raise UsageError(f"model {name} has nothing to train: its logits depend on no parameter with requires_grad")
+    with torch.no_grad():
+        for key, buffer in model.eval().named_buffers():
+            if key in buffers and buffers[key].shape == buffer.shape:
+                buffer.copy_(buffers[key])
+
+
+def _hint(clips: torch.Tensor) -> str:
+    """Return what to do about a model that does not take single frames; empty for longer clips."""
+    return "" if clips.shape[1] > 1 else "; the stage on single frames needs this: frame_epochs = 0 leaves it out"
+
+
+def _checked_logits(name: str, model: nn.Module, clips: torch.Tensor, *, num_classes: int) -> torch.Tensor:
+    """Return the model's logits of clips. Raises UsageError for an error of its code, and for anything else."""
+    mode, hint, expected_shape = " in training mode" if model.training else "", _hint(clips), (len(clips), num_classes)
+    try:
+        logits = model(clips)
+    except Exception as error:  # it is the user's code, which may raise anything
+        reason = _reason(error, built_source(name))
+        shape = tuple(clips.shape)
+        raise UsageError(f"model {name} does not accept clips of shape {shape}{mode}: {reason}{hint}") from error
+    if not isinstance(logits, torch.Tensor) or tuple(logits.shape) != expected_shape or not logits.is_floating_point():
+        words = type(logits).__name__
+        if isinstance(logits, torch.Tensor):
+            words = f"{tuple(logits.shape)}" + ("" if logits.is_floating_point() else f" {logits.dtype}")
+        raise UsageError(
+            f"model {name} returns {words} for {counted(len(clips), 'clip')}{mode}; expected logits of shape "
+            f"{expected_shape}{hint}"
+        )
+    return logits
 
 
 def source_sha256(name: str) -> str:

@@ -30,6 +30,8 @@ from lstpnet.run_files import check_file
 from lstpnet.runs import listed_facts, read_run
 
 _BACKBONE = "backbone."
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+"""Of weights; copied into float32, whole or complex numbers would become others without an error."""
 
 
 @dataclass(frozen=True)
@@ -151,10 +153,20 @@ def _check_fit(
         for name in state
         if name in file_tensors and file_tensors[name].shape != state[name].shape and not name.startswith(of_classes)
     ]
-    faults += [  # of those that fit: a small file can hold a view of any size
-        f"{name} holds NaN or infinity"
+    fitting = {  # a small file can hold a view of any size
+        name: tensor
         for name, tensor in file_tensors.items()
-        if name in state and tensor.shape == state[name].shape and not _is_finite(tensor)
+        if name in state and tensor.shape == state[name].shape and state[name].is_floating_point()
+    }
+    faults += [
+        f"{name} is {tensor.dtype}, not one of {', '.join(map(str, _DTYPES))}"
+        for name, tensor in fitting.items()
+        if tensor.dtype not in _DTYPES
+    ]
+    faults += [
+        f"{name} holds NaN or infinity"
+        for name, tensor in fitting.items()
+        if tensor.dtype in _DTYPES and not bool(torch.isfinite(tensor).all())
     ]
     if faults:
         width = f"width_multiplier {model.settings['width_multiplier']:g}"
@@ -196,7 +208,3 @@ def _is_needed(name: str, *, kind: str) -> bool:
         return False
     is_bias_before_norm = name.endswith(("conv1.bias", "conv2.bias", "downsample.0.bias"))
     return kind != "resnet18" or not is_bias_before_norm
-
-
-def _is_finite(tensor: Tensor) -> bool:
-    return not tensor.is_floating_point() or bool(torch.isfinite(tensor).all())

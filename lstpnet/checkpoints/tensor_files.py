@@ -88,7 +88,9 @@ def _load(path: Path, content: bytes) -> Any:
             f"{path} holds code or objects besides tensors, which are not loaded: they could run anything. Save only "
             "its state dict, in the program that made it"
         ) from error
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # torch's reader raises almost any exception on junk
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise CheckpointError(
             f"{path} cannot be read by PyTorch ({reason}); it is truncated or not a checkpoint"

@@ -53,8 +53,9 @@ class NetworkConfig:
 
     def network_rules(self) -> Iterator[str]:
         """Yield the faults between settings."""
-        if self.num_heads > 0 and 512 * self.width_multiplier % self.num_heads:
-            yield f"num_heads = {self.num_heads}: must divide {512 * self.width_multiplier:g} dimensions"
+        num_dims = 512 * self.width_multiplier
+        if self.num_heads > num_dims or (self.num_heads > 0 and num_dims % self.num_heads):
+            yield f"num_heads = {self.num_heads}: must divide {num_dims:g} dimensions"
 
     def __post_init__(self) -> None:
         """Check all settings."""

@@ -22,6 +22,7 @@ from typing import IO, Any
 from dfer_data.errors import UsageError
 from dfer_data.storage.files import atomic_file, canonical_json, sha256_file
 from dfer_data.storage.folder_lock import hold_folder
+from lstpnet.checkpoints.custom_model import built_source
 from lstpnet.runs import CHECKPOINTS_FOLDER, RUN_NAME
 
 _FILE = "videos.jsonl"
@@ -53,12 +54,18 @@ def input_video(path: Path, name: str) -> InputVideo:
     return InputVideo(str(path.absolute()), name, facts.st_size, facts.st_mtime_ns)
 
 
-def model_sha256(source: Path, *, checkpoint: str) -> str:
-    """Return a hash of a model: of its file and the JSON next to it, or of a run's facts and its checkpoint."""
+def model_sha256(source: Path, *, checkpoint: str, custom_model: str = "") -> str:
+    """Return a hash of a model: of its file and the JSON next to it, or of a run's facts and its checkpoint.
+
+    `custom_model`: `package.module:build` that was built in place of the run's own, whose files count too.
+    """
     files = [source, source.with_suffix(".json")]
     if source.is_dir():
         files = [source / RUN_NAME, source / CHECKPOINTS_FOLDER / f"{checkpoint}.safetensors"]
-    return hashlib.sha256("".join(sha256_file(path) for path in files if path.is_file()).encode()).hexdigest()
+    hashes = [sha256_file(path) for path in files if path.is_file()]
+    if custom_model and (code := built_source(custom_model)) is not None:
+        hashes.append(code.sha256)
+    return hashlib.sha256("".join(hashes).encode()).hexdigest()
 
 
 def count_finished(folder: Path) -> int:

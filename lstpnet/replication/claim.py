@@ -170,9 +170,10 @@ def _read(path: Path) -> Claim:
     try:
         if path.is_file() and path.stat().st_size > _MOST_BYTES:
             raise UsageError(f"{path} is too large for a claim")
-        return claim_of(tomllib.loads(read_regular_text(path)), where=str(path))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        values = tomllib.loads(read_regular_text(path))
+    except (OSError, ValueError, RecursionError) as error:  # of UTF-8, of TOML, or of a number that is too long
         raise UsageError(f"{path} cannot be read as a claim: {getattr(error, 'strerror', None) or error}") from error
+    return claim_of(values, where=str(path))
 
 
 def claim_of(values: Mapping[str, Any], *, where: str) -> Claim:

@@ -41,7 +41,7 @@ def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in row.items():
         if isinstance(value, Mapping):
             cells |= {f"{name}_{key}": _cell(inner) for key, inner in value.items()}
-        elif name not in _NESTED:  # None; other rows have columns `fold_std_war` and so on
+        elif value is not None or name not in _NESTED:  # other rows have columns `fold_std_war` and so on
             cells[name] = _cell(value)
     return cells
 

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 from dfer_data.errors import CorruptDataError, DferError
@@ -15,6 +16,10 @@ from lstpnet.metrics import selection_figure
 from lstpnet.run_files import run_holder
 from lstpnet.runs import CONFIG_NAME, METRICS_NAME, RUN_NAME, read_run
 
+_FIGURES: Mapping[str, str] = MappingProxyType(
+    {"train_accuracy": "train accuracy", "val_war": "held-out WAR", "val_uar": "UAR"}
+)
+"""Figures of an epoch that may be null -> their words."""
 RunState = Literal["finished", "in training", "stopped", "damaged"]
 
 
@@ -119,9 +124,13 @@ def _parsed(lines: list[bytes]) -> Iterator[dict[str, Any]]:
     for line in lines:
         try:
             item = dict(json.loads(line))
-            if all(name in item for name in ("checkpoint", "stage", "epoch", "loss", "seconds")):
+            texts, numbers = [item["checkpoint"], item["stage"]], [item["epoch"], item["loss"], item["seconds"]]
+            numbers += [item[name] for name in _FIGURES if item.get(name) is not None]
+            if all(isinstance(text, str) for text in texts) and all(
+                isinstance(value, int | float) for value in numbers
+            ):
                 yield item
-        except (ValueError, TypeError, RecursionError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
 
 
@@ -148,7 +157,7 @@ def _best_epoch(epochs: Sequence[Mapping[str, Any]], *, select_by: str) -> int:
 def _words(item: Mapping[str, Any]) -> str:
     """Return one line on an epoch."""
     figures = [f"{item['stage']} epoch {item['epoch']}: loss {item['loss']:.3f}"]
-    for name, words in (("train_accuracy", "train accuracy"), ("val_war", "held-out WAR"), ("val_uar", "UAR")):
+    for name, words in _FIGURES.items():
         if item.get(name) is not None:
             figures.append(f"{words} {per_cent(float(item[name]))}")
     return ", ".join(figures)

@@ -31,6 +31,8 @@ from lstpnet.protocol import deviations, preset, untrained
 from lstpnet.recipe import Recipe
 from lstpnet.recipe_files import ResolvedRecipe
 
+_NUM_SEEDS = 2**64
+"""As torch takes them."""
 _DEFAULTS: Mapping[str, str] = MappingProxyType(
     {
         "precision": "f32",
@@ -240,8 +242,10 @@ def make_experiment(
 ) -> Experiment:
     """Open a dataset and split a fold of a set; None: the official folds, else the dataset's only own set.
 
-    Raises UsageError: no such fold or set, no labels, no clip to train or test on.
+    Raises UsageError: a seed beyond 64 bits, no such fold or set, no labels, no clip to train or test on.
     """
+    if not 0 <= seed < _NUM_SEEDS:
+        raise UsageError(f"seed {seed}: must be a whole number from 0 to {_NUM_SEEDS - 1}")
     dataset = check_trainable(data)
     chosen_set = chosen_fold_set(dataset, fold_set)
     splits = dataset.fold(str(fold), fold_set=chosen_set)

@@ -17,7 +17,7 @@ from dfer_data.loading.clip_dataset import Sampling
 from lstpnet.batches.normalize import normalised
 from lstpnet.batches.recipe_clips import clips_of_recipe
 from lstpnet.batches.view_crops import num_test_views
-from lstpnet.checkpoints.custom_model import build_own, check_own
+from lstpnet.checkpoints.custom_model import build_own, check_own, check_trainable_model
 from lstpnet.checkpoints.start_weights import fill_from, licence_words
 from lstpnet.device import autocast_dtype, readable_out_of_memory, reproducible
 from lstpnet.evaluation.clip_logits import CONTROLS
@@ -60,12 +60,14 @@ def initial_model(experiment: Experiment, *, init: Path | None, content: bytes |
     if not isinstance(model, ClipNetwork):
         stages: tuple[Sampling, ...] = ("train", "frame") if recipe.frame_epochs else ("train",)
         for sampling in stages:
-            check_own(recipe.model, model, _first_clips(experiment, sampling), num_classes=num_classes)
+            clips = _first_clips(experiment, sampling)
+            check_own(recipe.model, model, clips, num_classes=num_classes)
+            check_trainable_model(recipe.model, model, clips, num_classes=num_classes)
         if init is not None:
             raise UsageError(
                 "--init fills the networks of `dfer model list`; a custom model loads its start weights itself"
             )
-        torch.manual_seed(experiment.seed)  # check_own may have drawn random numbers
+        torch.manual_seed(experiment.seed)  # the checks may have drawn random numbers
         return model, ""
     if init is None:
         if NETWORKS[model.name].needs_start_weights:

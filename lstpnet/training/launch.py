@@ -32,6 +32,8 @@ class PlannedRun:
     """Where it is written."""
     state: Standing
     """`absent`, `begun` or `finished` with the same settings."""
+    is_forced: bool = False
+    """Whether any run there is replaced, as if it were absent."""
 
 
 def resolve_for(
@@ -82,7 +84,8 @@ def plan_runs(
     for fold, seed in folds_and_seeds:
         experiment = make_experiment(data, resolved, fold=fold, seed=seed, fold_set=fold_set)
         folder = experiment.run_folder(out)
-        planned.append(PlannedRun(experiment, folder, "absent" if force else run_state(folder, experiment, init=init)))
+        state = "absent" if force else run_state(folder, experiment, init=init)
+        planned.append(PlannedRun(experiment, folder, state, force))
     return planned
 
 
@@ -104,6 +107,17 @@ def agreed_plan(planned: Sequence[PlannedRun], group: Group) -> list[PlannedRun]
     return [dataclasses.replace(run, state=state) for run, state in zip(planned, states, strict=True)]
 
 
+def with_present_state(planned: PlannedRun, *, init: Path | None = None, group: Group = ALONE) -> PlannedRun:
+    """Return a planned run with the state of its folder now, which another training may have written since.
+
+    Raises UsageError and CorruptDataError as `run_state`, in every process.
+    """
+    if planned.is_forced:
+        return planned
+    state = group.from_first(lambda: run_state(planned.folder, planned.experiment, init=init))
+    return dataclasses.replace(planned, state=state)
+
+
 def train_planned(
     planned: PlannedRun,
     *,
@@ -115,13 +129,17 @@ def train_planned(
     on_event: Callable[[EpochDone], None] = lambda event: None,
     on_step: OnStep = lambda step: None,
 ) -> dict[str, Any]:
-    """Train or resume a planned run; returns what `train_run` returns."""
+    """Train or resume a planned run; returns what `train_run` returns.
+
+    Raises LockedError, besides what `train_run` raises, if another training has written the run since it was planned.
+    """
     return train_run(
         planned.experiment,
         planned.folder,
         device=device,
         init=init,
         continues=planned.state == "begun",
+        replaces=planned.is_forced,
         save_seconds=save_seconds,
         cache=cache,
         group=group,

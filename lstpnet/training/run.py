@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from dfer_data.errors import CorruptDataError, UsageError
+from dfer_data.errors import CorruptDataError, LockedError, UsageError
 from dfer_data.inspection.id_order import neighbours_of
 from dfer_data.loading.cache_places import CachePlace
 from dfer_data.settings import with_absent
@@ -99,6 +99,7 @@ def train_run(
     device: torch.device,
     init: Path | None = None,
     continues: bool = False,
+    replaces: bool = True,
     save_seconds: float = 600.0,
     cache: CachePlace = "auto",
     group: Group = ALONE,
@@ -107,9 +108,10 @@ def train_run(
 ) -> dict[str, Any]:
     """Train, predict the test clips once, and write everything to `folder`.
 
-    Replaces an earlier run there, or resumes it if `continues`. Returns `results`: per checkpoint `war`, `uar` (0..1)
-    and `n`; of several processes, only the first returns them. Raises what `fit` raises, and CheckpointError for an
-    `init` file that does not fit, before it replaces anything.
+    Resumes the run there if `continues`, else replaces it. Without `replaces`, a run that is not as `continues` says,
+    because another training has written it, is left alone: LockedError. Returns `results`: per checkpoint `war`, `uar`
+    (0..1) and `n`; of several processes, only the first returns them. Raises what `fit` raises, and CheckpointError for
+    an `init` file that does not fit, before it replaces anything.
     """
     # read `init` before anything is removed: it may not fit, or be in the folder
     content = None if init is None else read_start_weights(init)
@@ -126,6 +128,8 @@ def train_run(
         group.wait()  # until the first process has written the predictions
         return {"results": []}
     with locked_run(folder):
+        if not replaces and run_state(folder, experiment, init=init) != ("begun" if continues else "absent"):
+            raise LockedError(f"another training has written {folder} in the meantime; run the same command again")
         results = run.write(model)
     return {"results": results}
 

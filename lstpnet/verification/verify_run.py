@@ -30,6 +30,7 @@ from lstpnet.runs import (
     read_config,
     read_epochs,
     read_run,
+    refuse_half_withdrawn,
     withdrawn_words,
     write_config,
     write_run,
@@ -96,6 +97,7 @@ def verify_run(
         raise UsageError("--deep predicts a run's test clips again: add --data, the prepared dataset of its training")
     try:
         info = read_run(folder)
+        refuse_half_withdrawn(folder)
     except CorruptDataError as error:
         return RunVerification(
             str(folder), True, damages=(RunDamage(RUN_NAME, without_path(error, folder / RUN_NAME)),)

@@ -25,6 +25,7 @@ from dfer_data.storage.files import place_of, read_regular, write_atomically
 from dfer_data.storage.walk import paths_below
 from dfer_data.wording import counted
 from lstpnet.learning_curves import CURVES_NAME
+from lstpnet.run_files import run_holder
 from lstpnet.runs import CONFIG_NAME, METRICS_NAME, PREDICTIONS_NAME, RUN_NAME, read_run
 from lstpnet.withdrawal.names import Names
 from lstpnet.withdrawal.pages import OfDataset, page_at
@@ -214,6 +215,9 @@ def _run_copy(folder: Path, names: Names, about: OfDataset) -> Iterator[Copy]:
         number = withdrawn_clips(folder, names)
     except (DferError, OSError) as error:
         yield Copy(folder, "run", "leave", f"it cannot be searched: {error}")
+        return
+    if about.has(info.dataset, info.prepared) and not info.finished and (holder := run_holder(folder)):
+        yield Copy(folder, "run", "leave", f"{holder} trains it on the clips now: stop it, it ends without them anyway")
         return
     if not number or info.dataset != about.dataset:
         return

@@ -12,12 +12,11 @@ import numpy as np
 from dfer_data.errors import CorruptDataError
 from dfer_data.shards.layout import CARD_NAME
 from dfer_data.storage.changeset import NEXT, Changeset, finish_change
-from dfer_data.storage.files import COMMIT_NAME
 from dfer_data.storage.folder import FolderTarget
 from lstpnet.predictions import Predictions
 from lstpnet.predictions_table import predictions_table, read_predictions
 from lstpnet.run_files import facts_of, locked_run
-from lstpnet.runs import PREDICTIONS_NAME, RUN_NAME, RunInfo, read_run, run_bytes
+from lstpnet.runs import PREDICTIONS_NAME, RUN_NAME, RunInfo, is_half_withdrawn, read_run, run_bytes
 from lstpnet.verification.verify_run import seal_run
 from lstpnet.withdrawal.names import Names
 
@@ -34,7 +33,7 @@ def withdrawn_clips(folder: Path, names: Names) -> int:
 
     from dfer_data.storage.parquet import read_table
 
-    if (folder / COMMIT_NAME).is_file():
+    if is_half_withdrawn(folder):
         return -1
     path = folder / PREDICTIONS_NAME
     if not path.is_file():

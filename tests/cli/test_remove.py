@@ -7,6 +7,7 @@ import pytest
 
 from dfer_cli.main import main
 from dfer_data.loading.prepared import open_dataset
+from lstpnet.withdrawal import copies
 from tests.dfer_data.crop_source import source_of
 
 Capture = pytest.CaptureFixture[str]
@@ -57,6 +58,29 @@ def test_a_list_that_cannot_be_written_is_refused_before_a_copy_is_changed(data:
     assert "nowhere does not exist; create it to write gone.txt there" in capsys.readouterr().err
     assert table.read_text() == "clip_id,score\nsad/c,2\n"
     assert "sad/c" in open_dataset(data).clips["clip_id"].tolist()
+
+
+def test_a_copy_that_cannot_be_changed_keeps_the_clips_in_the_dataset(
+    data: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tables = tmp_path / "tables"
+    tables.mkdir()
+    (tables / "scores.csv").write_text("clip_id,score\nhappy/a,1\nsad/c,2\n")
+    command = ["remove", str(data), "--clip", "sad/c", "--reason", "asked", "--also", str(tables), "--yes"]
+
+    def refuse(*arguments: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(copies, "write_atomically", refuse)
+    assert main(command) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert f"error: {data} keeps the clips, because not every copy could be changed: {tables / 'scores.csv'}: " in said
+    assert "run the same command again" in said
+    assert "sad/c" in open_dataset(data).clips["clip_id"].tolist()
+    monkeypatch.undo()
+    assert main(command) == 0
+    assert "sad/c" not in open_dataset(data).clips["clip_id"].tolist()
+    assert (tables / "scores.csv").read_text() == "clip_id,score\nhappy/a,1\n"
 
 
 def test_copies_elsewhere_are_listed_and_rewritten(data: Path, tmp_path: Path, capsys: Capture) -> None:

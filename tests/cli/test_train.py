@@ -7,11 +7,13 @@ import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dfer_cli.main import main
 from lstpnet.runs import read_run, write_run
+from lstpnet.training import launch
 from tests.cli.training import RUN, SMALL, Capture, crops, done, error_line, train, trained, work
 from tests.crops import prepare_crops, write_crops
 from tests.dfer_data import tiny
@@ -121,6 +123,20 @@ def test_the_same_command_again_says_already_done(done: Path, capsys: Capture) -
     captured = capsys.readouterr()
     assert f"{RUN}: already done with the same settings (--force trains again)" in captured.out
     assert captured.err == ""
+    assert tiny.tree(RUN) == before
+
+
+def test_a_run_that_another_process_finishes_after_the_plan_is_kept(
+    done: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan_runs, before = launch.plan_runs, tiny.tree(RUN)
+
+    def plan_too_early(*arguments: Any, **options: Any) -> list[launch.PlannedRun]:
+        return [replace(run, state="absent") for run in plan_runs(*arguments, **options)]
+
+    monkeypatch.setattr(launch, "plan_runs", plan_too_early)
+    assert train() == 0
+    assert f"{RUN}: already done with the same settings" in capsys.readouterr().out
     assert tiny.tree(RUN) == before
 
 

@@ -94,6 +94,24 @@ def test_folds_and_seeds_that_are_no_numbers(crops: Path, monkeypatch: pytest.Mo
     )
 
 
+@pytest.mark.parametrize(
+    ("option", "number", "words"),
+    [
+        ("--seed", 2**64, f"seed {2**64}: must be a whole number from 0 to {2**64 - 1}"),
+        ("--seeds", "1" * 5000, "--seeds '1111"),
+        ("--fold", "1" * 5000, "--fold '1111"),
+    ],
+    ids=["seed", "seeds", "fold"],
+)
+def test_folds_and_seeds_that_are_too_large(
+    crops: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture, option: str, number: int | str, words: str
+) -> None:
+    monkeypatch.chdir(crops)
+    fold = [] if option == "--fold" else ["--fold", "3"]
+    assert main(["train", *fold, option, str(number)]) == 2
+    assert words in error_line(capsys)
+
+
 def test_without_a_dataset_the_next_command_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:

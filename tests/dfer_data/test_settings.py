@@ -155,6 +155,8 @@ def test_a_setting_added_later_means_the_rule_before_it() -> None:
         ("input_norm= per-frame", {"input_norm": "per-frame"}),
         ("val=", {"val": ""}),
         ("x=a=b", {"x": "a=b"}),
+        pytest.param("x=" + "1" * 5000, {"x": "1" * 5000}, id="too many digits for an int"),
+        pytest.param("x=" + "[" * 5000, {"x": "[" * 5000}, id="too deep"),
     ],
 )
 def test_set_reads_values_as_toml_and_bare_words_as_text(line: str, wanted: dict[str, Any]) -> None:

@@ -131,6 +131,14 @@ def test_memory_that_a_library_of_the_gpu_lacks_is_memory_too(words: str) -> Non
         raise RuntimeError(words)
 
 
+def test_clips_beyond_any_memory_are_memory_too() -> None:
+    with (
+        pytest.raises(DferError, match="out of memory on cpu now; wait"),
+        readable_out_of_memory(CPU, doing="now", remedy="wait"),
+    ):
+        torch.zeros(2, 16, 3, 2**62, 2**62)
+
+
 def test_another_error_stays_what_it_is(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="shapes differ"), readable_out_of_memory(CPU, doing="now", remedy="wait"):
         raise RuntimeError("shapes differ")

@@ -109,6 +109,8 @@ def test_a_file_may_start_with_a_byte_order_mark(tmp_path: Path) -> None:
             ["'batchsize'", "'epoch'", "'network'", "known: width_mul"],
         ),
         (b'name = "x"\n', ["unknown key 'name'"]),
+        (b"epochs = " + b"1" * 5000, ["mine.toml is not TOML"]),
+        (b"epochs = " + b"[" * 5000, ["mine.toml is not TOML"]),
         (b"epoch = 1\nflip = true\nbatch_size = 0\n", ["'epoch'", "flip = True: must be", "batch_size = 0: must be"]),
     ],
 )
@@ -231,6 +233,13 @@ def test_an_unknown_recipe_lists_the_shipped_ones(name: str) -> None:
         ({"model": "r3d_18", "recompute": True}, ["recompute works only with LSTPNet"]),
         ({"model": "resnet"}, ["unknown model 'resnet'; known: lstpnet, r3d_18"]),
         ({"model": "stt"}, ["stt cannot be built: its authors published no code"]),
+        ({"model": 3}, ["unknown model '3'; known: lstpnet, r3d_18"]),
+        ({"model": 0, "epochs": 0}, ["unknown model '0'", "epochs = 0: must be a whole number of 1 or more"]),
+        ({"min_frames": 10**31}, [f"min_frames = {10**31}: must be a whole number of 0 or more, at most {2**63 - 1}"]),
+        (
+            {"num_heads": 10**400},
+            ["num_heads = 1000", f"000: must be a whole number of 1 or more, at most {2**63 - 1}"],
+        ),
         (
             {"model": "c3d", "size_px": 64, "num_frames": 8, "frame_epochs": 2, "depth": 1, "attention": "eca"},
             [

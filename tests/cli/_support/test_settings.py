@@ -49,7 +49,7 @@ def test_all_faults_are_told_at_once(tmp_path: Path) -> None:
         assert part in message
 
 
-@pytest.mark.parametrize("content", [b"[prepare", b"\xff\xfe"])
+@pytest.mark.parametrize("content", [b"[prepare", b"\xff\xfe", b"a=" + b"1" * 5000, b"a=" + b"[" * 5000])
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "dfer.toml").write_bytes(content)
     with pytest.raises(UsageError, match=r"dfer\.toml cannot be read"):

@@ -105,7 +105,7 @@ def test_damaged_hashes_of_an_interrupted_audit_are_made_again(data: Path, kind:
         stored = bytearray(path.read_bytes())
         if kind == "another compression":
             stored[stored.index(b"PK\x01\x02") + 10] ^= 64
-        path.write_bytes({"empty": b"", "cut": stored[:100]}.get(kind, bytes(stored)))
+        path.write_bytes(stored[: {"empty": 0, "cut": 100}.get(kind)])
     audit(data)
     assert content(data) == before
 

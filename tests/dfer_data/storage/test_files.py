@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from dfer_data.errors import UsageError
+from dfer_data.errors import LockedError, UsageError
+from dfer_data.storage import files
 from dfer_data.storage.files import atomic_file, place_of, refuse_unwritable, sync_folder, write_atomically
 
 
@@ -41,6 +44,42 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, error: BaseExc
         write_half()
     assert path.read_bytes() == b"before"
     assert names(tmp_path) == ["a.csv"]
+
+
+def test_two_writers_of_one_file_take_turns_and_mix_no_byte(tmp_path: Path) -> None:
+    path, has_begun, seen = tmp_path / "table.csv", threading.Event(), list[bytes]()
+
+    def write_first() -> None:
+        with atomic_file(path) as file:
+            file.write(b"first" * 1000)
+            has_begun.set()
+            time.sleep(0.2)
+        seen.append(path.read_bytes())
+
+    first = threading.Thread(target=write_first)
+    first.start()
+    has_begun.wait()
+    write_atomically(path, b"second" * 1000)
+    first.join()
+    assert path.read_bytes() == b"second" * 1000
+    assert seen in ([b"first" * 1000], [b"second" * 1000])
+    assert [entry.name for entry in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_a_writer_that_does_not_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "_WAIT_SECONDS", 0.1)
+    with atomic_file(tmp_path / "a") as file:
+        file.write(b"first")
+        with pytest.raises(LockedError, match=r"another process has been writing .*a\.part for 0 s; does it hang\?"):
+            write_atomically(tmp_path / "a", b"second")
+    assert (tmp_path / "a").read_bytes() == b"first"
+
+
+def test_what_a_killed_writer_left_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "a.part").write_bytes(b"much longer than what follows")
+    write_atomically(tmp_path / "a", b"short")
+    assert (tmp_path / "a").read_bytes() == b"short"
+    assert not (tmp_path / "a.part").exists()
 
 
 def test_the_longest_name_can_be_written(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -53,6 +54,31 @@ def test_the_folder_of_a_killed_process_is_deleted_by_the_next_and_that_of_a_run
         assert held.is_dir()
     with scratch_folder(tmp_path, "x"):
         assert not held.exists()
+    assert names(tmp_path) == []
+
+
+def test_a_kill_while_a_folder_is_deleted_leaves_its_lock_to_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class KilledError(BaseException):
+        pass
+
+    def kill(*args: object, **options: object) -> None:
+        raise KilledError
+
+    def die_deleting() -> None:
+        with scratch_folder(tmp_path, "x") as folder:
+            (folder / "unfinished").write_bytes(b"1")
+            (folder / "below").mkdir()
+            monkeypatch.setattr(os, "rmdir", kill)
+
+    with pytest.raises(KilledError):
+        die_deleting()
+    (left,) = tmp_path.iterdir()
+    assert ".held" in names(left)
+    monkeypatch.undo()
+    with scratch_folder(tmp_path, "x"):
+        assert not left.exists()
     assert names(tmp_path) == []
 
 

@@ -186,6 +186,39 @@ def test_what_is_no_file_of_weights_is_one_line(tmp_path: Path, name: str, conte
     assert words in refusal(network(), tmp_path / name)
 
 
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64, torch.float8_e4m3fn], ids=str)
+def test_numbers_that_would_become_others_are_refused(tmp_path: Path, dtype: torch.dtype) -> None:
+    tensors = {name: tensor.clone() for name, tensor in network().state_dict().items()}
+    tensors["backbone.conv1.weight"] = tensors["backbone.conv1.weight"].to(dtype)
+    torch.save(tensors, tmp_path / "other.pth")
+    assert f"backbone.conv1.weight is {dtype}, not one of torch.float16" in refusal(network(), tmp_path / "other.pth")
+
+
+def test_half_precision_fills_the_same_numbers(tmp_path: Path) -> None:
+    tensors = {
+        name: tensor.half() if tensor.is_floating_point() else tensor for name, tensor in network().state_dict().items()
+    }
+    torch.save(tensors, tmp_path / "half.pth")
+    model = network()
+    fill_from(model, tmp_path / "half.pth")
+    assert all(torch.equal(tensor, tensors[name].to(tensor.dtype)) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("is_zip", [True, False])
+def test_a_file_that_is_cut_or_damaged_anywhere_is_one_line(tmp_path: Path, *, is_zip: bool) -> None:
+    torch.save({"a": torch.ones(4)}, tmp_path / "a.pth", _use_new_zipfile_serialization=is_zip)
+    content = (tmp_path / "a.pth").read_bytes()
+    versions = [content[:end] for end in range(0, len(content), 7)]
+    for position in range(0, len(content), 7):
+        versions.append(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+    for version in versions:
+        try:
+            read_tensors(tmp_path / "a.pth", version)
+        except CheckpointError as error:
+            assert len(str(error).splitlines()) == 1  # noqa: PT017
+            assert "a.pth holds" in str(error) or "cannot be read by PyTorch" in str(error)  # noqa: PT017
+
+
 @pytest.mark.parametrize(("name", "file"), [("none.pth", "none.pth"), (".", "model.safetensors")])
 def test_a_file_that_is_not_there_is_a_wrong_request(tmp_path: Path, name: str, file: str) -> None:
     with pytest.raises(UsageError, match=f"--init: no weights file at .*{file}: no such file"):

@@ -110,6 +110,9 @@ def test_faults_of_a_file_come_all_at_once(tmp_path: Path) -> None:
         load_claim(str(path))
     with pytest.raises(UsageError, match="cannot be read as a claim"):
         load_claim(str(tmp_path / "none.toml"))
+    path.write_text("title = " + "1" * 5000)
+    with pytest.raises(UsageError, match=r"mine\.toml cannot be read as a claim"):
+        load_claim(str(path))
     with pytest.raises(UsageError, match=r"no claim 'dfew-lstpnett' \(did you mean dfew-lstpnet\?\); known: afew"):
         load_claim("dfew-lstpnett")
 

@@ -61,6 +61,27 @@ def test_csv_holds_every_figure(report: Report, root: Path) -> None:
     assert len(with_deviation) == 6
 
 
+def test_csv_leaves_out_nothing_of_the_json(report: Report) -> None:
+    document = json.loads(to_json(report))
+    lines = list(csv.DictReader(io.StringIO(to_csv(report))))
+    kinds = {"row": "rows", "control": "controls", "published": "published", "system": "systems", "paired": "paired"}
+    kinds |= {"paired training": "paired_trainings", "calibration": "calibration"}
+    for kind, key in kinds.items():
+        kind_lines = [line for line in lines if line["kind"] == kind]
+        for line, row in zip(kind_lines, document[key], strict=True):
+            flat = {name: value for name, value in row.items() if not isinstance(value, dict)}
+            for name, value in row.items():
+                flat |= {f"{name}_{inner}": cell for inner, cell in value.items()} if isinstance(value, dict) else {}
+            for name, value in flat.items():
+                if isinstance(value, list):
+                    assert bool(line[name]) == bool(value), name
+                elif value is not None:
+                    assert line[name] == str(value), name
+    (paired,) = (line for line in lines if line["kind"] == "paired")
+    for name in ("war_interval", "uar_interval"):
+        assert [float(word) for word in paired[name].split()] == document["paired"][0][name]
+
+
 def cells_of_latex(text: str) -> list[list[str]]:
     rows = [line.removesuffix(r" \\").split(" & ") for line in text.splitlines() if line.endswith(r" \\")]
     return [[cell.replace("\\", "") for cell in row] for row in rows]

@@ -79,6 +79,21 @@ def test_a_refit_adds_as_many_epochs_as_the_best_one_has(plain: Done, tmp_path: 
     assert seen == [(3, 4, 2.0), (4, 7, 6.0), (6, 7, 2.0)]
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"loss": None}, {"seconds": "1"}, {"epoch": [1]}, {"stage": None}, {"checkpoint": ["last"]}, {"val_war": "high"}],
+    ids=str,
+)
+def test_a_line_with_other_values_is_ignored_like_one_that_a_kill_cut(
+    stopped: Path, changes: dict[str, object]
+) -> None:
+    first, second, *_ = (stopped / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+    (stopped / "metrics.jsonl").write_bytes(first + json.dumps(json.loads(second) | changes).encode() + b"\n")
+    status = run_status(stopped)
+    assert (status.state, status.epoch) == ("stopped", 1)
+    assert str(status).startswith("stopped at epoch 1 of 3 (frames epoch 1: loss ")
+
+
 def test_a_run_that_has_just_begun(tmp_path: Path) -> None:
     folder = tmp_path / "fold-3/seed-0"
     folder.mkdir(parents=True)

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import lstpnet
-from dfer_data.errors import UsageError
-from tests.lstpnet.conftest import QUICK
+from dfer_data.errors import LockedError, UsageError
+from lstpnet.training.launch import plan_runs, train_planned, with_present_state
+from tests.dfer_data.tiny import tree
+from tests.lstpnet.conftest import QUICK, quick, train
 
 
 def test_one_call_trains_and_the_same_call_finds_it_finished(crops: Path, tmp_path: Path) -> None:
@@ -29,3 +32,24 @@ def test_faults_of_the_recipe_are_told_at_once(crops: Path, tmp_path: Path) -> N
     with pytest.raises(UsageError, match=r"epochs.*size_px|size_px.*epochs"):
         lstpnet.train(crops, fold=3, overrides={"epochs": -1, "size_px": 1}, out=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("other", [{}, {"epochs": 1}], ids=["same settings", "other settings"])
+def test_a_run_that_another_training_finished_after_the_plan_is_left_alone(
+    crops: Path, tmp_path: Path, other: dict[str, int]
+) -> None:
+    options = {"folds_and_seeds": [(3, 0)], "out": tmp_path}
+    (planned,) = plan_runs(crops, quick(frame_epochs=0), **options)  # type: ignore[arg-type]
+    assert planned.state == "absent"
+    (others,) = plan_runs(crops, quick(frame_epochs=0, **other), **options)  # type: ignore[arg-type]
+    finished = train(others.experiment, tmp_path).folder
+    assert finished == planned.folder
+    before = tree(finished)
+    words = "holds a run with other settings" if other else "another training has written .* in the meantime"
+    with pytest.raises(UsageError if other else LockedError, match=words):
+        train_planned(planned, device=torch.device("cpu"))
+    assert tree(finished) == before
+    if not other:
+        assert with_present_state(planned).state == "finished"
+    (forced,) = plan_runs(crops, quick(frame_epochs=0), **options, force=True)  # type: ignore[arg-type]
+    assert with_present_state(forced).state == "absent"

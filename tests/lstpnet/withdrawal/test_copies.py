@@ -20,12 +20,12 @@ import lstpnet
 from dfer_cli.main import main
 from dfer_data import open_dataset
 from dfer_data.changes.remove import remove_clips
-from dfer_data.errors import UsageError
+from dfer_data.errors import CorruptDataError, UsageError
 from dfer_data.inspection.dataset_page import write_gallery
 from dfer_data.storage.files import canonical_json
 from lstpnet.finished_runs import open_run
 from lstpnet.reporting.formats import to_csv, to_json, to_latex, to_markdown
-from lstpnet.run_files import with_own_sha256
+from lstpnet.run_files import locked_run, with_own_sha256
 from lstpnet.runs import read_run, write_run
 from lstpnet.verification.verify_run import verify_run
 from lstpnet.withdrawal.copies import Copy, Done, find_copies, withdraw_copies
@@ -208,6 +208,18 @@ def test_a_damaged_run_is_named_and_left(also: Path, home: Path) -> None:
     assert naming(folder) == {"predictions.parquet"}
 
 
+def test_a_run_in_training_is_named(also: Path, home: Path) -> None:
+    folder = also / "runs/fold-3/seed-0"
+    (folder / "predictions.parquet").unlink()
+    write_run(folder, replace(read_run(folder), finished=False))
+    data = home / "prepared/dfew-none"
+    assert folder not in {copy.path for copy in find_copies([also], IDS, data=data)}  # it cannot resume
+    with locked_run(folder):
+        (copy,) = [copy for copy in find_copies([also], IDS, data=data) if copy.path == folder]
+    assert (copy.action, copy.note.partition(" on ")[0]) == ("leave", f"process {os.getpid()}")
+    assert "trains it on the clips now: stop it" in copy.note
+
+
 class Killed(BaseException):
     """A kill at this moment."""
 
@@ -235,8 +247,12 @@ def test_after_a_kill_the_second_call_finishes(
         patch.setattr(os, "fsync", dying(os.fsync))
         with contextlib.suppress(Killed):
             withdraw(also, home / "prepared/dfew-none")
-    withdraw(also, home / "prepared/dfew-none")
     folder = also / "runs/fold-3/seed-0"
+    for damage in verify_run(folder).damages:  # between the files of a run: no word of a copy, which has the clips
+        assert "run the same one again, which finishes" in damage.message
+        with pytest.raises(CorruptDataError, match=r"clips are being withdrawn from it; .* `dfer remove`"):
+            open_run(folder)
+    withdraw(also, home / "prepared/dfew-none")
     assert naming(also) == set()
     assert verify_run(folder).damages == ()
     assert read_run(folder).num_withdrawn == 3
