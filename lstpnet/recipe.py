@@ -126,7 +126,7 @@ class Recipe(AugmentationConfig, AnyNetworkConfig):
         panel=_TRAINING,
         is_rare=True,
     )
-    layer_decay: Annotated[float, Interval(gt=0)] = setting(
+    layer_decay: Annotated[float, Interval(gt=0, le=1)] = setting(
         1.0,
         "Learning rate of each part of the model, as a multiple of the rate of the next part.",
         panel=_TRAINING,
