@@ -24,8 +24,7 @@ from typing import Any
 from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
 from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity, is_fold_set
 from dfer_data.shards.layout import CARD_NAME
-from dfer_data.storage.changeset import COMMIT_NAME
-from dfer_data.storage.files import canonical_json
+from dfer_data.storage.files import COMMIT_NAME, canonical_json
 from dfer_data.storage.walk import entries_of, first_below
 from dfer_data.wording import counted
 from lstpnet.dataset_identity import DataKey, data_key

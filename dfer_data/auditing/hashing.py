@@ -47,11 +47,11 @@ def films_of(
 def _kept(path: Path, *, num_clips: int) -> list[_Stored] | None:
     """Return the hashes of a shard of an interrupted audit; None where there are none."""
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:  # numpy leaves a damaged one open
             hashes, num_rows = arrays["hashes"], arrays["num_rows"]
         if len(num_rows) == num_clips and hashes.shape == (num_rows.sum(), NUM_VALUES) and hashes.dtype == np.int16:
             return np.split(hashes, np.cumsum(num_rows))[:-1]
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile):
         pass
     return None
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from dfer_data.config import PrepareConfig
-from dfer_data.errors import CorruptDataError, FormatVersionError, UsageError
-from dfer_data.loading.document import read_document
+from dfer_data.errors import CorruptDataError, UsageError
+from dfer_data.loading.document import read_document, refuse_change
 from dfer_data.shards.audio_reader import open_audio
 from dfer_data.shards.audit_folder import audit_faults, audit_note, is_of_audit
 from dfer_data.shards.clip_coverage import read_coverage
@@ -40,6 +40,7 @@ from dfer_data.shards.rebuilt_file import REBUILT_NAME, read_rebuilt, rebuilt_wo
 from dfer_data.shards.sidecar import checked_sidecar
 from dfer_data.storage import folder_lock as lock
 from dfer_data.storage.base import WORK, Target
+from dfer_data.storage.changeset import NEXT
 from dfer_data.storage.files import sha256_file
 from dfer_data.storage.parquet import to_frame
 from dfer_data.storage.shard_bytes import LocalBytes, ShardBytes
@@ -82,20 +83,32 @@ def verify(
     """Check sizes, the hashes of all small files and the index of every shard; `deep`: hash and decode every shard too.
 
     `root`: a folder, or a URL, for which the cache is not used; `deep` copies one shard at a time to this machine.
-    Raises UsageError or FormatVersionError when this dfer cannot read the dataset, RemoteError.
+    Raises UsageError or FormatVersionError when this dfer cannot read the dataset, UsageError while a command changes
+    it, RemoteError.
     """
-    target = target_at(root)
+    target, folder = target_at(root), located(root)[0]
+    refuse_change(folder)
     try:
-        document = read_document(located(root)[0])
-        PrepareConfig.from_dict(document["config"])
-    except FormatVersionError:
-        raise
+        document = read_document(folder)
     except CorruptDataError as error:
         return VerifyReport(0, 0, 0, (Damage(DATASET_NAME, "", str(error)),))
+    try:
+        PrepareConfig.from_dict(document["config"])
     except UsageError as error:
-        if (located(root)[0] / DATASET_NAME).is_file():
-            return VerifyReport(0, 0, 0, (Damage(DATASET_NAME, "", f"has impossible settings: {error}"),))
+        return VerifyReport(0, 0, 0, (Damage(DATASET_NAME, "", f"has impossible settings: {error}"),))
+    try:
+        report = _report(target, document, deep=deep, on_shard=on_shard)
+    except FileNotFoundError:
+        refuse_change(folder, document)
         raise
+    if report.damages:
+        refuse_change(folder, document)
+    return report
+
+
+def _report(
+    target: Target, document: Mapping[str, Any], *, deep: bool, on_shard: Callable[[int, int], None]
+) -> VerifyReport:
     sizes = target.files()
     damages = [damage for name, facts in document["files"].items() for damage in _check_size(name, facts, sizes)]
     contents, small_damages = _read_small_files(target, document["files"], sizes)
@@ -239,7 +252,7 @@ def _read_small_files(
 
 def _extra_files(sizes: Mapping[str, int], files: Mapping[str, Any]) -> list[str]:
     known_names = {*files, DATASET_NAME, LOG_NAME, CARD_NAME, REBUILT_NAME}
-    unhashed = (WORK + "/", lock.PREFIX)
+    unhashed = (WORK + "/", NEXT + "/", lock.PREFIX)
     return [
         name
         for name in sizes

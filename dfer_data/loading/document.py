@@ -25,7 +25,7 @@ from dfer_data.shards.layout import (
     sidecar_name,
 )
 from dfer_data.sources.catalog import catalog
-from dfer_data.storage.files import own_sha256
+from dfer_data.storage.files import COMMIT_NAME, own_sha256
 from dfer_data.wording import counted
 
 _MOST = 2**53
@@ -142,10 +142,11 @@ def absence(root: Path) -> str:
 def read_document(root: Path) -> dict[str, Any]:
     """Return dataset.json after checking its version, its own hash, and all that its readers rely on.
 
-    Raises UsageError when it is missing, FormatVersionError for a newer format, CorruptDataError for changed bytes and
-    for content that no dfer writes.
+    Raises UsageError when it is missing or a command changes the dataset, FormatVersionError for a newer format,
+    CorruptDataError for changed bytes and for content that no dfer writes.
     """
     path = root / DATASET_NAME
+    refuse_change(root)
     if not path.is_file():
         raise UsageError(f"{root} is not a prepared dataset {absence(root)}")
     try:
@@ -163,6 +164,26 @@ def read_document(root: Path) -> dict[str, Any]:
     if fault := next(document_faults(document), ""):
         raise CorruptDataError(f"{path} {fault}; do not use this dataset: get it again, or prepare it")
     return dict(document)
+
+
+def refuse_change(root: Path, document: Mapping[str, Any] | None = None) -> None:
+    """Raise UsageError if a command changes a dataset, was killed while it did, or has changed it.
+
+    `document`: its dataset.json as it was read before; None: only a change that is not finished counts.
+    """
+    if (root / COMMIT_NAME).is_file():
+        raise UsageError(
+            f"{root} is being changed by a command, or that was killed: wait for it, or run it again (`dfer status "
+            f"{root}` says which is true)"
+        )
+    try:
+        is_other = document is not None and json.loads((root / DATASET_NAME).read_bytes()) != document
+    except FileNotFoundError:
+        is_other = True
+    except (OSError, ValueError, RecursionError):
+        return
+    if is_other:
+        raise UsageError(f"{root} was changed by a command while it was read: open it again once that has finished")
 
 
 def document_faults(document: Mapping[str, Any]) -> Iterator[str]:

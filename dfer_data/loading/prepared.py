@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +16,7 @@ import pyarrow.compute as pc
 
 from dfer_data.errors import CorruptDataError, UsageError
 from dfer_data.frame_sampling import CLIP_FRAMES, DEFAULT_SAMPLER, frames_of_clip, sampler
-from dfer_data.loading.document import read_document
+from dfer_data.loading.document import read_document, refuse_change
 from dfer_data.shards.clips_table import ClipsFile
 from dfer_data.shards.fold_file import checked_fold
 from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity, identity_of
@@ -52,6 +53,13 @@ def _locate(root: Path | str) -> tuple[Path, Remote | None]:
     return located(place)
 
 
+def _has_sha256(path: Path, sha256: str) -> bool:
+    try:
+        return path.is_file() and sha256_file(path) == sha256
+    except FileNotFoundError:  # replaced at this moment
+        return False
+
+
 class PreparedDataset:
     """A prepared dataset opened for reading; its small files are checked against their hashes."""
 
@@ -67,7 +75,8 @@ class PreparedDataset:
                 path = self.root / name
                 if self._remote is not None:
                     self._remote.fetch(name, sha256=facts["sha256"])
-                if not path.is_file() or sha256_file(path) != facts["sha256"]:
+                if not _has_sha256(path, facts["sha256"]):
+                    refuse_change(self.root, self.document)
                     raise CorruptDataError(
                         f"{path} is missing or does not match its sha256 in dataset.json; restore it or prepare again"
                     )
@@ -184,9 +193,9 @@ class PreparedDataset:
             names = ", ".join(self.fold_names(fold_set)) or "none"
             raise UsageError(f"{self.root} has no fold {name!r}; it has: {names}")
         path = self.root / fold_name(name, fold_set=fold_set)
-        return checked_fold(
-            path.read_bytes(), sizes[name], known_ids=self._clips_file.index()["clip_id"], name=str(path)
-        )
+        with self._changes_named():
+            known_ids = self._clips_file.index()["clip_id"]
+            return checked_fold(path.read_bytes(), sizes[name], known_ids=known_ids, name=str(path))
 
     def clip(self, clip_id: str) -> dict[str, Any]:
         """Return a clip's row in the manifest, by column name; UsageError for an unknown id."""
@@ -200,9 +209,19 @@ class PreparedDataset:
 
     def open_shard(self, number: int) -> ShardReader:
         """Return a new reader of a shard, for a pass over all shards: indices take 81 bytes per frame while open."""
-        return open_shard(
-            self.document, number, self._bytes(f"{SHARDS}/{self.document['shards'][number]['name']}.safetensors")
-        )
+        name = f"{SHARDS}/{self.document['shards'][number]['name']}.safetensors"
+        with self._changes_named():
+            return open_shard(self.document, number, self._bytes(name))
+
+    @contextlib.contextmanager
+    def _changes_named(self) -> Iterator[None]:
+        """Raise UsageError for files that differ because a command has changed the folder since it was opened."""
+        try:
+            yield
+        except (CorruptDataError, FileNotFoundError):
+            if self._remote is None:
+                refuse_change(self.root, self.document)
+            raise
 
     def _bytes(self, name: str) -> ShardBytes:
         """Return the bytes of a shard or of its sound, on the disk or behind the URL."""

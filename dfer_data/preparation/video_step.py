@@ -24,7 +24,15 @@ from dfer_data.locking.locked_clips import clips_of_lock, locked_sources, right_
 from dfer_data.preparation.clip_audio import cut_audio
 from dfer_data.preparation.clip_remarks import clip_remarks
 from dfer_data.preparation.donors import portrait_of, portrait_text, take_over
-from dfer_data.preparation.source_file import exists_in_source, pictures_sha256, reading, source_file_sha256
+from dfer_data.preparation.source_file import (
+    exists_in_source,
+    pictures_sha256,
+    reading,
+    refuse_lost_source,
+    refuse_new_bytes,
+    source_file_sha256,
+    stamp_of,
+)
 from dfer_data.preparation.tasks import OnFrames, VideoDone, VideoTask, Workplace, spool_stem
 from dfer_data.shards.staging import StagingWriter
 from dfer_data.sources.base import SourceVideo
@@ -77,6 +85,11 @@ def make_video(
             if isinstance(result, TracksLeftOut):
                 left_out += _left_out_rows(result, video)
                 continue
+            if isinstance(result, Failure) and result.error.code == "CHANGED_SOURCE":
+                spool.discard()  # its clips may be of two files
+                clips, left_out, num_stored = [], [], 0
+                failures = [row for row in failures if row["message"] == result.error.message]
+                codes = [row["code"] for row in failures]
             row = result if isinstance(result, Failure) else _store(result, video, spool, sound, config=config)
             if isinstance(row, Failure):
                 failures.append(_failure_row(row, video))
@@ -112,12 +125,15 @@ def _results(
             return
     try:
         if not video.path or not exists_in_source(path):
+            if video.path:
+                refuse_lost_source(place.source)
             raise VideoError(
                 "MISSING_VIDEO",
                 f"no file for clip {video.clip_id}",
                 hint="restore the file, or unzip the part it is in"
                 + (f"; it has {right_file(locked)}" if locked is not None else ""),
             )
+        stamp = stamp_of(path)
         hashed = partial(source_file_sha256, path, video, on_progress=on_progress)
         sha256 = pictures_sha256(path) if place.config.detector == "none" else hashed()
         if sources is not None and locked is not None:
@@ -130,6 +146,7 @@ def _results(
                 yield replace(result, faces=reading(result.faces, path)), sha256
             else:
                 yield result
+        refuse_new_bytes(path, before=stamp, sha256=sha256)
     except VideoError as error:
         yield from (Failure(clip_id, error) for clip_id in clip_ids)
 

@@ -124,6 +124,13 @@ class StagingWriter:
         self._frames_per_clip.append(self._num_frames)
         self._thumbnails_per_clip.append(self._num_thumbnails)
 
+    def discard(self) -> None:
+        """Remove all clips added so far."""
+        for file in self._files.values():
+            file.seek(0)
+            file.truncate()
+        self._audio, self._frames_per_clip, self._thumbnails_per_clip = [], [], []
+
     def add(self, payload: bytes, record: FrameRecord) -> None:
         """Append one face: JPEG bytes, or raw (size, size, 3) RGB bytes with `--store clips16`."""
         row = np.zeros((), RECORD)

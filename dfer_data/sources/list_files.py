@@ -11,7 +11,7 @@ from pathlib import Path
 from dfer_data.errors import UsageError
 from dfer_data.sources.annotation import read_lines
 from dfer_data.sources.base import Split
-from dfer_data.sources.listed_paths import SPLITS, ListedPath
+from dfer_data.sources.listed_paths import LABEL_WORDS, PATH_WORDS, SPLITS, ListedPath
 from dfer_data.sources.path_matching import plain
 
 _LINE = re.compile(
@@ -129,7 +129,9 @@ def _validation(members: dict[str, _List], rows: dict[str, list[ListedPath]], no
 
 
 def _lines(root: Path, source: _List, faults: list[str]) -> Iterator[ListedPath]:
-    for where, text in read_lines(root, source.name, faults):
+    for number, (where, text) in enumerate(read_lines(root, source.name, faults)):
+        if number == 0 and _is_header(text):
+            continue
         match = _LINE.fullmatch(text.strip())
         if match is None:
             faults.append(f"{where}: {text!r} is not a path, optionally a number of frames, and a label")
@@ -137,3 +139,9 @@ def _lines(root: Path, source: _List, faults: list[str]) -> Iterator[ListedPath]
         frames = int(match["frames"]) if match["frames"] else None
         path = match["path"] or match["quoted"].replace('""', '"')  # with quotes, as CSV has them
         yield ListedPath(path, match["label"], source.fold, source.split, where, None, frames)
+
+
+def _is_header(text: str) -> bool:
+    """Whether the first line of a list names columns, as in `video_name,label`."""
+    words = [word.strip('"') for word in re.split(r"[\s,;]+", text.strip().lower())]
+    return 2 <= len(words) <= 3 and words[0] in PATH_WORDS and words[-1] in (*LABEL_WORDS, "labels")

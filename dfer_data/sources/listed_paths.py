@@ -13,6 +13,10 @@ from dfer_data.sources.tree import DatasetTree, by_clip, of_kind
 from dfer_data.wording import counted
 
 SPLITS: dict[str, Split] = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+PATH_WORDS = ("path", "video", "file", "filename", "video_name", "clip")
+"""Names of the column of paths in a header."""
+LABEL_WORDS = ("label", "emotion", "class")
+"""Names of the column of labels in a header."""
 VALIDATION = ("val", "valid", "validation", "dev")
 _INEXACT: dict[Likeness, str] = {
     "spelling": "with another case, extension or leading zeros than in the line",

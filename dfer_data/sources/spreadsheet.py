@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -12,6 +13,11 @@ SheetRow = tuple[int, tuple[str, ...]]
 _MAX_CELLS = 2_000_000
 _MAX_UNPACKED_BYTES = 2**29
 """An Excel file is a zip of XML, and a small zip can unpack to more than the memory."""
+_DAMAGE = (
+    *(zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError),  # RuntimeError: marked as encrypted
+    *(KeyError, ValueError, IndexError, TypeError, AttributeError, SyntaxError),
+)
+"""What damaged bytes raise in the zip, in its XML and in openpyxl."""
 
 
 def read_rows(path: Path, name: str) -> Iterator[SheetRow]:
@@ -31,7 +37,7 @@ def read_rows(path: Path, name: str) -> Iterator[SheetRow]:
             book = load_workbook(file, read_only=True, data_only=True, keep_links=False)
             rows = list(_within_limit(book.worksheets[0].iter_rows(values_only=True)))
             book.close()
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, IndexError, OSError, SyntaxError) as error:
+    except (*_DAMAGE, InvalidFileException) as error:
         raise AnnotationError([f"{name}: not a readable Excel file: {error}"]) from error
     for number, cells in enumerate(rows, start=1):
         words = tuple(_text(cell) for cell in cells)

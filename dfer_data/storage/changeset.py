@@ -11,10 +11,9 @@ from typing import Any
 
 from dfer_data.errors import CorruptDataError
 from dfer_data.storage.base import Target
-from dfer_data.storage.files import canonical_json
+from dfer_data.storage.files import COMMIT_NAME, canonical_json
 
 NEXT = ".next"
-COMMIT_NAME = f"{NEXT}/commit.json"
 
 
 class Changeset:

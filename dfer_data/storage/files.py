@@ -23,6 +23,8 @@ if sys.platform != "win32":
 
 ORIGIN_NAME = ".origin.json"
 """File in a dataset of the URL cache that names its URL."""
+COMMIT_NAME = ".next/commit.json"
+"""File of a place whose files are being changed together; see changeset.py."""
 
 
 _MOST_NAME_BYTES = 255

@@ -75,6 +75,7 @@ class PacketsAhead:
                 continue
             self._num_errors_in_a_row = 0
             if packet is None:
+                self._lost.finish()
                 self.is_at_end = True
                 continue
             is_film = packet.stream.index == self._stream.index
@@ -89,6 +90,7 @@ class PacketsAhead:
         """Continue after an error caused by damaged bytes; end at any other error, or after many errors in a row."""
         self._num_errors_in_a_row += 1
         if not isinstance(error, DAMAGE) or self._num_errors_in_a_row >= MOST_READ_ERRORS:
+            self._lost.finish()
             self._error, self.is_at_end = error, True
             return
         if not isinstance(error, LookupError):

@@ -43,7 +43,6 @@ _UNKNOWN_STEP_SECONDS = 0.04
 _NO_PICTURE_CODECS = frozenset({"vp8"})  # have packets that are not shown
 _MOST_ERRORS_IN_A_ROW = 500  # packets of one damaged place in a file
 _START_STEPS = 2.5  # from the first keyframe to the first picture
-_TABLE_RATE = 10_000  # bytes per second of an MPEG-TS
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,9 @@ class VideoReader:
         self._clock = FrameClock(step_seconds=step_seconds, has_only_dts=kind == "avi")
         reads_in_order = kind in IN_FILE_ORDER or (kind == "mov" and not stream.frames)  # fragments
         self._lost = LostFrames(
+            kind,
+            fps=fps,
             checks_bytes=reads_in_order,
-            table_rate=_TABLE_RATE if kind == "mpegts" else 0,
             checks_pictures=kind != "avi" and stream.codec_context.name not in _NO_PICTURE_CODECS,
         )
         self._packets = PacketsAhead(container, stream, fps=fps, reads_all_streams=reads_in_order, lost=self._lost)

@@ -259,7 +259,11 @@ def make_experiment(
     test_ids = tuple(clip_id for clip_id in long_enough["clip_id"].to_pylist() if splits[clip_id] == "test")
     test_id_set = set(test_ids)
     if not test_ids:
-        raise UsageError(f"{data}: fold {fold} has no test clip of {least_frames} or more frames")
+        length = f" of {least_frames} or more frames" if least_frames else ""
+        raise UsageError(
+            f"{data}: fold {fold} has no test clip{length}; name the other folds with --fold, or cut them anew with "
+            "`dfer folds --anew`"
+        )
     recipe = resolved.recipe
     if recipe.targets == "votes" and not dataset.votes(trainable_ids).any():
         raise UsageError(f"{data} has no annotator votes: targets = 'votes' needs them (DFEW's annotation.xlsx)")

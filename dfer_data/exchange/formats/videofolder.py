@@ -60,9 +60,14 @@ class VideoFolder(ExportFormat):
         )
 
     def data_files(self) -> dict[str, dict[str, list[str]]]:
-        """Return the folders of each split."""
-        folders = {fold: self._folder(fold) for fold in self.selection.folds}
-        return {fold: {split: [f"{folder}{split}/**"] for split in FOLD_PARTS} for fold, folder in folders.items()}
+        """Return the folders of each split; none for a split without clips."""
+        return {
+            fold: {
+                split: [f"{self._folder(fold)}{split}/**"] if any(self.selection.of_split(fold, split)) else []
+                for split in FOLD_PARTS
+            }
+            for fold in self.selection.folds
+        }
 
     def _folder(self, fold: str) -> str:
         return f"fold-{fold}/" if len(self.selection.folds) > 1 else ""

@@ -9,14 +9,14 @@ from pathlib import Path
 from dfer_data.sources.annotation import decoded
 from dfer_data.sources.base import Layout, SourceListing
 from dfer_data.sources.catalog import not_there
-from dfer_data.sources.listed_paths import SPLITS, VALIDATION, ListedPath, list_lines
+from dfer_data.sources.listed_paths import LABEL_WORDS, PATH_WORDS, SPLITS, VALIDATION, ListedPath, list_lines
 from dfer_data.sources.tree import DatasetTree, scan
 from dfer_data.storage.csv_text import csv_rows
 from dfer_data.wording import counted
 
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "path": ("path", "video", "file", "filename", "video_name", "clip"),
-    "label": ("label", "emotion", "class"),
+    "path": PATH_WORDS,
+    "label": LABEL_WORDS,
     "labels": ("labels", "emotions", "classes"),
     "split": ("split", "part", "set"),
     "fold": ("fold",),
@@ -58,7 +58,8 @@ def _rows(root: Path, name: str, faults: list[str]) -> Iterator[_Row]:
     if text is None:
         return
     try:
-        table = list(csv_rows(text, delimiter=max(",;\t", key=text.partition("\n")[0].count)))
+        header_line = next((line for line in text.splitlines() if line.strip()), "")
+        table = list(csv_rows(text, delimiter=max(",;\t", key=header_line.count)))
     except ValueError as error:
         faults.append(f"{name}: is not CSV ({error}); check the quotes around this line")
         return

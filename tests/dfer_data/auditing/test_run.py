@@ -91,6 +91,25 @@ def test_two_audits_write_the_same_bytes_and_an_interrupted_one_keeps_its_hashes
     assert content(data) == before
 
 
+@pytest.mark.parametrize("kind", ["empty", "cut", "another compression"])
+def test_damaged_hashes_of_an_interrupted_audit_are_made_again(data: Path, kind: str) -> None:
+    before = content(data)
+
+    def interrupt(done: int, total: int, doing: str) -> None:
+        if doing == "comparing":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        audit(data, on_step=interrupt)
+    for path in (data / "audit/.work").glob("*.npz"):
+        stored = bytearray(path.read_bytes())
+        if kind == "another compression":
+            stored[stored.index(b"PK\x01\x02") + 10] ^= 64
+        path.write_bytes(stored[: {"empty": 0, "cut": 100}.get(kind)])
+    audit(data)
+    assert content(data) == before
+
+
 def test_a_person_decides(data: Path, tmp_path: Path) -> None:
     decisions = tmp_path / "decisions.csv"
     decisions.write_text("clip_a,clip_b,is_duplicate\nsad/dark,happy/p0-t0,no\nhappy/p2-t1,happy/p2-t0,yes\n")

@@ -16,12 +16,15 @@ import pytest
 
 from dfer_data.config import Request
 from dfer_data.errors import DferError
+from dfer_data.inspection.verify import verify
+from dfer_data.preparation import video_step
 from dfer_data.preparation.request import ResolvedRequest, resolve_request
-from dfer_data.preparation.run import run_preparation
+from dfer_data.preparation.run import PreparationStarted, run_preparation
+from dfer_data.preparation.run_settings import Revision
 from dfer_data.preparation.tasks import VideosUnderWay
 from dfer_data.storage.files import sha256_file
 from dfer_data.video.reader import open_video
-from tests.dfer_data.tiny import pictures, write_video
+from tests.dfer_data.tiny import pictures, real_pictures, tree, write_jpegs, write_video
 
 FORBIDDEN = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
@@ -136,3 +139,66 @@ def test_lost_frames_are_counted_in_the_reason(tmp_path: Path) -> None:
     assert run_preparation(resolved, tmp_path / "out", num_workers=0).num_clips == {"PARTIAL": 1}
     row = json.loads((tmp_path / "out" / "ledger.jsonl").read_text())
     assert row["message"] == f"{40 - num_frames} frames are missing at frame 20"
+
+
+@pytest.mark.parametrize("detector", ["retinaface", "none"])
+@pytest.mark.parametrize("is_same", [False, True], ids=["other bytes", "the same bytes"])
+def test_a_video_that_is_written_to_while_it_is_read_makes_no_clip(
+    tmp_path: Path, real_videos: dict[str, Path], monkeypatch: pytest.MonkeyPatch, detector: str, is_same: bool
+) -> None:
+    """Faces of one file must not be recorded with the hash of another."""
+    video, crops = tmp_path / "source" / "happy" / "a.mp4", tmp_path / "source" / "sad" / "b"
+    write_video(video, real_pictures(real_videos["single_face.mp4"], stop=6))
+    write_jpegs(crops, pictures(3), names=["0.jpg", "1.jpg", "2.jpg"])
+    request = Request(dataset="folder", source=tmp_path / "source", detector=detector, det_size_px=160)
+    changed = crops / "1.jpg" if detector == "none" else video
+    real, stored = video_step._store, [0]
+
+    def store(*arguments: Any, **options: Any) -> Any:
+        row = real(*arguments, **options)
+        stored[0] += 1
+        data = bytearray(changed.read_bytes())
+        data[-20] ^= not is_same
+        changed.write_bytes(data)
+        os.utime(changed, ns=(1, 1))
+        return row
+
+    with monkeypatch.context() as patch:
+        patch.setattr(video_step, "_store", store)
+        summary = run_preparation(resolve_request(request), tmp_path / "out", num_workers=0)
+    assert stored == [1]
+    assert summary.num_clips == ({"ok": 1} if is_same else {"CHANGED_SOURCE": 1})
+    assert verify(tmp_path / "out", deep=True).damages == ()
+    if not is_same:
+        row = json.loads((tmp_path / "out" / "ledger.jsonl").read_text())
+        assert row["message"] == f"{'b' if detector == 'none' else 'a.mp4'} was changed while it was read"
+        again = run_preparation(
+            resolve_request(request), tmp_path / "out", num_workers=0, revision=Revision(retry_failed=True)
+        )
+        assert again.num_clips == {"ok": 1}
+
+
+@pytest.mark.parametrize("is_empty", [False, True], ids=["gone", "an empty mount point"])
+def test_videos_of_a_disk_that_is_no_longer_mounted_are_not_missing(
+    resolved: ResolvedRequest, tmp_path: Path, is_empty: bool
+) -> None:
+    """A retry takes them when the disk is back, and the end is that of a run without the fault."""
+    source, away = tmp_path / "source", tmp_path / "away"
+
+    def unmount(event: object) -> None:
+        if source.exists() and isinstance(event, PreparationStarted):
+            source.rename(away)
+            if is_empty:
+                source.mkdir()
+
+    summary = run_preparation(resolved, tmp_path / "out", num_workers=0, on_event=unmount)
+    assert summary.num_clips == {"READ_ERROR": 2}
+    row = json.loads((tmp_path / "out" / "ledger.jsonl").read_text().splitlines()[0])
+    assert row["message"] == "the source folder source is gone or empty"
+    if is_empty:
+        source.rmdir()
+    away.rename(source)
+    again = run_preparation(resolved, tmp_path / "out", num_workers=0, revision=Revision(retry_code="READ_ERROR"))
+    assert again.num_clips == {"NO_FACE": 2}
+    run_preparation(resolved, tmp_path / "whole", num_workers=0)
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")

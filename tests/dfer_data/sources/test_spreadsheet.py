@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from openpyxl import Workbook
 
@@ -69,3 +71,22 @@ def test_a_book_of_too_many_cells_is_refused(book: Path, monkeypatch: pytest.Mon
     path = with_changes(book, {"</sheetData>": '<row r="1048576"/></sheetData>', 'ref="A1:B2"': 'ref="A1:C1048576"'})
     with pytest.raises(AnnotationError, match="more than 1,000 rows and cells"):
         list(read_rows(path, "a.xlsx"))
+
+
+def test_damaged_bytes_are_one_fault(tmp_path: Path) -> None:
+    """A wrong bit in the compressed text is found by zlib, in other places by the zip, the XML or openpyxl."""
+    book, rng, num_faults = Workbook(), np.random.default_rng(0), 0
+    assert book.active is not None
+    for number in range(40):
+        book.active.append([number, f"clip {number}", "happy"])
+    book.save(tmp_path / "a.xlsx")
+    intact = (tmp_path / "a.xlsx").read_bytes()
+    for place, bit in zip(rng.integers(0, len(intact), 300), rng.integers(0, 8, 300), strict=True):
+        data = bytearray(intact)
+        data[place] ^= 1 << int(bit)
+        (tmp_path / "b.xlsx").write_bytes(data)
+        with contextlib.suppress(AnnotationError):
+            list(read_rows(tmp_path / "b.xlsx", "b.xlsx"))
+            num_faults -= 1
+        num_faults += 1
+    assert num_faults > 100

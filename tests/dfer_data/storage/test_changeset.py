@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from dfer_data.errors import CorruptDataError
-from dfer_data.storage.changeset import COMMIT_NAME, NEXT, Changeset, finish_change, is_interrupted
-from dfer_data.storage.files import canonical_json
+from dfer_data.storage.changeset import NEXT, Changeset, finish_change, is_interrupted
+from dfer_data.storage.files import COMMIT_NAME, canonical_json
 from dfer_data.storage.folder import FolderTarget
 
 OLD = {"a": b"old a", "folds/b": b"old b", "c": b"c", "d": b"d"}

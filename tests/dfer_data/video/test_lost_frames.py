@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,8 +31,15 @@ def moving_pictures() -> tuple[Image, ...]:
     return tuple(np.ascontiguousarray(wide[y : y + 96, x : x + 160]) for x, y in starts)
 
 
-def write_long(path: Path, codec: str, *, sound: str = "", options: Mapping[str, str] | None = None) -> bytes:
-    """Write moving pictures in groups of twelve, with noise as sound."""
+def write_long(
+    path: Path,
+    codec: str,
+    *,
+    sound: str = "",
+    options: Mapping[str, str] | None = None,
+    places: Sequence[int] = range(NUM_FRAMES),
+) -> bytes:
+    """Write moving pictures in groups of twelve, with noise as sound; `places`: when each is shown, in 1/25 s."""
     with av.open(str(path), "w", options=dict(options or {})) as container:
         stream = container.add_stream(codec, rate=25)
         assert isinstance(stream, VideoStream)
@@ -40,14 +48,17 @@ def write_long(path: Path, codec: str, *, sound: str = "", options: Mapping[str,
         stream.codec_context.gop_size, stream.codec_context.thread_count = 12, 1
         stream.codec_context.bit_rate = 600_000
         packets = []
-        for image in moving_pictures():
-            packets += stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24"))
+        for place, image in zip(places, moving_pictures(), strict=True):
+            picture = av.VideoFrame.from_ndarray(image, format="rgb24")
+            picture.pts, picture.time_base = place, Fraction(1, 25)
+            packets += stream.encode(picture)
         packets += stream.encode()
         if sound:
             audio = container.add_stream(sound, rate=48_000)
             assert isinstance(audio, AudioStream)
             audio.codec_context.layout = "mono"
-            noise = np.random.default_rng(2).normal(0, 0.1, (1, 1024 * NUM_FRAMES * 1920 // 1024)).astype(np.float32)
+            num_samples = (places[-1] + 1) * 1920
+            noise = np.random.default_rng(2).normal(0, 0.1, (1, num_samples)).astype(np.float32)
             frame = av.AudioFrame.from_ndarray(noise, format="fltp", layout="mono")
             frame.sample_rate, frame.pts = 48_000, 0
             name, size = audio.codec_context.format.name, audio.codec_context.frame_size
@@ -185,6 +196,29 @@ def test_irregular_times_of_an_intact_video_are_no_loss(tmp_path: Path, name: st
     path = write_video(tmp_path / name, moving_pictures(), codec=codec, pts=IRREGULAR[kind])
     reading = read(path)
     assert (reading.num_frames, reading.num_damaged) == (NUM_FRAMES, 0)
+    assert not reading.is_partial
+
+
+GAPS = {
+    "a.mkv": ("libx264", "aac"),
+    "a.webm": ("libvpx", "libopus"),
+    "a.flv": ("libx264", "aac"),
+    "a.avi": ("mpeg4", "mp2"),
+    "fragments.mp4": ("libx264", "aac"),
+}
+
+
+@pytest.mark.parametrize("name", GAPS)
+@pytest.mark.parametrize("num_left_out", [3, 8, 14])
+def test_a_gap_of_the_pictures_in_which_the_sound_goes_on_is_no_loss(
+    tmp_path: Path, name: str, num_left_out: int
+) -> None:
+    codec, sound = GAPS[name]
+    places = [i + num_left_out * (i // 20) for i in range(NUM_FRAMES)]
+    options = {"movflags": "frag_keyframe+empty_moov"} if name == "fragments.mp4" else {}
+    write_long(tmp_path / name, codec, sound=sound, options=options, places=places)
+    reading = read(tmp_path / name)
+    assert (reading.num_frames, reading.num_damaged, reading.end_reason) == (NUM_FRAMES, 0, "")
     assert not reading.is_partial
 
 

@@ -237,7 +237,7 @@ def test_impossible_experiments(crops: Path, arguments: dict[str, int], words: s
 
 def test_a_fold_without_a_test_clip_is_refused_before_training(crops: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dfer_data.loading.prepared.PreparedDataset.fold", lambda *_, **__: {"00001": "train"})
-    with pytest.raises(UsageError, match="fold 3 has no test clip"):
+    with pytest.raises(UsageError, match="fold 3 has no test clip; name the other folds with --fold"):
         made(crops)
 
 

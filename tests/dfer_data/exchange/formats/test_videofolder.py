@@ -3,6 +3,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import yaml
+
 from dfer_data import export, open_dataset
 
 
@@ -27,3 +29,13 @@ def test_one_fold_has_no_folder_of_its_own(few: Path, tmp_path: Path) -> None:
     export(few, format="videofolder", fold=2, frames=16, out=tmp_path / "out")
     assert (tmp_path / "out/train/metadata.csv").is_file()
     assert 'data_dir="THIS_FOLDER")' in (tmp_path / "out/README.md").read_text()
+
+
+def test_a_split_without_clips_is_not_in_the_card(few: Path, tmp_path: Path) -> None:
+    """`datasets` refuses a pattern that fits no file."""
+    export(few, format="videofolder", fold="3,4", frames=16, out=tmp_path / "out")
+    assert set(open_dataset(few).fold("4").values()) == {"train"}
+    card = yaml.safe_load((tmp_path / "out/README.md").read_text().split("---")[1])
+    patterns = [part["path"] for config in card["configs"] for part in config["data_files"]]
+    assert patterns == [["fold-3/train/**"], ["fold-3/test/**"], ["fold-4/train/**"]]
+    assert all(any((tmp_path / "out").glob(pattern[0])) for pattern in patterns)

@@ -53,3 +53,10 @@ def test_folds_have_the_numbers_that_commands_name(tmp_path: Path) -> None:
         "1": {"c0": "test", "c1": "train", "c2": "test"},
         "2": {"c0": "train", "c1": "test", "c2": "train"},
     }
+
+
+def test_empty_lines_before_the_header_hide_no_separator(tmp_path: Path) -> None:
+    write(tmp_path, "", "")
+    (tmp_path / "mine.csv").write_text("\n\npath;label\nc0;happy\nc1;sad\n")
+    listing = list_table(tmp_path, layout="frames")
+    assert [(video.clip_id, video.label) for video in listing.videos] == [("c0", "happy"), ("c1", "sad")]

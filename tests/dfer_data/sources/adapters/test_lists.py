@@ -137,3 +137,12 @@ def test_a_fold_whose_lists_have_other_names_is_noted(root: Path) -> None:
     put(root, "DFEW_train.txt", rows(0, 1))
     put(root, "FERV39k_test.txt", rows(2, 3))
     assert listed(root).notes[0].startswith("fold 1 is made of DFEW_train.txt and FERV39k_test.txt; make sure")
+
+
+@pytest.mark.parametrize("header", ["video_name,label", "path num_frames label", '"path","label"', "Path\tEmotion"])
+def test_a_header_is_no_clip(root: Path, header: str) -> None:
+    put(root, "train.csv", f"{header}\n{rows(0, 1, 2, 3)}")
+    put(root, "test.csv", rows(4, 5))
+    found = listed(root)
+    assert split(found) == {"train": [0, 1, 2, 3], "test": [4, 5]}
+    assert found.class_names == ("happy", "sad")
