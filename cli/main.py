@@ -48,8 +48,8 @@ OPENMP_SETTINGS = {"GOMP_SPINCOUNT": "30000"}
 """How torch's threads wait for each other unless the environment says otherwise: 0.3 ms in a loop, then asleep. The
 default of OpenMP, ten times as long, takes the cores from other programs; asleep at once, small networks train 1.4 to
 1.6 times as slowly (benchmarks/loaded_training.py)."""
-BUSY_OPENMP_SETTINGS = {"GOMP_SPINCOUNT": "1000"}
-"""The same where other programs keep the cores busy when dfer starts: 0.01 ms. It changes no number."""
+BUSY_OPENMP_SETTINGS = {"GOMP_SPINCOUNT": "300"}
+"""The same where other programs keep the cores busy when dfer starts: 0.003 ms. It changes no number."""
 
 _command_of = functools.cache(typer.main.get_command)  # typer takes 50 ms: later calls of `main` share what it made
 _COMPLETION = """Completion of commands, options and names: run `dfer --install-completion` once in bash, zsh, fish or

@@ -155,7 +155,7 @@ def test_ctrl_c_is_130_in_one_line(tmp_path: Path, number: signal.Signals) -> No
     ("environment", "programs_per_core", "spins"),
     [
         ({}, 1.9, "30000"),
-        ({}, 2.1, "1000"),
+        ({}, 2.1, "300"),
         ({"GOMP_SPINCOUNT": "7"}, 2.1, "7"),
         ({"OMP_WAIT_POLICY": "PASSIVE"}, 2.1, "None"),
     ],
