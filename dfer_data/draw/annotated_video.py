@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from dfer_data.draw.faces import Mark, draw_marks, draw_text, with_strip
 from dfer_data.draw.origin_mark import origin_text
 from dfer_data.errors import VideoError
+from dfer_data.storage.files import atomic_file
 from dfer_data.types import Frame, Image
 from dfer_data.video.container import open_container
 from dfer_data.video.reader import open_video
@@ -56,9 +57,8 @@ def write_annotated(
 
     Raises VideoError when the source cannot be decoded or has none of `frames`, OSError when the disk fails.
     """
-    partial = out.with_name(f".{out.name}.part")
-    try:
-        with open_video(source) as reader, av.open(str(partial), "w", format="mp4") as container:
+    with atomic_file(out) as file:
+        with open_video(source) as reader, av.open(file, "w", format="mp4") as container:
             reader.first_wanted = frames.start if frames else 0
             container.metadata["comment"] = origin_text(str(source) if origin is None else origin)
             pictures = _drawn(_frames_in(reader.frames(), frames), marks, caption=caption, warning=warning)
@@ -67,9 +67,6 @@ def write_annotated(
             raise VideoError(
                 "NO_FRAMES", f"{source.name}: none of the requested frames could be decoded", hint="convert it again"
             )
-        partial.replace(out)
-    finally:
-        partial.unlink(missing_ok=True)
     return num_frames
 
 

@@ -58,9 +58,10 @@ def atomic_file(path: Path, *, work: Path | None = None) -> Iterator[IO[bytes]]:
 
 
 def _open_alone(temporary: Path) -> IO[bytes]:
-    """Open an unfinished file, empty and locked; another writer of it is waited for, and then has taken its own away.
+    """Open an unfinished file, empty and locked, once no other writer has it open.
 
-    Raises LockedError if that takes over a minute.
+    The lock is on the file itself, so that no lock file stays next to it; filelock would empty the file of the other
+    writer. Raises LockedError if the other writer takes over a minute.
     """
     stop = time.monotonic() + _WAIT_SECONDS
     while True:

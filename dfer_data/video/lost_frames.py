@@ -127,7 +127,7 @@ class LostFrames:
         if not packet.is_film or seconds is None:
             return
         before = seconds if self._seconds_before is None else self._seconds_before
-        span = max(abs(seconds - before), self._newest_seconds - self._newest_before)  # the sound may go on in a gap
+        span = max(abs(seconds - before), self._newest_seconds - self._newest_before)  # the sound may continue in a gap
         self._newest_before = self._newest_seconds
         most_marks = (self._overhead.per_second + self._overhead.per_step * self._fps) * span
         if self._checks_bytes and self._excess_bytes > most_marks:

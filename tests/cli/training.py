@@ -51,7 +51,7 @@ def done(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def train(*arguments: str, small: bool = True) -> int:
-    """Run `dfer train` on fold 3, with a small network; an option or key that is given takes the place of its own."""
+    """Run `dfer train` on fold 3 with a small network; `arguments` override these settings."""
     own = ["--fold", "3", *(SMALL if small else [])]
     pairs = zip(own[::2], own[1::2], strict=True)
     given = {_setting(*pair) for pair in pairwise(arguments)}

@@ -73,10 +73,8 @@ def test_the_folder_is_known_to_verify_and_no_part_of_the_dataset(data: Path) ->
     assert any("not finished" in note for note in verify(data).notes)
 
 
-def test_two_audits_write_the_same_bytes_and_an_interrupted_one_keeps_its_hashes(
-    data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = content(data)
+def interrupt_audit(data: Path) -> None:
+    """Begin an audit and interrupt it once it has its hashes."""
 
     def interrupt(done: int, total: int, doing: str) -> None:
         if doing == "comparing":
@@ -84,6 +82,13 @@ def test_two_audits_write_the_same_bytes_and_an_interrupted_one_keeps_its_hashes
 
     with pytest.raises(KeyboardInterrupt):
         audit(data, on_step=interrupt)
+
+
+def test_two_audits_write_the_same_bytes_and_an_interrupted_one_keeps_its_hashes(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = content(data)
+    interrupt_audit(data)
     assert list((data / "audit/.work").glob("*.npz"))
     assert verify(data).damages == ()
     monkeypatch.setattr(hashing, "_hash_shard", lambda reader: pytest.fail("hashed again"))
@@ -94,13 +99,7 @@ def test_two_audits_write_the_same_bytes_and_an_interrupted_one_keeps_its_hashes
 @pytest.mark.parametrize("kind", ["empty", "cut", "another compression"])
 def test_damaged_hashes_of_an_interrupted_audit_are_made_again(data: Path, kind: str) -> None:
     before = content(data)
-
-    def interrupt(done: int, total: int, doing: str) -> None:
-        if doing == "comparing":
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        audit(data, on_step=interrupt)
+    interrupt_audit(data)
     for path in (data / "audit/.work").glob("*.npz"):
         stored = bytearray(path.read_bytes())
         if kind == "another compression":

@@ -16,9 +16,9 @@ from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation.amendments import OwnFolding
 from dfer_data.sources.subset import read_ids
-from dfer_data.storage.folder import FolderTarget
 from dfer_data.storage.folder_lock import hold_folder
 from tests.dfer_data.crop_source import CropSource, source_of
+from tests.dfer_data.kills import Killed, after, killed_writes
 
 IDS = [f"{label}/{name}" for label in ("happy", "sad") for name in ("anna-1", "anna-2", "ben-1", "ben-2", "zoe-1")]
 
@@ -113,29 +113,10 @@ def test_unknown_clips_and_persons_are_named_together_and_nothing_changes(data: 
     assert (data / "dataset.json").read_bytes() == before
 
 
-class Killed(BaseException):
-    """Stands for a kill."""
-
-
 @pytest.mark.parametrize("num_writes", [0, 3, 9, 14, 20, 26, 31, 40])
-def test_a_kill_at_any_write_is_finished_by_the_same_command(
-    data: Path, source: CropSource, monkeypatch: pytest.MonkeyPatch, num_writes: int
-) -> None:
-    left = num_writes
-    with monkeypatch.context() as patch:
-        for name in ("put", "put_file", "move", "remove", "remove_folder"):
-            original = getattr(FolderTarget, name)
-
-            def mortal(*arguments: object, original: object = original, **named: object) -> object:
-                nonlocal left
-                left -= 1
-                if left < 0:
-                    raise Killed
-                return original(*arguments, **named)  # type: ignore[operator]
-
-            patch.setattr(FolderTarget, name, mortal)
-        with pytest.raises(Killed):
-            remove_clips(data, persons=["ben"], reason="withdrawn")
+def test_a_kill_at_any_write_is_finished_by_the_same_command(data: Path, source: CropSource, num_writes: int) -> None:
+    with pytest.raises(Killed), killed_writes(after(num_writes)):
+        remove_clips(data, persons=["ben"], reason="withdrawn")
     remove_clips(data, persons=["ben"], reason="withdrawn")
     assert_gone(data, source, ["happy/ben-1", "happy/ben-2", "sad/ben-1", "sad/ben-2"])
     assert [entry.get("clips") for entry in open_dataset(data).document["history"]] == [10, None, 4]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import av
@@ -174,3 +175,12 @@ def test_what_cannot_be_decoded_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(VideoError, match="none of the requested frames"):
         write_annotated(source, tmp_path / "out.mp4", {}, frames=range(9, 12))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.mp4", "junk.mp4"]
+
+
+def test_two_writers_of_one_video_leave_a_whole_one(tmp_path: Path) -> None:
+    source, out = write_video(tmp_path / "a.mp4", pictures(12)), tmp_path / "out.mp4"
+    with ThreadPoolExecutor() as pool:
+        numbers = list(pool.map(lambda _: write_annotated(source, out, {}), range(4)))
+    assert numbers == [12] * 4
+    assert len(shown(out)[0]) == 12
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "out.mp4"]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 from collections.abc import Callable
@@ -18,8 +19,8 @@ from dfer_data.errors import ConfigMismatchError, UsageError
 from dfer_data.inspection.verify import verify
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.preparation.amendments import OwnFolding
-from dfer_data.storage.folder import FolderTarget
 from tests.dfer_data.crop_source import CropSource, contents, source_of
+from tests.dfer_data.kills import Killed, killed_writes
 
 IDS = [f"{label}/{name}" for label in ("happy", "sad") for name in "abcd"]
 
@@ -181,10 +182,6 @@ def test_other_folds_of_the_source_cost_nothing_and_are_told(tmp_path: Path) -> 
     assert not again.change.has_other_folds
 
 
-class Killed(BaseException):
-    """Stands for a kill."""
-
-
 def play(root: Path, steps: list[tuple[str, int]], *, kill: Callable[[], bool]) -> None:
     """Change a source and what is prepared of it by turns, with kills; compare the end with one preparation."""
     shutil.rmtree(root, ignore_errors=True)
@@ -226,23 +223,9 @@ def play(root: Path, steps: list[tuple[str, int]], *, kill: Callable[[], bool]) 
 def survive(command: Callable[[], object], kill: Callable[[], bool]) -> None:
     """Run a command again until it is not killed."""
     while True:
-        patch = pytest.MonkeyPatch()
-        try:
-            for name in ("put", "put_file", "move", "remove", "remove_folder", "sync"):
-                original = getattr(FolderTarget, name)
-
-                def mortal(*arguments: object, original: Callable[..., object] = original, **named: object) -> object:
-                    if kill():
-                        raise Killed
-                    return original(*arguments, **named)
-
-                patch.setattr(FolderTarget, name, mortal)
+        with contextlib.suppress(Killed), killed_writes(kill):
             command()
-        except Killed:
-            continue
-        finally:
-            patch.undo()
-        return
+            return
 
 
 def check_end(root: Path, source: CropSource) -> None:

@@ -8,13 +8,10 @@ from dfer_data.errors import CorruptDataError
 from dfer_data.storage.changeset import NEXT, Changeset, finish_change, is_interrupted
 from dfer_data.storage.files import COMMIT_NAME, canonical_json
 from dfer_data.storage.folder import FolderTarget
+from tests.dfer_data.kills import Killed
 
 OLD = {"a": b"old a", "folds/b": b"old b", "c": b"c", "d": b"d"}
 NEW = {"a": b"new a", "folds/b": b"new b", "moved/c": b"c", "e/new": b"e"}
-
-
-class Killed(BaseException):
-    """Stands for a kill: nothing after it runs."""
 
 
 class MortalTarget(FolderTarget):

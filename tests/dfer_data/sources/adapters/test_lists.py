@@ -139,7 +139,17 @@ def test_a_fold_whose_lists_have_other_names_is_noted(root: Path) -> None:
     assert listed(root).notes[0].startswith("fold 1 is made of DFEW_train.txt and FERV39k_test.txt; make sure")
 
 
-@pytest.mark.parametrize("header", ["video_name,label", "path num_frames label", '"path","label"', "Path\tEmotion"])
+@pytest.mark.parametrize(
+    "header",
+    [
+        "video_name,label",
+        "\ufeffclip;class",
+        "\n\nfile,label",
+        "path num_frames label",
+        '"path","label"',
+        "Path\tEmotion",
+    ],
+)
 def test_a_header_is_no_clip(root: Path, header: str) -> None:
     put(root, "train.csv", f"{header}\n{rows(0, 1, 2, 3)}")
     put(root, "test.csv", rows(4, 5))
