@@ -61,6 +61,11 @@ SOURCES: Mapping[str, Adapter] = MappingProxyType(
 )
 
 
+def is_users_own(name: str) -> bool:
+    """Return whether the videos of a dataset are the user's, as of one that no adapter is known for."""
+    return name not in SOURCES or SOURCES[name].is_users_own
+
+
 def adapter(name: str) -> Adapter:
     """Return the adapter named `name`; UsageError lists the known ones."""
     try:
