@@ -64,7 +64,7 @@ def _read_splits(tree: DatasetTree) -> tuple[list[Entry], list[str], int]:
     ]
     found = next((known for known in places if any(folder is not None for folder in known[2].values())), None)
     if found is None:
-        raise not_there("dfew", f"no split files of DFEW below {tree.root}")
+        raise not_there("dfew", f"no split files of DFEW below {tree.root}", root=tree.root)
     place, file_name, folders = found
     lines: list[_Line] = []
     faults: list[str] = []

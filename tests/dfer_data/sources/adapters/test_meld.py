@@ -105,3 +105,14 @@ def test_all_faults_at_once(root: Path) -> None:
         assert part in words
     with pytest.raises(UsageError, match=r"no lists of MELD.*train_sent_emo\.csv"):
         list_meld(root / FOLDERS["test"], layout="videos")
+
+
+def test_a_part_of_the_dataset_is_named_with_the_folder_above_it(root: Path) -> None:
+    part = root / FOLDERS["train"]
+    with pytest.raises(UsageError) as caught:
+        list_meld(part, layout="videos")
+    assert f"no lists of MELD below {part}; {part} looks like a part of it: give {root}; " in str(caught.value)
+    (root / "elsewhere").mkdir()
+    with pytest.raises(UsageError) as caught:
+        list_meld(root / "elsewhere", layout="videos")
+    assert "looks like" not in str(caught.value)
