@@ -90,8 +90,8 @@ def verify_run(
         on_clip: called with the number of clips predicted again and their total.
 
     Raises:
-        UsageError: no finished run, `deep` without `data`, other data than those of its training, or a custom model
-            that is not trusted.
+        UsageError: no finished run, `deep` without `data` or checkpoints, other data than those of its training, or a
+            custom model that is not trusted.
     """
     if deep and data is None:
         raise UsageError("--deep predicts a run's test clips again: add --data, the prepared dataset of its training")
@@ -104,6 +104,11 @@ def verify_run(
         )
     if not info.finished:
         raise UsageError(f"{folder} has not finished; resume its training first")
+    if deep and not (folder / CHECKPOINTS_FOLDER).is_dir():
+        raise UsageError(
+            f"{folder} has no folder {CHECKPOINTS_FOLDER}, from which --deep predicts again: leave --deep out, or copy "
+            "the folder from where the run was trained"
+        )
     damages: list[RunDamage] = []
     notes: list[str] = []
     if info.is_unverified:
