@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,8 @@ def adapter(name: str) -> Adapter:
         return SOURCES[name]
     except KeyError:
         if Path(name).exists():
-            raise UsageError(f"{name} is not the name of a dataset; for a folder: folder --source {name}") from None
+            raise UsageError(
+                f"{name} is not the name of a dataset; for a folder: folder --source {shlex.quote(name)}"
+            ) from None
         hint = did_you_mean(name.lower(), SOURCES)
         raise UsageError(f"unknown dataset {name!r}{hint}; known: {', '.join(SOURCES)}") from None

@@ -8,6 +8,7 @@ Call both before the clips leave the dataset: a second call after a kill then fi
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -161,7 +162,7 @@ def _copies(
 
 def _dataset_copy(folder: Path, names: Names, about: OfDataset) -> Iterator[Copy]:
     """Yield another prepared dataset of the same videos, which has to give up the clips by its own removal."""
-    kind, note = "prepared dataset", f"run `dfer remove {folder}` with the same clips"
+    kind, note = "prepared dataset", f"run `dfer remove {shlex.quote(str(folder))}` with the same clips"
     try:
         dataset = open_dataset(folder)
         is_same = dataset.document["dataset"] == about.dataset
