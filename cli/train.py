@@ -18,7 +18,7 @@ from lstpnet.training.training_settings import TrainingSettings
 
 from ._support import console
 from ._support.command_line import report_line, with_option
-from ._support.options import JsonFlag, require_tensorboard, require_torch
+from ._support.options import JsonFlag, agreed, require_tensorboard, require_torch
 from ._support.setting_options import SetFlag, takes_settings, with_assignments
 from ._support.settings import settings_to_use
 from ._support.training_lines import TrainingLines
@@ -251,5 +251,6 @@ def _confirm_training(seconds: float) -> None:
 
     if not sys.stdin.isatty():
         raise UsageError(f"training would take about {duration(seconds)} on this CPU; add --yes to start it")
-    if not typer.confirm(f"training takes about {duration(seconds)} on this CPU; start it?", err=True):
+    question = f"training takes about {duration(seconds)} on this CPU; start it?"
+    if not agreed(question, otherwise="nothing was trained"):
         raise typer.Exit(2)

@@ -137,6 +137,7 @@ def _plain_record(names: str, text: str) -> tuple[str, str]:
     for word, plain in _PLAIN_TYPES:
         names = names.replace(word, plain)
     text = re.sub(r"\[default: \((.+?)\)(?=[;\]])", r"[default: \1", text)
+    text = re.sub(r"\b(\d+)<=x<=(\d+)", r"\1 to \2", text)
     text = re.sub(r"\bx>=(\d+)", r"at least \1", text).replace("  [", " [")
     return names, unbroken(text)
 

@@ -35,6 +35,7 @@ def error(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     ("words", "line"),
     [
         ("inspect x --rows 0", "--rows 0: must be a whole number of 1 or more"),
+        ("model variants --num-frames 99999999999", "--num-frames 99999999999: must be a whole number from 1 to 1024"),
         ("prepare dfew --workers x", "--workers x: must be a whole number of 1 or more"),
         ("prepare dfew --det-size 1.5", "--det-size 1.5: must be a multiple of 32 from 64 to 4096"),
         ("folds x --folds zero", "--folds zero: must be a whole number from 2 to 1000 or loso"),
