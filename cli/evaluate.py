@@ -257,14 +257,13 @@ class _Tested:
 
 def _tested(dataset: PreparedDataset, fold: str | None, fold_set: str | None) -> _Tested:
     """Return the test clips of the folds that `--fold` names; every labelled clip without it."""
-    from lstpnet.dataset_identity import chosen_fold_set
     from lstpnet.evaluation.cross_dataset import tested_clips
 
     if fold is None:
         if fold_set is not None:
             raise UsageError("--fold-set needs --fold, such as --fold all")
         return _Tested(dataset, tested_clips(dataset, folds=(), fold_set=OFFICIAL_SET), (), OFFICIAL_SET)
-    chosen_set = chosen_fold_set(dataset, fold_set)
+    chosen_set = dataset.chosen_fold_set(fold_set)
     all_folds = dataset.fold_names(chosen_set)
     if fold == "all" and not all_folds:
         raise UsageError(f"{dataset.root} has no folds; omit --fold to use every clip")

@@ -30,8 +30,9 @@ def folds(
 ) -> None:
     """Make your own folds of a prepared dataset, or list them.
 
-    Pictures and official folds stay as they are. `--group-by audit` keeps the duplicates that `dfer audit` found
-    together, and spreads classes evenly (--stratify). Train on your folds with `dfer train --fold-set NAME`.
+    Pictures and official folds stay as they are. `--group-by audit` keeps the duplicates that `dfer audit` found, and
+    the clips of each known person, together, and spreads classes evenly (--stratify). Train on your folds with `dfer
+    train --fold-set NAME`.
     """
     from dfer_data.changes.folds import make_fold_set, remove_fold_set
 

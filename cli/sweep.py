@@ -128,7 +128,6 @@ def _trainings(
     `options`: those of each `dfer train`, by the name of the setting.
     """
     from dfer_data.settings import parse_assignments
-    from lstpnet.dataset_identity import chosen_fold_set
     from lstpnet.recipe_files import renamed, resolve_recipe
     from lstpnet.training.experiment import check_trainable, run_folder
 
@@ -137,7 +136,7 @@ def _trainings(
 
     in_file = load_settings().get("train", {})
     dataset = check_trainable(choose_data(options["data"] or in_file.get("data")))
-    fold_set = chosen_fold_set(dataset, options["fold_set"] or in_file.get("fold_set"))
+    fold_set = dataset.chosen_fold_set(options["fold_set"] or in_file.get("fold_set"))
     notes: list[str] = []
     given = {"--" + name.replace("_", "-"): value for name, value in options.items() if value is not None}
     shared = [word for option, value in given.items() for word in (option, str(value))]

@@ -61,7 +61,6 @@ def train(
         raise UsageError("use only one of --seed and --seeds")
     from torch import set_num_threads
 
-    from lstpnet.dataset_identity import chosen_fold_set
     from lstpnet.training.distributed import device_of_process, joined_group
     from lstpnet.training.experiment import check_trainable
     from lstpnet.training.launch import agreed_plan, plan_runs, resolve_for, with_present_state
@@ -76,7 +75,7 @@ def train(
     trusts = settings.trust_model or is_recipe_given
     resolved = resolve_for(root, settings.recipe, device=device, overrides=values, name=name, trust_model=trusts)
     dataset = check_trainable(root)
-    fold_set = chosen_fold_set(dataset, settings.fold_set)
+    fold_set = dataset.chosen_fold_set(settings.fold_set)
     plan: dict[str, Any] = {"out": settings.out or Path("runs"), "init": settings.init, "fold_set": fold_set}
     fold, note = tested_of_all(dataset, resolved, fold_set=fold_set) if fold == "all" else (fold, "")
     plan["folds_and_seeds"] = folds_and_seeds(fold, seeds or str(seed or 0))

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from dfer_data.errors import UsageError
 from dfer_data.settings import setting
 from dfer_data.shards.identity import OFFICIAL_SET, DatasetIdentity
 
@@ -92,26 +91,6 @@ def folds_words(folds: Sequence[int], fold_set: str) -> str:
     """Return `folds 1 2`, or `folds 1 2 of NAME` for a set of folds that is not the official one."""
     words = f"fold{'s' * (len(folds) > 1)} {' '.join(map(str, folds))}"
     return words if fold_set == OFFICIAL_SET else f"{words} of {fold_set}"
-
-
-def chosen_fold_set(dataset: PreparedDataset, name: str | None) -> str:
-    """Return the set of folds to use: `name`, else the official one, else the dataset's only own set.
-
-    Without a name, a dataset without any folds gives `official`. Raises UsageError for an unknown set, and without a
-    name for several own sets.
-    """
-    known = dataset.fold_sets
-    if name is not None:
-        if name not in known:
-            names = ", ".join(known) or "none; `dfer folds` makes one"
-            raise UsageError(f"{dataset.root} has no set of folds {name!r}; it has: {names}")
-        return name
-    if OFFICIAL_SET in known or not known:
-        return OFFICIAL_SET
-    if len(known) > 1:
-        names = " or ".join(known)
-        raise UsageError(f"{dataset.root} has no official folds and several sets: choose --fold-set {names}")
-    return known[0]
 
 
 def difference(

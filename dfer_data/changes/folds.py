@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import pandas as pd
+
+from dfer_data.auditing.pairs import groups_of
 from dfer_data.changes.opened import clips_of, opened_for_change
 from dfer_data.errors import UsageError
 from dfer_data.preparation.amendments import OwnFolding
@@ -32,8 +35,9 @@ def make_fold_set(
     """Add a set of folds to a prepared dataset; return fold -> split -> number of clips.
 
     `table`: CSV with clip_id and the column that `folding` groups by; without one, the groups `audit` are those of the
-    dataset's audit. `anew`: replace the set of this name. Groups keep their fold when the dataset is updated. Raises
-    UsageError for a name that is taken, groups that are unknown, too few of them, and a missing or outdated audit.
+    dataset's audit, joined by the persons that the dataset names. `anew`: replace the set of this name. Groups keep
+    their fold when the dataset is updated. Raises UsageError for a name that is taken, groups that are unknown, too few
+    of them, and a missing or outdated audit.
     """
     if name == OFFICIAL_SET:
         raise UsageError(f"--name {OFFICIAL_SET}: the official folds are never overwritten; choose another name")
@@ -42,7 +46,8 @@ def make_fold_set(
     groups = None if table is None else read_groups(table, folding.group_by)
     with opened_for_change(data) as (out, plan, _):
         if groups is None and folding.group_by == AUDIT:
-            groups = groups_in(audited_groups(out, json.loads(out.read(DATASET_NAME))))
+            audited = groups_in(audited_groups(out, json.loads(out.read(DATASET_NAME))))
+            groups = _with_persons(audited, clips_of(out))
         present = plan.amendments.fold_sets.get(name)
         if present == folding and plan.amendments.groups.get(name) == groups and not anew:
             return _sizes(name, folding, out, groups)
@@ -79,6 +84,16 @@ def read_groups(table: Path, column: str) -> dict[str, str]:
     groups = {clip_id: cells[column] for _, clip_id, cells in read.by_clip()}
     read.raise_faults()
     return groups
+
+
+def _with_persons(groups: Mapping[str, str], clips: pd.DataFrame) -> dict[str, str]:
+    """Return clip id -> group of an audit; groups that hold clips of one person are one."""
+    named = clips.loc[clips["clip_id"].isin(groups.keys()) & (clips["group"].fillna("") != "")]
+    links: list[tuple[str, str]] = []
+    for group_of in (groups, dict(zip(named["clip_id"], named["group"], strict=True))):
+        first: dict[str, str] = {}
+        links += [(first.setdefault(group, clip_id), clip_id) for clip_id, group in group_of.items()]
+    return groups_of(list(groups), links)
 
 
 def _sizes(name: str, folding: OwnFolding, out: Target, groups: Mapping[str, str] | None) -> dict[str, dict[str, int]]:

@@ -147,7 +147,7 @@ class FaceClipDataset(Dataset[ClipSample | AudioClipSample]):
         self,
         data: PreparedDataset | Path | str,
         *,
-        fold: int | None = None,
+        fold: int | str | None = None,
         split: Literal["train", "test"] = "train",
         clip_ids: Sequence[str] | None = None,
         num_frames: int = sample.CLIP_FRAMES,
@@ -164,7 +164,8 @@ class FaceClipDataset(Dataset[ClipSample | AudioClipSample]):
 
         Args:
             data: an open dataset, or the folder or URL of one.
-            fold: select the clips with faces in the `split` of an official fold.
+            fold: select the clips with faces in the `split` of a fold: 3, or `mine/3` of the set `mine`. Without a set,
+                it is of the official one, else of the only own set.
             split: `train` or `test`.
             clip_ids: select these clips instead.
             num_frames: T, frames per clip.
@@ -355,10 +356,11 @@ class FaceClipDataset(Dataset[ClipSample | AudioClipSample]):
         """Return the shard, the row and the id of a clip."""
         return self.prepared.shard(int(self._shards[index])), int(self._rows[index]), self.clip_ids[index]
 
-    def _fold_rows(self, fold: int | None, split: str) -> pa.Table:
+    def _fold_rows(self, fold: int | str | None, split: str) -> pa.Table:
         if fold is None:
             raise UsageError("FaceClipDataset needs clip_ids or a fold")
-        return self.prepared.fold_index(str(fold), split)
+        fold_set, _, name = str(fold).rpartition("/")
+        return self.prepared.fold_index(name, split, fold_set=self.prepared.chosen_fold_set(fold_set or None))
 
     def _is_dropped(self, rows: pa.Table) -> pa.ChunkedArray:
         min_frames = self._num_frames if self._short == "drop" else 0

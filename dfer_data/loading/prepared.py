@@ -130,6 +130,23 @@ class PreparedDataset:
         official = (OFFICIAL_SET,) if self.document["counts"]["folds"] else ()
         return (*official, *sorted(self.document.get("fold_sets", {}), key=by_number))
 
+    def chosen_fold_set(self, name: str | None = None) -> str:
+        """Return the set of folds to use: `name`, else the official one, else the only own set.
+
+        Without a name, a dataset without any folds gives `official`. Raises UsageError for an unknown set, and without
+        a name for several own sets.
+        """
+        if name is not None:
+            if name not in self.fold_sets:
+                raise UsageError(self._no_fold_set(name))
+            return name
+        if OFFICIAL_SET in self.fold_sets or not self.fold_sets:
+            return OFFICIAL_SET
+        if len(self.fold_sets) > 1:
+            names = " or ".join(self.fold_sets)
+            raise UsageError(f"{self.root} has no official folds and several sets: choose --fold-set {names}")
+        return self.fold_sets[0]
+
     def fold_names(self, fold_set: str = OFFICIAL_SET) -> tuple[str, ...]:
         """Return the folds of a set, by number; UsageError for an unknown set."""
         return tuple(sorted(self._fold_sizes(fold_set), key=by_number))
@@ -182,9 +199,12 @@ class PreparedDataset:
         """Return fold -> split -> number of clips of a set; UsageError for an unknown one."""
         own_sets = self.document.get("fold_sets", {})
         if fold_set != OFFICIAL_SET and fold_set not in own_sets:
-            names = ", ".join(self.fold_sets) or "none; `dfer folds` makes one"
-            raise UsageError(f"{self.root} has no set of folds {fold_set!r}; it has: {names}")
+            raise UsageError(self._no_fold_set(fold_set))
         return dict(self.document["counts"]["folds"] if fold_set == OFFICIAL_SET else own_sets[fold_set]["folds"])
+
+    def _no_fold_set(self, name: str) -> str:
+        names = ", ".join(self.fold_sets) or "none; `dfer folds` makes one"
+        return f"{self.root} has no set of folds {name!r}; it has: {names}"
 
     def _fold_table(self, name: str, fold_set: str) -> pa.Table:
         """Return the clip_id and split of a fold after their checks. UsageError, CorruptDataError."""

@@ -20,7 +20,6 @@ from dfer_data.sources.class_labels import known_class
 from dfer_data.storage.csv_text import csv_rows, separator_of
 from dfer_data.storage.files import read_regular_text
 from dfer_data.wording import counted
-from lstpnet.dataset_identity import chosen_fold_set
 from lstpnet.metrics import predicted_classes, prior_logits
 from lstpnet.predictions import ScoredPredictions
 from lstpnet.reporting.csv_faults import CsvFaults, exact_or_stripped, unknown_clip
@@ -86,7 +85,7 @@ def read_external_predictions(
             f"{counted(len(paths), 'file of predictions')} and {counted(len(folds), 'fold')}: give one --fold "
             "for each file"
         )
-    chosen_set = chosen_fold_set(dataset, fold_set)
+    chosen_set = dataset.chosen_fold_set(fold_set)
     fold_of_paths: Sequence[int | None] = folds or [None] * len(paths)
     given = [
         part

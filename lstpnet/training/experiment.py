@@ -25,7 +25,7 @@ from dfer_data.shards.rebuilt_file import rebuilt_words
 from dfer_data.sources.make_folds import folds_command
 from lstpnet.batches.recipe_clips import sampler_words, size_words
 from lstpnet.batches.view_crops import view_words
-from lstpnet.dataset_identity import chosen_fold_set, data_words, fold_folder, fold_words
+from lstpnet.dataset_identity import data_words, fold_folder, fold_words
 from lstpnet.metrics import prior_logits
 from lstpnet.protocol import deviations, preset, untrained
 from lstpnet.recipe import Recipe
@@ -247,7 +247,7 @@ def make_experiment(
     if not 0 <= seed < _NUM_SEEDS:
         raise UsageError(f"seed {seed}: must be a whole number from 0 to {_NUM_SEEDS - 1}")
     dataset = check_trainable(data)
-    chosen_set = chosen_fold_set(dataset, fold_set)
+    chosen_set = dataset.chosen_fold_set(fold_set)
     splits = dataset.fold(str(fold), fold_set=chosen_set)
     least_frames = resolved.recipe.least_frames
     index = dataset.index(sorted(splits))

@@ -8,10 +8,9 @@ import pytest
 
 from dfer_data import open_dataset
 from dfer_data.changes.folds import make_fold_set
-from dfer_data.errors import UsageError
 from dfer_data.preparation.amendments import OwnFolding
 from dfer_data.shards.identity import DatasetIdentity
-from lstpnet.dataset_identity import chosen_fold_set, data_words, difference, fold_folder, fold_words, folds_words
+from lstpnet.dataset_identity import data_words, difference, fold_folder, fold_words, folds_words
 from tests.changed_datasets import (
     as_of_release,
     copy_of,
@@ -42,24 +41,6 @@ def test_folds_of_an_own_set_are_named_with_it() -> None:
     assert (fold_words(3, "official"), fold_words(3, "five")) == ("fold 3", "fold 3 of five")
     assert (folds_words((1, 2), "official"), folds_words((1, 2), "five")) == ("folds 1 2", "folds 1 2 of five")
     assert (fold_folder(3, "official"), fold_folder(3, "five")) == ("fold-3", "five-fold-3")
-
-
-def test_official_folds_are_the_default_also_next_to_own_sets(copy: Path) -> None:
-    with_fold_set(copy, "mine")
-    dataset = open_dataset(copy)
-    assert (chosen_fold_set(dataset, None), chosen_fold_set(dataset, "mine")) == ("official", "mine")
-    with pytest.raises(UsageError, match=r"no set of folds 'yours'; it has: official, mine$"):
-        chosen_fold_set(dataset, "yours")
-
-
-def test_without_official_folds_the_only_set_is_the_default_and_several_are_listed(copy: Path) -> None:
-    with_fold_set(without_official_folds(copy), "mine")
-    assert chosen_fold_set(open_dataset(copy), None) == "mine"
-    with pytest.raises(UsageError, match=r"no set of folds 'official'; it has: mine$"):
-        chosen_fold_set(open_dataset(copy), "official")
-    with_fold_set(copy, "yours")
-    with pytest.raises(UsageError, match=r"no official folds and several sets: choose --fold-set mine or yours$"):
-        chosen_fold_set(open_dataset(copy), None)
 
 
 @pytest.mark.parametrize("change", [rewritten, lambda root: with_fold_set(root, "mine")])

@@ -157,6 +157,19 @@ def test_folds_keep_duplicates_together(data: Path) -> None:
         make_fold_set(data, folding, name="other")
 
 
+def test_folds_keep_named_persons_and_their_duplicates_together(data: Path) -> None:
+    named = ["happy/p0-t0", "happy/p1-t0", "happy/p2-t0"]
+    (data.parent / "persons.csv").write_text("".join(["clip_id,group\n", *(f"{clip},ann\n" for clip in named)]))
+    relabel(data, data.parent / "persons.csv")
+    audit(data)
+    make_fold_set(data, OwnFolding(num_folds=2, group_by="audit", stratify=True), name="audit")
+    folds = open_dataset(data).fold("1", fold_set="audit")
+    assert all(folds[a] == folds[b] for a, b in COPIES)
+    copies = [copy for clip, copy in COPIES if clip in named]
+    assert len({folds[clip_id] for clip_id in [*named, *copies]}) == 1
+    assert len(set(folds.values())) == 2
+
+
 def test_nothing_of_a_removed_clip_is_left(data: Path) -> None:
     make_fold_set(data, OwnFolding(num_folds=2, group_by="audit"), name="audit")
     removal = remove_clips(data, clips=["happy/p0-t0"], reason="withdrawn")

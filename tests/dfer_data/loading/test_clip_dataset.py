@@ -22,6 +22,7 @@ from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw, Sampling,
 from dfer_data.preparation.request import resolve_request
 from dfer_data.preparation.run import run_preparation
 from dfer_data.video.resize import resized
+from tests.changed_datasets import copy_of, with_fold_set, without_official_folds
 from tests.crops import LONG, MISSING, SHORT, damage, fold_of, label_of, write_crops
 
 IDS = ("00001", "00002", "00008", "00022")
@@ -268,6 +269,18 @@ def test_a_misspelt_argument_is_an_error_of_the_class(crops: Path) -> None:
 def test_it_shows_what_it_reads(crops: Path) -> None:
     clips = FaceClipDataset(crops, fold=3, size_px=64)
     assert repr(clips) == f"FaceClipDataset('{crops}': {len(clips)} clips, 64 px)"
+
+
+def test_a_fold_may_be_of_an_own_set(crops: Path, tmp_path: Path) -> None:
+    copy = with_fold_set(copy_of(crops, tmp_path), "mine")
+    data = open_dataset(copy)
+    splits = data.fold("2", fold_set="mine")
+    mine = [clip_id for clip_id, split in splits.items() if split == "test" and int(clip_id) not in MISSING]
+    assert list(FaceClipDataset(data, fold="mine/2", split="test").clip_ids) == mine
+    assert FaceClipDataset(data, fold="3").clip_ids == FaceClipDataset(data, fold=3).clip_ids
+    with pytest.raises(UsageError, match="has no set of folds 'yours'; it has: official, mine"):
+        FaceClipDataset(data, fold="yours/2")
+    assert list(FaceClipDataset(without_official_folds(copy), fold=2, split="test").clip_ids) == mine
 
 
 def test_clips_without_a_label_are_refused(face_folder: Path, retinaface_weights: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import dfer_data as dd
 from dfer_data.changes.folds import make_fold_set
 from dfer_data.errors import UsageError
 from dfer_data.preparation.amendments import OwnFolding
+from tests.changed_datasets import copy_of, with_fold_set, without_official_folds
 from tests.crops import write_crops
 from tests.dfer_data.crop_source import source_of
 
@@ -128,3 +129,21 @@ def test_a_fold_that_only_an_own_set_has_is_found_by_the_message(tmp_path: Path)
 def test_a_dataset_without_labels_shows_itself_too(tmp_path: Path) -> None:
     source_of(tmp_path / "source", "a", "b").prepare(tmp_path / "out")
     assert "data:image/jpeg" in dd.open_dataset(tmp_path / "out")._repr_html_()
+
+
+def test_official_folds_are_the_default_also_next_to_own_sets(crops: Path, tmp_path: Path) -> None:
+    copy = with_fold_set(copy_of(crops, tmp_path), "mine")
+    dataset = dd.open_dataset(copy)
+    assert (dataset.chosen_fold_set(), dataset.chosen_fold_set("mine")) == ("official", "mine")
+    with pytest.raises(UsageError, match=r"no set of folds 'yours'; it has: official, mine$"):
+        dataset.chosen_fold_set("yours")
+
+
+def test_without_official_folds_the_only_set_is_the_default_and_several_are_listed(crops: Path, tmp_path: Path) -> None:
+    copy = with_fold_set(without_official_folds(copy_of(crops, tmp_path)), "mine")
+    assert dd.open_dataset(copy).chosen_fold_set() == "mine"
+    with pytest.raises(UsageError, match=r"no set of folds 'official'; it has: mine$"):
+        dd.open_dataset(copy).chosen_fold_set("official")
+    with_fold_set(copy, "yours")
+    with pytest.raises(UsageError, match=r"no official folds and several sets: choose --fold-set mine or yours$"):
+        dd.open_dataset(copy).chosen_fold_set()
