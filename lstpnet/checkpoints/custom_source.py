@@ -62,6 +62,9 @@ class ModelSource:
 def split_name(name: str) -> tuple[str, str]:
     """Return module and callable of `package.module:build`. Raises UsageError for another form."""
     module_name, _, attribute = name.partition(":")
+    if module_name.endswith(".py") or "/" in module_name:
+        module = module_name.removesuffix(".py").strip("./").replace("/", ".")
+        raise UsageError(f"model {name!r} names a file: name its module, as in {module}:{attribute or 'build'}")
     if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
         raise UsageError(f"model {name!r}: expected package.module:build, such as my_models:build")
     return module_name, attribute
