@@ -17,9 +17,10 @@ from lstpnet.device import pick_device
 from lstpnet.finished_runs import Run, open_run
 from lstpnet.recipe_files import ResolvedRecipe, recipe_of, renamed, resolve_recipe
 from lstpnet.training.distributed import ALONE, Group
+from lstpnet.training.earlier_run import Standing, remove_old_state, run_state
 from lstpnet.training.events import EpochDone, OnStep
 from lstpnet.training.experiment import Experiment, check_trainable, make_experiment
-from lstpnet.training.run import Standing, run_state, train_run
+from lstpnet.training.run import train_run
 
 
 @dataclass(frozen=True)
@@ -110,12 +111,19 @@ def agreed_plan(planned: Sequence[PlannedRun], group: Group) -> list[PlannedRun]
 def with_present_state(planned: PlannedRun, *, init: Path | None = None, group: Group = ALONE) -> PlannedRun:
     """Return a planned run with the state of its folder now, which another training may have written since.
 
-    Raises UsageError and CorruptDataError as `run_state`, in every process.
+    What a kill has left in a finished run is removed. Raises UsageError and CorruptDataError as `run_state`, in every
+    process.
     """
     if planned.is_forced:
         return planned
-    state = group.from_first(lambda: run_state(planned.folder, planned.experiment, init=init))
-    return dataclasses.replace(planned, state=state)
+
+    def present_state() -> Standing:
+        state = run_state(planned.folder, planned.experiment, init=init)
+        if state == "finished":
+            remove_old_state(planned.folder)
+        return state
+
+    return dataclasses.replace(planned, state=group.from_first(present_state))
 
 
 def train_planned(
@@ -191,6 +199,8 @@ def train(
     resolved = resolve_for(root, recipe, device=torch_device, overrides=overrides)
     options: dict[str, Any] = {"folds_and_seeds": [(fold, seed)], "fold_set": fold_set, "init": init_path}
     (planned,) = plan_runs(root, resolved, out=Path(out), force=force, **options)
-    if planned.state != "finished":
+    if planned.state == "finished":
+        remove_old_state(planned.folder)
+    else:
         train_planned(planned, device=torch_device, init=init_path, on_event=on_event)
     return open_run(planned.folder)

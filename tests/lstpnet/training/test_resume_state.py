@@ -21,9 +21,10 @@ from dfer_data.errors import CorruptDataError, DferError, UsageError
 from lstpnet.predictions_table import read_predictions
 from lstpnet.runs import read_run
 from lstpnet.training import stage, trainer
+from lstpnet.training.earlier_run import run_state
 from lstpnet.training.experiment import Experiment, make_experiment
 from lstpnet.training.resume_state import load_state, state_path
-from lstpnet.training.run import run_state, train_run
+from lstpnet.training.run import train_run
 from tests.faults.conftest import SmallDisk, small_disk
 from tests.lstpnet.conftest import is_written, quick, wait_until
 from tests.workspace import ROOT
