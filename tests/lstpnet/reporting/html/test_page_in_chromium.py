@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -395,3 +396,21 @@ def test_the_gallery_shows_its_pictures_and_asks_for_nothing_else(
         assert low == []
     assert opened.messages == []
     assert all(url.startswith(folder.as_uri()) or url == "data:," for url in opened.requests)
+
+
+NUM_LINES = """(cell) => {
+  const range = document.createRange();
+  range.selectNodeContents(cell);
+  return new Set([...range.getClientRects()].map((line) => Math.round(line.top))).size;
+}"""
+
+
+@pytest.mark.parametrize("width_px", [800, 1200, 1600])
+def test_an_interval_takes_two_lines_at_most_and_the_page_is_no_wider_than_its_window(
+    browser: Browser, folds: Path, width_px: int
+) -> None:
+    with Opened(browser, folds / "report.html", width_px=width_px) as page:
+        intervals = page.locator("td", has_text=re.compile(r"^\S+ to \S+$")).all()
+        assert len(intervals) > 10
+        assert {interval.evaluate(NUM_LINES) for interval in intervals} <= {1, 2}
+        assert page.evaluate("document.documentElement.scrollWidth") == width_px
