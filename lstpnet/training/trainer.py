@@ -27,6 +27,7 @@ from dfer_data.loading.cache_places import CachePlace
 from dfer_data.loading.clip_dataset import Sampling
 from dfer_data.loading.frame_cache import open_cache
 from dfer_data.storage.files import canonical_json, write_atomically
+from dfer_data.wording import counted
 from lstpnet.batches.freed_memory import freed_memory
 from lstpnet.batches.recipe_clips import clips_of_recipe
 from lstpnet.device import readable_out_of_memory, reproducible
@@ -246,6 +247,8 @@ class _Training:
         is_over = state is not None and int(state["stage"]) == num_stages
         if state is not None:
             _check_metrics(self._folder / METRICS_NAME, state)
+            if not is_over:
+                _check_processes(self._folder, state, self._group.world_size)
         if not is_over:  # after the end, lines of a later training may follow
             _rewind(self._folder / METRICS_NAME, self._name, None if state is None else int(state["metrics_bytes"]))
         return state
@@ -284,6 +287,7 @@ class _Training:
         copies: dict[Any, torch.Tensor] = {}  # a checkpoint's tensors are those of the state
         state = {
             "recipe_sha256": self._recipe.sha256,
+            "num_processes": self._group.world_size,
             "stage": stage,
             "epoch": epoch,
             "position": position,
@@ -334,6 +338,18 @@ def _check_metrics(path: Path, state: Mapping[str, Any]) -> None:
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content[: int(state["metrics_bytes"])]).hexdigest() != state["metrics_sha256"]:
         raise CorruptDataError(f"{path} is damaged: it does not match the state; --force trains from the start")
+
+
+def _check_processes(folder: Path, state: Mapping[str, Any], num_processes: int) -> None:
+    """Raise CheckpointError if another number of processes saved the state: it counts in steps, which are theirs."""
+    unknown = 1 if int(state["position"]) else num_processes  # of an earlier version; within an epoch, one saves alone
+    saved = int(state.get("num_processes", unknown))
+    if saved != num_processes:
+        raise CheckpointError(
+            f"{folder} holds the state of a training by {counted(saved, 'process')}, and this is one by "
+            f"{num_processes}: a step has other clips, and the schedule other steps; start {saved}, or --force trains "
+            "from the start"
+        )
 
 
 def _rewind(path: Path, name: str, num_bytes: int | None) -> None:
