@@ -61,6 +61,7 @@ from lstpnet.training.model_card import model_card
 from lstpnet.training.resume_state import FOLDER as STATES
 from lstpnet.training.run_settings import run_settings
 from lstpnet.training.shared_prediction import predict_together
+from lstpnet.training.state_writer import readable_disk_errors
 from lstpnet.training.temperature import held_out_temperature
 from lstpnet.training.trainer import TrainingResult, fit
 
@@ -100,7 +101,7 @@ def train_run(
             held_out_temperature(experiment, trained, device, checkpoint=name, group=group)
         group.wait()  # until the first process has written the predictions
         return {"results": []}
-    with locked_run(folder):
+    with locked_run(folder), readable_disk_errors(folder):
         if not replaces and run_state(folder, experiment, init=init) != ("begun" if continues else "absent"):
             raise LockedError(f"another training has written {folder} in the meantime; run the same command again")
         results = run.write(model)

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -43,7 +42,7 @@ from lstpnet.training.events import EpochDone, OnStep
 from lstpnet.training.experiment import Experiment
 from lstpnet.training.resume_state import load_state, state_path
 from lstpnet.training.stage import StageLoop, Trainee
-from lstpnet.training.state_writer import PAUSE_SECONDS, Save, StateWriter, host_copy
+from lstpnet.training.state_writer import PAUSE_SECONDS, Save, StateWriter, host_copy, readable_disk_errors
 
 
 @dataclass(frozen=True)
@@ -123,20 +122,10 @@ def fit(
 @contextlib.contextmanager
 def _readable_failures(recipe: Recipe, folder: Path, device: torch.device) -> Iterator[None]:
     """Turn errors of memory and disk into one-line errors."""
-    intact = "the last good checkpoint and state are intact"
     doing = f"with batch_size {recipe.batch_size} at {recipe.size_px} px"
     remedy = "halve batch_size and double accumulate, or set recompute = true; the run resumes from its last state"
-    try:
-        with readable_out_of_memory(device, doing=doing, remedy=remedy):
-            yield
-    except RuntimeError as error:
-        if "PytorchStreamWriter" in str(error) or "unexpected pos" in str(error):
-            raise DferError(f"cannot write {folder}: is the disk full? {intact}; make room and run again") from error
-        raise
-    except BrokenPipeError:  # from the listener of the events, not from the disk
-        raise
-    except (OSError, SafetensorError) as error:
-        raise DferError(f"cannot write {folder}: {error}; {intact}; make room and run again") from error
+    with readable_disk_errors(folder), readable_out_of_memory(device, doing=doing, remedy=remedy):
+        yield
 
 
 def _better(

@@ -23,6 +23,7 @@ from lstpnet.predictions_table import read_predictions
 from lstpnet.runs import read_run
 from lstpnet.training import stage, trainer
 from lstpnet.training.earlier_run import run_state
+from lstpnet.training.events import ClipsPredicted
 from lstpnet.training.experiment import Experiment, make_experiment
 from lstpnet.training.resume_state import load_state, save_state, state_path
 from lstpnet.training.run import train_run
@@ -257,6 +258,32 @@ def test_a_run_that_began_with_other_settings_is_not_gone_on_with(
     undo()
     with pytest.raises(UsageError, match=r"other settings \(ema: 0\.9 there, 0\.5 now\); choose another --out, or --f"):
         run_state(tmp_path / "run", experiment_of(crops, ema=0.5))
+
+
+@pytest.mark.parametrize("free_kib", [0, 600])
+def test_a_disk_that_is_full_after_the_last_epoch_is_one_line(
+    crops: Path, small_disk: SmallDisk, free_kib: int
+) -> None:
+    """There is room for the predictions, or not even for these; none for the checkpoint `best`."""
+    experiment = make_experiment(crops, quick(val="blocks", frame_epochs=0, epochs=1), fold=3, seed=0)
+    folder = small_disk("size=64m") / "run"
+    filler = folder.parent / "filler"
+
+    def fill(step: Any) -> None:
+        if isinstance(step, ClipsPredicted) and not filler.exists() and state_is_over(folder):
+            filler.write_bytes(bytes(max(0, shutil.disk_usage(folder.parent).free - (free_kib << 10))))
+
+    with pytest.raises(DferError, match=r"cannot write .*run: .*intact; make room and run again"):
+        train_run(experiment, folder, device=CPU, on_step=fill)
+    filler.unlink()
+    assert run_state(folder, experiment) == "begun"
+    go_on(experiment, folder)
+    assert read_run(folder).checkpoints == ("last", "best")
+
+
+def state_is_over(folder: Path) -> bool:
+    state = load_state(state_path(folder, "last"))
+    return state is not None and state["stage"] == 2
 
 
 @pytest.mark.parametrize("num_processes", [1, 2])
