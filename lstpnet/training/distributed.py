@@ -40,12 +40,15 @@ class Group:
         """Whether this process writes files and reports events for all."""
         return self.rank == 0
 
-    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """Return the model with gradients averaged over the processes."""
+    def wrap(self, model: nn.Module, device: torch.device, *, uses_all: bool = True) -> nn.Module:
+        """Return the model with gradients averaged over the processes.
+
+        `uses_all`: whether each step uses every parameter that is trained; looking for the others takes time.
+        """
         if self.world_size == 1:
             return model
         ids = [device.index or 0] if device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=ids)
+        return DistributedDataParallel(model, device_ids=ids, find_unused_parameters=not uses_all)
 
     def summed(self, values: Sequence[float]) -> list[float]:
         """Return the sum of each value over all processes."""

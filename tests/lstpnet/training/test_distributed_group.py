@@ -54,6 +54,19 @@ with joined_group(torch.device("cpu")) as (group, device):
     group.share_buffers(norm)
     found["buffers"] = norm.running_mean.tolist()
 
+    class Half(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.used(x)
+
+    half = group.wrap(Half(), device, uses_all=False)
+    for _ in range(2):
+        half(torch.full((1, 2), float(rank))).sum().backward()
+    found["gradients"] = [half.module.used.weight.grad.tolist(), half.module.unused.weight.grad]
+
     experiment = make_experiment(crops, quick(frame_epochs=0, epochs=1), fold=3, seed=0)
     plan = [PlannedRun(experiment, folder / "run", "begun" if rank == 0 else "finished")]
     found["states"] = [run.state for run in agreed_plan(plan, group)]
@@ -100,6 +113,11 @@ def test_what_the_first_process_finds_is_what_all_use(outcomes: list[dict[str, A
     assert [found["from first"] for found in outcomes] == [10, 10]
     assert [found["buffers"] for found in outcomes] == [[1, 1], [1, 1]]
     assert [found["states"] for found in outcomes] == [["begun"], ["begun"]]
+
+
+def test_a_model_of_which_a_step_uses_a_part_is_trained(outcomes: list[dict[str, Any]]) -> None:
+    """As a pretrained network with a head that a custom model does not use: one process trains it too."""
+    assert [found["gradients"] for found in outcomes] == [[[[1, 1], [1, 1]], None]] * 2
 
 
 def test_what_all_find_is_known_to_all(outcomes: list[dict[str, Any]]) -> None:
