@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from dfer_data.errors import UsageError
-from lstpnet.training.distributed import ALONE, device_of_process
+from lstpnet.training.distributed import ALONE, device_of_process, joined_group
 from tests.workspace import ROOT
 
 _RANK = """
@@ -208,3 +208,21 @@ def test_without_a_gpu_several_processes_train_on_the_cpu(monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert device_of_process() == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        ("2", r"has WORLD_SIZE = 2, but not RANK, MASTER_PORT: start dfer with torchrun, .*, or unset WORLD_SIZE to"),
+        ("two", "has WORLD_SIZE = 'two', which is no number of processes: unset it"),
+    ],
+)
+def test_an_environment_that_is_not_torchruns_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, size: str, words: str
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", size)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    for name in ("RANK", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UsageError, match=words), joined_group(torch.device("cpu")):
+        pass
