@@ -27,9 +27,10 @@ import pandas as pd
 
 from dfer_data import open_dataset, prepare
 from dfer_data.auditing.candidates import candidate_pairs
+from dfer_data.auditing.film_matcher import FilmMatcher
+from dfer_data.auditing.frame_hashes import StoredFilm
 from dfer_data.auditing.hashing import films_of
 from dfer_data.auditing.run import audit
-from dfer_data.auditing.time_alignment import best_match
 from dfer_data.synth import SynthConfig, write_dfew
 from dfer_data.synth.studio import encode
 from dfer_data.types import Image
@@ -39,7 +40,7 @@ from tests.dfer_data.auditing.scene import film_of_hashes
 from tests.videos import fetch_videos
 
 PER_EDIT, REAL_FRAMES = 8, 50
-SEARCHED, DFEW_CLIPS, DFEW_FRAMES = 3000, 11697, 77
+SEARCHED, EQUAL, DFEW_CLIPS, DFEW_FRAMES = 3000, 400, 11697, 77
 Film = list[Image]
 
 
@@ -222,8 +223,14 @@ def speed(prepared: Path, work: Path) -> dict[str, float]:
     films = list(films_of(open_dataset(prepared), work).values())
     frames_per_second = sum(film.num_frames for film in films) / (time.perf_counter() - begun)
     begun = time.perf_counter()
-    num_pairs = sum(best_match(films[0].film(), film.film()) is not None for film in films[1:])
+    matcher = FilmMatcher(films)
+    num_pairs = sum(matcher.match(0, number, is_mirrored=False) is not None for number in range(1, len(films)))
     seconds_per_pair = (time.perf_counter() - begun) / num_pairs
+    begun = time.perf_counter()
+    copies = FilmMatcher([StoredFilm(films[0].stored.copy(), films[0].rate) for _ in range(EQUAL)])
+    for a, b in itertools.combinations(range(EQUAL), 2):
+        copies.match(a, b, is_mirrored=False)
+    equal_seconds = time.perf_counter() - begun
     rng = np.random.default_rng(0)
     paths = [np.cumsum(rng.normal(0, 0.05, (77, 63)), axis=0) + rng.normal(0, 1, 63) for _ in range(SEARCHED)]
     random = [film_of_hashes(path, rate=25.0) for path in paths]
@@ -233,6 +240,8 @@ def speed(prepared: Path, work: Path) -> dict[str, float]:
     return {
         "hashed_frames_per_second": round(frames_per_second, 1),
         "milliseconds_per_comparison": round(1e3 * seconds_per_pair, 3),
+        "equal_clips": EQUAL,
+        "equal_clips_comparison_seconds": round(equal_seconds, 2),
         "searched_clips": SEARCHED,
         "search_seconds": round(search, 2),
         "dfew_hashing_minutes": round(DFEW_CLIPS * DFEW_FRAMES / frames_per_second / 60, 1),

@@ -38,7 +38,7 @@ def inspect(
         Path | None, typer.Option(help="Folder of the videos.", show_default="where they were at preparation")
     ] = None,
     rows: Annotated[int, typer.Option(min=1, help="Clips per contact sheet.")] = 24,
-    num_frames: Annotated[int, typer.Option(min=2, help="With --clip: frames of a clip to show.")] = 16,
+    num_frames: Annotated[int, typer.Option(min=2, max=1024, help="With --clip: frames of a clip to show.")] = 16,
     weights: Annotated[Path | None, typer.Option(help="Model file of the detector, if not the default.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace the files of an earlier run.")] = False,
     as_json: JsonFlag = False,

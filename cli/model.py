@@ -79,7 +79,7 @@ def list_variants(
     timed: Annotated[
         bool, typer.Option("--time/--no-time", help="Time one clip on this machine; takes half a minute.")
     ] = True,
-    num_frames: Annotated[int, typer.Option(min=1, help="Frames of the clip.")] = 16,
+    num_frames: Annotated[int, typer.Option(min=1, max=1024, help="Frames of the clip.")] = 16,
     as_json: JsonFlag = False,
 ) -> None:
     """List LSTPNet's variants with their costs.

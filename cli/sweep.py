@@ -133,12 +133,12 @@ def _trainings(
     from lstpnet.training.experiment import check_trainable, run_folder
 
     from ._support.settings import load_settings
-    from .train import choose_data, folds_and_seeds
+    from .train import choose_data, folds_and_seeds, tested_of_all
 
     in_file = load_settings().get("train", {})
     dataset = check_trainable(choose_data(options["data"] or in_file.get("data")))
     fold_set = chosen_fold_set(dataset, options["fold_set"] or in_file.get("fold_set"))
-    pairs = folds_and_seeds(fold, seeds, known=dataset.fold_names(fold_set))
+    notes: list[str] = []
     given = {"--" + name.replace("_", "-"): value for name, value in options.items() if value is not None}
     shared = [word for option, value in given.items() for word in (option, str(value))]
     runs = Path(options["out"] or in_file.get("out") or "runs")
@@ -150,10 +150,14 @@ def _trainings(
         label = renamed(resolved, name).recipe.label
         folder_of = functools.partial(run_folder, runs, dataset, label, fold_set=fold_set)
         set_options = [word for setting in combination for word in ("--set", setting)]
-        for fold_number, seed in pairs:
+        folds, note = tested_of_all(dataset, resolved, fold_set=fold_set) if fold == "all" else (fold, "")
+        notes += [note]
+        for fold_number, seed in folds_and_seeds(folds, seeds):
             run_options = ["--fold", str(fold_number), "--seed", str(seed)]
             line = ["train", "--recipe", recipe, "--name", name, *set_options, *run_options, *shared, "--yes"]
             trainings.append(_Training(line, folder_of(fold=fold_number, seed=seed)))
+    for note in dict.fromkeys(filter(None, notes)):
+        console.warn(note)
     return trainings
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,12 +18,14 @@ from lstpnet.training.training_settings import TrainingSettings
 
 from ._support import console
 from ._support.command_line import report_line, with_option
-from ._support.options import JsonFlag, require_tensorboard, require_torch
+from ._support.options import JsonFlag, agreed, require_tensorboard, require_torch
 from ._support.setting_options import SetFlag, takes_settings, with_assignments
 from ._support.settings import settings_to_use
 from ._support.training_lines import TrainingLines
 
 if TYPE_CHECKING:
+    from dfer_data.loading.prepared import PreparedDataset
+    from lstpnet.recipe_files import ResolvedRecipe
     from lstpnet.training.experiment import Experiment
     from lstpnet.training.launch import PlannedRun
 
@@ -77,12 +78,15 @@ def train(
     dataset = check_trainable(root)
     fold_set = chosen_fold_set(dataset, settings.fold_set)
     plan: dict[str, Any] = {"out": settings.out or Path("runs"), "init": settings.init, "fold_set": fold_set}
-    plan["folds_and_seeds"] = folds_and_seeds(fold, seeds or str(seed or 0), known=dataset.fold_names(fold_set))
+    fold, note = tested_of_all(dataset, resolved, fold_set=fold_set) if fold == "all" else (fold, "")
+    plan["folds_and_seeds"] = folds_and_seeds(fold, seeds or str(seed or 0))
     planned = plan_runs(root, resolved, force=force, **plan)
     if resume and not any(run.state == "begun" for run in planned):
         raise UsageError(f"--resume: there is no unfinished run with these settings ({planned[0].folder})")
     with joined_group(device) as (group, torch_device):
         planned = agreed_plan(planned, group)
+        if note and group.is_first:
+            console.warn(note)
         pending = [run.experiment for run in planned if run.state != "finished"]
         if pending:
             announced = functools.partial(_announce, pending, init=settings.init, device=torch_device)
@@ -119,11 +123,29 @@ def _all_settings(given: dict[str, Any], overrides: list[str] | None) -> tuple[T
     return TrainingSettings(**(settings_to_use("train", own) | own)), values, "recipe" in own
 
 
-def folds_and_seeds(folds: str, seeds: str, *, known: Sequence[str]) -> list[tuple[int, int]]:
+def tested_of_all(dataset: PreparedDataset, resolved: ResolvedRecipe, *, fold_set: str) -> tuple[str, str]:
+    """Return the folds that `--fold all` means, as `--fold` names them, and a note on those that are left out, if any.
+
+    A fold may have lost its test clips: its person was removed. Raises UsageError if no fold has one.
+    """
+    from dfer_data.render.tables import listed
+    from lstpnet.training.experiment import tested_folds
+
+    names, tested = dataset.fold_names(fold_set), tested_folds(dataset, resolved, fold_set=fold_set)
+    length = f" of {resolved.recipe.least_frames} or more frames" if resolved.recipe.least_frames else ""
+    if not tested:
+        raise UsageError(f"{dataset.root}: no fold has a test clip{length}; cut them anew with `dfer folds --anew`")
+    left_out = [name for name in names if name not in tested]
+    folds = f"fold{'s' if len(left_out) > 1 else ''} {listed(left_out)} {'have' if len(left_out) > 1 else 'has'}"
+    note = f"{folds} no test clip{length} and cannot be tested: left out of --fold all" if left_out else ""
+    return ",".join(tested), note
+
+
+def folds_and_seeds(folds: str, seeds: str) -> list[tuple[int, int]]:
     """Return every pair of a fold and a seed. Raises one UsageError that lists all values that are not numbers."""
     faults = []
     numbers: list[list[int]] = []
-    for option, text in (("--fold", ",".join(sorted(known, key=int)) if folds == "all" else folds), ("--seeds", seeds)):
+    for option, text in (("--fold", folds), ("--seeds", seeds)):
         words = [word.strip() for word in text.split(",")]
         are_numbers = {word: word.isdecimal() and len(word) <= _MOST_DIGITS for word in words}
         faults += [
@@ -229,5 +251,6 @@ def _confirm_training(seconds: float) -> None:
 
     if not sys.stdin.isatty():
         raise UsageError(f"training would take about {duration(seconds)} on this CPU; add --yes to start it")
-    if not typer.confirm(f"training takes about {duration(seconds)} on this CPU; start it?", err=True):
+    question = f"training takes about {duration(seconds)} on this CPU; start it?"
+    if not agreed(question, otherwise="nothing was trained"):
         raise typer.Exit(2)

@@ -130,15 +130,7 @@ class Setting:
     @property
     def expected(self) -> str:
         """What a value must be, such as `a multiple of 32 from 64 to 4096`."""
-        if self.choices:
-            *first, last = self.choices
-            return f"{', '.join(first)} or {last}" if first else last
-        words = _KINDS[self.kind]
-        for bound in self.bounds:
-            if isinstance(bound, MultipleOf):
-                words = f"a multiple of {bound.multiple_of:g}"
-        ranges = "".join(_range(bound) for bound in self.bounds if isinstance(bound, Interval))
-        return " or ".join([words + ranges, *self.words])
+        return expected_words(self.kind, choices=self.choices, bounds=self.bounds, words=tuple(self.words))
 
     @property
     def shown_default(self) -> str:
@@ -153,6 +145,21 @@ class Setting:
         subject = f"{self.flag} {shown}" if by_flag else f"{self.name} = {value!r}"
         most = f", at most {_MOST}" if type(value) is int and value > _MOST else ""
         return f"{subject}: must be {self.expected}{most}"
+
+
+def expected_words(
+    kind: type, *, choices: Sequence[str] = (), bounds: Sequence[Any] = (), words: Sequence[str] = ()
+) -> str:
+    """Return what a value must be, as `Setting.expected` does."""
+    if choices:
+        *first, last = choices
+        return f"{', '.join(first)} or {last}" if first else last
+    noun = _KINDS[kind]
+    for bound in bounds:
+        if isinstance(bound, MultipleOf):
+            noun = f"a multiple of {bound.multiple_of:g}"
+    ranges = "".join(_range(bound) for bound in bounds if isinstance(bound, Interval))
+    return " or ".join([noun + ranges, *words])
 
 
 def _range(bound: Interval) -> str:

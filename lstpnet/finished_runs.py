@@ -9,6 +9,7 @@ from pathlib import Path
 
 from dfer_data.errors import CorruptDataError, UsageError
 from dfer_data.storage.walk import paths_below
+from dfer_data.wording import by_number
 from lstpnet.dataset_identity import DataKey, data_words, fold_words
 from lstpnet.predictions import Predictions, ScoredPredictions, score_predictions
 from lstpnet.predictions_table import read_predictions
@@ -92,7 +93,10 @@ class UnfinishedRun:
 
 
 def find_runs(root: Path) -> list[Path]:
-    """Return the sorted run folders at or below `root`: those with a run.json and all `[NAME-]fold-*/seed-*`."""
+    """Return the run folders at or below `root`, `fold-2` before `fold-10`.
+
+    Those with a run.json and all `[NAME-]fold-*/seed-*`.
+    """
     paths = paths_below(root)
     with_run_json = {path.parent for path in paths if path.name == RUN_NAME}
     started = {
@@ -100,7 +104,7 @@ def find_runs(root: Path) -> list[Path]:
         for path in paths
         if path.name.startswith("seed-") and _FOLD_FOLDER.search(path.parent.name) and path.is_dir()
     }
-    return sorted(with_run_json | started)
+    return sorted(with_run_json | started, key=lambda path: by_number(path.as_posix()))
 
 
 def open_run(folder: Path | str) -> Run:

@@ -11,9 +11,10 @@ from typing import Any, ClassVar
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from dfer_data.errors import meant_name
+from dfer_data.errors import UsageError
 
-_UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # typer exports it by no name
+from .wrong_usage import ClickUsageError, faults_of_shape, faults_of_values, wrong_option
+
 _MAX_HELP_WIDTH = 120
 _NO_BREAK = "\N{NON-BREAKING HYPHEN}"
 _PLAIN_TYPES = (("<list[str]>", "<str>"), ("<list[Path]>", "<path>"), ("<list[int]>", "<int>"), (" range>", ">"))
@@ -46,29 +47,24 @@ class HelpCommand(TyperCommand):
         super().__init__(*args, context_settings=context, **settings)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse as usual; the usage error for an option that does not exist names the one that is meant, if any.
+        """Parse as usual, but raise UsageError with all faults of the command line.
 
         An option that takes one value may be given once: click takes the last value, and nothing says that the others
-        are lost.
+        are lost. No value may be empty: a path from a variable that is not set would be the working folder.
         """
-        try:
-            if not ctx.resilient_parsing and (repeated := self._repeated_options(ctx, args)):
-                ctx.fail(f"{' and '.join(repeated)} given more than once; give it once")
+        if ctx.resilient_parsing or any(name in args for name in ctx.help_option_names):
             return list(super().parse_args(ctx, args))
-        except _UsageError as error:
-            option = getattr(error, "option_name", None)
-            if option and hasattr(error, "possibilities"):
-                names = {name.lstrip("-").replace("-", "_"): name for item in self.params for name in item.opts}
-                meant = meant_name(option.lstrip("-").replace("-", "_"), names)
-                hint = f"; did you mean {names[meant]}?" if meant else ""
-                vars(error).update(message=f"No such option: {option}{hint}", possibilities=[])
-            raise
-
-    def _repeated_options(self, ctx: Any, args: list[str]) -> list[str]:
-        """Return the options with one value that a command line has several times."""
-        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
-        several = [item for item in self.params if order.count(item) > 1 and item.param_type_name == "option"]
-        return [item.opts[0] for item in several if not getattr(item, "is_flag", False) and not item.multiple]
+        try:
+            given, rest, order = self.make_parser(ctx).parse_args(args=list(args))
+        except ClickUsageError as error:
+            raise wrong_option(self, ctx, error) from None
+        faults = list(faults_of_shape(self, given, rest, order))
+        try:
+            if not faults:
+                return list(super().parse_args(ctx, args))
+        except typer.BadParameter:
+            pass
+        raise UsageError("; ".join([*faults, *faults_of_values(self, ctx, given)]))
 
     def get_help(self, ctx: Any) -> str:
         """Return the whole help; its lines break between words, never inside a name with hyphens."""
@@ -98,7 +94,15 @@ class HelpGroup(TyperGroup):
         """Add the name of the default command, if there is one, unless the first word is a command, or nearly one."""
         if self.default_command and args and not self._means_command(args[0]):
             args = [self.default_command, *args]
-        return list(super().parse_args(ctx, args))
+        if ctx.resilient_parsing or not args:  # no words: the help
+            return list(super().parse_args(ctx, args))
+        try:
+            rest = list(super().parse_args(ctx, list(args)))
+        except ClickUsageError as error:
+            raise wrong_option(self, ctx, error) from None
+        if not {*args} - {"--"}:
+            raise UsageError(f"the command is missing; `{ctx.command_path} --help` lists the commands")
+        return rest
 
     def _means_command(self, word: str) -> bool:
         """Return whether a word is a command, or a misspelt one: it resembles one and is no file."""
@@ -111,7 +115,7 @@ class HelpGroup(TyperGroup):
         return str(super().get_help(ctx)).replace(_NO_BREAK, "-")
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command of the first argument; ends with a usage error that suggests others for an unknown one."""
+        """Return the command of the first argument. Raises UsageError that suggests others for an unknown one."""
         name = args[0]
         if not ctx.resilient_parsing and not name.startswith("-") and self.get_command(ctx, name) is None:
             root = ctx.find_root()
@@ -119,7 +123,7 @@ class HelpGroup(TyperGroup):
             commands = suggestions(name, list(command_paths(root.command)), prefix=prefix)
             words = ", or: ".join(f"{root.info_name} {command}" for command in commands)
             hint = f"did you mean: {words}" if commands else f"`{ctx.command_path} --help` lists the commands"
-            ctx.fail(f"No such command {name!r}; {hint}")
+            raise UsageError(f"there is no command {name!r}; {hint}")
         return super().resolve_command(ctx, args)
 
 
@@ -133,6 +137,7 @@ def _plain_record(names: str, text: str) -> tuple[str, str]:
     for word, plain in _PLAIN_TYPES:
         names = names.replace(word, plain)
     text = re.sub(r"\[default: \((.+?)\)(?=[;\]])", r"[default: \1", text)
+    text = re.sub(r"\b(\d+)<=x<=(\d+)", r"\1 to \2", text)
     text = re.sub(r"\bx>=(\d+)", r"at least \1", text).replace("  [", " [")
     return names, unbroken(text)
 

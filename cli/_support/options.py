@@ -44,12 +44,21 @@ def refuse_targets(*targets: Path, force: bool) -> None:
 
 
 def confirm(question: str, *, threat: str) -> None:
-    """Ask before something is removed. Raises UsageError with `threat` if stdin is no terminal, Exit after a no."""
+    """Ask before something is removed. Raises UsageError with `threat` without a terminal, Exit after a no."""
     if not sys.stdin.isatty():
         raise UsageError(f"{threat}; add --yes to confirm")
-    if not typer.confirm(question, err=True):
+    if not agreed(question, otherwise="nothing was changed"):
         console.say("nothing was changed", as_json=True)
         raise typer.Exit(ExitCode.USAGE)
+
+
+def agreed(question: str, *, otherwise: str) -> bool:
+    """Return whether the answer is yes. Raises KeyboardInterrupt with `otherwise` after Ctrl+C, or Ctrl+D."""
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        console.say("", as_json=True)  # the terminal is still in the line of the question
+        raise KeyboardInterrupt(otherwise) from None
 
 
 def require_torch() -> None:

@@ -59,6 +59,7 @@ def takes_settings(
         signature = inspect.Signature([*required, *options, *(item for item in own if item not in required)])
         run.__signature__ = signature  # type: ignore[attr-defined]
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in signature.parameters.values()}
+        vars(run)["settings_kinds"] = kinds  # for the messages of wrong values
         return run
 
     return decorate
@@ -89,8 +90,8 @@ def _number_or_word(item: Setting, text: str) -> int:
     """Return the whole number that was given, or the one that a word means."""
     try:
         return item.words[text] if text in item.words else int(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r} is not {item.expected}") from None
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 def with_assignments(given: Mapping[str, Any], lines: Sequence[str] | None, kinds: Sequence[type]) -> dict[str, Any]:

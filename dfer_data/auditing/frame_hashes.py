@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -32,15 +33,20 @@ class Film:
 
     hashes: Vectors
     """(T, 63), each of length 1: what frames look like."""
-    shifts: Vectors
-    """(63, 4), orthonormal: how hashes change with the alignment of the face."""
+    directions: Vectors
+    """(63, 4): how hashes change with the alignment of the face."""
     rate: float
     """Stored frames per second; 0 when it is unknown."""
+
+    @cached_property
+    def shifts(self) -> Vectors:
+        """(63, 4), orthonormal: the space of `directions`."""
+        return np.asarray(np.linalg.qr(self.directions)[0])
 
     @property
     def mirrored(self) -> Film:
         """The same clip with left and right exchanged."""
-        return Film(self.hashes * _MIRROR, self.shifts * _MIRROR[:, None], self.rate)
+        return Film(self.hashes * _MIRROR, self.directions * _MIRROR[:, None], self.rate)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,8 +108,7 @@ def hashed(faces: Sequence[Image]) -> npt.NDArray[np.int16]:
 def film_of(stored: npt.NDArray[np.int16], *, rate: float) -> Film:
     """Return the film of what `hashed` returned."""
     values = stored.astype(np.float64) / _SCALE
-    shifts, _ = np.linalg.qr(values[-4:].T)
-    return Film(_unit(values[:-4]), shifts, rate)
+    return Film(_unit(values[:-4]), values[-4:].T, rate)
 
 
 def _low_frequencies(pictures: Vectors) -> Vectors:

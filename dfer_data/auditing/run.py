@@ -13,12 +13,13 @@ from functools import lru_cache
 from pathlib import Path
 
 from dfer_data.auditing.candidates import candidate_pairs
-from dfer_data.auditing.frame_hashes import Film, StoredFilm
+from dfer_data.auditing.film_matcher import FilmMatcher
+from dfer_data.auditing.frame_hashes import StoredFilm
 from dfer_data.auditing.hashing import films_of
 from dfer_data.auditing.pairs import ClipPair, PairKey, chained, read_decisions, with_decisions, without_copies
 from dfer_data.auditing.people import compared_faces, person_links
 from dfer_data.auditing.results import LIMITS, AuditSummary, Findings, write_findings
-from dfer_data.auditing.time_alignment import TimeMatch, best_match
+from dfer_data.auditing.time_alignment import TimeMatch
 from dfer_data.errors import UsageError
 from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.shards.audit_folder import AUDIT_WORK, held_for_audit
@@ -133,6 +134,7 @@ def _matches(
     found: dict[PairKey, ClipPair] = {pair.key: pair for pair in _same_files(datasets)}
     num_compared = 0
     listed = [films[name][clip_id] for name, clip_id in clips]
+    matcher = FilmMatcher(listed)
     candidates = candidate_pairs(
         listed, num_own=len(films[""]), on_block=lambda done, total: on_step(done, total, "comparing")
     )
@@ -140,7 +142,7 @@ def _matches(
         (name_a, clip_a), (name_b, clip_b) = clips[a], clips[b]
         if name_a == name_b and source[clips[a]] == source[clips[b]]:
             continue
-        match = best_match(_mirrored(listed[a].film(), is_mirrored=is_mirrored), listed[b].film())
+        match = matcher.match(a, b, is_mirrored=is_mirrored)
         num_compared += 1
         if match is None or not is_duplicate(match):
             continue
@@ -150,10 +152,6 @@ def _matches(
             is_same = before is not None and before.has_same_bytes
             found[pair.key] = ClipPair(clip_a, clip_b, "duplicate", name_b, match, is_mirrored, is_same)
     return found, num_compared
-
-
-def _mirrored(film: Film, *, is_mirrored: bool) -> Film:
-    return film.mirrored if is_mirrored else film
 
 
 def is_duplicate(match: TimeMatch) -> bool:

@@ -7,6 +7,7 @@ moments: `agreement` is the correlation of what changes, over the frames of both
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -41,11 +42,26 @@ class TimeMatch:
     """Frames of B per frame of A, as time: 1.1 is a copy B that is 10 % slower."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Summed:
+    """Hashes without the shifts of the clip that others are compared with, and their sums over time."""
+
+    values: Vectors
+    """(T, 63)."""
+    sums: Vectors
+    """(T + 1, 63): of the first 0, 1, ... frames."""
+    squares: Vectors
+    """(T + 1,): of the squares of the first 0, 1, ... frames."""
+
+
 def best_match(a: Film, b: Film) -> TimeMatch | None:
-    """Return the strongest match of two clips; None where they share too few frames."""
+    """Return the strongest match of two clips; None where they share too few frames.
+
+    Fast for one object `a` after the other, each with many `b`.
+    """
     if min(len(a.hashes), len(b.hashes)) < LEAST_SHARED_FRAMES:
         return None
-    inside = a.hashes - a.hashes @ a.shifts @ a.shifts.T
+    inside = _inside(a)
     others = b.hashes - b.hashes @ a.shifts @ a.shifts.T
     per_frame = b.rate / a.rate if a.rate and b.rate else 1.0
     best: TimeMatch | None = None
@@ -53,9 +69,19 @@ def best_match(a: Film, b: Film) -> TimeMatch | None:
         frames = _resampled(len(others), speed * per_frame)
         if len(frames) < LEAST_SHARED_FRAMES:
             continue
-        found = _best_line(inside, others[frames], frames, speed)
+        found = _best_line(inside, _summed(others[frames]), frames, speed)
         best = max(best, found) if best is not None else found
     return best
+
+
+@lru_cache(maxsize=2)
+def _inside(film: Film) -> _Summed:
+    """Return the hashes of a film without its own shifts."""
+    return _summed(film.hashes - film.hashes @ film.shifts @ film.shifts.T)
+
+
+def _summed(values: Vectors) -> _Summed:
+    return _Summed(values, _running(values), _running(np.einsum("td,td->t", values, values)))
 
 
 def _resampled(num_frames: int, step: float) -> _Ints:
@@ -63,23 +89,21 @@ def _resampled(num_frames: int, step: float) -> _Ints:
     return np.asarray(np.rint(np.arange(0, num_frames - 1 + 1e-9, step)), np.int64)
 
 
-def _best_line(a: Vectors, b: Vectors, frames: _Ints, speed: float) -> TimeMatch:
+def _best_line(a: _Summed, b: _Summed, frames: _Ints, speed: float) -> TimeMatch:
+    num_a, num_b = len(a.values), len(b.values)
     offsets = np.arange(
-        LEAST_SHARED_FRAMES - len(a), len(b) - LEAST_SHARED_FRAMES + 1
+        LEAST_SHARED_FRAMES - num_a, num_b - LEAST_SHARED_FRAMES + 1
     )  # frame i of a with frame i + offset of b
-    begin, end = np.maximum(0, -offsets), np.minimum(len(a), len(b) - offsets)
+    begin, end = np.maximum(0, -offsets), np.minimum(num_a, num_b - offsets)
     number = end - begin
-    products = a @ b.T
-    total = _diagonal_sums(products)[offsets + len(a) - 1] / number
-    mean_a, mean_b = _running(a), _running(b)
-    centre_a = (mean_a[end] - mean_a[begin]) / number[:, None]
-    centre_b = (mean_b[end + offsets] - mean_b[begin + offsets]) / number[:, None]
-    length_a, length_b = _running((a * a).sum(axis=1)), _running((b * b).sum(axis=1))
-    square_a = (length_a[end] - length_a[begin]) / number
-    square_b = (length_b[end + offsets] - length_b[begin + offsets]) / number
-    changes_a = square_a - (centre_a * centre_a).sum(axis=1)
-    changes_b = square_b - (centre_b * centre_b).sum(axis=1)
-    together = total - (centre_a * centre_b).sum(axis=1)
+    total = _diagonal_sums(a.values @ b.values.T)[offsets + num_a - 1] / number
+    centre_a = (a.sums[end] - a.sums[begin]) / number[:, None]
+    centre_b = (b.sums[end + offsets] - b.sums[begin + offsets]) / number[:, None]
+    square_a = (a.squares[end] - a.squares[begin]) / number
+    square_b = (b.squares[end + offsets] - b.squares[begin + offsets]) / number
+    changes_a = square_a - np.einsum("od,od->o", centre_a, centre_a)
+    changes_b = square_b - np.einsum("od,od->o", centre_b, centre_b)
+    together = total - np.einsum("od,od->o", centre_a, centre_b)
     agreement = together / np.sqrt(np.maximum(changes_a * changes_b, 1e-12))
     similarity = total / np.sqrt(np.maximum(square_a * square_b, 1e-12))
     strength = agreement * (1 - _DISCOUNT / np.sqrt(number * min(1.0, speed)))  # a frame of B, shown twice, counts once
@@ -105,4 +129,6 @@ def _diagonal_sums(products: Vectors) -> Vectors:
 
 def _running(values: Vectors) -> Vectors:
     """Return the sums of the first 0, 1, ... rows."""
-    return np.concatenate([np.zeros_like(values[:1]), np.cumsum(values, axis=0)])
+    sums = np.zeros((len(values) + 1, *values.shape[1:]))
+    np.cumsum(values, axis=0, out=sums[1:])
+    return sums

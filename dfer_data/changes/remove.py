@@ -31,7 +31,7 @@ from dfer_data.shards.layout import (
     fold_name,
     is_summary,
 )
-from dfer_data.sources.subset import line_of_id, read_ids, without
+from dfer_data.sources.subset import with_ids, without
 from dfer_data.storage.base import Target
 from dfer_data.storage.changeset import Changeset
 from dfer_data.storage.csv_text import composed
@@ -130,11 +130,11 @@ def _append_ids(path: Path, gone: Collection[str], chosen: set[str], table: pd.D
     origin = dict(zip(table["clip_id"], table["source_clip_id"], strict=True))
     gone_ids = set(gone)
     ids = [*gone, *sorted(clip_id for clip_id in chosen if origin[clip_id] not in gone_ids)]
-    before = read_regular_text(path) if path.is_file() else ""
-    known = set(read_ids(path, flag="--exclude")) if before else set()
-    end = "" if before.endswith("\n") or not before else "\n"
-    lines = "".join(f"{line_of_id(clip_id)}\n" for clip_id in ids if clip_id not in known)
-    write_atomically(path, f"{before}{end}{lines}".encode())
+    try:
+        text = with_ids(read_regular_text(path) if path.is_file() else "", ids)
+    except ValueError as error:
+        raise UsageError(f"--exclude {path}: {error}; nothing was removed") from error
+    write_atomically(path, text.encode())
 
 
 def _reduced(plan: Plan, chosen: set[str], gone: set[str], table: pd.DataFrame) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.shards.reader import ShardReader
 from dfer_data.types import Image
 
+_LEAST_RATE = 0.001  # of a video, in frames per second
+_TOLERANCE = 0.02  # of the rate: times are rounded
 _QUALITY = 95  # of a dataset prepared with --store clips16, which holds pixels
 
 
@@ -57,6 +60,18 @@ class ClipSource:
     def seconds(self, clip: ExportClip) -> npt.NDArray[np.float32]:
         """Return the time of each exported frame in its source, in seconds."""
         return self._rows(clip, "pts_seconds").astype(np.float32, copy=False)
+
+    def rate(self, clip: ExportClip) -> float:
+        """Return the frames per second at which the exported frames last as long as in their source; 0 if unknown.
+
+        That of the source, unless frames between them are left out: all but 16, or those without a face.
+        """
+        times = self.seconds(clip)
+        length = float(times[-1]) - float(times[0])
+        if not (math.isfinite(length) and length > 0):
+            return clip.fps
+        rate = max((len(times) - 1) / length, _LEAST_RATE)
+        return clip.fps if clip.fps > 0 and abs(rate / clip.fps - 1) < _TOLERANCE else rate
 
     def source_frames(self, clip: ExportClip) -> npt.NDArray[np.int32]:
         """Return the number of each exported frame in its source."""

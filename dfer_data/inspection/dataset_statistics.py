@@ -14,6 +14,7 @@ from dfer_data.inspection.reliability import reliability_sections
 from dfer_data.render.figure import new_figure, png_of
 from dfer_data.render.tables import Section
 from dfer_data.storage.files import write_atomically
+from dfer_data.wording import by_number
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +81,7 @@ def balance_of(dataset: PreparedDataset) -> dict[str, dict[str, int]]:
     labels = dict(zip(dataset.clips["clip_id"], clip_labels, strict=True))
     columns = (*names, NO_LABEL) if NO_LABEL in clip_labels else names
     ids_by_part = {"all": list(labels)}
-    for fold in sorted(dataset.document["counts"]["folds"], key=lambda name: (len(name), name)):
+    for fold in sorted(dataset.document["counts"]["folds"], key=by_number):
         splits = dataset.fold(fold)
         for split in ("train", "test"):
             ids_by_part[f"fold {fold} {split}"] = [clip_id for clip_id, name in splits.items() if name == split]

@@ -25,10 +25,16 @@ class ConcatClips:
         """Join `parts`; the classes are `class_names`, or all class names in the order of the parts.
 
         Clips of other classes than `class_names` are left out and counted in `left_out`. Raises UsageError for parts
-        that are sampled differently, whose folders have the same name, or that have no clip of these classes.
+        that are sampled differently, whose folders have the same name, that have no clip of these classes, or whose
+        items are not the stored pixels (mean and std, a transform, a type, a layout, sound), which would be lost.
         """
         if not parts:
             raise UsageError("ConcatClips needs a dataset")
+        if other := next((part for part in parts if not part.is_plain), None):
+            raise UsageError(
+                f"{other.prepared.root}: ConcatClips gives uint8 clips, which ClipLoader reads: leave out layout, "
+                "mean, std, dtype, transform and audio, and change the batches instead"
+            )
         policies = {part.policy for part in parts}
         if len(policies) > 1:
             raise UsageError(f"cannot join datasets of different size, sampling or seed: {sorted(map(str, policies))}")

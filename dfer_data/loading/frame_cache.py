@@ -66,6 +66,10 @@ class FrameCache:
             torch.cuda.synchronize(device)  # kernels launched earlier may still use this memory
         self._is_filled = np.zeros(len(self._starts) - 1, np.bool_)
 
+    def is_of(self, dataset: object) -> bool:
+        """Whether these are the frames of a dataset; numbers of clips mean others in another one."""
+        return dataset is self._dataset
+
     @property
     def is_on_host(self) -> bool:
         """Whether clips are read by `read_into`; else by `gathered`."""

@@ -55,6 +55,9 @@ class ClipLoader:
         pins: use page-locked buffers, for copies to a GPU.
         shares: (num_classes,) share of each class in an epoch, `epoch_order.resampled`; None: every clip once.
         cache: decoded frames of this dataset (`open_cache`), which several loaders may share; None: decode each time.
+
+    Raises UsageError for a dataset whose items are not the stored pixels, for `shares` without `shuffles`, and for the
+    cache of another dataset.
     """
 
     def __init__(
@@ -75,6 +78,10 @@ class ClipLoader:
             raise UsageError(
                 "ClipLoader gives uint8 clips: layout, mean, std, dtype, transform and audio are for torch's DataLoader"
             )
+        if shares is not None and not shuffles:
+            raise UsageError("shares draw clips: leave out shuffles=False, which keeps the dataset's order")
+        if cache is not None and not cache.is_of(dataset):
+            raise UsageError("the cache holds the frames of another dataset; open one for this dataset")
         self.dataset = dataset
         self._batch_size, self._shuffles, self._num_threads, self._pins = batch_size, shuffles, num_threads, pins
         self._ahead = ahead if num_threads else 0

@@ -31,7 +31,7 @@ from dfer_data.shards.reader import ShardReader, open_shard
 from dfer_data.storage.files import ORIGIN_NAME, place_of, sha256_file
 from dfer_data.storage.shard_bytes import LocalBytes, ShardBytes
 from dfer_data.types import Floats, FrameFlag, Image
-from dfer_data.wording import counted
+from dfer_data.wording import by_number, counted
 
 if TYPE_CHECKING:
     from dfer_data.loading.holdout import FoldSplit
@@ -128,11 +128,11 @@ class PreparedDataset:
     def fold_sets(self) -> tuple[str, ...]:
         """Names of the sets of folds: `official` first, if there is one, then those that `dfer folds` made."""
         official = (OFFICIAL_SET,) if self.document["counts"]["folds"] else ()
-        return (*official, *sorted(self.document.get("fold_sets", {})))
+        return (*official, *sorted(self.document.get("fold_sets", {}), key=by_number))
 
     def fold_names(self, fold_set: str = OFFICIAL_SET) -> tuple[str, ...]:
         """Return the folds of a set, by number; UsageError for an unknown set."""
-        return tuple(sorted(self._fold_sizes(fold_set), key=lambda name: (len(name), name)))
+        return tuple(sorted(self._fold_sizes(fold_set), key=by_number))
 
     def identity(self, fold_set: str = OFFICIAL_SET) -> DatasetIdentity:
         """Return the hashes of clips, labels and a set of folds; UsageError for an unknown set."""

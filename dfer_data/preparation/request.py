@@ -109,7 +109,8 @@ def resolve_request(request: Request, *, has_hardware: bool = True) -> ResolvedR
     root = request.source.parent if request.source.is_file() else request.source  # the source may be the table itself
     listing = dataset.list(request.source, layout=_layout(request, config, dataset), crops=request.crops)
     check_names(listing)
-    excluded = None if request.exclude is None else frozenset(read_ids(request.exclude, flag="--exclude"))
+    known = {video.clip_id for video in listing.videos}
+    excluded = None if request.exclude is None else frozenset(read_ids(request.exclude, flag="--exclude", known=known))
     if excluded:
         listing = without(listing, excluded)
     if request.folding is not None:

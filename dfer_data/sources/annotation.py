@@ -15,7 +15,7 @@ from dfer_data.errors import AnnotationError
 from dfer_data.sources.base import OFFICIAL, Layout, SourceListing, SourceVideo, Split
 from dfer_data.sources.catalog import catalog, not_there
 from dfer_data.sources.tree import DatasetTree, Found, stray_notes
-from dfer_data.wording import counted
+from dfer_data.wording import by_number, counted
 
 WORDS: Mapping[Layout, str] = MappingProxyType({"videos": "video", "frames": "folder of crops"})
 """Layout -> plural noun for its items, for messages."""
@@ -156,7 +156,7 @@ def assemble(
         layout,
         class_names,
         tuple(videos),
-        {fold: dict(folds[fold]) for fold in sorted(folds, key=lambda fold: (len(fold), fold))},
+        {fold: dict(folds[fold]) for fold in sorted(folds, key=by_number)},
         synthetic=synthetic_of(tree.root),
         notes=notes,
         fold_rule=fold_rule,

@@ -129,9 +129,8 @@ def _validation(members: dict[str, _List], rows: dict[str, list[ListedPath]], no
 
 
 def _lines(root: Path, source: _List, faults: list[str]) -> Iterator[ListedPath]:
-    for number, (where, text) in enumerate(read_lines(root, source.name, faults)):
-        if number == 0 and _is_header(text):
-            continue
+    rows = list(read_lines(root, source.name, faults))
+    for where, text in rows[1:] if _has_header([text for _, text in rows]) else rows:
         match = _LINE.fullmatch(text.strip())
         if match is None:
             faults.append(f"{where}: {text!r} is not a path, optionally a number of frames, and a label")
@@ -141,7 +140,10 @@ def _lines(root: Path, source: _List, faults: list[str]) -> Iterator[ListedPath]
         yield ListedPath(path, match["label"], source.fold, source.split, where, None, frames)
 
 
-def _is_header(text: str) -> bool:
-    """Whether the first line of a list names columns, as in `video_name,label`."""
-    words = [word.strip('"') for word in re.split(r"[\s,;]+", text.strip().lower())]
-    return 2 <= len(words) <= 3 and words[0] in PATH_WORDS and words[-1] in (*LABEL_WORDS, "labels")
+def _has_header(lines: Sequence[str]) -> bool:
+    """Whether the first line of a list names columns, as in `video_name,label`; no other line has such a class."""
+    if not lines:
+        return False
+    words, *others = ([word.strip('"') for word in re.split(r"[\s,;]+", line.strip().lower())] for line in lines)
+    names_columns = 2 <= len(words) <= 3 and words[0] in PATH_WORDS and words[-1] in (*LABEL_WORDS, "labels")
+    return names_columns and all(words[-1] != other[-1] for other in others)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,7 @@ import numpy.typing as npt
 from dfer_data.config import Folding
 from dfer_data.errors import UsageError
 from dfer_data.sources.base import SourceListing, SourceVideo, Split
-from dfer_data.wording import counted
+from dfer_data.wording import by_number, counted
 
 _Counts = npt.NDArray[np.int64]
 
@@ -136,7 +135,7 @@ def assigned(
     if folding.num_folds == 0:
         kept, taken = {group: fold for group, fold in present.items() if group in members}, set(present.values())
         free = (fold for fold in count() if fold not in taken)
-        return kept | {group: next(free) for group in sorted(groups, key=_by_number) if group not in kept}
+        return kept | {group: next(free) for group in sorted(groups, key=by_number) if group not in kept}
     np.random.default_rng((folding.seed, 11)).shuffle(groups)
     groups.sort(key=lambda group: -len(members[group]))
     counts = {group: _count_by_class(members[group], names, stratify=folding.stratify) for group in groups}
@@ -162,11 +161,6 @@ def assigned(
         folds[fold] += counts[group]
         num_groups[fold] += 1
     return fold_of
-
-
-def _by_number(name: str) -> list[tuple[str, int]]:
-    """Return the key that sorts `s2` before `s10`."""
-    return [(text, int(number or 0)) for text, number in re.findall(r"(\D*)(\d*)", name)]
 
 
 def _count_by_class(labels: Sequence[str | None], names: tuple[str, ...], *, stratify: bool) -> _Counts:

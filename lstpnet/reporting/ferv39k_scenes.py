@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dfer_data.render.tables import Section, per_cent
-from dfer_data.wording import counted
+from dfer_data.wording import by_number, counted
 from lstpnet import metrics
 from lstpnet.dataset_identity import DataKey, data_key, fold_words
 from lstpnet.finished_runs import ScoredRun
@@ -66,8 +66,13 @@ def scene_rows(runs: Iterable[ScoredRun]) -> tuple[SceneRow, ...]:
             if not part.control:
                 key = (*run.key, str(part.checkpoint), info.fold)
                 scored.setdefault(key, {})[info.seed] = _scores_of_scenes(part)
-    rows = [_rows(key, dict(sorted(by_seed.items()))) for key, by_seed in sorted(scored.items())]
+    rows = [_rows(key, dict(sorted(scored[key].items()))) for key in sorted(scored, key=_order)]
     return tuple(row for group in rows for row in group)
+
+
+def _order(key: _Key) -> tuple[Any, ...]:
+    data, recipe, checkpoint, fold = key
+    return by_number(data.prepared), data, by_number(recipe), checkpoint, fold
 
 
 def scene_rows_of_predictions(external: ExternalPredictions) -> tuple[SceneRow, ...]:

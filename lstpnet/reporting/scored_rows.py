@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from dfer_data.wording import counted
+from dfer_data.wording import by_number, counted
 from lstpnet.dataset_identity import DataKey, data_words, fold_words
 from lstpnet.finished_runs import ScoredRun
 from lstpnet.predictions import CHECKPOINTS, CONTROL_NAMES, TEST_BEST, ScoredPredictions
@@ -146,5 +146,5 @@ def _sort_key(row: Row) -> tuple[Any, ...]:
     checkpoint = CHECKPOINTS.index(row.checkpoint) if row.checkpoint else 0
     seed = row.seed if isinstance(row.seed, int) else float("inf")
     fold = row.fold if isinstance(row.fold, int) else float("inf")
-    data_and_recipe = (*row.data_key, row.recipe or "")
+    data_and_recipe = (by_number(row.prepared), *row.data_key, by_number(row.recipe or ""))
     return (*data_and_recipe, checkpoint, CONTROL_NAMES.index(row.control), seed, fold, str(row.fold))

@@ -283,6 +283,17 @@ def make_experiment(
     )
 
 
+def tested_folds(dataset: PreparedDataset, resolved: ResolvedRecipe, *, fold_set: str) -> tuple[str, ...]:
+    """Return the folds of a set that have a test clip, long enough for the recipe; the others can score nothing."""
+    index = dataset.index(dataset.clips["clip_id"].tolist())
+    long_enough = index.filter(pc.greater_equal(index["num_frames"], resolved.recipe.least_frames))
+    counted = set(long_enough["clip_id"].to_pylist())
+    splits = {name: dataset.fold(name, fold_set=fold_set) for name in dataset.fold_names(fold_set)}
+    return tuple(
+        name for name, fold in splits.items() if any(fold[clip] == "test" for clip in counted.intersection(fold))
+    )
+
+
 def without_validation(experiment: Experiment) -> Experiment:
     """Return the experiment with the held-out clips moved back to train."""
     return replace(experiment, train_ids=tuple(sorted(experiment.train_ids + experiment.val_ids)), val_ids=())

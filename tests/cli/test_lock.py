@@ -117,7 +117,7 @@ def test_what_differs_is_named_and_strict_refuses_it(workplace: Path, capsys: Ca
         (["lock", "show", "taken"], 2, "taken is not a lock of dfer"),
         (["prepare", "dfew", "--like", "original"], 2, "not a lock; `dfer lock original -o original.dferlock`"),
         (["lock", "show", "cut"], 4, "cut is damaged: get it again"),
-        (["lock", "diff", "good"], 2, "Missing argument"),
+        (["lock", "diff", "good"], 2, "LOCK is missing"),
         (["prepare", "dfew", "--from", "cut"], 4, "cut is damaged: get it again"),
         (["prepare", "dfew", "--from", "gone"], 2, "gone cannot be read: No such file or directory"),
         (["prepare", "dfew", "--from", "good", "--fast"], 2, "--detect-every: cannot be combined with --from"),

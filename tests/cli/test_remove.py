@@ -1,9 +1,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+import typer
 
 from dfer_cli.main import main
 from dfer_data.loading.prepared import open_dataset
@@ -27,6 +30,26 @@ def test_a_dry_run_and_a_command_without_consent_change_nothing(data: Path, caps
     assert "add --yes to confirm" in capsys.readouterr().err
     assert main(["remove", str(data), "--reason", "asked", "--yes"]) == 2
     assert "say what to remove: --clip ID, --person P or --file LIST" in capsys.readouterr().err
+    assert (data / "dataset.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "line"),
+    [(None, 2, "nothing was changed"), (typer.Abort(), 130, "interrupted; nothing was changed")],
+)
+def test_a_question_that_is_not_answered_with_yes_changes_nothing(
+    data: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, answer: Exception | None, code: int, line: str
+) -> None:
+    def confirm(*question: object, **options: object) -> bool:
+        if answer is not None:  # Ctrl+C
+            raise answer
+        return False
+
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(typer, "confirm", confirm)
+    before = (data / "dataset.json").read_bytes()
+    assert main(["remove", str(data), "--clip", "happy/a", "--reason", "asked"]) == code
+    assert capsys.readouterr().err.splitlines()[-1] == line
     assert (data / "dataset.json").read_bytes() == before
 
 

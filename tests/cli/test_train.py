@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import pytest
 
 from dfer_cli.main import main
+from dfer_data.changes.remove import remove_clips
+from dfer_data.loading.prepared import open_dataset
 from lstpnet.runs import read_run, write_run
 from lstpnet.training import launch
 from tests.cli.training import RUN, SMALL, Capture, crops, done, error_line, train, trained, work
@@ -198,6 +201,29 @@ def test_all_folds_is_every_official_one(work: Path, capsys: Capture) -> None:
     assert "--resume: there is no unfinished run with these settings (runs/dfew-none/dfew/fold-1/seed-0)" in error_line(
         capsys
     )
+
+
+def test_all_folds_leaves_out_those_that_lost_their_test_clips(work: Path, capsys: Capture) -> None:
+    data = Path("prepared/dfew-none")
+    dataset = open_dataset(data)
+    tested = {name: [clip for clip, part in dataset.fold(name).items() if part == "test"] for name in "145"}
+    remove_clips(data, clips=[clip for clips in tested.values() for clip in clips], reason="withdrawn")
+    note = "note: folds 1, 4, 5 have no test clip and cannot be tested: left out of --fold all"
+    assert main(["train", "--fold", "all", *SMALL, "--json"]) == 0
+    captured = capsys.readouterr()
+    assert captured.err.splitlines().count(note) == 1
+    folders = [f"runs/dfew-none/dfew/fold-{fold}/seed-0" for fold in (2, 3)]
+    assert [run["run"] for run in json.loads(captured.out)["runs"]] == folders
+    assert main(["report"]) == 0
+    assert "mean of 2 3" in capsys.readouterr().out
+    assert main(["sweep", "demo", "--set", "epochs=1,2", "--fold", "all", "--print"]) == 0
+    captured = capsys.readouterr()
+    assert [shlex.split(line)[-4] for line in captured.out.splitlines()] == ["2", "3", "2", "3"]
+    assert captured.err.splitlines() == [note]
+    assert main(["train", "--fold", "1", *SMALL]) == 2
+    assert "fold 1 has no test clip; name the other folds with --fold" in error_line(capsys)
+    assert main(["train", "--fold", "all", "--set", "min_frames=99", *SMALL]) == 2
+    assert "no fold has a test clip of 99 or more frames" in error_line(capsys)
 
 
 def test_a_class_that_train_lacks_is_a_warning_and_a_note_of_the_report(

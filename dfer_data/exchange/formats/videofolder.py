@@ -28,7 +28,7 @@ class VideoFolder(ExportFormat):
     def files(self, piece: Piece) -> Iterator[tuple[str, bytes]]:
         """Yield the video."""
         clip = piece.clips[0]
-        yield piece.names[0], clip_video(self.source.pictures(clip), fps=clip.fps)
+        yield piece.names[0], clip_video(self.source.pictures(clip), fps=self.source.rate(clip))
 
     def num_bytes(self, piece: Piece) -> int:
         """Return about the size of the video."""

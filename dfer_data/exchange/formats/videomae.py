@@ -31,7 +31,7 @@ class VideoMaeLists(PathLists):
             yield from super().files(piece)
             return
         clip = piece.clips[0]
-        yield piece.names[0], clip_video(self.source.pictures(clip), fps=clip.fps)
+        yield piece.names[0], clip_video(self.source.pictures(clip), fps=self.source.rate(clip))
 
     def num_bytes(self, piece: Piece) -> int:
         """Return the size of the frames; estimated for videos."""

@@ -14,7 +14,7 @@ from dfer_data.errors import UsageError, did_you_mean
 from dfer_data.shards.layout import CLIPS_NAME
 from dfer_data.storage.csv_text import csv_rows
 from dfer_data.storage.files import read_regular_text
-from dfer_data.wording import counted
+from dfer_data.wording import by_number, counted
 from lstpnet.reporting.csv_faults import CsvFaults, exact_or_stripped, unknown_clip
 from lstpnet.reporting.groups.settings import GroupSettings
 
@@ -179,7 +179,7 @@ def _names(
         return {value: value for value in distinct}, tuple(sorted(distinct, key=lambda value: (numbers[value], value)))
     if len(distinct) > MOST_GROUPS:
         raise UsageError(f"{column} holds {len(distinct)} different values; at most {MOST_GROUPS} make groups")
-    return {value: value for value in distinct}, tuple(sorted(distinct))
+    return {value: value for value in distinct}, tuple(sorted(distinct, key=by_number))
 
 
 def _numbers(distinct: Collection[str]) -> dict[str, float] | None:

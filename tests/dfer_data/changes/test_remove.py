@@ -147,7 +147,7 @@ def test_one_person_of_several_in_a_video_goes_alone(tmp_path: Path) -> None:
 
 
 def test_the_list_of_removed_ids_keeps_each_of_them_out(tmp_path: Path) -> None:
-    odd = ["#top/1", "=eq/1", 'happy/"a"', "happy/#1", "happy/a, b", "happy/b ", "sad/ c"]
+    odd = ["clip_id", "#top/1", "=eq/1", 'happy/"a"', "happy/#1", "happy/a, b", "happy/b ", "sad/ c"]
     source, out, excluded = source_of(tmp_path / "source", *odd, "sad/d"), tmp_path / "out", tmp_path / "ids.txt"
     source.prepare(out)
     excluded.write_text("# my list\n\nsad/e")  # without a line break at its end

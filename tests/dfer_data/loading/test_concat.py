@@ -77,6 +77,8 @@ def test_what_cannot_be_one_is_refused(crops: Path, other: Path) -> None:
         ([clips(crops), clips(other, sampler="uniform")], {}, "different size, sampling"),
         ([clips(crops), clips(crops)], {}, "need different names"),
         ([clips(crops)], {"class_names": ("contempt",)}, "no clip is of the classes contempt"),
+        ([clips(crops), clips(other, mean=(0.5,) * 3, std=(0.5,) * 3)], {}, "afew-none: ConcatClips gives uint8 clips"),
+        ([clips(crops, transform=torch.flip)], {}, "dfew-none: ConcatClips gives uint8 clips"),
     ):
         with pytest.raises(UsageError, match=words):
             ConcatClips(parts, **options)

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import torch
 
-from dfer_data.errors import CorruptShardError
+from dfer_data.errors import CorruptShardError, UsageError
 from dfer_data.loading.clip_dataset import FaceClipDataset, FrameDraw, Sampling
 from dfer_data.loading.epoch_order import class_shares
+from dfer_data.loading.frame_cache import FrameCache
 from dfer_data.loading.loader import Batch, ClipLoader
 from tests.crops import damage
 
@@ -129,3 +130,11 @@ def test_an_epoch_by_shares_has_its_classes_in_equal_parts(crops: Path) -> None:
     )
     assert sum(counted.values()) == len(data)
     assert max(counted.values()) - min(counted.values()) <= 1
+
+
+def test_what_a_loader_would_not_heed_is_refused(crops: Path) -> None:
+    data = clips(crops)
+    with pytest.raises(UsageError, match="shares draw clips: leave out shuffles=False"):
+        ClipLoader(data, batch_size=8, shuffles=False, shares=[1 / 7] * 7)
+    with pytest.raises(UsageError, match="the cache holds the frames of another dataset"):
+        ClipLoader(data, batch_size=8, cache=FrameCache(clips(crops)))

@@ -102,9 +102,10 @@ def test_prepare_loses_no_class(tree: Path, forbid: Forbid) -> None:
 
 
 def test_reports_lose_no_run(tmp_path: Path, forbid: Forbid) -> None:
-    for fold in ("fold-1", "fold-2"):
+    folds = ["fold-1", "fold-2", "fold-10"]
+    for fold in folds:
         (tmp_path / fold / "seed-0").mkdir(parents=True)
-    assert names(tmp_path, find_runs(tmp_path)) == ["fold-1/seed-0", "fold-2/seed-0"]
+    assert names(tmp_path, find_runs(tmp_path)) == [f"{fold}/seed-0" for fold in folds]
     forbid(tmp_path / "fold-2")
     with pytest.raises(UsageError, match="fold-2"):
         find_runs(tmp_path)

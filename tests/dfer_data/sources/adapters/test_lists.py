@@ -156,3 +156,13 @@ def test_a_header_is_no_clip(root: Path, header: str) -> None:
     found = listed(root)
     assert split(found) == {"train": [0, 1, 2, 3], "test": [4, 5]}
     assert found.class_names == ("happy", "sad")
+
+
+def test_a_clip_whose_words_are_those_of_a_header_is_a_clip(root: Path) -> None:
+    (root / "classes.txt").unlink()
+    put(root, "clip.mp4", "")
+    put(root, "train.csv", "clip label\n0 label\n1 sad\n")
+    put(root, "test.csv", "2 label\n3 sad\n")
+    found = listed(root)
+    assert found.class_names == ("label", "sad")
+    assert found.folds["1"]["clip.mp4"] == "train"

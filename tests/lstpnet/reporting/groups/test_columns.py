@@ -86,6 +86,11 @@ def test_quantiles_need_numbers(tmp_path: Path) -> None:
         groups(tmp_path, table([1, 2, "nan"]), quantiles=2)
 
 
+def test_names_with_numbers_are_in_the_order_of_the_numbers(tmp_path: Path) -> None:
+    column = groups(tmp_path, table(["head-10", "head-2", "head-1"] * 33, by="head"), by="head")
+    assert column.order == ("head-1", "head-2", "head-10", NO_GROUP)
+
+
 def test_cells_without_a_value_and_clips_without_a_row_are_one_group(tmp_path: Path) -> None:
     column = groups(tmp_path, table(["f", " ", "m"] * 30, by="sex"), by="sex")
     assert column.order == ("f", "m", NO_GROUP)
