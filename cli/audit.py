@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -148,4 +149,6 @@ def _show(data: str, summary: AuditSummary, *, as_json: bool) -> None:
             console.say(f"note: {counted(number, noun)}", as_json=as_json)
     console.say(f"look at the pairs: {summary.folder}/index.html", as_json=as_json)
     if summary.num_groups:
-        console.say(f"next: dfer folds {data} --folds 5 --group-by audit --name audit", as_json=as_json)
+        console.say(
+            f"next: dfer folds {shlex.quote(str(data))} --folds 5 --group-by audit --name audit", as_json=as_json
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -67,4 +68,7 @@ def _show(data: str, summary: ExportSummary, *, as_json: bool, is_planned: bool)
         if number:
             console.say(f"note: {counted(number, 'clip')} {fact} (clips.csv names them)", as_json=as_json)
     if not is_planned:
-        console.say(f"how to read it: {summary.out}/README.md   check: dfer verify {summary.out}", as_json=as_json)
+        console.say(
+            f"how to read it: {summary.out}/README.md   check: dfer verify {shlex.quote(str(summary.out))}",
+            as_json=as_json,
+        )

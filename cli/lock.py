@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -74,7 +75,7 @@ def make_lock(
     console.say(f"sha256 {summary.sha256}", as_json=as_json)
     for note in summary.notes:
         console.say(f"note: {note}", as_json=as_json)
-    console.say(f"how to cite and rebuild it: dfer lock show {summary.out}", as_json=as_json)
+    console.say(f"how to cite and rebuild it: dfer lock show {shlex.quote(str(summary.out))}", as_json=as_json)
 
 
 @lock_app.command("show", cls=HelpCommand)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -91,7 +92,8 @@ def remove(
     console.say(f"{data}: {counted(len(removal.clip_ids), 'clip')} removed", as_json=as_json)
     if removal.has_deleted_audit:
         console.say(
-            f"note: the audit is deleted, it named these clips; make it again: dfer audit {data}", as_json=as_json
+            f"note: the audit is deleted, it named these clips; make it again: dfer audit {shlex.quote(str(data))}",
+            as_json=as_json,
         )
     for one in done:
         if one.result == "left":

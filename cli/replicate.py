@@ -229,7 +229,7 @@ def _print_differences(differences: list[DataDifference], *, as_json: bool = Fal
     for difference in differences[:_MOST_SHOWN]:
         console.say(f"differs: {difference.aspect}: {difference.what}", as_json=as_json)
     if len(differences) > _MOST_SHOWN:
-        console.say(f"and {len(differences) - _MOST_SHOWN} more; the result lists all", as_json=as_json)
+        console.say(f"and {len(differences) - _MOST_SHOWN} more; --json lists all", as_json=as_json)
 
 
 def _print_result(document: ReplicationDocument) -> None:

@@ -14,6 +14,8 @@ import contextlib
 import enum
 import errno
 import re
+import sys
+from collections.abc import Sequence
 
 from dfer_data.errors import AnnotationError, DferError, VideoError
 from dfer_data.wording import counted
@@ -33,6 +35,7 @@ _DISK_REMEDIES = {
 """The next step for operating system errors that the library does not report itself."""
 
 
+_MOST_ON_SCREEN = 50
 _RETRY_CODE = re.compile(r"`--retry-code [A-Z_]+`")
 
 
@@ -75,7 +78,7 @@ def _lines(error: BaseException, *, debug: bool, command: str) -> list[str]:
         return [f"interrupted{f'; {error}' if str(error) else next_step}"]
     if isinstance(error, AnnotationError):
         count = len(error.faults)
-        return [f"error: {counted(count, 'annotation fault')}", *map(_one_line, error.faults)]
+        return [f"error: {counted(count, 'annotation fault')}", *_shown_faults(error.faults)]
     if isinstance(error, DferError):
         hint = error.hint if isinstance(error, VideoError) else ""  # written for the ledger of `dfer prepare`
         next_step = _RETRY_CODE.sub("run the same command again", hint)
@@ -85,6 +88,14 @@ def _lines(error: BaseException, *, debug: bool, command: str) -> list[str]:
         return [f"error: {_one_line(f'{location}{error.strerror}')}: {_DISK_REMEDIES[error.errno]}"]
     hint = "" if debug else " (unexpected; run the same command with --debug for the traceback)"
     return [f"error: {type(error).__name__}: {_one_line(str(error))}{hint}"]
+
+
+def _shown_faults(faults: Sequence[str]) -> list[str]:
+    """Return a line per fault; on a terminal the first ones, so that the first, which often explains all, is seen."""
+    if len(faults) <= _MOST_ON_SCREEN or not sys.stderr.isatty():
+        return list(map(_one_line, faults))
+    more = counted(len(faults) - _MOST_ON_SCREEN, "more fault")
+    return [*map(_one_line, faults[:_MOST_ON_SCREEN]), f"and {more}; `2> faults.txt` after the command keeps all"]
 
 
 def _one_line(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -160,7 +161,9 @@ def conclude(summary: Summary, *, as_json: bool) -> None:
             as_json=as_json,
         )
     else:
-        console.say(f"contact sheets: {folder}/preview   check: dfer verify --deep {folder}", as_json=as_json)
+        console.say(
+            f"contact sheets: {folder}/preview   check: dfer verify --deep {shlex.quote(str(folder))}", as_json=as_json
+        )
 
 
 def _show_rebuilt(rebuilt: Mapping[str, Any], *, as_json: bool) -> None:

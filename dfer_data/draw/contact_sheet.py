@@ -8,13 +8,14 @@ import cv2
 import numpy as np
 import simplejpeg
 
+from dfer_data.draw.letters import drawable, ending_that_fits
 from dfer_data.types import Image
 from dfer_data.wording import counted
 
 NUM_COLUMNS = 8
 THUMBNAIL_PX = 96
 """Side of a cell."""
-_LABEL_PX = 150
+_LABEL_PX, _SCALE = 150, 0.38
 _MAX_ROWS = 200  # one long video has many clips, and a JPEG is at most 65,535 px high
 _BACKGROUND, _TEXT, _FAILED = 24, (230, 230, 230), (255, 170, 60)
 
@@ -73,9 +74,9 @@ class ContactSheet:
     def _blank(self, clip_id: str, note: str, colour: tuple[int, int, int]) -> Image:
         width = _LABEL_PX + self._num_columns * self._cell_px
         row = np.full((THUMBNAIL_PX, width, 3), _BACKGROUND, np.uint8)
-        for line, text in enumerate((clip_id[-22:], note)):
-            plain = text.encode("ascii", "replace").decode("ascii")  # OpenCV draws ASCII only
-            cv2.putText(row, plain, (4, 13 + 14 * line), cv2.FONT_HERSHEY_SIMPLEX, 0.38, colour, 1, cv2.LINE_AA)
+        name = ending_that_fits(drawable(clip_id), max_letters=22, width_px=_LABEL_PX - 6, scale=_SCALE)
+        for line, text in enumerate((name, drawable(note))):
+            cv2.putText(row, text, (4, 13 + 14 * line), cv2.FONT_HERSHEY_SIMPLEX, _SCALE, colour, 1, cv2.LINE_AA)
         return row
 
 

@@ -1,4 +1,4 @@
-"""Draw faces into a frame: box, landmarks, a label, shares as bars. OpenCV draws only ASCII letters.
+"""Draw faces into a frame: box, landmarks, a label, shares as bars.
 
 Labels and bars never cover a face or each other, so that crowds stay readable.
 """
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from dfer_data.draw.letters import drawable
 from dfer_data.types import Floats, Image
 
 Colour = tuple[int, int, int]
@@ -105,7 +106,7 @@ def draw_face(
 
 def draw_text(picture: Image, text: str, *, at: tuple[int, int], colour: Colour = _INK) -> None:
     """Draw a line of text on a dark background, its lower left corner at (x, y), moved to stay inside the picture."""
-    text = _ascii(text)
+    text = drawable(text)
     left, top, right, bottom = _text_rectangle(picture, text, at=at)
     scale = _text_scale(picture)
     baseline = cv2.getTextSize(text, _FONT, scale, 1)[1]
@@ -115,7 +116,7 @@ def draw_text(picture: Image, text: str, *, at: tuple[int, int], colour: Colour 
 
 def with_strip(picture: Image, text: str) -> Image:
     """Return the picture below a strip with a warning, which is wrapped to the picture's width."""
-    scale, text = _text_scale(picture), _ascii(text)
+    scale, text = _text_scale(picture), drawable(text)
     letter_px = cv2.getTextSize(text, _FONT, scale, 1)[0][0] / len(text)
     lines = textwrap.wrap(text, max(1, int((picture.shape[1] - 8) / letter_px)))
     row = round(36 * scale)
@@ -137,7 +138,7 @@ def _draw_label(picture: Image, mark: Mark, taken: Sequence[Rectangle]) -> Recta
     """Write the label above or below the box, else the short label in the box's corner; return what it covers."""
     left, top, right, bottom = _whole_px(mark.box)
     line = _line_px(picture)
-    text = _ascii(mark.label)
+    text = drawable(mark.label)
     _, text_top, text_right, text_bottom = _text_rectangle(picture, text, at=(0, 0))
     for at in (
         (left, top - line),
@@ -149,7 +150,7 @@ def _draw_label(picture: Image, mark: Mark, taken: Sequence[Rectangle]) -> Recta
         if not _touches(covered, taken):
             draw_text(picture, text, at=at, colour=mark.colour)
             return covered
-    text = _ascii(mark.short_label or mark.label)
+    text = drawable(mark.short_label or mark.label)
     at = (left, top + text_bottom - text_top)
     draw_text(picture, text, at=at, colour=mark.colour)
     return _text_rectangle(picture, text, at=at)
@@ -163,10 +164,6 @@ def _touches(rectangle: Rectangle, others: Sequence[Rectangle]) -> bool:
 def _whole_px(box: Floats) -> Rectangle:
     left, top, right, bottom = np.rint(box).astype(int).tolist()
     return left, top, right, bottom
-
-
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "replace").decode("ascii")
 
 
 def _draw_corners(picture: Image, box: Rectangle, colour: Colour, line: int) -> None:
@@ -184,7 +181,7 @@ def _draw_bars(picture: Image, mark: Mark, taken: Sequence[Rectangle]) -> list[R
     Where neither side is free, nothing is drawn.
     """
     scale = _text_scale(picture)
-    names = [_ascii(name) for name, _ in mark.bars]
+    names = [drawable(name) for name, _ in mark.bars]
     row = round(30 * scale)
     text_px = max(cv2.getTextSize(name, _FONT, scale, 1)[0][0] for name in names)
     bar_px = round(110 * scale)

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from dfer_data.errors import UsageError, did_you_mean
-from dfer_data.sources.class_labels import DFEW_NAMES, MAFW_NAMES, emotion
+from dfer_data.sources.class_labels import DFEW_NAMES, MAFW_NAMES, known_class
 from dfer_data.storage.files import read_regular_text
 
 ALPHABETICAL = "alphabetical"
@@ -46,7 +46,7 @@ def label_numbers(
     if names == ALPHABETICAL:
         names = sorted(class_names)
     known = set(class_names)
-    meant = [_in_dataset(name, known) for name in names]
+    meant = [known_class(name, known) for name in names]
     if twice := next((name for name in meant if meant.count(name) > 1), ""):
         spellings = " and ".join(name for name, word in zip(names, meant, strict=True) if word == twice)
         raise UsageError(f"--label-order {order}: {spellings} are the one class {twice}; keep one of the lines")
@@ -58,11 +58,6 @@ def label_numbers(
             f"{len(used)} classes, one per line"
         )
     return numbers
-
-
-def _in_dataset(name: str, known: Collection[str]) -> str:
-    """Return a class as the dataset spells it: `Happiness` is `happy`."""
-    return name if name in known or emotion(name) not in known else emotion(name)
 
 
 def _named(order: str) -> Sequence[str] | str:

@@ -166,9 +166,25 @@ def combined_order(dataset: str, tested: OrderKind, *, is_synthetic: bool) -> Id
     return IdOrder(tested) if "ordered" in (tested, known.kind) or known.kind == "own test" else known
 
 
+def known_people(dataset: PreparedDataset) -> Mapping[str, str]:
+    """Return clip id -> person of a user's own videos; empty where nobody, or one person, is named.
+
+    The group of a clip is a person there; in published datasets it can be a scene or an episode.
+    """
+    from dfer_data.sources.registry import is_users_own  # imports every adapter
+
+    if not is_users_own(dataset.document["dataset"]):
+        return {}
+    named = dataset.clips[["clip_id", "group"]].dropna()
+    persons = dict(zip(named["clip_id"].tolist(), named["group"].tolist(), strict=True))
+    return persons if len(set(persons.values())) > 1 else {}
+
+
 def order_of_dataset(dataset: PreparedDataset) -> IdOrder:
-    """Return the order of a prepared dataset's ids: the known one, or that of the lag-1 test."""
+    """Return the order of a prepared dataset: its known people, else the known order of its ids or the tested one."""
     document = dataset.document
+    if persons := known_people(dataset):
+        return IdOrder("people", persons=persons)
     verdict = neighbours_of(dataset).verdict
     return combined_order(document["dataset"], verdict, is_synthetic=bool(document["synthetic"]))
 
@@ -199,7 +215,7 @@ def _notes(test: NeighbourTest, order: IdOrder) -> tuple[str, ...]:
 ORDER_NOTES: Mapping[OrderKind, str] = {
     "none seen": "neighbouring ids are no more alike than clips in random order (z under 2); films may still be shared",
     "ordered": "neighbouring ids are alike; intervals resample blocks of them",
-    "people": "ids name the person; intervals resample people",
+    "people": "the person of a clip is known; intervals resample people",
     "own test": "not known before the test",
 }
 """Order of ids -> what it means."""

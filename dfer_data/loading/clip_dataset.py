@@ -193,6 +193,8 @@ class FaceClipDataset(Dataset[ClipSample | AudioClipSample]):
         self._short, self._num_frames = sample.checked_short_rule(draw.short), num_frames
         self._grid_fps = sample.checked_grid(draw.sample_by, draw.reference_fps)
         self.prepared = data if isinstance(data, PreparedDataset) else PreparedDataset(data)
+        if unknown := sorted(sound.keys() - AudioOptions.__annotations__.keys()):
+            raise TypeError(f"FaceClipDataset() got an unexpected keyword argument {unknown[0]!r}")
         self._audio = _span_audio(self.prepared, **sound)
         self._refuse_other_policies_for_baked_frames()
         rows = self._fold_rows(fold, split) if clip_ids is None else self.prepared.index(clip_ids)
@@ -220,6 +222,9 @@ class FaceClipDataset(Dataset[ClipSample | AudioClipSample]):
         self._share_epoch()
         self._refuse_clips_without_times()
         self._cache: FrameCache | None = FrameCache(self) if draw.keep_in_memory else None
+
+    def __repr__(self) -> str:
+        return f"FaceClipDataset({str(self.prepared.root)!r}: {counted(len(self), 'clip')}, {self.size_px} px)"
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state without decoded frames, for a copy in another process."""

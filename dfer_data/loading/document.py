@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -174,7 +175,7 @@ def refuse_change(root: Path, document: Mapping[str, Any] | None = None) -> None
     if (root / COMMIT_NAME).is_file():
         raise UsageError(
             f"{root} is being changed by a command, or that was killed: wait for it, or run it again (`dfer status "
-            f"{root}` says which is true)"
+            f"{shlex.quote(str(root))}` says which is true)"
         )
     try:
         is_other = document is not None and json.loads((root / DATASET_NAME).read_bytes()) != document

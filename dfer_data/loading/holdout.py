@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -156,7 +157,7 @@ def _group_of(dataset: HeldOutFrom, clip_ids: Sequence[str]) -> dict[str, str]:
     if read_audit(out) is None:
         raise UsageError(
             f"{dataset.root}: clip {unknown[0]} has no group (person); use --val blocks, or find groups of copies: "
-            f"dfer audit {dataset.root}"
+            f"dfer audit {shlex.quote(str(dataset.root))}"
         )
     of_audit = groups_in(audited_groups(out, dataset.document, flag="--val groups"))
     return {clip_id: of_audit[clip_id] for clip_id in clip_ids}

@@ -191,7 +191,9 @@ class PreparedDataset:
         sizes = self._fold_sizes(fold_set)
         if name not in sizes:
             names = ", ".join(self.fold_names(fold_set)) or "none"
-            raise UsageError(f"{self.root} has no fold {name!r}; it has: {names}")
+            others = ", ".join(item for item in self.fold_sets if item != fold_set)
+            hint = f"; other sets of folds: {others} (--fold-set, or fold_set in Python)" if others else ""
+            raise UsageError(f"{self.root} has no fold {name!r}; it has: {names}{hint}")
         path = self.root / fold_name(name, fold_set=fold_set)
         with self._changes_named():
             known_ids = self._clips_file.index()["clip_id"]

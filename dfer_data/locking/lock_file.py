@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shlex
 import shutil
 import struct
 from collections.abc import Iterable, Iterator
@@ -120,7 +121,7 @@ def read_lock(path: Path) -> Lock:
             return _read(path, file, os.fstat(file.fileno()).st_size)
     except OSError as error:
         if path.is_dir():
-            command = f"dfer lock {path} -o {path.name}{LOCK_SUFFIX}"
+            command = f"dfer lock {shlex.quote(str(path))} -o {shlex.quote(path.name + LOCK_SUFFIX)}"
             raise UsageError(f"{path} is a folder, not a lock; `{command}` makes one of a prepared dataset") from error
         raise UsageError(f"{path} cannot be read: {error.strerror or error}") from error
 

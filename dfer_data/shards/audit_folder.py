@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -79,9 +80,9 @@ def audited_groups(out: Target, document: Mapping[str, Any], *, flag: str = "--g
     """
     audit = read_audit(out)
     if audit is None:
-        raise UsageError(f"{flag}: {out} has no finished audit; make one: dfer audit {out}")
+        raise UsageError(f"{flag}: {out} has no finished audit; make one: dfer audit {shlex.quote(str(out))}")
     if not is_current(audit, document):
-        raise UsageError(f"{flag}: {out} has changed since its audit; run it again: dfer audit {out}")
+        raise UsageError(f"{flag}: {out} has changed since its audit; run it again: dfer audit {shlex.quote(str(out))}")
     content = file_of_audit(out, audit, AUDIT_GROUPS_NAME)
     if content is None:
         raise CorruptDataError(f"{out}/{AUDIT_GROUPS_NAME} is missing or was changed; run `dfer audit` again")

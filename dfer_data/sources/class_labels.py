@@ -6,7 +6,7 @@ emotion has the same name in all datasets (`happy`, even if a dataset writes `ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from types import MappingProxyType
 
 DFEW_NAMES = ("happy", "sad", "neutral", "angry", "surprise", "disgust", "fear")
@@ -77,3 +77,8 @@ def emotion(word: str) -> str:
     """Return the canonical name of an emotion: `Happiness` -> `happy`; unknown words are returned in lower case."""
     name = word.strip().lower()
     return _SYNONYMS.get(name, name)
+
+
+def known_class(word: str, known: Container[str]) -> str:
+    """Return the known class that a word names, in its spelling or in another of the same emotion, else the word."""
+    return word if word in known or emotion(word) not in known else emotion(word)

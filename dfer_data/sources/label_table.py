@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from dfer_data.sources.annotation import decoded
-from dfer_data.storage.csv_text import csv_rows
+from dfer_data.storage.csv_text import csv_rows, separator_of
 from dfer_data.wording import counted
 
 
@@ -16,7 +16,7 @@ def label_rows(
     """Yield (`file:line`, column -> cell) per row; a missing column or cell is a fault."""
     text = decoded(root, name, faults)
     try:
-        table = list(csv_rows(text)) if text is not None else []
+        table = list(csv_rows(text, delimiter=separator_of(text, *columns))) if text is not None else []
     except ValueError as error:
         faults.append(f"{name}: is not CSV ({error}); check the quotes around this line")
         return

@@ -22,11 +22,13 @@ class IdOrder:
 
     kind: OrderKind
     """`none seen`: neighbouring ids are no more alike than chance, which does not make clips independent; `ordered`:
-    they are alike; `people`: ids name the person; `own test`: only the lag-1 test on a user's tree tells."""
+    they are alike; `people`: the person of a clip is known; `own test`: only the lag-1 test on a user's tree tells."""
     words: str = ""
     """What is known of the order, and what is not; empty if nothing is."""
     person_pattern: str = ""
     """Regular expression at the start of an id whose first group is the person; for `people`."""
+    persons: Mapping[str, str] = field(default_factory=dict)
+    """Clip -> person, of a user's own videos; for `people` without a pattern."""
     clusters: Mapping[str, str] = field(default_factory=dict)
     """Clip -> group of copies and persons, of an audit of the user's tree; empty where none joins two clips."""
     evidence: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,12 +62,19 @@ SOURCES: Mapping[str, Adapter] = MappingProxyType(
 )
 
 
+def is_users_own(name: str) -> bool:
+    """Return whether the videos of a dataset are the user's, as of one that no adapter is known for."""
+    return name not in SOURCES or SOURCES[name].is_users_own
+
+
 def adapter(name: str) -> Adapter:
     """Return the adapter named `name`; UsageError lists the known ones."""
     try:
         return SOURCES[name]
     except KeyError:
         if Path(name).exists():
-            raise UsageError(f"{name} is not the name of a dataset; for a folder: folder --source {name}") from None
+            raise UsageError(
+                f"{name} is not the name of a dataset; for a folder: folder --source {shlex.quote(name)}"
+            ) from None
         hint = did_you_mean(name.lower(), SOURCES)
         raise UsageError(f"unknown dataset {name!r}{hint}; known: {', '.join(SOURCES)}") from None

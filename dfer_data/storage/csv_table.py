@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from dfer_data.errors import UsageError
-from dfer_data.storage.csv_text import composed, csv_rows, from_spreadsheet
+from dfer_data.storage.csv_text import composed, csv_rows, from_spreadsheet, separator_of
 from dfer_data.storage.files import read_regular_text
 from dfer_data.wording import counted
 
@@ -60,15 +60,18 @@ def raise_faults(faults: Sequence[str], *, path: Path, flag: str, ending: str = 
 
 
 def read_csv_table(path: Path, *, flag: str) -> CsvTable:
-    """Read a file; rows with another number of cells become faults.
+    """Read a file, separated by commas, semicolons or tabs; rows with another number of cells become faults.
 
     Raises UsageError for a file that cannot be read or has a column twice.
 
     Cells are as `from_spreadsheet` returns them.
     """
     try:
-        lines = list(csv_rows(read_regular_text(path)))
-    except (OSError, ValueError) as error:  # UnicodeDecodeError is a ValueError
+        text = read_regular_text(path)
+        lines = list(csv_rows(text, delimiter=separator_of(text, *_IDS)))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{flag} {path} cannot be read: it is not text in UTF-8; save it as `CSV UTF-8`") from error
+    except (OSError, ValueError) as error:
         raise UsageError(f"{flag} {path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
     header = [cell.strip() for cell in lines[0][1]] if lines else []
     if twice := sorted({name for name in header if name and header.count(name) > 1}):

@@ -6,6 +6,7 @@ A program reads back the cells that were written, whatever they contain. A sprea
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
@@ -13,6 +14,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
+_SEPARATORS = ",;\t"
 _FORMULA = re.compile(r"'*[=+\-@\t\r]")
 _HARMLESS = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?([; ]+[-+]?[0-9.]+(e[-+]?[0-9]+)?)*")  # numbers
 
@@ -45,6 +47,25 @@ def csv_rows(text: str, *, delimiter: str = ",") -> Iterator[tuple[int, list[str
             line = reader.line_num + 1
     except csv.Error as error:
         raise ValueError(f"line {line}: {error}") from error
+
+
+def separator_of(text: str, *columns: str) -> str:
+    """Return what separates the cells of a table that has one of these columns: a comma, a semicolon or a tab.
+
+    Spreadsheets write semicolons where the comma is the decimal sign. Without any of the columns, the most frequent one
+    of the first line is returned, so that a message can list the columns that there are.
+    """
+    wanted = {name.lower() for name in columns}
+    for separator in _SEPARATORS:
+        with contextlib.suppress(ValueError):
+            if wanted.intersection(cell.strip().lower() for cell in _first_row(text, separator)):
+                return separator
+    first_line = next((line for line in text.splitlines() if line.strip()), "")
+    return max(_SEPARATORS, key=first_line.count)
+
+
+def _first_row(text: str, separator: str) -> list[str]:
+    return next(csv_rows(text, delimiter=separator), (0, list[str]()))[1]
 
 
 def composed(text: str) -> str:

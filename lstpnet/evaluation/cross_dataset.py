@@ -18,7 +18,7 @@ import torch
 from dfer_data.errors import UsageError
 from dfer_data.loading.prepared import PreparedDataset
 from dfer_data.shards.identity import OFFICIAL_SET
-from dfer_data.sources.registry import SOURCES
+from dfer_data.sources.registry import is_users_own
 from lstpnet.checkpoints.open_model import OpenedModel
 from lstpnet.device import autocast_dtype, predicting
 from lstpnet.evaluation.clip_logits import OnProgress, predict_clips
@@ -64,8 +64,7 @@ def num_in_train(info: RunInfo, data: PreparedDataset, clip_ids: Sequence[str]) 
     prepared folder; another dataset, or one without the run's fold, has none.
     """
     name = data.document["dataset"]
-    is_users_own = name not in SOURCES or SOURCES[name].is_users_own
-    if name != info.dataset or (is_users_own and data.root.resolve().name != info.prepared):
+    if name != info.dataset or (is_users_own(name) and data.root.resolve().name != info.prepared):
         return 0
     if info.fold_set not in data.fold_sets:
         return 0

@@ -5,6 +5,7 @@ PREPARED/audit/labels.csv  labels.html  labels.json
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -84,7 +85,7 @@ def audit_labels(
         raise UsageError(
             f"--labels {runs}: no finished run there was made with the clips and labels of {data} and gives a clip one "
             "class; train on all folds: "
-            f"dfer train --data {data} --fold all"
+            f"dfer train --data {shlex.quote(str(data))} --fold all"
         )
     probabilities = out_of_fold(fitting)
     issues = label_issues(dataset, probabilities)

@@ -182,6 +182,10 @@ def claim_of(values: Mapping[str, Any], *, where: str) -> Claim:
     try:
         return Claim.model_validate(plain)
     except pydantic.ValidationError as error:
-        faults = [f"{'.'.join(map(str, fault['loc'])) or 'claim'}: {fault['msg']}" for fault in error.errors()]
+        faults = [f"{'.'.join(map(str, fault['loc'])) or 'claim'}: {_fault_words(fault)}" for fault in error.errors()]
         count = counted(len(faults), "fault")
         raise UsageError(f"claim {where} has {count}: {'; '.join(faults)}") from error
+
+
+def _fault_words(fault: Mapping[str, Any]) -> str:
+    return "unknown key" if fault["type"] == "extra_forbidden" else str(fault["msg"])

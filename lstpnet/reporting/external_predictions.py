@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +16,8 @@ import numpy as np
 
 from dfer_data.errors import UsageError
 from dfer_data.shards.identity import OFFICIAL_SET
+from dfer_data.sources.class_labels import known_class
+from dfer_data.storage.csv_text import csv_rows, separator_of
 from dfer_data.storage.files import read_regular_text
 from dfer_data.wording import counted
 from lstpnet.dataset_identity import chosen_fold_set
@@ -184,12 +184,12 @@ class _PredictionsFile:
         """Return (fold, seed) -> clip id -> class number. Raises AnnotationError, UsageError."""
         try:
             text = read_regular_text(self._path)
-            rows = list(self._rows(text))
+            rows = list(csv_rows(text, delimiter=separator_of(text, "clip_id")))
         except OSError as error:
             raise UsageError(f"--predictions {self._path} cannot be read: {error.strerror}; check the path") from error
-        except (UnicodeDecodeError, csv.Error) as error:
+        except ValueError as error:
             raise UsageError(f"{self._path} cannot be read as CSV in UTF-8: {error}") from error
-        header = [cell if cell in self._names else cell.strip() for cell in rows[0][1]] if rows else []
+        header = [self._class_name(cell) for cell in rows[0][1]] if rows else []
         columns = self._columns(header)
         class_numbers: dict[tuple[int, int | None], dict[str, int]] = {}
         if columns and self._fold is not None and not {"fold", "seed"} & set(header):
@@ -201,7 +201,7 @@ class _PredictionsFile:
             row = dict(zip(header, cells, strict=True))
             row["clip_id"] = exact_or_stripped(row["clip_id"], self._known)
             if "prediction" in row:
-                row["prediction"] = exact_or_stripped(row["prediction"], self._names)
+                row["prediction"] = self._class_name(row["prediction"])
             fold, seed = self._fold_of(row, line), self._seed_of(row, line)
             is_expected = fold is not None and self._is_expected(row["clip_id"], fold, seed, line)
             number = self._class_of(row, columns, line)
@@ -211,6 +211,9 @@ class _PredictionsFile:
         if not class_numbers:
             raise UsageError(f"{self._path} has no predictions: add a row per test clip")
         return class_numbers
+
+    def _class_name(self, cell: str) -> str:
+        return known_class(exact_or_stripped(cell, self._names), self._names)
 
     def _fold_of(self, row: Mapping[str, str], line: int) -> int | None:
         """Return the fold of a row; None if it is faulty."""
@@ -237,15 +240,6 @@ class _PredictionsFile:
             self._faults.add("seed", line, f"seed {text!r} is not a whole number")
             return None
         return int(text)
-
-    @staticmethod
-    def _rows(text: str) -> Iterator[tuple[int, list[str]]]:
-        """Yield (number of the row's first line, cells); skip empty lines."""
-        reader, line = csv.reader(io.StringIO(text, newline=""), strict=True), 1
-        for cells in reader:
-            if cells:
-                yield line, cells
-            line = reader.line_num + 1
 
     def _columns(self, header: list[str]) -> list[str]:
         """Return the columns of the prediction; [] if the header has a fault."""
@@ -285,7 +279,9 @@ class _PredictionsFile:
         if columns == ["prediction"]:
             if row["prediction"] in self._names:
                 return self._names.index(row["prediction"])
-            self._faults.add("label", line, f"unknown label {row['prediction']!r}; known: {', '.join(self._names)}")
+            advice = "; give names, since lists number classes differently" if row["prediction"].isdecimal() else ""
+            known = f"known: {', '.join(self._names)}{advice}"
+            self._faults.add("label", line, f"unknown label {row['prediction']!r}; {known}")
             return None
         try:
             cells = json.loads(row["logits"]) if columns == ["logits"] else [row[name] for name in columns]

@@ -57,7 +57,7 @@ def rows_of_predictions(external: ExternalPredictions) -> list[Row]:
     All official test clips count: a clip missing from the file gets the most frequent class of train, and the row's
     note reports the number of such clips.
     """
-    order = order_of_external(external.dataset)
+    order = order_of_external(external.dataset, [given.scored.clip_ids for given in external.parts])
     scored = [_given_row(given, external.dataset, order) for given in external.parts]
     return sorted(with_summaries(scored), key=_sort_key)
 

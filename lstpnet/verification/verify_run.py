@@ -90,8 +90,8 @@ def verify_run(
         on_clip: called with the number of clips predicted again and their total.
 
     Raises:
-        UsageError: no finished run, `deep` without `data`, other data than those of its training, or a custom model
-            that is not trusted.
+        UsageError: no finished run, `deep` without `data` or checkpoints, other data than those of its training, or a
+            custom model that is not trusted.
     """
     if deep and data is None:
         raise UsageError("--deep predicts a run's test clips again: add --data, the prepared dataset of its training")
@@ -104,6 +104,8 @@ def verify_run(
         )
     if not info.finished:
         raise UsageError(f"{folder} has not finished; resume its training first")
+    if deep:
+        _require_checkpoints(folder)
     damages: list[RunDamage] = []
     notes: list[str] = []
     if info.is_unverified:
@@ -146,6 +148,14 @@ def verify_run(
         return result
     code = {"trust_model": trust_model, "custom_model": custom_model}
     return predicted_again(result, experiment, info, predictions, device, on_clip, code=code)
+
+
+def _require_checkpoints(folder: Path) -> None:
+    if not (folder / CHECKPOINTS_FOLDER).is_dir():
+        raise UsageError(
+            f"{folder} has no folder {CHECKPOINTS_FOLDER}, from which --deep predicts again: leave --deep out, or copy "
+            "the folder from where the run was trained"
+        )
 
 
 def seal_run(folder: Path) -> RunVerification:

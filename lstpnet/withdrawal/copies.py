@@ -8,6 +8,7 @@ Call both before the clips leave the dataset: a second call after a kill then fi
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from dfer_data.exchange.withdraw import delete_export, exported_clips, is_export
 from dfer_data.loading.prepared import open_dataset
 from dfer_data.shards.audit_folder import AUDIT, AUDIT_NAME, AUDIT_PAIRS_NAME
 from dfer_data.shards.layout import CARD_NAME, CLIPS_NAME, DATASET_NAME, PLAN_NAME
-from dfer_data.sources.registry import SOURCES
+from dfer_data.sources.registry import is_users_own
 from dfer_data.storage.files import place_of, read_regular, write_atomically
 from dfer_data.storage.walk import paths_below
 from dfer_data.wording import counted
@@ -124,7 +125,7 @@ def _subject(data: Path | str, clip_ids: Collection[str]) -> tuple[OfDataset, Na
     about = OfDataset(
         dataset=name,
         prepared=dataset.root.resolve().name,
-        is_users_own=name not in SOURCES or SOURCES[name].is_users_own,
+        is_users_own=is_users_own(name),
         clean_sha256="" if gone or table["clip_id"].isin(chosen).any() else str(document["sha256"]),
     )
     return about, Names(chosen, gone)
@@ -161,7 +162,7 @@ def _copies(
 
 def _dataset_copy(folder: Path, names: Names, about: OfDataset) -> Iterator[Copy]:
     """Yield another prepared dataset of the same videos, which has to give up the clips by its own removal."""
-    kind, note = "prepared dataset", f"run `dfer remove {folder}` with the same clips"
+    kind, note = "prepared dataset", f"run `dfer remove {shlex.quote(str(folder))}` with the same clips"
     try:
         dataset = open_dataset(folder)
         is_same = dataset.document["dataset"] == about.dataset

@@ -14,7 +14,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
-from dfer_data.storage.csv_text import from_spreadsheet
+from dfer_data.storage.csv_text import from_spreadsheet, separator_of
 from dfer_data.storage.files import read_regular
 from lstpnet.prediction.finished_videos import FINISHED_FORMAT
 from lstpnet.withdrawal.names import Names
@@ -46,9 +46,10 @@ def reduced_table(path: Path, names: Names) -> Reduced | None:
         return None
 
 
-def _csv(content: bytes, names: Names, *, delimiter: str = ",") -> Reduced | None:
-    lines = list(io.StringIO(content.decode("utf-8"), newline=""))
-    reader = csv.reader(lines, delimiter=delimiter)
+def _csv(content: bytes, names: Names) -> Reduced | None:
+    text = content.decode("utf-8")
+    lines = list(io.StringIO(text, newline=""))
+    reader = csv.reader(lines, delimiter=separator_of(text.removeprefix(_BOM), "clip_id", "video"))
     header = [cell.strip().removeprefix(_BOM) for cell in next(reader, [])]
     is_gone = _row_test(header, names)
     if is_gone is None:
@@ -71,10 +72,6 @@ def _row_test(header: list[str], names: Names) -> Callable[[list[str]], bool] | 
         return None
     place = header.index(column)
     return lambda cells: len(cells) > place and test(from_spreadsheet(cells[place].strip()))
-
-
-def _tsv(content: bytes, names: Names) -> Reduced | None:
-    return _csv(content, names, delimiter="\t")
 
 
 def _parquet(content: bytes, names: Names) -> Reduced | None:
@@ -129,5 +126,5 @@ def _json_lines(content: bytes, names: Names) -> Reduced | None:
 
 
 _READERS: Mapping[str, Callable[[bytes, Names], Reduced | None]] = MappingProxyType(
-    {".csv": _csv, ".tsv": _tsv, ".parquet": _parquet, ".npz": _npz, ".json": _json, ".jsonl": _json_lines}
+    {".csv": _csv, ".tsv": _csv, ".parquet": _parquet, ".npz": _npz, ".json": _json, ".jsonl": _json_lines}
 )

@@ -148,7 +148,7 @@ def test_predictions_of_folds_and_seeds_stand_next_to_ones_own_runs(capsys: pyte
 
 def test_faults_of_a_predictions_file_stand_one_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     write_prepared(Path("data"))
-    Path("mine.csv").write_text("clip_id,prediction\n00010,joy\n77777,sad\n")
+    Path("mine.csv").write_text("clip_id,prediction\n00010,grin\n77777,sad\n")
     assert run("--predictions", "mine.csv", "--data", "data", "--fold", "3") == 2
     first, *faults = capsys.readouterr().err.splitlines()
     assert first.startswith("error: 2 ")

@@ -23,11 +23,12 @@ def write_splits(
     start: str = "",
     end: str = "\n",
     below: str = "EmoLabel_DataSplit",
+    separator: str = ",",
 ) -> Path:
     for split in ("train", "test"):
         for fold in FOLDS:
             path = root / below / f"{split}(single{hyphen}labeled)" / f"set_{fold}.csv"
             path.parent.mkdir(parents=True, exist_ok=True)
-            text = newline.join(["video_name,label", *split_rows(fold, split)])
+            text = newline.join(["video_name,label", *split_rows(fold, split)]).replace(",", separator)
             path.write_bytes((start + text + end).encode("utf-8"))
     return root

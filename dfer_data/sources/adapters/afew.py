@@ -35,7 +35,7 @@ def list_afew(root: Path, *, layout: Layout, crops: str | None = None) -> Source
             entry = Entry(clip_id, emotion(folder), "1", split, item.path)
             entries.setdefault((clip_id, emotion(folder), split), entry)
     if not entries and not faults:
-        raise not_there("afew", f"no clips of AFEW below {root}")
+        raise not_there("afew", f"no clips of AFEW below {root}", root=root)
     splits = {split for _, _, split in entries}
     faults += [
         f"{name}_AFEW: no clips in it" for name, split in (("Train", "train"), ("Val", "test")) if split not in splits

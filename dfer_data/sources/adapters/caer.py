@@ -36,7 +36,7 @@ def list_caer(root: Path, *, layout: Layout, crops: str | None = None) -> Source
             clip_id = "/".join(_place(item))
             entries[clip_id] = Entry(clip_id, emotion(folder), "1", _SPLITS[part], item.path)
     if not items:
-        raise not_there("caer", f"no clips of CAER below {root}")
+        raise not_there("caer", f"no clips of CAER below {root}", root=root)
     sizes = {part: sum(clip_id.startswith(f"{part}/") for clip_id in entries) for part in _SPLITS}
     faults += [f"{part}: no clips in it" for part in ("train", "test") if not sizes[part]]
     note = f"{counted(sizes['validation'], 'clip of validation')} to train on, unless --val official holds these out"

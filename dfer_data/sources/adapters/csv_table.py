@@ -11,7 +11,7 @@ from dfer_data.sources.base import Layout, SourceListing
 from dfer_data.sources.catalog import not_there
 from dfer_data.sources.listed_paths import LABEL_WORDS, PATH_WORDS, SPLITS, VALIDATION, ListedPath, list_lines
 from dfer_data.sources.tree import DatasetTree, scan
-from dfer_data.storage.csv_text import csv_rows
+from dfer_data.storage.csv_text import csv_rows, separator_of
 from dfer_data.wording import counted
 
 _COLUMNS: Mapping[str, tuple[str, ...]] = {
@@ -58,8 +58,7 @@ def _rows(root: Path, name: str, faults: list[str]) -> Iterator[_Row]:
     if text is None:
         return
     try:
-        header_line = next((line for line in text.splitlines() if line.strip()), "")
-        table = list(csv_rows(text, delimiter=max(",;\t", key=header_line.count)))
+        table = list(csv_rows(text, delimiter=separator_of(text, *_COLUMNS["path"])))
     except ValueError as error:
         faults.append(f"{name}: is not CSV ({error}); check the quotes around this line")
         return

@@ -64,7 +64,7 @@ def _read_splits(tree: DatasetTree) -> tuple[list[Entry], list[str], int]:
     ]
     found = next((known for known in places if any(folder is not None for folder in known[2].values())), None)
     if found is None:
-        raise not_there("dfew", f"no split files of DFEW below {tree.root}")
+        raise not_there("dfew", f"no split files of DFEW below {tree.root}", root=tree.root)
     place, file_name, folders = found
     lines: list[_Line] = []
     faults: list[str] = []
@@ -102,16 +102,20 @@ def _read_split(root: Path, name: str, *, fold: str, split: Split, faults: list[
     lines = list(read_lines(root, name, faults))
     if not lines:
         return
-    if lines[0][1].replace(" ", "") != _HEADER:
+    if _fields(lines[0][1]) != _HEADER.split(","):
         faults.append(f"{lines[0][0]}: header is {lines[0][1]!r}, expected {_HEADER!r}")
     for where, line in lines[1:]:
-        fields = [field.strip() for field in line.split(",")]
+        fields = _fields(line)
         if len(fields) != 2 or not fields[0].isdecimal():
             faults.append(f"{where}: {line!r} is not a video number and a label")
         elif not fields[1].isdecimal():
             faults.append(f"{where}: label {fields[1]!r} of video {fields[0]}; expected 1 to {len(DFEW_NAMES)}")
         else:
             yield int(fields[0]), int(fields[1]), fold, split, where
+
+
+def _fields(line: str) -> list[str]:
+    return [field.strip() for field in re.split("[,;\t]", line)]
 
 
 def _videos(tree: DatasetTree, faults: list[str]) -> dict[str, Found]:

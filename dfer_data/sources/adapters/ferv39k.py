@@ -28,7 +28,7 @@ def list_ferv39k(root: Path, *, layout: Layout, crops: str | None = None) -> Sou
     entries, faults = [], list[str]()
     paths = [(split, name, tree.named(name)) for split, name in _LISTS]
     if not any(path for _, _, path in paths):
-        raise not_there("ferv39k", f"no FERV39k lists below {root}")
+        raise not_there("ferv39k", f"no FERV39k lists below {root}", root=root)
     for split, name, path in paths:
         faults += [f"{name}: missing"] if path is None else []
         for where, line in read_lines(root, path, faults) if path else ():

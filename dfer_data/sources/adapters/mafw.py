@@ -38,7 +38,7 @@ def list_subset(
     kinds = (f"{subset}/no_caption/", f"{subset}/with_caption/")
     kind = next((kind for kind in kinds if any(tree.ending(kind + name) for _, _, name in names)), None)
     if kind is None:
-        raise not_there(dataset, f"no MAFW lists of {subset} emotions below {root}")
+        raise not_there(dataset, f"no MAFW lists of {subset} emotions below {root}", root=root)
     faults: list[str] = []
     entries: list[Entry] = []
     for fold, split, name in names:

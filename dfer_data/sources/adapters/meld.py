@@ -59,7 +59,7 @@ def _entries(tree: DatasetTree, faults: list[str], long: list[str]) -> Iterator[
     """Yield an entry per row; ids of utterances that are too long to be one go into `long`."""
     tables = {split: tree.named(f"{split}_sent_emo.csv") for split in _SPLITS}
     if not any(tables.values()):
-        raise not_there("meld", f"no lists of MELD below {tree.root}")
+        raise not_there("meld", f"no lists of MELD below {tree.root}", root=tree.root)
     faults += [f"{split}_sent_emo.csv: missing" for split, path in tables.items() if path is None]
     for split, path in tables.items():
         for where, row in label_rows(tree.root, path, _COLUMNS, faults) if path else ():

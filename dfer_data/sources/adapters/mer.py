@@ -26,7 +26,7 @@ def list_mer2023(root: Path, *, layout: Layout, crops: str | None = None) -> Sou
     tree, faults = scan(root, dataset="mer2023"), list[str]()
     lists = {part: tree.named(f"{part}-label.csv") for part in ("train", *_TRACKS)}
     if lists["train"] is None:
-        raise not_there("mer2023", f"no list of MER2023 below {root}")
+        raise not_there("mer2023", f"no list of MER2023 below {root}", root=root)
     rows = {part: list(_rows(tree, path, part + "/", faults)) for part, path in lists.items() if path}
     folds = [part for part in _TRACKS if part in rows]
     entries = [
@@ -43,7 +43,7 @@ def list_mer2024(root: Path, *, layout: Layout, crops: str | None = None) -> Sou
     tree, faults = scan(root, dataset="mer2024"), list[str]()
     path = tree.named("label-disdim.csv")
     if path is None:
-        raise not_there("mer2024", f"no list of MER2024 below {root}")
+        raise not_there("mer2024", f"no list of MER2024 below {root}", root=root)
     entries = [Entry(clip_id, label, "", "train", where) for clip_id, label, where in _rows(tree, path, "", faults)]
     items = of_kind(tree, layout, crops=crops)
     labelled = [item for item in items if "video-labeled" in item.parts]  # other folders hold the clips without labels

@@ -12,7 +12,7 @@ import numpy as np
 
 from dfer_data.errors import UsageError, did_you_mean
 from dfer_data.shards.layout import CLIPS_NAME
-from dfer_data.storage.csv_text import csv_rows
+from dfer_data.storage.csv_text import csv_rows, separator_of
 from dfer_data.storage.files import read_regular_text
 from dfer_data.wording import by_number, counted
 from lstpnet.reporting.csv_faults import CsvFaults, exact_or_stripped, unknown_clip
@@ -100,7 +100,8 @@ def columns_of_file(
 def _read_values(path: Path, name: str, known: Collection[str], *, all_known: bool) -> dict[str, str]:
     """Return clip id -> value of the column `name`. Raises AnnotationError, UsageError."""
     try:
-        rows = list(csv_rows(read_regular_text(path)))
+        text = read_regular_text(path)
+        rows = list(csv_rows(text, delimiter=separator_of(text, "clip_id")))
     except OSError as error:
         raise UsageError(f"--groups {path} cannot be read: {error.strerror}; check the path") from error
     except ValueError as error:

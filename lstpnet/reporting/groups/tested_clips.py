@@ -57,7 +57,8 @@ def _tested_by_runs(name: str, row: Row, runs: Sequence[ScoredRun]) -> TestedCli
 def tested_by_predictions(name: str, row: Row, external: ExternalPredictions) -> TestedClips:
     """Return the test clips of external predictions; `row`: the headline row of their system."""
     parts = [part for part in external.parts if part.fold in row.folds and part.seed in (row.seeds or (None,))]
-    return _tested(name, row, [(part.fold, part.scored) for part in parts], order_of_external(external.dataset))
+    order = order_of_external(external.dataset, [part.scored.clip_ids for part in parts])
+    return _tested(name, row, [(part.fold, part.scored) for part in parts], order)
 
 
 def _tested(name: str, row: Row, parts: Iterable[tuple[int, ScoredPredictions]], order: IdOrder) -> TestedClips:

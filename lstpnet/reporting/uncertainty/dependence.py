@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
@@ -19,11 +19,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from dfer_data.inspection.id_order import combined_order, lag_one_test, order_of_dataset
+from dfer_data.inspection.id_order import combined_order, lag_one_test, neighbours_of, order_of_dataset
 from dfer_data.render.tables import per_cent
 from dfer_data.sources.official_counts import IdOrder, OrderKind
 from lstpnet.dataset_identity import clips_key
 from lstpnet.reporting.run_audit import RunAudit, audit_in, audit_of
+from lstpnet.reporting.run_people import people_of
 from lstpnet.reporting.uncertainty.significance import Interval, Intervals, ScoredFold, bootstrap
 
 if TYPE_CHECKING:
@@ -61,7 +62,9 @@ def resampling_units(order: IdOrder, clip_ids: Sequence[str]) -> npt.NDArray[np.
     """
     unit = unit_of(order)
     if unit in ("people", "clusters"):
-        if unit == "people":
+        if order.persons:  # an id is never taken for the name of a person
+            names = [f"person {person}" if (person := order.persons.get(i)) else f"clip {i}" for i in clip_ids]
+        elif unit == "people":
             names = [_person(order, clip_id) for clip_id in clip_ids]
         else:  # an id is never taken for the name of a group
             names = [f"group {group}" if (group := order.clusters.get(i)) else f"clip {i}" for i in clip_ids]
@@ -93,12 +96,24 @@ def order_of_runs(runs: Sequence[ScoredRun]) -> IdOrder:
         parts = [run.parts[0] for run in runs]
         clips = {part.clip_ids[i]: part.class_names[number] for part in parts for i, number in enumerate(part.labels)}
         tested = lag_one_test(list(clips), list(clips.values())).verdict
-    return with_audit(combined_order(info.dataset, tested, is_synthetic=info.synthetic), audit_of(info.data_key))
+    order = combined_order(info.dataset, tested, is_synthetic=info.synthetic)
+    people = people_of(info)
+    if _has_several(people, (run.parts[0].clip_ids for run in runs)):
+        order = IdOrder("people", persons=people)
+    return with_audit(order, audit_of(info.data_key))
 
 
-def order_of_external(dataset: PreparedDataset) -> IdOrder:
-    """Return the order of ids in the dataset of external predictions."""
-    return with_audit(order_of_dataset(dataset), audit_in(dataset.root, clips_key(dataset)))
+def order_of_external(dataset: PreparedDataset, folds: Iterable[Sequence[str]]) -> IdOrder:
+    """Return the order of ids in the dataset of external predictions. `folds`: the test clips of each."""
+    order = order_of_dataset(dataset)
+    if order.persons and not _has_several(order.persons, folds):
+        order = IdOrder(neighbours_of(dataset).verdict)
+    return with_audit(order, audit_in(dataset.root, clips_key(dataset)))
+
+
+def _has_several(people: Mapping[str, str], folds: Iterable[Sequence[str]]) -> bool:
+    """Return whether any fold tests several people; where each tests one, no interval could come from people."""
+    return bool(people) and any(len({people.get(clip_id, "") for clip_id in clip_ids}) > 1 for clip_ids in folds)
 
 
 def with_audit(order: IdOrder, audit: RunAudit | None) -> IdOrder:

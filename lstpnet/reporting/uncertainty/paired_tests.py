@@ -248,6 +248,10 @@ def _notes(tests: Sequence[PairedTest], *, short: bool) -> list[str]:
             f"`better` needs p under {LEVEL:g}; each seed is taken for an independent training, and the units named "
             "above for independent"
         )
+        notes.append(
+            "p = 0.03 means: if A and B were equally good, 3 of 100 such comparisons would differ at least as much; "
+            "`undecided` does not mean equal"
+        )
     shown = [figure.estimate for _, _, figure in figures if figure.estimate.share_above is not None]
     if not short and shown:
         alone = "" if all(estimate.has_training_noise for estimate in shown) else "; where a system has one seed, clips"

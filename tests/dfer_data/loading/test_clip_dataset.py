@@ -260,6 +260,16 @@ def test_wrong_requests_are_refused_at_once(crops: Path, arguments: dict[str, ob
         FaceClipDataset(crops, **arguments)  # type: ignore[arg-type]
 
 
+def test_a_misspelt_argument_is_an_error_of_the_class(crops: Path) -> None:
+    with pytest.raises(TypeError, match=r"^FaceClipDataset\(\) got an unexpected keyword argument 'size'$"):
+        FaceClipDataset(crops, fold=3, size=112)  # type: ignore[call-arg]
+
+
+def test_it_shows_what_it_reads(crops: Path) -> None:
+    clips = FaceClipDataset(crops, fold=3, size_px=64)
+    assert repr(clips) == f"FaceClipDataset('{crops}': {len(clips)} clips, 64 px)"
+
+
 def test_clips_without_a_label_are_refused(face_folder: Path, retinaface_weights: Path, tmp_path: Path) -> None:
     for name in ("one.mp4", "happy/two.mp4"):
         (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 
 import dfer_data as dd
+from dfer_data.changes.folds import make_fold_set
 from dfer_data.errors import UsageError
+from dfer_data.preparation.amendments import OwnFolding
 from tests.crops import write_crops
 from tests.dfer_data.crop_source import source_of
 
@@ -113,6 +115,14 @@ def test_whole_groups_are_held_out_where_every_clip_has_one(crops: Path, monkeyp
 def test_a_split_that_cannot_be_made_is_refused(crops: Path, options: dict[str, Any], words: str) -> None:
     with pytest.raises(UsageError, match=words):
         dd.open_dataset(crops).split(**{"fold": 3, **options})
+
+
+def test_a_fold_that_only_an_own_set_has_is_found_by_the_message(tmp_path: Path) -> None:
+    source_of(tmp_path / "source", "a", "b").prepare(tmp_path / "out")
+    make_fold_set(tmp_path / "out", OwnFolding(num_folds=2, group_by="clip"), name="own")
+    words = r"has no fold '1'; it has: none; other sets of folds: own \(--fold-set, or fold_set in Python\)$"
+    with pytest.raises(UsageError, match=words):
+        dd.open_dataset(tmp_path / "out").split(1)
 
 
 def test_a_dataset_without_labels_shows_itself_too(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -196,6 +197,23 @@ def test_names_that_are_not_utf8_are_a_fault_and_can_be_printed(tmp_path: Path) 
         listed("mafw", tmp_path)
     assert [fault.rpartition(": ")[2] for fault in caught.value.faults] == ["the name is not UTF-8; rename it"]
     str(caught.value).encode("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("dfew", "Clip/original"),
+        ("dfew", "EmoLabel_DataSplit"),
+        ("afew", "Train_AFEW/Angry"),
+        ("mafw", "Train & Test Set"),
+        ("ferv39k", "4_setups/All_scenes"),
+        ("caer", "validation"),
+    ],
+)
+def test_a_folder_too_low_is_named_with_the_one_to_give(name: str, part: str, tmp_path: Path) -> None:
+    (tmp_path / part).mkdir(parents=True)
+    with pytest.raises(UsageError, match=rf"looks like a part of it: give {re.escape(str(tmp_path))};"):
+        SOURCES[name].list(tmp_path / part, layout="videos")
 
 
 def test_one_s_own_data_that_is_not_there(tmp_path: Path) -> None:

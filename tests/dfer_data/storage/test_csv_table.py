@@ -60,3 +60,19 @@ def test_ids_of_pairs_are_exact_and_composed(tmp_path: Path) -> None:
     assert read_csv_table(path, flag="--decisions").rows == [
         (2, {"clip_a": "é", "clip_b": " b ", "is_duplicate": "yes"})
     ]
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_tables_of_other_spreadsheets_are_read_alike(tmp_path: Path, separator: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(f"clip_id{separator}group\na, b.mp4{separator}Vp 1\n", encoding="utf-8-sig")
+    table = read_csv_table(path, flag="--from")
+    assert table.rows == [(2, {"clip_id": "a, b.mp4", "group": "Vp 1"})]
+    table.raise_faults()
+
+
+def test_a_table_in_another_encoding_is_named_with_the_next_step(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("clip_id;group\nÄrger.mp4;1\n".encode("cp1252"))
+    with pytest.raises(UsageError, match=r"cannot be read: it is not text in UTF-8; save it as `CSV UTF-8`$"):
+        read_csv_table(path, flag="--from")

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dfer_data.storage.csv_text import csv_rows, csv_text, from_spreadsheet, spreadsheet_cell
+from dfer_data.storage.csv_text import csv_rows, csv_text, from_spreadsheet, separator_of, spreadsheet_cell
 
 CELLS = st.text(st.characters(exclude_categories=["Cs"])) | st.text("'=+-@\t\r\n\",; 1e.")
 
@@ -43,3 +43,22 @@ def test_numbers_and_ordinary_text_stay(cell: object) -> None:
 @pytest.mark.parametrize("cell", ["=1+1", "+cmd|' /C calc'!A0", "-1+2", "@SUM(A1)", "\t=1", "\r=1"])
 def test_formulas_become_text(cell: str) -> None:
     assert spreadsheet_cell(cell) == f"'{cell}"
+
+
+@pytest.mark.parametrize(
+    ("text", "separator"),
+    [
+        ("clip_id,label\n", ","),
+        ("clip_id;label\n", ";"),
+        ("label\tclip_id\na;b;c\td\n", "\t"),
+        ('\n"a;b;c",clip_id\n', ","),
+        ("a;b;c;d,clip_id\n", ","),
+        ("Clip_ID ;label\n", ";"),
+        ("clip_id\na;b\n", ","),
+        ("Datei;Person\n", ";"),  # no such column: what a message lists
+        ("", ","),
+        ('"open', ","),
+    ],
+)
+def test_the_separator_of_a_table_is_that_of_its_columns(text: str, separator: str) -> None:
+    assert separator_of(text, "clip_id", "video") == separator

@@ -12,6 +12,7 @@ import torch
 
 from dfer_cli.main import main
 from dfer_data import open_dataset
+from dfer_data.sources import registry
 from lstpnet.checkpoints.open_model import open_model
 from lstpnet.evaluation import cross_dataset
 from lstpnet.evaluation.cross_dataset import CrossResult, evaluate_on
@@ -91,7 +92,7 @@ def test_ids_of_a_users_own_videos_are_the_same_clips_in_one_folder_only(
     plain: Done, crops: Path, monkeypatch: pytest.MonkeyPatch, is_users_own: bool
 ) -> None:
     if is_users_own:
-        monkeypatch.setattr(cross_dataset, "SOURCES", {})
+        monkeypatch.setattr(registry, "SOURCES", {})
     data, info = open_dataset(crops), read_run(plain.folder)
     splits = data.fold(str(info.fold))
     num_train = list(splits.values()).count("train")

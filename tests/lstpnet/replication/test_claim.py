@@ -106,7 +106,7 @@ def test_open_lines_expect_nothing_and_count_as_official() -> None:
 def test_faults_of_a_file_come_all_at_once(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_text('title = "x"\nkind = "other"\nwrong = 1\n')
-    with pytest.raises(UsageError, match=r"claim .*mine\.toml has [0-9]+ faults: .*kind: .*wrong: "):
+    with pytest.raises(UsageError, match=r"claim .*mine\.toml has [0-9]+ faults: .*kind: .*wrong: unknown key"):
         load_claim(str(path))
     with pytest.raises(UsageError, match="cannot be read as a claim"):
         load_claim(str(tmp_path / "none.toml"))

@@ -123,7 +123,7 @@ def test_all_faults_of_a_file_are_told_with_their_lines(tmp_path: Path) -> None:
         ("clip_id,prediction,logits\n", "found: clip_id, prediction, logits"),
         ("clip_id,happy,sad\n", ":1: no column for the class neutral, angry, surprise, disgust, fear"),
         ("clip_id,prediction,prediction\n", ":1: a column is listed twice"),
-        ("clip_id,prediction\n00010,joy\n", ":2: unknown label 'joy'; known: happy, sad"),
+        ("clip_id,prediction\n00010,grin\n", ":2: unknown label 'grin'; known: happy, sad"),
         ('clip_id,logits\n00010,"[1, 2]"\n', ":2: logits cannot be read: expected a list of 7 numbers"),
         ('clip_id,logits\n00010,"[1, 2, 3, 4, 5, 6, true]"\n', "not all of them are numbers"),
         ('clip_id,logits\n00010,"[1, 2, 3, 4, 5, 6, NaN]"\n', ":2: a logit is NaN"),

@@ -93,6 +93,32 @@ def test_a_file_per_fold_is_pooled_and_averaged(dataset: PreparedDataset, tmp_pa
     assert report.paired == ()
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_other_spellings_of_classes_and_other_separators_are_understood(
+    dataset: PreparedDataset, tmp_path: Path, separator: str
+) -> None:
+    path = tmp_path / "theirs.csv"
+    spellings = {"happy": "Happiness", "sad": " SAD", "neutral": "neutral"}
+    for words in ("prediction", *spellings.values()), ("prediction",):
+        is_logits = len(words) > 1
+        header = ["clip_id", *(words[1:] if is_logits else words)]
+        rows = [
+            [clip_id, *(("1" if name == label else "0") for name in NAMES)]
+            if is_logits
+            else [clip_id, spellings[label]]
+            for clip_id, label in clips_of(1).items()
+        ]
+        path.write_text("".join(separator.join(cells) + "\n" for cells in [header, *rows]), encoding="utf-8-sig")
+        report = lstpnet.report(predictions=[path], folds=[1], data=dataset).report
+        assert [row.war for row in report.rows] == [1]
+
+
+def test_numbers_of_classes_are_refused_with_the_reason(dataset: PreparedDataset, tmp_path: Path) -> None:
+    write(path := tmp_path / "theirs.csv", {}, dict.fromkeys(clips_of(1), "2"))
+    with pytest.raises(AnnotationError, match=r"unknown label '2'; .*give names, since lists number classes"):
+        read_external_predictions([path], dataset, folds=[1])
+
+
 def test_columns_name_the_folds_and_seeds(dataset: PreparedDataset, tmp_path: Path) -> None:
     path = tmp_path / "theirs.csv"
     for number, (seed, fold) in enumerate((seed, fold) for seed in (7, 8, 9) for fold in (1, 2)):

@@ -105,7 +105,9 @@ def test_rendered_heads_own_models_and_odd_names_are_told(plain: Done, crops: Pa
     own = make_experiment(crops, quick(model="my_models:build"), fold=3, seed=0)
     card = card_with(plain, own, synthetic=True, recipe="<b>|x", prepared="a`b")
     assert r"A custom model (my\_models:build)" in card
-    assert "The package of the custom model must be installed" in card
+    assert "dfer predict VIDEO --trust-model --model FOLDER\n" in card
+    assert 'load_trained(Path("FOLDER"), trust_model=True)\n' in card
+    assert r"Both run the code of the custom model, my\_models:build: read it first." in card
     assert "**Trained on rendered heads: its figures say nothing about people.**" in card
     assert card.count(r"\<b\>\|x") == 2
     assert "<b>" not in card.split("---\n", 2)[2]

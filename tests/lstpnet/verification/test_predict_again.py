@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dfer_data.errors import UsageError
 from lstpnet.predictions_table import read_predictions, write_predictions
 from lstpnet.runs import read_run, write_run
 from lstpnet.verification.predict_again import TOLERANCE
@@ -50,3 +51,9 @@ def test_controls_that_the_recipe_does_not_have_are_found(plain: Done, tmp_path:
     write_run(folder, info)
     (damage,) = verify_run(folder, data=plain.experiment.data.root, deep=True, device="cpu").damages
     assert damage.message == "last repeated-frame: the recipe has no such control"
+
+
+def test_a_run_that_was_passed_on_without_its_checkpoints_is_not_damaged(copy: Path, validated: Done) -> None:
+    shutil.rmtree(copy / "checkpoints")
+    with pytest.raises(UsageError, match="has no folder checkpoints, from which --deep predicts again"):
+        verify_run(copy, data=validated.experiment.data.root, deep=True, device="cpu")

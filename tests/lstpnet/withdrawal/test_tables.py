@@ -23,6 +23,8 @@ def table(folder: Path, content: bytes, *, name: str = "table.csv") -> Path:
         (b'\xef\xbb\xbfa,clip_id\r\n"x\r\ny",00016\r\n"1,2",00015\r\n', b'\xef\xbb\xbfa,clip_id\r\n"x\r\ny",00016\r\n'),
         (b"clip_id,a\n'=cmd,1\n 00015 ,2\n00016,3", b"clip_id,a\n00016,3"),
         (b"clip_id,a\n00015,1", b"clip_id,a\n"),
+        (b"a;clip_id\n1;00015\n2;00016\n", b"a;clip_id\n2;00016\n"),
+        (b'clip_id,"a;b;c"\n00015,1\n', b'clip_id,"a;b;c"\n'),
     ],
 )
 def test_the_other_rows_of_a_csv_keep_their_bytes(content: bytes, rest: bytes, tmp_path: Path) -> None:

@@ -61,8 +61,21 @@ def test_ids_labels_and_folds(dfew: Path) -> None:
         {"end": ""},
         {"below": "DFEW/EmoLabel_DataSplit/EmoLabel_DataSplit"},
         {"below": "."},
+        {"separator": ";", "start": "\ufeff"},
+        {"separator": "\t"},
     ],
-    ids=["underscore", "CRLF", "CR", "BOM", "blank lines", "no last newline", "unzipped deeper", "unzipped flat"],
+    ids=[
+        "underscore",
+        "CRLF",
+        "CR",
+        "BOM",
+        "blank lines",
+        "no last newline",
+        "unzipped deeper",
+        "unzipped flat",
+        "semicolons",
+        "tabs",
+    ],
 )
 def test_spellings_of_the_split_files(
     dfew: Path, tmp_path_factory: pytest.TempPathFactory, spelling: dict[str, str]

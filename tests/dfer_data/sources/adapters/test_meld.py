@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,15 @@ def test_ids_begin_anew_in_each_split(root: Path) -> None:
     assert [video.path for video in list_meld(root, layout="videos").videos] == [
         f"{split}/dia0_utt0.mp4" for split in ("dev", "test", "train")
     ]
+
+
+def test_lists_that_a_spreadsheet_saved_with_semicolons_are_read(root: Path) -> None:
+    as_before = list_meld(root, layout="videos")
+    for path in root.glob("*.csv"):
+        rows = list(csv.reader(path.read_text(encoding="utf-8").splitlines()))
+        with path.open("w", encoding="utf-8-sig", newline="") as file:
+            csv.writer(file, delimiter=";").writerows(rows)
+    assert list_meld(root, layout="videos") == as_before
 
 
 def test_the_other_cut_counts_where_the_plain_file_is_missing(root: Path) -> None:
@@ -95,3 +105,14 @@ def test_all_faults_at_once(root: Path) -> None:
         assert part in words
     with pytest.raises(UsageError, match=r"no lists of MELD.*train_sent_emo\.csv"):
         list_meld(root / FOLDERS["test"], layout="videos")
+
+
+def test_a_part_of_the_dataset_is_named_with_the_folder_above_it(root: Path) -> None:
+    part = root / FOLDERS["train"]
+    with pytest.raises(UsageError) as caught:
+        list_meld(part, layout="videos")
+    assert f"no lists of MELD below {part}; {part} looks like a part of it: give {root}; " in str(caught.value)
+    (root / "elsewhere").mkdir()
+    with pytest.raises(UsageError) as caught:
+        list_meld(root / "elsewhere", layout="videos")
+    assert "looks like" not in str(caught.value)

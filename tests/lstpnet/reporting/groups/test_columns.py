@@ -103,6 +103,11 @@ def test_a_value_is_one_line_and_ids_may_have_space_around_them(tmp_path: Path) 
     assert column.groups["00003"] == "a b c"
 
 
+def test_semicolons_and_tabs_separate_columns_too(tmp_path: Path) -> None:
+    for separator in ";\t":
+        assert groups(tmp_path, table(["f", "m"], by="sex").replace(",", separator), by="sex").order[:2] == ("f", "m")
+
+
 def test_a_column_of_names_of_clips_is_no_column_of_groups(tmp_path: Path) -> None:
     ids = {"sha": [f"c{number}" for number in range(300)]}
     path = tmp_path / "g.csv"
