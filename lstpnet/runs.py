@@ -342,12 +342,23 @@ def _info_of(content: Mapping[str, Any], *, has_hashes: bool) -> RunInfo:
     return info
 
 
-def listed_facts(path: Path) -> FileFacts | None:
-    """Return the facts that run.json lists for one of its checkpoint files; None for a file elsewhere."""
+def run_of_checkpoint(path: Path) -> RunInfo | None:
+    """Return run.json of the run, finished or not, that a checkpoint file is of; None for a file elsewhere.
+
+    A file that a finished run does not list is not of it.
+    """
     folder = path.parent.parent
     if path.parent.name != CHECKPOINTS_FOLDER or not (folder / RUN_NAME).is_file():
         return None
-    return read_run(folder).files.get(f"{CHECKPOINTS_FOLDER}/{path.name}")
+    info = read_run(folder)
+    lists_files = info.finished and not info.is_unverified
+    return None if lists_files and f"{CHECKPOINTS_FOLDER}/{path.name}" not in info.files else info
+
+
+def listed_facts(path: Path) -> FileFacts | None:
+    """Return the facts that run.json lists for one of its checkpoint files; None for a file elsewhere."""
+    info = run_of_checkpoint(path)
+    return None if info is None else info.files.get(f"{CHECKPOINTS_FOLDER}/{path.name}")
 
 
 def _as_tuple(value: Any) -> Any:

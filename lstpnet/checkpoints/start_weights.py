@@ -27,7 +27,7 @@ from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.models.clip_vit import ClipViT
 from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.run_files import check_file
-from lstpnet.runs import listed_facts, read_run
+from lstpnet.runs import listed_facts, run_of_checkpoint
 
 _BACKBONE = "backbone."
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -98,7 +98,7 @@ def fill_from(
     config.json is another's.
     """
     path = tower_file(path)
-    if isinstance(model, ClipViT) and listed_facts(path) is None:
+    if isinstance(model, ClipViT) and run_of_checkpoint(path) is None:
         check_tower(model.config, path)
     tensors = read_tensors(path, read_start_weights(path) if content is None else content)
     state, files = model.state_dict(), AUTHORS_FILES[model.name]
@@ -129,7 +129,8 @@ def fill_from(
 
 def _classes_of_run(path: Path) -> tuple[str, ...] | None:
     """Return the classes of the run whose checkpoint a file is; None for another file, which does not name them."""
-    return None if listed_facts(path) is None else read_run(path.parent.parent).class_names
+    info = run_of_checkpoint(path)
+    return None if info is None else info.class_names
 
 
 def _check_fit(
@@ -179,7 +180,7 @@ def licence_words(model: ClipNetwork, path: Path) -> str:
     Of CLIP it is what the folder of the weights states, since many were published.
     """
     file = tower_file(path)
-    if listed_facts(file) is not None:
+    if run_of_checkpoint(file) is not None:
         return ""
     if isinstance(model, ClipViT):
         return licence_of(file.parent)

@@ -40,12 +40,15 @@ class Group:
         """Whether this process writes files and reports events for all."""
         return self.rank == 0
 
-    def wrap(self, model: nn.Module, device: torch.device) -> nn.Module:
-        """Return the model with gradients averaged over the processes."""
+    def wrap(self, model: nn.Module, device: torch.device, *, uses_all: bool = True) -> nn.Module:
+        """Return the model with gradients averaged over the processes.
+
+        `uses_all`: whether each step uses every parameter that is trained; looking for the others takes time.
+        """
         if self.world_size == 1:
             return model
         ids = [device.index or 0] if device.type == "cuda" else None
-        return DistributedDataParallel(model, device_ids=ids)
+        return DistributedDataParallel(model, device_ids=ids, find_unused_parameters=not uses_all)
 
     def summed(self, values: Sequence[float]) -> list[float]:
         """Return the sum of each value over all processes."""
@@ -161,11 +164,13 @@ def joined_group(device: torch.device) -> Iterator[tuple[Group, torch.device]]:
     """Join the processes that torchrun started, if any; yields this process's group and device.
 
     Raises WorkerError in the block if another of the processes ends: at once with gloo, by torch's limit with nccl.
+    UsageError if another program than torchrun has set WORLD_SIZE.
     """
     world_size = _world_size()
     if world_size == 1:
         yield ALONE, device
         return
+    _refuse_other_environment(world_size)
     is_cuda = device.type == "cuda"
     if is_cuda:
         device = torch.device("cuda", _local_rank() if device.index is None else device.index)
@@ -187,7 +192,19 @@ def joined_group(device: torch.device) -> Iterator[tuple[Group, torch.device]]:
 
 
 def _world_size() -> int:
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    text = os.environ.get("WORLD_SIZE", "1")
+    if not text.isdecimal():
+        raise UsageError(f"the environment has WORLD_SIZE = {text!r}, which is no number of processes: unset it")
+    return int(text)
+
+
+def _refuse_other_environment(world_size: int) -> None:
+    """Raise UsageError if torchrun has not set what its processes need, as where a cluster sets WORLD_SIZE alone."""
+    if missing := [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]:
+        raise UsageError(
+            f"the environment has WORLD_SIZE = {world_size}, but not {', '.join(missing)}: start dfer with torchrun, "
+            "which sets them, or unset WORLD_SIZE to train in one process"
+        )
 
 
 def _local_rank() -> int:

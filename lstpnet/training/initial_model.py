@@ -28,7 +28,7 @@ from lstpnet.models.lstpnet import LSTPNet
 from lstpnet.models.network_config import settings_for
 from lstpnet.models.registry import build_model
 from lstpnet.recipe import Recipe
-from lstpnet.runs import listed_facts
+from lstpnet.runs import run_of_checkpoint
 from lstpnet.training.classifier_input import check_losses
 from lstpnet.training.experiment import Experiment
 
@@ -100,7 +100,7 @@ def _trained_words(model: ClipNetwork) -> str:
 def _norm_words(model: ClipNetwork, recipe: Recipe, init: Path) -> str:
     """Return a note if the published start weights saw other pixel values; the authors of M3DFEL chose that."""
     norm = NETWORKS[model.name].input_norm
-    if norm in ("", recipe.input_norm) or listed_facts(init) is not None:
+    if norm in ("", recipe.input_norm) or run_of_checkpoint(init) is not None:
         return ""
     return f"note: those weights saw pixels by input_norm = {norm!r}, the recipe has {recipe.input_norm!r}"
 

@@ -13,13 +13,16 @@ import torch
 from dfer_data.errors import UsageError
 from dfer_data.loading.cache_places import CachePlace
 from dfer_data.storage.url_cache import located
+from dfer_data.wording import counted
+from lstpnet.dataset_identity import fold_words
 from lstpnet.device import pick_device
 from lstpnet.finished_runs import Run, open_run
 from lstpnet.recipe_files import ResolvedRecipe, recipe_of, renamed, resolve_recipe
 from lstpnet.training.distributed import ALONE, Group
+from lstpnet.training.earlier_run import Standing, remove_old_state, run_state
 from lstpnet.training.events import EpochDone, OnStep
 from lstpnet.training.experiment import Experiment, check_trainable, make_experiment
-from lstpnet.training.run import Standing, run_state, train_run
+from lstpnet.training.run import train_run
 
 
 @dataclass(frozen=True)
@@ -89,10 +92,28 @@ def plan_runs(
     return planned
 
 
+_LEAST_CLIPS = 2
+"""Per process: batch norm cannot train on a batch of one clip, and the loader makes none of more clips."""
+
+
+def refuse_few_clips(planned: Sequence[PlannedRun], *, num_processes: int = 1) -> None:
+    """Raise UsageError that names the runs to train with fewer than two training clips per process."""
+    least = _LEAST_CLIPS * num_processes
+    pending = [run.experiment for run in planned if run.state != "finished"]
+    few = {fold_words(item.fold, item.fold_set): len(item.train_ids) for item in pending if len(item.train_ids) < least}
+    if few:
+        counts = ", ".join(f"{fold} has {counted(number, 'train clip')} with a face" for fold, number in few.items())
+        fewer = "start fewer processes, or " if min(few.values()) >= _LEAST_CLIPS else ""
+        per_process = f", {_LEAST_CLIPS} per process" if num_processes > 1 else ""
+        raise UsageError(
+            f"{counts}; a training needs {least} or more{per_process}; {fewer}name other folds with --fold"
+        )
+
+
 def agreed_plan(planned: Sequence[PlannedRun], group: Group) -> list[PlannedRun]:
     """Return the planned runs with the states that the first process found on disk, the same in every process.
 
-    Raises UsageError, in every process, if their settings or data differ.
+    Raises UsageError, in every process, if their settings or data differ, or there are too few clips for them.
     """
     experiments = [run.experiment for run in planned]
     definitions = [(item.recipe.sha256, item.identity, item.fold_set, item.fold, item.seed) for item in experiments]
@@ -104,18 +125,27 @@ def agreed_plan(planned: Sequence[PlannedRun], group: Group) -> list[PlannedRun]
             "with one command, one dfer.toml and one copy of the data"
         )
     states = group.from_first(lambda: [run.state for run in planned])
-    return [dataclasses.replace(run, state=state) for run, state in zip(planned, states, strict=True)]
+    agreed = [dataclasses.replace(run, state=state) for run, state in zip(planned, states, strict=True)]
+    refuse_few_clips(agreed, num_processes=group.world_size)
+    return agreed
 
 
 def with_present_state(planned: PlannedRun, *, init: Path | None = None, group: Group = ALONE) -> PlannedRun:
     """Return a planned run with the state of its folder now, which another training may have written since.
 
-    Raises UsageError and CorruptDataError as `run_state`, in every process.
+    What a kill has left in a finished run is removed. Raises UsageError and CorruptDataError as `run_state`, in every
+    process.
     """
     if planned.is_forced:
         return planned
-    state = group.from_first(lambda: run_state(planned.folder, planned.experiment, init=init))
-    return dataclasses.replace(planned, state=state)
+
+    def present_state() -> Standing:
+        state = run_state(planned.folder, planned.experiment, init=init)
+        if state == "finished":
+            remove_old_state(planned.folder)
+        return state
+
+    return dataclasses.replace(planned, state=group.from_first(present_state))
 
 
 def train_planned(
@@ -191,6 +221,9 @@ def train(
     resolved = resolve_for(root, recipe, device=torch_device, overrides=overrides)
     options: dict[str, Any] = {"folds_and_seeds": [(fold, seed)], "fold_set": fold_set, "init": init_path}
     (planned,) = plan_runs(root, resolved, out=Path(out), force=force, **options)
-    if planned.state != "finished":
+    refuse_few_clips([planned])
+    if planned.state == "finished":
+        remove_old_state(planned.folder)
+    else:
         train_planned(planned, device=torch_device, init=init_path, on_event=on_event)
     return open_run(planned.folder)

@@ -12,19 +12,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from dfer_data.errors import CorruptDataError, LockedError, UsageError
+from dfer_data.errors import LockedError
 from dfer_data.inspection.id_order import neighbours_of
 from dfer_data.loading.cache_places import CachePlace
-from dfer_data.settings import with_absent
 from dfer_data.shards.layout import CARD_NAME
 from dfer_data.storage.files import write_atomically
-from dfer_data.storage.walk import entries_of
 from dfer_data.types import Floats
 from lstpnet.checkpoints.checkpoint import save_checkpoint
 from lstpnet.checkpoints.custom_model import built_source
@@ -42,11 +40,9 @@ from lstpnet.recipe import Recipe
 from lstpnet.run_files import Files, facts_of, locked_run
 from lstpnet.runs import (
     CHECKPOINTS_FOLDER,
-    CONFIG_NAME,
     GMAC,
     METRICS_NAME,
     PREDICTION_MS,
-    PREDICTIONS_NAME,
     RUN_NAME,
     TEMPERATURES,
     RunInfo,
@@ -57,39 +53,17 @@ from lstpnet.runs import (
     write_run,
 )
 from lstpnet.training.distributed import ALONE, Group
+from lstpnet.training.earlier_run import remove_old_run, run_state
 from lstpnet.training.events import ClipsPredicted, EpochDone, OnStep
 from lstpnet.training.experiment import Experiment, without_validation
 from lstpnet.training.initial_model import initial_model
 from lstpnet.training.model_card import model_card
 from lstpnet.training.resume_state import FOLDER as STATES
-from lstpnet.training.run_settings import run_settings, setting_faults
+from lstpnet.training.run_settings import run_settings
 from lstpnet.training.shared_prediction import predict_together
+from lstpnet.training.state_writer import readable_disk_errors
 from lstpnet.training.temperature import held_out_temperature
 from lstpnet.training.trainer import TrainingResult, fit
-
-Standing = Literal["absent", "begun", "finished"]
-
-
-def run_state(folder: Path, experiment: Experiment, *, init: Path | None = None) -> Standing:
-    """Return whether `folder` holds this run: absent, begun with a state to resume from, or finished.
-
-    Raises UsageError that names the differences if it holds a run with other settings or data, CorruptDataError if
-    that run's files are damaged.
-    """
-    info = read_run(folder) if (folder / RUN_NAME).is_file() else None
-    is_finished = info is not None and info.finished
-    if not is_finished and not any(path.suffix == ".pt" for path in entries_of(folder / STATES)):
-        return "absent"
-    kind = "finished" if is_finished else "begun"
-    try:
-        old_settings = with_absent(Recipe, dict(read_config(folder, info)["settings"]))
-    except (CorruptDataError, KeyError) as error:
-        raise CorruptDataError(
-            f"{folder} holds a {kind} run whose {CONFIG_NAME} is missing or damaged ({error}); --force trains again"
-        ) from error
-    if faults := list(setting_faults(old_settings, experiment, init_sha256=_init_sha256(init))):
-        raise UsageError(f"{folder} holds a run {' and '.join(faults)}; choose another --out, or --force")
-    return "finished" if is_finished else "begun"
 
 
 def train_run(
@@ -127,7 +101,7 @@ def train_run(
             held_out_temperature(experiment, trained, device, checkpoint=name, group=group)
         group.wait()  # until the first process has written the predictions
         return {"results": []}
-    with locked_run(folder):
+    with locked_run(folder), readable_disk_errors(folder):
         if not replaces and run_state(folder, experiment, init=init) != ("begun" if continues else "absent"):
             raise LockedError(f"another training has written {folder} in the meantime; run the same command again")
         results = run.write(model)
@@ -153,9 +127,8 @@ class _Run:
     def write(self, model: nn.Module) -> list[dict[str, Any]]:
         """Write the whole folder; run.json, which marks the run as finished, comes last."""
         folder, experiment = self.folder, self.experiment
-        if not self.continues and any((folder / name).exists() for name in (RUN_NAME, PREDICTIONS_NAME, STATES)):
-            (folder / RUN_NAME).unlink(missing_ok=True)  # first: a partly removed run must not count as finished
-            shutil.rmtree(folder)
+        if not self.continues:
+            remove_old_run(folder)
         folder.mkdir(parents=True, exist_ok=True)
         num_parameters = sum(parameter.numel() for parameter in model.parameters())
         config = self._config(model, num_parameters=num_parameters)
@@ -360,11 +333,6 @@ def _info(experiment: Experiment, *, checkpoints: tuple[str, ...], finished: boo
         pipeline_version=document.get("pipeline_version", 1),
         id_order=neighbours_of(experiment.data, fold=fold, fold_set=experiment.fold_set).verdict if finished else "",
     )
-
-
-def _init_sha256(init: Path | None) -> str | None:
-    """Return the hash of the start weights. Raises UsageError if the file is missing."""
-    return None if init is None else facts_of(read_start_weights(init)).sha256
 
 
 def _gmac(model: nn.Module, recipe: Recipe) -> float | None:

@@ -25,6 +25,7 @@ from lstpnet.batches.normalize import normalised
 from lstpnet.device import autocast_dtype, num_threads
 from lstpnet.evaluation.clip_logits import clips_per_batch, predict_clips
 from lstpnet.metrics import confusion_matrix, predicted_classes, score
+from lstpnet.models.clip_network import ClipNetwork
 from lstpnet.models.network_config import DIRICHLET
 from lstpnet.training.classifier_input import WithClassifierInput
 from lstpnet.training.compiled import compiled
@@ -116,7 +117,7 @@ class StageLoop:
             else None
         )
         trained_module = self._model if self._with_input is None else self._with_input
-        self._wrapped = self._group.wrap(trained_module, device)
+        self._wrapped = self._group.wrap(trained_module, device, uses_all=isinstance(self._model, ClipNetwork))
         sums_gradients = recipe.accumulate > 1
         self._compiled = compiled(self._wrapped, device, sums_gradients=sums_gradients) if recipe.compile else None
 

@@ -6,17 +6,20 @@ that epochs of a second share a write. The end of the block writes the save that
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import torch
+from safetensors import SafetensorError
 
+from dfer_data.errors import DferError
 from lstpnet.checkpoints.checkpoint import save_tensors
 from lstpnet.run_files import Files
 from lstpnet.runs import CHECKPOINTS_FOLDER
@@ -24,6 +27,22 @@ from lstpnet.training.resume_state import save_state, state_path
 
 PAUSE_SECONDS = 5.0
 """Least time from the start of a write to the start of the next one; a kill loses at most this and an epoch."""
+
+
+@contextlib.contextmanager
+def readable_disk_errors(folder: Path) -> Iterator[None]:
+    """Turn an error of the disk, while a run is written to `folder`, into a DferError of one line."""
+    intact = "the last good checkpoint and state are intact"
+    try:
+        yield
+    except RuntimeError as error:
+        if "PytorchStreamWriter" in str(error) or "unexpected pos" in str(error):
+            raise DferError(f"cannot write {folder}: is the disk full? {intact}; make room and run again") from error
+        raise
+    except BrokenPipeError:  # from the listener of the events, not from the disk
+        raise
+    except (OSError, SafetensorError) as error:
+        raise DferError(f"cannot write {folder}: {error}; {intact}; make room and run again") from error
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

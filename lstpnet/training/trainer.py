@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -27,6 +26,7 @@ from dfer_data.loading.cache_places import CachePlace
 from dfer_data.loading.clip_dataset import Sampling
 from dfer_data.loading.frame_cache import open_cache
 from dfer_data.storage.files import canonical_json, write_atomically
+from dfer_data.wording import counted
 from lstpnet.batches.freed_memory import freed_memory
 from lstpnet.batches.recipe_clips import clips_of_recipe
 from lstpnet.device import readable_out_of_memory, reproducible
@@ -42,7 +42,7 @@ from lstpnet.training.events import EpochDone, OnStep
 from lstpnet.training.experiment import Experiment
 from lstpnet.training.resume_state import load_state, state_path
 from lstpnet.training.stage import StageLoop, Trainee
-from lstpnet.training.state_writer import PAUSE_SECONDS, Save, StateWriter, host_copy
+from lstpnet.training.state_writer import PAUSE_SECONDS, Save, StateWriter, host_copy, readable_disk_errors
 
 
 @dataclass(frozen=True)
@@ -122,20 +122,10 @@ def fit(
 @contextlib.contextmanager
 def _readable_failures(recipe: Recipe, folder: Path, device: torch.device) -> Iterator[None]:
     """Turn errors of memory and disk into one-line errors."""
-    intact = "the last good checkpoint and state are intact"
     doing = f"with batch_size {recipe.batch_size} at {recipe.size_px} px"
     remedy = "halve batch_size and double accumulate, or set recompute = true; the run resumes from its last state"
-    try:
-        with readable_out_of_memory(device, doing=doing, remedy=remedy):
-            yield
-    except RuntimeError as error:
-        if "PytorchStreamWriter" in str(error) or "unexpected pos" in str(error):
-            raise DferError(f"cannot write {folder}: is the disk full? {intact}; make room and run again") from error
-        raise
-    except BrokenPipeError:  # from the listener of the events, not from the disk
-        raise
-    except (OSError, SafetensorError) as error:
-        raise DferError(f"cannot write {folder}: {error}; {intact}; make room and run again") from error
+    with readable_disk_errors(folder), readable_out_of_memory(device, doing=doing, remedy=remedy):
+        yield
 
 
 def _better(
@@ -246,6 +236,8 @@ class _Training:
         is_over = state is not None and int(state["stage"]) == num_stages
         if state is not None:
             _check_metrics(self._folder / METRICS_NAME, state)
+            if not is_over:
+                _check_processes(self._folder, state, self._group.world_size)
         if not is_over:  # after the end, lines of a later training may follow
             _rewind(self._folder / METRICS_NAME, self._name, None if state is None else int(state["metrics_bytes"]))
         return state
@@ -284,6 +276,7 @@ class _Training:
         copies: dict[Any, torch.Tensor] = {}  # a checkpoint's tensors are those of the state
         state = {
             "recipe_sha256": self._recipe.sha256,
+            "num_processes": self._group.world_size,
             "stage": stage,
             "epoch": epoch,
             "position": position,
@@ -334,6 +327,18 @@ def _check_metrics(path: Path, state: Mapping[str, Any]) -> None:
     content = path.read_bytes() if path.is_file() else b""
     if hashlib.sha256(content[: int(state["metrics_bytes"])]).hexdigest() != state["metrics_sha256"]:
         raise CorruptDataError(f"{path} is damaged: it does not match the state; --force trains from the start")
+
+
+def _check_processes(folder: Path, state: Mapping[str, Any], num_processes: int) -> None:
+    """Raise CheckpointError if another number of processes saved the state: it counts in steps, which are theirs."""
+    unknown = 1 if int(state["position"]) else num_processes  # of an earlier version; within an epoch, one saves alone
+    saved = int(state.get("num_processes", unknown))
+    if saved != num_processes:
+        raise CheckpointError(
+            f"{folder} holds the state of a training by {counted(saved, 'process')}, and this is one by "
+            f"{num_processes}: a step has other clips, and the schedule other steps; start {saved}, or --force trains "
+            "from the start"
+        )
 
 
 def _rewind(path: Path, name: str, num_bytes: int | None) -> None:

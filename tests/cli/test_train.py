@@ -120,8 +120,10 @@ def test_json_is_one_document_and_all_else_goes_to_stderr(done: Path, capsys: Ca
     assert "protocol: " in captured.err
 
 
-def test_the_same_command_again_says_already_done(done: Path, capsys: Capture) -> None:
+def test_the_same_command_again_says_already_done_and_removes_what_a_kill_left(done: Path, capsys: Capture) -> None:
     before = tiny.tree(RUN)
+    (RUN / "state").mkdir()
+    (RUN / "state/last.pt").write_bytes(b"left over")
     assert train() == 0
     captured = capsys.readouterr()
     assert f"{RUN}: already done with the same settings (--force trains again)" in captured.out

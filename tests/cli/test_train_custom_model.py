@@ -47,6 +47,17 @@ class NotFinite(Colours):
 def not_finite(num_classes):
     return NotFinite(num_classes)
 
+class Normed(Colours):
+    def __init__(self, num_classes):
+        super().__init__(num_classes)
+        self.norm = torch.nn.BatchNorm1d(num_classes)
+
+    def forward(self, x):
+        return self.norm(super().forward(x))
+
+def normed(num_classes):
+    return Normed(num_classes)
+
 number = 3
 
 def without_argument():
@@ -105,6 +116,15 @@ def test_a_custom_model_meets_no_single_frames_unless_they_are_asked_for(work: P
     assert "shape (2, 1, 3, 32, 32): ValueError: one frame has no motion (my_models.py, line 24); " in said
     assert "the stage on single frames needs this: frame_epochs = 0 leaves it out" in said
     assert not Path("other").exists()
+
+
+@pytest.mark.parametrize("batch_size", [2, 54])
+def test_a_model_with_batch_norm_over_clips_meets_no_batch_of_one(work: Path, batch_size: int) -> None:
+    """The 55 train clips leave one for a last batch, which joins the batch before it."""
+    (work / "my_models.py").write_text(MINE)
+    assert train("--model", "my_models:normed", "--batch-size", str(batch_size)) == 0
+    (path,) = Path("runs").rglob("run.json")
+    assert json.loads(path.read_bytes())["n_train"] == 55
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,7 @@ def test_folds_name_every_clip(folder: Path) -> None:
 
 def test_a_folder_of_the_first_release_with_such_names_is_refused_or_read_right(folder: Path, tmp_path: Path) -> None:
     """Written without quotes, `"a"` next to `a` put a train clip with another label into test."""
-    from tests.faults.test_strangers_documents import put
+    from tests.faults.sealed_anew import put
 
     copy = Path(shutil.copytree(folder, tmp_path / "out"))
     expected = dd.open_dataset(folder).fold("1")

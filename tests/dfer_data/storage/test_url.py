@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import pickle
 import shutil
 import socket
-import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -19,53 +14,23 @@ import pytest
 from dfer_cli.main import main
 from dfer_data import open_dataset, read_clip
 from dfer_data.config import Request
-from dfer_data.errors import ConfigMismatchError, DferError, LockedError, RemoteError, UsageError
+from dfer_data.errors import ConfigMismatchError, DferError, RemoteError, UsageError
 from dfer_data.extras import install_command
 from dfer_data.inspection.verify import verify
 from dfer_data.preparation.output_folder import discard
 from dfer_data.preparation.request import ResolvedRequest, resolve_request
 from dfer_data.preparation.run import run_preparation
 from dfer_data.preparation.run_settings import Revision, TaskShare
-from dfer_data.preparation.summary import Summary
 from dfer_data.storage import url_files as urls
-from dfer_data.storage import url_lock as lease
 from dfer_data.storage.target import target_at
 from dfer_data.storage.url_files import UrlFiles
-from dfer_data.storage.url_lock import Holder
-from tests.buckets import Bucket, serve
+from tests.buckets import Bucket
 from tests.crops import damage, write_crops
 from tests.dfer_data import tiny
+from tests.dfer_data.storage.bucket_runs import bucket, folder, make, resolved, source
 from tests.workspace import run_dfer
 
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Four clips of crops, so four shards; the second has no pictures."""
-    folder = tmp_path_factory.mktemp("crops") / "source"
-    return write_crops(folder, num_clips=4, num_frames=lambda number: 0 if number == 2 else 16 + number)
-
-
-@pytest.fixture(scope="module")
-def resolved(source: Path) -> ResolvedRequest:
-    return resolve_request(Request(dataset="dfew", source=source, detector="none"))
-
-
-@pytest.fixture(scope="module")
-def folder(resolved: ResolvedRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `prepare` makes of them on a disk."""
-    out = tmp_path_factory.mktemp("folder") / "dfew-none"
-    run_preparation(resolved, out, num_workers=0)
-    return out
-
-
-@pytest.fixture
-def bucket(empty_cache: Path) -> Iterator[Bucket]:
-    with serve() as found:
-        yield found
-
-
-def make(resolved: ResolvedRequest, bucket: Bucket, **options: object) -> Summary:
-    return run_preparation(resolved, bucket.url, num_workers=0, **options)  # type: ignore[arg-type]
+__all__ = ["bucket", "folder", "resolved", "source"]
 
 
 def test_a_bucket_holds_what_a_folder_holds(
@@ -223,114 +188,6 @@ def test_tasks_of_an_array_share_a_bucket(resolved: ResolvedRequest, bucket: Buc
     for index in range(2):
         assert make(resolved, bucket, share=TaskShare(index, 2)).document is None
     assert make(resolved, bucket).num_shards_made == 0
-    assert bucket.tree() == tiny.tree(folder)
-
-
-ELSEWHERE = Holder("alpha", 4321, "another machine", 1.0, "token")
-
-
-def lock(bucket: Bucket, holder: Holder, *, name: str = ".lock.json") -> None:
-    bucket.put(name, json.dumps(asdict(holder)).encode())
-
-
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Locks beat and go stale quickly."""
-    monkeypatch.setattr(lease, "BEAT_SECONDS", 0.1)
-    monkeypatch.setattr(lease, "STALE_SECONDS", 1.0)
-    monkeypatch.setattr(lease, "_POLL_SECONDS", 0.1)
-
-
-@pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize("name", [".lock.json", ".lock-task-0003.json"])
-def test_a_lock_that_nobody_renews_is_taken_over(
-    source: Path, bucket: Bucket, folder: Path, capsys: pytest.CaptureFixture[str], name: str
-) -> None:
-    lock(bucket, ELSEWHERE, name=name)
-    line = ["prepare", "dfew", "--source", str(source), "--detector", "none", "--out", bucket.url]
-    assert main([*line, "--engine", "inline"]) == 3
-    said = "note: locked by process 4321 on alpha; waiting up to a minute to see whether it is still running\n"
-    assert capsys.readouterr().err == said
-    assert bucket.tree() == tiny.tree(folder)
-    assert [name for name in bucket.names() if name.startswith(".lock")] == []
-
-
-def test_holders_are_named_without_waiting_for_a_sign_of_life(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = target_at(bucket.url)
-    assert place.holders() == ()
-    with place.hold(task_index=None, on_wait=lambda holder: None):
-        (holder,) = place.holders()
-        assert holder.startswith(f"process {os.getpid()} on ")
-        monkeypatch.setattr(lease, "_process_start", lambda pid: None)
-        assert place.holders() == ()  # its process is gone
-    lock(bucket, ELSEWHERE, name=".lock-task-0003.json")
-    assert place.holders() == ("process 4321 on alpha (whether it is still running cannot be tested here)",)
-
-
-@pytest.mark.usefixtures("hasty")
-def test_a_lock_that_is_renewed_holds(resolved: ResolvedRequest, bucket: Bucket) -> None:
-    """A run on another machine, which this one knows by its signs of life alone; no clock is compared."""
-    lock(bucket, ELSEWHERE)
-
-    def renew(holder: Holder) -> None:
-        lock(bucket, replace(holder, num_beats=1))
-
-    before = bucket.names()
-    for share in (None, TaskShare(0, 2)):
-        lock(bucket, ELSEWHERE)
-        with pytest.raises(LockedError, match=rf"{bucket.url} is in use by process 4321 on alpha; wait for it"):
-            make(resolved, bucket, share=share, on_wait=renew)
-        assert bucket.names() == before
-
-
-@pytest.mark.usefixtures("hasty")
-@pytest.mark.parametrize("thief", [ELSEWHERE, None], ids=["taken", "removed"])
-def test_a_run_that_lost_its_lock_ends(
-    resolved: ResolvedRequest, bucket: Bucket, folder: Path, thief: Holder | None
-) -> None:
-    def lose(event: object) -> None:
-        if thief is not None:
-            lock(bucket, thief)
-        else:
-            bucket.remove(".lock.json")
-        time.sleep(0.3)
-
-    holder = "process 4321 on alpha" if thief else "nobody"
-    with pytest.raises(LockedError, match=f"the lock of {bucket.url} is now held by {holder}: .*run the same"):
-        make(resolved, bucket, on_event=lose)
-    assert (".lock.json" in bucket.names()) == (thief is not None)  # another's lock is left to it
-    assert "dataset.json" not in bucket.names()
-    make(resolved, bucket)
-    assert bucket.tree() == tiny.tree(folder)
-
-
-def test_a_worker_puts_nothing_once_the_lock_is_lost(bucket: Bucket) -> None:
-    target = target_at(bucket.url)
-    with target.hold(task_index=None, on_wait=lambda holder: None):
-        worker = pickle.loads(pickle.dumps(target))
-        worker.confirm()
-        lock(bucket, ELSEWHERE)
-        with pytest.raises(LockedError, match=f"the lock of {bucket.url} is now held by process 4321 on alpha"):
-            worker.confirm()
-
-
-def test_a_lock_of_a_process_of_this_machine_holds_while_it_lives(
-    resolved: ResolvedRequest, bucket: Bucket, folder: Path
-) -> None:
-    """Without watching: a process that stands still is no other's to take over from, one that is gone is at once."""
-    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    start = lease._process_start(process.pid)
-    assert start is not None
-    lock(bucket, Holder(socket.gethostname(), process.pid, lease._machine(), start, "token"))
-    began = time.monotonic()
-    with pytest.raises(LockedError, match=f"in use by process {process.pid} on {socket.gethostname()}"):
-        make(resolved, bucket)
-    process.communicate(b"\n")
-    lock(bucket, Holder(socket.gethostname(), process.pid, lease._machine(), start, "token"))
-    make(resolved, bucket)
-    lock(bucket, Holder(socket.gethostname(), os.getpid(), lease._machine(), 1.0, "token"))  # a number used again
-    make(resolved, bucket)
-    assert time.monotonic() - began < lease.STALE_SECONDS / 2
     assert bucket.tree() == tiny.tree(folder)
 
 

@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from dfer_data.errors import UsageError
-from lstpnet.training.distributed import ALONE, device_of_process
+from lstpnet.training.distributed import ALONE, device_of_process, joined_group
 from tests.workspace import ROOT
 
 _RANK = """
@@ -53,6 +53,19 @@ with joined_group(torch.device("cpu")) as (group, device):
     norm.running_mean += rank + 1
     group.share_buffers(norm)
     found["buffers"] = norm.running_mean.tolist()
+
+    class Half(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.unused = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.used(x)
+
+    half = group.wrap(Half(), device, uses_all=False)
+    for _ in range(2):
+        half(torch.full((1, 2), float(rank))).sum().backward()
+    found["gradients"] = [half.module.used.weight.grad.tolist(), half.module.unused.weight.grad]
 
     experiment = make_experiment(crops, quick(frame_epochs=0, epochs=1), fold=3, seed=0)
     plan = [PlannedRun(experiment, folder / "run", "begun" if rank == 0 else "finished")]
@@ -100,6 +113,11 @@ def test_what_the_first_process_finds_is_what_all_use(outcomes: list[dict[str, A
     assert [found["from first"] for found in outcomes] == [10, 10]
     assert [found["buffers"] for found in outcomes] == [[1, 1], [1, 1]]
     assert [found["states"] for found in outcomes] == [["begun"], ["begun"]]
+
+
+def test_a_model_of_which_a_step_uses_a_part_is_trained(outcomes: list[dict[str, Any]]) -> None:
+    """As a pretrained network with a head that a custom model does not use: one process trains it too."""
+    assert [found["gradients"] for found in outcomes] == [[[[1, 1], [1, 1]], None]] * 2
 
 
 def test_what_all_find_is_known_to_all(outcomes: list[dict[str, Any]]) -> None:
@@ -190,3 +208,21 @@ def test_without_a_gpu_several_processes_train_on_the_cpu(monkeypatch: pytest.Mo
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
     assert device_of_process() == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        ("2", r"has WORLD_SIZE = 2, but not RANK, MASTER_PORT: start dfer with torchrun, .*, or unset WORLD_SIZE to"),
+        ("two", "has WORLD_SIZE = 'two', which is no number of processes: unset it"),
+    ],
+)
+def test_an_environment_that_is_not_torchruns_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, size: str, words: str
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", size)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    for name in ("RANK", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(UsageError, match=words), joined_group(torch.device("cpu")):
+        pass

@@ -82,7 +82,7 @@ def test_processes_agree_on_data_that_differ_in_layout_alone(copy: Path, crops: 
 
     def group(*others: Any) -> Any:
         """The first process, next to others with these plans."""
-        return SimpleNamespace(gathered=lambda make: [make(), *others], from_first=lambda make: make())
+        return SimpleNamespace(gathered=lambda make: [make(), *others], from_first=lambda make: make(), world_size=2)
 
     def definitions(plan: list[PlannedRun]) -> Any:
         """What a process says of its plan."""
@@ -92,7 +92,7 @@ def test_processes_agree_on_data_that_differ_in_layout_alone(copy: Path, crops: 
             seen.append(make())
             return seen
 
-        agreed_plan(plan, cast(Group, SimpleNamespace(gathered=gathered, from_first=lambda make: make())))
+        agreed_plan(plan, cast(Group, SimpleNamespace(gathered=gathered, from_first=lambda make: make(), world_size=2)))
         return seen[0]
 
     assert agreed_plan(first, group(definitions(second)))

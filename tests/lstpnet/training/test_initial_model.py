@@ -55,10 +55,11 @@ def test_the_auxiliary_classifier_of_gca_is_trained_if_its_loss_has_a_weight(cro
         assert torch.equal(auxiliary, model.auxiliary_logits(clips)[0])
 
 
+@pytest.mark.parametrize("is_finished", [True, False])
 def test_the_classifier_of_a_run_is_kept_only_for_the_same_classes_in_the_same_order(
-    plain: Done, crops: Path, tmp_path: Path
+    plain: Done, crops: Path, tmp_path: Path, is_finished: bool
 ) -> None:
-    """Its rows would be the weights of other classes."""
+    """Its rows would be the weights of other classes; the run may be in training, or stopped."""
     folder = Path(shutil.copytree(plain.folder, tmp_path / "run"))
     experiment = make_experiment(crops, quick(), fold=3, seed=1)
     fresh, _ = initial_model(experiment, init=None)
@@ -66,7 +67,7 @@ def test_the_classifier_of_a_run_is_kept_only_for_the_same_classes_in_the_same_o
     for number in (0, 1):
         info = read_run(folder)
         names = info.class_names[number:] + info.class_names[:number]
-        write_run(folder, replace(info, class_names=names))
+        write_run(folder, replace(info, class_names=names, finished=is_finished))
         model, words = initial_model(experiment, init=folder / "checkpoints/last.safetensors")
         seen.append(
             (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,16 @@ import torch
 
 import lstpnet
 from dfer_data.errors import LockedError, UsageError
-from lstpnet.training.launch import plan_runs, train_planned, with_present_state
+from lstpnet.training.distributed import ALONE
+from lstpnet.training.earlier_run import Standing
+from lstpnet.training.launch import (
+    PlannedRun,
+    agreed_plan,
+    plan_runs,
+    refuse_few_clips,
+    train_planned,
+    with_present_state,
+)
 from tests.dfer_data.tiny import tree
 from tests.lstpnet.conftest import QUICK, quick, train
 
@@ -53,3 +63,19 @@ def test_a_run_that_another_training_finished_after_the_plan_is_left_alone(
         assert with_present_state(planned).state == "finished"
     (forced,) = plan_runs(crops, quick(frame_epochs=0), **options, force=True)  # type: ignore[arg-type]
     assert with_present_state(forced).state == "absent"
+
+
+def test_fewer_than_two_clips_per_process_are_refused_before_anything_is_trained(crops: Path, tmp_path: Path) -> None:
+    """Batch norm cannot train on one clip, and a process without a clip computes nothing."""
+    (planned,) = plan_runs(crops, quick(), folds_and_seeds=[(3, 0)], out=tmp_path)
+
+    def with_clips(number: int, state: Standing = "absent") -> PlannedRun:
+        experiment = replace(planned.experiment, train_ids=planned.experiment.train_ids[:number])
+        return replace(planned, experiment=experiment, state=state)
+
+    with pytest.raises(UsageError, match=r"^fold 3 has 1 train clip with a face; a training needs 2 or more; name"):
+        agreed_plan([with_clips(1)], ALONE)
+    words = r"^fold 3 has 3 train clips .* needs 4 or more, 2 per process; start fewer processes, or name other folds"
+    with pytest.raises(UsageError, match=words):
+        refuse_few_clips([with_clips(3)], num_processes=2)
+    refuse_few_clips([with_clips(4), with_clips(1, "finished")], num_processes=2)

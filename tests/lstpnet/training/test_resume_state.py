@@ -18,12 +18,15 @@ import torch
 from safetensors.torch import load_file
 
 from dfer_data.errors import CorruptDataError, DferError, UsageError
+from lstpnet.errors import CheckpointError
 from lstpnet.predictions_table import read_predictions
 from lstpnet.runs import read_run
 from lstpnet.training import stage, trainer
+from lstpnet.training.earlier_run import run_state
+from lstpnet.training.events import ClipsPredicted
 from lstpnet.training.experiment import Experiment, make_experiment
-from lstpnet.training.resume_state import load_state, state_path
-from lstpnet.training.run import run_state, train_run
+from lstpnet.training.resume_state import load_state, save_state, state_path
+from lstpnet.training.run import train_run
 from tests.faults.conftest import SmallDisk, small_disk
 from tests.lstpnet.conftest import is_written, quick, wait_until
 from tests.workspace import ROOT
@@ -255,6 +258,55 @@ def test_a_run_that_began_with_other_settings_is_not_gone_on_with(
     undo()
     with pytest.raises(UsageError, match=r"other settings \(ema: 0\.9 there, 0\.5 now\); choose another --out, or --f"):
         run_state(tmp_path / "run", experiment_of(crops, ema=0.5))
+
+
+@pytest.mark.parametrize("free_kib", [0, 600])
+def test_a_disk_that_is_full_after_the_last_epoch_is_one_line(
+    crops: Path, small_disk: SmallDisk, free_kib: int
+) -> None:
+    """There is room for the predictions, or not even for these; none for the checkpoint `best`."""
+    experiment = make_experiment(crops, quick(val="blocks", frame_epochs=0, epochs=1), fold=3, seed=0)
+    folder = small_disk("size=64m") / "run"
+    filler = folder.parent / "filler"
+
+    def fill(step: Any) -> None:
+        if isinstance(step, ClipsPredicted) and not filler.exists() and state_is_over(folder):
+            filler.write_bytes(bytes(max(0, shutil.disk_usage(folder.parent).free - (free_kib << 10))))
+
+    with pytest.raises(DferError, match=r"cannot write .*run: .*intact; make room and run again"):
+        train_run(experiment, folder, device=CPU, on_step=fill)
+    filler.unlink()
+    assert run_state(folder, experiment) == "begun"
+    go_on(experiment, folder)
+    assert read_run(folder).checkpoints == ("last", "best")
+
+
+def state_is_over(folder: Path) -> bool:
+    state = load_state(state_path(folder, "last"))
+    return state is not None and state["stage"] == 2
+
+
+@pytest.mark.parametrize("num_processes", [1, 2])
+def test_another_number_of_processes_does_not_resume_in_the_middle(
+    whole: tuple[Experiment, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, num_processes: int
+) -> None:
+    """Twice as many processes take half as many steps: the rate would fall twice as late, and clips be left out."""
+    experiment, wanted = whole
+    folder = tmp_path / "run"
+    undo = stop_after_steps(monkeypatch, 5)
+    with pytest.raises(Stop):
+        go_on(experiment, folder)
+    undo()
+    path = state_path(folder, "last")
+    state = load_state(path)
+    assert state is not None
+    save_state(path, state | {"num_processes": num_processes})
+    if num_processes == 2:
+        with pytest.raises(CheckpointError, match=r"by 2 processes, and this is one by 1: .*start 2, or --force"):
+            go_on(experiment, folder)
+        return
+    go_on(experiment, folder)
+    assert outcome(folder) == wanted
 
 
 @pytest.mark.parametrize("content", [b"", b"junk", None])

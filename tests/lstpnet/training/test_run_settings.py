@@ -14,8 +14,8 @@ from lstpnet.checkpoints.open_model import open_model
 from lstpnet.finished_runs import open_run
 from lstpnet.recipe import LATER
 from lstpnet.runs import read_config, read_run, write_config, write_run
+from lstpnet.training.earlier_run import run_state
 from lstpnet.training.experiment import make_experiment
-from lstpnet.training.run import run_state
 from lstpnet.verification.verify_run import verify_run
 from tests.changed_datasets import as_of_release, copy_of, refolded, relabelled, rewritten, with_fold_set
 from tests.lstpnet.conftest import Done, quick, train

@@ -1,12 +1,11 @@
-"""The HTML report in a browser: Debian's Chromium, found on PATH, driven by playwright."""
+"""The HTML report in a browser."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
@@ -19,6 +18,7 @@ from lstpnet.finished_runs import find_runs, load_runs
 from lstpnet.reporting.build import build_report
 from lstpnet.reporting.html.filmstrip import FRAME_PX
 from lstpnet.reporting.html.page import to_html
+from tests.browser import CHROMIUM, CONTRASTS, NUM_LINES, Opened, Theme, browser
 from tests.lstpnet.conftest import Done
 from tests.lstpnet.reporting.html.test_page import HOSTILE, hostile_run, page_of
 from tests.lstpnet.reporting.random_runs import NAMES, one, write_folds
@@ -26,45 +26,9 @@ from tests.lstpnet.reporting.random_runs import NAMES, one, write_folds
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+__all__ = ["browser"]
+
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on PATH: apt-get install chromium")
-Theme = Literal["light", "dark"]
-CONTRASTS = """() => {
-  const channel = (value) => (value /= 255) <= 0.04045 ? value / 12.92 : ((value + 0.055) / 1.055) ** 2.4;
-  const parse = (text) => text.match(/[\\d.]+/g).map(Number);
-  const light = ([r, g, b]) => 0.2126 * channel(r) + 0.7152 * channel(g) + 0.0722 * channel(b);
-  const behind = (element) => {
-    for (let each = element; each; each = each.parentElement) {
-      const [r, g, b, a = 1] = parse(getComputedStyle(each).backgroundColor);
-      if (a === 1) return [r, g, b];
-    }
-    return [255, 255, 255];
-  };
-  const found = [];
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  for (let node = walker.nextNode(); node; node = walker.nextNode()) {
-    const element = node.parentElement;
-    const is_seen = node.textContent.trim() && element.checkVisibility();
-    if (!is_seen || element.closest("script, option, :disabled")) continue;
-    const style = getComputedStyle(element);
-    const ink = light(parse(element.namespaceURI.endsWith("svg") ? style.fill : style.color));
-    const paper = light(behind(element));
-    const ratio = (Math.max(ink, paper) + 0.05) / (Math.min(ink, paper) + 0.05);
-    found.push([ratio, element.tagName + " " + node.textContent.trim().slice(0, 40)]);
-  }
-  return found;
-}"""
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    from playwright.sync_api import sync_playwright
-
-    is_root = hasattr(os, "geteuid") and os.geteuid() == 0
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"] if is_root else [])
-        yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
@@ -83,27 +47,6 @@ def real(plain: Done, crops: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     path = tmp_path_factory.mktemp("real") / "report.html"
     path.write_text(page_of(plain.folder, datasets=[dataset]), encoding="utf-8")
     return path
-
-
-class Opened:
-    """A page, and what it did."""
-
-    def __init__(self, browser: Browser, path: Path, *, theme: Theme = "light", width_px: int = 1400) -> None:
-        context = browser.new_context(color_scheme=theme, viewport={"width": width_px, "height": 900})
-        context.set_default_timeout(8000)
-        self.page: Page = context.new_page()
-        self.messages: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", lambda message: self.messages.append(message.text))
-        self.page.on("pageerror", lambda error: self.messages.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(path.as_uri())
-
-    def __enter__(self) -> Page:
-        return self.page
-
-    def __exit__(self, *_: object) -> None:
-        self.page.context.close()
 
 
 def clips(page: Page) -> list[list[str]]:
@@ -395,3 +338,14 @@ def test_the_gallery_shows_its_pictures_and_asks_for_nothing_else(
         assert low == []
     assert opened.messages == []
     assert all(url.startswith(folder.as_uri()) or url == "data:," for url in opened.requests)
+
+
+@pytest.mark.parametrize("width_px", [800, 1200, 1600])
+def test_an_interval_takes_two_lines_at_most_and_the_page_is_no_wider_than_its_window(
+    browser: Browser, folds: Path, width_px: int
+) -> None:
+    with Opened(browser, folds / "report.html", width_px=width_px) as page:
+        intervals = page.locator("td", has_text=re.compile(r"^\S+ to \S+$")).all()
+        assert len(intervals) > 10
+        assert {interval.evaluate(NUM_LINES) for interval in intervals} <= {1, 2}
+        assert page.evaluate("document.documentElement.scrollWidth") == width_px
