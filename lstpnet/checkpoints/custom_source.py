@@ -62,12 +62,15 @@ class ModelSource:
 def split_name(name: str) -> tuple[str, str]:
     """Return module and callable of `package.module:build`. Raises UsageError for another form."""
     module_name, _, attribute = name.partition(":")
-    if module_name.endswith(".py") or "/" in module_name:
-        module = module_name.removesuffix(".py").strip("./").replace("/", ".")
-        raise UsageError(f"model {name!r} names a file: name its module, as in {module}:{attribute or 'build'}")
-    if not all(part.isidentifier() for part in [*module_name.split("."), attribute]):
-        raise UsageError(f"model {name!r}: expected package.module:build, such as my_models:build")
+    module = module_name.removeprefix("./").removesuffix(".py").replace("/", ".")  # of a file
+    if module_name != module or not _is_name(module, attribute):
+        example = f"{module}:{attribute}" if _is_name(module, attribute) else "my_models:build"
+        raise UsageError(f"model {name!r}: expected package.module:build, such as {example}")
     return module_name, attribute
+
+
+def _is_name(module: str, attribute: str) -> bool:
+    return all(part.isidentifier() for part in [*module.split("."), attribute])
 
 
 def named_file(name: str) -> tuple[str, str]:

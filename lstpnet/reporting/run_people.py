@@ -7,7 +7,6 @@ from types import MappingProxyType
 
 from dfer_data.errors import DferError
 from dfer_data.inspection.id_order import known_people
-from dfer_data.sources.registry import is_users_own
 from lstpnet.dataset_identity import clips_key
 from lstpnet.reporting.data_changes import PREPARED
 from lstpnet.runs import RunInfo
@@ -21,10 +20,13 @@ def people_of(info: RunInfo) -> Mapping[str, str]:
     Run folders hold no names of persons, so that they can be passed on.
     """
     folder = PREPARED / info.prepared
-    if not is_users_own(info.dataset) or not folder.is_dir():
+    if not folder.is_dir():
         return _NOBODY
     from dfer_data.loading.prepared import open_dataset  # imports OpenCV
+    from dfer_data.sources.registry import is_users_own  # imports every adapter
 
+    if not is_users_own(info.dataset):
+        return _NOBODY
     try:
         dataset = open_dataset(folder)
         return known_people(dataset) if clips_key(dataset) == info.data_key.clips else _NOBODY

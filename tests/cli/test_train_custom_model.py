@@ -142,8 +142,8 @@ def test_a_model_with_batch_norm_over_clips_meets_no_batch_of_one(work: Path, ba
         ("my_models:probabilities", "returns probabilities: the numbers of a clip sum to 1; return logits"),
         ("broken:build", "broken.py cannot be imported: ZeroDivisionError: division by zero (broken.py, line 1)"),
         ("my_models.py", "'my_models.py' is a file: name the module and what builds the network in it, as in my_"),
-        ("./nets/my_models.py:build", "names a file: name its module, as in nets.my_models:build"),
-        ("my_models.py:build", "'my_models.py:build' names a file: name its module, as in my_models:build"),
+        ("./nets/my_models.py:build", "expected package.module:build, such as nets.my_models:build"),
+        ("my_models.py:build", "expected package.module:build, such as my_models:build"),
         ("Former_DFER", "unknown model 'Former_DFER' (did you mean former-dfer?); known: lstpnet"),
     ],
 )
