@@ -40,6 +40,20 @@ def outcome(call):
     except Exception as error:
         return f"{type(error).__name__}: {error}"
 
+class Half(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.used, self.unused = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.used(x)
+
+def gradients_of_half(group):
+    half = group.wrap(Half(), torch.device("cpu"), uses_all=False)
+    for _ in range(2):
+        half(torch.full((1, 2), float(group.rank))).sum().backward()
+    return [half.module.used.weight.grad.tolist(), half.module.unused.weight.grad]
+
 crops, folder = Path(sys.argv[1]), Path(sys.argv[2])
 found = {}
 with joined_group(torch.device("cpu")) as (group, device):
@@ -54,18 +68,7 @@ with joined_group(torch.device("cpu")) as (group, device):
     group.share_buffers(norm)
     found["buffers"] = norm.running_mean.tolist()
 
-    class Half(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.used, self.unused = torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)
-
-        def forward(self, x):
-            return self.used(x)
-
-    half = group.wrap(Half(), device, uses_all=False)
-    for _ in range(2):
-        half(torch.full((1, 2), float(rank))).sum().backward()
-    found["gradients"] = [half.module.used.weight.grad.tolist(), half.module.unused.weight.grad]
+    found["gradients"] = gradients_of_half(group)
 
     experiment = make_experiment(crops, quick(frame_epochs=0, epochs=1), fold=3, seed=0)
     plan = [PlannedRun(experiment, folder / "run", "begun" if rank == 0 else "finished")]
