@@ -7,6 +7,7 @@ batch norm statistics) is measured by the first process, or gathered, and sent t
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -164,13 +165,17 @@ def joined_group(device: torch.device) -> Iterator[tuple[Group, torch.device]]:
     """Join the processes that torchrun started, if any; yields this process's group and device.
 
     Raises WorkerError in the block if another of the processes ends: at once with gloo, by torch's limit with nccl.
-    UsageError if another program than torchrun has set WORLD_SIZE.
+    UsageError if another program than torchrun has set WORLD_SIZE. Hold neither the group nor a model that it wrapped
+    longer than the block.
     """
     world_size = _world_size()
     if world_size == 1:
         yield ALONE, device
         return
     _refuse_other_environment(world_size)
+    # DistributedDataParallel would import it in the block: its default arguments then keep the group and its threads to
+    # the end of the interpreter, which they can abort (SIGABRT; pytorch/pytorch#190489).
+    importlib.import_module("torch.distributed.nn.functional")
     is_cuda = device.type == "cuda"
     if is_cuda:
         device = torch.device("cuda", _local_rank() if device.index is None else device.index)

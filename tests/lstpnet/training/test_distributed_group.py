@@ -54,37 +54,42 @@ def gradients_of_half(group):
         half(torch.full((1, 2), float(group.rank))).sum().backward()
     return [half.module.used.weight.grad.tolist(), half.module.unused.weight.grad]
 
-crops, folder = Path(sys.argv[1]), Path(sys.argv[2])
+def run(crops, folder, found):
+    with joined_group(torch.device("cpu")) as (group, device):
+        rank = group.rank
+        found["from first"] = group.from_first(lambda: rank + 10)
+        found["failure of the first"] = outcome(lambda: group.from_first(fail))
+        found["gathered"] = group.gathered(lambda: rank + 10)
+        found["failure of the second"] = outcome(lambda: group.gathered(fail if rank == 1 else lambda: 0))
+        found["all true"] = [group.all_true(True), group.all_true(rank == 0)]
+        norm = torch.nn.BatchNorm1d(2)
+        norm.running_mean += rank + 1
+        group.share_buffers(norm)
+        found["buffers"] = norm.running_mean.tolist()
+
+        found["gradients"] = gradients_of_half(group)
+
+        experiment = make_experiment(crops, quick(frame_epochs=0, epochs=1), fold=3, seed=0)
+        plan = [PlannedRun(experiment, folder / "run", "begun" if rank == 0 else "finished")]
+        found["states"] = [run.state for run in agreed_plan(plan, group)]
+        other = make_experiment(crops, quick(batch_size=16 + rank), fold=3, seed=0)
+        found["other recipes"] = outcome(lambda: agreed_plan([replace(plan[0], experiment=other)], group))
+
+        damaged = state_path(folder / "damaged", "last")
+        damaged.parent.mkdir(parents=True, exist_ok=True)
+        damaged.write_bytes(b"junk")
+        found["damaged state"] = outcome(
+            lambda: train_run(experiment, folder / "damaged", device=device, group=group, continues=True)
+        )
+        original = stage.TrainingLoss.__call__
+        stage.TrainingLoss.__call__ = lambda *arguments: original(*arguments) * (float("nan") if rank == 1 else 1)
+        found["loss"] = outcome(lambda: train_run(experiment, folder / "loss", device=device, group=group))
+    return rank
+
 found = {}
-with joined_group(torch.device("cpu")) as (group, device):
-    rank = group.rank
-    found["from first"] = group.from_first(lambda: rank + 10)
-    found["failure of the first"] = outcome(lambda: group.from_first(fail))
-    found["gathered"] = group.gathered(lambda: rank + 10)
-    found["failure of the second"] = outcome(lambda: group.gathered(fail if rank == 1 else lambda: 0))
-    found["all true"] = [group.all_true(True), group.all_true(rank == 0)]
-    norm = torch.nn.BatchNorm1d(2)
-    norm.running_mean += rank + 1
-    group.share_buffers(norm)
-    found["buffers"] = norm.running_mean.tolist()
-
-    found["gradients"] = gradients_of_half(group)
-
-    experiment = make_experiment(crops, quick(frame_epochs=0, epochs=1), fold=3, seed=0)
-    plan = [PlannedRun(experiment, folder / "run", "begun" if rank == 0 else "finished")]
-    found["states"] = [run.state for run in agreed_plan(plan, group)]
-    other = make_experiment(crops, quick(batch_size=16 + rank), fold=3, seed=0)
-    found["other recipes"] = outcome(lambda: agreed_plan([replace(plan[0], experiment=other)], group))
-
-    damaged = state_path(folder / "damaged", "last")
-    damaged.parent.mkdir(parents=True, exist_ok=True)
-    damaged.write_bytes(b"junk")
-    found["damaged state"] = outcome(
-        lambda: train_run(experiment, folder / "damaged", device=device, group=group, continues=True)
-    )
-    original = stage.TrainingLoss.__call__
-    stage.TrainingLoss.__call__ = lambda *arguments: original(*arguments) * (float("nan") if rank == 1 else 1)
-    found["loss"] = outcome(lambda: train_run(experiment, folder / "loss", device=device, group=group))
+rank = run(Path(sys.argv[1]), Path(sys.argv[2]), found)
+names = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
+found["threads of gloo"] = sum(name == "pt_gloo_runloop" for name in names)
 Path(sys.argv[2], f"rank-{rank}.json").write_text(json.dumps(found))
 """
 
@@ -121,6 +126,10 @@ def test_what_the_first_process_finds_is_what_all_use(outcomes: list[dict[str, A
 def test_a_model_of_which_a_step_uses_a_part_is_trained(outcomes: list[dict[str, Any]]) -> None:
     """As a pretrained network with a head that a custom model does not use: one process trains it too."""
     assert [found["gradients"] for found in outcomes] == [[[[1, 1], [1, 1]], None]] * 2
+
+
+def test_no_thread_of_the_group_is_left_that_could_abort_the_end(outcomes: list[dict[str, Any]]) -> None:
+    assert [found["threads of gloo"] for found in outcomes] == [0, 0]
 
 
 def test_what_all_find_is_known_to_all(outcomes: list[dict[str, Any]]) -> None:
