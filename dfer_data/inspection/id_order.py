@@ -167,7 +167,7 @@ def combined_order(dataset: str, tested: OrderKind, *, is_synthetic: bool) -> Id
 
 
 def known_people(dataset: PreparedDataset) -> Mapping[str, str]:
-    """Return clip id -> person of a user's own videos; empty where nobody, or one person, is named.
+    """Return clip id -> person of a user's own videos; empty if fewer than two persons are named.
 
     The group of a clip is a person there; in published datasets it can be a scene or an episode.
     """

@@ -6,7 +6,9 @@ batch norm statistics) is measured by the first process, or gathered, and sent t
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import gc
 import importlib
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -176,6 +178,7 @@ def joined_group(device: torch.device) -> Iterator[tuple[Group, torch.device]]:
     # DistributedDataParallel would import it in the block: its default arguments then keep the group and its threads to
     # the end of the interpreter, which they can abort (SIGABRT; pytorch/pytorch#190489).
     importlib.import_module("torch.distributed.nn.functional")
+    atexit.register(gc.collect)  # frees what a cycle holds, such as the traceback of Ctrl+C
     is_cuda = device.type == "cuda"
     if is_cuda:
         device = torch.device("cuda", _local_rank() if device.index is None else device.index)

@@ -121,7 +121,7 @@ def test_a_worker_puts_nothing_once_the_lock_is_lost(bucket: Bucket) -> None:
 def test_a_lock_of_a_process_of_this_machine_holds_while_it_lives(
     resolved: ResolvedRequest, bucket: Bucket, folder: Path
 ) -> None:
-    """Without watching: a process that stands still is no other's to take over from, one that is gone is at once."""
+    """A lock of a stalled process is kept; that of a process that has ended is taken over at once."""
     process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     start = url_lock._process_start(process.pid)
     assert start is not None

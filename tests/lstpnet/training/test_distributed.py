@@ -45,14 +45,18 @@ def run(self, *args, **options):
     return done
 trainer._Training.run = run
 
-with joined_group(torch.device("cpu")) as (group, device):
-    for name, changes in json.loads(sys.argv[3]).items():
-        seen.clear()
-        folder = Path(sys.argv[2]) / name
-        folder.mkdir(exist_ok=True)
-        experiment = make_experiment(Path(sys.argv[1]), quick(**changes), fold=3, seed=0)
-        done = train_run(experiment, folder / "run", device=device, group=group)
-        (folder / f"rank-{group.rank}.json").write_text(json.dumps([seen, done]))
+def train_all():
+    global folder
+    with joined_group(torch.device("cpu")) as (group, device):
+        for name, changes in json.loads(sys.argv[3]).items():
+            seen.clear()
+            folder = Path(sys.argv[2]) / name
+            folder.mkdir(exist_ok=True)
+            experiment = make_experiment(Path(sys.argv[1]), quick(**changes), fold=3, seed=0)
+            done = train_run(experiment, folder / "run", device=device, group=group)
+            (folder / f"rank-{group.rank}.json").write_text(json.dumps([seen, done]))
+
+train_all()  # as `dfer train`, it holds no group at the end of the process
 """
 FROZEN: dict[str, Any] = {
     "freeze_norms": True,

@@ -17,6 +17,26 @@ from dfer_data.errors import UsageError
 from lstpnet.training.distributed import ALONE, device_of_process, joined_group
 from tests.workspace import ROOT
 
+_CYCLE = """
+import atexit
+from pathlib import Path
+
+def count_threads():
+    names = [task.read_text().strip() for task in Path("/proc/self/task").glob("*/comm")]
+    print(sum(name == "pt_gloo_runloop" for name in names))
+
+atexit.register(count_threads)
+import torch
+from lstpnet.training.distributed import joined_group
+
+def run():
+    with joined_group(torch.device("cpu")) as (group, device):
+        group.summed([1.0])
+        cycle = [group]
+        cycle.append(cycle)
+
+run()
+"""
 _RANK = """
 import json, sys
 from dataclasses import replace
@@ -94,26 +114,41 @@ Path(sys.argv[2], f"rank-{rank}.json").write_text(json.dumps(found))
 """
 
 
-@pytest.fixture(scope="module")
-def outcomes(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What each of two processes found."""
-    folder = tmp_path_factory.mktemp("group")
+def by_two(code: str, crops: Path, folder: Path) -> list[str]:
+    """Run code in two processes; return what each printed."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     shared = os.environ | {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    command = [sys.executable, "-c", _RANK, str(crops), str(folder)]
+    command = [sys.executable, "-c", code, str(crops), str(folder)]
     processes = [
-        subprocess.Popen(command, env=shared | {"RANK": str(rank)}, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            command,
+            env=shared | {"RANK": str(rank)},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         for rank in range(2)
     ]
+    printed = []
     try:
         for process in processes:
-            _, stderr = process.communicate(timeout=120)
+            stdout, stderr = process.communicate(timeout=120)
             assert process.returncode == 0, stderr
+            printed.append(stdout)
     finally:
         for process in processes:
             process.kill()
+    return printed
+
+
+@pytest.fixture(scope="module")
+def outcomes(crops: Path, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """What each of two processes found."""
+    folder = tmp_path_factory.mktemp("group")
+    by_two(_RANK, crops, folder)
     return [json.loads((folder / f"rank-{rank}.json").read_text()) for rank in range(2)]
 
 
@@ -130,6 +165,11 @@ def test_a_model_of_which_a_step_uses_a_part_is_trained(outcomes: list[dict[str,
 
 def test_no_thread_of_the_group_is_left_that_could_abort_the_end(outcomes: list[dict[str, Any]]) -> None:
     assert [found["threads of gloo"] for found in outcomes] == [0, 0]
+
+
+def test_nor_where_a_cycle_holds_the_group(crops: Path, tmp_path: Path) -> None:
+    """As the traceback of Ctrl+C or SIGTERM does."""
+    assert by_two(_CYCLE, crops, tmp_path) == ["0\n", "0\n"]
 
 
 def test_what_all_find_is_known_to_all(outcomes: list[dict[str, Any]]) -> None:
